@@ -1,0 +1,148 @@
+"""The release policy: which model may ship, as pure functions over what the Evaluator counted.
+
+    policy = Policy(floor=0.99, class_floor=0.97, max_drop=0.002)
+    checks = decide(candidate, baseline=None, policy=policy)
+    released = all(check.passed for check in checks)
+
+Neither TFX nor TensorFlow is imported here. `components.evaluation` carries the same thresholds
+into TFMA's EvalConfig and holds both decisions against each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One question that a gate asks, with its answer.
+
+    Attributes:
+      name: stable and dotted, such as "accuracy", "class.7" or "data.overlap".
+      passed: the answer.
+      actual: what was found, in the unit of the check; None where there is nothing to measure.
+      required: the bound or value it was held against; None where none applies.
+      sentence: the same for a person, with numbers and, when it failed, a remedy.
+    """
+
+    name: str
+    passed: bool
+    actual: float | str | None
+    required: float | str | None
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Check:
+        return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """Thresholds on the test split, as fractions of its examples.
+
+    Attributes:
+      floor: least accuracy over all examples, 0..1.
+      class_floor: least accuracy over the examples of each class, 0..1.
+      max_drop: largest loss of accuracy against the served model, 0..1.
+    """
+
+    floor: float
+    class_floor: float
+    max_drop: float
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(
+                    f"gate.{field.name} is {value}, expected a fraction from 0 to 1: "
+                    "0.99 stands for 99 %"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What the Evaluator measured for one model on the test split.
+
+    Attributes:
+      rows: number of examples.
+      accuracy: fraction of them that the most probable class gets right, 0..1.
+      top_2_accuracy: fraction whose label is among the two most probable classes, 0..1.
+      cross_entropy: mean of -ln(probability of the label), nats.
+      by_class: accuracy over the examples of each class, keyed by class name.
+      class_rows: number of examples of each class, keyed by class name.
+    """
+
+    rows: int
+    accuracy: float
+    top_2_accuracy: float
+    cross_entropy: float
+    by_class: Mapping[str, float]
+    class_rows: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
+        return cls(**fields)
+
+
+def decide(
+    candidate: Evaluation, baseline: Evaluation | None, policy: Policy
+) -> tuple[Check, ...]:
+    """Holds the candidate against the policy; it may ship when every check passed.
+
+    A NaN fails each check that it enters, because no comparison with it is true.
+    """
+    checks = [
+        _floor_check("accuracy", "accuracy", candidate.accuracy, policy.floor, "gate.floor"),
+        *(
+            _floor_check(
+                f"class.{name}",
+                f"accuracy of class {name}",
+                accuracy,
+                policy.class_floor,
+                "gate.class_floor",
+            )
+            for name, accuracy in candidate.by_class.items()
+        ),
+        _baseline_check(candidate, baseline, policy.max_drop),
+    ]
+    return tuple(checks)
+
+
+def passed(checks: Sequence[Check]) -> bool:
+    """Whether all of them passed; an empty list proves nothing and does not pass."""
+    return bool(checks) and all(check.passed for check in checks)
+
+
+def _floor_check(name: str, what: str, actual: float, floor: float, key: str) -> Check:
+    holds = actual >= floor
+    sentence = (
+        f"{what} is {actual:.4f}, at least {floor:.4f}"
+        if holds
+        else f"{what} is {actual:.4f}, required is {floor:.4f} or more: train longer, look at "
+        f"the data, or set {key}"
+    )
+    return Check(name, holds, actual, floor, sentence)
+
+
+def _baseline_check(candidate: Evaluation, baseline: Evaluation | None, max_drop: float) -> Check:
+    name = "baseline"
+    if baseline is None:
+        return Check(name, True, None, None, "first release: nothing is served to compare with")
+    change = candidate.accuracy - baseline.accuracy
+    holds = change >= -max_drop
+    sentence = (
+        f"accuracy changes by {change:+.4f} against the served model ({baseline.accuracy:.4f}), "
+        + ("" if holds else "required is ")
+        + f"{-max_drop:+.4f} or more"
+        + ("" if holds else ": the served model stays")
+    )
+    return Check(name, holds, change, -max_drop, sentence)

@@ -1,0 +1,73 @@
+"""Names and shapes: the contract between the examples, Transform, the model and its signatures.
+
+    spec = ImageSpec(image_shape=(28, 28, 1), class_names=tuple("0123456789"))
+    spec.num_classes        # 10
+    ImageSpec.from_config(spec.to_config()) == spec
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+# Features of a raw tf.Example, as ExampleGen writes it.
+IMAGE = "image"  # PNG bytes, as stored by the source
+LABEL = "label"  # int64, 0 .. num_classes - 1
+HEIGHT = "height"  # int64, pixels
+WIDTH = "width"  # int64, pixels
+CHANNELS = "channels"  # int64
+MEAN_INTENSITY = "mean_intensity"  # float, 0 (black) .. 1 (white), over pixels and channels
+
+# Features that Transform makes of them.
+NORMALIZED_IMAGE = "normalized_image"  # [B, H, W, C] float32, zero mean and unit variance on train
+ONE_HOT_LABEL = "one_hot_label"  # [B, num_classes] float32
+
+# Signatures of the exported model, their inputs and outputs.
+SERVING_DEFAULT = "serving_default"  # [B] PNG bytes
+PREDICT_PIXELS = "predict_pixels"  # [B, H, W, C] uint8
+SERVING_EXAMPLES = "serving_examples"  # [B] serialized tf.Example
+TRANSFORM_FEATURES = "transform_features"  # [B] serialized tf.Example
+IMAGE_BYTES_INPUT = "image_bytes"
+PIXELS_INPUT = "pixels"
+EXAMPLES_INPUT = "examples"
+PROBABILITIES = "probabilities"  # [B, num_classes] float32, rows sum to 1
+CLASS_NAME = "class_name"  # [B] string
+CLASS_INDEX = "class_index"  # [B] int64
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSpec:
+    """What the data set's own features say about one example.
+
+    Attributes:
+      image_shape: (height, width, channels), each at least 1.
+      class_names: one name per class, in the order of the labels; at least two.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise ValueError(
+                f"image_shape is {self.image_shape}, expected (height, width, channels), each >= 1"
+            )
+        if len(self.class_names) < 2:
+            raise ValueError(f"class_names holds {len(self.class_names)} names, expected 2 or more")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON-able values, for TFX's `custom_config`."""
+        return {"image_shape": list(self.image_shape), "class_names": list(self.class_names)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ImageSpec:
+        height, width, channels = config["image_shape"]
+        return cls(
+            image_shape=(int(height), int(width), int(channels)),
+            class_names=tuple(config["class_names"]),
+        )
