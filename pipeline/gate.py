@@ -14,6 +14,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Metrics are float32 in places: a bound holds when it is missed by less than one example in a million.
+TOLERANCE = 1e-6
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -123,7 +126,7 @@ def passed(checks: Sequence[Check]) -> bool:
 
 
 def _floor_check(name: str, what: str, actual: float, floor: float, key: str) -> Check:
-    holds = actual >= floor
+    holds = actual >= floor - TOLERANCE
     sentence = (
         f"{what} is {actual:.4f}, at least {floor:.4f}"
         if holds
@@ -138,7 +141,7 @@ def _baseline_check(candidate: Evaluation, baseline: Evaluation | None, max_drop
     if baseline is None:
         return Check(name, True, None, None, "first release: nothing is served to compare with")
     change = candidate.accuracy - baseline.accuracy
-    holds = change >= -max_drop
+    holds = change >= -max_drop - TOLERANCE
     sentence = (
         f"accuracy changes by {change:+.4f} against the served model ({baseline.accuracy:.4f}), "
         + ("" if holds else "required is ")

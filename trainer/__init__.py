@@ -1,0 +1,1 @@
+"""What a training container imports: features, preprocessing, model, training, export."""

@@ -1,0 +1,109 @@
+"""The model as it is served: one SavedModel that takes raw inputs and holds the transform graph.
+
+    save(model, tft_output, spec, "/path/to/Format-Serving")
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer import features
+from trainer.features import ImageSpec
+
+
+class ServingModel(tf.Module):
+    """A trained network behind the transform graph that it was trained with.
+
+    Every signature but `transform_features` returns `probabilities` [B, num_classes] float32,
+    `class_name` [B] string and `class_index` [B] int64.
+    """
+
+    def __init__(
+        self, model: keras.Model, tft_output: tft.TFTransformOutput, spec: ImageSpec
+    ) -> None:
+        super().__init__()
+        self.model = model
+        # Held on the exported object: its tables and constants are saved with it.
+        self.transform = tft_output.transform_features_layer()
+        self._spec = spec
+        self._raw_spec = tft_output.raw_feature_spec()
+        self._class_names = tf.constant(spec.class_names)  # [num_classes]
+
+    def signatures(self) -> dict[str, Any]:
+        """The concrete functions by signature name; `trainer.features` names their inputs."""
+        batch_of_strings = [None]
+        pixels = [None, *self._spec.image_shape]
+        return {
+            features.SERVING_DEFAULT: self._predict_images.get_concrete_function(
+                tf.TensorSpec(batch_of_strings, tf.string, features.IMAGE_BYTES_INPUT)
+            ),
+            features.PREDICT_PIXELS: self._predict_pixels.get_concrete_function(
+                tf.TensorSpec(pixels, tf.uint8, features.PIXELS_INPUT)
+            ),
+            features.SERVING_EXAMPLES: self._predict_examples.get_concrete_function(
+                tf.TensorSpec(batch_of_strings, tf.string, features.EXAMPLES_INPUT)
+            ),
+            features.TRANSFORM_FEATURES: self._transform_examples.get_concrete_function(
+                tf.TensorSpec(batch_of_strings, tf.string, features.EXAMPLES_INPUT)
+            ),
+        }
+
+    @tf.function
+    def _predict_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[B] PNG bytes -> predictions."""
+        shape = [-1, *self._raw_spec[features.IMAGE].shape]
+        transformed = self.transform({features.IMAGE: tf.reshape(image_bytes, shape)})
+        return self._predict(transformed[features.NORMALIZED_IMAGE])
+
+    @tf.function
+    def _predict_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[B, H, W, C] uint8 -> predictions.
+
+        The transform graph starts at PNG bytes. To have one graph and not a second normalization
+        beside it, the pixels are wrapped as uncompressed PNG, which is lossless.
+        """
+        encoded = tf.map_fn(
+            lambda image: tf.io.encode_png(image, compression=0),
+            pixels,
+            fn_output_signature=tf.string,
+        )
+        return self._predict_images(encoded)
+
+    @tf.function
+    def _predict_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[B] serialized tf.Example with `image` -> predictions."""
+        return self._predict_images(self._parse(examples, features.IMAGE))
+
+    @tf.function
+    def _transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[B] serialized tf.Example with `label` -> `one_hot_label` [B, num_classes] float32.
+
+        The Evaluator needs the label only: handing it the normalized images as well would copy
+        every pixel of the test split through Beam.
+        """
+        transformed = self.transform({features.LABEL: self._parse(examples, features.LABEL)})
+        return {features.ONE_HOT_LABEL: transformed[features.ONE_HOT_LABEL]}
+
+    def _parse(self, examples: tf.Tensor, name: str) -> tf.Tensor:
+        return tf.io.parse_example(examples, {name: self._raw_spec[name]})[name]
+
+    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = self.model(images, training=False)  # [B, num_classes]
+        index = tf.argmax(logits, axis=-1)  # [B] int64
+        return {
+            features.PROBABILITIES: tf.nn.softmax(logits),
+            features.CLASS_NAME: tf.gather(self._class_names, index),
+            features.CLASS_INDEX: index,
+        }
+
+
+def save(
+    model: keras.Model, tft_output: tft.TFTransformOutput, spec: ImageSpec, export_dir: str
+) -> None:
+    """Writes the SavedModel with its four signatures to `export_dir`."""
+    served = ServingModel(model, tft_output, spec)
+    tf.saved_model.save(served, export_dir, signatures=served.signatures())

@@ -1,0 +1,73 @@
+"""The networks: normalized images in, logits out.
+
+    model = build_model(HParams(), image_shape=(28, 28, 1), num_classes=10)
+    logits = model(images)        # [B, 28, 28, 1] float32 -> [B, 10] float32
+"""
+
+from __future__ import annotations
+
+import keras
+
+from trainer.hparams import HParams
+
+
+def build_model(
+    hparams: HParams,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    synchronized: bool = False,
+) -> keras.Model:
+    """Builds the network that `hparams.architecture` names, with random weights.
+
+    Args:
+      hparams: architecture and dropout are used.
+      image_shape: (height, width, channels).
+      num_classes: width of the last layer.
+      synchronized: batch normalization takes its statistics over all replicas, so that several
+        replicas train as one does; only inside the scope of a strategy with several.
+
+    Returns:
+      A model from [B, H, W, C] float32 to logits [B, num_classes] float32.
+
+    Raises:
+      ValueError: the images are too small for the network's pooling.
+    """
+    if min(image_shape[:2]) < 8:
+        raise ValueError(
+            f"images are {image_shape[0]}x{image_shape[1]}, expected 8x8 or larger: "
+            f"the network {hparams.architecture!r} pools them away"
+        )
+    image = keras.Input(shape=image_shape, name="image")
+    body = _article if hparams.architecture == "article" else _convnet
+    features = body(image, hparams.dropout, synchronized)
+    logits = keras.layers.Dense(num_classes, name="logits")(features)
+    return keras.Model(image, logits, name=hparams.architecture)
+
+
+def _convnet(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.KerasTensor:
+    """conv5-24, pool, conv3-32, pool, dense 256 with batch normalization.
+
+    The shape is that of tuomaso/train_mnist_fast: few, cheap convolutions for a CPU.
+    """
+    x = keras.layers.Conv2D(24, 5, activation="relu")(x)
+    x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.Conv2D(32, 3, activation="relu", padding="same")(x)
+    x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(256, use_bias=False)(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
+    x = keras.layers.Activation("relu")(x)
+    return keras.layers.Dropout(dropout)(x) if dropout else x
+
+
+def _article(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.KerasTensor:
+    """The article's network: conv 32, pool, conv 64, dropout, dense 128, dropout."""
+    del synchronized  # it has no batch normalization
+    x = keras.layers.Conv2D(32, 3, activation="relu")(x)
+    x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.Conv2D(64, 3, activation="relu")(x)
+    x = keras.layers.Dropout(dropout / 2)(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(128, activation="relu")(x)
+    return keras.layers.Dropout(dropout)(x)

@@ -1,0 +1,33 @@
+"""Learning rates over the steps of a training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+_WARM_UP = 0.25  # of all steps; Smith 2018 (arXiv 1803.09820), the rise of the one-cycle policy
+_START = 0.1  # of the peak
+_END = 0.001  # of the peak
+
+
+@keras.saving.register_keras_serializable(package="tfx_mnist")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly to `peak` over the first quarter of the steps, then falls to almost 0.
+
+    Smith and Topin 2017 (arXiv 1708.07120), with linear sides.
+    """
+
+    def __init__(self, peak: float, total_steps: int) -> None:
+        self.peak = peak
+        self.total_steps = total_steps
+
+    def __call__(self, step: Any) -> Any:
+        done = ops.cast(step, "float32") / self.total_steps  # 0..1
+        rising = _START + (1.0 - _START) * done / _WARM_UP
+        falling = 1.0 - (1.0 - _END) * (done - _WARM_UP) / (1.0 - _WARM_UP)
+        return self.peak * ops.maximum(ops.minimum(rising, falling), _END)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "total_steps": self.total_steps}

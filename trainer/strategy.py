@@ -1,0 +1,62 @@
+"""Which devices train together, and the arithmetic of their batches.
+
+    prepare_devices(replicas=2)              # once, before TensorFlow runs anything
+    strategy = mirrored_strategy(replicas=2)
+    global_batch(per_replica_batch=128, strategy=strategy)   # 256
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+class DeviceError(ValueError):
+    """The devices that were asked for are not there."""
+
+
+def prepare_devices(replicas: int) -> None:
+    """Splits the CPU into `replicas` logical devices where there is no GPU.
+
+    TensorFlow allows that only before it has run its first operation, so the process that trains
+    calls this first. 0 or 1 replica, or a machine with GPUs, needs nothing.
+
+    Raises:
+      DeviceError: TensorFlow has already started with another number of devices.
+    """
+    if replicas <= 1 or tf.config.list_physical_devices("GPU"):
+        return
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    wanted = [tf.config.LogicalDeviceConfiguration()] * replicas
+    try:
+        tf.config.set_logical_device_configuration(cpu, wanted)
+    except RuntimeError as error:
+        if len(tf.config.list_logical_devices("CPU")) != replicas:
+            raise DeviceError(
+                f"cannot make {replicas} logical CPU devices: TensorFlow has started already with "
+                f"{len(tf.config.list_logical_devices('CPU'))}; start a new process"
+            ) from error
+
+
+def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
+    """MirroredStrategy over the GPUs, or over logical CPU devices where there are none.
+
+    Args:
+      replicas: how many devices; 0 takes all GPUs, or one CPU where there are none.
+
+    Raises:
+      DeviceError: fewer devices than `replicas` are there.
+    """
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    devices = [device.name for device in tf.config.list_logical_devices(kind)]
+    count = replicas or (len(devices) if kind == "GPU" else 1)
+    if count > len(devices):
+        raise DeviceError(
+            f"replicas is {count}, but TensorFlow sees {len(devices)} {kind} device(s): "
+            f"ask for {len(devices)} or fewer"
+        )
+    return tf.distribute.MirroredStrategy(devices[:count])
+
+
+def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:
+    """Examples per step over all replicas."""
+    return per_replica_batch * int(strategy.num_replicas_in_sync)
