@@ -1,0 +1,1 @@
+"""Custom TFX components: the logic in plain functions, the TFX shell below them."""

@@ -1,0 +1,1 @@
+"""What runs, where it runs, and whether its result may ship."""

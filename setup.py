@@ -1,0 +1,48 @@
+"""The distribution `tfx-mnist`: its packages, its dependencies per Python version, its command.
+
+    pip install --constraint constraints/tfx-1.21.txt --editable '.[dev]'
+
+TFX comes in two generations: 1.16 is the last one for Python 3.10, and 1.21 the only one for
+Python 3.11 and later. `python_version` markers choose between them, so one file serves both.
+`make setup` does the line above with the right Python and the right constraints.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="tfx-mnist",
+    version="0.1.0",
+    description="From an image data set to a released classifier: a TFX pipeline with a gate.",
+    packages=find_packages(include=["pipeline*", "components*", "trainer*"]),
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "tfx==1.16.*; python_version < '3.11'",
+        "tfx==1.21.*; python_version >= '3.11'",
+        "apache-beam",
+        # tfx_bsl 1.16 imports dill, which Beam no longer installs.
+        "dill; python_version < '3.11'",
+        "keras-tuner",
+        "mlxtend",
+        "numpy",
+        "pillow",
+        "protobuf",
+        "pyyaml",
+        "rich",
+        # TensorFlow 2.21 no longer installs it, and its Keras callback needs it.
+        "tensorboard",
+        "tensorflow",
+        "tensorflow-datasets",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pytest",
+            "ruff",
+            "scipy",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["tfx-mnist=pipeline.cli.main:main"]},
+)
