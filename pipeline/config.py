@@ -1,0 +1,267 @@
+"""Everything that a run can be told, as frozen dataclasses that check themselves.
+
+    config = build(preset="fast", overrides={"dataset": "idx:DIR", "gate.floor": "0.995"})
+    config.training.epochs          # from the preset
+    config.gate.policy("mnist")     # thresholds: the data set's own, then what was set
+
+A key is a field of `RunConfig`, or `section.field` for a field of one of its sections. Presets
+come first, then a YAML file, then flags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pipeline.gate import Policy
+from trainer.hparams import HParams
+
+
+class ConfigError(ValueError):
+    """A key or value that cannot be used; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownSet:
+    """Defaults for a data set that has been measured (docs/data.md says how).
+
+    Attributes:
+      floor: least accuracy on test, 0..1.
+      class_floor: least accuracy of each class on test, 0..1.
+      mean_intensity: smallest and largest mean of one image that is no defect, 0..1.
+    """
+
+    floor: float
+    class_floor: float
+    mean_intensity: tuple[float, float]
+
+
+KNOWN_SETS: Mapping[str, KnownSet] = {
+    "mnist_sample": KnownSet(0.96, 0.88, (0.01, 0.60)),
+    "mnist": KnownSet(0.99, 0.97, (0.01, 0.60)),
+    "fashion_mnist": KnownSet(0.90, 0.65, (0.003, 0.90)),
+    "kmnist": KnownSet(0.94, 0.88, (0.01, 0.70)),
+    "emnist/balanced": KnownSet(0.84, 0.45, (0.01, 0.70)),
+    "cifar10": KnownSet(0.65, 0.40, (0.001, 0.999)),
+}
+# An unknown set must be good, or its owner must say what is good enough.
+UNKNOWN_SET = KnownSet(0.95, 0.85, (0.0001, 0.9999))
+
+
+def known_set(name: str) -> KnownSet:
+    """The defaults of the set of that name, or those of an unknown one."""
+    return KNOWN_SETS.get(name, UNKNOWN_SET)
+
+
+@dataclasses.dataclass(frozen=True)
+class GateConfig:
+    """Thresholds of the release gate; None takes the data set's own (`KNOWN_SETS`).
+
+    Attributes:
+      floor: least accuracy on test, 0..1.
+      class_floor: least accuracy of each class on test, 0..1.
+      max_drop: largest loss of accuracy against the served model, 0..1.
+    """
+
+    floor: float | None = None
+    class_floor: float | None = None
+    max_drop: float = 0.002
+
+    def __post_init__(self) -> None:
+        self.policy("")
+
+    def policy(self, dataset: str) -> Policy:
+        """The thresholds for the data set of that name."""
+        known = known_set(dataset)
+        return Policy(
+            floor=known.floor if self.floor is None else self.floor,
+            class_floor=known.class_floor if self.class_floor is None else self.class_floor,
+            max_drop=self.max_drop,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataGateConfig:
+    """Bounds of the data gate; None takes the data set's own (`KNOWN_SETS`).
+
+    Attributes:
+      min_mean_intensity: an image that is darker on average is called blank, 0..1.
+      max_mean_intensity: an image that is brighter on average is called inverted, 0..1.
+      max_class_drift: largest change of any class's share of `train` against the last released
+        run (L-infinity), 0..1.
+      max_train_test_overlap: largest fraction of the test images that may stand in train or eval
+        as well, pixel by pixel, 0..1.
+    """
+
+    min_mean_intensity: float | None = None
+    max_mean_intensity: float | None = None
+    max_class_drift: float = 0.05
+    max_train_test_overlap: float = 0.01
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"data_gate.{field.name} is {value}, expected 0 to 1")
+
+    def mean_intensity(self, dataset: str) -> tuple[float, float]:
+        """Smallest and largest mean intensity of one image for the data set of that name."""
+        low, high = known_set(dataset).mean_intensity
+        return (
+            low if self.min_mean_intensity is None else self.min_mean_intensity,
+            high if self.max_mean_intensity is None else self.max_mean_intensity,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One run of the pipeline.
+
+    Attributes:
+      preset: where the training section started from.
+      dataset: what `--dataset` takes: "mnist_sample", a tensorflow-datasets name or "idx:DIR".
+      data_dir: tensorflow-datasets' own directory; None for its default.
+      pipeline_root: where the run writes.
+      serving_dir: the directory that the server watches; None for one per data set below
+        `pipeline_root`.
+      seed: of weights, order and augmentation.
+      replicas: devices that train; 0 for all GPUs, or one CPU where there are none.
+      cache: whether results of an earlier run with the same inputs are taken over.
+      beam_args: further arguments of every Beam pipeline.
+      training: hyper-parameters.
+      gate: thresholds of the release gate.
+      data_gate: bounds of the data gate.
+    """
+
+    preset: str = "quick"
+    dataset: str = "mnist_sample"
+    data_dir: str | None = None
+    pipeline_root: str = "pipeline_root"
+    serving_dir: str | None = None
+    seed: int = 0
+    replicas: int = 0
+    cache: bool = True
+    beam_args: tuple[str, ...] = ()
+    training: HParams = HParams()
+    gate: GateConfig = GateConfig()
+    data_gate: DataGateConfig = DataGateConfig()
+
+    def __post_init__(self) -> None:
+        if self.replicas < 0:
+            raise ValueError(f"replicas is {self.replicas}, expected 0 (automatic) or more")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
+
+
+def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
+    """The preset's configuration with `overrides` on top.
+
+    Args:
+      preset: a name in `pipeline.presets.PRESETS`.
+      overrides: values by key, such as {"seed": 3, "training.epochs": "5"}; a string is read as
+        the field's type, so flags and YAML take the same way. Later keys win.
+
+    Raises:
+      ConfigError: an unknown preset or key (the line names the nearest one), or a bad value.
+    """
+    from pipeline.presets import PRESETS
+
+    if preset not in PRESETS:
+        raise ConfigError(unknown("preset", preset, PRESETS))
+    config = dataclasses.replace(PRESETS[preset](), preset=preset)
+    fields = dict(_fields(RunConfig))
+    for key, value in overrides.items():
+        if key not in fields or key == "preset":
+            raise ConfigError(unknown("key", key, [name for name in fields if name != "preset"]))
+        section, _, name = key.rpartition(".")
+        try:
+            change = {name: _parse(fields[key], value)}
+        except ValueError as error:
+            raise ConfigError(f"{key} is {value!r}, expected {error}") from None
+        try:
+            if section:
+                change = {section: dataclasses.replace(getattr(config, section), **change)}
+            config = dataclasses.replace(config, **change)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    return config
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings, as YAML gives them, as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unknown(what: str, given: str, known: typing.Iterable[str]) -> str:
+    """The line for a name that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {given!r}: {hint}known are {', '.join(names)}"
+
+
+def _fields(cls: type) -> Iterator[tuple[str, Any]]:
+    """(dotted key, type) of every value below a configuration class."""
+    for name, kind in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(kind):
+            yield from ((f"{name}.{key}", inner) for key, inner in _fields(typing.cast(type, kind)))
+        else:
+            yield name, kind
+
+
+def _parse(kind: Any, value: Any) -> Any:
+    """`value` as `kind`; the ValueError says what was expected."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        if value is None or value in ("none", "null"):
+            return None
+        (kind,) = (inner for inner in typing.get_args(kind) if inner is not type(None))
+    if typing.get_origin(kind) is tuple:
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise ValueError("a list of strings")
+        return tuple(value)
+    return _SCALARS[kind](value)
+
+
+def _bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return bool(value == "true")
+    raise ValueError("true or false")
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("a whole number")
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError("a whole number") from None
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a number")
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("a number") from None
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a string")
+    return value
+
+
+_SCALARS: Mapping[Any, Callable[[Any], Any]] = {bool: _bool, int: _int, float: _float, str: _str}

@@ -1,0 +1,48 @@
+"""Named configurations. Each says what it is for, what it reached, and the command that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pipeline.config import RunConfig
+from trainer.hparams import HParams
+
+
+def quick() -> RunConfig:
+    """The embedded sample (3,500 training images), to see the whole pipeline run."""
+    return RunConfig(
+        training=HParams(
+            architecture="convnet",
+            epochs=12,
+            per_replica_batch=64,
+            learning_rate=0.005,
+            dropout=0.3,
+            max_shift=2,
+        )
+    )
+
+
+def fast() -> RunConfig:
+    """The full MNIST in little time."""
+    return RunConfig(training=HParams(architecture="convnet", epochs=5))
+
+
+def article() -> RunConfig:
+    """The article's network and settings: Adadelta at 1.0, batch 128, 12 epochs, no augmentation."""
+    return RunConfig(
+        training=HParams(
+            architecture="article",
+            epochs=12,
+            per_replica_batch=128,
+            optimizer="adadelta",
+            learning_rate=1.0,
+            schedule="constant",
+            dropout=0.5,
+            max_shift=0,
+        )
+    )
+
+
+PRESETS: Mapping[str, Callable[[], RunConfig]] = {
+    preset.__name__: preset for preset in (quick, fast, article)
+}

@@ -1,0 +1,86 @@
+"""What a run came to: the object that `--json` prints.
+
+    result.outcome          # "released", "unchanged", "refused" or "failed"
+    json.dumps(result.to_dict())
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.gate import Check, Evaluation
+
+RELEASED = "released"  # a new version is served
+UNCHANGED = "unchanged"  # the model is the newest version already
+REFUSED = "refused"  # a gate said no; what was served stays
+FAILED = "failed"  # something broke; what was served stays
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """The version that holds this run's model."""
+
+    version: int
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """Result of one run.
+
+    Attributes:
+      run_id: unique per run, names its log file.
+      outcome: one of the constants above.
+      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      evaluation: the candidate on the test split; None when the run ended before.
+      checks: every question a gate asked, data gate first.
+      release: where the model is served; None when nothing was published.
+      seconds: wall time of each component, in order.
+      cached: names of the components whose earlier result was taken over.
+      total_seconds: wall time of the run, imports included.
+      error: one line; None unless the run failed.
+      log_file: where the libraries' logs are.
+    """
+
+    run_id: str
+    outcome: str
+    dataset: Mapping[str, Any] | None = None
+    evaluation: Evaluation | None = None
+    checks: tuple[Check, ...] = ()
+    release: Release | None = None
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    cached: tuple[str, ...] = ()
+    total_seconds: float = 0.0
+    error: str | None = None
+    log_file: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the keys are documented in the README and stay."""
+        metrics = self.evaluation and {
+            "accuracy": self.evaluation.accuracy,
+            "top_2_accuracy": self.evaluation.top_2_accuracy,
+            "cross_entropy": self.evaluation.cross_entropy,
+            "by_class": dict(self.evaluation.by_class),
+        }
+        gate = {
+            "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
+                self.outcome
+            ),
+            "checks": [check.to_dict() for check in self.checks],
+        }
+        return {
+            "run_id": self.run_id,
+            "outcome": self.outcome,
+            "dataset": self.dataset,
+            "metrics": metrics,
+            "gate": gate,
+            "release": self.release and dataclasses.asdict(self.release),
+            "seconds": {
+                "total": round(self.total_seconds, 3),
+                **{name: round(value, 3) for name, value in self.seconds.items()},
+            },
+            "cached": list(self.cached),
+            "error": self.error,
+        }
