@@ -28,6 +28,8 @@ setup(
         "protobuf",
         "pyyaml",
         "rich",
+        # TensorBoard 2.16 imports pkg_resources, which setuptools 82 no longer has.
+        "setuptools<82; python_version < '3.11'",
         # TensorFlow 2.21 no longer installs it, and its Keras callback needs it.
         "tensorboard",
         "tensorflow",
