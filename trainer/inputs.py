@@ -90,7 +90,7 @@ def training_batches(
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, step_in_epoch = step // steps, step % steps
         positions = step_in_epoch * batch + tf.range(batch, dtype=tf.int64)
-        order_seed = tf.stack([tf.constant(seed, tf.int64), epoch, 0])
+        order_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         chosen = tf.random.experimental.index_shuffle(positions, order_seed, rows - 1)  # [batch]
         images = tf.gather(split.images, chosen)
         if max_shift:

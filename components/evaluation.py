@@ -1,0 +1,155 @@
+"""The Evaluator's configuration, and what it wrote, as values.
+
+    config = eval_config(policy, num_classes=10, has_baseline=False)   # for TFX's Evaluator
+    evaluation = read_evaluation(evaluation_uri, class_names)         # after it ran
+
+The thresholds of `pipeline.gate.Policy` go into TFMA's EvalConfig, so that the blessing is the
+Evaluator's own; `read_decision` tells what TFMA decided with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from google.protobuf import wrappers_pb2
+
+from pipeline.gate import TOLERANCE, Evaluation, Policy
+from trainer import features
+
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+TEST_SPLIT = "test"
+
+ACCURACY = "categorical_accuracy"
+_TOP_2 = "top_2_accuracy"
+_CROSS_ENTROPY = "categorical_crossentropy"
+_ROWS = "example_count"
+_OVERALL: tuple[()] = ()
+
+
+def eval_config(policy: Policy, num_classes: int, *, has_baseline: bool) -> tfma.EvalConfig:
+    """TFMA's configuration: metrics, slices and the policy's thresholds.
+
+    Accuracy over the examples of one class is that class's slice by the raw feature `label`.
+    """
+    models = [CANDIDATE, BASELINE] if has_baseline else [CANDIDATE]
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                name=name,
+                is_baseline=name == BASELINE,
+                signature_name=features.SERVING_EXAMPLES,
+                preprocessing_function_names=[features.TRANSFORM_FEATURES],
+                label_key=features.ONE_HOT_LABEL,
+                prediction_key=features.PROBABILITIES,
+            )
+            for name in models
+        ],
+        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[features.LABEL])],
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(class_name="ExampleCount"),
+                    _accuracy(policy, num_classes, has_baseline=has_baseline),
+                    tfma.MetricConfig(
+                        class_name="TopKCategoricalAccuracy",
+                        config=f'{{"k": 2, "name": "{_TOP_2}"}}',
+                    ),
+                    tfma.MetricConfig(class_name="CategoricalCrossentropy"),
+                    tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
+                ]
+            )
+        ],
+    )
+
+
+def _accuracy(policy: Policy, num_classes: int, *, has_baseline: bool) -> tfma.MetricConfig:
+    change = None
+    if has_baseline:
+        change = tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+            absolute=wrappers_pb2.DoubleValue(value=-policy.max_drop - TOLERANCE),
+        )
+    return tfma.MetricConfig(
+        class_name="CategoricalAccuracy",
+        # Not `threshold`: that one would hold for every slice.
+        per_slice_thresholds=[
+            tfma.PerSliceMetricThreshold(
+                slicing_specs=[tfma.SlicingSpec()],
+                threshold=tfma.MetricThreshold(
+                    value_threshold=_at_least(policy.floor), change_threshold=change
+                ),
+            ),
+            *(
+                tfma.PerSliceMetricThreshold(
+                    slicing_specs=[tfma.SlicingSpec(feature_values={features.LABEL: str(label)})],
+                    threshold=tfma.MetricThreshold(value_threshold=_at_least(policy.class_floor)),
+                )
+                for label in range(num_classes)
+            ),
+        ],
+    )
+
+
+def _at_least(bound: float) -> tfma.GenericValueThreshold:
+    return tfma.GenericValueThreshold(lower_bound=wrappers_pb2.DoubleValue(value=bound - TOLERANCE))
+
+
+def read_evaluation(
+    evaluation_uri: str, class_names: Sequence[str], *, model: str = ""
+) -> Evaluation:
+    """What the Evaluator measured.
+
+    Args:
+      evaluation_uri: directory of a ModelEvaluation artifact.
+      class_names: in the order of the labels.
+      model: "" for the only model evaluated; else CANDIDATE or BASELINE.
+
+    Raises:
+      KeyError: the evaluation lacks a metric or a class.
+    """
+    slices = _metrics_by_slice(evaluation_uri, model)
+    overall = slices[_OVERALL]
+    labels = [((features.LABEL, index),) for index in range(len(class_names))]
+    named = [(name, slices[key]) for name, key in zip(class_names, labels, strict=True)]
+    return Evaluation(
+        rows=int(overall[_ROWS]),
+        accuracy=_exact_accuracy(overall),
+        top_2_accuracy=overall[_TOP_2],
+        cross_entropy=overall[_CROSS_ENTROPY],
+        by_class={name: _exact_accuracy(metrics) for name, metrics in named},
+        class_rows={name: int(metrics[_ROWS]) for name, metrics in named},
+    )
+
+
+def read_decision(evaluation_uri: str) -> bool:
+    """Whether TFMA found every threshold held."""
+    return bool(tfma.load_validation_result(evaluation_uri).validation_ok)
+
+
+def _exact_accuracy(metrics: Mapping[str, float]) -> float:
+    """TFMA's accuracy is a float32; correct answers over rows is the number it stands for."""
+    rows = metrics[_ROWS]
+    accuracy = metrics[ACCURACY]
+    return accuracy if math.isnan(accuracy) else round(accuracy * rows) / rows
+
+
+def _metrics_by_slice(evaluation_uri: str, model: str) -> dict[Any, Mapping[str, float]]:
+    """{slice key: {metric name: value}}; a metric without a value is NaN."""
+    found: dict[Any, dict[str, float]] = {}
+    for record in tfma.load_metrics(evaluation_uri):
+        key = tuple(
+            (part.column, part.int64_value if part.HasField("int64_value") else part.bytes_value)
+            for part in record.slice_key.single_slice_keys
+        )
+        values = found.setdefault(key, {})
+        for item in record.metric_keys_and_values:
+            if item.key.model_name == model and not item.key.is_diff:
+                value = item.value
+                values[item.key.name] = (
+                    value.double_value.value if value.HasField("double_value") else math.nan
+                )
+    return found
