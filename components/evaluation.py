@@ -1,7 +1,8 @@
 """The Evaluator's configuration, and what it wrote, as values.
 
-    config = eval_config(policy, num_classes=10, has_baseline=False)   # for TFX's Evaluator
-    evaluation = read_evaluation(evaluation_uri, class_names)         # after it ran
+    config = eval_config(policy, num_classes=10)      # for TFX's Evaluator
+    measured = read_evaluations(evaluation_uri, class_names)  # after it ran
+    measured.candidate.accuracy
 
 The thresholds of `pipeline.gate.Policy` go into TFMA's EvalConfig, so that the blessing is the
 Evaluator's own; `read_decision` tells what TFMA decided with them.
@@ -9,9 +10,9 @@ Evaluator's own; `read_decision` tells what TFMA decided with them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
@@ -27,15 +28,24 @@ ACCURACY = "categorical_accuracy"
 _TOP_2 = "top_2_accuracy"
 _CROSS_ENTROPY = "categorical_crossentropy"
 _ROWS = "example_count"
-_OVERALL: tuple[()] = ()
+_SliceKey = tuple[tuple[str, int | bytes], ...]  # ((feature, value), ...)
+_OVERALL: _SliceKey = ()
 
 
-def eval_config(policy: Policy, num_classes: int, *, has_baseline: bool) -> tfma.EvalConfig:
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Both models on the same examples; `baseline` is None when nothing is served yet."""
+
+    candidate: Evaluation
+    baseline: Evaluation | None
+
+
+def eval_config(policy: Policy, num_classes: int) -> tfma.EvalConfig:
     """TFMA's configuration: metrics, slices and the policy's thresholds.
 
-    Accuracy over the examples of one class is that class's slice by the raw feature `label`.
+    Accuracy over the examples of one class is that class's slice by the raw feature `label`. TFX's
+    Evaluator takes the baseline out again when it is given none.
     """
-    models = [CANDIDATE, BASELINE] if has_baseline else [CANDIDATE]
     return tfma.EvalConfig(
         model_specs=[
             tfma.ModelSpec(
@@ -46,14 +56,14 @@ def eval_config(policy: Policy, num_classes: int, *, has_baseline: bool) -> tfma
                 label_key=features.ONE_HOT_LABEL,
                 prediction_key=features.PROBABILITIES,
             )
-            for name in models
+            for name in (CANDIDATE, BASELINE)
         ],
         slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[features.LABEL])],
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[
                     tfma.MetricConfig(class_name="ExampleCount"),
-                    _accuracy(policy, num_classes, has_baseline=has_baseline),
+                    _accuracy(policy, num_classes),
                     tfma.MetricConfig(
                         class_name="TopKCategoricalAccuracy",
                         config=f'{{"k": 2, "name": "{_TOP_2}"}}',
@@ -66,13 +76,11 @@ def eval_config(policy: Policy, num_classes: int, *, has_baseline: bool) -> tfma
     )
 
 
-def _accuracy(policy: Policy, num_classes: int, *, has_baseline: bool) -> tfma.MetricConfig:
-    change = None
-    if has_baseline:
-        change = tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-            absolute=wrappers_pb2.DoubleValue(value=-policy.max_drop - TOLERANCE),
-        )
+def _accuracy(policy: Policy, num_classes: int) -> tfma.MetricConfig:
+    change = tfma.GenericChangeThreshold(
+        direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+        absolute=wrappers_pb2.DoubleValue(value=-policy.max_drop - TOLERANCE),
+    )
     return tfma.MetricConfig(
         class_name="CategoricalAccuracy",
         # Not `threshold`: that one would hold for every slice.
@@ -98,31 +106,22 @@ def _at_least(bound: float) -> tfma.GenericValueThreshold:
     return tfma.GenericValueThreshold(lower_bound=wrappers_pb2.DoubleValue(value=bound - TOLERANCE))
 
 
-def read_evaluation(
-    evaluation_uri: str, class_names: Sequence[str], *, model: str = ""
-) -> Evaluation:
+def read_evaluations(evaluation_uri: str, class_names: Sequence[str]) -> Measured:
     """What the Evaluator measured.
 
     Args:
       evaluation_uri: directory of a ModelEvaluation artifact.
       class_names: in the order of the labels.
-      model: "" for the only model evaluated; else CANDIDATE or BASELINE.
 
     Raises:
       KeyError: the evaluation lacks a metric or a class.
     """
-    slices = _metrics_by_slice(evaluation_uri, model)
-    overall = slices[_OVERALL]
-    labels = [((features.LABEL, index),) for index in range(len(class_names))]
-    named = [(name, slices[key]) for name, key in zip(class_names, labels, strict=True)]
-    return Evaluation(
-        rows=int(overall[_ROWS]),
-        accuracy=_exact_accuracy(overall),
-        top_2_accuracy=overall[_TOP_2],
-        cross_entropy=overall[_CROSS_ENTROPY],
-        by_class={name: _exact_accuracy(metrics) for name, metrics in named},
-        class_rows={name: int(metrics[_ROWS]) for name, metrics in named},
-    )
+    models = _metrics(evaluation_uri)
+    if BASELINE not in models:
+        (alone,) = models.values()  # TFMA leaves the name out where there is one model only
+        return Measured(_evaluation(alone, class_names), None)
+    candidate, baseline = (_evaluation(models[name], class_names) for name in (CANDIDATE, BASELINE))
+    return Measured(candidate, baseline)
 
 
 def read_decision(evaluation_uri: str) -> bool:
@@ -137,19 +136,33 @@ def _exact_accuracy(metrics: Mapping[str, float]) -> float:
     return accuracy if math.isnan(accuracy) else round(accuracy * rows) / rows
 
 
-def _metrics_by_slice(evaluation_uri: str, model: str) -> dict[Any, Mapping[str, float]]:
-    """{slice key: {metric name: value}}; a metric without a value is NaN."""
-    found: dict[Any, dict[str, float]] = {}
+def _evaluation(
+    slices: Mapping[_SliceKey, Mapping[str, float]], class_names: Sequence[str]
+) -> Evaluation:
+    overall = slices[_OVERALL]
+    by_class = {name: slices[((features.LABEL, label),)] for label, name in enumerate(class_names)}
+    return Evaluation(
+        rows=int(overall[_ROWS]),
+        accuracy=_exact_accuracy(overall),
+        top_2_accuracy=overall[_TOP_2],
+        cross_entropy=overall[_CROSS_ENTROPY],
+        by_class={name: _exact_accuracy(metrics) for name, metrics in by_class.items()},
+        class_rows={name: int(metrics[_ROWS]) for name, metrics in by_class.items()},
+    )
+
+
+def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, dict[str, float]]]:
+    """{model name: {slice: {metric name: value}}}; a metric without a number is NaN."""
+    found: dict[str, dict[_SliceKey, dict[str, float]]] = {}
     for record in tfma.load_metrics(evaluation_uri):
         key = tuple(
             (part.column, part.int64_value if part.HasField("int64_value") else part.bytes_value)
             for part in record.slice_key.single_slice_keys
         )
-        values = found.setdefault(key, {})
         for item in record.metric_keys_and_values:
-            if item.key.model_name == model and not item.key.is_diff:
+            if not item.key.is_diff:
                 value = item.value
-                values[item.key.name] = (
-                    value.double_value.value if value.HasField("double_value") else math.nan
-                )
+                number = value.double_value.value if value.HasField("double_value") else math.nan
+                slices = found.setdefault(item.key.model_name, {})
+                slices.setdefault(key, {})[item.key.name] = number
     return found

@@ -1,5 +1,7 @@
 """Everything that a run can be told, as frozen dataclasses that check themselves.
 
+Synopsis::
+
     config = build(preset="fast", overrides={"dataset": "idx:DIR", "gate.floor": "0.995"})
     config.training.epochs          # from the preset
     config.gate.policy("mnist")     # thresholds: the data set's own, then what was set

@@ -1,5 +1,7 @@
 """The release policy: which model may ship, as pure functions over what the Evaluator counted.
 
+Synopsis::
+
     policy = Policy(floor=0.99, class_floor=0.97, max_drop=0.002)
     checks = decide(candidate, baseline=None, policy=policy)
     released = all(check.passed for check in checks)
@@ -14,7 +16,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Metrics are float32 in places: a bound holds when it is missed by less than one example in a million.
+# Metrics are float32 in places: a bound counts as held when less than one example in a million
+# is missing.
 TOLERANCE = 1e-6
 
 
@@ -96,9 +99,7 @@ class Evaluation:
         return cls(**fields)
 
 
-def decide(
-    candidate: Evaluation, baseline: Evaluation | None, policy: Policy
-) -> tuple[Check, ...]:
+def decide(candidate: Evaluation, baseline: Evaluation | None, policy: Policy) -> tuple[Check, ...]:
     """Holds the candidate against the policy; it may ship when every check passed.
 
     A NaN fails each check that it enters, because no comparison with it is true.

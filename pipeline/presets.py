@@ -1,4 +1,4 @@
-"""Named configurations. Each says what it is for, what it reached, and the command that shows it."""
+"""Named configurations: what each is for, what it reached, and the command that shows it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fast() -> RunConfig:
 
 
 def article() -> RunConfig:
-    """The article's network and settings: Adadelta at 1.0, batch 128, 12 epochs, no augmentation."""
+    """The article's network and settings: Adadelta, batch 128, 12 epochs, no augmentation."""
     return RunConfig(
         training=HParams(
             architecture="article",

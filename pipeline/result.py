@@ -1,5 +1,7 @@
 """What a run came to: the object that `--json` prints.
 
+Synopsis::
+
     result.outcome          # "released", "unchanged", "refused" or "failed"
     json.dumps(result.to_dict())
 """

@@ -1,5 +1,7 @@
 """The model as it is served: one SavedModel that takes raw inputs and holds the transform graph.
 
+Synopsis::
+
     save(model, tft_output, spec, "/path/to/Format-Serving")
 """
 

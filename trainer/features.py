@@ -1,5 +1,7 @@
 """Names and shapes: the contract between the examples, Transform, the model and its signatures.
 
+Synopsis::
+
     spec = ImageSpec(image_shape=(28, 28, 1), class_names=tuple("0123456789"))
     spec.num_classes        # 10
     ImageSpec.from_config(spec.to_config()) == spec

@@ -1,5 +1,7 @@
 """Hyper-parameters of one training, frozen and self-checking.
 
+Synopsis::
+
     hparams = HParams(epochs=5, learning_rate=0.01)
     HParams.from_config(hparams.to_config()) == hparams
 """

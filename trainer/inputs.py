@@ -1,5 +1,7 @@
 """Records -> tensors in memory -> batches.
 
+Synopsis::
+
     split = load_split(files, tft_output)                  # decoded and normalized once
     for images, labels in training_batches(split, batch=256, epochs=5, seed=1, max_shift=2): ...
 

@@ -1,6 +1,9 @@
 """One training loop for every tf.distribute strategy.
 
-    history = train(model, train=split, evaluation=split, hparams=HParams(), strategy=strategy, seed=1)
+Synopsis::
+
+    history = train(model, train_split=train, eval_split=evaluation, hparams=HParams(),
+                    strategy=strategy, seed=1)
 
 Why not `model.fit`: with Keras 3 it fails under several strategies (docs/decisions/0002).
 """

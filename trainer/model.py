@@ -1,5 +1,7 @@
 """The networks: normalized images in, logits out.
 
+Synopsis::
+
     model = build_model(HParams(), image_shape=(28, 28, 1), num_classes=10)
     logits = model(images)        # [B, 28, 28, 1] float32 -> [B, 10] float32
 """

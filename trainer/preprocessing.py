@@ -1,4 +1,6 @@
-"""`preprocessing_fn`: PNG bytes -> normalized pixels, label -> one-hot; one graph for training and serving.
+"""`preprocessing_fn`: PNG bytes -> normalized pixels, label -> one-hot.
+
+One graph for training and serving.
 
 TFX reloads this module, so it holds functions only.
 """
@@ -47,7 +49,7 @@ def preprocessing_fn(
 
 
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """[B] or [B, 1] PNG bytes -> [B, H, W, C] uint8; fails on bytes that are no image of that shape."""
+    """[B] or [B, 1] PNG bytes -> [B, H, W, C] uint8; fails on anything of another shape."""
     height, width, channels = image_shape
 
     def decode_one(png: tf.Tensor) -> tf.Tensor:

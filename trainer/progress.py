@@ -1,5 +1,7 @@
 """How far a training has come, as log records that a terminal can show.
 
+Synopsis::
+
     logger.info("...", extra={"progress": Progress(...)})
 
 Libraries do not print: whoever shows progress attaches a `logging.Handler` to `LOGGER`.

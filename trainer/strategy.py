@@ -1,5 +1,7 @@
 """Which devices train together, and the arithmetic of their batches.
 
+Synopsis::
+
     prepare_devices(replicas=2)              # once, before TensorFlow runs anything
     strategy = mirrored_strategy(replicas=2)
     global_batch(per_replica_batch=128, strategy=strategy)   # 256
