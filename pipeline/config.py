@@ -177,8 +177,8 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     config = dataclasses.replace(PRESETS[preset](), preset=preset)
     fields = dict(_fields(RunConfig))
     for key, value in overrides.items():
-        if key not in fields or key == "preset":
-            raise ConfigError(unknown("key", key, [name for name in fields if name != "preset"]))
+        if key not in keys():
+            raise ConfigError(unknown("key", key, keys()))
         section, _, name = key.rpartition(".")
         try:
             change = {name: _parse(fields[key], value)}
@@ -191,6 +191,11 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         except ValueError as error:
             raise ConfigError(str(error)) from None
     return config
+
+
+def keys() -> list[str]:
+    """Every key that `build` takes."""
+    return [name for name, _ in _fields(RunConfig) if name != "preset"]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -228,7 +233,7 @@ def _parse(kind: Any, value: Any) -> Any:
             return None
         (kind,) = (inner for inner in typing.get_args(kind) if inner is not type(None))
     if typing.get_origin(kind) is tuple:
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise ValueError("a list of strings")
         return tuple(value)
     return _SCALARS[kind](value)
@@ -256,7 +261,7 @@ def _float(value: Any) -> float:
         raise ValueError("a number")
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: an int with more than 308 digits
         raise ValueError("a number") from None
 
 

@@ -9,6 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,7 @@ class RunResult:
     log_file: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; the keys are documented in the README and stay."""
+        """JSON-able, NaN and infinities as None; the keys are documented in the README and stay."""
         metrics = self.evaluation and {
             "accuracy": self.evaluation.accuracy,
             "top_2_accuracy": self.evaluation.top_2_accuracy,
@@ -72,7 +73,7 @@ class RunResult:
             ),
             "checks": [check.to_dict() for check in self.checks],
         }
-        return {
+        result = {
             "run_id": self.run_id,
             "outcome": self.outcome,
             "dataset": self.dataset,
@@ -86,3 +87,15 @@ class RunResult:
             "cached": list(self.cached),
             "error": self.error,
         }
+        return {key: _json_able(value) for key, value in result.items()}
+
+
+def _json_able(value: Any) -> Any:
+    """Standard JSON knows no NaN, and readers other than Python's refuse it."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_able(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_able(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

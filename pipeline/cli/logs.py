@@ -1,0 +1,192 @@
+"""Everything that libraries write goes to the run's log file; the terminal stays ours.
+
+    log = RunLog.create(Path("pipeline_root/logs/20261123T103000Z-3f2a.log"))
+    with log.capture(show=False) as terminal:
+        ...                                      # print(), logging, warnings, C++ on fd 2: the file
+        terminal.out.write("what a person sees")
+
+TensorFlow's C++ writes to file descriptor 2 and knows nothing of `sys.stderr`, so the descriptors
+themselves are turned to the file. With `show`, a thread copies the file to stderr as it grows. A
+pipe in place of the file would lose what a killed run had written last, and it would block for
+good when C++ code fills it while it holds the interpreter's lock, which the reader needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from trainer import progress
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+FOLLOW_INTERVAL_S = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Terminal:
+    """The process's own stdout and stderr while both descriptors lead to the log file."""
+
+    out: TextIO
+    err: TextIO
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLog:
+    """The log file of one run.
+
+    Attributes:
+      path: the file.
+      made: the directories that were created for it, the outermost first.
+    """
+
+    path: Path
+    made: tuple[Path, ...]
+
+    @classmethod
+    def create(cls, path: Path) -> RunLog:
+        """An empty log file; the directories above it are created.
+
+        Raises:
+          OSError: a directory or the file cannot be created; nothing is left behind.
+        """
+        missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+        made: list[Path] = []
+        try:
+            for folder in reversed(missing):
+                folder.mkdir(exist_ok=True)
+                made.append(folder)
+            path.touch(exist_ok=False)
+        except OSError:
+            _remove_empty(made)
+            raise
+        return cls(path, tuple(made))
+
+    def discard(self) -> None:
+        """Removes the file, and of the directories made for it those that hold nothing else."""
+        self.path.unlink(missing_ok=True)
+        _remove_empty(self.made)
+
+    @contextlib.contextmanager
+    def capture(self, *, show: bool) -> Iterator[Terminal]:
+        """Sends descriptors 1 and 2, `logging` and warnings to the file until the block is left.
+
+        Args:
+          show: whether the file's lines appear on the real stderr as well.
+        """
+        with (
+            _redirected(self.path) as terminal,
+            _followed(self.path, terminal.err if show else None),
+            _python_logging(),
+        ):
+            yield terminal
+
+
+def _remove_empty(folders: list[Path] | tuple[Path, ...]) -> None:
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):  # not empty: someone else uses it by now
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def _redirected(path: Path) -> Iterator[Terminal]:
+    """Turns descriptors 1 and 2 to the file, and gives their old targets as text streams."""
+    _flush(sys.stdout, sys.stderr)
+    with contextlib.ExitStack() as stack:
+        terminal = Terminal(_text(os.dup(1), sys.stdout), _text(os.dup(2), sys.stderr))
+        stack.callback(_close, terminal.err)
+        stack.callback(_close, terminal.out)
+        log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        for fd, stream in ((1, terminal.out), (2, terminal.err)):
+            os.dup2(log_fd, fd)
+            stack.callback(os.dup2, stream.fileno(), fd)
+        os.close(log_fd)
+        # Streams of our own: the interpreter's are block-buffered when they do not lead to a
+        # terminal (a crash would lose their last lines), and may have been replaced. They are
+        # never closed: a library's log handler that got hold of one uses it until the end.
+        stack.enter_context(contextlib.redirect_stdout(_text(1, None)))
+        stack.enter_context(contextlib.redirect_stderr(_text(2, None)))
+        try:
+            yield terminal
+        finally:
+            _flush(sys.stdout, sys.stderr)
+
+
+def _text(fd: int, like: TextIO | None) -> TextIO:
+    """A line-buffered text stream on a descriptor, which it owns unless it is 1 or 2."""
+    encoding = getattr(like, "encoding", None) or "utf-8"
+    return open(fd, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=fd > 2)
+
+
+def _flush(*streams: TextIO) -> None:
+    for stream in streams:
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
+            stream.flush()
+
+
+def _close(stream: TextIO) -> None:
+    with contextlib.suppress(OSError):  # its reader has gone
+        stream.close()
+
+
+@contextlib.contextmanager
+def _followed(path: Path, target: TextIO | None) -> Iterator[None]:
+    """Copies the file to `target` as it grows; what is in it on leaving is copied too."""
+    if target is None:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_follow, args=(path, target, ended), name="log", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        _flush(sys.stdout, sys.stderr)
+        ended.set()
+        thread.join()
+
+
+def _follow(path: Path, target: TextIO, ended: threading.Event) -> None:
+    # In bytes: the file may end in the middle of a character while it is being written.
+    with open(path, "rb") as log, contextlib.suppress(OSError):  # the terminal may be gone
+        running = True
+        while running:
+            running = not ended.wait(FOLLOW_INTERVAL_S)
+            target.buffer.write(log.read())
+            target.buffer.flush()
+
+
+@contextlib.contextmanager
+def _python_logging() -> Iterator[None]:
+    """Records of every library at INFO, and warnings, on the captured stderr."""
+    # TFX and Beam log through absl, whose logger lets only warnings pass until it is told.
+    from absl import logging as absl_logging
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.addFilter(_is_worth_a_line)
+    root = logging.getLogger()
+    level, verbosity = root.level, absl_logging.get_verbosity()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        absl_logging.set_verbosity(verbosity)
+        root.setLevel(level)
+        root.removeHandler(handler)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Training reports several times a second; the file gets the ends of epochs."""
+    state = getattr(record, "progress", None)
+    return not isinstance(state, progress.Progress) or state.epoch_ended

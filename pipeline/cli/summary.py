@@ -1,0 +1,129 @@
+"""What a run came to, in a few lines for a person.
+
+for line in summary(result, log_file=path):
+    print(line.text)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TextIO
+
+from pipeline.cli.terminal import can_be_live, duration
+from pipeline.gate import Check
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of text.
+
+    Attributes:
+      text: without a line break.
+      style: "good", "bad" or "" where it is neither.
+    """
+
+    text: str
+    style: str = ""
+
+
+_ANSI = {"good": "\x1b[32m", "bad": "\x1b[31m"}
+_ANSI_END = "\x1b[0m"
+
+
+def write(lines: Sequence[Line], stream: TextIO, *, colour: bool) -> None:
+    """Writes the lines as they are: a path is never broken, whatever the terminal's width."""
+    for line in lines:
+        code = _ANSI.get(line.style, "") if colour else ""
+        print(f"{code}{line.text}{_ANSI_END if code else ''}", file=stream)
+    stream.flush()
+
+
+def wants_colour(stream: TextIO, no_color: str | None) -> bool:
+    """Whether to colour: on a terminal, unless NO_COLOR is set to anything (no-color.org)."""
+    return can_be_live(stream) and not no_color
+
+
+def summary(result: RunResult) -> list[Line]:
+    """Accuracy, the gates' answers, what is served now, and where the log is when it is needed."""
+    return [
+        *_data(result),
+        *_evaluation(result),
+        *_checks(result.checks),
+        *_outcome(result),
+        *_time(result),
+        *_log(result),
+    ]
+
+
+def _data(result: RunResult) -> Iterator[Line]:
+    if not result.dataset:
+        return
+    splits = result.dataset.get("splits") or {}
+    rows = ", ".join(f"{name} {_rows(split)}" for name, split in splits.items())
+    yield Line(f"data: {result.dataset.get('name')}" + (f" ({rows})" if rows else ""))
+
+
+def _rows(split: object) -> str:
+    rows = split.get("rows") if isinstance(split, dict) else split
+    return f"{rows:,}" if isinstance(rows, int) else str(rows)
+
+
+def _evaluation(result: RunResult) -> Iterator[Line]:
+    found = result.evaluation
+    if found is not None:
+        yield Line(f"accuracy: {found.accuracy:.4f} on {found.rows:,} test images")
+
+
+def _checks(checks: Sequence[Check]) -> Iterator[Line]:
+    """Each check that failed with its sentence; those that passed together, by kind."""
+    for kind, group in groupby(checks, key=_kind):
+        members = list(group)
+        yield from (Line(f"  failed: {c.sentence}", "bad") for c in members if not c.passed)
+        passed = [check for check in members if check.passed]
+        if len(passed) == 1:
+            yield Line(f"  passed: {passed[0].sentence}", "good")
+        elif passed:
+            yield Line(f"  passed: {len(passed)} {kind} checks{_lowest(passed)}", "good")
+
+
+def _kind(check: Check) -> str:
+    """What the name begins with, such as "class" of "class.7": its like stand next to it."""
+    return check.name.partition(".")[0]
+
+
+def _lowest(checks: Sequence[Check]) -> str:
+    """The least of checks that share one numeric bound from below."""
+    numbers = [(check.actual, check.name.partition(".")[2]) for check in checks]
+    bounds = {check.required for check in checks}
+    if len(bounds) != 1 or not all(isinstance(n, float) for n in (*bounds, *dict(numbers))):
+        return ""
+    actual, name = min(numbers, key=lambda pair: float(pair[0] or 0.0))
+    return f", lowest {name}: {actual:.4f} (required {bounds.pop():.4g})"
+
+
+def _outcome(result: RunResult) -> Iterator[Line]:
+    if result.outcome == RELEASED:
+        yield Line(f"released: {_release(result.release)}", "good")
+    elif result.outcome == UNCHANGED:
+        yield Line(f"unchanged: {_release(result.release)} holds this model already", "good")
+    elif result.outcome == REFUSED:
+        yield Line("refused: nothing was released, what was served stays", "bad")
+    elif result.outcome == FAILED:
+        yield Line(f"failed: {result.error}", "bad")
+
+
+def _release(release: Release | None) -> str:
+    return "no version" if release is None else f"version {release.version} in {release.path}"
+
+
+def _time(result: RunResult) -> Iterator[Line]:
+    taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
+    yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
+
+
+def _log(result: RunResult) -> Iterator[Line]:
+    if result.outcome in (REFUSED, FAILED) and result.log_file:
+        yield Line(f"log: {result.log_file}")

@@ -1,0 +1,198 @@
+"""How a run looks while it goes on: a live region on a terminal, plain lines elsewhere.
+
+    with display(human=terminal.out, err=terminal.err, verbose=False) as observer:
+        run(config, run_id=run_id, observer=observer)
+
+Every display is an observer of the runner, and shows what training reports to
+`trainer.progress` as well. A reader that has gone away (`| head`) never stops a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from trainer import progress
+from trainer.progress import Progress
+
+if TYPE_CHECKING:  # rich takes 0.1 s to import, and only a terminal needs it
+    from rich.console import Console, RenderableType
+
+REFRESH_PER_SECOND = 4  # each refresh takes time from training
+
+
+class Display(Protocol):
+    """What the runner and the training tell."""
+
+    def planned(self, names: Sequence[str]) -> None: ...
+
+    def component_started(self, name: str) -> None: ...
+
+    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None: ...
+
+    def trained(self, state: Progress) -> None: ...
+
+
+@contextlib.contextmanager
+def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Display]:
+    """Shows a run until the block is left.
+
+    Args:
+      human: where plain lines go.
+      err: the real stderr; a live region is shown there when it is a terminal.
+      verbose: whether logs share the terminal: a live region would be torn apart by them.
+    """
+    with contextlib.ExitStack() as stack:
+        shown: Display
+        if can_be_live(err) and not verbose:
+            shown = stack.enter_context(live(err))
+        else:
+            shown = PlainDisplay(human)
+        handler = _ProgressHandler(shown)
+        progress.LOGGER.addHandler(handler)
+        stack.callback(progress.LOGGER.removeHandler, handler)
+        yield shown
+
+
+def can_be_live(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "0.4 s", "42 s", "3 min 05 s", "2 h 07 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def training_text(state: Progress) -> str:
+    """One line on a training: the epoch, what the last finished one reached, the time left."""
+    accuracy = "" if state.eval_accuracy is None else f", eval accuracy {state.eval_accuracy:.4f}"
+    left = "" if state.step >= state.total_steps else f", {duration(state.seconds_left)} left"
+    return f"epoch {state.epoch}/{state.epochs}{accuracy}{left}"
+
+
+class PlainDisplay:
+    """One line per start and end of a component, and per epoch: for files and CI."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._names: list[str] = []
+
+    def planned(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+
+    def component_started(self, name: str) -> None:
+        self._line(f"{_place(self._names, name)}{name} ...")
+
+    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
+        end = "cached" if cached else duration(seconds)
+        self._line(f"{_place(self._names, name)}{name}: {end}")
+
+    def trained(self, state: Progress) -> None:
+        if state.epoch_ended:
+            self._line(f"  {training_text(state)}")
+
+    def _line(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
+
+
+class LiveDisplay:
+    """Finished components as lines; below them the running one, with its bar while it trains."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.spinner import Spinner
+
+        self._console = console
+        self._spinner = Spinner("dots")
+        self._names: list[str] = []
+        self._running = "starting"
+        self._since = time.monotonic()
+        self._state: Progress | None = None
+
+    def planned(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+
+    def component_started(self, name: str) -> None:
+        self._running, self._since, self._state = name, time.monotonic(), None
+
+    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
+        from rich.text import Text
+
+        end = ("cached", "cyan") if cached else (duration(seconds), "bold")
+        width = max(map(len, self._names), default=0)
+        with contextlib.suppress(OSError):
+            self._console.print(Text.assemble(("✓ ", "green"), f"{name:{width}}  ", end))
+
+    def trained(self, state: Progress) -> None:
+        self._state = state
+
+    def __rich__(self) -> RenderableType:
+        """The live region: one line."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        cells: list[RenderableType] = [
+            self._spinner,
+            f"{_place(self._names, self._running)}{self._running}",
+        ]
+        if self._state is None:
+            cells.append(duration(time.monotonic() - self._since))
+        else:
+            bar = ProgressBar(total=self._state.total_steps, completed=self._state.step, width=20)
+            cells += [bar, training_text(self._state)]
+        line = Table.grid(padding=(0, 1))
+        for _ in cells:
+            line.add_column(no_wrap=True)
+        line.add_row(*cells)
+        return line
+
+
+@contextlib.contextmanager
+def live(stream: TextIO) -> Iterator[LiveDisplay]:
+    """A display that redraws its last line until the block is left, and then takes it away."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    shown = LiveDisplay(console)
+    region = Live(
+        shown,
+        console=console,
+        refresh_per_second=REFRESH_PER_SECOND,
+        transient=True,
+        # What libraries print goes to the log file, not above the live region.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with region:
+        # A killed run must not leave the terminal without its cursor.
+        console.show_cursor(True)
+        yield shown
+
+
+class _ProgressHandler(logging.Handler):
+    def __init__(self, shown: Display) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def emit(self, record: logging.LogRecord) -> None:
+        state = getattr(record, "progress", None)
+        if isinstance(state, Progress):
+            self._shown.trained(state)
+
+
+def _place(names: Sequence[str], name: str) -> str:
+    """Where a planned component stands, such as "[3/12] "; nothing for another one."""
+    return f"[{names.index(name) + 1}/{len(names)}] " if name in names else ""
