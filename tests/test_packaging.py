@@ -1,0 +1,75 @@
+"""The distribution: that its generic package names are ours, its command, its TFX generations."""
+
+import importlib
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parent.parent
+CONSTRAINTS = {"3.10": "tfx-1.16.txt", "3.11": "tfx-1.21.txt", "3.13": "tfx-1.21.txt"}
+
+
+def requirements(python_version: str) -> dict[str, Requirement]:
+    """What the distribution needs on that Python, by name, without the extras."""
+    parsed = [Requirement(line) for line in metadata.requires("tfx-mnist") or ()]
+    environment = {"python_version": python_version, "extra": ""}
+    return {r.name: r for r in parsed if r.marker is None or r.marker.evaluate(environment)}
+
+
+def locked(name: str) -> list[Requirement]:
+    lines = (ROOT / "constraints" / name).read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("package", ["pipeline", "components", "trainer"])
+def test_generic_name_is_our_package(package: str) -> None:
+    module = importlib.import_module(package)
+    assert Path(module.__file__ or "") == ROOT / package / "__init__.py"
+
+
+def test_command_is_the_cli() -> None:
+    scripts = metadata.distribution("tfx-mnist").entry_points.select(group="console_scripts")
+    assert {(script.name, script.value) for script in scripts} == {
+        ("tfx-mnist", "pipeline.cli.main:main")
+    }
+    assert callable(scripts["tfx-mnist"].load())
+
+
+@pytest.mark.parametrize(
+    ("version", "served"),
+    [("3.9", False), ("3.10", True), ("3.11", True), ("3.13", True), ("3.14", False)],
+)
+def test_python_versions(version: str, served: bool) -> None:
+    python_versions = SpecifierSet(metadata.metadata("tfx-mnist")["Requires-Python"])
+    assert (f"{version}.1" in python_versions) is served
+
+
+@pytest.mark.parametrize(
+    ("python_version", "tfx"), [("3.10", "==1.16.*"), ("3.11", "==1.21.*"), ("3.13", "==1.21.*")]
+)
+def test_python_chooses_the_tfx_generation(python_version: str, tfx: str) -> None:
+    assert str(requirements(python_version)["tfx"].specifier) == tfx
+
+
+@pytest.mark.parametrize("python_version", CONSTRAINTS)
+def test_each_requirement_is_locked_to_a_version_that_it_allows(python_version: str) -> None:
+    environment = {"python_version": python_version, "python_full_version": f"{python_version}.1"}
+    versions = {
+        pin.name: str(pin.specifier).removeprefix("==")
+        for pin in locked(CONSTRAINTS[python_version])
+        if pin.marker is None or pin.marker.evaluate(environment)
+    }
+    for name, requirement in requirements(python_version).items():
+        assert versions[name] in requirement.specifier, name
+
+
+@pytest.mark.parametrize("name", sorted(set(CONSTRAINTS.values())))
+def test_lock_holds_names_and_versions_only(name: str) -> None:
+    for pin in locked(name):
+        assert pin.url is None
+        assert not pin.extras
+        assert re.fullmatch(r"==[0-9][0-9a-z.+]*", str(pin.specifier)), pin
