@@ -1,0 +1,5 @@
+"""From a data source to examples.
+
+`spec` reads what `--dataset` says; `sources` turns it into a prepared tensorflow-datasets builder,
+whatever the source; `component` is the one Beam ExampleGen over such builders.
+"""

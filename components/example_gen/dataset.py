@@ -1,0 +1,121 @@
+"""What the rest of the project knows of a data set: a value that can stand in a cache key.
+
+    info = describe(resolve("mnist_sample", data_dir=None, cache_dir="cache"), "mnist_sample")
+    info.image_shape, info.num_classes           # ((28, 28, 1), 10)
+    DatasetInfo.from_json(info.to_json()) == info
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from components.example_gen.arrays import TEST, TRAIN
+from components.example_gen.errors import DataError
+from components.example_gen.features import find_keys
+from components.example_gen.prepare import FINGERPRINT_KEY
+from components.example_gen.spec import DatasetSpec, parse_dataset
+
+_READ_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """A prepared data set.
+
+    Attributes:
+      spec: the text that names it, to be resolved again in another process.
+      name: "mnist_sample", "mnist", "emnist/balanced" or, for IDX files that are no known set's,
+        "idx_<directory>".
+      fingerprint: hexadecimal SHA-256 of the content; changes when the data changes.
+      image_shape: (height, width, channels).
+      class_names: one per label, in the order of the labels.
+    """
+
+    spec: str
+    name: str
+    fingerprint: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise ValueError(
+                f"image_shape is {self.image_shape}, expected (height, width, channels), each >= 1"
+            )
+        if not re.fullmatch(r"[0-9a-f]{64}", self.fingerprint):
+            raise ValueError(f"fingerprint is {self.fingerprint!r}, expected 64 hexadecimal digits")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def slug(self) -> str:
+        """The name, as a file name."""
+        return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_")
+
+    def to_json(self) -> str:
+        """One line, the same for equal values."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> DatasetInfo:
+        values = json.loads(text)
+        height, width, channels = values["image_shape"]
+        return cls(
+            spec=values["spec"],
+            name=values["name"],
+            fingerprint=values["fingerprint"],
+            image_shape=(height, width, channels),
+            class_names=tuple(values["class_names"]),
+        )
+
+
+def describe(builder: tfds.core.DatasetBuilder, spec: DatasetSpec | str) -> DatasetInfo:
+    """Describes a builder that `sources.resolve` gave for `spec`.
+
+    Costs one reading of the prepared files when tensorflow-datasets downloaded them, and nothing
+    for the other sources, whose content `resolve` has read.
+    """
+    spec = parse_dataset(spec) if isinstance(spec, str) else spec
+    found = find_keys(builder.info, spec.text)
+    config = builder.builder_config.name if builder.builder_config else None
+    return DatasetInfo(
+        spec=spec.text,
+        name=f"{builder.name}/{config}" if config else builder.name,
+        fingerprint=_fingerprint(builder, spec),
+        image_shape=found.image_shape,
+        class_names=found.class_names,
+    )
+
+
+def _fingerprint(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> str:
+    if spec.kind != "tfds":
+        return str(builder.info.metadata[FINGERPRINT_KEY])
+    paths = [
+        Path(path) for split in (TRAIN, TEST) for path in builder.info.splits[split].filepaths
+    ]
+    with ThreadPoolExecutor() as pool:  # hashlib releases the interpreter's lock
+        lines = pool.map(lambda path: f"{path.name} {_sha256(path)}", paths)
+        return hashlib.sha256("\n".join([builder.info.full_name, *lines]).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(
+            f"{path}: a file of the prepared data set cannot be read ({error.strerror or error}); "
+            f"remove {path.parent} to have it prepared again"
+        ) from error
+    return digest.hexdigest()

@@ -1,0 +1,200 @@
+"""Finds the data set that `--dataset` names, and prepares it when it is not prepared yet.
+
+    builder = resolve("mnist_sample", data_dir=None, cache_dir="~/.cache/tfx-mnist")
+    builder.info.splits["train"].num_examples     # 4000
+
+Every source ends as a prepared tensorflow-datasets builder that has an image, a label, a train and
+a test split; what has not is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.util import DownloadError
+
+from components.example_gen import idx, sample
+from components.example_gen.arrays import TEST, TRAIN
+from components.example_gen.errors import DataError
+from components.example_gen.features import find_keys
+from components.example_gen.prepare import prepared, quiet_tfds
+from components.example_gen.spec import SAMPLE, DatasetSpec, parse_dataset
+
+_PROBE_TIMEOUT_S = 10.0
+_WITHOUT_NETWORK = (
+    f"use --dataset {SAMPLE}, which needs no network, or --dataset idx:DIR with the set's IDX files"
+)
+
+_log = logging.getLogger(__name__)
+
+
+def resolve(text: str, *, data_dir: str | None, cache_dir: str) -> tfds.core.DatasetBuilder:
+    """The prepared builder of a data set.
+
+    Args:
+      text: what `--dataset` says, see `spec.parse_dataset`.
+      data_dir: tensorflow-datasets' own directory, None for its default.
+      cache_dir: where `mnist_sample` and `idx:DIR` are prepared.
+
+    Raises:
+      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written then.
+    """
+    spec = parse_dataset(text)
+    if spec.kind == "tfds":
+        return _resolve_tfds(spec, data_dir)
+    cache = Path(cache_dir).expanduser()
+    if spec.path is not None:
+        arrays = idx.read_directory(spec.path)
+        return prepared(cache, arrays.name, arrays.fingerprint, lambda: arrays)
+    return prepared(cache, SAMPLE, sample.fingerprint(), sample.read)
+
+
+def _resolve_tfds(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    builder = _find_builder(spec, data_dir)
+    find_keys(builder.info, spec.text)  # before anything is downloaded
+    if builder.is_prepared():
+        _require_splits(builder, spec)
+        return builder
+    _require_network(builder, spec)
+    _download(builder, spec)
+    return builder
+
+
+def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    try:
+        return tfds.builder(spec.text, data_dir=data_dir, try_gcs=False)
+    except tfds.core.DatasetNotFoundError as error:
+        known = [SAMPLE, *tfds.list_builders(with_community_datasets=False)]
+        raise DataError(
+            f"dataset {spec.name!r} is unknown{_nearest(spec.name, known)}; expected {SAMPLE}, "
+            "idx:DIR or an image set of tensorflow-datasets"
+        ) from error
+    # tfds raises AssertionError for an unknown version, ValueError for an unknown config, and
+    # ImportError for a package that the set's own code needs.
+    except (AssertionError, ValueError, ImportError) as error:
+        raise DataError(
+            f"dataset {spec.text!r} cannot be loaded: {_reason(spec, error)}"
+        ) from error
+
+
+def _reason(spec: DatasetSpec, error: BaseException) -> str:
+    builder_class = tfds.builder_cls(spec.name)
+    configs = list(builder_class.builder_configs)
+    if spec.config is not None and spec.config not in configs:
+        expected = f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
+        return (
+            f"config {spec.config!r} is unknown{_nearest(spec.config, configs)}; expected {expected}"
+        )
+    if isinstance(error, AssertionError) and spec.version is not None:
+        versions = str(error).rpartition("only: ")[2].rstrip(".")
+        return f"version {spec.version} is unknown; expected {versions}"
+    return str(error)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f", did you mean {near[0]!r}" if near else ""
+
+
+def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
+    have = sorted(builder.info.splits)
+    for split in (TRAIN, TEST):
+        if split not in have:
+            raise DataError(
+                f"dataset {spec.text!r} has no split {split!r}, only {', '.join(have) or 'none'}; "
+                "expected a set that was published with a train and a test split"
+            )
+        if not builder.info.splits[split].num_examples:
+            raise DataError(
+                f"dataset {spec.text!r}: the {split} split is empty, expected at least one image"
+            )
+
+
+def _require_network(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
+    """Asks the download host once: tensorflow-datasets itself would retry for minutes."""
+    urls = [url for url in builder.url_infos or {} if url.startswith("http")]
+    if not urls:
+        return
+    try:
+        requests.head(urls[0], timeout=_PROBE_TIMEOUT_S, allow_redirects=False)
+    except requests.exceptions.RequestException as error:
+        raise _out_of_reach(spec, f"{urlsplit(urls[0]).hostname} does not answer") from error
+
+
+def _download(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
+    with _undone_on_error(Path(builder.data_dir)) as downloads:
+        config = tfds.download.DownloadConfig(
+            try_download_gcs=False, manual_dir=Path(builder.data_dir_root) / "downloads" / "manual"
+        )
+        _log.info("Downloading %s to %s", spec.text, builder.data_dir)
+        try:
+            with quiet_tfds():
+                builder.download_and_prepare(download_dir=downloads, download_config=config)
+        except NonMatchingChecksumError as error:
+            url = str(error).partition("Artifact ")[2].partition(",")[0]
+            raise DataError(
+                f"dataset {spec.text!r}: a failed checksum: {url or 'a file'} is not the one that "
+                "tensorflow-datasets knows; try again, or use --dataset idx:DIR with files you trust"
+            ) from error
+        except (DownloadError, requests.exceptions.RequestException, ConnectionError) as error:
+            raise _out_of_reach(spec, f"the download failed ({_first_line(error)})") from error
+        except AssertionError as error:  # tfds: files that the user must fetch by hand
+            raise DataError(
+                f"dataset {spec.text!r} cannot be prepared: {_first_line(error)}"
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f"dataset {spec.text!r} cannot be prepared in {builder.data_dir} "
+                f"({_first_line(error)}); choose another --data-dir"
+            ) from error
+        _require_splits(builder, spec)
+
+
+@contextlib.contextmanager
+def _undone_on_error(home: Path) -> Iterator[Path]:
+    """Gives a directory for downloads; afterwards it is gone, and after an error all else too.
+
+    Downloads are kept apart from tensorflow-datasets' shared `downloads` folder, so that what a
+    failed one leaves can be removed without touching another run's files.
+    """
+    missing = [folder for folder in (home, *home.parents) if not folder.exists()]
+    base = home.parents[len(missing) - 1] if missing else home.parent
+    try:
+        downloads = Path(tempfile.mkdtemp(prefix=".downloading-", dir=base))
+    except OSError as error:
+        raise DataError(
+            f"{home}: the data cannot be prepared there ({error.strerror or error}), expected a "
+            "directory that can be written: choose another --data-dir"
+        ) from error
+    try:
+        yield downloads
+    except BaseException:
+        for folder in missing[:1]:
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in missing[1:]:
+            with contextlib.suppress(OSError):  # not empty: another run has written there
+                folder.rmdir()
+        raise
+    finally:
+        shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _out_of_reach(spec: DatasetSpec, why: str) -> DataError:
+    return DataError(
+        f"dataset {spec.text!r} is not prepared yet and there is no network to download it: {why}; "
+        f"{_WITHOUT_NETWORK}"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

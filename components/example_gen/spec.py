@@ -1,0 +1,76 @@
+"""What `--dataset` says, read without importing TensorFlow.
+
+    parse_dataset("emnist/balanced:3.1.0")
+    # DatasetSpec(kind="tfds", text=…, name="emnist", path=None, config="balanced", version="3.1.0")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from components.example_gen.errors import DataError
+
+SAMPLE = "mnist_sample"
+IDX_PREFIX = "idx:"
+
+# tensorflow-datasets' own syntax: name[/config][:version].
+_TFDS = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[\w.\-]+))?(:(?P<version>\d+\.\d+\.\d+))?", re.ASCII
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """A data source.
+
+    Attributes:
+      kind: which kind of source.
+      text: the whole of it as text; the same source always has the same text, so that it can stand
+        in a cache key and be resolved again in another process.
+      name: "mnist_sample", the directory's name, or the name that tensorflow-datasets knows.
+      path: the absolute directory of the IDX files; None for the other kinds.
+      config: the tensorflow-datasets configuration, None for its default.
+      version: the tensorflow-datasets version, None for its newest.
+    """
+
+    kind: Literal["sample", "idx", "tfds"]
+    text: str
+    name: str
+    path: Path | None = None
+    config: str | None = None
+    version: str | None = None
+
+
+def parse_dataset(text: str) -> DatasetSpec:
+    """Reads `mnist_sample`, `idx:DIR` or a tensorflow-datasets name.
+
+    Whether such a set or directory exists is not looked at.
+
+    Raises:
+      DataError: the text is none of the three.
+    """
+    text = text.strip()
+    if text == SAMPLE:
+        return DatasetSpec(kind="sample", text=text, name=SAMPLE)
+    if text.startswith(IDX_PREFIX):
+        return _parse_idx(text)
+    match = _TFDS.fullmatch(text)
+    if match is None:
+        raise DataError(
+            f"dataset is {text!r}, expected {SAMPLE}, idx:DIR (a directory with the four IDX files) "
+            "or a tensorflow-datasets name such as mnist, emnist/balanced or cifar10:3.0.2"
+        )
+    return DatasetSpec(kind="tfds", text=text, **match.groupdict())
+
+
+def _parse_idx(text: str) -> DatasetSpec:
+    directory = text[len(IDX_PREFIX) :].strip()
+    if not directory:
+        raise DataError(f"dataset is {text!r}, expected a directory after the colon: idx:DIR")
+    # Absolute, so that the text means the same from any working directory.
+    path = Path(os.path.abspath(os.path.expanduser(directory)))
+    return DatasetSpec(kind="idx", text=f"{IDX_PREFIX}{path}", name=path.name, path=path)
