@@ -1,0 +1,210 @@
+"""The baseline: what is being served now, as a TFX Model artifact for the Evaluator.
+
+While the graph is built, `release_context` decides which version that is. The component
+`ServedModel` then copies it, checked against its manifest, to where TFX expects a model; with
+nothing served it has no output at all, and the Evaluator's optional baseline stays empty::
+
+    context = release_context(Path("serving"), run_key="9f2c", fresh_token=uuid4().hex)
+    served = ServedModel(serving_dir="serving", baseline=context.baseline)
+    evaluator = Evaluator(..., baseline_model=served.outputs["model"])
+
+Version and digest of the baseline are parameters, so that TFX's cache tells baselines apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types.channel import Channel
+from tfx.utils import path_constants
+
+from components.serving_dir import (
+    ServingDirError,
+    Version,
+    export_model,
+    newest_valid,
+    verify,
+    versions,
+)
+
+MODEL = "model"
+VERSION_PROPERTY = "version"
+RELEASE_PROPERTY = "release"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A version that candidates are compared with: its number, and the digest of its model."""
+
+    version: int
+    model_digest: str
+
+    def __post_init__(self) -> None:
+        if self.version < 0 or not self.model_digest:
+            raise ValueError(
+                f"baseline version {self.version} with digest {self.model_digest!r}: expected a "
+                "number of zero or more, and a digest; None stands for no baseline"
+            )
+
+    def to_json(self) -> dict[str, object]:
+        """Returns what goes into a release record under `baseline`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ReleaseContext:
+    """What a run is compared with, and a token that changes when it must be released anew."""
+
+    baseline: Baseline | None
+    token: str
+
+
+def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
+    """Decides on the baseline and on the token that goes into the release record.
+
+    The baseline is the newest valid version. When that very version was released by a run of the
+    same key, though, baseline and token are those of its own record: a second identical run then
+    has the parameters of the first, and finds everything in TFX's cache, the publishing included.
+    Delete the version, or publish another, and the run is compared and released anew. So it is
+    where the recorded baseline is gone, or the highest version is damaged and wants replacing.
+
+    Args:
+        serving_dir: the directory that TensorFlow Serving watches; it need not exist.
+        run_key: digest of all that decides a run's outcome: data, code, configuration.
+        fresh_token: a text never used before.
+    """
+    present = versions(serving_dir)
+    newest = newest_valid(serving_dir)
+    if newest is None or newest.manifest is None:
+        return ReleaseContext(baseline=None, token=fresh_token)
+    if newest.path == present[-1].path and newest.manifest.release.get("run_key") == run_key:
+        try:
+            recorded = _recorded_context(newest.manifest.release)
+        except (KeyError, TypeError, ValueError) as error:
+            _log.warning("the release record of %s cannot be used: %r", newest.path, error)
+        else:
+            if recorded.baseline is None or _find(present, recorded.baseline):
+                return recorded
+            _log.info("the baseline of %s is gone: %s", newest.path, recorded.baseline)
+    baseline = Baseline(newest.number, newest.manifest.model_digest)
+    return ReleaseContext(baseline=baseline, token=fresh_token)
+
+
+def _recorded_context(release: Mapping[str, Any]) -> ReleaseContext:
+    token, baseline = release["release_token"], release["baseline"]
+    if not isinstance(token, str):
+        raise TypeError(f"release_token {token!r} is not a text")
+    return ReleaseContext(
+        baseline=None if baseline is None else Baseline(**baseline),
+        token=token,
+    )
+
+
+def _find(present: list[Version], baseline: Baseline) -> Version | None:
+    """Returns the valid version that a baseline names."""
+    for version in present:
+        if (
+            version.number == baseline.version
+            and version.manifest is not None
+            and version.manifest.model_digest == baseline.model_digest
+            and not verify(version)
+        ):
+            return version
+    return None
+
+
+def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> Version:
+    """Copies the baseline's files, without its manifest, to a directory that is created.
+
+    Raises:
+        ServingDirError: there is no such version, it is not what it was when the run began, or its
+            files do not match its manifest.
+    """
+    found = [version for version in versions(serving_dir) if version.number == baseline.version]
+    if not found:
+        raise ServingDirError(
+            f"the baseline, version {baseline.version}, is not in {serving_dir} any more: "
+            "start the run again"
+        )
+    version = found[-1]
+    if version.manifest is not None and version.manifest.model_digest != baseline.model_digest:
+        raise ServingDirError(
+            f"the baseline, version {baseline.version} in {serving_dir}, has the model digest "
+            f"{version.manifest.model_digest}, expected {baseline.model_digest}: "
+            "start the run again"
+        )
+    export_model(version, destination)
+    return version
+
+
+class ServedModelExecutor(base_executor.BaseExecutor):
+    """Puts the baseline below the output's URI, or takes the output away."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See `ServedModel`."""
+        model = artifact_utils.get_single_instance(output_dict[MODEL])
+        if not exec_properties["baseline_digest"]:
+            # TFX publishes the artifacts that stand here afterwards: none. Another component's
+            # optional input is then an empty list, also where this execution was cached.
+            output_dict[MODEL].clear()
+            with contextlib.suppress(OSError):
+                os.rmdir(model.uri)
+            return
+        version = export_baseline(
+            Path(exec_properties["serving_dir"]),
+            Baseline(exec_properties["baseline_version"], exec_properties["baseline_digest"]),
+            Path(model.uri) / path_constants.SERVING_MODEL_DIR,
+        )
+        release = dict(version.manifest.release) if version.manifest else {}
+        model.set_int_custom_property(VERSION_PROPERTY, version.number)
+        model.set_string_custom_property(RELEASE_PROPERTY, json.dumps(release, sort_keys=True))
+
+
+class ServedModelSpec(component_spec.ComponentSpec):
+    """Parameters and output of `ServedModel`."""
+
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "serving_dir": component_spec.ExecutionParameter(type=str),
+        "baseline_version": component_spec.ExecutionParameter(type=int),
+        "baseline_digest": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: ClassVar[dict[str, Any]] = {}
+    OUTPUTS: ClassVar[dict[str, Any]] = {
+        MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+    }
+
+
+class ServedModel(base_component.BaseComponent):
+    """Hands on a version of the serving directory as a model, or nothing without a baseline.
+
+    Output `model`: at most one Model artifact. Its custom properties are `version` and `release`,
+    the version's release record as JSON.
+    """
+
+    SPEC_CLASS = ServedModelSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ServedModelExecutor)
+
+    def __init__(self, *, serving_dir: str, baseline: Baseline | None) -> None:
+        spec = ServedModelSpec(
+            serving_dir=serving_dir,
+            baseline_version=baseline.version if baseline else 0,
+            baseline_digest=baseline.model_digest if baseline else "",
+            model=Channel(type=standard_artifacts.Model),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,177 @@
+"""The baseline: which version it is, and what the Evaluator gets of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from components.served_model import (
+    Baseline,
+    ReleaseContext,
+    ServedModel,
+    ServedModelExecutor,
+    release_context,
+)
+from components.serving_dir import ServingDirError, digest_of, publish
+
+
+def write_model(path: Path, content: str) -> Path:
+    path.mkdir()
+    (path / "saved_model.pb").write_text(content)
+    return path
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Path:
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def first_model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "first", "one")
+
+
+@pytest.fixture
+def second_model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "second", "two")
+
+
+def record(key: str, token: str, baseline: Baseline | None) -> dict[str, object]:
+    return {
+        "run_key": key,
+        "release_token": token,
+        "baseline": baseline.to_json() if baseline else None,
+    }
+
+
+# --- which baseline, which token -----------------------------------------------------------------
+
+
+def test_nothing_served_means_no_baseline(serving: Path) -> None:
+    assert release_context(serving, "key", "fresh") == ReleaseContext(None, "fresh")
+
+
+def test_baseline_is_the_newest_version_of_another_run(serving: Path, first_model: Path) -> None:
+    publish(first_model, serving, record("another key", "old", None))
+    assert release_context(serving, "key", "fresh") == ReleaseContext(
+        Baseline(1, digest_of(first_model)), "fresh"
+    )
+
+
+def test_second_identical_run_has_the_first_ones_context(
+    serving: Path, first_model: Path, second_model: Path
+) -> None:
+    publish(first_model, serving, record("key 1", "token 1", None))
+    assert release_context(serving, "key 1", "fresh") == ReleaseContext(None, "token 1")
+
+    baseline = Baseline(1, digest_of(first_model))
+    publish(second_model, serving, record("key 2", "token 2", baseline))
+    assert release_context(serving, "key 2", "fresh") == ReleaseContext(baseline, "token 2")
+
+
+def test_run_whose_version_was_superseded_is_compared_anew(
+    serving: Path, first_model: Path, second_model: Path
+) -> None:
+    publish(first_model, serving, record("key 1", "token 1", None))
+    publish(second_model, serving, record("key 2", "token 2", None))
+    assert release_context(serving, "key 1", "fresh") == ReleaseContext(
+        Baseline(2, digest_of(second_model)), "fresh"
+    )
+
+
+def test_run_whose_version_is_damaged_is_compared_anew(
+    serving: Path, first_model: Path, second_model: Path
+) -> None:
+    publish(first_model, serving, record("key", "token", None))
+    publish(second_model, serving, record("another key", "token", None))
+    (serving / "2" / "saved_model.pb").unlink()
+    # Version 1 is live and the run's own; yet TensorFlow Serving looks at 2: publish a third.
+    assert release_context(serving, "key", "fresh") == ReleaseContext(
+        Baseline(1, digest_of(first_model)), "fresh"
+    )
+
+
+def test_run_whose_baseline_is_gone_is_compared_anew(serving: Path, first_model: Path) -> None:
+    publish(first_model, serving, record("key", "token", Baseline(7, "d1")))
+    assert release_context(serving, "key", "fresh") == ReleaseContext(
+        Baseline(1, digest_of(first_model)), "fresh"
+    )
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        {"run_key": "key"},
+        {"run_key": "key", "release_token": 3, "baseline": None},
+        {"run_key": "key", "release_token": "token", "baseline": "v1"},
+        {"run_key": "key", "release_token": "token", "baseline": {"version": 1}},
+    ],
+)
+def test_unusable_release_record_is_not_trusted(
+    release: dict[str, object], serving: Path, first_model: Path
+) -> None:
+    publish(first_model, serving, release)
+    assert release_context(serving, "key", "fresh").token == "fresh"
+
+
+def test_baseline_without_a_digest_is_refused() -> None:
+    with pytest.raises(ValueError, match="None stands for no baseline"):
+        Baseline(1, "")
+
+
+# --- the component -------------------------------------------------------------------------------
+
+
+def execute(component: ServedModel, uri: Path) -> list[standard_artifacts.Model]:
+    uri.mkdir()
+    model = standard_artifacts.Model()
+    model.uri = str(uri)
+    outputs = {"model": [model]}
+    ServedModelExecutor().Do({}, outputs, dict(component.exec_properties))
+    return outputs["model"]
+
+
+def test_baseline_stands_where_tfx_looks_for_it(
+    serving: Path, first_model: Path, tmp_path: Path
+) -> None:
+    release = record("key", "token", None)
+    publish(first_model, serving, release)
+    baseline = Baseline(1, digest_of(first_model))
+
+    [model] = execute(ServedModel(serving_dir=str(serving), baseline=baseline), tmp_path / "uri")
+
+    path = Path(path_utils.serving_model_path(model.uri))
+    assert digest_of(path) == digest_of(first_model)
+    assert model.get_int_custom_property("version") == 1
+    assert json.loads(model.get_string_custom_property("release")) == release
+
+
+def test_no_baseline_means_no_artifact_and_no_directory(serving: Path, tmp_path: Path) -> None:
+    component = ServedModel(serving_dir=str(serving), baseline=None)
+    assert execute(component, tmp_path / "uri") == []
+    assert not (tmp_path / "uri").exists()
+
+
+def test_damaged_baseline_is_refused(serving: Path, first_model: Path, tmp_path: Path) -> None:
+    publish(first_model, serving, {})
+    (serving / "1" / "saved_model.pb").write_text("ONE")
+    component = ServedModel(serving_dir=str(serving), baseline=Baseline(1, digest_of(first_model)))
+    with pytest.raises(ServingDirError, match=r"version 1 .*'saved_model.pb' has SHA-256"):
+        execute(component, tmp_path / "uri")
+
+
+def test_baseline_replaced_meanwhile_is_refused(
+    serving: Path, first_model: Path, second_model: Path, tmp_path: Path
+) -> None:
+    publish(second_model, serving, {})
+    component = ServedModel(serving_dir=str(serving), baseline=Baseline(1, digest_of(first_model)))
+    with pytest.raises(ServingDirError, match=r"has the model digest .* start the run again"):
+        execute(component, tmp_path / "uri")
+
+
+def test_baseline_deleted_meanwhile_is_refused(serving: Path, tmp_path: Path) -> None:
+    component = ServedModel(serving_dir=str(serving), baseline=Baseline(3, "d3"))
+    with pytest.raises(ServingDirError, match=r"version 3, is not in .* start the run again"):
+        execute(component, tmp_path / "uri")
