@@ -1,0 +1,365 @@
+"""The data gate: whether a run may train on the data that it read.
+
+    checks = [
+        *feature_checks("train", anomalies, statistics, schema),
+        overlap_check(overlapping=0, test_rows=10_000, bound=0.01, images=()),
+        drift_check(train={"cat": 50, "dog": 50}, released=None, bound=0.05),
+    ]
+
+ExampleValidator records anomalies and lets the run go on. `DataGate` reads what it recorded, asks
+what no schema can (do the splits share images, has the mix of classes moved since the last release)
+and stops the run with `DataRefused`, which names split, feature, actual and expected value of each
+finding. Where nothing is wrong it writes a blessing that holds the same checks.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tfx.components.example_validator import executor as example_validator
+from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.artifact import Artifact
+from tfx.utils import io_utils
+
+from pipeline.gate import Check
+from trainer import features
+
+# Custom properties: of Examples, of the served Model, and of the blessing.
+DATASET = "dataset"
+RELEASE = "release"
+CHECKS = "checks"
+BLESSED = "blessed"
+
+CHECKS_FILE = "checks.json"
+
+_Reason = anomalies_pb2.AnomalyInfo
+_MISSING = (
+    _Reason.FEATURE_TYPE_LOW_FRACTION_PRESENT,
+    _Reason.FEATURE_TYPE_LOW_NUMBER_PRESENT,
+    _Reason.FEATURE_TYPE_NOT_PRESENT,
+    _Reason.SCHEMA_MISSING_COLUMN,
+)
+_OUT_OF_RANGE = (_Reason.INT_TYPE_BIG_INT, _Reason.INT_TYPE_SMALL_INT)
+_SHAPE = (features.HEIGHT, features.WIDTH, features.CHANNELS)
+
+
+class DataRefused(Exception):
+    """The data has findings, so nothing is trained on it.
+
+    Attributes:
+      checks: all that were made, the failed ones first.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = tuple(sorted(checks, key=lambda check: check.passed))
+        # Exactly the constructor's arguments, so that the exception survives pickling.
+        super().__init__(self.checks)
+
+    def __str__(self) -> str:
+        failed = [check.sentence for check in self.checks if not check.passed]
+        return f"data refused, {len(failed)} of {len(self.checks)} checks failed: " + "; ".join(
+            failed
+        )
+
+
+def feature_checks(
+    split: str,
+    anomalies: anomalies_pb2.Anomalies,
+    statistics: statistics_pb2.DatasetFeatureStatistics,
+    schema: schema_pb2.Schema,
+) -> tuple[Check, ...]:
+    """One check per feature of the schema, then one per feature that should not be there.
+
+    The verdict is ExampleValidator's alone; the statistics only say what it looked at.
+    """
+    expected = {feature.name: feature for feature in schema.feature}
+    found = {_name(feature.path, feature.name): feature for feature in statistics.features}
+    wrong = {_name(info.path, key): info for key, info in anomalies.anomaly_info.items()}
+    names = [*expected, *sorted(set(wrong) - set(expected))]
+    checks = [
+        _feature_check(
+            split,
+            name,
+            actual=_actual(found.get(name), statistics.num_examples),
+            required=_required(expected.get(name)),
+            anomaly=wrong.get(name),
+        )
+        for name in names
+    ]
+    if anomalies.HasField("dataset_anomaly_info"):
+        what = anomalies.dataset_anomaly_info.description
+        sentence = f"{split}: {what}; look at the source"
+        checks.append(Check(f"data.{split}.dataset", False, what, None, sentence))
+    return tuple(checks)
+
+
+def rows_check(split: str, validated: int, recorded: int) -> Check:
+    """Whether the statistics cover exactly the examples that ExampleGen counted.
+
+    A gzip file that was cut at a record's edge reads without an error.
+    """
+    holds = validated == recorded > 0
+    sentence = (
+        f"{split}: {validated} examples validated"
+        if holds
+        else f"{split}: {validated} examples validated, expected the {recorded} that ExampleGen "
+        "wrote; its files are damaged or empty: run again with --no-cache"
+    )
+    return Check(f"data.{split}.rows", holds, validated, recorded, sentence)
+
+
+def overlap_check(
+    overlapping: int, test_rows: int, bound: float, images: Sequence[str] = ()
+) -> Check:
+    """Whether few enough test images stand in train or eval as well.
+
+    A model knows the label of an image that it has seen, so a leaked fraction f raises the measured
+    accuracy a by up to f x (1 - a).
+
+    Args:
+      overlapping: test images that also stand in train or eval, pixel by pixel.
+      test_rows: all test images.
+      bound: largest accepted fraction of them, 0..1.
+      images: content hashes of some of them, for the sentence.
+    """
+    fraction = overlapping / test_rows if test_rows else 1.0
+    holds = fraction <= bound
+    counted = f"test: {overlapping} of {test_rows} images stand in train or eval too"
+    sentence = (
+        f"{counted} ({fraction:.4%}), at most {bound:.4%}"
+        if holds
+        else f"{counted} ({fraction:.4%}), expected at most {bound:.4%}"
+        + (f", such as {', '.join(image[:12] for image in images)}" if images else "")
+        + "; remove them from the training files, or set data_gate.max_train_test_overlap"
+    )
+    return Check("data.overlap", holds, fraction, bound, sentence)
+
+
+def drift_check(
+    train: Mapping[str, int], released: Mapping[str, int] | None, bound: float
+) -> Check:
+    """Whether the mix of classes in train is still that of the last released run.
+
+    The distance is L-infinity: the largest change of any class's share.
+
+    Args:
+      train: examples per class in this run, in the order of the labels.
+      released: the same for the run that released what is served; None where nothing is.
+      bound: largest accepted change of a share, 0..1.
+    """
+    name = "data.drift"
+    if released is None:
+        return Check(name, True, None, bound, "class drift skipped: nothing released yet")
+    if list(train) != list(released):
+        # A label's meaning is its position, so another order is another set of classes.
+        actual, required = _first_difference(list(train), list(released))
+        sentence = (
+            f"train: classes are not those of the last release: {actual}, expected {required}; "
+            "release other classes to another --serving-dir"
+        )
+        return Check(name, False, actual, required, sentence)
+    rows, released_rows = sum(train.values()), sum(released.values())
+    if not rows or not released_rows:
+        sentence = (
+            f"train: {rows} examples, {released_rows} in the last release, expected some in each; "
+            "look at the source"
+        )
+        return Check(name, False, None, bound, sentence)
+    shares = {key: (train[key] / rows, released[key] / released_rows) for key in train}
+    worst = max(shares, key=lambda key: abs(shares[key][0] - shares[key][1]))
+    now, before = shares[worst]
+    drift = abs(now - before)
+    holds = drift <= bound
+    sentence = f"train: share of class {worst} went from {before:.4f} to {now:.4f}, " + (
+        f"at most {bound:g} apart"
+        if holds
+        else f"expected at most {bound:g} apart; look at how the data was collected since the last "
+        "release, or set data_gate.max_class_drift"
+    )
+    return Check(name, holds, drift, bound, sentence)
+
+
+def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
+    if len(actual) != len(required):
+        return f"{len(actual)} classes", f"{len(required)}"
+    pairs = zip(actual, required, strict=True)
+    label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"label {label} is {ours}", theirs
+
+
+def class_counts(summary: Mapping[str, Any], split: str) -> dict[str, int]:
+    """Examples per class name, in the order of the labels, out of the `dataset` property."""
+    counts = summary["splits"][split]["class_counts"]
+    return dict(zip(summary["class_names"], counts, strict=True))
+
+
+def _name(path: Any, fallback: str) -> str:
+    return ".".join(path.step) or fallback
+
+
+def _feature_check(
+    split: str,
+    name: str,
+    *,
+    actual: str,
+    required: str,
+    anomaly: anomalies_pb2.AnomalyInfo | None,
+) -> Check:
+    check = f"data.{split}.{name}"
+    if anomaly is None:
+        return Check(check, True, actual, required, f"{split}: {name} is {actual}")
+    sentence = (
+        f"{split}: {_problem(name, anomaly)}: {name} is {actual}, expected {required}; "
+        f"{_remedy(name)}"
+    )
+    return Check(check, False, actual, required, sentence)
+
+
+def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> str:
+    """What the statistics found, such as "INT in 20 of 21 examples, from 0 to 12"."""
+    if feature is None:
+        return f"in none of {rows} examples"
+    stats = getattr(feature, feature.WhichOneof("stats"))
+    common = stats.common_stats
+    kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type)
+    present = common.num_non_missing
+    text = f"{kind} in {'each example' if present == rows else f'{present} of {rows} examples'}"
+    if common.max_num_values > 1:
+        text += f" with up to {common.max_num_values} values"
+    if feature.HasField("num_stats"):
+        nans = stats.histograms[0].num_nan if stats.histograms else 0
+        text += f", {_range(stats.min, stats.max)}" + (f" and {nans} NaN" if nans else "")
+    return text
+
+
+def _required(feature: schema_pb2.Feature | None) -> str:
+    """What the schema asks for, in the words of `_actual`."""
+    if feature is None:
+        return "no such feature"
+    text = f"{schema_pb2.FeatureType.Name(feature.type)} in each example"
+    domain = feature.WhichOneof("domain_info")
+    if domain in ("int_domain", "float_domain"):
+        bounds = getattr(feature, domain)
+        text += f", {_range(bounds.min, bounds.max)}"
+    return text
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"from {low:g} to {high:g}"
+
+
+def _problem(name: str, anomaly: anomalies_pb2.AnomalyInfo) -> str:
+    """The anomaly in this field's words; TFDV's own where there are none."""
+    reasons = {reason.type for reason in anomaly.reason}
+    known = {
+        f"missing {name}": reasons & set(_MISSING),
+        "unknown label": name == features.LABEL and reasons & set(_OUT_OF_RANGE),
+        "wrong shape": name in _SHAPE and reasons & set(_OUT_OF_RANGE),
+        "blank image": name == features.MEAN_INTENSITY
+        and _Reason.FLOAT_TYPE_SMALL_FLOAT in reasons,
+        "inverted image": name == features.MEAN_INTENSITY
+        and _Reason.FLOAT_TYPE_BIG_FLOAT in reasons,
+    }
+    named = [problem for problem, holds in known.items() if holds]
+    return " and ".join(named) or anomaly.short_description.lower()
+
+
+def _remedy(name: str) -> str:
+    if name == features.MEAN_INTENSITY:
+        return (
+            "remove the image, or set data_gate.min_mean_intensity or data_gate.max_mean_intensity"
+        )
+    if name in _SHAPE:
+        return "bring all images to one shape"
+    if name == features.LABEL:
+        return "correct the labels of the source"
+    return "look at the source"
+
+
+@component
+def DataGate(
+    examples: InputArtifact[standard_artifacts.Examples],
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    schema: InputArtifact[standard_artifacts.Schema],
+    blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
+    max_class_drift: Parameter[float],
+    max_train_test_overlap: Parameter[float],
+    baseline: InputArtifact[standard_artifacts.Model] = None,
+) -> None:
+    """Stops the run where the data has findings.
+
+    Args:
+      examples: with the custom property `dataset`.
+      statistics: of every split.
+      anomalies: of every split.
+      schema: the one that the anomalies were found with.
+      blessing: holds the checks, in `checks.json` and as the custom property `checks`. It is of
+        the type that it judges, because Kubeflow's backend resolves TFX's own types alone.
+      max_class_drift: largest accepted change of a class's share in train, 0..1.
+      max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
+      baseline: the served model, with the custom property `release`; None where nothing is served.
+
+    Raises:
+      DataRefused: with every check, the failed ones first.
+    """
+    summary = json.loads(examples.get_string_custom_property(DATASET))
+    curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    checks: list[Check] = []
+    for split, recorded in summary["splits"].items():
+        stats = _read_statistics(statistics, split)
+        checks.append(rows_check(split, stats.num_examples, recorded["rows"]))
+        checks += feature_checks(split, _read_anomalies(anomalies, split), stats, curated)
+    overlap = summary["overlap"]
+    checks.append(
+        overlap_check(
+            overlap["train_test"],
+            summary["splits"]["test"]["rows"],
+            max_train_test_overlap,
+            overlap["examples"],
+        )
+    )
+    checks.append(
+        drift_check(class_counts(summary, "train"), _released_counts(baseline), max_class_drift)
+    )
+    if not all(check.passed for check in checks):
+        raise DataRefused(checks)
+    _bless(blessing, checks)
+
+
+def _read_statistics(statistics: Artifact, split: str) -> statistics_pb2.DatasetFeatureStatistics:
+    uri = artifact_utils.get_split_uri([statistics], split)
+    content = io_utils.read_bytes_file(os.path.join(uri, statistics_gen.DEFAULT_FILE_NAME))
+    (dataset,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets
+    return dataset
+
+
+def _read_anomalies(anomalies: Artifact, split: str) -> anomalies_pb2.Anomalies:
+    uri = artifact_utils.get_split_uri([anomalies], split)
+    content = io_utils.read_bytes_file(os.path.join(uri, example_validator.DEFAULT_FILE_NAME))
+    return anomalies_pb2.Anomalies.FromString(content)
+
+
+def _released_counts(baseline: Artifact | None) -> dict[str, int] | None:
+    """Class counts of train in the run that released the baseline; None where nothing is served."""
+    if baseline is None or not baseline.has_custom_property(RELEASE):
+        return None
+    release = json.loads(baseline.get_string_custom_property(RELEASE))
+    if not release.get(DATASET):
+        raise ValueError(
+            "the served model's manifest does not say what it was trained on, expected "
+            f"release.{DATASET}; use another --serving-dir, or remove that version"
+        )
+    return class_counts(release[DATASET], "train")
+
+
+def _bless(blessing: Artifact, checks: Sequence[Check]) -> None:
+    content = json.dumps([check.to_dict() for check in checks])
+    io_utils.write_string_file(os.path.join(blessing.uri, CHECKS_FILE), content)
+    blessing.set_string_custom_property(CHECKS, content)
+    blessing.set_int_custom_property(BLESSED, 1)
