@@ -14,6 +14,7 @@ good when C++ code fills it while it holds the interpreter's lock, which the rea
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import logging
 import os
@@ -115,7 +116,7 @@ def _redirected(path: Path) -> Iterator[Terminal]:
         try:
             yield terminal
         finally:
-            _flush(sys.stdout, sys.stderr)
+            _flush_captured()
 
 
 def _text(fd: int, like: TextIO | None) -> TextIO:
@@ -128,6 +129,12 @@ def _flush(*streams: TextIO) -> None:
     for stream in streams:
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
             stream.flush()
+
+
+def _flush_captured() -> None:
+    """Writes out Python's buffers and C's own, which would reach the real stdout at exit."""
+    _flush(sys.stdout, sys.stderr)
+    ctypes.CDLL(None).fflush(None)
 
 
 def _close(stream: TextIO) -> None:
@@ -147,7 +154,7 @@ def _followed(path: Path, target: TextIO | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _flush(sys.stdout, sys.stderr)
+        _flush_captured()
         ended.set()
         thread.join()
 

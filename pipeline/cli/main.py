@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None) -> int:
     except SystemExit:  # --help and --version have printed their answer
         return 0
     except UsageError as error:
-        return _cannot_start(str(error), USAGE_ERROR, as_json="--json" in words)
+        return _end_without_result(
+            _fresh_run_id(), str(error), USAGE_ERROR, as_json="--json" in words
+        )
     return _run(options, run)
 
 
@@ -61,22 +63,18 @@ def new_run_id(now: datetime.datetime, suffix: str) -> str:
 
 
 def _run(options: argparse.Namespace, run: Run | None) -> int:
-    started = time.monotonic()
+    started, run_id = time.monotonic(), _fresh_run_id()
     try:
         config = arguments.configuration(options)
-        run_id = _fresh_run_id()
         log = _create_log(config, run_id)
         result = _observed(config, run_id, log, options, run or _local_run)
     except ConfigError as error:
-        return _cannot_start(str(error), USAGE_ERROR, as_json=options.json)
+        return _end_without_result(run_id, str(error), USAGE_ERROR, as_json=options.json)
     except CannotStart as error:
-        return _cannot_start(error.message, error.exit_code, as_json=options.json)
+        return _end_without_result(run_id, error.message, error.exit_code, as_json=options.json)
     except KeyboardInterrupt:
-        return _cannot_start(
-            "interrupted; the same command goes on from what is finished",
-            INTERRUPTED,
-            as_json=options.json,
-        )
+        line = "interrupted; the same command goes on from what is finished"
+        return _end_without_result(run_id, line, INTERRUPTED, as_json=options.json)
     result = dataclasses.replace(
         result, log_file=str(log.path), total_seconds=time.monotonic() - started
     )
@@ -132,11 +130,11 @@ def _show(result: RunResult, *, as_json: bool) -> None:
         write(summary(result), human, colour=wants_colour(human, os.environ.get("NO_COLOR")))
 
 
-def _cannot_start(message: str, exit_code: int, *, as_json: bool) -> int:
+def _end_without_result(run_id: str, message: str, exit_code: int, *, as_json: bool) -> int:
     with _reader_may_be_gone(sys.stderr):
         print(f"{arguments.PROG}: {message}", file=sys.stderr, flush=True)
     if as_json:
-        _print_json(RunResult(_fresh_run_id(), FAILED, error=message))
+        _print_json(RunResult(run_id, FAILED, error=message))
     return exit_code
 
 

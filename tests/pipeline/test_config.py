@@ -1,0 +1,151 @@
+import pytest
+
+from pipeline.config import (
+    KNOWN_SETS,
+    UNKNOWN_SET,
+    ConfigError,
+    DataGateConfig,
+    GateConfig,
+    RunConfig,
+    build,
+    flatten,
+    keys,
+    known_set,
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("seed", "3", 3),
+        ("seed", 3, 3),
+        ("cache", "false", False),
+        ("cache", True, True),
+        ("data_dir", "none", None),
+        ("data_dir", None, None),
+        ("data_dir", "somewhere", "somewhere"),
+        ("beam_args", ["--a=1", "--b"], ("--a=1", "--b")),
+    ],
+)
+def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: object) -> None:
+    assert getattr(build("quick", {key: given}), key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "line"),
+    [
+        ("seed", "x", "seed is 'x', expected a whole number"),
+        ("seed", True, "seed is True, expected a whole number"),
+        ("seed", 1.5, "seed is 1.5, expected a whole number"),
+        ("seed", "-1", "seed is -1, expected 0 to 2147483647"),
+        ("seed", 2**31, "seed is 2147483648, expected 0 to 2147483647"),
+        ("replicas", "-2", "replicas is -2, expected 0 (automatic) or more"),
+        ("cache", "yes", "cache is 'yes', expected true or false"),
+        ("dataset", 7, "dataset is 7, expected a string"),
+        ("dataset", None, "dataset is None, expected a string"),
+        ("beam_args", "--a", "beam_args is '--a', expected a list of strings"),
+        ("beam_args", 3, "beam_args is 3, expected a list of strings"),
+        ("beam_args", [3], "beam_args is [3], expected a list of strings"),
+        ("training.learning_rate", "fast", "training.learning_rate is 'fast', expected a number"),
+        ("training.epochs", "0", "epochs is 0, expected 1 or more"),
+        ("training.dropout", "1", "dropout is 1.0, expected 0 up to but not 1"),
+        (
+            "training.optimizer",
+            "adm",
+            "optimizer is 'adm', expected one of adam, adadelta",
+        ),
+        (
+            "gate.floor",
+            "99",
+            "gate.floor is 99.0, expected a fraction from 0 to 1: 0.99 stands for 99 %",
+        ),
+        (
+            "gate.floor",
+            "nan",
+            "gate.floor is nan, expected a fraction from 0 to 1: 0.99 stands for 99 %",
+        ),
+        (
+            "data_gate.max_class_drift",
+            "-0.1",
+            "data_gate.max_class_drift is -0.1, expected 0 to 1",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(key: str, given: object, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {key: given})
+    assert str(caught.value) == line
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a number"):
+        build("quick", {"gate.floor": 10**400})
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("sed", "seed"), ("gate.flor", "gate.floor"), ("training.epoch", "training.epochs")],
+)
+def test_an_unknown_key_names_the_nearest_one(key: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{key}': did you mean '{near}'"):
+        build("quick", {key: "1"})
+
+
+def test_a_section_is_no_key() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'gate'"):
+        build("quick", {"gate": None})
+
+
+def test_the_preset_is_no_key_of_build() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'preset'"):
+        build("quick", {"preset": "fast"})
+
+
+def test_an_unknown_preset_names_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="unknown preset 'fsat': did you mean 'fast'"):
+        build("fsat", {})
+
+
+def test_a_section_keeps_its_other_values() -> None:
+    changed = build("article", {"training.epochs": "2"}).training
+    assert (changed.epochs, changed.optimizer) == (2, "adadelta")
+
+
+def test_the_result_says_its_preset() -> None:
+    assert build("fast", {}).preset == "fast"
+
+
+def test_keys_are_those_that_build_takes() -> None:
+    assert {"seed", "training.epochs", "gate.floor", "data_gate.max_class_drift"} < set(keys())
+    assert not {"preset", "gate", "training"} & set(keys())
+
+
+def test_flatten_joins_nested_keys_with_dots() -> None:
+    tree = {"seed": 1, "gate": {"floor": 0.9, "max_drop": 0.1}, "training": {}}
+    assert flatten(tree) == {"seed": 1, "gate.floor": 0.9, "gate.max_drop": 0.1}
+
+
+def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
+    known = KNOWN_SETS["fashion_mnist"]
+    policy = GateConfig(floor=0.5).policy("fashion_mnist")
+    assert (policy.floor, policy.class_floor) == (0.5, known.class_floor)
+
+
+def test_an_unknown_set_gets_the_strict_thresholds() -> None:
+    assert known_set("idx_of_mine") is UNKNOWN_SET
+
+
+def test_one_bound_of_the_mean_intensity_can_be_set_alone() -> None:
+    low, high = KNOWN_SETS["mnist"].mean_intensity
+    assert DataGateConfig(min_mean_intensity=0.2).mean_intensity("mnist") == (0.2, high)
+    assert DataGateConfig(max_mean_intensity=0.3).mean_intensity("mnist") == (low, 0.3)
+
+
+def test_zero_is_a_bound_and_not_an_absence() -> None:
+    assert GateConfig(floor=0.0).policy("mnist").floor == 0.0
+    assert DataGateConfig(min_mean_intensity=0.0).mean_intensity("mnist")[0] == 0.0
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN_SETS))
+def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
+    assert RunConfig().gate.policy(name).class_floor <= KNOWN_SETS[name].floor

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from pipeline.gate import Check, Evaluation
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+
+EVALUATION = Evaluation(
+    rows=4,
+    accuracy=0.75,
+    top_2_accuracy=1.0,
+    cross_entropy=0.5,
+    by_class={"0": 0.5, "1": 1.0},
+    class_rows={"0": 2, "1": 2},
+)
+
+
+def test_a_released_run_fills_every_key() -> None:
+    result = RunResult(
+        run_id="r",
+        outcome=RELEASED,
+        dataset={"name": "mnist", "digest": "ab", "splits": {"test": 4}},
+        evaluation=EVALUATION,
+        checks=(Check("accuracy", True, 0.75, 0.5, "fine"),),
+        release=Release(3, "serving/3"),
+        seconds={"Trainer": 1.23456},
+        cached=("Transform",),
+        total_seconds=2.0,
+        log_file="x.log",
+    )
+    assert result.to_dict() == {
+        "run_id": "r",
+        "outcome": "released",
+        "dataset": {"name": "mnist", "digest": "ab", "splits": {"test": 4}},
+        "metrics": {
+            "accuracy": 0.75,
+            "top_2_accuracy": 1.0,
+            "cross_entropy": 0.5,
+            "by_class": {"0": 0.5, "1": 1.0},
+        },
+        "gate": {
+            "decision": "passed",
+            "checks": [
+                {
+                    "name": "accuracy",
+                    "passed": True,
+                    "actual": 0.75,
+                    "required": 0.5,
+                    "sentence": "fine",
+                }
+            ],
+        },
+        "release": {"version": 3, "path": "serving/3"},
+        "seconds": {"total": 2.0, "Trainer": 1.235},
+        "cached": ["Transform"],
+        "error": None,
+    }
+
+
+def test_a_run_that_failed_early_has_nulls_and_the_same_keys() -> None:
+    fields = RunResult(run_id="r", outcome=FAILED, error="it broke").to_dict()
+    assert fields.keys() == RunResult(run_id="r", outcome=RELEASED).to_dict().keys()
+    assert (fields["metrics"], fields["dataset"], fields["release"]) == (None, None, None)
+    assert fields["error"] == "it broke"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "decision"),
+    [(RELEASED, "passed"), (UNCHANGED, "passed"), (REFUSED, "refused"), (FAILED, None)],
+)
+def test_the_gates_decision_follows_the_outcome(outcome: str, decision: str | None) -> None:
+    assert RunResult(run_id="r", outcome=outcome).to_dict()["gate"]["decision"] == decision
+
+
+def test_nan_and_infinity_become_null_because_json_knows_neither() -> None:
+    checks = (Check("accuracy", False, float("nan"), 0.9, "accuracy is nan"),)
+    seconds = {"Trainer": float("inf")}
+    text = json.dumps(
+        RunResult(run_id="r", outcome=REFUSED, checks=checks, seconds=seconds).to_dict(),
+        allow_nan=False,
+    )
+    assert json.loads(text)["gate"]["checks"][0]["actual"] is None
+    assert json.loads(text)["seconds"]["Trainer"] is None
