@@ -1,0 +1,108 @@
+"""What is known of a set of examples: recorded on the Examples artifact, read by the gates.
+
+    summary = read(artifact)
+    summary.splits["train"].rows, summary.overlap.train_test       # (55000, 0)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+PROPERTY = "dataset"  # the artifact's custom property
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitSummary:
+    """One split.
+
+    Attributes:
+      rows: how many examples.
+      class_counts: how many of each class, in the order of the labels.
+      digest: hexadecimal SHA-256 over the sorted content hashes of the examples, see `content`.
+      mean_intensity: of all pixels, 0 (black) to 1 (white).
+    """
+
+    rows: int
+    class_counts: tuple[int, ...]
+    digest: str
+    mean_intensity: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """Images that stand on both sides, compared by their pixels.
+
+    Attributes:
+      train_test: how many images of test stand in train or eval too.
+      examples: the content hashes of up to five of them, hexadecimal.
+    """
+
+    train_test: int
+    examples: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExamplesSummary:
+    """A data set as the pipeline uses it.
+
+    Attributes:
+      name: as `DatasetInfo.name`.
+      fingerprint: as `DatasetInfo.fingerprint`.
+      image_shape: (height, width, channels).
+      class_names: in the order of the labels.
+      splits: train, eval and test.
+      overlap: of train and eval with test.
+    """
+
+    name: str
+    fingerprint: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    splits: Mapping[str, SplitSummary]
+    overlap: Overlap
+
+    def to_json(self) -> str:
+        """One line, the same for equal values."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ExamplesSummary:
+        values = json.loads(text)
+        height, width, channels = values["image_shape"]
+        return cls(
+            name=values["name"],
+            fingerprint=values["fingerprint"],
+            image_shape=(height, width, channels),
+            class_names=tuple(values["class_names"]),
+            splits={
+                name: SplitSummary(**{**split, "class_counts": tuple(split["class_counts"])})
+                for name, split in values["splits"].items()
+            },
+            overlap=Overlap(
+                train_test=values["overlap"]["train_test"],
+                examples=tuple(values["overlap"]["examples"]),
+            ),
+        )
+
+
+def read(artifact: Any) -> ExamplesSummary:
+    """The summary that ExampleGen recorded on an Examples artifact.
+
+    Raises:
+      ValueError: the artifact has none: another component made it.
+    """
+    text = artifact.get_string_custom_property(PROPERTY)
+    if not text:
+        raise ValueError(
+            f"the examples in {artifact.uri} have no custom property {PROPERTY!r}, "
+            "expected those of ImageExampleGen"
+        )
+    return ExamplesSummary.from_json(text)
+
+
+def write(artifact: Any, summary: ExamplesSummary) -> None:
+    """Records the summary on an Examples artifact."""
+    artifact.set_string_custom_property(PROPERTY, summary.to_json())
