@@ -86,7 +86,7 @@ def _checks(checks: Sequence[Check]) -> Iterator[Line]:
         if len(passed) == 1:
             yield Line(f"  passed: {passed[0].sentence}", "good")
         elif passed:
-            yield Line(f"  passed: {len(passed)} {kind} checks{_lowest(passed)}", "good")
+            yield Line(f"  passed: {len(passed)} {kind} checks{_lowest(kind, passed)}", "good")
 
 
 def _kind(check: Check) -> str:
@@ -94,14 +94,14 @@ def _kind(check: Check) -> str:
     return check.name.partition(".")[0]
 
 
-def _lowest(checks: Sequence[Check]) -> str:
-    """The least of checks that share one numeric bound from below."""
-    numbers = [(check.actual, check.name.partition(".")[2]) for check in checks]
-    bounds = {check.required for check in checks}
-    if len(bounds) != 1 or not all(isinstance(n, float) for n in (*bounds, *dict(numbers))):
+def _lowest(kind: str, checks: Sequence[Check]) -> str:
+    """The least of the classes, which share one floor; other kinds have bounds of all sorts."""
+    numbers = [(c.actual, c.name) for c in checks if isinstance(c.actual, float | int)]
+    bound = checks[0].required
+    if kind != "class" or not numbers or not isinstance(bound, float | int):
         return ""
-    actual, name = min(numbers, key=lambda pair: float(pair[0] or 0.0))
-    return f", lowest {name}: {actual:.4f} (required {bounds.pop():.4g})"
+    actual, name = min(numbers)
+    return f", lowest {name.partition('.')[2]}: {actual:.4f} (required {bound:.4g})"
 
 
 def _outcome(result: RunResult) -> Iterator[Line]:
