@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib.metadata
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -175,6 +174,8 @@ class _Version(argparse.Action):
 
 
 def _version() -> str:
+    import importlib.metadata  # --help does without it, and it takes a while
+
     try:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:

@@ -14,7 +14,6 @@ import datetime
 import json
 import logging
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +82,7 @@ def _run(options: argparse.Namespace, run: Run | None) -> int:
 
 
 def _fresh_run_id() -> str:
-    return new_run_id(datetime.datetime.now(datetime.timezone.utc), secrets.token_hex(2))
+    return new_run_id(datetime.datetime.now(datetime.timezone.utc), os.urandom(2).hex())
 
 
 def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
