@@ -124,6 +124,17 @@ def read_evaluations(evaluation_uri: str, class_names: Sequence[str]) -> Measure
     return Measured(candidate, baseline)
 
 
+def read_metrics(evaluation_uri: str) -> dict[str, float]:
+    """The candidate's metrics over the whole test split, for the release record."""
+    models = _metrics(evaluation_uri)
+    overall = models.get(CANDIDATE, next(iter(models.values())))[_OVERALL]
+    return {
+        "accuracy": _exact_accuracy(overall),
+        _TOP_2: overall[_TOP_2],
+        "cross_entropy": overall[_CROSS_ENTROPY],
+    }
+
+
 def read_decision(evaluation_uri: str) -> bool:
     """Whether TFMA found every threshold held."""
     return bool(tfma.load_validation_result(evaluation_uri).validation_ok)

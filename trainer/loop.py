@@ -117,7 +117,7 @@ def train(
             accuracy=float(totals.correct) / (steps * batch),
             eval_loss=eval_loss,
             eval_accuracy=eval_accuracy,
-            learning_rate=float(optimizer.learning_rate),
+            learning_rate=float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
             seconds=time.monotonic() - start,
         )
         history.append(epoch)

@@ -1,0 +1,147 @@
+"""The whole pipeline on one screen.
+
+Synopsis::
+
+    pipeline = create_pipeline(plan)      # a tfx Pipeline, for any runner
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import trainer_pb2, transform_pb2
+
+from components import evaluation
+from components.data_gate import DataGate
+from components.example_gen.component import ImageExampleGen
+from components.pusher import AtomicPusher
+from components.schema import CuratedSchema
+from components.served_model import ServedModel
+from pipeline.plan import Plan
+from trainer import preprocessing, run
+from trainer.features import ImageSpec
+
+_SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
+
+
+def create_pipeline(plan: Plan) -> Pipeline:
+    """Chains the components: data, its checks, training, the decision, the release."""
+    config, dataset = plan.config, plan.dataset
+    spec = ImageSpec(dataset.image_shape, dataset.class_names).to_config()
+    low, high = config.data_gate.mean_intensity(dataset.name)
+
+    example_gen = ImageExampleGen(
+        dataset=dataset.to_json(),
+        data_dir=config.data_dir,
+        cache_dir=plan.cache_dir,
+        code=plan.code["components"],
+    ).with_id("ExampleGen")
+    examples = example_gen.outputs["examples"]
+    schema_gen = CuratedSchema(
+        dataset=dataset.to_json(), min_mean_intensity=low, max_mean_intensity=high
+    )
+    schema = schema_gen.outputs["schema"]
+    statistics_gen = StatisticsGen(examples=examples, schema=schema)
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema
+    )
+    served_model = ServedModel(serving_dir=plan.serving_dir, baseline=plan.context.baseline)
+    data_gate = DataGate(
+        examples=examples,
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        schema=schema,
+        baseline=served_model.outputs["model"],
+        max_class_drift=config.data_gate.max_class_drift,
+        max_train_test_overlap=config.data_gate.max_train_test_overlap,
+    )
+
+    transform = Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn=_path(preprocessing.preprocessing_fn),
+        splits_config=_SPLITS_CONFIG,
+        materialize=False,
+        disable_statistics=True,
+        custom_config={"spec": spec, "code": plan.code["trainer"]},
+    )
+    transform.add_upstream_node(data_gate)
+    trainer = Trainer(
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        run_fn=_path(run.run_fn),
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        custom_config={
+            "spec": spec,
+            "hparams": config.training.to_config(),
+            "seed": config.seed,
+            "replicas": config.replicas,
+            "code": plan.code["trainer"],
+        },
+    )
+    trainer.add_upstream_node(data_gate)
+    model = trainer.outputs["model"]
+    evaluator = Evaluator(
+        examples=examples,
+        example_splits=[evaluation.TEST_SPLIT],
+        model=model,
+        baseline_model=served_model.outputs["model"],
+        eval_config=evaluation.eval_config(
+            config.gate.policy(dataset.name), len(dataset.class_names)
+        ),
+    )
+    pusher = AtomicPusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=examples,
+        serving_dir=plan.serving_dir,
+        release=_release_record(plan),
+    ).with_id("Pusher")
+
+    return Pipeline(
+        pipeline_name=f"tfx-mnist.{dataset.slug}",
+        pipeline_root=plan.artifacts_dir,
+        components=[
+            example_gen,
+            schema_gen,
+            statistics_gen,
+            example_validator,
+            served_model,
+            data_gate,
+            transform,
+            trainer,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=config.cache,
+        beam_pipeline_args=list(plan.beam_args),
+    )
+
+
+def _path(function: Any) -> str:
+    """The import path by which TFX finds a function."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _release_record(plan: Plan) -> dict[str, Any]:
+    """What the manifest says of the run that made the model."""
+    baseline = plan.context.baseline
+    return {
+        "run_id": plan.context.token,
+        "release_token": plan.context.token,
+        "run_key": plan.run_key,
+        "baseline": baseline.to_json() if baseline else None,
+        "preset": plan.config.preset,
+        "seed": plan.config.seed,
+        "training": plan.config.training.to_config(),
+        "gate": dataclasses.asdict(plan.config.gate.policy(plan.dataset.name)),
+    }

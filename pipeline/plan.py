@@ -1,0 +1,119 @@
+"""What has to be looked up before the graph can be drawn: the data, the baseline, the code.
+
+Synopsis::
+
+    plan = make_plan(config, run_id="20261123T103000Z-3f2a")
+    plan.dataset.image_shape      # (28, 28, 1)
+    plan.context.baseline         # what is served now, or None
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from components import served_model
+from components.example_gen import dataset as example_dataset
+from components.example_gen import sources
+from pipeline.config import RunConfig
+
+# Versions that decide what a run computes.
+_LIBRARIES = ("tfx", "tensorflow", "keras")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A configuration, and what was looked up for it.
+
+    Attributes:
+      config: what the user asked for.
+      dataset: what the source says of itself.
+      serving_dir: the directory that the server watches, absolute.
+      context: the baseline, and the token that names this release.
+      run_key: hex SHA-256 over all that decides the result; equal keys mean equal runs.
+      code: hex SHA-256 of the code, by package; changed code is executed again.
+      artifacts_dir: where the components write, absolute.
+      cache_dir: where prepared data sets stay between runs, absolute.
+      beam_args: for every Beam pipeline.
+    """
+
+    config: RunConfig
+    dataset: example_dataset.DatasetInfo
+    serving_dir: str
+    context: served_model.ReleaseContext
+    run_key: str
+    code: Mapping[str, str]
+    artifacts_dir: str
+    cache_dir: str
+    beam_args: tuple[str, ...]
+
+
+def make_plan(config: RunConfig, *, run_id: str) -> Plan:
+    """Prepares the data set and looks at what is served.
+
+    Raises:
+      DataError: the data source is refused.
+      ServingDirError: the serving directory cannot be read.
+    """
+    root = Path(config.pipeline_root).absolute()
+    cache_dir = root / "datasets"
+    builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=str(cache_dir))
+    dataset = example_dataset.describe(builder, config.dataset)
+    serving_dir = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
+    code = {package: _code_digest(package) for package in ("components", "trainer")}
+    run_key = _run_key(config, dataset, code)
+    return Plan(
+        config=config,
+        dataset=dataset,
+        serving_dir=str(serving_dir),
+        context=served_model.release_context(serving_dir, run_key, run_id),
+        run_key=run_key,
+        code=code,
+        artifacts_dir=str(root / "artifacts" / dataset.slug),
+        cache_dir=str(cache_dir),
+        beam_args=_beam_args(config.beam_args),
+    )
+
+
+def _run_key(
+    config: RunConfig, dataset: example_dataset.DatasetInfo, code: Mapping[str, str]
+) -> str:
+    """Digest of all that decides a result; where things are written does not."""
+    decisive = {
+        "dataset": dataset.to_json(),
+        "seed": config.seed,
+        "replicas": config.replicas,
+        "training": dataclasses.asdict(config.training),
+        "gate": dataclasses.asdict(config.gate),
+        "data_gate": dataclasses.asdict(config.data_gate),
+        "code": dict(code),
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _code_digest(package: str) -> str:
+    """Hex SHA-256 over the names and contents of a package's modules."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.submodule_search_locations  # it is one of ours
+    (folder,) = spec.submodule_search_locations
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _beam_args(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names the runner unless the user does.
+
+    Beam's own default, Prism, downloads a Go binary.
+    """
+    if any(arg.split("=")[0] == "--runner" for arg in given):
+        return given
+    return ("--runner=FnApiRunner", *given)

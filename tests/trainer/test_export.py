@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from tests.trainer.samples import SPEC, png, serialize
+from trainer import export, features
+from trainer.hparams import HParams
+from trainer.model import build_model
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model(HParams(), image_shape=SPEC.image_shape, num_classes=SPEC.num_classes)
+
+
+@pytest.fixture(scope="module")
+def signatures(prepared, network, tmp_path_factory):
+    """The signatures as a server finds them: loaded from disk."""
+    path = str(tmp_path_factory.mktemp("model") / "saved")
+    export.save(network, tft.TFTransformOutput(prepared.transform_output), SPEC, path)
+    loaded = tf.saved_model.load(path)
+    yield loaded.signatures
+    del loaded
+
+
+@pytest.fixture(scope="module")
+def pngs(prepared):
+    return tf.constant([png(image) for image in prepared.eval_pixels])
+
+
+def test_same_bytes_through_transform_and_through_the_export_agree_exactly(
+    prepared, network, signatures, pngs
+):
+    layer = tft.TFTransformOutput(prepared.transform_output).transform_features_layer()
+    images = layer({features.IMAGE: pngs})[features.NORMALIZED_IMAGE]
+    expected = tf.nn.softmax(tf.function(network)(images, training=False))
+    served = signatures[features.SERVING_DEFAULT](image_bytes=pngs)
+    np.testing.assert_array_equal(served[features.PROBABILITIES], expected)
+
+
+def test_every_signature_gives_the_same_prediction(prepared, signatures, pngs):
+    examples = [
+        serialize(encoded, int(label))
+        for encoded, label in zip(pngs.numpy(), prepared.eval_labels, strict=True)
+    ]
+    by_bytes = signatures[features.SERVING_DEFAULT](image_bytes=pngs)
+    by_pixels = signatures[features.PREDICT_PIXELS](pixels=tf.constant(prepared.eval_pixels))
+    by_example = signatures[features.SERVING_EXAMPLES](examples=tf.constant(examples))
+    assert set(by_bytes) == {features.PROBABILITIES, features.CLASS_NAME, features.CLASS_INDEX}
+    for name, value in by_bytes.items():
+        np.testing.assert_array_equal(by_pixels[name], value)
+        np.testing.assert_array_equal(by_example[name], value)
+
+
+def test_prediction_names_the_most_probable_class(signatures, pngs):
+    served = signatures[features.SERVING_DEFAULT](image_bytes=pngs)
+    probabilities = served[features.PROBABILITIES].numpy()
+    assert probabilities.shape == (32, SPEC.num_classes)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    index = probabilities.argmax(axis=1)
+    np.testing.assert_array_equal(served[features.CLASS_INDEX], index)
+    names = [name.decode() for name in served[features.CLASS_NAME].numpy()]
+    assert names == [SPEC.class_names[i] for i in index]
+
+
+def test_transform_features_gives_the_one_hot_label(signatures):
+    examples = tf.constant([serialize(b"not looked at", 2)])
+    (label,) = signatures[features.TRANSFORM_FEATURES](examples=examples)[features.ONE_HOT_LABEL]
+    np.testing.assert_array_equal(label, [0, 0, 1, 0])
+
+
+def test_a_bad_image_fails_its_request_and_not_the_model(signatures, pngs):
+    for broken in (b"no image", png(np.zeros((5, 10, 3), np.uint8))):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            signatures[features.SERVING_DEFAULT](image_bytes=tf.constant([broken]))
+    assert len(signatures[features.SERVING_DEFAULT](image_bytes=pngs)[features.CLASS_INDEX]) == 32

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from tests.trainer.samples import SPEC, png
+from trainer import features, inputs
+from trainer.preprocessing import decode_png
+
+
+@pytest.fixture(scope="module")
+def train(prepared):
+    return inputs.load_split(
+        [prepared.train_files], tft.TFTransformOutput(prepared.transform_output)
+    )
+
+
+def test_each_channel_has_zero_mean_and_unit_variance_on_train(train):
+    channels = train.images.numpy().reshape(-1, 3)
+    np.testing.assert_allclose(channels.mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(channels.std(axis=0), 1.0, atol=1e-5)
+
+
+def test_normalizes_by_the_training_split_and_not_by_the_batch(prepared, train):
+    intensity = prepared.train_pixels / 255.0
+    mean, std = intensity.mean(axis=(0, 1, 2)), intensity.std(axis=(0, 1, 2))
+    layer = tft.TFTransformOutput(prepared.transform_output).transform_features_layer()
+    image = prepared.eval_pixels[0]
+    transformed = layer({features.IMAGE: tf.constant([png(image)])})
+    np.testing.assert_allclose(
+        transformed[features.NORMALIZED_IMAGE][0], (image / 255.0 - mean) / std, atol=1e-4
+    )
+
+
+def test_label_is_one_hot(prepared, train):
+    np.testing.assert_array_equal(train.labels, np.eye(SPEC.num_classes)[prepared.train_labels])
+
+
+def test_decode_keeps_every_pixel(prepared):
+    encoded = tf.constant([[png(image)] for image in prepared.eval_pixels])
+    np.testing.assert_array_equal(decode_png(encoded, SPEC.image_shape), prepared.eval_pixels)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"no image", png(np.zeros((9, 10, 3), np.uint8))],
+    ids=["not a PNG", "another height"],
+)
+def test_decode_refuses(broken):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_png(tf.constant([broken]), SPEC.image_shape)
