@@ -208,7 +208,8 @@ def publish(
         lock_timeout_s: how long to wait for another publisher, in seconds.
 
     Raises:
-        ServingDirError: nothing was published, and nothing was left behind.
+        ServingDirError: nothing was published, and nothing was left behind; but for one case,
+            which the message names: the version is in place, and the last sync failed.
     """
     model_dir, serving_dir = Path(model_dir), Path(serving_dir)
     _require_json(release)
@@ -385,7 +386,13 @@ def _publish_locked(
         os.rename(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    _sync_directory(serving_dir)
+    try:
+        _sync_directory(serving_dir)
+    except OSError as error:
+        raise ServingDirError(
+            f"version {number} is complete and in place at {target}, but a power cut may undo it, "
+            f"since {serving_dir} could not be synced to disk: {_explain(error)}"
+        ) from error
     return Published(number, target, True, digest)
 
 
