@@ -22,7 +22,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from trainer import progress
 
@@ -149,19 +149,21 @@ def _followed(path: Path, target: TextIO | None) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_follow, args=(path, target, ended), name="log", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        _flush_captured()
-        ended.set()
-        thread.join()
+    # In bytes: the file may end in the middle of a character while it is being written. Opened
+    # here, since by the time the thread gets its turn a short run may have removed the file.
+    with open(path, "rb") as log:
+        thread = threading.Thread(target=_follow, args=(log, target, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            _flush_captured()
+            ended.set()
+            thread.join()
 
 
-def _follow(path: Path, target: TextIO, ended: threading.Event) -> None:
-    # In bytes: the file may end in the middle of a character while it is being written.
-    with open(path, "rb") as log, contextlib.suppress(OSError):  # the terminal may be gone
+def _follow(log: BinaryIO, target: TextIO, ended: threading.Event) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
         running = True
         while running:
             running = not ended.wait(FOLLOW_INTERVAL_S)
