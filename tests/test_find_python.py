@@ -16,10 +16,11 @@ FAKE_PYTHON = """\
 #!/bin/sh
 code=$2 argument=$3
 exec {real} -I -c '
-import sys, sysconfig
+import collections, sys, sysconfig
 code, argument = sys.argv[1:]
 sys.argv = ["-c", argument]
-sys.version_info = ({major}, {minor}, 0, "final", 0)
+version = collections.namedtuple("version", "major minor micro releaselevel serial")
+sys.version_info = version({major}, {minor}, 0, "final", 0)
 sys.executable = "{path}"
 sys.base_prefix = sys.prefix
 sysconfig.get_path = lambda name: "{include}"
