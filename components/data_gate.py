@@ -347,9 +347,9 @@ def _read_anomalies(anomalies: Artifact, split: str) -> anomalies_pb2.Anomalies:
 
 def _released_counts(baseline: Artifact | None) -> dict[str, int] | None:
     """Class counts of train in the run that released the baseline; None where nothing is served."""
-    if baseline is None or not baseline.has_custom_property(RELEASE):
+    if baseline is None:
         return None
-    release = json.loads(baseline.get_string_custom_property(RELEASE))
+    release = json.loads(baseline.get_string_custom_property(RELEASE) or "{}")
     if not release.get(DATASET):
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "

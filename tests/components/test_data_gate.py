@@ -104,8 +104,8 @@ class Validated:
     def gate(self, baseline=None, max_class_drift=0.05, max_train_test_overlap=0.01):
         """Runs DataGate as TFX does and returns the checks of its blessing."""
         inputs = {name: [value] for name, value in vars(self).items() if name != "blessing"}
-        if baseline is not None:
-            inputs["baseline"] = [baseline]
+        # With nothing served, ServedModel has no output and TFX passes an empty list.
+        inputs["baseline"] = [] if baseline is None else [baseline]
         DataGate.EXECUTOR_SPEC.executor_class().Do(
             inputs,
             {"blessing": [self.blessing]},
@@ -388,9 +388,10 @@ def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
     assert "set data_gate.max_class_drift" in finding.sentence
 
 
-def test_a_served_model_without_its_data_is_an_error_that_says_so(clean):
+@pytest.mark.parametrize("baseline", [released(None), standard_artifacts.Model()])
+def test_a_served_model_without_its_data_is_an_error_that_says_so(clean, baseline):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
-        clean.gate(released(None))
+        clean.gate(baseline)
 
 
 @pytest.mark.parametrize(
