@@ -1,0 +1,95 @@
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.example_gen.content import (
+    digest_of,
+    eval_quotas,
+    eval_rows,
+    eval_size,
+    hash_examples,
+)
+
+
+def test_hashes_are_over_label_shape_and_pixels() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(1, 2, 3, 2)
+    images, examples = hash_examples(image, np.array([7]))
+    content = struct.pack("<qqq", 2, 3, 2) + bytes(range(12))
+    assert images[0].tobytes() == hashlib.sha256(content).digest()
+    assert examples[0].tobytes() == hashlib.sha256(struct.pack("<q", 7) + content).digest()
+
+
+def test_the_same_pixels_in_another_shape_are_another_image() -> None:
+    pixels = np.zeros(12, np.uint8)
+    first, _ = hash_examples(pixels.reshape(1, 2, 6, 1), np.array([0]))
+    second, _ = hash_examples(pixels.reshape(1, 6, 2, 1), np.array([0]))
+    assert first.tobytes() != second.tobytes()
+
+
+def random_examples(rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(rows)
+    labels = rng.integers(0, classes, rows)
+    return labels, rng.integers(0, 256, (rows, 32), np.uint8)
+
+
+def test_the_digest_is_over_the_sorted_hashes() -> None:
+    _, hashes = random_examples(20, 2)
+    expected = hashlib.sha256(b"".join(sorted(row.tobytes() for row in hashes))).hexdigest()
+    assert digest_of(hashes) == digest_of(hashes[::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("train_rows", "size"),
+    [
+        (60_000, 5_000),  # 60,000 / 8 = 7,500, more than the 5,000 allowed
+        (40_000, 5_000),  # 40,000 / 8
+        (4_000, 500),  # the sample: 4,000 / 8
+        (7, 0),
+    ],
+)
+def test_an_eighth_of_train_becomes_eval_and_5000_at_most(train_rows: int, size: int) -> None:
+    assert eval_size(train_rows) == size
+
+
+@pytest.mark.parametrize(
+    ("counts", "quotas"),
+    [
+        ([400] * 10, [50] * 10),
+        ([5, 3], [1, 0]),  # one row; 5/8 and 3/8: the larger remainder is the first
+        ([3, 5], [0, 1]),
+        ([40, 30, 10], [5, 4, 1]),  # ten rows; 5, 3.75 and 1.25
+        ([20, 20, 0], [3, 2, 0]),  # five rows; 2.5 each: the lower label
+        ([1, 1], [0, 0]),  # too few for an eval split
+    ],
+)
+def test_quotas_follow_the_largest_remainder(counts: list[int], quotas: list[int]) -> None:
+    assert eval_quotas(np.array(counts)).tolist() == quotas
+
+
+def test_eval_takes_the_rows_of_each_class_with_the_smallest_hash() -> None:
+    labels, hashes = random_examples(400, 3)
+    chosen = set(eval_rows(labels, hashes))
+    for label, quota in enumerate(eval_quotas(np.bincount(labels))):
+        rows = [row for row in range(400) if labels[row] == label]
+        smallest = sorted(rows, key=lambda row: hashes[row].tobytes())[:quota]
+        assert chosen & set(rows) == set(smallest)
+
+
+@given(st.integers(0, 300), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_the_cut_does_not_depend_on_the_order(rows: int, classes: int, random) -> None:  # type: ignore[no-untyped-def]
+    labels, hashes = random_examples(rows, classes)
+    order = list(range(rows))
+    random.shuffle(order)
+    chosen = eval_rows(labels, hashes)
+    assert len(chosen) == eval_size(rows)
+    shuffled = eval_rows(labels[order], hashes[order])
+    assert sorted(np.array(order, int)[shuffled]) == list(chosen)
+
+
+def test_duplicates_at_the_edge_do_not_change_the_number_of_rows() -> None:
+    labels, hashes = np.zeros(16, int), np.zeros((16, 32), np.uint8)
+    assert len(eval_rows(labels, hashes)) == 2  # 16 / 8
