@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
+import importlib
 import json
 from collections.abc import Mapping
 from importlib import metadata
@@ -35,7 +35,8 @@ class Plan:
       dataset: what the source says of itself.
       serving_dir: the directory that the server watches, absolute.
       context: the baseline, and the token that names this release.
-      run_key: hex SHA-256 over all that decides the result; equal keys mean equal runs.
+      run_key: hex SHA-256 over all that decides the result and over the pipeline root; equal keys
+        mean that one run can take over the other's results.
       code: hex SHA-256 of the code, by package; changed code is executed again.
       artifacts_dir: where the components write, absolute.
       cache_dir: where prepared data sets stay between runs, absolute.
@@ -67,11 +68,14 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     serving_dir = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
     code = {package: _code_digest(package) for package in ("components", "trainer")}
     run_key = _run_key(config, dataset, code)
+    # A release is recognized as this very run's only where its results can still be taken over;
+    # otherwise the model is made anew, and compared with what is served like any other.
+    takes_over = config.cache and metadata_path(config).exists()
     return Plan(
         config=config,
         dataset=dataset,
         serving_dir=str(serving_dir),
-        context=served_model.release_context(serving_dir, run_key, run_id),
+        context=served_model.release_context(serving_dir, run_key if takes_over else "", run_id),
         run_key=run_key,
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
@@ -80,11 +84,17 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     )
 
 
+def metadata_path(config: RunConfig) -> Path:
+    """The ML Metadata database of the pipeline root."""
+    return Path(config.pipeline_root).absolute() / "metadata.sqlite"
+
+
 def _run_key(
     config: RunConfig, dataset: example_dataset.DatasetInfo, code: Mapping[str, str]
 ) -> str:
-    """Digest of all that decides a result; where things are written does not."""
+    """Digest of all that decides a result, and of where it can be taken over from."""
     decisive = {
+        "metadata": str(metadata_path(config)),
         "dataset": dataset.to_json(),
         "seed": config.seed,
         "replicas": config.replicas,
@@ -99,9 +109,7 @@ def _run_key(
 
 def _code_digest(package: str) -> str:
     """Hex SHA-256 over the names and contents of a package's modules."""
-    spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.submodule_search_locations  # it is one of ours
-    (folder,) = spec.submodule_search_locations
+    (folder,) = importlib.import_module(package).__path__
     digest = hashlib.sha256()
     for path in sorted(Path(folder).rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())

@@ -1,12 +1,9 @@
-"""Runs the pipeline on this machine, component by component, and says what came of it.
+"""Runs the pipeline on this machine and says what came of it.
 
 Synopsis::
 
     result = run(config, run_id="20261123T103000Z-3f2a", observer=observer)
     result.outcome        # "released", "unchanged", "refused" or "failed"
-
-TFX's own LocalDagRunner does the same loop, but tells neither which component runs nor what was
-taken from the cache.
 """
 
 from __future__ import annotations
@@ -14,69 +11,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import json
-import logging
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
-from ml_metadata.proto import metadata_store_pb2
-from tfx.dsl.compiler import compiler, constants
-from tfx.orchestration import metadata
-from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
-from tfx.proto.orchestration import pipeline_pb2
-
-from components import data_gate, evaluation, pusher
 from components.example_gen.errors import DataError
 from components.serving_dir import ServingDirError
-from pipeline import gate, history, result
+from pipeline import result
 from pipeline.config import RunConfig
-from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_plan
 from pipeline.runners.errors import CannotStart
+from pipeline.runners.observer import Observer
 from trainer.strategy import DeviceError, prepare_devices
-
-_LOCK_NAME = ".run.lock"
-_log = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """Whoever shows how a run goes."""
-
-    def planned(self, names: Sequence[str]) -> None:
-        """All components, in the order in which they will run."""
-
-    def component_started(self, name: str) -> None:
-        """The component begins."""
-
-    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
-        """The component has ended well, after `seconds` of wall time."""
-
-
-@dataclasses.dataclass
-class _State:
-    """What is known of a run so far; grows as components end."""
-
-    checks: tuple[gate.Check, ...] = ()
-    dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
-    evaluation: gate.Evaluation | None = None
-    release: result.Release | None = None
-    outcome: str = result.FAILED
-    error: str | None = None
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    cached: list[str] = dataclasses.field(default_factory=list)
-
-
-class _ComponentFailed(Exception):
-    """A component raised; the cause is `__cause__`."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
 
 
 def run(config: RunConfig, *, run_id: str, observer: Observer) -> result.RunResult:
@@ -86,182 +33,36 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> result.RunResu
       CannotStart: bad data, devices or directories, or another run on this pipeline root.
     """
     start = time.monotonic()
-    root = Path(config.pipeline_root)
-    with _lock(root):
-        try:
-            prepare_devices(config.replicas)
-            plan = make_plan(config, run_id=run_id)
-        except (DataError, DeviceError, ServingDirError, ValueError) as error:
-            raise CannotStart(str(error), 2) from error
-        connection = metadata.sqlite_metadata_connection_config(str(root / "metadata.sqlite"))
-        state = _State(dataset={"name": plan.dataset.name, "digest": plan.dataset.fingerprint})
-        try:
-            _run_components(plan, connection, run_id, observer, state)
-        except _ComponentFailed as failed:
-            cause = failed.__cause__
-            if isinstance(cause, data_gate.DataRefused):
-                state.outcome, state.checks = result.REFUSED, cause.checks
-            else:
-                _log.error("%s failed", failed.name, exc_info=cause)
-                state.outcome, state.error = result.FAILED, f"{failed.name}: {_one_line(cause)}"
-    return result.RunResult(
-        run_id=run_id,
-        outcome=state.outcome,
-        dataset=state.dataset,
-        evaluation=state.evaluation,
-        checks=state.checks,
-        release=state.release,
-        seconds=state.seconds,
-        cached=tuple(state.cached),
-        total_seconds=time.monotonic() - start,
-        error=state.error,
-    )
+    with _lock(Path(config.pipeline_root)):
+        plan = _plan(config, run_id)
+        # Here, since it imports TFX: what is refused before that is refused ten seconds sooner.
+        from pipeline.runners.execution import execute
+
+        outcome = execute(plan, run_id=run_id, observer=observer)
+    return dataclasses.replace(outcome, total_seconds=time.monotonic() - start)
+
+
+def _plan(config: RunConfig, run_id: str) -> Plan:
+    try:
+        prepare_devices(config.replicas)
+        return make_plan(config, run_id=run_id)
+    except (DataError, DeviceError, ServingDirError) as error:
+        raise CannotStart(str(error), 2) from error
 
 
 @contextlib.contextmanager
 def _lock(root: Path) -> Iterator[None]:
     """Keeps a second run off the pipeline root; the kernel frees the lock of a killed one."""
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / _LOCK_NAME, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise CannotStart(
-                f"another run (process {file.read().strip() or 'unknown'}) is at work in {root}: "
-                "wait for it, or give this one its own --pipeline-root",
-                1,
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _run_components(
-    plan: Plan,
-    connection: metadata_store_pb2.ConnectionConfig,
-    run_id: str,
-    observer: Observer,
-    state: _State,
-) -> None:
-    pipeline = create_pipeline(plan)
-    pipeline.metadata_connection_config = connection
-    ir = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(
-        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
-    )
-    nodes = [node.pipeline_node for node in ir.nodes]
-    observer.planned([node.node_info.id for node in nodes])
-    readers = {
-        "ExampleGen": _read_examples,
-        "DataGate": _read_data_gate,
-        "Evaluator": _read_evaluator,
-        "Pusher": _read_pusher,
-    }
-    with _without_arguments():
-        for node in nodes:
-            name = node.node_info.id
-            observer.component_started(name)
-            start = time.monotonic()
-            try:
-                outputs, cached = _launch(ir, node, connection)
-                if name in readers:
-                    readers[name](outputs, plan, state)
-            except Exception as error:
-                raise _ComponentFailed(name) from error
-            finally:
-                state.seconds[name] = time.monotonic() - start
-            if cached:
-                state.cached.append(name)
-            observer.component_finished(name, state.seconds[name], cached=cached)
-    if len(state.cached) == len(nodes) and state.outcome == result.RELEASED:
-        # Nothing was executed, the publishing least of all.
-        state.outcome = result.UNCHANGED
-
-
-_Outputs = Mapping[str, Sequence[metadata_store_pb2.Artifact]]
-
-
-def _launch(
-    ir: pipeline_pb2.Pipeline,
-    node: pipeline_pb2.PipelineNode,
-    connection: metadata_store_pb2.ConnectionConfig,
-) -> tuple[_Outputs, bool]:
-    """Executes one component, or takes it from the cache; (its outputs, whether cached)."""
-    deployment = runner_utils.extract_local_deployment_config(ir)
-    name = node.node_info.id
-    info = launcher.Launcher(
-        pipeline_node=node,
-        mlmd_connection=metadata.Metadata(connection),
-        pipeline_info=ir.pipeline_info,
-        pipeline_runtime_spec=ir.runtime_spec,
-        executor_spec=runner_utils.extract_executor_spec(deployment, name),
-        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
-    ).launch()
-    with metadata.Metadata(connection) as handle:
-        return (
-            history.outputs(handle.store, info.execution_id),
-            history.was_cached(handle.store, info.execution_id),
-        )
-
-
-@contextlib.contextmanager
-def _without_arguments() -> Iterator[None]:
-    """TFX hands the arguments of the process to every Beam pipeline, where ours mean other things."""
-    arguments = sys.argv
-    sys.argv = arguments[:1]
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise CannotStart(
+            f"another run is at work in {root}: wait for it, or give this one its own "
+            "--pipeline-root",
+            1,
+        ) from None
     finally:
-        sys.argv = arguments
-
-
-def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    summary = json.loads(history.text(outputs["examples"][0], "dataset") or "{}")
-    state.dataset["splits"] = {
-        split: {"rows": facts["rows"], "digest": facts["digest"]}
-        for split, facts in summary["splits"].items()
-    }
-
-
-def _read_data_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    checks = json.loads(history.text(outputs["blessing"][0], data_gate.CHECKS) or "[]")
-    state.checks = tuple(gate.Check.from_dict(check) for check in checks)
-
-
-def _read_evaluator(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    """The policy's checks, which must come to the decision that TFMA came to."""
-    uri = outputs["evaluation"][0].uri
-    measured = evaluation.read_evaluations(uri, plan.dataset.class_names)
-    policy = plan.config.gate.policy(plan.dataset.name)
-    checks = gate.decide(measured.candidate, measured.baseline, policy)
-    state.evaluation = measured.candidate
-    state.checks += checks
-    blessed = history.number(outputs["blessing"][0], "blessed") == 1
-    if gate.passed(checks) != blessed:
-        raise RuntimeError(
-            f"the Evaluator {'blessed' if blessed else 'did not bless'} the model, but "
-            f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed: "
-            "nothing is released on a contradiction; please report it"
-        )
-    if not blessed:
-        state.outcome = result.REFUSED
-
-
-def _read_pusher(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    pushed = outputs["pushed_model"][0]
-    if not history.number(pushed, pusher.PUSHED):
-        return
-    state.release = result.Release(
-        version=history.number(pushed, pusher.VERSION) or 0,
-        path=history.text(pushed, pusher.PATH) or "",
-    )
-    created = history.number(pushed, pusher.CREATED)
-    state.outcome = result.RELEASED if created else result.UNCHANGED
-
-
-def _one_line(error: BaseException | None) -> str:
-    """The gist of an error; Beam and TensorFlow put whole traces into theirs."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+        os.close(directory)

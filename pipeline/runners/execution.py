@@ -1,0 +1,206 @@
+"""Executes a plan component by component, and reads what came out.
+
+Synopsis::
+
+    result = execute(plan, run_id="20261123T103000Z-3f2a", observer=observer)
+
+TFX's own LocalDagRunner does the same loop, but tells neither which component runs nor what was
+taken from the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from components import data_gate, evaluation, pusher
+from pipeline import gate, history, result
+from pipeline.graph import create_pipeline
+from pipeline.plan import Plan, metadata_path
+from pipeline.runners.observer import Observer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class _State:
+    """What is known of a run so far; grows as components end."""
+
+    checks: tuple[gate.Check, ...] = ()
+    dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evaluation: gate.Evaluation | None = None
+    release: result.Release | None = None
+    outcome: str = result.FAILED
+    error: str | None = None
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    cached: list[str] = dataclasses.field(default_factory=list)
+
+
+class _ComponentFailed(Exception):
+    """A component raised; the cause is `__cause__`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
+    """Runs every component, up to the first that fails or refuses."""
+    state = _State(dataset={"name": plan.dataset.name, "digest": plan.dataset.fingerprint})
+    try:
+        _run_components(plan, run_id, observer, state)
+    except _ComponentFailed as failed:
+        cause = failed.__cause__
+        if isinstance(cause, data_gate.DataRefused):
+            state.outcome, state.checks = result.REFUSED, cause.checks
+        else:
+            _log.error("%s failed", failed.name, exc_info=cause)
+            state.outcome, state.error = result.FAILED, f"{failed.name}: {_one_line(cause)}"
+    return result.RunResult(
+        run_id=run_id,
+        outcome=state.outcome,
+        dataset=state.dataset,
+        evaluation=state.evaluation,
+        checks=state.checks,
+        release=state.release,
+        seconds=state.seconds,
+        cached=tuple(state.cached),
+        error=state.error,
+    )
+
+
+def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) -> None:
+    connection = metadata.sqlite_metadata_connection_config(str(metadata_path(plan.config)))
+    pipeline = create_pipeline(plan)
+    pipeline.metadata_connection_config = connection
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+    )
+    nodes = [node.pipeline_node for node in ir.nodes]
+    observer.planned([node.node_info.id for node in nodes])
+    readers = {
+        "ExampleGen": _read_examples,
+        "DataGate": _read_data_gate,
+        "Evaluator": _read_evaluator,
+        "Pusher": _read_pusher,
+    }
+    with _without_arguments():
+        for node in nodes:
+            name = node.node_info.id
+            observer.component_started(name)
+            start = time.monotonic()
+            try:
+                outputs, cached = _launch(ir, node, connection)
+                if name in readers:
+                    readers[name](outputs, plan, state)
+            except Exception as error:
+                raise _ComponentFailed(name) from error
+            finally:
+                state.seconds[name] = time.monotonic() - start
+            if cached:
+                state.cached.append(name)
+            observer.component_finished(name, state.seconds[name], cached=cached)
+    if len(state.cached) == len(nodes) and state.outcome == result.RELEASED:
+        # Nothing was executed, the publishing least of all.
+        state.outcome = result.UNCHANGED
+
+
+_Outputs = Mapping[str, Sequence[metadata_store_pb2.Artifact]]
+
+
+def _launch(
+    ir: pipeline_pb2.Pipeline,
+    node: pipeline_pb2.PipelineNode,
+    connection: metadata_store_pb2.ConnectionConfig,
+) -> tuple[_Outputs, bool]:
+    """Executes one component, or takes it from the cache; (its outputs, whether cached)."""
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    name = node.node_info.id
+    info = launcher.Launcher(
+        pipeline_node=node,
+        mlmd_connection=metadata.Metadata(connection),
+        pipeline_info=ir.pipeline_info,
+        pipeline_runtime_spec=ir.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, name),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+    ).launch()
+    with metadata.Metadata(connection) as handle:
+        return (
+            history.outputs(handle.store, info.execution_id),
+            history.was_cached(handle.store, info.execution_id),
+        )
+
+
+@contextlib.contextmanager
+def _without_arguments() -> Iterator[None]:
+    """Hides our command line from TFX, which hands `sys.argv` to every Beam pipeline."""
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    summary = json.loads(history.text(outputs["examples"][0], "dataset") or "{}")
+    state.dataset["splits"] = {
+        split: {"rows": facts["rows"], "digest": facts["digest"]}
+        for split, facts in summary["splits"].items()
+    }
+
+
+def _read_data_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    checks = json.loads(history.text(outputs["blessing"][0], data_gate.CHECKS) or "[]")
+    state.checks = tuple(gate.Check.from_dict(check) for check in checks)
+
+
+def _read_evaluator(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    """The policy's checks, which must come to the decision that TFMA came to."""
+    uri = outputs["evaluation"][0].uri
+    measured = evaluation.read_evaluations(uri, plan.dataset.class_names)
+    policy = plan.config.gate.policy(plan.dataset.name)
+    checks = gate.decide(measured.candidate, measured.baseline, policy)
+    state.evaluation = measured.candidate
+    state.checks += checks
+    blessed = history.number(outputs["blessing"][0], "blessed") == 1
+    if gate.passed(checks) != blessed:
+        raise RuntimeError(
+            f"the Evaluator {'blessed' if blessed else 'did not bless'} the model, but "
+            f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed: "
+            "nothing is released on a contradiction; please report it"
+        )
+    if not blessed:
+        state.outcome = result.REFUSED
+
+
+def _read_pusher(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    pushed = outputs["pushed_model"][0]
+    if not history.number(pushed, pusher.PUSHED):
+        return
+    state.release = result.Release(
+        version=history.number(pushed, pusher.VERSION) or 0,
+        path=history.text(pushed, pusher.PATH) or "",
+    )
+    created = history.number(pushed, pusher.CREATED)
+    state.outcome = result.RELEASED if created else result.UNCHANGED
+
+
+def _one_line(error: BaseException | None) -> str:
+    """The gist of an error; Beam and TensorFlow put whole traces into theirs."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

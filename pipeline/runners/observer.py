@@ -1,0 +1,19 @@
+"""Who watches a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Whoever shows how a run goes."""
+
+    def planned(self, names: Sequence[str]) -> None:
+        """All components, in the order in which they will run."""
+
+    def component_started(self, name: str) -> None:
+        """The component begins."""
+
+    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
+        """The component has ended well, after `seconds` of wall time."""

@@ -1,0 +1,156 @@
+"""Whole runs of the product, as a user starts them."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components import serving_dir
+from components.example_gen import sample
+
+pytestmark = pytest.mark.e2e
+
+RUN = [sys.executable, "-m", "pipeline.cli", "run", "--json"]
+
+
+def run(root: Path, *arguments: str) -> tuple[int, dict]:
+    """(exit code, the one JSON object on stdout) of a whole run."""
+    done = subprocess.run(
+        [*RUN, "--pipeline-root", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def failed_checks(result: dict) -> list[str]:
+    return [check["name"] for check in result["gate"]["checks"] if not check["passed"]]
+
+
+def write_idx(folder: Path, *, change_train) -> Path:
+    """The sample as IDX files, its training split passed through `change_train`."""
+    data = sample.read()
+    folder.mkdir()
+    for prefix, split in (("train", "train"), ("t10k", "test")):
+        images = np.asarray(data.splits[split].images)
+        labels = np.asarray(data.splits[split].labels).astype(np.uint8)
+        if split == "train":
+            images, labels = change_train(images.copy(), labels.copy())
+        count, height, width = images.shape[:3]
+        header = np.array([0x803, count, height, width], ">i4").tobytes()
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
+            gzip.compress(header + images.tobytes(), 1)
+        )
+        header = np.array([0x801, count], ">i4").tobytes()
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(header + labels.tobytes(), 1)
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("e2e") / "root"
+
+
+@pytest.fixture(scope="module")
+def first(root: Path) -> tuple[int, dict]:
+    return run(root)
+
+
+def test_the_first_run_releases_version_1(root, first):
+    code, result = first
+    assert (code, result["outcome"], result["error"]) == (0, "released", None)
+    rows = {name: split["rows"] for name, split in result["dataset"]["splits"].items()}
+    assert rows == {"train": 3500, "eval": 500, "test": 1000}
+    assert result["metrics"]["accuracy"] >= 0.97
+    assert result["release"] == {
+        "version": 1,
+        "path": str(root / "serving" / "mnist_sample" / "1"),
+    }
+    (version,) = serving_dir.versions(Path(result["release"]["path"]).parent, check_files=True)
+    assert not version.problems
+    assert version.manifest.release["metrics"]["accuracy"] == result["metrics"]["accuracy"]
+    assert version.manifest.release["dataset"]["splits"]["test"]["rows"] == 1000
+
+
+def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
+    code, result = run(root)
+    components = [name for name in result["seconds"] if name != "total"]
+    assert (code, result["outcome"]) == (0, "unchanged")
+    assert result["cached"] == components
+    assert result["metrics"] == first[1]["metrics"]
+    assert [v.number for v in serving_dir.versions(root / "serving" / "mnist_sample")] == [1]
+
+
+def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path):
+    def shuffle_a_fifth(images, labels):
+        rng = np.random.default_rng(0)
+        chosen = rng.choice(len(labels), len(labels) // 5, replace=False)
+        labels[chosen] = rng.permutation(labels[chosen])
+        return images, labels
+
+    folder = write_idx(tmp_path / "noisy", change_train=shuffle_a_fifth)
+    served = root / "serving" / "mnist_sample"
+    code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served))
+    assert (code, result["outcome"], result["release"]) == (3, "refused", None)
+    assert "baseline" in failed_checks(result)
+    assert [v.number for v in serving_dir.versions(served)] == [1]
+
+
+def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path):
+    def invert_one(images, labels):
+        images[7] = 255 - images[7]
+        return images, labels
+
+    folder = write_idx(tmp_path / "inverted", change_train=invert_one)
+    bound = "data_gate.max_mean_intensity=0.6"
+    code, result = run(root, "--dataset", f"idx:{folder}", "--set", bound)
+    assert (code, result["outcome"]) == (3, "refused")
+    assert [name.rpartition(".")[2] for name in failed_checks(result)] == ["mean_intensity"]
+    assert "Trainer" not in result["seconds"]
+
+
+def test_a_killed_run_can_simply_be_started_again(tmp_path):
+    root = tmp_path / "root"
+    quick = ["--set", "training.epochs=1", "--set", "gate.floor=0.5", "--set", "gate.class_floor=0"]
+    command = [*RUN, "--pipeline-root", str(root), *quick]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        trainer = root / "artifacts" / "mnist_sample" / "Trainer"
+        deadline = time.monotonic() + 600
+        while not trainer.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+    code, result = run(root, *quick)
+    assert (code, result["outcome"]) == (0, "released")
+    assert "ExampleGen" in result["cached"]
+    assert "Trainer" not in result["cached"]
+
+
+def test_two_logical_devices_train_together(tmp_path):
+    code, result = run(
+        tmp_path / "root", "--replicas", "2", "--set", "training.per_replica_batch=32",
+        "--set", "training.epochs=4", "--set", "gate.floor=0.9", "--set", "gate.class_floor=0.5",
+    )  # fmt: skip
+    assert (code, result["outcome"], result["error"]) == (0, "released", None)
+
+
+def test_a_damaged_source_leaves_nothing_behind(tmp_path):
+    folder = write_idx(tmp_path / "cut", change_train=lambda images, labels: (images, labels[:-1]))
+    root = tmp_path / "root"
+    code, result = run(root, "--dataset", f"idx:{folder}")
+    assert (code, result["outcome"], result["release"]) == (2, "failed", None)
+    assert "3,999" in result["error"] or "3999" in result["error"]
+    assert not root.exists()
