@@ -26,12 +26,14 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
+from components.example_gen.summary import ExamplesSummary, read
 from pipeline.gate import Check
 from trainer import features
 
-# Custom properties: of Examples, of the served Model, and of the blessing.
-DATASET = "dataset"
+# The served Model's custom property, and in it the summary of the examples behind it.
 RELEASE = "release"
+DATASET = "dataset"
+# The blessing's custom properties.
 CHECKS = "checks"
 BLESSED = "blessed"
 
@@ -192,10 +194,9 @@ def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[s
     return f"label {label} is {ours}", theirs
 
 
-def class_counts(summary: Mapping[str, Any], split: str) -> dict[str, int]:
-    """Examples per class name, in the order of the labels, out of the `dataset` property."""
-    counts = summary["splits"][split]["class_counts"]
-    return dict(zip(summary["class_names"], counts, strict=True))
+def class_counts(summary: ExamplesSummary, split: str) -> dict[str, int]:
+    """Examples per class name, in the order of the labels."""
+    return dict(zip(summary.class_names, summary.splits[split].class_counts, strict=True))
 
 
 def _name(path: Any, fallback: str) -> str:
@@ -308,20 +309,19 @@ def DataGate(
     Raises:
       DataRefused: with every check, the failed ones first.
     """
-    summary = json.loads(examples.get_string_custom_property(DATASET))
+    summary = read(examples)
     curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     checks: list[Check] = []
-    for split, recorded in summary["splits"].items():
+    for split, recorded in summary.splits.items():
         stats = _read_statistics(statistics, split)
-        checks.append(rows_check(split, stats.num_examples, recorded["rows"]))
+        checks.append(rows_check(split, stats.num_examples, recorded.rows))
         checks += feature_checks(split, _read_anomalies(anomalies, split), stats, curated)
-    overlap = summary["overlap"]
     checks.append(
         overlap_check(
-            overlap["train_test"],
-            summary["splits"]["test"]["rows"],
+            summary.overlap.train_test,
+            summary.splits["test"].rows,
             max_train_test_overlap,
-            overlap["examples"],
+            summary.overlap.examples,
         )
     )
     checks.append(
@@ -355,7 +355,7 @@ def _released_counts(baseline: Artifact | None) -> dict[str, int] | None:
             "the served model's manifest does not say what it was trained on, expected "
             f"release.{DATASET}; use another --serving-dir, or remove that version"
         )
-    return class_counts(release[DATASET], "train")
+    return class_counts(ExamplesSummary.from_json(json.dumps(release[DATASET])), "train")
 
 
 def _bless(blessing: Artifact, checks: Sequence[Check]) -> None:
