@@ -2,11 +2,15 @@
 
 import gzip
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Modules beside the tests are imported by name.
+sys.path.append(str(Path(__file__).parent))
 
 CLASSES = 3
 SHAPE = (6, 5)  # rows, columns: not square, so that a mix-up shows

@@ -1,0 +1,94 @@
+"""Small tensorflow-datasets sets, defined here so that the `tfds` source is tested offline."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+
+class TinyBuilder(tfds.core.GeneratorBasedBuilder):
+    """Two coloured classes; a subclass says what differs."""
+
+    VERSION = tfds.core.Version("1.2.0")
+    FEATURES: ClassVar[dict[str, Any]] = {
+        "image": tfds.features.Image(shape=(4, 5, 3), encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=["day", "night"]),
+        "id": tfds.features.Text(),
+    }
+    ROWS: ClassVar[dict[str, int]] = {"train": 40, "test": 10}
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(self.FEATURES)
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        return {split: self._generate_examples(split) for split in self.ROWS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        rng = np.random.default_rng(len(split))
+        for row in range(self.ROWS[split]):
+            image = rng.integers(0, 256, (4, 5, 3), np.uint8)
+            yield row, self.example(split, row, image)
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        return {"image": image, "label": row % 2, "id": f"{split}{row}"}
+
+
+class TinyDays(TinyBuilder):
+    """A good set."""
+
+
+class TinyUnlabelled(TinyBuilder):
+    """Its test labels are unknown, which tensorflow-datasets writes as -1."""
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        label = -1 if split == "test" else row % 2
+        return {"image": image, "label": label, "id": ""}
+
+
+class TinyUneven(TinyBuilder):
+    """Stored images that are not what the features declare."""
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        if (split, row) == ("test", 3):
+            image = image[:, :4]
+        return {"image": tf.io.encode_png(image).numpy(), "label": row % 2, "id": ""}
+
+
+class TinyJpeg(TinyBuilder):
+    """Stored as JPEG although the features do not say so."""
+
+    FEATURES: ClassVar[dict[str, Any]] = {
+        **TinyBuilder.FEATURES,
+        "image": tfds.features.Image(shape=(4, 5, 3)),
+    }
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        return {"image": tf.io.encode_jpeg(image).numpy(), "label": row % 2, "id": ""}
+
+
+class TinyOneClass(TinyBuilder):
+    """No night in test."""
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        return {"image": image, "label": 0 if split == "test" else row % 2, "id": ""}
+
+
+class TinyTrainOnly(TinyBuilder):
+    """No test split."""
+
+    ROWS: ClassVar[dict[str, int]] = {"train": 40}
+
+
+class TinyRemote(TinyBuilder):
+    """Needs a download; a test sets the address."""
+
+    url: ClassVar[str]
+    url_infos: ClassVar[dict[str, Any]] = {}
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        dl_manager.download(self.url)
+        return super()._split_generators(dl_manager)
