@@ -24,7 +24,10 @@ sys.version_info = version({major}, {minor}, 0, "final", 0)
 sys.executable = "{path}"
 sys.base_prefix = sys.prefix
 sysconfig.get_path = lambda name: "{include}"
-sysconfig.get_config_var = lambda name: {free_threaded}
+real_config_var = sysconfig.get_config_var
+sysconfig.get_config_var = lambda name: (
+    {free_threaded} if name == "Py_GIL_DISABLED" else real_config_var(name)
+)
 if not {has_venv}:
     sys.modules["ensurepip"] = None
 exec(code)
