@@ -29,7 +29,7 @@ class ConfigError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class KnownSet:
-    """Defaults for a data set: a policy for its accuracy, and facts about its images (docs/data.md).
+    """Defaults for a data set: a policy for accuracy, and facts about its images (docs/data.md).
 
     Attributes:
       floor: least accuracy on test, 0..1.

@@ -1,8 +1,8 @@
 """Content hashes, digests and the eval cut: what an example is, whatever file or order it came in.
 
-    image_hashes, example_hashes = hash_examples(images, labels)     # [N, 32] uint8 each
-    digest_of(example_hashes)                                        # of a split, hexadecimal
-    eval_rows(labels, example_hashes)                                # rows of train that go to eval
+image_hashes, example_hashes = hash_examples(images, labels)     # [N, 32] uint8 each
+digest_of(example_hashes)                                        # of a split, hexadecimal
+eval_rows(labels, example_hashes)                                # rows of train that go to eval
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def eval_rows(labels: np.ndarray, example_hashes: Hashes) -> npt.NDArray[np.int6
     """
     quotas = eval_quotas(np.bincount(labels))
     # As text of fixed width: numpy compares such values byte by byte.
-    order = np.lexsort((np.ascontiguousarray(example_hashes).view(f"S{HASH_BYTES}").ravel(), labels))
+    order = np.lexsort(
+        (np.ascontiguousarray(example_hashes).view(f"S{HASH_BYTES}").ravel(), labels)
+    )
     chosen, start = [], 0
     for label, count in enumerate(np.bincount(labels)):
         chosen.append(order[start : start + quotas[label]])

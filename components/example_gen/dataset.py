@@ -1,8 +1,8 @@
 """What the rest of the project knows of a data set: a value that can stand in a cache key.
 
-    info = describe(resolve("mnist_sample", data_dir=None, cache_dir="cache"), "mnist_sample")
-    info.image_shape, info.num_classes           # ((28, 28, 1), 10)
-    DatasetInfo.from_json(info.to_json()) == info
+info = describe(resolve("mnist_sample", data_dir=None, cache_dir="cache"), "mnist_sample")
+info.image_shape, info.num_classes           # ((28, 28, 1), 10)
+DatasetInfo.from_json(info.to_json()) == info
 """
 
 from __future__ import annotations
@@ -99,9 +99,7 @@ def describe(builder: tfds.core.DatasetBuilder, spec: DatasetSpec | str) -> Data
 def _fingerprint(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> str:
     if spec.kind != "tfds":
         return str(builder.info.metadata[FINGERPRINT_KEY])
-    paths = [
-        Path(path) for split in (TRAIN, TEST) for path in builder.info.splits[split].filepaths
-    ]
+    paths = [Path(path) for split in (TRAIN, TEST) for path in builder.info.splits[split].filepaths]
     with ThreadPoolExecutor() as pool:  # hashlib releases the interpreter's lock
         lines = pool.map(lambda path: f"{path.name} {_sha256(path)}", paths)
         return hashlib.sha256("\n".join([builder.info.full_name, *lines]).encode()).hexdigest()

@@ -19,7 +19,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from components.example_gen.arrays import TEST, TRAIN, missing_class
-from components.example_gen.content import digest_of, eval_rows, eval_size, keys_of
+from components.example_gen.content import (
+    MIN_TRAIN_PER_EVAL,
+    digest_of,
+    eval_rows,
+    eval_size,
+    keys_of,
+)
 from components.example_gen.dataset import DatasetInfo
 from components.example_gen.features import ImageAndLabel
 from components.example_gen.records import Batch, Shard, read_shard
@@ -196,6 +202,11 @@ def _stack(hashes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _split_problems(name: str, facts: _Facts, info: DatasetInfo) -> list[str]:
+    if not len(facts.labels) and name == EVAL:
+        return [
+            f"the {name} split is empty, expected at least {MIN_TRAIN_PER_EVAL} images in the "
+            "source's training split, of which an eighth becomes eval"
+        ]
     if not len(facts.labels):
         return [f"the {name} split is empty, expected at least one image"]
     counts = np.bincount(facts.labels, minlength=info.num_classes)
@@ -276,8 +287,8 @@ def assign_files(
 def write_file(file: tuple[FileKey, Iterable[Rows]], output: Output) -> tuple[str, int]:
     """Writes one gzip TFRecord file, its rows in the order of their content hashes.
 
-    So the files are the same, byte for byte, in whatever order and shards the source gave the
-    rows, and a reader meets the classes mixed.
+    So the files hold the same examples in the same order, in whatever order and shards the source
+    gave them, and a reader meets the classes mixed.
 
     Returns:
       The split and the number of rows written.

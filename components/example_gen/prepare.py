@@ -1,7 +1,7 @@
 """Writes a data set held in memory as a prepared tensorflow-datasets builder.
 
-    builder = prepared(Path("cache"), "mnist", fingerprint, lambda: read_directory(Path("mnist")))
-    builder.info.splits["train"].num_examples     # 60000
+builder = prepared(Path("cache"), "mnist", fingerprint, lambda: read_directory(Path("mnist")))
+builder.info.splits["train"].num_examples     # 60000
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ class _ArraysBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         del dl_manager  # nothing to download
-        return {
-            name: self._generate_examples(split) for name, split in self.arrays.splits.items()
-        }
+        return {name: self._generate_examples(split) for name, split in self.arrays.splits.items()}
 
     def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
         for start in range(0, len(split.labels), _ENCODE_BATCH):

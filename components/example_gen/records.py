@@ -1,7 +1,7 @@
 """Reads one shard of a prepared builder in batches: PNG bytes untouched, pixels decoded beside them.
 
-    for batch in read_shard(builder, shard, source):
-        batch.labels, batch.examples        # [n] int64, n serialized tf.Examples
+for batch in read_shard(builder, shard, source):
+    batch.labels, batch.examples        # [n] int64, n serialized tf.Examples
 """
 
 from __future__ import annotations
@@ -98,7 +98,12 @@ def read_shard(
             if problem:
                 yield failed(shard, problem)
                 return
-            yield _batch(labels, pngs, shard, start, source.image_shape)
+            try:
+                pixels = decode(pngs, source.image_shape)  # [n, H, W, C] uint8
+            except tf.errors.InvalidArgumentError:
+                yield failed(shard, _undecodable(pngs, shard, start, source.image_shape))
+                return
+            yield _batch(shard, start, labels, pngs, pixels)
             start += len(labels)
     except (tf.errors.OpError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:_KEPT_ERROR_CHARACTERS]
@@ -163,6 +168,18 @@ def _first_problem(
     return ""
 
 
+def _undecodable(
+    pngs: np.ndarray, shard: Shard, start: int, image_shape: tuple[int, int, int]
+) -> str:
+    """Which of these images does not decode; they are tried one by one."""
+    for row in range(len(pngs)):
+        try:
+            decode(pngs[row : row + 1], image_shape)
+        except tf.errors.InvalidArgumentError:
+            return f"the image in {_place(shard, start + row)} cannot be decoded, expected a PNG"
+    return ""
+
+
 def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
     """Why an image with these first 26 bytes is not a PNG of this shape; empty when it is one."""
     if not header.startswith(_PNG_SIGNATURE):
@@ -187,13 +204,8 @@ def _place(shard: Shard, row: int | None = None) -> str:
 
 
 def _batch(
-    labels: np.ndarray,
-    pngs: np.ndarray,
-    shard: Shard,
-    start: int,
-    image_shape: tuple[int, int, int],
+    shard: Shard, start: int, labels: np.ndarray, pngs: np.ndarray, pixels: np.ndarray
 ) -> Batch:
-    pixels = decode(pngs, image_shape)  # [n, H, W, C] uint8
     image_hashes, example_hashes = hash_examples(pixels, labels)
     pixel_sums = pixels.reshape(len(labels), -1).sum(axis=1, dtype=np.int64)
     return Batch(
@@ -203,7 +215,7 @@ def _batch(
         image_hashes=image_hashes,
         example_hashes=example_hashes,
         pixel_sums=pixel_sums,
-        examples=encode_examples(pngs, labels, pixel_sums, image_shape),
+        examples=encode_examples(pngs, labels, pixel_sums, pixels.shape[1:]),
     )
 
 

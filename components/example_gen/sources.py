@@ -91,10 +91,10 @@ def _reason(spec: DatasetSpec, error: BaseException) -> str:
     builder_class = tfds.builder_cls(spec.name)
     configs = list(builder_class.builder_configs)
     if spec.config is not None and spec.config not in configs:
-        expected = f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
-        return (
-            f"config {spec.config!r} is unknown{_nearest(spec.config, configs)}; expected {expected}"
+        expected = (
+            f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
         )
+        return f"config {spec.config!r} is unknown{_nearest(spec.config, configs)}; expected {expected}"
     if isinstance(error, AssertionError) and spec.version is not None:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {spec.version} is unknown; expected {versions}"

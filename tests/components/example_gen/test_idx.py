@@ -125,9 +125,8 @@ def test_a_label_file_of_another_length_is_refused(
     idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
 ) -> None:
     directory = idx_folder(train_labels=idx_file(split_of(47, 1)[1]))
-    assert (
-        "holds 47 labels, expected 48, one per image of train-images-idx3-ubyte"
-        in refusal(directory)
+    assert "holds 47 labels, expected 48, one per image of train-images-idx3-ubyte" in refusal(
+        directory
     )
 
 
@@ -150,9 +149,7 @@ def test_labels_cut_short_are_refused(
     )
 
 
-def test_trailing_bytes_are_refused(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
+def test_trailing_bytes_are_refused(idx_folder: Write, idx_file: AsIdx, split_of: SplitOf) -> None:
     content = idx_file(split_of(48, 1)[0]) + b"more"
     assert "4 trailing bytes after the 48 images" in refusal(idx_folder(train_images=content))
 
@@ -225,9 +222,7 @@ def test_a_missing_class_is_refused(
 
 
 def test_a_single_class_is_refused(idx_folder: Write, idx_file: AsIdx) -> None:
-    directory = idx_folder(
-        train_labels=idx_file(np.zeros(48)), test_labels=idx_file(np.zeros(12))
-    )
+    directory = idx_folder(train_labels=idx_file(np.zeros(48)), test_labels=idx_file(np.zeros(12)))
     assert "the training labels name one class, expected two or more" in refusal(directory)
 
 
@@ -243,8 +238,6 @@ def test_images_of_no_size_are_refused(idx_folder: Write, idx_file: AsIdx) -> No
     assert "images of 0x5 pixels, expected at least 1x1" in refusal(directory)
 
 
-def test_differing_shapes_of_train_and_test_are_refused(
-    idx_folder: Write, idx_file: AsIdx
-) -> None:
+def test_differing_shapes_of_train_and_test_are_refused(idx_folder: Write, idx_file: AsIdx) -> None:
     directory = idx_folder(test_images=idx_file(np.zeros((12, 7, 5), np.uint8)))
     assert "images of differing shapes: 6x5x1 in train, 7x5x1 in test" in refusal(directory)

@@ -62,9 +62,13 @@ def test_changed_files_are_prepared_anew(
     idx_folder: Write, tmp_path: Path, split_of: Callable, idx_file: Callable
 ) -> None:
     directory, cache = idx_folder(), str(tmp_path / "cache")
-    before = describe(resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}")
+    before = describe(
+        resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}"
+    )
     (directory / "train-images-idx3-ubyte").write_bytes(idx_file(split_of(48, 9)[0]))
-    after = describe(resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}")
+    after = describe(
+        resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}"
+    )
     assert before.fingerprint != after.fingerprint
 
 

@@ -29,9 +29,7 @@ def test_a_tfds_name_is_taken_apart(
     )
 
 
-def test_an_idx_directory_becomes_absolute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idx_directory_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = parse_dataset("idx:data/../digits")
     assert spec.path == tmp_path / "digits"
