@@ -10,7 +10,7 @@ The output `examples` has the splits train, eval and test as gzipped TFRecord fi
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 from absl import logging
@@ -39,20 +39,22 @@ _STAGING = ".staging"
 class ImageExampleGenSpec(ComponentSpec):
     """See `ImageExampleGen`."""
 
-    PARAMETERS = {  # noqa: RUF012 - TFX wants a plain dict
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
         "dataset": ExecutionParameter(type=str),
         "data_dir": ExecutionParameter(type=str, optional=True),
         "cache_dir": ExecutionParameter(type=str),
         "code": ExecutionParameter(type=str),
     }
-    INPUTS = {}  # noqa: RUF012
-    OUTPUTS = {EXAMPLES: ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
+    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        EXAMPLES: ChannelParameter(type=standard_artifacts.Examples)
+    }
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Runs `generate` and records what came out."""
 
-    def Do(  # noqa: N802 - TFX's name
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

@@ -110,7 +110,7 @@ def generate(
     info: DatasetInfo,
     output: Output,
 ) -> None:
-    """Adds all steps to a pipeline; its outcome is in the file `output.report`, see `read_report`."""
+    """Adds all steps to a pipeline; its outcome stands in `output.report`, see `read_report`."""
     shards = shards_of(builder)
     batches = (
         pipeline

@@ -17,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.registered import skip_registration
 
 from components.example_gen.arrays import ImageArrays, Split
 from components.example_gen.errors import DataError
@@ -34,7 +35,9 @@ _STAGING_PREFIX = ".preparing-"
 _log = logging.getLogger(__name__)
 
 
-class _ArraysBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _ArraysBuilder(  # type: ignore[call-arg]  # mypy does not follow tfds
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """Writes `arrays`; named and filled by `_builder_of`."""
 
     VERSION = tfds.core.Version(_VERSION)
@@ -113,12 +116,9 @@ def _publish(staging: Path, home: Path) -> None:
 
 def _builder_of(arrays: ImageArrays, data_dir: Path) -> tfds.core.DatasetBuilder:
     """A builder class of its own per set: tensorflow-datasets keeps the name on the class."""
-    named = type(
-        "NamedArraysBuilder",
-        (_ArraysBuilder,),
-        {"name": arrays.name, "arrays": arrays, "__module__": __name__},
-        skip_registration=True,
-    )
+    members = {"name": arrays.name, "arrays": arrays, "__module__": __name__}
+    with skip_registration():
+        named = type("NamedArraysBuilder", (_ArraysBuilder,), members)
     return named(data_dir=data_dir)
 
 

@@ -1,4 +1,4 @@
-"""Reads one shard of a prepared builder in batches: PNG bytes untouched, pixels decoded beside them.
+"""Reads a shard of a prepared builder in batches: PNG bytes untouched, pixels decoded beside.
 
 for batch in read_shard(builder, shard, source):
     batch.labels, batch.examples        # [n] int64, n serialized tf.Examples
@@ -215,8 +215,13 @@ def _batch(
         image_hashes=image_hashes,
         example_hashes=example_hashes,
         pixel_sums=pixel_sums,
-        examples=encode_examples(pngs, labels, pixel_sums, pixels.shape[1:]),
+        examples=encode_examples(pngs, labels, pixel_sums, _image_shape(pixels)),
     )
+
+
+def _image_shape(pixels: np.ndarray) -> tuple[int, int, int]:
+    height, width, channels = pixels.shape[1:]
+    return height, width, channels
 
 
 def encode_examples(

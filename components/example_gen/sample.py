@@ -77,6 +77,6 @@ def _parse(path: Path) -> tuple[np.ndarray, Labels]:
     if side * side != table.shape[1] - 1 or set(counts) != {_PER_CLASS}:
         raise DataError(
             f"{path}: holds {counts.tolist()} images per class in rows of {table.shape[1]} values, "
-            f"expected {_PER_CLASS} of each class, square; install {_PACKAGE} as the constraints say"
+            f"expected {_PER_CLASS} of each class, square; install {_PACKAGE} with the constraints"
         )
     return table[:, :-1].astype(np.uint8).reshape(-1, side, side, 1), labels

@@ -94,7 +94,8 @@ def _reason(spec: DatasetSpec, error: BaseException) -> str:
         expected = (
             f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
         )
-        return f"config {spec.config!r} is unknown{_nearest(spec.config, configs)}; expected {expected}"
+        near = _nearest(spec.config, configs)
+        return f"config {spec.config!r} is unknown{near}; expected {expected}"
     if isinstance(error, AssertionError) and spec.version is not None:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {spec.version} is unknown; expected {versions}"
@@ -144,7 +145,7 @@ def _download(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
             url = str(error).partition("Artifact ")[2].partition(",")[0]
             raise DataError(
                 f"dataset {spec.text!r}: a failed checksum: {url or 'a file'} is not the one that "
-                "tensorflow-datasets knows; try again, or use --dataset idx:DIR with files you trust"
+                "tensorflow-datasets knows; try again, or use --dataset idx:DIR with good files"
             ) from error
         except (DownloadError, requests.exceptions.RequestException, ConnectionError) as error:
             raise _out_of_reach(spec, f"the download failed ({_first_line(error)})") from error

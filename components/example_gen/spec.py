@@ -61,10 +61,11 @@ def parse_dataset(text: str) -> DatasetSpec:
     match = _TFDS.fullmatch(text)
     if match is None:
         raise DataError(
-            f"dataset is {text!r}, expected {SAMPLE}, idx:DIR (a directory with the four IDX files) "
+            f"dataset is {text!r}, expected {SAMPLE}, idx:DIR (a directory of the four IDX files) "
             "or a tensorflow-datasets name such as mnist, emnist/balanced or cifar10:3.0.2"
         )
-    return DatasetSpec(kind="tfds", text=text, **match.groupdict())
+    name, config, version = match.group("name", "config", "version")
+    return DatasetSpec(kind="tfds", text=text, name=name, config=config, version=version)
 
 
 def _parse_idx(text: str) -> DatasetSpec:

@@ -192,10 +192,10 @@ def test_a_prepared_set_whose_file_is_gone_is_refused(tmp_path: Path) -> None:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:  # noqa: N802 - http.server's name
+    def do_HEAD(self) -> None:
         self._answer(b"")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer(b"some bytes")
 
     def _answer(self, body: bytes) -> None:

@@ -1,0 +1,234 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+import tiny_sets
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.example_gen import summary
+from components.example_gen.component import Executor, ImageExampleGen
+from components.example_gen.dataset import DatasetInfo, describe
+from components.example_gen.errors import DataError
+from components.example_gen.sources import resolve
+
+Write = Callable[..., Path]
+
+
+class Run:
+    """One execution of the component's executor."""
+
+    def __init__(self, text: str, directory: Path, beam_args: list[str]) -> None:
+        self.text = text
+        self.cache = str(directory / "cache")
+        self.artifact = standard_artifacts.Examples()
+        self.artifact.uri = str(directory / "examples")
+        Path(self.artifact.uri).mkdir()
+        context = Executor.Context(beam_pipeline_args=list(beam_args), tmp_dir=str(directory))
+        self.executor = Executor(context)
+        builder = resolve(text, data_dir=self.cache, cache_dir=self.cache)
+        self.info = describe(builder, text)
+        self.builder = builder
+
+    def do(self) -> Any:
+        properties = {
+            "dataset": self.info.to_json(),
+            "data_dir": self.cache,
+            "cache_dir": self.cache,
+            "code": "",
+        }
+        self.executor.Do({}, {"examples": [self.artifact]}, properties)
+        return self.artifact
+
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def run(tmp_path: Path, beam_args: list[str]) -> MakeRun:
+    def make(text: str, name: str = "run") -> Run:
+        (tmp_path / name).mkdir()
+        return Run(text, tmp_path / name, beam_args)
+
+    return make
+
+
+def read_split(artifact: Any, split: str) -> list[tf.train.Example]:
+    uri = artifact_utils.get_split_uri([artifact], split)
+    paths = sorted(os.path.join(uri, name) for name in os.listdir(uri))
+    records = tf.data.TFRecordDataset(paths, compression_type="GZIP")
+    return [tf.train.Example.FromString(record.numpy()) for record in records]
+
+
+def test_three_splits_are_written_and_summarized(run: MakeRun, idx_folder: Write) -> None:
+    artifact = run(f"idx:{idx_folder('digits')}").do()
+    assert artifact_utils.decode_split_names(artifact.split_names) == ["train", "eval", "test"]
+    recorded = summary.read(artifact)
+    rows = {"train": 42, "eval": 6, "test": 12}  # 48 - 48 / 8, 48 / 8
+    assert {name: split.rows for name, split in recorded.splits.items()} == rows
+    assert {name: len(read_split(artifact, name)) for name in rows} == rows
+    assert recorded.splits["eval"].class_counts == (2, 2, 2)
+    assert (recorded.name, recorded.image_shape) == ("idx_digits", (6, 5, 1))
+    assert recorded.class_names == ("0", "1", "2")
+
+
+def test_the_examples_are_the_sources_images_and_labels(
+    run: MakeRun, idx_folder: Write, split_of: Callable
+) -> None:
+    artifact = run(f"idx:{idx_folder()}").do()
+    found = set()
+    for example in read_split(artifact, "train") + read_split(artifact, "eval"):
+        feature = example.features.feature
+        image = tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy()
+        assert image.shape == (6, 5, 1)
+        assert feature["mean_intensity"].float_list.value[0] == pytest.approx(image.mean() / 255)
+        found.add((image.tobytes(), feature["label"].int64_list.value[0]))
+    images, labels = split_of(48, 1)
+    assert found == {(i.tobytes(), label) for i, label in zip(images, labels, strict=True)}
+
+
+def test_nothing_but_the_splits_is_left(run: MakeRun, idx_folder: Write) -> None:
+    artifact = run(f"idx:{idx_folder()}").do()
+    assert sorted(os.listdir(artifact.uri)) == ["Split-eval", "Split-test", "Split-train"]
+
+
+def test_the_sources_order_changes_neither_the_examples_nor_their_order(
+    run: MakeRun, idx_folder: Write, idx_file: Callable, split_of: Callable
+) -> None:
+    images, labels = split_of(48, 1)
+    order = np.random.default_rng(0).permutation(48)
+    first = idx_folder("digits")
+    second = idx_folder(
+        "other/digits", train_images=idx_file(images[order]), train_labels=idx_file(labels[order])
+    )
+    one, two = run(f"idx:{first}", "one").do(), run(f"idx:{second}", "two").do()
+    assert summary.read(one).splits == summary.read(two).splits
+    for split in ("train", "eval", "test"):
+        assert read_split(one, split) == read_split(two, split)
+
+
+def test_a_tfds_set_takes_the_same_way(run: MakeRun) -> None:
+    artifact = run("tiny_days").do()
+    recorded = summary.read(artifact)
+    assert (recorded.name, recorded.image_shape) == ("tiny_days", (4, 5, 3))
+    assert recorded.class_names == ("day", "night")
+    assert {name: split.rows for name, split in recorded.splits.items()} == {
+        "train": 35,  # 40 - 40 / 8
+        "eval": 5,
+        "test": 10,
+    }
+
+
+def test_the_sample_is_cut_3500_500_1000_the_same_in_every_environment(run: MakeRun) -> None:
+    recorded = summary.read(run("mnist_sample").do())
+    assert recorded.overlap.train_test == 0
+    assert {name: (s.class_counts, s.digest[:16]) for name, s in recorded.splits.items()} == {
+        "train": ((350,) * 10, "c97d48b474bee531"),
+        "eval": ((50,) * 10, "2402390c060778a5"),
+        "test": ((100,) * 10, "03b9e8d987013adb"),
+    }
+
+
+def refusal(run: Run) -> str:
+    with pytest.raises(DataError) as caught:
+        run.do()
+    assert os.listdir(run.artifact.uri) == []
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tiny_unlabelled", "label -1 in row 0 of shard 0 of split 'test' is out of range"),
+        ("tiny_uneven", "images of differing shapes cannot be used"),
+        ("tiny_jpeg", "is not stored as PNG"),
+        ("tiny_one_class", "the test split has no image of class night"),
+    ],
+)
+def test_bad_data_is_refused_and_nothing_is_left(run: MakeRun, name: str, message: str) -> None:
+    assert message in refusal(run(name))
+
+
+def test_a_prepared_shard_cut_at_a_records_edge_is_refused(run: MakeRun, idx_folder: Write) -> None:
+    cut = run(f"idx:{idx_folder()}")
+    path = str(cut.builder.info.splits["train"].filepaths[0])
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records[:-1]:
+            writer.write(record)
+    assert "holds 47 rows, expected the 48 that the set declares" in refusal(cut)
+
+
+def test_data_that_changed_since_the_run_began_are_refused(
+    run: MakeRun, idx_folder: Write, idx_file: Callable, split_of: Callable
+) -> None:
+    directory = idx_folder()
+    changed = run(f"idx:{directory}")
+    (directory / "train-images-idx3-ubyte").write_bytes(idx_file(split_of(48, 9)[0]))
+    assert "has changed since the run began" in refusal(changed)
+
+
+def test_a_runner_that_fails_leaves_nothing(
+    run: MakeRun, idx_folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = run(f"idx:{idx_folder()}")
+
+    def no_pipeline() -> None:
+        raise RuntimeError("no runner")
+
+    monkeypatch.setattr(failing.executor, "_make_beam_pipeline", no_pipeline)
+    with pytest.raises(RuntimeError, match="no runner"):
+        failing.do()
+    assert os.listdir(failing.artifact.uri) == []
+
+
+def test_tfx_reads_the_artifact_as_examples(run: MakeRun, idx_folder: Write) -> None:
+    from tfx.components.util import tfxio_utils
+
+    artifact = run(f"idx:{idx_folder()}").do()
+    factory = tfxio_utils.get_tfxio_factory_from_artifact([artifact], ["test"], None)
+    pattern = os.path.join(artifact.uri, "Split-test", "*")
+    batch = next(iter(factory([pattern]).RecordBatches(_options())))
+    assert sorted(batch.schema.names) == [
+        "channels",
+        "height",
+        "image",
+        "label",
+        "mean_intensity",
+        "width",
+    ]
+    assert batch.num_rows == 12
+
+
+def _options() -> Any:
+    from tfx_bsl.tfxio import dataset_options
+
+    return dataset_options.RecordBatchesOptions(batch_size=100, num_epochs=1, shuffle=False)
+
+
+def test_the_component_has_its_parameters_and_its_output() -> None:
+    info = DatasetInfo("tiny", "tiny", "0" * 64, (4, 5, 3), ("a", "b"))
+    component = ImageExampleGen(dataset=info.to_json(), cache_dir="cache", code="1234")
+    assert component.exec_properties["dataset"] == info.to_json()
+    assert component.exec_properties["code"] == "1234"
+    assert component.outputs["examples"].type is standard_artifacts.Examples
+
+
+def test_a_description_survives_json(tmp_path: Path) -> None:
+    builder = tiny_sets.TinyDays(data_dir=tmp_path)
+    builder.download_and_prepare()
+    info = describe(builder, "tiny_days")
+    assert DatasetInfo.from_json(info.to_json()) == info
+    assert isinstance(builder, tfds.core.DatasetBuilder)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"), [("emnist/balanced", "emnist_balanced"), ("mnist", "mnist")]
+)
+def test_the_slug_is_a_file_name(name: str, slug: str) -> None:
+    assert DatasetInfo("x", name, "0" * 64, (1, 1, 1), ("a", "b")).slug == slug

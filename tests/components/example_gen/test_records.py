@@ -1,0 +1,175 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+import tiny_sets
+
+from components.example_gen.content import hash_examples
+from components.example_gen.features import find_keys
+from components.example_gen.records import (
+    Batch,
+    Shard,
+    decode,
+    encode_examples,
+    png_problem,
+    read_shard,
+)
+
+SHAPE = (4, 5, 3)
+
+
+def header(
+    width: int = 5, height: int = 4, depth: int = 8, colour: int = 2, magic: bytes = b"\x89PNG"
+) -> bytes:
+    return (
+        magic + b"\r\n\x1a\n" + struct.pack(">I4sIIBB", 13, b"IHDR", width, height, depth, colour)
+    )
+
+
+def test_a_png_of_the_declared_shape_is_accepted() -> None:
+    assert png_problem(tf.io.encode_png(np.zeros(SHAPE, np.uint8)).numpy()[:26], SHAPE) == ""
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "problem"),
+    [
+        (b"\xff\xd8\xff\xe0", "is not stored as PNG"),
+        (b"", "is not stored as PNG"),
+        (header()[:20], "is a PNG cut short inside its header"),
+        (header(width=4), "is 4x4x3, expected 4x5x3: images of differing shapes"),
+        (header(height=9), "is 9x5x3, expected 4x5x3"),
+        (header(colour=0), "is 4x5x1, expected 4x5x3"),
+        (header(colour=6), "is 4x5x4, expected 4x5x3"),
+        (header(depth=16), "has 16 bits per channel, expected at most 8"),
+        (header(colour=3), ""),  # a palette decodes to any number of channels
+    ],
+)
+def test_the_header_says_what_is_wrong(first_bytes: bytes, problem: str) -> None:
+    found = png_problem(first_bytes, SHAPE)
+    assert found.startswith(problem)
+    assert bool(found) == bool(problem)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_decoding_gives_the_pixels(channels: int) -> None:
+    shape = (4, 5, channels)
+    images = np.random.default_rng(0).integers(0, 256, (7, *shape), np.uint8)
+    pngs = np.array([tf.io.encode_png(image).numpy() for image in images], object)
+    np.testing.assert_array_equal(decode(pngs, shape), images)
+
+
+def test_an_example_holds_the_stored_bytes_and_what_describes_them() -> None:
+    pngs = np.array([b"first", b"second"], object)
+    sums = np.array([0, 60 * 51])  # 60 values of 51: a fifth of 255
+    first, second = encode_examples(pngs, np.array([1, 0]), sums, SHAPE)
+    assert tf.train.Example.FromString(first).features.feature["image"].bytes_list.value == [
+        b"first"
+    ]
+    feature = tf.train.Example.FromString(second).features.feature
+    assert {key: list(feature[key].int64_list.value) for key in feature if key != "image"} == {
+        "label": [0],
+        "height": [4],
+        "width": [5],
+        "channels": [3],
+        "mean_intensity": [],
+    }
+    assert list(feature["mean_intensity"].float_list.value) == [pytest.approx(0.2)]
+
+
+def read(builder: tfds.core.DatasetBuilder, split: str) -> list[Batch]:
+    shard = Shard(split, 0, builder.info.splits[split].shard_lengths[0])
+    return list(read_shard(builder, shard, find_keys(builder.info, builder.name)))
+
+
+def prepared(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    builder.download_and_prepare()
+    return builder
+
+
+def test_a_shard_is_read_with_its_facts(tmp_path: Path) -> None:
+    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
+    (batch,) = read(builder, "test")
+    rows = list(tfds.as_numpy(builder.as_dataset("test")))
+    images = np.stack([row["image"] for row in rows])
+    assert batch.labels.tolist() == [row["label"] for row in rows]
+    assert batch.pixel_sums.tolist() == [int(image.sum()) for image in images]
+    np.testing.assert_array_equal(batch.example_hashes, hash_examples(images, batch.labels)[1])
+
+
+def test_the_stored_png_bytes_pass_through_untouched(tmp_path: Path) -> None:
+    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
+    (batch,) = read(builder, "test")
+    skip = {"image": tfds.decode.SkipDecoding()}
+    stored = [row["image"] for row in tfds.as_numpy(builder.as_dataset("test", decoders=skip))]
+    examples = [tf.train.Example.FromString(example) for example in batch.examples]
+    assert [e.features.feature["image"].bytes_list.value[0] for e in examples] == stored
+
+
+def only_problem(batches: list[Batch]) -> str:
+    (problem,) = (problem for batch in batches for problem in batch.problems)
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        (tiny_sets.TinyUnlabelled, "label -1 in row 0 of shard 0 of split 'test' is out of range"),
+        (tiny_sets.TinyUneven, "is 4x4x3, expected 4x5x3: images of differing shapes"),
+        (tiny_sets.TinyJpeg, "row 0 of shard 0 of split 'test' is not stored as PNG"),
+    ],
+)
+def test_a_bad_row_is_a_problem_that_names_it(
+    kind: type[tiny_sets.TinyBuilder], problem: str, tmp_path: Path
+) -> None:
+    assert problem in only_problem(read(prepared(kind(data_dir=tmp_path)), "test"))
+
+
+def rewrite(builder: tfds.core.DatasetBuilder, split: str, records: slice) -> None:
+    """Keeps some of a shard's records."""
+    path = str(builder.info.splits[split].filepaths[0])
+    kept = list(tf.data.TFRecordDataset(path).as_numpy_iterator())[records]
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in kept:
+            writer.write(record)
+
+
+def test_a_shard_cut_at_a_records_edge_is_a_problem(tmp_path: Path) -> None:
+    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
+    rewrite(builder, "train", slice(-1))
+    assert "holds 39 rows, expected the 40 that the set declares; remove" in only_problem(
+        read(builder, "train")
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_shard_is_a_problem(tmp_path: Path, damage: str) -> None:
+    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
+    path = Path(builder.info.splits["train"].filepaths[0])
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-9] if damage == "cut" else content)
+    problem = only_problem(read(builder, "train"))
+    assert problem.startswith("shard 0 of split 'train' cannot be read after row ")
+    assert "to have it prepared again" in problem
+
+
+def test_an_image_that_does_not_decode_is_a_problem(tmp_path: Path) -> None:
+    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
+    path = str(builder.info.splits["test"].filepaths[0])
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    example = tf.train.Example.FromString(records[4])
+    png = example.features.feature["image"].bytes_list
+    png.value[0] = png.value[0][:40]
+    records[4] = example.SerializeToString()
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+    assert "the image in row 4 of shard 0 of split 'test' cannot be decoded" in only_problem(
+        read(builder, "test")
+    )
