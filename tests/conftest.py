@@ -1,9 +1,91 @@
-"""Settings that every test shares."""
+"""Settings that every test shares, and a small colour data set with its transform graph."""
 
+import dataclasses
 import os
+from pathlib import Path
+
+import numpy as np
+import pytest
 
 # Read by TensorFlow, Keras and tfds when they are first imported, which is after this file.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests must give the same results with and without an accelerator.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A small colour data set (`tests.trainer.samples`): its files, what is in them, its graph."""
+
+    train_files: str
+    eval_files: str
+    transform_output: str
+    train_pixels: np.ndarray
+    train_labels: np.ndarray
+    eval_pixels: np.ndarray
+    eval_labels: np.ndarray
+
+
+def _write(path: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
+    import tensorflow as tf
+
+    from tests.trainer.samples import png, serialize
+
+    path.parent.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for image, label in zip(pixels, labels, strict=True):
+            writer.write(serialize(png(image), int(label)))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform as tft
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
+
+    from tests.trainer.samples import SPEC, draw, png
+    from trainer import features
+    from trainer.preprocessing import preprocessing_fn
+
+    root = tmp_path_factory.mktemp("prepared")
+    train_pixels, train_labels = draw(96, seed=1)
+    eval_pixels, eval_labels = draw(32, seed=2)
+    _write(root / "train" / "data-00000-of-00001.gz", train_pixels, train_labels)
+    _write(root / "eval" / "data-00000-of-00001.gz", eval_pixels, eval_labels)
+    metadata = dataset_metadata.DatasetMetadata(
+        schema_utils.schema_from_feature_spec(
+            {
+                features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+                features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+            }
+        )
+    )
+    rows = [
+        {features.IMAGE: png(image), features.LABEL: int(label)}
+        for image, label in zip(train_pixels, train_labels, strict=True)
+    ]
+    with (
+        beam.Pipeline(runner="FnApiRunner") as pipeline,
+        tft_beam.Context(temp_dir=str(root / "tmp")),
+    ):
+        _, transform_fn = (
+            pipeline | beam.Create(rows),
+            metadata,
+        ) | tft_beam.AnalyzeAndTransformDataset(
+            lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()})
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(str(root / "transform"))
+    raw_metadata = root / "transform" / tft.TFTransformOutput.RAW_METADATA_DIR
+    metadata_io.write_metadata(metadata, str(raw_metadata))
+    return Prepared(
+        train_files=str(root / "train" / "*"),
+        eval_files=str(root / "eval" / "*"),
+        transform_output=str(root / "transform"),
+        train_pixels=train_pixels,
+        train_labels=train_labels,
+        eval_pixels=eval_pixels,
+        eval_labels=eval_labels,
+    )

@@ -23,9 +23,16 @@ def prepare_devices(replicas: int) -> None:
     calls this first. 0 or 1 replica, or a machine with GPUs, needs nothing.
 
     Raises:
-      DeviceError: TensorFlow has already started with another number of devices.
+      DeviceError: there are fewer GPUs, or TensorFlow has already started with another number of
+        logical devices.
     """
-    if replicas <= 1 or tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and replicas > len(gpus):
+        raise DeviceError(
+            f"replicas is {replicas}, but TensorFlow sees {len(gpus)} GPU(s): ask for {len(gpus)} "
+            "or fewer, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
+        )
+    if gpus or replicas <= 1:
         return
     (cpu,) = tf.config.list_physical_devices("CPU")
     wanted = [tf.config.LogicalDeviceConfiguration()] * replicas
