@@ -1,0 +1,190 @@
+"""What is looked up before the graph is drawn."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trainer
+from components.serving_dir import digest_of, publish
+from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.plan import Plan, make_plan, metadata_path
+from trainer.hparams import HParams
+
+
+@pytest.fixture(scope="module")
+def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    root = tmp_path_factory.mktemp("plan") / "root"
+    return RunConfig(dataset=thirds, pipeline_root=str(root))
+
+
+@pytest.fixture(scope="module")
+def plan(config: RunConfig) -> Plan:
+    return make_plan(config, run_id="run-1")
+
+
+def test_it_holds_what_the_source_says_of_itself(plan: Plan) -> None:
+    assert plan.dataset.name == "idx_thirds"
+    assert plan.dataset.image_shape == (12, 12, 1)
+    assert plan.dataset.class_names == ("0", "1", "2")
+
+
+def test_all_directories_are_absolute_and_below_the_root_by_default(
+    config: RunConfig, plan: Plan
+) -> None:
+    root = Path(config.pipeline_root)
+    assert root.is_absolute()
+    assert Path(plan.serving_dir) == root / "serving" / "idx_thirds"
+    assert Path(plan.artifacts_dir) == root / "artifacts" / "idx_thirds"
+    assert Path(plan.cache_dir) == root / "datasets"
+
+
+def test_relative_directories_become_absolute(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = dataclasses.replace(config, pipeline_root="root", serving_dir="served")
+    plan = make_plan(relative, run_id="run-1")
+    assert Path(plan.serving_dir) == tmp_path / "served"
+    assert Path(plan.artifacts_dir) == tmp_path / "root" / "artifacts" / "idx_thirds"
+
+
+# --- the run key -----------------------------------------------------------------------------------
+
+
+def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: Plan) -> None:
+    again = make_plan(config, run_id="run-2")
+    assert again.run_key == plan.run_key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"replicas": 1},
+        {"training": HParams(epochs=6)},
+        {"gate": GateConfig(floor=0.5)},
+        {"data_gate": DataGateConfig(max_class_drift=0.06)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_decides_the_result_changes_the_key(
+    config: RunConfig, plan: Plan, change: dict[str, object]
+) -> None:
+    other = make_plan(dataclasses.replace(config, **change), run_id="run-1")
+    assert other.run_key != plan.run_key
+
+
+def test_what_does_not_decide_the_result_leaves_the_key(config: RunConfig, plan: Plan) -> None:
+    other = dataclasses.replace(config, beam_args=("--direct_num_workers=2",), serving_dir="other")
+    assert make_plan(other, run_id="run-1").run_key == plan.run_key
+
+
+def test_one_changed_pixel_changes_the_key(config: RunConfig, plan: Plan, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(config.dataset.removeprefix("idx:"), tmp_path / "thirds"))
+    same = make_plan(dataclasses.replace(config, dataset=f"idx:{folder}"), run_id="run-1")
+    file = folder / "train-images-idx3-ubyte"
+    content = np.frombuffer(file.read_bytes(), np.uint8).copy()
+    content[-1] ^= 1
+    file.write_bytes(content.tobytes())
+    other = make_plan(dataclasses.replace(config, dataset=f"idx:{folder}"), run_id="run-1")
+    assert same.dataset.fingerprint == plan.dataset.fingerprint
+    assert other.dataset.fingerprint != plan.dataset.fingerprint
+    assert other.run_key != same.run_key
+
+
+def test_changed_code_changes_the_key_and_the_packages_digest(
+    config: RunConfig, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (original,) = trainer.__path__
+    copy = Path(shutil.copytree(original, tmp_path / "trainer"))
+    monkeypatch.setattr(trainer, "__path__", [str(copy)])
+    assert make_plan(config, run_id="run-1").code == plan.code
+    (copy / "schedule.py").write_text((copy / "schedule.py").read_text() + "# changed\n")
+    changed = make_plan(config, run_id="run-1")
+    assert changed.code["trainer"] != plan.code["trainer"]
+    assert changed.code["components"] == plan.code["components"]
+    assert changed.run_key != plan.run_key
+
+
+def test_a_release_is_not_looked_for_in_another_roots_metadata(
+    config: RunConfig, plan: Plan, tmp_path: Path
+) -> None:
+    moved = dataclasses.replace(config, pipeline_root=str(tmp_path))
+    assert make_plan(moved, run_id="run-1").run_key != plan.run_key
+
+
+# --- the baseline ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(config: RunConfig, plan: Plan, tmp_path: Path) -> tuple[RunConfig, str]:
+    """A configuration whose very result is served already, and the digest of that model."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_text("a model")
+    release = {"run_key": plan.run_key, "release_token": "its run", "baseline": None}
+    publish(model, tmp_path / "serving", release)
+    metadata_path(config).touch()
+    return dataclasses.replace(config, serving_dir=str(tmp_path / "serving")), digest_of(model)
+
+
+def test_with_nothing_served_there_is_no_baseline(plan: Plan) -> None:
+    assert plan.context.baseline is None
+    assert plan.context.token == "run-1"
+
+
+def test_its_own_release_is_recognized(served: tuple[RunConfig, str]) -> None:
+    config, _ = served
+    context = make_plan(config, run_id="run-2").context
+    assert (context.baseline, context.token) == (None, "its run")
+
+
+def test_another_runs_release_is_the_baseline(served: tuple[RunConfig, str]) -> None:
+    config, digest = served
+    context = make_plan(dataclasses.replace(config, seed=1), run_id="run-2").context
+    assert context.baseline is not None
+    assert (context.baseline.version, context.baseline.model_digest) == (1, digest)
+    assert context.token == "run-2"
+
+
+def test_without_the_cache_its_own_release_is_a_baseline_like_any_other(
+    served: tuple[RunConfig, str],
+) -> None:
+    config, digest = served
+    context = make_plan(dataclasses.replace(config, cache=False), run_id="run-2").context
+    assert context.baseline is not None
+    assert context.baseline.model_digest == digest
+    assert context.token == "run-2"
+
+
+def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
+    served: tuple[RunConfig, str],
+) -> None:
+    config, digest = served
+    metadata_path(config).unlink()
+    context = make_plan(config, run_id="run-2").context
+    assert context.baseline is not None
+    assert context.baseline.model_digest == digest
+    assert context.token == "run-2"
+
+
+# --- Beam's arguments ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), ("--runner=FnApiRunner",)),
+        (("--direct_num_workers=2",), ("--runner=FnApiRunner", "--direct_num_workers=2")),
+        (("--runner=FlinkRunner", "--x=1"), ("--runner=FlinkRunner", "--x=1")),
+        (("--runner", "FlinkRunner"), ("--runner", "FlinkRunner")),
+    ],
+)
+def test_the_beam_runner_is_named_unless_the_user_names_one(
+    config: RunConfig, given: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    plan = make_plan(dataclasses.replace(config, beam_args=given), run_id="run-1")
+    assert plan.beam_args == expected
