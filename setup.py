@@ -21,6 +21,8 @@ setup(
         "apache-beam",
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
+        # tensorflow-datasets imports it, and asks for it on Python 3.8 only.
+        "importlib-resources",
         "keras-tuner",
         "mlxtend",
         "numpy",
