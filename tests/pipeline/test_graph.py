@@ -1,0 +1,121 @@
+"""The graph as TFX compiles it: its order, and who sees what."""
+
+import json
+from typing import Any
+
+import pytest
+from tfx.dsl.compiler import compiler
+from tfx.orchestration import metadata
+
+from pipeline.config import RunConfig
+from pipeline.graph import create_pipeline
+from pipeline.plan import make_plan
+
+
+@pytest.fixture(scope="module")
+def nodes(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The intermediate representation's nodes by id, in its order."""
+    root = tmp_path_factory.mktemp("graph")
+    plan = make_plan(RunConfig(dataset=thirds, pipeline_root=str(root)), run_id="run-1")
+    pipeline = create_pipeline(plan)
+    pipeline.metadata_connection_config = metadata.sqlite_metadata_connection_config(
+        str(root / "metadata.sqlite")
+    )
+    ir = compiler.Compiler().compile(pipeline)
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+
+
+def parameter(node: Any, name: str) -> Any:
+    return json.loads(node.parameters.parameters[name].field_value.string_value)
+
+
+def readers(nodes: dict[str, Any], producer: str, output: str) -> set[str]:
+    """Ids of the nodes that take this output as an input."""
+    return {
+        name
+        for name, node in nodes.items()
+        for given in node.inputs.inputs.values()
+        for channel in given.channels
+        if (channel.producer_node_query.id, channel.output_key) == (producer, output)
+    }
+
+
+def test_components_run_from_the_data_to_the_release(nodes: dict[str, Any]) -> None:
+    order = list(nodes)
+    assert set(order) == {
+        *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
+        *("DataGate", "Transform", "Trainer", "Evaluator", "Pusher"),
+    }
+    chain = ("ExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer")
+    positions = [order.index(name) for name in (*chain, "Evaluator", "Pusher")]
+    assert positions == sorted(positions)
+    assert order.index("ServedModel") < order.index("DataGate")
+
+
+def test_no_node_stands_before_one_that_it_needs(nodes: dict[str, Any]) -> None:
+    seen: set[str] = set()
+    for name, node in nodes.items():
+        assert set(node.upstream_nodes) <= seen, name
+        seen.add(name)
+
+
+@pytest.mark.parametrize("name", ["Transform", "Trainer"])
+def test_nothing_is_learned_before_the_data_gate_has_passed(
+    nodes: dict[str, Any], name: str
+) -> None:
+    assert "DataGate" in nodes[name].upstream_nodes
+
+
+def test_the_pusher_has_the_evaluators_blessing(nodes: dict[str, Any]) -> None:
+    assert readers(nodes, "Evaluator", "blessing") == {"Pusher"}
+    assert "model_blessing" in nodes["Pusher"].inputs.inputs
+
+
+def test_the_served_model_is_the_evaluators_baseline_and_the_data_gates(
+    nodes: dict[str, Any],
+) -> None:
+    assert readers(nodes, "ServedModel", "model") == {"Evaluator", "DataGate"}
+    assert "baseline_model" in nodes["Evaluator"].inputs.inputs
+
+
+def test_only_checks_transform_trainer_and_the_release_read_the_examples(
+    nodes: dict[str, Any],
+) -> None:
+    # DataGate and Pusher read what ExampleGen recorded on the artifact.
+    assert readers(nodes, "ExampleGen", "examples") == {
+        *("StatisticsGen", "DataGate", "Transform", "Trainer", "Evaluator", "Pusher")
+    }
+
+
+def test_transform_learns_from_train_alone_and_writes_no_split(nodes: dict[str, Any]) -> None:
+    splits = parameter(nodes["Transform"], "splits_config")
+    assert splits == {"analyze": ["train"]}
+    assert set(nodes["Transform"].outputs.outputs).isdisjoint({"transformed_examples"})
+    flag = nodes["Transform"].parameters.parameters["disable_statistics"]
+    assert flag.field_value.int_value == 1
+
+
+def test_the_trainer_is_given_train_and_eval(nodes: dict[str, Any]) -> None:
+    assert parameter(nodes["Trainer"], "train_args") == {"splits": ["train"]}
+    assert parameter(nodes["Trainer"], "eval_args") == {"splits": ["eval"]}
+
+
+def test_the_evaluator_looks_at_test_alone(nodes: dict[str, Any]) -> None:
+    assert parameter(nodes["Evaluator"], "example_splits") == ["test"]
+
+
+def test_statistics_and_anomalies_leave_no_split_out(nodes: dict[str, Any]) -> None:
+    for name in ("StatisticsGen", "ExampleValidator"):
+        assert parameter(nodes[name], "exclude_splits") == []
+
+
+def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
+    nodes: dict[str, Any],
+) -> None:
+    for name, key, path in (
+        ("Transform", "preprocessing_fn", "trainer.preprocessing.preprocessing_fn"),
+        ("Trainer", "run_fn", "trainer.run.run_fn"),
+    ):
+        parameters = nodes[name].parameters.parameters
+        assert parameters[key].field_value.string_value == path
+        assert not parameters["module_file"].field_value.string_value
