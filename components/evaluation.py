@@ -17,6 +17,10 @@ from collections.abc import Mapping, Sequence
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
 
+# The messages themselves: tfma 0.52 has only some of them under its own name, and those only once
+# TFX has put them there.
+from tensorflow_model_analysis.proto import config_pb2
+
 from pipeline.gate import TOLERANCE, Evaluation, Policy
 from trainer import features
 
@@ -40,15 +44,15 @@ class Measured:
     baseline: Evaluation | None
 
 
-def eval_config(policy: Policy, num_classes: int) -> tfma.EvalConfig:
+def eval_config(policy: Policy, num_classes: int) -> config_pb2.EvalConfig:
     """TFMA's configuration: metrics, slices and the policy's thresholds.
 
     Accuracy over the examples of one class is that class's slice by the raw feature `label`. TFX's
     Evaluator takes the baseline out again when it is given none.
     """
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 name=name,
                 is_baseline=name == BASELINE,
                 signature_name=features.SERVING_EXAMPLES,
@@ -58,43 +62,50 @@ def eval_config(policy: Policy, num_classes: int) -> tfma.EvalConfig:
             )
             for name in (CANDIDATE, BASELINE)
         ],
-        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[features.LABEL])],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+        ],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[
-                    tfma.MetricConfig(class_name="ExampleCount"),
+                    config_pb2.MetricConfig(class_name="ExampleCount"),
                     _accuracy(policy, num_classes),
-                    tfma.MetricConfig(
+                    config_pb2.MetricConfig(
                         class_name="TopKCategoricalAccuracy",
                         config=f'{{"k": 2, "name": "{_TOP_2}"}}',
                     ),
-                    tfma.MetricConfig(class_name="CategoricalCrossentropy"),
-                    tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
+                    config_pb2.MetricConfig(class_name="CategoricalCrossentropy"),
+                    config_pb2.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
                 ]
             )
         ],
     )
 
 
-def _accuracy(policy: Policy, num_classes: int) -> tfma.MetricConfig:
-    change = tfma.GenericChangeThreshold(
-        direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+def _accuracy(policy: Policy, num_classes: int) -> config_pb2.MetricConfig:
+    change = config_pb2.GenericChangeThreshold(
+        direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
         absolute=wrappers_pb2.DoubleValue(value=-policy.max_drop - TOLERANCE),
     )
-    return tfma.MetricConfig(
+    return config_pb2.MetricConfig(
         class_name="CategoricalAccuracy",
         # Not `threshold`: that one would hold for every slice.
         per_slice_thresholds=[
-            tfma.PerSliceMetricThreshold(
-                slicing_specs=[tfma.SlicingSpec()],
-                threshold=tfma.MetricThreshold(
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[config_pb2.SlicingSpec()],
+                threshold=config_pb2.MetricThreshold(
                     value_threshold=_at_least(policy.floor), change_threshold=change
                 ),
             ),
             *(
-                tfma.PerSliceMetricThreshold(
-                    slicing_specs=[tfma.SlicingSpec(feature_values={features.LABEL: str(label)})],
-                    threshold=tfma.MetricThreshold(value_threshold=_at_least(policy.class_floor)),
+                config_pb2.PerSliceMetricThreshold(
+                    slicing_specs=[
+                        config_pb2.SlicingSpec(feature_values={features.LABEL: str(label)})
+                    ],
+                    threshold=config_pb2.MetricThreshold(
+                        value_threshold=_at_least(policy.class_floor)
+                    ),
                 )
                 for label in range(num_classes)
             ),
@@ -102,8 +113,10 @@ def _accuracy(policy: Policy, num_classes: int) -> tfma.MetricConfig:
     )
 
 
-def _at_least(bound: float) -> tfma.GenericValueThreshold:
-    return tfma.GenericValueThreshold(lower_bound=wrappers_pb2.DoubleValue(value=bound - TOLERANCE))
+def _at_least(bound: float) -> config_pb2.GenericValueThreshold:
+    return config_pb2.GenericValueThreshold(
+        lower_bound=wrappers_pb2.DoubleValue(value=bound - TOLERANCE)
+    )
 
 
 def read_evaluations(evaluation_uri: str, class_names: Sequence[str]) -> Measured:
