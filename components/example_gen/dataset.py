@@ -1,8 +1,10 @@
 """What the rest of the project knows of a data set: a value that can stand in a cache key.
 
-info = describe(resolve("mnist_sample", data_dir=None, cache_dir="cache"), "mnist_sample")
-info.image_shape, info.num_classes           # ((28, 28, 1), 10)
-DatasetInfo.from_json(info.to_json()) == info
+Synopsis::
+
+    info = describe(resolve("mnist_sample", data_dir=None, cache_dir="cache"), "mnist_sample")
+    info.image_shape, info.num_classes           # ((28, 28, 1), 10)
+    DatasetInfo.from_json(info.to_json()) == info
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Writes a data set held in memory as a prepared tensorflow-datasets builder.
 
-builder = prepared(Path("cache"), "mnist", fingerprint, lambda: read_directory(Path("mnist")))
-builder.info.splits["train"].num_examples     # 60000
+Synopsis::
+
+    builder = prepared(Path("cache"), "mnist", fingerprint, lambda: read_directory(Path("mnist")))
+    builder.info.splits["train"].num_examples     # 60000
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Reads a shard of a prepared builder in batches: PNG bytes untouched, pixels decoded beside.
 
-for batch in read_shard(builder, shard, source):
-    batch.labels, batch.examples        # [n] int64, n serialized tf.Examples
+Synopsis::
+
+    for batch in read_shard(builder, shard, source):
+        batch.labels, batch.examples        # [n] int64, n serialized tf.Examples
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What `--dataset` says, read without importing TensorFlow.
 
-parse_dataset("emnist/balanced:3.1.0")
-# DatasetSpec(kind="tfds", text=…, name="emnist", path=None, config="balanced", version="3.1.0")
+Synopsis::
+
+    parse_dataset("emnist/balanced:3.1.0")
+    # DatasetSpec(kind="tfds", text=…, name="emnist", path=None, config="balanced", version="3.1.0")
 """
 
 from __future__ import annotations

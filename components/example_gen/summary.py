@@ -1,7 +1,9 @@
 """What is known of a set of examples: recorded on the Examples artifact, read by the gates.
 
-summary = read(artifact)
-summary.splits["train"].rows, summary.overlap.train_test       # (55000, 0)
+Synopsis::
+
+    summary = read(artifact)
+    summary.splits["train"].rows, summary.overlap.train_test       # (55000, 0)
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What a run came to, in a few lines for a person.
 
-for line in summary(result, log_file=path):
-    print(line.text)
+Synopsis::
+
+    for line in summary(result, log_file=path):
+        print(line.text)
 """
 
 from __future__ import annotations
