@@ -114,8 +114,8 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
             if cached:
                 state.cached.append(name)
             observer.component_finished(name, state.seconds[name], cached=cached)
-    if len(state.cached) == len(nodes) and state.outcome == result.RELEASED:
-        # Nothing was executed, the publishing least of all.
+    if "Pusher" in state.cached and state.outcome == result.RELEASED:
+        # An earlier run did the publishing, whatever else was executed in this one.
         state.outcome = result.UNCHANGED
 
 

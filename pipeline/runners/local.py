@@ -63,17 +63,38 @@ def _plan(config: RunConfig, run_id: str) -> Plan:
 
 @contextlib.contextmanager
 def _lock(root: Path) -> Iterator[None]:
-    """Keeps a second run off the pipeline root; the kernel frees the lock of a killed one."""
-    root.mkdir(parents=True, exist_ok=True)
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    """Keeps a second run off the pipeline root; the kernel frees the lock of a killed one.
+
+    Directories that were made for a run that cannot start are removed again.
+    """
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot use the pipeline root {root}: {error.strerror}; choose another one with "
+            "--pipeline-root",
+            2,
+        ) from error
+    try:
+        _lock_exclusively(directory, root)
+        yield
+    except CannotStart:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # not empty: someone else uses it by now
+                folder.rmdir()
+        raise
+    finally:
+        os.close(directory)
+
+
+def _lock_exclusively(directory: int, root: Path) -> None:
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
     except BlockingIOError:
         raise CannotStart(
             f"another run is at work in {root}: wait for it, or give this one its own "
             "--pipeline-root",
             1,
         ) from None
-    finally:
-        os.close(directory)

@@ -1,0 +1,206 @@
+"""Real runs of the whole pipeline on a very small data set, through the local runner.
+
+The tests share one pipeline root, and what they do not change is taken from its cache.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components import evaluation, serving_dir
+from pipeline import result
+from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.gate import Policy
+from pipeline.runners import local
+from trainer.hparams import HParams
+
+COMPONENTS = {
+    *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
+    *("DataGate", "Transform", "Trainer", "Evaluator", "Pusher"),
+}
+ANY_MODEL = GateConfig(floor=0.0, class_floor=0.0, max_drop=1.0)
+# Two test images are equal but for their labels.
+PERFECT_MODEL = GateConfig(floor=1.0, class_floor=0.0, max_drop=1.0)
+
+
+class Watch:
+    """Writes down what a run tells."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.started: list[str] = []
+        self.finished: dict[str, bool] = {}
+
+    def planned(self, names) -> None:
+        self.names = list(names)
+
+    def component_started(self, name: str) -> None:
+        self.started.append(name)
+
+    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
+        assert seconds >= 0.0
+        self.finished[name] = cached
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that has ended, and what its watcher saw."""
+
+    result: result.RunResult
+    watch: Watch
+
+
+def run(config: RunConfig, run_id: str, **changes) -> Run:
+    watch = Watch()
+    outcome = local.run(dataclasses.replace(config, **changes), run_id=run_id, observer=watch)
+    return Run(outcome, watch)
+
+
+@pytest.fixture(scope="module")
+def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    root = tmp_path_factory.mktemp("execution") / "root"
+    return RunConfig(
+        dataset=thirds,
+        pipeline_root=str(root),
+        training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
+        gate=ANY_MODEL,
+        data_gate=DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
+    )
+
+
+@pytest.fixture(scope="module")
+def first(config: RunConfig) -> Run:
+    return run(config, "run-1")
+
+
+@pytest.fixture
+def versions(config: RunConfig, first: Run):
+    """Says which versions are served."""
+    served = Path(config.pipeline_root) / "serving" / "idx_thirds"
+    return lambda: [version.number for version in serving_dir.versions(served)]
+
+
+def failed_checks(run: Run) -> list[str]:
+    return [check.name for check in run.result.checks if not check.passed]
+
+
+def test_the_first_run_releases_version_1(config: RunConfig, first: Run) -> None:
+    path = Path(config.pipeline_root) / "serving" / "idx_thirds" / "1"
+    assert (first.result.outcome, first.result.error) == (result.RELEASED, None)
+    assert first.result.release == result.Release(version=1, path=str(path))
+    assert first.result.cached == ()
+    (version,) = serving_dir.versions(path.parent, check_files=True)
+    assert version.problems == ()
+    assert version.manifest.release["run_id"] == "run-1"
+
+
+def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
+    rows = {name: split["rows"] for name, split in first.result.dataset["splits"].items()}
+    assert first.result.dataset["name"] == "idx_thirds"
+    assert rows == {"train": 168, "eval": 24, "test": 60}  # 192 // 8 = 24 of the training images
+    assert first.result.evaluation.rows == 60
+    assert first.result.evaluation.class_rows == {"0": 20, "1": 20, "2": 20}
+    assert first.result.evaluation.accuracy <= 59 / 60
+
+
+def test_the_checks_are_the_data_gates_and_then_the_release_gates(first: Run) -> None:
+    names = [check.name for check in first.result.checks]
+    assert names[-5:] == ["accuracy", "class.0", "class.1", "class.2", "baseline"]
+    assert all(name.startswith("data.") for name in names[:-5])
+    assert {"data.overlap", "data.drift"} <= set(names[:-5])
+    assert failed_checks(first) == []
+
+
+def test_the_observer_is_told_of_every_component_in_order(first: Run) -> None:
+    watch = first.watch
+    assert set(watch.names) == COMPONENTS
+    assert watch.started == watch.names == list(watch.finished) == list(first.result.seconds)
+    assert not any(watch.finished.values())
+    assert first.result.total_seconds >= sum(first.result.seconds.values())
+
+
+def test_a_second_identical_run_executes_nothing_and_publishes_nothing(config, first, versions):
+    second = run(config, "run-2")
+    assert (second.result.outcome, second.result.error) == (result.UNCHANGED, None)
+    assert set(second.result.cached) == COMPONENTS
+    assert all(second.watch.finished.values())
+    assert second.result.release == first.result.release
+    assert second.result.evaluation == first.result.evaluation
+    assert second.result.checks == first.result.checks
+    assert versions() == [1]
+
+
+def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config, first, versions):
+    artifacts = Path(config.pipeline_root) / "artifacts" / "idx_thirds"
+    shutil.rmtree(artifacts / "StatisticsGen")
+    again = run(config, "run-3")
+    assert "StatisticsGen" not in again.result.cached
+    assert {"Trainer", "Evaluator", "Pusher"} <= set(again.result.cached)
+    assert again.result.outcome == result.UNCHANGED
+    assert versions() == [1]
+
+
+def test_a_model_below_the_floor_is_refused_and_not_published(config, first, versions):
+    refused = run(config, "run-4", gate=PERFECT_MODEL)
+    assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
+    assert failed_checks(refused) == ["accuracy"]
+    assert refused.result.release is None
+    assert "Trainer" in refused.result.cached
+    assert versions() == [1]
+
+
+def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(
+    config, first, versions, monkeypatch
+):
+    real = evaluation.eval_config
+    monkeypatch.setattr(
+        evaluation, "eval_config", lambda _, classes: real(Policy(0.0, 0.0, 1.0), classes)
+    )
+    failed = run(config, "run-5", gate=PERFECT_MODEL)
+    assert failed.result.outcome == result.FAILED
+    assert failed.result.error.startswith("Evaluator: the Evaluator blessed the model, but 1 of ")
+    assert "nothing is released on a contradiction" in failed.result.error
+    assert failed.result.release is None
+    assert "Pusher" not in failed.watch.started
+    assert versions() == [1]
+
+
+def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
+    config, first, versions, monkeypatch
+):
+    real = evaluation.eval_config
+    monkeypatch.setattr(
+        evaluation, "eval_config", lambda _, classes: real(Policy(1.0, 0.0, 1.0), classes)
+    )
+    failed = run(config, "run-6", gate=dataclasses.replace(ANY_MODEL, max_drop=0.9))
+    assert failed.result.outcome == result.FAILED
+    assert "the Evaluator did not bless the model, but 0 of " in failed.result.error
+    assert versions() == [1]
+
+
+def test_refused_data_trains_nothing(config, first, versions):
+    bounds = DataGateConfig(max_train_test_overlap=0.0)
+    refused = run(config, "run-7", data_gate=bounds)
+    assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
+    assert failed_checks(refused) == ["data.overlap"]
+    assert refused.result.evaluation is None
+    assert refused.watch.started[-1] == "DataGate"
+    assert "DataGate" not in refused.watch.finished
+    assert versions() == [1]
+
+
+def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config, first, versions):
+    diverging = dataclasses.replace(config.training, learning_rate=1e30)
+    failed = run(config, "run-8", training=diverging)
+    assert failed.result.outcome == result.FAILED
+    assert failed.result.error.startswith("Trainer: ")
+    assert "\n" not in failed.result.error
+    assert failed.result.release is None
+    assert failed.watch.started[-1] == "Trainer"
+    assert versions() == [1]
+    # What was finished before is not done again, and the failure is not taken from the cache.
+    again = run(config, "run-9", training=diverging)
+    assert again.result.outcome == result.FAILED
+    assert "Transform" in again.result.cached
