@@ -1,7 +1,5 @@
 """What ML Metadata answers about an execution."""
 
-from collections.abc import Iterator
-
 import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -10,10 +8,10 @@ from pipeline import history
 
 
 @pytest.fixture
-def store() -> Iterator[metadata_store.MetadataStore]:
+def store() -> metadata_store.MetadataStore:
     config = metadata_store_pb2.ConnectionConfig()
     config.fake_database.SetInParent()
-    yield metadata_store.MetadataStore(config)
+    return metadata_store.MetadataStore(config)
 
 
 def put_artifact(store: metadata_store.MetadataStore, uri: str, **properties: str | int) -> int:
