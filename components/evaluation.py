@@ -75,7 +75,7 @@ def eval_config(policy: Policy, num_classes: int) -> config_pb2.EvalConfig:
                         class_name="TopKCategoricalAccuracy",
                         config=f'{{"k": 2, "name": "{_TOP_2}"}}',
                     ),
-                    config_pb2.MetricConfig(class_name="CategoricalCrossentropy"),
+                    _cross_entropy(policy),
                     config_pb2.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
                 ]
             )
@@ -109,6 +109,21 @@ def _accuracy(policy: Policy, num_classes: int) -> config_pb2.MetricConfig:
                 )
                 for label in range(num_classes)
             ),
+        ],
+    )
+
+
+def _cross_entropy(policy: Policy) -> config_pb2.MetricConfig:
+    at_most = config_pb2.GenericValueThreshold(
+        upper_bound=wrappers_pb2.DoubleValue(value=policy.max_cross_entropy + TOLERANCE)
+    )
+    return config_pb2.MetricConfig(
+        class_name="CategoricalCrossentropy",
+        per_slice_thresholds=[
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[config_pb2.SlicingSpec()],
+                threshold=config_pb2.MetricThreshold(value_threshold=at_most),
+            )
         ],
     )
 

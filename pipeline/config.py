@@ -4,7 +4,7 @@ Synopsis::
 
     config = build(preset="fast", overrides={"dataset": "idx:DIR", "gate.floor": "0.995"})
     config.training.epochs          # from the preset
-    config.gate.policy("mnist")     # thresholds: the data set's own, then what was set
+    config.gate.policy("mnist", num_classes=10)   # the data set's thresholds, then what was set
 
 A key is a field of `RunConfig`, or `section.field` for a field of one of its sections. Presets
 come first, then a YAML file, then flags.
@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pipeline.gate import Policy
+from pipeline.gate import Policy, promised_cross_entropy
 from trainer.hparams import HParams
 
 
@@ -69,22 +69,29 @@ class GateConfig:
     Attributes:
       floor: least accuracy on test, 0..1.
       class_floor: least accuracy of each class on test, 0..1.
+      max_cross_entropy: largest mean cross-entropy on test, nats; None takes what the floor
+        promises (`pipeline.gate.promised_cross_entropy`).
       max_drop: largest loss of accuracy against the served model, 0..1.
     """
 
     floor: float | None = None
     class_floor: float | None = None
+    max_cross_entropy: float | None = None
     max_drop: float = 0.002
 
     def __post_init__(self) -> None:
-        self.policy("")
+        self.policy("", num_classes=2)
 
-    def policy(self, dataset: str) -> Policy:
-        """The thresholds for the data set of that name."""
+    def policy(self, dataset: str, *, num_classes: int) -> Policy:
+        """The thresholds for the data set of that name and number of classes."""
         known = known_set(dataset)
+        floor = known.floor if self.floor is None else self.floor
         return Policy(
-            floor=known.floor if self.floor is None else self.floor,
+            floor=floor,
             class_floor=known.class_floor if self.class_floor is None else self.class_floor,
+            max_cross_entropy=promised_cross_entropy(floor, num_classes)
+            if self.max_cross_entropy is None
+            else self.max_cross_entropy,
             max_drop=self.max_drop,
         )
 

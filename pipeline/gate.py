@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    policy = Policy(floor=0.99, class_floor=0.97, max_drop=0.002)
+    policy = Policy(floor=0.99, class_floor=0.97, max_cross_entropy=0.08, max_drop=0.002)
     checks = decide(candidate, baseline=None, policy=policy)
     released = all(check.passed for check in checks)
 
@@ -13,6 +13,7 @@ into TFMA's EvalConfig and holds both decisions against each other.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,26 +50,49 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """Thresholds on the test split, as fractions of its examples.
+    """Thresholds on the test split.
 
     Attributes:
       floor: least accuracy over all examples, 0..1.
       class_floor: least accuracy over the examples of each class, 0..1.
+      max_cross_entropy: largest mean cross-entropy over all examples, nats, 0 or more.
       max_drop: largest loss of accuracy against the served model, 0..1.
     """
 
     floor: float
     class_floor: float
+    max_cross_entropy: float
     max_drop: float
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in ("floor", "class_floor", "max_drop"):
+            value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(
-                    f"gate.{field.name} is {value}, expected a fraction from 0 to 1: "
-                    "0.99 stands for 99 %"
+                    f"gate.{name} is {value}, expected a fraction from 0 to 1: 0.99 stands for 99 %"
                 )
+        if not 0.0 <= self.max_cross_entropy < math.inf:
+            raise ValueError(
+                f"gate.max_cross_entropy is {self.max_cross_entropy}, expected nats, 0 or more"
+            )
+
+
+def promised_cross_entropy(floor: float, num_classes: int) -> float:
+    """The cross-entropy of a model that is as good as the floor, and knows it, in nats.
+
+    It gives its answer the probability `floor`, shares the rest among the other classes alike, and
+    is right in that fraction of the cases: -f ln f - (1 - f) ln((1 - f) / (K - 1)). A model with
+    more is too sure where it errs, or unsure where it is right, as one that was trained on
+    wrong labels: its accuracy may hold the floor, but nobody can act on its probabilities.
+
+    Args:
+      floor: accuracy f, 0..1; below chance it counts as chance.
+      num_classes: K, at least 2.
+    """
+    f = max(floor, 1.0 / num_classes)
+    if f >= 1.0:
+        return 0.0
+    return -f * math.log(f) - (1.0 - f) * math.log((1.0 - f) / (num_classes - 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +140,7 @@ def decide(candidate: Evaluation, baseline: Evaluation | None, policy: Policy) -
             )
             for name, accuracy in candidate.by_class.items()
         ),
+        _cross_entropy_check(candidate.cross_entropy, policy.max_cross_entropy),
         _baseline_check(candidate, baseline, policy.max_drop),
     ]
     return tuple(checks)
@@ -135,6 +160,18 @@ def _floor_check(name: str, what: str, actual: float, floor: float, key: str) ->
         f"the data, or set {key}"
     )
     return Check(name, holds, actual, floor, sentence)
+
+
+def _cross_entropy_check(actual: float, bound: float) -> Check:
+    holds = actual <= bound + TOLERANCE
+    sentence = (
+        f"cross-entropy is {actual:.4f}, at most {bound:.4f}"
+        if holds
+        else f"cross-entropy is {actual:.4f}, required is {bound:.4f} or less: the probabilities "
+        "are worse than the floor promises; look for wrong labels in the training data, or set "
+        "gate.max_cross_entropy"
+    )
+    return Check("cross_entropy", holds, actual, bound, sentence)
 
 
 def _baseline_check(candidate: Evaluation, baseline: Evaluation | None, max_drop: float) -> Check:

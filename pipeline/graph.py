@@ -94,9 +94,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         example_splits=[evaluation.TEST_SPLIT],
         model=model,
         baseline_model=served_model.outputs["model"],
-        eval_config=evaluation.eval_config(
-            config.gate.policy(dataset.name), len(dataset.class_names)
-        ),
+        eval_config=evaluation.eval_config(plan.policy, len(dataset.class_names)),
     )
     pusher = AtomicPusher(
         model=model,
@@ -143,5 +141,5 @@ def _release_record(plan: Plan) -> dict[str, Any]:
         "preset": plan.config.preset,
         "seed": plan.config.seed,
         "training": plan.config.training.to_config(),
-        "gate": dataclasses.asdict(plan.config.gate.policy(plan.dataset.name)),
+        "gate": dataclasses.asdict(plan.policy),
     }

@@ -21,6 +21,7 @@ from components import served_model
 from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from pipeline.config import RunConfig
+from pipeline.gate import Policy
 
 # Versions that decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
@@ -52,6 +53,11 @@ class Plan:
     artifacts_dir: str
     cache_dir: str
     beam_args: tuple[str, ...]
+
+    @property
+    def policy(self) -> Policy:
+        """The thresholds that the model must hold."""
+        return _policy(self.config, self.dataset)
 
 
 def make_plan(config: RunConfig, *, run_id: str) -> Plan:
@@ -99,12 +105,18 @@ def _run_key(
         "seed": config.seed,
         "replicas": config.replicas,
         "training": dataclasses.asdict(config.training),
-        "gate": dataclasses.asdict(config.gate),
+        # With the set's own bounds where none were set, for these are data that may change too.
+        "gate": dataclasses.asdict(_policy(config, dataset)),
         "data_gate": dataclasses.asdict(config.data_gate),
+        "mean_intensity": config.data_gate.mean_intensity(dataset.name),
         "code": dict(code),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _policy(config: RunConfig, dataset: example_dataset.DatasetInfo) -> Policy:
+    return config.gate.policy(dataset.name, num_classes=dataset.num_classes)
 
 
 def _code_digest(package: str) -> str:

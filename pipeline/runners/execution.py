@@ -173,8 +173,7 @@ def _read_evaluator(outputs: _Outputs, plan: Plan, state: _State) -> None:
     """The policy's checks, which must come to the decision that TFMA came to."""
     uri = outputs["evaluation"][0].uri
     measured = evaluation.read_evaluations(uri, plan.dataset.class_names)
-    policy = plan.config.gate.policy(plan.dataset.name)
-    checks = gate.decide(measured.candidate, measured.baseline, policy)
+    checks = gate.decide(measured.candidate, measured.baseline, plan.policy)
     state.evaluation = measured.candidate
     state.checks += checks
     blessed = history.number(outputs["blessing"][0], "blessed") == 1

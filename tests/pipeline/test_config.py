@@ -127,7 +127,7 @@ def test_flatten_joins_nested_keys_with_dots() -> None:
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
     known = KNOWN_SETS["fashion_mnist"]
-    policy = GateConfig(floor=0.5).policy("fashion_mnist")
+    policy = GateConfig(floor=0.5).policy("fashion_mnist", num_classes=10)
     assert (policy.floor, policy.class_floor) == (0.5, known.class_floor)
 
 
@@ -142,10 +142,10 @@ def test_one_bound_of_the_mean_intensity_can_be_set_alone() -> None:
 
 
 def test_zero_is_a_bound_and_not_an_absence() -> None:
-    assert GateConfig(floor=0.0).policy("mnist").floor == 0.0
+    assert GateConfig(floor=0.0).policy("mnist", num_classes=10).floor == 0.0
     assert DataGateConfig(min_mean_intensity=0.0).mean_intensity("mnist")[0] == 0.0
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_SETS))
 def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
-    assert RunConfig().gate.policy(name).class_floor <= KNOWN_SETS[name].floor
+    assert RunConfig().gate.policy(name, num_classes=10).class_floor <= KNOWN_SETS[name].floor

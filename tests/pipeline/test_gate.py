@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.gate import TOLERANCE, Check, Evaluation, Policy, decide, passed
+from pipeline.gate import (
+    TOLERANCE,
+    Check,
+    Evaluation,
+    Policy,
+    decide,
+    passed,
+    promised_cross_entropy,
+)
 
-POLICY = Policy(floor=0.95, class_floor=0.9, max_drop=0.01)
+POLICY = Policy(floor=0.95, class_floor=0.9, max_cross_entropy=0.3, max_drop=0.01)
+ANYTHING = Policy(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0)
 
 
 def evaluation(**correct: int) -> Evaluation:
@@ -36,7 +45,8 @@ def sentence_of(checks: tuple[Check, ...], name: str) -> str:
 
 def test_a_good_first_model_passes_every_check() -> None:
     checks = decide(evaluation(cat=97, dog=95), None, POLICY)
-    assert [check.name for check in checks] == ["accuracy", "class.cat", "class.dog", "baseline"]
+    names = ["accuracy", "class.cat", "class.dog", "cross_entropy", "baseline"]
+    assert [check.name for check in checks] == names
     assert failed(checks) == []
     assert passed(checks)
 
@@ -61,6 +71,31 @@ def test_one_bad_class_is_refused_although_all_together_is_good() -> None:
     sentence = sentence_of(checks, "class.cat")
     assert "accuracy of class cat is 0.8900, required is 0.9000 or more" in sentence
     assert "gate.class_floor" in sentence
+
+
+def test_probabilities_worse_than_promised_are_refused_although_the_answers_are_right() -> None:
+    unsure = dataclasses.replace(evaluation(cat=97, dog=97), cross_entropy=0.31)
+    checks = decide(unsure, None, POLICY)
+    assert failed(checks) == ["cross_entropy"]
+    sentence = sentence_of(checks, "cross_entropy")
+    assert "cross-entropy is 0.3100, required is 0.3000 or less" in sentence
+    assert "gate.max_cross_entropy" in sentence
+
+
+@pytest.mark.parametrize(
+    ("floor", "num_classes", "expected"),
+    [
+        # 0.99 x -ln 0.99 + 0.01 x -ln(0.01 / 9) = 0.00995 + 0.06802
+        (0.99, 10, 0.07797),
+        # A fair coin: ln 2.
+        (0.5, 2, math.log(2)),
+        # Below chance is chance: ln 4.
+        (0.0, 4, math.log(4)),
+        (1.0, 10, 0.0),
+    ],
+)
+def test_cross_entropy_that_a_floor_promises(floor, num_classes, expected) -> None:
+    assert promised_cross_entropy(floor, num_classes) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_value_on_its_bound_holds() -> None:
@@ -106,23 +141,34 @@ def test_a_first_model_has_nothing_to_be_compared_with() -> None:
 def test_nan_accuracy_is_refused(baseline: Evaluation | None) -> None:
     broken = dataclasses.replace(evaluation(cat=97, dog=97), accuracy=math.nan)
     expected = ["accuracy"] if baseline is None else ["accuracy", "baseline"]
-    assert failed(decide(broken, baseline, Policy(0.0, 0.0, 1.0))) == expected
+    assert failed(decide(broken, baseline, ANYTHING)) == expected
 
 
 def test_nan_accuracy_of_a_class_is_refused() -> None:
     good = evaluation(cat=97, dog=97)
     broken = dataclasses.replace(good, by_class={"cat": 0.97, "dog": math.nan})
-    assert failed(decide(broken, None, Policy(0.0, 0.0, 1.0))) == ["class.dog"]
+    assert failed(decide(broken, None, ANYTHING)) == ["class.dog"]
 
 
 def test_a_baseline_of_nan_accuracy_cannot_be_compared_with() -> None:
     good = evaluation(cat=97, dog=97)
     broken = dataclasses.replace(good, accuracy=math.nan)
-    assert failed(decide(good, broken, Policy(0.0, 0.0, 1.0))) == ["baseline"]
+    assert failed(decide(good, broken, ANYTHING)) == ["baseline"]
 
 
 def test_no_checks_at_all_prove_nothing() -> None:
     assert not passed(())
+
+
+@pytest.mark.parametrize("value", [-0.01, math.inf, math.nan])
+def test_a_bound_of_the_cross_entropy_that_is_no_number_of_nats_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match=r"gate\.max_cross_entropy is .*expected nats, 0 or more"):
+        dataclasses.replace(POLICY, max_cross_entropy=value)
+
+
+def test_nan_cross_entropy_is_refused() -> None:
+    broken = dataclasses.replace(evaluation(cat=97, dog=97), cross_entropy=math.nan)
+    assert failed(decide(broken, None, ANYTHING)) == ["cross_entropy"]
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, 99.0, math.nan])
@@ -140,7 +186,13 @@ def test_check_and_evaluation_survive_their_json_form() -> None:
 
 
 fractions = st.floats(0.0, 1.0)
-policies = st.builds(Policy, floor=fractions, class_floor=fractions, max_drop=fractions)
+policies = st.builds(
+    Policy,
+    floor=fractions,
+    class_floor=fractions,
+    max_cross_entropy=st.floats(0.0, 3.0),
+    max_drop=fractions,
+)
 # Right answers and examples of each class: at least one is right, so that one more can be wrong.
 counts = st.lists(
     st.integers(1, 50).flatmap(lambda rows: st.tuples(st.integers(1, rows), st.just(rows))),
@@ -150,12 +202,14 @@ counts = st.lists(
 
 
 def _counted(pairs: list[tuple[int, int]]) -> Evaluation:
+    """Of a model that gives its answer the probability 0.9, and 0.1 to the right one if it errs."""
     rows = sum(rows for _, rows in pairs)
+    correct = sum(correct for correct, _ in pairs)
     return Evaluation(
         rows=rows,
-        accuracy=sum(correct for correct, _ in pairs) / rows,
+        accuracy=correct / rows,
         top_2_accuracy=1.0,
-        cross_entropy=0.0,
+        cross_entropy=-(correct * math.log(0.9) + (rows - correct) * math.log(0.1)) / rows,
         by_class={str(label): correct / rows for label, (correct, rows) in enumerate(pairs)},
         class_rows={str(label): rows for label, (_, rows) in enumerate(pairs)},
     )
@@ -184,4 +238,5 @@ def test_every_refusal_names_its_actual_and_its_required_value(
         if not check.passed:
             sign = "+" if check.name == "baseline" else ""
             assert f"{check.actual:{sign}.4f}" in check.sentence
-            assert f"required is {check.required:{sign}.4f} or more" in check.sentence
+            side = "less" if check.name == "cross_entropy" else "more"
+            assert f"required is {check.required:{sign}.4f} or {side}" in check.sentence

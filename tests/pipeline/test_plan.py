@@ -9,7 +9,7 @@ import pytest
 
 import trainer
 from components.serving_dir import digest_of, publish
-from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.config import UNKNOWN_SET, DataGateConfig, GateConfig, RunConfig
 from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.hparams import HParams
 
@@ -51,7 +51,7 @@ def test_relative_directories_become_absolute(
     assert Path(plan.artifacts_dir) == tmp_path / "root" / "artifacts" / "idx_thirds"
 
 
-# --- the run key -----------------------------------------------------------------------------------
+# --- the run key ---------------------------------------------------------------------------------
 
 
 def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: Plan) -> None:
@@ -80,6 +80,26 @@ def test_what_decides_the_result_changes_the_key(
 def test_what_does_not_decide_the_result_leaves_the_key(config: RunConfig, plan: Plan) -> None:
     other = dataclasses.replace(config, beam_args=("--direct_num_workers=2",), serving_dir="other")
     assert make_plan(other, run_id="run-1").run_key == plan.run_key
+
+
+def test_thresholds_that_say_what_is_the_default_leave_the_key(
+    config: RunConfig, plan: Plan
+) -> None:
+    spelt_out = GateConfig(floor=UNKNOWN_SET.floor, class_floor=UNKNOWN_SET.class_floor)
+    other = dataclasses.replace(config, gate=spelt_out)
+    assert make_plan(other, run_id="run-1").run_key == plan.run_key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"floor": 0.5}, {"mean_intensity": (0.1, 0.9)}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_default_for_the_set_changes_the_key(
+    config: RunConfig, plan: Plan, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    monkeypatch.setattr("pipeline.config.UNKNOWN_SET", dataclasses.replace(UNKNOWN_SET, **change))
+    assert make_plan(config, run_id="run-1").run_key != plan.run_key
 
 
 def test_one_changed_pixel_changes_the_key(config: RunConfig, plan: Plan, tmp_path: Path) -> None:
@@ -116,7 +136,7 @@ def test_a_release_is_not_looked_for_in_another_roots_metadata(
     assert make_plan(moved, run_id="run-1").run_key != plan.run_key
 
 
-# --- the baseline ----------------------------------------------------------------------------------
+# --- the baseline --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -171,7 +191,7 @@ def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
     assert context.token == "run-2"
 
 
-# --- Beam's arguments ------------------------------------------------------------------------------
+# --- Beam's arguments ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

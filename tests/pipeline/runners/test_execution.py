@@ -20,9 +20,13 @@ COMPONENTS = {
     *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
     *("DataGate", "Transform", "Trainer", "Evaluator", "Pusher"),
 }
-ANY_MODEL = GateConfig(floor=0.0, class_floor=0.0, max_drop=1.0)
+ANY_MODEL = GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0)
 # Two test images are equal but for their labels.
-PERFECT_MODEL = GateConfig(floor=1.0, class_floor=0.0, max_drop=1.0)
+PERFECT_MODEL = dataclasses.replace(ANY_MODEL, floor=1.0)
+
+
+def _policy(config: GateConfig) -> Policy:
+    return config.policy("", num_classes=3)
 
 
 class Watch:
@@ -107,9 +111,11 @@ def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
 
 def test_the_checks_are_the_data_gates_and_then_the_release_gates(first: Run) -> None:
     names = [check.name for check in first.result.checks]
-    assert names[-5:] == ["accuracy", "class.0", "class.1", "class.2", "baseline"]
-    assert all(name.startswith("data.") for name in names[:-5])
-    assert {"data.overlap", "data.drift"} <= set(names[:-5])
+    release = ["accuracy", "class.0", "class.1", "class.2", "cross_entropy", "baseline"]
+    data = names[: -len(release)]
+    assert names[-len(release) :] == release
+    assert all(name.startswith("data.") for name in data)
+    assert {"data.overlap", "data.drift"} <= set(data)
     assert failed_checks(first) == []
 
 
@@ -156,7 +162,7 @@ def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(
 ):
     real = evaluation.eval_config
     monkeypatch.setattr(
-        evaluation, "eval_config", lambda _, classes: real(Policy(0.0, 0.0, 1.0), classes)
+        evaluation, "eval_config", lambda _, classes: real(_policy(ANY_MODEL), classes)
     )
     failed = run(config, "run-5", gate=PERFECT_MODEL)
     assert failed.result.outcome == result.FAILED
@@ -172,7 +178,7 @@ def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
 ):
     real = evaluation.eval_config
     monkeypatch.setattr(
-        evaluation, "eval_config", lambda _, classes: real(Policy(1.0, 0.0, 1.0), classes)
+        evaluation, "eval_config", lambda _, classes: real(_policy(PERFECT_MODEL), classes)
     )
     failed = run(config, "run-6", gate=dataclasses.replace(ANY_MODEL, max_drop=0.9))
     assert failed.result.outcome == result.FAILED
