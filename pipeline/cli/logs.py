@@ -133,7 +133,8 @@ def _flush(*streams: TextIO) -> None:
 
 def _flush_captured() -> None:
     """Writes out Python's buffers and C's own, which would reach the real stdout at exit."""
-    _flush(sys.stdout, sys.stderr)
+    originals = [stream for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
+    _flush(sys.stdout, sys.stderr, *originals)
     ctypes.CDLL(None).fflush(None)
 
 
