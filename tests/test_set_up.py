@@ -68,7 +68,7 @@ def test_first_set_up_installs_the_checkout_with_its_constraints(checkout: Check
     assert checkout.set_up() == 0
     generation = "1.21" if sys.version_info >= (3, 11) else "1.16"
     assert checkout.installs == [
-        "pip install --quiet --python .venv/bin/python "
+        "pip install --quiet --compile-bytecode --python .venv/bin/python "
         f"--constraint constraints/tfx-{generation}.txt --editable .[dev]"
     ]
 
