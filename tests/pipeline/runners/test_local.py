@@ -3,7 +3,6 @@
 import dataclasses
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -56,15 +55,13 @@ def test_a_second_run_on_one_root_ends_at_once(config: RunConfig, root: Path) ->
         text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        start = time.monotonic()
         error = refused(config)
-        seconds = time.monotonic() - start
+        assert holder.poll() is None  # it did not wait for the first one to end
         holder.stdin.close()
     assert error.exit_code == 1
     assert error.message == (
         f"another run is at work in {root}: wait for it, or give this one its own --pipeline-root"
     )
-    assert seconds < 1.0
     assert list(root.iterdir()) == []
 
 
