@@ -64,10 +64,17 @@ class Baseline:
 
 @dataclass(frozen=True)
 class ReleaseContext:
-    """What a run is compared with, and a token that changes when it must be released anew."""
+    """What a run is compared with, and a token that changes when it must be released anew.
+
+    Attributes:
+        baseline: the version to compare with; None with nothing to compare with.
+        token: a text that differs between releases.
+        recorded: whether both are an earlier run's, whose results are expected in the cache.
+    """
 
     baseline: Baseline | None
     token: str
+    recorded: bool = False
 
 
 def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
@@ -108,6 +115,7 @@ def _recorded_context(release: Mapping[str, Any]) -> ReleaseContext:
     return ReleaseContext(
         baseline=None if baseline is None else Baseline(**baseline),
         token=token,
+        recorded=True,
     )
 
 

@@ -90,6 +90,16 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     )
 
 
+def make_fresh(plan: Plan, *, run_id: str) -> Plan:
+    """The plan of a run that takes over no earlier release: it is compared with what is served.
+
+    Raises:
+      ServingDirError: the serving directory cannot be read.
+    """
+    context = served_model.release_context(Path(plan.serving_dir), "", run_id)
+    return dataclasses.replace(plan, context=context)
+
+
 def metadata_path(config: RunConfig) -> Path:
     """The ML Metadata database of the pipeline root."""
     return Path(config.pipeline_root).absolute() / "metadata.sqlite"

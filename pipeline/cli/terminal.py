@@ -30,6 +30,8 @@ class Display(Protocol):
 
     def planned(self, names: Sequence[str]) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def component_started(self, name: str) -> None: ...
 
     def component_finished(self, name: str, seconds: float, *, cached: bool) -> None: ...
@@ -92,6 +94,9 @@ class PlainDisplay:
     def planned(self, names: Sequence[str]) -> None:
         self._names = list(names)
 
+    def note(self, text: str) -> None:
+        self._line(text)
+
     def component_started(self, name: str) -> None:
         self._line(f"{_place(self._names, name)}{name} ...")
 
@@ -123,6 +128,10 @@ class LiveDisplay:
 
     def planned(self, names: Sequence[str]) -> None:
         self._names = list(names)
+
+    def note(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._console.print(text)
 
     def component_started(self, name: str) -> None:
         self._running, self._since, self._state = name, time.monotonic(), None

@@ -29,7 +29,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from components import data_gate, evaluation, pusher
 from pipeline import gate, history, result
 from pipeline.graph import create_pipeline
-from pipeline.plan import Plan, metadata_path
+from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners.observer import Observer
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,16 @@ class _State:
     outcome: str = result.FAILED
     error: str | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    cached: list[str] = dataclasses.field(default_factory=list)
+    executed: set[str] = dataclasses.field(default_factory=set)
+
+    @property
+    def cached(self) -> tuple[str, ...]:
+        """The components whose earlier result was taken over."""
+        return tuple(name for name in self.seconds if name not in self.executed)
+
+
+class _ModelMadeAnew(Exception):
+    """The run was to take over an earlier release's model, but a new one was trained."""
 
 
 class _ComponentFailed(Exception):
@@ -61,7 +70,13 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
     """Runs every component, up to the first that fails or refuses."""
     state = _State(dataset={"name": plan.dataset.name, "digest": plan.dataset.fingerprint})
     try:
-        _run_components(plan, run_id, observer, state)
+        try:
+            _run_components(plan, run_id, observer, state)
+        except _ModelMadeAnew:
+            # The recorded baseline was another model's. What was computed is in the cache by now.
+            observer.note("The released model could not be taken over: comparing a new one with it")
+            plan = make_fresh(plan, run_id=run_id)
+            _run_components(plan, f"{run_id}-compared", observer, state)
     except _ComponentFailed as failed:
         cause = failed.__cause__
         if isinstance(cause, data_gate.DataRefused):
@@ -77,7 +92,7 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
         checks=state.checks,
         release=state.release,
         seconds=state.seconds,
-        cached=tuple(state.cached),
+        cached=state.cached,
         error=state.error,
     )
 
@@ -108,12 +123,16 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
                 if name in readers:
                     readers[name](outputs, plan, state)
             except Exception as error:
+                state.executed.add(name)
                 raise _ComponentFailed(name) from error
             finally:
-                state.seconds[name] = time.monotonic() - start
-            if cached:
-                state.cached.append(name)
-            observer.component_finished(name, state.seconds[name], cached=cached)
+                seconds = time.monotonic() - start
+                state.seconds[name] = state.seconds.get(name, 0.0) + seconds
+            if not cached:
+                state.executed.add(name)
+            observer.component_finished(name, seconds, cached=cached)
+            if name == "Trainer" and plan.context.recorded and not cached:
+                raise _ModelMadeAnew
     if "Pusher" in state.cached and state.outcome == result.RELEASED:
         # An earlier run did the publishing, whatever else was executed in this one.
         state.outcome = result.UNCHANGED

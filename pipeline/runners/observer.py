@@ -12,6 +12,9 @@ class Observer(Protocol):
     def planned(self, names: Sequence[str]) -> None:
         """All components, in the order in which they will run."""
 
+    def note(self, text: str) -> None:
+        """Something that a person who watches should know: one line."""
+
     def component_started(self, name: str) -> None:
         """The component begins."""
 

@@ -36,9 +36,13 @@ class Watch:
         self.names: list[str] = []
         self.started: list[str] = []
         self.finished: dict[str, bool] = {}
+        self.notes: list[str] = []
 
     def planned(self, names) -> None:
         self.names = list(names)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def component_started(self, name: str) -> None:
         self.started.append(name)
@@ -186,9 +190,42 @@ def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
     assert versions() == [1]
 
 
+def _without_the_trainers_result(config: RunConfig) -> dict[str, object]:
+    shutil.rmtree(Path(config.pipeline_root) / "artifacts" / "idx_thirds" / "Trainer")
+    return {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        _without_the_trainers_result,
+        lambda config: {"beam_args": ("--direct_num_workers=1",)},
+        lambda config: {"data_dir": config.pipeline_root},
+    ],
+    ids=["the Trainer's result is gone", "other Beam arguments", "another data directory"],
+)
+def test_a_model_that_was_made_anew_is_compared_with_the_release_of_the_same_run(
+    config, first, versions, tmp_path, changes
+):
+    # A run's name must be new to ML Metadata; pytest numbers the directories of this test.
+    name = tmp_path.name
+    served = {"serving_dir": str(tmp_path / "serving")}
+    assert run(config, f"{name}-a", **served).result.release.version == 1
+    again = run(config, f"{name}-b", **served, **changes(config))
+    assert "Trainer" not in again.result.cached
+    assert len(again.watch.notes) == 1
+    assert set(again.result.seconds) == COMPONENTS
+    (compared,) = (check for check in again.result.checks if check.name == "baseline")
+    assert "no baseline" not in compared.sentence
+    assert (again.result.outcome, again.result.release.version) == (result.RELEASED, 2)
+    _, second = serving_dir.versions(tmp_path / "serving")
+    assert second.manifest.release["baseline"]["version"] == 1
+    assert versions() == [1]
+
+
 def test_refused_data_trains_nothing(config, first, versions):
     bounds = DataGateConfig(max_train_test_overlap=0.0)
-    refused = run(config, "run-7", data_gate=bounds)
+    refused = run(config, "run-8", data_gate=bounds)
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
     assert failed_checks(refused) == ["data.overlap"]
     assert refused.result.evaluation is None
@@ -199,7 +236,7 @@ def test_refused_data_trains_nothing(config, first, versions):
 
 def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config, first, versions):
     diverging = dataclasses.replace(config.training, learning_rate=1e30)
-    failed = run(config, "run-8", training=diverging)
+    failed = run(config, "run-9", training=diverging)
     assert failed.result.outcome == result.FAILED
     assert failed.result.error == (
         "Trainer: the loss is nan in epoch 1 of 1: set training.learning_rate below 1e+30, or look "
@@ -209,6 +246,6 @@ def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config,
     assert failed.watch.started[-1] == "Trainer"
     assert versions() == [1]
     # What was finished before is not done again, and the failure is not taken from the cache.
-    again = run(config, "run-9", training=diverging)
+    again = run(config, "run-10", training=diverging)
     assert again.result.outcome == result.FAILED
     assert "Transform" in again.result.cached
