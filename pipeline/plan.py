@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from components import served_model
+from components import served_model, serving_dir
 from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from pipeline.config import RunConfig
@@ -67,11 +67,13 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
       DataError: the data source is refused.
       ServingDirError: the serving directory cannot be read.
     """
+    if config.serving_dir:
+        serving_dir.versions(Path(config.serving_dir))  # refused before the data set is prepared
     root = Path(config.pipeline_root).absolute()
     cache_dir = root / "datasets"
     builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=str(cache_dir))
     dataset = example_dataset.describe(builder, config.dataset)
-    serving_dir = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
+    served = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
     code = {package: _code_digest(package) for package in ("components", "trainer")}
     run_key = _run_key(config, dataset, code)
     # A release is recognized as this very run's only where its results can still be taken over;
@@ -80,8 +82,8 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     return Plan(
         config=config,
         dataset=dataset,
-        serving_dir=str(serving_dir),
-        context=served_model.release_context(serving_dir, run_key if takes_over else "", run_id),
+        serving_dir=str(served),
+        context=served_model.release_context(served, run_key if takes_over else "", run_id),
         run_key=run_key,
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),

@@ -44,6 +44,7 @@ class RunResult:
       cached: names of the components whose earlier result was taken over.
       total_seconds: wall time of the run, imports included.
       error: one line; None unless the run failed.
+      bad_data: whether it failed because the data source was refused.
       log_file: where the libraries' logs are.
     """
 
@@ -57,6 +58,7 @@ class RunResult:
     cached: tuple[str, ...] = ()
     total_seconds: float = 0.0
     error: str | None = None
+    bad_data: bool = False
     log_file: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

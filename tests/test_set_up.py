@@ -92,6 +92,16 @@ def test_changed_input_is_installed_into_the_same_environment(
     assert (checkout.path / ".venv" / "kept").exists()
 
 
+def test_an_environment_of_uv_is_made_anew_once_uv_is_gone(checkout: Checkout) -> None:
+    checkout.set_up()
+    (checkout.path / ".venv" / "left-over").touch()
+    (checkout.bin / "uv").write_text("#!/bin/sh\nexit 127\n")
+    (checkout.path / "setup.py").write_text("from setuptools import setup\nsetup(name='x')\n")
+    checkout.set_up(PIP_NO_INDEX="1")  # the installation itself is not the point here
+    assert not (checkout.path / ".venv" / "left-over").exists()
+    assert (checkout.path / ".venv" / "bin" / "pip").exists()
+
+
 def test_touched_input_is_no_changed_input(checkout: Checkout) -> None:
     checkout.set_up()
     (checkout.path / "setup.py").touch()

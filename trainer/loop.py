@@ -76,7 +76,7 @@ def train(
       the epoch with the smallest loss on eval.
 
     Raises:
-      TrainingDiverged: the loss became NaN or infinite.
+      TrainingDiverged: the loss on train or on eval became NaN or infinite.
       ValueError: the global batch is larger than the training split.
     """
     batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
@@ -105,12 +105,9 @@ def train(
         start = time.monotonic()
         totals = _run_steps(step_fn, batches, steps, reporter)
         loss = float(totals.loss) / steps
-        if not math.isfinite(loss):
-            raise TrainingDiverged(
-                f"the loss is {loss} in epoch {number} of {hparams.epochs}: set "
-                f"training.learning_rate below {hparams.learning_rate:g}, or look at the data"
-            )
+        _require_finite("the loss", loss, number, hparams)
         eval_loss, eval_accuracy = _evaluate(eval_fn, eval_split)
+        _require_finite("the loss on eval", eval_loss, number, hparams)
         epoch = Epoch(
             number=number,
             loss=loss,
@@ -128,6 +125,14 @@ def train(
             break
     best.restore(model)
     return history
+
+
+def _require_finite(name: str, loss: float, number: int, hparams: HParams) -> None:
+    if not math.isfinite(loss):
+        raise TrainingDiverged(
+            f"{name} is {loss} in epoch {number} of {hparams.epochs}: set "
+            f"training.learning_rate below {hparams.learning_rate:g}, or look at the data"
+        )
 
 
 def _optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimizer:

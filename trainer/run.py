@@ -17,6 +17,8 @@ from trainer.hparams import HParams
 from trainer.model import build_model
 from trainer.strategy import mirrored_strategy
 
+_log = logging.getLogger(__name__)
+
 
 def run_fn(fn_args: Any) -> None:
     """Trains on `train`, watches `eval`, exports to `fn_args.serving_model_dir`.
@@ -40,6 +42,7 @@ def run_fn(fn_args: Any) -> None:
 
     keras.utils.set_random_seed(seed)
     strategy = mirrored_strategy(int(config["replicas"]))
+    _log.info("replicas: %d", strategy.num_replicas_in_sync)
     with strategy.scope():
         model = build_model(
             hparams,
@@ -56,7 +59,7 @@ def run_fn(fn_args: Any) -> None:
         seed=seed,
         log_dir=fn_args.model_run_dir,
     )
-    logging.getLogger(__name__).info("trained: %s", history[-1])
+    _log.info("trained: %s", history[-1])
     # A twin outside of the strategy: the export then knows nothing of replicas.
     twin = build_model(hparams, image_shape=spec.image_shape, num_classes=spec.num_classes)
     twin.set_weights(model.get_weights())

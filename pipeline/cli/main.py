@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace, run: Run | None) -> int:
         result, log_file=str(log.path), total_seconds=time.monotonic() - started
     )
     _show(result, as_json=options.json)
-    return EXIT_CODE_OF[result.outcome]
+    return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
 
 
 def _fresh_run_id() -> str:

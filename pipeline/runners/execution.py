@@ -27,12 +27,15 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from components import data_gate, evaluation, pusher
+from components.example_gen.errors import DataError
 from pipeline import gate, history, result
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners.observer import Observer
 
 _log = logging.getLogger(__name__)
+
+_OUR_PACKAGES = ("components", "pipeline", "trainer")
 
 
 @dataclasses.dataclass
@@ -45,6 +48,7 @@ class _State:
     release: result.Release | None = None
     outcome: str = result.FAILED
     error: str | None = None
+    bad_data: bool = False
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     executed: set[str] = dataclasses.field(default_factory=set)
 
@@ -56,6 +60,10 @@ class _State:
 
 class _ModelMadeAnew(Exception):
     """The run was to take over an earlier release's model, but a new one was trained."""
+
+
+class Contradiction(Exception):
+    """The Evaluator's blessing is not what the policy's checks say."""
 
 
 class _ComponentFailed(Exception):
@@ -84,6 +92,7 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
             state.outcome, state.error = result.FAILED, f"{failed.name}: {_one_line(cause)}"
+            state.bad_data = isinstance(cause, DataError)
     return result.RunResult(
         run_id=run_id,
         outcome=state.outcome,
@@ -94,6 +103,7 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
         seconds=state.seconds,
         cached=state.cached,
         error=state.error,
+        bad_data=state.bad_data,
     )
 
 
@@ -197,7 +207,7 @@ def _read_evaluator(outputs: _Outputs, plan: Plan, state: _State) -> None:
     state.checks += checks
     blessed = history.number(outputs["blessing"][0], "blessed") == 1
     if gate.passed(checks) != blessed:
-        raise RuntimeError(
+        raise Contradiction(
             f"the Evaluator {'blessed' if blessed else 'did not bless'} the model, but "
             f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed: "
             "nothing is released on a contradiction; please report it"
@@ -219,6 +229,12 @@ def _read_pusher(outputs: _Outputs, plan: Plan, state: _State) -> None:
 
 
 def _one_line(error: BaseException | None) -> str:
-    """The gist of an error; Beam and TensorFlow put whole traces into theirs."""
+    """The gist of an error; Beam and TensorFlow put whole traces into theirs.
+
+    Our own errors are written for the user; of another one the kind says as much as the text.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    kind = type(error)
+    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
+        return lines[0]
+    return ": ".join([kind.__name__, *lines[:1]])

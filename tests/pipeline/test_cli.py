@@ -272,6 +272,10 @@ class TestOutcome:
     def test_the_exit_code_follows_the_outcome(self, outcome: str, code: int, root: Path) -> None:
         assert main(["run", "--pipeline-root", str(root)], run=_runner(outcome)) == code
 
+    def test_bad_data_found_on_the_way_is_a_users_error(self, root: Path) -> None:
+        run = _runner(FAILED, error="ExampleGen: no image of class 2", bad_data=True)
+        assert main(["run", "--pipeline-root", str(root)], run=run) == 2
+
     def test_the_summary_is_on_stdout(self, root: Path, capfd: Captured) -> None:
         run = _runner(RELEASED, release=Release(2, "serving/2"))
         main(["run", "--pipeline-root", str(root)], run=run)

@@ -9,17 +9,29 @@ from tfx.orchestration import metadata
 
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
-from pipeline.plan import make_plan
+from pipeline.plan import Plan, make_plan, metadata_path
+from trainer.features import ImageSpec
+from trainer.hparams import HParams
 
 
 @pytest.fixture(scope="module")
-def nodes(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    config = RunConfig(
+        dataset=thirds,
+        pipeline_root=str(tmp_path_factory.mktemp("graph")),
+        seed=3,
+        replicas=2,
+        training=HParams(epochs=7),
+    )
+    return make_plan(config, run_id="run-1")
+
+
+@pytest.fixture(scope="module")
+def nodes(plan: Plan) -> dict[str, Any]:
     """The intermediate representation's nodes by id, in its order."""
-    root = tmp_path_factory.mktemp("graph")
-    plan = make_plan(RunConfig(dataset=thirds, pipeline_root=str(root)), run_id="run-1")
     pipeline = create_pipeline(plan)
     pipeline.metadata_connection_config = metadata.sqlite_metadata_connection_config(
-        str(root / "metadata.sqlite")
+        str(metadata_path(plan.config))
     )
     ir = compiler.Compiler().compile(pipeline)
     return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
@@ -98,6 +110,15 @@ def test_transform_learns_from_train_alone_and_writes_no_split(nodes: dict[str, 
 def test_the_trainer_is_given_train_and_eval(nodes: dict[str, Any]) -> None:
     assert parameter(nodes["Trainer"], "train_args") == {"splits": ["train"]}
     assert parameter(nodes["Trainer"], "eval_args") == {"splits": ["eval"]}
+
+
+def test_the_trainer_is_given_what_the_configuration_says(
+    plan: Plan, nodes: dict[str, Any]
+) -> None:
+    given = parameter(nodes["Trainer"], "custom_config")
+    assert (given["seed"], given["replicas"], given["code"]) == (3, 2, plan.code["trainer"])
+    assert given["hparams"] == HParams(epochs=7).to_config()
+    assert given["spec"] == ImageSpec(plan.dataset.image_shape, ("0", "1", "2")).to_config()
 
 
 def test_the_evaluator_looks_at_test_alone(nodes: dict[str, Any]) -> None:

@@ -61,6 +61,13 @@ def test_a_diverging_loss_ends_the_training():
         train(hparams)
 
 
+def test_a_loss_on_eval_that_is_no_number_ends_the_training():
+    right = separable(32, seed=2)
+    broken = inputs.Split(right.images, np.full_like(right.labels, np.nan))
+    with pytest.raises(loop.TrainingDiverged, match=r"the loss on eval is nan in epoch 1 of 4"):
+        train(eval_split=broken)
+
+
 def test_patience_stops_early_and_takes_the_best_epoch():
     # Labels of eval are the wrong way round: the better the training, the worse the loss on eval.
     right = separable(32, seed=2)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from components import evaluation, serving_dir
+from components.example_gen import generate
 from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.gate import Policy
@@ -232,6 +233,18 @@ def test_refused_data_trains_nothing(config, first, versions):
     assert refused.watch.started[-1] == "DataGate"
     assert "DataGate" not in refused.watch.finished
     assert versions() == [1]
+
+
+def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
+    config, first, tmp_path, monkeypatch
+):
+    # IDX files are checked before the run begins; sets of tensorflow-datasets only here.
+    monkeypatch.setattr(generate, "read_report", lambda path: (("no image of class 2",), None))
+    root = tmp_path / "root"
+    failed = run(config, "run-11", pipeline_root=str(root))
+    assert (failed.result.outcome, failed.result.bad_data) == (result.FAILED, True)
+    assert failed.result.error == "ExampleGen: no image of class 2"
+    assert not list(root.glob("artifacts/*/ExampleGen/**/*.gz"))
 
 
 def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config, first, versions):

@@ -137,13 +137,14 @@ def test_a_root_that_is_no_directory_is_a_users_error(config: RunConfig, tmp_pat
 
 
 def test_a_serving_directory_that_cannot_be_read_is_a_users_error(
-    config: RunConfig, tmp_path: Path
+    config: RunConfig, root: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
     file.touch()
     error = refused(dataclasses.replace(config, serving_dir=str(file)))
     assert error.exit_code == 2
     assert str(file) in error.message
+    assert not root.parent.exists()
 
 
 def test_devices_that_are_not_there_are_a_users_error(config: RunConfig) -> None:
