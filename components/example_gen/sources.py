@@ -66,8 +66,7 @@ def _resolve_tfds(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
         _require_splits(builder, spec)
         return builder
     _require_network(builder, spec)
-    _download(builder, spec)
-    return builder
+    return _download(builder, spec, data_dir)
 
 
 def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetBuilder:
@@ -132,44 +131,63 @@ def _require_network(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> No
         raise _out_of_reach(spec, f"{urlsplit(urls[0]).hostname} does not answer") from error
 
 
-def _download(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
-    with _undone_on_error(Path(builder.data_dir)) as downloads:
+def _download(
+    builder: tfds.core.DatasetBuilder, spec: DatasetSpec, data_dir: str | None
+) -> tfds.core.DatasetBuilder:
+    """Prepares the set, or takes what another process has prepared meanwhile."""
+    home = Path(builder.data_dir)
+    with _downloads_beside(home) as downloads:
         config = tfds.download.DownloadConfig(
             try_download_gcs=False, manual_dir=Path(builder.data_dir_root) / "downloads" / "manual"
         )
-        _log.info("Downloading %s to %s", spec.text, builder.data_dir)
+        _log.info("Downloading %s to %s", spec.text, home)
         try:
             with quiet_tfds():
                 builder.download_and_prepare(download_dir=downloads, download_config=config)
-        except NonMatchingChecksumError as error:
-            url = str(error).partition("Artifact ")[2].partition(",")[0]
-            raise DataError(
-                f"dataset {spec.text!r}: a failed checksum: {url or 'a file'} is not the one that "
-                "tensorflow-datasets knows; try again, or use --dataset idx:DIR with good files"
-            ) from error
-        except (DownloadError, requests.exceptions.RequestException, ConnectionError) as error:
-            raise _out_of_reach(spec, f"the download failed ({_first_line(error)})") from error
-        except AssertionError as error:  # tfds: files that the user must fetch by hand
-            raise DataError(
-                f"dataset {spec.text!r} cannot be prepared: {_first_line(error)}"
-            ) from error
-        except OSError as error:
-            raise DataError(
-                f"dataset {spec.text!r} cannot be prepared in {builder.data_dir} "
-                f"({_first_line(error)}); choose another --data-dir"
-            ) from error
-        _require_splits(builder, spec)
+        except Exception as error:
+            # Of two processes that prepare a set at once, one cannot rename: the other's is whole.
+            if not builder.is_prepared():
+                raise _not_prepared(builder, spec, error) from error
+        found = _find_builder(spec, data_dir)
+        try:
+            _require_splits(found, spec)
+        except DataError:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        return found
+
+
+def _not_prepared(
+    builder: tfds.core.DatasetBuilder, spec: DatasetSpec, error: Exception
+) -> Exception:
+    """What the user is told of an error of `download_and_prepare`."""
+    if isinstance(error, NonMatchingChecksumError):
+        url = str(error).partition("Artifact ")[2].partition(",")[0]
+        return DataError(
+            f"dataset {spec.text!r}: a failed checksum: {url or 'a file'} is not the one that "
+            "tensorflow-datasets knows; try again, or use --dataset idx:DIR with good files"
+        )
+    if isinstance(error, DownloadError | requests.exceptions.RequestException | ConnectionError):
+        return _out_of_reach(spec, f"the download failed ({_first_line(error)})")
+    if isinstance(error, AssertionError):  # tfds: files that the user must fetch by hand
+        return DataError(f"dataset {spec.text!r} cannot be prepared: {_first_line(error)}")
+    if isinstance(error, OSError):
+        return DataError(
+            f"dataset {spec.text!r} cannot be prepared in {builder.data_dir} "
+            f"({_first_line(error)}); choose another --data-dir"
+        )
+    return error
 
 
 @contextlib.contextmanager
-def _undone_on_error(home: Path) -> Iterator[Path]:
-    """Gives a directory for downloads; afterwards it is gone, and after an error all else too.
+def _downloads_beside(home: Path) -> Iterator[Path]:
+    """Gives a directory for downloads; afterwards it is gone, with all folders that stayed empty.
 
     Downloads are kept apart from tensorflow-datasets' shared `downloads` folder, so that what a
     failed one leaves can be removed without touching another run's files.
     """
-    missing = [folder for folder in (home, *home.parents) if not folder.exists()]
-    base = home.parents[len(missing) - 1] if missing else home.parent
+    missing = [folder for folder in home.parents if not folder.exists()]
+    base = missing[-1].parent if missing else home.parent
     try:
         downloads = Path(tempfile.mkdtemp(prefix=".downloading-", dir=base))
     except OSError as error:
@@ -179,15 +197,11 @@ def _undone_on_error(home: Path) -> Iterator[Path]:
         ) from error
     try:
         yield downloads
-    except BaseException:
-        for folder in missing[:1]:
-            shutil.rmtree(folder, ignore_errors=True)
-        for folder in missing[1:]:
-            with contextlib.suppress(OSError):  # not empty: another run has written there
-                folder.rmdir()
-        raise
     finally:
         shutil.rmtree(downloads, ignore_errors=True)
+        for folder in missing:
+            with contextlib.suppress(OSError):  # not empty, or never made
+                folder.rmdir()
 
 
 def _out_of_reach(spec: DatasetSpec, why: str) -> DataError:

@@ -10,8 +10,11 @@ import tensorflow_datasets as tfds
 import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from components.example_gen.arrays import ImageArrays
 from components.example_gen.dataset import describe
 from components.example_gen.errors import DataError
+from components.example_gen.idx import read_directory
+from components.example_gen.prepare import prepared
 from components.example_gen.sources import resolve
 
 Write = Callable[..., Path]
@@ -251,3 +254,31 @@ def test_a_download_that_fails_is_refused_with_the_ways_out(
     message = refusal("tiny_remote", tmp_path)
     assert "the download failed (" in message
     assert "use --dataset mnist_sample" in message
+
+
+def test_of_two_that_prepare_a_set_at_once_both_use_what_the_first_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare_too() -> None:
+        monkeypatch.setattr(tiny_sets.TinyRaced, "meanwhile", lambda: None)
+        tiny_sets.TinyRaced(data_dir=tmp_path).download_and_prepare()
+
+    monkeypatch.setattr(tiny_sets.TinyRaced, "meanwhile", prepare_too, raising=False)
+    builder = resolve("tiny_raced", data_dir=str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    assert builder.is_prepared()
+    assert len(list(builder.as_dataset("train"))) == 40
+    assert os.listdir(tmp_path / "tiny_raced") == ["1.2.0"]
+
+
+def test_of_two_that_prepare_idx_files_at_once_both_use_what_the_first_has_made(
+    idx_folder: Write, tmp_path: Path
+) -> None:
+    cache, arrays = tmp_path / "cache", read_directory(idx_folder())
+
+    def read_while_another_prepares() -> ImageArrays:
+        prepared(cache, arrays.name, arrays.fingerprint, lambda: arrays)
+        return arrays
+
+    builder = prepared(cache, arrays.name, arrays.fingerprint, read_while_another_prepares)
+    assert len(list(builder.as_dataset("train"))) == 48
+    assert list(cache.iterdir()) == [Path(builder.data_dir).parent.parent]

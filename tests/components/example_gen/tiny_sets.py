@@ -1,6 +1,6 @@
 """Small tensorflow-datasets sets, defined here so that the `tfds` source is tested offline."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,4 +91,14 @@ class TinyRemote(TinyBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         dl_manager.download(self.url)
+        return super()._split_generators(dl_manager)
+
+
+class TinyRaced(TinyBuilder):
+    """Another process is first: `meanwhile` happens while this one prepares."""
+
+    meanwhile: ClassVar[Callable[[], None]]
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        type(self).meanwhile()
         return super()._split_generators(dl_manager)
