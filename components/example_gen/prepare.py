@@ -80,11 +80,20 @@ def prepared(
       name: of the data set.
       fingerprint: of the content that `read` gives.
       read: reads and checks the data; called only when it must be prepared.
+
+    Raises:
+      DataError: it cannot be written there, or what was prepared is damaged.
     """
     home = cache_dir / f"{name}-{fingerprint[:32]}"
     if not home.is_dir():
         _prepare(home, read())
-    return tfds.builder_from_directory(home / name / _VERSION)
+    try:
+        return tfds.builder_from_directory(home / name / _VERSION)
+    except Exception as error:  # tfds has no error of its own for metadata that it cannot read
+        raise DataError(
+            f"{home}: the prepared data set cannot be read ({type(error).__name__}: {error}); "
+            "remove it to have it prepared again"
+        ) from error
 
 
 def _prepare(home: Path, arrays: ImageArrays) -> None:

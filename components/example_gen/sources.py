@@ -31,6 +31,7 @@ from components.example_gen.prepare import prepared, quiet_tfds
 from components.example_gen.spec import SAMPLE, DatasetSpec, parse_dataset
 
 _PROBE_TIMEOUT_S = 10.0
+_KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
 _WITHOUT_NETWORK = (
     f"use --dataset {SAMPLE}, which needs no network, or --dataset idx:DIR with the set's IDX files"
 )
@@ -78,17 +79,18 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
             f"dataset {spec.name!r} is unknown{_nearest(spec.name, known)}; expected {SAMPLE}, "
             "idx:DIR or an image set of tensorflow-datasets"
         ) from error
-    # tfds raises AssertionError for an unknown version, ValueError for an unknown config, and
-    # ImportError for a package that the set's own code needs.
-    except (AssertionError, ValueError, ImportError) as error:
+    # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
+    # set's own code, and damaged metadata of a prepared set, raise anything.
+    except Exception as error:
         raise DataError(
             f"dataset {spec.text!r} cannot be loaded: {_reason(spec, error)}"
         ) from error
 
 
-def _reason(spec: DatasetSpec, error: BaseException) -> str:
-    builder_class = tfds.builder_cls(spec.name)
-    configs = list(builder_class.builder_configs)
+def _reason(spec: DatasetSpec, error: Exception) -> str:
+    if not isinstance(error, AssertionError | ValueError):
+        return _typed(error)
+    configs = list(tfds.builder_cls(spec.name).builder_configs)
     if spec.config is not None and spec.config not in configs:
         expected = (
             f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
@@ -98,7 +100,7 @@ def _reason(spec: DatasetSpec, error: BaseException) -> str:
     if isinstance(error, AssertionError) and spec.version is not None:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {spec.version} is unknown; expected {versions}"
-    return str(error)
+    return _typed(error)
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -159,7 +161,7 @@ def _download(
 
 def _not_prepared(
     builder: tfds.core.DatasetBuilder, spec: DatasetSpec, error: Exception
-) -> Exception:
+) -> DataError:
     """What the user is told of an error of `download_and_prepare`."""
     if isinstance(error, NonMatchingChecksumError):
         url = str(error).partition("Artifact ")[2].partition(",")[0]
@@ -174,9 +176,10 @@ def _not_prepared(
     if isinstance(error, OSError):
         return DataError(
             f"dataset {spec.text!r} cannot be prepared in {builder.data_dir} "
-            f"({_first_line(error)}); choose another --data-dir"
+            f"({_typed(error)}); choose another --data-dir"
         )
-    return error
+    # The set's own code runs here, and may raise anything.
+    return DataError(f"dataset {spec.text!r} cannot be prepared: {_typed(error)}")
 
 
 @contextlib.contextmanager
@@ -211,5 +214,9 @@ def _out_of_reach(spec: DatasetSpec, why: str) -> DataError:
     )
 
 
+def _typed(error: Exception) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_KEPT_ERROR_CHARACTERS]

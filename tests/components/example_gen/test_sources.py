@@ -282,3 +282,52 @@ def test_of_two_that_prepare_idx_files_at_once_both_use_what_the_first_has_made(
     builder = prepared(cache, arrays.name, arrays.fingerprint, read_while_another_prepares)
     assert len(list(builder.as_dataset("train"))) == 48
     assert list(cache.iterdir()) == [Path(builder.data_dir).parent.parent]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a value"),
+        ImportError("No module named 'x'"),
+        EOFError("the end"),
+        OSError("disk"),
+        KeyError("a key"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_sets_own_code_raises_is_one_line_with_its_type_and_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(tiny_sets.TinyBroken, "error", error, raising=False)
+    message = refusal("tiny_broken", tmp_path)
+    assert message.startswith("dataset 'tiny_broken' cannot be prepared")
+    assert f"{type(error).__name__}: {error}" in message
+
+
+@pytest.mark.parametrize("kind", [ImportError, EOFError])
+def test_a_set_that_cannot_be_loaded_is_refused_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def fail(self: tfds.core.DatasetBuilder) -> None:
+        raise kind("why it fails")
+
+    monkeypatch.setattr(tiny_sets.TinyDays, "_info", fail)
+    message = refusal("tiny_days", tmp_path)
+    assert f"'tiny_days' cannot be loaded: {kind.__name__}: " in message
+    assert message.endswith("why it fails")
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_damaged_metadata_of_a_prepared_set_is_refused(
+    idx_folder: Write, tmp_path: Path, name: str
+) -> None:
+    text = f"idx:{idx_folder()}"
+    builder = resolve(text, data_dir=None, cache_dir=str(tmp_path / "cache"))
+    Path(builder.data_dir, name).write_text("{")
+    assert "remove it to have it prepared again" in refusal(text, tmp_path)
+
+
+def test_damaged_metadata_of_a_downloaded_set_is_refused(tmp_path: Path) -> None:
+    builder = resolve("tiny_days", data_dir=str(tmp_path / "tfds"), cache_dir=str(tmp_path))
+    Path(builder.data_dir, "dataset_info.json").write_text("{")
+    assert "dataset 'tiny_days' cannot be loaded: " in refusal("tiny_days", tmp_path)

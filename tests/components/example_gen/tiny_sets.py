@@ -83,6 +83,16 @@ class TinyTrainOnly(TinyBuilder):
     ROWS: ClassVar[dict[str, int]] = {"train": 40}
 
 
+class TinyBroken(TinyBuilder):
+    """Its code fails while it prepares; a test says how."""
+
+    error: ClassVar[Exception]
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        raise self.error
+
+
 class TinyRemote(TinyBuilder):
     """Needs a download; a test sets the address."""
 
