@@ -83,6 +83,7 @@ def CuratedSchema(
     dataset: Parameter[str],
     min_mean_intensity: Parameter[float],
     max_mean_intensity: Parameter[float],
+    code: Parameter[str] = "",
 ) -> None:
     """Writes the curated schema as an artifact.
 
@@ -94,7 +95,9 @@ def CuratedSchema(
       dataset: JSON with `image_shape` and `class_names` (other keys are ignored).
       min_mean_intensity: smallest accepted mean of one image, 0..1.
       max_mean_intensity: largest accepted mean of one image, 0..1.
+      code: a digest of the code that makes the schema; changes the cache key.
     """
+    del code
     spec = features.ImageSpec.from_config(json.loads(dataset))
     curated = curated_schema(
         spec.image_shape,

@@ -45,7 +45,10 @@ def create_pipeline(plan: Plan) -> Pipeline:
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
     schema_gen = CuratedSchema(
-        dataset=dataset.to_json(), min_mean_intensity=low, max_mean_intensity=high
+        dataset=dataset.to_json(),
+        min_mean_intensity=low,
+        max_mean_intensity=high,
+        code=plan.code["components"],
     )
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)

@@ -140,3 +140,11 @@ def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
         parameters = nodes[name].parameters.parameters
         assert parameters[key].field_value.string_value == path
         assert not parameters["module_file"].field_value.string_value
+
+
+@pytest.mark.parametrize("name", ["ExampleGen", "CuratedSchema"])
+def test_changed_code_is_never_taken_from_the_cache(
+    plan: Plan, nodes: dict[str, Any], name: str
+) -> None:
+    code = nodes[name].parameters.parameters["code"]
+    assert code.field_value.string_value == plan.code["components"]
