@@ -18,17 +18,22 @@ setup(
     install_requires=[
         "tfx==1.16.*; python_version < '3.11'",
         "tfx==1.21.*; python_version >= '3.11'",
+        "absl-py",
         "apache-beam",
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
         # tensorflow-datasets imports it, and asks for it on Python 3.8 only.
         "importlib-resources",
+        "keras",
         "keras-tuner",
+        "ml-metadata",
         "mlxtend",
         "numpy",
         "pillow",
         "protobuf",
+        "pyarrow",
         "pyyaml",
+        "requests",
         "rich",
         # TensorBoard 2.16 imports pkg_resources, which setuptools 82 no longer has.
         "setuptools<82; python_version < '3.11'",
@@ -36,6 +41,10 @@ setup(
         "tensorboard",
         "tensorflow",
         "tensorflow-datasets",
+        "tensorflow-metadata",
+        "tensorflow-model-analysis",
+        "tensorflow-transform",
+        "tfx-bsl",
     ],
     extras_require={
         "dev": [

@@ -1,7 +1,9 @@
 """The distribution: that its generic package names are ours, its command, its TFX generations."""
 
+import ast
 import importlib
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("pipeline", "components", "trainer")
 CONSTRAINTS = {"3.10": "tfx-1.16.txt", "3.11": "tfx-1.21.txt", "3.13": "tfx-1.21.txt"}
 
 
@@ -25,7 +28,7 @@ def locked(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if not line.startswith("#")]
 
 
-@pytest.mark.parametrize("package", ["pipeline", "components", "trainer"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_generic_name_is_our_package(package: str) -> None:
     module = importlib.import_module(package)
     assert Path(module.__file__ or "") == ROOT / package / "__init__.py"
@@ -73,3 +76,25 @@ def test_lock_holds_names_and_versions_only(name: str) -> None:
         assert pin.url is None
         assert not pin.extras
         assert re.fullmatch(r"==[0-9][0-9a-z.+]*", str(pin.specifier)), pin
+
+
+def imported_modules() -> set[str]:
+    """Top-level modules that our packages import and that are neither ours nor Python's."""
+    names: set[str] = set()
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - {*PACKAGES, *sys.stdlib_module_names}
+
+
+def test_what_our_packages_import_is_required_by_them() -> None:
+    # By the files: metadata.packages_distributions() misses half of them on Python 3.10.
+    provided = {
+        file.parts[0].removesuffix(".py")
+        for name in requirements(f"{sys.version_info.major}.{sys.version_info.minor}")
+        for file in metadata.files(name) or ()
+    }
+    assert imported_modules() - provided == set()
