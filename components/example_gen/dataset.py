@@ -34,7 +34,7 @@ class DatasetInfo:
     Attributes:
       spec: the text that names it, to be resolved again in another process.
       name: "mnist_sample", "mnist", "emnist/balanced" or, for IDX files that are no known set's,
-        "idx_<directory>".
+        "idx_<directory>_<digest of the test files>".
       fingerprint: hexadecimal SHA-256 of the content; changes when the data changes.
       image_shape: (height, width, channels).
       class_names: one per label, in the order of the labels.

@@ -13,6 +13,7 @@ import hashlib
 import re
 import struct
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _LABELS_MAGIC = 0x00000801  # unsigned bytes, one dimension
 _IMAGES_HEADER = struct.Struct(">IIII")  # magic, count, rows, columns
 _LABELS_HEADER = struct.Struct(">II")  # magic, count
 _KINDS = {_IMAGES_MAGIC: "images", _LABELS_MAGIC: "labels"}
+
+_NAME_DIGITS = 8  # hexadecimal, of the test files' digest
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib's code for a gzip header and trailer around the stream
@@ -57,7 +60,10 @@ def read_directory(directory: Path) -> ImageArrays:
     if known is not None and len(known.class_names) == count:
         name, class_names = known.name, known.class_names
     else:
-        name, class_names = _name_of(directory), tuple(str(label) for label in range(count))
+        name, class_names = (
+            _name_of(directory, digests[2:]),
+            tuple(str(label) for label in range(count)),
+        )
     return ImageArrays(
         name=name,
         fingerprint=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
@@ -195,10 +201,15 @@ def _body(
     return body
 
 
-def _name_of(directory: Path) -> str:
-    """The directory's name, as a name that tensorflow-datasets takes."""
+def _name_of(directory: Path, test_digests: Sequence[str]) -> str:
+    """The directory's name and a digest of the test files, as tensorflow-datasets takes a name.
+
+    Two directories of one name are two sets, also below one serving directory. As for a known set,
+    the test split alone decides: the name stays when the directory moves or training data grows.
+    """
     words = re.findall(r"[a-z0-9]+", directory.name.lower())
-    return "_".join(["idx", *words])
+    digest = hashlib.sha256("\n".join(test_digests).encode()).hexdigest()
+    return "_".join(["idx", *words, digest[:_NAME_DIGITS]])
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

@@ -1,6 +1,7 @@
 """What is looked up before the graph is drawn."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def plan(config: RunConfig) -> Plan:
 
 
 def test_it_holds_what_the_source_says_of_itself(plan: Plan) -> None:
-    assert plan.dataset.name == "idx_thirds"
+    assert re.fullmatch("idx_thirds_[0-9a-f]{8}", plan.dataset.name)
     assert plan.dataset.image_shape == (12, 12, 1)
     assert plan.dataset.class_names == ("0", "1", "2")
 
@@ -36,8 +37,8 @@ def test_all_directories_are_absolute_and_below_the_root_by_default(
 ) -> None:
     root = Path(config.pipeline_root)
     assert root.is_absolute()
-    assert Path(plan.serving_dir) == root / "serving" / "idx_thirds"
-    assert Path(plan.artifacts_dir) == root / "artifacts" / "idx_thirds"
+    assert Path(plan.serving_dir) == root / "serving" / plan.dataset.name
+    assert Path(plan.artifacts_dir) == root / "artifacts" / plan.dataset.name
     assert Path(plan.cache_dir) == root / "datasets"
 
 
@@ -48,7 +49,7 @@ def test_relative_directories_become_absolute(
     relative = dataclasses.replace(config, pipeline_root="root", serving_dir="served")
     plan = make_plan(relative, run_id="run-1")
     assert Path(plan.serving_dir) == tmp_path / "served"
-    assert Path(plan.artifacts_dir) == tmp_path / "root" / "artifacts" / "idx_thirds"
+    assert Path(plan.artifacts_dir) == tmp_path / "root" / "artifacts" / plan.dataset.name
 
 
 # --- the run key ---------------------------------------------------------------------------------

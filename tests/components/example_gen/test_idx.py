@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable
@@ -39,8 +40,29 @@ def test_one_changed_pixel_changes_the_fingerprint(
     assert changed.fingerprint != read_directory(idx_folder("a")).fingerprint
 
 
-def test_the_name_comes_from_the_directory(idx_folder: Write) -> None:
-    assert read_directory(idx_folder("My Digits-2")).name == "idx_my_digits_2"
+def test_the_name_comes_from_the_directory_and_the_test_files(idx_folder: Write) -> None:
+    directory = idx_folder("My Digits-2")
+    digests = [
+        hashlib.sha256((directory / f"t10k-{name}-ubyte").read_bytes()).hexdigest()
+        for name in ("images-idx3", "labels-idx1")
+    ]
+    digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    assert read_directory(directory).name == f"idx_my_digits_2_{digest[:8]}"
+
+
+def test_two_directories_of_one_name_are_two_sets(
+    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
+) -> None:
+    other = idx_folder("b/digits", test_images=idx_file(split_of(12, 9)[0]))
+    assert read_directory(idx_folder("a/digits")).name != read_directory(other).name
+
+
+def test_the_name_stays_when_the_directory_moves_or_training_data_grows(
+    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
+) -> None:
+    images, labels = split_of(96, 9)
+    moved = idx_folder("b/digits", train_images=idx_file(images), train_labels=idx_file(labels))
+    assert read_directory(idx_folder("a/digits")).name == read_directory(moved).name
 
 
 def test_both_spellings_of_the_file_names_are_taken(idx_folder: Write) -> None:

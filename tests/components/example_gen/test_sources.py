@@ -38,7 +38,7 @@ def test_idx_files_become_a_prepared_builder(idx_folder: Write, tmp_path: Path) 
     directory = idx_folder("digits")
     builder = resolve(f"idx:{directory}", data_dir=None, cache_dir=str(tmp_path / "cache"))
     assert builder.is_prepared()
-    assert builder.name == "idx_digits"
+    assert builder.name.startswith("idx_digits_")
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert counts == {"train": 48, "test": 12}
 

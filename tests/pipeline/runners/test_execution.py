@@ -87,7 +87,7 @@ def first(config: RunConfig) -> Run:
 @pytest.fixture
 def versions(config: RunConfig, first: Run):
     """Says which versions are served."""
-    served = Path(config.pipeline_root) / "serving" / "idx_thirds"
+    served = Path(config.pipeline_root) / "serving" / first.result.dataset["name"]
     return lambda: [version.number for version in serving_dir.versions(served)]
 
 
@@ -96,7 +96,7 @@ def failed_checks(run: Run) -> list[str]:
 
 
 def test_the_first_run_releases_version_1(config: RunConfig, first: Run) -> None:
-    path = Path(config.pipeline_root) / "serving" / "idx_thirds" / "1"
+    path = Path(config.pipeline_root) / "serving" / first.result.dataset["name"] / "1"
     assert (first.result.outcome, first.result.error) == (result.RELEASED, None)
     assert first.result.release == result.Release(version=1, path=str(path))
     assert first.result.cached == ()
@@ -107,7 +107,7 @@ def test_the_first_run_releases_version_1(config: RunConfig, first: Run) -> None
 
 def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
     rows = {name: split["rows"] for name, split in first.result.dataset["splits"].items()}
-    assert first.result.dataset["name"] == "idx_thirds"
+    assert first.result.dataset["name"].startswith("idx_thirds_")
     assert rows == {"train": 168, "eval": 24, "test": 60}  # 192 // 8 = 24 of the training images
     assert first.result.evaluation.rows == 60
     assert first.result.evaluation.class_rows == {"0": 20, "1": 20, "2": 20}
@@ -144,7 +144,7 @@ def test_a_second_identical_run_executes_nothing_and_publishes_nothing(config, f
 
 
 def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config, first, versions):
-    artifacts = Path(config.pipeline_root) / "artifacts" / "idx_thirds"
+    artifacts = Path(config.pipeline_root) / "artifacts" / first.result.dataset["name"]
     shutil.rmtree(artifacts / "StatisticsGen")
     again = run(config, "run-3")
     assert "StatisticsGen" not in again.result.cached
@@ -192,7 +192,9 @@ def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
 
 
 def _without_the_trainers_result(config: RunConfig) -> dict[str, object]:
-    shutil.rmtree(Path(config.pipeline_root) / "artifacts" / "idx_thirds" / "Trainer")
+    shutil.rmtree(
+        Path(config.pipeline_root) / "artifacts" / first.result.dataset["name"] / "Trainer"
+    )
     return {}
 
 
