@@ -7,8 +7,8 @@
     ]
 
 ExampleValidator records anomalies and lets the run go on. `DataGate` reads what it recorded, asks
-what no schema can (do the splits share images, has the mix of classes moved since the last release)
-and stops the run with `DataRefused`, which names split, feature, actual and expected value of each
+what no schema can (do the splits share images, are shape and classes those of the last release) and
+stops the run with `DataRefused`, which names split, feature, actual and expected value of each
 finding. Where nothing is wrong it writes a blessing that holds the same checks.
 """
 
@@ -186,6 +186,24 @@ def drift_check(
     return Check(name, holds, drift, bound, sentence)
 
 
+def shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
+    """Whether the images are of the shape that the served model takes.
+
+    Args:
+      shape: (height, width, channels) of this run's images.
+      released: the same for the run that released what is served.
+    """
+    actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
+    holds = actual == required
+    sentence = f"train: image is {actual}, " + (
+        "as in the last release"
+        if holds
+        else f"expected {required} as in the last release; release images of another shape to "
+        "another --serving-dir"
+    )
+    return Check("data.shape", holds, actual, required, sentence)
+
+
 def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
     if len(actual) != len(required):
         return f"{len(actual)} classes", f"{len(required)}"
@@ -324,9 +342,11 @@ def DataGate(
             summary.overlap.examples,
         )
     )
-    checks.append(
-        drift_check(class_counts(summary, "train"), _released_counts(baseline), max_class_drift)
-    )
+    released = _released(baseline)
+    if released is not None:
+        checks.append(shape_check(summary.image_shape, released.image_shape))
+    released_counts = None if released is None else class_counts(released, "train")
+    checks.append(drift_check(class_counts(summary, "train"), released_counts, max_class_drift))
     if not all(check.passed for check in checks):
         raise DataRefused(checks)
     _bless(blessing, checks)
@@ -345,8 +365,8 @@ def _read_anomalies(anomalies: Artifact, split: str) -> anomalies_pb2.Anomalies:
     return anomalies_pb2.Anomalies.FromString(content)
 
 
-def _released_counts(baseline: Artifact | None) -> dict[str, int] | None:
-    """Class counts of train in the run that released the baseline; None where nothing is served."""
+def _released(baseline: Artifact | None) -> ExamplesSummary | None:
+    """The data of the run that released the baseline; None where nothing is served."""
     if baseline is None:
         return None
     release = json.loads(baseline.get_string_custom_property(RELEASE) or "{}")
@@ -355,7 +375,7 @@ def _released_counts(baseline: Artifact | None) -> dict[str, int] | None:
             "the served model's manifest does not say what it was trained on, expected "
             f"release.{DATASET}; use another --serving-dir, or remove that version"
         )
-    return class_counts(ExamplesSummary.from_json(json.dumps(release[DATASET])), "train")
+    return ExamplesSummary.from_json(json.dumps(release[DATASET]))
 
 
 def _bless(blessing: Artifact, checks: Sequence[Check]) -> None:

@@ -388,6 +388,29 @@ def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
     assert "set data_gate.max_class_drift" in finding.sentence
 
 
+def test_another_image_shape_than_that_of_the_last_release_is_refused(clean):
+    then = {**summary(dict.fromkeys(SPLITS, ROWS)), "image_shape": [28, 28, 1]}
+
+    with pytest.raises(DataRefused) as refused:
+        clean.gate(released(then))
+
+    (finding,) = findings(refused)
+    assert (finding.name, finding.actual, finding.required) == ("data.shape", "6x5x1", "28x28x1")
+    assert finding.sentence.startswith("train: image is 6x5x1, expected 28x28x1 as in the last")
+    assert "another --serving-dir" in finding.sentence
+
+
+def test_another_number_of_classes_than_in_the_last_release_is_refused(clean):
+    then = summary(dict.fromkeys(SPLITS, ROWS), train_counts=(6, 6))
+
+    with pytest.raises(DataRefused) as refused:
+        clean.gate(released({**then, "class_names": ["cat", "dog"]}))
+
+    (finding,) = findings(refused)
+    assert (finding.name, finding.actual, finding.required) == ("data.drift", "3 classes", "2")
+    assert finding.sentence.startswith("train: classes are not those of the last release")
+
+
 @pytest.mark.parametrize("baseline", [released(None), standard_artifacts.Model()])
 def test_a_served_model_without_its_data_is_an_error_that_says_so(clean, baseline):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
