@@ -75,8 +75,8 @@ def prepared(
     """The prepared builder of this content, made below `cache_dir` when it is not there yet.
 
     Args:
-      cache_dir: made when needed. The directory below it bears the fingerprint, so that changed
-        data never meets an old preparation.
+      cache_dir: made when needed. The directory below it bears the layout's version and the
+        fingerprint, so that neither new code nor changed data meets an old preparation.
       name: of the data set.
       fingerprint: of the content that `read` gives.
       read: reads and checks the data; called only when it must be prepared.
@@ -84,7 +84,7 @@ def prepared(
     Raises:
       DataError: it cannot be written there, or what was prepared is damaged.
     """
-    home = cache_dir / f"{name}-{fingerprint[:32]}"
+    home = cache_dir / f"{name}-{_VERSION}-{fingerprint[:32]}"
     if not home.is_dir():
         _prepare(home, read())
     try:

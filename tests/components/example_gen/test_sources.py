@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from components.example_gen import prepare
 from components.example_gen.arrays import ImageArrays
 from components.example_gen.dataset import describe
 from components.example_gen.errors import DataError
@@ -73,6 +74,18 @@ def test_changed_files_are_prepared_anew(
         resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}"
     )
     assert before.fingerprint != after.fingerprint
+
+
+def test_another_layout_is_prepared_beside_the_old_one(
+    idx_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, cache = f"idx:{idx_folder()}", tmp_path / "cache"
+    resolve(text, data_dir=None, cache_dir=str(cache))
+    monkeypatch.setattr(prepare, "_VERSION", "9.0.0")
+    monkeypatch.setattr(prepare._ArraysBuilder, "VERSION", tfds.core.Version("9.0.0"))
+    builder = resolve(text, data_dir=None, cache_dir=str(cache))
+    assert str(builder.version) == "9.0.0"
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_preparing_leaves_nothing_but_the_prepared_directory(
