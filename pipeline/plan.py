@@ -20,8 +20,11 @@ from pathlib import Path
 from components import served_model, serving_dir
 from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
-from pipeline.config import RunConfig
+from components.example_gen.arrays import TRAIN
+from components.example_gen.content import eval_size
+from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
+from trainer.hparams import MIN_IMAGE_SIDE
 
 # Versions that decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
@@ -65,6 +68,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
 
     Raises:
       DataError: the data source is refused.
+      ConfigError: the configuration does not fit the data set.
       ServingDirError: the serving directory cannot be read.
     """
     if config.serving_dir:
@@ -73,6 +77,8 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     cache_dir = root / "datasets"
     builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=str(cache_dir))
     dataset = example_dataset.describe(builder, config.dataset)
+    source_rows = builder.info.splits[TRAIN].num_examples
+    _require_fitting(config, dataset, train_rows=source_rows - eval_size(source_rows))
     served = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
     code = {package: _code_digest(package) for package in ("components", "trainer")}
     run_key = _run_key(config, dataset, code)
@@ -100,6 +106,42 @@ def make_fresh(plan: Plan, *, run_id: str) -> Plan:
     """
     context = served_model.release_context(Path(plan.serving_dir), "", run_id)
     return dataclasses.replace(plan, context=context)
+
+
+def _require_fitting(
+    config: RunConfig, dataset: example_dataset.DatasetInfo, *, train_rows: int
+) -> None:
+    """Refuses what a component would find out only after minutes.
+
+    Args:
+      train_rows: of the split `train`, after `eval` was cut from it.
+    """
+    height, width, _ = dataset.image_shape
+    size = f"{dataset.name} has images of {height}x{width} pixels"
+    if min(height, width) < MIN_IMAGE_SIDE:
+        raise ConfigError(
+            f"{size}, expected {MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE} or larger: the networks pool "
+            "smaller ones away; enlarge the images"
+        )
+    training = config.training
+    if training.max_shift >= min(height, width):
+        raise ConfigError(
+            f"training.max_shift is {training.max_shift} and {size}, expected at most "
+            f"{min(height, width) - 1}; set training.max_shift lower"
+        )
+    # Without --replicas there may be several too, which the Trainer alone can count.
+    batch = training.per_replica_batch * max(1, config.replicas)
+    if batch > train_rows:
+        raise ConfigError(
+            f"the global batch is {batch}, expected at most {train_rows}, the training images of "
+            f"{dataset.name}; set training.per_replica_batch lower"
+        )
+    low, high = config.data_gate.mean_intensity(dataset.name)
+    if low >= high:
+        raise ConfigError(
+            f"data_gate.min_mean_intensity is {low:g}, expected less than "
+            f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
+        )
 
 
 def metadata_path(config: RunConfig) -> Path:

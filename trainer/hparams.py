@@ -15,6 +15,7 @@ from typing import Any
 ARCHITECTURES = ("convnet", "article")
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")
+MIN_IMAGE_SIDE = 8  # pixels: the architectures pool smaller images away
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import keras
 
-from trainer.hparams import HParams
+from trainer.hparams import MIN_IMAGE_SIDE, HParams
 
 
 def build_model(
@@ -35,9 +35,10 @@ def build_model(
     Raises:
       ValueError: the images are too small for the network's pooling.
     """
-    if min(image_shape[:2]) < 8:
+    if min(image_shape[:2]) < MIN_IMAGE_SIDE:
         raise ValueError(
-            f"images are {image_shape[0]}x{image_shape[1]}, expected 8x8 or larger: "
+            f"images are {image_shape[0]}x{image_shape[1]}, expected "
+            f"{MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE} or larger: "
             f"the network {hparams.architecture!r} pools them away"
         )
     image = keras.Input(shape=image_shape, name="image")

@@ -21,7 +21,7 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.serving_dir import ServingDirError
 from pipeline import result
-from pipeline.config import RunConfig
+from pipeline.config import ConfigError, RunConfig
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.observer import Observer
 
@@ -57,7 +57,7 @@ def _plan(config: RunConfig, run_id: str) -> Plan:
     try:
         prepare_devices(config.replicas)
         return make_plan(config, run_id=run_id)
-    except (DataError, DeviceError, ServingDirError) as error:
+    except (ConfigError, DataError, DeviceError, ServingDirError) as error:
         raise CannotStart(str(error), 2) from error
 
 

@@ -21,7 +21,7 @@ def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> Plan:
         pipeline_root=str(tmp_path_factory.mktemp("graph")),
         seed=3,
         replicas=2,
-        training=HParams(epochs=7),
+        training=HParams(epochs=7, per_replica_batch=32),
     )
     return make_plan(config, run_id="run-1")
 
@@ -117,7 +117,7 @@ def test_the_trainer_is_given_what_the_configuration_says(
 ) -> None:
     given = parameter(nodes["Trainer"], "custom_config")
     assert (given["seed"], given["replicas"], given["code"]) == (3, 2, plan.code["trainer"])
-    assert given["hparams"] == HParams(epochs=7).to_config()
+    assert given["hparams"] == HParams(epochs=7, per_replica_batch=32).to_config()
     assert given["spec"] == ImageSpec(plan.dataset.image_shape, ("0", "1", "2")).to_config()
 
 

@@ -10,15 +10,17 @@ import pytest
 
 import trainer
 from components.serving_dir import digest_of, publish
-from pipeline.config import UNKNOWN_SET, DataGateConfig, GateConfig, RunConfig
+from pipeline.config import UNKNOWN_SET, ConfigError, DataGateConfig, GateConfig, RunConfig
 from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.hparams import HParams
+
+TRAINING = HParams(per_replica_batch=32)
 
 
 @pytest.fixture(scope="module")
 def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     root = tmp_path_factory.mktemp("plan") / "root"
-    return RunConfig(dataset=thirds, pipeline_root=str(root))
+    return RunConfig(dataset=thirds, pipeline_root=str(root), training=TRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,51 @@ def test_relative_directories_become_absolute(
     assert Path(plan.artifacts_dir) == tmp_path / "root" / "artifacts" / plan.dataset.name
 
 
+# --- what does not fit the data set --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        # 192 images, of which 192 // 8 = 24 become eval
+        ({"training": HParams(per_replica_batch=169)}, "global batch is 169, expected at most 168"),
+        ({"training": TRAINING, "replicas": 6}, "global batch is 192, expected at most 168"),
+        (
+            {"training": dataclasses.replace(TRAINING, max_shift=12)},
+            "training.max_shift is 12 and idx_thirds_.* of 12x12 pixels, expected at most 11",
+        ),
+        (
+            {"data_gate": DataGateConfig(min_mean_intensity=0.5, max_mean_intensity=0.25)},
+            "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
+        ),
+        # against the set's own bound
+        ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused(
+    config: RunConfig, change: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        make_plan(dataclasses.replace(config, **change), run_id="run-1")
+
+
+def test_the_largest_batch_and_shift_that_fit_are_taken(config: RunConfig) -> None:
+    training = HParams(per_replica_batch=168, max_shift=11)
+    plan = make_plan(dataclasses.replace(config, training=training), run_id="run-1")
+    assert plan.config.training == training
+
+
+def test_images_that_the_networks_pool_away_are_refused(config: RunConfig, tmp_path: Path) -> None:
+    for name, rows in (("train", 192), ("t10k", 60)):
+        images = np.random.default_rng(rows).integers(0, 256, (rows, 7, 8), np.uint8)
+        sizes = np.array([0x803, rows, 7, 8], ">i4").tobytes()
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(sizes + images.tobytes())
+        labels = f"{name}-labels-idx1-ubyte"
+        shutil.copy(Path(config.dataset.removeprefix("idx:"), labels), tmp_path / labels)
+    with pytest.raises(ConfigError, match="images of 7x8 pixels, expected 8x8 or larger"):
+        make_plan(dataclasses.replace(config, dataset=f"idx:{tmp_path}"), run_id="run-1")
+
+
 # --- the run key ---------------------------------------------------------------------------------
 
 
@@ -65,7 +112,7 @@ def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: Plan)
     [
         {"seed": 1},
         {"replicas": 1},
-        {"training": HParams(epochs=6)},
+        {"training": dataclasses.replace(TRAINING, epochs=6)},
         {"gate": GateConfig(floor=0.5)},
         {"data_gate": DataGateConfig(max_class_drift=0.06)},
     ],

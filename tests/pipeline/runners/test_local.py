@@ -10,6 +10,7 @@ import pytest
 from pipeline.config import RunConfig
 from pipeline.runners import local
 from pipeline.runners.errors import CannotStart
+from trainer.hparams import HParams
 
 # Holds the lock of the directory that it is given, until its standard input ends.
 HOLD = """
@@ -44,7 +45,8 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config(root: Path, thirds: str) -> RunConfig:
-    return RunConfig(dataset=thirds, pipeline_root=str(root))
+    training = HParams(per_replica_batch=32)
+    return RunConfig(dataset=thirds, pipeline_root=str(root), training=training)
 
 
 def test_a_second_run_on_one_root_ends_at_once(config: RunConfig, root: Path) -> None:
@@ -154,3 +156,9 @@ def test_devices_that_are_not_there_are_a_users_error(config: RunConfig) -> None
     error = refused(dataclasses.replace(config, replicas=64))
     assert error.exit_code == 2
     assert "64" in error.message
+
+
+def test_a_configuration_that_does_not_fit_the_data_is_a_usage_error(config: RunConfig) -> None:
+    training = HParams(per_replica_batch=169)  # of 168 training images
+    error = refused(dataclasses.replace(config, training=training))
+    assert (error.exit_code, error.message[:23]) == (2, "the global batch is 169")
