@@ -1,4 +1,4 @@
-"""Named configurations: what each is for, what it reached, and the command that shows it."""
+"""Named configurations, and what each is for."""
 
 from __future__ import annotations
 

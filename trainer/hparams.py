@@ -29,7 +29,8 @@ class HParams:
       optimizer: "adam" or "adadelta".
       learning_rate: the peak of the one-cycle schedule, or the constant rate; above 0.
       schedule: "one_cycle" or "constant".
-      dropout: fraction of units dropped before the last layer, 0 up to but not 1.
+      dropout: fraction of units dropped before the last layer, 0 up to but not 1; "article" drops
+        half of it after its convolutions as well.
       label_smoothing: weight moved from the label to all classes alike, 0 up to but not 1.
       max_shift: largest shift of a training batch in each direction, pixels; 0 shifts nothing.
       patience: epochs without a better loss on eval after which training stops and the best

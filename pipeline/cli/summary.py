@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    for line in summary(result, log_file=path):
+    for line in summary(result):
         print(line.text)
 """
 
