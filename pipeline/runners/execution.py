@@ -27,6 +27,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from components import data_gate, evaluation, pusher
+from components.example_gen import summary
 from components.example_gen.errors import DataError
 from pipeline import gate, history, result
 from pipeline.graph import create_pipeline
@@ -186,10 +187,10 @@ def _without_arguments() -> Iterator[None]:
 
 
 def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    summary = json.loads(history.text(outputs["examples"][0], "dataset") or "{}")
+    recorded = json.loads(history.text(outputs["examples"][0], summary.PROPERTY) or "{}")
     state.dataset["splits"] = {
         split: {"rows": facts["rows"], "digest": facts["digest"]}
-        for split, facts in summary["splits"].items()
+        for split, facts in recorded["splits"].items()
     }
 
 

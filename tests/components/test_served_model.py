@@ -64,11 +64,15 @@ def test_second_identical_run_has_the_first_ones_context(
     serving: Path, first_model: Path, second_model: Path
 ) -> None:
     publish(first_model, serving, record("key 1", "token 1", None))
-    assert release_context(serving, "key 1", "fresh") == ReleaseContext(None, "token 1")
+    assert release_context(serving, "key 1", "fresh") == ReleaseContext(
+        None, "token 1", recorded=True
+    )
 
     baseline = Baseline(1, digest_of(first_model))
     publish(second_model, serving, record("key 2", "token 2", baseline))
-    assert release_context(serving, "key 2", "fresh") == ReleaseContext(baseline, "token 2")
+    assert release_context(serving, "key 2", "fresh") == ReleaseContext(
+        baseline, "token 2", recorded=True
+    )
 
 
 def test_run_whose_version_was_superseded_is_compared_anew(
