@@ -93,7 +93,7 @@ def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
     assert [v.number for v in serving_dir.versions(root / "serving" / "mnist_sample")] == [1]
 
 
-def test_noisy_labels_are_refused(root, first, tmp_path):
+def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path):
     def shuffle_a_fifth(images, labels):
         rng = np.random.default_rng(0)
         chosen = rng.choice(len(labels), len(labels) // 5, replace=False)
@@ -106,11 +106,6 @@ def test_noisy_labels_are_refused(root, first, tmp_path):
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)
     assert "baseline" in failed_checks(result)
     assert [v.number for v in serving_dir.versions(served)] == [1]
-    # With nothing to compare with, the accuracy alone would not tell: the noise is in train only.
-    code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(tmp_path / "none"))
-    assert (code, result["outcome"], result["release"]) == (3, "refused", None)
-    assert "cross_entropy" in failed_checks(result)
-    assert not (tmp_path / "none").exists()
 
 
 def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path):
