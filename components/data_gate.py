@@ -8,7 +8,7 @@
 
 ExampleValidator records anomalies and lets the run go on. `DataGate` reads what it recorded, asks
 what no schema can (do the splits share images, are shape and classes those of the last release) and
-stops the run with `DataRefused`, which names split, feature, actual and expected value of each
+stops the run with `Refused`, which names split, feature, actual and expected value of each
 finding. Where nothing is wrong it writes a blessing that holds the same checks.
 """
 
@@ -26,18 +26,14 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
+from components import blessing as blessings
 from components.example_gen.summary import ExamplesSummary, read
-from pipeline.gate import Check
+from pipeline.gate import Check, Refused
 from trainer import features
 
 # The served Model's custom property, and in it the summary of the examples behind it.
 RELEASE = "release"
 DATASET = "dataset"
-# The blessing's custom properties.
-CHECKS = "checks"
-BLESSED = "blessed"
-
-CHECKS_FILE = "checks.json"
 
 _Reason = anomalies_pb2.AnomalyInfo
 _MISSING = (
@@ -48,25 +44,6 @@ _MISSING = (
 )
 _OUT_OF_RANGE = (_Reason.INT_TYPE_BIG_INT, _Reason.INT_TYPE_SMALL_INT)
 _SHAPE = (features.HEIGHT, features.WIDTH, features.CHANNELS)
-
-
-class DataRefused(Exception):
-    """The data has findings, so nothing is trained on it.
-
-    Attributes:
-      checks: all that were made, the failed ones first.
-    """
-
-    def __init__(self, checks: Sequence[Check]) -> None:
-        self.checks = tuple(sorted(checks, key=lambda check: check.passed))
-        # Exactly the constructor's arguments, so that the exception survives pickling.
-        super().__init__(self.checks)
-
-    def __str__(self) -> str:
-        failed = [check.sentence for check in self.checks if not check.passed]
-        return f"data refused, {len(failed)} of {len(self.checks)} checks failed: " + "; ".join(
-            failed
-        )
 
 
 def feature_checks(
@@ -325,7 +302,7 @@ def DataGate(
       baseline: the served model, with the custom property `release`; None where nothing is served.
 
     Raises:
-      DataRefused: with every check, the failed ones first.
+      Refused: with every check, the failed ones first.
     """
     summary = read(examples)
     curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
@@ -348,8 +325,8 @@ def DataGate(
     released_counts = None if released is None else class_counts(released, "train")
     checks.append(drift_check(class_counts(summary, "train"), released_counts, max_class_drift))
     if not all(check.passed for check in checks):
-        raise DataRefused(checks)
-    _bless(blessing, checks)
+        raise Refused(checks)
+    blessings.write(blessing, checks)
 
 
 def _read_statistics(statistics: Artifact, split: str) -> statistics_pb2.DatasetFeatureStatistics:
@@ -376,10 +353,3 @@ def _released(baseline: Artifact | None) -> ExamplesSummary | None:
             f"release.{DATASET}; use another --serving-dir, or remove that version"
         )
     return ExamplesSummary.from_json(json.dumps(release[DATASET]))
-
-
-def _bless(blessing: Artifact, checks: Sequence[Check]) -> None:
-    content = json.dumps([check.to_dict() for check in checks])
-    io_utils.write_string_file(os.path.join(blessing.uri, CHECKS_FILE), content)
-    blessing.set_string_custom_property(CHECKS, content)
-    blessing.set_int_custom_property(BLESSED, 1)

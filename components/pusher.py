@@ -27,6 +27,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.channel import Channel
 from tfx.utils import path_constants
 
+from components.blessing import is_blessed
 from components.serving_dir import publish
 
 MODEL = "model"
@@ -42,22 +43,7 @@ VERSION = "version"  # int, as the two below only when pushed
 PATH = "path"  # string: the version's directory
 CREATED = "created"  # int: 0 when the model was the newest version already
 
-# What TFX's Evaluator leaves on a blessing (tfx/components/evaluator/constants.py, which would
-# import every component of TFX).
-_BLESSED_PROPERTY = "blessed"
-_BLESSED_FILE = "BLESSED"
-
 _log = logging.getLogger(__name__)
-
-
-def is_blessed(blessing: Any) -> bool:
-    """Tells whether a ModelBlessing artifact says yes.
-
-    Its custom property decides; where an orchestrator lost that, the file that the Evaluator wrote.
-    """
-    if blessing.has_custom_property(_BLESSED_PROPERTY):
-        return bool(blessing.get_int_custom_property(_BLESSED_PROPERTY) == 1)
-    return (Path(blessing.uri) / _BLESSED_FILE).is_file()
 
 
 def release_record(

@@ -48,6 +48,23 @@ class Check:
         return cls(**fields)
 
 
+class Refused(Exception):
+    """A gate said no, so that nothing more is to be done.
+
+    Attributes:
+      checks: all that were made, the failed ones first.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = tuple(sorted(checks, key=lambda check: check.passed))
+        # Exactly the constructor's arguments, so that the exception survives pickling.
+        super().__init__(self.checks)
+
+    def __str__(self) -> str:
+        failed = [check.sentence for check in self.checks if not check.passed]
+        return f"refused, {len(failed)} of {len(self.checks)} checks failed: " + "; ".join(failed)
+
+
 @dataclasses.dataclass(frozen=True)
 class Policy:
     """Thresholds on the test split.

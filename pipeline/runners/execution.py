@@ -26,7 +26,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from components import data_gate, evaluation, pusher
+from components import blessing, evaluation, pusher
 from components.example_gen import summary
 from components.example_gen.errors import DataError
 from pipeline import gate, history, result
@@ -88,7 +88,7 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             _run_components(plan, f"{run_id}-compared", observer, state)
     except _ComponentFailed as failed:
         cause = failed.__cause__
-        if isinstance(cause, data_gate.DataRefused):
+        if isinstance(cause, gate.Refused):
             state.outcome, state.checks = result.REFUSED, cause.checks
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
@@ -195,7 +195,7 @@ def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
 
 
 def _read_data_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    checks = json.loads(history.text(outputs["blessing"][0], data_gate.CHECKS) or "[]")
+    checks = json.loads(history.text(outputs["blessing"][0], blessing.CHECKS) or "[]")
     state.checks = tuple(gate.Check.from_dict(check) for check in checks)
 
 
@@ -206,7 +206,7 @@ def _read_evaluator(outputs: _Outputs, plan: Plan, state: _State) -> None:
     checks = gate.decide(measured.candidate, measured.baseline, plan.policy)
     state.evaluation = measured.candidate
     state.checks += checks
-    blessed = history.number(outputs["blessing"][0], "blessed") == 1
+    blessed = history.number(outputs["blessing"][0], blessing.BLESSED) == 1
     if gate.passed(checks) != blessed:
         raise Contradiction(
             f"the Evaluator {'blessed' if blessed else 'did not bless'} the model, but "

@@ -13,9 +13,9 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.components.statistics_gen.executor import Executor as StatisticsGen
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.data_gate import DataGate, DataRefused, drift_check, overlap_check, rows_check
+from components.data_gate import DataGate, drift_check, overlap_check, rows_check
 from components.schema import CuratedSchema
-from pipeline.gate import Check
+from pipeline.gate import Check, Refused
 from trainer import features
 
 SHAPE = (6, 5, 1)
@@ -190,7 +190,7 @@ def released(dataset: dict | None) -> standard_artifacts.Model:
     return model
 
 
-def findings(refused: pytest.ExceptionInfo[DataRefused]) -> list[Check]:
+def findings(refused: pytest.ExceptionInfo[Refused]) -> list[Check]:
     return [check for check in refused.value.checks if not check.passed]
 
 
@@ -318,7 +318,7 @@ DEFECTS = {
 def test_one_defect_is_found_and_named(clean, tmp_path, split, extra, name, values, sentence):
     validated = with_defect(clean, tmp_path, split, clean_rows() + extra)
 
-    with pytest.raises(DataRefused) as refused:
+    with pytest.raises(Refused) as refused:
         validated.gate()
 
     (finding,) = findings(refused)
@@ -331,14 +331,14 @@ def test_one_defect_is_found_and_named(clean, tmp_path, split, extra, name, valu
 def test_a_split_without_any_label_is_found(clean, tmp_path):
     validated = with_defect(clean, tmp_path, "train", [row(None)] * ROWS)
 
-    with pytest.raises(DataRefused, match=r"train: missing label: label is in none of 12 examples"):
+    with pytest.raises(Refused, match=r"train: missing label: label is in none of 12 examples"):
         validated.gate()
 
 
 def test_images_of_test_in_train_are_refused_above_the_bound(clean):
     clean.record(summary(dict.fromkeys(SPLITS, ROWS), overlap=3))
 
-    with pytest.raises(DataRefused) as refused:
+    with pytest.raises(Refused) as refused:
         clean.gate(max_train_test_overlap=0.2)
 
     (finding,) = findings(refused)
@@ -356,7 +356,7 @@ def test_images_of_test_in_train_pass_at_the_bound(clean):
 def test_fewer_validated_examples_than_recorded_are_refused(clean):
     clean.record(summary({"train": ROWS + 1, "eval": ROWS, "test": ROWS}))
 
-    with pytest.raises(DataRefused, match=r"train: 12 examples validated, expected the 13"):
+    with pytest.raises(Refused, match=r"train: 12 examples validated, expected the 13"):
         clean.gate()
 
 
@@ -378,7 +378,7 @@ def test_class_mix_of_the_last_release_passes(clean):
 def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
     baseline = released(summary(dict.fromkeys(SPLITS, ROWS), train_counts=(2, 5, 5)))
 
-    with pytest.raises(DataRefused) as refused:
+    with pytest.raises(Refused) as refused:
         clean.gate(baseline, max_class_drift=0.1)
 
     (finding,) = findings(refused)
@@ -391,7 +391,7 @@ def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
 def test_another_image_shape_than_that_of_the_last_release_is_refused(clean):
     then = {**summary(dict.fromkeys(SPLITS, ROWS)), "image_shape": [28, 28, 1]}
 
-    with pytest.raises(DataRefused) as refused:
+    with pytest.raises(Refused) as refused:
         clean.gate(released(then))
 
     (finding,) = findings(refused)
@@ -403,7 +403,7 @@ def test_another_image_shape_than_that_of_the_last_release_is_refused(clean):
 def test_another_number_of_classes_than_in_the_last_release_is_refused(clean):
     then = summary(dict.fromkeys(SPLITS, ROWS), train_counts=(6, 6))
 
-    with pytest.raises(DataRefused) as refused:
+    with pytest.raises(Refused) as refused:
         clean.gate(released({**then, "class_names": ["cat", "dog"]}))
 
     (finding,) = findings(refused)
@@ -451,8 +451,8 @@ def test_a_split_without_examples_is_refused():
 def test_the_refusal_is_one_line_with_the_failed_checks_first():
     checks = [Check("a", True, None, None, "a holds"), Check("b", False, 2, 1, "b is 2")]
 
-    refused = DataRefused(checks)
+    refused = Refused(checks)
 
-    assert str(refused) == "data refused, 1 of 2 checks failed: b is 2"
+    assert str(refused) == "refused, 1 of 2 checks failed: b is 2"
     assert [check.name for check in refused.checks] == ["b", "a"]
     assert pickle.loads(pickle.dumps(refused)).checks == refused.checks

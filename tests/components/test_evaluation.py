@@ -17,7 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
 from components import evaluation
-from components.pusher import is_blessed
+from components.blessing import is_blessed
 from pipeline import gate
 from tests.trainer.samples import SPEC, draw, png, serialize
 from trainer import export, features

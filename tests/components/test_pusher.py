@@ -12,7 +12,8 @@ from tfx.orchestration.local import local_dag_runner
 from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import Channel
 
-from components.pusher import AtomicPusher, AtomicPusherExecutor, is_blessed, release_record
+from components.blessing import is_blessed
+from components.pusher import AtomicPusher, AtomicPusherExecutor, release_record
 from components.served_model import ReleaseContext, ServedModel, release_context
 from components.serving_dir import MANIFEST_NAME, newest_valid, versions
 

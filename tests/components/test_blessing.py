@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components import blessing
+from pipeline.gate import Check
+
+PASSED = Check("accuracy", True, 0.99, 0.98, "accuracy is 0.99, at least 0.98")
+FAILED = Check("loss", False, 0.3, 0.2, "loss is 0.3, required is 0.2 or less")
+
+
+@pytest.fixture(params=[standard_artifacts.ModelBlessing, standard_artifacts.InfraBlessing])
+def artifact(request, tmp_path: Path):
+    made = request.param()
+    made.uri = str(tmp_path)
+    return made
+
+
+def _without_properties(artifact):
+    bare = type(artifact)()
+    bare.uri = artifact.uri
+    return bare
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [((PASSED,), True), ((PASSED, FAILED), False), ((), False)],
+    ids=["all passed", "one failed", "no check"],
+)
+def test_it_says_yes_when_every_check_passed_and_there_are_any(artifact, checks, expected):
+    assert blessing.write(artifact, checks) is expected
+    assert blessing.is_blessed(artifact) is expected
+    assert blessing.checks_of(artifact) == checks
+
+
+@pytest.mark.parametrize("checks", [(PASSED,), (PASSED, FAILED)])
+def test_the_files_say_the_same_where_the_properties_are_lost(artifact, checks):
+    blessed = blessing.write(artifact, checks)
+    bare = _without_properties(artifact)
+    assert blessing.is_blessed(bare) is blessed
+    assert blessing.checks_of(bare) == checks
+    written = json.loads(Path(artifact.uri, blessing.CHECKS_FILE).read_text())
+    assert written == [check.to_dict() for check in checks]
+
+
+def test_an_empty_artifact_says_no(artifact):
+    assert not blessing.is_blessed(artifact)
+    assert blessing.checks_of(artifact) == ()
+
+
+def test_the_files_are_those_of_tfx(tmp_path):
+    for kind, names in (
+        (standard_artifacts.ModelBlessing, {True: "BLESSED", False: "NOT_BLESSED"}),
+        (standard_artifacts.InfraBlessing, {True: "INFRA_BLESSED", False: "INFRA_NOT_BLESSED"}),
+    ):
+        for blessed, name in names.items():
+            artifact = kind()
+            artifact.uri = str(tmp_path / name)
+            blessing.write(artifact, (PASSED,) if blessed else (FAILED,))
+            assert Path(artifact.uri, name).is_file()
