@@ -54,6 +54,7 @@ setup(
             "pytest",
             "ruff",
             "scipy",
+            "statsmodels",
             "types-PyYAML",
         ],
     },
