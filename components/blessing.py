@@ -1,50 +1,60 @@
 """What a gate leaves on the artifact that says yes or no: the answer, and the checks behind it.
 
-    write(blessing, checks)             # in the component that decides
-    is_blessed(blessing)                # in the one that acts on it
-    checks_of(blessing)                 # for whoever shows why
+    write(blessing, checks, facts={"model_digest": "1c77"})   # in the component that decides
+    is_blessed(blessing)                                      # in the one that acts on it
+    checks_of(blessing), facts_of(blessing)                   # for whoever shows why
 
 The form is TFX's own (tfx/components/evaluator/constants.py, infra_validator/executor.py): the
-custom property `blessed`, 1 or 0, and a file. The checks stand in `checks.json` and, where
-ML Metadata is at hand but the files are not, in the custom property `checks`.
+custom property `blessed`, 1 or 0, and a file. Checks and facts stand in `checks.json` and
+`facts.json` and, where ML Metadata is at hand but the files are not, in custom properties.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
-from pipeline import gate
-from pipeline.gate import Check
+from pipeline.checks import Check, passed
 
 BLESSED = "blessed"  # custom property: 1 or 0
 CHECKS = "checks"  # custom property: JSON list of `Check.to_dict()`
 CHECKS_FILE = "checks.json"  # the same list
+FACTS = "facts"  # custom property: JSON object, what the decision was made from
+FACTS_FILE = "facts.json"  # the same object
 
 # (yes, no) by what the artifact's type judges.
 _FILES = {"InfraBlessing": ("INFRA_BLESSED", "INFRA_NOT_BLESSED")}
 _MODEL_FILES = ("BLESSED", "NOT_BLESSED")
 
 
-def write(blessing: Artifact, checks: Sequence[Check]) -> bool:
+def write(
+    blessing: Artifact, checks: Sequence[Check], *, facts: Mapping[str, Any] | None = None
+) -> bool:
     """Writes the checks, and blesses exactly when all of them passed (and there are any).
 
     Args:
       blessing: a ModelBlessing, InfraBlessing or any other output artifact.
+      checks: why.
+      facts: JSON-able, what the decision was made from.
 
     Returns:
       Whether it is blessed.
     """
-    blessed = gate.passed(checks)
-    content = json.dumps([check.to_dict() for check in checks])
-    io_utils.write_string_file(str(Path(blessing.uri) / CHECKS_FILE), content)
+    blessed = passed(checks)
+    for name, file, value in (
+        (CHECKS, CHECKS_FILE, [check.to_dict() for check in checks]),
+        (FACTS, FACTS_FILE, facts or {}),
+    ):
+        content = json.dumps(value)
+        io_utils.write_string_file(str(Path(blessing.uri) / file), content)
+        blessing.set_string_custom_property(name, content)
     yes, no = _FILES.get(blessing.type_name, _MODEL_FILES)
     io_utils.write_string_file(str(Path(blessing.uri) / (yes if blessed else no)), "")
-    blessing.set_string_custom_property(CHECKS, content)
     blessing.set_int_custom_property(BLESSED, int(blessed))
     return blessed
 
@@ -62,8 +72,18 @@ def is_blessed(blessing: Artifact) -> bool:
 
 def checks_of(blessing: Artifact) -> tuple[Check, ...]:
     """The checks that `write` wrote; none where another component blessed."""
-    content = blessing.get_string_custom_property(CHECKS)
-    if not content:
-        path = Path(blessing.uri) / CHECKS_FILE
-        content = path.read_text() if path.is_file() else "[]"
-    return tuple(Check.from_dict(check) for check in json.loads(content))
+    return tuple(Check.from_dict(check) for check in _read(blessing, CHECKS, CHECKS_FILE) or ())
+
+
+def facts_of(blessing: Artifact) -> dict[str, Any]:
+    """The facts that `write` wrote; none where another component blessed."""
+    return dict(_read(blessing, FACTS, FACTS_FILE) or {})
+
+
+def _read(blessing: Artifact, name: str, file: str) -> Any:
+    """A custom property's JSON; where an orchestrator lost that, the file's; else None."""
+    content = blessing.get_string_custom_property(name)
+    path = Path(blessing.uri) / file
+    if not content and path.is_file():
+        content = path.read_text()
+    return json.loads(content) if content else None

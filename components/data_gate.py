@@ -28,7 +28,7 @@ from tfx.utils import io_utils
 
 from components import blessing as blessings
 from components.example_gen.summary import ExamplesSummary, read
-from pipeline.gate import Check, Refused
+from pipeline.checks import Check, Refused
 from trainer import features
 
 # The served Model's custom property, and in it the summary of the examples behind it.

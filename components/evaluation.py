@@ -1,18 +1,19 @@
 """The Evaluator's configuration, and what it wrote, as values.
 
-    config = eval_config(policy, num_classes=10)      # for TFX's Evaluator
-    measured = read_evaluations(evaluation_uri, class_names)  # after it ran
-    measured.candidate.accuracy
+    config = eval_config(policy, compared=True, code=digest)  # for TFX's Evaluator
+    evidence = read_evidence(uri, class_names, policy.slices)  # after it ran
 
-The thresholds of `pipeline.gate.Policy` go into TFMA's EvalConfig, so that the blessing is the
-Evaluator's own; `read_decision` tells what TFMA decided with them.
+What TFMA can decide stands as thresholds in the EvalConfig: the floor, the cross-entropy and,
+against a served model, both paired tests (`components.gate_metrics`). What it cannot (families of
+tests, the budget of the test set, integrity) is `components.release_gate`'s.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
@@ -21,35 +22,36 @@ from google.protobuf import wrappers_pb2
 # TFX has put them there.
 from tensorflow_model_analysis.proto import config_pb2
 
-from pipeline.gate import TOLERANCE, Evaluation, Policy
+from components import gate_metrics
+from pipeline.gate import TOLERANCE, Evidence, Policy, Tally
+from pipeline.slicing import Bands
 from trainer import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 TEST_SPLIT = "test"
 
-ACCURACY = "categorical_accuracy"
 _TOP_2 = "top_2_accuracy"
 _CROSS_ENTROPY = "categorical_crossentropy"
-_ROWS = "example_count"
 _SliceKey = tuple[tuple[str, int | bytes], ...]  # ((feature, value), ...)
 _OVERALL: _SliceKey = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """Both models on the same examples; `baseline` is None when nothing is served yet."""
+def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
+    """TFMA's configuration: metrics, slices, and those of the policy's checks that it can decide.
 
-    candidate: Evaluation
-    baseline: Evaluation | None
+    The examples of a class are its slice by the raw feature `label`; other slices need the module
+    `components.slice_bands` in the Evaluator.
 
-
-def eval_config(policy: Policy, num_classes: int) -> config_pb2.EvalConfig:
-    """TFMA's configuration: metrics, slices and the policy's thresholds.
-
-    Accuracy over the examples of one class is that class's slice by the raw feature `label`. TFX's
-    Evaluator takes the baseline out again when it is given none.
+    Args:
+      policy: its floor at the confidence that holds within the test set's budget.
+      compared: whether there will be a baseline. It is said here, and not left to TFX's Evaluator,
+        which drops what concerns a baseline without a word when it is given none.
+      code: a digest of the code that counts. TFX's Evaluator has no parameter for it, and its cache
+        would not see a change.
     """
+    names = (CANDIDATE, BASELINE) if compared else (CANDIDATE,)
+    keys = [features.LABEL, *map(str, policy.slices)]
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -60,133 +62,135 @@ def eval_config(policy: Policy, num_classes: int) -> config_pb2.EvalConfig:
                 label_key=features.ONE_HOT_LABEL,
                 prediction_key=features.PROBABILITIES,
             )
-            for name in (CANDIDATE, BASELINE)
+            for name in names
         ],
         slicing_specs=[
             config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+            *(config_pb2.SlicingSpec(feature_keys=[key]) for key in keys),
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(
+                model_names=[CANDIDATE],
                 metrics=[
-                    config_pb2.MetricConfig(class_name="ExampleCount"),
-                    _accuracy(policy, num_classes),
                     config_pb2.MetricConfig(
                         class_name="TopKCategoricalAccuracy",
-                        config=f'{{"k": 2, "name": "{_TOP_2}"}}',
+                        config=json.dumps({"k": 2, "name": _TOP_2}),
                     ),
-                    _cross_entropy(policy),
+                    config_pb2.MetricConfig(
+                        class_name="CategoricalCrossentropy",
+                        per_slice_thresholds=_overall(most=policy.max_cross_entropy + TOLERANCE),
+                    ),
                     config_pb2.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
-                ]
-            )
-        ],
-    )
-
-
-def _accuracy(policy: Policy, num_classes: int) -> config_pb2.MetricConfig:
-    change = config_pb2.GenericChangeThreshold(
-        direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
-        absolute=wrappers_pb2.DoubleValue(value=-policy.max_drop - TOLERANCE),
-    )
-    return config_pb2.MetricConfig(
-        class_name="CategoricalAccuracy",
-        # Not `threshold`: that one would hold for every slice.
-        per_slice_thresholds=[
-            config_pb2.PerSliceMetricThreshold(
-                slicing_specs=[config_pb2.SlicingSpec()],
-                threshold=config_pb2.MetricThreshold(
-                    value_threshold=_at_least(policy.floor), change_threshold=change
-                ),
-            ),
-            *(
-                config_pb2.PerSliceMetricThreshold(
-                    slicing_specs=[
-                        config_pb2.SlicingSpec(feature_values={features.LABEL: str(label)})
-                    ],
-                    threshold=config_pb2.MetricThreshold(
-                        value_threshold=_at_least(policy.class_floor)
+                    _gate_metric("PairedCounts", code=code),
+                    _gate_metric(
+                        "AccuracyLowerBound",
+                        confidence=policy.confidence,
+                        least=policy.floor - TOLERANCE,
                     ),
-                )
-                for label in range(num_classes)
+                    *(_paired_metrics(policy) if compared else ()),
+                ],
             ),
         ],
     )
 
 
-def _cross_entropy(policy: Policy) -> config_pb2.MetricConfig:
-    at_most = config_pb2.GenericValueThreshold(
-        upper_bound=wrappers_pb2.DoubleValue(value=policy.max_cross_entropy + TOLERANCE)
-    )
+def _paired_metrics(policy: Policy) -> list[config_pb2.MetricConfig]:
+    return [
+        _gate_metric("BetterByChance", most=policy.alpha)
+        if policy.must_improve
+        # The policy asks for more than alpha, TFMA's bounds are inclusive.
+        else _gate_metric("WorseByChance", least=math.nextafter(policy.alpha, 1.0)),
+        _gate_metric(
+            "LossUpperBound", confidence=policy.confidence, most=policy.max_drop + TOLERANCE
+        ),
+    ]
+
+
+def _gate_metric(
+    class_name: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    **arguments: float | str,
+) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(
-        class_name="CategoricalCrossentropy",
-        per_slice_thresholds=[
-            config_pb2.PerSliceMetricThreshold(
-                slicing_specs=[config_pb2.SlicingSpec()],
-                threshold=config_pb2.MetricThreshold(value_threshold=at_most),
-            )
-        ],
+        class_name=class_name,
+        module=gate_metrics.__name__,
+        config=json.dumps(arguments),
+        per_slice_thresholds=_overall(least, most),
     )
 
 
-def _at_least(bound: float) -> config_pb2.GenericValueThreshold:
-    return config_pb2.GenericValueThreshold(
-        lower_bound=wrappers_pb2.DoubleValue(value=bound - TOLERANCE)
+def _overall(
+    least: float | None = None, most: float | None = None
+) -> list[config_pb2.PerSliceMetricThreshold]:
+    """Inclusive bounds that hold for all examples together, and not, as `threshold`, per slice."""
+    if least is None and most is None:
+        return []
+    bounds = config_pb2.GenericValueThreshold(
+        lower_bound=None if least is None else wrappers_pb2.DoubleValue(value=least),
+        upper_bound=None if most is None else wrappers_pb2.DoubleValue(value=most),
     )
+    return [
+        config_pb2.PerSliceMetricThreshold(
+            slicing_specs=[config_pb2.SlicingSpec()],
+            threshold=config_pb2.MetricThreshold(value_threshold=bounds),
+        )
+    ]
 
 
-def read_evaluations(evaluation_uri: str, class_names: Sequence[str]) -> Measured:
-    """What the Evaluator measured.
+def read_evidence(
+    evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Bands] = ()
+) -> Evidence:
+    """What the Evaluator counted, for `pipeline.gate.decide`.
 
     Args:
       evaluation_uri: directory of a ModelEvaluation artifact.
       class_names: in the order of the labels.
+      slices: those of the configuration.
 
     Raises:
-      KeyError: the evaluation lacks a metric or a class.
+      KeyError: the evaluation lacks a metric: another configuration made it.
     """
     models = _metrics(evaluation_uri)
-    if BASELINE not in models:
-        (alone,) = models.values()  # TFMA leaves the name out where there is one model only
-        return Measured(_evaluation(alone, class_names), None)
-    candidate, baseline = (_evaluation(models[name], class_names) for name in (CANDIDATE, BASELINE))
-    return Measured(candidate, baseline)
-
-
-def read_metrics(evaluation_uri: str) -> dict[str, float]:
-    """The candidate's metrics over the whole test split, for the release record."""
-    models = _metrics(evaluation_uri)
-    overall = models.get(CANDIDATE, next(iter(models.values())))[_OVERALL]
-    return {
-        "accuracy": _exact_accuracy(overall),
-        _TOP_2: overall[_TOP_2],
-        "cross_entropy": overall[_CROSS_ENTROPY],
-    }
-
-
-def read_decision(evaluation_uri: str) -> bool:
-    """Whether TFMA found every threshold held."""
-    return bool(tfma.load_validation_result(evaluation_uri).validation_ok)
-
-
-def _exact_accuracy(metrics: Mapping[str, float]) -> float:
-    """TFMA's accuracy is a float32; correct answers over rows is the number it stands for."""
-    rows = metrics[_ROWS]
-    accuracy = metrics[ACCURACY]
-    return accuracy if math.isnan(accuracy) else round(accuracy * rows) / rows
-
-
-def _evaluation(
-    slices: Mapping[_SliceKey, Mapping[str, float]], class_names: Sequence[str]
-) -> Evaluation:
-    overall = slices[_OVERALL]
-    by_class = {name: slices[((features.LABEL, label),)] for label, name in enumerate(class_names)}
-    return Evaluation(
-        rows=int(overall[_ROWS]),
-        accuracy=_exact_accuracy(overall),
-        top_2_accuracy=overall[_TOP_2],
+    # TFMA leaves the name out where there is one model only.
+    compared = CANDIDATE in models
+    candidate = models[CANDIDATE if compared else ""]
+    overall = candidate[_OVERALL]
+    return Evidence(
+        overall=_tally(overall),
+        classes={
+            name: _tally(candidate.get(((features.LABEL, label),)))
+            for label, name in enumerate(class_names)
+        },
+        slices={
+            name: _tally(candidate.get(((str(bands), index),)))
+            for bands in slices
+            for index, name in enumerate(bands.names)
+        },
         cross_entropy=overall[_CROSS_ENTROPY],
-        by_class={name: _exact_accuracy(metrics) for name, metrics in by_class.items()},
-        class_rows={name: int(metrics[_ROWS]) for name, metrics in by_class.items()},
+        top_2_accuracy=overall[_TOP_2],
+        not_finite=int(overall[gate_metrics.NOT_FINITE]),
+        compared=compared,
+    )
+
+
+def model_location(evaluation_uri: str) -> str:
+    """Directory of the SavedModel that was evaluated as the candidate, as TFMA wrote it down."""
+    written = json.loads(Path(evaluation_uri, "eval_config.json").read_text())
+    locations = written["modelLocations"]
+    return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])
+
+
+def _tally(metrics: Mapping[str, float] | None) -> Tally:
+    """A slice that no example falls into is not in TFMA's output at all."""
+    if metrics is None:
+        return Tally(rows=0, correct=0)
+    return Tally(
+        rows=int(metrics[gate_metrics.ROWS]),
+        correct=int(metrics[gate_metrics.CORRECT]),
+        lost=int(metrics[gate_metrics.LOST]),
+        gained=int(metrics[gate_metrics.GAINED]),
     )
 
 

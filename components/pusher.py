@@ -6,9 +6,9 @@ and nothing else ever::
 
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        data_blessing=data_gate.outputs["blessing"],
+        model_blessing=release_gate.outputs["blessing"],
         examples=example_gen.outputs["examples"],
-        evaluation=evaluator.outputs["evaluation"],
         serving_dir="serving",
         release={"run_key": "9f2c", "release_token": context.token, "baseline": None},
     )
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,14 +27,20 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.channel import Channel
 from tfx.utils import path_constants
 
-from components.blessing import is_blessed
-from components.serving_dir import publish
+from components import blessing as blessings
+from components import release_gate
+from components.example_gen import summary
+from components.serving_dir import ServingDirError, digest_of, publish
+from pipeline.gate import Evidence
 
 MODEL = "model"
-BLESSING = "model_blessing"
 EXAMPLES = "examples"
-EVALUATION = "evaluation"
+DATA_BLESSING = "data_blessing"
+MODEL_BLESSING = "model_blessing"
 PUSHED_MODEL = "pushed_model"
+
+# All of them must say yes. In the order in which they were given.
+_BLESSINGS = (DATA_BLESSING, MODEL_BLESSING)
 
 # Custom properties of the PushedModel artifact.
 PUSHED = "pushed"  # int: 1 when the model is in the serving directory now, 0 when it was refused
@@ -47,33 +53,27 @@ _log = logging.getLogger(__name__)
 
 
 def release_record(
-    release: Mapping[str, object],
-    *,
-    run_id: str | None,
-    examples: Any | None,
-    evaluation: Any | None,
+    release: Mapping[str, object], *, run_id: str | None, examples: Any, given: Sequence[Any]
 ) -> dict[str, object]:
-    """Completes the release record with what is known only now: run, data set and metrics.
+    """Completes the release record with what is known only now: run, data set, metrics, checks.
 
     Args:
         release: what was known when the graph was built.
         run_id: TFX's id of this run.
-        examples: Examples artifact whose custom property `dataset` is the data set's JSON.
-        evaluation: ModelEvaluation artifact.
+        examples: Examples artifact with the custom property `dataset`.
+        given: the blessings.
     """
     record: dict[str, object] = {"run_id": run_id, **release}
-    if examples is not None:
-        record["dataset"] = json.loads(examples.get_string_custom_property("dataset") or "null")
-    if evaluation is not None:
-        # Here, since it imports TensorFlow Model Analysis, which takes seconds.
-        from components.evaluation import read_metrics
-
-        record["metrics"] = read_metrics(evaluation.uri)
+    record["dataset"] = json.loads(examples.get_string_custom_property(summary.PROPERTY) or "null")
+    record["checks"] = [check.to_dict() for one in given for check in blessings.checks_of(one)]
+    for evidence in (blessings.facts_of(one).get(release_gate.EVIDENCE) for one in given):
+        if evidence is not None:
+            record["metrics"] = Evidence.from_dict(evidence).metrics
     return record
 
 
 class AtomicPusherExecutor(base_executor.BaseExecutor):
-    """Publishes the model if it is blessed, and says on the output what it did."""
+    """Publishes the model if every blessing says yes, and says on the output what it did."""
 
     def Do(
         self,
@@ -84,20 +84,23 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):
         """See `AtomicPusher`."""
         pushed = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL])
         model = artifact_utils.get_single_instance(input_dict[MODEL])
-        blessing = artifact_utils.get_single_instance(input_dict[BLESSING])
-        if not is_blessed(blessing):
-            _log.warning("%s is not blessed by %s: not published", model.uri, blessing.uri)
+        given = {name: artifact_utils.get_single_instance(input_dict[name]) for name in _BLESSINGS}
+        refused = [name for name, one in given.items() if not blessings.is_blessed(one)]
+        if refused:
+            _log.warning("%s: no by %s: not published", model.uri, ", ".join(refused))
             pushed.set_int_custom_property(PUSHED, 0)
-            pushed.set_string_custom_property(REASON, "the evaluation did not bless the model")
+            pushed.set_string_custom_property(REASON, f"{refused[0]} says no")
             return
+        exported = Path(model.uri) / path_constants.SERVING_MODEL_DIR
+        _require_decided(exported, blessings.facts_of(given[MODEL_BLESSING]))
         published = publish(
-            Path(model.uri) / path_constants.SERVING_MODEL_DIR,
+            exported,
             Path(exec_properties["serving_dir"]),
             release_record(
                 json.loads(exec_properties["release"]),
                 run_id=self._context.pipeline_run_id if self._context else None,
-                examples=_at_most_one(input_dict, EXAMPLES),
-                evaluation=_at_most_one(input_dict, EVALUATION),
+                examples=artifact_utils.get_single_instance(input_dict[EXAMPLES]),
+                given=list(given.values()),
             ),
         )
         unchanged = f"the model is version {published.version} already"
@@ -108,9 +111,18 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):
         pushed.set_int_custom_property(CREATED, int(published.created))
 
 
-def _at_most_one(input_dict: Mapping[str, list[Any]], key: str) -> Any | None:
-    artifacts = input_dict.get(key)
-    return artifact_utils.get_single_instance(artifacts) if artifacts else None
+def _require_decided(exported: Path, facts: Mapping[str, Any]) -> None:
+    """The model that is published is the very one that the gate decided on.
+
+    Raises:
+      ServingDirError: it is not.
+    """
+    decided, found = facts[release_gate.MODEL_DIGEST], digest_of(exported)
+    if found != decided:
+        raise ServingDirError(
+            f"the model {exported} has the digest {found}, expected {decided}, which the release "
+            "gate decided on: it was changed since; run again with --no-cache"
+        )
 
 
 class AtomicPusherSpec(component_spec.ComponentSpec):
@@ -122,11 +134,9 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-        EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
-        EVALUATION: component_spec.ChannelParameter(
-            type=standard_artifacts.ModelEvaluation, optional=True
-        ),
+        EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        DATA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        MODEL_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
         PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
@@ -138,18 +148,18 @@ class AtomicPusher(base_component.BaseComponent):
 
     Args:
         model: the candidate.
-        model_blessing: the Evaluator's verdict; there is no publishing without one.
+        examples: the data, for `dataset` in the release record.
+        data_blessing: DataGate's verdict.
+        model_blessing: ReleaseGate's verdict; there is no publishing without one.
         serving_dir: the directory that TensorFlow Serving watches.
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
-        examples: the data, for `dataset` in the release record.
-        evaluation: the evaluation, for `metrics` in the release record.
 
     Output `pushed_model`: a PushedModel artifact with the custom properties `pushed`, `reason`, and
     if pushed `version`, `path` and `created`.
 
     Raises:
-        ValueError: no blessing is wired.
+        ValueError: a blessing is not wired.
     """
 
     SPEC_CLASS = AtomicPusherSpec
@@ -159,22 +169,23 @@ class AtomicPusher(base_component.BaseComponent):
         self,
         *,
         model: Any,
+        examples: Any,
+        data_blessing: Any,
         model_blessing: Any,
         serving_dir: str,
         release: Mapping[str, object],
-        examples: Any | None = None,
-        evaluation: Any | None = None,
     ) -> None:
-        if model_blessing is None:
+        given = {DATA_BLESSING: data_blessing, MODEL_BLESSING: model_blessing}
+        missing = [name for name, channel in given.items() if channel is None]
+        if missing:
             raise ValueError(
-                "AtomicPusher got model_blessing=None, expected the Evaluator's output 'blessing': "
-                "a model is published only with a blessing"
+                f"AtomicPusher got {missing[0]}=None, expected that gate's output 'blessing': a "
+                "model is published only with every blessing"
             )
         spec = AtomicPusherSpec(
             model=model,
-            model_blessing=model_blessing,
             examples=examples,
-            evaluation=evaluation,
+            **given,
             serving_dir=serving_dir,
             release=json.dumps(dict(release), sort_keys=True, allow_nan=False),
             pushed_model=Channel(type=standard_artifacts.PushedModel),

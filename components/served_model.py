@@ -70,11 +70,14 @@ class ReleaseContext:
         baseline: the version to compare with; None with nothing to compare with.
         token: a text that differs between releases.
         recorded: whether both are an earlier run's, whose results are expected in the cache.
+        damage: why the version that the server takes, the highest, cannot be read; None where it
+            can, or where there is none. The baseline is an older one then, if there is a good one.
     """
 
     baseline: Baseline | None
     token: str
     recorded: bool = False
+    damage: str | None = None
 
 
 def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
@@ -92,10 +95,11 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
         fresh_token: a text never used before.
     """
     present = versions(serving_dir)
+    damage = _damage(present[-1]) if present else None
     newest = newest_valid(serving_dir)
     if newest is None or newest.manifest is None:
-        return ReleaseContext(baseline=None, token=fresh_token)
-    if newest.path == present[-1].path and newest.manifest.release.get("run_key") == run_key:
+        return ReleaseContext(baseline=None, token=fresh_token, damage=damage)
+    if damage is None and newest.manifest.release.get("run_key") == run_key:
         try:
             recorded = _recorded_context(newest.manifest.release)
         except (KeyError, TypeError, ValueError) as error:
@@ -105,7 +109,12 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
                 return recorded
             _log.info("the baseline of %s is gone: %s", newest.path, recorded.baseline)
     baseline = Baseline(newest.number, newest.manifest.model_digest)
-    return ReleaseContext(baseline=baseline, token=fresh_token)
+    return ReleaseContext(baseline=baseline, token=fresh_token, damage=damage)
+
+
+def _damage(live: Version) -> str | None:
+    problems = verify(live)
+    return f"version {live.number}: {'; '.join(problems)}" if problems else None
 
 
 def _recorded_context(release: Mapping[str, Any]) -> ReleaseContext:

@@ -7,7 +7,6 @@ Synopsis::
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
@@ -18,10 +17,11 @@ from tfx.components.transform.component import Transform
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2
 
-from components import evaluation
+from components import evaluation, slice_bands
 from components.data_gate import DataGate
 from components.example_gen.component import ImageExampleGen
 from components.pusher import AtomicPusher
+from components.release_gate import ReleaseGate
 from components.schema import CuratedSchema
 from components.served_model import ServedModel
 from pipeline.plan import Plan
@@ -97,13 +97,29 @@ def create_pipeline(plan: Plan) -> Pipeline:
         example_splits=[evaluation.TEST_SPLIT],
         model=model,
         baseline_model=served_model.outputs["model"],
-        eval_config=evaluation.eval_config(plan.policy, len(dataset.class_names)),
+        eval_config=evaluation.eval_config(
+            plan.policy,
+            compared=plan.context.baseline is not None,
+            code=plan.code["gate"],
+        ),
+        module_path=slice_bands.__name__,
+    )
+    release_gate = ReleaseGate(
+        examples=examples,
+        model=model,
+        baseline_model=served_model.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        evaluator_blessing=evaluator.outputs["blessing"],
+        policy=plan.policy,
+        serving_dir=plan.serving_dir,
+        damage=plan.context.damage,
+        code=plan.code["gate"],
     )
     pusher = AtomicPusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        evaluation=evaluator.outputs["evaluation"],
         examples=examples,
+        data_blessing=data_gate.outputs["blessing"],
+        model_blessing=release_gate.outputs["blessing"],
         serving_dir=plan.serving_dir,
         release=_release_record(plan),
     ).with_id("Pusher")
@@ -121,6 +137,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             transform,
             trainer,
             evaluator,
+            release_gate,
             pusher,
         ],
         enable_cache=config.cache,
@@ -144,5 +161,5 @@ def _release_record(plan: Plan) -> dict[str, Any]:
         "preset": plan.config.preset,
         "seed": plan.config.seed,
         "training": plan.config.training.to_config(),
-        "gate": dataclasses.asdict(plan.policy),
+        "policy": plan.policy.to_config(),
     }

@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import types
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,7 @@ from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
+from pipeline import checks, gate, slicing, statistics
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
 from trainer.hparams import MIN_IMAGE_SIDE
@@ -41,7 +43,8 @@ class Plan:
       context: the baseline, and the token that names this release.
       run_key: hex SHA-256 over all that decides the result and over the pipeline root; equal keys
         mean that one run can take over the other's results.
-      code: hex SHA-256 of the code, by package; changed code is executed again.
+      code: digests of the code, so that changed code is executed again: of the packages
+        "components" and "trainer", and of the "gate", which is the components and the policy.
       artifacts_dir: where the components write, absolute.
       cache_dir: where prepared data sets stay between runs, absolute.
       beam_args: for every Beam pipeline.
@@ -81,6 +84,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     _require_fitting(config, dataset, train_rows=source_rows - eval_size(source_rows))
     served = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
     code = {package: _code_digest(package) for package in ("components", "trainer")}
+    code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
     run_key = _run_key(config, dataset, code)
     # A release is recognized as this very run's only where its results can still be taken over;
     # otherwise the model is made anew, and compared with what is served like any other.
@@ -160,7 +164,7 @@ def _run_key(
         "replicas": config.replicas,
         "training": dataclasses.asdict(config.training),
         # With the set's own bounds where none were set, for these are data that may change too.
-        "gate": dataclasses.asdict(_policy(config, dataset)),
+        "gate": _policy(config, dataset).to_config(),
         "data_gate": dataclasses.asdict(config.data_gate),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
         "code": dict(code),
@@ -180,6 +184,14 @@ def _code_digest(package: str) -> str:
     for path in sorted(Path(folder).rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _modules_digest(*modules: types.ModuleType) -> str:
+    """Hex SHA-256 over the contents of modules."""
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest())
     return digest.hexdigest()
 
 

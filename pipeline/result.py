@@ -13,7 +13,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.gate import Check, Evaluation
+from pipeline.checks import Check
+from pipeline.gate import Evidence
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already
@@ -37,7 +38,7 @@ class RunResult:
       run_id: unique per run, names its log file.
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
-      evaluation: the candidate on the test split; None when the run ended before.
+      evidence: counts on the test split; None when the run ended before.
       checks: every question a gate asked, data gate first.
       release: where the model is served; None when nothing was published.
       seconds: wall time of each component, in order.
@@ -51,7 +52,7 @@ class RunResult:
     run_id: str
     outcome: str
     dataset: Mapping[str, Any] | None = None
-    evaluation: Evaluation | None = None
+    evidence: Evidence | None = None
     checks: tuple[Check, ...] = ()
     release: Release | None = None
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -63,12 +64,6 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, NaN and infinities as None; the keys are documented in the README and stay."""
-        metrics = self.evaluation and {
-            "accuracy": self.evaluation.accuracy,
-            "top_2_accuracy": self.evaluation.top_2_accuracy,
-            "cross_entropy": self.evaluation.cross_entropy,
-            "by_class": dict(self.evaluation.by_class),
-        }
         gate = {
             "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
                 self.outcome
@@ -79,7 +74,7 @@ class RunResult:
             "run_id": self.run_id,
             "outcome": self.outcome,
             "dataset": self.dataset,
-            "metrics": metrics,
+            "metrics": self.evidence and self.evidence.metrics,
             "gate": gate,
             "release": self.release and dataclasses.asdict(self.release),
             "seconds": {

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TextIO
 
+from pipeline.checks import Check
 from pipeline.cli.terminal import can_be_live, duration
-from pipeline.gate import Check
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 
@@ -74,9 +74,15 @@ def _rows(split: object) -> str:
 
 
 def _evaluation(result: RunResult) -> Iterator[Line]:
-    found = result.evaluation
-    if found is not None:
-        yield Line(f"accuracy: {found.accuracy:.4f} on {found.rows:,} test images")
+    if result.evidence is not None:
+        overall = result.evidence.overall
+        yield Line(f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images")
+
+
+# How the lowest of a kind is shown.
+_FLOOR = "{actual:.4f} (allowed {bound:.4g})"
+_CHANGE = "{actual:+.4f}"
+_LOWEST = {"class": _FLOOR, "slice": _FLOOR, "class_change": _CHANGE, "slice_change": _CHANGE}
 
 
 def _checks(checks: Sequence[Check]) -> Iterator[Line]:
@@ -88,7 +94,8 @@ def _checks(checks: Sequence[Check]) -> Iterator[Line]:
         if len(passed) == 1:
             yield Line(f"  passed: {passed[0].sentence}", "good")
         elif passed:
-            yield Line(f"  passed: {len(passed)} {kind} checks{_lowest(kind, passed)}", "good")
+            many = f"{len(passed)} {kind.replace('_', ' ')} checks"
+            yield Line(f"  passed: {many}{_lowest(kind, passed)}", "good")
 
 
 def _kind(check: Check) -> str:
@@ -97,13 +104,13 @@ def _kind(check: Check) -> str:
 
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:
-    """The least of the classes, which share one floor; other kinds have bounds of all sorts."""
-    numbers = [(c.actual, c.name) for c in checks if isinstance(c.actual, float | int)]
-    bound = checks[0].required
-    if kind != "class" or not numbers or not isinstance(bound, float | int):
+    """The least of classes and slices, which share one bound; other kinds have all sorts."""
+    numbers = [(c.actual, c.name, c.required) for c in checks if isinstance(c.actual, float | int)]
+    form = _LOWEST.get(kind)
+    if form is None or not numbers:
         return ""
-    actual, name = min(numbers)
-    return f", lowest {name.partition('.')[2]}: {actual:.4f} (required {bound:.4g})"
+    actual, name, bound = min(numbers)
+    return f", lowest {name.partition('.')[2]}: {form.format(actual=actual, bound=bound)}"
 
 
 def _outcome(result: RunResult) -> Iterator[Line]:

@@ -26,10 +26,11 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from components import blessing, evaluation, pusher
+from components import blessing, pusher, release_gate
 from components.example_gen import summary
 from components.example_gen.errors import DataError
 from pipeline import gate, history, result
+from pipeline.checks import Check, Refused
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners.observer import Observer
@@ -43,9 +44,9 @@ _OUR_PACKAGES = ("components", "pipeline", "trainer")
 class _State:
     """What is known of a run so far; grows as components end."""
 
-    checks: tuple[gate.Check, ...] = ()
+    checks: tuple[Check, ...] = ()
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
-    evaluation: gate.Evaluation | None = None
+    evidence: gate.Evidence | None = None
     release: result.Release | None = None
     outcome: str = result.FAILED
     error: str | None = None
@@ -63,10 +64,6 @@ class _ModelMadeAnew(Exception):
     """The run was to take over an earlier release's model, but a new one was trained."""
 
 
-class Contradiction(Exception):
-    """The Evaluator's blessing is not what the policy's checks say."""
-
-
 class _ComponentFailed(Exception):
     """A component raised; the cause is `__cause__`."""
 
@@ -76,19 +73,25 @@ class _ComponentFailed(Exception):
 
 
 def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
-    """Runs every component, up to the first that fails or refuses."""
+    """Runs every component, up to the first that fails or refuses.
+
+    A served model that cannot be read is refused at once: what would come out is known already.
+    """
     state = _State(dataset={"name": plan.dataset.name, "digest": plan.dataset.fingerprint})
     try:
         try:
+            _require_readable(plan)
             _run_components(plan, run_id, observer, state)
         except _ModelMadeAnew:
             # The recorded baseline was another model's. What was computed is in the cache by now.
             observer.note("The released model could not be taken over: comparing a new one with it")
             plan = make_fresh(plan, run_id=run_id)
             _run_components(plan, f"{run_id}-compared", observer, state)
+    except Refused as refused:
+        state.outcome, state.checks = result.REFUSED, refused.checks
     except _ComponentFailed as failed:
         cause = failed.__cause__
-        if isinstance(cause, gate.Refused):
+        if isinstance(cause, Refused):
             state.outcome, state.checks = result.REFUSED, cause.checks
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
@@ -98,7 +101,7 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
         run_id=run_id,
         outcome=state.outcome,
         dataset=state.dataset,
-        evaluation=state.evaluation,
+        evidence=state.evidence,
         checks=state.checks,
         release=state.release,
         seconds=state.seconds,
@@ -106,6 +109,13 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
         error=state.error,
         bad_data=state.bad_data,
     )
+
+
+def _require_readable(plan: Plan) -> None:
+    if plan.context.damage is not None:
+        check = gate.damage_check(plan.context.damage, plan.policy)
+        if not check.passed:
+            raise Refused([check])
 
 
 def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) -> None:
@@ -121,7 +131,7 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
     readers = {
         "ExampleGen": _read_examples,
         "DataGate": _read_data_gate,
-        "Evaluator": _read_evaluator,
+        "ReleaseGate": _read_release_gate,
         "Pusher": _read_pusher,
     }
     with _without_arguments():
@@ -144,6 +154,8 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
             observer.component_finished(name, seconds, cached=cached)
             if name == "Trainer" and plan.context.recorded and not cached:
                 raise _ModelMadeAnew
+            if state.outcome == result.REFUSED:
+                return
     if "Pusher" in state.cached and state.outcome == result.RELEASED:
         # An earlier run did the publishing, whatever else was executed in this one.
         state.outcome = result.UNCHANGED
@@ -195,26 +207,27 @@ def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
 
 
 def _read_data_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    checks = json.loads(history.text(outputs["blessing"][0], blessing.CHECKS) or "[]")
-    state.checks = tuple(gate.Check.from_dict(check) for check in checks)
+    state.checks = _checks(outputs["blessing"][0])
 
 
-def _read_evaluator(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    """The policy's checks, which must come to the decision that TFMA came to."""
-    uri = outputs["evaluation"][0].uri
-    measured = evaluation.read_evaluations(uri, plan.dataset.class_names)
-    checks = gate.decide(measured.candidate, measured.baseline, plan.policy)
-    state.evaluation = measured.candidate
-    state.checks += checks
-    blessed = history.number(outputs["blessing"][0], blessing.BLESSED) == 1
-    if gate.passed(checks) != blessed:
-        raise Contradiction(
-            f"the Evaluator {'blessed' if blessed else 'did not bless'} the model, but "
-            f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed: "
-            "nothing is released on a contradiction; please report it"
-        )
-    if not blessed:
+def _read_release_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    (given,) = outputs["blessing"]
+    facts = json.loads(history.text(given, blessing.FACTS) or "{}")
+    state.evidence = gate.Evidence.from_dict(facts[release_gate.EVIDENCE])
+    _read_blessing(outputs, plan, state)
+
+
+def _read_blessing(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    """A no is the run's outcome, and ends it."""
+    (given,) = outputs["blessing"]
+    state.checks += _checks(given)
+    if not history.number(given, blessing.BLESSED):
         state.outcome = result.REFUSED
+
+
+def _checks(given: metadata_store_pb2.Artifact) -> tuple[Check, ...]:
+    checks = json.loads(history.text(given, blessing.CHECKS) or "[]")
+    return tuple(Check.from_dict(check) for check in checks)
 
 
 def _read_pusher(outputs: _Outputs, plan: Plan, state: _State) -> None:

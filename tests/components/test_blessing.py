@@ -5,7 +5,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components import blessing
-from pipeline.gate import Check
+from pipeline.checks import Check
 
 PASSED = Check("accuracy", True, 0.99, 0.98, "accuracy is 0.99, at least 0.98")
 FAILED = Check("loss", False, 0.3, 0.2, "loss is 0.3, required is 0.2 or less")
@@ -35,6 +35,12 @@ def test_it_says_yes_when_every_check_passed_and_there_are_any(artifact, checks,
     assert blessing.checks_of(artifact) == checks
 
 
+def test_facts_go_with_the_checks(artifact):
+    blessing.write(artifact, (PASSED,), facts={"digest": "1c77"})
+    assert blessing.facts_of(artifact) == {"digest": "1c77"}
+    assert blessing.facts_of(_without_properties(artifact)) == {"digest": "1c77"}
+
+
 @pytest.mark.parametrize("checks", [(PASSED,), (PASSED, FAILED)])
 def test_the_files_say_the_same_where_the_properties_are_lost(artifact, checks):
     blessed = blessing.write(artifact, checks)
@@ -45,9 +51,24 @@ def test_the_files_say_the_same_where_the_properties_are_lost(artifact, checks):
     assert written == [check.to_dict() for check in checks]
 
 
+@pytest.mark.parametrize(
+    ("prop", "file", "expected"),
+    [(1, False, True), (0, True, False), (None, True, True), (None, False, False)],
+)
+def test_the_property_decides_and_the_file_where_there_is_none(tmp_path, prop, file, expected):
+    artifact = standard_artifacts.ModelBlessing()
+    artifact.uri = str(tmp_path)
+    if prop is not None:
+        artifact.set_int_custom_property("blessed", prop)
+    if file:
+        (tmp_path / "BLESSED").touch()
+    assert blessing.is_blessed(artifact) is expected
+
+
 def test_an_empty_artifact_says_no(artifact):
     assert not blessing.is_blessed(artifact)
     assert blessing.checks_of(artifact) == ()
+    assert blessing.facts_of(artifact) == {}
 
 
 def test_the_files_are_those_of_tfx(tmp_path):

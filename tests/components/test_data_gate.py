@@ -15,7 +15,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.data_gate import DataGate, drift_check, overlap_check, rows_check
 from components.schema import CuratedSchema
-from pipeline.gate import Check, Refused
+from pipeline.checks import Check, Refused
 from trainer import features
 
 SHAPE = (6, 5, 1)

@@ -12,12 +12,30 @@ from tfx.orchestration.local import local_dag_runner
 from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import Channel
 
-from components.blessing import is_blessed
-from components.pusher import AtomicPusher, AtomicPusherExecutor, release_record
+from components import blessing as blessings
+from components.pusher import AtomicPusher, AtomicPusherExecutor
 from components.served_model import ReleaseContext, ServedModel, release_context
-from components.serving_dir import MANIFEST_NAME, newest_valid, versions
+from components.serving_dir import (
+    MANIFEST_NAME,
+    ServingDirError,
+    digest_of,
+    newest_valid,
+    versions,
+)
+from pipeline.checks import Check
+from pipeline.gate import Evidence, Tally
 
 SERVING_FORMAT = "Format-Serving"
+DATA_CHECK = Check("data.overlap", True, 0, 0.01, "no test image stands in train")
+MODEL_CHECK = Check("floor", True, 0.98, 0.95, "accuracy is above 0.98")
+FAILED = Check("floor", False, 0.9, 0.95, "accuracy is above 0.90 only")
+EVIDENCE = Evidence(
+    overall=Tally(rows=4, correct=3),
+    classes={"0": Tally(rows=2, correct=1), "1": Tally(rows=2, correct=2)},
+    slices={},
+    cross_entropy=0.5,
+    top_2_accuracy=1.0,
+)
 
 
 def write_model(uri: Path, content: str) -> None:
@@ -37,18 +55,33 @@ def serving(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Any:
+def inputs(tmp_path: Path) -> dict[str, Any]:
+    """A model that both gates bless, and its examples."""
     write_model(tmp_path / "model", "weights")
-    return artifact(standard_artifacts.Model, tmp_path / "model")
+    model = artifact(standard_artifacts.Model, tmp_path / "model")
+    examples = artifact(standard_artifacts.Examples, tmp_path / "examples")
+    examples.set_string_custom_property("dataset", '{"name": "digits"}')
+    data = artifact(standard_artifacts.ExampleAnomalies, tmp_path / "data")
+    blessings.write(data, [DATA_CHECK])
+    blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
+    blessings.write(blessing, [MODEL_CHECK], facts=facts(model))
+    return {
+        "model": model,
+        "examples": examples,
+        "data_blessing": data,
+        "model_blessing": blessing,
+    }
 
 
-@pytest.fixture
-def blessing(tmp_path: Path) -> Any:
-    (tmp_path / "blessing").mkdir()
-    return artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
+def facts(model: Any) -> dict[str, Any]:
+    """What the release gate says of a model besides its checks."""
+    return {
+        "model_digest": digest_of(Path(model.uri) / SERVING_FORMAT),
+        "evidence": EVIDENCE.to_dict(),
+    }
 
 
-def push(serving: Path, release: dict[str, object], **inputs: Any) -> Any:
+def push(serving: Path, release: dict[str, object], inputs: dict[str, Any]) -> Any:
     """Runs the executor as TFX does; returns the PushedModel artifact."""
     pushed = standard_artifacts.PushedModel()
     context = base_executor.BaseExecutor.Context(pipeline_run_id="run 1")
@@ -64,15 +97,9 @@ def push(serving: Path, release: dict[str, object], **inputs: Any) -> Any:
 
 
 def test_blessed_model_is_published_with_its_release_record(
-    model: Any, blessing: Any, serving: Path, tmp_path: Path
+    inputs: dict[str, Any], serving: Path
 ) -> None:
-    blessing.set_int_custom_property("blessed", 1)
-    examples = artifact(standard_artifacts.Examples, tmp_path)
-    examples.set_string_custom_property("dataset", '{"name": "digits"}')
-
-    pushed = push(
-        serving, {"run_key": "key"}, model=model, model_blessing=blessing, examples=examples
-    )
+    pushed = push(serving, {"run_key": "key"}, inputs)
 
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_int_custom_property("version") == 1
@@ -84,26 +111,41 @@ def test_blessed_model_is_published_with_its_release_record(
         "run_id": "run 1",
         "run_key": "key",
         "dataset": {"name": "digits"},
+        "metrics": EVIDENCE.metrics,
+        "checks": [DATA_CHECK.to_dict(), MODEL_CHECK.to_dict()],
     }
 
 
-@pytest.mark.parametrize("blessed", [0, None])
-def test_unblessed_model_is_not_published(
-    blessed: int | None, model: Any, blessing: Any, serving: Path
+def test_what_is_known_at_graph_time_wins(inputs: dict[str, Any], serving: Path) -> None:
+    push(serving, {"run_id": "mine"}, inputs)
+    assert newest_valid(serving).manifest.release["run_id"] == "mine"
+
+
+@pytest.mark.parametrize("gate", ["data_blessing", "model_blessing"])
+@pytest.mark.parametrize("checks", [[], [FAILED]], ids=["nothing", "no"])
+def test_a_model_that_one_gate_does_not_bless_is_not_published(
+    gate: str, checks: list[Check], inputs: dict[str, Any], serving: Path
 ) -> None:
-    if blessed is not None:
-        blessing.set_int_custom_property("blessed", blessed)
-    pushed = push(serving, {}, model=model, model_blessing=blessing)
+    blessings.write(inputs[gate], checks, facts=facts(inputs["model"]))
+    pushed = push(serving, {}, inputs)
 
     assert pushed.get_int_custom_property("pushed") == 0
-    assert pushed.get_string_custom_property("reason") == "the evaluation did not bless the model"
+    assert pushed.get_string_custom_property("reason") == f"{gate} says no"
     assert not serving.exists()
 
 
-def test_same_model_is_not_published_twice(model: Any, blessing: Any, serving: Path) -> None:
-    blessing.set_int_custom_property("blessed", 1)
-    push(serving, {"run": 1}, model=model, model_blessing=blessing)
-    pushed = push(serving, {"run": 2}, model=model, model_blessing=blessing)
+def test_a_model_that_changed_after_the_decision_is_not_published(
+    inputs: dict[str, Any], serving: Path
+) -> None:
+    (Path(inputs["model"].uri) / SERVING_FORMAT / "saved_model.pb").write_text("other weights")
+    with pytest.raises(ServingDirError, match=r"has the digest .*, expected .* was changed since"):
+        push(serving, {}, inputs)
+    assert not serving.exists()
+
+
+def test_same_model_is_not_published_twice(inputs: dict[str, Any], serving: Path) -> None:
+    push(serving, {"run": 1}, inputs)
+    pushed = push(serving, {"run": 2}, inputs)
 
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_int_custom_property("version") == 1
@@ -112,33 +154,16 @@ def test_same_model_is_not_published_twice(model: Any, blessing: Any, serving: P
     assert [version.number for version in versions(serving)] == [1]
 
 
-@pytest.mark.parametrize(
-    ("prop", "file", "expected"),
-    [(1, False, True), (0, True, False), (None, True, True), (None, False, False)],
-)
-def test_the_property_decides_and_the_file_where_there_is_none(
-    prop: int | None, file: bool, expected: bool, blessing: Any
-) -> None:
-    if prop is not None:
-        blessing.set_int_custom_property("blessed", prop)
-    if file:
-        (Path(blessing.uri) / "BLESSED").touch()
-    assert is_blessed(blessing) is expected
-
-
-def test_what_is_known_at_graph_time_wins() -> None:
-    record = release_record({"run_id": "mine"}, run_id="tfx's", examples=None, evaluation=None)
-    assert record == {"run_id": "mine"}
-
-
-def test_no_blessing_wired_is_an_error() -> None:
-    with pytest.raises(ValueError, match="only with a blessing"):
-        AtomicPusher(
-            model=Channel(type=standard_artifacts.Model),
-            model_blessing=None,
-            serving_dir="serving",
-            release={},
-        )
+@pytest.mark.parametrize("gate", ["data_blessing", "model_blessing"])
+def test_no_blessing_wired_is_an_error(gate: str) -> None:
+    channels: dict[str, Any] = {
+        "model": Channel(type=standard_artifacts.Model),
+        "examples": Channel(type=standard_artifacts.Examples),
+        "data_blessing": Channel(type=standard_artifacts.ExampleAnomalies),
+        "model_blessing": Channel(type=standard_artifacts.ModelBlessing),
+    }
+    with pytest.raises(ValueError, match=rf"{gate}=None, .* only with every blessing"):
+        AtomicPusher(**{**channels, gate: None}, serving_dir="serving", release={})
 
 
 # --- in a pipeline, with TFX's cache -------------------------------------------------------------
@@ -166,8 +191,12 @@ class FakeTrainer(base_component.BaseComponent):
 
 class _Evaluator(base_executor.BaseExecutor):
     def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
-        [blessing] = output_dict["blessing"]
-        blessing.set_int_custom_property("blessed", 1)
+        [blessing], [examples], [data] = (
+            output_dict[key] for key in ("blessing", "examples", "data_blessing")
+        )
+        blessings.write(blessing, [MODEL_CHECK], facts=facts(input_dict["model"][0]))
+        blessings.write(data, [DATA_CHECK])
+        examples.set_string_custom_property("dataset", "{}")
         compared_with = [
             (Path(baseline.uri) / SERVING_FORMAT / "saved_model.pb").read_text()
             for baseline in input_dict["baseline_model"]
@@ -185,18 +214,27 @@ class _EvaluatorSpec(component_spec.ComponentSpec):
         ),
     }
     OUTPUTS: ClassVar = {
-        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "data_blessing": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
     }
 
 
 class FakeEvaluator(base_component.BaseComponent):
+    """Stands for all that the pusher needs besides the model."""
+
     SPEC_CLASS = _EvaluatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_Evaluator)
 
     def __init__(self, model: Any, baseline_model: Any) -> None:
-        blessing = Channel(type=standard_artifacts.ModelBlessing)
         super().__init__(
-            spec=_EvaluatorSpec(model=model, baseline_model=baseline_model, blessing=blessing)
+            spec=_EvaluatorSpec(
+                model=model,
+                baseline_model=baseline_model,
+                blessing=Channel(type=standard_artifacts.ModelBlessing),
+                examples=Channel(type=standard_artifacts.Examples),
+                data_blessing=Channel(type=standard_artifacts.ExampleAnomalies),
+            )
         )
 
 
@@ -232,6 +270,8 @@ class House:
         evaluator = FakeEvaluator(trainer.outputs["model"], served.outputs["model"])
         pusher = AtomicPusher(
             model=trainer.outputs["model"],
+            examples=evaluator.outputs["examples"],
+            data_blessing=evaluator.outputs["data_blessing"],
             model_blessing=evaluator.outputs["blessing"],
             serving_dir=str(self.serving),
             release={

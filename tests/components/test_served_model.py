@@ -85,15 +85,24 @@ def test_run_whose_version_was_superseded_is_compared_anew(
     )
 
 
-def test_run_whose_version_is_damaged_is_compared_anew(
+def test_a_damaged_live_version_is_said_and_an_older_good_one_is_the_baseline(
     serving: Path, first_model: Path, second_model: Path
 ) -> None:
     publish(first_model, serving, record("key", "token", None))
     publish(second_model, serving, record("another key", "token", None))
     (serving / "2" / "saved_model.pb").unlink()
-    # Version 1 is live and the run's own; yet TensorFlow Serving looks at 2: publish a third.
+    # Version 1 is the run's own; yet TensorFlow Serving looks at 2.
     assert release_context(serving, "key", "fresh") == ReleaseContext(
-        Baseline(1, digest_of(first_model)), "fresh"
+        Baseline(1, digest_of(first_model)),
+        "fresh",
+        damage="version 2: file 'saved_model.pb' is missing",
+    )
+
+
+def test_a_live_version_that_nobody_here_published_is_damage(serving: Path) -> None:
+    (serving / "7").mkdir(parents=True)
+    assert release_context(serving, "key", "fresh") == ReleaseContext(
+        None, "fresh", damage="version 7: has no manifest.json: not published by this tool"
     )
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.checks import Check
 from pipeline.cli.arguments import UsageError, configuration, parse
 from pipeline.cli.main import main, new_run_id
 from pipeline.config import ConfigError, RunConfig
-from pipeline.gate import Check
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from pipeline.runners.errors import CannotStart
 

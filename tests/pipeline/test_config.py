@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from pipeline.config import (
@@ -12,6 +14,8 @@ from pipeline.config import (
     keys,
     known_set,
 )
+from pipeline.gate import Policy
+from pipeline.slicing import Bands
 
 
 @pytest.mark.parametrize(
@@ -144,6 +148,27 @@ def test_one_bound_of_the_mean_intensity_can_be_set_alone() -> None:
 def test_zero_is_a_bound_and_not_an_absence() -> None:
     assert GateConfig(floor=0.0).policy("mnist", num_classes=10).floor == 0.0
     assert DataGateConfig(min_mean_intensity=0.0).mean_intensity("mnist")[0] == 0.0
+
+
+def test_slices_are_one_text_with_semicolons() -> None:
+    both = GateConfig(slices="mean_intensity:0.1,0.2;height:20")
+    expected = (Bands("mean_intensity", (0.1, 0.2)), Bands("height", (20.0,)))
+    assert both.policy("", num_classes=10).slices == expected
+
+
+def test_a_known_sets_slices_can_be_taken_away() -> None:
+    assert GateConfig().policy("mnist", num_classes=10).slices
+    assert GateConfig(slices="").policy("mnist", num_classes=10).slices == ()
+
+
+def test_a_bad_slice_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="a slice is 'weight', expected feature:edge"):
+        build("quick", {"gate.slices": "weight"})
+
+
+def test_every_threshold_of_the_policy_can_be_set() -> None:
+    policy = {field.name for field in dataclasses.fields(Policy)}
+    assert policy == {field.name for field in dataclasses.fields(GateConfig)}
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_SETS))

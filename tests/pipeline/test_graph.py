@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from tfx.dsl.compiler import compiler
 from tfx.orchestration import metadata
+from tfx.utils import proto_utils
 
+from components import evaluation
 from pipeline.config import RunConfig
+from pipeline.gate import Policy
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.features import ImageSpec
@@ -56,10 +59,10 @@ def test_components_run_from_the_data_to_the_release(nodes: dict[str, Any]) -> N
     order = list(nodes)
     assert set(order) == {
         *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
-        *("DataGate", "Transform", "Trainer", "Evaluator", "Pusher"),
+        *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "Pusher"),
     }
     chain = ("ExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer")
-    positions = [order.index(name) for name in (*chain, "Evaluator", "Pusher")]
+    positions = [order.index(name) for name in (*chain, "Evaluator", "ReleaseGate", "Pusher")]
     assert positions == sorted(positions)
     assert order.index("ServedModel") < order.index("DataGate")
 
@@ -78,24 +81,34 @@ def test_nothing_is_learned_before_the_data_gate_has_passed(
     assert "DataGate" in nodes[name].upstream_nodes
 
 
-def test_the_pusher_has_the_evaluators_blessing(nodes: dict[str, Any]) -> None:
-    assert readers(nodes, "Evaluator", "blessing") == {"Pusher"}
-    assert "model_blessing" in nodes["Pusher"].inputs.inputs
+def test_the_evaluators_blessing_goes_through_the_release_gate(nodes: dict[str, Any]) -> None:
+    assert readers(nodes, "Evaluator", "blessing") == {"ReleaseGate"}
+    assert readers(nodes, "ReleaseGate", "blessing") == {"Pusher"}
+    assert readers(nodes, "DataGate", "blessing") == {"Pusher"}
+    assert {"data_blessing", "model_blessing"} <= set(nodes["Pusher"].inputs.inputs)
 
 
-def test_the_served_model_is_the_evaluators_baseline_and_the_data_gates(
-    nodes: dict[str, Any],
-) -> None:
-    assert readers(nodes, "ServedModel", "model") == {"Evaluator", "DataGate"}
+def test_the_served_model_is_what_the_gates_compare_with(nodes: dict[str, Any]) -> None:
+    assert readers(nodes, "ServedModel", "model") == {"DataGate", "Evaluator", "ReleaseGate"}
     assert "baseline_model" in nodes["Evaluator"].inputs.inputs
+
+
+def test_the_release_gate_has_the_policy_that_the_evaluator_has(
+    plan: Plan, nodes: dict[str, Any]
+) -> None:
+    assert Policy.from_config(parameter(nodes["ReleaseGate"], "policy")) == plan.policy
+    config = parameter(nodes["Evaluator"], "eval_config")
+    expected = evaluation.eval_config(plan.policy, compared=False, code=plan.code["gate"])
+    assert config == json.loads(proto_utils.proto_to_json(expected))
 
 
 def test_only_checks_transform_trainer_and_the_release_read_the_examples(
     nodes: dict[str, Any],
 ) -> None:
-    # DataGate and Pusher read what ExampleGen recorded on the artifact.
+    # DataGate and Pusher read what ExampleGen recorded on the artifact; ReleaseGate test as well.
     assert readers(nodes, "ExampleGen", "examples") == {
-        *("StatisticsGen", "DataGate", "Transform", "Trainer", "Evaluator", "Pusher")
+        *("StatisticsGen", "DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate"),
+        "Pusher",
     }
 
 
@@ -142,9 +155,12 @@ def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
         assert not parameters["module_file"].field_value.string_value
 
 
-@pytest.mark.parametrize("name", ["ExampleGen", "CuratedSchema"])
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("ExampleGen", "components"), ("CuratedSchema", "components"), ("ReleaseGate", "gate")],
+)
 def test_changed_code_is_never_taken_from_the_cache(
-    plan: Plan, nodes: dict[str, Any], name: str
+    plan: Plan, nodes: dict[str, Any], name: str, package: str
 ) -> None:
     code = nodes[name].parameters.parameters["code"]
-    assert code.field_value.string_value == plan.code["components"]
+    assert code.field_value.string_value == plan.code[package]

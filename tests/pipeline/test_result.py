@@ -2,16 +2,16 @@ import json
 
 import pytest
 
-from pipeline.gate import Check, Evaluation
+from pipeline.checks import Check
+from pipeline.gate import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
-EVALUATION = Evaluation(
-    rows=4,
-    accuracy=0.75,
-    top_2_accuracy=1.0,
+EVIDENCE = Evidence(
+    overall=Tally(rows=4, correct=3),
+    classes={"0": Tally(rows=2, correct=1), "1": Tally(rows=2, correct=2)},
+    slices={},
     cross_entropy=0.5,
-    by_class={"0": 0.5, "1": 1.0},
-    class_rows={"0": 2, "1": 2},
+    top_2_accuracy=1.0,
 )
 
 
@@ -20,7 +20,7 @@ def test_a_released_run_fills_every_key() -> None:
         run_id="r",
         outcome=RELEASED,
         dataset={"name": "mnist", "digest": "ab", "splits": {"test": 4}},
-        evaluation=EVALUATION,
+        evidence=EVIDENCE,
         checks=(Check("accuracy", True, 0.75, 0.5, "fine"),),
         release=Release(3, "serving/3"),
         seconds={"Trainer": 1.23456},

@@ -7,9 +7,10 @@ import sys
 import pytest
 from rich.console import Console
 
+from pipeline.checks import Check
 from pipeline.cli.summary import Line, summary, wants_colour, write
 from pipeline.cli.terminal import LiveDisplay, PlainDisplay, display, duration, training_text
-from pipeline.gate import Check, Evaluation
+from pipeline.gate import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer import progress
 from trainer.progress import Progress
@@ -210,21 +211,22 @@ def _read_all(controller: int) -> bytes:
         read += chunk
 
 
-EVALUATION = Evaluation(
-    rows=1000,
-    accuracy=0.981,
-    top_2_accuracy=0.99,
+EVIDENCE = Evidence(
+    overall=Tally(rows=1000, correct=981),
+    classes={"7": Tally(rows=500, correct=488), "8": Tally(rows=500, correct=493)},
+    slices={},
     cross_entropy=0.1,
-    by_class={"7": 0.97, "8": 0.961},
-    class_rows={"7": 500, "8": 500},
+    top_2_accuracy=0.99,
 )
 PASSED = (
     Check("data.blank", True, 0, 0, "no image is blank"),
     Check("data.overlap", True, 0, 0, "0 of 1,000 test images stand in train"),
     Check("accuracy", True, 0.981, 0.96, "accuracy is 0.9810, at least 0.9600"),
-    Check("class.7", True, 0.97, 0.88, "accuracy of class 7 is 0.9700, at least 0.8800"),
-    Check("class.8", True, 0.961, 0.88, "accuracy of class 8 is 0.9610, at least 0.8800"),
-    Check("baseline", True, None, None, "first release: nothing is served to compare with"),
+    Check("class.7", True, 0.976, 0.88, "accuracy of class 7 is 0.9760, allowed is 0.8800"),
+    Check("class.8", True, 0.986, 0.88, "accuracy of class 8 is 0.9860, allowed is 0.8800"),
+    Check("class_change.7", True, -0.002, 0.0, "class 7: 1 gained and 2 lost"),
+    Check("class_change.8", True, 0.004, 0.0, "class 8: 2 gained and 0 lost"),
+    Check("baseline", True, None, None, "first release, no baseline"),
 )
 
 
@@ -241,7 +243,7 @@ class TestSummary:
                 "digest": "ab",
                 "splits": {"train": {"rows": 3500}, "eval": {"rows": 500}, "test": {"rows": 1000}},
             },
-            evaluation=EVALUATION,
+            evidence=EVIDENCE,
             checks=PASSED,
             release=Release(3, "pipeline_root/serving/mnist_sample/3"),
             total_seconds=42.0,
@@ -252,8 +254,9 @@ class TestSummary:
             "accuracy: 0.9810 on 1,000 test images",
             "  passed: 2 data checks",
             "  passed: accuracy is 0.9810, at least 0.9600",
-            "  passed: 2 class checks, lowest 8: 0.9610 (required 0.88)",
-            "  passed: first release: nothing is served to compare with",
+            "  passed: 2 class checks, lowest 7: 0.9760 (allowed 0.88)",
+            "  passed: 2 class change checks, lowest 7: -0.0020",
+            "  passed: first release, no baseline",
             "released: version 3 in pipeline_root/serving/mnist_sample/3",
             "time: 42 s",
         ]
@@ -267,7 +270,7 @@ class TestSummary:
         result = RunResult("r", REFUSED, checks=(*PASSED[3:4], failed), log_file="logs/r.log")
         assert self._text(result) == [
             "  failed: accuracy of class 8 is 0.8000, required ...",
-            "  passed: accuracy of class 7 is 0.9700, at least 0.8800",
+            "  passed: accuracy of class 7 is 0.9760, allowed is 0.8800",
             "refused: nothing was released, what was served stays",
             "time: 0.0 s",
             "log: logs/r.log",

@@ -32,9 +32,13 @@ def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, labels
 
 
-def serialize(image: bytes, label: int) -> bytes:
+def serialize(image: bytes, label: int, mean_intensity: float | None = None) -> bytes:
     feature = {
         features.IMAGE: tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
         features.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
     }
+    if mean_intensity is not None:
+        feature[features.MEAN_INTENSITY] = tf.train.Feature(
+            float_list=tf.train.FloatList(value=[mean_intensity])
+        )
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()

@@ -4,24 +4,29 @@ The tests share one pipeline root, and what they do not change is taken from its
 """
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from tfx.orchestration import metadata
 
 from components import evaluation, serving_dir
 from components.example_gen import generate
 from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.gate import Policy
+from pipeline.plan import metadata_path
 from pipeline.runners import local
 from trainer.hparams import HParams
 
 COMPONENTS = {
     *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
-    *("DataGate", "Transform", "Trainer", "Evaluator", "Pusher"),
+    *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "Pusher"),
 }
-ANY_MODEL = GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0)
+ANY_MODEL = GateConfig(
+    floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0, confidence=0.999999
+)
 # Two test images are equal but for their labels.
 PERFECT_MODEL = dataclasses.replace(ANY_MODEL, floor=1.0)
 
@@ -109,14 +114,19 @@ def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
     rows = {name: split["rows"] for name, split in first.result.dataset["splits"].items()}
     assert first.result.dataset["name"].startswith("idx_thirds_")
     assert rows == {"train": 168, "eval": 24, "test": 60}  # 192 // 8 = 24 of the training images
-    assert first.result.evaluation.rows == 60
-    assert first.result.evaluation.class_rows == {"0": 20, "1": 20, "2": 20}
-    assert first.result.evaluation.accuracy <= 59 / 60
+    evidence = first.result.evidence
+    assert evidence.overall.rows == 60
+    assert [tally.rows for tally in evidence.classes.values()] == [20, 20, 20]
+    assert evidence.overall.correct <= 59
 
 
 def test_the_checks_are_the_data_gates_and_then_the_release_gates(first: Run) -> None:
     names = [check.name for check in first.result.checks]
-    release = ["accuracy", "class.0", "class.1", "class.2", "cross_entropy", "baseline"]
+    release = [
+        *("integrity.rows", "integrity.digest", "integrity.model", "integrity.withdrawn"),
+        *("integrity.classes", "integrity.finite", "test_budget", "floor", "cross_entropy"),
+        *("baseline", "class.0", "class.1", "class.2"),
+    ]
     data = names[: -len(release)]
     assert names[-len(release) :] == release
     assert all(name.startswith("data.") for name in data)
@@ -138,7 +148,7 @@ def test_a_second_identical_run_executes_nothing_and_publishes_nothing(config, f
     assert set(second.result.cached) == COMPONENTS
     assert all(second.watch.finished.values())
     assert second.result.release == first.result.release
-    assert second.result.evaluation == first.result.evaluation
+    assert second.result.evidence == first.result.evidence
     assert second.result.checks == first.result.checks
     assert versions() == [1]
 
@@ -148,7 +158,8 @@ def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config
     shutil.rmtree(artifacts / "StatisticsGen")
     again = run(config, "run-3")
     assert "StatisticsGen" not in again.result.cached
-    assert {"Trainer", "Evaluator", "Pusher"} <= set(again.result.cached)
+    # Pusher is given the data gate's new answer as well, and finds the model published already.
+    assert {"Trainer", "Evaluator", "ReleaseGate"} <= set(again.result.cached)
     assert again.result.outcome == result.UNCHANGED
     assert versions() == [1]
 
@@ -156,10 +167,46 @@ def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config
 def test_a_model_below_the_floor_is_refused_and_not_published(config, first, versions):
     refused = run(config, "run-4", gate=PERFECT_MODEL)
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
-    assert failed_checks(refused) == ["accuracy"]
+    assert failed_checks(refused) == ["floor"]
     assert refused.result.release is None
     assert "Trainer" in refused.result.cached
     assert versions() == [1]
+
+
+def test_a_damaged_served_model_is_refused_before_anything_runs(config, first, tmp_path):
+    (tmp_path / "serving" / "3").mkdir(parents=True)
+    refused = run(config, "run-12", serving_dir=str(tmp_path / "serving"))
+    assert refused.result.outcome == result.REFUSED
+    assert failed_checks(refused) == ["baseline"]
+    assert "3: has no manifest.json" in refused.result.checks[0].sentence
+    assert refused.watch.started == []
+
+
+def test_a_damaged_served_model_can_be_overridden_and_that_is_recorded(config, first, tmp_path):
+    (tmp_path / "serving" / "3").mkdir(parents=True)
+    gate = dataclasses.replace(ANY_MODEL, allow_missing_baseline=True)
+    released = run(config, "run-13", serving_dir=str(tmp_path / "serving"), gate=gate)
+    assert (released.result.outcome, released.result.release.version) == (result.RELEASED, 4)
+    (version,) = serving_dir.versions(tmp_path / "serving")[1:]
+    recorded = [
+        check for check in version.manifest.release["checks"] if check["name"] == "baseline"
+    ]
+    assert "overridden by gate.allow_missing_baseline" in recorded[0]["sentence"]
+
+
+def test_the_terminal_the_manifest_and_ml_metadata_have_one_list_of_checks(config, first):
+    listed = [check.to_dict() for check in first.result.checks]
+    (version,) = serving_dir.versions(Path(first.result.release.path).parent)
+    assert version.manifest.release["checks"] == listed
+    connection = metadata.sqlite_metadata_connection_config(str(metadata_path(config)))
+    with metadata.Metadata(connection) as handle:
+        stored = [
+            json.loads(artifact.custom_properties["checks"].string_value)
+            for artifact in handle.store.get_artifacts()
+            if "checks" in artifact.custom_properties
+        ]
+    data, release = stored[:2]
+    assert data + release == listed
 
 
 def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(
@@ -167,11 +214,11 @@ def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(
 ):
     real = evaluation.eval_config
     monkeypatch.setattr(
-        evaluation, "eval_config", lambda _, classes: real(_policy(ANY_MODEL), classes)
+        evaluation, "eval_config", lambda _, **given: real(_policy(ANY_MODEL), **given)
     )
     failed = run(config, "run-5", gate=PERFECT_MODEL)
     assert failed.result.outcome == result.FAILED
-    assert failed.result.error.startswith("Evaluator: the Evaluator blessed the model, but 1 of ")
+    assert failed.result.error.startswith("ReleaseGate: the Evaluator blessed the model, but 1 of ")
     assert "nothing is released on a contradiction" in failed.result.error
     assert failed.result.release is None
     assert "Pusher" not in failed.watch.started
@@ -183,7 +230,7 @@ def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
 ):
     real = evaluation.eval_config
     monkeypatch.setattr(
-        evaluation, "eval_config", lambda _, classes: real(_policy(PERFECT_MODEL), classes)
+        evaluation, "eval_config", lambda _, **given: real(_policy(PERFECT_MODEL), **given)
     )
     failed = run(config, "run-6", gate=dataclasses.replace(ANY_MODEL, max_drop=0.9))
     assert failed.result.outcome == result.FAILED
@@ -217,8 +264,9 @@ def test_a_model_that_was_made_anew_is_compared_with_the_release_of_the_same_run
     assert "Trainer" not in again.result.cached
     assert len(again.watch.notes) == 1
     assert set(again.result.seconds) == COMPONENTS
-    (compared,) = (check for check in again.result.checks if check.name == "baseline")
-    assert "no baseline" not in compared.sentence
+    names = {check.name for check in again.result.checks}
+    assert "not_worse" in names
+    assert "baseline" not in names  # "first release, no baseline"
     assert (again.result.outcome, again.result.release.version) == (result.RELEASED, 2)
     _, second = serving_dir.versions(tmp_path / "serving")
     assert second.manifest.release["baseline"]["version"] == 1
@@ -230,7 +278,7 @@ def test_refused_data_trains_nothing(config, first, versions):
     refused = run(config, "run-8", data_gate=bounds)
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
     assert failed_checks(refused) == ["data.overlap"]
-    assert refused.result.evaluation is None
+    assert refused.result.evidence is None
     assert refused.watch.started[-1] == "DataGate"
     assert "DataGate" not in refused.watch.finished
     assert versions() == [1]

@@ -1,0 +1,190 @@
+"""The gate's counts and bounds as TFMA metrics: paired over both models, thresholds apply.
+
+    MetricConfig(class_name="PairedCounts", module="components.gate_metrics")
+    MetricConfig(class_name="AccuracyLowerBound", module=..., config='{"confidence": 0.95}')
+
+TFMA's own metrics look at one model, and its validator at point values. `PairedCounts` counts over
+the examples of a slice what `pipeline.gate.Tally` holds; the other metrics are bounds and
+p-values derived from it by `pipeline.statistics`, so that a plain threshold on them is the
+policy's check. All belong to the candidate. An example's answer is its most probable class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2
+
+from pipeline import statistics
+from trainer import features
+
+# Names of `PairedCounts`' metrics, in the order of its accumulator.
+ROWS, CORRECT, LOST, GAINED, NOT_FINITE = COUNTS = (
+    "rows",
+    "correct",
+    "lost",  # the baseline alone is right; 0 without one
+    "gained",  # the candidate alone is right; 0 without a baseline
+    "not_finite",  # a probability of the candidate is NaN or infinite
+)
+
+_Counts = npt.NDArray[np.int64]  # [len(COUNTS)]
+_Bound = Callable[[Mapping[str, int]], float]
+
+
+class _PairedCounter(beam.CombineFn):  # type: ignore[misc]
+    """Adds up `COUNTS` over a slice."""
+
+    def __init__(self, candidate: str, baseline: str | None) -> None:
+        self._candidate = candidate
+        self._baseline = baseline
+
+    def create_accumulator(self) -> _Counts:
+        return np.zeros(len(COUNTS), np.int64)
+
+    def add_input(self, counts: _Counts, element: metric_types.StandardMetricInputs) -> _Counts:
+        right, finite = self._answer(element, self._candidate)
+        lost = gained = False
+        if self._baseline is not None:
+            before, _ = self._answer(element, self._baseline)
+            lost, gained = before and not right, right and not before
+        return counts + np.array([1, right, lost, gained, not finite], np.int64)
+
+    def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:
+        return np.sum(list(accumulators), axis=0, dtype=np.int64)
+
+    def extract_output(self, counts: _Counts) -> dict[metric_types.MetricKey, int]:
+        return {
+            key: int(count)
+            for key, count in zip(_keys(self._candidate, COUNTS), counts, strict=True)
+        }
+
+    def _answer(
+        self, element: metric_types.StandardMetricInputs, model_name: str
+    ) -> tuple[bool, bool]:
+        """(whether the model is right, whether its probabilities are finite numbers)."""
+        probabilities = element.get_predictions(model_name)[features.PROBABILITIES]  # [K]
+        label = element.get_labels(model_name)  # [K], one-hot
+        finite = bool(np.isfinite(probabilities).all())
+        return finite and bool(np.argmax(probabilities) == np.argmax(label)), finite
+
+
+def _keys(model_name: str, names: Iterable[str]) -> list[metric_types.MetricKey]:
+    return [metric_types.MetricKey(name, model_name=model_name) for name in names]
+
+
+def _baseline(eval_config: config_pb2.EvalConfig) -> str | None:
+    return next((spec.name for spec in eval_config.model_specs if spec.is_baseline), None)
+
+
+def _paired_counts(
+    eval_config: config_pb2.EvalConfig, model_names: list[str] | None = None, **_: Any
+) -> list[Any]:
+    (candidate,) = model_names or [""]
+    return [
+        metric_types.MetricComputation(
+            keys=_keys(candidate, COUNTS),
+            preprocessors=None,
+            combiner=_PairedCounter(candidate, _baseline(eval_config)),
+        )
+    ]
+
+
+def _derived(name: str, bound: _Bound, *, paired: bool) -> Callable[..., list[Any]]:
+    """Computations of a number that follows from the counts; `paired` ones need a baseline."""
+
+    def computations(
+        eval_config: config_pb2.EvalConfig, model_names: list[str] | None = None, **_: Any
+    ) -> list[Any]:
+        if paired and _baseline(eval_config) is None:
+            raise ValueError(
+                f"the metric {name} compares with a baseline, and the Evaluator was given none"
+            )
+        (candidate,) = model_names or [""]
+        (key,) = _keys(candidate, [name])
+        counted = dict(zip(COUNTS, _keys(candidate, COUNTS), strict=True))
+
+        def result(
+            metrics: Mapping[metric_types.MetricKey, int],
+        ) -> dict[metric_types.MetricKey, float]:
+            return {key: bound({count: metrics[of] for count, of in counted.items()})}
+
+        derived = metric_types.DerivedMetricComputation(keys=[key], result=result)
+        return [*_paired_counts(eval_config, model_names), derived]
+
+    return computations
+
+
+class _GateMetric(metric_types.Metric):  # type: ignore[misc]
+    """What the gate's metrics share: exact counts need no confidence interval of TFMA's."""
+
+    @property
+    def compute_confidence_interval(self) -> bool:
+        return False
+
+
+class PairedCounts(_GateMetric):
+    """`COUNTS` over the examples of each slice.
+
+    Args:
+      code: a digest of this code, which so becomes a part of the Evaluator's configuration.
+    """
+
+    def __init__(self, code: str = "", name: str = "paired_counts") -> None:
+        super().__init__(_paired_counts, name=name, code=code)
+
+
+class AccuracyLowerBound(_GateMetric):
+    """One-sided Wilson lower bound of the candidate's accuracy, 0..1.
+
+    Args:
+      confidence: such as 0.95.
+    """
+
+    def __init__(self, confidence: float, name: str = "accuracy_lower_bound") -> None:
+        def bound(counts: Mapping[str, int]) -> float:
+            return statistics.wilson_lower(counts[CORRECT], counts[ROWS], confidence)
+
+        super().__init__(_derived(name, bound, paired=False), name=name, confidence=confidence)
+
+
+class WorseByChance(_GateMetric):
+    """p-value of the exact one-sided McNemar test for "the candidate is worse", 0..1."""
+
+    def __init__(self, name: str = "worse_by_chance") -> None:
+        def bound(counts: Mapping[str, int]) -> float:
+            return statistics.mcnemar(counts[LOST], counts[GAINED])
+
+        super().__init__(_derived(name, bound, paired=True), name=name)
+
+
+class BetterByChance(_GateMetric):
+    """p-value of the exact one-sided McNemar test for "the candidate is better", 0..1."""
+
+    def __init__(self, name: str = "better_by_chance") -> None:
+        def bound(counts: Mapping[str, int]) -> float:
+            return statistics.mcnemar(counts[GAINED], counts[LOST])
+
+        super().__init__(_derived(name, bound, paired=True), name=name)
+
+
+class LossUpperBound(_GateMetric):
+    """One-sided upper bound of the loss in accuracy against the baseline, paired, -1..1.
+
+    Args:
+      confidence: such as 0.95.
+    """
+
+    def __init__(self, confidence: float, name: str = "loss_upper_bound") -> None:
+        def bound(counts: Mapping[str, int]) -> float:
+            return statistics.loss_upper(counts[LOST], counts[GAINED], counts[ROWS], confidence)
+
+        super().__init__(_derived(name, bound, paired=True), name=name, confidence=confidence)
+
+
+for _metric in (PairedCounts, AccuracyLowerBound, WorseByChance, BetterByChance, LossUpperBound):
+    metric_types.register_metric(_metric)

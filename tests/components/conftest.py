@@ -1,0 +1,37 @@
+"""One evaluation of each kind, for all tests that look at what comes of it.
+
+What they are made of is imported late: most tests here do without TensorFlow.
+"""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def setting(prepared, tmp_path_factory) -> Any:
+    from tests.components.evaluated import make_setting
+
+    return make_setting(prepared, tmp_path_factory.mktemp("setting"))
+
+
+@pytest.fixture(scope="session")
+def held(setting, tmp_path_factory) -> Any:
+    from tests.components.evaluated import HELD, evaluate
+
+    return evaluate(setting, HELD, tmp_path_factory.mktemp("held"), compared=True)
+
+
+@pytest.fixture(scope="session")
+def missed(setting, tmp_path_factory) -> Any:
+    from tests.components.evaluated import MISSED, evaluate
+
+    return evaluate(setting, MISSED, tmp_path_factory.mktemp("missed"), compared=True)
+
+
+@pytest.fixture(scope="session")
+def first(setting, tmp_path_factory) -> Any:
+    """Nothing is served yet."""
+    from tests.components.evaluated import MISSED, evaluate
+
+    return evaluate(setting, MISSED, tmp_path_factory.mktemp("first"), compared=False)
