@@ -1,4 +1,4 @@
-"""Version directories of a served model: publish atomically, list, verify, copy out.
+"""Version directories of a served model: publish atomically, roll back, verify, copy out.
 
 The layout is the one that TensorFlow Serving watches: a directory whose integer-named children are
 the versions, the highest of which is served::
@@ -6,18 +6,26 @@ the versions, the highest of which is served::
     serving/
       1/  saved_model.pb  variables/...  manifest.json
       2/  saved_model.pb  variables/...  manifest.json
-      .publish.lock          held by the publisher at work
-      .staging-<random>/     a version that is not complete yet; the next publish removes leftovers
+      .publish.lock            held by the process that changes the directory
+      .staging-<random>/       a version that is not complete yet
+      .removed-<n>-<random>/   a version that is being deleted
 
 Synopsis::
 
     published = publish(Path("model"), Path("serving"), {"run_key": "9f2c"})
     published.version                         # 1, then 2, 3, ...: highest + 1, never the clock
     newest_valid(Path("serving")).manifest.release["run_key"]   # "9f2c"
+    rollback(Path("serving"), reason="sevens").withdraws        # the version that was live
 
 A version appears by one rename of a directory whose files, directories and manifest are on disk
-already. So a process that is killed, or a machine that loses power, at any moment leaves either the
-complete version or none. `flock` keeps publishers apart; readers need no lock.
+already, and it disappears by one rename. So a process that is killed, or a machine that loses
+power, at any moment leaves either the complete version or none; the next change removes the hidden
+directories that are left. `flock` keeps those who change the directory apart; readers need no lock.
+
+Withdrawn versions: TensorFlow Serving looks at nothing but the highest number, so a rollback is
+another version, with an older one's files. Its manifest says which version it withdraws, and that
+one's model. There is no other record of that: the mark and the rollback appear by the same rename.
+A version is withdrawn when any manifest in the directory withdraws its number or its model.
 
 Names: TensorFlow Serving reads a child's name as an int64 and loads what it finds there, be it
 complete or not (`file_system_storage_path_source.cc`). Hence every name that it would read as a
@@ -28,39 +36,59 @@ published version, and what only Python takes for a number (other scripts' digit
 above int64) is no version to TensorFlow Serving either: all of these are ignored.
 """
 
+from components.serving_dir.changing import (
+    DEFAULT_LOCK_TIMEOUT_S,
+    LOCK_NAME,
+    REMOVED_PREFIX,
+    STAGING_PREFIX,
+    locked,
+)
 from components.serving_dir.errors import ServingDirError
-from components.serving_dir.lock import DEFAULT_LOCK_TIMEOUT_S, LOCK_NAME, locked
 from components.serving_dir.manifest import (
     MANIFEST_FORMAT,
     MANIFEST_NAME,
     FileRecord,
     Manifest,
+    Rollback,
 )
-from components.serving_dir.publishing import STAGING_PREFIX, Published, digest_of, publish
+from components.serving_dir.publishing import Published, digest_of, publish
 from components.serving_dir.reading import (
     Version,
+    Withdrawal,
     export_model,
+    find,
+    live,
     newest_valid,
     verify,
     versions,
+    withdrawn_digests,
 )
+from components.serving_dir.rolling_back import RolledBack, rollback
 
 __all__ = [
     "DEFAULT_LOCK_TIMEOUT_S",
     "LOCK_NAME",
     "MANIFEST_FORMAT",
     "MANIFEST_NAME",
+    "REMOVED_PREFIX",
     "STAGING_PREFIX",
     "FileRecord",
     "Manifest",
     "Published",
+    "Rollback",
+    "RolledBack",
     "ServingDirError",
     "Version",
+    "Withdrawal",
     "digest_of",
     "export_model",
+    "find",
+    "live",
     "locked",
     "newest_valid",
     "publish",
+    "rollback",
     "verify",
     "versions",
+    "withdrawn_digests",
 ]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
 
+ROLLBACK = "rollback"  # the key of a rollback's record in `release`
+
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -20,6 +22,38 @@ class FileRecord:
 
     sha256: str
     bytes: int
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What a version that was made by a rollback says of it.
+
+    Attributes:
+        restores: the version whose files this one holds.
+        withdraws: the version that was live before.
+        withdrawn_digest: the model digest of that one. None where it could not be read, and where
+            this version holds the same model: then its files were damaged, and no model is at
+            fault.
+        reason: the operator's own words, maybe none.
+    """
+
+    restores: int
+    withdraws: int
+    withdrawn_digest: str | None
+    reason: str
+
+    @classmethod
+    def from_json(cls, record: object) -> Rollback | None:
+        """Reads what `dataclasses.asdict` gave; None for anything else."""
+        match record:
+            case {
+                "restores": int(restores),
+                "withdraws": int(withdraws),
+                "withdrawn_digest": str() | None as digest,
+                "reason": str(reason),
+            }:
+                return cls(restores, withdraws, digest, reason)
+        return None
 
 
 @dataclass(frozen=True)
@@ -39,6 +73,11 @@ class Manifest:
     model_digest: str
     files: Mapping[str, FileRecord]
     release: Mapping[str, object]
+
+    @property
+    def rollback(self) -> Rollback | None:
+        """How this version came about, if by a rollback."""
+        return Rollback.from_json(self.release.get(ROLLBACK))
 
     def to_json(self) -> str:
         """Returns the manifest's file content: plain ASCII, stable order of keys."""

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
-from components.serving_dir.durable import (
-    Tree,
-    copy_file,
-    copy_tree,
-    scan,
-    sync_directory,
-    write_durably,
+from components.serving_dir.changing import (
+    DEFAULT_LOCK_TIMEOUT_S,
+    add_version,
+    changing,
+    staging_in,
+    utc_now,
 )
+from components.serving_dir.durable import Tree, copy_file, copy_tree, scan, sync_directory
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.lock import DEFAULT_LOCK_TIMEOUT_S, locked
-from components.serving_dir.manifest import MANIFEST_NAME, Manifest, digest_of_records
-from components.serving_dir.reading import INT64_MAX, Version, verify, versions
-
-STAGING_PREFIX = ".staging-"
-
-_log = logging.getLogger(__name__)
+from components.serving_dir.manifest import MANIFEST_NAME, digest_of_records
+from components.serving_dir.reading import Version, live, verify
 
 
 @dataclass(frozen=True)
@@ -40,29 +31,26 @@ class Published:
     model_digest: str
 
 
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 def publish(
     model_dir: Path,
     serving_dir: Path,
     release: Mapping[str, object],
     *,
-    now: Callable[[], datetime] = _utc_now,
+    now: Callable[[], datetime] = utc_now,
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
 ) -> Published:
     """Makes a copy of a model the newest version, atomically and durably.
 
     A model whose digest is that of the highest version already is not published again. Where the
     highest version is damaged it is: TensorFlow Serving would look at nothing but the highest.
+    Whether a withdrawn model may be published again is for the caller to decide.
 
     Args:
         model_dir: directory with at least one file, and without symbolic links.
         serving_dir: created if need be; its parents too.
         release: JSON object for the manifest.
         now: the clock for `published_at`.
-        lock_timeout_s: how long to wait for another publisher, in seconds.
+        lock_timeout_s: how long to wait for another process that changes it, in seconds.
 
     Raises:
         ServingDirError: nothing was published, and nothing was left behind; but for one case,
@@ -74,8 +62,7 @@ def publish(
         model = _scan_model(model_dir)
         _require_apart(model_dir, serving_dir)
         _make_serving_dir(serving_dir)
-        with locked(serving_dir, timeout_s=lock_timeout_s):
-            _remove_leftovers(serving_dir)
+        with changing(serving_dir, timeout_s=lock_timeout_s):
             return _publish_locked(model, serving_dir, release, now)
     except OSError as error:
         raise ServingDirError(
@@ -102,35 +89,14 @@ def digest_of(model_dir: Path) -> str:
 def _publish_locked(
     model: Tree, serving_dir: Path, release: Mapping[str, object], now: Callable[[], datetime]
 ) -> Published:
-    staging = serving_dir / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
-    try:
+    with staging_in(serving_dir) as staging:
         files = copy_tree(model, staging)
         digest = digest_of_records(files)
-        present = versions(serving_dir)
-        if present and _is_model(present[-1], digest):
-            return Published(present[-1].number, present[-1].path, False, digest)
-        number = present[-1].number + 1 if present else 1
-        if number > INT64_MAX:
-            raise ServingDirError(
-                f"{present[-1].path} has the highest number that TensorFlow Serving can read: "
-                "move it away"
-            )
-        published_at = now().astimezone(timezone.utc).isoformat(timespec="seconds")
-        manifest = Manifest(number, published_at, digest, files, release)
-        write_durably(staging / MANIFEST_NAME, manifest.to_json())
-        sync_directory(staging)
-        target = serving_dir / str(number)
-        os.rename(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    try:
-        sync_directory(serving_dir)
-    except OSError as error:
-        raise ServingDirError(
-            f"version {number} is complete and in place at {target}, but a power cut may undo it, "
-            f"since {serving_dir} could not be synced to disk: {explain(error)}"
-        ) from error
-    return Published(number, target, True, digest)
+        newest = live(serving_dir)
+        if newest and _is_model(newest, digest):
+            return Published(newest.number, newest.path, False, digest)
+        path = add_version(staging, files, release, now)
+    return Published(int(path.name), path, True, digest)
 
 
 def _is_model(version: Version, digest: str) -> bool:
@@ -140,18 +106,6 @@ def _is_model(version: Version, digest: str) -> bool:
         and version.manifest.model_digest == digest
         and not verify(version)
     )
-
-
-def _remove_leftovers(serving_dir: Path) -> None:
-    """Removes what killed publishers left; to be called with the lock held."""
-    with os.scandir(serving_dir) as entries:
-        leftovers = [Path(entry) for entry in entries if entry.name.startswith(STAGING_PREFIX)]
-    for leftover in leftovers:
-        _log.info("removing what an interrupted publish left: %s", leftover)
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
 
 
 def _make_serving_dir(serving_dir: Path) -> None:

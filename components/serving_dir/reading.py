@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,29 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """Why a version and its model are not to be served again.
+
+    Attributes:
+        version: the number that was withdrawn.
+        model_digest: the model that was withdrawn with it; None where only its files were at fault.
+        by: the version whose manifest says so.
+        reason: the operator's own words, maybe none.
+        at: when, ISO 8601, UTC.
+    """
+
+    version: int
+    model_digest: str | None
+    by: int
+    reason: str
+    at: str
+
+    def __str__(self) -> str:
+        reason = " ".join(self.reason.split()) or "no reason given"
+        return f"withdrawn by version {self.by} at {self.at}: {reason}"
+
+
+@dataclass(frozen=True)
 class Version:
     """One integer-named entry of a serving directory.
 
@@ -30,12 +54,19 @@ class Version:
         manifest: None where there is none that can be read.
         problems: why this is not a valid version; empty says nothing about the files' contents
             unless they were looked at (`verify`, or `versions(..., check_files=True)`).
+        withdrawn: set where a manifest of the directory withdraws this number, or this model.
     """
 
     number: int
     path: Path
     manifest: Manifest | None
     problems: tuple[str, ...] = ()
+    withdrawn: Withdrawal | None = None
+
+    @property
+    def model_digest(self) -> str | None:
+        """The digest of the model that the manifest names; None without a manifest."""
+        return self.manifest.model_digest if self.manifest else None
 
 
 def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
@@ -59,10 +90,47 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
     numbered = [(number, name) for name in names if (number := _number(name)) is not None]
     # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
     numbered.sort(key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
-    found = [_read_version(Path(serving_dir) / name, number) for number, name in numbered]
+    found = _read_present(Path(serving_dir), numbered)
+    withdrawals = _withdrawals(found)
+    found = [replace(version, withdrawn=_withdrawal_of(version, withdrawals)) for version in found]
     if check_files:
-        found = [replace(version, problems=verify(version)) for version in found]
+        checked = [replace(version, problems=verify(version)) for version in found]
+        found = [version for version in checked if not version.problems or _is_there(version)]
     return found
+
+
+def live(serving_dir: Path) -> Version | None:
+    """Returns the highest entry, which is what TensorFlow Serving serves, be it valid or not."""
+    present = versions(serving_dir)
+    return present[-1] if present else None
+
+
+def find(serving_dir: Path, number: int | None = None) -> Version:
+    """Returns the version of that number, or the live one.
+
+    Raises:
+        ServingDirError: there is none, or the directory cannot be read.
+    """
+    present = versions(serving_dir)
+    if not present:
+        raise ServingDirError(
+            f"there is no version in {serving_dir}: release a model, or give the directory of one "
+            "that was released"
+        )
+    for version in reversed(present):
+        if number is None or version.number == number:
+            return version
+    known = ", ".join(str(version.number) for version in present)
+    raise ServingDirError(f"there is no version {number} in {serving_dir}: known are {known}")
+
+
+def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
+    """Returns the models that are not to be served again, by their digests.
+
+    A model stays among them as long as the version that withdrew it is in the directory.
+    """
+    withdrawals = _withdrawals(versions(serving_dir))
+    return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
 
 
 def verify(version: Version) -> tuple[str, ...]:
@@ -83,12 +151,14 @@ def verify(version: Version) -> tuple[str, ...]:
 
 
 def newest_valid(serving_dir: Path) -> Version | None:
-    """Returns the live version, which is the highest valid one, or None. Reads its files in full.
+    """Returns the highest version that is valid and not withdrawn, or None; reads all its files.
 
-    Logs a warning for each higher entry that is not valid: TensorFlow Serving may stumble over it
-    until the next publish.
+    That is the live version unless something is wrong. Logs a warning for each higher entry that is
+    not valid: TensorFlow Serving may stumble over it until the next publish.
     """
     for version in reversed(versions(serving_dir)):
+        if version.withdrawn:
+            continue
         problems = verify(version)
         if not problems:
             return version
@@ -105,23 +175,35 @@ def export_model(version: Version, destination: Path) -> None:
         ServingDirError: the version is not valid, `destination` exists already, or the copy
             failed; nothing is left of it then.
     """
-    if version.manifest is None or version.problems:
-        raise ServingDirError(_invalid(version, version.problems))
     if os.path.lexists(destination):
         raise ServingDirError(f"cannot copy {version.path} to {destination}: it exists already")
     try:
-        tree = scan(version.path)
-        model = replace(tree, files=tuple(n for n in tree.files if n != MANIFEST_NAME))
-        copied = copy_tree(model, destination)
+        copy_checked(version, destination)
+    except ServingDirError:
+        shutil.rmtree(destination, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(destination, ignore_errors=True)
         raise ServingDirError(
             f"cannot copy {version.path} to {destination}: {explain(error)}"
         ) from error
-    problems = differences(copied, tree.others, version.manifest.files)
-    if problems:
-        shutil.rmtree(destination, ignore_errors=True)
+
+
+def copy_checked(version: Version, destination: Path) -> Manifest:
+    """As `export_model`, but leaves what it has copied when it fails, and returns the manifest.
+
+    Raises:
+        ServingDirError: the version is not valid.
+        OSError: the copy failed.
+    """
+    if version.manifest is None or version.problems:
+        raise ServingDirError(_invalid(version, version.problems))
+    tree = scan(version.path)
+    model = replace(tree, files=tuple(name for name in tree.files if name != MANIFEST_NAME))
+    copied = copy_tree(model, destination)
+    if problems := differences(copied, tree.others, version.manifest.files):
         raise ServingDirError(_invalid(version, problems))
+    return version.manifest
 
 
 def _number(name: str) -> int | None:
@@ -155,6 +237,45 @@ def _read_version(path: Path, number: int) -> Version:
     if manifest.version != number:
         problems.append(f"{MANIFEST_NAME} is that of version {manifest.version}")
     return Version(number, path, manifest, tuple(problems))
+
+
+def _read_present(serving_dir: Path, numbered: list[tuple[int, str]]) -> list[Version]:
+    """Reads the entries of a sorted listing, but for those that were pruned since.
+
+    The highest first: pruning takes a withdrawn version before the one that withdrew it, so that
+    whoever still finds the former has read the latter already.
+    """
+    found = [_read_version(serving_dir / name, number) for number, name in reversed(numbered)]
+    return [version for version in reversed(found) if version.manifest or _is_there(version)]
+
+
+def _is_there(version: Version) -> bool:
+    return os.path.lexists(version.path)
+
+
+def _withdrawals(present: Sequence[Version]) -> list[Withdrawal]:
+    """Returns what the manifests withdraw, oldest first."""
+    return [
+        Withdrawal(
+            version=rollback.withdraws,
+            model_digest=rollback.withdrawn_digest,
+            by=version.number,
+            reason=rollback.reason,
+            at=version.manifest.published_at,
+        )
+        for version in present
+        if version.manifest and (rollback := version.manifest.rollback)
+    ]
+
+
+def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withdrawal | None:
+    """Returns the newest withdrawal of a version's number or of its model."""
+    digest = version.model_digest
+    for withdrawal in reversed(withdrawals):
+        same_model = digest is not None and digest == withdrawal.model_digest
+        if same_model or version.number == withdrawal.version:
+            return withdrawal
+    return None
 
 
 def _invalid(version: Version, problems: tuple[str, ...]) -> str:

@@ -284,7 +284,9 @@ def test_failed_write_is_refused_and_leaves_nothing(tmp_path: Path, serving: Pat
 def test_lock_held_by_another_publisher_is_a_clear_error(model: Path, serving: Path) -> None:
     serving.mkdir()
     with locked(serving, timeout_s=0.0):
-        assert_refused("another publisher has held .*wait", model, serving, lock_timeout_s=0.05)
+        assert_refused(
+            "another process .* has held .*try again", model, serving, lock_timeout_s=0.05
+        )
     assert publish(model, serving, {}, lock_timeout_s=0.0).version == 1
 
 

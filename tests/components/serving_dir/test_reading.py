@@ -1,6 +1,7 @@
 """Reading: which entries are versions, which are valid, and copying one out."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,12 +12,22 @@ from components.serving_dir import (
     ServingDirError,
     digest_of,
     export_model,
+    find,
+    live,
     newest_valid,
     publish,
+    rollback,
     verify,
     versions,
 )
-from tests.components.serving_dir.samples import staging_in
+from tests.components.serving_dir.samples import (
+    damage,
+    letter_model,
+    marks_in,
+    numbers,
+    publish_letters,
+    staging_in,
+)
 
 # --- which entries count, and which are valid ----------------------------------------------------
 
@@ -157,3 +168,90 @@ def test_export_never_overwrites(model: Path, serving: Path, tmp_path: Path) -> 
     with pytest.raises(ServingDirError, match="exists already"):
         export_model(newest_valid(serving), tmp_path / "out")
     assert (tmp_path / "out").is_dir()
+
+
+# --- what is live, and what is withdrawn ---------------------------------------------------------
+
+
+def test_the_highest_entry_is_live_valid_or_not(serving: Path) -> None:
+    assert live(serving) is None
+    publish_letters(serving, "ab")
+    assert live(serving).number == 2
+    (serving / "7").mkdir()
+    assert (live(serving).number, newest_valid(serving).number) == (7, 2)
+
+
+def test_the_version_that_a_rollback_left_is_never_the_newest_valid_one(serving: Path) -> None:
+    publish_letters(serving, "abc")
+    rollback(serving, 2)
+    damage(serving, 4)
+    assert newest_valid(serving).number == 2
+    damage(serving, 2)
+    assert newest_valid(serving).number == 1  # not 3, which is intact, but withdrawn
+
+
+def test_a_version_is_found_by_its_number_and_the_live_one_without(serving: Path) -> None:
+    publish_letters(serving, "ab")
+    assert (find(serving, 1).number, find(serving).number) == (1, 2)
+    with pytest.raises(ServingDirError, match=r"there is no version 3 in .*: known are 1, 2"):
+        find(serving, 3)
+    with pytest.raises(ServingDirError, match=r"there is no version in .*: release a model"):
+        find(serving.parent / "none")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [None, 3, {}, {"restores": 1, "withdraws": "2", "withdrawn_digest": None, "reason": ""}],
+)
+def test_a_publishers_own_record_withdraws_nothing(record: object, serving: Path) -> None:
+    publish_letters(serving, "ab")
+    publish(letter_model(serving.parent, "c"), serving, {"rollback": record})
+    assert marks_in(serving) == {}
+
+
+def test_a_version_that_is_pruned_while_it_is_read_was_never_there(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    listdir = os.listdir
+
+    def list_then_prune(path: Path) -> list[str]:
+        names = listdir(path)
+        (serving / "1").rename(serving / ".removed-1")
+        return names
+
+    monkeypatch.setattr(os, "listdir", list_then_prune)
+    assert numbers(serving) == [2]
+
+
+def test_a_version_that_is_pruned_while_it_is_verified_was_never_there(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    scandir = os.scandir
+
+    def prune_then_scan(path: Path) -> object:
+        if path == serving / "1":
+            path.rename(serving / ".removed-1")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", prune_then_scan)
+    assert [v.number for v in versions(serving, check_files=True)] == [2]
+
+
+def test_a_withdrawn_version_is_never_read_without_its_mark(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    rollback(serving)
+    read_bytes = Path.read_bytes
+
+    def read_then_prune(path: Path) -> bytes:
+        content = read_bytes(path)
+        if path.parent == serving / "2":
+            for number in ("2", "3"):
+                (serving / number).rename(serving / f".removed-{number}")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_then_prune)
+    assert marks_in(serving) == {2: 3}
