@@ -1,4 +1,4 @@
-"""Version directories of a served model: publish atomically, roll back, verify, copy out.
+"""Version directories of a served model: publish atomically, roll back, prune, verify, copy out.
 
 The layout is the one that TensorFlow Serving watches: a directory whose integer-named children are
 the versions, the highest of which is served::
@@ -16,6 +16,7 @@ Synopsis::
     published.version                         # 1, then 2, 3, ...: highest + 1, never the clock
     newest_valid(Path("serving")).manifest.release["run_key"]   # "9f2c"
     rollback(Path("serving"), reason="sevens").withdraws        # the version that was live
+    prune(Path("serving"), keep=5).removed
 
 A version appears by one rename of a directory whose files, directories and manifest are on disk
 already, and it disappears by one rename. So a process that is killed, or a machine that loses
@@ -51,6 +52,7 @@ from components.serving_dir.manifest import (
     Manifest,
     Rollback,
 )
+from components.serving_dir.pruning import Pruned, Removed, prune
 from components.serving_dir.publishing import Published, digest_of, publish
 from components.serving_dir.reading import (
     Version,
@@ -74,7 +76,9 @@ __all__ = [
     "STAGING_PREFIX",
     "FileRecord",
     "Manifest",
+    "Pruned",
     "Published",
+    "Removed",
     "Rollback",
     "RolledBack",
     "ServingDirError",
@@ -86,6 +90,7 @@ __all__ = [
     "live",
     "locked",
     "newest_valid",
+    "prune",
     "publish",
     "rollback",
     "verify",
