@@ -41,7 +41,7 @@ class Withdrawal:
 
     def __str__(self) -> str:
         reason = " ".join(self.reason.split()) or "no reason given"
-        return f"withdrawn by version {self.by} at {self.at}: {reason}"
+        return f"by version {self.by} at {self.at}: {reason}"
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,16 @@ def verify(version: Version) -> tuple[str, ...]:
     except OSError as error:
         return (f"cannot be read: {explain(error)}",)
     return differences(actual, tree.others, version.manifest.files)
+
+
+def require_valid(version: Version) -> None:
+    """Reads every byte of a version, see `verify`.
+
+    Raises:
+        ServingDirError: its files do not match its manifest; the line names them.
+    """
+    if problems := verify(version):
+        raise ServingDirError(_invalid(version, problems))
 
 
 def newest_valid(serving_dir: Path) -> Version | None:
@@ -281,5 +291,5 @@ def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withd
 def _invalid(version: Version, problems: tuple[str, ...]) -> str:
     return (
         f"version {version.number} at {version.path} does not match its manifest: "
-        f"{'; '.join(problems)}; remove that version, or restore its files"
+        f"{'; '.join(problems)}; restore its files, roll back, or remove it"
     )

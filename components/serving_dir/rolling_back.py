@@ -116,7 +116,7 @@ def _obstacle(version: Version, current: Version) -> str:
     if version.number == current.number:
         return "is live already"
     if version.withdrawn:
-        return f"is {version.withdrawn}"
+        return f"is withdrawn {version.withdrawn}"
     if problems := verify(version):
         return f"is damaged: {'; '.join(problems)}"
     # Damaged files are not the model that they are said to be: restoring that one is a repair.

@@ -14,7 +14,9 @@ somebody does, on every level.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -64,6 +66,10 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise Answered
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with contextlib.suppress(BrokenPipeError):  # as argparse does itself from Python 3.12 on
+            super()._print_message(message, file)
+
     def options(self, words: Sequence[str]) -> argparse.Namespace:
         """What the words say.
 
@@ -71,7 +77,14 @@ class Parser(argparse.ArgumentParser):
           UsageError: an unknown option (the line names the nearest one), a missing value.
           Answered: it was `--help`.
         """
-        options, rest = self.parse_known_args(self._joined(words))
+        joined = self._joined(words)
+        # First of all, since argparse takes the value of an option that it does not know for an
+        # argument, and would complain about that one.
+        named = (word.partition("=")[0] for word in joined if word.startswith("--"))
+        for flag in itertools.takewhile("--".__ne__, named):
+            if flag not in self.flags():
+                raise UsageError(self.unknown_option(flag))
+        options, rest = self.parse_known_intermixed_args(joined)
         if rest:
             raise UsageError(self.unknown_option(rest[0]))
         return options
@@ -104,6 +117,10 @@ def _error_object(line: str) -> Mapping[str, Any]:
     return {"error": line}
 
 
+def _sentence(help_: str) -> str:
+    return f"{help_[:1].upper()}{help_[1:]}."
+
+
 def _no_options(parser: Parser) -> None:
     pass
 
@@ -115,9 +132,9 @@ class Command:
     Attributes:
       name: the word for it.
       help: one line, for the list in the group's help.
-      add_options: adds its options to its parser; `--json` is there already.
+      add_options: adds its options to its parser; `--json` is added to them.
       execute: does it, and returns the exit code.
-      exit_codes: what each means, for the help.
+      exit_codes: what each means, for the help, but for the one of an interrupt.
       description: the help's text; by default the one line.
       notes: what the help says below the options.
       error_object: what `--json` prints in place of a result, by the line of the error.
@@ -136,15 +153,12 @@ class Command:
         """Its parser; `prog` is all the words that lead to it."""
         parser = Parser(
             prog=prog,
-            description=self.description or f"{self.help[0].upper()}{self.help[1:]}.",
+            description=self.description or _sentence(self.help),
             epilog="\n\n".join(filter(None, [self.notes, exit_code_table(self.exit_codes)])),
         )
-        parser.add_argument(
-            "--json",
-            action="store_true",
-            help="print one JSON object on stdout, all else on stderr",
-        )
         self.add_options(parser)
+        text = "print one JSON object on stdout, all else on stderr"
+        parser.add_argument("--json", action="store_true", help=text)
         return parser
 
 
@@ -156,7 +170,7 @@ class Group:
       name: the word; for the outermost group the program's name.
       help: one line, for the list in the group above.
       members: in the order of the help.
-      exit_codes: what each means, for the help; none where each command says so itself.
+      exit_codes: as those of a command; none where each command says so itself.
       add_options: adds options of the group itself, such as `--version`.
     """
 
@@ -170,7 +184,7 @@ class Group:
         """Its parser, which knows help and its own options, and lists the members."""
         parser = Parser(
             prog=prog,
-            description=f"{self.help[0].upper()}{self.help[1:]}.",
+            description=_sentence(self.help),
             epilog=exit_code_table(self.exit_codes) if self.exit_codes else None,
         )
         self.add_options(parser)
@@ -229,11 +243,24 @@ def choose(top: Group, words: Sequence[str]) -> Chosen:
         member = member.member(prog, words)
 
 
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a number from `least` on."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"is {text!r}, expected a whole number, {least} or more"
+            )
+        return int(text)
+
+    return read
+
+
 def exit_code_table(exit_codes: Mapping[int, str]) -> str:
     """What the help says of the exit codes."""
-    return "\n".join(
-        ["exit codes:", *(f"  {code:<3}  {text}" for code, text in exit_codes.items())]
-    )
+    every = {**exit_codes, INTERRUPTED: "interrupted"}
+    lines = [f"  {code:<3}  {text}" for code, text in every.items()]
+    return "\n".join(["exit codes:", *lines])
 
 
 def one_of(names: Iterable[str]) -> str:

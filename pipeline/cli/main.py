@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.serving_dir import ServingDirError
-from pipeline.cli import output
+from pipeline.cli import output, predict, prune, rollback, verify, versions
 from pipeline.cli.command import (
     FAILED,
     INTERRUPTED,
@@ -70,13 +70,19 @@ def commands(run: Run | None = None) -> Group:
     return Group(
         name=PROG,
         help="from an image data set to a released classifier, with a gate in between",
-        members=(run_command(run),),
+        members=(
+            run_command(run),
+            versions.COMMAND,
+            rollback.COMMAND,
+            prune.COMMAND,
+            verify.COMMAND,
+            predict.COMMAND,
+        ),
         exit_codes={
             0: "released, unchanged, or done",
             1: "failed: something broke or is damaged, or another run holds the pipeline root",
             2: "usage, configuration or data source refused; nothing was written",
             3: "refused by a gate: what was served stays",
-            130: "interrupted",
         },
         add_options=_add_version,
     )
@@ -96,7 +102,7 @@ class _Version(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        print(f"{PROG} {_version()}")
+        output.say([f"{PROG} {_version()}"])
         parser.exit()
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.cli.command import PROG
@@ -65,6 +65,22 @@ def reader_may_be_gone(stream: TextIO) -> Iterator[None]:
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, stream.fileno())
         os.close(devnull)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with aligned columns; the last column is as wide as it wants to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def size(bytes_: int) -> str:
+    """A size as a person says it: "812 bytes", "4.2 MB"."""
+    value, units = float(bytes_), ["kB", "MB", "GB", "TB"]
+    if value < 1000:
+        return f"{bytes_} bytes"
+    while value >= 999.95 and units:
+        value, unit = value / 1000, units.pop(0)
+    return f"{value:.1f} {unit}"
 
 
 def _printable(text: str, stream: TextIO) -> str:

@@ -1,7 +1,7 @@
 """`tfx-mnist run`: runs the pipeline, shows how it goes on, and says what came of it.
 
     run = command()                    # with the local runner
-    run.execute(options)               # 0, 1, 2, 3 or 130, see EXIT_CODES
+    run.execute(options)               # the exit code
 
 Nothing heavy is imported before a run begins.
 """
@@ -34,7 +34,6 @@ EXIT_CODES = {
     1: "failed: something broke, or another run holds the pipeline root",
     2: "usage, configuration or data source refused; nothing was written",
     3: "refused by a gate: what was served stays",
-    130: "interrupted",
 }
 EXIT_CODE_OF = {RELEASED: 0, UNCHANGED: 0, FAILED: 1, REFUSED: 3}
 

@@ -61,6 +61,11 @@ def test_a_command_in_a_group_is_found_with_its_words() -> None:
             ["gate", "check", "3"],
             "unexpected argument '3': values follow an option; see prog gate check --help",
         ),
+        (
+            ["rollback", "--jsn", "3"],
+            "unknown option '--jsn': did you mean '--json'? see prog rollback --help",
+        ),
+        (["rollback", "-x"], "unknown option '-x': did you mean '-h'? see prog rollback --help"),
         (["rollback", "3", "4"], "unexpected argument '4'; see prog rollback --help"),
     ],
 )
@@ -68,6 +73,16 @@ def test_words_that_find_nothing_are_refused_in_one_line(words: list[str], line:
     with pytest.raises(UsageError) as caught:
         choose(TOP, words).options()
     assert str(caught.value) == line
+
+
+def test_options_may_stand_between_arguments() -> None:
+    def add_options(parser: Parser) -> None:
+        parser.add_argument("images", nargs="+")
+        parser.add_argument("--floor")
+
+    words = ["predict", "a.png", "--floor", "1", "b.png", "--json", "c.png"]
+    options = choose(Group("prog", "", (_command("predict", add_options),)), words).options()
+    assert (options.images, options.floor) == (["a.png", "b.png", "c.png"], "1")
 
 
 def test_help_is_there_on_every_level(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +93,7 @@ def test_help_is_there_on_every_level(capsys: pytest.CaptureFixture[str]) -> Non
         shown.append(capsys.readouterr().out)
     assert "ask the gate" in shown[0]
     assert "what simulate does" in shown[1]
-    assert "exit codes:\n  0    passed\n  7    seven\n" in shown[2]
+    assert "exit codes:\n  0    passed\n  7    seven\n  130  interrupted\n" in shown[2]
 
 
 def test_names_are_enumerated() -> None:
