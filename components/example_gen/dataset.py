@@ -22,7 +22,7 @@ from components.example_gen.arrays import TEST, TRAIN
 from components.example_gen.errors import DataError
 from components.example_gen.features import find_keys
 from components.example_gen.prepare import FINGERPRINT_KEY
-from components.example_gen.spec import DatasetSpec, parse_dataset
+from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 
 _READ_BYTES = 1 << 20
 
@@ -61,7 +61,7 @@ class DatasetInfo:
     @property
     def slug(self) -> str:
         """The name, as a file name."""
-        return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_")
+        return slug(self.name)
 
     def to_json(self) -> str:
         """One line, the same for equal values."""

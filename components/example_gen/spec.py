@@ -70,6 +70,11 @@ def parse_dataset(text: str) -> DatasetSpec:
     return DatasetSpec(kind="tfds", text=text, name=name, config=config, version=version)
 
 
+def slug(name: str) -> str:
+    """A data set's name, as a file name."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+
+
 def _parse_idx(text: str) -> DatasetSpec:
     directory = text[len(IDX_PREFIX) :].strip()
     if not directory:

@@ -1,0 +1,138 @@
+"""Old versions go; what may be needed, and what another tool made, stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.serving_dir.changing import DEFAULT_LOCK_TIMEOUT_S, REMOVED_PREFIX, changing
+from components.serving_dir.durable import scan, sync_directory
+from components.serving_dir.errors import ServingDirError, explain
+from components.serving_dir.reading import Version, versions
+from components.serving_dir.rolling_back import default_target
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A version that was removed, or would be: its number, where it was, and its size in bytes."""
+
+    version: int
+    path: Path
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` did, or would do.
+
+    Attributes:
+        removed: the versions that are gone, in the order in which they went.
+        left_alone: integer-named entries that this package did not publish; their `problems` say
+            why it is not known to have.
+    """
+
+    removed: tuple[Removed, ...]
+    left_alone: tuple[Version, ...]
+
+    @property
+    def bytes(self) -> int:
+        """How much space there is now that was not there before."""
+        return sum(removed.bytes for removed in self.removed)
+
+
+def prune(
+    serving_dir: Path,
+    keep: int,
+    *,
+    dry_run: bool = False,
+    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+) -> Pruned:
+    """Removes the versions below the newest `keep` that nothing needs any more.
+
+    The live version stays, and so does the one that `rollback` would restore, and a version that
+    withdrew another one as long as that one or a copy of its model is there. What this package did
+    not publish is neither counted nor removed.
+
+    A version disappears by one rename to a hidden name, and is deleted then: no reader finds half
+    of one under its number.
+
+    Args:
+        serving_dir: the directory that TensorFlow Serving watches.
+        keep: how many of the newest versions stay in any case, 1 or more.
+        dry_run: only say what would be removed; takes no lock and writes nothing.
+        lock_timeout_s: how long to wait for another process that changes it, in seconds.
+
+    Raises:
+        ValueError: `keep` is less than 1.
+        ServingDirError: a version could not be removed; all that is there is complete nevertheless.
+    """
+    if keep < 1:
+        raise ValueError(f"keep is {keep}, expected 1 or more: the live version always stays")
+    serving_dir = Path(serving_dir)
+    if not versions(serving_dir):
+        return Pruned((), ())
+    lock = contextlib.nullcontext() if dry_run else changing(serving_dir, timeout_s=lock_timeout_s)
+    try:
+        with lock:
+            present = versions(serving_dir)
+            going = _removable(present, keep, default_target(serving_dir))
+            removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
+            if not dry_run:
+                for old in going:
+                    _remove(old)
+    except OSError as error:
+        raise ServingDirError(
+            f"cannot prune {serving_dir}: {explain(error)}, and prune again"
+        ) from error
+    return Pruned(tuple(removed), tuple(old for old in present if not _is_ours(old)))
+
+
+def _is_ours(version: Version) -> bool:
+    return version.manifest is not None and not version.problems
+
+
+def _removable(present: Sequence[Version], keep: int, target: Version | None) -> list[Version]:
+    """Returns what may go, in the order in which it may.
+
+    No withdrawn version ever loses its mark by that, not even when a kill ends the removal early:
+
+    - One that stays keeps it, because the version that holds its mark stays too: that is what the
+      loop sees to.
+    - One that goes has it until it is gone, because the versions that hold marks, which are those
+      that rollbacks made, go last, by rising number. And the mark of such a version is held by a
+      higher one: a rollback refuses a model that is withdrawn already.
+    """
+    ours = [version for version in present if _is_ours(version)]
+    others = [version for version in present if not _is_ours(version)]
+    needed = [*others, *ours[-keep:], *present[-1:], *([target] if target else [])]
+    staying = {version.number for version in needed}
+    while marks := _holders_of_marks(present, staying) - staying:
+        staying |= marks
+    going = [version for version in ours if version.number not in staying]
+    return sorted(going, key=lambda version: (_holds_a_mark(version), version.number))
+
+
+def _holders_of_marks(present: Sequence[Version], numbers: set[int]) -> set[int]:
+    """Returns the versions that withdraw one of these."""
+    return {v.withdrawn.by for v in present if v.withdrawn and v.number in numbers}
+
+
+def _holds_a_mark(version: Version) -> bool:
+    return version.manifest is not None and version.manifest.rollback is not None
+
+
+def _size(path: Path) -> int:
+    return sum((path / name).stat().st_size for name in scan(path).files)
+
+
+def _remove(version: Version) -> None:
+    hidden = version.path.with_name(f"{REMOVED_PREFIX}{version.number}-{secrets.token_hex(8)}")
+    os.rename(version.path, hidden)
+    # On disk before the first file goes: a power cut must not give the name back without them.
+    sync_directory(version.path.parent)
+    shutil.rmtree(hidden)

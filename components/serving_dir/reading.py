@@ -1,0 +1,295 @@
+"""Which versions there are, and whether they are what was published. Readers need no lock."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.serving_dir.durable import copy_file, copy_tree, scan
+from components.serving_dir.errors import ServingDirError, explain
+from components.serving_dir.manifest import MANIFEST_NAME, Manifest, differences
+
+INT64_MAX = 2**63 - 1
+
+_INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """Why a version and its model are not to be served again.
+
+    Attributes:
+        version: the number that was withdrawn.
+        model_digest: the model that was withdrawn with it; None where only its files were at fault.
+        by: the version whose manifest says so.
+        reason: the operator's own words, maybe none.
+        at: when, ISO 8601, UTC.
+    """
+
+    version: int
+    model_digest: str | None
+    by: int
+    reason: str
+    at: str
+
+    def __str__(self) -> str:
+        reason = " ".join(self.reason.split()) or "no reason given"
+        return f"by version {self.by} at {self.at}: {reason}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One integer-named entry of a serving directory.
+
+    Attributes:
+        number: the number as TensorFlow Serving reads it.
+        path: the entry itself.
+        manifest: None where there is none that can be read.
+        problems: why this is not a valid version; empty says nothing about the files' contents
+            unless they were looked at (`verify`, or `versions(..., check_files=True)`).
+        withdrawn: set where a manifest of the directory withdraws this number, or this model.
+    """
+
+    number: int
+    path: Path
+    manifest: Manifest | None
+    problems: tuple[str, ...] = ()
+    withdrawn: Withdrawal | None = None
+
+    @property
+    def model_digest(self) -> str | None:
+        """The digest of the model that the manifest names; None without a manifest."""
+        return self.manifest.model_digest if self.manifest else None
+
+
+def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
+    """Returns every integer-named entry, by rising number; none where the directory is missing.
+
+    Args:
+        serving_dir: the directory that TensorFlow Serving watches.
+        check_files: also hash the files and compare them with the manifest (see `verify`).
+
+    Raises:
+        ServingDirError: the directory cannot be read.
+    """
+    try:
+        names = os.listdir(serving_dir)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ServingDirError(
+            f"cannot read the serving directory {serving_dir}: {explain(error)}"
+        ) from error
+    numbered = [(number, name) for name in names if (number := _number(name)) is not None]
+    # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
+    numbered.sort(key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
+    found = _read_present(Path(serving_dir), numbered)
+    withdrawals = _withdrawals(found)
+    found = [replace(version, withdrawn=_withdrawal_of(version, withdrawals)) for version in found]
+    if check_files:
+        checked = [replace(version, problems=verify(version)) for version in found]
+        found = [version for version in checked if not version.problems or _is_there(version)]
+    return found
+
+
+def live(serving_dir: Path) -> Version | None:
+    """Returns the highest entry, which is what TensorFlow Serving serves, be it valid or not."""
+    present = versions(serving_dir)
+    return present[-1] if present else None
+
+
+def find(serving_dir: Path, number: int | None = None) -> Version:
+    """Returns the version of that number, or the live one.
+
+    Raises:
+        ServingDirError: there is none, or the directory cannot be read.
+    """
+    present = versions(serving_dir)
+    if not present:
+        raise ServingDirError(
+            f"there is no version in {serving_dir}: release a model, or give the directory of one "
+            "that was released"
+        )
+    for version in reversed(present):
+        if number is None or version.number == number:
+            return version
+    known = ", ".join(str(version.number) for version in present)
+    raise ServingDirError(f"there is no version {number} in {serving_dir}: known are {known}")
+
+
+def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
+    """Returns the models that are not to be served again, by their digests.
+
+    A model stays among them as long as the version that withdrew it is in the directory.
+    """
+    withdrawals = _withdrawals(versions(serving_dir))
+    return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
+
+
+def verify(version: Version) -> tuple[str, ...]:
+    """Compares a version's files with its manifest; returns what is wrong, nothing if it is valid.
+
+    Reads every byte of the version. Names of files are shown as Python literals.
+    """
+    if version.manifest is None or version.problems:
+        return version.problems
+    try:
+        tree = scan(version.path)
+        actual = {
+            name: copy_file(tree.root / name, None) for name in tree.files if name != MANIFEST_NAME
+        }
+    except OSError as error:
+        return (f"cannot be read: {explain(error)}",)
+    return differences(actual, tree.others, version.manifest.files)
+
+
+def require_valid(version: Version) -> None:
+    """Reads every byte of a version, see `verify`.
+
+    Raises:
+        ServingDirError: its files do not match its manifest; the line names them.
+    """
+    if problems := verify(version):
+        raise ServingDirError(_invalid(version, problems))
+
+
+def newest_valid(serving_dir: Path) -> Version | None:
+    """Returns the highest version that is valid and not withdrawn, or None; reads all its files.
+
+    That is the live version unless something is wrong. Logs a warning for each higher entry that is
+    not valid: TensorFlow Serving may stumble over it until the next publish.
+    """
+    for version in reversed(versions(serving_dir)):
+        if version.withdrawn:
+            continue
+        problems = verify(version)
+        if not problems:
+            return version
+        _log.warning("%s is not a valid version: %s", version.path, "; ".join(problems))
+    return None
+
+
+def export_model(version: Version, destination: Path) -> None:
+    """Copies a version's model files, without the manifest, to a directory that is created.
+
+    What is copied is what is checked against the manifest: each file is hashed on its way.
+
+    Raises:
+        ServingDirError: the version is not valid, `destination` exists already, or the copy
+            failed; nothing is left of it then.
+    """
+    if os.path.lexists(destination):
+        raise ServingDirError(f"cannot copy {version.path} to {destination}: it exists already")
+    try:
+        copy_checked(version, destination)
+    except ServingDirError:
+        shutil.rmtree(destination, ignore_errors=True)
+        raise
+    except OSError as error:
+        shutil.rmtree(destination, ignore_errors=True)
+        raise ServingDirError(
+            f"cannot copy {version.path} to {destination}: {explain(error)}"
+        ) from error
+
+
+def copy_checked(version: Version, destination: Path) -> Manifest:
+    """As `export_model`, but leaves what it has copied when it fails, and returns the manifest.
+
+    Raises:
+        ServingDirError: the version is not valid.
+        OSError: the copy failed.
+    """
+    if version.manifest is None or version.problems:
+        raise ServingDirError(_invalid(version, version.problems))
+    tree = scan(version.path)
+    model = replace(tree, files=tuple(name for name in tree.files if name != MANIFEST_NAME))
+    copied = copy_tree(model, destination)
+    if problems := differences(copied, tree.others, version.manifest.files):
+        raise ServingDirError(_invalid(version, problems))
+    return version.manifest
+
+
+def _number(name: str) -> int | None:
+    """Returns the number that TensorFlow Serving reads in a name, if it is one from 0 to int64."""
+    if not _INTEGER_NAME.fullmatch(name):
+        return None
+    digits = name.strip().lstrip("+").lstrip("0")
+    if len(digits) > len(str(INT64_MAX)):  # Python refuses to convert very many digits
+        return None
+    number = int(digits or "0")
+    return number if number <= INT64_MAX else None
+
+
+def _read_version(path: Path, number: int) -> Version:
+    if path.is_symlink():
+        return Version(number, path, None, ("is a symbolic link, expected a directory",))
+    if not path.is_dir():
+        return Version(number, path, None, ("is not a directory",))
+    try:
+        text = (path / MANIFEST_NAME).read_bytes().decode("ascii")
+        manifest = Manifest.from_json(text)
+    except FileNotFoundError:
+        return Version(number, path, None, (f"has no {MANIFEST_NAME}: not published by this tool",))
+    except OSError as error:
+        return Version(number, path, None, (f"cannot be read: {explain(error)}",))
+    except (ValueError, RecursionError) as error:
+        return Version(number, path, None, (f"{MANIFEST_NAME} is damaged: {error}",))
+    problems = []
+    if path.name != str(number):
+        problems.append(f"is named {path.name!r}, expected {str(number)!r}")
+    if manifest.version != number:
+        problems.append(f"{MANIFEST_NAME} is that of version {manifest.version}")
+    return Version(number, path, manifest, tuple(problems))
+
+
+def _read_present(serving_dir: Path, numbered: list[tuple[int, str]]) -> list[Version]:
+    """Reads the entries of a sorted listing, but for those that were pruned since.
+
+    The highest first: pruning takes a withdrawn version before the one that withdrew it, so that
+    whoever still finds the former has read the latter already.
+    """
+    found = [_read_version(serving_dir / name, number) for number, name in reversed(numbered)]
+    return [version for version in reversed(found) if version.manifest or _is_there(version)]
+
+
+def _is_there(version: Version) -> bool:
+    return os.path.lexists(version.path)
+
+
+def _withdrawals(present: Sequence[Version]) -> list[Withdrawal]:
+    """Returns what the manifests withdraw, oldest first."""
+    return [
+        Withdrawal(
+            version=rollback.withdraws,
+            model_digest=rollback.withdrawn_digest,
+            by=version.number,
+            reason=rollback.reason,
+            at=version.manifest.published_at,
+        )
+        for version in present
+        if version.manifest and (rollback := version.manifest.rollback)
+    ]
+
+
+def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withdrawal | None:
+    """Returns the newest withdrawal of a version's number or of its model."""
+    digest = version.model_digest
+    for withdrawal in reversed(withdrawals):
+        same_model = digest is not None and digest == withdrawal.model_digest
+        if same_model or version.number == withdrawal.version:
+            return withdrawal
+    return None
+
+
+def _invalid(version: Version, problems: tuple[str, ...]) -> str:
+    return (
+        f"version {version.number} at {version.path} does not match its manifest: "
+        f"{'; '.join(problems)}; restore its files, roll back, or remove it"
+    )

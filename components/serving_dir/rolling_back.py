@@ -1,0 +1,148 @@
+"""An older version becomes the live one again, and the live one is withdrawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from components.serving_dir.changing import (
+    DEFAULT_LOCK_TIMEOUT_S,
+    add_version,
+    changing,
+    staging_in,
+    utc_now,
+)
+from components.serving_dir.errors import ServingDirError, explain
+from components.serving_dir.manifest import ROLLBACK, Rollback
+from components.serving_dir.reading import Version, copy_checked, find, verify, versions
+
+# By these a run knows a version for the outcome of a run like itself (`components.served_model`).
+# What a rollback made is no run's outcome.
+_OF_THE_RUN = frozenset({"run_key", "release_token"})
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What `rollback` did.
+
+    Attributes:
+        version: the new live version.
+        path: its directory.
+        model_digest: of the model that is live now.
+        restores: the version whose files it holds.
+        withdraws: the version that was live before.
+    """
+
+    version: int
+    path: Path
+    model_digest: str
+    restores: int
+    withdraws: int
+
+
+def rollback(
+    serving_dir: Path,
+    version: int | None = None,
+    *,
+    reason: str = "",
+    now: Callable[[], datetime] = utc_now,
+    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+) -> RolledBack:
+    """Publishes an older version's files again as the newest version, and withdraws the live one.
+
+    Both happen with one rename, for the new version's manifest says which one it withdraws. The
+    files are checked against their manifest while they are copied.
+
+    Args:
+        serving_dir: the directory that TensorFlow Serving watches.
+        version: the version to restore. None for the newest one below the live one that is valid,
+            not withdrawn and of another model; where the live version is damaged, of any model.
+        reason: kept in the manifest, for people.
+        now: the clock for `published_at`.
+        lock_timeout_s: how long to wait for another process that changes it, in seconds.
+
+    Raises:
+        ServingDirError: nothing was changed, and nothing was left behind; but for one case, which
+            the message names: the version is in place, and the last sync failed.
+    """
+    serving_dir = Path(serving_dir)
+    find(serving_dir)  # where there is nothing, not even the lock file is made
+    try:
+        with changing(serving_dir, timeout_s=lock_timeout_s):
+            current = find(serving_dir)
+            target = _choose(serving_dir, version, current)
+            return _restore(target, current, reason, now)
+    except OSError as error:
+        raise ServingDirError(
+            f"cannot roll back {serving_dir}: {explain(error)}, and roll back again; "
+            "no version was added"
+        ) from error
+
+
+def default_target(serving_dir: Path) -> Version | None:
+    """Returns the version that `rollback` restores when it is not told which, or None."""
+    present = versions(serving_dir)
+    good = (version for version in reversed(present) if not _obstacle(version, present[-1]))
+    return next(good, None)
+
+
+def _choose(serving_dir: Path, number: int | None, current: Version) -> Version:
+    if number is None:
+        target = default_target(serving_dir)
+        if target is None:
+            raise ServingDirError(_nothing_older(serving_dir, current))
+        return target
+    target = find(serving_dir, number)
+    if obstacle := _obstacle(target, current):
+        raise ServingDirError(
+            f"cannot roll back to version {number} in {serving_dir}: it {obstacle}; choose another"
+        )
+    return target
+
+
+def _nothing_older(serving_dir: Path, current: Version) -> str:
+    older = [version for version in versions(serving_dir) if version.number < current.number]
+    reasons = "; ".join(f"{version.number} {_obstacle(version, current)}" for version in older)
+    return (
+        f"cannot roll back version {current.number} in {serving_dir}: there is no older good "
+        f"version{f' ({reasons})' if reasons else ''}; release a better model instead"
+    )
+
+
+def _obstacle(version: Version, current: Version) -> str:
+    """Returns why a version cannot be restored in place of the live one; empty where it can."""
+    if version.number == current.number:
+        return "is live already"
+    if version.withdrawn:
+        return f"is withdrawn {version.withdrawn}"
+    if problems := verify(version):
+        return f"is damaged: {'; '.join(problems)}"
+    # Damaged files are not the model that they are said to be: restoring that one is a repair.
+    if version.model_digest == current.model_digest and not verify(current):
+        return f"holds the same model as the live version {current.number}"
+    return ""
+
+
+def _restore(
+    target: Version, current: Version, reason: str, now: Callable[[], datetime]
+) -> RolledBack:
+    with staging_in(target.path.parent) as staging:
+        manifest = copy_checked(target, staging)
+        same_model = manifest.model_digest == current.model_digest
+        record = Rollback(
+            restores=target.number,
+            withdraws=current.number,
+            withdrawn_digest=None if same_model else current.model_digest,
+            reason=reason,
+        )
+        kept = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
+        path = add_version(staging, manifest.files, {**kept, ROLLBACK: asdict(record)}, now)
+    return RolledBack(
+        version=int(path.name),
+        path=path,
+        model_digest=manifest.model_digest,
+        restores=target.number,
+        withdraws=current.number,
+    )

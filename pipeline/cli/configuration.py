@@ -1,0 +1,166 @@
+"""The options that configure a run: from the words of a command line to a checked configuration.
+
+add_options(parser)
+options = parser.options(["--preset", "fast", "--set", "gate.floor=0.995"])
+config = configuration(options)      # preset, then the YAML file, then flags
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.cli.command import Parser, one_of
+from pipeline.config import ConfigError, RunConfig
+from pipeline.presets import PRESETS
+
+
+def add_options(parser: Parser) -> None:
+    """Adds every option that `configuration` reads.
+
+    They set `config_file` (str or None), `overrides` (pairs of key and value, in the order in which
+    they were given) and `beam_args`.
+    """
+    parser.set_defaults(overrides=[])
+    parser.takes_dashes.add("--beam-arg")
+    add = parser.add_argument
+
+    def override(flag: str, metavar: str, text: str) -> None:
+        add(flag, action=_Override, metavar=metavar, default=argparse.SUPPRESS, help=text)
+
+    override("--preset", "P", f"where the values start: {one_of(PRESETS)} (default: quick)")
+    override(
+        "--dataset",
+        "D",
+        "mnist_sample (default, no network needed), a tensorflow-datasets name such as mnist or "
+        "emnist/balanced, or idx:DIR for a folder with the four IDX files",
+    )
+    override("--data-dir", "DIR", "tensorflow-datasets' own directory")
+    override("--pipeline-root", "DIR", "where the run writes (default: pipeline_root)")
+    override("--serving-dir", "DIR", "the directory that the server watches")
+    override("--seed", "N", "seed of weights, order and augmentation (default: 0)")
+    override("--replicas", "N", "devices that train (default: all GPUs, else one CPU)")
+    add(
+        "--set",
+        action=_SetKey,
+        metavar="KEY=VALUE",
+        default=argparse.SUPPRESS,
+        help="set any key; may be given again",
+    )
+    add("--config", dest="config_file", metavar="FILE.yaml", help="read keys from a YAML file")
+    add(
+        "--beam-arg",
+        dest="beam_args",
+        action="append",
+        metavar="ARG",
+        default=[],
+        help="argument of every Beam pipeline, such as --direct_num_workers=2; may be given again",
+    )
+    add(
+        "--no-cache",
+        dest="cache",
+        action=_Override,
+        nargs=0,
+        const=False,
+        default=argparse.SUPPRESS,
+        help="execute every component anew",
+    )
+
+
+def keys() -> str:
+    """Every key of `--set` and of the YAML file, in lines."""
+    return textwrap.fill(
+        ", ".join(["preset", *config.keys()]),
+        width=78,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    )
+
+
+def configuration(options: argparse.Namespace) -> RunConfig:
+    """What the options ask for: the preset, the YAML file on top, the flags on top of both.
+
+    Raises:
+      ConfigError: an unreadable file, an unknown preset or key, a bad value.
+    """
+    from_file = {} if options.config_file is None else read_file(options.config_file)
+    flags = dict(options.overrides)
+    if options.beam_args:
+        flags["beam_args"] = tuple(options.beam_args)
+    files_preset = str(from_file.pop("preset", RunConfig().preset))
+    if from_file or files_preset != RunConfig().preset:
+        _check_file(options.config_file, files_preset, from_file)
+    return config.build(flags.pop("preset", files_preset), {**from_file, **flags})
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The values of a YAML file by dotted key; an empty file has none.
+
+    Raises:
+      ConfigError: the file cannot be read, is not YAML, or holds no mapping.
+    """
+    import yaml
+
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(
+            f"{path} holds a {type(tree).__name__}, expected keys with values, such as 'seed: 3'"
+        )
+    return config.flatten(tree)
+
+
+def _check_file(path: str, preset: str, values: Mapping[str, Any]) -> None:
+    """Tries the file's part alone, so that its mistakes are reported with its name."""
+    try:
+        config.build(preset, values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None)}"
+
+
+class _Override(argparse.Action):
+    """Appends (key, value) to `overrides`: the order of the command line decides which one wins."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        pair = (self.dest, self.const if self.nargs == 0 else values)
+        namespace.overrides = [*namespace.overrides, pair]
+
+
+class _SetKey(argparse.Action):
+    """The same for `--set key=value`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        key, equals, value = str(values).partition("=")
+        if not equals:
+            parser.error(f"--set {values!r} has no '=', expected key=value such as gate.floor=0.99")
+        namespace.overrides = [*namespace.overrides, (key, value)]

@@ -1,0 +1,138 @@
+"""`tfx-mnist run`: runs the pipeline, shows how it goes on, and says what came of it.
+
+    run = command()                    # with the local runner
+    run.execute(options)               # the exit code
+
+Nothing heavy is imported before a run begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import functools
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli import configuration, logs, output, terminal
+from pipeline.cli.command import INTERRUPTED, USAGE_ERROR, Command, Parser
+from pipeline.cli.summary import summary, wants_colour, write
+from pipeline.config import ConfigError, RunConfig
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
+from pipeline.runners.errors import CannotStart
+
+Run = Callable[..., RunResult]  # pipeline.runners.local.run
+
+EXIT_CODES = {
+    0: "released, or unchanged: the model is the newest version already",
+    1: "failed: something broke, or another run holds the pipeline root",
+    2: "usage, configuration or data source refused; nothing was written",
+    3: "refused by a gate: what was served stays",
+}
+EXIT_CODE_OF = {RELEASED: 0, UNCHANGED: 0, FAILED: 1, REFUSED: 3}
+
+
+def command(run: Run | None = None) -> Command:
+    """The command.
+
+    Args:
+      run: the runner; None for the local one.
+    """
+    return Command(
+        name="run",
+        help="run the pipeline: data, training, gate, release",
+        description="Runs the pipeline: reads and validates the data, trains, evaluates on the "
+        "test split, and\nreleases the model when every check of the gates passes.\n\n"
+        "The preset's values come first, then the YAML file's, then those of the flags.",
+        notes=f"keys of --set and of the YAML file:\n{configuration.keys()}",
+        add_options=_add_options,
+        execute=functools.partial(_execute, run=run or _local_run),
+        exit_codes=EXIT_CODES,
+        error_object=lambda line: _failed(_fresh_run_id(), line),
+    )
+
+
+def new_run_id(now: datetime.datetime, suffix: str) -> str:
+    """Sorts by time, and is unique by its suffix: "20261123T103000Z-3f2a"."""
+    return f"{now.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{suffix}"
+
+
+def _add_options(parser: Parser) -> None:
+    configuration.add_options(parser)
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
+    )
+
+
+def _execute(options: argparse.Namespace, run: Run) -> int:
+    started, run_id = time.monotonic(), _fresh_run_id()
+    config = configuration.configuration(options)
+    log = _create_log(config, run_id)
+    try:
+        result = _observed(config, run_id, log, options, run)
+    except KeyboardInterrupt:
+        line = "interrupted; the same command goes on from what is finished"
+        return output.fail(line, INTERRUPTED, _failed(run_id, line) if options.json else None)
+    result = dataclasses.replace(
+        result, log_file=str(log.path), total_seconds=time.monotonic() - started
+    )
+    _show(result, as_json=options.json)
+    return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
+
+
+def _fresh_run_id() -> str:
+    return new_run_id(datetime.datetime.now(datetime.timezone.utc), os.urandom(2).hex())
+
+
+def _failed(run_id: str, line: str) -> Mapping[str, Any]:
+    return RunResult(run_id, FAILED, error=line).to_dict()
+
+
+def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
+    root = Path(config.pipeline_root)
+    try:
+        return logs.RunLog.create(root / "logs" / f"{run_id}.log")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the pipeline root {root}: {error.strerror}; "
+            "choose another one with --pipeline-root"
+        ) from None
+
+
+def _observed(
+    config: RunConfig, run_id: str, log: logs.RunLog, options: argparse.Namespace, run: Run
+) -> RunResult:
+    """Runs with the libraries' output in the log and the progress on the terminal."""
+    with log.capture(show=options.verbose) as real:
+        human = real.err if options.json else real.out
+        try:
+            with terminal.display(human=human, err=real.err, verbose=options.verbose) as observer:
+                return run(config, run_id=run_id, observer=observer)
+        except CannotStart:
+            logging.exception("the run cannot start")  # for -v: the file goes
+            log.discard()
+            raise
+        except Exception as error:  # a bug: a runner turns what can go wrong into a result
+            logging.exception("the run ended by an error that nobody expected")
+            line = " ".join(str(error).split())
+            return RunResult(run_id, FAILED, error=f"{type(error).__name__}: {line}")
+
+
+def _local_run(config: RunConfig, *, run_id: str, observer: terminal.Display) -> RunResult:
+    from pipeline.runners.local import run
+
+    return run(config, run_id=run_id, observer=observer)
+
+
+def _show(result: RunResult, *, as_json: bool) -> None:
+    if as_json:
+        output.say_json(result.to_dict())
+    human = sys.stderr if as_json or result.outcome == FAILED else sys.stdout
+    with output.reader_may_be_gone(human):
+        write(summary(result), human, colour=wants_colour(human, os.environ.get("NO_COLOR")))

@@ -1,0 +1,123 @@
+"""`tfx-mnist versions`: what was released, what is live, and what came of the rest."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.serving_dir import Version
+from components.serving_dir import versions as read_versions
+from pipeline.cli import output, serving
+from pipeline.cli.command import Command
+
+_DIGEST_DIGITS = 8
+_UNKNOWN = "-"
+_HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baseline", "files", "")
+
+
+def _describe(version: Version, *, live: bool) -> dict[str, Any]:
+    """What is known of a version whose files were checked, JSON-able; None for what is not.
+
+    Args:
+      version: as `versions(..., check_files=True)` gives it.
+      live: whether it is the highest one.
+    """
+    manifest = version.manifest
+    release = manifest.release if manifest else {}
+    rollback = manifest.rollback if manifest else None
+    return {
+        "version": version.number,
+        "path": str(version.path),
+        "live": live,
+        "published_at": manifest.published_at if manifest else None,
+        "run_id": release.get("run_id"),
+        "dataset": {
+            "name": _field(release, "dataset", "name"),
+            "digest": _field(release, "dataset", "fingerprint"),
+        },
+        "accuracy": _field(release, "metrics", "accuracy"),
+        "baseline": release.get("baseline"),
+        "model_digest": version.model_digest,
+        "valid": not version.problems,
+        "problems": list(version.problems),
+        "rollback": dataclasses.asdict(rollback) if rollback else None,
+        "withdrawn": dataclasses.asdict(version.withdrawn) if version.withdrawn else None,
+    }
+
+
+def _execute(options: argparse.Namespace) -> int:
+    serving_dir = serving.serving_dir(options)
+    present = read_versions(serving_dir, check_files=True)
+    described = [_describe(version, live=version is present[-1]) for version in present]
+    if options.json:
+        live = present[-1].number if present else None
+        fields = {"serving_dir": str(serving_dir), "live": live, "versions": described}
+        output.say_json({**fields, "error": None})
+    else:
+        output.say([f"serving directory: {serving_dir}", *_lines(described)])
+    return 0
+
+
+def _lines(described: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not described:
+        return ["no version yet"]
+    lines = output.table([_HEADER, *map(_row, described)])
+    if not all(version["valid"] for version in described):
+        lines.append("`tfx-mnist verify` says what is wrong with damaged files")
+    return lines
+
+
+def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
+    accuracy, baseline = version["accuracy"], version["baseline"]
+    return (
+        str(version["version"]),
+        (version["published_at"] or _UNKNOWN)[:19].replace("T", " "),
+        str(version["run_id"] or _UNKNOWN),
+        _dataset(version["dataset"]),
+        f"{accuracy:.4f}" if isinstance(accuracy, float) else _UNKNOWN,
+        str(baseline["version"]) if isinstance(baseline, Mapping) else _UNKNOWN,
+        "match" if version["valid"] else "damaged",
+        "; ".join(_remarks(version)),
+    )
+
+
+def _dataset(dataset: Mapping[str, Any]) -> str:
+    return (
+        " ".join(filter(None, [dataset["name"], (dataset["digest"] or "")[:_DIGEST_DIGITS]]))
+        or _UNKNOWN
+    )
+
+
+def _remarks(version: Mapping[str, Any]) -> list[str]:
+    remarks = ["live"] if version["live"] else []
+    if rollback := version["rollback"]:
+        remarks.append(f"restores {rollback['restores']} in place of {rollback['withdraws']}")
+    if withdrawn := version["withdrawn"]:
+        reason = " ".join(withdrawn["reason"].split())
+        remarks.append(f"withdrawn by {withdrawn['by']}{f': {reason}' if reason else ''}")
+    return remarks
+
+
+def _field(release: Mapping[str, object], section: str, name: str) -> Any:
+    """A value of a section of the release record, which is the publisher's own."""
+    inner = release.get(section)
+    return inner.get(name) if isinstance(inner, Mapping) else None
+
+
+COMMAND = Command(
+    name="versions",
+    help="list the released versions, and which one is live",
+    description="Lists every version of a serving directory: when and by which run it was "
+    "released, on\nwhich data, how accurate, compared with which version, whether its files still "
+    "match its\nmanifest, and what became of it. The live one is the highest, which the server "
+    "serves.",
+    add_options=serving.add_options,
+    execute=_execute,
+    exit_codes={
+        0: "listed, damaged versions as well",
+        1: "the serving directory cannot be read",
+        2: "usage, or there is no such serving directory",
+    },
+)

@@ -1,0 +1,122 @@
+"""Small models, and other processes that publish them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from components import serving_dir
+from components.serving_dir import STAGING_PREFIX, publish, versions
+
+SMALL_MODEL = {
+    "saved_model.pb": b"graph",
+    "variables/variables.index": b"index",
+    "variables/variables.data-00000-of-00001": b"weights" * 1000,
+}
+# Waits for a line of input, so that its imports are done when a test lets it begin.
+PUBLISHER = """
+import sys
+from pathlib import Path
+from components import serving_dir
+print("ready", flush=True)
+sys.stdin.readline()
+for model in sys.argv[2:]:
+    published = serving_dir.publish(Path(model), Path(sys.argv[1]), {"model": model})
+    print(published.version, flush=True)
+"""
+
+# The same for one change of whatever kind.
+CHANGER = """
+import sys
+from pathlib import Path
+from components import serving_dir
+serving, name, argument = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+print("ready", flush=True)
+sys.stdin.readline()
+if name == "publish":
+    serving_dir.publish(Path(argument), serving, {})
+elif name == "rollback":
+    serving_dir.rollback(serving)
+else:
+    serving_dir.prune(serving, int(argument))
+print("done", flush=True)
+"""
+
+
+def write_model(path: Path, files: Mapping[str, bytes] = SMALL_MODEL) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def letter_model(folder: Path, letter: str) -> Path:
+    """A model whose one file holds that letter; made below `folder` when it is not there yet."""
+    return write_model(folder / f"model-{letter}", {"saved_model.pb": letter.encode()})
+
+
+def publish_letters(serving: Path, letters: str) -> None:
+    """Publishes one model per letter, equal letters being equal models, as versions 1, 2, ..."""
+    for letter in letters:
+        model = letter_model(serving.parent, letter)
+        assert publish(
+            model, serving, {"letter": letter, "run_key": "k", "release_token": "t"}
+        ).created
+
+
+def letters_in(serving: Path) -> dict[int, str]:
+    """What is in each version that `publish_letters` and later rollbacks made."""
+    return {
+        version.number: (version.path / "saved_model.pb").read_text()
+        for version in versions(serving)
+    }
+
+
+def damage(serving: Path, number: int) -> None:
+    (serving / str(number) / "saved_model.pb").write_bytes(b"?")
+
+
+def python(script: str, *arguments: object, **options: object) -> "subprocess.Popen[str]":
+    root = Path(serving_dir.__file__).parents[2]
+    return subprocess.Popen(  # type: ignore[call-overload]
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def start_publisher(serving: Path, *models: Path) -> "subprocess.Popen[str]":
+    """Returns a publisher that has imported all it needs, and waits for `release`."""
+    return _ready(python(PUBLISHER, serving, *models))
+
+
+def start_changer(serving: Path, change: str, argument: object) -> "subprocess.Popen[str]":
+    """The same for "publish" of a model, "rollback" of nothing, or "prune" to a number."""
+    return _ready(python(CHANGER, serving, change, argument))
+
+
+def _ready(process: "subprocess.Popen[str]") -> "subprocess.Popen[str]":
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def release(process: "subprocess.Popen[str]") -> None:
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def staging_in(serving: Path) -> list[str]:
+    return [path.name for path in serving.glob(f"{STAGING_PREFIX}*")]
+
+
+def numbers(serving: Path) -> list[int]:
+    return [version.number for version in versions(serving)]
+
+
+def marks_in(serving: Path) -> dict[int, int]:
+    """{withdrawn version: the version that says so}."""
+    return {v.number: v.withdrawn.by for v in versions(serving) if v.withdrawn}

@@ -1,0 +1,264 @@
+"""No kill at any moment and no race leaves an incomplete version, or loses one."""
+
+import dataclasses
+import random
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import (
+    LOCK_NAME,
+    digest_of,
+    find,
+    live,
+    newest_valid,
+    prune,
+    publish,
+    rollback,
+    verify,
+    versions,
+)
+from tests.components.serving_dir.samples import (
+    marks_in,
+    numbers,
+    publish_letters,
+    python,
+    release,
+    start_changer,
+    start_publisher,
+)
+
+KILL_ROUNDS = 100
+KILL_SEED = 20261123
+RACE_ROUNDS = 5
+POLLED_ROUNDS = 40
+KEPT = 2
+
+# Kills itself at the n-th file-system call of a change: Python reports each as an audit event.
+KILLED_AT_CALL = """
+import os, signal, sys
+from pathlib import Path
+from components import serving_dir
+left = int(sys.argv[1])
+serving, name, argument = Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+def hook(event, args):
+    global left
+    if event == "open" or event.split(".")[0] in ("os", "shutil", "fcntl"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+if name == "publish":
+    serving_dir.publish(Path(argument), serving, {})
+else:
+    getattr(serving_dir, name)(serving, int(argument))
+"""
+# Publishes ever new models; every other time it rolls back then, and prunes.
+OPERATOR = f"""
+import sys
+from pathlib import Path
+from components import serving_dir
+serving, model = Path(sys.argv[1]), Path(sys.argv[2])
+for number in range({POLLED_ROUNDS}):
+    (model / "number").write_text(str(number))
+    serving_dir.publish(model, serving, {{}})
+    if number % 2:
+        serving_dir.rollback(serving)
+        serving_dir.prune(serving, {KEPT})
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Before:
+    """What was in a serving directory before a change that may be killed."""
+
+    live: int
+    numbers: frozenset[int]
+    marks: dict[int, int]
+    prunable: frozenset[int]
+
+    @classmethod
+    def of(cls, serving: Path, keep: int) -> "Before":
+        removed = prune(serving, keep, dry_run=True).removed
+        return cls(
+            live(serving).number,
+            frozenset(numbers(serving)),
+            marks_in(serving),
+            frozenset(version.version for version in removed),
+        )
+
+    def assert_nothing_is_lost(self, serving: Path, change: str) -> None:
+        present = versions(serving, check_files=True)
+        assert [version.problems for version in present] == [()] * len(present)
+        assert present[-1].number in (self.live, self.live + (change != "prune"))
+        lost = self.numbers - {version.number for version in present}
+        assert lost <= (self.prunable if change == "prune" else frozenset())
+        marks = {number: by for number, by in self.marks.items() if number not in lost}
+        if change == "rollback" and present[-1].number > self.live:
+            assert marks_in(serving).items() >= {self.live: present[-1].number}.items()
+            assert marks_in(serving).keys() >= marks.keys()
+        else:
+            assert marks_in(serving) == marks
+
+
+def hidden_in(serving: Path) -> list[str]:
+    return [path.name for path in serving.glob(".*") if path.name != LOCK_NAME]
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"), [("publish", "MODEL"), ("rollback", 1), ("prune", KEPT)]
+)
+def test_sigkill_at_every_file_system_call_loses_nothing(
+    change: str, argument: object, model: Path, other_model: Path, tmp_path: Path
+) -> None:
+    template = tmp_path / "template" / "serving"
+    publish_letters(template, "abc")
+    rollback(template, 2)
+    publish_letters(template, "de")
+    before = Before.of(template, KEPT)
+    assert (before.marks, len(before.prunable)) == ({3: 4}, 4)
+
+    completed = False
+    call = 0
+    while not completed:
+        call += 1
+        serving = tmp_path / f"serving-{call}"
+        shutil.copytree(template, serving)
+        words = [call, serving, change, model if argument == "MODEL" else argument]
+        process = python(KILLED_AT_CALL, *words)
+        process.communicate()
+        completed = process.returncode == 0
+
+        before.assert_nothing_is_lost(serving, change)
+        publish(other_model, serving, {})
+        assert verify(live(serving)) == ()
+        assert hidden_in(serving) == []
+    # At the least the lock, the names there, and what each file takes.
+    assert call > 20
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_loses_nothing(
+    large_model: Path, other_model: Path, serving: Path
+) -> None:
+    """100 rounds of publish, rollback and prune, each killed; the state grows from round to round.
+
+    The delays go a little beyond the median duration: kills before, at and after the rename.
+    """
+    generator = random.Random(KILL_SEED)
+    attempts = 0
+
+    def publish_another(model: Path) -> int:
+        nonlocal attempts
+        attempts += 1
+        (model / "attempt").write_text(str(attempts))
+        return publish(model, serving, {}).version
+
+    def begin(change: str) -> "tuple[Before, subprocess.Popen[str]]":
+        """Starts a change that will find something to do."""
+        for model in (large_model, other_model):
+            publish_another(model)
+        (large_model / "attempt").write_text("the next")
+        argument = {"publish": large_model, "rollback": "", "prune": KEPT}[change]
+        return Before.of(serving, KEPT), start_changer(serving, change, argument)
+
+    def duration_s(change: str) -> float:
+        _, process = begin(change)
+        started = time.monotonic()
+        release(process)
+        assert process.stdout.readline() == "done\n"
+        seconds = time.monotonic() - started
+        process.communicate()
+        return seconds
+
+    changes = ("publish", "rollback", "prune")
+    span_s = {c: 1.2 * statistics.median(duration_s(c) for _ in range(3)) for c in changes}
+    cut_short = dict.fromkeys(changes, 0)
+    for number in range(KILL_ROUNDS):
+        change = changes[number % len(changes)]
+        before, process = begin(change)
+        release(process)
+        time.sleep(generator.uniform(0, span_s[change]))
+        process.kill()
+        cut_short[change] += process.communicate()[0] != "done\n"
+
+        before.assert_nothing_is_lost(serving, change)
+        # The next change works, whichever it is, takes the next number, and cleans up.
+        following = live(serving).number + 1
+        if number % 2:
+            assert rollback(serving).version == following
+        else:
+            assert publish_another(other_model) == following
+        assert newest_valid(serving).number == following
+        assert hidden_in(serving) == []
+        prune(serving, KEPT)
+    print(f"kills that came in time, of {KILL_ROUNDS}: {cut_short}")
+    assert min(cut_short.values()) > 0
+
+
+def test_two_publishers_at_once_give_two_versions(
+    large_model: Path, other_model: Path, tmp_path: Path
+) -> None:
+    for attempt in range(RACE_ROUNDS):
+        serving = tmp_path / f"serving-{attempt}"
+        publishers = [start_publisher(serving, model) for model in (large_model, other_model)]
+        for publisher in publishers:
+            release(publisher)
+        answers = [publisher.communicate()[0] for publisher in publishers]
+
+        assert sorted(answers) == ["1\n", "2\n"]
+        checked = versions(serving, check_files=True)
+        assert [version.problems for version in checked] == [(), ()]
+        assert {version.manifest.model_digest for version in checked} == {
+            digest_of(large_model),
+            digest_of(other_model),
+        }
+
+
+def test_two_publishers_of_one_model_give_one_version(large_model: Path, serving: Path) -> None:
+    publishers = [start_publisher(serving, large_model) for _ in range(2)]
+    for publisher in publishers:
+        release(publisher)
+    assert [publisher.communicate()[0] for publisher in publishers] == ["1\n", "1\n"]
+    assert numbers(serving) == [1]
+
+
+def test_a_publisher_and_a_rollback_at_once_give_two_versions(
+    large_model: Path, serving: Path
+) -> None:
+    publish_letters(serving, "ab")
+    both = [
+        start_changer(serving, "rollback", ""),
+        start_changer(serving, "publish", large_model),
+    ]
+    for process in both:
+        release(process)
+    assert [process.communicate()[0] for process in both] == ["done\n", "done\n"]
+    checked = versions(serving, check_files=True)
+    assert [version.problems for version in checked] == [()] * 4
+    # Whichever came first, the version that was live then is withdrawn.
+    assert marks_in(serving) in ({2: 3}, {3: 4})
+
+
+def test_reader_never_sees_an_incomplete_highest_version(large_model: Path, serving: Path) -> None:
+    """The reader does what TensorFlow Serving does: it polls, and loads the highest number."""
+    operator = python(OPERATOR, serving, large_model)
+    seen = set()
+    while operator.poll() is None:
+        if not numbers(serving):
+            continue
+        highest = find(serving)
+        if verify(highest):
+            # Pruned while it was read, which happens to a version that is not the highest any more.
+            assert not highest.path.exists()
+            assert live(serving).number > highest.number
+        else:
+            seen.add(highest.number)
+    assert operator.returncode == 0
+    operator.communicate()
+    assert numbers(serving)[-1] == POLLED_ROUNDS + POLLED_ROUNDS // 2
+    assert len(seen) > 1

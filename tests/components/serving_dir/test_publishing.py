@@ -1,0 +1,298 @@
+"""Publishing: what a version holds, what is refused, and what is left of what failed."""
+
+import errno
+import hashlib
+import json
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import (
+    LOCK_NAME,
+    MANIFEST_NAME,
+    STAGING_PREFIX,
+    ServingDirError,
+    digest_of,
+    locked,
+    newest_valid,
+    publish,
+    verify,
+    versions,
+)
+from tests.components.serving_dir.samples import SMALL_MODEL, numbers, staging_in, write_model
+
+# FIPS 180-2, appendix B.1
+SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+# --- what is published ---------------------------------------------------------------------------
+
+
+def test_first_version_is_1_and_holds_the_model(model: Path, serving: Path) -> None:
+    published = publish(model, serving, {})
+
+    assert (published.version, published.path, published.created) == (1, serving / "1", True)
+    for name, content in SMALL_MODEL.items():
+        assert (serving / "1" / name).read_bytes() == content
+    assert sorted(path.name for path in serving.iterdir()) == [LOCK_NAME, "1"]
+
+
+def test_manifest_records_files_digest_time_and_release(tmp_path: Path, serving: Path) -> None:
+    model = write_model(tmp_path / "model", {"saved_model.pb": b"abc"})
+    clock = datetime(2026, 11, 23, 10, 0, tzinfo=timezone.utc)
+    publish(model, serving, {"run_id": "r"}, now=lambda: clock)
+
+    assert json.loads((serving / "1" / MANIFEST_NAME).read_text()) == {
+        "format": 1,
+        "version": 1,
+        "published_at": "2026-11-23T10:00:00+00:00",
+        "model_digest": digest_of(model),
+        "files": {"saved_model.pb": {"sha256": SHA256_OF_ABC, "bytes": 3}},
+        "release": {"run_id": "r"},
+    }
+
+
+def test_next_version_is_highest_plus_one_whatever_the_clock_says(
+    model: Path, other_model: Path, serving: Path
+) -> None:
+    future = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    past = datetime(1971, 1, 1, tzinfo=timezone.utc)
+
+    assert publish(model, serving, {}, now=lambda: future).version == 1
+    assert publish(other_model, serving, {}, now=lambda: past).version == 2
+    shutil.rmtree(serving / "1")
+    assert publish(model, serving, {}, now=lambda: past).version == 3
+
+
+def test_same_model_is_not_published_twice(model: Path, serving: Path) -> None:
+    first = publish(model, serving, {"run": 1})
+    for path in model.rglob("*"):
+        os.utime(path, (0, 0))
+    second = publish(model, serving, {"run": 2})
+
+    assert (second.version, second.path, second.created) == (1, first.path, False)
+    assert second.model_digest == first.model_digest
+    assert numbers(serving) == [1]
+    assert staging_in(serving) == []
+
+
+def test_older_model_is_published_again(model: Path, other_model: Path, serving: Path) -> None:
+    assert [publish(m, serving, {}).version for m in (model, other_model, model)] == [1, 2, 3]
+
+
+def test_same_model_is_published_again_where_the_newest_version_is_damaged(
+    model: Path, serving: Path
+) -> None:
+    publish(model, serving, {})
+    (serving / "1" / "saved_model.pb").write_bytes(b"GRAPH")
+
+    assert publish(model, serving, {}).version == 2
+    assert newest_valid(serving).number == 2
+
+
+def test_odd_file_names_and_empty_directories_are_kept(tmp_path: Path, serving: Path) -> None:
+    names = ["a b", "new\nline", "ünï.txt", "quote\"'", "back\\slash", "-rf", ".hidden", "1"]
+    names.append(os.fsdecode(b"not-utf-8-\xff"))
+    model = write_model(
+        tmp_path / "model",
+        {f"assets/{name}": name.encode("utf-8", "surrogateescape") for name in names},
+    )
+    (model / "empty").mkdir()
+
+    published = publish(model, serving, {})
+
+    assert sorted(os.listdir(published.path / "assets")) == sorted(names)
+    assert (published.path / "empty").is_dir()
+    assert verify(newest_valid(serving)) == ()
+
+
+def test_published_files_are_readable_by_whom_the_umask_allows(model: Path, serving: Path) -> None:
+    (model / "saved_model.pb").chmod(0o600)
+    before = os.umask(0o022)
+    try:
+        path = publish(model, serving, {}).path
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert (path / "saved_model.pb").stat().st_mode & 0o777 == 0o644
+
+
+# --- the digest ----------------------------------------------------------------------------------
+
+
+def test_digest_depends_on_names_and_contents_only(tmp_path: Path) -> None:
+    one = write_model(tmp_path / "one", {"a": b"x", "b": b"y"})
+    same = write_model(tmp_path / "same", {"b": b"y", "a": b"x"})
+    os.utime(same / "a", (0, 0))
+    (same / "empty").mkdir()
+    swapped = write_model(tmp_path / "swapped", {"a": b"y", "b": b"x"})
+    renamed = write_model(tmp_path / "renamed", {"a": b"x", "c": b"y"})
+
+    assert digest_of(one) == digest_of(same)
+    assert len({digest_of(one), digest_of(swapped), digest_of(renamed)}) == 3
+
+
+def test_digest_is_the_documented_one(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", {"a": b"abc"})
+    rows = f'[["a","{SHA256_OF_ABC}",3]]'
+    assert digest_of(model) == hashlib.sha256(rows.encode()).hexdigest()
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def assert_refused(message: str, model: Path, serving: Path, **options: object) -> None:
+    """Asserts a one-line error, and that neither a version nor staging is left."""
+    with pytest.raises(ServingDirError, match=message) as caught:
+        publish(model, serving, {}, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    if serving.is_dir():
+        assert numbers(serving) == []
+        assert staging_in(serving) == []
+
+
+def test_missing_model_is_refused(tmp_path: Path, serving: Path) -> None:
+    assert_refused("model .* does not exist: give", tmp_path / "none", serving)
+    assert not serving.exists()
+
+
+def test_file_as_model_is_refused(tmp_path: Path, serving: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert_refused("model .* is a file: give", tmp_path / "file", serving)
+
+
+def test_model_without_files_is_refused(tmp_path: Path, serving: Path) -> None:
+    (tmp_path / "model" / "assets").mkdir(parents=True)
+    assert_refused("holds no file: export", tmp_path / "model", serving)
+    assert not serving.exists()
+
+
+def test_symbolic_link_in_the_model_is_refused(model: Path, serving: Path) -> None:
+    (model / "variables" / "link").symlink_to("/etc/passwd")
+    assert_refused("'variables/link', a symbolic link", model, serving)
+    assert not serving.exists()
+
+
+def test_special_file_in_the_model_is_refused(model: Path, serving: Path) -> None:
+    os.mkfifo(model / "pipe")
+    assert_refused("'pipe', a symbolic link or special file", model, serving)
+
+
+def test_model_with_a_manifest_of_its_own_is_refused(model: Path, serving: Path) -> None:
+    (model / MANIFEST_NAME).write_text("{}")
+    assert_refused("holds 'manifest.json', a name kept", model, serving)
+
+
+def test_serving_directory_inside_the_model_is_refused(model: Path) -> None:
+    assert_refused("is inside the model", model, model / "serving")
+
+
+def test_serving_directory_on_a_file_is_refused(model: Path, serving: Path) -> None:
+    serving.write_bytes(b"precious")
+    assert_refused("is a file: choose another path", model, serving)
+    assert serving.read_bytes() == b"precious"
+    with pytest.raises(ServingDirError, match="cannot read the serving directory"):
+        versions(serving)
+
+
+def test_serving_directory_below_a_file_is_refused(model: Path, serving: Path) -> None:
+    serving.write_bytes(b"")
+    assert_refused("Not a directory.*parents are directories", model, serving / "below")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", Path("/")])
+def test_release_record_that_is_not_json_is_refused(
+    value: object, model: Path, serving: Path
+) -> None:
+    with pytest.raises(ServingDirError, match="release record is not JSON"):
+        publish(model, serving, {"metrics": {"accuracy": value}})
+    assert not serving.exists()
+
+
+@pytest.fixture
+def unwritable(model: Path) -> Iterator[tuple[Path, Path]]:
+    """A readable model, and a directory in which the test's user may not write, root or not."""
+    base = Path(tempfile.mkdtemp())
+    base.chmod(0o755)
+    shutil.copytree(model, base / "model")
+    (base / "serving").mkdir()
+    (base / "serving").chmod(0o555)
+    if os.geteuid() == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        if not os.access(base / "model" / "saved_model.pb", os.R_OK, effective_ids=True):
+            pytest.skip(f"{base} is in a directory that only root may enter")
+        yield base / "model", base / "serving"
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        (base / "serving").chmod(0o755)
+        shutil.rmtree(base)
+
+
+def test_no_permission_is_refused(unwritable: tuple[Path, Path]) -> None:
+    model, serving = unwritable
+    assert_refused("Permission denied.*give this user permission", model, serving)
+
+
+def test_full_disk_is_refused_and_leaves_nothing(
+    model: Path, serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    serving.mkdir()
+    monkeypatch.setattr(os, "fsync", full)
+    assert_refused("No space left.*free space", model, serving)
+
+
+def test_failed_sync_after_the_rename_says_that_the_version_is_there(
+    model: Path, serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def fail_after_rename(descriptor: int) -> None:
+        if (serving / "1").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_after_rename)
+    with pytest.raises(ServingDirError, match=r"version 1 is complete and in place"):
+        publish(model, serving, {})
+    assert newest_valid(serving).number == 1
+
+
+def test_failed_write_is_refused_and_leaves_nothing(tmp_path: Path, serving: Path) -> None:
+    """A real failure in the middle: the kernel refuses to let the second file grow."""
+    model = write_model(tmp_path / "model", {"a": b"x", "b": b"y" * 100_000})
+    limit = 50_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        assert_refused("File too large.*raise the limit", model, serving)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert publish(model, serving, {}).version == 1
+
+
+def test_lock_held_by_another_publisher_is_a_clear_error(model: Path, serving: Path) -> None:
+    serving.mkdir()
+    with locked(serving, timeout_s=0.0):
+        assert_refused(
+            "another process .* has held .*try again", model, serving, lock_timeout_s=0.05
+        )
+    assert publish(model, serving, {}, lock_timeout_s=0.0).version == 1
+
+
+def test_leftovers_are_removed_by_the_next_publish(model: Path, serving: Path) -> None:
+    write_model(serving / f"{STAGING_PREFIX}dead" / "variables")
+    (serving / f"{STAGING_PREFIX}link").symlink_to(model)
+    publish(model, serving, {})
+    assert staging_in(serving) == []
+    assert model.is_dir()

@@ -1,0 +1,257 @@
+"""Reading: which entries are versions, which are valid, and copying one out."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import (
+    MANIFEST_NAME,
+    ServingDirError,
+    digest_of,
+    export_model,
+    find,
+    live,
+    newest_valid,
+    publish,
+    rollback,
+    verify,
+    versions,
+)
+from tests.components.serving_dir.samples import (
+    damage,
+    letter_model,
+    marks_in,
+    numbers,
+    publish_letters,
+    staging_in,
+)
+
+# --- which entries count, and which are valid ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["7", "007", "+7", " 7"])
+def test_every_name_that_tf_serving_reads_as_a_number_counts(
+    name: str, model: Path, serving: Path
+) -> None:
+    (serving / name).mkdir(parents=True)
+    assert publish(model, serving, {}).version == 8
+    assert newest_valid(serving).number == 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["-7", "٧", "1_0", "7a", "0x7", "", "7.0", "9223372036854775808", "9" * 200],  # noqa: RUF001
+)
+def test_other_names_do_not_count(name: str, model: Path, serving: Path) -> None:
+    (serving / name).mkdir(parents=True, exist_ok=True)
+    assert publish(model, serving, {}).version == 1
+
+
+def test_no_number_is_left_above_int64(model: Path, serving: Path) -> None:
+    (serving / "9223372036854775807").mkdir(parents=True)
+    with pytest.raises(ServingDirError, match=r"highest number.*move it away"):
+        publish(model, serving, {})
+    assert staging_in(serving) == []
+
+
+def test_invalid_entries_are_reported_and_never_valid(
+    model: Path, serving: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(model, serving, {})
+    (serving / "2").mkdir()
+    (serving / "3").write_bytes(b"a file")
+    shutil.copytree(serving / "1", serving / "4")
+    (serving / "5").symlink_to(serving / "1")
+    shutil.copytree(serving / "1", serving / "06")
+    shutil.copytree(serving / "1", serving / "7")
+    (serving / "7" / MANIFEST_NAME).write_text('{"format": 2}')
+
+    problems = {version.number: " ".join(version.problems) for version in versions(serving)}
+
+    assert problems[1] == ""
+    assert "no manifest.json" in problems[2]
+    assert "not a directory" in problems[3]
+    assert "that of version 1" in problems[4]
+    assert "symbolic link" in problems[5]
+    assert "named '06', expected '6'" in problems[6]
+    assert "not a manifest of format 1" in problems[7]
+    assert newest_valid(serving).number == 1
+    assert caplog.text.count("is not a valid version") == 6
+    assert publish(model, serving, {}).version == 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"format": 1}', "[" * 100_000, '{"format": 1, "version": {}}', "\xff"],
+)
+def test_damaged_manifest_is_a_problem_not_a_crash(text: str, model: Path, serving: Path) -> None:
+    (publish(model, serving, {}).path / MANIFEST_NAME).write_text(text, encoding="latin-1")
+    [version] = versions(serving)
+    assert "damaged" in version.problems[0]
+    assert newest_valid(serving) is None
+
+
+def test_manifest_with_a_changed_hash_is_damaged(model: Path, serving: Path) -> None:
+    path = publish(model, serving, {}).path / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    manifest["files"]["saved_model.pb"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    assert "model_digest is not that of its files" in versions(serving)[0].problems[0]
+
+
+def test_verify_names_each_damaged_file(model: Path, serving: Path) -> None:
+    path = publish(model, serving, {}).path
+    (path / "saved_model.pb").write_bytes(b"GRAPH")
+    (path / "variables/variables.index").unlink()
+    with (path / "variables/variables.data-00000-of-00001").open("ab") as file:
+        file.write(b"!")
+    (path / "extra").write_bytes(b"")
+    (path / "link").symlink_to("saved_model.pb")
+
+    [version] = versions(serving)
+    problems = verify(version)
+
+    assert version.problems == ()
+    assert len(problems) == 5
+    assert "'link' is a symbolic link or special file" in problems[0]
+    assert "'extra' is not in manifest.json" in problems[1]
+    assert "'saved_model.pb' has SHA-256" in problems[2]
+    assert "has 7001 bytes, expected 7000" in problems[3]
+    assert "'variables/variables.index' is missing" in problems[4]
+    assert versions(serving, check_files=True)[0].problems == problems
+
+
+def test_newest_valid_steps_over_a_damaged_version(
+    model: Path, other_model: Path, serving: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(model, serving, {})
+    publish(other_model, serving, {})
+    (serving / "2" / "saved_model.pb").unlink()
+    assert newest_valid(serving).number == 1
+    assert "saved_model.pb' is missing" in caplog.text
+
+
+def test_no_serving_directory_means_no_versions(serving: Path) -> None:
+    assert versions(serving) == []
+    assert newest_valid(serving) is None
+    assert not serving.exists()
+
+
+# --- copying a version out -----------------------------------------------------------------------
+
+
+def test_export_gives_back_the_model_without_the_manifest(
+    model: Path, serving: Path, tmp_path: Path
+) -> None:
+    publish(model, serving, {})
+    export_model(newest_valid(serving), tmp_path / "out")
+    assert digest_of(tmp_path / "out") == digest_of(model)
+
+
+def test_export_refuses_a_damaged_version_and_leaves_nothing(
+    model: Path, serving: Path, tmp_path: Path
+) -> None:
+    path = publish(model, serving, {}).path
+    (path / "saved_model.pb").write_bytes(b"GRAPH")
+    [version] = versions(serving)
+    with pytest.raises(ServingDirError, match=r"version 1 .*'saved_model.pb' has SHA-256"):
+        export_model(version, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_never_overwrites(model: Path, serving: Path, tmp_path: Path) -> None:
+    publish(model, serving, {})
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ServingDirError, match="exists already"):
+        export_model(newest_valid(serving), tmp_path / "out")
+    assert (tmp_path / "out").is_dir()
+
+
+# --- what is live, and what is withdrawn ---------------------------------------------------------
+
+
+def test_the_highest_entry_is_live_valid_or_not(serving: Path) -> None:
+    assert live(serving) is None
+    publish_letters(serving, "ab")
+    assert live(serving).number == 2
+    (serving / "7").mkdir()
+    assert (live(serving).number, newest_valid(serving).number) == (7, 2)
+
+
+def test_the_version_that_a_rollback_left_is_never_the_newest_valid_one(serving: Path) -> None:
+    publish_letters(serving, "abc")
+    rollback(serving, 2)
+    damage(serving, 4)
+    assert newest_valid(serving).number == 2
+    damage(serving, 2)
+    assert newest_valid(serving).number == 1  # not 3, which is intact, but withdrawn
+
+
+def test_a_version_is_found_by_its_number_and_the_live_one_without(serving: Path) -> None:
+    publish_letters(serving, "ab")
+    assert (find(serving, 1).number, find(serving).number) == (1, 2)
+    with pytest.raises(ServingDirError, match=r"there is no version 3 in .*: known are 1, 2"):
+        find(serving, 3)
+    with pytest.raises(ServingDirError, match=r"there is no version in .*: release a model"):
+        find(serving.parent / "none")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [None, 3, {}, {"restores": 1, "withdraws": "2", "withdrawn_digest": None, "reason": ""}],
+)
+def test_a_publishers_own_record_withdraws_nothing(record: object, serving: Path) -> None:
+    publish_letters(serving, "ab")
+    publish(letter_model(serving.parent, "c"), serving, {"rollback": record})
+    assert marks_in(serving) == {}
+
+
+def test_a_version_that_is_pruned_while_it_is_read_was_never_there(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    listdir = os.listdir
+
+    def list_then_prune(path: Path) -> list[str]:
+        names = listdir(path)
+        (serving / "1").rename(serving / ".removed-1")
+        return names
+
+    monkeypatch.setattr(os, "listdir", list_then_prune)
+    assert numbers(serving) == [2]
+
+
+def test_a_version_that_is_pruned_while_it_is_verified_was_never_there(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    scandir = os.scandir
+
+    def prune_then_scan(path: Path) -> object:
+        if path == serving / "1":
+            path.rename(serving / ".removed-1")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", prune_then_scan)
+    assert [v.number for v in versions(serving, check_files=True)] == [2]
+
+
+def test_a_withdrawn_version_is_never_read_without_its_mark(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    rollback(serving)
+    read_bytes = Path.read_bytes
+
+    def read_then_prune(path: Path) -> bytes:
+        content = read_bytes(path)
+        if path.parent == serving / "2":
+            for number in ("2", "3"):
+                (serving / number).rename(serving / f".removed-{number}")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_then_prune)
+    assert marks_in(serving) == {2: 3}

@@ -1,0 +1,46 @@
+"""Runners that do what a test says, and the command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.result import RELEASED, RunResult
+
+
+def runner(outcome: str = RELEASED, act: Callable[[], None] = lambda: None, **fields: Any) -> Any:
+    """A runner that does `act` and comes to `outcome`."""
+
+    def run(config: RunConfig, *, run_id: str, observer: Any) -> RunResult:
+        act()
+        return RunResult(run_id=run_id, outcome=outcome, **fields)
+
+    return run
+
+
+def raiser(error: BaseException) -> Any:
+    def run(config: RunConfig, *, run_id: str, observer: Any) -> RunResult:
+        print("said before it broke")
+        raise error
+
+    return run
+
+
+def process(
+    words: list[str], env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def script(code: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    kwargs = {"capture_output": True, "text": True, "timeout": 60, **kwargs}
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *args], **kwargs)

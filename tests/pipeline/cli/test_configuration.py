@@ -1,0 +1,110 @@
+"""From words to a configuration: presets, files and flags, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.command import Parser
+from pipeline.cli.configuration import add_options, configuration
+from pipeline.config import ConfigError, RunConfig
+
+
+def _config(*words: str) -> RunConfig:
+    parser = Parser(prog="tfx-mnist run")
+    add_options(parser)
+    return configuration(parser.options(words))
+
+
+def test_without_options_it_is_the_quick_preset_on_the_sample() -> None:
+    assert (_config().preset, _config().dataset) == ("quick", "mnist_sample")
+
+
+def test_every_flag_reaches_its_field() -> None:
+    config = _config(
+        *("--preset", "fast", "--dataset", "idx:d", "--data-dir", "t", "--pipeline-root", "p"),
+        *("--serving-dir", "s", "--seed", "7", "--replicas", "2", "--no-cache"),
+    )
+    assert config.preset == "fast"
+    assert (config.dataset, config.data_dir) == ("idx:d", "t")
+    assert (config.pipeline_root, config.serving_dir) == ("p", "s")
+    assert (config.seed, config.replicas, config.cache) == (7, 2, False)
+
+
+def test_set_takes_any_key_and_may_be_given_again() -> None:
+    config = _config("--set", "gate.floor=0.995", "--set", "seed=4", "--set", "dataset=a=b")
+    assert (config.gate.floor, config.seed, config.dataset) == (0.995, 4, "a=b")
+
+
+def test_of_a_flag_and_a_set_of_one_key_the_later_wins() -> None:
+    assert _config("--seed", "1", "--set", "seed=2").seed == 2
+    assert _config("--set", "seed=2", "--seed", "1").seed == 1
+
+
+def test_set_takes_the_preset_too() -> None:
+    assert _config("--set", "preset=article").training.optimizer == "adadelta"
+
+
+@pytest.mark.parametrize("form", [["--beam-arg", "--x=1"], ["--beam-arg=--x=1"]])
+def test_a_beam_argument_may_begin_with_dashes(form: list[str]) -> None:
+    assert _config(*form, "--beam-arg", "-y").beam_args == ("--x=1", "-y")
+
+
+def test_the_file_goes_over_the_preset_and_flags_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("preset: article\nseed: 5\nreplicas: 2\ntraining: {epochs: 3}\n")
+    config = _config("--config", str(file), "--replicas", "1")
+    assert config.training.optimizer == "adadelta"  # the preset's, which the file names
+    assert (config.training.epochs, config.seed) == (3, 5)  # the file's
+    assert config.replicas == 1  # the flag's
+
+
+def test_a_preset_flag_wins_over_the_files_and_keeps_its_other_keys(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("preset: article\ntraining.epochs: 3\n")
+    config = _config("--preset", "fast", "--config", str(file))
+    assert (config.preset, config.training.optimizer) == ("fast", "adam")
+    assert config.training.epochs == 3
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("# nothing yet\n")
+    assert _config("--config", str(tmp_path / "run.yaml")) == _config()
+
+
+def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("beam_args: [--a, --b]\n")
+    assert _config("--config", str(file)).beam_args == ("--a", "--b")
+    assert _config("--config", str(file), "--beam-arg=--c").beam_args == ("--c",)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("sed: 3", "FILE: unknown key 'sed': did you mean 'seed'?"),
+        ("gate: {flor: 1}", "FILE: unknown key 'gate.flor': did you mean 'gate.floor'?"),
+        ("preset: fsat", "FILE: unknown preset 'fsat': did you mean 'fast'?"),
+        ("seed: many", "FILE: seed is 'many', expected a whole number"),
+        ("[1, 2]", "FILE holds a list, expected keys with values, such as 'seed: 3'"),
+        ("seed", "FILE holds a str, expected keys with values, such as 'seed: 3'"),
+        ("a: b: c", "FILE is not YAML: line 1, column 5: mapping values are not allowed here"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(text: str, line: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        _config("--config", str(file))
+    assert str(caught.value).startswith(line.replace("FILE", str(file)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*/no.yaml: No such"):
+        _config("--config", str(tmp_path / "no.yaml"))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not YAML: 'utf-8' codec"):
+        _config("--config", str(tmp_path / "run.yaml"))

@@ -1,0 +1,202 @@
+"""The command line as a whole: help, usage errors, exit codes, and that it answers at once."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from components.serving_dir import publish, rollback
+from pipeline.cli.command import UsageError, choose
+from pipeline.cli.main import commands, main
+from pipeline.result import FAILED
+from tests.components.serving_dir.samples import publish_letters
+from tests.pipeline.cli.processes import process, script
+
+Captured = pytest.CaptureFixture[str]
+
+HEAVY = {
+    *("tensorflow", "keras", "numpy", "PIL", "tfx", "apache_beam", "tensorflow_datasets"),
+    *("tensorflow_transform", "tensorflow_model_analysis", "ml_metadata", "rich", "yaml", "absl"),
+}
+# TensorFlow 2.16 imports Keras by itself; reading images takes Pillow.
+NEEDED_BY_TENSORFLOW = {"tensorflow", "keras", "numpy", "PIL", "absl", "rich", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "no command given, expected run, versions, rollback, prune, verify or predict; see"),
+        (
+            ["rnu"],
+            "unknown command 'rnu': did you mean 'run'? known are predict, prune, rollback, run",
+        ),
+        (["--versio"], "unknown option '--versio': did you mean '--version'?"),
+        (["--json", "run"], "--json stands before the command, expected after it"),
+        (["run", "--datset", "m"], "unknown option '--datset': did you mean '--dataset'?"),
+        (["run", "--datset=m"], "unknown option '--datset': did you mean '--dataset'?"),
+        (["run", "--see", "1"], "unknown option '--see': did you mean '--seed'?"),
+        (["run", "mnist"], "unexpected argument 'mnist': values follow an option;"),
+        (["run", "--seed"], "argument --seed: expected one argument; see tfx-mnist run --help"),
+        (["run", "--beam-arg"], "argument --beam-arg: expected one argument;"),
+        (["run", "--set", "seed"], "--set 'seed' has no '=', expected key=value such as"),
+    ],
+)
+def test_words_that_make_no_command_are_refused_in_one_line(words: list[str], line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose(commands(), words).options()
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["rnu"],
+            "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
+            "known are predict, prune, rollback, run, verify, versions\n",
+        ),
+        (
+            ["run", "--sede", "1"],
+            "tfx-mnist: unknown option '--sede': did you mean '--seed'? see tfx-mnist run --help\n",
+        ),
+        (["run", "--seed", "x"], "tfx-mnist: seed is 'x', expected a whole number\n"),
+        (
+            ["run", "--preset", "fastest"],
+            "tfx-mnist: unknown preset 'fastest': did you mean 'fast'? "
+            "known are article, fast, quick\n",
+        ),
+    ],
+)
+def test_a_real_process_says_one_line_on_stderr_and_exits_with_2(
+    words: list[str], line: str
+) -> None:
+    done = process(words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+@pytest.mark.parametrize("words", [["run", "--json", "--sede"], ["run", "--json", "--seed=x"]])
+def test_with_json_a_usage_error_is_an_object_too(words: list[str], capfd: Captured) -> None:
+    assert main(words) == 2
+    shown = capfd.readouterr()
+    fields = json.loads(shown.out)
+    assert (fields["outcome"], fields["release"]) == (FAILED, None)
+    assert shown.err == f"tfx-mnist: {fields['error']}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
+def test_help_explains_the_exit_codes(words: list[str], capfd: Captured) -> None:
+    assert main(words) == 0
+    shown = capfd.readouterr().out
+    for line in ("0    released", "1    failed", "2    usage", "3    refused", "130  inter"):
+        assert line in shown
+
+
+def test_help_of_run_lists_presets_and_keys(capfd: Captured) -> None:
+    main(["run", "--help"])
+    shown = capfd.readouterr().out
+    assert "quick, fast or article" in " ".join(shown.split())
+    assert "gate.class_floor" in shown
+
+
+@pytest.mark.parametrize("command", ["versions", "rollback", "prune", "verify", "predict"])
+def test_help_explains_the_exit_codes_of_every_command(command: str, capfd: Captured) -> None:
+    assert main([command, "--help"]) == 0
+    codes = capfd.readouterr().out.partition("exit codes:\n")[2].splitlines()
+    assert [line.split()[0] for line in codes] == ["0", "1", "2", "130"]
+
+
+def test_with_json_an_unknown_command_is_an_object_too(capfd: Captured) -> None:
+    assert main(["versoins", "--json"]) == 2
+    shown = capfd.readouterr()
+    fields = json.loads(shown.out)
+    assert fields["error"].startswith("unknown command 'versoins': did you mean 'versions'?")
+    assert shown.err == f"tfx-mnist: {fields['error']}\n"
+
+
+def _imported(words: list[str], names: set[str]) -> tuple[str, list[str]]:
+    """What a command says in a process of its own, and which of the modules it imports."""
+    done = script(
+        """
+        import json, sys
+        from pipeline.cli.main import main
+        main(sys.argv[2:])
+        print(json.dumps(sorted(set(json.loads(sys.argv[1])) & set(sys.modules))))
+        """,
+        json.dumps(sorted(names)),
+        *words,
+    )
+    *said, imported = done.stdout.splitlines()
+    return "\n".join([*said, done.stderr]), json.loads(imported)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["rnu"]])
+def test_answers_import_nothing_heavy(words: list[str]) -> None:
+    assert _imported(words, HEAVY)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["versions"], "restores 1 in place of 2"),
+        (["verify"], "version 3: valid"),
+        (["rollback", "1"], "it holds the same model as the live version 3"),
+        (["rollback"], "no older good version"),
+        (["prune", "--keep", "1"], "removed: version 1"),
+        (["predict", "no.png", "--version", "9"], "there is no version 9"),
+    ],
+)
+def test_what_is_done_after_a_release_imports_nothing_heavy(
+    words: list[str], answer: str, tmp_path: Path
+) -> None:
+    publish_letters(tmp_path / "serving", "ab")
+    rollback(tmp_path / "serving")
+    said, imported = _imported([*words, "--serving-dir", str(tmp_path / "serving")], HEAVY)
+    assert answer in said
+    assert imported == []
+
+
+def test_predicting_imports_tensorflow_and_no_more_of_its_family(tmp_path: Path) -> None:
+    from tests.pipeline import saved_models
+
+    model = saved_models.save(tmp_path / "model", (2, 4, 1), ("left", "right"))
+    publish(model, tmp_path / "serving", {})
+    Image.new("L", (4, 2)).save(tmp_path / "image.png")
+    words = ["predict", str(tmp_path / "image.png"), "--serving-dir", str(tmp_path / "serving")]
+    said, imported = _imported(words, HEAVY - NEEDED_BY_TENSORFLOW)
+    assert "left" in said
+    assert imported == []
+
+
+def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
+    publish_letters(tmp_path / "serving", "ab")
+    code = "import sys; from pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    for words in (["versions", "--serving-dir", str(tmp_path / "serving")], ["--help"]):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+        os.close(write_end)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_path_of_any_bytes_is_shown(tmp_path: Path) -> None:
+    serving = tmp_path / os.fsdecode(b"serving-\xff")
+    publish_letters(serving, "a")
+    done = process(["versions", "--serving-dir", str(serving)])
+    assert done.returncode == 0
+    assert "serving-\\udcff\n" in done.stdout
+
+
+def test_version_is_one_line(capfd: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"tfx-mnist .+\n", capfd.readouterr().out)

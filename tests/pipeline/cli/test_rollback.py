@@ -1,0 +1,91 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import digest_of, live, locked, versions
+from pipeline.cli.main import main
+from tests.components.serving_dir.samples import damage, letter_model, letters_in, publish_letters
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Path:
+    publish_letters(tmp_path / "serving", "abc")
+    return tmp_path / "serving"
+
+
+def test_the_version_before_becomes_live(serving: Path, capfd: Captured) -> None:
+    words = ["rollback", "--serving-dir", str(serving), "--reason", "too many sevens"]
+    assert main(words) == 0
+    assert capfd.readouterr() == (
+        f"live: version 4 in {serving}/4, which restores 2\nwithdrawn: version 3\n",
+        "",
+    )
+    assert letters_in(serving)[4] == "b"
+    assert versions(serving)[2].withdrawn.reason == "too many sevens"
+
+
+def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
+    assert main(["rollback", "1", "--serving-dir", str(serving), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {
+        "serving_dir": str(serving),
+        "version": 4,
+        "path": str(serving / "4"),
+        "model_digest": digest_of(letter_model(serving.parent, "a")),
+        "restores": 1,
+        "withdraws": 3,
+        "reason": "",
+        "error": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["9"], 1, "there is no version 9 in SERVING: known are 1, 2, 3"),
+        (["3"], 1, "cannot roll back to version 3 in SERVING: it is live already; choose another"),
+        (
+            ["1"],
+            1,
+            "cannot roll back to version 1 in SERVING: it is damaged: file 'saved_model.pb'",
+        ),
+        (["-3"], 2, "argument VERSION: is '-3', expected a whole number, 0 or more; see"),
+        (["new"], 2, "argument VERSION: is 'new', expected a whole number, 0 or more; see"),
+        (["--raeson", "x"], 2, "unknown option '--raeson': did you mean '--reason'? see"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    words: list[str], code: int, line: str, serving: Path, capfd: Captured
+) -> None:
+    damage(serving, 1)
+    assert main(["rollback", *words, "--serving-dir", str(serving), "--json"]) == code
+    shown = capfd.readouterr()
+    error = json.loads(shown.out)["error"]
+    assert error.startswith(line.replace("SERVING", str(serving)))
+    assert shown.err == f"tfx-mnist: {error}\n"
+    assert live(serving).number == 3
+
+
+def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
+    words = ["-m", "pipeline.cli", "rollback", "--serving-dir", str(serving)]
+    with locked(serving, timeout_s=0.0):
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        lock = str((serving / ".publish.lock").resolve())
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        while not any(str(fd.resolve()) == lock for fd in descriptors.iterdir()):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "tfx-mnist: interrupted\n")

@@ -1,0 +1,163 @@
+"""`run` in this process with a runner of the test's, and real processes where needed."""
+
+import datetime
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.checks import Check
+from pipeline.cli.main import main
+from pipeline.cli.run import new_run_id
+from pipeline.config import RunConfig
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.runners.errors import CannotStart
+from tests.pipeline.cli.processes import raiser, runner, script
+
+Captured = pytest.CaptureFixture[str]
+
+
+class TestRunId:
+    def test_it_is_the_time_in_utc_and_a_suffix(self) -> None:
+        zone = datetime.timezone(datetime.timedelta(hours=2))
+        now = datetime.datetime(2026, 11, 23, 12, 30, 1, 999, tzinfo=zone)
+        assert new_run_id(now, "3f2a") == "20261123T103001Z-3f2a"
+
+    def test_the_runner_gets_it_and_the_log_is_named_by_it(self, root: Path) -> None:
+        seen = []
+
+        def run(config: RunConfig, *, run_id: str, observer: Any) -> RunResult:
+            seen.append(run_id)
+            return RunResult(run_id, RELEASED)
+
+        main(["run", "--pipeline-root", str(root)], run=run)
+        assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", seen[0])
+        assert [file.name for file in (root / "logs").iterdir()] == [f"{seen[0]}.log"]
+
+
+class TestOutcome:
+    @pytest.mark.parametrize(
+        ("outcome", "code"), [(RELEASED, 0), (UNCHANGED, 0), (FAILED, 1), (REFUSED, 3)]
+    )
+    def test_the_exit_code_follows_the_outcome(self, outcome: str, code: int, root: Path) -> None:
+        assert main(["run", "--pipeline-root", str(root)], run=runner(outcome)) == code
+
+    def test_bad_data_found_on_the_way_is_a_users_error(self, root: Path) -> None:
+        run = runner(FAILED, error="ExampleGen: no image of class 2", bad_data=True)
+        assert main(["run", "--pipeline-root", str(root)], run=run) == 2
+
+    def test_the_summary_is_on_stdout(self, root: Path, capfd: Captured) -> None:
+        run = runner(RELEASED, release=Release(2, "serving/2"))
+        main(["run", "--pipeline-root", str(root)], run=run)
+        shown = capfd.readouterr()
+        assert "released: version 2 in serving/2\n" in shown.out
+        assert shown.err == ""
+
+    def test_a_refusal_says_which_check_failed(self, root: Path, capfd: Captured) -> None:
+        check = Check("accuracy", False, 0.9, 0.96, "accuracy is 0.9000, required is 0.9600")
+        main(["run", "--pipeline-root", str(root)], run=runner(REFUSED, checks=(check,)))
+        shown = capfd.readouterr().out
+        assert "failed: accuracy is 0.9000, required is 0.9600\n" in shown
+        assert f"log: {root}/logs/" in shown
+
+    def test_a_failure_is_on_stderr_with_its_log(self, root: Path, capfd: Captured) -> None:
+        run = runner(FAILED, error="Trainer: loss is nan")
+        main(["run", "--pipeline-root", str(root)], run=run)
+        shown = capfd.readouterr()
+        assert shown.out == ""
+        assert "failed: Trainer: loss is nan\n" in shown.err
+        assert f"log: {root}/logs/" in shown.err
+
+    def test_an_unexpected_error_is_one_line_and_its_traceback_is_in_the_log(
+        self, root: Path, capfd: Captured
+    ) -> None:
+        code = main(["run", "--pipeline-root", str(root)], run=raiser(ValueError("no\nway")))
+        assert code == 1
+        shown = capfd.readouterr()
+        assert "failed: ValueError: no way\n" in shown.err
+        assert "Traceback" not in shown.err
+        (log,) = (root / "logs").iterdir()
+        assert "Traceback (most recent call last)" in log.read_text()
+
+    def test_the_time_counts_from_the_start_of_the_command(
+        self, root: Path, capfd: Captured
+    ) -> None:
+        main(["run", "--json", "--pipeline-root", str(root)], run=runner(RELEASED))
+        assert 0.0 < json.loads(capfd.readouterr().out)["seconds"]["total"] < 60.0
+
+    def test_a_library_that_exits_does_not_end_it_well(self, root: Path) -> None:
+        with pytest.raises(SystemExit):
+            main(["run", "--pipeline-root", str(root)], run=raiser(SystemExit(5)))
+
+
+class TestCannotStart:
+    def test_it_is_one_line_with_the_runners_exit_code(self, root: Path, capfd: Captured) -> None:
+        run = raiser(CannotStart("another run holds the pipeline root", 1))
+        assert main(["run", "--pipeline-root", str(root)], run=run) == 1
+        shown = capfd.readouterr()
+        assert (shown.out, shown.err) == ("", "tfx-mnist: another run holds the pipeline root\n")
+
+    def test_nothing_was_written(self, tmp_path: Path) -> None:
+        run = raiser(CannotStart("unknown set", 2))
+        assert main(["run", "--pipeline-root", str(tmp_path / "a" / "b")], run=run) == 2
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_was_there_before_stays(self, root: Path) -> None:
+        main(["run", "--pipeline-root", str(root)], run=runner(RELEASED))
+        before = sorted(root.rglob("*"))
+        main(["run", "--pipeline-root", str(root)], run=raiser(CannotStart("unknown set", 2)))
+        assert sorted(root.rglob("*")) == before
+
+    def test_json_has_the_line_as_its_error(self, root: Path, capfd: Captured) -> None:
+        words = ["run", "--json", "--pipeline-root", str(root)]
+        assert main(words, run=raiser(CannotStart("unknown set", 2))) == 2
+        fields = json.loads(capfd.readouterr().out)
+        assert (fields["outcome"], fields["error"]) == (FAILED, "unknown set")
+
+    def test_verbose_shows_the_traceback(self, root: Path, capfd: Captured) -> None:
+        words = ["run", "-v", "--pipeline-root", str(root)]
+        main(words, run=raiser(CannotStart("unknown set", 2)))
+        assert "Traceback (most recent call last)" in capfd.readouterr().err
+
+    def test_a_pipeline_root_that_cannot_be_written_is_refused(
+        self, tmp_path: Path, capfd: Captured
+    ) -> None:
+        (tmp_path / "file").touch()
+        assert main(["run", "--pipeline-root", str(tmp_path / "file")], run=runner()) == 2
+        assert capfd.readouterr().err == (
+            f"tfx-mnist: cannot write to the pipeline root {tmp_path}/file: Not a directory; "
+            "choose another one with --pipeline-root\n"
+        )
+
+    def test_a_bad_configuration_writes_nothing(self, tmp_path: Path) -> None:
+        assert main(["run", "--pipeline-root", str(tmp_path / "r"), "--seed=x"]) == 2
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestInterrupt:
+    def test_it_is_one_line_and_130(self, root: Path, capfd: Captured) -> None:
+        assert main(["run", "--pipeline-root", str(root)], run=raiser(KeyboardInterrupt())) == 130
+        shown = capfd.readouterr()
+        assert shown.out == ""
+        line = "tfx-mnist: interrupted; the same command goes on from what is finished\n"
+        assert shown.err == line
+
+    def test_a_real_ctrl_c_ends_a_real_process(self, root: Path) -> None:
+        done = script(
+            """
+            import os, signal, sys, time
+            from pipeline.cli.main import main
+            def run(config, *, run_id, observer):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(30)
+            sys.exit(main(["run", "--pipeline-root", sys.argv[1]], run=run))
+            """,
+            str(root),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert done.returncode == 130
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr

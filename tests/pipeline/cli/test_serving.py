@@ -1,0 +1,133 @@
+"""Which serving directory a command is about, and what is said when that is not clear."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.command import Parser, UsageError
+from pipeline.cli.main import main
+from pipeline.cli.serving import add_options, serving_dir
+
+Captured = pytest.CaptureFixture[str]
+
+
+def chosen(*words: object) -> Path:
+    parser = Parser(prog="tfx-mnist versions")
+    add_options(parser)
+    return serving_dir(parser.options([str(word) for word in words]))
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / "serving" / name).mkdir(parents=True)
+    return root / "serving"
+
+
+def test_a_given_directory_is_taken_whatever_else_is_given(root: Path, tmp_path: Path) -> None:
+    make(root, "mnist")
+    words = ("--serving-dir", tmp_path, "--dataset", "mnist", "--pipeline-root", root)
+    assert chosen(*words) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("mnist", "mnist"),
+        ("mnist_sample", "mnist_sample"),
+        ("emnist/balanced", "emnist_balanced"),
+        ("emnist/balanced:3.1.0", "emnist_balanced"),
+        ("cifar10:3.0.2", "cifar10"),
+    ],
+)
+def test_a_data_set_has_its_directory(dataset: str, name: str, root: Path) -> None:
+    home = make(root, name, "another")
+    assert chosen("--dataset", dataset, "--pipeline-root", root) == home / name
+
+
+def test_it_is_the_directory_that_a_run_releases_to(root: Path) -> None:
+    from pipeline.config import build
+    from pipeline.plan import make_plan
+
+    plan = make_plan(build("quick", {"pipeline_root": str(root)}), run_id="r")
+    Path(plan.serving_dir).mkdir(parents=True)
+    words = ("--dataset", "mnist_sample", "--pipeline-root", root)
+    assert str(chosen(*words)) == plan.serving_dir
+
+
+def test_the_only_one_is_taken(root: Path) -> None:
+    home = make(root, "mnist", ".hidden")
+    (home / "a file").touch()
+    assert chosen("--pipeline-root", root) == home / "mnist"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--serving-dir", "ROOT/none"],
+            "the serving directory ROOT/none does not exist: give another --serving-dir",
+        ),
+        (
+            ["--serving-dir", "ROOT/file"],
+            "the serving directory ROOT/file is no directory: give another --serving-dir",
+        ),
+        (
+            ["--pipeline-root", "ROOT"],
+            "there are 2 serving directories, expected one: choose with --dataset or --serving-dir;"
+            " there are ROOT/serving/emnist_byclass, ROOT/serving/idx_mine_0a1b2c3d",
+        ),
+        (
+            ["--pipeline-root", "ROOT", "--dataset", "emnist"],
+            "the data set emnist has no serving directory ROOT/serving/emnist: choose another "
+            "--dataset, or give --serving-dir; there are ROOT/serving/emnist_byclass, "
+            "ROOT/serving/idx_mine_0a1b2c3d",
+        ),
+        (
+            ["--pipeline-root", "ROOT", "--dataset", "idx:mine"],
+            "the serving directory of idx:mine cannot be told from that, since its name may hold a "
+            "digest of the files: choose with --serving-dir; there are "
+            "ROOT/serving/emnist_byclass, ROOT/serving/idx_mine_0a1b2c3d",
+        ),
+        (
+            ["--pipeline-root", "ROOT", "--dataset", "MNIST!"],
+            "dataset is 'MNIST!', expected mnist_sample, idx:DIR (a directory of the four IDX "
+            "files) or a tensorflow-datasets name such as mnist, emnist/balanced or cifar10:3.0.2",
+        ),
+        (
+            ["--pipeline-root", "ROOT/none"],
+            "there is no serving directory in ROOT/none/serving: release a model with "
+            "`tfx-mnist run`, or give --pipeline-root or --serving-dir",
+        ),
+        (
+            ["--pipeline-root", "ROOT/none", "--dataset", "mnist"],
+            "the data set mnist has no serving directory ROOT/none/serving/mnist: choose another "
+            "--dataset, or give --serving-dir; there is none yet",
+        ),
+        (
+            ["--pipeline-root", "ROOT/file"],
+            "cannot read ROOT/file/serving: Not a directory; give another --pipeline-root",
+        ),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused_in_one_line(
+    words: list[str], line: str, root: Path
+) -> None:
+    make(root, "emnist_byclass", "idx_mine_0a1b2c3d")
+    (root / "file").touch()
+    with pytest.raises(UsageError) as caught:
+        chosen(*(word.replace("ROOT", str(root)) for word in words))
+    assert str(caught.value) == line.replace("ROOT", str(root))
+
+
+@pytest.mark.parametrize(
+    "command", [["versions"], ["verify"], ["rollback"], ["prune", "--keep", "1"], ["predict", "x"]]
+)
+def test_every_command_ends_with_2_without_a_directory(
+    command: list[str], root: Path, capfd: Captured
+) -> None:
+    assert main([*command, "--pipeline-root", str(root)]) == 2
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("tfx-mnist: there is no serving directory in ")
+    assert shown.err.count("\n") == 1
+    assert not root.exists()

@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import main
+from tests.components.serving_dir.samples import damage, publish_letters
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Path:
+    publish_letters(tmp_path / "serving", "abc")
+    return tmp_path / "serving"
+
+
+def test_whole_versions_are_valid(serving: Path, capfd: Captured) -> None:
+    assert main(["verify", "--serving-dir", str(serving)]) == 0
+    lines = ["version 1: valid", "version 2: valid", "version 3: valid"]
+    assert capfd.readouterr() == (
+        "\n".join([f"serving directory: {serving}", *lines, ""]),
+        "",
+    )
+
+
+def test_damage_is_named_by_file_and_ends_with_1(serving: Path, capfd: Captured) -> None:
+    damage(serving, 1)
+    (serving / "2" / "more").touch()
+    assert main(["verify", "--serving-dir", str(serving)]) == 1
+    shown = capfd.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[1] == "version 1: damaged"
+    assert lines[2].startswith("  file 'saved_model.pb' has SHA-256 ")
+    assert lines[3:] == [
+        "version 2: damaged",
+        "  file 'more' is not in manifest.json",
+        "version 3: valid",
+    ]
+    assert shown.err == (
+        f"tfx-mnist: damaged versions in {serving}: 1, 2; restore their files, or roll back and "
+        "prune\n"
+    )
+
+
+def test_json_is_one_object_with_or_without_damage(serving: Path, capfd: Captured) -> None:
+    assert main(["verify", "--json", "--serving-dir", str(serving)]) == 0
+    fields = json.loads(capfd.readouterr().out)
+    assert fields["error"] is None
+    assert [version["valid"] for version in fields["versions"]] == [True, True, True]
+
+    (serving / "2" / "saved_model.pb").unlink()
+    assert main(["verify", "--json", "--serving-dir", str(serving)]) == 1
+    shown = capfd.readouterr()
+    fields = json.loads(shown.out)
+    assert shown.err == f"tfx-mnist: {fields['error']}\n"
+    assert fields["versions"][1] == {
+        "version": 2,
+        "path": str(serving / "2"),
+        "valid": False,
+        "problems": ["file 'saved_model.pb' is missing"],
+    }
+
+
+def test_nothing_is_not_damaged(tmp_path: Path, capfd: Captured) -> None:
+    assert main(["verify", "--serving-dir", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.endswith("no version yet\n")

@@ -1,0 +1,210 @@
+"""From an image file to probabilities: decoding, pixels, and what the model says."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.prediction import (
+    Classifier,
+    ImageError,
+    ModelError,
+    classify,
+    read_image,
+    to_pixels,
+)
+from tests.pipeline import saved_models
+
+GREY = (2, 4, 1)
+COLOUR = (2, 4, 3)
+
+
+def write(path: Path, pixels: object, *, mode: str | None = None, **options: object) -> Path:
+    """An image file of an array [H, W] or [H, W, C]."""
+    image = Image.fromarray(np.asarray(pixels))
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def pixels_of(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
+    return to_pixels(read_image(path), image_shape)
+
+
+@pytest.fixture
+def grey() -> np.ndarray:
+    return np.arange(8, dtype=np.uint8).reshape(2, 4) * 30
+
+
+class TestPixels:
+    def test_a_grey_png_is_taken_as_it_is(self, grey: np.ndarray, tmp_path: Path) -> None:
+        pixels = pixels_of(write(tmp_path / "image.png", grey), GREY)
+        assert (pixels.shape, pixels.dtype) == (GREY, np.uint8)
+        np.testing.assert_array_equal(pixels[..., 0], grey)
+
+    def test_grey_becomes_equal_colours(self, grey: np.ndarray, tmp_path: Path) -> None:
+        pixels = pixels_of(write(tmp_path / "image.png", grey), COLOUR)
+        np.testing.assert_array_equal(pixels, np.stack([grey] * 3, axis=-1))
+
+    def test_colours_become_grey_by_their_luma(self, tmp_path: Path) -> None:
+        colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]] * 2, np.uint8)
+        pixels = pixels_of(write(tmp_path / "image.png", colours), GREY)
+        # 0.299, 0.587 and 0.114 times 255
+        np.testing.assert_array_equal(pixels[0, :, 0], [76, 150, 29, 255])
+
+    def test_a_jpeg_is_taken(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "image.jpg", np.full((2, 4, 3), 200, np.uint8), quality=95)
+        np.testing.assert_allclose(pixels_of(path, COLOUR), 200, atol=2)
+
+    def test_the_name_of_the_file_says_nothing(self, grey: np.ndarray, tmp_path: Path) -> None:
+        path = write(tmp_path / "image", grey, format="PNG")
+        np.testing.assert_array_equal(pixels_of(path, GREY)[..., 0], grey)
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA"])
+    def test_through_what_is_transparent_black_is_seen(self, mode: str, tmp_path: Path) -> None:
+        image = Image.new(mode, (4, 2), (200,) * (len(mode) - 1) + (255,))
+        image.putpixel((1, 0), (200,) * (len(mode) - 1) + (0,))
+        image.putpixel((2, 0), (200,) * (len(mode) - 1) + (128,))
+        image.save(tmp_path / "image.png")
+        # 200 * 128 / 255 = 100.4
+        for shape in (GREY, COLOUR):
+            row = pixels_of(tmp_path / "image.png", shape)[0, :, 0]
+            np.testing.assert_array_equal(row, [200, 0, 100, 200])
+
+    def test_a_palette_with_a_transparent_entry_is_taken(self, tmp_path: Path) -> None:
+        image = Image.new("P", (4, 2), 1)
+        image.putpalette([9, 9, 9, 100, 100, 100])
+        image.putpixel((0, 0), 0)
+        image.save(tmp_path / "image.png", transparency=0)
+        row = pixels_of(tmp_path / "image.png", GREY)[0, :, 0]
+        np.testing.assert_array_equal(row, [0, 100, 100, 100])
+
+    def test_one_bit_is_black_and_white(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "image.png", [[True, False, True, False]] * 2)
+        np.testing.assert_array_equal(pixels_of(path, GREY)[0, :, 0], [255, 0, 255, 0])
+
+    def test_of_16_bits_the_upper_8_are_taken(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "image.png", np.array([[0, 255, 256, 65535]] * 2, np.uint16))
+        np.testing.assert_array_equal(pixels_of(path, GREY)[0, :, 0], [0, 0, 1, 255])
+
+    def test_an_image_is_turned_upright(self, grey: np.ndarray, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # orientation: the first row is the right side
+        path = write(tmp_path / "image.png", np.rot90(grey), exif=exif)
+        np.testing.assert_array_equal(pixels_of(path, GREY)[..., 0], grey)
+
+    def test_another_size_is_refused_with_both(self, grey: np.ndarray, tmp_path: Path) -> None:
+        image = read_image(write(tmp_path / "image.png", grey.T))
+        with pytest.raises(ImageError) as caught:
+            to_pixels(image, GREY)
+        assert str(caught.value) == (
+            "is 2 pixels wide and 4 high, expected 4 and 2: scale it to 4x2"
+        )
+
+
+class TestUnreadable:
+    def _refusal(self, path: Path) -> str:
+        with pytest.raises(ImageError) as caught:
+            read_image(path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        assert self._refusal(tmp_path / "none.png") == (
+            "cannot be read: No such file or directory; give another file"
+        )
+
+    def test_a_directory(self, tmp_path: Path) -> None:
+        assert self._refusal(tmp_path).startswith("cannot be read: Is a directory")
+
+    @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+    def test_a_file_that_is_no_image(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "image.png").write_bytes(content)
+        assert self._refusal(tmp_path / "image.png") == (
+            "is neither a PNG nor a JPEG file: convert it"
+        )
+
+    def test_an_image_of_another_kind(self, grey: np.ndarray, tmp_path: Path) -> None:
+        write(tmp_path / "image.png", grey, format="BMP")
+        assert "neither a PNG nor a JPEG" in self._refusal(tmp_path / "image.png")
+
+    @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+    def test_a_truncated_file(self, format_: str, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(buffer, format_)
+        content = buffer.getvalue()
+        (tmp_path / "image").write_bytes(content[: len(content) // 2])
+        assert self._refusal(tmp_path / "image").startswith("cannot be read: ")
+
+    def test_an_image_that_would_not_fit_into_memory(
+        self, grey: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write(tmp_path / "image.png", grey)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+        assert "exceeds limit of 7 pixels" in self._refusal(path)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_models.save(tmp_path_factory.mktemp("grey") / "model", GREY, ("left", "right"))
+
+
+class TestClassifier:
+    def test_the_signature_says_which_images_it_takes(self, model: Path) -> None:
+        assert Classifier(model, ("left", "right")).image_shape == GREY
+
+    def test_classes_come_with_names_and_probabilities_the_most_probable_first(
+        self, model: Path
+    ) -> None:
+        pixels = np.array([[0, 0, 51, 51]] * 2, np.uint8).reshape(GREY)
+        answer = Classifier(model, ("left", "right")).predict(pixels)
+        left, right = saved_models.probabilities([0, 51])
+        assert (answer.class_index, answer.class_name) == (1, "right")
+        assert [p.class_name for p in answer.probabilities] == ["right", "left"]
+        assert [p.class_index for p in answer.probabilities] == [1, 0]
+        np.testing.assert_allclose(
+            [p.probability for p in answer.probabilities], [right, left], rtol=1e-6
+        )
+
+    def test_without_fitting_names_classes_go_by_their_numbers(self, model: Path) -> None:
+        answer = Classifier(model, ()).predict(np.zeros(GREY, np.uint8))
+        assert [p.class_name for p in answer.probabilities] == ["0", "1"]
+
+    def test_a_colour_model_takes_colours(self, tmp_path: Path) -> None:
+        path = saved_models.save(tmp_path / "model", COLOUR, ("left", "right"))
+        classifier = Classifier(path, ())
+        assert classifier.image_shape == COLOUR
+        assert classifier.predict(np.zeros(COLOUR, np.uint8)).class_name == "left"
+
+    def test_a_model_of_other_channels_is_refused(self, tmp_path: Path) -> None:
+        path = saved_models.save(tmp_path / "model", (2, 4, 2), ("left", "right"))
+        with pytest.raises(ModelError, match=r"takes images of 2 channels, expected 1 \(grey\) or"):
+            Classifier(path, ())
+
+    @pytest.mark.parametrize("content", [b"no model", b""])
+    def test_what_is_no_model_is_refused_in_one_line(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "saved_model.pb").write_bytes(content)
+        with pytest.raises(ModelError, match="cannot be used, expected one that") as caught:
+            Classifier(tmp_path, ())
+        assert "\n" not in str(caught.value)
+
+
+class TestClassify:
+    def test_each_file_has_its_answer_in_order(
+        self, model: Path, grey: np.ndarray, tmp_path: Path
+    ) -> None:
+        paths = [
+            write(tmp_path / "left.png", grey[:, ::-1]),
+            tmp_path / "none.png",
+            write(tmp_path / "small.png", grey[:1]),
+            write(tmp_path / "right.png", grey),
+        ]
+        left, none, small, right = classify(paths, model, ("left", "right"))
+        assert (left.class_name, right.class_name) == ("left", "right")
+        assert (type(none), type(small)) == (ImageError, ImageError)
+
+    def test_without_an_image_no_model_is_loaded(self, tmp_path: Path) -> None:
+        (answer,) = classify([tmp_path / "none.png"], tmp_path / "no model", ())
+        assert isinstance(answer, ImageError)
