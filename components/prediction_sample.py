@@ -42,7 +42,8 @@ class PredictionSample(metric_types.Metric):  # type: ignore[misc]
     """The probabilities of `size` images.
 
     TFMA computes each metric for each slice. Of this one only the overall slice is of use; the
-    others cost next to nothing but 14 KB each in the evaluation's file (200 images, ten classes).
+    others cost next to nothing but up to 14 KB each in the evaluation's file (200 images, ten
+    classes).
 
     Args:
       size: how many images.

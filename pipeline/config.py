@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -130,6 +131,27 @@ class DataGateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """Bounds of the serving check.
+
+    Attributes:
+      max_p99_latency_ms: largest time that 99 of 100 requests for one image may take.
+      max_memory_mib: largest resident memory of the server's process at its peak.
+    """
+
+    max_p99_latency_ms: float = 250.0
+    max_memory_mib: float = 2048.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0.0 < value < math.inf:
+                raise ValueError(
+                    f"serving.{field.name} is {value}, expected a finite number above 0"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """One run of the pipeline.
 
@@ -147,6 +169,7 @@ class RunConfig:
       training: hyper-parameters.
       gate: thresholds of the release gate.
       data_gate: bounds of the data gate.
+      serving: bounds of the serving check.
     """
 
     preset: str = "quick"
@@ -161,6 +184,7 @@ class RunConfig:
     training: HParams = HParams()
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
+    serving: ServingConfig = ServingConfig()
 
     def __post_init__(self) -> None:
         if self.replicas < 0:
