@@ -1,7 +1,6 @@
 """The sample of predictions, alone and as TFX's Evaluator makes it for a small exported model."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
-from tfx.components.evaluator import executor as evaluator
-from tfx.dsl.components.base import base_beam_executor
-from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import path_utils, proto_utils
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
 
-from components import evaluation, prediction_sample
+from components import evaluation
 from components.prediction_sample import PredictionSample, read_predictions
+from tests.components.sampled_evaluation import evaluate, examples_of
 from tests.trainer.samples import SPEC, png, serialize
 from trainer import export, features
 from trainer.hparams import HParams
@@ -92,63 +90,6 @@ def models(prepared, tmp_path_factory) -> dict[str, Any]:
     return made
 
 
-def _evaluate(prepared, models: dict[str, Any], path: Path) -> str:
-    """Runs the Evaluator on `eval` of the small data set; returns the evaluation's URI."""
-    examples = standard_artifacts.Examples()
-    examples.uri = str(path / "examples")
-    examples.split_names = artifact_utils.encode_split_names(["eval"])
-    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
-    examples.set_string_custom_property("file_format", "tfrecords_gzip")
-    Path(examples.uri).mkdir()
-    Path(examples.uri, "Split-eval").symlink_to(Path(prepared.eval_files).parent)
-    config = config_pb2.EvalConfig(
-        model_specs=[
-            config_pb2.ModelSpec(
-                name=name,
-                is_baseline=name == evaluation.BASELINE,
-                signature_name=features.SERVING_EXAMPLES,
-                preprocessing_function_names=[features.TRANSFORM_FEATURES],
-                label_key=features.ONE_HOT_LABEL,
-                prediction_key=features.PROBABILITIES,
-            )
-            for name in models
-        ],
-        slicing_specs=[
-            config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
-        ],
-        metrics_specs=[
-            config_pb2.MetricsSpec(
-                metrics=[
-                    config_pb2.MetricConfig(
-                        class_name=PredictionSample.__name__,
-                        module=prediction_sample.__name__,
-                        config=json.dumps({"size": SIZE}),
-                    )
-                ]
-            )
-        ],
-    )
-    measured, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
-    measured.uri, blessing.uri = str(path / "evaluation"), str(path / "blessing")
-    context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(path / "tmp"), unique_id="1"
-    )
-    evaluator.Executor(context).Do(
-        {
-            "examples": [examples],
-            "model": [models[evaluation.CANDIDATE]],
-            "baseline_model": [models[name] for name in models if name == evaluation.BASELINE],
-        },
-        {"evaluation": [measured], "blessing": [blessing]},
-        {
-            "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json.dumps(["eval"]),
-        },
-    )
-    return measured.uri
-
-
 def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
     """The same from what the exported signature answers, one image at a time."""
     signatures = tf.saved_model.load(path_utils.serving_model_path(model.uri)).signatures
@@ -165,7 +106,8 @@ def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("compared", [True, False], ids=["with a baseline", "first release"])
 def test_the_evaluator_keeps_the_candidates_predictions(prepared, models, tmp_path, compared):
     given = models if compared else {evaluation.CANDIDATE: models[evaluation.CANDIDATE]}
-    predictions = read_predictions(_evaluate(prepared, given, tmp_path))
+    examples = examples_of(str(Path(prepared.eval_files).parent), tmp_path / "examples")
+    predictions = read_predictions(evaluate(examples, given, tmp_path, size=SIZE).uri)
     expected = _expected(prepared, models[evaluation.CANDIDATE])
     assert list(predictions) == list(expected)
     for digest, probabilities in predictions.items():
