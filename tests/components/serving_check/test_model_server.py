@@ -96,7 +96,7 @@ def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_leaves_nothing(
-    binary, truncated, nothing_left, sample, misbehaviour
+    binary, truncated, nothing_left, sample
 ):
     (load,) = check_model(truncated, sample, BOUNDS, model_server=binary, timeouts=TIMEOUTS)
     assert not load.passed
