@@ -22,6 +22,7 @@ setup(
         "apache-beam",
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
+        "grpcio",
         # tensorflow-datasets imports it, and asks for it on Python 3.8 only.
         "importlib-resources",
         "keras",
@@ -43,6 +44,7 @@ setup(
         "tensorflow-datasets",
         "tensorflow-metadata",
         "tensorflow-model-analysis",
+        "tensorflow-serving-api",
         "tensorflow-transform",
         "tfx-bsl",
     ],

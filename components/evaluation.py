@@ -22,7 +22,7 @@ from google.protobuf import wrappers_pb2
 # TFX has put them there.
 from tensorflow_model_analysis.proto import config_pb2
 
-from components import gate_metrics
+from components import gate_metrics, prediction_sample
 from pipeline.gate import TOLERANCE, Evidence, Policy, Tally
 from pipeline.slicing import Bands
 from trainer import features
@@ -81,6 +81,9 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
                         per_slice_thresholds=_overall(most=policy.max_cross_entropy + TOLERANCE),
                     ),
                     config_pb2.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
+                    config_pb2.MetricConfig(
+                        class_name="PredictionSample", module=prediction_sample.__name__
+                    ),
                     _gate_metric("PairedCounts", code=code),
                     _gate_metric(
                         "AccuracyLowerBound",

@@ -8,6 +8,7 @@ and nothing else ever::
         model=trainer.outputs["model"],
         data_blessing=data_gate.outputs["blessing"],
         model_blessing=release_gate.outputs["blessing"],
+        infra_blessing=serving_check.outputs["infra_blessing"],
         examples=example_gen.outputs["examples"],
         serving_dir="serving",
         release={"run_key": "9f2c", "release_token": context.token, "baseline": None},
@@ -37,10 +38,11 @@ MODEL = "model"
 EXAMPLES = "examples"
 DATA_BLESSING = "data_blessing"
 MODEL_BLESSING = "model_blessing"
+INFRA_BLESSING = "infra_blessing"
 PUSHED_MODEL = "pushed_model"
 
 # All of them must say yes. In the order in which they were given.
-_BLESSINGS = (DATA_BLESSING, MODEL_BLESSING)
+_BLESSINGS = (DATA_BLESSING, MODEL_BLESSING, INFRA_BLESSING)
 
 # Custom properties of the PushedModel artifact.
 PUSHED = "pushed"  # int: 1 when the model is in the serving directory now, 0 when it was refused
@@ -137,6 +139,7 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
         EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         DATA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         MODEL_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        INFRA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
         PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
@@ -150,7 +153,8 @@ class AtomicPusher(base_component.BaseComponent):
         model: the candidate.
         examples: the data, for `dataset` in the release record.
         data_blessing: DataGate's verdict.
-        model_blessing: ReleaseGate's verdict; there is no publishing without one.
+        model_blessing: ReleaseGate's verdict.
+        infra_blessing: ServingCheck's verdict.
         serving_dir: the directory that TensorFlow Serving watches.
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
@@ -172,10 +176,11 @@ class AtomicPusher(base_component.BaseComponent):
         examples: Any,
         data_blessing: Any,
         model_blessing: Any,
+        infra_blessing: Any,
         serving_dir: str,
         release: Mapping[str, object],
     ) -> None:
-        given = {DATA_BLESSING: data_blessing, MODEL_BLESSING: model_blessing}
+        given = dict(zip(_BLESSINGS, (data_blessing, model_blessing, infra_blessing), strict=True))
         missing = [name for name, channel in given.items() if channel is None]
         if missing:
             raise ValueError(

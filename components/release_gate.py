@@ -153,6 +153,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
                 recorded_digest=test.digest,
                 evaluated_model=evaluations.model_location(evaluation.uri),
                 exported_model=str(exported),
+                withdrawn=_withdrawal(served_from, model_digest),
             ),
             decision=number,
             damage=exec_properties["damage"] or None,
@@ -162,6 +163,11 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             blessing, made, facts={EVIDENCE: evidence.to_dict(), MODEL_DIGEST: model_digest}
         )
         _log.info("%s: %s", "passed" if blessed else "refused", [c.sentence for c in made])
+
+
+def _withdrawal(directory: Path, model_digest: str) -> str | None:
+    withdrawal = serving_dir.withdrawn_digests(directory).get(model_digest)
+    return None if withdrawal is None else str(withdrawal)
 
 
 def _files(examples: Any, split: str) -> Sequence[str]:

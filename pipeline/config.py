@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -148,6 +149,28 @@ class DataGateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """The serving check: its bounds, and the server that it starts.
+
+    Attributes:
+      max_p99_latency_ms: largest time that 99 of 100 requests for one image may take.
+      max_memory_mib: largest resident memory of the server's process at its peak.
+      model_server: path of tensorflow_model_server; where it is empty, the one on the PATH is used,
+        and TensorFlow's own loader where there is none.
+    """
+
+    max_p99_latency_ms: float = 250.0
+    max_memory_mib: float = 2048.0
+    model_server: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("max_p99_latency_ms", "max_memory_mib"):
+            value = getattr(self, name)
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"serving.{name} is {value}, expected a finite number above 0")
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """One run of the pipeline.
 
@@ -165,6 +188,7 @@ class RunConfig:
       training: hyper-parameters.
       gate: thresholds of the release gate.
       data_gate: bounds of the data gate.
+      serving: the serving check.
     """
 
     preset: str = "quick"
@@ -179,6 +203,7 @@ class RunConfig:
     training: HParams = HParams()
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
+    serving: ServingConfig = ServingConfig()
 
     def __post_init__(self) -> None:
         if self.replicas < 0:

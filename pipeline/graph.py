@@ -24,6 +24,7 @@ from components.pusher import AtomicPusher
 from components.release_gate import ReleaseGate
 from components.schema import CuratedSchema
 from components.served_model import ServedModel
+from components.serving_check.component import ServingCheck
 from pipeline.plan import Plan
 from trainer import preprocessing, run
 from trainer.features import ImageSpec
@@ -115,11 +116,22 @@ def create_pipeline(plan: Plan) -> Pipeline:
         damage=plan.context.damage,
         code=plan.code["gate"],
     )
+    serving_check = ServingCheck(
+        model=model,
+        blessing=release_gate.outputs["blessing"],
+        examples=examples,
+        evaluation=evaluator.outputs["evaluation"],
+        max_p99_latency_ms=config.serving.max_p99_latency_ms,
+        max_memory_mib=config.serving.max_memory_mib,
+        model_server=config.serving.model_server,
+        code=plan.code["components"],
+    )
     pusher = AtomicPusher(
         model=model,
         examples=examples,
         data_blessing=data_gate.outputs["blessing"],
         model_blessing=release_gate.outputs["blessing"],
+        infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
         release=_release_record(plan),
     ).with_id("Pusher")
@@ -138,6 +150,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             trainer,
             evaluator,
             release_gate,
+            serving_check,
             pusher,
         ],
         enable_cache=config.cache,

@@ -23,6 +23,7 @@ from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
+from components.serving_check.model_server import find_model_server
 from pipeline import checks, gate, slicing, statistics
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
@@ -140,6 +141,10 @@ def _require_fitting(
             f"the global batch is {batch}, expected at most {train_rows}, the training images of "
             f"{dataset.name}; set training.per_replica_batch lower"
         )
+    try:
+        find_model_server(config.serving.model_server)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
     low, high = config.data_gate.mean_intensity(dataset.name)
     if low >= high:
         raise ConfigError(
@@ -166,6 +171,7 @@ def _run_key(
         # With the set's own bounds where none were set, for these are data that may change too.
         "gate": _policy(config, dataset).to_config(),
         "data_gate": dataclasses.asdict(config.data_gate),
+        "serving": dataclasses.asdict(config.serving),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
         "code": dict(code),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},

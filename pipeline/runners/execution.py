@@ -132,6 +132,7 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
         "ExampleGen": _read_examples,
         "DataGate": _read_data_gate,
         "ReleaseGate": _read_release_gate,
+        "ServingCheck": _read_serving_check,
         "Pusher": _read_pusher,
     }
     with _without_arguments():
@@ -214,12 +215,16 @@ def _read_release_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
     (given,) = outputs["blessing"]
     facts = json.loads(history.text(given, blessing.FACTS) or "{}")
     state.evidence = gate.Evidence.from_dict(facts[release_gate.EVIDENCE])
-    _read_blessing(outputs, plan, state)
+    _take_answer(given, state)
 
 
-def _read_blessing(outputs: _Outputs, plan: Plan, state: _State) -> None:
+def _read_serving_check(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    (given,) = outputs["infra_blessing"]
+    _take_answer(given, state)
+
+
+def _take_answer(given: metadata_store_pb2.Artifact, state: _State) -> None:
     """A no is the run's outcome, and ends it."""
-    (given,) = outputs["blessing"]
     state.checks += _checks(given)
     if not history.number(given, blessing.BLESSED):
         state.outcome = result.REFUSED

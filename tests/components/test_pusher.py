@@ -28,6 +28,7 @@ from pipeline.gate import Evidence, Tally
 SERVING_FORMAT = "Format-Serving"
 DATA_CHECK = Check("data.overlap", True, 0, 0.01, "no test image stands in train")
 MODEL_CHECK = Check("floor", True, 0.98, 0.95, "accuracy is above 0.98")
+INFRA_CHECK = Check("serving.load", True, 2.0, 120.0, "the model was loaded in 2.0 s")
 FAILED = Check("floor", False, 0.9, 0.95, "accuracy is above 0.90 only")
 EVIDENCE = Evidence(
     overall=Tally(rows=4, correct=3),
@@ -56,7 +57,7 @@ def serving(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Any]:
-    """A model that both gates bless, and its examples."""
+    """A model that all gates bless, and its examples."""
     write_model(tmp_path / "model", "weights")
     model = artifact(standard_artifacts.Model, tmp_path / "model")
     examples = artifact(standard_artifacts.Examples, tmp_path / "examples")
@@ -65,11 +66,14 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
     blessings.write(data, [DATA_CHECK])
     blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessings.write(blessing, [MODEL_CHECK], facts=facts(model))
+    infra = artifact(standard_artifacts.InfraBlessing, tmp_path / "infra")
+    blessings.write(infra, [INFRA_CHECK])
     return {
         "model": model,
         "examples": examples,
         "data_blessing": data,
         "model_blessing": blessing,
+        "infra_blessing": infra,
     }
 
 
@@ -112,7 +116,7 @@ def test_blessed_model_is_published_with_its_release_record(
         "run_key": "key",
         "dataset": {"name": "digits"},
         "metrics": EVIDENCE.metrics,
-        "checks": [DATA_CHECK.to_dict(), MODEL_CHECK.to_dict()],
+        "checks": [check.to_dict() for check in (DATA_CHECK, MODEL_CHECK, INFRA_CHECK)],
     }
 
 
@@ -121,7 +125,7 @@ def test_what_is_known_at_graph_time_wins(inputs: dict[str, Any], serving: Path)
     assert newest_valid(serving).manifest.release["run_id"] == "mine"
 
 
-@pytest.mark.parametrize("gate", ["data_blessing", "model_blessing"])
+@pytest.mark.parametrize("gate", ["data_blessing", "model_blessing", "infra_blessing"])
 @pytest.mark.parametrize("checks", [[], [FAILED]], ids=["nothing", "no"])
 def test_a_model_that_one_gate_does_not_bless_is_not_published(
     gate: str, checks: list[Check], inputs: dict[str, Any], serving: Path
@@ -154,13 +158,14 @@ def test_same_model_is_not_published_twice(inputs: dict[str, Any], serving: Path
     assert [version.number for version in versions(serving)] == [1]
 
 
-@pytest.mark.parametrize("gate", ["data_blessing", "model_blessing"])
+@pytest.mark.parametrize("gate", ["data_blessing", "model_blessing", "infra_blessing"])
 def test_no_blessing_wired_is_an_error(gate: str) -> None:
     channels: dict[str, Any] = {
         "model": Channel(type=standard_artifacts.Model),
         "examples": Channel(type=standard_artifacts.Examples),
         "data_blessing": Channel(type=standard_artifacts.ExampleAnomalies),
         "model_blessing": Channel(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": Channel(type=standard_artifacts.InfraBlessing),
     }
     with pytest.raises(ValueError, match=rf"{gate}=None, .* only with every blessing"):
         AtomicPusher(**{**channels, gate: None}, serving_dir="serving", release={})
@@ -191,11 +196,12 @@ class FakeTrainer(base_component.BaseComponent):
 
 class _Evaluator(base_executor.BaseExecutor):
     def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
-        [blessing], [examples], [data] = (
-            output_dict[key] for key in ("blessing", "examples", "data_blessing")
+        [blessing], [examples], [data], [infra] = (
+            output_dict[key] for key in ("blessing", "examples", "data_blessing", "infra_blessing")
         )
         blessings.write(blessing, [MODEL_CHECK], facts=facts(input_dict["model"][0]))
         blessings.write(data, [DATA_CHECK])
+        blessings.write(infra, [INFRA_CHECK])
         examples.set_string_custom_property("dataset", "{}")
         compared_with = [
             (Path(baseline.uri) / SERVING_FORMAT / "saved_model.pb").read_text()
@@ -217,6 +223,7 @@ class _EvaluatorSpec(component_spec.ComponentSpec):
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "data_blessing": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
     }
 
 
@@ -234,6 +241,7 @@ class FakeEvaluator(base_component.BaseComponent):
                 blessing=Channel(type=standard_artifacts.ModelBlessing),
                 examples=Channel(type=standard_artifacts.Examples),
                 data_blessing=Channel(type=standard_artifacts.ExampleAnomalies),
+                infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
             )
         )
 
@@ -273,6 +281,7 @@ class House:
             examples=evaluator.outputs["examples"],
             data_blessing=evaluator.outputs["data_blessing"],
             model_blessing=evaluator.outputs["blessing"],
+            infra_blessing=evaluator.outputs["infra_blessing"],
             serving_dir=str(self.serving),
             release={
                 "run_key": weights,

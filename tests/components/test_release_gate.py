@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components import blessing as blessings
+from components import serving_dir
 from components.decision_log import LOG_NAME
 from components.release_gate import Contradiction, ReleaseGateExecutor, require_agreement
 from components.serving_dir import digest_of
@@ -125,6 +126,15 @@ def test_a_first_release_says_so(setting, first, tmp_path) -> None:
 def test_a_damaged_served_model_is_refused(setting, held, tmp_path) -> None:
     decided = decide(setting, held, HELD, tmp_path, damage="version 2: has no manifest.json")
     assert decided.failed == ["baseline"]
+
+
+def test_a_model_that_was_withdrawn_is_not_released_again(setting, held, tmp_path) -> None:
+    for model in (setting.baseline, setting.candidate):
+        serving_dir.publish(path_utils.serving_model_path(model.uri), tmp_path / "serving", {})
+    serving_dir.rollback(tmp_path / "serving", reason="confuses bees and ants")
+    decided = decide(setting, held, HELD, tmp_path)
+    assert decided.failed == ["integrity.withdrawn"]
+    assert "confuses bees and ants" in decided.find("integrity.withdrawn").sentence
 
 
 # --- whose evaluation that was -------------------------------------------------------------------

@@ -73,6 +73,16 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
             "-0.1",
             "data_gate.max_class_drift is -0.1, expected 0 to 1",
         ),
+        (
+            "serving.max_p99_latency_ms",
+            "0",
+            "serving.max_p99_latency_ms is 0.0, expected a finite number above 0",
+        ),
+        (
+            "serving.max_memory_mib",
+            "nan",
+            "serving.max_memory_mib is nan, expected a finite number above 0",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(key: str, given: object, line: str) -> None:
@@ -121,7 +131,8 @@ def test_the_result_says_its_preset() -> None:
 
 def test_keys_are_those_that_build_takes() -> None:
     assert {"seed", "training.epochs", "gate.floor", "data_gate.max_class_drift"} < set(keys())
-    assert not {"preset", "gate", "training"} & set(keys())
+    assert {"serving.max_p99_latency_ms", "serving.max_memory_mib"} < set(keys())
+    assert not {"preset", "gate", "training", "serving"} & set(keys())
 
 
 def test_flatten_joins_nested_keys_with_dots() -> None:

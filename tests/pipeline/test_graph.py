@@ -59,10 +59,11 @@ def test_components_run_from_the_data_to_the_release(nodes: dict[str, Any]) -> N
     order = list(nodes)
     assert set(order) == {
         *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
-        *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "Pusher"),
+        *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
     }
     chain = ("ExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer")
-    positions = [order.index(name) for name in (*chain, "Evaluator", "ReleaseGate", "Pusher")]
+    release = ("Evaluator", "ReleaseGate", "ServingCheck", "Pusher")
+    positions = [order.index(name) for name in (*chain, *release)]
     assert positions == sorted(positions)
     assert order.index("ServedModel") < order.index("DataGate")
 
@@ -83,9 +84,14 @@ def test_nothing_is_learned_before_the_data_gate_has_passed(
 
 def test_the_evaluators_blessing_goes_through_the_release_gate(nodes: dict[str, Any]) -> None:
     assert readers(nodes, "Evaluator", "blessing") == {"ReleaseGate"}
-    assert readers(nodes, "ReleaseGate", "blessing") == {"Pusher"}
+    assert readers(nodes, "ReleaseGate", "blessing") == {"ServingCheck", "Pusher"}
+
+
+def test_the_pusher_has_the_blessing_of_every_gate(nodes: dict[str, Any]) -> None:
+    given = {name for name in nodes["Pusher"].inputs.inputs if name.endswith("_blessing")}
+    assert given == {"data_blessing", "model_blessing", "infra_blessing"}
     assert readers(nodes, "DataGate", "blessing") == {"Pusher"}
-    assert {"data_blessing", "model_blessing"} <= set(nodes["Pusher"].inputs.inputs)
+    assert readers(nodes, "ServingCheck", "infra_blessing") == {"Pusher"}
 
 
 def test_the_served_model_is_what_the_gates_compare_with(nodes: dict[str, Any]) -> None:
@@ -105,10 +111,10 @@ def test_the_release_gate_has_the_policy_that_the_evaluator_has(
 def test_only_checks_transform_trainer_and_the_release_read_the_examples(
     nodes: dict[str, Any],
 ) -> None:
-    # DataGate and Pusher read what ExampleGen recorded on the artifact; ReleaseGate test as well.
+    # DataGate and Pusher read what ExampleGen recorded on the artifact; both gates test as well.
     assert readers(nodes, "ExampleGen", "examples") == {
         *("StatisticsGen", "DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate"),
-        "Pusher",
+        *("ServingCheck", "Pusher"),
     }
 
 

@@ -10,7 +10,14 @@ import pytest
 
 import trainer
 from components.serving_dir import digest_of, publish
-from pipeline.config import UNKNOWN_SET, ConfigError, DataGateConfig, GateConfig, RunConfig
+from pipeline.config import (
+    UNKNOWN_SET,
+    ConfigError,
+    DataGateConfig,
+    GateConfig,
+    RunConfig,
+    ServingConfig,
+)
 from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.hparams import HParams
 
@@ -71,6 +78,7 @@ def test_relative_directories_become_absolute(
             {"data_gate": DataGateConfig(min_mean_intensity=0.5, max_mean_intensity=0.25)},
             "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
         ),
+        ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
     ],
@@ -115,6 +123,7 @@ def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: Plan)
         {"training": dataclasses.replace(TRAINING, epochs=6)},
         {"gate": GateConfig(floor=0.5)},
         {"data_gate": DataGateConfig(max_class_drift=0.06)},
+        {"serving": ServingConfig(max_memory_mib=1000.0)},
     ],
     ids=lambda change: next(iter(change)),
 )

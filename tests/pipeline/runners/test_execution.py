@@ -22,7 +22,7 @@ from trainer.hparams import HParams
 
 COMPONENTS = {
     *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
-    *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "Pusher"),
+    *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
 }
 ANY_MODEL = GateConfig(
     floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0, confidence=0.999999
@@ -120,15 +120,18 @@ def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
     assert evidence.overall.correct <= 59
 
 
-def test_the_checks_are_the_data_gates_and_then_the_release_gates(first: Run) -> None:
+def test_the_checks_are_the_data_gates_the_release_gates_and_the_serving_checks(first: Run) -> None:
     names = [check.name for check in first.result.checks]
+    gates = [name for name in names if not name.startswith("serving.")]
+    assert names[: len(gates)] == gates
+    assert "serving.agreement" in names
     release = [
         *("integrity.rows", "integrity.digest", "integrity.model", "integrity.withdrawn"),
         *("integrity.classes", "integrity.finite", "test_budget", "floor", "cross_entropy"),
         *("baseline", "class.0", "class.1", "class.2"),
     ]
-    data = names[: -len(release)]
-    assert names[-len(release) :] == release
+    data = gates[: -len(release)]
+    assert gates[-len(release) :] == release
     assert all(name.startswith("data.") for name in data)
     assert {"data.overlap", "data.drift"} <= set(data)
     assert failed_checks(first) == []
@@ -205,8 +208,8 @@ def test_the_terminal_the_manifest_and_ml_metadata_have_one_list_of_checks(confi
             for artifact in handle.store.get_artifacts()
             if "checks" in artifact.custom_properties
         ]
-    data, release = stored[:2]
-    assert data + release == listed
+    data, release, serving = stored[:3]
+    assert data + release + serving == listed
 
 
 def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(

@@ -1,0 +1,263 @@
+"""What is asked of a served model before it ships, and what the answers mean.
+
+    bounds = Bounds(max_p99_latency_ms=250.0, max_memory_mib=2048.0)
+    checks = check_model(model_directory, sample, bounds, model_server=None, timeouts=Timeouts())
+
+docs/serving.md gives the reasons and the numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.serving_check import contract
+from components.serving_check.contract import (
+    OUTPUTS,
+    PREDICTING,
+    Ask,
+    BadAnswer,
+    RequestFailed,
+    Server,
+    ServerLost,
+    ServingError,
+    Tensors,
+    Timeouts,
+)
+from components.serving_check.sample import Sample, not_png, wrong_shape, wrong_size
+from components.serving_check.servers import serve
+from pipeline.checks import Check
+from trainer import features
+
+BATCH = 128  # images
+LATENCY_REQUESTS = 200
+# Largest difference of a served probability from the evaluated one. One model was measured to
+# differ by 3e-7 between batches of one image and of many, and by 7e-7 between TensorFlow 2.16 and
+# 2.21 and between instruction sets; trained with another seed, by 0.7 (docs/serving.md).
+AGREEMENT = 1e-5
+
+_FEW = 3  # images
+_REMEDY = "serve the model by hand and ask it the same (docs/serving.md)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """What a server may take.
+
+    Attributes:
+      max_p99_latency_ms: largest time that 99 of 100 requests for one image may take.
+      max_memory_mib: largest resident memory of its process at its peak.
+    """
+
+    max_p99_latency_ms: float
+    max_memory_mib: float
+
+
+def check_model(
+    model_directory: Path,
+    sample: Sample,
+    bounds: Bounds,
+    *,
+    model_server: str | None,
+    timeouts: Timeouts,
+) -> tuple[Check, ...]:
+    """Serves the model, asks it everything, and stops the server.
+
+    Args:
+      model_directory: of the SavedModel.
+      sample: what it is asked about.
+      bounds: what it may take.
+      model_server: path of tensorflow_model_server; None for TensorFlow's loader.
+      timeouts: how long is waited.
+
+    Returns:
+      The checks; only those up to the point where the server was lost, if it was.
+    """
+    name = "serving.load"
+    try:
+        with serve(model_directory, model_server, timeouts) as server:
+            sentence = f"{server.name} loaded the exported model in {server.start_s:.1f} s"
+            loaded = Check(name, True, server.start_s, timeouts.start_s, sentence)
+            return (loaded, *ask_all(server, sample, bounds))
+    except ServerLost as reason:
+        sentence = f"the exported model cannot be served: {reason}; {_REMEDY}"
+        return (Check(name, False, str(reason), None, sentence),)
+
+
+class _Finding(NamedTuple):
+    """A check but for its name."""
+
+    passed: bool
+    actual: float | str | None
+    required: float | str | None
+    sentence: str
+
+
+class _Question(NamedTuple):
+    """One check to make.
+
+    Attributes:
+      name: the check's, below "serving.".
+      what: what is asked, for the sentence where there is no good answer.
+      expected: what a good answer would be, likewise.
+      put: asks; raises ServingError where there is no good answer.
+    """
+
+    name: str
+    what: str
+    expected: str
+    put: Callable[[], _Finding]
+
+
+def ask_all(server: Server, sample: Sample, bounds: Bounds) -> tuple[Check, ...]:
+    """Puts the questions in their order, until all are answered or the server is lost."""
+    return tuple(_put(_Examination(server, sample, bounds).questions()))
+
+
+def _put(questions: Iterable[_Question]) -> Iterator[Check]:
+    for name, what, expected, put in questions:
+        try:
+            yield Check(f"serving.{name}", *put())
+        except ServingError as reason:
+            sentence = f"{what}: {reason}, expected {expected}; {_REMEDY}"
+            yield Check(f"serving.{name}", False, str(reason), expected, sentence)
+            if isinstance(reason, ServerLost):
+                return
+
+
+class _Examination:
+    """The questions to one server; each is put over all of its APIs."""
+
+    def __init__(self, server: Server, sample: Sample, bounds: Bounds) -> None:
+        self._server = server
+        self._sample = sample
+        self._bounds = bounds
+        self._over = " and ".join(server.apis)
+
+    def questions(self) -> Iterator[_Question]:
+        """What a server may not survive comes late, and its memory last."""
+        for signature, outputs in OUTPUTS.items():
+            answered = functools.partial(self._signature, signature)
+            what = f"signature {signature}"
+            yield _Question(f"signature.{signature}", what, ", ".join(outputs), answered)
+        for name, what, rows in (("single", "one image", 1), ("batch", f"{BATCH} images", BATCH)):
+            answered = functools.partial(self._request, what, rows)
+            yield _Question(name, f"{what} in one request", "an answer", answered)
+        yield _Question("agreement", "the evaluated images", "answers", self._agreement)
+        yield _Question("latency", "one image after the other", "answers", self._latency)
+        size = "x".join(map(str, wrong_shape(self._sample.spec)))
+        for name, what, requests in (
+            ("wrong_size", f"an image of {size}", wrong_size(self._sample.spec)),
+            ("not_png", "an image that is no PNG", not_png()),
+        ):
+            refused = functools.partial(self._refusal, what, requests)
+            yield _Question(name, what, "a refusal, then an answer to a good request", refused)
+        yield _Question("memory", "the server's memory", "a running server", self._memory)
+
+    def _signature(self, signature: str) -> _Finding:
+        for api in self._server.apis:
+            self._ask(api, signature, self._rows(_FEW))
+        sentence = f"signature {signature} answers as documented over {self._over}"
+        return _Finding(True, None, None, sentence)
+
+    def _request(self, what: str, rows: int) -> _Finding:
+        for api in self._server.apis:
+            self._ask(api, features.SERVING_DEFAULT, self._rows(rows))
+        return _Finding(True, None, None, f"{what} in one request: answered over {self._over}")
+
+    def _agreement(self) -> _Finding:
+        expected = self._sample.probabilities
+        asked = list(itertools.product(self._server.apis, PREDICTING))
+        served = [self._ask_all_images(api, signature) for api, signature in asked]  # [N, K] each
+        differences = [np.abs(answers - expected).max() for answers in served]
+        other = sum(np.sum(answers.argmax(1) != expected.argmax(1)) for answers in served)
+        worst = int(np.argmax(differences))  # a NaN counts as the largest
+        difference = float(differences[worst])
+        api, signature = asked[worst]
+        holds = difference <= AGREEMENT and not other
+        sentence = (
+            f"served and evaluated probabilities of {len(expected)} test images differ by up to "
+            f"{difference:.1e}, allowed is {AGREEMENT:.0e}"
+        )
+        if not holds:
+            sentence += (
+                f"; {signature} over {api} differs most, and {other} answers of "
+                f"{len(served) * len(expected)} name another class: what was exported is not "
+                "what was evaluated; run again with --no-cache"
+            )
+        return _Finding(holds, difference, AGREEMENT, sentence)
+
+    def _latency(self) -> _Finding:
+        p99_ms, api = max((self._p99_ms(ask), api) for api, ask in self._server.apis.items())
+        bound = self._bounds.max_p99_latency_ms
+        holds = p99_ms <= bound
+        sentence = (
+            f"99 of 100 requests for one image take at most {p99_ms:.1f} ms over {api} "
+            f"({LATENCY_REQUESTS} requests), allowed are {bound:g} ms"
+        )
+        if not holds:
+            sentence += (
+                ": run again with --no-cache on an idle machine, make the model smaller, or set "
+                "serving.max_p99_latency_ms"
+            )
+        return _Finding(holds, p99_ms, bound, sentence)
+
+    def _memory(self) -> _Finding:
+        peak_mib = self._server.peak_memory_mib()
+        bound = self._bounds.max_memory_mib
+        holds = peak_mib <= bound
+        sentence = f"the server took up to {peak_mib:,.0f} MiB, allowed are {bound:,g} MiB"
+        if not holds:
+            sentence += ": make the model smaller, or set serving.max_memory_mib"
+        return _Finding(holds, peak_mib, bound, sentence)
+
+    def _refusal(self, what: str, requests: Mapping[str, Tensors]) -> _Finding:
+        for api, (signature, inputs) in itertools.product(self._server.apis, requests.items()):
+            try:
+                self._server.apis[api](signature, inputs)
+            except RequestFailed:
+                self._ask(api, features.SERVING_DEFAULT, self._rows(1))
+            else:
+                raise BadAnswer(f"{signature} over {api} answered it")
+        sentence = f"{what} is refused over {self._over}, and the next request answered"
+        return _Finding(True, None, None, sentence)
+
+    def _rows(self, count: int) -> npt.NDArray[np.intp]:
+        """Numbers of that many images of the sample, from the first one, over and over."""
+        return np.arange(count) % len(self._sample.images)
+
+    def _ask_all_images(self, api: str, signature: str) -> npt.NDArray[np.float32]:
+        """[N, K], in requests of one, of `BATCH` and of the remaining images."""
+        requests = np.split(np.arange(len(self._sample.images)), [1, 1 + BATCH])
+        return np.concatenate([self._ask(api, signature, rows) for rows in requests if len(rows)])
+
+    def _ask(self, api: str, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """[rows, K] of the answer, once it was found to be as documented."""
+        spec, inputs = self._sample.spec, self._sample.images.take(rows).inputs(signature)
+        answer = self._server.apis[api](signature, inputs)
+        try:
+            if signature == features.TRANSFORM_FEATURES:
+                labels = self._sample.labels[rows]
+                return contract.one_hot_labels(answer, labels, num_classes=spec.num_classes)
+            return contract.probabilities(answer, spec.class_names, rows=len(rows))
+        except BadAnswer as reason:
+            raise BadAnswer(f"over {api}, {reason}") from None
+
+    def _p99_ms(self, ask: Ask) -> float:
+        """Of successive requests for one image, after all those that came before."""
+        durations_ms = []
+        for row in self._rows(LATENCY_REQUESTS):
+            inputs = self._sample.images.take(np.array([row])).inputs(features.SERVING_DEFAULT)
+            started = time.perf_counter()
+            ask(features.SERVING_DEFAULT, inputs)
+            durations_ms.append(1e3 * (time.perf_counter() - started))
+        return sorted(durations_ms)[math.ceil(0.99 * len(durations_ms)) - 1]

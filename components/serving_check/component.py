@@ -1,0 +1,88 @@
+"""Serves the exported model once before it ships: the TFX shell around `checks`.
+
+    serving_check = ServingCheck(
+        model=trainer.outputs["model"],
+        blessing=evaluator.outputs["blessing"],
+        examples=example_gen.outputs["examples"],
+        evaluation=evaluator.outputs["evaluation"],
+        max_p99_latency_ms=config.serving.max_p99_latency_ms,
+        max_memory_mib=config.serving.max_memory_mib,
+    )
+    serving_check.outputs["infra_blessing"]
+
+TFX's InfraValidator knows Docker and Kubernetes only, and cannot be compiled for Kubeflow.
+"""
+
+import logging
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils
+
+from components import blessing as blessings
+from components.evaluation import TEST_SPLIT
+from components.example_gen import summary
+from components.prediction_sample import read_predictions
+from components.serving_check.checks import Bounds, check_model
+from components.serving_check.contract import Timeouts
+from components.serving_check.model_server import find_model_server
+from components.serving_check.sample import read_sample
+from trainer.features import ImageSpec
+
+_log = logging.getLogger(__name__)
+
+
+@component
+def ServingCheck(
+    model: InputArtifact[standard_artifacts.Model],
+    blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    examples: InputArtifact[standard_artifacts.Examples],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    max_p99_latency_ms: Parameter[float],
+    max_memory_mib: Parameter[float],
+    model_server: Parameter[str] = "",
+    code: Parameter[str] = "",
+) -> None:
+    """Blesses a model that a fresh server process loads and serves as documented.
+
+    A model that is refused already is not served: nothing is started, and the blessing says no
+    without a check, since the reason for the refusal is another gate's.
+
+    Args:
+      model: the candidate.
+      blessing: of the model; a no makes this one a no as well.
+      examples: with the split `test` and the custom property `dataset`.
+      evaluation: with the metric `PredictionSample`.
+      infra_blessing: holds the checks.
+      max_p99_latency_ms: largest time that 99 of 100 requests for one image may take.
+      max_memory_mib: largest resident memory of the server's process at its peak.
+      model_server: path of tensorflow_model_server; where it is empty, the one on the PATH is
+        used, and TensorFlow's own loader where there is none.
+      code: a digest of the code that asks; changes the cache key.
+
+    Raises:
+      FileNotFoundError: there is no server at `model_server`.
+    """
+    del code
+    if not blessings.is_blessed(blessing):
+        _log.warning("%s is refused already: not served", model.uri)
+        blessings.write(infra_blessing, ())
+        return
+    server = find_model_server(model_server)
+    dataset = summary.read(examples)
+    sample = read_sample(
+        artifact_utils.get_split_uri([examples], TEST_SPLIT),
+        read_predictions(evaluation.uri),
+        ImageSpec(dataset.image_shape, dataset.class_names),
+    )
+    checks = check_model(
+        Path(path_utils.serving_model_path(model.uri)),
+        sample,
+        Bounds(max_p99_latency_ms, max_memory_mib),
+        model_server=server,
+        timeouts=Timeouts(),
+    )
+    blessings.write(infra_blessing, checks)

@@ -1,0 +1,117 @@
+"""A server's process: it ends with the context, and even when we are killed.
+
+    with server_process(command, directory) as process:
+        process.peak_memory_mib()
+
+A second process watches over the first, for who is killed cannot stop anything any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from components.serving_check.contract import ServerLost
+
+PREFIX = "serving-check-"  # of temporary directories
+
+_LOG = "log"
+_ROOT = Path(__file__).parents[2]  # of our packages
+_ENDING_S = 5.0  # a process that closed its connections has as long to end
+_KIB_PER_MIB = 1024
+
+# Its standard input ends when we do, by whatever signal; then it kills the server's process group
+# ($1) and removes what lay in the temporary directory ($2).
+_WATCH = 'read -r _; kill -s KILL -- "-$1"; rm -rf "$2"'
+
+
+class ServerProcess:
+    """A running server, and what it wrote."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], log: Path) -> None:
+        self._popen = popen
+        self._log = log
+
+    def ended(self) -> bool:
+        return self._popen.poll() is not None
+
+    def ending(self) -> str:
+        """How it ended, and the last line that it wrote: one line for a person."""
+        try:
+            code = self._popen.wait(timeout=_ENDING_S)
+        except subprocess.TimeoutExpired:
+            return "the server closed the connection"
+        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return f"the server ended with {how}{self.last_line()}"
+
+    def last_line(self) -> str:
+        """The last line of its output, after a colon; empty where it wrote none."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return f": {lines[-1].strip()}" if lines else ""
+
+    def peak_memory_mib(self) -> float:
+        """Largest resident memory so far, as Linux counts it for this program (proc(5), VmHWM).
+
+        Not the `ru_maxrss` of wait4(2): that one begins with the memory of who started it.
+
+        Raises:
+          ServerLost: it has ended.
+        """
+        if not self.ended():
+            status = Path(f"/proc/{self._popen.pid}/status").read_text()
+            found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+            if found:
+                return int(found[1]) / _KIB_PER_MIB
+        raise ServerLost(self.ending())
+
+
+@contextlib.contextmanager
+def server_process(
+    command: Sequence[str], directory: Path, *, pass_fds: Collection[int] = ()
+) -> Iterator[ServerProcess]:
+    """Runs a command as long as the context lasts.
+
+    It sees no GPU: TensorFlow takes a GPU's whole memory, and whoever trained here holds it.
+
+    Args:
+      command: program and arguments; it finds our packages.
+      directory: a temporary one of the server's own, which is removed if we are killed.
+      pass_fds: file descriptors that it inherits.
+    """
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
+    log = directory / _LOG
+    with contextlib.ExitStack() as stack:
+        popen = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stack.enter_context(log.open("wb")),
+            stderr=subprocess.STDOUT,
+            env=environment,
+            pass_fds=pass_fds,
+            # A group of its own: it is killed with its children, and not by a terminal's Ctrl-C,
+            # which is ours to handle.
+            start_new_session=True,
+        )
+        stack.callback(_kill, popen)
+        watcher = subprocess.Popen(
+            ["sh", "-c", _WATCH, "sh", str(popen.pid), str(directory)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        # Stopped first: it must not act on a process number that is another's by then.
+        stack.callback(_kill, watcher)
+        yield ServerProcess(popen, log)
+
+
+def _kill(popen: subprocess.Popen[bytes]) -> None:
+    """Neither has anything to save."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(popen.pid, signal.SIGKILL)
+    with popen:  # waits for it and closes its pipes
+        pass

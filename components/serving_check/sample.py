@@ -1,0 +1,154 @@
+"""The test images that a server is asked about, and what the Evaluator said of them.
+
+Synopsis::
+
+    sample = read_sample(uri_of_test_split, predictions, spec)
+    sample.images.inputs("serving_default")     # {"image_bytes": [N] PNG}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.serving_check.contract import Tensors
+from trainer import features
+from trainer.features import ImageSpec
+from trainer.preprocessing import decode_png
+
+_READ_AT_ONCE = 1024  # examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The same images, as each signature takes them.
+
+    Attributes:
+      pngs: [N] bytes objects.
+      pixels: [N, H, W, C] uint8.
+      examples: [N] bytes objects, serialized tf.Examples.
+    """
+
+    pngs: npt.NDArray[np.object_]
+    pixels: npt.NDArray[np.uint8]
+    examples: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.pngs)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Images:
+        """Those of these numbers, in this order."""
+        return Images(self.pngs[rows], self.pixels[rows], self.examples[rows])
+
+    def inputs(self, signature: str) -> Tensors:
+        """All of them as that signature's input."""
+        by_signature: dict[str, Tensors] = {
+            features.SERVING_DEFAULT: {features.IMAGE_BYTES_INPUT: self.pngs},
+            features.PREDICT_PIXELS: {features.PIXELS_INPUT: self.pixels},
+            features.SERVING_EXAMPLES: {features.EXAMPLES_INPUT: self.examples},
+            features.TRANSFORM_FEATURES: {features.EXAMPLES_INPUT: self.examples},
+        }
+        return by_signature[signature]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Images of the test split, at least one.
+
+    Attributes:
+      images: N of them.
+      labels: [N] int64.
+      probabilities: [N, K] float32, as the Evaluator's candidate predicted them.
+      spec: shape of the images, names of the K classes.
+    """
+
+    images: Images
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+    spec: ImageSpec
+
+
+def read_sample(
+    split_uri: str, predictions: Mapping[str, npt.NDArray[np.float32]], spec: ImageSpec
+) -> Sample:
+    """Finds the images that were predicted.
+
+    Args:
+      split_uri: directory of gzipped TFRecords of tf.Example, as ExampleGen writes them.
+      predictions: probabilities [K] by the hexadecimal SHA-256 of the PNG bytes.
+      spec: of the data set.
+
+    Raises:
+      ValueError: one of them is not there: what was evaluated is not what is read.
+    """
+    found: dict[str, tuple[bytes, bytes, int]] = {}
+    for examples, images, labels in _read(split_uri):
+        for example, image, label in zip(examples, images, labels, strict=True):
+            digest = hashlib.sha256(image).hexdigest()
+            if digest in predictions:
+                found[digest] = image, example, label
+    if not predictions or found.keys() != predictions.keys():
+        raise ValueError(
+            f"{split_uri} holds {len(found)} of the {len(predictions)} images whose predictions "
+            "the evaluation kept, expected all of them and at least one: were other examples "
+            "evaluated?"
+        )
+    pngs, serialized, found_labels = zip(*found.values(), strict=True)
+    return Sample(
+        images=Images(
+            pngs=np.array(pngs, object),
+            pixels=decode_png(tf.constant(pngs), spec.image_shape).numpy(),
+            examples=np.array(serialized, object),
+        ),
+        labels=np.array(found_labels),
+        probabilities=np.array([predictions[digest] for digest in found]),
+        spec=spec,
+    )
+
+
+def _read(split_uri: str) -> Iterator[tuple[Any, Any, Any]]:
+    """Batches of (serialized examples, PNG images, labels)."""
+    spec = {
+        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+    }
+    files = sorted(str(path) for path in Path(split_uri).iterdir())
+    for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_AT_ONCE):
+        parsed = tf.io.parse_example(batch, spec)
+        yield batch.numpy(), parsed[features.IMAGE].numpy(), parsed[features.LABEL].numpy()
+
+
+def wrong_shape(spec: ImageSpec) -> tuple[int, int, int]:
+    """That of an image which is a pixel too high and too wide."""
+    height, width, channels = spec.image_shape
+    return height + 1, width + 1, channels
+
+
+def wrong_size(spec: ImageSpec) -> Mapping[str, Tensors]:
+    """By signature, a request for a black image of the wrong shape."""
+    pixels = np.zeros((1, *wrong_shape(spec)), np.uint8)
+    return {
+        **_encoded(tf.io.encode_png(pixels[0]).numpy()),
+        features.PREDICT_PIXELS: {features.PIXELS_INPUT: pixels},
+    }
+
+
+def not_png() -> Mapping[str, Tensors]:
+    """By signature, a request for an image that is no PNG; only pixels cannot be wrong that way."""
+    return _encoded(b"no image")
+
+
+def _encoded(image: bytes) -> dict[str, Tensors]:
+    feature = {features.IMAGE: tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))}
+    example = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    return {
+        features.SERVING_DEFAULT: {features.IMAGE_BYTES_INPUT: np.array([image], object)},
+        features.SERVING_EXAMPLES: {features.EXAMPLES_INPUT: np.array([example], object)},
+    }

@@ -1,0 +1,24 @@
+"""How long the tests wait, what they allow, and what the checks are called."""
+
+from components.serving_check.checks import Bounds
+from components.serving_check.contract import OUTPUTS, Timeouts
+from pipeline.checks import Check
+
+TIMEOUTS = Timeouts(start_s=60.0, request_s=20.0)
+# Two busy cores may be slow, and that is not what is tested.
+BOUNDS = Bounds(max_p99_latency_ms=5_000.0, max_memory_mib=2_048.0)
+
+NAMES = [
+    *(f"serving.signature.{signature}" for signature in OUTPUTS),
+    "serving.single",
+    "serving.batch",
+    "serving.agreement",
+    "serving.latency",
+    "serving.wrong_size",
+    "serving.not_png",
+    "serving.memory",
+]
+
+
+def failed(checks: tuple[Check, ...]) -> dict[str, Check]:
+    return {check.name: check for check in checks if not check.passed}

@@ -1,0 +1,112 @@
+"""A small exported model, what it predicts, and servers of it that several tests ask."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.serving_check.contract import Server
+from components.serving_check.loader import serve_with_loader
+from components.serving_check.sample import Sample, read_sample
+from tests.components.serving_check.asking import TIMEOUTS
+from tests.components.serving_check.leftovers import running
+from tests.trainer.samples import SPEC, png
+from trainer import export, features
+from trainer.hparams import HParams
+from trainer.model import build_model
+
+Predictions = dict[str, np.ndarray]
+
+
+def _export(prepared, path: Path, *, but: str | None = None) -> Path:
+    """A SavedModel with random weights, and with all signatures but one if that is named."""
+    network = build_model(HParams(), image_shape=SPEC.image_shape, num_classes=SPEC.num_classes)
+    graph = tft.TFTransformOutput(prepared.transform_output)
+    served = export.ServingModel(network, graph, SPEC)
+    signatures = {name: made for name, made in served.signatures().items() if name != but}
+    tf.saved_model.save(served, str(path), signatures=signatures)
+    return path
+
+
+def _predictions(prepared, exported: Path) -> Predictions:
+    """As the Evaluator keeps them: of each image of `eval`, asked alone."""
+    model = tf.saved_model.load(str(exported))
+    predict = model.signatures[features.SERVING_DEFAULT]
+    predictions = {}
+    for image in prepared.eval_pixels:
+        encoded = png(image)
+        answer = predict(image_bytes=tf.constant([encoded]))[features.PROBABILITIES].numpy()
+        (predictions[hashlib.sha256(encoded).hexdigest()],) = answer
+    return predictions
+
+
+@pytest.fixture(scope="session")
+def split_uri(prepared) -> str:
+    return str(Path(prepared.eval_files).parent)
+
+
+@pytest.fixture(scope="session")
+def exported(prepared, tmp_path_factory) -> Path:
+    return _export(prepared, tmp_path_factory.mktemp("exported") / "model")
+
+
+@pytest.fixture(scope="session")
+def predictions(prepared, exported) -> Predictions:
+    return _predictions(prepared, exported)
+
+
+@pytest.fixture(scope="session")
+def sample(split_uri, predictions) -> Sample:
+    return read_sample(split_uri, predictions, SPEC)
+
+
+@pytest.fixture(scope="session")
+def another_models_sample(prepared, split_uri, tmp_path_factory) -> Sample:
+    """The same images with the predictions of other weights."""
+    other = _export(prepared, tmp_path_factory.mktemp("other") / "model")
+    return read_sample(split_uri, _predictions(prepared, other), SPEC)
+
+
+@pytest.fixture(scope="session")
+def without_pixels(prepared, tmp_path_factory) -> Path:
+    """An export that lacks the signature `predict_pixels`."""
+    path = tmp_path_factory.mktemp("without") / "model"
+    return _export(prepared, path, but=features.PREDICT_PIXELS)
+
+
+@pytest.fixture(scope="session")
+def loader(exported) -> Iterator[Server]:
+    with serve_with_loader(exported, TIMEOUTS) as server:
+        yield server
+
+
+@pytest.fixture
+def truncated(exported, tmp_path) -> Path:
+    """The export with half of its weights: an interrupted copy."""
+    path = tmp_path / "truncated"
+    for source in exported.rglob("*"):
+        if source.is_file():
+            target = path / source.relative_to(exported)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = source.read_bytes()
+            cut = len(content) // 2 if "variables.data" in source.name else len(content)
+            target.write_bytes(content[:cut])
+    return path
+
+
+@pytest.fixture
+def nothing_left(exported, tmp_path, monkeypatch):
+    """A link to the export and an empty temporary directory; neither may be in use afterwards."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    model = tmp_path / "linked"
+    model.symlink_to(exported)
+    yield model
+    assert list(temporary.iterdir()) == []
+    assert running(str(tmp_path)) == []
+    assert (exported / "saved_model.pb").is_file()  # links were removed, not what they point to

@@ -1,0 +1,87 @@
+"""The component as TFX calls it: from the Evaluator's evaluation to a blessing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components import blessing, evaluation
+from components.serving_check.component import ServingCheck
+from tests.components.sampled_evaluation import evaluate, examples_of
+from tests.trainer.samples import SPEC
+
+SUMMARY = {
+    "name": "quadrants",
+    "fingerprint": "f" * 64,
+    "image_shape": SPEC.image_shape,
+    "class_names": SPEC.class_names,
+    "splits": {},
+    "overlap": {"train_test": 0, "examples": []},
+}
+
+
+def _artifact(kind: type, uri: Path) -> Any:
+    made = kind()
+    made.uri = str(uri)
+    return made
+
+
+@pytest.fixture
+def inputs(exported, split_uri, tmp_path) -> dict[str, Any]:
+    """A blessed model, and the evaluation of it."""
+    model = _artifact(standard_artifacts.Model, tmp_path / "model")
+    Path(model.uri).mkdir()
+    Path(model.uri, "Format-Serving").symlink_to(exported)
+    examples = examples_of(split_uri, tmp_path / "examples")
+    examples.set_string_custom_property("dataset", json.dumps(SUMMARY))
+    blessed = _artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
+    blessed.set_int_custom_property(blessing.BLESSED, 1)
+    return {
+        "model": model,
+        "blessing": blessed,
+        "examples": examples,
+        "evaluation": _artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation"),
+    }
+
+
+def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
+    """Runs the component; returns its blessing."""
+    infra_blessing = _artifact(standard_artifacts.InfraBlessing, path / "infra_blessing")
+    defaults = {"max_p99_latency_ms": 5_000.0, "max_memory_mib": 2_048.0, "model_server": ""}
+    ServingCheck.EXECUTOR_SPEC.executor_class().Do(
+        {name: [artifact] for name, artifact in inputs.items()},
+        {"infra_blessing": [infra_blessing]},
+        {**defaults, "code": "", **parameters},
+    )
+    return infra_blessing
+
+
+def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path):
+    models = {evaluation.CANDIDATE: inputs["model"]}
+    inputs["evaluation"] = evaluate(inputs["examples"], models, tmp_path / "run", size=20)
+    infra_blessing = _check(inputs, tmp_path)
+    checks = {check.name: check for check in blessing.checks_of(infra_blessing)}
+    assert blessing.is_blessed(infra_blessing)
+    assert Path(infra_blessing.uri, "INFRA_BLESSED").is_file()
+    assert "of 20 test images" in checks["serving.agreement"].sentence
+
+    refused = _check(inputs, tmp_path, max_memory_mib=1.0)
+    assert not blessing.is_blessed(refused)
+    (wrong,) = (check for check in blessing.checks_of(refused) if not check.passed)
+    assert wrong.name == "serving.memory"
+
+
+def test_a_model_that_is_refused_already_is_not_served(inputs, tmp_path):
+    inputs["blessing"].set_int_custom_property(blessing.BLESSED, 0)
+    # Nothing is looked at: there is no evaluation, and this server would be an error.
+    infra_blessing = _check(inputs, tmp_path, model_server="missing")
+    assert not blessing.is_blessed(infra_blessing)
+    assert Path(infra_blessing.uri, "INFRA_NOT_BLESSED").is_file()
+    assert blessing.checks_of(infra_blessing) == ()
+
+
+def test_a_server_that_is_not_there_is_an_error_and_no_refusal(inputs, tmp_path):
+    with pytest.raises(FileNotFoundError, match="model_server is 'missing'"):
+        _check(inputs, tmp_path, model_server="missing")

@@ -1,0 +1,63 @@
+"""TensorFlow's loader in a process of its own."""
+
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.serving_check import tensorflow_loader
+from components.serving_check.contract import RequestFailed, ServerLost, Timeouts
+from components.serving_check.loader import PIPE, serve_with_loader
+from components.serving_check.sample import not_png
+from trainer import features
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_request_that_fails_does_not_end_it(loader, sample):
+    ask, good = loader.apis[PIPE], sample.images.inputs(features.SERVING_DEFAULT)
+    before = ask(features.SERVING_DEFAULT, good)
+    for signature, inputs in (
+        *not_png().items(),
+        (features.PREDICT_PIXELS, {features.PIXELS_INPUT: np.zeros((1, 2, 2, 2, 2), np.uint8)}),
+        (features.SERVING_DEFAULT, {"another input": np.zeros(1)}),
+        (
+            features.SERVING_DEFAULT,
+            {features.IMAGE_BYTES_INPUT: np.array([b"no tensor", 1], object)},
+        ),
+    ):
+        with pytest.raises(RequestFailed):
+            ask(signature, inputs)
+    after = ask(features.SERVING_DEFAULT, good)
+    np.testing.assert_array_equal(after["probabilities"], before["probabilities"])
+
+
+def test_a_signature_that_is_missing_is_named(loader):
+    with pytest.raises(RequestFailed, match="no signature 'other', the model has predict_pixels,"):
+        loader.apis[PIPE]("other", {})
+
+
+def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
+    with (
+        pytest.raises(ServerLost, match=r"^no answer within 0\.01 s"),
+        serve_with_loader(nothing_left, Timeouts(start_s=0.01)),
+    ):
+        pass
+
+
+def test_it_ends_with_the_pipe(exported):
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        end = theirs.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-m", tensorflow_loader.__name__, str(exported), str(end)],
+            cwd=ROOT,
+            pass_fds=[end],
+            stderr=subprocess.DEVNULL,
+        )
+        theirs.close()
+        assert ours.recv() == ("", {})
+    assert process.wait(timeout=20) == 0

@@ -1,0 +1,73 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.serving_check.contract import ServerLost
+from components.serving_check.process import server_process
+from tests.components.serving_check.leftovers import running
+
+ROOT = Path(__file__).parents[3]
+
+
+def _python(code: str) -> list[str]:
+    return [sys.executable, "-u", "-c", code]
+
+
+def _wait_for(holds) -> None:
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert holds()
+
+
+def test_the_peak_of_memory_is_kept_when_it_is_freed(tmp_path):
+    code = "import time; held = bytearray(200 << 20); del held; print('freed'); time.sleep(60)"
+    with server_process(_python(code), tmp_path) as process:
+        _wait_for(lambda: "freed" in process.last_line())
+        assert 200 < process.peak_memory_mib() < 260  # Python takes some itself
+
+
+@pytest.mark.parametrize(
+    ("code", "ending"),
+    [
+        ("print('one'); print('two'); raise SystemExit(3)", "exit status 3: two"),
+        ("import os; os.abort()", "SIGABRT"),
+    ],
+)
+def test_it_says_how_the_server_ended(tmp_path, code, ending):
+    with server_process(_python(code), tmp_path) as process:
+        assert process.ending() == f"the server ended with {ending}"
+        assert process.ended()
+        with pytest.raises(ServerLost, match="the server ended with"):
+            process.peak_memory_mib()
+
+
+def test_a_server_is_stopped_with_its_children_and_on_errors(tmp_path):
+    script = f'sleep 1000 "{tmp_path}" & sleep 1000 "{tmp_path}"'
+    with pytest.raises(RuntimeError), server_process(["sh", "-c", script], tmp_path):
+        raise RuntimeError
+    _wait_for(lambda: not running(str(tmp_path)))
+
+
+def test_nothing_is_left_when_its_user_is_killed(tmp_path):
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    (directory / "link").symlink_to(ROOT)
+    code = (
+        "import os, pathlib, signal\n"
+        "from components.serving_check.process import server_process\n"
+        f"directory = pathlib.Path({str(directory)!r})\n"
+        "with server_process(['tail', '-f', '/dev/null', str(directory)], directory):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run(_python(code), cwd=ROOT, check=False)
+    _wait_for(lambda: not directory.exists() and not running(str(directory)))
+    assert (ROOT / "components").is_dir()
+
+
+def test_a_program_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError), server_process(["no such program"], tmp_path):
+        pass

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.serving_check.sample import not_png, read_sample, wrong_size
+from tests.trainer.samples import SPEC, png
+from trainer import features
+
+
+def test_it_holds_each_predicted_image_with_its_label_and_prediction(
+    prepared, split_uri, predictions
+):
+    wanted = dict(list(predictions.items())[3:10])
+    sample = read_sample(split_uri, wanted, SPEC)
+    np.testing.assert_array_equal(sample.images.pixels, prepared.eval_pixels[3:10])
+    np.testing.assert_array_equal(sample.labels, prepared.eval_labels[3:10])
+    np.testing.assert_array_equal(sample.probabilities, list(wanted.values()))
+
+
+def test_each_signature_gets_the_same_images(prepared, sample):
+    images = sample.images.take(np.array([5, 1]))
+    encoded = [png(prepared.eval_pixels[row]) for row in (5, 1)]
+    assert list(images.inputs(features.SERVING_DEFAULT)["image_bytes"]) == encoded
+    examples = images.inputs(features.SERVING_EXAMPLES)["examples"]
+    for example, image in zip(examples, encoded, strict=True):
+        parsed = tf.train.Example.FromString(example).features.feature
+        assert parsed[features.IMAGE].bytes_list.value[0] == image
+    np.testing.assert_array_equal(
+        images.inputs(features.PREDICT_PIXELS)["pixels"], prepared.eval_pixels[[5, 1]]
+    )
+
+
+@pytest.mark.parametrize("predicted", [{}, {"0" * 64: np.ones(4)}], ids=["none", "another"])
+def test_other_examples_than_the_evaluated_ones_are_an_error(split_uri, predicted):
+    with pytest.raises(ValueError, match=r"holds 0 of the \d images .* other examples"):
+        read_sample(split_uri, predicted, SPEC)
+
+
+def test_bad_requests_are_bad_in_one_way_only():
+    (image,) = wrong_size(SPEC)[features.SERVING_DEFAULT]["image_bytes"]
+    (pixels,) = wrong_size(SPEC)[features.PREDICT_PIXELS]["pixels"]
+    np.testing.assert_array_equal(tf.io.decode_png(image), pixels)
+    assert pixels.shape == (13, 11, 3)
+    assert set(not_png()) == {features.SERVING_DEFAULT, features.SERVING_EXAMPLES}
