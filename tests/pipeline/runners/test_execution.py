@@ -32,7 +32,7 @@ PERFECT_MODEL = dataclasses.replace(ANY_MODEL, floor=1.0)
 
 
 def _policy(config: GateConfig) -> Policy:
-    return config.policy("", num_classes=3)
+    return config.policy("", num_classes=3, test_rows=1000)
 
 
 class Watch:
