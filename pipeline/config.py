@@ -251,6 +251,11 @@ def keys() -> list[str]:
     return [name for name, _ in _fields(RunConfig) if name != "preset"]
 
 
+def keys_of(section: str) -> list[str]:
+    """Those of one section, such as "gate"."""
+    return [key for key in keys() if key.startswith(f"{section}.")]
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings, as YAML gives them, as one with dotted keys."""
     flat: dict[str, Any] = {}

@@ -87,7 +87,7 @@ _LOWEST = {"class": _FLOOR, "slice": _FLOOR, "class_change": _CHANGE, "slice_cha
 
 def _checks(checks: Sequence[Check]) -> Iterator[Line]:
     """Each check that failed with its sentence; those that passed together, by kind."""
-    for kind, group in groupby(checks, key=_kind):
+    for kind, group in groupby(checks, key=lambda check: check.kind):  # they stand together
         members = list(group)
         yield from (Line(f"  failed: {c.sentence}", "bad") for c in members if not c.passed)
         passed = [check for check in members if check.passed]
@@ -96,11 +96,6 @@ def _checks(checks: Sequence[Check]) -> Iterator[Line]:
         elif passed:
             many = f"{len(passed)} {kind.replace('_', ' ')} checks"
             yield Line(f"  passed: {many}{_lowest(kind, passed)}", "good")
-
-
-def _kind(check: Check) -> str:
-    """What the name begins with, such as "class" of "class.7": its like stand next to it."""
-    return check.name.partition(".")[0]
 
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:
