@@ -18,6 +18,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.gate import Policy, promised_cross_entropy
@@ -210,6 +211,19 @@ class RunConfig:
             raise ValueError(f"replicas is {self.replicas}, expected 0 (automatic) or more")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Where prepared data sets stay between runs, absolute."""
+        return Path(self.pipeline_root).absolute() / "datasets"
+
+    def served_from(self, slug: str) -> Path:
+        """The directory that the server watches, absolute.
+
+        Args:
+          slug: of the data set, see `components.example_gen.spec.slug`.
+        """
+        return Path(self.serving_dir or Path(self.pipeline_root, "serving", slug)).absolute()
 
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
