@@ -38,7 +38,7 @@ NEEDED_BY_TENSORFLOW = {
             ["rnu"],
             "unknown command 'rnu': did you mean 'run'? known are gate, predict, prune, rollback",
         ),
-        (["gate"], "no command given, expected simulate; see tfx-mnist gate --help"),
+        (["gate"], "no command given, expected check or simulate; see tfx-mnist gate"),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--versio"], "unknown option '--versio': did you mean '--version'?"),
         (["--json", "run"], "--json stands before the command, expected after it"),
@@ -144,7 +144,14 @@ def _imported(words: list[str], names: set[str]) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["run", "--help"], ["--version"], ["rnu"], ["gate", "simulate", "--help"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["--version"],
+        ["rnu"],
+        ["gate", "check", "--help"],
+        ["gate", "simulate", "--help"],
+    ],
 )
 def test_answers_import_nothing_heavy(words: list[str]) -> None:
     assert _imported(words, HEAVY)[1] == []
@@ -186,6 +193,18 @@ def test_predicting_imports_tensorflow_and_no_more_of_its_family(tmp_path: Path)
     words = ["predict", str(tmp_path / "image.png"), "--serving-dir", str(tmp_path / "serving")]
     said, imported = _imported(words, HEAVY - NEEDED_BY_TENSORFLOW)
     assert "left" in said
+    assert imported == []
+
+
+def test_checking_a_model_imports_neither_tfx_nor_beam(thirds: str, tmp_path: Path) -> None:
+    from tests.pipeline.saved_models import brightest_third, images, save_function
+
+    model = save_function(tmp_path / "model", brightest_third, images(12, 12))
+    words = ["gate", "check", "--model", str(model), "--dataset", thirds]
+    root = ["--pipeline-root", str(tmp_path / "root")]
+    needed = {*NEEDED_BY_TENSORFLOW, "tensorflow_datasets"}
+    said, imported = _imported([*words, *root], HEAVY - needed)
+    assert "accuracy: 0.9833 on 60 test images" in said
     assert imported == []
 
 
