@@ -27,6 +27,7 @@ setup(
         "importlib-resources",
         "keras",
         "keras-tuner",
+        "matplotlib",
         "ml-metadata",
         "mlxtend",
         "numpy",

@@ -8,7 +8,7 @@
 Each decision tells something of the test set it is made on, so the gate counts them
 (`pipeline.gate.Policy.floor_confidence`). The log lies in the serving directory, as
 `.decisions.jsonl`: it is about this line of releases, outlives the pipeline root, and is no
-version to TensorFlow Serving. Standard library only.
+version to TensorFlow Serving. Neither TFX nor TensorFlow is imported.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+
+from pipeline.gate import Policy
 
 LOG_NAME = ".decisions.jsonl"
 
@@ -37,13 +40,18 @@ class Decision:
       test_digest: of the test split.
       model_digest: of the candidate's files.
       baseline_digest: of the files of what it is compared with; None with nothing to compare.
-      policy_digest: of the thresholds.
+      policy_digest: of the thresholds, see `policy_digest`.
     """
 
     test_digest: str
     model_digest: str
     baseline_digest: str | None
     policy_digest: str
+
+
+def policy_digest(policy: Policy) -> str:
+    """Hex SHA-256 of the thresholds."""
+    return hashlib.sha256(json.dumps(policy.to_config(), sort_keys=True).encode()).hexdigest()
 
 
 def register(

@@ -24,7 +24,6 @@ publishes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ from tfx.utils import path_utils
 from components import blessing as blessings
 from components import evaluation as evaluations
 from components import serving_dir
-from components.decision_log import Decision, register
+from components.decision_log import Decision, policy_digest, register
 from components.example_gen import summary
 from components.example_gen.split import digest_split
 from pipeline import checks, gate
@@ -91,11 +90,6 @@ def require_agreement(
             f"the {len(made)} checks that it makes failed: nothing is released on a contradiction; "
             "please report it"
         )
-
-
-def policy_digest(policy: gate.Policy) -> str:
-    """Hex SHA-256 of the thresholds."""
-    return hashlib.sha256(json.dumps(policy.to_config(), sort_keys=True).encode()).hexdigest()
 
 
 class ReleaseGateExecutor(base_executor.BaseExecutor):

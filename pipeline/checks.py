@@ -31,6 +31,11 @@ class Check:
     required: float | str | None
     sentence: str
 
+    @property
+    def kind(self) -> str:
+        """What the name begins with, such as "class" of "class.7"."""
+        return self.name.partition(".")[0]
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

@@ -19,6 +19,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.gate import Policy, promised_cross_entropy
@@ -230,6 +231,19 @@ class RunConfig:
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
 
+    @property
+    def datasets_dir(self) -> Path:
+        """Where prepared data sets stay between runs, absolute."""
+        return Path(self.pipeline_root).absolute() / "datasets"
+
+    def served_from(self, slug: str) -> Path:
+        """The directory that the server watches, absolute.
+
+        Args:
+          slug: of the data set, see `components.example_gen.spec.slug`.
+        """
+        return Path(self.serving_dir or Path(self.pipeline_root, "serving", slug)).absolute()
+
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     """The preset's configuration with `overrides` on top.
@@ -268,6 +282,11 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
 def keys() -> list[str]:
     """Every key that `build` takes."""
     return [name for name, _ in _fields(RunConfig) if name != "preset"]
+
+
+def keys_of(section: str) -> list[str]:
+    """Those of one section, such as "gate"."""
+    return [key for key in keys() if key.startswith(f"{section}.")]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

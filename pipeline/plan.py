@@ -78,12 +78,12 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))  # refused before the data set is prepared
     root = Path(config.pipeline_root).absolute()
-    cache_dir = root / "datasets"
-    builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=str(cache_dir))
+    cache_dir = str(config.datasets_dir)
+    builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
     dataset = example_dataset.describe(builder, config.dataset)
     source_rows = builder.info.splits[TRAIN].num_examples
     _require_fitting(config, dataset, train_rows=source_rows - eval_size(source_rows))
-    served = Path(config.serving_dir or root / "serving" / dataset.slug).absolute()
+    served = config.served_from(dataset.slug)
     code = {package: _code_digest(package) for package in ("components", "trainer")}
     code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
     run_key = _run_key(config, dataset, code)
@@ -98,7 +98,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
         run_key=run_key,
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
-        cache_dir=str(cache_dir),
+        cache_dir=cache_dir,
         beam_args=_beam_args(config.beam_args),
     )
 

@@ -84,15 +84,15 @@ class RunResult:
             "cached": list(self.cached),
             "error": self.error,
         }
-        return {key: _json_able(value) for key, value in result.items()}
+        return {key: json_able(value) for key, value in result.items()}
 
 
-def _json_able(value: Any) -> Any:
+def json_able(value: Any) -> Any:
     """Standard JSON knows no NaN, and readers other than Python's refuse it."""
     if isinstance(value, Mapping):
-        return {str(key): _json_able(inner) for key, inner in value.items()}
+        return {str(key): json_able(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_able(inner) for inner in value]
+        return [json_able(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

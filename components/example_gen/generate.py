@@ -28,7 +28,7 @@ from components.example_gen.content import (
 )
 from components.example_gen.dataset import DatasetInfo
 from components.example_gen.features import ImageAndLabel
-from components.example_gen.records import Batch, Shard, read_shard
+from components.example_gen.records import Batch, Shard, read_shard, shards_of
 from components.example_gen.summary import ExamplesSummary, Overlap, SplitSummary
 
 EVAL = "eval"
@@ -76,15 +76,6 @@ class Plan:
     summary: ExamplesSummary | None
 
 
-def shards_of(builder: tfds.core.DatasetBuilder) -> list[Shard]:
-    """The prepared files of the source's train and test splits."""
-    return [
-        Shard(split, index, rows)
-        for split in (TRAIN, TEST)
-        for index, rows in enumerate(builder.info.splits[split].shard_lengths)
-    ]
-
-
 def file_counts(builder: tfds.core.DatasetBuilder) -> dict[str, int]:
     """How many files each split is written to."""
     train, test = (builder.info.splits[split] for split in (TRAIN, TEST))
@@ -111,7 +102,7 @@ def generate(
     output: Output,
 ) -> None:
     """Adds all steps to a pipeline; its outcome stands in `output.report`, see `read_report`."""
-    shards = shards_of(builder)
+    shards = [*shards_of(builder, TRAIN), *shards_of(builder, TEST)]
     batches = (
         pipeline
         | "Shards" >> beam.Create(shards, reshuffle=True)

@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.content import Hashes, hash_examples
+from components.example_gen.errors import DataError
 from components.example_gen.features import ImageAndLabel
 from trainer import features
 
@@ -46,8 +47,25 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some successive rows of a shard, as they are stored and decoded.
+
+    Attributes:
+      start: the number of the first one within the shard.
+      labels: [n] int64.
+      pngs: [n] bytes objects.
+      pixels: [n, H, W, C] uint8.
+    """
+
+    start: int
+    labels: np.ndarray
+    pngs: np.ndarray
+    pixels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Batch:
-    """Some successive rows of a shard.
+    """What is made of some successive rows of a shard.
 
     Attributes:
       shard: where they come from.
@@ -80,15 +98,36 @@ def failed(shard: Shard, *problems: str) -> Batch:
     return Batch(shard, 0, none, hashes, hashes, none, [], problems)
 
 
+def shards_of(builder: tfds.core.DatasetBuilder, split: str) -> list[Shard]:
+    """The prepared files of one of the source's splits."""
+    lengths = builder.info.splits[split].shard_lengths
+    return [Shard(split, index, rows) for index, rows in enumerate(lengths)]
+
+
 def read_shard(
     builder: tfds.core.DatasetBuilder, shard: Shard, source: ImageAndLabel
 ) -> Iterator[Batch]:
     """Reads and checks one shard; a bad one ends in a batch that says why.
 
+    Problems are values and not exceptions: an exception loses its type on its way through Beam.
+    """
+    try:
+        for rows in read_rows(builder, shard, source):
+            yield _batch(shard, rows)
+    except DataError as problem:
+        yield failed(shard, str(problem))
+
+
+def read_rows(
+    builder: tfds.core.DatasetBuilder, shard: Shard, source: ImageAndLabel
+) -> Iterator[Rows]:
+    """Reads and checks one shard.
+
     The file itself is read, and not `builder.as_dataset`: with parsing and decoding a batch at a
     time, not a row at a time, MNIST costs 1.9 s of processor time in place of 4.6 s.
 
-    Problems are values and not exceptions: an exception loses its type on its way through Beam.
+    Raises:
+      DataError: it cannot be used; some of its rows may have been given before.
     """
     start = 0
     path = builder.info.splits[shard.split].filepaths[shard.index]
@@ -96,26 +135,23 @@ def read_shard(
     try:
         for records in tf.data.TFRecordDataset([str(path)]).batch(BATCH_ROWS):
             labels, pngs = parse(records, source)
-            problem = _first_problem(labels, pngs, shard, start, source)
-            if problem:
-                yield failed(shard, problem)
-                return
+            if problem := _first_problem(labels, pngs, shard, start, source):
+                raise DataError(problem)
             try:
                 pixels = decode(pngs, source.image_shape)  # [n, H, W, C] uint8
             except tf.errors.InvalidArgumentError:
-                yield failed(shard, _undecodable(pngs, shard, start, source.image_shape))
-                return
-            yield _batch(shard, start, labels, pngs, pixels)
+                raise DataError(_undecodable(pngs, shard, start, source.image_shape)) from None
+            yield Rows(start, labels, pngs, pixels)
             start += len(labels)
     except (tf.errors.OpError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:_KEPT_ERROR_CHARACTERS]
-        yield failed(shard, f"{_place(shard)} cannot be read after row {start}: {reason}; {again}")
-        return
+        raise DataError(
+            f"{_place(shard)} cannot be read after row {start}: {reason}; {again}"
+        ) from error
     if start != shard.rows:
-        yield failed(
-            shard,
+        raise DataError(
             f"{_place(shard)} holds {start:,} rows, expected the {shard.rows:,} that the set "
-            f"declares; {again}",
+            f"declares; {again}"
         )
 
 
@@ -205,20 +241,29 @@ def _place(shard: Shard, row: int | None = None) -> str:
     return f"{at}shard {shard.index} of split {shard.split!r}"
 
 
-def _batch(
-    shard: Shard, start: int, labels: np.ndarray, pngs: np.ndarray, pixels: np.ndarray
-) -> Batch:
-    image_hashes, example_hashes = hash_examples(pixels, labels)
-    pixel_sums = pixels.reshape(len(labels), -1).sum(axis=1, dtype=np.int64)
+def _batch(shard: Shard, rows: Rows) -> Batch:
+    image_hashes, example_hashes = hash_examples(rows.pixels, rows.labels)
+    pixel_sums = sums_of(rows.pixels)
     return Batch(
         shard=shard,
-        start=start,
-        labels=labels,
+        start=rows.start,
+        labels=rows.labels,
         image_hashes=image_hashes,
         example_hashes=example_hashes,
         pixel_sums=pixel_sums,
-        examples=encode_examples(pngs, labels, pixel_sums, _image_shape(pixels)),
+        examples=encode_examples(rows.pngs, rows.labels, pixel_sums, _image_shape(rows.pixels)),
     )
+
+
+def sums_of(pixels: np.ndarray) -> np.ndarray:
+    """[n, H, W, C] uint8 -> [n] int64, over all pixels and channels."""
+    return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)
+
+
+def mean_intensities(pixel_sums: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """[n] int64 -> [n] float32, 0 (black) to 1 (white), as an example holds it."""
+    white = 255 * int(np.prod(image_shape))
+    return (pixel_sums / white).astype(np.float32)
 
 
 def _image_shape(pixels: np.ndarray) -> tuple[int, int, int]:
@@ -238,7 +283,6 @@ def encode_examples(
       image_shape: (height, width, channels).
     """
     rows = len(labels)
-    white = 255 * int(np.prod(image_shape))
     height, width, channels = (np.full(rows, size, np.int64) for size in image_shape)
     columns = {
         features.IMAGE: pa.array(pngs, pa.binary()),
@@ -246,7 +290,7 @@ def encode_examples(
         features.HEIGHT: pa.array(height),
         features.WIDTH: pa.array(width),
         features.CHANNELS: pa.array(channels),
-        features.MEAN_INTENSITY: pa.array((pixel_sums / white).astype(np.float32)),
+        features.MEAN_INTENSITY: pa.array(mean_intensities(pixel_sums, image_shape)),
     }
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32))  # one value per example and feature
     lists = [pa.ListArray.from_arrays(offsets, column) for column in columns.values()]

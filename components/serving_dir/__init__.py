@@ -57,6 +57,7 @@ from components.serving_dir.publishing import Published, digest_of, publish
 from components.serving_dir.reading import (
     Version,
     Withdrawal,
+    check_manifest,
     export_model,
     find,
     live,
@@ -85,6 +86,7 @@ __all__ = [
     "ServingDirError",
     "Version",
     "Withdrawal",
+    "check_manifest",
     "digest_of",
     "export_model",
     "find",

@@ -140,14 +140,18 @@ def verify(version: Version) -> tuple[str, ...]:
     """
     if version.manifest is None or version.problems:
         return version.problems
-    try:
-        tree = scan(version.path)
-        actual = {
-            name: copy_file(tree.root / name, None) for name in tree.files if name != MANIFEST_NAME
-        }
-    except OSError as error:
-        return (f"cannot be read: {explain(error)}",)
-    return differences(actual, tree.others, version.manifest.files)
+    return _compare(version.path, version.manifest)
+
+
+def check_manifest(directory: Path) -> tuple[Manifest | None, tuple[str, ...]]:
+    """Reads the manifest beside a model's files, wherever they lie, and compares them with it.
+
+    Returns:
+        The manifest, or None where none can be read; and what is wrong. Nothing is wrong where
+        there is no manifest: another tool made the model.
+    """
+    manifest, problems = _read_manifest(directory)
+    return manifest, problems if manifest is None else _compare(directory, manifest)
 
 
 def require_valid(version: Version) -> None:
@@ -232,21 +236,41 @@ def _read_version(path: Path, number: int) -> Version:
         return Version(number, path, None, ("is a symbolic link, expected a directory",))
     if not path.is_dir():
         return Version(number, path, None, ("is not a directory",))
-    try:
-        text = (path / MANIFEST_NAME).read_bytes().decode("ascii")
-        manifest = Manifest.from_json(text)
-    except FileNotFoundError:
-        return Version(number, path, None, (f"has no {MANIFEST_NAME}: not published by this tool",))
-    except OSError as error:
-        return Version(number, path, None, (f"cannot be read: {explain(error)}",))
-    except (ValueError, RecursionError) as error:
-        return Version(number, path, None, (f"{MANIFEST_NAME} is damaged: {error}",))
+    manifest, unreadable = _read_manifest(path)
+    if manifest is None:
+        missing = (f"has no {MANIFEST_NAME}: not published by this tool",)
+        return Version(number, path, None, unreadable or missing)
     problems = []
     if path.name != str(number):
         problems.append(f"is named {path.name!r}, expected {str(number)!r}")
     if manifest.version != number:
         problems.append(f"{MANIFEST_NAME} is that of version {manifest.version}")
     return Version(number, path, manifest, tuple(problems))
+
+
+def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
+    """Returns the manifest in a directory, or why it cannot be read; neither if there is none."""
+    try:
+        text = (path / MANIFEST_NAME).read_bytes().decode("ascii")
+        return Manifest.from_json(text), ()
+    except FileNotFoundError:
+        return None, ()
+    except OSError as error:
+        return None, (f"cannot be read: {explain(error)}",)
+    except (ValueError, RecursionError) as error:
+        return None, (f"{MANIFEST_NAME} is damaged: {error}",)
+
+
+def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Returns what is wrong with the files in a directory against their manifest."""
+    try:
+        tree = scan(path)
+        actual = {
+            name: copy_file(tree.root / name, None) for name in tree.files if name != MANIFEST_NAME
+        }
+    except OSError as error:
+        return (f"cannot be read: {explain(error)}",)
+    return differences(actual, tree.others, manifest.files)
 
 
 def _read_present(serving_dir: Path, numbered: list[tuple[int, str]]) -> list[Version]:

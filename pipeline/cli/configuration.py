@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,22 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
 
 
-def add_options(parser: Parser) -> None:
-    """Adds every option that `configuration` reads.
+def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
+    """Adds the options that `configuration` reads.
 
     They set `config_file` (str or None), `overrides` (pairs of key and value, in the order in which
     they were given) and `beam_args`.
+
+    Args:
+      parser: of the command.
+      only: those that the command takes; None for all, as a run does.
     """
-    parser.set_defaults(overrides=[])
+    parser.set_defaults(overrides=[], config_file=None, beam_args=[])
     parser.takes_dashes.add("--beam-arg")
-    add = parser.add_argument
+
+    def add(flag: str, **settings: Any) -> None:
+        if only is None or flag in only:
+            parser.add_argument(flag, **settings)
 
     def override(flag: str, metavar: str, text: str) -> None:
         add(flag, action=_Override, metavar=metavar, default=argparse.SUPPRESS, help=text)
@@ -49,7 +56,7 @@ def add_options(parser: Parser) -> None:
         action=_SetKey,
         metavar="KEY=VALUE",
         default=argparse.SUPPRESS,
-        help="set any key; may be given again",
+        help="set a key, see below; may be given again",
     )
     add("--config", dest="config_file", metavar="FILE.yaml", help="read keys from a YAML file")
     add(
@@ -80,10 +87,11 @@ def add_options(parser: Parser) -> None:
         )
 
 
-def keys() -> str:
-    """Every key of `--set` and of the YAML file, in lines."""
+def keys(section: str = "") -> str:
+    """Every key of `--set` and of the YAML file, or those of one section, in lines."""
+    names = config.keys_of(section) if section else ["preset", *config.keys()]
     return textwrap.fill(
-        ", ".join(["preset", *config.keys()]),
+        ", ".join(names),
         width=78,
         initial_indent="  ",
         subsequent_indent="  ",
@@ -105,6 +113,21 @@ def configuration(options: argparse.Namespace) -> RunConfig:
     if from_file or files_preset != RunConfig().preset:
         _check_file(options.config_file, files_preset, from_file)
     return config.build(flags.pop("preset", files_preset), {**from_file, **flags})
+
+
+def require_keys(options: argparse.Namespace, known: Collection[str]) -> None:
+    """Refuses what the command line sets for nothing.
+
+    Args:
+      options: of a command that takes some options only.
+      known: the keys that it looks at.
+
+    Raises:
+      ConfigError: another key is set.
+    """
+    for key, _ in options.overrides:
+        if key not in known:
+            raise ConfigError(config.unknown("key", key, known))
 
 
 def read_file(path: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import dataclasses
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,20 @@ class RunLog:
             _python_logging(),
         ):
             yield terminal
+
+
+@contextlib.contextmanager
+def quiet(*, show: bool) -> Iterator[None]:
+    """Keeps what libraries write off the terminal, for a command that keeps no log.
+
+    Args:
+      show: whether it appears on stderr after all.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunLog.create(Path(folder) / "log").capture(show=show),
+    ):
+        yield
 
 
 def _remove_empty(folders: list[Path] | tuple[Path, ...]) -> None:

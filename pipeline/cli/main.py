@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.serving_dir import ServingDirError
-from pipeline.cli import output, predict, prune, rollback, verify, versions
+from pipeline.cli import (
+    gate_check,
+    gate_simulate,
+    output,
+    predict,
+    prune,
+    rollback,
+    verify,
+    versions,
+)
 from pipeline.cli.command import (
     FAILED,
     INTERRUPTED,
@@ -77,6 +86,11 @@ def commands(run: Run | None = None) -> Group:
             prune.COMMAND,
             verify.COMMAND,
             predict.COMMAND,
+            Group(
+                name="gate",
+                help="the release gate by itself: what it would say, and how sure it is",
+                members=(gate_check.COMMAND, gate_simulate.COMMAND),
+            ),
         ),
         exit_codes={
             0: "released, unchanged, or done",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.serving_dir import Version, find, require_valid
-from pipeline.cli import output, serving
+from pipeline.cli import logs, output, serving
 from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, whole_number
-from pipeline.cli.logs import RunLog
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     from pipeline.prediction import ImageError, Prediction
@@ -38,7 +35,7 @@ def _execute(options: argparse.Namespace) -> int:
     directory = serving.serving_dir(options)
     version = find(directory, options.version)
     require_valid(version)
-    with _quiet(show=options.verbose):
+    with logs.quiet(show=options.verbose):
         answers = _classify(version, options.images)
     described = [_describe(*pair) for pair in zip(options.images, answers, strict=True)]
     refused = [f"{image['path']} {image['error']}" for image in described if image["error"]]
@@ -50,16 +47,6 @@ def _execute(options: argparse.Namespace) -> int:
     for line in refused:
         output.complain(line)
     return USAGE_ERROR if refused else 0
-
-
-@contextlib.contextmanager
-def _quiet(*, show: bool) -> Iterator[None]:
-    """Keeps what TensorFlow writes, from C++ as well, off the terminal."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        RunLog.create(Path(folder) / "log").capture(show=show),
-    ):
-        yield
 
 
 def _classify(version: Version, images: Sequence[str]) -> list[Prediction | ImageError]:

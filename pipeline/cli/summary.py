@@ -9,12 +9,13 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TextIO
+from typing import Any, TextIO
 
 from pipeline.checks import Check
 from pipeline.cli.terminal import can_be_live, duration
+from pipeline.gate import Evidence
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 
@@ -51,21 +52,22 @@ def wants_colour(stream: TextIO, no_color: str | None) -> bool:
 def summary(result: RunResult) -> list[Line]:
     """Accuracy, the gates' answers, what is served now, and where the log is when it is needed."""
     return [
-        *_data(result),
-        *_evaluation(result),
-        *_checks(result.checks),
+        *data(result.dataset),
+        *evaluation(result.evidence),
+        *check_lines(result.checks),
         *_outcome(result),
         *_time(result),
         *_log(result),
     ]
 
 
-def _data(result: RunResult) -> Iterator[Line]:
-    if not result.dataset:
+def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
+    """The data set, once it is known, and the rows of its splits, once they are."""
+    if not dataset:
         return
-    splits = result.dataset.get("splits") or {}
+    splits = dataset.get("splits") or {}
     rows = ", ".join(f"{name} {_rows(split)}" for name, split in splits.items())
-    yield Line(f"data: {result.dataset.get('name')}" + (f" ({rows})" if rows else ""))
+    yield Line(f"data: {dataset.get('name')}" + (f" ({rows})" if rows else ""))
 
 
 def _rows(split: object) -> str:
@@ -73,9 +75,10 @@ def _rows(split: object) -> str:
     return f"{rows:,}" if isinstance(rows, int) else str(rows)
 
 
-def _evaluation(result: RunResult) -> Iterator[Line]:
-    if result.evidence is not None:
-        overall = result.evidence.overall
+def evaluation(evidence: Evidence | None) -> Iterator[Line]:
+    """The accuracy, once it is known."""
+    if evidence is not None:
+        overall = evidence.overall
         yield Line(f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images")
 
 
@@ -85,9 +88,9 @@ _CHANGE = "{actual:+.4f}"
 _LOWEST = {"class": _FLOOR, "slice": _FLOOR, "class_change": _CHANGE, "slice_change": _CHANGE}
 
 
-def _checks(checks: Sequence[Check]) -> Iterator[Line]:
+def check_lines(checks: Sequence[Check]) -> Iterator[Line]:
     """Each check that failed with its sentence; those that passed together, by kind."""
-    for kind, group in groupby(checks, key=_kind):
+    for kind, group in groupby(checks, key=lambda check: check.kind):  # they stand together
         members = list(group)
         yield from (Line(f"  failed: {c.sentence}", "bad") for c in members if not c.passed)
         passed = [check for check in members if check.passed]
@@ -96,11 +99,6 @@ def _checks(checks: Sequence[Check]) -> Iterator[Line]:
         elif passed:
             many = f"{len(passed)} {kind.replace('_', ' ')} checks"
             yield Line(f"  passed: {many}{_lowest(kind, passed)}", "good")
-
-
-def _kind(check: Check) -> str:
-    """What the name begins with, such as "class" of "class.7": its like stand next to it."""
-    return check.name.partition(".")[0]
 
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from components.serving_dir import (
     MANIFEST_NAME,
     ServingDirError,
+    check_manifest,
     digest_of,
     export_model,
     find,
@@ -255,3 +256,29 @@ def test_a_withdrawn_version_is_never_read_without_its_mark(
 
     monkeypatch.setattr(Path, "read_bytes", read_then_prune)
     assert marks_in(serving) == {2: 3}
+
+
+# --- a model's manifest, wherever it lies --------------------------------------------------------
+
+
+def test_a_copy_of_a_version_matches_its_manifest_under_any_name(
+    model: Path, serving: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(publish(model, serving, {}).path, tmp_path / "copy")
+    manifest, problems = check_manifest(tmp_path / "copy")
+    assert manifest.model_digest == digest_of(model)
+    assert problems == ()
+
+
+def test_a_copy_that_lost_a_file_does_not(model: Path, serving: Path, tmp_path: Path) -> None:
+    shutil.copytree(publish(model, serving, {}).path, tmp_path / "copy")
+    (tmp_path / "copy" / "saved_model.pb").unlink()
+    assert check_manifest(tmp_path / "copy")[1] == ("file 'saved_model.pb' is missing",)
+
+
+def test_a_damaged_manifest_is_a_problem_and_none_at_all_is_not(model: Path) -> None:
+    assert check_manifest(model) == (None, ())
+    (model / MANIFEST_NAME).write_text("{}")
+    manifest, problems = check_manifest(model)
+    assert manifest is None
+    assert problems == ("manifest.json is damaged: not a manifest of format 1",)

@@ -22,19 +22,24 @@ Captured = pytest.CaptureFixture[str]
 HEAVY = {
     *("tensorflow", "keras", "numpy", "PIL", "tfx", "apache_beam", "tensorflow_datasets"),
     *("tensorflow_transform", "tensorflow_model_analysis", "ml_metadata", "rich", "yaml", "absl"),
+    "matplotlib",
 }
-# TensorFlow 2.16 imports Keras by itself; reading images takes Pillow.
-NEEDED_BY_TENSORFLOW = {"tensorflow", "keras", "numpy", "PIL", "absl", "rich", "yaml"}
+# TensorFlow 2.16 imports Keras by itself, and that Matplotlib; reading images takes Pillow.
+NEEDED_BY_TENSORFLOW = {
+    *("tensorflow", "keras", "numpy", "PIL", "absl", "rich", "yaml", "matplotlib"),
+}
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "no command given, expected run, versions, rollback, prune, verify or predict; see"),
+        ([], "no command given, expected run, versions, rollback, prune, verify, predict or gate;"),
         (
             ["rnu"],
-            "unknown command 'rnu': did you mean 'run'? known are predict, prune, rollback, run",
+            "unknown command 'rnu': did you mean 'run'? known are gate, predict, prune, rollback",
         ),
+        (["gate"], "no command given, expected check or simulate; see tfx-mnist gate"),
+        (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--versio"], "unknown option '--versio': did you mean '--version'?"),
         (["--json", "run"], "--json stands before the command, expected after it"),
         (["run", "--datset", "m"], "unknown option '--datset': did you mean '--dataset'?"),
@@ -59,7 +64,7 @@ def test_words_that_make_no_command_are_refused_in_one_line(words: list[str], li
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are predict, prune, rollback, run, verify, versions\n",
+            "known are gate, predict, prune, rollback, run, verify, versions\n",
         ),
         (
             ["run", "--sede", "1"],
@@ -104,9 +109,11 @@ def test_help_of_run_lists_presets_and_keys(capfd: Captured) -> None:
     assert "gate.class_floor" in shown
 
 
-@pytest.mark.parametrize("command", ["versions", "rollback", "prune", "verify", "predict"])
+@pytest.mark.parametrize(
+    "command", ["versions", "rollback", "prune", "verify", "predict", "gate simulate"]
+)
 def test_help_explains_the_exit_codes_of_every_command(command: str, capfd: Captured) -> None:
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     codes = capfd.readouterr().out.partition("exit codes:\n")[2].splitlines()
     assert [line.split()[0] for line in codes] == ["0", "1", "2", "130"]
 
@@ -135,7 +142,17 @@ def _imported(words: list[str], names: set[str]) -> tuple[str, list[str]]:
     return "\n".join([*said, done.stderr]), json.loads(imported)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["rnu"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["--version"],
+        ["rnu"],
+        ["gate", "check", "--help"],
+        ["gate", "simulate", "--help"],
+    ],
+)
 def test_answers_import_nothing_heavy(words: list[str]) -> None:
     assert _imported(words, HEAVY)[1] == []
 
@@ -161,6 +178,12 @@ def test_what_is_done_after_a_release_imports_nothing_heavy(
     assert imported == []
 
 
+def test_simulating_imports_numpy_and_nothing_else_heavy() -> None:
+    said, imported = _imported(["gate", "simulate", "--simulations", "1"], HEAVY)
+    assert "1 decisions simulated" in said
+    assert imported == ["numpy"]
+
+
 def test_predicting_imports_tensorflow_and_no_more_of_its_family(tmp_path: Path) -> None:
     from tests.pipeline import saved_models
 
@@ -170,6 +193,18 @@ def test_predicting_imports_tensorflow_and_no_more_of_its_family(tmp_path: Path)
     words = ["predict", str(tmp_path / "image.png"), "--serving-dir", str(tmp_path / "serving")]
     said, imported = _imported(words, HEAVY - NEEDED_BY_TENSORFLOW)
     assert "left" in said
+    assert imported == []
+
+
+def test_checking_a_model_imports_neither_tfx_nor_beam(thirds: str, tmp_path: Path) -> None:
+    from tests.pipeline.saved_models import brightest_third, images, save_function
+
+    model = save_function(tmp_path / "model", brightest_third, images(12, 12))
+    words = ["gate", "check", "--model", str(model), "--dataset", thirds]
+    root = ["--pipeline-root", str(tmp_path / "root")]
+    needed = {*NEEDED_BY_TENSORFLOW, "tensorflow_datasets"}
+    said, imported = _imported([*words, *root], HEAVY - needed)
+    assert "accuracy: 0.9833 on 60 test images" in said
     assert imported == []
 
 

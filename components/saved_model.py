@@ -1,0 +1,204 @@
+"""Anybody's SavedModel, asked by its own signature: images in, probabilities out.
+
+Synopsis::
+
+    model = load(Path("serving/3"), "serving_default", image_shape=(28, 28, 1), num_classes=10)
+    model.probabilities(pngs, pixels)       # [B, K]
+
+What a signature must take and give stands in docs/gate-check.md. TensorFlow alone is imported. A
+SavedModel is a program: it runs with the rights of who loads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer import features
+
+PNG_BYTES = "PNG bytes"
+PIXELS = "pixels"
+GREY_PIXELS = "pixels without a channel axis"
+
+_SUM_TOLERANCE = 1e-3  # of a row of probabilities: float16's softmax over a thousand classes
+_LONGEST_REASON = 300  # characters
+
+
+class ModelRefused(Exception):
+    """A model that does not keep the contract; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A loaded SavedModel.
+
+    Attributes:
+      path: its directory.
+      signature: the one that is asked.
+      input: the name of the signature's input.
+      takes: what goes in: PNG_BYTES, PIXELS or GREY_PIXELS.
+      output: the name of the output that holds the probabilities.
+      num_classes: K.
+    """
+
+    path: Path
+    signature: str
+    input: str
+    takes: str
+    output: str
+    num_classes: int
+    _function: Any = dataclasses.field(repr=False)
+    # Holds the weights, which a signature only refers to.
+    _loaded: Any = dataclasses.field(repr=False)
+
+    def probabilities(self, pngs: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
+        """[B, K] for B images.
+
+        Args:
+          pngs: [B] bytes objects.
+          pixels: [B, H, W, C] uint8, of the same images.
+
+        Raises:
+          ModelRefused: it fails, or what it gives are no probabilities; NaN and infinity are let
+            pass.
+        """
+        images = {PNG_BYTES: pngs, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
+        try:
+            outputs = self._function(**{self.input: tf.constant(images)})
+        except Exception as error:  # TensorFlow's are of many kinds
+            raise ModelRefused(
+                f"the signature {self.signature!r} of {self.path} fails on test images as "
+                f"{self.takes}: {_one_line(error)}; choose another signature, or export one that "
+                "takes them"
+            ) from error
+        answer = np.asarray(outputs[self.output].numpy(), np.float64)
+        self._require_probabilities(answer, rows=len(pixels))
+        return answer
+
+    def _require_probabilities(self, answer: np.ndarray, *, rows: int) -> None:
+        what = f"the output {self.output!r} of the signature {self.signature!r} of {self.path}"
+        if answer.shape != (rows, self.num_classes):
+            raise ModelRefused(
+                f"{what} has the shape {answer.shape} for {rows} images, expected "
+                f"{(rows, self.num_classes)}: one probability for each class"
+            )
+        finite = answer[np.isfinite(answer).all(axis=1)]
+        off = (np.abs(finite.sum(axis=1) - 1.0) > _SUM_TOLERANCE) | (finite < 0.0).any(axis=1)
+        if off.any():
+            row = finite[off][0]
+            raise ModelRefused(
+                f"{what} holds no probabilities: those of one image are {row.min():.4g} to "
+                f"{row.max():.4g} and sum to {row.sum():.4g}, expected 0 or more and a sum of 1; "
+                "if they are logits, export a signature that ends in a softmax"
+            )
+
+
+def require_saved_model(path: Path) -> None:
+    """Looks whether there is a SavedModel, without loading it.
+
+    Raises:
+      ModelRefused: there is none.
+    """
+    if not tf.saved_model.contains_saved_model(str(path)):
+        actual = "holds no saved_model.pb" if path.is_dir() else "is no directory"
+        raise ModelRefused(
+            f"there is no SavedModel in {path}: it {actual}; give the directory of one, such as "
+            "that of a released version"
+        )
+
+
+def load(
+    path: Path, signature: str, *, image_shape: tuple[int, int, int], num_classes: int
+) -> Model:
+    """Loads a SavedModel whose signature fits the data set.
+
+    Args:
+      path: its directory.
+      signature: the name of the one to ask.
+      image_shape: (height, width, channels) of the data set's images.
+      num_classes: of the data set.
+
+    Raises:
+      ModelRefused: it cannot be loaded, has no such signature, or that takes or gives something
+        else.
+    """
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow's are of many kinds
+        raise ModelRefused(
+            f"the SavedModel in {path} cannot be loaded: {_one_line(error)}; export it again, with "
+            f"TensorFlow {tf.__version__} or older"
+        ) from error
+    known = dict(loaded.signatures)
+    if signature not in known:
+        raise ModelRefused(
+            f"the model {path} has no signature {signature!r}: choose another; it has "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    function = known[signature]
+    what = f"the signature {signature!r} of {path}"
+    name, takes = _input(what, function.structured_input_signature[1], image_shape)
+    output = _output(what, function.structured_outputs, num_classes)
+    return Model(path, signature, name, takes, output, num_classes, function, loaded)
+
+
+def _input(
+    what: str, inputs: Mapping[str, tf.TensorSpec], image_shape: tuple[int, int, int]
+) -> tuple[str, str]:
+    """The name of the only input, and what it takes."""
+    height, width, channels = image_shape
+    if len(inputs) == 1:
+        ((name, spec),) = inputs.items()
+        if _fits(spec, tf.string):
+            return name, PNG_BYTES
+        if _fits(spec, tf.uint8, height, width, channels):
+            return name, PIXELS
+        if channels == 1 and _fits(spec, tf.uint8, height, width):
+            return name, GREY_PIXELS
+    raise ModelRefused(
+        f"{what} takes {_described(inputs)}, expected one input for any number of images: PNG "
+        f"bytes, (None,) string, or pixels from 0 to 255, {(None, *image_shape)} uint8; scaling "
+        "belongs into the model: export such a signature, or choose another"
+    )
+
+
+def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -> str:
+    """The name of the output that holds the probabilities."""
+    fitting = [
+        name
+        for name, spec in outputs.items()
+        if spec.dtype.is_floating and _fits(spec, spec.dtype, num_classes)
+    ]
+    if features.PROBABILITIES in fitting:
+        return features.PROBABILITIES
+    if features.PROBABILITIES not in outputs and len(fitting) == 1:
+        return fitting[0]
+    raise ModelRefused(
+        f"{what} gives {_described(outputs)}, expected {features.PROBABILITIES!r}, or one output "
+        f"alone, of floats {(None, num_classes)}: one for each class of the data set; export such "
+        "a signature, or choose another"
+    )
+
+
+def _fits(spec: tf.TensorSpec, dtype: tf.DType, *sizes: int) -> bool:
+    """Whether batches of any length fit, of tensors of these sizes."""
+    return spec.dtype == dtype and all(
+        spec.shape.is_compatible_with([rows, *sizes]) for rows in (1, 2)
+    )
+
+
+def _described(specs: Mapping[str, tf.TensorSpec]) -> str:
+    described: Sequence[str] = [
+        f"{name!r} {spec.shape} {spec.dtype.name}" for name, spec in sorted(specs.items())
+    ]
+    return " and ".join(described) or "nothing"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]

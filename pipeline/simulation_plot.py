@@ -1,0 +1,83 @@
+"""The operating curve as a picture.
+
+Synopsis::
+
+    points = operating_curve(setting, policy, drops=[0.0, 0.005], simulations=1000, seed=0)
+    Path("curve.png").write_bytes(draw(points, setting, policy, "mnist"))
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from pipeline.gate import Policy
+from pipeline.simulation import Point, Setting
+
+_CURVE, _TOO_BAD = "tab:blue", "tab:red"
+_MOST_LABELS = 8  # more than that would cover each other
+
+
+def draw(
+    points: Sequence[Point], setting: Setting, policy: Policy, name: str, *, decision: int = 1
+) -> bytes:
+    """Probability of a release against the true loss of accuracy, as PNG.
+
+    Args:
+      points: at least one, by rising drop.
+      setting: what was simulated.
+      policy: the gate's.
+      name: of the data set whose policy that is.
+      decision: as it was simulated.
+    """
+    # Without pyplot a figure needs no display, and leaves no global state behind.
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    _draw_curve(axes, points)
+    _draw_bound(axes, policy.max_drop)
+    figure.suptitle(
+        f"{setting.rows:,} test images, floor {policy.floor:g}, discordance "
+        f"{setting.discordance:g}",
+        fontsize="x-large",
+    )
+    axes.set_title(
+        f"policy of {name}, {setting.num_classes:,} classes, served accuracy "
+        f"{setting.accuracy:g}, decision {decision:,} on the test set",
+        fontsize="medium",
+    )
+    axes.set_xlabel("true loss of accuracy against the served model, percentage points")
+    axes.set_ylabel("probability of release")
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+    axes.set_ylim(-0.02, 1.09)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper right")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _draw_curve(axes: Axes, points: Sequence[Point]) -> None:
+    losses = [100 * point.drop for point in points]
+    released = [point.release for point in points]
+    low, high = zip(*(point.release_interval for point in points), strict=True)
+    label = f"released, of {points[0].simulations:,} simulations each (band: 95%)"
+    axes.plot(losses, released, "o-", color=_CURVE, markersize=5, linewidth=1, label=label)
+    axes.fill_between(losses, low, high, color=_CURVE, alpha=0.3, linewidth=0)
+    axes.margins(x=0.08)  # room for the last label
+    if len(points) <= _MOST_LABELS:
+        for loss, share in zip(losses, released, strict=True):
+            axes.annotate(
+                f"{share:.1%}", (loss, share), (7, 5), textcoords="offset points", color=_CURVE
+            )
+
+
+def _draw_bound(axes: Axes, max_drop: float) -> None:
+    """Shades the losses that must not ship, as far as they are in the picture."""
+    left, right = axes.get_xlim()
+    label = f"loss above gate.max_drop, {100 * max_drop:g} points"
+    axes.axvspan(min(100 * max_drop, right), right, color=_TOO_BAD, alpha=0.08, label=label)
+    axes.set_xlim(left, right)

@@ -1,0 +1,141 @@
+"""`gate check`: what it prints, its exit codes, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.decision_log import LOG_NAME
+from pipeline.cli.main import main
+from tests.pipeline.saved_models import brightest_third, images, save_function
+
+Captured = pytest.CaptureFixture[str]
+
+# 60 test images tell little: what holds for them must be asked loosely.
+LOOSE = (
+    *("--set", "gate.floor=0.8", "--set", "gate.class_floor=0.8"),
+    *("--set", "gate.max_drop=0.1", "--set", "gate.max_cross_entropy=2"),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "third"
+    return save_function(path, brightest_third, images(12, 12))
+
+
+@pytest.fixture
+def words(thirds: str, root: Path) -> list[str]:
+    return ["gate", "check", "--dataset", thirds, "--pipeline-root", str(root)]
+
+
+def test_the_lines_are_those_of_a_run_and_the_last_one_is_the_decision(
+    words: list[str], model: Path, capfd: Captured
+) -> None:
+    assert main([*words, *LOOSE, "--model", str(model), "--baseline", str(model)]) == 0
+    shown = capfd.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[0].startswith("data: idx_thirds_")
+    asked = "serving_default asked with pixels without a channel axis"
+    assert lines[1:4] == [
+        f"model: {model}, {asked}",
+        f"baseline: {model}, {asked}",
+        "accuracy: 0.9833 on 60 test images",
+    ]
+    assert lines[4:6] == [
+        "  passed: 6 integrity checks",
+        "  passed: decision 1 on this test set, 20 before the floor's confidence is tightened",
+    ]
+    assert lines[-1] == "passed"
+    assert shown.err == ""
+
+
+def test_a_refusal_has_its_sentence_and_ends_with_3(
+    words: list[str], model: Path, capfd: Captured
+) -> None:
+    assert main([*words, *LOOSE, "--set", "gate.floor=0.99", "--model", str(model)]) == 3
+    shown = capfd.readouterr()
+    assert "  failed: accuracy is 0.9833, above 0.9" in shown.out
+    assert shown.out.endswith("\nrefused\n")
+    assert shown.err == ""
+
+
+def test_json_is_one_object(words: list[str], model: Path, capfd: Captured) -> None:
+    assert main([*words, *LOOSE, "--model", str(model), "--json"]) == 0
+    shown = capfd.readouterr()
+    assert (shown.out.count("\n"), shown.err) == (1, "")
+    fields = json.loads(shown.out)
+    assert list(fields) == [
+        *("decision", "checks", "metrics", "dataset", "model", "baseline", "error")
+    ]
+    assert (fields["decision"], fields["baseline"], fields["error"]) == ("passed", None, None)
+    assert fields["metrics"]["accuracy"] == pytest.approx(59 / 60)
+
+
+def test_a_runs_configuration_file_gives_the_policy(
+    words: list[str], model: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("preset: fast\ntraining: {epochs: 8}\ngate: {floor: 0.99}\n")
+    words = [*words, *LOOSE[2:], "--model", str(model), "--config", str(file)]
+    assert main(words) == 3
+    assert "required is 0.9900 or more" in capfd.readouterr().out
+    assert main([*words, "--set", "gate.floor=0.8"]) == 0
+
+
+def test_the_decision_is_written_where_it_is_said(
+    words: list[str], model: Path, root: Path, tmp_path: Path
+) -> None:
+    serving = tmp_path / "elsewhere"
+    main([*words, "--model", str(model), "--serving-dir", str(serving)])
+    assert (serving / LOG_NAME).read_text().count("\n") == 1
+    main([*words, "--model", str(model)])
+    assert len(list((root / "serving").glob(f"idx_thirds_*/{LOG_NAME}"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("added", "line"),
+    [
+        ([], "the following arguments are required: --model; see tfx-mnist gate check --help"),
+        (["--model", "NONE"], "there is no SavedModel in NONE: it is no directory; give the dir"),
+        (["--model", "MODEL", "--signature", "x"], "the model MODEL has no signature 'x': choose"),
+        (
+            ["--model", "MODEL", "--baseline", "MODEL", "--baseline-signature", "x"],
+            "the model MODEL has no signature 'x': choose",
+        ),
+        (["--model", "MODEL", "--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample"),
+        (["--model", "MODEL", "--dataset", "idx:NONE"], "idx:NONE: there is no such directory"),
+        (["--model", "MODEL", "--set", "seed=1"], "unknown key 'seed': did you mean"),
+        (["--model", "MODEL", "--set", "gate.floor=2"], "gate.floor is 2.0, expected a fraction"),
+        (["--model", "MODEL", "--set", "gate.slices=weight:1"], "gate.slices names the feature 'w"),
+        (["--model", "MODEL", "--presto", "1"], "unknown option '--presto': did you mean"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_ends_with_2(
+    added: list[str], line: str, words: list[str], model: Path, root: Path, capfd: Captured
+) -> None:
+    def filled(text: str) -> str:
+        return text.replace("MODEL", str(model)).replace("NONE", f"{root}/none")
+
+    assert main([*words, *map(filled, added), "--json"]) == 2
+    shown = capfd.readouterr()
+    error = json.loads(shown.out)["error"]
+    assert error.startswith(filled(line))
+    assert shown.err == f"tfx-mnist: {error}\n"
+    assert not (root / "serving").exists()
+
+
+def test_a_data_set_must_be_named(model: Path, capfd: Captured) -> None:
+    assert main(["gate", "check", "--model", str(model)]) == 2
+    assert "arguments are required: --dataset; see" in capfd.readouterr().err
+
+
+def test_a_decision_that_cannot_be_written_down_ends_with_1(
+    words: list[str], model: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    (tmp_path / "serving" / LOG_NAME).mkdir(parents=True)
+    assert main([*words, "--model", str(model), "--serving-dir", f"{tmp_path}/serving"]) == 1
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("tfx-mnist: cannot write the decision to ")
+    assert shown.err.count("\n") == 1

@@ -1,0 +1,119 @@
+"""`gate simulate`: what it prints, and what no two models can have."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import main
+from tests.pipeline.cli.processes import process
+
+Captured = pytest.CaptureFixture[str]
+
+FEW = ("--simulations", "40", "--drops", "0.01,0")
+
+
+def _json(capfd: Captured, *words: str) -> dict:
+    assert main(["gate", "simulate", "--json", *FEW, *words]) == 0
+    shown = capfd.readouterr()
+    assert (shown.out.count("\n"), shown.err) == (1, "")
+    return json.loads(shown.out)
+
+
+def test_each_drop_is_a_line_by_rising_drop(capfd: Captured) -> None:
+    assert main(["gate", "simulate", *FEW]) == 0
+    shown = capfd.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[0].startswith("policy of mnist: floor 0.99, class floor 0.97, max drop ")
+    assert lines[1] == (
+        "10,000 test images of 10 classes, decision 1 on them; served accuracy 0.994, discordance "
+        "0.0047"
+    )
+    assert lines[3].split()[:2] == ["worse", "by"]
+    assert [line.split()[0] for line in lines[4:6]] == ["0", "0.01"]
+    assert lines[5].split()[1] == "0.00%"
+    assert lines[-1] == (
+        "40 decisions simulated for each, seed 0; several checks may refuse the same one; "
+        "cross-entropy and integrity are taken as passed"
+    )
+    assert shown.err == ""
+
+
+def test_json_holds_the_full_values(capfd: Captured) -> None:
+    fields = _json(capfd)
+    equal, worse = fields.pop("curve")
+    policy = fields.pop("policy")
+    assert fields == {
+        "dataset": "mnist",
+        "rows": 10_000,
+        "classes": 10,
+        "accuracy": 0.994,
+        "discordance": 0.0047,
+        "decision": 1,
+        "simulations": 40,
+        "seed": 0,
+        "png": None,
+        "error": None,
+    }
+    assert policy["floor"] == 0.99
+    assert (equal["drop"], worse["drop"]) == (0.0, 0.01)
+    assert worse["refused"] == worse["refused_by"]["max_drop"] == 1.0
+    assert worse["released"] == 0.0
+    low, high = equal["released_interval"]
+    assert low < equal["released"] < high
+
+
+def test_a_set_has_its_own_policy_and_a_key_changes_it(capfd: Captured) -> None:
+    assert _json(capfd, "--dataset", "kmnist", "--rows", "100")["policy"]["floor"] == 0.94
+    fields = _json(capfd, "--dataset", "emnist/balanced:3.1.0", "--set", "gate.max_drop=0.5")
+    assert fields["dataset"] == "emnist/balanced"
+    assert (fields["policy"]["floor"], fields["policy"]["max_drop"]) == (0.84, 0.5)
+
+
+def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "curve.png"
+    assert _json(capfd, "--png", str(path))["png"] == str(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--rows", "0"], "argument --rows: is '0', expected a whole number, 1 or more; see tfx-"),
+        (["--accuracy", "99"], "argument --accuracy: is '99', expected a fraction from 0 to 1; se"),
+        (["--drops", "0,x"], "argument --drops: is 'x', expected a fraction from 0 to 1; see"),
+        (["--rows", "9"], "9 test images of 10 classes, expected at least one of each"),
+        (["--discordance", "0.1"], "the discordance is 0.1, expected at most 0.012: of two models"),
+        (["--drops", "1"], "the drop is 1, expected 0 to 0.9917: what the served model gets right"),
+        (["--set", "gate.flor=1"], "unknown key 'gate.flor': did you mean 'gate.floor'? known"),
+        (["--set", "seed=1"], "unknown key 'seed': did you mean 'gate."),
+        (["--set", "gate.floor=2"], "gate.floor is 2.0, expected a fraction from 0 to 1"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
+        (["--dataset", "idx:/a"], "dataset is idx:/a, expected the name of a set, such as mnist"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    words: list[str], line: str, capfd: Captured
+) -> None:
+    assert main(["gate", "simulate", "--json", *words]) == 2
+    shown = capfd.readouterr()
+    error = json.loads(shown.out)["error"]
+    assert error.startswith(line)
+    assert shown.err == f"tfx-mnist: {error}\n"
+
+
+def test_a_file_that_cannot_be_written_ends_with_1(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "none" / "curve.png"
+    assert main(["gate", "simulate", *FEW, "--png", str(path)]) == 1
+    assert capfd.readouterr() == (
+        "",
+        f"tfx-mnist: cannot write {path}: No such file or directory; choose another file with "
+        "--png\n",
+    )
+
+
+def test_a_real_process_draws_without_a_display(tmp_path: Path) -> None:
+    words = ["gate", "simulate", *FEW, "--png", str(tmp_path / "curve.png")]
+    done = process(words, {"DISPLAY": "", "MPLBACKEND": "tkagg"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "curve.png").exists()
