@@ -18,6 +18,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import features
+from trainer.transform_graph import TransformGraph
 
 _DECODE_BATCH = 1024  # examples per call of the transform graph
 
@@ -47,10 +48,11 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
     spec = tft_output.raw_feature_spec()
     spec = {name: spec[name] for name in (features.IMAGE, features.LABEL)}
-    layer = tft_output.transform_features_layer()
+    graph = TransformGraph(tft_output)
 
+    @tf.autograph.experimental.do_not_convert
     def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        transformed = layer(tf.io.parse_example(serialized, spec))
+        transformed = graph(tf.io.parse_example(serialized, spec))
         return transformed[features.NORMALIZED_IMAGE], transformed[features.ONE_HOT_LABEL]
 
     dataset = (
@@ -89,6 +91,7 @@ def training_batches(
     rows = len(split)
     steps = steps_per_epoch(rows, batch)
 
+    @tf.autograph.experimental.do_not_convert
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, step_in_epoch = step // steps, step % steps
         positions = step_in_epoch * batch + tf.range(batch, dtype=tf.int64)

@@ -164,7 +164,7 @@ def _train_step(
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss, _count_correct(logits, labels)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batches: Iterator[Any]) -> tuple[tf.Tensor, tf.Tensor]:
         loss, correct = strategy.run(replica_step, args=next(batches))
         total = tf.distribute.ReduceOp.SUM
@@ -174,7 +174,7 @@ def _train_step(
 
 
 def _eval_step(model: keras.Model) -> Any:
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = model(images, training=False)
         losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
