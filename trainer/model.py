@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import keras
 
 from trainer.hparams import MIN_IMAGE_SIDE, HParams
+from trainer.normalization import BatchNormalization
 
 
 def build_model(
@@ -74,7 +75,7 @@ def _convnet(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.
     x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(256, use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
+    x = BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
     x = keras.layers.Activation("relu")(x)
     return keras.layers.Dropout(dropout)(x) if dropout else x
 
