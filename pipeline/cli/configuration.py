@@ -61,6 +61,15 @@ def add_options(parser: Parser) -> None:
         help="argument of every Beam pipeline, such as --direct_num_workers=2; may be given again",
     )
     add(
+        "--deterministic",
+        dest="training.deterministic",
+        action=_Override,
+        nargs=0,
+        const=True,
+        default=argparse.SUPPRESS,
+        help="train to the same weights, bit for bit, from the same seed and data on this machine",
+    )
+    add(
         "--no-cache",
         dest="cache",
         action=_Override,
