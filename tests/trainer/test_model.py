@@ -42,3 +42,15 @@ def test_convnet_is_the_small_one():
 def test_images_too_small_to_pool_are_refused():
     with pytest.raises(ValueError, match="images are 4x28, expected 8x8 or larger"):
         build_model(HParams(), image_shape=(4, 28, 1), num_classes=10)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_width_multiplies_channels_and_units(architecture):
+    def outputs(width):
+        hparams = HParams(architecture=architecture, width=width)
+        model = build_model(hparams, image_shape=(28, 28, 1), num_classes=10)
+        return [layer.output.shape[-1] for layer in model.layers if layer.weights]
+
+    one, half = outputs(1.0), outputs(0.5)
+    assert half[:-1] == [count // 2 for count in one[:-1]]
+    assert half[-1] == one[-1] == 10  # the classes stay
