@@ -19,7 +19,9 @@ from trainer.checkpoints import Checkpoints, training_key
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.model import build_model
+from trainer.state import Epoch
 from trainer.strategy import mirrored_strategy
+from trainer.tuning.trials import tuned
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ def run_fn(fn_args: Any) -> None:
     A training that was killed goes on from its last finished epoch: see docs/training.md.
 
     Args:
-      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`. Its `custom_config` holds "spec"
+      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`. Its `hyperparameters` are what a
+        search has found, or None: they replace those of "hparams". Its `custom_config` holds "spec"
         (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "seed" (int), "replicas"
         (int, 0 for all GPUs or one CPU), "code" (a digest of this package) and "checkpoints" (the
         directory of all trainings' checkpoints).
@@ -42,16 +45,62 @@ def run_fn(fn_args: Any) -> None:
     config = fn_args.custom_config
     spec = ImageSpec.from_config(config["spec"])
     hparams = HParams.from_config(config["hparams"])
+    if fn_args.hyperparameters:
+        hparams = tuned(hparams, fn_args.hyperparameters["values"])
     seed = int(config["seed"])
     if hparams.deterministic:
         tf.config.experimental.enable_op_determinism()
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
     train_split = inputs.load_split(fn_args.train_files, tft_output)
     eval_split = inputs.load_split(fn_args.eval_files, tft_output)
-
-    keras.utils.set_random_seed(seed)
     strategy = mirrored_strategy(int(config["replicas"]))
     _log.info("replicas: %d", strategy.num_replicas_in_sync)
+    checkpoints = Checkpoints(
+        Path(config["checkpoints"]),
+        training_key(
+            data=[train_split.images, train_split.labels, eval_split.images, eval_split.labels],
+            settings={
+                **{name: config[name] for name in ("seed", "code")},
+                "hparams": hparams.to_config(),
+                "replicas": strategy.num_replicas_in_sync,
+                "libraries": [tf.__version__, keras.__version__],
+            },
+        ),
+    )
+    served, history = fit(
+        hparams,
+        spec=spec,
+        train_split=train_split,
+        eval_split=eval_split,
+        strategy=strategy,
+        seed=seed,
+        log_dir=fn_args.model_run_dir,
+        checkpoints=checkpoints,
+    )
+    _log.info("trained: %s", history[-1])
+    export.save(served, tft_output, spec, fn_args.serving_model_dir)
+    checkpoints.remove()
+
+
+def fit(
+    hparams: HParams,
+    *,
+    spec: ImageSpec,
+    train_split: inputs.Split,
+    eval_split: inputs.Split,
+    strategy: tf.distribute.Strategy,
+    seed: int,
+    log_dir: str | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[keras.Model, list[Epoch]]:
+    """Builds a network and trains it: what a run and each trial of a search do alike.
+
+    Args: see `loop.train`; `seed` is that of the first weights as well.
+
+    Returns:
+      The network to be exported, and the epochs in order.
+    """
+    keras.utils.set_random_seed(seed)
     with strategy.scope():
         model = build_model(
             hparams,
@@ -65,17 +114,6 @@ def run_fn(fn_args: Any) -> None:
         image_shape=spec.image_shape,
         num_classes=spec.num_classes,
     )
-    checkpoints = Checkpoints(
-        Path(config["checkpoints"]),
-        training_key(
-            data=[train_split.images, train_split.labels, eval_split.images, eval_split.labels],
-            settings={
-                **{name: config[name] for name in ("hparams", "seed", "code")},
-                "replicas": strategy.num_replicas_in_sync,
-                "libraries": [tf.__version__, keras.__version__],
-            },
-        ),
-    )
     history = loop.train(
         model,
         served,
@@ -84,9 +122,7 @@ def run_fn(fn_args: Any) -> None:
         hparams=hparams,
         strategy=strategy,
         seed=seed,
-        log_dir=fn_args.model_run_dir,
+        log_dir=log_dir,
         checkpoints=checkpoints,
     )
-    _log.info("trained: %s", history[-1])
-    export.save(served, tft_output, spec, fn_args.serving_model_dir)
-    checkpoints.remove()
+    return served, history
