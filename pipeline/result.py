@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.checks import Check
 from pipeline.gate import Evidence
+from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already
@@ -38,6 +39,9 @@ class RunResult:
       run_id: unique per run, names its log file.
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      hparams: what the model was trained with; None when the run ended before.
+      tuning: the trials of the search for them; None without one.
+      tuning_plot: the picture of those trials; None without a search.
       evidence: counts on the test split; None when the run ended before.
       checks: every question a gate asked, data gate first.
       release: where the model is served; None when nothing was published.
@@ -52,6 +56,9 @@ class RunResult:
     run_id: str
     outcome: str
     dataset: Mapping[str, Any] | None = None
+    hparams: Mapping[str, Any] | None = None
+    tuning: Results | None = None
+    tuning_plot: str | None = None
     evidence: Evidence | None = None
     checks: tuple[Check, ...] = ()
     release: Release | None = None
@@ -74,6 +81,8 @@ class RunResult:
             "run_id": self.run_id,
             "outcome": self.outcome,
             "dataset": self.dataset,
+            "hparams": self.hparams,
+            "tuning": self.tuning and {**self.tuning.to_dict(), "plot": self.tuning_plot},
             "metrics": self.evidence and self.evidence.metrics,
             "gate": gate,
             "release": self.release and dataclasses.asdict(self.release),

@@ -84,6 +84,9 @@ class _WithBudget(keras_tuner.Oracle):
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
+        # keras-tuner reads them in any order, and a Gaussian process makes a difference of that.
+        in_order = sorted(self.trials, key=int)
+        self.trials: dict[str, Any] = {name: self.trials[name] for name in in_order}
         self._seconds_before = state["seconds_used"]
         self._since = time.monotonic()
 

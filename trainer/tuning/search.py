@@ -5,7 +5,7 @@ Synopsis::
     job = Job.of(fn_args, root=Path("pipeline_root/tuning"), key=key)
     search = open_search(job)
     search.search(train_split=train, eval_split=evaluation)
-    search.finished()           # every trial
+    search.results()            # every trial
     search.remove()             # the search is over
 
 A search has a directory of its own, which its key names. keras-tuner keeps its state there, each
@@ -134,10 +134,28 @@ class Search(BaseTuner):
         if self._is_worker():
             time.sleep(_POLL_S)
 
-    def finished(self) -> list[trials.Trial]:
+    def results(self) -> trials.Results:
         """Every trial that has ended, in order; not in a worker, which does not know."""
         ended = [self.oracle.trials[name] for name in sorted(self.oracle.trials, key=int)]
-        return [self._plain(trial) for trial in ended if trial.status in ("COMPLETED", "FAILED")]
+        return trials.Results(
+            self._job.settings.objective,
+            tuple(self._plain(trial) for trial in ended if trial.status in ("COMPLETED", "FAILED")),
+        )
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
+        """Those of the best trial; of equal ones the first, also where keras-tuner takes another.
+
+        Raises:
+          ValueError: no trial was completed.
+        """
+        best = trials.ranked(self.results().trials, self._job.settings.objective)[:num_trials]
+        numbers = {int(name) + 1: trial for name, trial in self.oracle.trials.items()}
+        return [numbers[trial.number].hyperparameters for trial in best]
+
+    @property
+    def job(self) -> Job:
+        """What it works on."""
+        return self._job
 
     def remove(self) -> None:
         """Removes the search's directory, and the one above if no other search is left there."""

@@ -54,6 +54,36 @@ class Trial:
         return cls(**values)
 
 
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What a search came to.
+
+    Attributes:
+      objective: "accuracy" or "loss".
+      trials: in order, at least one of them completed.
+    """
+
+    objective: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The first of the best completed trials."""
+        return best(self.trials, self.objective)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; "best" is a trial's number."""
+        return {
+            "objective": self.objective,
+            "best": self.best.number,
+            "trials": [trial.to_dict() for trial in self.trials],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Results:
+        return cls(values["objective"], tuple(map(Trial.from_dict, values["trials"])))
+
+
 def best(trials: Sequence[Trial], objective: str) -> Trial:
     """The first of the best completed trials.
 

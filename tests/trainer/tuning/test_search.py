@@ -78,7 +78,7 @@ def without_seconds(trials):
 def searched(opened, **changes):
     search, splits = opened(**changes)
     search.search(**splits)
-    return search.finished()
+    return list(search.results().trials)
 
 
 def test_the_first_trial_is_what_the_search_starts_from(opened, trained):
