@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tfx.types import artifact_utils, standard_component_specs
 
 from components.tuner_results import PLOT, TABLE
 from pipeline import trials_plot
+from trainer import progress
 from trainer.tuning import processes
 
 
@@ -52,13 +54,16 @@ class Executor(tfx_executor.Executor):
         """
         tune_args = tfx_executor.get_tune_args(exec_properties)
         workers = tune_args.num_parallel_trials if tune_args else 1
-        alone = contextlib.nullcontext()
-        with processes.chief_of_local_workers() if workers > 1 else alone:
+        others = processes.ORACLE_IP in os.environ  # this is their chief, see docs/tuning.md
+        local = workers > 1 and not others
+        with processes.chief_of_local_workers() if local else contextlib.nullcontext():
             given = udf_utils.get_fn(exec_properties, "tuner_fn")(
                 fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
             )
             search = given.tuner
-            if workers > 1:
+            if others:
+                progress.LOGGER.info("waiting for: -m trainer.tuning.worker %s", search.job.path)
+            if local:
                 processes.train_in_workers(search, search.job.path, count=workers)
             else:
                 search.search(**given.fit_kwargs)
