@@ -26,7 +26,7 @@ setup(
         # tensorflow-datasets imports it, and asks for it on Python 3.8 only.
         "importlib-resources",
         "keras",
-        "keras-tuner",
+        "keras-tuner[bayesian]",
         "matplotlib",
         "ml-metadata",
         "mlxtend",
