@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainer import inputs, loop, progress
 from trainer.checkpoints import Checkpoints
-from trainer.hparams import HParams
+from trainer.hparams import MIN_IMAGE_SIDE, HParams
 from trainer.model import build_model
 from trainer.strategy import mirrored_strategy
 
@@ -20,13 +20,13 @@ KEY = "0" * 64
 HPARAMS = HParams(epochs=4, per_replica_batch=16, learning_rate=0.01, max_shift=1)
 
 
-def separable(rows: int, seed: int) -> inputs.Split:
+def separable(rows: int, seed: int, side: int = 8) -> inputs.Split:
     """Two classes: bright above or bright below."""
     rng = np.random.default_rng(seed)
-    images = rng.normal(size=(rows, 8, 8, 1)).astype(np.float32)
+    images = rng.normal(size=(rows, side, side, 1)).astype(np.float32)
     labels = np.arange(rows) % 2
-    images[labels == 0, :4] += 2.0
-    images[labels == 1, 4:] += 2.0
+    images[labels == 0, : side // 2] += 2.0
+    images[labels == 1, side // 2 :] += 2.0
     return inputs.Split(tf.constant(images), tf.one_hot(labels, 2))
 
 
@@ -34,13 +34,14 @@ def train(hparams: HParams = HPARAMS, **changes):
     """(the network as it would be exported, the epochs)"""
     keras.utils.set_random_seed(3)
     strategy = mirrored_strategy(changes.pop("replicas", 0))
-    build = functools.partial(build_model, image_shape=(8, 8, 1), num_classes=2)
+    side = MIN_IMAGE_SIDE[hparams.architecture]
+    build = functools.partial(build_model, image_shape=(side, side, 1), num_classes=2)
     with strategy.scope():
         model = build(hparams, synchronized=strategy.num_replicas_in_sync > 1)
     served = build(dataclasses.replace(hparams, precision="float32"))
     options = {
-        "train_split": separable(64, seed=1),
-        "eval_split": separable(32, seed=2),
+        "train_split": separable(64, seed=1, side=side),
+        "eval_split": separable(32, seed=2, side=side),
         "hparams": hparams,
         "strategy": strategy,
         "seed": 5,
@@ -132,6 +133,7 @@ RESUMED = {
     "warp": dataclasses.replace(HPARAMS, max_rotation=10.0),
     "patience": dataclasses.replace(HPARAMS, patience=3),
     "float16": dataclasses.replace(HPARAMS, precision="float16"),
+    "deep": dataclasses.replace(HPARAMS, architecture="deep", label_smoothing=0.1),
 }
 
 
@@ -242,7 +244,13 @@ prepare_devices(2)
 
 def train(replicas, checkpoints=None, **changes):
     hparams = HParams(
-        epochs=3, per_replica_batch=16 // replicas, max_rotation=10.0, averaging=0.9, **changes
+        epochs=3,
+        per_replica_batch=16 // replicas,
+        max_rotation=10.0,
+        max_zoom=0.1,
+        averaging=0.9,
+        label_smoothing=0.1,
+        **changes,
     )
     _, history = test_loop.train(hparams, replicas=replicas, checkpoints=checkpoints)
     return [epoch.loss for epoch in history] + [epoch.eval_loss for epoch in history]
