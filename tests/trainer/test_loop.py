@@ -27,7 +27,9 @@ def separable(rows: int, seed: int, side: int = 8) -> inputs.Split:
     labels = np.arange(rows) % 2
     images[labels == 0, : side // 2] += 2.0
     images[labels == 1, side // 2 :] += 2.0
-    return inputs.Split(tf.constant(images), tf.one_hot(labels, 2))
+    levels = (np.arange(256, dtype=np.float32)[:, None] - 128.0) / 32.0  # -4..4
+    pixels = np.clip(np.rint(images * 32.0 + 128.0), 0, 255).astype(np.uint8)
+    return inputs.Split(tf.constant(pixels), tf.one_hot(labels, 2), tf.constant(levels))
 
 
 def train(hparams: HParams = HPARAMS, **changes):
@@ -67,7 +69,7 @@ def test_a_diverging_loss_ends_the_training():
 
 def test_a_loss_on_eval_that_is_no_number_ends_the_training():
     right = separable(32, seed=2)
-    broken = inputs.Split(right.images, np.full_like(right.labels, np.nan))
+    broken = dataclasses.replace(right, labels=np.full_like(right.labels, np.nan))
     with pytest.raises(loop.TrainingDiverged, match=r"the loss on eval is nan in epoch 1 of 4"):
         train(eval_split=broken)
 
@@ -75,7 +77,7 @@ def test_a_loss_on_eval_that_is_no_number_ends_the_training():
 def test_patience_stops_early_and_takes_the_best_epoch():
     # Labels of eval are the wrong way round: the better the training, the worse the loss on eval.
     right = separable(32, seed=2)
-    wrong = inputs.Split(right.images, 1.0 - right.labels)
+    wrong = dataclasses.replace(right, labels=1.0 - right.labels)
     hparams = HParams(
         epochs=12,
         per_replica_batch=16,
@@ -87,7 +89,7 @@ def test_patience_stops_early_and_takes_the_best_epoch():
     model, history = train(hparams, eval_split=wrong)
     best = min(history, key=lambda epoch: epoch.eval_loss)
     assert len(history) == best.number + 2 < 12
-    logits = model(wrong.images, training=False)
+    logits = model(wrong.normalized(wrong.images), training=False)
     loss = np.mean(tf.nn.softmax_cross_entropy_with_logits(wrong.labels, logits))
     assert loss == pytest.approx(best.eval_loss, rel=1e-5)
 
@@ -175,7 +177,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated():
     averaged, history = train(dataclasses.replace(HPARAMS, averaging=0.9))
     assert history[-1].eval_accuracy == 1.0
     evaluation = separable(32, seed=2)
-    logits = averaged(evaluation.images, training=False)
+    logits = averaged(evaluation.normalized(evaluation.images), training=False)
     loss = np.mean(tf.nn.softmax_cross_entropy_with_logits(evaluation.labels, logits))
     assert loss == pytest.approx(history[-1].eval_loss, rel=1e-5)
     assert np.any(last.get_weights()[0] != averaged.get_weights()[0])
