@@ -183,6 +183,9 @@ class Evidence:
       top_2_accuracy: fraction whose label is among the candidate's two most probable classes.
       not_finite: examples for which the candidate gave a probability that is NaN or infinite.
       compared: whether there was a served model, so that `lost` and `gained` mean something.
+      confusion: [label][answer], examples of each class by the class that the candidate took them
+        for, both in the order of the labels; one that is `not_finite` got no answer. Empty where
+        that was not counted: no check needs it.
     """
 
     overall: Tally
@@ -192,6 +195,7 @@ class Evidence:
     top_2_accuracy: float
     not_finite: int = 0
     compared: bool = False
+    confusion: tuple[tuple[int, ...], ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -212,7 +216,11 @@ class Evidence:
             key: {name: Tally(**tally) for name, tally in fields[key].items()}
             for key in ("classes", "slices")
         }
-        return cls(**{**fields, **groups, "overall": Tally(**fields["overall"])})
+        whole = {
+            "overall": Tally(**fields["overall"]),
+            "confusion": tuple(map(tuple, fields.get("confusion", ()))),
+        }
+        return cls(**{**fields, **groups, **whole})
 
 
 @dataclasses.dataclass(frozen=True)
