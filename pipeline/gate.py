@@ -90,6 +90,11 @@ class Policy:
         # 1 - 0.95 is 0.05000000000000004.
         return round(1.0 - self.confidence, 12)
 
+    @property
+    def allowed_error(self) -> float:
+        """Fraction of a class, or of a slice, that may be wrong, 0..1."""
+        return round(1.0 - self.class_floor, 12)
+
     def floor_confidence(self, decision: int) -> float:
         """Confidence of the floor's bound at the n-th decision on one test set.
 
@@ -289,6 +294,39 @@ def measured_checks(evidence: Evidence, policy: Policy, *, decision: int = 1) ->
     return tuple(checks)
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A class or a slice.
+
+    Attributes:
+      kind: "class" or "slice".
+      label: the words for it.
+      name: of the check that holds it to the class floor, such as "class.7".
+      tally: its counts.
+      judged: whether it belongs to the family of tests.
+    """
+
+    kind: str
+    label: str
+    name: str
+    tally: Tally
+    judged: bool
+
+
+def groups(evidence: Evidence, policy: Policy) -> list[Group]:
+    """The classes and slices, which are one family of tests."""
+    return [
+        *(
+            Group("class", f"class {name}", f"class.{name}", tally, judged=tally.rows > 0)
+            for name, tally in evidence.classes.items()
+        ),
+        *(
+            Group("slice", name, f"slice.{name}", tally, judged=tally.rows >= policy.min_slice_rows)
+            for name, tally in evidence.slices.items()
+        ),
+    ]
+
+
 def damage_check(damage: str, policy: Policy) -> Check:
     """Whether a model may ship though what is served cannot be read.
 
@@ -396,18 +434,16 @@ def _floor(overall: Tally, policy: Policy, decision: int) -> Check:
 
 def _group_floors(evidence: Evidence, policy: Policy) -> Iterator[Check]:
     """Exact binomial tests, one family: does a class or slice err more often than it may?"""
-    groups = _groups(evidence, policy)
-    judged = [group for group in groups if group.judged]
+    every = groups(evidence, policy)
+    judged = [group for group in every if group.judged]
     p_values = statistics.holm(
         [
-            statistics.binomial_tail(
-                group.tally.errors, group.tally.rows, round(1.0 - policy.class_floor, 12)
-            )
+            statistics.binomial_tail(group.tally.errors, group.tally.rows, policy.allowed_error)
             for group in judged
         ]
     )
     p_value_of = dict(zip((group.name for group in judged), p_values, strict=True))
-    for group in groups:
+    for group in every:
         accuracy, p = group.tally.accuracy, p_value_of.get(group.name)
         if p is None:
             rows = f"{group.tally.rows:,}"
@@ -497,7 +533,7 @@ def _group_changes(evidence: Evidence, policy: Policy) -> Iterator[Check]:
     """Exact McNemar tests, one family: was a class or slice traded away for others?"""
     if not evidence.compared:
         return
-    judged = [group for group in _groups(evidence, policy) if group.judged]
+    judged = [group for group in groups(evidence, policy) if group.judged]
     p_values = statistics.holm(
         [statistics.mcnemar(group.tally.lost, group.tally.gained) for group in judged]
     )
@@ -511,36 +547,6 @@ def _group_changes(evidence: Evidence, policy: Policy) -> Iterator[Check]:
         )
         kind, _, name = group.name.partition(".")
         yield Check(f"{kind}_change.{name}", holds, group.tally.change, 0.0, sentence)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """A class or a slice, with the words for it."""
-
-    kind: str
-    label: str
-    name: str
-    tally: Tally
-    judged: bool
-
-
-def _groups(evidence: Evidence, policy: Policy) -> list[_Group]:
-    return [
-        *(
-            _Group("class", f"class {name}", f"class.{name}", tally, judged=tally.rows > 0)
-            for name, tally in evidence.classes.items()
-        ),
-        *(
-            _Group(
-                "slice",
-                name,
-                f"slice.{name}",
-                tally,
-                judged=tally.rows >= policy.min_slice_rows,
-            )
-            for name, tally in evidence.slices.items()
-        ),
-    ]
 
 
 def _pairs(tally: Tally) -> str:

@@ -65,7 +65,9 @@ def _upper_tail(at_least: int, trials: int, probability: float) -> float:
 
 
 def binomial(successes: int, trials: int, probability: float) -> float:
-    """P(X = successes) for X ~ Binomial(trials, probability), 0 <= successes <= trials."""
+    """P(X = successes) for X ~ Binomial(trials, probability)."""
+    if not 0 <= successes <= trials:
+        return 0.0
     if not 0.0 < probability < 1.0:
         return float(successes == trials * probability)
     return math.exp(

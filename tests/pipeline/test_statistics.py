@@ -63,7 +63,7 @@ def test_the_binomial_tail_is_scipys(trials: int, probability: float) -> None:
 @pytest.mark.parametrize("probability", [0.0, 1e-4, 0.03, 0.5, 0.97, 1.0])
 @pytest.mark.parametrize("trials", [0, 1, 30, 980])
 def test_the_binomial_probabilities_are_scipys(trials: int, probability: float) -> None:
-    for successes in {0, trials // 30, trials // 2, trials}:
+    for successes in {-1, 0, trials // 30, trials // 2, trials, trials + 1}:
         expected = stats.binom.pmf(successes, trials, probability)
         actual = binomial(successes, trials, probability)
         assert actual == pytest.approx(expected, rel=1e-9, abs=1e-300)
