@@ -50,7 +50,7 @@ def wants_colour(stream: TextIO, no_color: str | None) -> bool:
 
 
 def summary(result: RunResult) -> list[Line]:
-    """Accuracy, the gates' answers, what is served now, and where the report and, if needed, the log is."""
+    """Accuracy, the gates' answers, what is served now, where the report is, and a needed log."""
     return [
         *data(result.dataset),
         *evaluation(result.evidence),

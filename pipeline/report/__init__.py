@@ -38,6 +38,8 @@ def render(result: RunResult) -> str:
         groups=content.groups(result),
         confusion=content.confusion(result.evidence),
         power=content.power_table(result),
+        losses=content.LOSSES,
+        likely=content.LIKELY,
     )
 
 

@@ -14,7 +14,7 @@ def value(given: float | str | None) -> str:
     if given is None:
         return NOTHING
     if isinstance(given, float):
-        return f"{given:.6g}"
+        return f"{given:.4g}"
     return f"{given:,}" if isinstance(given, int) else given
 
 
