@@ -13,9 +13,9 @@ def value(given: float | str | None) -> str:
     """What a check found or requires, whatever that is."""
     if given is None:
         return NOTHING
-    if isinstance(given, float):
-        return f"{given:.4g}"
-    return f"{given:,}" if isinstance(given, int) else given
+    if isinstance(given, str):
+        return given
+    return f"{given:.4g}" if isinstance(given, float) else f"{given:,}"
 
 
 def percent(fraction: float) -> str:

@@ -13,6 +13,7 @@ from pipeline import gate, power
 from pipeline.checks import passed
 from pipeline.gate import Evidence, Policy, Provenance, Tally
 from pipeline.power import ErrorRule, PairedRule, smallest_loss
+from pipeline.simulation import Setting, operating_curve
 from pipeline.slicing import Bands
 from pipeline.statistics import mcnemar
 
@@ -160,6 +161,18 @@ def test_the_whole_gates_refusals_are_those_of_a_simulation(must_improve: bool) 
             ]
         )
         assert sight.refusal(loss) == pytest.approx(refused, abs=0.035)
+
+
+def test_the_power_of_the_comparison_is_that_of_the_gates_simulation() -> None:
+    # 2,000 test sets: standard error 1.1 points at most, so 3.5 points are three of them.
+    policy = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
+    setting = Setting(rows=1000, num_classes=2, accuracy=0.95, discordance=0.03)
+    sight = power.of_all(evidence(Tally(1000, 950, lost=15, gained=15)), policy)
+    assert sight is not None
+    losses = [0.0, 0.01, 0.02]
+    for point in operating_curve(setting, policy, drops=losses, simulations=2_000, seed=0):
+        simulated = point.refused_by.get("not_worse", 0) / point.simulations
+        assert sight.refusal(point.drop) == pytest.approx(simulated, abs=0.035)
 
 
 def test_a_class_is_refused_from_where_the_gate_does_in_the_worst_company() -> None:
