@@ -54,11 +54,6 @@ def decision(checks: Sequence[Check]) -> int | None:
     return next((int(actual) for actual in counted if actual is not None), None)
 
 
-def failures_first(checks: Sequence[Check]) -> list[Check]:
-    """All checks, otherwise in their order."""
-    return sorted(checks, key=lambda check: check.passed)
-
-
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """The candidate over all test images.

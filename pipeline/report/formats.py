@@ -23,6 +23,11 @@ def percent(fraction: float) -> str:
     return NOTHING if math.isnan(fraction) else f"{fraction * 100:.2f} %"
 
 
+def level(confidence: float) -> str:
+    """A confidence as percent, with as many digits as it has: 0.95 is "95 %"."""
+    return f"{confidence * 100:.4g} %"
+
+
 def points(fraction: float | None) -> str:
     """A difference of two fractions in percentage points."""
     return NOTHING if fraction is None or math.isnan(fraction) else f"{fraction * 100:.2f}"
@@ -49,5 +54,5 @@ def count(number: int) -> str:
 
 FILTERS: Mapping[str, Callable[[Any], str]] = {
     function.__name__: function
-    for function in (value, percent, points, signed_points, chance, count)
+    for function in (value, percent, level, points, signed_points, chance, count)
 }

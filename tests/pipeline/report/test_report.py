@@ -82,7 +82,7 @@ def test_texts_are_escaped() -> None:
 
 def test_failures_come_first() -> None:
     texts = Page(render(REFUSED_RUN)).texts
-    assert texts.index("floor") < texts.index("integrity.rows")
+    assert texts.index("floor") < texts.index("Accuracy") < texts.index("integrity.rows")
 
 
 def test_a_release_says_what_it_was_compared_with_and_how() -> None:
