@@ -104,6 +104,14 @@ def test_a_first_release_speaks_of_no_comparison() -> None:
     assert "counted from this model itself, as measured" in text
 
 
+def test_the_power_is_said_in_a_sentence() -> None:
+    assert (
+        "is refused with a probability of 80 %. A smaller loss" in Page(render(RELEASED_RUN)).text
+    )
+    # 30 errors of 1,000 beside a floor of 99 %: nobody needs a loss to be refused.
+    assert "even a model that loses nothing is refused" in Page(render(REFUSED_RUN)).text
+
+
 def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:
     text = Page(render(FAILED_RUN)).text
     assert "The run ended before any gate was asked." in text
