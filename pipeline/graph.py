@@ -89,6 +89,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             "seed": config.seed,
             "replicas": config.replicas,
             "code": plan.code["trainer"],
+            "checkpoints": plan.checkpoints_dir,
         },
     )
     trainer.add_upstream_node(data_gate)

@@ -48,6 +48,7 @@ class Plan:
         "components" and "trainer", and of the "gate", which is the components and the policy.
       artifacts_dir: where the components write, absolute.
       cache_dir: where prepared data sets stay between runs, absolute.
+      checkpoints_dir: where trainings that have not ended keep their state, absolute.
       beam_args: for every Beam pipeline.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     code: Mapping[str, str]
     artifacts_dir: str
     cache_dir: str
+    checkpoints_dir: str
     beam_args: tuple[str, ...]
 
     @property
@@ -99,6 +101,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
         cache_dir=cache_dir,
+        checkpoints_dir=str(root / "checkpoints"),
         beam_args=_beam_args(config.beam_args),
     )
 
@@ -140,6 +143,11 @@ def _require_fitting(
         raise ConfigError(
             f"the global batch is {batch}, expected at most {train_rows}, the training images of "
             f"{dataset.name}; set training.per_replica_batch lower"
+        )
+    if training.jit_compile and config.replicas > 1:
+        raise ConfigError(
+            f"training.jit_compile is true and replicas is {config.replicas}, expected one: XLA "
+            "cannot compile what several do together; set training.jit_compile=false"
         )
     try:
         find_model_server(config.serving.model_server)

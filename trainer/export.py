@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 
 from trainer import features
 from trainer.features import ImageSpec
+from trainer.transform_graph import TransformGraph
 
 
 class ServingModel(tf.Module):
@@ -29,8 +30,7 @@ class ServingModel(tf.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        # Held on the exported object: its tables and constants are saved with it.
-        self.transform = tft_output.transform_features_layer()
+        self.transform = TransformGraph(tft_output)
         self._spec = spec
         self._raw_spec = tft_output.raw_feature_spec()
         self._class_names = tf.constant(spec.class_names)  # [num_classes]
@@ -54,14 +54,14 @@ class ServingModel(tf.Module):
             ),
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def _predict_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """[B] PNG bytes -> predictions."""
         shape = [-1, *self._raw_spec[features.IMAGE].shape]
         transformed = self.transform({features.IMAGE: tf.reshape(image_bytes, shape)})
         return self._predict(transformed[features.NORMALIZED_IMAGE])
 
-    @tf.function
+    @tf.function(autograph=False)
     def _predict_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """[B, H, W, C] uint8 -> predictions.
 
@@ -75,12 +75,12 @@ class ServingModel(tf.Module):
         )
         return self._predict_images(encoded)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _predict_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """[B] serialized tf.Example with `image` -> predictions."""
         return self._predict_images(self._parse(examples, features.IMAGE))
 
-    @tf.function
+    @tf.function(autograph=False)
     def _transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """[B] serialized tf.Example with `label` -> `one_hot_label` [B, num_classes] float32.
 

@@ -15,6 +15,7 @@ from typing import Any
 ARCHITECTURES = ("convnet", "article")
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")
+PRECISIONS = ("float32", "bfloat16", "float16")
 MIN_IMAGE_SIDE = 8  # pixels: the architectures pool smaller images away
 
 
@@ -31,10 +32,19 @@ class HParams:
       schedule: "one_cycle" or "constant".
       dropout: fraction of units dropped before the last layer, 0 up to but not 1; "article" drops
         half of it after its convolutions as well.
-      label_smoothing: weight moved from the label to all classes alike, 0 up to but not 1.
-      max_shift: largest shift of a training batch in each direction, pixels; 0 shifts nothing.
+      label_smoothing: weight moved from the label to all classes alike, 0 up to but not 1. It
+        raises the cross-entropy on purpose, and the release gate bounds that.
+      max_shift: largest shift of a training image in each direction, pixels.
+      max_rotation: largest rotation of a training image either way, degrees, 0 to 180.
+      max_zoom: largest change of a training image's size, as a fraction, 0 up to but not 1.
+      averaging: of the weights over the steps: what is evaluated and exported is their exponential
+        moving average with this decay per step, 0 (the last step's own weights) up to but not 1.
       patience: epochs without a better loss on eval after which training stops and the best
         epoch's weights are taken; 0 trains all epochs and takes the last one's.
+      precision: of the layers while training, "float32", "bfloat16" or "float16"; weights, loss
+        and the exported model are float32.
+      jit_compile: whether XLA compiles the forward and backward pass; not with several replicas.
+      deterministic: whether every operation must give the same bits each time.
     """
 
     architecture: str = "convnet"
@@ -46,19 +56,28 @@ class HParams:
     dropout: float = 0.0
     label_smoothing: float = 0.0
     max_shift: int = 2
+    max_rotation: float = 0.0
+    max_zoom: float = 0.0
+    averaging: float = 0.0
     patience: int = 0
+    precision: str = "float32"
+    jit_compile: bool = False
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("precision", self.precision, PRECISIONS)
         _at_least("epochs", self.epochs, 1)
         _at_least("per_replica_batch", self.per_replica_batch, 1)
         _at_least("max_shift", self.max_shift, 0)
         _at_least("patience", self.patience, 0)
         if not 0.0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate is {self.learning_rate}, expected a number above 0")
-        for name in ("dropout", "label_smoothing"):
+        if not 0.0 <= self.max_rotation <= 180.0:
+            raise ValueError(f"max_rotation is {self.max_rotation}, expected 0 to 180 degrees")
+        for name in ("dropout", "label_smoothing", "max_zoom", "averaging"):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"{name} is {value}, expected 0 up to but not 1")

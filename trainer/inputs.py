@@ -3,7 +3,7 @@
 Synopsis::
 
     split = load_split(files, tft_output)                  # decoded and normalized once
-    for images, labels in training_batches(split, batch=256, epochs=5, seed=1, max_shift=2): ...
+    for images, labels in training_batches(split, batch=256, epochs=5, seed=1, augment=...): ...
 
 The transform graph is applied here, once per example and run, and its result is kept in memory:
 see docs/decisions/0001-transform-in-the-input-pipeline.md for what was measured.
@@ -18,6 +18,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import features
+from trainer.augmentation import Augment
+from trainer.transform_graph import TransformGraph
 
 _DECODE_BATCH = 1024  # examples per call of the transform graph
 
@@ -47,10 +49,11 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
     spec = tft_output.raw_feature_spec()
     spec = {name: spec[name] for name in (features.IMAGE, features.LABEL)}
-    layer = tft_output.transform_features_layer()
+    graph = TransformGraph(tft_output)
 
+    @tf.autograph.experimental.do_not_convert
     def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        transformed = layer(tf.io.parse_example(serialized, spec))
+        transformed = graph(tf.io.parse_example(serialized, spec))
         return transformed[features.NORMALIZED_IMAGE], transformed[features.ONE_HOT_LABEL]
 
     dataset = (
@@ -69,61 +72,49 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
 
 
 def training_batches(
-    split: Split, *, batch: int, epochs: int, seed: int, max_shift: int
+    split: Split,
+    *,
+    batch: int,
+    epochs: int,
+    seed: int,
+    augment: Augment,
+    epochs_done: int = 0,
 ) -> tf.data.Dataset:
     """Global batches of all epochs, each epoch in an order of its own.
 
-    Order and shifts depend on nothing but `seed` and the step, so that any number of replicas sees
-    the same batches. An epoch drops the rest that fills no batch, another one each time.
+    Order and augmentation depend on nothing but `seed` and the step, so that any number of replicas
+    sees the same batches, and so does a training that goes on where another process ended. An
+    epoch drops the rest that fills no batch, another one each time.
 
     Args:
       split: what to train on, N examples.
       batch: global batch, 1..N.
       epochs: passes over the split.
       seed: any integer.
-      max_shift: the whole batch is shifted by up to this many pixels each way.
+      augment: changes the images of a batch by a seed of its own.
+      epochs_done: as many epochs are left out at the start.
 
     Returns:
-      `epochs * (N // batch)` elements ([batch, H, W, C] float32, [batch, num_classes] float32).
+      N // batch elements per epoch, ([batch, H, W, C] float32, [batch, num_classes] float32).
     """
     rows = len(split)
     steps = steps_per_epoch(rows, batch)
 
+    @tf.autograph.experimental.do_not_convert
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, step_in_epoch = step // steps, step % steps
         positions = step_in_epoch * batch + tf.range(batch, dtype=tf.int64)
         order_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         chosen = tf.random.experimental.index_shuffle(positions, order_seed, rows - 1)  # [batch]
         images = tf.gather(split.images, chosen)
-        if max_shift:
-            images = shift(images, max_shift, tf.stack([tf.constant(seed, tf.int64), step]))
+        images = augment(images, tf.stack([tf.constant(seed, tf.int64), step]))
         return images, tf.gather(split.labels, chosen)
 
     return (
-        tf.data.Dataset.range(epochs * steps)
+        tf.data.Dataset.range(epochs_done * steps, epochs * steps)
         .map(batch_at, num_parallel_calls=1, deterministic=True)
         .prefetch(4)
     )
-
-
-def shift(images: tf.Tensor, max_shift: int, seed: tf.Tensor) -> tf.Tensor:
-    """Moves a whole batch by one random offset, mirroring the edge into the gap.
-
-    One offset per batch costs one copy; an offset per image costs a gather of every pixel.
-
-    Args:
-      images: [B, H, W, C].
-      max_shift: largest offset per axis, pixels; less than H and W.
-      seed: [2] integers.
-
-    Returns:
-      [B, H, W, C], same dtype.
-    """
-    height, width = images.shape[1], images.shape[2]
-    pad = [[0, 0], [max_shift, max_shift], [max_shift, max_shift], [0, 0]]
-    offset = tf.random.stateless_uniform([2], seed, 0, 2 * max_shift + 1, tf.int32)
-    padded = tf.pad(images, pad, mode="REFLECT")
-    return padded[:, offset[0] : offset[0] + height, offset[1] : offset[1] + width, :]
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:

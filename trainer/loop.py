@@ -2,8 +2,9 @@
 
 Synopsis::
 
-    history = train(model, train_split=train, eval_split=evaluation, hparams=HParams(),
+    history = train(model, served, train_split=train, eval_split=evaluation, hparams=HParams(),
                     strategy=strategy, seed=1)
+    served(images)      # the twin of `model` that holds what was learned
 
 Why not `model.fit`: with Keras 3 it fails under several strategies (docs/decisions/0002).
 """
@@ -13,15 +14,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from trainer import inputs, progress, schedule
+from trainer.augmentation import augmentation
+from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
+from trainer.state import Epoch, State
 from trainer.strategy import global_batch
 
 _EVAL_BATCH = 1000
@@ -32,26 +36,9 @@ class TrainingDiverged(ArithmeticError):
     """The loss is no longer a number."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Epoch:
-    """Result of one epoch; losses are mean cross-entropies in nats, accuracies are 0..1."""
-
-    number: int
-    loss: float
-    accuracy: float
-    eval_loss: float
-    eval_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-class _Totals(NamedTuple):
-    loss: Any  # sum over steps of the mean loss of the global batch
-    correct: Any  # examples whose most probable class is the label
-
-
 def train(
     model: keras.Model,
+    served: keras.Model,
     *,
     train_split: inputs.Split,
     eval_split: inputs.Split,
@@ -59,72 +46,109 @@ def train(
     strategy: tf.distribute.Strategy,
     seed: int,
     log_dir: str | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Epoch]:
-    """Trains `model` in place.
+    """Trains `model`, and gives `served` what came of it.
 
     Args:
       model: built in the scope of `strategy`; gives logits.
+      served: its twin outside of the scope, in float32: what is evaluated, and to be exported.
       train_split: N examples.
       eval_split: looked at after each epoch; decides nothing unless `hparams.patience` is set.
-      hparams: optimizer, schedule, batch, epochs, patience.
+      hparams: how to train; the architecture is the model's.
       strategy: its replicas share each global batch.
-      seed: of the order and the shifts.
+      seed: of the order and the augmentation.
       log_dir: where TensorBoard's event files go; None writes none.
+      checkpoints: those of this very training: it goes on from the latest one, and writes one per
+        epoch; None writes none.
 
     Returns:
-      The epochs in order. The model holds the last one's weights, or with `patience` those of
-      the epoch with the smallest loss on eval.
+      The epochs in order. `served` holds the weights of the last one, or with `patience` of the
+      one with the smallest loss on eval; with `averaging`, their average over the steps.
 
     Raises:
       TrainingDiverged: the loss on train or on eval became NaN or infinite.
-      ValueError: the global batch is larger than the training split.
+      ValueError: the global batch is larger than the training split, or XLA is to compile for
+        several replicas.
     """
+    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
+            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
+        )
     batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
     steps = inputs.steps_per_epoch(len(train_split), batch)
     with strategy.scope():
         optimizer = _optimizer(hparams, total_steps=hparams.epochs * steps)
         optimizer.build(model.trainable_variables)
-    step_fn = _train_step(model, optimizer, strategy, batch, hparams.label_smoothing)
-    eval_fn = _eval_step(model)
-    batches = iter(
-        strategy.experimental_distribute_dataset(
-            inputs.training_batches(
-                train_split,
-                batch=batch,
-                epochs=hparams.epochs,
-                seed=seed,
-                max_shift=hparams.max_shift,
-            )
-        )
+    state = State(
+        model=model,
+        optimizer=optimizer,
+        served=served,
+        epochs=hparams.epochs,
+        patience=hparams.patience,
     )
-    reporter = _Reporter(steps_per_epoch=steps, epochs=hparams.epochs)
-    writer = tf.summary.create_file_writer(log_dir) if log_dir else None
-    best = _Best(hparams.patience)
-    history: list[Epoch] = []
-    for number in range(1, hparams.epochs + 1):
-        start = time.monotonic()
-        totals = _run_steps(step_fn, batches, steps, reporter)
-        loss = float(totals.loss) / steps
-        _require_finite("the loss", loss, number, hparams)
-        eval_loss, eval_accuracy = _evaluate(eval_fn, eval_split)
-        _require_finite("the loss on eval", eval_loss, number, hparams)
-        epoch = Epoch(
-            number=number,
-            loss=loss,
-            accuracy=float(totals.correct) / (steps * batch),
-            eval_loss=eval_loss,
-            eval_accuracy=eval_accuracy,
-            learning_rate=float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
-            seconds=time.monotonic() - start,
-        )
-        history.append(epoch)
+    writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
+    if checkpoints:
+        _resume(state, checkpoints, writer)
+    done = len(state.history)
+    reporter = _Reporter(steps_per_epoch=steps, epochs=hparams.epochs, epochs_done=done)
+    batches = inputs.training_batches(
+        train_split,
+        batch=batch,
+        epochs=hparams.epochs,
+        seed=seed,
+        augment=augmentation(hparams),
+        epochs_done=done,
+    )
+    run_steps = _training(
+        state, strategy, batches, hparams, batch=batch, steps=steps, reporter=reporter
+    )
+    evaluate = _evaluation(served, eval_split)
+    while not state.is_over:
+        epoch = _run_epoch(state, run_steps, evaluate, hparams)
+        state.end_epoch(epoch)
+        if checkpoints:
+            checkpoints.save(state.checkpoint())
         reporter.epoch_ended(epoch)
-        if writer:
-            _summarize(writer, epoch)
-        if best.should_stop(epoch, model):
-            break
-    best.restore(model)
-    return history
+        _summarize(writer, epoch)
+    state.finish()
+    return state.history
+
+
+def _resume(state: State, checkpoints: Checkpoints, writer: Any) -> None:
+    """Takes over what a killed process has finished, if it has finished an epoch."""
+    found = checkpoints.latest()
+    if found is None:
+        return
+    state.restore(found)
+    for epoch in state.history:
+        _summarize(writer, epoch)
+    progress.LOGGER.info("resumed after epoch %d", found.epoch)
+
+
+def _run_epoch(
+    state: State,
+    run_steps: Callable[[], tuple[float, float]],
+    evaluate: Callable[[], tuple[float, float]],
+    hparams: HParams,
+) -> Epoch:
+    start, number = time.monotonic(), len(state.history) + 1
+    loss, accuracy = run_steps()
+    _require_finite("the loss", loss, number, hparams)
+    if not hparams.averaging:
+        state.served.set_weights(state.model.get_weights())
+    eval_loss, eval_accuracy = evaluate()
+    _require_finite("the loss on eval", eval_loss, number, hparams)
+    return Epoch(
+        number=number,
+        loss=loss,
+        accuracy=accuracy,
+        eval_loss=eval_loss,
+        eval_accuracy=eval_accuracy,
+        learning_rate=float(keras.ops.convert_to_numpy(state.optimizer.learning_rate)),
+        seconds=time.monotonic() - start,
+    )
 
 
 def _require_finite(name: str, loss: float, number: int, hparams: HParams) -> None:
@@ -140,73 +164,113 @@ def _optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimi
     if hparams.schedule == "one_cycle":
         rate = schedule.OneCycle(hparams.learning_rate, total_steps)
     kinds = {"adam": keras.optimizers.Adam, "adadelta": keras.optimizers.Adadelta}
-    return kinds[hparams.optimizer](learning_rate=rate)
+    optimizer = kinds[hparams.optimizer](learning_rate=rate)
+    if hparams.precision == "float16":  # small gradients would become 0
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _training(
+    state: State,
+    strategy: tf.distribute.Strategy,
+    batches: tf.data.Dataset,
+    hparams: HParams,
+    *,
+    batch: int,
+    steps: int,
+    reporter: _Reporter,
+) -> Callable[[], tuple[float, float]]:
+    """A function that trains for one epoch: () -> (mean loss, accuracy)."""
+    step = _train_step(state, strategy, hparams, batch)
+    iterator = iter(strategy.experimental_distribute_dataset(batches))
+
+    def run_steps() -> tuple[float, float]:
+        losses, correct = [], []
+        for _ in range(steps):
+            loss, hits = step(iterator)
+            losses.append(loss)
+            correct.append(hits)
+            reporter.step_done()
+        examples = steps * batch
+        return float(np.sum(losses, dtype=np.float64)) / steps, float(np.sum(correct)) / examples
+
+    return run_steps
 
 
 def _train_step(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    strategy: tf.distribute.Strategy,
-    batch: int,
-    label_smoothing: float,
-) -> Any:
+    state: State, strategy: tf.distribute.Strategy, hparams: HParams, batch: int
+) -> Callable[[Iterator[Any]], tuple[tf.Tensor, tf.Tensor]]:
     """One step over all replicas: iterator -> (mean loss of the global batch, correct answers)."""
-    classes = model.output_shape[-1]
+    model, optimizer = state.model, state.optimizer
+    smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
 
-    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        targets = labels * (1.0 - label_smoothing) + label_smoothing / classes  # [b, classes]
+    def differentiate(
+        images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        targets = labels * (1.0 - smoothing) + smoothing / classes  # [b, classes]
         with tf.GradientTape() as tape:
-            logits = model(images, training=True)  # [b, classes]
+            logits = model(images, training=True)  # [b, classes] float32
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)  # [b]
             # Divided by the global batch, so that the replicas' gradients add up to its mean.
             loss = tf.reduce_sum(losses) / batch
-        gradients = tape.gradient(loss, model.trainable_variables)
+            scaled = optimizer.scale_loss(loss)
+        return loss, logits, tape.gradient(scaled, model.trainable_variables)
+
+    if hparams.jit_compile:
+        differentiate = tf.function(differentiate, autograph=False, jit_compile=True)
+
+    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, logits, gradients = differentiate(images, labels)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss, _count_correct(logits, labels)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batches: Iterator[Any]) -> tuple[tf.Tensor, tf.Tensor]:
         loss, correct = strategy.run(replica_step, args=next(batches))
+        if hparams.averaging:
+            _move_average(state, hparams.averaging)
         total = tf.distribute.ReduceOp.SUM
         return strategy.reduce(total, loss, axis=None), strategy.reduce(total, correct, axis=None)
 
     return step
 
 
-def _eval_step(model: keras.Model) -> Any:
-    @tf.function(reduce_retracing=True)
+def _move_average(state: State, decay: float) -> None:
+    """Moves `served` towards `model`: an exponential moving average over the steps.
+
+    In the first steps, when there is little to average, with less inertia (as TensorFlow's
+    ExponentialMovingAverage does). The statistics of batch normalization are averaged like weights.
+    """
+    steps = tf.cast(state.optimizer.iterations, tf.float32)
+    decay = tf.minimum(decay, (1.0 + steps) / (10.0 + steps))
+    for mean, value in zip(state.served.weights, state.model.weights, strict=True):
+        mean.assign_add((1.0 - decay) * (value - mean))
+
+
+def _evaluation(model: keras.Model, split: inputs.Split) -> Callable[[], tuple[float, float]]:
+    """A function that evaluates: () -> (mean cross-entropy, accuracy) over the split."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = model(images, training=False)
         losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
         return tf.reduce_sum(losses), _count_correct(logits, labels)
 
-    return step
+    def evaluate() -> tuple[float, float]:
+        loss = correct = 0.0
+        for start in range(0, len(split), _EVAL_BATCH):
+            part = slice(start, start + _EVAL_BATCH)
+            batch_loss, hits = step(split.images[part], split.labels[part])
+            loss += float(batch_loss)
+            correct += float(hits)
+        return loss / len(split), correct / len(split)
+
+    return evaluate
 
 
 def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     hits = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(labels, axis=-1))
     return tf.reduce_sum(tf.cast(hits, tf.float32))
-
-
-def _run_steps(step_fn: Any, batches: Any, steps: int, reporter: _Reporter) -> _Totals:
-    losses, correct = [], []
-    for _ in range(steps):
-        loss, hits = step_fn(batches)
-        losses.append(loss)
-        correct.append(hits)
-        reporter.step_done()
-    return _Totals(loss=np.sum(losses, dtype=np.float64), correct=np.sum(correct, dtype=np.float64))
-
-
-def _evaluate(eval_fn: Any, split: inputs.Split) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy) over a split."""
-    loss = correct = 0.0
-    for start in range(0, len(split), _EVAL_BATCH):
-        part = slice(start, start + _EVAL_BATCH)
-        batch_loss, hits = eval_fn(split.images[part], split.labels[part])
-        loss += float(batch_loss)
-        correct += float(hits)
-    return loss / len(split), correct / len(split)
 
 
 def _summarize(writer: Any, epoch: Epoch) -> None:
@@ -217,34 +281,14 @@ def _summarize(writer: Any, epoch: Epoch) -> None:
     writer.flush()
 
 
-class _Best:
-    """Early stopping: remembers the weights with the smallest loss on eval."""
-
-    def __init__(self, patience: int) -> None:
-        self._patience = patience
-        self._epoch: Epoch | None = None
-        self._weights: list[np.ndarray] = []
-
-    def should_stop(self, epoch: Epoch, model: keras.Model) -> bool:
-        if not self._patience:
-            return False
-        if self._epoch is None or epoch.eval_loss < self._epoch.eval_loss:
-            self._epoch, self._weights = epoch, model.get_weights()
-        return epoch.number - self._epoch.number >= self._patience
-
-    def restore(self, model: keras.Model) -> None:
-        if self._epoch is not None:
-            model.set_weights(self._weights)
-
-
 class _Reporter:
     """Turns steps into `trainer.progress` records, a few per second at most."""
 
-    def __init__(self, *, steps_per_epoch: int, epochs: int) -> None:
+    def __init__(self, *, steps_per_epoch: int, epochs: int, epochs_done: int) -> None:
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
         self._start = self._last = time.monotonic()
-        self._step = 0
+        self._first = self._step = epochs_done * steps_per_epoch
         self._eval_accuracy: float | None = None
 
     def step_done(self) -> None:
@@ -259,13 +303,14 @@ class _Reporter:
     def _report(self, *, epoch: int, ended: bool) -> None:
         self._last = time.monotonic()
         total = self._steps_per_epoch * self._epochs
+        seconds_per_step = (self._last - self._start) / (self._step - self._first)
         progress.report(
             progress.Progress(
                 step=self._step,
                 total_steps=total,
                 epoch=epoch,
                 epochs=self._epochs,
-                seconds_left=(self._last - self._start) / self._step * (total - self._step),
+                seconds_left=seconds_per_step * (total - self._step),
                 eval_accuracy=self._eval_accuracy,
                 epoch_ended=ended,
             )

@@ -8,9 +8,13 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 
 from trainer.hparams import MIN_IMAGE_SIDE, HParams
+from trainer.normalization import BatchNormalization
 
 
 def build_model(
@@ -23,7 +27,7 @@ def build_model(
     """Builds the network that `hparams.architecture` names, with random weights.
 
     Args:
-      hparams: architecture and dropout are used.
+      hparams: architecture, dropout and precision are used.
       image_shape: (height, width, channels).
       num_classes: width of the last layer.
       synchronized: batch normalization takes its statistics over all replicas, so that several
@@ -43,9 +47,21 @@ def build_model(
         )
     image = keras.Input(shape=image_shape, name="image")
     body = _article if hparams.architecture == "article" else _convnet
-    features = body(image, hparams.dropout, synchronized)
-    logits = keras.layers.Dense(num_classes, name="logits")(features)
+    with _layers_in(hparams.precision):
+        features = body(image, hparams.dropout, synchronized)
+    logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(features)
     return keras.Model(image, logits, name=hparams.architecture)
+
+
+@contextlib.contextmanager
+def _layers_in(precision: str) -> Iterator[None]:
+    """Layers that are made inside compute in that precision; their weights stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _convnet(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.KerasTensor:
@@ -59,7 +75,7 @@ def _convnet(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.
     x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(256, use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
+    x = BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
     x = keras.layers.Activation("relu")(x)
     return keras.layers.Dropout(dropout)(x) if dropout else x
 

@@ -2,7 +2,8 @@
 
 Synopsis::
 
-    logger.info("...", extra={"progress": Progress(...)})
+    report(Progress(...))                       # a record with the attribute `progress`
+    LOGGER.info("resumed after epoch %d", 3)    # any other record is a line for whoever watches
 
 Libraries do not print: whoever shows progress attaches a `logging.Handler` to `LOGGER`.
 """

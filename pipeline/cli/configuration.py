@@ -68,6 +68,12 @@ def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
         help="argument of every Beam pipeline, such as --direct_num_workers=2; may be given again",
     )
     for flag, key, value, text in (
+        (
+            "--deterministic",
+            "training.deterministic",
+            True,
+            "train to the same weights, bit for bit, from the same seed and data on this machine",
+        ),
         ("--no-cache", "cache", False, "execute every component anew"),
         (
             "--allow-missing-baseline",

@@ -23,6 +23,7 @@ from typing import Any
 from pipeline.cli import configuration, logs, output, terminal
 from pipeline.cli.command import INTERRUPTED, USAGE_ERROR, Command, Parser
 from pipeline.cli.summary import summary, wants_colour, write
+from pipeline.cli.termination import TERMINATED, Terminated, terminable
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
 from pipeline.runners.errors import CannotStart
@@ -34,6 +35,7 @@ EXIT_CODES = {
     1: "failed: something broke, or another run holds the pipeline root",
     2: "usage, configuration or data source refused; nothing was written",
     3: "refused by a gate: what was served stays",
+    TERMINATED: "terminated by SIGTERM, within ten seconds",
 }
 EXIT_CODE_OF = {RELEASED: 0, UNCHANGED: 0, FAILED: 1, REFUSED: 3}
 
@@ -75,10 +77,13 @@ def _execute(options: argparse.Namespace, run: Run) -> int:
     config = configuration.configuration(options)
     log = _create_log(config, run_id)
     try:
-        result = _observed(config, run_id, log, options, run)
-    except KeyboardInterrupt:
-        line = "interrupted; the same command goes on from what is finished"
-        return output.fail(line, INTERRUPTED, _failed(run_id, line) if options.json else None)
+        with terminable():
+            result = _observed(config, run_id, log, options, run)
+    except (KeyboardInterrupt, Terminated) as end:
+        terminated = isinstance(end, Terminated)
+        how, exit_code = ("terminated", TERMINATED) if terminated else ("interrupted", INTERRUPTED)
+        line = f"{how}; the same command goes on from what is finished"
+        return output.fail(line, exit_code, _failed(run_id, line) if options.json else None)
     result = dataclasses.replace(
         result, log_file=str(log.path), total_seconds=time.monotonic() - started
     )

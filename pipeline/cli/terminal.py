@@ -192,6 +192,8 @@ def live(stream: TextIO) -> Iterator[LiveDisplay]:
 
 
 class _ProgressHandler(logging.Handler):
+    """Shows how far training is, and what else it has to say, such as that it was resumed."""
+
     def __init__(self, shown: Display) -> None:
         super().__init__()
         self._shown = shown
@@ -200,6 +202,8 @@ class _ProgressHandler(logging.Handler):
         state = getattr(record, "progress", None)
         if isinstance(state, Progress):
             self._shown.trained(state)
+        else:
+            self._shown.note(record.getMessage())
 
 
 def _place(names: Sequence[str], name: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import sys
@@ -33,6 +34,7 @@ from pipeline import gate, history, result
 from pipeline.checks import Check, Refused
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
+from pipeline.runners import artifacts
 from pipeline.runners.observer import Observer
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,13 @@ class _ModelMadeAnew(Exception):
     """The run was to take over an earlier release's model, but a new one was trained."""
 
 
+class _ResultDamaged(Exception):
+    """A result that was to be taken over from an earlier run is not what was written."""
+
+    def __init__(self, name: str, paths: Sequence[str]) -> None:
+        super().__init__(f"the result of {name} in {', '.join(paths)} was altered: making it again")
+
+
 class _ComponentFailed(Exception):
     """A component raised; the cause is `__cause__`."""
 
@@ -81,12 +90,12 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
     try:
         try:
             _require_readable(plan)
-            _run_components(plan, run_id, observer, state)
+            _run_to_the_end(plan, run_id, observer, state)
         except _ModelMadeAnew:
             # The recorded baseline was another model's. What was computed is in the cache by now.
             observer.note("The released model could not be taken over: comparing a new one with it")
             plan = make_fresh(plan, run_id=run_id)
-            _run_components(plan, f"{run_id}-compared", observer, state)
+            _run_to_the_end(plan, f"{run_id}-compared", observer, state)
     except Refused as refused:
         state.outcome, state.checks = result.REFUSED, refused.checks
     except _ComponentFailed as failed:
@@ -121,6 +130,17 @@ def _require_readable(plan: Plan) -> None:
             raise Refused([check])
 
 
+def _run_to_the_end(plan: Plan, run_id: str, observer: Observer, state: _State) -> None:
+    """Runs the components, and from the first one again when a damaged result turns up."""
+    while True:
+        try:
+            _run_components(plan, run_id, observer, state)
+            return
+        except _ResultDamaged as damaged:
+            observer.note(str(damaged))
+            run_id += "-again"  # to ML Metadata the old name's run has the damaged result
+
+
 def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) -> None:
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path(plan.config)))
     pipeline = create_pipeline(plan)
@@ -147,6 +167,8 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
                 outputs, cached = _launch(ir, node, connection)
                 if name in readers:
                     readers[name](outputs, plan, state)
+            except _ResultDamaged:
+                raise
             except Exception as error:
                 state.executed.add(name)
                 raise _ComponentFailed(name) from error
@@ -173,7 +195,11 @@ def _launch(
     node: pipeline_pb2.PipelineNode,
     connection: metadata_store_pb2.ConnectionConfig,
 ) -> tuple[_Outputs, bool]:
-    """Executes one component, or takes it from the cache; (its outputs, whether cached)."""
+    """Executes one component, or takes it from the cache; (its outputs, whether cached).
+
+    Raises:
+      _ResultDamaged: what is in the cache is not what was written; it will not be taken again.
+    """
     deployment = runner_utils.extract_local_deployment_config(ir)
     name = node.node_info.id
     info = launcher.Launcher(
@@ -185,10 +211,15 @@ def _launch(
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
     ).launch()
     with metadata.Metadata(connection) as handle:
-        return (
-            history.outputs(handle.store, info.execution_id),
-            history.was_cached(handle.store, info.execution_id),
-        )
+        outputs = history.outputs(handle.store, info.execution_id)
+        written = list(itertools.chain.from_iterable(outputs.values()))
+        cached = history.was_cached(handle.store, info.execution_id)
+        if not cached:
+            artifacts.record(handle.store, written)
+        elif damaged := artifacts.find_damaged(written):
+            artifacts.give_up(handle.store, damaged)
+            raise _ResultDamaged(name, [artifact.uri for artifact in damaged])
+    return outputs, cached
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ def test_all_directories_are_absolute_and_below_the_root_by_default(
     assert Path(plan.serving_dir) == root / "serving" / plan.dataset.name
     assert Path(plan.artifacts_dir) == root / "artifacts" / plan.dataset.name
     assert Path(plan.cache_dir) == root / "datasets"
+    assert Path(plan.checkpoints_dir) == root / "checkpoints"
 
 
 def test_relative_directories_become_absolute(
@@ -73,6 +74,10 @@ def test_relative_directories_become_absolute(
         (
             {"training": dataclasses.replace(TRAINING, max_shift=12)},
             "training.max_shift is 12 and idx_thirds_.* of 12x12 pixels, expected at most 11",
+        ),
+        (
+            {"training": dataclasses.replace(TRAINING, jit_compile=True), "replicas": 2},
+            "training.jit_compile is true and replicas is 2, expected one: XLA",
         ),
         (
             {"data_gate": DataGateConfig(min_mean_intensity=0.5, max_mean_intensity=0.25)},

@@ -19,6 +19,10 @@ def test_survives_the_way_through_custom_config():
         ({"learning_rate": float("nan")}, "learning_rate is nan, expected a number above 0"),
         ({"dropout": 1.0}, "dropout is 1.0, expected 0 up to but not 1"),
         ({"max_shift": -1}, "max_shift is -1, expected 0 or more"),
+        ({"max_rotation": 200.0}, "max_rotation is 200.0, expected 0 to 180 degrees"),
+        ({"max_zoom": 1.0}, "max_zoom is 1.0, expected 0 up to but not 1"),
+        ({"averaging": 1.0}, "averaging is 1.0, expected 0 up to but not 1"),
+        ({"precision": "int8"}, "precision is 'int8', expected one of float32, bfloat16, float16"),
     ],
 )
 def test_a_value_out_of_range_is_refused(change, message):

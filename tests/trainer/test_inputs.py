@@ -13,8 +13,12 @@ def numbered(rows: int) -> inputs.Split:
     return inputs.Split(images=images, labels=tf.one_hot(tf.range(rows) % 2, 2))
 
 
+def unchanged(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return images
+
+
 def order(split: inputs.Split, **changes) -> list[list[int]]:
-    options = {"batch": 4, "epochs": 2, "seed": 7, "max_shift": 0} | changes
+    options = {"batch": 4, "epochs": 2, "seed": 7, "augment": unchanged} | changes
     batches = inputs.training_batches(split, **options)
     return [images[:, 0, 0, 0].numpy().astype(int).tolist() for images, _ in batches]
 
@@ -54,26 +58,25 @@ def test_same_seed_same_batches_and_another_seed_others():
     assert order(numbered(12)) != order(numbered(12), seed=8)
 
 
+def test_the_batches_after_some_epochs_are_those_that_would_have_come():
+    assert order(numbered(12), epochs_done=1) == order(numbered(12))[3:]
+
+
 def test_labels_stay_with_their_images():
     for images, labels in inputs.training_batches(
-        numbered(12), batch=4, epochs=3, seed=0, max_shift=1
+        numbered(12), batch=4, epochs=3, seed=0, augment=unchanged
     ):
         parity = images[:, 4, 4, 0].numpy().astype(int) % 2
         np.testing.assert_array_equal(np.argmax(labels, axis=1), parity)
 
 
+def test_each_step_is_augmented_with_a_seed_of_its_own():
+    def show_seed(images, seed):
+        return tf.zeros_like(images) + tf.cast(seed[1], tf.float32)
+
+    assert [rows[0] for rows in order(numbered(12), augment=show_seed)] == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_batch_larger_than_the_split_is_refused():
     with pytest.raises(ValueError, match=r"global batch is 16, but train has only 12 examples"):
-        inputs.training_batches(numbered(12), batch=16, epochs=1, seed=0, max_shift=0)
-
-
-def test_shift_moves_the_whole_batch_by_at_most_max_shift():
-    images = tf.reshape(tf.range(2 * 8 * 8, dtype=tf.float32), [2, 8, 8, 1])
-    offsets = set()
-    for seed in range(60):
-        moved = inputs.shift(images, 2, tf.constant([0, seed])).numpy()
-        # The centre of the first image tells the offset: 8 per row, 1 per column.
-        dy, dx = divmod(int(moved[0, 4, 4, 0] - images[0, 4, 4, 0]) + 2 * 8 + 2, 8)
-        offsets.add((dy - 2, dx - 2))
-        np.testing.assert_array_equal(moved[1, 4, 4] - moved[0, 4, 4], [64.0])
-    assert {dy for dy, _ in offsets} == {dx for _, dx in offsets} == {-2, -1, 0, 1, 2}
+        inputs.training_batches(numbered(12), batch=16, epochs=1, seed=0, augment=unchanged)

@@ -1,6 +1,9 @@
+import dataclasses
+import functools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,10 +11,12 @@ import pytest
 import tensorflow as tf
 
 from trainer import inputs, loop, progress
+from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.model import build_model
 from trainer.strategy import mirrored_strategy
 
+KEY = "0" * 64
 HPARAMS = HParams(epochs=4, per_replica_batch=16, learning_rate=0.01, max_shift=1)
 
 
@@ -26,15 +31,13 @@ def separable(rows: int, seed: int) -> inputs.Split:
 
 
 def train(hparams: HParams = HPARAMS, **changes):
+    """(the network as it would be exported, the epochs)"""
     keras.utils.set_random_seed(3)
     strategy = mirrored_strategy(changes.pop("replicas", 0))
+    build = functools.partial(build_model, image_shape=(8, 8, 1), num_classes=2)
     with strategy.scope():
-        model = build_model(
-            hparams,
-            image_shape=(8, 8, 1),
-            num_classes=2,
-            synchronized=strategy.num_replicas_in_sync > 1,
-        )
+        model = build(hparams, synchronized=strategy.num_replicas_in_sync > 1)
+    served = build(dataclasses.replace(hparams, precision="float32"))
     options = {
         "train_split": separable(64, seed=1),
         "eval_split": separable(32, seed=2),
@@ -42,7 +45,7 @@ def train(hparams: HParams = HPARAMS, **changes):
         "strategy": strategy,
         "seed": 5,
     } | changes
-    return model, loop.train(model, **options)
+    return served, loop.train(model, served, **options)
 
 
 def test_learns_what_can_be_learned():
@@ -88,6 +91,122 @@ def test_patience_stops_early_and_takes_the_best_epoch():
     assert loss == pytest.approx(best.eval_loss, rel=1e-5)
 
 
+def logged(folder: Path) -> list[tuple[int, float]]:
+    """(epoch, accuracy on eval) as TensorBoard reads it."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [
+        (event.step, float(tf.make_ndarray(event.tensor_proto)))
+        for event in events.Tensors("eval_accuracy")
+    ]
+
+
+class Stopped(Exception):
+    """Stands for the end of the process."""
+
+
+class StopsAfter(Checkpoints):
+    """Checkpoints of a process that ends as soon as one epoch's is written."""
+
+    def __init__(self, root: Path, *, epoch: int) -> None:
+        super().__init__(root, KEY)
+        self._last = epoch
+
+    def save(self, checkpoint):
+        super().save(checkpoint)
+        if checkpoint.epoch == self._last:
+            raise Stopped
+
+
+def without_seconds(history):
+    return [dataclasses.replace(epoch, seconds=0.0) for epoch in history]
+
+
+RESUMED = {
+    "adam": HPARAMS,
+    "dropout": dataclasses.replace(HPARAMS, dropout=0.5),
+    "adadelta": dataclasses.replace(HPARAMS, optimizer="adadelta", schedule="constant"),
+    "averaging": dataclasses.replace(HPARAMS, averaging=0.9),
+    "warp": dataclasses.replace(HPARAMS, max_rotation=10.0),
+    "patience": dataclasses.replace(HPARAMS, patience=3),
+    "float16": dataclasses.replace(HPARAMS, precision="float16"),
+}
+
+
+@pytest.mark.parametrize("hparams", RESUMED.values(), ids=RESUMED)
+def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(hparams, tmp_path, caplog):
+    expected, history = train(hparams)
+    with pytest.raises(Stopped):
+        train(hparams, checkpoints=StopsAfter(tmp_path, epoch=2))
+    with caplog.at_level("INFO", logger="trainer.progress"):
+        resumed, continued = train(hparams, checkpoints=Checkpoints(tmp_path, KEY))
+    assert "resumed after epoch 2" in [record.getMessage() for record in caplog.records]
+    assert without_seconds(continued) == without_seconds(history)
+    for value, unbroken in zip(resumed.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, unbroken)
+
+
+def test_a_training_that_was_stopped_after_its_last_epoch_trains_no_more(tmp_path):
+    with pytest.raises(Stopped):
+        train(checkpoints=StopsAfter(tmp_path, epoch=4))
+    served, history = train(checkpoints=Checkpoints(tmp_path, KEY), train_split=separable(64, 9))
+    assert len(history) == 4
+    expected, _ = train()
+    np.testing.assert_array_equal(served.get_weights()[0], expected.get_weights()[0])
+
+
+def test_a_resumed_training_counts_on_and_tensorboard_has_all_epochs(tmp_path, caplog):
+    with pytest.raises(Stopped):
+        train(checkpoints=StopsAfter(tmp_path / "kept", epoch=2))
+    caplog.clear()
+    with caplog.at_level("INFO", logger="trainer.progress"):
+        train(checkpoints=Checkpoints(tmp_path / "kept", KEY), log_dir=str(tmp_path / "logs"))
+    ends = [r.progress for r in caplog.records if getattr(r, "progress", None)]
+    assert [(end.epoch, end.step) for end in ends if end.epoch_ended] == [(3, 12), (4, 16)]
+    assert [step for step, _ in logged(tmp_path / "logs")] == [1, 2, 3, 4]
+
+
+def test_the_average_of_the_weights_is_what_is_evaluated():
+    last, _ = train()
+    averaged, history = train(dataclasses.replace(HPARAMS, averaging=0.9))
+    assert history[-1].eval_accuracy == 1.0
+    evaluation = separable(32, seed=2)
+    logits = averaged(evaluation.images, training=False)
+    loss = np.mean(tf.nn.softmax_cross_entropy_with_logits(evaluation.labels, logits))
+    assert loss == pytest.approx(history[-1].eval_loss, rel=1e-5)
+    assert np.any(last.get_weights()[0] != averaged.get_weights()[0])
+
+
+def test_the_average_moves_by_its_decay_and_at_first_by_more():
+    # A learning rate of almost nothing: the network stands still, and the average comes to it.
+    hparams = dataclasses.replace(
+        HPARAMS, learning_rate=1e-30, schedule="constant", averaging=0.5, epochs=1
+    )
+    served, _ = train(hparams)
+    keras.utils.set_random_seed(3)
+    build = functools.partial(build_model, image_shape=(8, 8, 1), num_classes=2)
+    still, start = build(hparams).get_weights()[0], build(hparams).get_weights()[0]
+    # Decays of steps 1 to 4: 2/11, 3/12, 4/13, 5/14.
+    left = 2 / 11 * 3 / 12 * 4 / 13 * 5 / 14
+    np.testing.assert_allclose(served.get_weights()[0], still + left * (start - still), atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_other_precisions_learn_as_well_and_leave_float32(precision):
+    served, history = train(dataclasses.replace(HPARAMS, precision=precision))
+    assert history[-1].eval_accuracy == 1.0
+    assert {weight.dtype for weight in served.get_weights()} == {np.dtype("float32")}
+
+
+def test_compiled_by_xla_it_learns_the_same():
+    _, history = train()
+    _, compiled = train(dataclasses.replace(HPARAMS, jit_compile=True))
+    losses, expected = ([epoch.loss for epoch in epochs] for epochs in (compiled, history))
+    np.testing.assert_allclose(losses, expected, rtol=1e-3)
+
+
 def test_progress_counts_steps_and_epochs(caplog):
     with caplog.at_level("INFO", logger="trainer.progress"):
         train()
@@ -107,40 +226,66 @@ def test_progress_counts_steps_and_epochs(caplog):
 
 def test_tensorboard_can_read_the_run(tmp_path):
     _, history = train(log_dir=str(tmp_path))
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    logged = [float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors("eval_accuracy")]
-    assert logged == pytest.approx([epoch.eval_accuracy for epoch in history])
+    expected = [(epoch.number, pytest.approx(epoch.eval_accuracy)) for epoch in history]
+    assert logged(tmp_path) == expected
 
 
 _TWO_REPLICAS = """
-import importlib.util, json, sys
+import importlib.util, json, pathlib, sys
 spec = importlib.util.spec_from_file_location("test_loop", sys.argv[1])
 test_loop = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(test_loop)
+from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.strategy import prepare_devices
 prepare_devices(2)
-losses = []
-for replicas in (1, 2):
-    hparams = HParams(epochs=3, per_replica_batch=16 // replicas, learning_rate=0.01, max_shift=1)
-    _, history = test_loop.train(hparams, replicas=replicas)
-    losses.append([epoch.loss for epoch in history] + [epoch.eval_loss for epoch in history])
-print(json.dumps(losses))
+
+def train(replicas, checkpoints=None, **changes):
+    hparams = HParams(
+        epochs=3, per_replica_batch=16 // replicas, max_rotation=10.0, averaging=0.9, **changes
+    )
+    _, history = test_loop.train(hparams, replicas=replicas, checkpoints=checkpoints)
+    return [epoch.loss for epoch in history] + [epoch.eval_loss for epoch in history]
+
+try:
+    train(2, jit_compile=True)
+    refused = None
+except ValueError as error:
+    refused = str(error)
+
+losses = {"one": train(1), "two": train(2)}
+root = pathlib.Path(sys.argv[2])
+try:
+    train(2, checkpoints=test_loop.StopsAfter(root, epoch=2))
+except test_loop.Stopped:
+    losses["resumed"] = train(2, checkpoints=Checkpoints(root, test_loop.KEY))
+print(json.dumps(losses | {"refused": refused}))
 """
 
 
-def test_two_replicas_train_as_one_does():
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory):
+    """Losses of one, of two, of two that were stopped and went on; and why XLA was refused."""
     # A process of its own: logical devices are made before TensorFlow runs anything.
     done = subprocess.run(
-        [sys.executable, "-c", _TWO_REPLICAS, __file__],
+        [sys.executable, "-c", _TWO_REPLICAS, __file__, str(tmp_path_factory.mktemp("two"))],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = json.loads(done.stdout.splitlines()[-1])
-    np.testing.assert_allclose(two, one, rtol=1e-3)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_two_replicas_train_as_one_does(replicas):
+    # Sums in another order; Adam makes more of the last digits with every step.
+    np.testing.assert_allclose(replicas["two"], replicas["one"], rtol=5e-3)
+
+
+def test_two_replicas_that_were_stopped_end_as_if_they_had_not_been(replicas):
+    assert replicas["resumed"] == replicas["two"]
+
+
+def test_xla_is_refused_with_several_replicas(replicas):
+    assert replicas["refused"].startswith("training.jit_compile is true with 2 replicas, expected")

@@ -157,6 +157,13 @@ class TestDisplay:
         progress.report(_ended(2))
         assert out.getvalue() == "  epoch 1/2, eval accuracy 0.9000, 1.5 s left\n"
 
+    def test_what_else_the_training_says_is_a_line(self) -> None:
+        out = io.StringIO()
+        progress.LOGGER.setLevel("INFO")
+        with display(human=out, err=out, verbose=False):
+            progress.LOGGER.info("resumed after epoch %d", 3)
+        assert out.getvalue() == "resumed after epoch 3\n"
+
     @pytest.mark.parametrize(("verbose", "term"), [(True, "xterm"), (False, "dumb")])
     def test_with_logs_or_on_a_dumb_terminal_lines_are_plain(
         self, verbose: bool, term: str, monkeypatch: pytest.MonkeyPatch

@@ -147,6 +147,48 @@ def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config
     assert versions() == [1]
 
 
+@pytest.fixture(scope="module")
+def finished(config: RunConfig, first: Run, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A finished run in a pipeline root of its own, which may be damaged."""
+    root = tmp_path_factory.mktemp("finished") / "root"
+    own = dataclasses.replace(config, pipeline_root=str(root))
+    assert run(own, "run-1").result.outcome == result.RELEASED
+    return own
+
+
+def _altered(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def _truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("component", "pattern", "damage"),
+    [
+        ("Trainer", "model/*/Format-Serving/variables/variables.data-*", _altered),
+        ("Transform", "transform_graph/*/transform_fn/saved_model.pb", _altered),
+        ("ExampleGen", "examples/*/Split-train/*.gz", _truncated),
+    ],
+    ids=["model", "transform graph", "examples"],
+)
+def test_a_damaged_result_is_made_again_and_the_run_ends_well(
+    finished, tmp_path, component, pattern, damage
+):
+    (artifacts,) = Path(finished.pipeline_root, "artifacts").iterdir()
+    damaged = max((artifacts / component).glob(pattern), key=lambda path: path.stat().st_mtime)
+    damage(damaged)
+    again = run(finished, f"{tmp_path.name}-run")
+    assert again.result.error is None
+    assert again.result.outcome in (result.RELEASED, result.UNCHANGED)
+    assert component not in again.result.cached
+    (note,) = (note for note in again.watch.notes if "altered" in note)
+    assert note.startswith(f"the result of {component} in {artifacts / component}/")
+    assert note.endswith(" was altered: making it again")
+
+
 def test_a_model_below_the_floor_is_refused_and_not_published(config, first, versions):
     refused = run(config, "run-4", gate=PERFECT_MODEL)
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.runners import artifacts
+
+
+@pytest.fixture
+def store() -> metadata_store.MetadataStore:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.fake_database.SetInParent()
+    return metadata_store.MetadataStore(config)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "examples"
+    (folder / "Split-train").mkdir(parents=True)
+    (folder / "Split-train" / "data.gz").write_bytes(b"some rows")
+    (folder / "schema").write_bytes(b"a schema")
+    return folder
+
+
+def registered(store: metadata_store.MetadataStore, path: Path) -> metadata_store_pb2.Artifact:
+    """A live artifact as it is stored."""
+    type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples"))
+    artifact = metadata_store_pb2.Artifact(
+        type_id=type_id, uri=str(path), state=metadata_store_pb2.Artifact.LIVE
+    )
+    (number,) = store.put_artifacts([artifact])
+    return stored(store, number)
+
+
+def stored(store: metadata_store.MetadataStore, number: int) -> metadata_store_pb2.Artifact:
+    (artifact,) = store.get_artifacts_by_id([number])
+    return artifact
+
+
+def test_what_was_recorded_and_left_alone_is_not_damaged(store, folder):
+    artifact = registered(store, folder)
+    artifacts.record(store, [artifact])
+    assert artifacts.find_damaged([stored(store, artifact.id)]) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "schema").write_bytes(b"a_schema"),
+        lambda folder: (folder / "Split-train" / "data.gz").write_bytes(b"some r"),
+        lambda folder: (folder / "schema").unlink(),
+        lambda folder: (folder / "more").touch(),
+        lambda folder: (folder / "schema").rename(folder / "Split-train" / "schema"),
+    ],
+    ids=["altered", "truncated", "removed", "added", "moved"],
+)
+def test_any_change_of_the_files_is_damage(store, folder, damage):
+    artifact = registered(store, folder)
+    artifacts.record(store, [artifact])
+    damage(folder)
+    found = artifacts.find_damaged([stored(store, artifact.id)])
+    assert [damaged.uri for damaged in found] == [str(folder)]
+
+
+def test_one_file_may_be_an_artifact(store, folder):
+    artifact = registered(store, folder / "schema")
+    artifacts.record(store, [artifact])
+    (folder / "schema").write_bytes(b"another one")
+    assert len(artifacts.find_damaged([stored(store, artifact.id)])) == 1
+
+
+def test_of_what_has_no_record_nothing_is_said(store, folder):
+    artifact = registered(store, folder)
+    assert artifacts.find_damaged([artifact]) == []
+
+
+def test_what_is_given_up_is_not_live_any_more_and_its_files_stay(store, folder):
+    artifact = registered(store, folder)
+    artifacts.give_up(store, [artifact])
+    assert stored(store, artifact.id).state != metadata_store_pb2.Artifact.LIVE
+    assert (folder / "schema").exists()

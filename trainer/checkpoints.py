@@ -1,0 +1,190 @@
+"""The state of a training on disk after each epoch, so that a killed training goes on.
+
+Synopsis::
+
+    key = training_key(data=[images, labels], settings={"seed": 3, ...})
+    kept = Checkpoints(Path("pipeline_root/checkpoints"), key)
+    kept.save(Checkpoint(epoch=3, arrays={"model": weights}, facts={"loss": 0.1}))
+    kept.latest()       # that one again, in this process or the next; None where there is none
+    kept.remove()       # the training is over
+
+One file per epoch, in a directory that the training's key names. A file is written under a hidden
+name, synced, and renamed; only then the one before the previous one goes. So a kill at any moment,
+of the process or of the machine, leaves the last finished epoch or the one before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import progress
+
+_SUFFIX = ".checkpoint"
+_WRITING = ".writing"
+_KEPT = 2  # the newest one, and one to fall back to should its file be damaged
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a training needs to go on.
+
+    Attributes:
+      epoch: the last finished one, 1 or more.
+      arrays: values by group and, within it, by position.
+      facts: anything else, JSON-able.
+    """
+
+    epoch: int
+    arrays: Mapping[str, Sequence[np.ndarray]]
+    facts: Any
+
+
+def training_key(*, data: Iterable[Any], settings: Mapping[str, Any]) -> str:
+    """What two trainings have in common only if they compute the same: hexadecimal SHA-256.
+
+    Args:
+      data: tensors or arrays, all that is trained and evaluated on. Their content counts and not
+        the files that they come from: those may have been written anew.
+      settings: JSON-able: everything else that decides.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for values in map(np.asarray, data):
+        digest.update(f"{values.shape} {values.dtype}".encode())
+        digest.update(np.ascontiguousarray(values).data.cast("B"))
+    return digest.hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one training below a directory that other trainings use as well."""
+
+    def __init__(self, root: Path, key: str) -> None:
+        """Touches nothing on disk.
+
+        Args:
+          root: of all trainings.
+          key: hexadecimal; equal only for trainings that compute the same.
+        """
+        self._root = root
+        self._key = key
+        self._folder = root / key[:16]
+        self._warned = False
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes it durably; where the disk does not take it, the training goes on without.
+
+        A checkpoint makes a training shorter, not better: a full disk is worth a warning, the first
+        time, and the next epoch tries again.
+        """
+        try:
+            self._write(checkpoint)
+        except OSError as error:
+            if not self._warned:
+                progress.LOGGER.warning(
+                    "no checkpoint could be written to %s (%s): training goes on, but if it is "
+                    "killed it starts again from an earlier epoch; make room there",
+                    self._folder,
+                    error.strerror,
+                )
+            self._warned = True
+
+    def latest(self) -> Checkpoint | None:
+        """The newest whole checkpoint of this training; what is damaged is said and passed over."""
+        for path in reversed(self._files()):
+            try:
+                return _decode(path.read_bytes(), self._key)
+            except (OSError, _Unusable) as error:
+                progress.LOGGER.warning("checkpoint %s is not used: %s", path, error)
+        self._mention_others()
+        return None
+
+    def remove(self) -> None:
+        """Removes this training's checkpoints, and the directory of all if no other one is left."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another training's are there, or it never was
+            self._root.rmdir()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{_SUFFIX}"))
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        writing = self._folder / _WRITING
+        try:
+            with writing.open("wb") as file:
+                file.write(_encode(checkpoint, self._key))
+                file.flush()
+                os.fsync(file.fileno())
+            writing.replace(self._folder / f"{checkpoint.epoch:06d}{_SUFFIX}")
+            _sync(self._folder)
+        finally:
+            writing.unlink(missing_ok=True)
+        for path in self._files()[:-_KEPT]:
+            path.unlink()
+
+    def _mention_others(self) -> None:
+        others = [path for path in self._root.glob(f"*/*{_SUFFIX}") if path.parent != self._folder]
+        if others:
+            progress.LOGGER.info(
+                "starting anew: the checkpoints in %s are of trainings with other data, code, "
+                "hyper-parameters, seed or replicas; remove what will not be run again",
+                self._root,
+            )
+
+
+class _Unusable(Exception):
+    """The bytes are no checkpoint of this training; the message says why."""
+
+
+def _encode(checkpoint: Checkpoint, key: str) -> bytes:
+    """SHA-256 of the rest, a line of JSON, the arrays as an uncompressed .npz."""
+    arrays = {
+        f"{group}.{position}": value
+        for group, values in checkpoint.arrays.items()
+        for position, value in enumerate(values)
+    }
+    header = {
+        "key": key,
+        "epoch": checkpoint.epoch,
+        "groups": {group: len(values) for group, values in checkpoint.arrays.items()},
+        "facts": checkpoint.facts,
+    }
+    payload = io.BytesIO()
+    np.savez(payload, **arrays)
+    content = json.dumps(header).encode() + b"\n" + payload.getvalue()
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def _decode(encoded: bytes, key: str) -> Checkpoint:
+    digest, _, content = encoded.partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise _Unusable("it is damaged: its SHA-256 is not the one that was written with it")
+    line, _, payload = content.partition(b"\n")
+    header = json.loads(line)
+    if header["key"] != key:
+        raise _Unusable("it is of another training: other data, code, hyper-parameters or seed")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        groups = {
+            group: [arrays[f"{group}.{position}"] for position in range(count)]
+            for group, count in header["groups"].items()
+        }
+    return Checkpoint(epoch=header["epoch"], arrays=groups, facts=header["facts"])
+
+
+def _sync(folder: Path) -> None:
+    """Syncs the names in a directory to disk."""
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

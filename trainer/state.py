@@ -1,0 +1,116 @@
+"""Everything that changes while a network is trained, and its way to a checkpoint and back.
+
+Synopsis::
+
+    state = State(model=model, optimizer=optimizer, served=twin, epochs=5, patience=2)
+    while not state.is_over:
+        state.end_epoch(Epoch(...))
+        kept.save(state.checkpoint())     # and in the next process: state.restore(kept.latest())
+    state.finish()
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from trainer.checkpoints import Checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """Result of one epoch; losses are mean cross-entropies in nats, accuracies are 0..1."""
+
+    number: int
+    loss: float
+    accuracy: float
+    eval_loss: float
+    eval_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+class State:
+    """A training between two epochs.
+
+    Attributes:
+      model: the network that is trained.
+      optimizer: built for it.
+      served: the same network as it is evaluated and exported.
+      history: the finished epochs in order, those of a killed process included.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        served: keras.Model,
+        epochs: int,
+        patience: int,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.served = served
+        self.history: list[Epoch] = []
+        self._epochs = epochs
+        self._patience = patience
+        self._best: list[np.ndarray] = []  # weights of the best epoch; with patience only
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or none of the last `patience` ones was a better one."""
+        done = len(self.history)
+        waited = done and self._patience and done - self._best_epoch.number >= self._patience
+        return bool(done == self._epochs or waited)
+
+    def end_epoch(self, epoch: Epoch) -> None:
+        """Takes the epoch into the history, and keeps its weights if no other one was better."""
+        self.history.append(epoch)
+        if self._patience and self._best_epoch is epoch:
+            self._best = self.served.get_weights()
+
+    def finish(self) -> None:
+        """Gives `served` the weights of the best epoch; without patience the last one's stay."""
+        if self._patience:
+            self.served.set_weights(self._best)
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it, as values."""
+        return Checkpoint(
+            epoch=len(self.history),
+            arrays={
+                # Not `weights`: these lack the state of the random numbers for dropout.
+                "model": _values(self.model.variables),
+                "optimizer": _values(self.optimizer.variables),
+                "served": _values(self.served.variables),
+                "best": self._best,
+            },
+            facts=[dataclasses.asdict(epoch) for epoch in self.history],
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes over all of a checkpoint that a state like this one has made."""
+        _assign(self.model.variables, checkpoint.arrays["model"])
+        _assign(self.optimizer.variables, checkpoint.arrays["optimizer"])
+        _assign(self.served.variables, checkpoint.arrays["served"])
+        self._best = list(checkpoint.arrays["best"])
+        self.history = [Epoch(**facts) for facts in checkpoint.facts]
+
+    @property
+    def _best_epoch(self) -> Epoch:
+        """The first of those with the smallest loss on eval."""
+        return min(self.history, key=lambda epoch: epoch.eval_loss)
+
+
+def _values(variables: Iterable[Any]) -> list[np.ndarray]:
+    return [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
