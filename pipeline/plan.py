@@ -136,12 +136,13 @@ def _require_fitting(
     """
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
-    if min(height, width) < MIN_IMAGE_SIDE:
-        raise ConfigError(
-            f"{size}, expected {MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE} or larger: the networks pool "
-            "smaller ones away; enlarge the images"
-        )
     training = config.training
+    least = MIN_IMAGE_SIDE[training.architecture]
+    if min(height, width) < least:
+        raise ConfigError(
+            f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
+            "pools smaller ones away; enlarge the images"
+        )
     if training.max_shift >= min(height, width):
         raise ConfigError(
             f"training.max_shift is {training.max_shift} and {size}, expected at most "

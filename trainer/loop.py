@@ -263,7 +263,7 @@ def _evaluation(model: keras.Model, split: inputs.Split) -> Callable[[], tuple[f
         loss = correct = 0.0
         for start in range(0, len(split), _EVAL_BATCH):
             part = slice(start, start + _EVAL_BATCH)
-            batch_loss, hits = step(split.images[part], split.labels[part])
+            batch_loss, hits = step(split.normalized(split.images[part]), split.labels[part])
             loss += float(batch_loss)
             correct += float(hits)
         return loss / len(split), correct / len(split)

@@ -73,7 +73,11 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     checkpoints = Checkpoints(
         Path(config["checkpoints"]),
         training_key(
-            data=[train_split.images, train_split.labels, eval_split.images, eval_split.labels],
+            data=[
+                values
+                for split in (train_split, eval_split)
+                for values in (split.images, split.labels, split.levels)
+            ],
             settings={
                 **{name: config[name] for name in ("hparams", "seed", "code")},
                 "replicas": strategy.num_replicas_in_sync,
