@@ -88,6 +88,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             "hparams": config.training.to_config(),
             "seed": config.seed,
             "replicas": config.replicas,
+            "workers": plan.workers,
             "code": plan.code["trainer"],
             "checkpoints": plan.checkpoints_dir,
         },

@@ -27,6 +27,7 @@ from components.serving_check.model_server import find_model_server
 from pipeline import checks, gate, slicing, statistics
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
+from trainer.cluster import Cluster, ClusterError
 from trainer.hparams import MIN_IMAGE_SIDE
 
 # Versions that decide what a run computes.
@@ -50,6 +51,7 @@ class Plan:
       cache_dir: where prepared data sets stay between runs, absolute.
       checkpoints_dir: where trainings that have not ended keep their state, absolute.
       beam_args: for every Beam pipeline.
+      workers: machines that train together.
     """
 
     config: RunConfig
@@ -62,6 +64,7 @@ class Plan:
     cache_dir: str
     checkpoints_dir: str
     beam_args: tuple[str, ...]
+    workers: int = 1
 
     @property
     def policy(self) -> Policy:
@@ -84,11 +87,15 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
     dataset = example_dataset.describe(builder, config.dataset)
     source_rows = builder.info.splits[TRAIN].num_examples
-    _require_fitting(config, dataset, train_rows=source_rows - eval_size(source_rows))
+    workers = _workers()
+    devices = max(1, config.replicas) * workers
+    _require_fitting(
+        config, dataset, train_rows=source_rows - eval_size(source_rows), devices=devices
+    )
     served = config.served_from(dataset.slug)
     code = {package: _code_digest(package) for package in ("components", "trainer")}
     code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
-    run_key = _run_key(config, dataset, code)
+    run_key = _run_key(config, dataset, code, workers)
     # A release is recognized as this very run's only where its results can still be taken over;
     # otherwise the model is made anew, and compared with what is served like any other.
     takes_over = config.cache and metadata_path(config).exists()
@@ -103,6 +110,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
         cache_dir=cache_dir,
         checkpoints_dir=str(root / "checkpoints"),
         beam_args=_beam_args(config.beam_args),
+        workers=workers,
     )
 
 
@@ -117,12 +125,14 @@ def make_fresh(plan: Plan, *, run_id: str) -> Plan:
 
 
 def _require_fitting(
-    config: RunConfig, dataset: example_dataset.DatasetInfo, *, train_rows: int
+    config: RunConfig, dataset: example_dataset.DatasetInfo, *, train_rows: int, devices: int
 ) -> None:
     """Refuses what a component would find out only after minutes.
 
     Args:
       train_rows: of the split `train`, after `eval` was cut from it.
+      devices: that train together; without --replicas there may be several on each machine too,
+        which the Trainer alone can count.
     """
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
@@ -138,16 +148,15 @@ def _require_fitting(
             f"training.max_shift is {training.max_shift} and {size}, expected at most "
             f"{min(height, width) - 1}; set training.max_shift lower"
         )
-    # Without --replicas there may be several too, which the Trainer alone can count.
-    batch = training.per_replica_batch * max(1, config.replicas)
+    batch = training.per_replica_batch * devices
     if batch > train_rows:
         raise ConfigError(
             f"the global batch is {batch}, expected at most {train_rows}, the training images of "
             f"{dataset.name}; set training.per_replica_batch lower"
         )
-    if training.jit_compile and config.replicas > 1:
+    if training.jit_compile and devices > 1:
         raise ConfigError(
-            f"training.jit_compile is true and replicas is {config.replicas}, expected one: XLA "
+            f"training.jit_compile is true with {devices} replicas, expected one: XLA "
             "cannot compile what several do together; set training.jit_compile=false"
         )
     try:
@@ -162,13 +171,32 @@ def _require_fitting(
         )
 
 
+def _workers() -> int:
+    """How many machines train together."""
+    try:
+        cluster = Cluster.from_environment()
+    except ClusterError as error:
+        raise ConfigError(str(error)) from error
+    if cluster is None:
+        return 1
+    if not cluster.is_chief:
+        raise ConfigError(
+            f"this machine is number {cluster.index} of TF_CONFIG, expected 0, the chief, which "
+            "alone runs the pipeline; start `tfx-mnist worker` here"
+        )
+    return cluster.size
+
+
 def metadata_path(config: RunConfig) -> Path:
     """The ML Metadata database of the pipeline root."""
     return Path(config.pipeline_root).absolute() / "metadata.sqlite"
 
 
 def _run_key(
-    config: RunConfig, dataset: example_dataset.DatasetInfo, code: Mapping[str, str]
+    config: RunConfig,
+    dataset: example_dataset.DatasetInfo,
+    code: Mapping[str, str],
+    workers: int,
 ) -> str:
     """Digest of all that decides a result, and of where it can be taken over from."""
     decisive = {
@@ -176,6 +204,7 @@ def _run_key(
         "dataset": dataset.to_json(),
         "seed": config.seed,
         "replicas": config.replicas,
+        "workers": workers,
         "training": dataclasses.asdict(config.training),
         # With the set's own bounds where none were set, for these are data that may change too.
         "gate": _policy(config, dataset).to_config(),

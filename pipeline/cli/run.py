@@ -87,6 +87,7 @@ def _execute(options: argparse.Namespace, run: Run) -> int:
     result = dataclasses.replace(
         result, log_file=str(log.path), total_seconds=time.monotonic() - started
     )
+    result = dataclasses.replace(result, report=_write_report(result, Path(config.pipeline_root)))
     _show(result, as_json=options.json)
     return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
 
@@ -133,6 +134,20 @@ def _local_run(config: RunConfig, *, run_id: str, observer: terminal.Display) ->
     from pipeline.runners.local import run
 
     return run(config, run_id=run_id, observer=observer)
+
+
+def _write_report(result: RunResult, root: Path) -> str | None:
+    """The page's path; None where it cannot be written, which changes nothing of the outcome."""
+    path = root / "reports" / f"{result.run_id}.html"
+    try:
+        from pipeline import report
+
+        report.write(result, path)
+    except Exception as error:
+        line = " ".join(str(error).split())
+        output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
+        return None
+    return str(path)
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:
