@@ -32,10 +32,12 @@ from components import blessing as blessings
 from components import release_gate
 from components.example_gen import summary
 from components.serving_dir import ServingDirError, digest_of, publish
+from components.tuner_results import read_best
 from pipeline.gate import Evidence
 
 MODEL = "model"
 EXAMPLES = "examples"
+HYPERPARAMETERS = "hyperparameters"
 DATA_BLESSING = "data_blessing"
 MODEL_BLESSING = "model_blessing"
 INFRA_BLESSING = "infra_blessing"
@@ -55,7 +57,12 @@ _log = logging.getLogger(__name__)
 
 
 def release_record(
-    release: Mapping[str, object], *, run_id: str | None, examples: Any, given: Sequence[Any]
+    release: Mapping[str, Any],
+    *,
+    run_id: str | None,
+    examples: Any,
+    given: Sequence[Any],
+    found: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """Completes the release record with what is known only now: run, data set, metrics, checks.
 
@@ -64,8 +71,11 @@ def release_record(
         run_id: TFX's id of this run.
         examples: Examples artifact with the custom property `dataset`.
         given: the blessings.
+        found: what a search replaced of the hyper-parameters in `training`; None without a search.
     """
     record: dict[str, object] = {"run_id": run_id, **release}
+    if found is not None:
+        record["training"] = {**release["training"], **found}
     record["dataset"] = json.loads(examples.get_string_custom_property(summary.PROPERTY) or "null")
     record["checks"] = [check.to_dict() for one in given for check in blessings.checks_of(one)]
     for evidence in (blessings.facts_of(one).get(release_gate.EVIDENCE) for one in given):
@@ -103,6 +113,7 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):
                 run_id=self._context.pipeline_run_id if self._context else None,
                 examples=artifact_utils.get_single_instance(input_dict[EXAMPLES]),
                 given=list(given.values()),
+                found=_found(input_dict.get(HYPERPARAMETERS)),
             ),
         )
         unchanged = f"the model is version {published.version} already"
@@ -111,6 +122,12 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):
         pushed.set_int_custom_property(VERSION, published.version)
         pushed.set_string_custom_property(PATH, str(published.path))
         pushed.set_int_custom_property(CREATED, int(published.created))
+
+
+def _found(hyperparameters: Sequence[Any] | None) -> dict[str, Any] | None:
+    if not hyperparameters:
+        return None
+    return read_best(Path(artifact_utils.get_single_uri(list(hyperparameters))))
 
 
 def _require_decided(exported: Path, facts: Mapping[str, Any]) -> None:
@@ -137,6 +154,9 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
     INPUTS: ClassVar[dict[str, Any]] = {
         MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        HYPERPARAMETERS: component_spec.ChannelParameter(
+            type=standard_artifacts.HyperParameters, optional=True
+        ),
         DATA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         MODEL_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         INFRA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
@@ -152,6 +172,7 @@ class AtomicPusher(base_component.BaseComponent):
     Args:
         model: the candidate.
         examples: the data, for `dataset` in the release record.
+        hyperparameters: what a search has found, for `training` there; None without a search.
         data_blessing: DataGate's verdict.
         model_blessing: ReleaseGate's verdict.
         infra_blessing: ServingCheck's verdict.
@@ -179,6 +200,7 @@ class AtomicPusher(base_component.BaseComponent):
         infra_blessing: Any,
         serving_dir: str,
         release: Mapping[str, object],
+        hyperparameters: Any = None,
     ) -> None:
         given = dict(zip(_BLESSINGS, (data_blessing, model_blessing, infra_blessing), strict=True))
         missing = [name for name, channel in given.items() if channel is None]
@@ -190,6 +212,7 @@ class AtomicPusher(base_component.BaseComponent):
         spec = AtomicPusherSpec(
             model=model,
             examples=examples,
+            hyperparameters=hyperparameters,
             **given,
             serving_dir=serving_dir,
             release=json.dumps(dict(release), sort_keys=True, allow_nan=False),

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from pipeline.gate import Policy, promised_cross_entropy
 from pipeline.slicing import Bands
 from trainer.hparams import HParams
+from trainer.tuning.settings import TuningConfig
 
 _T = TypeVar("_T")
 
@@ -206,6 +207,7 @@ class RunConfig:
       cache: whether results of an earlier run with the same inputs are taken over.
       beam_args: further arguments of every Beam pipeline.
       training: hyper-parameters.
+      tuning: the search for better ones before the training.
       gate: thresholds of the release gate.
       data_gate: bounds of the data gate.
       serving: the serving check.
@@ -221,6 +223,7 @@ class RunConfig:
     cache: bool = True
     beam_args: tuple[str, ...] = ()
     training: HParams = HParams()
+    tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
     serving: ServingConfig = ServingConfig()

@@ -7,6 +7,7 @@ Synopsis::
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
@@ -15,7 +16,7 @@ from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import trainer_pb2, transform_pb2
+from tfx.proto import trainer_pb2, transform_pb2, tuner_pb2
 
 from components import evaluation, slice_bands
 from components.data_gate import DataGate
@@ -77,21 +78,26 @@ def create_pipeline(plan: Plan) -> Pipeline:
         custom_config={"spec": spec, "code": plan.code["trainer"]},
     )
     transform.add_upstream_node(data_gate)
+    training = {
+        "spec": spec,
+        "hparams": config.training.to_config(),
+        "seed": config.seed,
+        "replicas": config.replicas,
+        "workers": plan.workers,
+        "code": plan.code["trainer"],
+    }
+    tuner = _tuner(plan, examples, transform, training) if config.tuning.enabled else None
+    if tuner is not None:
+        tuner.add_upstream_node(data_gate)
+    hyperparameters = tuner and tuner.outputs["best_hyperparameters"]
     trainer = Trainer(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
+        hyperparameters=hyperparameters,
         run_fn=_path(run.run_fn),
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config={
-            "spec": spec,
-            "hparams": config.training.to_config(),
-            "seed": config.seed,
-            "replicas": config.replicas,
-            "workers": plan.workers,
-            "code": plan.code["trainer"],
-            "checkpoints": plan.checkpoints_dir,
-        },
+        custom_config={**training, "checkpoints": plan.checkpoints_dir},
     )
     trainer.add_upstream_node(data_gate)
     model = trainer.outputs["model"]
@@ -131,6 +137,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     pusher = AtomicPusher(
         model=model,
         examples=examples,
+        hyperparameters=hyperparameters,
         data_blessing=data_gate.outputs["blessing"],
         model_blessing=release_gate.outputs["blessing"],
         infra_blessing=serving_check.outputs["infra_blessing"],
@@ -149,6 +156,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             served_model,
             data_gate,
             transform,
+            *filter(None, [tuner]),
             trainer,
             evaluator,
             release_gate,
@@ -157,6 +165,27 @@ def create_pipeline(plan: Plan) -> Pipeline:
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(plan.beam_args),
+    )
+
+
+def _tuner(plan: Plan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
+    """The search for hyper-parameters; `training` is what the Trainer is given."""
+    from components.tuner import Tuner  # with keras-tuner and matplotlib, which others do without
+    from trainer.tuning import tune
+
+    tuning = plan.config.tuning
+    return Tuner(
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        tuner_fn=_path(tune.tuner_fn),
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        tune_args=tuner_pb2.TuneArgs(num_parallel_trials=tuning.parallel_trials),
+        custom_config={
+            **training,
+            "tuning": dataclasses.asdict(tuning),
+            "searches": plan.searches_dir,
+        },
     )
 
 

@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
 import types
 from collections.abc import Mapping
 from importlib import metadata
@@ -29,6 +30,7 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
 from trainer.cluster import Cluster, ClusterError
 from trainer.hparams import MIN_IMAGE_SIDE
+from trainer.tuning import processes
 
 # Versions that decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
@@ -50,6 +52,7 @@ class Plan:
       artifacts_dir: where the components write, absolute.
       cache_dir: where prepared data sets stay between runs, absolute.
       checkpoints_dir: where trainings that have not ended keep their state, absolute.
+      searches_dir: the same for searches for hyper-parameters.
       beam_args: for every Beam pipeline.
       workers: machines that train together.
     """
@@ -63,6 +66,7 @@ class Plan:
     artifacts_dir: str
     cache_dir: str
     checkpoints_dir: str
+    searches_dir: str
     beam_args: tuple[str, ...]
     workers: int = 1
 
@@ -109,6 +113,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
         artifacts_dir=str(root / "artifacts" / dataset.slug),
         cache_dir=cache_dir,
         checkpoints_dir=str(root / "checkpoints"),
+        searches_dir=str(root / "tuning"),
         beam_args=_beam_args(config.beam_args),
         workers=workers,
     )
@@ -159,6 +164,12 @@ def _require_fitting(
             f"training.jit_compile is true with {devices} replicas, expected one: XLA "
             "cannot compile what several do together; set training.jit_compile=false"
         )
+    if config.tuning.enabled and processes.is_worker(os.environ):
+        raise ConfigError(
+            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
+            "a worker of a search is started with python -m trainer.tuning.worker JOB, see "
+            "docs/tuning.md"
+        )
     try:
         find_model_server(config.serving.model_server)
     except FileNotFoundError as error:
@@ -206,6 +217,7 @@ def _run_key(
         "replicas": config.replicas,
         "workers": workers,
         "training": dataclasses.asdict(config.training),
+        "tuning": dataclasses.asdict(config.tuning) if config.tuning.enabled else None,
         # With the set's own bounds where none were set, for these are data that may change too.
         "gate": _policy(config, dataset).to_config(),
         "data_gate": dataclasses.asdict(config.data_gate),

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.checks import Check
 from pipeline.gate import Evidence, Policy
+from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already
@@ -41,6 +42,9 @@ class RunResult:
       policy: what the release gate holds the counts against; None before that is known.
       baseline: version and model digest of what is compared with, as the release record has them;
         None with nothing to compare with.
+      hparams: what the model was trained with; None when the run ended before.
+      tuning: the trials of the search for them; None without one.
+      tuning_plot: the picture of those trials; None without a search.
       evidence: counts on the test split; None when the run ended before.
       checks: every question a gate asked, data gate first.
       release: where the model is served; None when nothing was published.
@@ -58,6 +62,9 @@ class RunResult:
     dataset: Mapping[str, Any] | None = None
     policy: Policy | None = None
     baseline: Mapping[str, Any] | None = None
+    hparams: Mapping[str, Any] | None = None
+    tuning: Results | None = None
+    tuning_plot: str | None = None
     evidence: Evidence | None = None
     checks: tuple[Check, ...] = ()
     release: Release | None = None
@@ -81,6 +88,8 @@ class RunResult:
             "run_id": self.run_id,
             "outcome": self.outcome,
             "dataset": self.dataset,
+            "hparams": self.hparams,
+            "tuning": self.tuning and {**self.tuning.to_dict(), "plot": self.tuning_plot},
             "metrics": self.evidence and self.evidence.metrics,
             "gate": gate,
             "release": self.release and dataclasses.asdict(self.release),

@@ -15,6 +15,7 @@ from typing import Any
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
+MAX_WIDTH = 16.0  # a typing error would be found by a machine without memory
 # The networks, and the smallest height and width, pixels, that their pooling leaves something of.
 MIN_IMAGE_SIDE: Mapping[str, int] = {"convnet": 8, "deep": 16, "article": 8}
 
@@ -26,6 +27,7 @@ class HParams:
     Attributes:
       architecture: "convnet" (two small convolutions), "deep" (five, each with batch
         normalization) or "article" (the article's network).
+      width: times the architecture's own numbers of channels and units; above 0.
       epochs: passes over the training split, at least 1.
       per_replica_batch: examples per replica and step; the global batch is this times the replicas.
       optimizer: "adam" or "adadelta".
@@ -33,6 +35,8 @@ class HParams:
       schedule: "one_cycle" or "constant".
       dropout: fraction of units dropped before the last layer, 0 up to but not 1; "article" drops
         half of it after its convolutions as well.
+      weight_decay: fraction of a weight that each step takes away, times the learning rate, not of
+        biases and normalization (Loshchilov and Hutter 2019, arXiv 1711.05101); 0 up to but not 1.
       label_smoothing: weight moved from the label to all classes alike, 0 up to but not 1. It
         raises the cross-entropy on purpose, and the release gate bounds that.
       max_shift: largest shift of a training image in each direction, pixels.
@@ -49,12 +53,14 @@ class HParams:
     """
 
     architecture: str = "convnet"
+    width: float = 1.0
     epochs: int = 5
     per_replica_batch: int = 256
     optimizer: str = "adam"
     learning_rate: float = 0.01
     schedule: str = "one_cycle"
     dropout: float = 0.0
+    weight_decay: float = 0.0
     label_smoothing: float = 0.0
     max_shift: int = 2
     max_rotation: float = 0.0
@@ -76,9 +82,11 @@ class HParams:
         _at_least("patience", self.patience, 0)
         if not 0.0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate is {self.learning_rate}, expected a number above 0")
+        if not 0.0 < self.width <= MAX_WIDTH:
+            raise ValueError(f"width is {self.width}, expected above 0, up to {MAX_WIDTH:g}")
         if not 0.0 <= self.max_rotation <= 180.0:
             raise ValueError(f"max_rotation is {self.max_rotation}, expected 0 to 180 degrees")
-        for name in ("dropout", "label_smoothing", "max_zoom", "averaging"):
+        for name in ("dropout", "weight_decay", "label_smoothing", "max_zoom", "averaging"):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"{name} is {value}, expected 0 up to but not 1")

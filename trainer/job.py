@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.hparams import HParams
+from trainer.tuning.trials import tuned
+
 CHECKPOINTS = "checkpoints"  # below the pipeline root, which the machines share
 
 
@@ -49,10 +52,14 @@ class Job:
 
     @classmethod
     def from_fn_args(cls, fn_args: Any) -> Job:
-        """The fields of that name."""
-        return cls(
-            **{field.name: getattr(fn_args, field.name) for field in dataclasses.fields(cls)}
-        )
+        """The fields of that name; what a search has found replaces the hyper-parameters."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        job = cls(**{name: getattr(fn_args, name) for name in names})
+        if not fn_args.hyperparameters:
+            return job
+        given = HParams.from_config(job.custom_config["hparams"])
+        found = tuned(given, fn_args.hyperparameters["values"]).to_config()
+        return dataclasses.replace(job, custom_config={**job.custom_config, "hparams": found})
 
     @classmethod
     def read(cls, file: Path) -> Job:

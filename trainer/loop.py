@@ -167,7 +167,11 @@ def _optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimi
     if hparams.schedule == "one_cycle":
         rate = schedule.OneCycle(hparams.learning_rate, total_steps)
     kinds = {"adam": keras.optimizers.Adam, "adadelta": keras.optimizers.Adadelta}
-    optimizer = kinds[hparams.optimizer](learning_rate=rate)
+    optimizer = kinds[hparams.optimizer](
+        learning_rate=rate, weight_decay=hparams.weight_decay or None
+    )
+    if hparams.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     if hparams.precision == "float16":  # small gradients would become 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -27,7 +27,7 @@ def build_model(
     """Builds the network that `hparams.architecture` names, with random weights.
 
     Args:
-      hparams: architecture, dropout and precision are used.
+      hparams: architecture, width, dropout and precision are used.
       image_shape: (height, width, channels).
       num_classes: width of the last layer.
       synchronized: batch normalization takes its statistics over all replicas, so that several
@@ -47,7 +47,7 @@ def build_model(
         )
     image = keras.Input(shape=image_shape, name="image")
     with _layers_in(hparams.precision):
-        features = _BODIES[hparams.architecture](image, hparams.dropout, synchronized)
+        features = _BODIES[hparams.architecture](image, hparams, synchronized)
     logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(features)
     return keras.Model(image, logits, name=hparams.architecture)
 
@@ -63,23 +63,28 @@ def _layers_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _convnet(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.KerasTensor:
+def _wide(count: int, hparams: HParams) -> int:
+    """Channels or units of a layer that has `count` at a width of 1."""
+    return max(1, round(count * hparams.width))
+
+
+def _convnet(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.KerasTensor:
     """conv5-24, pool, conv3-32, pool, dense 256 with batch normalization.
 
     The shape is that of tuomaso/train_mnist_fast: few, cheap convolutions for a CPU.
     """
-    x = keras.layers.Conv2D(24, 5, activation="relu")(x)
+    x = keras.layers.Conv2D(_wide(24, hparams), 5, activation="relu")(x)
     x = keras.layers.MaxPooling2D(2)(x)
-    x = keras.layers.Conv2D(32, 3, activation="relu", padding="same")(x)
+    x = keras.layers.Conv2D(_wide(32, hparams), 3, activation="relu", padding="same")(x)
     x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(256, use_bias=False)(x)
+    x = keras.layers.Dense(_wide(256, hparams), use_bias=False)(x)
     x = BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
     x = keras.layers.Activation("relu")(x)
-    return keras.layers.Dropout(dropout)(x) if dropout else x
+    return keras.layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
 
 
-def _deep(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.KerasTensor:
+def _deep(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.KerasTensor:
     """conv5-32, pool, conv3-64, conv3-64, pool, conv3-128, conv3-128, dense 256.
 
     Batch normalization behind each, and behind the pooling where there is one: it then has a
@@ -87,7 +92,9 @@ def _deep(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.Ker
     """
 
     def convolve(x: keras.KerasTensor, filters: int, size: int, padding: str) -> keras.KerasTensor:
-        return keras.layers.Conv2D(filters, size, padding=padding, use_bias=False)(x)
+        return keras.layers.Conv2D(_wide(filters, hparams), size, padding=padding, use_bias=False)(
+            x
+        )
 
     def normalize(x: keras.KerasTensor) -> keras.KerasTensor:
         x = BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
@@ -99,21 +106,21 @@ def _deep(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.Ker
     x = normalize(convolve(x, 128, 3, "same"))
     x = normalize(convolve(x, 128, 3, "valid"))  # 6 -> 4
     x = keras.layers.Flatten()(x)
-    x = normalize(keras.layers.Dense(256, use_bias=False)(x))
-    return keras.layers.Dropout(dropout)(x) if dropout else x
+    x = normalize(keras.layers.Dense(_wide(256, hparams), use_bias=False)(x))
+    return keras.layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
 
 
-def _article(x: keras.KerasTensor, dropout: float, synchronized: bool) -> keras.KerasTensor:
+def _article(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.KerasTensor:
     """The article's network: conv 32, pool, conv 64, dropout, dense 128, dropout."""
     del synchronized  # it has no batch normalization
-    x = keras.layers.Conv2D(32, 3, activation="relu")(x)
+    x = keras.layers.Conv2D(_wide(32, hparams), 3, activation="relu")(x)
     x = keras.layers.MaxPooling2D(2)(x)
-    x = keras.layers.Conv2D(64, 3, activation="relu")(x)
-    x = keras.layers.Dropout(dropout / 2)(x)
+    x = keras.layers.Conv2D(_wide(64, hparams), 3, activation="relu")(x)
+    x = keras.layers.Dropout(hparams.dropout / 2)(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(128, activation="relu")(x)
-    return keras.layers.Dropout(dropout)(x)
+    x = keras.layers.Dense(_wide(128, hparams), activation="relu")(x)
+    return keras.layers.Dropout(hparams.dropout)(x)
 
 
-_Body = Callable[[keras.KerasTensor, float, bool], keras.KerasTensor]
+_Body = Callable[[keras.KerasTensor, HParams, bool], keras.KerasTensor]
 _BODIES: Mapping[str, _Body] = {"convnet": _convnet, "deep": _deep, "article": _article}

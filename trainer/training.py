@@ -22,6 +22,7 @@ from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.job import Job
 from trainer.model import build_model
+from trainer.state import Epoch
 from trainer.strategy import mirrored_strategy, multi_worker_strategy
 
 _log = logging.getLogger(__name__)
@@ -55,20 +56,6 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     train_split = inputs.load_split(job.train_files, tft_output)
     eval_split = inputs.load_split(job.eval_files, tft_output)
 
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = build_model(
-            hparams,
-            image_shape=spec.image_shape,
-            num_classes=spec.num_classes,
-            synchronized=strategy.num_replicas_in_sync > 1,
-        )
-    # A twin outside of the strategy: the export then knows nothing of replicas.
-    served = build_model(
-        dataclasses.replace(hparams, precision="float32"),
-        image_shape=spec.image_shape,
-        num_classes=spec.num_classes,
-    )
     writes = cluster is None or cluster.is_chief
     checkpoints = Checkpoints(
         Path(config["checkpoints"]),
@@ -86,12 +73,11 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
         ),
         writes=writes,
     )
-    history = loop.train(
-        model,
-        served,
+    served, history = fit(
+        hparams,
+        spec=spec,
         train_split=train_split,
         eval_split=eval_split,
-        hparams=hparams,
         strategy=strategy,
         seed=seed,
         log_dir=job.model_run_dir if writes else None,
@@ -101,3 +87,49 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     if writes:
         export.save(served, tft_output, spec, job.serving_model_dir)
     checkpoints.remove()
+
+
+def fit(
+    hparams: HParams,
+    *,
+    spec: ImageSpec,
+    train_split: inputs.Split,
+    eval_split: inputs.Split,
+    strategy: tf.distribute.Strategy,
+    seed: int,
+    log_dir: str | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[keras.Model, list[Epoch]]:
+    """Builds a network and trains it: what a run and each trial of a search do alike.
+
+    Args: see `loop.train`; `seed` is that of the first weights as well.
+
+    Returns:
+      The network to be exported, and the epochs in order.
+    """
+    keras.utils.set_random_seed(seed)
+    with strategy.scope():
+        model = build_model(
+            hparams,
+            image_shape=spec.image_shape,
+            num_classes=spec.num_classes,
+            synchronized=strategy.num_replicas_in_sync > 1,
+        )
+    # A twin outside of the strategy: the export then knows nothing of replicas.
+    served = build_model(
+        dataclasses.replace(hparams, precision="float32"),
+        image_shape=spec.image_shape,
+        num_classes=spec.num_classes,
+    )
+    history = loop.train(
+        model,
+        served,
+        train_split=train_split,
+        eval_split=eval_split,
+        hparams=hparams,
+        strategy=strategy,
+        seed=seed,
+        log_dir=log_dir,
+        checkpoints=checkpoints,
+    )
+    return served, history

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline import config
+from pipeline.cli import hparams_file, yaml_file
 from pipeline.cli.command import Parser, one_of
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
@@ -22,14 +22,14 @@ from pipeline.presets import PRESETS
 def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
     """Adds the options that `configuration` reads.
 
-    They set `config_file` (str or None), `overrides` (pairs of key and value, in the order in which
-    they were given) and `beam_args`.
+    They set `config_file` and `hparams_file` (str or None), `overrides` (pairs of key and value, in
+    the order in which they were given) and `beam_args`.
 
     Args:
       parser: of the command.
       only: those that the command takes; None for all, as a run does.
     """
-    parser.set_defaults(overrides=[], config_file=None, beam_args=[])
+    parser.set_defaults(overrides=[], config_file=None, hparams_file=None, beam_args=[])
     parser.takes_dashes.add("--beam-arg")
 
     def add(flag: str, **settings: Any) -> None:
@@ -60,6 +60,12 @@ def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
     )
     add("--config", dest="config_file", metavar="FILE.yaml", help="read keys from a YAML file")
     add(
+        "--hparams",
+        dest="hparams_file",
+        metavar="FILE",
+        help="take hyper-parameters from a file, as --save-hparams writes it",
+    )
+    add(
         "--beam-arg",
         dest="beam_args",
         action="append",
@@ -74,6 +80,7 @@ def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
             True,
             "train to the same weights, bit for bit, from the same seed and data on this machine",
         ),
+        ("--tune", "tuning.enabled", True, "search for hyper-parameters first, see tuning.* below"),
         ("--no-cache", "cache", False, "execute every component anew"),
         (
             "--allow-missing-baseline",
@@ -106,7 +113,7 @@ def keys(section: str = "") -> str:
 
 
 def configuration(options: argparse.Namespace) -> RunConfig:
-    """What the options ask for: the preset, the YAML file on top, the flags on top of both.
+    """What the options ask for: the preset, then the YAML file, the hyper-parameters, the flags.
 
     Raises:
       ConfigError: an unreadable file, an unknown preset or key, a bad value.
@@ -118,7 +125,8 @@ def configuration(options: argparse.Namespace) -> RunConfig:
     files_preset = str(from_file.pop("preset", RunConfig().preset))
     if from_file or files_preset != RunConfig().preset:
         _check_file(options.config_file, files_preset, from_file)
-    return config.build(flags.pop("preset", files_preset), {**from_file, **flags})
+    found = {} if options.hparams_file is None else hparams_file.read(options.hparams_file)
+    return config.build(flags.pop("preset", files_preset), {**from_file, **found, **flags})
 
 
 def require_keys(options: argparse.Namespace, known: Collection[str]) -> None:
@@ -142,14 +150,7 @@ def read_file(path: str) -> dict[str, Any]:
     Raises:
       ConfigError: the file cannot be read, is not YAML, or holds no mapping.
     """
-    import yaml
-
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from None
+    tree = yaml_file.load(path, "configuration")
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
@@ -165,13 +166,6 @@ def _check_file(path: str, preset: str, values: Mapping[str, Any]) -> None:
         config.build(preset, values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _yaml_problem(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return " ".join(str(error).split())
-    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None)}"
 
 
 class _Override(argparse.Action):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli import configuration, logs, output, terminal
+from pipeline.cli import configuration, hparams_file, logs, output, terminal
 from pipeline.cli.command import INTERRUPTED, USAGE_ERROR, Command, Parser
 from pipeline.cli.summary import summary, wants_colour, write
 from pipeline.cli.termination import TERMINATED, Terminated, terminable
@@ -51,7 +51,7 @@ def command(run: Run | None = None) -> Command:
         help="run the pipeline: data, training, gate, release",
         description="Runs the pipeline: reads and validates the data, trains, evaluates on the "
         "test split, and\nreleases the model when every check of the gates passes.\n\n"
-        "The preset's values come first, then the YAML file's, then those of the flags.",
+        "The preset's values come first, then the YAML file's, those of --hparams, then the flags.",
         notes=f"keys of --set and of the YAML file:\n{configuration.keys()}",
         add_options=_add_options,
         execute=functools.partial(_execute, run=run or _local_run),
@@ -68,6 +68,12 @@ def new_run_id(now: datetime.datetime, suffix: str) -> str:
 def _add_options(parser: Parser) -> None:
     configuration.add_options(parser)
     parser.add_argument(
+        "--save-hparams",
+        metavar="FILE",
+        type=Path,
+        help="write the hyper-parameters that were trained with, for --hparams",
+    )
+    parser.add_argument(
         "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
     )
 
@@ -75,6 +81,8 @@ def _add_options(parser: Parser) -> None:
 def _execute(options: argparse.Namespace, run: Run) -> int:
     started, run_id = time.monotonic(), _fresh_run_id()
     config = configuration.configuration(options)
+    if options.save_hparams is not None:
+        hparams_file.require_writable(options.save_hparams)
     log = _create_log(config, run_id)
     try:
         with terminable():
@@ -87,6 +95,8 @@ def _execute(options: argparse.Namespace, run: Run) -> int:
     result = dataclasses.replace(
         result, log_file=str(log.path), total_seconds=time.monotonic() - started
     )
+    if options.save_hparams is not None and result.hparams is not None:
+        _save_hparams(result.hparams, options.save_hparams)
     result = dataclasses.replace(result, report=_write_report(result, Path(config.pipeline_root)))
     _show(result, as_json=options.json)
     return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
@@ -134,6 +144,14 @@ def _local_run(config: RunConfig, *, run_id: str, observer: terminal.Display) ->
     from pipeline.runners.local import run
 
     return run(config, run_id=run_id, observer=observer)
+
+
+def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
+    """Writes them; a file that cannot be written changes nothing of the outcome."""
+    try:
+        hparams_file.save(hparams, path)
+    except OSError as error:
+        output.complain(f"cannot save the hyper-parameters to {path}: {error.strerror}")
 
 
 def _write_report(result: RunResult, root: Path) -> str | None:

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, TextIO
 
 from pipeline.checks import Check
+from pipeline.cli import trials
 from pipeline.cli.terminal import can_be_live, duration
 from pipeline.gate import Evidence
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
@@ -53,6 +54,7 @@ def summary(result: RunResult) -> list[Line]:
     """Accuracy, the gates' answers, what is served now, where the report is, and a needed log."""
     return [
         *data(result.dataset),
+        *_tuning(result),
         *evaluation(result.evidence),
         *check_lines(result.checks),
         *_outcome(result),
@@ -74,6 +76,11 @@ def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
 def _rows(split: object) -> str:
     rows = split.get("rows") if isinstance(split, dict) else split
     return f"{rows:,}" if isinstance(rows, int) else str(rows)
+
+
+def _tuning(result: RunResult) -> Iterator[Line]:
+    if result.tuning is not None:
+        yield from map(Line, trials.lines(result.tuning, result.tuning_plot))
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[Line]:

@@ -18,6 +18,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -27,7 +28,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from components import blessing, pusher, release_gate
+from components import blessing, pusher, release_gate, tuner_results
 from components.example_gen import summary
 from components.example_gen.errors import DataError
 from pipeline import gate, history, result
@@ -36,6 +37,7 @@ from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners import artifacts
 from pipeline.runners.observer import Observer
+from trainer.tuning.trials import Results, tuned
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ class _State:
 
     checks: tuple[Check, ...] = ()
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
+    hparams: dict[str, Any] | None = None
+    tuning: Results | None = None
+    tuning_plot: str | None = None
     evidence: gate.Evidence | None = None
     release: result.Release | None = None
     outcome: str = result.FAILED
@@ -113,6 +118,9 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
         dataset=state.dataset,
         policy=plan.policy,
         baseline=None if baseline is None else baseline.to_json(),
+        hparams=state.hparams,
+        tuning=state.tuning,
+        tuning_plot=state.tuning_plot,
         evidence=state.evidence,
         checks=state.checks,
         release=state.release,
@@ -154,6 +162,8 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
     readers = {
         "ExampleGen": _read_examples,
         "DataGate": _read_data_gate,
+        "Tuner": _read_tuner,
+        "Trainer": _read_trainer,
         "ReleaseGate": _read_release_gate,
         "ServingCheck": _read_serving_check,
         "Pusher": _read_pusher,
@@ -243,6 +253,17 @@ def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
 
 def _read_data_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
     state.checks = _checks(outputs["blessing"][0])
+
+
+def _read_tuner(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    folder = Path(outputs["tuner_results"][0].uri)
+    state.tuning = tuner_results.read_results(folder)
+    state.tuning_plot = str(folder / tuner_results.PLOT)
+
+
+def _read_trainer(outputs: _Outputs, plan: Plan, state: _State) -> None:
+    found = state.tuning.best.values if state.tuning else {}
+    state.hparams = tuned(plan.config.training, found).to_config()
 
 
 def _read_release_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:

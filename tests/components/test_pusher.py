@@ -100,6 +100,18 @@ def push(serving: Path, release: dict[str, object], inputs: dict[str, Any]) -> A
 # --- the executor --------------------------------------------------------------------------------
 
 
+def test_what_a_search_found_is_in_the_release_record(
+    inputs: dict[str, Any], serving: Path, tmp_path: Path
+) -> None:
+    found = tmp_path / "found" / "best_hyperparameters.txt"
+    found.parent.mkdir()
+    found.write_text(json.dumps({"space": [], "values": {"dropout": 0.2, "tuner/epochs": 3}}))
+    inputs["hyperparameters"] = artifact(standard_artifacts.HyperParameters, found.parent)
+    push(serving, {"training": {"epochs": 5, "dropout": 0.5}}, inputs)
+    (version,) = versions(serving)
+    assert version.manifest.release["training"] == {"epochs": 5, "dropout": 0.2}
+
+
 def test_blessed_model_is_published_with_its_release_record(
     inputs: dict[str, Any], serving: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The graph as TFX compiles it: its order, and who sees what."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
+from trainer.tuning.settings import TuningConfig
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,10 @@ def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 @pytest.fixture(scope="module")
 def nodes(plan: Plan) -> dict[str, Any]:
+    return compiled(plan)
+
+
+def compiled(plan: Plan) -> dict[str, Any]:
     """The intermediate representation's nodes by id, in its order."""
     pipeline = create_pipeline(plan)
     pipeline.metadata_connection_config = metadata.sqlite_metadata_connection_config(
@@ -138,6 +144,39 @@ def test_the_trainer_is_given_what_the_configuration_says(
     assert (given["seed"], given["replicas"], given["code"]) == (3, 2, plan.code["trainer"])
     assert given["hparams"] == HParams(epochs=7, per_replica_batch=32).to_config()
     assert given["spec"] == ImageSpec(plan.dataset.image_shape, ("0", "1", "2")).to_config()
+
+
+def test_without_a_search_the_trainer_is_given_no_hyper_parameters(nodes: dict[str, Any]) -> None:
+    assert "Tuner" not in nodes
+    assert "hyperparameters" not in nodes["Trainer"].inputs.inputs
+
+
+@pytest.fixture(scope="module")
+def searching(plan: Plan) -> dict[str, Any]:
+    """The nodes with a search."""
+    tuning = TuningConfig(enabled=True, max_trials=4, parallel_trials=2)
+    config = dataclasses.replace(plan.config, tuning=tuning)
+    return compiled(make_plan(config, run_id="run-1"))
+
+
+def test_the_search_stands_between_transform_and_trainer(searching: dict[str, Any]) -> None:
+    assert {"DataGate", "Transform"} <= set(searching["Tuner"].upstream_nodes)
+    assert readers(searching, "Tuner", "best_hyperparameters") == {"Trainer", "Pusher"}
+    assert not readers(searching, "Evaluator", "evaluation") & {"Tuner"}
+
+
+def test_the_search_is_given_train_and_eval_and_never_test(searching: dict[str, Any]) -> None:
+    assert parameter(searching["Tuner"], "train_args") == {"splits": ["train"]}
+    assert parameter(searching["Tuner"], "eval_args") == {"splits": ["eval"]}
+    assert parameter(searching["Tuner"], "tune_args") == {"num_parallel_trials": 2}
+
+
+def test_the_search_starts_from_what_the_trainer_is_given(searching: dict[str, Any]) -> None:
+    tuner, trainer = (parameter(searching[name], "custom_config") for name in ("Tuner", "Trainer"))
+    shared = {"spec", "hparams", "seed", "replicas", "code"}
+    assert set(tuner) == shared | {"tuning", "searches"}
+    assert {key: tuner[key] for key in shared} == {key: trainer[key] for key in shared}
+    assert tuner["tuning"]["max_trials"] == 4
 
 
 def test_the_evaluator_looks_at_test_alone(nodes: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from pipeline.checks import Check
 from pipeline.gate import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from trainer.tuning.trials import COMPLETED, Results, Trial
 
 EVIDENCE = Evidence(
     overall=Tally(rows=4, correct=3),
@@ -13,6 +14,7 @@ EVIDENCE = Evidence(
     cross_entropy=0.5,
     top_2_accuracy=1.0,
 )
+TRIAL = Trial(1, COMPLETED, {"dropout": 0.1}, 2, eval_accuracy=0.9, eval_loss=0.3, seconds=1.5)
 
 
 def test_a_released_run_fills_every_key() -> None:
@@ -20,6 +22,9 @@ def test_a_released_run_fills_every_key() -> None:
         run_id="r",
         outcome=RELEASED,
         dataset={"name": "mnist", "digest": "ab", "splits": {"test": 4}},
+        hparams={"epochs": 3},
+        tuning=Results("accuracy", (TRIAL,)),
+        tuning_plot="trials.png",
         evidence=EVIDENCE,
         checks=(Check("accuracy", True, 0.75, 0.5, "fine"),),
         release=Release(3, "serving/3"),
@@ -33,6 +38,13 @@ def test_a_released_run_fills_every_key() -> None:
         "run_id": "r",
         "outcome": "released",
         "dataset": {"name": "mnist", "digest": "ab", "splits": {"test": 4}},
+        "hparams": {"epochs": 3},
+        "tuning": {
+            "objective": "accuracy",
+            "best": 1,
+            "trials": [TRIAL.to_dict()],
+            "plot": "trials.png",
+        },
         "metrics": {
             "accuracy": 0.75,
             "top_2_accuracy": 1.0,

@@ -21,6 +21,8 @@ def test_survives_the_way_through_custom_config():
         ({"learning_rate": 0.0}, "learning_rate is 0.0, expected a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan, expected a number above 0"),
         ({"dropout": 1.0}, "dropout is 1.0, expected 0 up to but not 1"),
+        ({"width": 0.0}, "width is 0.0, expected above 0, up to 16"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1, expected 0 up to but not 1"),
         ({"max_shift": -1}, "max_shift is -1, expected 0 or more"),
         ({"max_rotation": 200.0}, "max_rotation is 200.0, expected 0 to 180 degrees"),
         ({"max_zoom": 1.0}, "max_zoom is 1.0, expected 0 up to but not 1"),

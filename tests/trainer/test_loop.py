@@ -197,6 +197,15 @@ def test_the_average_moves_by_its_decay_and_at_first_by_more():
     np.testing.assert_allclose(served.get_weights()[0], still + left * (start - still), atol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adadelta"])
+def test_weight_decay_shrinks_kernels_alone(optimizer):
+    hparams = HParams(optimizer=optimizer, learning_rate=0.5, schedule="constant", weight_decay=0.1)
+    weights = [keras.Variable([2.0], name=name) for name in ("kernel", "bias", "gamma", "beta")]
+    loop._optimizer(hparams, total_steps=1).apply([np.zeros(1, np.float32)] * 4, weights)
+    # 2 * (1 - 0.5 * 0.1): without a gradient only the decay is left.
+    assert [float(weight[0]) for weight in weights] == pytest.approx([1.9, 2.0, 2.0, 2.0])
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_other_precisions_learn_as_well_and_leave_float32(precision):
     served, history = train(dataclasses.replace(HPARAMS, precision=precision))

@@ -58,3 +58,15 @@ def test_images_too_small_to_pool_are_refused(architecture, shape, least):
     message = f"images are {shape[0]}x{shape[1]}, expected {least} or larger"
     with pytest.raises(ValueError, match=message):
         build_model(HParams(architecture=architecture), image_shape=shape, num_classes=10)
+
+
+@pytest.mark.parametrize("architecture", MIN_IMAGE_SIDE)
+def test_width_multiplies_channels_and_units(architecture):
+    def outputs(width):
+        hparams = HParams(architecture=architecture, width=width)
+        model = build_model(hparams, image_shape=(28, 28, 1), num_classes=10)
+        return [layer.output.shape[-1] for layer in model.layers if layer.weights]
+
+    one, half = outputs(1.0), outputs(0.5)
+    assert half[:-1] == [count // 2 for count in one[:-1]]
+    assert half[-1] == one[-1] == 10  # the classes stay

@@ -39,6 +39,7 @@ class Training:
             "transform_output": prepared.transform_output,
             "serving_model_dir": str(self.exported),
             "model_run_dir": str(root / "logs"),
+            "hyperparameters": None,
             "custom_config": {
                 "spec": SPEC.to_config(),
                 "hparams": hparams.to_config(),

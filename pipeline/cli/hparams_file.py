@@ -1,0 +1,69 @@
+"""Hyper-parameters in a file: what a search has found, for later runs.
+
+    save({"learning_rate": 0.004, "width": 1.25}, Path("best.json"))
+    read("best.json")       # {"training.learning_rate": 0.004, "training.width": 1.25}
+
+A file is JSON or YAML, an object with some keys of `training`. That, or what keras-tuner and TFX
+write: the file of a HyperParameters artifact can be copied and given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.cli import yaml_file
+from pipeline.config import ConfigError, RunConfig
+from trainer.tuning.trials import searched
+
+_SECTION = "training."
+
+
+def read(path: str) -> dict[str, Any]:
+    """Values by dotted key, all of them checked.
+
+    Raises:
+      ConfigError: the file cannot be read, or holds something else; the line names the file.
+    """
+    tree = yaml_file.load(path, "hyper-parameters")
+    if isinstance(tree, Mapping) and isinstance(tree.get("values"), Mapping):  # keras-tuner's
+        tree = searched(tree["values"])
+    if not isinstance(tree, Mapping) or not tree or not all(isinstance(key, str) for key in tree):
+        raise ConfigError(
+            f"{path} holds no hyper-parameters, expected keys with values, such as "
+            "'learning_rate: 0.004'"
+        )
+    known = [key.removeprefix(_SECTION) for key in config.keys_of(_SECTION.rstrip("."))]
+    for name in tree:
+        if name not in known:
+            raise ConfigError(f"{path}: {config.unknown('hyper-parameter', name, known)}")
+    values = {_SECTION + name: value for name, value in tree.items()}
+    try:
+        config.build(RunConfig().preset, values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return values
+
+
+def require_writable(path: Path) -> None:
+    """Refuses at once what could not be saved hours later.
+
+    Raises:
+      ConfigError: there is no such directory, or the path is one.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(
+            f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"
+        )
+
+
+def save(hparams: Mapping[str, Any], path: Path) -> None:
+    """Writes them as JSON.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    path.write_text(json.dumps(dict(hparams), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,86 @@
+"""The trials of a search as a picture: how it went on, and what each hyper-parameter did.
+
+Synopsis::
+
+    Path("trials.png").write_bytes(draw(results))
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trainer.tuning.trials import COMPLETED, Results, Trial
+
+_TRIAL, _BEST, _FAILED = "tab:blue", "tab:orange", "tab:red"
+_COLUMNS = 3
+
+
+def draw(results: Results) -> bytes:
+    """The objective by trial, then against each hyper-parameter, as PNG.
+
+    Args:
+      results: at least one completed trial, all over the same hyper-parameters.
+    """
+    names = list(results.best.values)
+    rows = math.ceil((1 + len(names)) / _COLUMNS)
+    # Without pyplot a figure needs no display, and leaves no global state behind.
+    figure = Figure(figsize=(4 * _COLUMNS, 3 * rows), dpi=120, layout="constrained")
+    cells = iter(figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).flat)
+    _draw_course(next(cells), results)
+    for name in names:
+        _draw_against(next(cells), results, name)
+    for empty in cells:
+        empty.set_axis_off()
+    best = results.best
+    figure.suptitle(
+        f"{len(results.trials)} trials, best is trial {best.number} with eval "
+        f"{results.objective} {_score(best, results.objective):.4f}",
+        fontsize="x-large",
+    )
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _score(trial: Trial, objective: str) -> float:
+    score = trial.eval_accuracy if objective == "accuracy" else trial.eval_loss
+    return math.nan if score is None else score
+
+
+def _draw_course(axes: Axes, results: Results) -> None:
+    numbers = [trial.number for trial in results.trials]
+    scores = [_score(trial, results.objective) for trial in results.trials]
+    better = max if results.objective == "accuracy" else min
+    so_far = itertools.accumulate(
+        scores, lambda best, score: better(filter(math.isfinite, (best, score)), default=math.nan)
+    )
+    axes.plot(numbers, scores, "o", color=_TRIAL, markersize=5, label="trial")
+    axes.plot(numbers, list(so_far), color=_BEST, linewidth=1, label="best so far")
+    for trial in results.trials:
+        if trial.status != COMPLETED:
+            axes.axvline(trial.number, color=_FAILED, linestyle=":", linewidth=1)
+    axes.set_xlabel("trial (dotted: failed)")
+    axes.set_ylabel(f"eval {results.objective}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize="small")
+
+
+def _draw_against(axes: Axes, results: Results, name: str) -> None:
+    values = [trial.values[name] for trial in results.trials]
+    scores = [_score(trial, results.objective) for trial in results.trials]
+    axes.plot(values, scores, "o", color=_TRIAL, markersize=5, alpha=0.7)
+    best = results.best
+    axes.plot([best.values[name]], [_score(best, results.objective)], "o", color=_BEST)
+    if name == "learning_rate":
+        axes.set_xscale("log")
+    if name == "weight_decay":  # 0 is one of its values
+        axes.set_xscale("symlog", linthresh=1e-4)
+    axes.set_xlabel(name)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,58 @@
+"""A search for hyper-parameters on the embedded sample, as a user starts it, killed in between."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+RUN = [sys.executable, "-m", "pipeline.cli", "run", "--json"]
+# What comes out need not be good: one epoch each.
+QUICK = [
+    *("--set", "training.epochs=1", "--set", "gate.floor=0.5", "--set", "gate.class_floor=0"),
+    *("--set", "gate.max_cross_entropy=5", "--set", "gate.max_drop=1"),
+    *("--set", "gate.confidence=0.999999"),
+]
+TUNE = ["--tune", "--set", "tuning.max_trials=3"]
+
+
+def run(root: Path, *words: str) -> dict:
+    """The one JSON object on stdout of a whole run."""
+    command = [*RUN, "--pipeline-root", str(root), *QUICK, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_killed_search_goes_on_and_what_it_found_serves_another_run(tmp_path: Path) -> None:
+    root, saved = tmp_path / "root", tmp_path / "best.json"
+    command = [*RUN, "--pipeline-root", str(root), *QUICK, *TUNE]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 600
+        while not list(root.glob("tuning/*/finished/*.json")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+
+    result = run(root, *TUNE, "--save-hparams", str(saved))
+    assert [trial["number"] for trial in result["tuning"]["trials"]] == [1, 2, 3]
+    log = (root / "logs" / f"{result['run_id']}.log").read_text()
+    assert "trial 2:" in log
+    assert "trial 1:" not in log  # it was finished
+    assert not (root / "tuning").exists()
+    assert Path(result["tuning"]["plot"]).is_file()
+
+    best = result["tuning"]["trials"][result["tuning"]["best"] - 1]["values"]
+    assert json.loads(saved.read_text()) == result["hparams"]
+    assert best.items() <= result["hparams"].items()
+
+    other = run(root, "--hparams", str(saved))
+    assert other["tuning"] is None
+    assert other["hparams"] == result["hparams"]

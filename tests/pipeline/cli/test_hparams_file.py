@@ -1,0 +1,121 @@
+"""Hyper-parameters to a file and back, and files that are refused."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import pytest
+
+from pipeline.cli.hparams_file import read, require_writable, save
+from pipeline.cli.main import main
+from pipeline.config import ConfigError, RunConfig
+from pipeline.result import REFUSED, RELEASED, RunResult
+from tests.pipeline.cli.processes import runner
+from trainer.hparams import HParams
+
+HPARAMS = HParams(learning_rate=1e-5, max_shift=1, dropout=0.25, deterministic=True)
+
+
+class TestRead:
+    def test_what_was_saved_comes_back(self, tmp_path: Path) -> None:
+        save(HPARAMS.to_config(), tmp_path / "best.json")
+        values = read(str(tmp_path / "best.json"))
+        assert float(values.pop("training.learning_rate")) == 1e-5  # YAML takes it for a word
+        expected = {f"training.{name}": value for name, value in HPARAMS.to_config().items()}
+        expected.pop("training.learning_rate")
+        assert values == expected
+
+    def test_keras_tuners_own_file_may_be_given(self, tmp_path: Path) -> None:
+        found = keras_tuner.HyperParameters()
+        found.Choice("dropout", [0.1, 0.2])
+        found.values["tuner/epochs"] = 3
+        (tmp_path / "best_hyperparameters.txt").write_text(json.dumps(found.get_config()))
+        read_back = read(str(tmp_path / "best_hyperparameters.txt"))
+        assert read_back == {"training.dropout": 0.1}
+
+    def test_yaml_with_some_keys_will_do(self, tmp_path: Path) -> None:
+        (tmp_path / "some.yaml").write_text("width: 1.5\ndropout: 0.1\n")
+        assert read(str(tmp_path / "some.yaml")) == {
+            "training.width": 1.5,
+            "training.dropout": 0.1,
+        }
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("droput: 0.1", "f: unknown hyper-parameter 'droput': did you mean 'dropout'? known"),
+            ("dropout: 1.5", "f: dropout is 1.5, expected 0 up to but not 1"),
+            ("dropout: much", "f: training.dropout is 'much', expected a number"),
+            ("epochs: 2.5", "f: training.epochs is 2.5, expected a whole number"),
+            ("epochs: null", "f: training.epochs is None, expected a whole number"),
+            ("- 1", "f holds no hyper-parameters, expected keys with values, such as"),
+            ("", "f holds no hyper-parameters, expected keys with values, such as"),
+            ("1: 2", "f holds no hyper-parameters, expected keys with values, such as"),
+            ("{", "f is not YAML: line 1, column 2"),
+        ],
+    )
+    def test_a_bad_file_is_one_line(self, tmp_path: Path, content: str, message: str) -> None:
+        (tmp_path / "f").write_text(content)
+        with pytest.raises(ConfigError, match=re.escape(message)) as refused:
+            read(str(tmp_path / "f"))
+        assert "\n" not in str(refused.value)
+
+    def test_a_file_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="cannot read the hyper-parameters no/such: No such"):
+            read("no/such")
+
+
+def test_what_cannot_be_saved_later_is_refused_at_once(tmp_path: Path) -> None:
+    require_writable(tmp_path / "best.json")
+    for path in (tmp_path, tmp_path / "no" / "best.json"):
+        with pytest.raises(ConfigError, match="cannot save the hyper-parameters to"):
+            require_writable(path)
+
+
+class TestRun:
+    def test_one_run_saves_and_the_next_trains_with_them(self, root: Path, tmp_path: Path) -> None:
+        file, seen = tmp_path / "best.json", []
+
+        def run(config: RunConfig, *, run_id: str, observer: Any) -> RunResult:
+            seen.append(config.training)
+            return RunResult(run_id, RELEASED, hparams=HPARAMS.to_config())
+
+        words = ["run", "--pipeline-root", str(root)]
+        assert main([*words, "--save-hparams", str(file)], run=run) == 0
+        assert main([*words, "--preset", "fast", "--hparams", str(file)], run=run) == 0
+        flag = ["--set", "training.dropout=0.5"]
+        assert main([*words, *flag, "--hparams", str(file)], run=run) == 0
+        assert seen[1] == HPARAMS
+        assert seen[2].dropout == 0.5  # flags go over the file
+
+    def test_a_refused_model_leaves_its_hyper_parameters(self, root: Path, tmp_path: Path) -> None:
+        words = ["run", "--pipeline-root", str(root), "--save-hparams", str(tmp_path / "f")]
+        assert main(words, run=runner(REFUSED, hparams={"epochs": 3})) == 3
+        assert json.loads((tmp_path / "f").read_text()) == {"epochs": 3}
+
+    def test_a_run_that_ended_before_leaves_no_file(self, root: Path, tmp_path: Path) -> None:
+        words = ["run", "--pipeline-root", str(root), "--save-hparams", str(tmp_path / "f")]
+        main(words, run=runner(REFUSED))
+        assert not (tmp_path / "f").exists()
+
+    @pytest.mark.parametrize("option", ["--hparams", "--save-hparams"])
+    def test_a_bad_file_is_a_users_error_and_nothing_is_written(
+        self, option: str, root: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["run", "--pipeline-root", str(root), option, "no/such/file"]
+        assert main(words, run=runner(RELEASED)) == 2
+        assert capfd.readouterr().err.count("\n") == 1
+        assert not root.exists()
+
+    def test_tune_turns_the_search_on(self, root: Path) -> None:
+        seen = []
+
+        def run(config: RunConfig, *, run_id: str, observer: Any) -> RunResult:
+            seen.append(config.tuning)
+            return RunResult(run_id, RELEASED)
+
+        words = ["run", "--pipeline-root", str(root), "--tune"]
+        main([*words, "--set", "tuning.max_minutes=5"], run=run)
+        assert (seen[0].enabled, seen[0].max_minutes) == (True, 5.0)

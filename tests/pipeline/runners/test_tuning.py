@@ -1,0 +1,115 @@
+"""A search in runs of the pipeline on a very small data set: interrupted, resumed, cached."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from components import serving_dir
+from pipeline import result
+from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.runners import local
+from tests.pipeline.runners.watch import Watch
+from trainer import training
+from trainer.hparams import HParams
+from trainer.tuning.settings import TuningConfig
+from trainer.tuning.trials import tuned
+
+pytestmark = [
+    pytest.mark.slow,
+    # keras-tuner's own calls.
+    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
+]
+
+HPARAMS = HParams(epochs=1, per_replica_batch=32, max_shift=0)
+
+
+@pytest.fixture(scope="module")
+def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    return RunConfig(
+        dataset=thirds,
+        pipeline_root=str(tmp_path_factory.mktemp("tuning") / "root"),
+        training=HPARAMS,
+        tuning=TuningConfig(enabled=True, max_trials=3),
+        gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
+        data_gate=DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """A run that was interrupted in its second trial, and the one that went on."""
+
+    left: list[str]
+    trained: list[HParams]
+    result: result.RunResult
+
+
+@pytest.fixture(scope="module")
+def runs(config: RunConfig) -> Runs:
+    searches = Path(config.pipeline_root) / "tuning"
+    trained: list[HParams] = []
+
+    def fit(hparams, **arguments):
+        trained.append(hparams)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(hparams, **arguments)
+
+    real = training.fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.tuning.search.training.fit", fit)
+        with pytest.raises(KeyboardInterrupt):
+            local.run(config, run_id="run-1", observer=Watch())
+        left = [path.name for path in searches.iterdir()]
+        done = local.run(config, run_id="run-2", observer=Watch())
+    return Runs(left, trained, done)
+
+
+def test_the_search_goes_on_where_it_was_and_leaves_nothing(config, runs):
+    assert len(runs.left) == 1
+    assert len(runs.result.tuning.trials) == 3
+    # The first trial once, the second one twice, the third one once; then the training itself,
+    # which TFX imports anew.
+    assert runs.trained[0] == HPARAMS
+    assert runs.trained[1] == runs.trained[2]
+    assert len(runs.trained) == 4
+    assert not (Path(config.pipeline_root) / "tuning").exists()
+
+
+def test_the_trainer_trains_with_what_was_found_and_the_release_says_so(config, runs):
+    assert runs.result.outcome == result.RELEASED
+    found = tuned(HPARAMS, runs.result.tuning.best.values)
+    assert HParams(**runs.result.hparams) == found
+    (version,) = serving_dir.versions(Path(runs.result.release.path).parent)
+    assert version.manifest.release["training"] == found.to_config()
+
+
+def test_the_picture_and_tfxs_own_table_lie_with_the_trials(runs):
+    picture = Path(runs.result.tuning_plot)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    rows = json.loads((picture.parent / "tuner_results.json").read_text())
+    assert len(rows) == 3
+
+
+def test_the_same_search_is_taken_from_the_cache(config, runs):
+    again = local.run(config, run_id="run-3", observer=Watch())
+    assert again.outcome == result.UNCHANGED
+    assert "Tuner" in again.cached
+    assert again.tuning == runs.result.tuning
+
+
+def test_another_search_is_searched(config, runs, monkeypatch):
+    monkeypatch.setattr("trainer.tuning.search.training.fit", lambda *_, **__: 1 / 0)
+    other = dataclasses.replace(config.tuning, objective="loss")
+    done = local.run(dataclasses.replace(config, tuning=other), run_id="run-4", observer=Watch())
+    assert (done.outcome, done.error) == ("failed", "Tuner: ZeroDivisionError: division by zero")
+
+
+def test_a_worker_of_a_search_is_not_started_as_a_run(config, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
+    with pytest.raises(local.CannotStart, match="KERASTUNER_TUNER_ID is 'tuner0', expected"):
+        local.run(config, run_id="run-5", observer=Watch())

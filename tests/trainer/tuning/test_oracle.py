@@ -1,0 +1,92 @@
+"""What is proposed, without any training: the scores are made up."""
+
+import json
+
+import pytest
+
+from trainer import progress
+from trainer.hparams import HParams
+from trainer.tuning.oracle import make_oracle
+from trainer.tuning.settings import TuningConfig
+
+pytestmark = [
+    # keras-tuner's own calls, and what scikit-learn says of few points.
+    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:(\\n|.)*lbfgs failed to converge"),
+    pytest.mark.filterwarnings("ignore:The optimal value found for"),
+]
+
+
+def accuracy(values):
+    """Best in the middle of the learning rates, and without dropout."""
+    return 0.9 - abs(values["learning_rate"] - 0.01) - values["dropout"] / 10
+
+
+def opened(tmp_path, **changes):
+    settings = TuningConfig(enabled=True, **changes)
+    oracle = make_oracle(settings, HParams(epochs=3, dropout=0.5), seed=0)
+    oracle._set_project_dir(str(tmp_path), "search")
+    oracle.verbose = 0
+    return oracle
+
+
+def trials(oracle, most=100):
+    """The values of each trial, in order, until the oracle ends the search."""
+    seen = []
+    while len(seen) < most:
+        trial = oracle.create_trial("tuner0")
+        if trial.status == "STOPPED":
+            break
+        values = trial.hyperparameters.values
+        seen.append(values)
+        oracle.update_trial(trial.trial_id, {"eval_accuracy": accuracy(values)})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    return seen
+
+
+@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
+def test_the_first_trial_is_what_the_search_starts_from(tmp_path, algorithm):
+    first, second = trials(opened(tmp_path, algorithm=algorithm), most=2)
+    assert (first["learning_rate"], first["dropout"], first["max_shift"]) == (0.01, 0.5, 2)
+    assert {name: second[name] for name in first} != first
+
+
+@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
+def test_there_are_no_more_trials_than_allowed(tmp_path, algorithm):
+    assert len(trials(opened(tmp_path, algorithm=algorithm, max_trials=4))) == 4
+
+
+def test_hyperband_tries_the_best_again_with_more_epochs(tmp_path):
+    seen = trials(opened(tmp_path, algorithm="hyperband", max_trials=4))
+    # The bracket of 1 and 3 epochs begins with 3 trials and goes on with the best of them.
+    assert [values["tuner/epochs"] for values in seen] == [1, 1, 1, 3]
+    best = max(seen[:3], key=accuracy)
+    assert accuracy(seen[3]) == accuracy(best)
+
+
+def test_the_gaussian_process_guides_the_trials_after_the_random_ones(tmp_path):
+    seen = [accuracy(values) for values in trials(opened(tmp_path, max_trials=6))]
+    assert max(seen[3:]) > max(seen[:3])  # the first three are random
+
+
+def test_no_trial_begins_when_the_time_is_up(tmp_path):
+    assert trials(opened(tmp_path, max_minutes=1e-9)) == []
+
+
+def test_the_time_of_an_interrupted_search_counts(tmp_path):
+    oracle = opened(tmp_path, max_minutes=10.0)
+    state = json.loads(json.dumps(oracle.get_state()))
+    assert 0.0 <= state["seconds_used"] < 60.0
+    oracle.set_state({**state, "seconds_used": 601.0})
+    assert trials(oracle) == []
+
+
+def test_whoever_watches_is_told_of_each_trial_and_of_the_best(tmp_path, caplog):
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        trials(opened(tmp_path), most=2)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith("trial 1: learning_rate 0.01, width 1, dropout 0.5, ")
+    assert lines[1] == "trial 1: eval accuracy 0.8500, best 0.8500 (trial 1)"
+    assert len(lines) == 4

@@ -1,0 +1,71 @@
+"""A chief and two workers in processes of their own."""
+
+import dataclasses
+import os
+import types
+
+import pytest
+
+from tests.trainer.samples import SPEC
+from trainer.hparams import HParams
+from trainer.tuning.processes import (
+    ORACLE_IP,
+    TUNER_ID,
+    WorkerDied,
+    chief_of_local_workers,
+    is_worker,
+    train_in_workers,
+)
+from trainer.tuning.settings import TuningConfig
+from trainer.tuning.tune import tuner_fn
+
+pytestmark = [
+    pytest.mark.slow,
+    # keras-tuner's own calls.
+    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def search(prepared, tmp_path):
+    with chief_of_local_workers():
+        settings = TuningConfig(enabled=True, max_trials=4, parallel_trials=2)
+        yield tuner_fn(
+            types.SimpleNamespace(
+                train_files=[prepared.train_files],
+                eval_files=[prepared.eval_files],
+                transform_graph_path=prepared.transform_output,
+                custom_config={
+                    "spec": SPEC.to_config(),
+                    "hparams": HParams(epochs=1, per_replica_batch=32).to_config(),
+                    "tuning": dataclasses.asdict(settings),
+                    "seed": 3,
+                    "replicas": 0,
+                    "code": "0" * 64,
+                    "searches": str(tmp_path / "tuning"),
+                },
+            )
+        ).tuner
+
+
+def test_two_workers_share_the_trials(search):
+    train_in_workers(search, search.job.path, count=2)
+    results = search.results()
+    assert [trial.status for trial in results.trials] == ["completed"] * 4
+    assert len({str(trial.values) for trial in results.trials}) == 4
+
+
+def test_a_worker_that_dies_ends_the_search(search):
+    search.job.path.write_text("no job")
+    with pytest.raises(WorkerDied, match=r"worker [12] of 2 ended with code 1: see the log"):
+        train_in_workers(search, search.job.path, count=2)
+
+
+def test_the_environment_is_as_before_afterwards():
+    before = dict(os.environ)
+    with chief_of_local_workers():
+        assert not is_worker(os.environ)
+        assert is_worker({**os.environ, TUNER_ID: "tuner0"})
+        assert os.environ[ORACLE_IP] == "127.0.0.1"
+    assert dict(os.environ) == before

@@ -1,0 +1,158 @@
+"""Searches over a very small data set, interrupted in every way."""
+
+import dataclasses
+import types
+
+import pytest
+
+from tests.trainer.samples import SPEC
+from trainer import progress, training
+from trainer.hparams import HParams
+from trainer.loop import TrainingDiverged
+from trainer.tuning import search as search_module
+from trainer.tuning.search import TrialBroke
+from trainer.tuning.settings import TuningConfig
+from trainer.tuning.tune import tuner_fn
+
+pytestmark = [
+    pytest.mark.slow,
+    # keras-tuner's own calls.
+    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
+]
+
+HPARAMS = HParams(epochs=1, per_replica_batch=32)
+SETTINGS = TuningConfig(enabled=True, max_trials=3)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def opened(prepared, tmp_path):
+    """Opens a search as TFX's Tuner does: (search, what to hand to it)."""
+
+    def open_(settings=SETTINGS, hparams=HPARAMS, seed=3):
+        result = tuner_fn(
+            types.SimpleNamespace(
+                train_files=[prepared.train_files],
+                eval_files=[prepared.eval_files],
+                transform_graph_path=prepared.transform_output,
+                custom_config={
+                    "spec": SPEC.to_config(),
+                    "hparams": hparams.to_config(),
+                    "tuning": dataclasses.asdict(settings),
+                    "seed": seed,
+                    "replicas": 0,
+                    "code": "0" * 64,
+                    "searches": str(tmp_path / "tuning"),
+                },
+            )
+        )
+        return result.tuner, result.fit_kwargs
+
+    return open_
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The hyper-parameters of every training, in order; one may be made to raise by its number."""
+    seen, raising = [], {}
+
+    def fit(hparams, **arguments):
+        seen.append(hparams)
+        if len(seen) in raising:
+            raise raising[len(seen)]
+        return real(hparams, **arguments)
+
+    real = training.fit
+    monkeypatch.setattr(search_module.training, "fit", fit)
+    return types.SimpleNamespace(hparams=seen, raising=raising)
+
+
+def without_seconds(trials):
+    return [dataclasses.replace(trial, seconds=None) for trial in trials]
+
+
+def searched(opened, **changes):
+    search, splits = opened(**changes)
+    search.search(**splits)
+    return list(search.results().trials)
+
+
+def test_the_first_trial_is_what_the_search_starts_from(opened, trained):
+    trials = searched(opened)
+    assert [trial.number for trial in trials] == [1, 2, 3]
+    assert trained.hparams[0] == HPARAMS
+    assert len(set(trained.hparams)) == 3
+    assert all(0.0 <= trial.eval_accuracy <= 1.0 and trial.seconds > 0.0 for trial in trials)
+
+
+def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(
+    opened, trained, tmp_path, monkeypatch
+):
+    unbroken = searched(opened, seed=3)
+    (folder,) = (tmp_path / "tuning").iterdir()
+    folder.rename(tmp_path / "unbroken")
+    trained.hparams.clear()
+    trained.raising[2] = Killed()
+    with pytest.raises(Killed):
+        searched(opened)
+    trained.raising.clear()
+    assert without_seconds(searched(opened)) == without_seconds(unbroken)
+    assert len(trained.hparams) == 4  # the second trial twice, the others once
+
+
+def test_damaged_state_is_said_and_finished_trials_are_taken_over(
+    opened, trained, tmp_path, caplog
+):
+    trained.raising[3] = Killed()
+    with pytest.raises(Killed):
+        searched(opened)
+    trained.raising.clear()
+    (state,) = (tmp_path / "tuning").glob("*/keras_tuner/oracle.json")
+    state.write_text(state.read_text()[:-50])
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        trials = searched(opened)
+    assert len(trials) == 3
+    assert len(trained.hparams) == 4  # the third trial twice
+    assert "is damaged (JSONDecodeError): it begins again" in caplog.text
+
+
+def test_another_search_configuration_or_seed_is_another_search(opened, tmp_path):
+    opened()
+    opened(settings=dataclasses.replace(SETTINGS, max_minutes=5.0))
+    assert len(list((tmp_path / "tuning").iterdir())) == 1
+    opened(settings=dataclasses.replace(SETTINGS, epochs=2))
+    opened(seed=4)
+    assert len(list((tmp_path / "tuning").iterdir())) == 3
+
+
+def test_a_search_removes_what_it_kept_and_leaves_other_searches(opened, tmp_path):
+    search, _ = opened()
+    other, _ = opened(seed=4)
+    search.remove()
+    assert len(list((tmp_path / "tuning").iterdir())) == 1
+    other.remove()
+    assert not (tmp_path / "tuning").exists()
+
+
+def test_a_trial_that_diverges_is_counted_and_the_search_goes_on(opened, trained):
+    trained.raising[2] = TrainingDiverged("the loss is nan")
+    trials = searched(opened)
+    assert [trial.status for trial in trials] == ["completed", "failed", "completed"]
+    assert trials[1].eval_accuracy is None
+
+
+def test_any_other_error_ends_the_search(opened, trained):
+    trained.raising[2] = OSError("disk full")
+    with pytest.raises(TrialBroke, match="OSError: disk full"):
+        searched(opened)
+
+
+def test_no_trial_begins_when_the_time_is_up(opened, trained):
+    settings = dataclasses.replace(SETTINGS, max_minutes=1e-9)
+    with_none = searched(opened, settings=settings)
+    assert with_none == []
+    assert trained.hparams == []

@@ -1,0 +1,36 @@
+import dataclasses
+
+import pytest
+
+from trainer.hparams import HParams
+from trainer.tuning.trials import COMPLETED, FAILED, Trial, best, ranked, tuned
+
+FIRST = Trial(1, COMPLETED, {"dropout": 0.0}, 5, eval_accuracy=0.98, eval_loss=0.08, seconds=3.0)
+SECOND = dataclasses.replace(FIRST, number=2, eval_accuracy=0.99, eval_loss=0.09)
+DIVERGED = Trial(3, FAILED, {"dropout": 0.1}, 5)
+EQUAL = dataclasses.replace(SECOND, number=4)
+
+
+@pytest.mark.parametrize(("objective", "found"), [("accuracy", SECOND), ("loss", FIRST)])
+def test_the_objective_decides_which_is_best(objective, found):
+    assert best([FIRST, SECOND, DIVERGED], objective) == found
+
+
+def test_of_equal_trials_the_first_is_best_and_failed_ones_come_last():
+    assert ranked([EQUAL, DIVERGED, SECOND, FIRST], "accuracy") == [SECOND, EQUAL, FIRST, DIVERGED]
+
+
+def test_a_search_without_a_completed_trial_has_no_best_one():
+    with pytest.raises(ValueError, match="none of the 1 trials of the search was completed"):
+        best([DIVERGED], "accuracy")
+
+
+def test_a_trial_survives_the_way_through_json():
+    assert Trial.from_dict(FIRST.to_dict()) == FIRST
+
+
+def test_what_was_found_replaces_what_the_search_started_from():
+    values = {"learning_rate": 0.00123456, "max_shift": 1, "tuner/epochs": 2, "tuner/round": 0}
+    found = tuned(HParams(epochs=7, dropout=0.5), values)
+    # Four digits of the rate; hyperband's own keys are none of ours.
+    assert found == HParams(epochs=7, dropout=0.5, learning_rate=0.001235, max_shift=1)

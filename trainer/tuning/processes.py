@@ -1,0 +1,118 @@
+"""keras-tuner's chief and workers: on other machines by hand, on this one by themselves.
+
+Synopsis::
+
+    with chief_of_local_workers():
+        search = open_search(job)
+        train_in_workers(search, job.path, count=2)
+
+keras-tuner knows a process's part by three environment variables: KERASTUNER_TUNER_ID ("chief" or
+another name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.tuning.search import Search
+
+TUNER_ID = "KERASTUNER_TUNER_ID"
+ORACLE_IP = "KERASTUNER_ORACLE_IP"
+ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
+TIED = "--tied"  # a worker that ends with the process that started it
+
+_POLL_S = 0.2
+_LOOPBACK = "127.0.0.1"
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended before the search was over."""
+
+
+def is_worker(environment: Mapping[str, str]) -> bool:
+    """Whether the environment makes a process one of keras-tuner's workers."""
+    return ORACLE_IP in environment and "chief" not in environment.get(TUNER_ID, "")
+
+
+@contextlib.contextmanager
+def chief_of_local_workers() -> Iterator[None]:
+    """Makes this process keras-tuner's chief, at a free port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        port = probe.getsockname()[1]
+    part = {TUNER_ID: "chief", ORACLE_IP: _LOOPBACK, ORACLE_PORT: str(port)}
+    before = {name: os.environ.get(name) for name in part}
+    os.environ.update(part)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def train_in_workers(search: Search, job: Path, *, count: int) -> None:
+    """Searches with `count` processes that train, until no trial is left.
+
+    Raises:
+      WorkerDied: one of them did; the others are ended, and the search goes on the next time.
+    """
+    failed: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            search.search()
+        except BaseException as error:
+            failed.append(error)
+
+    # keras-tuner's server looks every 20 s whether it is still needed; the workers know at once.
+    threading.Thread(target=serve, daemon=True).start()
+    with _workers(job, count) as workers:
+        while any(worker.poll() is None for worker in workers):
+            time.sleep(_POLL_S)
+            if failed:
+                raise failed[0]
+            _require_well(workers)
+        _require_well(workers)
+
+
+def _require_well(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    for number, worker in enumerate(workers):
+        if worker.poll():
+            raise WorkerDied(
+                f"worker {number + 1} of {len(workers)} ended with code {worker.returncode}: see "
+                "the log; the same command goes on with the trials that are left"
+            )
+
+
+@contextlib.contextmanager
+def _workers(job: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        for number in range(count):
+            part = {TUNER_ID: f"tuner{number}", "TF_NUM_INTRAOP_THREADS": threads}
+            command = [sys.executable, "-m", "trainer.tuning.worker", str(job), TIED]
+            # Its stdin closes when this process is gone, however it went.
+            workers.append(
+                subprocess.Popen(command, env={**os.environ, **part}, stdin=subprocess.PIPE)
+            )
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()  # what it has finished is on disk
+            worker.wait()
+            if worker.stdin:
+                worker.stdin.close()

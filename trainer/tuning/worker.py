@@ -1,0 +1,53 @@
+"""One of keras-tuner's workers: trains what the chief proposes, until the search is over.
+
+    KERASTUNER_TUNER_ID=tuner0 KERASTUNER_ORACLE_IP=10.0.0.1 KERASTUNER_ORACLE_PORT=8000 \
+        python -m trainer.tuning.worker pipeline_root/tuning/KEY/job.json
+
+The job file and what it names must be readable here, by the same paths as for the chief.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(words: Sequence[str]) -> int:
+    """Works on the job whose file is the first word."""
+    from trainer.strategy import prepare_devices
+    from trainer.tuning.processes import ORACLE_IP, TIED, is_worker
+    from trainer.tuning.search import Job, open_search
+    from trainer.tuning.tune import load
+
+    if not words or not is_worker(os.environ):
+        print(
+            f"expected a job file, and {ORACLE_IP} and its like in the environment:\n{__doc__}",
+            file=sys.stderr,
+        )
+        return 2
+    if TIED in words:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    logging.basicConfig(level=logging.INFO)
+    job = Job.read(Path(words[0]))
+    prepare_devices(int(job.config["replicas"]))
+    if job.hparams.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    search = open_search(job)
+    search.search(**load(job.train_files, job.eval_files, job.transform_output))
+    return 0
+
+
+def _end_with_stdin() -> None:
+    """Ends the process when the one at the other end of its stdin has ended."""
+    os.read(0, 1)  # sys.stdin has a lock, which would be held when the interpreter ends
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
