@@ -3,10 +3,11 @@
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e constraints clean
+.PHONY: help setup run test lint e2e bench bench-data constraints clean
 
 BIN := .venv/bin
 ARGS ?=
+DIR ?=
 export PYTHON
 
 help:
@@ -15,6 +16,7 @@ help:
 	@echo 'make test         the tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make lint         ruff, mypy, import-linter'
+	@echo 'make bench        the measurements of benchmarks/, an hour or more; DIR=... holds MNIST as IDX files'
 	@echo 'make constraints  the locked versions in constraints/, made anew'
 	@echo 'make clean        removes .venv and the caches; pipeline_root/ stays'
 
@@ -29,6 +31,17 @@ test: setup
 
 e2e: setup
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+bench: bench-data setup
+	$(BIN)/python benchmarks/versus_article.py '$(DIR)'
+	$(BIN)/python benchmarks/presets.py '$(DIR)'
+	$(BIN)/python benchmarks/cached_run.py '$(DIR)'
+	$(BIN)/python benchmarks/growth.py '$(DIR)'
+	$(BIN)/python benchmarks/training.py '$(DIR)'
+	$(BIN)/python benchmarks/training.py '$(DIR)' --peak --options plain
+
+bench-data:
+	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...'; exit 2; }
 
 lint: setup
 	$(BIN)/ruff check

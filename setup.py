@@ -14,6 +14,7 @@ setup(
     version="0.1.0",
     description="From an image data set to a released classifier: a TFX pipeline with a gate.",
     packages=find_packages(include=["pipeline*", "components*", "trainer*"]),
+    package_data={"pipeline.report": ["page.html"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "tfx==1.16.*; python_version < '3.11'",
@@ -25,6 +26,7 @@ setup(
         "grpcio",
         # tensorflow-datasets imports it, and asks for it on Python 3.8 only.
         "importlib-resources",
+        "jinja2",
         "keras",
         "keras-tuner[bayesian]",
         "matplotlib",

@@ -65,7 +65,16 @@ def count(
         top_2_accuracy=float((finite & _among_two(candidate, labels)).mean()),
         not_finite=int((~finite).sum()),
         compared=baseline is not None,
+        confusion=_confusion(labels[finite], candidate[finite].argmax(axis=1), len(class_names)),
     )
+
+
+def _confusion(
+    labels: np.ndarray, answers: np.ndarray, num_classes: int
+) -> tuple[tuple[int, ...], ...]:
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(counts, (labels, answers), 1)
+    return tuple(map(tuple, counts.tolist()))
 
 
 def _right(probabilities: np.ndarray, labels: np.ndarray) -> _Mask:

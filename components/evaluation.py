@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
@@ -20,7 +20,7 @@ from google.protobuf import wrappers_pb2
 
 # The messages themselves: tfma 0.52 has only some of them under its own name, and those only once
 # TFX has put them there.
-from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
 from components import gate_metrics, prediction_sample
 from pipeline.gate import TOLERANCE, Evidence, Policy, Tally
@@ -34,6 +34,7 @@ TEST_SPLIT = "test"
 _TOP_2 = "top_2_accuracy"
 _CROSS_ENTROPY = "categorical_crossentropy"
 _SliceKey = tuple[tuple[str, int | bytes], ...]  # ((feature, value), ...)
+_Metrics = dict[str, metrics_for_slice_pb2.MetricValue]  # by name
 _OVERALL: _SliceKey = ()
 
 
@@ -80,7 +81,6 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
                         class_name="CategoricalCrossentropy",
                         per_slice_thresholds=_overall(most=policy.max_cross_entropy + TOLERANCE),
                     ),
-                    config_pb2.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
                     config_pb2.MetricConfig(
                         class_name="PredictionSample", module=prediction_sample.__name__
                     ),
@@ -160,21 +160,20 @@ def read_evidence(
     compared = CANDIDATE in models
     candidate = models[CANDIDATE if compared else ""]
     overall = candidate[_OVERALL]
+    by_label = [candidate.get(((features.LABEL, label),)) for label in range(len(class_names))]
     return Evidence(
         overall=_tally(overall),
-        classes={
-            name: _tally(candidate.get(((features.LABEL, label),)))
-            for label, name in enumerate(class_names)
-        },
+        classes=dict(zip(class_names, map(_tally, by_label), strict=True)),
         slices={
             name: _tally(candidate.get(((str(bands), index),)))
             for bands in slices
             for index, name in enumerate(bands.names)
         },
-        cross_entropy=overall[_CROSS_ENTROPY],
-        top_2_accuracy=overall[_TOP_2],
-        not_finite=int(overall[gate_metrics.NOT_FINITE]),
+        cross_entropy=_number(overall[_CROSS_ENTROPY]),
+        top_2_accuracy=_number(overall[_TOP_2]),
+        not_finite=_count(overall, gate_metrics.NOT_FINITE),
         compared=compared,
+        confusion=tuple(_answers(metrics, len(class_names)) for metrics in by_label),
     )
 
 
@@ -185,21 +184,36 @@ def model_location(evaluation_uri: str) -> str:
     return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])
 
 
-def _tally(metrics: Mapping[str, float] | None) -> Tally:
+def _tally(metrics: _Metrics | None) -> Tally:
     """A slice that no example falls into is not in TFMA's output at all."""
     if metrics is None:
         return Tally(rows=0, correct=0)
     return Tally(
-        rows=int(metrics[gate_metrics.ROWS]),
-        correct=int(metrics[gate_metrics.CORRECT]),
-        lost=int(metrics[gate_metrics.LOST]),
-        gained=int(metrics[gate_metrics.GAINED]),
+        rows=_count(metrics, gate_metrics.ROWS),
+        correct=_count(metrics, gate_metrics.CORRECT),
+        lost=_count(metrics, gate_metrics.LOST),
+        gained=_count(metrics, gate_metrics.GAINED),
     )
 
 
-def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, dict[str, float]]]:
-    """{model name: {slice: {metric name: value}}}; a metric without a number is NaN."""
-    found: dict[str, dict[_SliceKey, dict[str, float]]] = {}
+def _answers(metrics: _Metrics | None, num_classes: int) -> tuple[int, ...]:
+    """How often each class was the answer."""
+    given = () if metrics is None else metrics[gate_metrics.ANSWERS].array_value.int64_values
+    return (*given, *[0] * (num_classes - len(given)))
+
+
+def _count(metrics: _Metrics, name: str) -> int:
+    return int(_number(metrics[name]))
+
+
+def _number(value: metrics_for_slice_pb2.MetricValue) -> float:
+    """NaN where TFMA wrote down that there is none."""
+    return float(value.double_value.value) if value.HasField("double_value") else math.nan
+
+
+def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, _Metrics]]:
+    """{model name: {slice: its metrics}}."""
+    found: dict[str, dict[_SliceKey, _Metrics]] = {}
     for record in tfma.load_metrics(evaluation_uri):
         key = tuple(
             (part.column, part.int64_value if part.HasField("int64_value") else part.bytes_value)
@@ -207,8 +221,6 @@ def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, dict[str, float]]
         )
         for item in record.metric_keys_and_values:
             if not item.key.is_diff:
-                value = item.value
-                number = value.double_value.value if value.HasField("double_value") else math.nan
                 slices = found.setdefault(item.key.model_name, {})
-                slices.setdefault(key, {})[item.key.name] = number
+                slices.setdefault(key, {})[item.key.name] = item.value
     return found

@@ -11,12 +11,12 @@ policy's check. All belong to the candidate. An example's answer is its most pro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
@@ -31,46 +31,65 @@ ROWS, CORRECT, LOST, GAINED, NOT_FINITE = COUNTS = (
     "gained",  # the candidate alone is right; 0 without a baseline
     "not_finite",  # a probability of the candidate is NaN or infinite
 )
+# One more metric of `PairedCounts`, [K] int64: how often each class was the candidate's answer, and
+# so, over the examples of one label, a row of the confusion matrix. Classes behind the last one
+# that was an answer may be missing.
+ANSWERS = "answers"
 
-_Counts = npt.NDArray[np.int64]  # [len(COUNTS)]
+_Counts = tuple[Counter[str], Counter[int]]  # of `COUNTS`, and of the answers
 _Bound = Callable[[Mapping[str, int]], float]
 
 
 class _PairedCounter(beam.CombineFn):  # type: ignore[misc]
-    """Adds up `COUNTS` over a slice."""
+    """Adds up `COUNTS` and the answers over a slice."""
 
     def __init__(self, candidate: str, baseline: str | None) -> None:
         self._candidate = candidate
         self._baseline = baseline
 
     def create_accumulator(self) -> _Counts:
-        return np.zeros(len(COUNTS), np.int64)
+        return Counter(), Counter()
 
-    def add_input(self, counts: _Counts, element: metric_types.StandardMetricInputs) -> _Counts:
-        right, finite = self._answer(element, self._candidate)
-        lost = gained = False
+    def add_input(self, sums: _Counts, element: metric_types.StandardMetricInputs) -> _Counts:
+        counts, answers = sums
+        answer, right = self._answer(element, self._candidate)
+        counts[ROWS] += 1
+        counts[CORRECT] += right
+        if answer is None:
+            counts[NOT_FINITE] += 1
+        else:
+            answers[answer] += 1
         if self._baseline is not None:
-            before, _ = self._answer(element, self._baseline)
-            lost, gained = before and not right, right and not before
-        return counts + np.array([1, right, lost, gained, not finite], np.int64)
+            _, before = self._answer(element, self._baseline)
+            counts[LOST] += before and not right
+            counts[GAINED] += right and not before
+        return sums
 
     def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:
-        return np.sum(list(accumulators), axis=0, dtype=np.int64)
+        counts, answers = self.create_accumulator()
+        for more_counts, more_answers in accumulators:
+            counts.update(more_counts)
+            answers.update(more_answers)
+        return counts, answers
 
-    def extract_output(self, counts: _Counts) -> dict[metric_types.MetricKey, int]:
+    def extract_output(self, sums: _Counts) -> dict[metric_types.MetricKey, Any]:
+        counts, answers = sums
+        (answers_key,) = _keys(self._candidate, [ANSWERS])
+        classes = range(max(answers, default=-1) + 1)
         return {
-            key: int(count)
-            for key, count in zip(_keys(self._candidate, COUNTS), counts, strict=True)
+            **{key: counts[key.name] for key in _keys(self._candidate, COUNTS)},
+            answers_key: np.array([answers[index] for index in classes], np.int64),
         }
 
     def _answer(
         self, element: metric_types.StandardMetricInputs, model_name: str
-    ) -> tuple[bool, bool]:
-        """(whether the model is right, whether its probabilities are finite numbers)."""
+    ) -> tuple[int | None, bool]:
+        """(the model's answer, whether it is right); none where a probability is no number."""
         probabilities = element.get_predictions(model_name)[features.PROBABILITIES]  # [K]
-        label = element.get_labels(model_name)  # [K], one-hot
-        finite = bool(np.isfinite(probabilities).all())
-        return finite and bool(np.argmax(probabilities) == np.argmax(label)), finite
+        if not np.isfinite(probabilities).all():
+            return None, False
+        answer = int(np.argmax(probabilities))
+        return answer, answer == int(np.argmax(element.get_labels(model_name)))  # [K], one-hot
 
 
 def _keys(model_name: str, names: Iterable[str]) -> list[metric_types.MetricKey]:
@@ -87,7 +106,7 @@ def _paired_counts(
     (candidate,) = model_names or [""]
     return [
         metric_types.MetricComputation(
-            keys=_keys(candidate, COUNTS),
+            keys=_keys(candidate, [*COUNTS, ANSWERS]),
             preprocessors=None,
             combiner=_PairedCounter(candidate, _baseline(eval_config)),
         )
@@ -128,7 +147,7 @@ class _GateMetric(metric_types.Metric):  # type: ignore[misc]
 
 
 class PairedCounts(_GateMetric):
-    """`COUNTS` over the examples of each slice.
+    """`COUNTS` and `ANSWERS` over the examples of each slice.
 
     Args:
       code: a digest of this code, which so becomes a part of the Evaluator's configuration.

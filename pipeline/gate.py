@@ -90,6 +90,11 @@ class Policy:
         # 1 - 0.95 is 0.05000000000000004.
         return round(1.0 - self.confidence, 12)
 
+    @property
+    def allowed_error(self) -> float:
+        """Fraction of a class, or of a slice, that may be wrong, 0..1."""
+        return round(1.0 - self.class_floor, 12)
+
     def floor_confidence(self, decision: int) -> float:
         """Confidence of the floor's bound at the n-th decision on one test set.
 
@@ -183,6 +188,9 @@ class Evidence:
       top_2_accuracy: fraction whose label is among the candidate's two most probable classes.
       not_finite: examples for which the candidate gave a probability that is NaN or infinite.
       compared: whether there was a served model, so that `lost` and `gained` mean something.
+      confusion: [label][answer], examples of each class by the class that the candidate took them
+        for, both in the order of the labels; one that is `not_finite` got no answer. Empty where
+        that was not counted: no check needs it.
     """
 
     overall: Tally
@@ -192,6 +200,7 @@ class Evidence:
     top_2_accuracy: float
     not_finite: int = 0
     compared: bool = False
+    confusion: tuple[tuple[int, ...], ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -212,7 +221,11 @@ class Evidence:
             key: {name: Tally(**tally) for name, tally in fields[key].items()}
             for key in ("classes", "slices")
         }
-        return cls(**{**fields, **groups, "overall": Tally(**fields["overall"])})
+        whole = {
+            "overall": Tally(**fields["overall"]),
+            "confusion": tuple(map(tuple, fields.get("confusion", ()))),
+        }
+        return cls(**{**fields, **groups, **whole})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +292,39 @@ def measured_checks(evidence: Evidence, policy: Policy, *, decision: int = 1) ->
         better = _improved if policy.must_improve else _not_worse
         checks += [better(overall, policy), _max_drop(overall, policy)]
     return tuple(checks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A class or a slice.
+
+    Attributes:
+      kind: "class" or "slice".
+      label: the words for it.
+      name: of the check that holds it to the class floor, such as "class.7".
+      tally: its counts.
+      judged: whether it belongs to the family of tests.
+    """
+
+    kind: str
+    label: str
+    name: str
+    tally: Tally
+    judged: bool
+
+
+def groups(evidence: Evidence, policy: Policy) -> list[Group]:
+    """The classes and slices, which are one family of tests."""
+    return [
+        *(
+            Group("class", f"class {name}", f"class.{name}", tally, judged=tally.rows > 0)
+            for name, tally in evidence.classes.items()
+        ),
+        *(
+            Group("slice", name, f"slice.{name}", tally, judged=tally.rows >= policy.min_slice_rows)
+            for name, tally in evidence.slices.items()
+        ),
+    ]
 
 
 def damage_check(damage: str, policy: Policy) -> Check:
@@ -388,18 +434,16 @@ def _floor(overall: Tally, policy: Policy, decision: int) -> Check:
 
 def _group_floors(evidence: Evidence, policy: Policy) -> Iterator[Check]:
     """Exact binomial tests, one family: does a class or slice err more often than it may?"""
-    groups = _groups(evidence, policy)
-    judged = [group for group in groups if group.judged]
+    every = groups(evidence, policy)
+    judged = [group for group in every if group.judged]
     p_values = statistics.holm(
         [
-            statistics.binomial_tail(
-                group.tally.errors, group.tally.rows, round(1.0 - policy.class_floor, 12)
-            )
+            statistics.binomial_tail(group.tally.errors, group.tally.rows, policy.allowed_error)
             for group in judged
         ]
     )
     p_value_of = dict(zip((group.name for group in judged), p_values, strict=True))
-    for group in groups:
+    for group in every:
         accuracy, p = group.tally.accuracy, p_value_of.get(group.name)
         if p is None:
             rows = f"{group.tally.rows:,}"
@@ -489,7 +533,7 @@ def _group_changes(evidence: Evidence, policy: Policy) -> Iterator[Check]:
     """Exact McNemar tests, one family: was a class or slice traded away for others?"""
     if not evidence.compared:
         return
-    judged = [group for group in _groups(evidence, policy) if group.judged]
+    judged = [group for group in groups(evidence, policy) if group.judged]
     p_values = statistics.holm(
         [statistics.mcnemar(group.tally.lost, group.tally.gained) for group in judged]
     )
@@ -503,36 +547,6 @@ def _group_changes(evidence: Evidence, policy: Policy) -> Iterator[Check]:
         )
         kind, _, name = group.name.partition(".")
         yield Check(f"{kind}_change.{name}", holds, group.tally.change, 0.0, sentence)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """A class or a slice, with the words for it."""
-
-    kind: str
-    label: str
-    name: str
-    tally: Tally
-    judged: bool
-
-
-def _groups(evidence: Evidence, policy: Policy) -> list[_Group]:
-    return [
-        *(
-            _Group("class", f"class {name}", f"class.{name}", tally, judged=tally.rows > 0)
-            for name, tally in evidence.classes.items()
-        ),
-        *(
-            _Group(
-                "slice",
-                name,
-                f"slice.{name}",
-                tally,
-                judged=tally.rows >= policy.min_slice_rows,
-            )
-            for name, tally in evidence.slices.items()
-        ),
-    ]
 
 
 def _pairs(tally: Tally) -> str:

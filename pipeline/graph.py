@@ -83,6 +83,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         "hparams": config.training.to_config(),
         "seed": config.seed,
         "replicas": config.replicas,
+        "workers": plan.workers,
         "code": plan.code["trainer"],
     }
     tuner = _tuner(plan, examples, transform, training) if config.tuning.enabled else None

@@ -28,6 +28,7 @@ from components.serving_check.model_server import find_model_server
 from pipeline import checks, gate, slicing, statistics
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
+from trainer.cluster import Cluster, ClusterError
 from trainer.hparams import MIN_IMAGE_SIDE
 from trainer.tuning import processes
 
@@ -53,6 +54,7 @@ class Plan:
       checkpoints_dir: where trainings that have not ended keep their state, absolute.
       searches_dir: the same for searches for hyper-parameters.
       beam_args: for every Beam pipeline.
+      workers: machines that train together.
     """
 
     config: RunConfig
@@ -66,6 +68,7 @@ class Plan:
     checkpoints_dir: str
     searches_dir: str
     beam_args: tuple[str, ...]
+    workers: int = 1
 
     @property
     def policy(self) -> Policy:
@@ -88,11 +91,15 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
     dataset = example_dataset.describe(builder, config.dataset)
     source_rows = builder.info.splits[TRAIN].num_examples
-    _require_fitting(config, dataset, train_rows=source_rows - eval_size(source_rows))
+    workers = _workers()
+    devices = max(1, config.replicas) * workers
+    _require_fitting(
+        config, dataset, train_rows=source_rows - eval_size(source_rows), devices=devices
+    )
     served = config.served_from(dataset.slug)
     code = {package: _code_digest(package) for package in ("components", "trainer")}
     code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
-    run_key = _run_key(config, dataset, code)
+    run_key = _run_key(config, dataset, code, workers)
     # A release is recognized as this very run's only where its results can still be taken over;
     # otherwise the model is made anew, and compared with what is served like any other.
     takes_over = config.cache and metadata_path(config).exists()
@@ -108,6 +115,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
         checkpoints_dir=str(root / "checkpoints"),
         searches_dir=str(root / "tuning"),
         beam_args=_beam_args(config.beam_args),
+        workers=workers,
     )
 
 
@@ -122,36 +130,38 @@ def make_fresh(plan: Plan, *, run_id: str) -> Plan:
 
 
 def _require_fitting(
-    config: RunConfig, dataset: example_dataset.DatasetInfo, *, train_rows: int
+    config: RunConfig, dataset: example_dataset.DatasetInfo, *, train_rows: int, devices: int
 ) -> None:
     """Refuses what a component would find out only after minutes.
 
     Args:
       train_rows: of the split `train`, after `eval` was cut from it.
+      devices: that train together; without --replicas there may be several on each machine too,
+        which the Trainer alone can count.
     """
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
-    if min(height, width) < MIN_IMAGE_SIDE:
-        raise ConfigError(
-            f"{size}, expected {MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE} or larger: the networks pool "
-            "smaller ones away; enlarge the images"
-        )
     training = config.training
+    least = MIN_IMAGE_SIDE[training.architecture]
+    if min(height, width) < least:
+        raise ConfigError(
+            f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
+            "pools smaller ones away; enlarge the images"
+        )
     if training.max_shift >= min(height, width):
         raise ConfigError(
             f"training.max_shift is {training.max_shift} and {size}, expected at most "
             f"{min(height, width) - 1}; set training.max_shift lower"
         )
-    # Without --replicas there may be several too, which the Trainer alone can count.
-    batch = training.per_replica_batch * max(1, config.replicas)
+    batch = training.per_replica_batch * devices
     if batch > train_rows:
         raise ConfigError(
             f"the global batch is {batch}, expected at most {train_rows}, the training images of "
             f"{dataset.name}; set training.per_replica_batch lower"
         )
-    if training.jit_compile and config.replicas > 1:
+    if training.jit_compile and devices > 1:
         raise ConfigError(
-            f"training.jit_compile is true and replicas is {config.replicas}, expected one: XLA "
+            f"training.jit_compile is true with {devices} replicas, expected one: XLA "
             "cannot compile what several do together; set training.jit_compile=false"
         )
     if config.tuning.enabled and processes.is_worker(os.environ):
@@ -172,13 +182,32 @@ def _require_fitting(
         )
 
 
+def _workers() -> int:
+    """How many machines train together."""
+    try:
+        cluster = Cluster.from_environment()
+    except ClusterError as error:
+        raise ConfigError(str(error)) from error
+    if cluster is None:
+        return 1
+    if not cluster.is_chief:
+        raise ConfigError(
+            f"this machine is number {cluster.index} of TF_CONFIG, expected 0, the chief, which "
+            "alone runs the pipeline; start `tfx-mnist worker` here"
+        )
+    return cluster.size
+
+
 def metadata_path(config: RunConfig) -> Path:
     """The ML Metadata database of the pipeline root."""
     return Path(config.pipeline_root).absolute() / "metadata.sqlite"
 
 
 def _run_key(
-    config: RunConfig, dataset: example_dataset.DatasetInfo, code: Mapping[str, str]
+    config: RunConfig,
+    dataset: example_dataset.DatasetInfo,
+    code: Mapping[str, str],
+    workers: int,
 ) -> str:
     """Digest of all that decides a result, and of where it can be taken over from."""
     decisive = {
@@ -186,6 +215,7 @@ def _run_key(
         "dataset": dataset.to_json(),
         "seed": config.seed,
         "replicas": config.replicas,
+        "workers": workers,
         "training": dataclasses.asdict(config.training),
         "tuning": dataclasses.asdict(config.tuning) if config.tuning.enabled else None,
         # With the set's own bounds where none were set, for these are data that may change too.

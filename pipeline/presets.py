@@ -31,7 +31,17 @@ def fast() -> RunConfig:
     Test accuracy 0.9939, 0.9942, 0.9942 (seeds 0, 1, 2), 78 s:
     `tfx-mnist run --preset fast --dataset mnist`.
     """
-    return RunConfig(training=HParams(architecture="convnet", epochs=5))
+    return RunConfig(training=HParams(architecture="convnet", epochs=4, label_smoothing=0.02))
+
+
+def best() -> RunConfig:
+    """The full MNIST as well as one network can, within half an hour on two cores.
+
+    `tfx-mnist run --preset best --dataset mnist`.
+    """
+    return RunConfig(
+        training=HParams(architecture="deep", epochs=24, max_rotation=10.0, max_zoom=0.1)
+    )
 
 
 def article() -> RunConfig:
@@ -55,5 +65,5 @@ def article() -> RunConfig:
 
 
 PRESETS: Mapping[str, Callable[[], RunConfig]] = {
-    preset.__name__: preset for preset in (quick, fast, article)
+    preset.__name__: preset for preset in (quick, fast, best, article)
 }

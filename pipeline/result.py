@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.checks import Check
-from pipeline.gate import Evidence
+from pipeline.gate import Evidence, Policy
 from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served
@@ -39,6 +39,9 @@ class RunResult:
       run_id: unique per run, names its log file.
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      policy: what the release gate holds the counts against; None before that is known.
+      baseline: version and model digest of what is compared with, as the release record has them;
+        None with nothing to compare with.
       hparams: what the model was trained with; None when the run ended before.
       tuning: the trials of the search for them; None without one.
       tuning_plot: the picture of those trials; None without a search.
@@ -51,11 +54,14 @@ class RunResult:
       error: one line; None unless the run failed.
       bad_data: whether it failed because the data source was refused.
       log_file: where the libraries' logs are.
+      report: the page that shows all this to a person; None where none was written.
     """
 
     run_id: str
     outcome: str
     dataset: Mapping[str, Any] | None = None
+    policy: Policy | None = None
+    baseline: Mapping[str, Any] | None = None
     hparams: Mapping[str, Any] | None = None
     tuning: Results | None = None
     tuning_plot: str | None = None
@@ -68,6 +74,7 @@ class RunResult:
     error: str | None = None
     bad_data: bool = False
     log_file: str | None = None
+    report: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, NaN and infinities as None; the keys are documented in the README and stay."""
@@ -91,6 +98,7 @@ class RunResult:
                 **{name: round(value, 3) for name, value in self.seconds.items()},
             },
             "cached": list(self.cached),
+            "report": self.report,
             "error": self.error,
         }
         return {key: json_able(value) for key, value in result.items()}

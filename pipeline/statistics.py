@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 _BISECTIONS = 60  # of an interval of length 2: more digits than a float has
+_NEGLIGIBLE = 1e-18  # of a sum: what it does not change
 
 
 def wilson_lower(successes: int, trials: int, confidence: float) -> float:
@@ -45,14 +46,30 @@ def binomial_tail(at_least: int, trials: int, probability: float) -> float:
         return 0.0
     if probability >= 1.0:
         return 1.0
-    # The tail that holds fewer of the terms; its complement loses no digits that matter.
+    # The tail that does not hold the mean; its complement loses no digits that matter.
     if at_least <= trials * probability:
-        below = math.fsum(_binomial(k, trials, probability) for k in range(at_least))
-        return max(0.0, 1.0 - below)
-    return math.fsum(_binomial(k, trials, probability) for k in range(at_least, trials + 1))
+        return 1.0 - _upper_tail(trials - at_least + 1, trials, 1.0 - probability)
+    return _upper_tail(at_least, trials, probability)
 
 
-def _binomial(successes: int, trials: int, probability: float) -> float:
+def _upper_tail(at_least: int, trials: int, probability: float) -> float:
+    """As `binomial_tail`, above the mean: each term is smaller than the one before."""
+    term = total = binomial(at_least, trials, probability)
+    odds = probability / (1.0 - probability)
+    for k in range(at_least, trials):
+        term *= odds * (trials - k) / (k + 1)
+        if term <= total * _NEGLIGIBLE:
+            break
+        total += term
+    return min(1.0, total)
+
+
+def binomial(successes: int, trials: int, probability: float) -> float:
+    """P(X = successes) for X ~ Binomial(trials, probability)."""
+    if not 0 <= successes <= trials:
+        return 0.0
+    if not 0.0 < probability < 1.0:
+        return float(successes == trials * probability)
     return math.exp(
         math.lgamma(trials + 1)
         - math.lgamma(successes + 1)

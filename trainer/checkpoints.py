@@ -68,15 +68,17 @@ def training_key(*, data: Iterable[Any], settings: Mapping[str, Any]) -> str:
 class Checkpoints:
     """The checkpoints of one training below a directory that other trainings use as well."""
 
-    def __init__(self, root: Path, key: str) -> None:
+    def __init__(self, root: Path, key: str, *, writes: bool = True) -> None:
         """Touches nothing on disk.
 
         Args:
           root: of all trainings.
           key: hexadecimal; equal only for trainings that compute the same.
+          writes: whether `save` and `remove` do anything: of several machines, one writes.
         """
+        self.key = key
         self._root = root
-        self._key = key
+        self._writes = writes
         self._folder = root / key[:16]
         self._warned = False
 
@@ -86,6 +88,8 @@ class Checkpoints:
         A checkpoint makes a training shorter, not better: a full disk is worth a warning, the first
         time, and the next epoch tries again.
         """
+        if not self._writes:
+            return
         try:
             self._write(checkpoint)
         except OSError as error:
@@ -102,7 +106,7 @@ class Checkpoints:
         """The newest whole checkpoint of this training; what is damaged is said and passed over."""
         for path in reversed(self._files()):
             try:
-                return _decode(path.read_bytes(), self._key)
+                return _decode(path.read_bytes(), self.key)
             except (OSError, _Unusable) as error:
                 progress.LOGGER.warning("checkpoint %s is not used: %s", path, error)
         self._mention_others()
@@ -110,6 +114,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Removes this training's checkpoints, and the directory of all if no other one is left."""
+        if not self._writes:
+            return
         shutil.rmtree(self._folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # another training's are there, or it never was
             self._root.rmdir()
@@ -122,7 +128,7 @@ class Checkpoints:
         writing = self._folder / _WRITING
         try:
             with writing.open("wb") as file:
-                file.write(_encode(checkpoint, self._key))
+                file.write(_encode(checkpoint, self.key))
                 file.flush()
                 os.fsync(file.fileno())
             writing.replace(self._folder / f"{checkpoint.epoch:06d}{_SUFFIX}")

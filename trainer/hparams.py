@@ -12,12 +12,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-ARCHITECTURES = ("convnet", "article")
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
 MAX_WIDTH = 16.0  # a typing error would be found by a machine without memory
-MIN_IMAGE_SIDE = 8  # pixels: the architectures pool smaller images away
+# The networks, and the smallest height and width, pixels, that their pooling leaves something of.
+MIN_IMAGE_SIDE: Mapping[str, int] = {"convnet": 8, "deep": 16, "article": 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,8 @@ class HParams:
     """What decides how a model is trained, apart from the data and the seed.
 
     Attributes:
-      architecture: "convnet" (small, batch normalization) or "article" (the article's network).
+      architecture: "convnet" (two small convolutions), "deep" (five, each with batch
+        normalization) or "article" (the article's network).
       width: times the architecture's own numbers of channels and units; above 0.
       epochs: passes over the training split, at least 1.
       per_replica_batch: examples per replica and step; the global batch is this times the replicas.
@@ -71,7 +72,7 @@ class HParams:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _one_of("architecture", self.architecture, tuple(MIN_IMAGE_SIDE))
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)

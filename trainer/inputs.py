@@ -2,73 +2,116 @@
 
 Synopsis::
 
-    split = load_split(files, tft_output)                  # decoded and normalized once
+    split = load_split(files, tft_output)                  # decoded once, kept as uint8
     for images, labels in training_batches(split, batch=256, epochs=5, seed=1, augment=...): ...
 
-The transform graph is applied here, once per example and run, and its result is kept in memory:
-see docs/decisions/0001-transform-in-the-input-pipeline.md for what was measured.
+The transform graph is applied here: see docs/decisions/0001-transform-in-the-input-pipeline.md. It
+normalizes each pixel by itself, so that what it makes of the 256 grey levels of each channel is all
+that must be known of it: pixels stay in memory as uint8, a quarter of what floats would take, and
+a batch is normalized by looking its pixels up, to the same bits (docs/decisions/0012).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import features
 from trainer.augmentation import Augment
+from trainer.preprocessing import decode_png
 from trainer.transform_graph import TransformGraph
 
-_DECODE_BATCH = 1024  # examples per call of the transform graph
+_DECODE_BATCH = 1024  # examples decoded at a time
+_ROUNDING = 1e-5  # of normalized values, where a machine's vector and scalar operations differ
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A transformed split in memory.
+    """A split in memory.
 
     Attributes:
-      images: [N, H, W, C] float32, normalized.
+      images: [N, H, W, C] uint8.
       labels: [N, num_classes] float32, one-hot.
+      levels: [256, C] float32, the normalized value of each grey level in each channel.
     """
 
     images: tf.Tensor
     labels: tf.Tensor
+    levels: tf.Tensor
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
+    def normalized(self, images: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, C] uint8 -> [B, H, W, C] float32."""
+        channels = self.levels.shape[1]
+        places = tf.cast(images, tf.int32) * channels + tf.range(channels)  # [B, H, W, C]
+        return tf.gather(tf.reshape(self.levels, [-1]), places)
+
 
 def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) -> Split:
-    """Reads the gzipped TFRecords of one split in the order of their names and transforms them.
+    """Reads the gzipped TFRecords of one split in the order of their names.
 
     Raises:
-      ValueError: the files hold no example.
+      ValueError: the files hold no example, or the transform graph does more than to normalize each
+        pixel by itself.
     """
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_DECODE_BATCH)
+    graph = TransformGraph(tft_output)
     spec = tft_output.raw_feature_spec()
     spec = {name: spec[name] for name in (features.IMAGE, features.LABEL)}
-    graph = TransformGraph(tft_output)
+    shape = tuple(tft_output.transformed_feature_spec()[features.NORMALIZED_IMAGE].shape)
 
     @tf.autograph.experimental.do_not_convert
-    def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        transformed = graph(tf.io.parse_example(serialized, spec))
-        return transformed[features.NORMALIZED_IMAGE], transformed[features.ONE_HOT_LABEL]
+    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw = tf.io.parse_example(serialized, spec)
+        # The graph's images are asked for by nobody here, so that it does not make them.
+        return decode_png(raw[features.IMAGE], shape), graph(raw)[features.ONE_HOT_LABEL]
 
-    dataset = (
-        tf.data.TFRecordDataset(files, compression_type="GZIP")
-        .batch(_DECODE_BATCH)
-        .map(transform, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(1)
+    @tf.function(autograph=False, reduce_retracing=True)
+    def normalize(encoded: tf.Tensor) -> tf.Tensor:
+        return graph({features.IMAGE: encoded})[features.NORMALIZED_IMAGE]
+
+    batches = list(
+        records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(1)
     )
-    batches = list(dataset)
     if not batches:
         raise ValueError(f"no examples in {', '.join(file_patterns)}: is the split empty?")
-    return Split(
+    split = Split(
         images=tf.concat([images for images, _ in batches], axis=0),
         labels=tf.concat([labels for _, labels in batches], axis=0),
+        levels=_levels(normalize, shape, raw_shape=spec[features.IMAGE].shape),
     )
+    (first,) = records.take(1)
+    expected = normalize(tf.io.parse_example(first, spec)[features.IMAGE])
+    if tf.reduce_max(tf.abs(split.normalized(batches[0][0]) - expected)) > _ROUNDING:
+        raise ValueError(
+            "the transform graph does not normalize each pixel by its own grey level alone, "
+            "expected that of trainer/preprocessing.py: training looks pixels up by their level"
+        )
+    return split
+
+
+def _levels(
+    normalize: Callable[[tf.Tensor], tf.Tensor],
+    shape: tuple[int, int, int],
+    *,
+    raw_shape: Sequence[int],
+) -> tf.Tensor:
+    """What the transform graph makes of each grey level in each channel: [256, C] float32.
+
+    Args:
+      normalize: [B, *raw_shape] PNG -> [B, H, W, C] float32.
+      shape: (H, W, C).
+      raw_shape: of one example's PNG in a batch.
+    """
+    plain = [tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))) for level in range(256)]
+    values = [normalize(tf.reshape(png, [1, *raw_shape]))[:, 0, 0, :] for png in plain]
+    return tf.concat(values, axis=0)
 
 
 def training_batches(
@@ -106,7 +149,7 @@ def training_batches(
         positions = step_in_epoch * batch + tf.range(batch, dtype=tf.int64)
         order_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         chosen = tf.random.experimental.index_shuffle(positions, order_seed, rows - 1)  # [batch]
-        images = tf.gather(split.images, chosen)
+        images = split.normalized(tf.gather(split.images, chosen))
         images = augment(images, tf.stack([tf.constant(seed, tf.int64), step]))
         return images, tf.gather(split.labels, chosen)
 

@@ -26,7 +26,7 @@ from trainer.augmentation import augmentation
 from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.state import Epoch, State
-from trainer.strategy import global_batch
+from trainer.strategy import global_batch, require_agreement
 
 _EVAL_BATCH = 1000
 _PROGRESS_INTERVAL_S = 0.5
@@ -90,7 +90,7 @@ def train(
     )
     writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
     if checkpoints:
-        _resume(state, checkpoints, writer)
+        _resume(state, checkpoints, writer, strategy)
     done = len(state.history)
     reporter = _Reporter(steps_per_epoch=steps, epochs=hparams.epochs, epochs_done=done)
     batches = inputs.training_batches(
@@ -116,9 +116,12 @@ def train(
     return state.history
 
 
-def _resume(state: State, checkpoints: Checkpoints, writer: Any) -> None:
+def _resume(
+    state: State, checkpoints: Checkpoints, writer: Any, strategy: tf.distribute.Strategy
+) -> None:
     """Takes over what a killed process has finished, if it has finished an epoch."""
     found = checkpoints.latest()
+    require_agreement(strategy, f"{checkpoints.key} {found.epoch if found else 0}")
     if found is None:
         return
     state.restore(found)
@@ -264,7 +267,7 @@ def _evaluation(model: keras.Model, split: inputs.Split) -> Callable[[], tuple[f
         loss = correct = 0.0
         for start in range(0, len(split), _EVAL_BATCH):
             part = slice(start, start + _EVAL_BATCH)
-            batch_loss, hits = step(split.images[part], split.labels[part])
+            batch_loss, hits = step(split.normalized(split.images[part]), split.labels[part])
             loss += float(batch_loss)
             correct += float(hits)
         return loss / len(split), correct / len(split)

@@ -9,7 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 
@@ -39,16 +39,15 @@ def build_model(
     Raises:
       ValueError: the images are too small for the network's pooling.
     """
-    if min(image_shape[:2]) < MIN_IMAGE_SIDE:
+    least = MIN_IMAGE_SIDE[hparams.architecture]
+    if min(image_shape[:2]) < least:
         raise ValueError(
-            f"images are {image_shape[0]}x{image_shape[1]}, expected "
-            f"{MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE} or larger: "
+            f"images are {image_shape[0]}x{image_shape[1]}, expected {least}x{least} or larger: "
             f"the network {hparams.architecture!r} pools them away"
         )
     image = keras.Input(shape=image_shape, name="image")
-    body = _article if hparams.architecture == "article" else _convnet
     with _layers_in(hparams.precision):
-        features = body(image, hparams, synchronized)
+        features = _BODIES[hparams.architecture](image, hparams, synchronized)
     logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(features)
     return keras.Model(image, logits, name=hparams.architecture)
 
@@ -85,6 +84,32 @@ def _convnet(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> kera
     return keras.layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
 
 
+def _deep(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.KerasTensor:
+    """conv5-32, pool, conv3-64, conv3-64, pool, conv3-128, conv3-128, dense 256.
+
+    Batch normalization behind each, and behind the pooling where there is one: it then has a
+    quarter of the values to pass over.
+    """
+
+    def convolve(x: keras.KerasTensor, filters: int, size: int, padding: str) -> keras.KerasTensor:
+        return keras.layers.Conv2D(_wide(filters, hparams), size, padding=padding, use_bias=False)(
+            x
+        )
+
+    def normalize(x: keras.KerasTensor) -> keras.KerasTensor:
+        x = BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
+        return keras.layers.Activation("relu")(x)
+
+    x = normalize(keras.layers.MaxPooling2D(2)(convolve(x, 32, 5, "valid")))  # 28 -> 12
+    x = normalize(convolve(x, 64, 3, "same"))
+    x = normalize(keras.layers.MaxPooling2D(2)(convolve(x, 64, 3, "same")))  # 12 -> 6
+    x = normalize(convolve(x, 128, 3, "same"))
+    x = normalize(convolve(x, 128, 3, "valid"))  # 6 -> 4
+    x = keras.layers.Flatten()(x)
+    x = normalize(keras.layers.Dense(_wide(256, hparams), use_bias=False)(x))
+    return keras.layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
+
+
 def _article(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.KerasTensor:
     """The article's network: conv 32, pool, conv 64, dropout, dense 128, dropout."""
     del synchronized  # it has no batch normalization
@@ -95,3 +120,7 @@ def _article(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> kera
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(_wide(128, hparams), activation="relu")(x)
     return keras.layers.Dropout(hparams.dropout)(x)
+
+
+_Body = Callable[[keras.KerasTensor, HParams, bool], keras.KerasTensor]
+_BODIES: Mapping[str, _Body] = {"convnet": _convnet, "deep": _deep, "article": _article}

@@ -5,124 +5,34 @@ TFX reloads this module, so it holds functions only.
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-import tensorflow_transform as tft
-
-from trainer import export, inputs, loop
-from trainer.checkpoints import Checkpoints, training_key
-from trainer.features import ImageSpec
-from trainer.hparams import HParams
-from trainer.model import build_model
-from trainer.state import Epoch
-from trainer.strategy import mirrored_strategy
-from trainer.tuning.trials import tuned
-
-_log = logging.getLogger(__name__)
+from trainer import supervision
+from trainer.cluster import Cluster
+from trainer.job import Job, job_file
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains on `train`, watches `eval`, exports to `fn_args.serving_model_dir`.
-
-    A training that was killed goes on from its last finished epoch: see docs/training.md.
+    """Trains and exports, in this process, or as the chief of the machines that TF_CONFIG names.
 
     Args:
-      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`. Its `hyperparameters` are what a
-        search has found, or None: they replace those of "hparams". Its `custom_config` holds "spec"
-        (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "seed" (int), "replicas"
-        (int, 0 for all GPUs or one CPU), "code" (a digest of this package) and "checkpoints" (the
-        directory of all trainings' checkpoints).
+      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`; see `trainer.job.Job`.
 
     Raises:
-      loop.TrainingDiverged: the loss became NaN or infinite.
-      strategy.DeviceError: fewer devices than replicas.
+      ClusterError: TF_CONFIG cannot be used.
+      supervision.TrainingFailed: among several machines, for any reason.
+      loop.TrainingDiverged, strategy.DeviceError: as `training.train_and_export`.
     """
-    config = fn_args.custom_config
-    spec = ImageSpec.from_config(config["spec"])
-    hparams = HParams.from_config(config["hparams"])
-    if fn_args.hyperparameters:
-        hparams = tuned(hparams, fn_args.hyperparameters["values"])
-    seed = int(config["seed"])
-    if hparams.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    tft_output = tft.TFTransformOutput(fn_args.transform_output)
-    train_split = inputs.load_split(fn_args.train_files, tft_output)
-    eval_split = inputs.load_split(fn_args.eval_files, tft_output)
-    strategy = mirrored_strategy(int(config["replicas"]))
-    _log.info("replicas: %d", strategy.num_replicas_in_sync)
-    checkpoints = Checkpoints(
-        Path(config["checkpoints"]),
-        training_key(
-            data=[train_split.images, train_split.labels, eval_split.images, eval_split.labels],
-            settings={
-                **{name: config[name] for name in ("seed", "code")},
-                "hparams": hparams.to_config(),
-                "replicas": strategy.num_replicas_in_sync,
-                "libraries": [tf.__version__, keras.__version__],
-            },
-        ),
-    )
-    served, history = fit(
-        hparams,
-        spec=spec,
-        train_split=train_split,
-        eval_split=eval_split,
-        strategy=strategy,
-        seed=seed,
-        log_dir=fn_args.model_run_dir,
-        checkpoints=checkpoints,
-    )
-    _log.info("trained: %s", history[-1])
-    export.save(served, tft_output, spec, fn_args.serving_model_dir)
-    checkpoints.remove()
+    job = Job.from_fn_args(fn_args)
+    cluster = Cluster.from_environment()
+    if cluster is None:
+        from trainer.training import train_and_export
 
-
-def fit(
-    hparams: HParams,
-    *,
-    spec: ImageSpec,
-    train_split: inputs.Split,
-    eval_split: inputs.Split,
-    strategy: tf.distribute.Strategy,
-    seed: int,
-    log_dir: str | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> tuple[keras.Model, list[Epoch]]:
-    """Builds a network and trains it: what a run and each trial of a search do alike.
-
-    Args: see `loop.train`; `seed` is that of the first weights as well.
-
-    Returns:
-      The network to be exported, and the epochs in order.
-    """
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = build_model(
-            hparams,
-            image_shape=spec.image_shape,
-            num_classes=spec.num_classes,
-            synchronized=strategy.num_replicas_in_sync > 1,
-        )
-    # A twin outside of the strategy: the export then knows nothing of replicas.
-    served = build_model(
-        dataclasses.replace(hparams, precision="float32"),
-        image_shape=spec.image_shape,
-        num_classes=spec.num_classes,
-    )
-    history = loop.train(
-        model,
-        served,
-        train_split=train_split,
-        eval_split=eval_split,
-        hparams=hparams,
-        strategy=strategy,
-        seed=seed,
-        log_dir=log_dir,
-        checkpoints=checkpoints,
-    )
-    return served, history
+        train_and_export(job, cluster)
+        return
+    file = job_file(job.pipeline_root)
+    job.write(file)
+    try:
+        supervision.train(file)
+    finally:
+        file.unlink(missing_ok=True)

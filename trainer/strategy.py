@@ -4,10 +4,13 @@ Synopsis::
 
     prepare_devices(replicas=2)              # once, before TensorFlow runs anything
     strategy = mirrored_strategy(replicas=2)
+    strategy = multi_worker_strategy()       # or all devices of all machines of TF_CONFIG
     global_batch(per_replica_batch=128, strategy=strategy)   # 256
 """
 
 from __future__ import annotations
+
+import hashlib
 
 import tensorflow as tf
 
@@ -64,6 +67,55 @@ def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
             f"ask for {len(devices)} or fewer"
         )
     return tf.distribute.MirroredStrategy(devices[:count])
+
+
+class Disagreement(RuntimeError):
+    """The machines that train together do not train the same."""
+
+
+def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirroredStrategy:
+    """MultiWorkerMirroredStrategy over the machines of TF_CONFIG; waits until all are there.
+
+    Args:
+      replicas: devices of this machine; 0 takes all GPUs, or one CPU where there are none, and no
+        other number but that is possible.
+
+    Raises:
+      DeviceError: this machine has not so many.
+      tf.errors.OpError: the others do not come.
+    """
+    devices = max(1, len(tf.config.list_physical_devices("GPU")))
+    if replicas not in (0, devices):
+        raise DeviceError(
+            f"replicas is {replicas}, expected 0 or {devices} with several machines: each trains "
+            "on all its GPUs, or on its CPU; hide GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
+    """Compares a text over the machines of the strategy; with one machine there is nothing to do.
+
+    Raises:
+      Disagreement: another one has another text.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    own = int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1  # int32
+
+    @tf.function(autograph=False)
+    def gather() -> tf.Tensor:
+        def of_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            return context.all_gather(tf.constant([own]), axis=0)
+
+        return strategy.experimental_local_results(strategy.run(of_replica))[0]
+
+    if set(gather().numpy().tolist()) != {own}:
+        raise Disagreement(
+            "the machines do not train the same: they need one pipeline root on a file system that "
+            "they share, one version of tfx-mnist and of its libraries, and equally many devices"
+        )
 
 
 def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:

@@ -23,6 +23,7 @@ from pipeline.cli import (
     rollback,
     verify,
     versions,
+    worker,
 )
 from pipeline.cli.command import (
     FAILED,
@@ -81,6 +82,7 @@ def commands(run: Run | None = None) -> Group:
         help="from an image data set to a released classifier, with a gate in between",
         members=(
             run_command(run),
+            worker.COMMAND,
             versions.COMMAND,
             rollback.COMMAND,
             prune.COMMAND,

@@ -97,6 +97,7 @@ def _execute(options: argparse.Namespace, run: Run) -> int:
     )
     if options.save_hparams is not None and result.hparams is not None:
         _save_hparams(result.hparams, options.save_hparams)
+    result = dataclasses.replace(result, report=_write_report(result, Path(config.pipeline_root)))
     _show(result, as_json=options.json)
     return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
 
@@ -151,6 +152,20 @@ def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
         hparams_file.save(hparams, path)
     except OSError as error:
         output.complain(f"cannot save the hyper-parameters to {path}: {error.strerror}")
+
+
+def _write_report(result: RunResult, root: Path) -> str | None:
+    """The page's path; None where it cannot be written, which changes nothing of the outcome."""
+    path = root / "reports" / f"{result.run_id}.html"
+    try:
+        from pipeline import report
+
+        report.write(result, path)
+    except Exception as error:
+        line = " ".join(str(error).split())
+        output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
+        return None
+    return str(path)
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:

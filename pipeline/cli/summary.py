@@ -51,7 +51,7 @@ def wants_colour(stream: TextIO, no_color: str | None) -> bool:
 
 
 def summary(result: RunResult) -> list[Line]:
-    """Accuracy, the gates' answers, what is served now, and where the log is when it is needed."""
+    """Accuracy, the gates' answers, what is served now, where the report is, and a needed log."""
     return [
         *data(result.dataset),
         *_tuning(result),
@@ -59,6 +59,7 @@ def summary(result: RunResult) -> list[Line]:
         *check_lines(result.checks),
         *_outcome(result),
         *_time(result),
+        *_report(result),
         *_log(result),
     ]
 
@@ -136,6 +137,11 @@ def _release(release: Release | None) -> str:
 def _time(result: RunResult) -> Iterator[Line]:
     taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
     yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
+
+
+def _report(result: RunResult) -> Iterator[Line]:
+    if result.report:
+        yield Line(f"report: {result.report}")
 
 
 def _log(result: RunResult) -> Iterator[Line]:

@@ -111,10 +111,13 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             _log.error("%s failed", failed.name, exc_info=cause)
             state.outcome, state.error = result.FAILED, f"{failed.name}: {_one_line(cause)}"
             state.bad_data = isinstance(cause, DataError)
+    baseline = plan.context.baseline
     return result.RunResult(
         run_id=run_id,
         outcome=state.outcome,
         dataset=state.dataset,
+        policy=plan.policy,
+        baseline=None if baseline is None else baseline.to_json(),
         hparams=state.hparams,
         tuning=state.tuning,
         tuning_plot=state.tuning_plot,

@@ -45,6 +45,10 @@ def test_each_image_is_right_or_wrong_by_its_most_probable_class() -> None:
     assert found.compared
 
 
+def test_each_label_is_confused_with_the_answers_that_it_got() -> None:
+    assert counted().confusion == ((1, 0, 0), (1, 0, 0), (1, 0, 1))
+
+
 def test_without_a_baseline_nothing_is_lost_or_gained() -> None:
     found = counted(baseline=None)
     assert found.overall == Tally(rows=4, correct=2)
@@ -74,6 +78,7 @@ def test_what_is_no_number_is_wrong_and_counted(broken: float) -> None:
     found = counted([[broken, 0.2, 0.1], *CANDIDATE[1:]])
     assert found.not_finite == 1
     assert found.overall == Tally(rows=4, correct=1, lost=1)
+    assert sum(map(sum, found.confusion)) == 3  # it got no answer
     assert np.isnan(found.cross_entropy)
     of_baseline = counted(baseline=np.array([*BASELINE[:2], [broken, 0.2, 0.7], BASELINE[3]]))
     assert of_baseline.not_finite == 0
@@ -112,10 +117,10 @@ def test_ties_and_what_is_no_number_are_counted_as_the_gates_metrics_do() -> Non
     values, mostly_finite = [0.1, 0.3, 0.6, NAN, INF, -INF], [0.3, 0.32, 0.3, 0.04, 0.02, 0.02]
     candidate, baseline = rng.choice(values, (2, 500, 3), p=mostly_finite)
     found = count(labels, candidate, baseline=baseline, class_names=CLASSES, slices=(), numbers={})
-    assert {
-        **dataclasses.asdict(found.overall),
-        "not_finite": found.not_finite,
-    } == _by_gate_metrics(labels, candidate, baseline)
+    by_metrics = _by_gate_metrics(labels, candidate, baseline)
+    answers = by_metrics.pop(gate_metrics.ANSWERS).tolist()
+    assert {**dataclasses.asdict(found.overall), "not_finite": found.not_finite} == by_metrics
+    assert [sum(column) for column in zip(*found.confusion, strict=True)] == answers
 
 
 def test_probabilities_on_their_bounds_are_weighed_as_keras_does() -> None:

@@ -82,6 +82,9 @@ def test_the_first_run_releases_version_1(root, first):
     assert not version.problems
     assert version.manifest.release["metrics"]["accuracy"] == result["metrics"]["accuracy"]
     assert version.manifest.release["dataset"]["splits"]["test"]["rows"] == 1000
+    report = Path(result["report"])
+    assert report.parent == root / "reports"
+    assert "First release, no baseline" in report.read_text()
 
 
 def test_a_second_identical_run_executes_and_publishes_nothing(root, first):

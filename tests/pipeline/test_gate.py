@@ -458,7 +458,9 @@ def test_values_survive_their_json_form() -> None:
     policy = dataclasses.replace(POLICY, slices=(BANDS,), must_improve=True)
     assert Policy.from_config(json.loads(json.dumps(policy.to_config()))) == policy
     sliced = with_slices(COMPARED, SEVERAL, SEVERAL)
-    assert Evidence.from_dict(json.loads(json.dumps(sliced.to_dict()))) == sliced
+    confused = dataclasses.replace(sliced, confusion=((970, 30), (30, 970)))
+    for counted in (sliced, confused):
+        assert Evidence.from_dict(json.loads(json.dumps(counted.to_dict()))) == counted
     for check in checks_of(sliced):
         assert Check.from_dict(json.loads(json.dumps(check.to_dict()))) == check
 

@@ -77,7 +77,7 @@ def test_relative_directories_become_absolute(
         ),
         (
             {"training": dataclasses.replace(TRAINING, jit_compile=True), "replicas": 2},
-            "training.jit_compile is true and replicas is 2, expected one: XLA",
+            "training.jit_compile is true with 2 replicas, expected one: XLA",
         ),
         (
             {"data_gate": DataGateConfig(min_mean_intensity=0.5, max_mean_intensity=0.25)},

@@ -32,6 +32,7 @@ def test_a_released_run_fills_every_key() -> None:
         cached=("Transform",),
         total_seconds=2.0,
         log_file="x.log",
+        report="r.html",
     )
     assert result.to_dict() == {
         "run_id": "r",
@@ -65,6 +66,7 @@ def test_a_released_run_fills_every_key() -> None:
         "release": {"version": 3, "path": "serving/3"},
         "seconds": {"total": 2.0, "Trainer": 1.235},
         "cached": ["Transform"],
+        "report": "r.html",
         "error": None,
     }
 

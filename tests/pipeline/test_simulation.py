@@ -149,8 +149,12 @@ class TestOperatingCurve:
 
 
 class TestPolicy:
-    """What docs/gate-check.md says of the policies; 3 standard errors are allowed."""
+    """What docs/gate-check.md says of the policy of MNIST; 3 standard errors are allowed for."""
 
-    def test_half_a_point_worse_is_not_released_on_mnist(self) -> None:
+    def test_an_equally_good_model_is_refused_in_one_of_ten_cases_at_most(self) -> None:
+        found = point(TEST_SET, MNIST, 0.0, simulations=3000)
+        assert found.refusal <= 0.10 - 3 * standard_error(0.10, 3000)
+
+    def test_one_that_is_half_a_point_worse_is_released_in_one_of_a_hundred_at_most(self) -> None:
         found = point(TEST_SET, MNIST, 0.005, simulations=3000)
         assert found.release <= 0.01 - 3 * standard_error(0.01, 3000)

@@ -10,7 +10,14 @@ from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from pipeline.statistics import binomial_tail, holm, loss_upper, mcnemar, wilson_lower
+from pipeline.statistics import (
+    binomial,
+    binomial_tail,
+    holm,
+    loss_upper,
+    mcnemar,
+    wilson_lower,
+)
 
 CONFIDENCES = (0.9, 0.95, 0.975, 0.9975)
 
@@ -51,6 +58,24 @@ def test_the_binomial_tail_is_scipys(trials: int, probability: float) -> None:
         expected = stats.binom.sf(at_least - 1, trials, probability)
         actual = binomial_tail(at_least, trials, probability)
         assert actual == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1e-4, 0.03, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("trials", [0, 1, 30, 980])
+def test_the_binomial_probabilities_are_scipys(trials: int, probability: float) -> None:
+    for successes in {-1, 0, trials // 30, trials // 2, trials, trials + 1}:
+        expected = stats.binom.pmf(successes, trials, probability)
+        actual = binomial(successes, trials, probability)
+        assert actual == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "trials", "probability"), [(9_990, 10_000, 1e-4), (11, 10_000, 0.9)]
+)
+def test_what_is_beyond_a_float_is_zero_or_one(
+    at_least: int, trials: int, probability: float
+) -> None:
+    assert binomial_tail(at_least, trials, probability) == round(probability)
 
 
 def test_more_successes_than_trials_are_impossible() -> None:

@@ -12,7 +12,10 @@ def test_survives_the_way_through_custom_config():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "resnet"}, "architecture is 'resnet', expected one of convnet, article"),
+        (
+            {"architecture": "resnet"},
+            "architecture is 'resnet', expected one of convnet, deep, article",
+        ),
         ({"epochs": 0}, "epochs is 0, expected 1 or more"),
         ({"per_replica_batch": 0}, "per_replica_batch is 0, expected 1 or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0, expected a number above 0"),

@@ -3,14 +3,19 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from tests.trainer.samples import SPEC
-from trainer import inputs
+from tests.trainer.samples import SPEC, png
+from trainer import features, inputs
+from trainer.transform_graph import TransformGraph
 
 
 def numbered(rows: int) -> inputs.Split:
     """A split whose every pixel of image i has the value i."""
-    images = tf.ones([rows, 8, 8, 1]) * tf.reshape(tf.range(rows, dtype=tf.float32), [-1, 1, 1, 1])
-    return inputs.Split(images=images, labels=tf.one_hot(tf.range(rows) % 2, 2))
+    images = np.broadcast_to(np.arange(rows, dtype=np.uint8)[:, None, None, None], (rows, 8, 8, 1))
+    return inputs.Split(
+        images=tf.constant(images),
+        labels=tf.one_hot(tf.range(rows) % 2, 2),
+        levels=tf.range(256, dtype=tf.float32)[:, None],
+    )
 
 
 def unchanged(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -28,7 +33,35 @@ def test_load_split_keeps_rows_and_order(prepared):
         [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output)
     )
     assert split.images.shape == (32, *SPEC.image_shape)
+    np.testing.assert_array_equal(split.images, prepared.eval_pixels)
     np.testing.assert_array_equal(np.argmax(split.labels, axis=1), prepared.eval_labels)
+
+
+def test_images_are_normalized_to_the_bits_of_the_transform_graph(prepared):
+    tft_output = tft.TFTransformOutput(prepared.transform_output)
+    split = inputs.load_split([prepared.eval_files], tft_output)
+    encoded = tf.constant([png(image) for image in prepared.eval_pixels])
+    graph = tf.function(TransformGraph(tft_output), autograph=False)
+    expected = graph({features.IMAGE: encoded})[features.NORMALIZED_IMAGE]
+    np.testing.assert_array_equal(split.normalized(split.images), expected)
+
+
+class NormalizesByTheImage(TransformGraph):
+    """Takes from each image its own brightest pixel."""
+
+    def __call__(self, raw):
+        transformed = super().__call__(raw)
+        if features.NORMALIZED_IMAGE in transformed:
+            images = transformed[features.NORMALIZED_IMAGE]
+            images = images - tf.reduce_max(images, axis=[1, 2, 3], keepdims=True)
+            transformed = transformed | {features.NORMALIZED_IMAGE: images}
+        return transformed
+
+
+def test_a_transform_graph_that_looks_beyond_the_pixel_is_refused(prepared, monkeypatch):
+    monkeypatch.setattr(inputs, "TransformGraph", NormalizesByTheImage)
+    with pytest.raises(ValueError, match="does not normalize each pixel by its own grey level"):
+        inputs.load_split([prepared.eval_files], tft.TFTransformOutput(prepared.transform_output))
 
 
 def test_load_split_without_examples_says_so(prepared, tmp_path):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainer import inputs, loop, progress
 from trainer.checkpoints import Checkpoints
-from trainer.hparams import HParams
+from trainer.hparams import MIN_IMAGE_SIDE, HParams
 from trainer.model import build_model
 from trainer.strategy import mirrored_strategy
 
@@ -20,27 +20,30 @@ KEY = "0" * 64
 HPARAMS = HParams(epochs=4, per_replica_batch=16, learning_rate=0.01, max_shift=1)
 
 
-def separable(rows: int, seed: int) -> inputs.Split:
+def separable(rows: int, seed: int, side: int = 8) -> inputs.Split:
     """Two classes: bright above or bright below."""
     rng = np.random.default_rng(seed)
-    images = rng.normal(size=(rows, 8, 8, 1)).astype(np.float32)
+    images = rng.normal(size=(rows, side, side, 1)).astype(np.float32)
     labels = np.arange(rows) % 2
-    images[labels == 0, :4] += 2.0
-    images[labels == 1, 4:] += 2.0
-    return inputs.Split(tf.constant(images), tf.one_hot(labels, 2))
+    images[labels == 0, : side // 2] += 2.0
+    images[labels == 1, side // 2 :] += 2.0
+    levels = (np.arange(256, dtype=np.float32)[:, None] - 128.0) / 32.0  # -4..4
+    pixels = np.clip(np.rint(images * 32.0 + 128.0), 0, 255).astype(np.uint8)
+    return inputs.Split(tf.constant(pixels), tf.one_hot(labels, 2), tf.constant(levels))
 
 
 def train(hparams: HParams = HPARAMS, **changes):
     """(the network as it would be exported, the epochs)"""
     keras.utils.set_random_seed(3)
     strategy = mirrored_strategy(changes.pop("replicas", 0))
-    build = functools.partial(build_model, image_shape=(8, 8, 1), num_classes=2)
+    side = MIN_IMAGE_SIDE[hparams.architecture]
+    build = functools.partial(build_model, image_shape=(side, side, 1), num_classes=2)
     with strategy.scope():
         model = build(hparams, synchronized=strategy.num_replicas_in_sync > 1)
     served = build(dataclasses.replace(hparams, precision="float32"))
     options = {
-        "train_split": separable(64, seed=1),
-        "eval_split": separable(32, seed=2),
+        "train_split": separable(64, seed=1, side=side),
+        "eval_split": separable(32, seed=2, side=side),
         "hparams": hparams,
         "strategy": strategy,
         "seed": 5,
@@ -66,7 +69,7 @@ def test_a_diverging_loss_ends_the_training():
 
 def test_a_loss_on_eval_that_is_no_number_ends_the_training():
     right = separable(32, seed=2)
-    broken = inputs.Split(right.images, np.full_like(right.labels, np.nan))
+    broken = dataclasses.replace(right, labels=np.full_like(right.labels, np.nan))
     with pytest.raises(loop.TrainingDiverged, match=r"the loss on eval is nan in epoch 1 of 4"):
         train(eval_split=broken)
 
@@ -74,7 +77,7 @@ def test_a_loss_on_eval_that_is_no_number_ends_the_training():
 def test_patience_stops_early_and_takes_the_best_epoch():
     # Labels of eval are the wrong way round: the better the training, the worse the loss on eval.
     right = separable(32, seed=2)
-    wrong = inputs.Split(right.images, 1.0 - right.labels)
+    wrong = dataclasses.replace(right, labels=1.0 - right.labels)
     hparams = HParams(
         epochs=12,
         per_replica_batch=16,
@@ -86,7 +89,7 @@ def test_patience_stops_early_and_takes_the_best_epoch():
     model, history = train(hparams, eval_split=wrong)
     best = min(history, key=lambda epoch: epoch.eval_loss)
     assert len(history) == best.number + 2 < 12
-    logits = model(wrong.images, training=False)
+    logits = model(wrong.normalized(wrong.images), training=False)
     loss = np.mean(tf.nn.softmax_cross_entropy_with_logits(wrong.labels, logits))
     assert loss == pytest.approx(best.eval_loss, rel=1e-5)
 
@@ -132,6 +135,7 @@ RESUMED = {
     "warp": dataclasses.replace(HPARAMS, max_rotation=10.0),
     "patience": dataclasses.replace(HPARAMS, patience=3),
     "float16": dataclasses.replace(HPARAMS, precision="float16"),
+    "deep": dataclasses.replace(HPARAMS, architecture="deep", label_smoothing=0.1),
 }
 
 
@@ -173,7 +177,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated():
     averaged, history = train(dataclasses.replace(HPARAMS, averaging=0.9))
     assert history[-1].eval_accuracy == 1.0
     evaluation = separable(32, seed=2)
-    logits = averaged(evaluation.images, training=False)
+    logits = averaged(evaluation.normalized(evaluation.images), training=False)
     loss = np.mean(tf.nn.softmax_cross_entropy_with_logits(evaluation.labels, logits))
     assert loss == pytest.approx(history[-1].eval_loss, rel=1e-5)
     assert np.any(last.get_weights()[0] != averaged.get_weights()[0])
@@ -251,7 +255,13 @@ prepare_devices(2)
 
 def train(replicas, checkpoints=None, **changes):
     hparams = HParams(
-        epochs=3, per_replica_batch=16 // replicas, max_rotation=10.0, averaging=0.9, **changes
+        epochs=3,
+        per_replica_batch=16 // replicas,
+        max_rotation=10.0,
+        max_zoom=0.1,
+        averaging=0.9,
+        label_smoothing=0.1,
+        **changes,
     )
     _, history = test_loop.train(hparams, replicas=replicas, checkpoints=checkpoints)
     return [epoch.loss for epoch in history] + [epoch.eval_loss for epoch in history]

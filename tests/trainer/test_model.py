@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 
-from trainer.hparams import ARCHITECTURES, HParams
+from trainer.hparams import MIN_IMAGE_SIDE, HParams
 from trainer.model import build_model
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (8, 11, 1)])
+@pytest.mark.parametrize("architecture", MIN_IMAGE_SIDE)
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (0, 3, 1)], ids=str)
 def test_one_logit_per_class_for_any_shape(architecture, shape):
+    """Heights and widths of less than the least one are added to it."""
+    least = MIN_IMAGE_SIDE[architecture]
+    shape = tuple(side if side >= least else least + side for side in shape[:2]) + shape[2:]
     model = build_model(HParams(architecture=architecture), image_shape=shape, num_classes=7)
     assert model(np.zeros((2, *shape), np.float32)).shape == (2, 7)
 
@@ -39,12 +42,25 @@ def test_convnet_is_the_small_one():
     assert model.count_params() == 624 + 6944 + 294912 + 1024 + 2570
 
 
-def test_images_too_small_to_pool_are_refused():
-    with pytest.raises(ValueError, match="images are 4x28, expected 8x8 or larger"):
-        build_model(HParams(), image_shape=(4, 28, 1), num_classes=10)
+def test_deep_has_five_convolutions():
+    model = build_model(HParams(architecture="deep"), image_shape=(28, 28, 1), num_classes=10)
+    # conv 5x5: 32*25; conv 3x3: 64*9*32, 64*9*64, 128*9*64, 128*9*128; dense: 256*4*4*128, all
+    # without bias; batch normalization: 4*(32+64+64+128+128+256); logits: 10*(256+1)
+    convolutions = 800 + 18432 + 36864 + 73728 + 147456
+    assert model.count_params() == convolutions + 524288 + 2688 + 2570
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "shape", "least"),
+    [("convnet", (4, 28, 1), "8x8"), ("deep", (28, 15, 1), "16x16")],
+)
+def test_images_too_small_to_pool_are_refused(architecture, shape, least):
+    message = f"images are {shape[0]}x{shape[1]}, expected {least} or larger"
+    with pytest.raises(ValueError, match=message):
+        build_model(HParams(architecture=architecture), image_shape=shape, num_classes=10)
+
+
+@pytest.mark.parametrize("architecture", MIN_IMAGE_SIDE)
 def test_width_multiplies_channels_and_units(architecture):
     def outputs(width):
         hparams = HParams(architecture=architecture, width=width)

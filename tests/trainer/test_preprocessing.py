@@ -16,7 +16,7 @@ def train(prepared):
 
 
 def test_each_channel_has_zero_mean_and_unit_variance_on_train(train):
-    channels = train.images.numpy().reshape(-1, 3)
+    channels = train.normalized(train.images).numpy().reshape(-1, 3)
     np.testing.assert_allclose(channels.mean(axis=0), 0.0, atol=1e-5)
     np.testing.assert_allclose(channels.std(axis=0), 1.0, atol=1e-5)
 

@@ -33,7 +33,7 @@ class Training:
         hparams = HParams(
             **{"epochs": EPOCHS, "per_replica_batch": 8, "dropout": 0.3, "averaging": 0.9} | hparams
         )
-        self._fn_args = {
+        self.fn_args = {
             "train_files": [prepared.train_files],
             "eval_files": [prepared.eval_files],
             "transform_output": prepared.transform_output,
@@ -52,7 +52,7 @@ class Training:
 
     def start(self) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-c", RUN, json.dumps(self._fn_args)],
+            [sys.executable, "-c", RUN, json.dumps(self.fn_args)],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -30,7 +30,7 @@ import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from trainer import inputs, progress, run
+from trainer import inputs, progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
@@ -176,7 +176,7 @@ class Search(BaseTuner):
         keras.utils.clear_session()  # graphs of earlier trials
         config = self._job.config
         checkpoints = Checkpoints(self._job.folder / "checkpoints", key)
-        _, history = run.fit(
+        _, history = training.fit(
             hparams,
             spec=ImageSpec.from_config(config["spec"]),
             train_split=train_split,

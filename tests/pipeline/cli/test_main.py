@@ -33,7 +33,11 @@ NEEDED_BY_TENSORFLOW = {
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "no command given, expected run, versions, rollback, prune, verify, predict or gate;"),
+        (
+            [],
+            "no command given, expected run, worker, versions, rollback, prune, verify, predict "
+            "or gate;",
+        ),
         (
             ["rnu"],
             "unknown command 'rnu': did you mean 'run'? known are gate, predict, prune, rollback",
@@ -64,7 +68,7 @@ def test_words_that_make_no_command_are_refused_in_one_line(words: list[str], li
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are gate, predict, prune, rollback, run, verify, versions\n",
+            "known are gate, predict, prune, rollback, run, verify, versions, worker\n",
         ),
         (
             ["run", "--sede", "1"],

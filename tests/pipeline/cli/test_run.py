@@ -93,6 +93,31 @@ class TestOutcome:
             main(["run", "--pipeline-root", str(root)], run=raiser(SystemExit(5)))
 
 
+class TestReport:
+    @pytest.mark.parametrize("outcome", [RELEASED, UNCHANGED, REFUSED, FAILED])
+    def test_every_outcome_has_one(self, outcome: str, root: Path, capfd: Captured) -> None:
+        main(["run", "--json", "--pipeline-root", str(root)], run=runner(outcome))
+        shown = capfd.readouterr()
+        fields = json.loads(shown.out)
+        path = root / "reports" / f"{fields['run_id']}.html"
+        assert fields["report"] == str(path)
+        assert f"report: {path}\n" in shown.err
+        assert f"{root}/logs/{fields['run_id']}.log" in path.read_text()
+
+    def test_one_that_cannot_be_written_is_a_warning_and_no_more(
+        self, root: Path, capfd: Captured
+    ) -> None:
+        root.mkdir()
+        (root / "reports").touch()
+        assert main(["run", "--json", "--pipeline-root", str(root)], run=runner(RELEASED)) == 0
+        shown = capfd.readouterr()
+        fields = json.loads(shown.out)
+        assert (fields["outcome"], fields["report"]) == (RELEASED, None)
+        (warning,) = (line for line in shown.err.splitlines() if "report" in line)
+        assert warning.startswith(f"tfx-mnist: the report {root}/reports/")
+        assert warning.endswith("; the outcome stands")
+
+
 class TestCannotStart:
     def test_it_is_one_line_with_the_runners_exit_code(self, root: Path, capfd: Captured) -> None:
         run = raiser(CannotStart("another run holds the pipeline root", 1))

@@ -96,6 +96,8 @@ def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
     assert evidence.overall.rows == 60
     assert [tally.rows for tally in evidence.classes.values()] == [20, 20, 20]
     assert evidence.overall.correct <= 59
+    assert sum(map(sum, evidence.confusion)) == 60
+    assert (first.result.policy, first.result.baseline) == (_policy(ANY_MODEL), None)
 
 
 def test_the_checks_are_the_data_gates_the_release_gates_and_the_serving_checks(first: Run) -> None:
@@ -292,7 +294,8 @@ def test_a_model_that_was_made_anew_is_compared_with_the_release_of_the_same_run
     assert "baseline" not in names  # "first release, no baseline"
     assert (again.result.outcome, again.result.release.version) == (result.RELEASED, 2)
     _, second = serving_dir.versions(tmp_path / "serving")
-    assert second.manifest.release["baseline"]["version"] == 1
+    assert second.manifest.release["baseline"] == again.result.baseline
+    assert again.result.baseline["version"] == 1
     assert versions() == [1]
 
 

@@ -11,7 +11,7 @@ from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
-from trainer import run as training
+from trainer import training
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.trials import tuned
@@ -60,7 +60,7 @@ def runs(config: RunConfig) -> Runs:
 
     real = training.fit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.tuning.search.run.fit", fit)
+        patch.setattr("trainer.tuning.search.training.fit", fit)
         with pytest.raises(KeyboardInterrupt):
             local.run(config, run_id="run-1", observer=Watch())
         left = [path.name for path in searches.iterdir()]
@@ -102,7 +102,7 @@ def test_the_same_search_is_taken_from_the_cache(config, runs):
 
 
 def test_another_search_is_searched(config, runs, monkeypatch):
-    monkeypatch.setattr("trainer.tuning.search.run.fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("trainer.tuning.search.training.fit", lambda *_, **__: 1 / 0)
     other = dataclasses.replace(config.tuning, objective="loss")
     done = local.run(dataclasses.replace(config, tuning=other), run_id="run-4", observer=Watch())
     assert (done.outcome, done.error) == ("failed", "Tuner: ZeroDivisionError: division by zero")

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from tests.trainer.samples import SPEC
-from trainer import progress, run
+from trainer import progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
@@ -67,8 +67,8 @@ def trained(monkeypatch):
             raise raising[len(seen)]
         return real(hparams, **arguments)
 
-    real = run.fit
-    monkeypatch.setattr(search_module.run, "fit", fit)
+    real = training.fit
+    monkeypatch.setattr(search_module.training, "fit", fit)
     return types.SimpleNamespace(hparams=seen, raising=raising)
 
 

@@ -1,0 +1,192 @@
+"""The training by itself: what its options do to time and accuracy, and how near it is to the peak.
+
+    python benchmarks/training.py DIR [--preset fast] [--options plain deterministic ...] [--runs 1]
+    python benchmarks/training.py DIR --peak [--preset fast]
+
+DIR holds the four IDX files of a data set; the last twelfth of `train` serves as `eval`, and `test`
+is not read. Each training is a process of its own. The first form prints a Markdown table. The
+second one compares the floating-point operations of the training with those of the product of two
+large matrices, both by CPU second, so that other processes of the machine weigh less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from processes import measure
+
+from pipeline.config import build
+from trainer.hparams import HParams
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "deterministic": {"deterministic": True},
+    "jit_compile": {"jit_compile": True},
+    "bfloat16": {"precision": "bfloat16"},
+    "float16": {"precision": "float16"},
+    "averaging": {"averaging": 0.998},
+    "two replicas": {},
+}
+_MATRIX, _PRODUCTS = 2048, 12
+_EVAL_SHARE = 12
+
+
+def train(folder: Path, hparams: HParams, *, replicas: int, seed: int) -> dict[str, float]:
+    """Trains in this process."""
+    import keras
+    import tensorflow as tf
+
+    from trainer import loop
+    from trainer.model import build_model
+    from trainer.strategy import mirrored_strategy, prepare_devices
+
+    prepare_devices(replicas)
+    if hparams.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    train_split, eval_split = _splits(folder)
+    shape, classes = tuple(train_split.images.shape[1:]), int(train_split.labels.shape[1])
+    keras.utils.set_random_seed(seed)
+    strategy = mirrored_strategy(replicas)
+    hparams = dataclasses.replace(hparams, per_replica_batch=hparams.per_replica_batch // replicas)
+    with strategy.scope():
+        model = build_model(
+            hparams, image_shape=shape, num_classes=classes, synchronized=replicas > 1
+        )
+    plain = dataclasses.replace(hparams, precision="float32")
+    served = build_model(plain, image_shape=shape, num_classes=classes)
+    wall, cpu = time.monotonic(), time.process_time()
+    history = loop.train(
+        model,
+        served,
+        train_split=train_split,
+        eval_split=eval_split,
+        hparams=hparams,
+        strategy=strategy,
+        seed=seed,
+    )
+    images = len(train_split) // (hparams.per_replica_batch * replicas)
+    images *= hparams.per_replica_batch * replicas
+    return {
+        "wall": time.monotonic() - wall,
+        "cpu": time.process_time() - cpu,
+        "accuracy": history[-1].eval_accuracy,
+        "loss": history[-1].eval_loss,
+        "operations": operations_per_image(model) * images * len(history),
+        "matrix_operations_per_cpu_second": matrix_operations_per_cpu_second(),
+    }
+
+
+def _splits(folder: Path) -> Any:
+    """`train` without its last twelfth, and that twelfth."""
+    import tensorflow as tf
+
+    from components.example_gen import idx
+    from trainer.inputs import Split
+
+    split = idx.read_directory(folder).splits["train"]
+    images, labels = np.asarray(split.images), np.asarray(split.labels)
+    order = np.random.default_rng(0).permutation(len(images))
+    levels = np.arange(256, dtype=np.float32)[:, None] / 255.0
+    levels = (levels - images.mean() / 255.0) / (images.std() / 255.0)
+    one_hot = np.eye(labels.max() + 1, dtype=np.float32)[labels]
+
+    def part(rows: np.ndarray) -> Split:
+        return Split(
+            images=tf.constant(images[rows]),
+            labels=tf.constant(one_hot[rows]),
+            levels=tf.constant(levels, tf.float32),
+        )
+
+    rest = len(images) // _EVAL_SHARE
+    return part(order[rest:]), part(order[:rest])
+
+
+def operations_per_image(model: Any) -> float:
+    """Of convolutions and dense layers, forwards and backwards: multiplications and additions.
+
+    Backwards takes twice what forwards does: the gradients of the weights and those of the inputs,
+    which the first layer does not need.
+    """
+    total, first = 0.0, True
+    for layer in model.layers:
+        if not hasattr(layer, "kernel"):
+            continue
+        positions = np.prod(layer.output.shape[1:-1]) if layer.kernel.shape.rank == 4 else 1
+        forward = 2.0 * np.prod(layer.kernel.shape) * positions
+        total += forward * (2.0 if first else 3.0)
+        first = False
+    return float(total)
+
+
+def matrix_operations_per_cpu_second() -> float:
+    """Of the product of two float32 matrices, over a dozen of them."""
+    import tensorflow as tf
+
+    left, right = tf.random.normal([_MATRIX, _MATRIX]), tf.random.normal([_MATRIX, _MATRIX])
+    multiply = tf.function(lambda: tf.matmul(left, right), autograph=False)
+    multiply()
+    start = time.process_time()
+    for _ in range(_PRODUCTS):
+        multiply().numpy()
+    return 2.0 * _MATRIX**3 * _PRODUCTS / (time.process_time() - start)
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Every option's training in turn, in processes of their own; a row for each."""
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.options}
+    for seed in range(arguments.runs):
+        for name, some in results.items():
+            words = [str(arguments.folder), "--preset", arguments.preset, "--seed", str(seed)]
+            some.append(measure([sys.executable, __file__, *words, "--one", name]).printed)
+            print(f"{name}, seed {seed}: {some[-1]}", file=sys.stderr, flush=True)
+    if arguments.peak:
+        for name, some in results.items():
+            reached = [run["operations"] / run["cpu"] for run in some]
+            peaks = [run["matrix_operations_per_cpu_second"] for run in some]
+            shares = [one / peak for one, peak in zip(reached, peaks, strict=True)]
+            print(
+                f"{name}: {statistics.median(reached) / 1e9:.0f} GFLOP per CPU second, "
+                f"matrices {statistics.median(peaks) / 1e9:.0f}: {statistics.median(shares):.0%}"
+            )
+        return
+    print("| training | wall time | CPU time | eval accuracy | eval cross-entropy |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, some in results.items():
+        wall, cpu, right, loss = (
+            statistics.median(run[key] for run in some)
+            for key in ("wall", "cpu", "accuracy", "loss")
+        )
+        print(f"| {name} | {wall:.0f} s | {cpu:.0f} s | {right:.4f} | {loss:.4f} |")
+
+
+def main() -> None:
+    """Trains once when asked by itself, otherwise prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", action="store_true")
+    parser.add_argument("--one", choices=list(OPTIONS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not arguments.one:
+        table(arguments)
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    hparams = dataclasses.replace(build(arguments.preset, {}).training, **OPTIONS[arguments.one])
+    replicas = 2 if arguments.one == "two replicas" else 1
+    print(json.dumps(train(arguments.folder, hparams, replicas=replicas, seed=arguments.seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The report of a run: one HTML page for a person, which needs nothing but itself.
+
+Synopsis::
+
+    write(result, Path("pipeline_root/reports/20261123T103000Z-3f2a.html"))
+
+Without scripts and external resources, so that it can be mailed, archived and printed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jinja2
+
+from pipeline.report import content, formats
+from pipeline.result import RunResult
+
+
+def render(result: RunResult) -> str:
+    """The page as HTML; every text in it is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(formats.FILTERS)
+    return environment.get_template("page.html").render(
+        run=result,
+        headline=content.headline(result),
+        comparison=content.comparison(result),
+        decision=content.decision(result.checks),
+        failed=[check for check in result.checks if not check.passed],
+        passed=[check for check in result.checks if check.passed],
+        measured=content.measured(result),
+        groups=content.groups(result),
+        confusion=content.confusion(result.evidence),
+        power=content.power_table(result),
+        losses=content.LOSSES,
+        likely=content.LIKELY,
+    )
+
+
+def write(result: RunResult, path: Path) -> None:
+    """Writes the page; it is there whole or not at all.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    html = render(result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_text(html, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,189 @@
+"""What the report says of a run, as plain values: no HTML.
+
+Synopsis::
+
+    headline(result)               # "Released: version 3 is served."
+    power_table(result)[0].smallest_loss    # 0.0062, of all test images
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from pipeline import gate, power
+from pipeline.checks import Check
+from pipeline.gate import Evidence, Tally
+from pipeline.result import REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.statistics import loss_upper, wilson_lower
+
+LOSSES = (0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
+LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
+
+
+def headline(result: RunResult) -> str:
+    """The outcome in one sentence."""
+    if result.outcome == RELEASED:
+        return f"Released: {_version(result.release)} is served."
+    if result.outcome == UNCHANGED:
+        return f"Unchanged: {_version(result.release)} holds this model already."
+    if result.outcome == REFUSED:
+        failed = sum(not check.passed for check in result.checks)
+        return (
+            f"Refused by {failed} of {len(result.checks)} checks: nothing was released, "
+            "what was served stays."
+        )
+    return f"Failed: {result.error}"
+
+
+def _version(release: Release | None) -> str:
+    return "no version" if release is None else f"version {release.version}"
+
+
+def comparison(result: RunResult) -> list[str]:
+    """What the model was compared with, or why with nothing; empty where that is not known."""
+    sentences = [check.sentence for check in result.checks if check.name == "baseline"]
+    if result.baseline is not None:
+        sentences.append(f"compared with version {result.baseline['version']}")
+    return sentences
+
+
+def decision(checks: Sequence[Check]) -> int | None:
+    """How many decisions on this test split there were with this one; None where none was made."""
+    counted = (check.actual for check in checks if check.name == "test_budget")
+    return next((int(actual) for actual in counted if actual is not None), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The candidate over all test images.
+
+    Attributes:
+      confidence: of the lower bound, 0..1.
+      lower: one-sided Wilson bound of the accuracy, 0..1.
+      loss_confidence: of the loss bound, 0..1.
+      loss: one-sided upper bound of the loss against the baseline; None without one.
+    """
+
+    confidence: float
+    lower: float
+    loss_confidence: float
+    loss: float | None
+
+
+def measured(result: RunResult) -> Measured | None:
+    """The bounds at the policy's confidence; None where nothing was measured."""
+    evidence, policy = result.evidence, result.policy
+    if evidence is None or policy is None:
+        return None
+    overall = evidence.overall
+    confidence = policy.floor_confidence(decision(result.checks) or 1)
+    loss = loss_upper(overall.lost, overall.gained, overall.rows, policy.confidence)
+    return Measured(
+        confidence=confidence,
+        lower=wilson_lower(overall.correct, overall.rows, confidence),
+        loss_confidence=policy.confidence,
+        loss=loss if evidence.compared else None,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRow:
+    """A class or slice: its counts, and "passed", "failed" or "not judged"."""
+
+    label: str
+    tally: Tally
+    verdict: str
+
+
+def groups(result: RunResult) -> list[GroupRow]:
+    """The classes and slices with what their checks said."""
+    evidence, policy = result.evidence, result.policy
+    if evidence is None or policy is None:
+        return []
+    failed = {check.name for check in result.checks if not check.passed}
+
+    def verdict(group: gate.Group) -> str:
+        if not group.judged:
+            return "not judged"
+        change = group.name.replace(".", "_change.", 1)
+        return "failed" if failed & {group.name, change} else "passed"
+
+    return [
+        GroupRow(group.label, group.tally, verdict(group))
+        for group in gate.groups(evidence, policy)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Of the confusion matrix.
+
+    Attributes:
+      rows: examples.
+      correct: whether it stands on the diagonal.
+      heat: of an error, its part of the most frequent one, 0..1; 0 on the diagonal.
+    """
+
+    rows: int
+    correct: bool
+    heat: float
+
+
+def confusion(evidence: Evidence | None) -> list[tuple[str, list[Cell]]]:
+    """(class, cells by answer) in the order of the labels; empty where that was not counted."""
+    if evidence is None:
+        return []
+    matrix = evidence.confusion
+    errors = [n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j]
+    largest = max(errors, default=0) or 1
+    return [
+        (
+            name,
+            [Cell(n, i == j, 0.0 if i == j else n / largest) for j, n in enumerate(row)],
+        )
+        for i, (name, row) in enumerate(zip(evidence.classes, matrix, strict=False))
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerRow:
+    """What the gate sees of a group.
+
+    Attributes:
+      label: the words for the group.
+      rows: test images.
+      smallest_loss: of accuracy, that is refused with probability `LIKELY`; None where none is.
+      images: the same, in test images.
+      unharmed: probability of refusing a model that is worse by nothing.
+      refusals: probability of refusing a model that is worse by each of `LOSSES`.
+    """
+
+    label: str
+    rows: int
+    smallest_loss: float | None
+    images: float | None
+    unharmed: float
+    refusals: tuple[float, ...]
+
+
+def power_table(result: RunResult) -> list[PowerRow]:
+    """All test images first, then the classes and slices that are judged."""
+    evidence, policy = result.evidence, result.policy
+    if evidence is None or policy is None:
+        return []
+    whole = power.of_all(evidence, policy, decision=decision(result.checks) or 1)
+    first = [] if whole is None else [whole]
+    return [_power_row(sight) for sight in (*first, *power.of_groups(evidence, policy))]
+
+
+def _power_row(sight: power.Sight) -> PowerRow:
+    smallest = sight.smallest_loss(LIKELY)
+    return PowerRow(
+        label=sight.label,
+        rows=sight.tally.rows,
+        smallest_loss=smallest,
+        images=None if smallest is None else smallest * sight.tally.rows,
+        unharmed=sight.refusal(0.0),
+        refusals=tuple(sight.refusal(loss) for loss in LOSSES),
+    )

@@ -1,0 +1,58 @@
+"""How the report writes numbers: filters of its template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+NOTHING = "–"
+
+
+def value(given: float | str | None) -> str:
+    """What a check found or requires, whatever that is."""
+    if given is None:
+        return NOTHING
+    if isinstance(given, str):
+        return given
+    return f"{given:.4g}" if isinstance(given, float) else f"{given:,}"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as percent, with two digits: 0.9917 is "99.17 %"."""
+    return NOTHING if math.isnan(fraction) else f"{fraction * 100:.2f} %"
+
+
+def level(confidence: float) -> str:
+    """A confidence as percent, with as many digits as it has: 0.95 is "95 %"."""
+    return f"{confidence * 100:.4g} %"
+
+
+def points(fraction: float | None) -> str:
+    """A difference of two fractions in percentage points."""
+    return NOTHING if fraction is None or math.isnan(fraction) else f"{fraction * 100:.2f}"
+
+
+def signed_points(fraction: float) -> str:
+    """As `points`, with its sign."""
+    return NOTHING if math.isnan(fraction) else f"{fraction * 100:+.2f}"
+
+
+def chance(probability: float) -> str:
+    """A probability in whole percent, where 0 and 100 are kept for what rounds to them closely."""
+    if 0.0 < probability < 0.005:
+        return "< 1 %"
+    if 0.995 <= probability < 1.0:
+        return "> 99 %"
+    return f"{probability * 100:.0f} %"
+
+
+def count(number: int) -> str:
+    """With thousands separated."""
+    return f"{number:,}"
+
+
+FILTERS: Mapping[str, Callable[[Any], str]] = {
+    function.__name__: function
+    for function in (value, percent, level, points, signed_points, chance, count)
+}

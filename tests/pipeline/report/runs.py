@@ -1,0 +1,83 @@
+"""Results of runs, one of each outcome, with counts that a reader can add up."""
+
+import dataclasses
+
+from pipeline import gate
+from pipeline.checks import Check
+from pipeline.gate import Evidence, Policy, Provenance, Tally
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+
+POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
+COMPARED = Evidence(
+    overall=Tally(1000, 970, lost=12, gained=8),
+    classes={"cat": Tally(500, 490, lost=5, gained=5), "<dog>": Tally(500, 480, lost=7, gained=3)},
+    slices={"width below 20": Tally(50, 49)},
+    cross_entropy=0.1,
+    top_2_accuracy=1.0,
+    compared=True,
+    confusion=((490, 10), (20, 480)),
+)
+ALONE = dataclasses.replace(
+    COMPARED,
+    overall=Tally(1000, 970),
+    classes={"cat": Tally(500, 490), "<dog>": Tally(500, 480)},
+    compared=False,
+)
+
+
+def decided(
+    evidence: Evidence, policy: Policy = POLICY, *, decision: int = 3, damage: str | None = None
+) -> tuple[Check, ...]:
+    provenance = Provenance(evidence.overall.rows, "d", "d", "m", "m")
+    return gate.decide(evidence, policy, provenance=provenance, decision=decision, damage=damage)
+
+
+RELEASED_RUN = RunResult(
+    run_id="20261124T101500Z-3f2a",
+    outcome=RELEASED,
+    dataset={
+        "name": "pets",
+        "digest": "ab" * 32,
+        "splits": {"train": {"rows": 5000, "digest": "c"}, "test": {"rows": 1000, "digest": "d"}},
+    },
+    policy=POLICY,
+    baseline={"version": 2, "model_digest": "e"},
+    evidence=COMPARED,
+    checks=decided(COMPARED),
+    release=Release(3, "root/serving/pets/3"),
+    seconds={"ExampleGen": 1.0, "Trainer": 20.25},
+    cached=("ExampleGen",),
+    total_seconds=30.0,
+    log_file="root/logs/20261124T101500Z-3f2a.log",
+)
+FIRST_RUN = dataclasses.replace(
+    RELEASED_RUN, baseline=None, evidence=ALONE, checks=decided(ALONE), release=Release(1, "1")
+)
+UNCHANGED_RUN = dataclasses.replace(
+    RELEASED_RUN, outcome=UNCHANGED, cached=tuple(RELEASED_RUN.seconds)
+)
+_STRICT = dataclasses.replace(POLICY, floor=0.99)
+REFUSED_RUN = dataclasses.replace(
+    RELEASED_RUN,
+    outcome=REFUSED,
+    policy=_STRICT,
+    checks=decided(COMPARED, _STRICT),
+    release=None,
+)
+FAILED_RUN = RunResult(
+    run_id="20261124T101500Z-3f2b",
+    outcome=FAILED,
+    dataset={"name": "pets", "digest": "ab" * 32},
+    policy=POLICY,
+    seconds={"ExampleGen": 1.0},
+    error="ExampleGen: <script>alert('no')</script> & \"more\"",
+)
+BROKEN_RUN = RunResult("20261124T101500Z-3f2c", FAILED, error="ValueError: nobody expected it")
+RUNS = {
+    "released": RELEASED_RUN,
+    "first": FIRST_RUN,
+    "unchanged": UNCHANGED_RUN,
+    "refused": REFUSED_RUN,
+    "failed": FAILED_RUN,
+    "broken": BROKEN_RUN,
+}

@@ -1,0 +1,134 @@
+"""The page as a browser reads it."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import render, write
+from pipeline.result import RunResult
+from tests.pipeline.report.runs import (
+    FAILED_RUN,
+    FIRST_RUN,
+    REFUSED_RUN,
+    RELEASED_RUN,
+    RUNS,
+)
+
+_VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
+_LOADING = {"script", "link", "img", "iframe", "object", "embed", "source"}
+
+
+class Page(HTMLParser):
+    """Holds every tag closed, and collects texts and attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        """All of it, white space as a browser shows it."""
+        return " ".join(" ".join(self.texts).split())
+
+
+every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+
+
+@every_run
+def test_it_is_well_formed_and_has_all_checks_and_components(run: RunResult) -> None:
+    page = Page(render(run))
+    assert run.run_id in page.text
+    for check in run.checks:
+        assert check.name in page.texts
+        assert check.sentence in page.texts
+    for component in run.seconds:
+        assert component in page.texts
+
+
+@every_run
+def test_it_loads_nothing(run: RunResult) -> None:
+    html = render(run)
+    page = Page(html)
+    assert not page.tags & _LOADING
+    assert not page.attributes & {"src", "href", "onclick", "onload"}
+    assert not any(word in html for word in ("http:", "https:", "@import", "url("))
+
+
+def test_texts_are_escaped() -> None:
+    html = render(FAILED_RUN)
+    assert "<script>" not in html
+    assert f"Failed: {FAILED_RUN.error}" in Page(html).texts
+    assert "class <dog>" in Page(render(RELEASED_RUN)).texts
+
+
+def test_failures_come_first() -> None:
+    texts = Page(render(REFUSED_RUN)).texts
+    assert texts.index("floor") < texts.index("Accuracy") < texts.index("integrity.rows")
+
+
+def test_a_release_says_what_it_was_compared_with_and_how() -> None:
+    text = Page(render(RELEASED_RUN)).text
+    assert "Released: version 3 is served." in text
+    assert "Compared with version 2." in text
+    assert "8 gained and 12 lost: -0.40 points" in text  # (8 - 12) / 1000
+    assert "97.00 %: 30 errors in 1,000 test images" in text
+    assert "Decisions on this test split 3 (budget: 20)" in text
+    assert "Split train 5,000 images" in text
+    assert "ExampleGen 1.0 cached" in text
+    assert "Log root/logs/20261124T101500Z-3f2a.log" in text
+
+
+def test_a_first_release_speaks_of_no_comparison() -> None:
+    text = Page(render(FIRST_RUN)).text
+    assert "First release, no baseline: nothing is served to compare with." in text
+    assert "Gained" not in text
+    assert "counted from this model itself, as measured" in text
+
+
+def test_the_power_is_said_in_a_sentence() -> None:
+    assert (
+        "is refused with a probability of 80 %. A smaller loss" in Page(render(RELEASED_RUN)).text
+    )
+    # 30 errors of 1,000 beside a floor of 99 %: nobody needs a loss to be refused.
+    assert "even a model that loses nothing is refused" in Page(render(REFUSED_RUN)).text
+
+
+def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:
+    text = Page(render(FAILED_RUN)).text
+    assert "The run ended before any gate was asked." in text
+    for section in ("Accuracy", "Confusion matrix", "Power"):
+        assert section not in text
+
+
+def test_it_is_written_whole_with_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "reports" / "r.html"
+    write(RELEASED_RUN, path)
+    assert path.read_text(encoding="utf-8") == render(RELEASED_RUN)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    path.mkdir()  # nothing is renamed over a directory
+    with pytest.raises(OSError, match="directory"):
+        write(RELEASED_RUN, path)
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,67 @@
+"""TF_CONFIG, well-formed and not."""
+
+import json
+
+import pytest
+
+from trainer.cluster import Cluster, ClusterError
+
+TWO = ["a:2222", "b:2222"]
+
+
+def from_variable(monkeypatch, value) -> Cluster | None:
+    text = value if isinstance(value, str) else json.dumps(value)
+    monkeypatch.setenv("TF_CONFIG", text)
+    return Cluster.from_environment()
+
+
+def test_without_the_variable_a_machine_is_alone(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert Cluster.from_environment() is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        {},
+        {"cluster": {}},
+        {"cluster": {"worker": ["a:2222"]}, "task": {"type": "worker", "index": 0}},
+    ],
+)
+def test_a_cluster_of_one_or_none_is_a_machine_alone(monkeypatch, value):
+    assert from_variable(monkeypatch, value) is None
+
+
+def test_the_first_worker_is_the_chief_where_none_is_named(monkeypatch):
+    for index, chief in ((0, True), (1, False)):
+        task = {"type": "worker", "index": index}
+        cluster = from_variable(monkeypatch, {"cluster": {"worker": TWO}, "task": task})
+        assert cluster == Cluster(("a:2222", "b:2222"), index)
+        assert (cluster.size, cluster.is_chief) == (2, chief)
+
+
+def test_a_chief_of_its_own_comes_first_as_the_training_operator_has_it(monkeypatch):
+    machines = {"worker": TWO, "chief": ["c:2222"]}
+    # The operator writes the index as a string in some versions.
+    task = {"type": "worker", "index": "1"}
+    cluster = from_variable(monkeypatch, {"cluster": machines, "task": task})
+    assert cluster == Cluster(("c:2222", "a:2222", "b:2222"), 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[]", "AttributeError"),
+        ({"cluster": {"worker": TWO}}, "KeyError: 'task'"),
+        ({"cluster": {"worker": TWO}, "task": {"type": "ps", "index": 0}}, "KeyError: 'ps'"),
+        ({"cluster": {"worker": TWO}, "task": {"type": "worker", "index": 2}}, "the index 2"),
+        ({"cluster": {"worker": TWO, "ps": TWO}, "task": {"type": "worker", "index": 0}}, "ps"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_with_the_remedy(monkeypatch, value, what):
+    with pytest.raises(ClusterError, match="unset it to train on this machine alone") as caught:
+        from_variable(monkeypatch, value)
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,113 @@
+"""Two machines that train together, as real processes that find each other over loopback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from tests.trainer.test_run import Training
+
+CHIEF = """
+import json, logging, sys, types
+from trainer.run import run_fn
+logging.basicConfig(level="INFO", format="%(message)s")
+run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
+"""
+WORKER = """
+import logging, pathlib, sys
+from trainer import supervision
+logging.basicConfig(level="INFO", format="%(message)s")
+job = pathlib.Path(sys.argv[1])
+supervision.wait_for(job, seconds=120)
+supervision.train(job)
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Machines:
+    """A chief and a worker on one pipeline root."""
+
+    def __init__(self, training: Training, root) -> None:
+        self.training, self.root = training, root
+        self._addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+
+    def start_chief(self) -> subprocess.Popen:
+        return self._start(CHIEF, json.dumps(self.training.fn_args), index=0)
+
+    def start_worker(self) -> subprocess.Popen:
+        return self._start(WORKER, str(self.root / "training-job.json"), index=1)
+
+    def _start(self, code: str, argument: str, index: int) -> subprocess.Popen:
+        task = {"type": "worker", "index": index}
+        variable = json.dumps({"cluster": {"worker": self._addresses}, "task": task})
+        with (self.root / f"{index}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", code, argument],
+                env={**os.environ, "TF_CONFIG": variable},
+                stderr=log,
+            )
+
+    def log(self, index: int) -> str:
+        return (self.root / f"{index}.log").read_text()
+
+    def end(self, *processes: subprocess.Popen) -> None:
+        for process in processes:
+            assert process.wait(timeout=240) == 0, self.log(0)[-3000:] + self.log(1)[-3000:]
+
+
+@pytest.fixture(scope="module")
+def alone(prepared, tmp_path_factory) -> Training:
+    """One machine with the global batch that the two have together."""
+    training = Training(prepared, tmp_path_factory.mktemp("alone"), **settings(batch=16))
+    training.run()
+    return training
+
+
+def settings(batch: int) -> dict[str, float]:
+    return {"epochs": 8, "per_replica_batch": batch, "dropout": 0.0}
+
+
+def assert_close(first: Training, second: Training) -> None:
+    expected = second.weights()
+    for name, value in first.weights().items():
+        np.testing.assert_allclose(value, expected[name], rtol=0.02, atol=0.02, err_msg=name)
+
+
+def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, alone, tmp_path):
+    machines = Machines(Training(prepared, tmp_path, **settings(batch=8)), tmp_path)
+    machines.end(machines.start_chief(), machines.start_worker())
+    assert "replicas: 2" in machines.log(1)
+    assert_close(machines.training, alone)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"serving", "logs", "0.log", "1.log"}
+
+
+def test_a_machine_that_is_killed_and_returns_does_not_lose_the_run(prepared, alone, tmp_path):
+    training = Training(prepared, tmp_path, **settings(batch=8))
+    machines = Machines(training, tmp_path)
+    chief, worker = machines.start_chief(), machines.start_worker()
+    end = time.monotonic() + 120
+    while not list(training.checkpoints.glob("*/*.checkpoint")):
+        assert time.monotonic() < end, machines.log(0)[-3000:]
+        assert chief.poll() is None, machines.log(0)[-3000:]
+        time.sleep(0.001)
+    worker.kill()
+    worker.wait()
+    machines.end(chief, machines.start_worker())
+    assert "resumed after epoch" in machines.log(0)
+    assert_close(training, alone)

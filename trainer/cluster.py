@@ -1,0 +1,84 @@
+"""The machines that train together, as TF_CONFIG names them.
+
+Synopsis::
+
+    # {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 1}}
+    cluster = Cluster.from_environment()
+    cluster.size, cluster.is_chief      # 2, False
+
+TensorFlow's variable, which Kubeflow's training operator sets in every container of a TFJob. Needs
+no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VARIABLE = "TF_CONFIG"
+_ROLES = ("chief", "worker")
+
+
+class ClusterError(ValueError):
+    """TF_CONFIG cannot be used; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """This process among the machines of one training.
+
+    Attributes:
+      addresses: "host:port" of each, the chief's first.
+      index: of this one, 0..size - 1.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+    @property
+    def size(self) -> int:
+        """How many machines."""
+        return len(self.addresses)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this one writes checkpoints and exports the model."""
+        return self.index == 0
+
+    @classmethod
+    def from_environment(cls) -> Cluster | None:
+        """What TF_CONFIG says; None where it names no second machine.
+
+        Raises:
+          ClusterError: it is no JSON of the expected form.
+        """
+        text = os.environ.get(VARIABLE, "").strip()
+        if not text:
+            return None
+        try:
+            found = json.loads(text)
+            machines = found.get("cluster", {})
+            if not machines:
+                return None
+            cluster = cls._parse(machines, found["task"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ClusterError(
+                f"{VARIABLE} is {text!r} ({type(error).__name__}: {error}), expected "
+                '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+                '"index": N}}; unset it to train on this machine alone'
+            ) from error
+        return cluster if cluster.size > 1 else None
+
+    @classmethod
+    def _parse(cls, machines: Mapping[str, list[str]], task: Mapping[str, Any]) -> Cluster:
+        if others := sorted(set(machines) - set(_ROLES)):
+            raise ValueError(f"tasks of type {', '.join(others)}")
+        by_role = {role: list(machines.get(role, ())) for role in _ROLES}
+        role, index = task["type"], int(task["index"])
+        if not 0 <= index < len(by_role[role]):
+            raise ValueError(f"no {role} has the index {index}")
+        before = len(by_role["chief"]) if role == "worker" else 0
+        return cls(tuple(by_role["chief"] + by_role["worker"]), before + index)

@@ -1,0 +1,101 @@
+"""A training among several machines, kept alive: whoever is lost, all start again and go on.
+
+Synopsis::
+
+    train(job_file(root))      # returns when this machine's part is done
+
+When one machine is lost, the collective operations of all others fail within seconds, and
+TensorFlow cannot be told to go on without a new process. So each machine trains in a process of its
+own, which is started again, waits for the others, and goes on from the last finished epoch. Needs
+no TensorFlow itself.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainer import progress
+
+ATTEMPTS = 10  # in a row in which no epoch ends
+PAUSE_S = 1.0
+
+
+class TrainingFailed(RuntimeError):
+    """The training among several machines did not come to its end; one line says why."""
+
+
+def train(job: Path) -> None:
+    """Trains as one machine of those that TF_CONFIG names.
+
+    Args:
+      job: the job's file; when it is gone, the chief has ended.
+
+    Raises:
+      TrainingFailed: an error that would come again, too many attempts, or the chief has given up.
+    """
+    failed = 0
+    while failed < ATTEMPTS:
+        ended_epoch = False
+        with _process(job) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = json.loads(line)
+                if "error" in said:
+                    raise TrainingFailed(said["error"])
+                state = progress.Progress(**said["progress"])
+                ended_epoch |= state.epoch_ended
+                progress.report(state)
+            status = process.wait()
+        if status == 0:
+            return
+        if not job.exists():
+            raise TrainingFailed("the chief has given up: see its log")
+        failed = 1 if ended_epoch else failed + 1
+        progress.LOGGER.warning(
+            "the training's process ended with %d: another machine may be lost; starting it again "
+            "to go on from the last finished epoch",
+            status,
+        )
+        time.sleep(PAUSE_S)
+    raise TrainingFailed(
+        f"{ATTEMPTS} attempts in a row ended without a finished epoch: see whether each machine of "
+        "TF_CONFIG runs and reaches the others' ports"
+    )
+
+
+def wait_for(job: Path, *, seconds: float) -> None:
+    """Waits until the chief has written the job's file.
+
+    Raises:
+      TrainingFailed: it has not within that time.
+    """
+    end = time.monotonic() + seconds
+    while not job.exists():
+        if time.monotonic() >= end:
+            raise TrainingFailed(
+                f"there is no {job} after {seconds:g} s: start the chief with the same pipeline "
+                "root on a file system that the machines share"
+            )
+        time.sleep(PAUSE_S)
+
+
+@contextmanager
+def _process(job: Path) -> Iterator[subprocess.Popen[str]]:
+    """The process that trains; it is gone when the block is left."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer.worker", str(job)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
