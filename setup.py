@@ -28,7 +28,7 @@ setup(
         "importlib-resources",
         "jinja2",
         "keras",
-        "keras-tuner",
+        "keras-tuner[bayesian]",
         "matplotlib",
         "ml-metadata",
         "mlxtend",

@@ -49,7 +49,7 @@ class Executor(tfx_executor.Executor):
         """See `Tuner`.
 
         Raises:
-          ValueError: no trial was completed.
+          trainer.tuning.trials.NoneCompleted: no trial was.
           trainer.tuning.processes.WorkerDied: one of several processes did.
         """
         tune_args = tfx_executor.get_tune_args(exec_properties)

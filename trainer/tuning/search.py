@@ -146,7 +146,7 @@ class Search(BaseTuner):
         """Those of the best trial; of equal ones the first, also where keras-tuner takes another.
 
         Raises:
-          ValueError: no trial was completed.
+          trials.NoneCompleted: no trial was.
         """
         best = trials.ranked(self.results().trials, self._job.settings.objective)[:num_trials]
         numbers = {int(name) + 1: trial for name, trial in self.oracle.trials.items()}

@@ -23,6 +23,10 @@ FAILED = "failed"  # its loss was no number, or its network did not fit into mem
 _KERAS_TUNERS_OWN = "tuner/"  # hyperband writes such keys between the hyper-parameters
 
 
+class NoneCompleted(ValueError):
+    """A search without any trial that was completed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One training of a search.
@@ -88,7 +92,7 @@ def best(trials: Sequence[Trial], objective: str) -> Trial:
     """The first of the best completed trials.
 
     Raises:
-      ValueError: none was completed.
+      NoneCompleted: none was.
     """
     return ranked(trials, objective)[0]
 
@@ -101,11 +105,11 @@ def ranked(trials: Sequence[Trial], objective: str) -> list[Trial]:
       objective: "accuracy" or "loss".
 
     Raises:
-      ValueError: none was completed.
+      NoneCompleted: none was.
     """
     completed = [trial for trial in trials if trial.status == COMPLETED]
     if not completed:
-        raise ValueError(
+        raise NoneCompleted(
             f"none of the {len(trials)} trials of the search was completed: no finite loss, "
             "or memory ran out; set training.learning_rate or training.width lower"
         )

@@ -7,6 +7,7 @@ import pytest
 
 from tests.trainer.samples import SPEC
 from trainer import progress, training
+from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
 from trainer.tuning import search as search_module
@@ -102,6 +103,26 @@ def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(
     trained.raising.clear()
     assert without_seconds(searched(opened)) == without_seconds(unbroken)
     assert len(trained.hparams) == 4  # the second trial twice, the others once
+
+
+def test_a_trial_that_was_cut_short_goes_on_after_its_last_epoch(opened, monkeypatch, caplog):
+    class KilledAfterOneEpoch(Checkpoints):
+        def save(self, checkpoint):
+            super().save(checkpoint)
+            raise Killed
+
+    changes = {
+        "hparams": dataclasses.replace(HPARAMS, epochs=2),
+        "settings": dataclasses.replace(SETTINGS, max_trials=1),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(search_module, "Checkpoints", KilledAfterOneEpoch)
+        with pytest.raises(Killed):
+            searched(opened, **changes)
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        (trial,) = searched(opened, **changes)
+    assert "resumed after epoch 1" in caplog.text
+    assert trial.epochs == 2
 
 
 def test_damaged_state_is_said_and_finished_trials_are_taken_over(

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from trainer.hparams import HParams
-from trainer.tuning.trials import COMPLETED, FAILED, Trial, best, ranked, tuned
+from trainer.tuning.trials import COMPLETED, FAILED, NoneCompleted, Trial, best, ranked, tuned
 
 FIRST = Trial(1, COMPLETED, {"dropout": 0.0}, 5, eval_accuracy=0.98, eval_loss=0.08, seconds=3.0)
 SECOND = dataclasses.replace(FIRST, number=2, eval_accuracy=0.99, eval_loss=0.09)
@@ -21,7 +21,7 @@ def test_of_equal_trials_the_first_is_best_and_failed_ones_come_last():
 
 
 def test_a_search_without_a_completed_trial_has_no_best_one():
-    with pytest.raises(ValueError, match="none of the 1 trials of the search was completed"):
+    with pytest.raises(NoneCompleted, match="none of the 1 trials of the search was completed"):
         best([DIVERGED], "accuracy")
 
 
