@@ -83,7 +83,6 @@ def create_pipeline(plan: Plan) -> Pipeline:
         "hparams": config.training.to_config(),
         "seed": config.seed,
         "replicas": config.replicas,
-        "workers": plan.workers,
         "code": plan.code["trainer"],
     }
     tuner = _tuner(plan, examples, transform, training) if config.tuning.enabled else None
@@ -97,7 +96,11 @@ def create_pipeline(plan: Plan) -> Pipeline:
         run_fn=_path(run.run_fn),
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config={**training, "checkpoints": plan.checkpoints_dir},
+        custom_config={
+            **training,
+            "workers": plan.workers,
+            "checkpoints": plan.checkpoints_dir,
+        },
     )
     trainer.add_upstream_node(data_gate)
     model = trainer.outputs["model"]
