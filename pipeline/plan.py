@@ -15,7 +15,6 @@ import importlib
 import json
 import types
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 from components import served_model, serving_dir
@@ -174,7 +173,8 @@ def _run_key(
         "serving": dataclasses.asdict(config.serving),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
         "code": dict(code),
-        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+        # Not by their distributions: TensorFlow has several, such as tensorflow-cpu.
+        "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
