@@ -14,7 +14,6 @@ from setuptools import find_packages, setup
 _KUBEFLOW = [
     "kfp==2.5.*; python_version < '3.11'",
     "kfp==2.16.*; python_version >= '3.11'",
-    "kfp-kubernetes",
     "kfp-pipeline-spec<2.17",
     # kfp.local runs containers with it.
     "docker",
@@ -65,6 +64,7 @@ setup(
             *_KUBEFLOW,
             "hypothesis",
             "import-linter",
+            "kfp-kubernetes",
             "mypy",
             "pytest",
             "ruff",

@@ -126,7 +126,7 @@ def plan_for(
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
         cache_dir=str(_cache_dir(config)),
-        beam_args=_beam_args(config.beam_args),
+        beam_args=beam_arguments(config.beam_args),
     )
 
 
@@ -236,7 +236,7 @@ def _modules_digest(*modules: types.ModuleType) -> str:
     return digest.hexdigest()
 
 
-def _beam_args(given: tuple[str, ...]) -> tuple[str, ...]:
+def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     """Names the runner unless the user does.
 
     Beam's own default, Prism, downloads a Go binary.

@@ -33,11 +33,10 @@ from pipeline import gate, history, result
 from pipeline.checks import Check, Refused
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
+from pipeline.runners.errors import one_line
 from pipeline.runners.observer import Observer
 
 _log = logging.getLogger(__name__)
-
-_OUR_PACKAGES = ("components", "pipeline", "trainer")
 
 
 @dataclasses.dataclass
@@ -95,7 +94,7 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             state.outcome, state.checks = result.REFUSED, cause.checks
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
-            state.outcome, state.error = result.FAILED, f"{failed.name}: {_one_line(cause)}"
+            state.outcome, state.error = result.FAILED, f"{failed.name}: {one_line(cause)}"
             state.bad_data = isinstance(cause, DataError)
     return result.RunResult(
         run_id=run_id,
@@ -245,15 +244,3 @@ def _read_pusher(outputs: _Outputs, plan: Plan, state: _State) -> None:
     )
     created = history.number(pushed, pusher.CREATED)
     state.outcome = result.RELEASED if created else result.UNCHANGED
-
-
-def _one_line(error: BaseException | None) -> str:
-    """The gist of an error; Beam and TensorFlow put whole traces into theirs.
-
-    Our own errors are written for the user; of another one the kind says as much as the text.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error)
-    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
-        return lines[0]
-    return ": ".join([kind.__name__, *lines[:1]])
