@@ -215,7 +215,9 @@ def _run_key(
 
 
 def _policy(config: RunConfig, dataset: example_dataset.DatasetInfo) -> Policy:
-    return config.gate.policy(dataset.name, num_classes=dataset.num_classes)
+    return config.gate.policy(
+        dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
 
 
 def _code_digest(package: str) -> str:

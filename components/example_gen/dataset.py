@@ -38,6 +38,7 @@ class DatasetInfo:
       fingerprint: hexadecimal SHA-256 of the content; changes when the data changes.
       image_shape: (height, width, channels).
       class_names: one per label, in the order of the labels.
+      test_rows: examples of the test split.
     """
 
     spec: str
@@ -45,6 +46,7 @@ class DatasetInfo:
     fingerprint: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    test_rows: int
 
     def __post_init__(self) -> None:
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
@@ -77,6 +79,7 @@ class DatasetInfo:
             fingerprint=values["fingerprint"],
             image_shape=(height, width, channels),
             class_names=tuple(values["class_names"]),
+            test_rows=values["test_rows"],
         )
 
 
@@ -95,6 +98,7 @@ def describe(builder: tfds.core.DatasetBuilder, spec: DatasetSpec | str) -> Data
         fingerprint=_fingerprint(builder, spec),
         image_shape=found.image_shape,
         class_names=found.class_names,
+        test_rows=builder.info.splits[TEST].num_examples,
     )
 
 

@@ -60,15 +60,24 @@ def add_options(parser: Parser) -> None:
         default=[],
         help="argument of every Beam pipeline, such as --direct_num_workers=2; may be given again",
     )
-    add(
-        "--no-cache",
-        dest="cache",
-        action=_Override,
-        nargs=0,
-        const=False,
-        default=argparse.SUPPRESS,
-        help="execute every component anew",
-    )
+    for flag, key, value, text in (
+        ("--no-cache", "cache", False, "execute every component anew"),
+        (
+            "--allow-missing-baseline",
+            "gate.allow_missing_baseline",
+            True,
+            "release although what is served cannot be read; the release record says so",
+        ),
+    ):
+        add(
+            flag,
+            dest=key,
+            action=_Override,
+            nargs=0,
+            const=value,
+            default=argparse.SUPPRESS,
+            help=text,
+        )
 
 
 def keys() -> str:

@@ -94,18 +94,52 @@ def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
 
 
 def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path):
-    def shuffle_a_fifth(images, labels):
+    def shuffle(images, labels):
         rng = np.random.default_rng(0)
-        chosen = rng.choice(len(labels), len(labels) // 5, replace=False)
+        chosen = rng.choice(len(labels), 3 * len(labels) // 5, replace=False)
         labels[chosen] = rng.permutation(labels[chosen])
         return images, labels
 
-    folder = write_idx(tmp_path / "noisy", change_train=shuffle_a_fifth)
+    folder = write_idx(tmp_path / "noisy", change_train=shuffle)
     served = root / "serving" / "mnist_sample"
     code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served))
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)
-    assert "baseline" in failed_checks(result)
+    assert "not_worse" in failed_checks(result)
     assert [v.number for v in serving_dir.versions(served)] == [1]
+
+
+def tfx_mnist(*words: str) -> tuple[int, dict]:
+    """(exit code, the one JSON object on stdout) of another command."""
+    command = [sys.executable, "-m", "pipeline.cli", *words, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_release_that_was_taken_back_stays_so(root, first):
+    served = root / "serving" / "mnist_sample"
+    where = ("--serving-dir", str(served))
+    # Another seed may be worse by chance: that is not what is tested here.
+    lenient = ("gate.confidence=0.999999", "gate.max_drop=0.1", "gate.floor=0.9")
+    second = ("--seed", "1", *(word for key in lenient for word in ("--set", key)))
+    code, result = run(root, *second)
+    assert (code, result["release"]["version"]) == (0, 2)
+
+    code, rolled_back = tfx_mnist("rollback", "--reason", "worse by day", *where)
+    assert (code, rolled_back["version"]) == (0, 3)
+    assert serving_dir.newest_valid(served).manifest.model_digest == rolled_back["model_digest"]
+
+    code, result = run(root, *second)
+    assert (code, result["outcome"]) == (3, "refused")
+    assert failed_checks(result) == ["integrity.withdrawn"]
+    assert tfx_mnist("verify", *where)[0] == 0
+    assert [v.number for v in serving_dir.versions(served)] == [1, 2, 3]
+
+    (served / "3" / "saved_model.pb").write_bytes(b"damaged")
+    assert tfx_mnist("verify", *where)[0] == 1
+    code, result = run(root)
+    assert (code, failed_checks(result)) == (3, ["baseline"])
+    assert result["seconds"].keys() == {"total"}
 
 
 def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path):

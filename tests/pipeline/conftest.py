@@ -1,45 +1,11 @@
-"""A small data set as IDX files."""
+"""A small data set as IDX files, see `tests.pipeline.thirds`."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 
-CLASSES = 3
-SIDE = 12  # pixels
-
-
-def _draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images with one bright third, which is their label: ([N, H, W] uint8, [N] uint8)."""
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 100, size=(rows, SIDE, SIDE), dtype=np.uint8)
-    labels = np.arange(rows, dtype=np.uint8) % CLASSES
-    third = SIDE // CLASSES
-    for image, label in zip(images, labels, strict=True):
-        image[label * third : (label + 1) * third] += 150
-    return images, labels
-
-
-def _write(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray) -> None:
-    sizes = np.array([0x803, *images.shape], ">i4").tobytes()
-    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(sizes + images.tobytes())
-    sizes = np.array([0x801, len(labels)], ">i4").tobytes()
-    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(sizes + labels.tobytes())
+from tests.pipeline.thirds import write_thirds
 
 
 @pytest.fixture(scope="session")
 def thirds(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """`--dataset` of 192 training and 60 test images of three classes.
-
-    Two test images are equal but for their labels, so that no model gets all of them right. One
-    training image is the test image after them: 1 of 60 overlaps.
-    """
-    folder = tmp_path_factory.mktemp("data") / "thirds"
-    folder.mkdir()
-    images, labels = _draw(192, seed=1)
-    test_images, test_labels = _draw(60, seed=2)
-    test_images[1] = test_images[0]
-    images[2] = test_images[2]
-    _write(folder, "train", images, labels)
-    _write(folder, "t10k", test_images, test_labels)
-    return f"idx:{folder}"
+    """`--dataset` of it."""
+    return write_thirds(tmp_path_factory.mktemp("data") / "thirds")

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from pipeline import statistics
 from pipeline.config import (
     KNOWN_SETS,
     UNKNOWN_SET,
@@ -142,7 +143,7 @@ def test_flatten_joins_nested_keys_with_dots() -> None:
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
     known = KNOWN_SETS["fashion_mnist"]
-    policy = GateConfig(floor=0.5).policy("fashion_mnist", num_classes=10)
+    policy = GateConfig(floor=0.5).policy("fashion_mnist", num_classes=10, test_rows=1000)
     assert (policy.floor, policy.class_floor) == (0.5, known.class_floor)
 
 
@@ -157,19 +158,36 @@ def test_one_bound_of_the_mean_intensity_can_be_set_alone() -> None:
 
 
 def test_zero_is_a_bound_and_not_an_absence() -> None:
-    assert GateConfig(floor=0.0).policy("mnist", num_classes=10).floor == 0.0
+    assert GateConfig(floor=0.0).policy("mnist", num_classes=10, test_rows=1000).floor == 0.0
     assert DataGateConfig(min_mean_intensity=0.0).mean_intensity("mnist")[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "max_drop"), [(60, 20 / 60), (1_000, 0.02), (10_000, 0.002), (60_000, 0.002), (7, 1.0)]
+)
+def test_the_drop_that_is_let_pass_is_one_that_the_test_split_can_show(rows, max_drop) -> None:
+    for name in ("mnist", "idx_of_mine"):
+        policy = GateConfig().policy(name, num_classes=10, test_rows=rows)
+        assert policy.max_drop == pytest.approx(max_drop)
+        # A model that never differs passes.
+        assert statistics.loss_upper(0, 0, rows, policy.confidence) <= policy.max_drop
+
+
+def test_a_known_sets_own_drop_comes_first_and_what_is_set_before_it() -> None:
+    size = {"num_classes": 10, "test_rows": 10_000}
+    assert GateConfig().policy("cifar10", **size).max_drop == KNOWN_SETS["cifar10"].max_drop
+    assert GateConfig(max_drop=0.3).policy("cifar10", **size).max_drop == 0.3
 
 
 def test_slices_are_one_text_with_semicolons() -> None:
     both = GateConfig(slices="mean_intensity:0.1,0.2;height:20")
     expected = (Bands("mean_intensity", (0.1, 0.2)), Bands("height", (20.0,)))
-    assert both.policy("", num_classes=10).slices == expected
+    assert both.policy("", num_classes=10, test_rows=1000).slices == expected
 
 
 def test_a_known_sets_slices_can_be_taken_away() -> None:
-    assert GateConfig().policy("mnist", num_classes=10).slices
-    assert GateConfig(slices="").policy("mnist", num_classes=10).slices == ()
+    assert GateConfig().policy("mnist", num_classes=10, test_rows=1000).slices
+    assert GateConfig(slices="").policy("mnist", num_classes=10, test_rows=1000).slices == ()
 
 
 def test_a_bad_slice_is_refused_in_one_line() -> None:
@@ -184,4 +202,7 @@ def test_every_threshold_of_the_policy_can_be_set() -> None:
 
 @pytest.mark.parametrize("name", sorted(KNOWN_SETS))
 def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
-    assert RunConfig().gate.policy(name, num_classes=10).class_floor <= KNOWN_SETS[name].floor
+    assert (
+        RunConfig().gate.policy(name, num_classes=10, test_rows=1000).class_floor
+        <= KNOWN_SETS[name].floor
+    )

@@ -213,7 +213,7 @@ def _options() -> Any:
 
 
 def test_the_component_has_its_parameters_and_its_output() -> None:
-    info = DatasetInfo("tiny", "tiny", "0" * 64, (4, 5, 3), ("a", "b"))
+    info = DatasetInfo("tiny", "tiny", "0" * 64, (4, 5, 3), ("a", "b"), 1)
     component = ImageExampleGen(dataset=info.to_json(), cache_dir="cache", code="1234")
     assert component.exec_properties["dataset"] == info.to_json()
     assert component.exec_properties["code"] == "1234"
@@ -232,4 +232,4 @@ def test_a_description_survives_json(tmp_path: Path) -> None:
     ("name", "slug"), [("emnist/balanced", "emnist_balanced"), ("mnist", "mnist")]
 )
 def test_the_slug_is_a_file_name(name: str, slug: str) -> None:
-    assert DatasetInfo("x", name, "0" * 64, (1, 1, 1), ("a", "b")).slug == slug
+    assert DatasetInfo("x", name, "0" * 64, (1, 1, 1), ("a", "b"), 1).slug == slug

@@ -8,7 +8,7 @@ from components.example_gen.dataset import DatasetInfo
 from components.example_gen.generate import Plan, assign_files, make_plan
 from components.example_gen.records import Batch, Shard, failed
 
-INFO = DatasetInfo("tiny", "tiny", "0" * 64, (2, 2, 1), ("a", "b"))
+INFO = DatasetInfo("tiny", "tiny", "0" * 64, (2, 2, 1), ("a", "b"), 1)
 
 
 def batch_of(images: np.ndarray, labels: np.ndarray, shard: Shard, start: int) -> Batch:

@@ -23,11 +23,13 @@ def test_every_flag_reaches_its_field() -> None:
     config = _config(
         *("--preset", "fast", "--dataset", "idx:d", "--data-dir", "t", "--pipeline-root", "p"),
         *("--serving-dir", "s", "--seed", "7", "--replicas", "2", "--no-cache"),
+        "--allow-missing-baseline",
     )
     assert config.preset == "fast"
     assert (config.dataset, config.data_dir) == ("idx:d", "t")
     assert (config.pipeline_root, config.serving_dir) == ("p", "s")
     assert (config.seed, config.replicas, config.cache) == (7, 2, False)
+    assert config.gate.allow_missing_baseline
 
 
 def test_set_takes_any_key_and_may_be_given_again() -> None:

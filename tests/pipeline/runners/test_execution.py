@@ -18,6 +18,7 @@ from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.gate import Policy
 from pipeline.plan import metadata_path
 from pipeline.runners import local
+from tests.pipeline.runners.watch import Watch
 from trainer.hparams import HParams
 
 COMPONENTS = {
@@ -32,30 +33,7 @@ PERFECT_MODEL = dataclasses.replace(ANY_MODEL, floor=1.0)
 
 
 def _policy(config: GateConfig) -> Policy:
-    return config.policy("", num_classes=3)
-
-
-class Watch:
-    """Writes down what a run tells."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.started: list[str] = []
-        self.finished: dict[str, bool] = {}
-        self.notes: list[str] = []
-
-    def planned(self, names) -> None:
-        self.names = list(names)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def component_started(self, name: str) -> None:
-        self.started.append(name)
-
-    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
-        assert seconds >= 0.0
-        self.finished[name] = cached
+    return config.policy("", num_classes=3, test_rows=1000)
 
 
 @dataclasses.dataclass(frozen=True)
