@@ -79,7 +79,7 @@ def _stand_in(configured: config.RunConfig) -> Plan:
     """A plan that has the graph's shape; every value of it is replaced in the cluster."""
     return Plan(
         config=configured,
-        dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1")),
+        dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1"), test_rows=1),
         serving_dir=configured.serving_dir or "",
         context=ReleaseContext(baseline=None, token=""),
         released_data="",

@@ -29,11 +29,11 @@ from components.example_gen.errors import DataError
 from pipeline.checks import Refused
 from pipeline.config import ConfigError, RunConfig
 from pipeline.runners.errors import one_line
+from pipeline.runners.gates import GATES
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import (
     BASELINE,
     DATASET_INFO,
-    GATES,
     MODEL_DIGEST,
     PLAN,
     RUN_ID_VARIABLE,

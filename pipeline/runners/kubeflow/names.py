@@ -8,9 +8,6 @@ BASELINE = "Baseline"
 
 TRAINER = "Trainer"
 
-# Which output of a gate says yes or no.
-GATES = {"DataGate": "blessing", "ReleaseGate": "blessing", "ServingCheck": "infra_blessing"}
-
 # Parameters of tasks.
 EXEC_PROPERTIES = "exec_properties"
 DATASET_INFO = "dataset_info"

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.runners.gates import GATES
 from pipeline.runners.kubeflow.names import (
     BASELINE,
     DATASET_INFO,
     EXEC_PROPERTIES,
-    GATES,
     MODEL_DIGEST,
     PLAN,
     REFUSAL,
