@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,22 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
 
 
-def add_options(parser: Parser) -> None:
-    """Adds every option that `configuration` reads.
+def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
+    """Adds the options that `configuration` reads.
 
     They set `config_file` (str or None), `overrides` (pairs of key and value, in the order in which
     they were given) and `beam_args`.
+
+    Args:
+      parser: of the command.
+      only: those that the command takes; None for all, as a run does.
     """
-    parser.set_defaults(overrides=[])
+    parser.set_defaults(overrides=[], config_file=None, beam_args=[])
     parser.takes_dashes.add("--beam-arg")
-    add = parser.add_argument
+
+    def add(flag: str, **settings: Any) -> None:
+        if only is None or flag in only:
+            parser.add_argument(flag, **settings)
 
     def override(flag: str, metavar: str, text: str) -> None:
         add(flag, action=_Override, metavar=metavar, default=argparse.SUPPRESS, help=text)
@@ -92,10 +99,19 @@ def keys() -> str:
 
 
 def configuration(options: argparse.Namespace) -> RunConfig:
-    """What the options ask for: the preset, the YAML file on top, the flags on top of both.
+    """What the options ask for.
 
     Raises:
       ConfigError: an unreadable file, an unknown preset or key, a bad value.
+    """
+    return config.build(*chosen(options))
+
+
+def chosen(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The preset, and the values of the YAML file with those of the flags on top, by key.
+
+    Raises:
+      ConfigError: as `configuration`, but for the flags' values.
     """
     from_file = {} if options.config_file is None else read_file(options.config_file)
     flags = dict(options.overrides)
@@ -104,7 +120,7 @@ def configuration(options: argparse.Namespace) -> RunConfig:
     files_preset = str(from_file.pop("preset", RunConfig().preset))
     if from_file or files_preset != RunConfig().preset:
         _check_file(options.config_file, files_preset, from_file)
-    return config.build(flags.pop("preset", files_preset), {**from_file, **flags})
+    return flags.pop("preset", files_preset), {**from_file, **flags}
 
 
 def read_file(path: str) -> dict[str, Any]:

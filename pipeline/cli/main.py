@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.serving_dir import ServingDirError
-from pipeline.cli import output, predict, prune, rollback, verify, versions
+from pipeline.cli import kubeflow, output, predict, prune, rollback, verify, versions
 from pipeline.cli.command import (
     FAILED,
     INTERRUPTED,
@@ -77,6 +77,7 @@ def commands(run: Run | None = None) -> Group:
             prune.COMMAND,
             verify.COMMAND,
             predict.COMMAND,
+            kubeflow.GROUP,
         ),
         exit_codes={
             0: "released, unchanged, or done",

@@ -25,6 +25,9 @@ from pipeline.runners.gates import GATES
 
 Outputs = Mapping[str, Sequence[metadata_store_pb2.Artifact]]
 
+# The components that say something of the run, in its order.
+READ = ("ExampleGen", *GATES, "Pusher")
+
 
 @dataclasses.dataclass
 class State:

@@ -38,12 +38,19 @@ def to_tfx(given: WireArtifact, type_path: str) -> Artifact:
         artifact.id = int(given.name)
     message = artifact.mlmd_artifact
     declared = artifact.artifact_type.properties
-    for name, value in with_long_texts(Path(artifact.uri), given.metadata).items():
+    for name, value in _properties(given).items():
         properties = message.properties if name in declared else message.custom_properties
-        if isinstance(value, str | int | float):
-            properties[name].CopyFrom(_value(value))
+        properties[name].CopyFrom(value)
     artifact.set_mlmd_artifact(message)
     return artifact
+
+
+def to_message(given: WireArtifact) -> metadata_store_pb2.Artifact:
+    """The artifact as ML Metadata would show it, of whatever type; all properties are custom."""
+    message = metadata_store_pb2.Artifact(uri=given.uri)
+    for name, value in _properties(given).items():
+        message.custom_properties[name].CopyFrom(value)
+    return message
 
 
 def to_metadata(artifact: Artifact) -> dict[str, Any]:
@@ -57,6 +64,16 @@ def to_metadata(artifact: Artifact) -> dict[str, Any]:
         if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
     }
     return without_long_texts(Path(artifact.uri), metadata)
+
+
+def _properties(given: WireArtifact) -> dict[str, metadata_store_pb2.Value]:
+    """What TFX and we write; the backend adds nothing of other kinds that anybody reads."""
+    metadata = with_long_texts(Path(local_path(given.uri)), given.metadata)
+    return {
+        name: _value(value)
+        for name, value in metadata.items()
+        if isinstance(value, str | int | float)
+    }
 
 
 def _value(value: str | float) -> metadata_store_pb2.Value:

@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    Path("pipeline.yaml").write_text(compile_pipeline("quick", {}, options))
+    Path("pipeline.yaml").write_text(compile_pipeline("quick", {}, options).text)
 """
 
 from __future__ import annotations
@@ -44,8 +44,23 @@ class CompileOptions:
     secrets: tuple[SecretVariable, ...] = ()
 
 
-def compile_pipeline(preset: str, overrides: Mapping[str, Any], options: CompileOptions) -> str:
-    """Two YAML documents: the pipeline, and what Kubernetes adds.
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline.
+
+    Attributes:
+      text: two YAML documents: the pipeline, and what Kubernetes adds.
+      tasks: names of its tasks, in an order in which they can run.
+    """
+
+    text: str
+    tasks: list[str]
+
+
+def compile_pipeline(
+    preset: str, overrides: Mapping[str, Any], options: CompileOptions
+) -> Compiled:
+    """Compiles the graph for the cluster.
 
     Args:
       preset: the runtime parameters' defaults start from it.
@@ -72,7 +87,8 @@ def compile_pipeline(preset: str, overrides: Mapping[str, Any], options: Compile
             graph, serving=options.serving, data=options.data, secrets=options.secrets
         ),
     ]
-    return _header(defaults) + yaml.safe_dump_all(documents, sort_keys=True)
+    text = _header(defaults) + yaml.safe_dump_all(documents, sort_keys=True)
+    return Compiled(text, spec.task_names(documents[0]))
 
 
 def _stand_in(configured: config.RunConfig) -> Plan:
@@ -94,7 +110,7 @@ def _stand_in(configured: config.RunConfig) -> Plan:
 def _require_tasks(deployment: Deployment, nodes: list[str]) -> None:
     known = [names.PLAN, names.BASELINE, *nodes]
     for name in deployment.resources:
-        if name not in known:
+        if name not in (*known, *spec.LEARNERS):
             raise config.ConfigError(config.unknown("component", name, known))
 
 

@@ -40,19 +40,22 @@ from pipeline.runners.kubeflow.names import (
     SETTINGS,
     refusal_of,
 )
-from pipeline.runners.kubeflow.report import COMPLETED, STARTED, Report
+from pipeline.runners.kubeflow.report import (
+    COMPLETED,
+    FAILED,
+    FAILURES,
+    INVALID,
+    REFUSED,
+    STARTED,
+    Report,
+)
 from pipeline.runners.kubeflow.wire import ExecutorInput, WireError, leave_message
 
 # TFX is imported where a task needs it, so that one behind a refusal ends at once.
 
-# As those of `tfx-mnist run`.
-FAILED = 1
-USAGE_ERROR = 2
-REFUSED = 3
-
 
 class RefusedBefore(Exception):
-    """A gate in front of the task said no; the message is the gate and its reason."""
+    """A gate in front of the task said no; the message says which, and its reason."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, line = _end_of(error)
         if code != REFUSED:
             traceback.print_exception(error)
-        leave_message(f"{options.name}: {line}")
+        leave_message(line)
         report.say(line)
         return code
     report.say(COMPLETED)
@@ -82,13 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_of(error: Exception) -> tuple[int, str]:
-    """(exit code, the task's message)."""
+    """(exit code, the task's last line)."""
     if isinstance(error, RefusedBefore):
-        return REFUSED, f"refused by {error}"
+        return REFUSED, f"{FAILURES[REFUSED]} by {error}"
     if isinstance(error, Refused):
-        return REFUSED, f"refused: {'; '.join(c.sentence for c in error.checks if not c.passed)}"
-    bad_input = isinstance(error, ConfigError | DataError)
-    return USAGE_ERROR if bad_input else FAILED, f"failed: {one_line(error)}"
+        failed = (check.sentence for check in error.checks if not check.passed)
+        return REFUSED, f"{FAILURES[REFUSED]}: {'; '.join(failed)}"
+    code = INVALID if isinstance(error, ConfigError | DataError) else FAILED
+    return code, f"{FAILURES[code]}: {one_line(error)}"
 
 
 def _log_to_stderr() -> None:
@@ -161,7 +165,7 @@ def _config(given: ExecutorInput) -> RunConfig:
 def _answer(given: ExecutorInput, values: Mapping[str, str]) -> None:
     """Those values that the task declares."""
     declared = {name: text for name, text in values.items() if name in given.output_parameters}
-    given.answer(parameters=declared)
+    given.write_answer(parameters=declared)
 
 
 def _run_id() -> str:

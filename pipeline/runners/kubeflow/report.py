@@ -28,6 +28,12 @@ from trainer.progress import Progress
 
 STARTED = "started"
 COMPLETED = "completed"
+# The exit codes of a task that does not complete, as those of `tfx-mnist run`.
+FAILED = 1
+INVALID = 2  # the configuration or the data source was refused
+REFUSED = 3  # by a gate
+# The first word of the last line, such as "refused by ReleaseGate: accuracy is ...".
+FAILURES = {FAILED: "failed", INVALID: "invalid", REFUSED: "refused"}
 _PROGRESS = "progress "
 
 # kfp's local runner indents what a container prints.
@@ -51,6 +57,14 @@ class Line:
         """None for what a library printed."""
         match = _LINE.fullmatch(printed.rstrip("\n"))
         return match and cls(match["task"], match["text"])
+
+    @property
+    def failure(self) -> tuple[int, str] | None:
+        """(exit code, reason) of a task that failed."""
+        what, _, reason = self.text.partition(": ")
+        codes = {word: code for code, word in FAILURES.items()}
+        word = what.split(" ")[0]
+        return (codes[word], reason) if word in codes else None
 
     @property
     def progress(self) -> Progress | None:

@@ -74,7 +74,7 @@ def run(component: Component, given: ExecutorInput, *, run_id: str) -> None:
                 raise
             blessing.write(outputs[component.gate][0], refused.checks)
     outputs_utils.tag_output_artifacts_with_version(outputs)
-    given.answer(
+    given.write_answer(
         parameters=_parameters(component, given, outputs),
         metadata={
             key: to_metadata(artifacts[0]) if artifacts else {ABSENT: 1}

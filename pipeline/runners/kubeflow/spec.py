@@ -118,6 +118,19 @@ def pipeline_spec(
     }
 
 
+def task_names(spec: Mapping[str, Any]) -> list[str]:
+    """Names of the tasks, each behind those that it needs."""
+    tasks = spec["root"]["dag"]["tasks"]
+    done: list[str] = []
+    while len(done) < len(tasks):
+        done += sorted(
+            name
+            for name, task in tasks.items()
+            if name not in done and set(task.get("dependentTasks", ())) <= set(done)
+        )
+    return done
+
+
 @dataclass(frozen=True)
 class _Task:
     """One task with its component and its executor; named as kfp's own compiler names them.

@@ -6,7 +6,7 @@ Synopsis::
     given.parameters["exec_properties"]
     given.inputs["examples"].uri                       # "minio://mlpipeline/v2/.../examples"
     local_path(given.inputs["examples"].uri)           # "/minio/mlpipeline/v2/.../examples"
-    given.answer(parameters={"refusal": ""}, metadata={"model": {"version": 3}})
+    given.write_answer(parameters={"refusal": ""}, metadata={"model": {"version": 3}})
 
 Each function answers one behaviour of the open-source backend, named where it is: files of
 kubeflow/pipelines, read at 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp is imported here.
@@ -77,7 +77,7 @@ class ExecutorInput:
       inputs: input artifacts by key.
       outputs: output artifacts by key, not written yet.
       output_parameters: names of those that the task declares.
-      output_file: where `answer` goes.
+      output_file: where the answer goes.
     """
 
     parameters: Mapping[str, Any]
@@ -110,13 +110,13 @@ class ExecutorInput:
                 "compile` made"
             ) from error
 
-    def answer(
+    def write_answer(
         self,
         *,
         parameters: Mapping[str, str] | None = None,
         metadata: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Writes the message ExecutorOutput: values of output parameters, metadata of artifacts.
+        """Writes the message ExecutorOutput, which `Answer` reads.
 
         The URI is given back as it came, since the launcher uploads to the one that stands here
         (launcher_v2.go, mergeRuntimeArtifacts).
@@ -136,6 +136,25 @@ class ExecutorInput:
         message = {"parameterValues": dict(parameters or {}), "artifacts": artifacts}
         self.output_file.parent.mkdir(parents=True, exist_ok=True)
         self.output_file.write_text(json.dumps(message, allow_nan=False))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a task wrote.
+
+    Attributes:
+      parameters: values of its output parameters.
+      artifacts: its output artifacts by key, with their properties.
+    """
+
+    parameters: Mapping[str, Any]
+    artifacts: Mapping[str, WireArtifact]
+
+    @classmethod
+    def parse(cls, text: str) -> Answer:
+        """Reads the JSON form of the message ExecutorOutput (pipeline_spec.proto)."""
+        message = json.loads(text)
+        return cls(message["parameterValues"], _first_artifacts(message))
 
 
 def _first_artifacts(side: Mapping[str, Any]) -> dict[str, WireArtifact]:
