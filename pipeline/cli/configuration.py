@@ -106,10 +106,19 @@ def keys(section: str = "") -> str:
 
 
 def configuration(options: argparse.Namespace) -> RunConfig:
-    """What the options ask for: the preset, the YAML file on top, the flags on top of both.
+    """What the options ask for.
 
     Raises:
       ConfigError: an unreadable file, an unknown preset or key, a bad value.
+    """
+    return config.build(*chosen(options))
+
+
+def chosen(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The preset, and the values of the YAML file with those of the flags on top, by key.
+
+    Raises:
+      ConfigError: as `configuration`, but for the flags' values.
     """
     from_file = {} if options.config_file is None else read_file(options.config_file)
     flags = dict(options.overrides)
@@ -118,7 +127,7 @@ def configuration(options: argparse.Namespace) -> RunConfig:
     files_preset = str(from_file.pop("preset", RunConfig().preset))
     if from_file or files_preset != RunConfig().preset:
         _check_file(options.config_file, files_preset, from_file)
-    return config.build(flags.pop("preset", files_preset), {**from_file, **flags})
+    return flags.pop("preset", files_preset), {**from_file, **flags}
 
 
 def require_keys(options: argparse.Namespace, known: Collection[str]) -> None:
