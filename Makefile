@@ -3,7 +3,7 @@
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e constraints clean
+.PHONY: help setup run test lint e2e image constraints clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -15,6 +15,7 @@ help:
 	@echo 'make test         the tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make lint         ruff, mypy, import-linter'
+	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
 	@echo 'make constraints  the locked versions in constraints/, made anew'
 	@echo 'make clean        removes .venv and the caches; pipeline_root/ stays'
 
@@ -35,6 +36,10 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# It needs no .venv: all that it installs, it installs into the image.
+image:
+	@IMAGE='$(IMAGE)' FLAVOUR='$(FLAVOUR)' scripts/build-image $(ARGS)
 
 constraints:
 	@scripts/lock

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import configuration, output
+from pipeline.cli import configuration, logs, output
 from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, UsageError
 from pipeline.cli.command import whole_number as whole
+from pipeline.runners.kubeflow.installed import require_kfp
 
 if TYPE_CHECKING:
-    from pipeline.runners.kubeflow.compiling import CompileOptions
+    from pipeline.runners.kubeflow.compiling import Compiled, CompileOptions
     from pipeline.runners.kubeflow.spec import Resources
 
 # Run's own flags but for its directories, which are given in another way.
@@ -68,15 +69,17 @@ def _add_options(parser: Parser) -> None:
     )
     add_list("--secret-env", "SECRET:KEY=VARIABLE", "a secret's key in every task's environment")
     configuration.add_options(parser, only=_OF_RUN)
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
+    )
 
 
 def _execute(options: argparse.Namespace) -> int:
     preset, overrides = configuration.chosen(options)
     _require_ours(overrides)
-    compile_options = _compile_options(options, cache=bool(overrides.get("cache", True)))
-    from pipeline.runners.kubeflow.compiling import compile_pipeline
-
-    compiled = compile_pipeline(preset, overrides, compile_options)
+    require_kfp()
+    with logs.quiet(show=options.verbose):
+        compiled = _compiled(preset, overrides, options)
     try:
         Path(options.output).write_text(compiled.text, encoding="utf-8")
     except OSError as error:
@@ -88,6 +91,13 @@ def _execute(options: argparse.Namespace) -> int:
     else:
         output.say([f"compiled: {len(compiled.tasks)} tasks in {options.output}"])
     return 0
+
+
+def _compiled(preset: str, overrides: Mapping[str, Any], options: argparse.Namespace) -> Compiled:
+    from pipeline.runners.kubeflow.compiling import compile_pipeline
+
+    cache = bool(overrides.get("cache", True))
+    return compile_pipeline(preset, overrides, _compile_options(options, cache=cache))
 
 
 def _require_ours(overrides: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ from pipeline import config, result
 from pipeline.config import ConfigError, RunConfig
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
+from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.report import COMPLETED, INVALID, REFUSED, STARTED, Line
 from pipeline.runners.kubeflow.wire import Answer
 from pipeline.runners.observer import Observer
@@ -78,6 +80,7 @@ def run(
         spec = parse_dataset(configured.dataset)
     except (ConfigError, DataError) as error:
         raise CannotStart(str(error), 2) from error
+    require_kfp()
     _require_engine(options)
     from pipeline.runners.kubeflow.compiling import compile_pipeline
 
@@ -184,10 +187,19 @@ def _follow(
     state = State()
     command = [options.kfp_python, "-I", kfp_local.__file__, "run", json.dumps(order)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C reaches it from here, once
     ) as process:
         assert process.stdout is not None
-        last = _listen(process.stdout, state, observer)
+        try:
+            last = _listen(process.stdout, state, observer)
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # it ends its containers
+            raise
     _read_outputs(home, state)
     if process.returncode and state.outcome != result.REFUSED and state.error is None:
         state.error = f"kfp ended with exit code {process.returncode}: {last}"
