@@ -221,7 +221,8 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:
         elif line.progress is not None:
             progress.report(line.progress)
         elif line.text == COMPLETED or line.failure is not None:
-            seconds = time.monotonic() - started[line.task]
+            now = time.monotonic()
+            seconds = now - started.get(line.task, now)
             state.seconds[line.task] = seconds
             state.executed.add(line.task)
             if line.failure is None:

@@ -21,6 +21,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import logging as absl_logging
@@ -49,7 +50,12 @@ from pipeline.runners.kubeflow.report import (
     STARTED,
     Report,
 )
-from pipeline.runners.kubeflow.wire import ExecutorInput, WireError, leave_message
+from pipeline.runners.kubeflow.wire import (
+    TERMINATION_LOG,
+    ExecutorInput,
+    WireError,
+    leave_message,
+)
 
 # TFX is imported where a task needs it, so that one behind a refusal ends at once.
 
@@ -58,8 +64,12 @@ class RefusedBefore(Exception):
     """A gate in front of the task said no; the message says which, and its reason."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATION_LOG) -> int:
     """Runs one task.
+
+    Args:
+      argv: the arguments; None for the process's own.
+      termination_log: where the task's message goes.
 
     Returns:
       The exit code.
@@ -77,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, line = _end_of(error)
         if code != REFUSED:
             traceback.print_exception(error)
-        leave_message(line)
+        leave_message(line, termination_log)
         report.say(line)
         return code
     report.say(COMPLETED)

@@ -55,7 +55,7 @@ class Line:
     @classmethod
     def parse(cls, printed: str) -> Line | None:
         """None for what a library printed."""
-        match = _LINE.fullmatch(printed.rstrip("\n"))
+        match = _LINE.fullmatch(printed.rstrip())
         return match and cls(match["task"], match["text"])
 
     @property
@@ -82,8 +82,13 @@ class Report:
         self._stream = stream
 
     def say(self, text: str) -> None:
-        """Prints one line."""
-        print(f"tfx-mnist: {self._task}: {text}", file=self._stream, flush=True)
+        """Prints one line, at once.
+
+        `print` writes the line's end by itself when Python is unbuffered, and kfp's local runner
+        indents each piece that it gets (kfp 2.16, kfp/local/logging_utils.py).
+        """
+        self._stream.write(f"tfx-mnist: {self._task}: {text}\n")
+        self._stream.flush()
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:

@@ -213,7 +213,7 @@ def with_long_texts(directory: Path, metadata: Mapping[str, Any]) -> dict[str, A
     return {**metadata, **(json.loads(file.read_text()) if file.is_file() else {})}
 
 
-def leave_message(line: str, path: Path = TERMINATION_LOG) -> None:
+def leave_message(line: str, path: Path) -> None:
     """Makes a line the message of the task that fails.
 
     Kubernetes takes it from that file, Argo from Kubernetes (argo-workflows,
