@@ -3,7 +3,7 @@
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e image constraints clean
+.PHONY: help setup run test lint e2e e2e-kubeflow image constraints clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -14,6 +14,7 @@ help:
 	@echo 'make run          a quick run: data in, a released model out; ARGS="..." are its flags'
 	@echo 'make test         the tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
+	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
 	@echo 'make lint         ruff, mypy, import-linter'
 	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
 	@echo 'make constraints  the locked versions in constraints/, made anew'
@@ -31,6 +32,9 @@ test: setup
 e2e: setup
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
+e2e-kubeflow: setup
+	@scripts/e2e-kubeflow $(ARGS)
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,5 +49,5 @@ constraints:
 	@scripts/lock
 
 clean:
-	rm -rf .venv .uv build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .kfp build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find pipeline components trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +
