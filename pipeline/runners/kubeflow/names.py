@@ -18,6 +18,9 @@ REFUSAL = "refusal"
 # In the environment of every container.
 RUN_ID_VARIABLE = "KFP_RUN_ID"
 
+# States of a run or a task that ended badly (run.proto, RuntimeState).
+FAILED_STATES = ("FAILED", "CANCELED")
+
 
 def refusal_of(gate: str) -> str:
     """The input parameter in which a task behind a gate gets that gate's `REFUSAL`."""
