@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -130,7 +131,10 @@ class _Client(kfp_client.Client):
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-        return self._healthz_api.get_healthz()
+        # The name in kfp-server-api 2.16 and newer, and the one before.
+        names = ("healthz_service_get_healthz", "get_healthz")
+        ask = next(filter(None, (getattr(self._healthz_api, name, None) for name in names)))
+        return ask()
 
     def _load_context_setting_or_default(self) -> None:
         """None of the settings that another program left in the home directory."""
@@ -381,12 +385,16 @@ def _asked(call: Callable[[], Any], host: str) -> Any:
 
 
 def _unreachable(host: str, error: object) -> str:
-    # urllib3 wraps the reason, and puts the object's address in front of it.
-    reason = " ".join(str(getattr(error, "reason", error)).split()).rpartition(">: ")[2]
+    # urllib3 wraps the reason, and puts the connection in front of it.
+    reason = re.sub(r"^(<.*>|\w+\(.*?\)): ", "", " ".join(str(_reason(error)).split()))
     return (
         f"{host} does not answer ({reason}), expected the API of Kubeflow Pipelines: is the "
         "port-forward there?"
     )
+
+
+def _reason(error: object) -> object:
+    return getattr(error, "reason", error)
 
 
 def _said(error: kfp_server_api.ApiException) -> str:

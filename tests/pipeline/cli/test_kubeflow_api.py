@@ -147,7 +147,9 @@ def test_no_schedule_of_that_name_ends_with_2_and_names_the_others(schedule, ask
 
 
 def _task(name: str, state: str, message: str = "") -> api.V2beta1PipelineTaskDetail:
-    error = api.GooglerpcStatus(message=message) if message else None
+    # The two generations write the model's name in two ways.
+    status = getattr(api, api.V2beta1PipelineTaskDetail.openapi_types["error"])
+    error = status(message=message) if message else None
     return api.V2beta1PipelineTaskDetail(display_name=name, state=state, error=error)
 
 
