@@ -15,6 +15,8 @@ _KUBEFLOW = [
     "kfp==2.5.*; python_version < '3.11'",
     "kfp==2.16.*; python_version >= '3.11'",
     "kfp-pipeline-spec<2.17",
+    "kfp-server-api",
+    "urllib3",
     # kfp.local runs containers with it.
     "docker",
 ]

@@ -33,10 +33,10 @@ NEEDED_BY_TENSORFLOW = {
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "no command given, expected run, versions, rollback, prune, verify, predict or gate;"),
+        ([], "no command given, expected run, versions, rollback, prune, verify, predict, gate or"),
         (
             ["rnu"],
-            "unknown command 'rnu': did you mean 'run'? known are gate, predict, prune, rollback",
+            "unknown command 'rnu': did you mean 'run'? known are gate, kubeflow, predict, prune",
         ),
         (["gate"], "no command given, expected check or simulate; see tfx-mnist gate"),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
@@ -64,7 +64,7 @@ def test_words_that_make_no_command_are_refused_in_one_line(words: list[str], li
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are gate, predict, prune, rollback, run, verify, versions\n",
+            "known are gate, kubeflow, predict, prune, rollback, run, verify, versions\n",
         ),
         (
             ["run", "--sede", "1"],
