@@ -3,7 +3,7 @@
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e bench bench-data constraints clean
+.PHONY: help setup run test lint e2e e2e-kubeflow image bench bench-data constraints clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -15,8 +15,10 @@ help:
 	@echo 'make run          a quick run: data in, a released model out; ARGS="..." are its flags'
 	@echo 'make test         the tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
+	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
 	@echo 'make lint         ruff, mypy, import-linter'
 	@echo 'make bench        the measurements of benchmarks/, an hour or more; DIR=... holds MNIST as IDX files'
+	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
 	@echo 'make constraints  the locked versions in constraints/, made anew'
 	@echo 'make clean        removes .venv and the caches; pipeline_root/ stays'
 
@@ -31,6 +33,9 @@ test: setup
 
 e2e: setup
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+e2e-kubeflow: setup
+	@scripts/e2e-kubeflow $(ARGS)
 
 bench: bench-data setup
 	$(BIN)/python benchmarks/versus_article.py '$(DIR)'
@@ -49,9 +54,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# It needs no .venv: all that it installs, it installs into the image.
+image:
+	@IMAGE='$(IMAGE)' FLAVOUR='$(FLAVOUR)' scripts/build-image $(ARGS)
+
 constraints:
 	@scripts/lock
 
 clean:
-	rm -rf .venv .uv build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .kfp build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find pipeline components trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,18 @@ Python 3.11 and later. `python_version` markers choose between them, so one file
 
 from setuptools import find_packages, setup
 
+# TFX's own Kubeflow extra is empty on Python 3.12 and later. protobuf, which TFX pins, chooses the
+# generation: kfp 2.5 is the last one for protobuf 3.
+_KUBEFLOW = [
+    "kfp==2.5.*; python_version < '3.11'",
+    "kfp==2.16.*; python_version >= '3.11'",
+    "kfp-pipeline-spec<2.17",
+    "kfp-server-api",
+    "urllib3",
+    # kfp.local runs containers with it.
+    "docker",
+]
+
 setup(
     name="tfx-mnist",
     version="0.1.0",
@@ -52,9 +64,12 @@ setup(
         "tfx-bsl",
     ],
     extras_require={
+        "kubeflow": _KUBEFLOW,
         "dev": [
+            *_KUBEFLOW,
             "hypothesis",
             "import-linter",
+            "kfp-kubernetes",
             "mypy",
             "pytest",
             "ruff",

@@ -31,10 +31,6 @@ from components.example_gen.summary import ExamplesSummary, read
 from pipeline.checks import Check, Refused
 from trainer import features
 
-# The served Model's custom property, and in it the summary of the examples behind it.
-RELEASE = "release"
-DATASET = "dataset"
-
 _Reason = anomalies_pb2.AnomalyInfo
 _MISSING = (
     _Reason.FEATURE_TYPE_LOW_FRACTION_PRESENT,
@@ -286,7 +282,7 @@ def DataGate(
     blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
     max_class_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
-    baseline: InputArtifact[standard_artifacts.Model] = None,
+    released: Parameter[str] = "",
 ) -> None:
     """Stops the run where the data has findings.
 
@@ -299,7 +295,7 @@ def DataGate(
         the type that it judges, because Kubeflow's backend resolves TFX's own types alone.
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
-      baseline: the served model, with the custom property `release`; None where nothing is served.
+      released: the data behind what is served, see `served_model.released_data`.
 
     Raises:
       Refused: with every check, the failed ones first.
@@ -319,11 +315,11 @@ def DataGate(
             summary.overlap.examples,
         )
     )
-    released = _released(baseline)
-    if released is not None:
-        checks.append(shape_check(summary.image_shape, released.image_shape))
-    released_counts = None if released is None else class_counts(released, "train")
-    checks.append(drift_check(class_counts(summary, "train"), released_counts, max_class_drift))
+    before = _released(released)
+    if before is not None:
+        checks.append(shape_check(summary.image_shape, before.image_shape))
+    counts_before = None if before is None else class_counts(before, "train")
+    checks.append(drift_check(class_counts(summary, "train"), counts_before, max_class_drift))
     if not all(check.passed for check in checks):
         raise Refused(checks)
     blessings.write(blessing, checks)
@@ -342,14 +338,13 @@ def _read_anomalies(anomalies: Artifact, split: str) -> anomalies_pb2.Anomalies:
     return anomalies_pb2.Anomalies.FromString(content)
 
 
-def _released(baseline: Artifact | None) -> ExamplesSummary | None:
-    """The data of the run that released the baseline; None where nothing is served."""
-    if baseline is None:
+def _released(text: str) -> ExamplesSummary | None:
+    """The data of the run that released what is served; None where nothing is."""
+    if not text:
         return None
-    release = json.loads(baseline.get_string_custom_property(RELEASE) or "{}")
-    if not release.get(DATASET):
+    if json.loads(text) is None:
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "
-            f"release.{DATASET}; use another --serving-dir, or remove that version"
+            "release.dataset; use another --serving-dir, or remove that version"
         )
-    return ExamplesSummary.from_json(json.dumps(release[DATASET]))
+    return ExamplesSummary.from_json(text)

@@ -38,7 +38,6 @@ from components.serving_dir import (
 
 MODEL = "model"
 VERSION_PROPERTY = "version"
-RELEASE_PROPERTY = "release"
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +140,20 @@ def _find(present: list[Version], baseline: Baseline) -> Version | None:
     return None
 
 
+def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
+    """What the release record of the baseline says of its data.
+
+    Returns:
+        `ExamplesSummary.to_json()`; "null" where the record says nothing, "" without a baseline.
+    """
+    if baseline is None:
+        return ""
+    version = _find(versions(serving_dir), baseline)
+    if version is None or version.manifest is None:
+        return ""
+    return json.dumps(version.manifest.release.get("dataset"), sort_keys=True)
+
+
 def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> Version:
     """Copies the baseline's files, without its manifest, to a directory that is created.
 
@@ -188,9 +201,7 @@ class ServedModelExecutor(base_executor.BaseExecutor):
             Baseline(exec_properties["baseline_version"], exec_properties["baseline_digest"]),
             Path(model.uri) / path_constants.SERVING_MODEL_DIR,
         )
-        release = dict(version.manifest.release) if version.manifest else {}
         model.set_int_custom_property(VERSION_PROPERTY, version.number)
-        model.set_string_custom_property(RELEASE_PROPERTY, json.dumps(release, sort_keys=True))
 
 
 class ServedModelSpec(component_spec.ComponentSpec):
@@ -210,8 +221,7 @@ class ServedModelSpec(component_spec.ComponentSpec):
 class ServedModel(base_component.BaseComponent):
     """Hands on a version of the serving directory as a model, or nothing without a baseline.
 
-    Output `model`: at most one Model artifact. Its custom properties are `version` and `release`,
-    the version's release record as JSON.
+    Output `model`: at most one Model artifact, with the custom property `version`.
     """
 
     SPEC_CLASS = ServedModelSpec

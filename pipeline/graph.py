@@ -63,7 +63,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         statistics=statistics_gen.outputs["statistics"],
         anomalies=example_validator.outputs["anomalies"],
         schema=schema,
-        baseline=served_model.outputs["model"],
+        released=plan.released_data,
         max_class_drift=config.data_gate.max_class_drift,
         max_train_test_overlap=config.data_gate.max_train_test_overlap,
     )

@@ -16,7 +16,6 @@ import json
 import os
 import types
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 from components import served_model, serving_dir
@@ -45,6 +44,7 @@ class Plan:
       dataset: what the source says of itself.
       serving_dir: the directory that the server watches, absolute.
       context: the baseline, and the token that names this release.
+      released_data: of the baseline, see `served_model.released_data`.
       run_key: hex SHA-256 over all that decides the result and over the pipeline root; equal keys
         mean that one run can take over the other's results.
       code: digests of the code, so that changed code is executed again: of the packages
@@ -61,6 +61,7 @@ class Plan:
     dataset: example_dataset.DatasetInfo
     serving_dir: str
     context: served_model.ReleaseContext
+    released_data: str
     run_key: str
     code: Mapping[str, str]
     artifacts_dir: str
@@ -84,37 +85,65 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
       ConfigError: the configuration does not fit the data set.
       ServingDirError: the serving directory cannot be read.
     """
-    if config.serving_dir:
-        serving_dir.versions(Path(config.serving_dir))  # refused before the data set is prepared
-    root = Path(config.pipeline_root).absolute()
-    cache_dir = str(config.datasets_dir)
-    builder = sources.resolve(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
-    dataset = example_dataset.describe(builder, config.dataset)
-    source_rows = builder.info.splits[TRAIN].num_examples
-    workers = _workers()
-    devices = max(1, config.replicas) * workers
-    _require_fitting(
-        config, dataset, train_rows=source_rows - eval_size(source_rows), devices=devices
-    )
-    served = config.served_from(dataset.slug)
-    code = {package: _code_digest(package) for package in ("components", "trainer")}
-    code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
-    run_key = _run_key(config, dataset, code, workers)
     # A release is recognized as this very run's only where its results can still be taken over;
     # otherwise the model is made anew, and compared with what is served like any other.
     takes_over = config.cache and metadata_path(config).exists()
+    return plan_for(config, find_dataset(config), run_id=run_id, takes_over=takes_over)
+
+
+def find_dataset(config: RunConfig) -> example_dataset.DatasetInfo:
+    """Prepares the data set.
+
+    Raises:
+      DataError, ConfigError, ServingDirError: as `make_plan`.
+    """
+    if config.serving_dir:
+        serving_dir.versions(Path(config.serving_dir))  # refused before the data set is prepared
+    builder = sources.resolve(
+        config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
+    )
+    dataset = example_dataset.describe(builder, config.dataset)
+    source_rows = builder.info.splits[TRAIN].num_examples
+    _require_fitting(
+        config,
+        dataset,
+        train_rows=source_rows - eval_size(source_rows),
+        devices=max(1, config.replicas) * _workers(),
+    )
+    return dataset
+
+
+def plan_for(
+    config: RunConfig, dataset: example_dataset.DatasetInfo, *, run_id: str, takes_over: bool
+) -> Plan:
+    """The plan over a data set that was found.
+
+    Args:
+      takes_over: whether a release by a run of the same key is taken over.
+
+    Raises:
+      ServingDirError: the serving directory cannot be read.
+    """
+    root = Path(config.pipeline_root).absolute()
+    served = config.served_from(dataset.slug)
+    code = {package: _code_digest(package) for package in ("components", "trainer")}
+    code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
+    workers = _workers()
+    run_key = _run_key(config, dataset, code, workers)
+    context = served_model.release_context(served, run_key if takes_over else "", run_id)
     return Plan(
         config=config,
         dataset=dataset,
         serving_dir=str(served),
-        context=served_model.release_context(served, run_key if takes_over else "", run_id),
+        context=context,
+        released_data=served_model.released_data(served, context.baseline),
         run_key=run_key,
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
-        cache_dir=cache_dir,
+        cache_dir=str(config.datasets_dir),
         checkpoints_dir=str(root / "checkpoints"),
         searches_dir=str(root / "tuning"),
-        beam_args=_beam_args(config.beam_args),
+        beam_args=beam_arguments(config.beam_args),
         workers=workers,
     )
 
@@ -125,8 +154,11 @@ def make_fresh(plan: Plan, *, run_id: str) -> Plan:
     Raises:
       ServingDirError: the serving directory cannot be read.
     """
-    context = served_model.release_context(Path(plan.serving_dir), "", run_id)
-    return dataclasses.replace(plan, context=context)
+    served = Path(plan.serving_dir)
+    context = served_model.release_context(served, "", run_id)
+    return dataclasses.replace(
+        plan, context=context, released_data=served_model.released_data(served, context.baseline)
+    )
 
 
 def _require_fitting(
@@ -224,7 +256,8 @@ def _run_key(
         "serving": dataclasses.asdict(config.serving),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
         "code": dict(code),
-        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+        # Not by their distributions: TensorFlow has several, such as tensorflow-cpu.
+        "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -253,7 +286,7 @@ def _modules_digest(*modules: types.ModuleType) -> str:
     return digest.hexdigest()
 
 
-def _beam_args(given: tuple[str, ...]) -> tuple[str, ...]:
+def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     """Names the runner unless the user does.
 
     Beam's own default, Prism, downloads a Go binary.

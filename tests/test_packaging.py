@@ -17,10 +17,12 @@ CONSTRAINTS = {"3.10": "tfx-1.16.txt", "3.11": "tfx-1.21.txt", "3.13": "tfx-1.21
 
 
 def requirements(python_version: str) -> dict[str, Requirement]:
-    """What the distribution needs on that Python, by name, without the extras."""
+    """What the distribution needs on that Python, by name, with the extra for Kubeflow."""
     parsed = [Requirement(line) for line in metadata.requires("tfx-mnist") or ()]
-    environment = {"python_version": python_version, "extra": ""}
-    return {r.name: r for r in parsed if r.marker is None or r.marker.evaluate(environment)}
+    environments = [{"python_version": python_version, "extra": one} for one in ("", "kubeflow")]
+    return {
+        r.name: r for r in parsed if r.marker is None or any(map(r.marker.evaluate, environments))
+    }
 
 
 def locked(name: str) -> list[Requirement]:

@@ -113,10 +113,19 @@ def keys(section: str = "") -> str:
 
 
 def configuration(options: argparse.Namespace) -> RunConfig:
-    """What the options ask for: the preset, then the YAML file, the hyper-parameters, the flags.
+    """What the options ask for.
 
     Raises:
       ConfigError: an unreadable file, an unknown preset or key, a bad value.
+    """
+    return config.build(*chosen(options))
+
+
+def chosen(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The preset, and the values of the YAML file, the hyper-parameters and the flags, by key.
+
+    Raises:
+      ConfigError: as `configuration`, but for the flags' values.
     """
     from_file = {} if options.config_file is None else read_file(options.config_file)
     flags = dict(options.overrides)
@@ -126,7 +135,7 @@ def configuration(options: argparse.Namespace) -> RunConfig:
     if from_file or files_preset != RunConfig().preset:
         _check_file(options.config_file, files_preset, from_file)
     found = {} if options.hparams_file is None else hparams_file.read(options.hparams_file)
-    return config.build(flags.pop("preset", files_preset), {**from_file, **found, **flags})
+    return flags.pop("preset", files_preset), {**from_file, **found, **flags}
 
 
 def require_keys(options: argparse.Namespace, known: Collection[str]) -> None:

@@ -17,6 +17,7 @@ from components.serving_dir import ServingDirError
 from pipeline.cli import (
     gate_check,
     gate_simulate,
+    kubeflow,
     output,
     predict,
     prune,
@@ -93,6 +94,7 @@ def commands(run: Run | None = None) -> Group:
                 help="the release gate by itself: what it would say, and how sure it is",
                 members=(gate_check.COMMAND, gate_simulate.COMMAND),
             ),
+            kubeflow.GROUP,
         ),
         exit_codes={
             0: "released, unchanged, or done",

@@ -53,8 +53,8 @@ def command(run: Run | None = None) -> Command:
         "test split, and\nreleases the model when every check of the gates passes.\n\n"
         "The preset's values come first, then the YAML file's, those of --hparams, then the flags.",
         notes=f"keys of --set and of the YAML file:\n{configuration.keys()}",
-        add_options=_add_options,
-        execute=functools.partial(_execute, run=run or _local_run),
+        add_options=add_options,
+        execute=functools.partial(execute, run=run or _local_run),
         exit_codes=EXIT_CODES,
         error_object=lambda line: _failed(_fresh_run_id(), line),
     )
@@ -65,7 +65,8 @@ def new_run_id(now: datetime.datetime, suffix: str) -> str:
     return f"{now.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{suffix}"
 
 
-def _add_options(parser: Parser) -> None:
+def add_options(parser: Parser) -> None:
+    """Adds the options that `execute` reads."""
     configuration.add_options(parser)
     parser.add_argument(
         "--save-hparams",
@@ -78,7 +79,8 @@ def _add_options(parser: Parser) -> None:
     )
 
 
-def _execute(options: argparse.Namespace, run: Run) -> int:
+def execute(options: argparse.Namespace, run: Run) -> int:
+    """Runs, shows how it goes on and what came of it; returns the exit code."""
     started, run_id = time.monotonic(), _fresh_run_id()
     config = configuration.configuration(options)
     if options.save_hparams is not None:

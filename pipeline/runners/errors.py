@@ -1,10 +1,12 @@
-"""The one error that leaves a runner before a run has begun.
+"""The one error that leaves a runner before a run has begun, and what is said of all others.
 
 The command line catches it without importing what raised it, because TensorFlow may stand behind
 that: `--help` and usage errors must answer at once.
 """
 
 from __future__ import annotations
+
+_OUR_PACKAGES = ("components", "pipeline", "trainer")
 
 
 class CannotStart(Exception):
@@ -20,3 +22,15 @@ class CannotStart(Exception):
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+
+
+def one_line(error: BaseException | None) -> str:
+    """The gist of an error; Beam and TensorFlow put whole traces into theirs.
+
+    Our own errors are written for the user; of another one the kind says as much as the text.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind = type(error)
+    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
+        return lines[0]
+    return ": ".join([kind.__name__, *lines[:1]])

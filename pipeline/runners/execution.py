@@ -13,13 +13,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
@@ -28,43 +25,17 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from components import blessing, pusher, release_gate, tuner_results
-from components.example_gen import summary
 from components.example_gen.errors import DataError
 from pipeline import gate, history, result
-from pipeline.checks import Check, Refused
+from pipeline.checks import Refused
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners import artifacts
+from pipeline.runners.errors import one_line
 from pipeline.runners.observer import Observer
-from trainer.tuning.trials import Results, tuned
+from pipeline.runners.outcome import Outputs, State
 
 _log = logging.getLogger(__name__)
-
-_OUR_PACKAGES = ("components", "pipeline", "trainer")
-
-
-@dataclasses.dataclass
-class _State:
-    """What is known of a run so far; grows as components end."""
-
-    checks: tuple[Check, ...] = ()
-    dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
-    hparams: dict[str, Any] | None = None
-    tuning: Results | None = None
-    tuning_plot: str | None = None
-    evidence: gate.Evidence | None = None
-    release: result.Release | None = None
-    outcome: str = result.FAILED
-    error: str | None = None
-    bad_data: bool = False
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    executed: set[str] = dataclasses.field(default_factory=set)
-
-    @property
-    def cached(self) -> tuple[str, ...]:
-        """The components whose earlier result was taken over."""
-        return tuple(name for name in self.seconds if name not in self.executed)
 
 
 class _ModelMadeAnew(Exception):
@@ -91,7 +62,10 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
 
     A served model that cannot be read is refused at once: what would come out is known already.
     """
-    state = _State(dataset={"name": plan.dataset.name, "digest": plan.dataset.fingerprint})
+    state = State(
+        dataset={"name": plan.dataset.name, "digest": plan.dataset.fingerprint},
+        training=plan.config.training,
+    )
     try:
         try:
             _require_readable(plan)
@@ -109,25 +83,13 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             state.outcome, state.checks = result.REFUSED, cause.checks
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
-            state.outcome, state.error = result.FAILED, f"{failed.name}: {_one_line(cause)}"
+            state.outcome, state.error = result.FAILED, f"{failed.name}: {one_line(cause)}"
             state.bad_data = isinstance(cause, DataError)
     baseline = plan.context.baseline
-    return result.RunResult(
-        run_id=run_id,
-        outcome=state.outcome,
-        dataset=state.dataset,
+    return dataclasses.replace(
+        state.result(run_id),
         policy=plan.policy,
         baseline=None if baseline is None else baseline.to_json(),
-        hparams=state.hparams,
-        tuning=state.tuning,
-        tuning_plot=state.tuning_plot,
-        evidence=state.evidence,
-        checks=state.checks,
-        release=state.release,
-        seconds=state.seconds,
-        cached=state.cached,
-        error=state.error,
-        bad_data=state.bad_data,
     )
 
 
@@ -138,7 +100,7 @@ def _require_readable(plan: Plan) -> None:
             raise Refused([check])
 
 
-def _run_to_the_end(plan: Plan, run_id: str, observer: Observer, state: _State) -> None:
+def _run_to_the_end(plan: Plan, run_id: str, observer: Observer, state: State) -> None:
     """Runs the components, and from the first one again when a damaged result turns up."""
     while True:
         try:
@@ -149,7 +111,7 @@ def _run_to_the_end(plan: Plan, run_id: str, observer: Observer, state: _State) 
             run_id += "-again"  # to ML Metadata the old name's run has the damaged result
 
 
-def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) -> None:
+def _run_components(plan: Plan, run_id: str, observer: Observer, state: State) -> None:
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path(plan.config)))
     pipeline = create_pipeline(plan)
     pipeline.metadata_connection_config = connection
@@ -159,15 +121,6 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
     )
     nodes = [node.pipeline_node for node in ir.nodes]
     observer.planned([node.node_info.id for node in nodes])
-    readers = {
-        "ExampleGen": _read_examples,
-        "DataGate": _read_data_gate,
-        "Tuner": _read_tuner,
-        "Trainer": _read_trainer,
-        "ReleaseGate": _read_release_gate,
-        "ServingCheck": _read_serving_check,
-        "Pusher": _read_pusher,
-    }
     with _without_arguments():
         for node in nodes:
             name = node.node_info.id
@@ -175,8 +128,7 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
             start = time.monotonic()
             try:
                 outputs, cached = _launch(ir, node, connection)
-                if name in readers:
-                    readers[name](outputs, plan, state)
+                state.read(name, outputs)
             except _ResultDamaged:
                 raise
             except Exception as error:
@@ -197,14 +149,11 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: _State) 
         state.outcome = result.UNCHANGED
 
 
-_Outputs = Mapping[str, Sequence[metadata_store_pb2.Artifact]]
-
-
 def _launch(
     ir: pipeline_pb2.Pipeline,
     node: pipeline_pb2.PipelineNode,
     connection: metadata_store_pb2.ConnectionConfig,
-) -> tuple[_Outputs, bool]:
+) -> tuple[Outputs, bool]:
     """Executes one component, or takes it from the cache; (its outputs, whether cached).
 
     Raises:
@@ -241,74 +190,3 @@ def _without_arguments() -> Iterator[None]:
         yield
     finally:
         sys.argv = arguments
-
-
-def _read_examples(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    recorded = json.loads(history.text(outputs["examples"][0], summary.PROPERTY) or "{}")
-    state.dataset["splits"] = {
-        split: {"rows": facts["rows"], "digest": facts["digest"]}
-        for split, facts in recorded["splits"].items()
-    }
-
-
-def _read_data_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    state.checks = _checks(outputs["blessing"][0])
-
-
-def _read_tuner(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    folder = Path(outputs["tuner_results"][0].uri)
-    state.tuning = tuner_results.read_results(folder)
-    state.tuning_plot = str(folder / tuner_results.PLOT)
-
-
-def _read_trainer(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    found = state.tuning.best.values if state.tuning else {}
-    state.hparams = tuned(plan.config.training, found).to_config()
-
-
-def _read_release_gate(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    (given,) = outputs["blessing"]
-    facts = json.loads(history.text(given, blessing.FACTS) or "{}")
-    state.evidence = gate.Evidence.from_dict(facts[release_gate.EVIDENCE])
-    _take_answer(given, state)
-
-
-def _read_serving_check(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    (given,) = outputs["infra_blessing"]
-    _take_answer(given, state)
-
-
-def _take_answer(given: metadata_store_pb2.Artifact, state: _State) -> None:
-    """A no is the run's outcome, and ends it."""
-    state.checks += _checks(given)
-    if not history.number(given, blessing.BLESSED):
-        state.outcome = result.REFUSED
-
-
-def _checks(given: metadata_store_pb2.Artifact) -> tuple[Check, ...]:
-    checks = json.loads(history.text(given, blessing.CHECKS) or "[]")
-    return tuple(Check.from_dict(check) for check in checks)
-
-
-def _read_pusher(outputs: _Outputs, plan: Plan, state: _State) -> None:
-    pushed = outputs["pushed_model"][0]
-    if not history.number(pushed, pusher.PUSHED):
-        return
-    state.release = result.Release(
-        version=history.number(pushed, pusher.VERSION) or 0,
-        path=history.text(pushed, pusher.PATH) or "",
-    )
-    created = history.number(pushed, pusher.CREATED)
-    state.outcome = result.RELEASED if created else result.UNCHANGED
-
-
-def _one_line(error: BaseException | None) -> str:
-    """The gist of an error; Beam and TensorFlow put whole traces into theirs.
-
-    Our own errors are written for the user; of another one the kind says as much as the text.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error)
-    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
-        return lines[0]
-    return ": ".join([kind.__name__, *lines[:1]])

@@ -13,6 +13,7 @@ from components.served_model import (
     ServedModel,
     ServedModelExecutor,
     release_context,
+    released_data,
 )
 from components.serving_dir import ServingDirError, digest_of, publish
 
@@ -129,6 +130,17 @@ def test_unusable_release_record_is_not_trusted(
     assert release_context(serving, "key", "fresh").token == "fresh"
 
 
+def test_the_baselines_data_is_what_its_release_record_says(
+    serving: Path, first_model: Path, second_model: Path
+) -> None:
+    publish(first_model, serving, {"dataset": {"name": "one"}})
+    publish(second_model, serving, {})
+    first, second = Baseline(1, digest_of(first_model)), Baseline(2, digest_of(second_model))
+    assert json.loads(released_data(serving, first)) == {"name": "one"}
+    assert released_data(serving, second) == "null"
+    assert released_data(serving, None) == ""
+
+
 def test_baseline_without_a_digest_is_refused() -> None:
     with pytest.raises(ValueError, match="None stands for no baseline"):
         Baseline(1, "")
@@ -149,8 +161,7 @@ def execute(component: ServedModel, uri: Path) -> list[standard_artifacts.Model]
 def test_baseline_stands_where_tfx_looks_for_it(
     serving: Path, first_model: Path, tmp_path: Path
 ) -> None:
-    release = record("key", "token", None)
-    publish(first_model, serving, release)
+    publish(first_model, serving, record("key", "token", None))
     baseline = Baseline(1, digest_of(first_model))
 
     [model] = execute(ServedModel(serving_dir=str(serving), baseline=baseline), tmp_path / "uri")
@@ -158,7 +169,6 @@ def test_baseline_stands_where_tfx_looks_for_it(
     path = Path(path_utils.serving_model_path(model.uri))
     assert digest_of(path) == digest_of(first_model)
     assert model.get_int_custom_property("version") == 1
-    assert json.loads(model.get_string_custom_property("release")) == release
 
 
 def test_no_baseline_means_no_artifact_and_no_directory(serving: Path, tmp_path: Path) -> None:

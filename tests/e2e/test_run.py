@@ -1,6 +1,5 @@
 """Whole runs of the product, as a user starts them."""
 
-import gzip
 import json
 import os
 import signal
@@ -9,11 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from components import serving_dir
-from components.example_gen import sample
+from tests.e2e.idx_folders import shuffle_labels, write_idx
 
 pytestmark = pytest.mark.e2e
 
@@ -35,27 +33,6 @@ def run(root: Path, *arguments: str) -> tuple[int, dict]:
 
 def failed_checks(result: dict) -> list[str]:
     return [check["name"] for check in result["gate"]["checks"] if not check["passed"]]
-
-
-def write_idx(folder: Path, *, change_train) -> Path:
-    """The sample as IDX files, its training split passed through `change_train`."""
-    data = sample.read()
-    folder.mkdir()
-    for prefix, split in (("train", "train"), ("t10k", "test")):
-        images = np.asarray(data.splits[split].images)
-        labels = np.asarray(data.splits[split].labels).astype(np.uint8)
-        if split == "train":
-            images, labels = change_train(images.copy(), labels.copy())
-        count, height, width = images.shape[:3]
-        header = np.array([0x803, count, height, width], ">i4").tobytes()
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
-            gzip.compress(header + images.tobytes(), 1)
-        )
-        header = np.array([0x801, count], ">i4").tobytes()
-        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(
-            gzip.compress(header + labels.tobytes(), 1)
-        )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +74,7 @@ def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
 
 
 def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path):
-    def shuffle(images, labels):
-        rng = np.random.default_rng(0)
-        chosen = rng.choice(len(labels), 3 * len(labels) // 5, replace=False)
-        labels[chosen] = rng.permutation(labels[chosen])
-        return images, labels
-
-    folder = write_idx(tmp_path / "noisy", change_train=shuffle)
+    folder = write_idx(tmp_path / "noisy", change_train=shuffle_labels)
     served = root / "serving" / "mnist_sample"
     code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served))
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)

@@ -35,12 +35,12 @@ NEEDED_BY_TENSORFLOW = {
     [
         (
             [],
-            "no command given, expected run, worker, versions, rollback, prune, verify, predict "
-            "or gate;",
+            "no command given, expected run, worker, versions, rollback, prune, verify, predict, "
+            "gate or",
         ),
         (
             ["rnu"],
-            "unknown command 'rnu': did you mean 'run'? known are gate, predict, prune, rollback",
+            "unknown command 'rnu': did you mean 'run'? known are gate, kubeflow, predict, prune",
         ),
         (["gate"], "no command given, expected check or simulate; see tfx-mnist gate"),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
@@ -68,7 +68,7 @@ def test_words_that_make_no_command_are_refused_in_one_line(words: list[str], li
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are gate, predict, prune, rollback, run, verify, versions, worker\n",
+            "known are gate, kubeflow, predict, prune, rollback, run, verify, versions, worker\n",
         ),
         (
             ["run", "--sede", "1"],
@@ -78,7 +78,7 @@ def test_words_that_make_no_command_are_refused_in_one_line(words: list[str], li
         (
             ["run", "--preset", "fastest"],
             "tfx-mnist: unknown preset 'fastest': did you mean 'fast'? "
-            "known are article, fast, quick\n",
+            "known are article, best, fast, quick\n",
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_help_explains_the_exit_codes(words: list[str], capfd: Captured) -> None
 def test_help_of_run_lists_presets_and_keys(capfd: Captured) -> None:
     main(["run", "--help"])
     shown = capfd.readouterr().out
-    assert "quick, fast or article" in " ".join(shown.split())
+    assert "quick, fast, best or article" in " ".join(shown.split())
     assert "gate.class_floor" in shown
 
 

@@ -1,0 +1,259 @@
+"""Runs the compiled pipeline on this machine, every task in a container: no cluster is needed.
+
+Synopsis::
+
+    result = run("quick", {}, options, run_id="20261124T103000Z-3f2a", observer=observer)
+
+kfp's local runner does it, in a process of its own (`kfp_local`). What the containers say on the
+way (`report`) reaches the observer, and what they leave is read as the local run's is (`outcome`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.example_gen.errors import DataError
+from components.example_gen.spec import DatasetSpec, parse_dataset, slug
+from pipeline import config, result
+from pipeline.config import ConfigError, RunConfig
+from pipeline.runners.errors import CannotStart
+from pipeline.runners.kubeflow import kfp_local, names
+from pipeline.runners.kubeflow.installed import require_kfp
+from pipeline.runners.kubeflow.report import COMPLETED, INVALID, REFUSED, STARTED, Line
+from pipeline.runners.kubeflow.wire import Answer
+from pipeline.runners.observer import Observer
+from trainer import progress
+
+if TYPE_CHECKING:
+    from pipeline.runners.kubeflow.compiling import CompileOptions
+    from pipeline.runners.outcome import State
+
+# TFX is imported after the check of the engine, which takes a second.
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """How the containers run.
+
+    Attributes:
+      image: of every task.
+      kfp_python: a Python that has kfp 2.16 and docker.
+      user: "UID:GID" of the containers; "" for the image's own.
+      environment: variables of the containers.
+    """
+
+    image: str
+    kfp_python: str
+    user: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(
+    preset: str,
+    overrides: Mapping[str, Any],
+    options: LocalOptions,
+    *,
+    run_id: str,
+    observer: Observer,
+) -> result.RunResult:
+    """Runs the pipeline to a decision.
+
+    Args:
+      preset: as `pipeline.config.build` takes it, like `overrides`.
+      overrides: the configuration; its directories are those of this machine.
+
+    Raises:
+      CannotStart: no engine, no image, no kfp, or a configuration that is refused.
+    """
+    try:
+        configured = config.build(preset, overrides)
+        spec = parse_dataset(configured.dataset)
+    except (ConfigError, DataError) as error:
+        raise CannotStart(str(error), 2) from error
+    require_kfp()
+    _require_engine(options)
+    from pipeline.runners.kubeflow.compiling import compile_pipeline
+
+    places = _Places.of(configured, spec, run_id)
+    compiled = compile_pipeline(
+        preset, {**overrides, "dataset": spec.text}, places.compile_options(options.image)
+    )
+    order = places.order(options, run_id, compiled.text)
+    observer.planned(compiled.tasks)
+    return _follow(options, order, observer, places.home).result(run_id)
+
+
+def _require_engine(options: LocalOptions) -> None:
+    try:
+        done = subprocess.run(
+            [options.kfp_python, "-I", kfp_local.__file__, "check", options.image],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise CannotStart(
+            f"cannot start {options.kfp_python}: {error.strerror}; give another --kfp-python", 2
+        ) from error
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise CannotStart(lines[-1] if lines else f"{options.kfp_python} failed", 1)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Directories that the containers see, at their own paths.
+
+    Attributes:
+      home: where kfp puts what the tasks write.
+      served: the serving directory.
+      data: tensorflow-datasets' directory; None for none.
+      folder: the IDX files; None for none.
+    """
+
+    home: Path
+    served: Path
+    data: Path | None
+    folder: Path | None
+
+    @classmethod
+    def of(cls, configured: RunConfig, spec: DatasetSpec, run_id: str) -> _Places:
+        """As the configuration says."""
+        root = Path(configured.pipeline_root).absolute()
+        name = slug(f"{spec.name}/{spec.config}" if spec.config else spec.name)
+        return cls(
+            home=root / "kubeflow" / run_id,
+            served=Path(configured.serving_dir or root / "serving" / name).absolute(),
+            data=Path(configured.data_dir).absolute() if configured.data_dir else None,
+            folder=spec.path,
+        )
+
+    def compile_options(self, image: str) -> CompileOptions:
+        from pipeline.runners.kubeflow.cluster import Mount
+        from pipeline.runners.kubeflow.compiling import CompileOptions
+        from pipeline.runners.kubeflow.spec import Deployment
+
+        return CompileOptions(
+            deployment=Deployment(image, str(self.home)),
+            serving=Mount(str(self.served)),
+            data=Mount(str(self.data)) if self.data else None,
+        )
+
+    def order(self, options: LocalOptions, run_id: str, pipeline: str) -> dict[str, Any]:
+        """What `kfp_local` is told; the directories are made, and the pipeline is written."""
+        try:
+            for directory in (self.home, self.served):
+                directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot make {directory}: {error.strerror}; choose another --pipeline-root or "
+                "--serving-dir",
+                2,
+            ) from error
+        (self.home / "pipeline.yaml").write_text(pipeline)
+        return {
+            "pipeline": str(self.home / "pipeline.yaml"),
+            "pipeline_root": str(self.home),
+            "run_id": run_id,
+            "user": options.user or None,
+            "environment": {**options.environment, names.RUN_ID_VARIABLE: run_id},
+            "mounts": [
+                {"path": str(self.served), "read_only": False},
+                *(
+                    {"path": str(path), "read_only": True}
+                    for path in (self.data, self.folder)
+                    if path
+                ),
+            ],
+        }
+
+
+def _follow(
+    options: LocalOptions, order: Mapping[str, Any], observer: Observer, home: Path
+) -> State:
+    """Runs kfp, and reads what its containers say and leave."""
+    from pipeline.runners.outcome import State
+
+    state = State()
+    command = [options.kfp_python, "-I", kfp_local.__file__, "run", json.dumps(order)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C reaches it from here, once
+    ) as process:
+        assert process.stdout is not None
+        try:
+            last = _listen(process.stdout, state, observer)
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # it ends its containers
+            raise
+    _read_outputs(home, state)
+    if process.returncode and state.outcome != result.REFUSED and state.error is None:
+        state.error = f"kfp ended with exit code {process.returncode}: {last}"
+    return state
+
+
+def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:
+    """Takes in what the containers say; returns the last line that is none of ours."""
+    last = ""
+    started: dict[str, float] = {}
+    for text in printed:
+        _log.info("%s", text.rstrip())
+        line = Line.parse(text)
+        if line is None:
+            last = text.strip() or last
+        elif line.text == STARTED:
+            started[line.task] = time.monotonic()
+            observer.component_started(line.task)
+        elif line.progress is not None:
+            progress.report(line.progress)
+        elif line.text == COMPLETED or line.failure is not None:
+            now = time.monotonic()
+            seconds = now - started.get(line.task, now)
+            state.seconds[line.task] = seconds
+            state.executed.add(line.task)
+            if line.failure is None:
+                observer.component_finished(line.task, seconds, cached=False)
+            else:
+                observer.note(f"{line.task}: {line.text}")
+                _fail(line.task, *line.failure, state)
+    return last
+
+
+def _fail(task: str, code: int, reason: str, state: State) -> None:
+    if code == REFUSED:
+        state.outcome = result.REFUSED
+    else:
+        state.error = f"{task}: {reason}"
+        state.bad_data = code == INVALID
+
+
+def _read_outputs(home: Path, state: State) -> None:
+    """What the tasks wrote, in the order of the run: kfp names a folder after each."""
+    from pipeline.runners.kubeflow.artifacts import to_message
+    from pipeline.runners.outcome import READ
+
+    written = {path.parent.name: path for path in home.glob("*/*/executor_output.json")}
+    for task in (names.PLAN, *READ):
+        if task not in written:
+            continue
+        answer = Answer.parse(written[task].read_text())
+        if task == names.PLAN:
+            info = json.loads(answer.parameters[names.DATASET_INFO])
+            state.dataset |= {"name": info["name"], "digest": info["fingerprint"]}
+        else:
+            outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}
+            state.read(task, outputs)

@@ -1,0 +1,191 @@
+r"""What runs in each container, between the backend's launcher and TFX's executors.
+
+::
+
+    python -m pipeline.runners.kubeflow.entrypoint component --name Trainer --executor PATH \
+        --types JSON --beam-arg=--runner=FnApiRunner --executor-input '{{$}}'
+    python -m pipeline.runners.kubeflow.entrypoint plan --executor-input '{{$}}'
+    python -m pipeline.runners.kubeflow.entrypoint baseline --executor-input '{{$}}'
+
+TFX's own entrypoint (tfx/orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py) does not
+know this backend's ways; `wire` lists them. On stdout it says how it goes on, in lines that begin
+with the program and the task (`report`). The exit codes are those of `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging as absl_logging
+
+from components.example_gen.errors import DataError
+from pipeline.checks import Refused
+from pipeline.config import ConfigError, RunConfig
+from pipeline.runners.errors import one_line
+from pipeline.runners.gates import GATES
+from pipeline.runners.kubeflow import parameters
+from pipeline.runners.kubeflow.names import (
+    BASELINE,
+    DATASET_INFO,
+    MODEL_DIGEST,
+    PLAN,
+    RUN_ID_VARIABLE,
+    SETTINGS,
+    refusal_of,
+)
+from pipeline.runners.kubeflow.report import (
+    COMPLETED,
+    FAILED,
+    FAILURES,
+    INVALID,
+    REFUSED,
+    STARTED,
+    Report,
+)
+from pipeline.runners.kubeflow.wire import (
+    TERMINATION_LOG,
+    ExecutorInput,
+    WireError,
+    leave_message,
+)
+
+# TFX is imported where a task needs it, so that one behind a refusal ends at once.
+
+
+class RefusedBefore(Exception):
+    """A gate in front of the task said no; the message says which, and its reason."""
+
+
+def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATION_LOG) -> int:
+    """Runs one task.
+
+    Args:
+      argv: the arguments; None for the process's own.
+      termination_log: where the task's message goes.
+
+    Returns:
+      The exit code.
+    """
+    options = _parser().parse_args(argv)
+    # TFX hands `sys.argv` to every Beam pipeline.
+    sys.argv = sys.argv[:1]
+    _log_to_stderr()
+    report = Report(options.name, sys.stdout)
+    report.say(STARTED)
+    try:
+        with report.training():
+            options.run(options, ExecutorInput.parse(options.executor_input))
+    except Exception as error:
+        code, line = _end_of(error)
+        if code != REFUSED:
+            traceback.print_exception(error)
+        leave_message(line, termination_log)
+        report.say(line)
+        return code
+    report.say(COMPLETED)
+    return 0
+
+
+def _end_of(error: Exception) -> tuple[int, str]:
+    """(exit code, the task's last line)."""
+    if isinstance(error, RefusedBefore):
+        return REFUSED, f"{FAILURES[REFUSED]} by {error}"
+    if isinstance(error, Refused):
+        failed = (check.sentence for check in error.checks if not check.passed)
+        return REFUSED, f"{FAILURES[REFUSED]}: {'; '.join(failed)}"
+    code = INVALID if isinstance(error, ConfigError | DataError) else FAILED
+    return code, f"{FAILURES[code]}: {one_line(error)}"
+
+
+def _log_to_stderr() -> None:
+    """The libraries' logs; training reports several times a second, which `report` thins out."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda record: not hasattr(record, "progress"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    absl_logging.set_verbosity(absl_logging.INFO)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Runs one task of the compiled pipeline.")
+    tasks = parser.add_subparsers(required=True)
+    component = tasks.add_parser("component")
+    component.add_argument("--name", required=True, help="of the node")
+    component.add_argument("--executor", required=True, help="import path of its class")
+    component.add_argument("--types", required=True, type=json.loads, help="of its artifacts")
+    component.add_argument("--beam-arg", dest="beam_args", action="append", default=[])
+    component.set_defaults(run=_component)
+    tasks.add_parser("plan").set_defaults(name=PLAN, run=_plan)
+    tasks.add_parser("baseline").set_defaults(name=BASELINE, run=_baseline)
+    for task in tasks.choices.values():
+        task.add_argument("--executor-input", required=True, help="the backend's {{$}}")
+    return parser
+
+
+def _plan(options: argparse.Namespace, given: ExecutorInput) -> None:
+    from pipeline.runners.kubeflow import planning
+
+    _answer(given, planning.plan_run(_config(given), _run_id()))
+
+
+def _baseline(options: argparse.Namespace, given: ExecutorInput) -> None:
+    from pipeline.runners.kubeflow import planning
+
+    chosen = planning.choose_baseline(
+        _config(given),
+        _run_id(),
+        dataset_info=given.parameters[DATASET_INFO],
+        model_digest=given.parameters[MODEL_DIGEST],
+    )
+    _answer(given, chosen)
+
+
+def _component(options: argparse.Namespace, given: ExecutorInput) -> None:
+    _require_no_refusal(given.parameters)
+    from pipeline.runners.kubeflow import running
+
+    component = running.Component(
+        executor=options.executor,
+        input_types=options.types["inputs"],
+        output_types=options.types["outputs"],
+        gate=GATES.get(options.name),
+        beam_args=tuple(options.beam_args),
+    )
+    running.run(component, given, run_id=_run_id())
+
+
+def _require_no_refusal(values: Mapping[str, Any]) -> None:
+    for gate in GATES:
+        refusal = values.get(refusal_of(gate))
+        if refusal:
+            raise RefusedBefore(f"{gate}: {refusal}")
+
+
+def _config(given: ExecutorInput) -> RunConfig:
+    return parameters.configuration(given.parameters, json.loads(given.parameters[SETTINGS]))
+
+
+def _answer(given: ExecutorInput, values: Mapping[str, str]) -> None:
+    """Those values that the task declares."""
+    declared = {name: text for name, text in values.items() if name in given.output_parameters}
+    given.write_answer(parameters=declared)
+
+
+def _run_id() -> str:
+    if RUN_ID_VARIABLE not in os.environ:
+        raise WireError(
+            f"{RUN_ID_VARIABLE} is not in the environment, expected the run's id: the pipeline's "
+            "second document, for Kubernetes, sets it; submit both"
+        )
+    return os.environ[RUN_ID_VARIABLE]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

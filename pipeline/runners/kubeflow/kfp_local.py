@@ -1,0 +1,112 @@
+"""Runs a compiled pipeline with kfp's local runner; a program of its own, started by path.
+
+    python -I kfp_local.py check localhost/tfx-mnist:0.1.0
+    python -I kfp_local.py run '{"pipeline": "pipeline.yaml", "pipeline_root": "/tmp/run",
+        "run_id": "20261124T103000Z-3f2a", "user": "1000:1000", "environment": {},
+        "mounts": [{"path": "/tmp/serving", "read_only": false}]}'
+
+Needs kfp and docker and nothing of this project: a Python without TFX, and with another protobuf,
+can run it. Each task runs in a container of its own without a network, and what it prints comes
+out here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+KFP = (2, 16)
+LABEL = "tfx-mnist.run"
+
+
+def check(image: str) -> str | None:
+    """Why nothing can run here, in one line; None where it can."""
+    try:
+        import kfp
+
+        import docker
+    except ImportError as error:
+        return (
+            f"{sys.executable} has no {error.name}, expected kfp and docker: install "
+            "'tfx-mnist[kubeflow]', or name another Python with --kfp-python"
+        )
+    if tuple(map(int, kfp.__version__.split(".")[:2])) < KFP:
+        return (
+            f"{sys.executable} has kfp {kfp.__version__}, expected {'.'.join(map(str, KFP))} or "
+            "newer, whose local runner runs whole pipelines: name another Python with --kfp-python"
+        )
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        return (
+            f"no container engine answers ({error}): start Docker, or `podman system service` and "
+            "set DOCKER_HOST"
+        )
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        return f"there is no image {image}: make it with `make image`, or pull it"
+    return None
+
+
+def run(order: dict[str, Any]) -> int:
+    """Runs the pipeline to its end, with its defaults.
+
+    Returns:
+      0 when every task ended well, else 1.
+    """
+    import docker.types
+    from kfp import components, local
+
+    local.init(
+        runner=local.DockerRunner(
+            network_mode="none",
+            user=order["user"],
+            environment=order["environment"],
+            labels={LABEL: order["run_id"]},
+            mounts=[
+                docker.types.Mount(
+                    one["path"], one["path"], type="bind", read_only=one["read_only"]
+                )
+                for one in order["mounts"]
+            ],
+        ),
+        pipeline_root=order["pipeline_root"],
+    )
+    pipeline = components.load_component_from_text(
+        Path(order["pipeline"]).read_text(encoding="utf-8")
+    )
+    try:
+        pipeline()  # calling it runs it
+    except KeyboardInterrupt:
+        _kill_containers(order["run_id"])
+        raise
+    except RuntimeError as error:  # kfp's own for a task that failed
+        print(error)
+        return 1
+    return 0
+
+
+def _kill_containers(run_id: str) -> None:
+    """Ends what kfp leaves running when it is interrupted; the engine removes it then."""
+    import docker
+
+    for container in docker.from_env().containers.list(filters={"label": f"{LABEL}={run_id}"}):
+        container.kill()
+
+
+def main(words: list[str]) -> int:
+    """Does what the command line says."""
+    if words[0] == "check":
+        problem = check(words[1])
+        if problem is not None:
+            print(problem)
+        return 0 if problem is None else 1
+    return run(json.loads(words[1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

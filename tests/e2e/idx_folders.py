@@ -1,0 +1,40 @@
+"""The embedded sample as IDX files, with a training split that was tampered with."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from components.example_gen import sample
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+def write_idx(folder: Path, *, change_train: Callable[[np.ndarray, np.ndarray], Arrays]) -> Path:
+    """The sample as IDX files, its training split passed through `change_train`."""
+    data = sample.read()
+    folder.mkdir()
+    for prefix, split in (("train", "train"), ("t10k", "test")):
+        images = np.asarray(data.splits[split].images)
+        labels = np.asarray(data.splits[split].labels).astype(np.uint8)
+        if split == "train":
+            images, labels = change_train(images.copy(), labels.copy())
+        count, height, width = images.shape[:3]
+        header = np.array([0x803, count, height, width], ">i4").tobytes()
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
+            gzip.compress(header + images.tobytes(), 1)
+        )
+        header = np.array([0x801, count], ">i4").tobytes()
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(header + labels.tobytes(), 1)
+        )
+    return folder
+
+
+def shuffle_labels(images: np.ndarray, labels: np.ndarray) -> Arrays:
+    """Three labels of five are another image's."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(labels), 3 * len(labels) // 5, replace=False)
+    labels[chosen] = rng.permutation(labels[chosen])
+    return images, labels

@@ -1,0 +1,154 @@
+"""The compiled pipeline in real containers, beside the local run of the same image.
+
+`make e2e-kubeflow` builds the image and says where it and kfp are.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components import serving_dir
+from tests.e2e.idx_folders import shuffle_labels, write_idx
+
+IMAGE = os.environ.get("TFX_MNIST_IMAGE", "")
+KFP_PYTHON = os.environ.get("TFX_MNIST_KFP_PYTHON", sys.executable)
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not IMAGE, reason="needs an image and a container engine: e2e-kubeflow"),
+]
+
+# The runs, one after the other on one serving directory. Another seed may be worse by chance.
+LENIENT = ("--set", "gate.floor=0.9", "--set", "gate.max_drop=0.1")
+RUNS = {
+    "first": ("--seed", "1"),
+    "second": ("--seed", "2", *LENIENT),
+    "poisoned": ("--dataset", "idx:{noisy}", "--set", "training.epochs=3"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """The exit code, and what `--json` printed."""
+
+    code: int
+    result: dict
+
+    @property
+    def checks(self) -> dict[str, bool]:
+        # Latency and memory are measured, and their checks' answers alone are compared.
+        return {check["name"]: check["passed"] for check in self.result["gate"]["checks"]}
+
+    @property
+    def failed(self) -> list[str]:
+        return [name for name, passed in self.checks.items() if not passed]
+
+
+def _done(command: list[str]) -> Done:
+    process = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    lines = process.stdout.splitlines()
+    assert lines, process.stderr[-3000:]
+    return Done(process.returncode, json.loads(lines[-1]))
+
+
+def in_containers(*words: str) -> Done:
+    """`tfx-mnist kubeflow local`: each task in a container."""
+    program = [sys.executable, "-m", "pipeline.cli", "kubeflow", "local", "--json"]
+    return _done([*program, "--image", IMAGE, "--kfp-python", KFP_PYTHON, *words])
+
+
+def by_beam(folder: Path, *words: str) -> Done:
+    """`tfx-mnist run` in one container of the same image: the same libraries, another runner."""
+    script = (
+        "import docker, sys; image, folder, user, *words = sys.argv[1:]\n"
+        "client = docker.from_env()\n"
+        "container = client.containers.run(image, words, detach=True, network_mode='none',\n"
+        "    user=user, volumes={folder: {'bind': folder, 'mode': 'rw'}})\n"
+        "code = container.wait()['StatusCode']\n"
+        "sys.stdout.buffer.write(container.logs(stdout=True, stderr=False))\n"
+        "container.remove(); sys.exit(code)\n"
+    )
+    user = f"{os.getuid()}:{os.getgid()}"
+    return _done(
+        [KFP_PYTHON, "-c", script, IMAGE, str(folder), user, "tfx-mnist", "run", "--json", *words]
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kubeflow")
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> dict[str, dict[str, Done]]:
+    """By runner, the runs by name."""
+    noisy = write_idx(folder / "noisy", change_train=shuffle_labels)
+
+    def words(runner: str, given: tuple[str, ...]) -> list[str]:
+        root = folder / runner
+        places = ["--pipeline-root", str(root), "--serving-dir", str(root / "serving")]
+        return [*places, *(word.format(noisy=noisy) for word in given)]
+
+    return {
+        "containers": {
+            name: in_containers(*words("containers", given)) for name, given in RUNS.items()
+        },
+        "beam": {name: by_beam(folder, *words("beam", given)) for name, given in RUNS.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def containers(done) -> dict[str, Done]:
+    return done["containers"]
+
+
+def test_the_embedded_sample_becomes_version_1_every_task_in_a_container(containers, folder):
+    first = containers["first"]
+    path = folder / "containers" / "serving" / "1"
+    assert (first.code, first.result["outcome"], first.result["error"]) == (0, "released", None)
+    assert first.result["release"] == {"version": 1, "path": str(path)}
+    assert len(first.result["seconds"]) == 14 + 1  # and the total
+    version = serving_dir.versions(path.parent, check_files=True)[0]
+    assert version.problems == ()
+    assert version.manifest.release["baseline"] is None
+
+
+def test_the_second_run_is_compared_with_version_1(containers, folder):
+    second = containers["second"]
+    assert (second.code, second.result["outcome"]) == (0, "released")
+    assert second.result["metrics"]["baseline"]["accuracy"] == pytest.approx(
+        containers["first"].result["metrics"]["accuracy"]
+    )
+    newest = serving_dir.newest_valid(folder / "containers" / "serving")
+    assert (newest.number, newest.manifest.release["baseline"]["version"]) == (2, 1)
+
+
+def test_a_poisoned_run_is_refused_and_what_is_served_stays(containers, folder):
+    poisoned = containers["poisoned"]
+    assert (poisoned.code, poisoned.result["outcome"], poisoned.result["release"]) == (
+        *(3, "refused"),
+        None,
+    )
+    assert "not_worse" in poisoned.failed
+    versions = serving_dir.versions(folder / "containers" / "serving", check_files=True)
+    assert [(v.number, v.problems) for v in versions] == [(1, ()), (2, ())]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_decision_and_every_metric_are_those_of_the_local_beam_run(done, capsys, name):
+    ours, beams = done["containers"][name], done["beam"][name]
+    with capsys.disabled():
+        for runner, run in (("containers", ours), ("one process", beams)):
+            print(
+                f"\n{name}, {runner}: {run.result['outcome']}, exit code {run.code}, accuracy "
+                f"{run.result['metrics']['accuracy']}, {run.result['seconds']['total']:.0f} s",
+                end="",
+            )
+    assert (ours.code, ours.result["outcome"]) == (beams.code, beams.result["outcome"])
+    assert ours.result["metrics"] == beams.result["metrics"]
+    assert ours.checks == beams.checks

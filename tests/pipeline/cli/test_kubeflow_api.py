@@ -1,0 +1,301 @@
+"""`kubeflow submit`, `schedule`, `schedules`, `unschedule` and `status` against a local server."""
+
+import json
+import ssl
+import sys
+from pathlib import Path
+
+import kfp_server_api as api
+import pytest
+
+from pipeline.cli.main import main
+from tests.pipeline.runners.kubeflow.api_server import State, certificate, serving
+from tests.pipeline.runners.kubeflow.compiled import compiled
+
+Captured = pytest.CaptureFixture[str]
+
+NIGHTLY = "0 0 2 * * *"
+RUN_VALUES = {"dataset": "mnist_sample", "preset": "quick", "seed": 3, "epochs": "", "floor": ""}
+
+pytestmark = [
+    # kfp's client says that it is none for the API before 2.0.
+    pytest.mark.filterwarnings("ignore:This client only works:FutureWarning"),
+    # kfp-server-api 2.0, of the older generation, calls what urllib3 2 deprecates.
+    pytest.mark.filterwarnings("ignore:HTTPResponse.getheader:DeprecationWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KF_PIPELINES_ENDPOINT", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def state() -> State:
+    return State()
+
+
+@pytest.fixture
+def host(state: State):
+    with serving(state) as url:
+        yield url
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(compiled().text)
+    return path
+
+
+@pytest.fixture
+def ask(host: str, capfd: Captured):
+    """Runs a command: (exit code, its JSON object)."""
+
+    def run(*words: str) -> tuple[int, dict]:
+        code = main(["kubeflow", *words, "--host", host, "--json"])
+        return code, json.loads(capfd.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def submit(ask, pipeline: Path):
+    return lambda *words: ask("submit", "--pipeline", str(pipeline), *words)
+
+
+@pytest.fixture
+def schedule(ask, pipeline: Path):
+    return lambda *words: ask("schedule", "--pipeline", str(pipeline), "--cron", NIGHTLY, *words)
+
+
+def test_a_run_starts_with_every_value_and_the_compiled_root(submit, state: State) -> None:
+    code, fields = submit("--seed", "7", "--epochs", "2")
+    (run,) = state.runs
+    assert (code, fields) == (0, {"run": run.run_id, "error": None})
+    assert run.runtime_config.parameters == {**RUN_VALUES, "seed": 7, "epochs": "2"}
+    assert run.runtime_config.pipeline_root == "minio://mlpipeline/v2/artifacts"
+    assert run.display_name.startswith("tfx-mnist ")
+    assert [one.display_name for one in state.experiments] == ["tfx-mnist"]
+
+
+def test_a_service_account_and_an_experiment_are_passed_on(submit, state: State) -> None:
+    submit("--service-account", "trainer", "--experiment", "nightly")
+    assert state.runs[0].service_account == "trainer"
+    assert [one.display_name for one in state.experiments] == ["nightly"]
+
+
+def test_the_same_content_is_uploaded_once(submit, state: State, pipeline: Path) -> None:
+    submit()
+    submit()
+    assert len(state.versions) == 2  # the one that came with the pipeline, and ours
+    assert len({run.pipeline_version_reference.pipeline_version_id for run in state.runs}) == 1
+    pipeline.write_text(pipeline.read_text() + "# changed\n")
+    submit()
+    assert len(state.pipelines) == 1
+    assert len(state.versions) == 3
+
+
+def test_it_is_found_on_any_page(submit, state: State) -> None:
+    state.page_size = 1
+    submit()
+    submit()
+    assert len(state.versions) == 2
+
+
+def test_a_schedule_starts_one_run_at_a_time_and_makes_up_for_none(schedule, state) -> None:
+    code, fields = schedule("--name", "nightly")
+    (made,) = state.recurring_runs
+    assert (code, fields["schedule"], fields["replaced"]) == (0, made.recurring_run_id, 0)
+    assert (made.display_name, made.mode, made.max_concurrency) == ("nightly", "ENABLE", "1")
+    assert (made.trigger.cron_schedule.cron, made.no_catchup) == (NIGHTLY, True)
+    assert made.runtime_config.parameters == RUN_VALUES
+
+
+def test_scheduling_the_same_name_again_replaces_it(schedule, ask, state: State) -> None:
+    schedule("--name", "other")
+    schedule("--name", "nightly")
+    code, fields = schedule("--name", "nightly", "--catch-up", "--dataset", "mnist")
+    assert (code, fields["replaced"]) == (0, 1)
+    _, listed = ask("schedules")
+    assert [(one["name"], one["cron"], one["catch_up"]) for one in listed["schedules"]] == [
+        ("nightly", NIGHTLY, True),
+        ("other", NIGHTLY, False),
+    ]
+    assert state.recurring_runs[1].runtime_config.parameters["dataset"] == "mnist"
+
+
+def test_the_new_schedule_is_there_before_the_old_one_goes(schedule, state: State) -> None:
+    schedule()
+    schedule()
+    changes = [verb for verb, path in state.requests if path.startswith("/recurringruns")]
+    assert [verb for verb in changes if verb != "GET"] == ["POST", "POST", "DELETE"]
+
+
+def test_a_schedule_is_removed_by_its_name(schedule, ask, state: State) -> None:
+    schedule("--name", "nightly")
+    assert ask("unschedule", "nightly") == (0, {"removed": 1, "error": None})
+    assert state.recurring_runs == []
+
+
+def test_no_schedule_of_that_name_ends_with_2_and_names_the_others(schedule, ask) -> None:
+    schedule("--name", "nightly")
+    code, fields = ask("unschedule", "nighty")
+    assert code == 2
+    assert fields["error"] == "there is no schedule 'nighty', expected one of: nightly"
+
+
+def _task(name: str, state: str, message: str = "") -> api.V2beta1PipelineTaskDetail:
+    # The two generations write the model's name in two ways.
+    status = getattr(api, api.V2beta1PipelineTaskDetail.openapi_types["error"])
+    error = status(message=message) if message else None
+    return api.V2beta1PipelineTaskDetail(display_name=name, state=state, error=error)
+
+
+def _run(state: str, *tasks: api.V2beta1PipelineTaskDetail) -> api.V2beta1Run:
+    details = api.V2beta1RunDetails(task_details=list(tasks))
+    return api.V2beta1Run(run_id="r1", display_name="a run", state=state, run_details=details)
+
+
+@pytest.mark.parametrize(
+    ("run", "code", "refused"),
+    [
+        (_run("RUNNING", _task("Plan", "SUCCEEDED"), _task("Trainer", "RUNNING")), 0, False),
+        (_run("SUCCEEDED", _task("Pusher", "SUCCEEDED")), 0, False),
+        (_run("FAILED", _task("Trainer", "FAILED", "failed: OSError: disk full")), 1, False),
+        (_run("FAILED", _task("Pusher", "FAILED", "refused by ServingCheck: slow")), 3, True),
+        (_run("FAILED", _task("Pusher", "FAILED")), 1, False),
+    ],
+)
+def test_status_ends_as_run_would(ask, state: State, run, code: int, refused: bool) -> None:
+    state.runs.append(run)
+    ended, fields = ask("status", "r1")
+    assert (ended, fields["refused"], fields["state"]) == (code, refused, run.state)
+
+
+def test_status_leaves_out_the_backends_own_nodes(ask, state: State) -> None:
+    tasks = (
+        _task("root-driver", "SUCCEEDED"),
+        _task("executor", "FAILED"),
+        _task("Plan", "FAILED"),
+    )
+    state.runs.append(_run("FAILED", *tasks))
+    assert ask("status", "r1")[1]["tasks"] == {"Plan": "FAILED"}
+
+
+def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(
+    host: str, state: State, capfd: Captured
+) -> None:
+    state.runs.append(_run("FAILED", _task("Plan", "SUCCEEDED"), _task("Pusher", "FAILED")))
+    assert main(["kubeflow", "status", "r1", "--host", host]) == 1
+    assert capfd.readouterr().out.splitlines() == [
+        "a run: failed",
+        "  Plan: succeeded",
+        "  Pusher: failed",
+        "Pusher: the API does not say why; its message stands in the UI",
+        "or: kubectl get workflow -l pipeline/runid=r1 -o "
+        "jsonpath='{.items[*].status.nodes.*.message}'",
+    ]
+
+
+def test_a_run_that_is_not_there_ends_with_2(ask) -> None:
+    code, fields = ask("status", "none")
+    assert code == 2
+    assert fields["error"].endswith("answers 404 Not Found: /runs/none not found")
+
+
+def test_people_are_told_in_one_line(host, pipeline, capfd: Captured) -> None:
+    words = ["--host", host, "--pipeline", str(pipeline)]
+    assert main(["kubeflow", "schedule", *words, "--cron", NIGHTLY]) == 0
+    assert main(["kubeflow", "schedule", *words, "--cron", NIGHTLY]) == 0
+    assert main(["kubeflow", "schedules", "--host", host]) == 0
+    assert main(["kubeflow", "unschedule", "tfx-mnist", "--host", host]) == 0
+    assert main(["kubeflow", "schedules", "--host", host]) == 0
+    assert capfd.readouterr() == (
+        "scheduled: tfx-mnist at 0 0 2 * * * (UTC)\n"
+        "scheduled: tfx-mnist at 0 0 2 * * * (UTC), in place of 1\n"
+        "tfx-mnist: 0 0 2 * * * (UTC)\n"
+        "unscheduled: tfx-mnist; runs go on\n"
+        "no schedule\n",
+        "",
+    )
+
+
+def test_a_token_is_sent_as_bearer_and_a_wrong_one_is_said(
+    ask, state: State, tmp_path: Path
+) -> None:
+    state.token = "Bearer s3cret"
+    file = tmp_path / "token"
+    file.write_text("s3cret\n")
+    assert ask("schedules", "--token-file", str(file))[0] == 0
+    assert state.authorization == {"Bearer s3cret"}
+    code, fields = ask("schedules")
+    assert code == 1
+    assert fields["error"].endswith("answers 401 Unauthorized: Request not authenticated")
+
+
+def test_a_client_certificate_is_shown_where_the_server_asks_for_one(
+    state: State, tmp_path: Path, capfd: Captured
+) -> None:
+    cert, key = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    tls.load_verify_locations(cert)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    with serving(state, tls) as url:
+        words = ["kubeflow", "schedules", "--host", url, "--ca-cert", str(cert)]
+        assert main([*words, "--cert", str(cert), "--key", str(key)]) == 0
+        assert main(words) == 1
+    assert f"{url} does not answer (" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--host", "localhost"], "--host is 'localhost', expected http:// or https://"),
+        (["--cert", __file__], "--cert is given alone, expected --key with it"),
+        (["--ca-cert", "/none"], "--ca-cert is '/none', expected a file"),
+        (["--token-file", "/none"], "cannot read --token-file /none: No such file or directory"),
+        (["--token-file", "/dev/null"], "--token-file /dev/null is empty, expected a token"),
+        (["--cron", "0 2 * * *"], "--cron is '0 2 * * *', expected six fields, seconds first"),
+        (["--seed", "x"], "seed is 'x', expected a whole number, 0 or more"),
+    ],
+)
+def test_usage_is_refused_in_one_line(words: list[str], line: str, capfd: Captured) -> None:
+    assert main(["kubeflow", "schedule", "--host", "http://x", "--cron", NIGHTLY, *words]) == 2
+    shown = capfd.readouterr()
+    assert shown.err.startswith(f"tfx-mnist: {line}")
+    assert (shown.err.count("\n"), shown.out) == (1, "")
+
+
+def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
+    assert main(["kubeflow", "schedules", "--host", "http://localhost:1"]) == 1
+    shown = capfd.readouterr()
+    assert shown.err.startswith(
+        "tfx-mnist: http://localhost:1 does not answer (Failed to establish"
+    )
+    assert shown.err.endswith(
+        "expected the API of Kubeflow Pipelines: is the port-forward there?\n"
+    )
+
+
+@pytest.mark.parametrize("content", [None, "a: 1\n", "a: 1\n---\nb: 2\n", "{"])
+def test_a_file_that_is_no_compiled_pipeline_is_said(
+    ask, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "other.yaml"
+    if content is not None:
+        path.write_text(content)
+    code, fields = ask("submit", "--pipeline", str(path))
+    assert code == 1
+    assert "tfx-mnist kubeflow compile" in fields["error"]
+    assert str(path) in fields["error"]
+
+
+def test_without_kfp_one_line_says_what_to_install(
+    capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kfp", None)
+    assert main(["kubeflow", "schedules", "--host", "http://localhost:1"]) == 1
+    assert "pip install 'tfx-mnist[kubeflow]'" in capfd.readouterr().err

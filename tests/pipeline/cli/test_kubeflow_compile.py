@@ -1,0 +1,99 @@
+"""`kubeflow compile`: the file, its answers, and what it refuses in one line."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli.main import main
+
+Captured = pytest.CaptureFixture[str]
+
+WHERE = ("--image", "i:1", "--pipeline-root", "s3://bucket/root", "--serving-dir", "pvc://models/m")
+
+
+def _compile(path: Path, *words: str) -> int:
+    return main(["kubeflow", "compile", "-o", str(path), *WHERE, *words])
+
+
+def test_the_yaml_is_written_and_one_line_says_so(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "pipeline.yaml"
+    words = ["--preset", "fast", "--dataset", "mnist", "--set", "training.epochs=2"]
+    assert _compile(path, *words, "--gpus", "2", "--cpus", "Evaluator=1.5", "--memory", "8Gi") == 0
+    assert capfd.readouterr() == (f"compiled: 14 tasks in {path}\n", "")
+    pipeline, platform = yaml.safe_load_all(path.read_text())
+    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
+    assert {name: one["defaultValue"] for name, one in parameters.items()} == {
+        "dataset": "mnist",
+        "preset": "fast",
+        "seed": 0,
+        "epochs": "2",
+        "floor": "",
+    }
+    executors = pipeline["deploymentSpec"]["executors"]
+    assert executors["exec-Trainer"]["container"]["resources"] == {
+        "memoryLimit": 8 * 2**30 / 1e9,
+        "accelerator": {"type": "nvidia.com/gpu", "count": "2"},
+    }
+    assert executors["exec-Evaluator"]["container"]["resources"] == {"cpuLimit": 1.5}
+    assert "kubernetes" in platform["platforms"]
+
+
+def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "pipeline.yaml"
+    assert _compile(path, "--json") == 0
+    shown = capfd.readouterr()
+    fields = json.loads(shown.out)
+    assert (shown.err, fields["pipeline"], fields["error"]) == ("", str(path), None)
+    assert (fields["tasks"][0], fields["tasks"][-1]) == ("Plan", "Pusher")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--pipeline-root", "/tmp/x"], "--pipeline-root is '/tmp/x', expected a URI that begins"),
+        (["--serving-dir", "s3://b/m"], "'s3://b/m' is no directory in a container, expected pvc:"),
+        (["--data-dir", "pvc://A"], "'pvc://A' names no directory of a volume claim, expected pvc"),
+        (["--gpus", "half"], "--gpus is 'half', expected a whole number"),
+        (["--cpus", "Trainer=0"], "--cpus is 'Trainer=0', expected a number above 0"),
+        (["--memory", "8"], "--memory is '8', expected a number with M, G, Mi or Gi"),
+        (["--gpus", "Trainr=1"], "unknown component 'Trainr': did you mean 'Trainer'?"),
+        (["--secret-env", "x"], "'x' names no variable from a secret, expected SECRET:KEY=VARIABL"),
+        (["--retries", "x"], "argument --retries: is 'x', expected a whole number, 0 or more"),
+        (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'?"),
+        (
+            ["--set", "serving_dir=/x"],
+            "serving_dir is set in the configuration, expected by --serv",
+        ),
+        (["--set", "gate.floor=2"], "gate.floor is 2.0, expected a fraction from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, words: list[str], line: str, capfd: Captured
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    assert _compile(path, *words) == 2
+    shown = capfd.readouterr()
+    assert shown.err.startswith(f"tfx-mnist: {line}")
+    assert (shown.err.count("\n"), shown.out) == (1, "")
+    assert not path.exists()
+
+
+def test_a_file_that_cannot_be_written_ends_with_1(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "none" / "pipeline.yaml"
+    assert _compile(path) == 1
+    line = f"tfx-mnist: cannot write {path}: No such file or directory; give another -o\n"
+    assert capfd.readouterr().err == line
+
+
+def test_without_kfp_one_line_says_what_to_install(
+    tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kfp", None)
+    assert _compile(tmp_path / "pipeline.yaml") == 1
+    assert capfd.readouterr().err == (
+        "tfx-mnist: kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install "
+        "'tfx-mnist[kubeflow]'\n"
+    )

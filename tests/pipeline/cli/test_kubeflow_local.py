@@ -1,0 +1,38 @@
+"""`kubeflow local`: what it refuses before a container is started."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_an_image_is_asked_for(capfd: Captured) -> None:
+    assert main(["kubeflow", "local"]) == 2
+    assert "the following arguments are required: --image" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["--env", "A"], 2, "--env is 'A', expected VARIABLE=VALUE"),
+        (["--kfp-python", "/none"], 2, "cannot start /none: No such file or directory; give anoth"),
+        (["--dataset", "MNIST!"], 2, "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
+    ],
+)
+def test_what_cannot_start_is_said_in_one_line_and_leaves_nothing(
+    root: Path, words: list[str], code: int, line: str, capfd: Captured
+) -> None:
+    where = ["--image", "i:1", "--pipeline-root", str(root)]
+    assert main(["kubeflow", "local", *where, *words]) == code
+    shown = capfd.readouterr()
+    assert shown.err.startswith(f"tfx-mnist: {line}")
+    assert (shown.err.count("\n"), shown.out) == (1, "")
+    assert not root.exists()
+
+
+def test_the_help_names_the_exit_codes_of_run(capfd: Captured) -> None:
+    assert main(["kubeflow", "local", "--help"]) == 0
+    assert "3    refused by a gate: what was served stays" in capfd.readouterr().out

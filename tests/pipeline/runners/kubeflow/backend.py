@@ -1,0 +1,103 @@
+"""A stand-in for the backend: walks the compiled DAG and calls our entrypoint, in this process.
+
+It hands values over as the driver does: every number a double, artifacts named by ids, an output
+of its own for logs. What follows a task that failed does not run, and there is no cache.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.runners.kubeflow import entrypoint, spec
+from pipeline.runners.kubeflow.wire import Answer
+from tests.pipeline.runners.kubeflow.compiled import documents
+from tests.pipeline.runners.kubeflow.executor_inputs import artifact, executor_input
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A task that ran: its exit code, its message, what it wrote, and what it was given."""
+
+    code: int
+    message: str
+    answer: Answer | None
+    parameters: Mapping[str, Any]
+
+
+class Backend:
+    """Runs one compiled pipeline any number of times."""
+
+    def __init__(self, text: str, root: Path) -> None:
+        self.pipeline, _ = documents(text)
+        self._root = root
+        self._ids = itertools.count(1)
+
+    def run(self, **values: Any) -> dict[str, Ended]:
+        """Each task that ran, by its name; values are of the runtime parameters."""
+        defaults = self.pipeline["root"]["inputDefinitions"]["parameters"]
+        given = {name: one["defaultValue"] for name, one in defaults.items()} | values
+        folder = self._root / f"run-{next(self._ids)}"
+        ended: dict[str, Ended] = {}
+        for name in spec.task_names(self.pipeline):
+            task = self.pipeline["root"]["dag"]["tasks"][name]
+            upstream = [ended.get(one) for one in task.get("dependentTasks", ())]
+            if all(one is not None and one.code == 0 for one in upstream):
+                ended[name] = self._task(name, task, given, ended, folder / name)
+        return ended
+
+    def _task(
+        self,
+        name: str,
+        task: Mapping[str, Any],
+        given: Mapping[str, Any],
+        ended: Mapping[str, Ended],
+        folder: Path,
+    ) -> Ended:
+        folder.mkdir(parents=True)
+        component = self.pipeline["components"][task["componentRef"]["name"]]
+        declared = component.get("outputDefinitions", {})
+        parameters = {
+            key: _value(source, given, ended)
+            for key, source in task["inputs"]["parameters"].items()
+        }
+        text = executor_input(
+            folder / "executor_output.json",
+            parameters=parameters,
+            inputs={
+                key: self._input(source["taskOutputArtifact"], ended)
+                for key, source in task["inputs"].get("artifacts", {}).items()
+            },
+            outputs={
+                **{key: artifact(folder / key) for key in declared.get("artifacts", {})},
+                "executor-logs": artifact(folder / "executor-logs"),
+            },
+            output_parameters=tuple(declared.get("parameters", ())),
+        )
+        container = self.pipeline["deploymentSpec"]["executors"][component["executorLabel"]]
+        arguments = [text if one == "{{$}}" else one for one in container["container"]["args"]]
+        message, output = folder / "termination-log", folder / "executor_output.json"
+        message.touch()
+        code = entrypoint.main(arguments, termination_log=message)
+        answer = Answer.parse(output.read_text()) if output.exists() else None
+        return Ended(code, message.read_text(), answer, parameters)
+
+    def _input(self, source: Mapping[str, str], ended: Mapping[str, Ended]) -> dict[str, Any]:
+        written = ended[source["producerTask"]].answer.artifacts[source["outputArtifactKey"]]
+        metadata = json.loads(json.dumps(dict(written.metadata)), parse_int=float)
+        return artifact(written.uri, name=str(next(self._ids)), **metadata)
+
+
+def _value(source: Mapping[str, Any], given: Mapping[str, Any], ended: Mapping[str, Ended]) -> Any:
+    if "componentInputParameter" in source:
+        value = given[source["componentInputParameter"]]
+    elif "runtimeValue" in source:
+        value = source["runtimeValue"]["constant"]
+    else:
+        task, key = (
+            source["taskOutputParameter"][n] for n in ("producerTask", "outputParameterKey")
+        )
+        value = ended[task].answer.parameters[key]
+    return float(value) if isinstance(value, int) else value

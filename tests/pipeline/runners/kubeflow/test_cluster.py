@@ -1,0 +1,46 @@
+"""Volume claims and secrets, as the command line names them."""
+
+import pytest
+
+from pipeline.config import ConfigError
+from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
+
+
+@pytest.mark.parametrize(
+    ("text", "mount"),
+    [
+        ("pvc://models/mnist", Mount("/mnt/models/mnist", "models")),
+        ("pvc://models", Mount("/mnt/models", "models")),
+        ("pvc://models/a/b/", Mount("/mnt/models/a/b", "models")),
+        ("/mnt/nfs/models", Mount("/mnt/nfs/models")),
+    ],
+)
+def test_a_claim_is_mounted_and_a_path_is_taken_as_it_is(text: str, mount: Mount) -> None:
+    assert Mount.parse(text) == mount
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pvc://Models/mnist", "names no directory of a volume claim"),
+        ("pvc://", "names no directory of a volume claim"),
+        ("pvc://models/../other", "names no directory of a volume claim"),
+        ("s3://bucket/models", "a release is one rename, which an object store does not have"),
+        ("models", "expected pvc://CLAIM/DIRECTORY or an absolute path"),
+    ],
+)
+def test_what_is_no_place_in_a_container_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Mount.parse(text)
+
+
+def test_a_secrets_key_becomes_a_variable() -> None:
+    assert SecretVariable.parse("proxy:url=HTTPS_PROXY") == SecretVariable(
+        "proxy", "url", "HTTPS_PROXY"
+    )
+
+
+@pytest.mark.parametrize("text", ["proxy", "proxy:url", "proxy:=X", ":url=X", "proxy:url=1X"])
+def test_what_names_no_secret_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"names no variable from a secret"):
+        SecretVariable.parse(text)

@@ -1,0 +1,198 @@
+"""The compiled YAML: against a golden file, against the published messages, and by what it asks."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pipeline.config import ConfigError
+from pipeline.runners.kubeflow.compiling import compile_pipeline
+from pipeline.runners.kubeflow.spec import Deployment, Resources
+from tests.pipeline.runners.kubeflow.compiled import OPTIONS, compiled, documents
+
+GOLDEN = Path(__file__).with_name("golden.yaml")
+NODES = {
+    *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
+    *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
+}
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return documents()[0]
+
+
+@pytest.fixture(scope="module")
+def platform():
+    return documents()[1]
+
+
+@pytest.fixture(scope="module")
+def tasks(pipeline):
+    return pipeline["root"]["dag"]["tasks"]
+
+
+def test_it_is_the_golden_file_but_for_the_version_that_compiled_it(pipeline, platform) -> None:
+    """After a change that is meant: write the two documents there, and read the difference."""
+    golden = list(yaml.safe_load_all(GOLDEN.read_text()))
+    assert pipeline["sdkVersion"].startswith("tfx-1.")
+    assert [{**pipeline, "sdkVersion": "tfx-VERSION"}, platform] == golden
+
+
+def test_it_is_a_pipeline_spec_of_schema_2_1_0(pipeline) -> None:
+    message = json_format.ParseDict(pipeline, pipeline_spec_pb2.PipelineSpec())
+    assert message.schema_version == "2.1.0"
+    assert message.default_pipeline_root == "minio://mlpipeline/v2/artifacts"
+
+
+def test_what_kubernetes_adds_is_what_its_message_knows(platform) -> None:
+    known = kubernetes_executor_config_pb2.KubernetesExecutorConfig.DESCRIPTOR.fields_by_name
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for config in executors.values():
+        # kfp-kubernetes 1.0, of the older generation, is older than this field.
+        given = {
+            key: value
+            for key, value in config.items()
+            if key != "fieldPathAsEnv" or "field_path_as_env" in known
+        }
+        json_format.ParseDict(given, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+
+
+def test_backend_runs_no_resolver_so_every_executor_is_a_container(pipeline) -> None:
+    executors = pipeline["deploymentSpec"]["executors"]
+    assert len(executors) == len(NODES) + 2
+    assert {tuple(executor) for executor in executors.values()} == {("container",)}
+    assert {e["container"]["image"] for e in executors.values()} == {OPTIONS.deployment.image}
+
+
+def test_the_graph_is_the_local_runs_and_two_tasks_that_plan(tasks) -> None:
+    assert set(tasks) == {*NODES, "Plan", "Baseline"}
+    assert compiled().tasks[0] == "Plan"
+    assert compiled().tasks[-1] == "Pusher"
+    assert compiled().tasks.index("Baseline") > compiled().tasks.index("Trainer")
+
+
+def test_server_refuses_a_run_without_values_so_every_parameter_has_a_default(pipeline) -> None:
+    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
+    assert {name: given["defaultValue"] for name, given in parameters.items()} == {
+        "dataset": "mnist_sample",
+        "preset": "quick",
+        "seed": 3,
+        "epochs": "",
+        "floor": "",
+    }
+
+
+def test_every_input_of_a_task_is_filled_in_and_no_other(pipeline, tasks) -> None:
+    for name, task in tasks.items():
+        component = pipeline["components"][task["componentRef"]["name"]]
+        for kind in ("parameters", "artifacts"):
+            declared = component["inputDefinitions"].get(kind, {})
+            assert set(task["inputs"].get(kind, {})) == set(declared), (name, kind)
+
+
+def test_a_change_of_the_data_is_seen_since_each_nodes_values_come_from_a_task_never_cached(
+    tasks,
+) -> None:
+    planners = {
+        name: tasks[name]["inputs"]["parameters"]["exec_properties"]["taskOutputParameter"]
+        for name in NODES
+    }
+    behind = {"ServedModel", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"}
+    for name, planner in planners.items():
+        expected = "Baseline" if name in behind else "Plan"
+        assert planner == {"producerTask": expected, "outputParameterKey": name}
+    cached = {name for name, task in tasks.items() if task["cachingOptions"]}
+    assert cached == NODES
+
+
+def test_the_yaml_holds_no_value_of_a_run(pipeline) -> None:
+    """Settings alone are compiled in: the same upload serves every data set and every state."""
+    for name in ("Plan", "Baseline"):
+        given = pipeline["root"]["dag"]["tasks"][name]["inputs"]["parameters"]["settings"]
+        assert json.loads(given["runtimeValue"]["constant"]) == {
+            "gate.max_drop": "0.01",
+            "pipeline_root": "/tmp/tfx-mnist",
+            "serving_dir": "/mnt/models/mnist",
+            "data_dir": "/mnt/data",
+        }
+    assert "runtimeValue" not in json.dumps([pipeline["root"]["dag"]["tasks"][n] for n in NODES])
+
+
+def test_tasks_behind_a_gate_get_its_refusal(tasks) -> None:
+    behind = {
+        name: {key for key in task["inputs"]["parameters"] if key.startswith("refusal_")}
+        for name, task in tasks.items()
+    }
+    assert behind["Transform"] == behind["Trainer"] == {"refusal_DataGate"}
+    assert behind["ServingCheck"] == {"refusal_ReleaseGate"}
+    assert behind["Pusher"] == {"refusal_DataGate", "refusal_ReleaseGate", "refusal_ServingCheck"}
+
+
+def test_a_failed_task_is_tried_again_but_a_gates_no_is_final(tasks) -> None:
+    retried = {name for name, task in tasks.items() if "retryPolicy" in task}
+    assert retried == set(tasks) - {"DataGate", "ReleaseGate", "ServingCheck"}
+    assert tasks["Trainer"]["retryPolicy"]["maxRetryCount"] == 2
+
+
+def test_resources_and_gpus_are_asked_for_the_trainer_alone(pipeline) -> None:
+    asked = {
+        name: executor["container"]["resources"]
+        for name, executor in pipeline["deploymentSpec"]["executors"].items()
+        if "resources" in executor["container"]
+    }
+    assert asked == {
+        "exec-Trainer": {
+            "cpuLimit": 4.0,
+            "memoryLimit": 8.0,
+            "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
+        }
+    }
+
+
+def test_the_serving_claim_is_mounted_where_it_is_read_or_written(platform) -> None:
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    mounted = {
+        name.removeprefix("exec-"): [mount["constant"] for mount in config.get("pvcMount", ())]
+        for name, config in executors.items()
+    }
+    assert {name for name, claims in mounted.items() if "models" in claims} == {
+        *("Plan", "Baseline", "ServedModel", "ReleaseGate", "Pusher")
+    }
+    assert {name for name, claims in mounted.items() if "data" in claims} == {"Plan", "ExampleGen"}
+
+
+def test_secrets_come_from_kubernetes_and_stand_in_no_argument(pipeline, platform) -> None:
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    secret = {
+        "secretName": "proxy",
+        "keyToEnv": [{"secretKey": "url", "envVar": "HTTPS_PROXY"}],
+    }
+    assert all(config["secretAsEnv"] == [secret] for config in executors.values())
+    assert "HTTPS_PROXY" not in json.dumps(pipeline)
+
+
+def test_without_a_cache_no_task_is_taken_over() -> None:
+    deployment = dataclasses.replace(OPTIONS.deployment, cache=False)
+    options = dataclasses.replace(OPTIONS, deployment=deployment)
+    text = compile_pipeline("quick", {"cache": False}, options).text
+    tasks = documents(text)[0]["root"]["dag"]["tasks"]
+    assert not any(task["cachingOptions"] for task in tasks.values())
+
+
+def test_resources_of_an_unknown_component_are_refused() -> None:
+    deployment = Deployment("image", "s3://root", resources={"Trainr": Resources(gpus=1)})
+    options = dataclasses.replace(OPTIONS, deployment=deployment)
+    with pytest.raises(ConfigError, match="component 'Trainr': did you mean 'Trainer'"):
+        compile_pipeline("quick", {}, options)
+
+
+def test_people_find_the_parameters_at_the_top() -> None:
+    lines = compiled().text.splitlines()
+    assert lines[:3] == ["# PIPELINE DEFINITION", "# Name: tfx-mnist", "# Inputs:"]
+    assert "#    seed: 3 (of weights, order and augmentation)" in lines

@@ -1,0 +1,154 @@
+"""What a run in containers comes to, with a stand-in for the program that runs kfp."""
+
+import json
+import stat
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pipeline import result
+from pipeline.runners.errors import CannotStart
+from pipeline.runners.kubeflow import containers
+from pipeline.runners.kubeflow.containers import LocalOptions
+from tests.pipeline.runners.watch import Watch
+
+
+@pytest.fixture
+def python(tmp_path: Path):
+    """Makes a `--kfp-python` that answers `check` with yes, and then does what a test says."""
+
+    def make(code: str = "", check: str = "") -> str:
+        path = tmp_path / "kfp-python"
+        path.write_text(
+            f"#!{sys.executable}\n"
+            "import json, os, pathlib, sys\n"
+            "verb, order = sys.argv[3:5]\n"
+            f"if verb == 'check': print({check!r}); sys.exit({int(bool(check))})\n"
+            "order = json.loads(order); home = pathlib.Path(order['pipeline_root'])\n"
+            "def say(task, text): print(f'    tfx-mnist: {task}: {text}', flush=True)\n"
+            "def leave(task, parameters={}, artifacts={}):\n"
+            "    folder = home / 'run' / task; folder.mkdir(parents=True)\n"
+            "    message = {'parameterValues': parameters, 'artifacts': {\n"
+            "        key: {'artifacts': [{'uri': str(folder / key), 'metadata': one}]}\n"
+            "        for key, one in artifacts.items()}}\n"
+            "    (folder / 'executor_output.json').write_text(json.dumps(message))\n"
+            + textwrap.dedent(code)
+        )
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return str(path)
+
+    return make
+
+
+def _run(root: Path, python: str, **overrides) -> tuple[result.RunResult, Watch]:
+    watch = Watch()
+    outcome = containers.run(
+        "quick",
+        {"pipeline_root": str(root), **overrides},
+        LocalOptions(image="image:1", kfp_python=python, user="7:7", environment={"A": "b"}),
+        run_id="run-1",
+        observer=watch,
+    )
+    return outcome, watch
+
+
+def test_a_refusal_is_the_outcome_with_the_gates_checks(python, tmp_path: Path) -> None:
+    check = {"name": "floor", "passed": False, "actual": 0.9, "required": 0.96, "sentence": "low"}
+    program = python(
+        f"""
+        say("ReleaseGate", "started"); say("ReleaseGate", "completed")
+        blessing = {{"blessed": 0, "checks": {json.dumps([check])!r}}}
+        leave("ReleaseGate", artifacts={{"blessing": blessing}})
+        say("ServingCheck", "started"); say("ServingCheck", "refused by ReleaseGate: low")
+        print("kfp: Task 'ServingCheck' failed"); sys.exit(1)
+        """
+    )
+    outcome, watch = _run(tmp_path / "root", program)
+    assert (outcome.outcome, outcome.error) == (result.REFUSED, None)
+    assert [one.sentence for one in outcome.checks] == ["low"]
+    assert watch.names[0] == "Plan"
+    assert watch.started == ["ReleaseGate", "ServingCheck"]
+    assert watch.finished == {"ReleaseGate": False}
+    assert watch.notes == ["ServingCheck: refused by ReleaseGate: low"]
+
+
+def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> None:
+    program = python(
+        """
+        info = {"name": "mnist_sample", "fingerprint": "f" * 64}
+        say("Plan", "started"); leave("Plan", {"dataset_info": json.dumps(info)})
+        say("Plan", "completed")
+        pushed = {"pushed": 1, "version": 3, "path": "/s/3", "created": 1}
+        leave("Pusher", artifacts={"pushed_model": pushed})
+        """
+    )
+    outcome, _ = _run(tmp_path / "root", program)
+    assert outcome.dataset == {"name": "mnist_sample", "digest": "f" * 64}
+    assert (outcome.outcome, outcome.error) == (result.RELEASED, None)
+    assert outcome.release == result.Release(version=3, path="/s/3")
+
+
+@pytest.mark.parametrize(
+    ("text", "bad_data"), [("invalid: no such set", True), ("failed: no such set", False)]
+)
+def test_a_task_that_fails_is_the_error(python, tmp_path: Path, text: str, bad_data: bool) -> None:
+    program = python(f"say('Plan', 'started'); say('Plan', {text!r}); sys.exit(1)")
+    outcome, _ = _run(tmp_path / "root", program)
+    assert (outcome.outcome, outcome.bad_data) == (result.FAILED, bad_data)
+    assert outcome.error == "Plan: no such set"
+
+
+def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Path) -> None:
+    program = python("print('docker: no space left'); sys.exit(1)")
+    outcome, _ = _run(tmp_path / "root", program)
+    assert outcome.error == "kfp ended with exit code 1: docker: no space left"
+
+
+def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp_path) -> None:
+    program = python("(home / 'order.json').write_text(json.dumps(order))")
+    root, data = tmp_path / "root", tmp_path / "tfds"
+    _run(root, program, dataset="mnist", data_dir=str(data))
+    order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
+    assert order["user"] == "7:7"
+    assert order["environment"] == {"A": "b", "KFP_RUN_ID": "run-1"}
+    assert order["mounts"] == [
+        {"path": str(root / "serving" / "mnist"), "read_only": False},
+        {"path": str(data), "read_only": True},
+    ]
+
+
+def test_an_idx_folder_is_mounted_to_be_read(python, tmp_path: Path) -> None:
+    program = python("(home / 'order.json').write_text(json.dumps(order))")
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    _run(tmp_path / "root", program, dataset=f"idx:{folder}")
+    order = json.loads((tmp_path / "root" / "kubeflow" / "run-1" / "order.json").read_text())
+    assert order["mounts"][1] == {"path": str(folder), "read_only": True}
+
+
+def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path: Path) -> None:
+    program = python(check="there is no image image:1: make it with `make image`, or pull it")
+    with pytest.raises(CannotStart, match="there is no image image:1: make it") as refused:
+        _run(tmp_path / "root", program)
+    assert refused.value.exit_code == 1
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="cannot start /none/python: No such file") as refused:
+        _run(tmp_path / "root", "/none/python")
+    assert refused.value.exit_code == 2
+
+
+def test_a_bad_configuration_is_said_before_anything_is_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="dataset is 'MNIST!'") as refused:
+        _run(tmp_path / "root", "/none/python", dataset="MNIST!")
+    assert refused.value.exit_code == 2
+
+
+def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "kfp", None)
+    with pytest.raises(CannotStart, match=r"pip install 'tfx-mnist\[kubeflow\]'"):
+        _run(tmp_path / "root", "/none/python")

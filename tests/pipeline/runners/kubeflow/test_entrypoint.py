@@ -1,0 +1,171 @@
+"""Whole runs through the entrypoint, task by task, as the compiled YAML says."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from components import serving_dir
+from pipeline.runners.kubeflow import compiling, entrypoint
+from pipeline.runners.kubeflow.cluster import Mount
+from pipeline.runners.kubeflow.compiling import CompileOptions, compile_pipeline
+from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
+from pipeline.runners.kubeflow.spec import Deployment
+from tests.pipeline.runners.kubeflow.backend import Backend, Ended
+from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
+
+pytestmark = pytest.mark.slow
+
+ANY_MODEL = {
+    "training.epochs": 1,
+    "training.per_replica_batch": 32,
+    "training.max_shift": 0,
+    "gate.floor": 0.0,
+    "gate.class_floor": 0.0,
+    "gate.max_cross_entropy": 100.0,
+    "gate.max_drop": 1.0,
+    "gate.confidence": 0.999999,
+    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def process_as_it_was():
+    """The entrypoint has its process to itself: it sets up logging, and the run's id is there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["entrypoint"])
+        patch.setenv(RUN_ID_VARIABLE, "5f2c")
+        yield
+    root.handlers, root.level = handlers, level
+
+
+def backend(thirds: str, folder: Path, **changes: float) -> Backend:
+    """Of a pipeline that serves from `folder`; nothing is written elsewhere."""
+    options = CompileOptions(
+        deployment=Deployment("image", "minio://mlpipeline"), serving=Mount(str(folder / "serving"))
+    )
+    overrides = {"dataset": thirds, **ANY_MODEL, **changes}
+    text = compile_pipeline("quick", overrides, options).text
+    return Backend(text.replace(compiling.SCRATCH, str(folder / "scratch")), folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kubeflow")
+
+
+@pytest.fixture(scope="module")
+def cluster(thirds: str, folder: Path) -> Backend:
+    return backend(thirds, folder)
+
+
+@pytest.fixture(scope="module")
+def first(cluster: Backend) -> dict[str, Ended]:
+    return cluster.run(seed=1)
+
+
+@pytest.fixture(scope="module")
+def second(cluster: Backend, first: dict[str, Ended]) -> dict[str, Ended]:
+    return cluster.run(seed=2)
+
+
+def _versions(folder: Path) -> list[serving_dir.Version]:
+    return serving_dir.versions(folder / "serving", check_files=True)
+
+
+def test_the_first_run_releases_version_1_without_a_baseline(first, folder: Path) -> None:
+    assert {name: ended.code for name, ended in first.items() if ended.code} == {}
+    assert first["ServedModel"].answer.artifacts["model"].absent
+    version = _versions(folder)[0]
+    assert (version.number, version.problems) == (1, ())
+    assert version.manifest.release["baseline"] is None
+    assert version.manifest.release["run_id"] == "5f2c"
+
+
+def test_the_second_run_is_compared_with_version_1(second, folder: Path) -> None:
+    assert {name: ended.code for name, ended in second.items() if ended.code} == {}
+    assert not second["ServedModel"].answer.artifacts["model"].absent
+    checks = json.loads(
+        (
+            folder / second["ReleaseGate"].answer.artifacts["blessing"].uri / "checks.json"
+        ).read_text()
+    )
+    assert "max_drop" in {check["name"] for check in checks}
+    assert [version.number for version in _versions(folder)] == [1, 2]
+    assert _versions(folder)[1].manifest.release["baseline"]["version"] == 1
+
+
+def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows_it(
+    first, second
+) -> None:
+    changed = {name for name in first if first[name].parameters != second[name].parameters}
+    # Another seed, and what is served now. The gates notice by their input artifacts.
+    assert changed == {
+        *("Plan", "Baseline", "DataGate", "Trainer", "ServedModel", "Evaluator", "Pusher")
+    }
+
+
+@pytest.fixture(scope="module")
+def refused(cluster: Backend, second) -> dict[str, Ended]:
+    # Two test images are equal but for their labels: no model gets all of them right.
+    return cluster.run(seed=2, floor="1.0")
+
+
+def test_a_failed_task_uploads_nothing_so_the_gate_completes_and_the_task_behind_it_fails(
+    refused, folder: Path
+) -> None:
+    assert (refused["ReleaseGate"].code, refused["ServingCheck"].code) == (0, 3)
+    assert "Pusher" not in refused
+    reason = refused["ReleaseGate"].answer.parameters["refusal"]
+    assert reason.startswith("accuracy is ")
+    assert refused["ReleaseGate"].answer.artifacts["blessing"].metadata["blessed"] == 0
+    assert [version.number for version in _versions(folder)] == [1, 2]
+
+
+def test_the_reason_is_the_message_of_the_task_that_fails(refused) -> None:
+    reason = refused["ReleaseGate"].answer.parameters["refusal"]
+    assert refused["ServingCheck"].message == f"refused by ReleaseGate: {reason}"
+
+
+def test_poisoned_data_is_refused_before_anything_is_trained(thirds: str, tmp_path: Path) -> None:
+    ended = backend(thirds, tmp_path, **{"data_gate.max_train_test_overlap": 0.0}).run()
+    assert (ended["DataGate"].code, ended["Transform"].code) == (0, 3)
+    assert ended["Transform"].message.startswith("refused by DataGate: ")
+    assert "Trainer" not in ended
+    checks = Path(ended["DataGate"].answer.artifacts["blessing"].uri) / "checks.json"
+    assert [c["name"] for c in json.loads(checks.read_text()) if not c["passed"]] == [
+        "data.overlap"
+    ]
+
+
+def test_data_that_are_not_there_end_with_2_at_once(cluster: Backend, tmp_path: Path) -> None:
+    ended = cluster.run(dataset=f"idx:{tmp_path}/none")
+    assert {name: one.code for name, one in ended.items()} == {"Plan": 2}
+    assert ended["Plan"].message.startswith("invalid: ")
+
+
+def test_a_served_model_that_cannot_be_read_is_refused_at_once(thirds, tmp_path: Path) -> None:
+    (tmp_path / "serving" / "3").mkdir(parents=True)
+    ended = backend(thirds, tmp_path).run()
+    assert {name: one.code for name, one in ended.items()} == {"Plan": 3}
+    assert "3: has no manifest.json" in ended["Plan"].message
+
+
+def test_launcher_names_no_run_so_without_the_platforms_document_the_task_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(RUN_ID_VARIABLE)
+    text = executor_input(tmp_path / "output.json", parameters={"exec_properties": "{}"})
+    words = ["--name", "Pusher", "--executor", "x.Y", "--types", '{"inputs": {}, "outputs": {}}']
+    assert entrypoint.main(["component", *words, "--executor-input", text]) == 1
+    assert "KFP_RUN_ID is not in the environment, expected the run's id" in capsys.readouterr().out
+
+
+def test_arguments_that_nobody_replaced_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entrypoint.main(["plan", "--executor-input", "{{$}}"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tfx-mnist: Plan: started"
+    assert lines[1].startswith("tfx-mnist: Plan: failed: the executor input is '{{$}}'")

@@ -1,0 +1,69 @@
+"""What a container says, and that the machine which runs it reads the same."""
+
+import io
+import logging
+
+import pytest
+
+from pipeline.runners.kubeflow.report import COMPLETED, Line, Report
+from trainer import progress
+from trainer.progress import Progress
+
+
+def _said(text: str) -> Line | None:
+    stream = io.StringIO()
+    Report("Trainer", stream).say(text)
+    return Line.parse(f"    {stream.getvalue()}")  # kfp's local runner indents it
+
+
+def test_what_is_said_is_read_again() -> None:
+    assert _said(COMPLETED) == Line("Trainer", COMPLETED)
+
+
+def test_local_runner_indents_the_end_of_a_line_that_comes_by_itself() -> None:
+    assert Line.parse("    tfx-mnist: Plan: completed    \n") == Line("Plan", COMPLETED)
+
+
+def test_a_line_is_one_piece_with_its_end() -> None:
+    pieces: list[str] = []
+    stream = io.StringIO()
+    stream.write = pieces.append
+    Report("Plan", stream).say(COMPLETED)
+    assert pieces == ["tfx-mnist: Plan: completed\n"]
+
+
+@pytest.mark.parametrize("printed", ["epoch 1\n", "W tfx-mnist: Trainer: x\n", "", "tfx-mnist:\n"])
+def test_what_a_library_prints_is_none_of_it(printed: str) -> None:
+    assert Line.parse(printed) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("refused by ReleaseGate: accuracy is 0.9", (3, "accuracy is 0.9")),
+        ("refused: version 3 is damaged", (3, "version 3 is damaged")),
+        ("invalid: no such data set", (2, "no such data set")),
+        ("failed: OSError: disk full: 3", (1, "OSError: disk full: 3")),
+        ("completed", None),
+        ("progress {}", None),
+    ],
+)
+def test_the_last_line_says_how_it_ended(text: str, failure: tuple[int, str] | None) -> None:
+    line = _said(text)
+    assert line is not None
+    assert line.failure == failure
+
+
+def test_an_epoch_that_ends_is_a_line_and_a_batch_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger=progress.LOGGER.name)
+    stream = io.StringIO()
+    states = [
+        Progress(3, 18, 1, 2, seconds_left=5.0, eval_accuracy=None, epoch_ended=False),
+        Progress(9, 18, 1, 2, seconds_left=4.0, eval_accuracy=0.9, epoch_ended=True),
+    ]
+    with Report("Trainer", stream).training():
+        for state in states:
+            progress.report(state)
+    progress.report(states[1])  # nobody listens any more
+    lines = [Line.parse(text) for text in stream.getvalue().splitlines()]
+    assert [line.progress for line in lines] == [state for state in states if state.epoch_ended]
