@@ -1,10 +1,10 @@
 """A second run, with everything taken from the cache, against the pure import of what it needs.
 
-    python benchmarks/cached_run.py DIR [--preset fast] [--runs 5]
+    python benchmarks/cached_run.py DIR [--preset fast] [--runs 5] [--pipeline-root ROOT]
 
-DIR holds the four IDX files of a data set. The pipeline runs once; then the same command, and a
-process that imports the modules which that command had imported at its end and does nothing else,
-are timed in turn. Prints the medians and their ratio.
+DIR holds the four IDX files of a data set. The pipeline runs once, unless ROOT holds such a run;
+then the same command, and a process that imports the modules which that command had imported at its
+end and does nothing else, are timed in turn. Prints the medians and their ratio.
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--pipeline-root")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory() as work:
+        root = arguments.pipeline_root or os.path.join(work, "root")
         command = pipeline_command(arguments.folder, root, "--preset", arguments.preset)
-        measure(command)
-        names = os.path.join(root, "imports.json")
+        if not arguments.pipeline_root:
+            measure(command)
+        names = os.path.join(work, "imports.json")
         list_imports(command, names)
         count = len(json.loads(Path(names).read_text()))
         cached, imports = [], []

@@ -1,6 +1,6 @@
 """The training by itself: what its options do to time and accuracy, and how near it is to the peak.
 
-    python benchmarks/training.py DIR [--preset fast] [--options plain deterministic ...] [--runs 1]
+    python benchmarks/training.py DIR [--preset fast] [--options plain ...] [--epochs N]
     python benchmarks/training.py DIR --peak [--preset fast]
 
 DIR holds the four IDX files of a data set; the last twelfth of `train` serves as `eval`, and `test`
@@ -146,6 +146,7 @@ def table(arguments: argparse.Namespace) -> None:
     for seed in range(arguments.runs):
         for name, some in results.items():
             words = [str(arguments.folder), "--preset", arguments.preset, "--seed", str(seed)]
+            words += ["--epochs", str(arguments.epochs)] if arguments.epochs else []
             some.append(measure([sys.executable, __file__, *words, "--one", name]).printed)
             print(f"{name}, seed {seed}: {some[-1]}", file=sys.stderr, flush=True)
     if arguments.peak:
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
+    parser.add_argument("--epochs", type=int, help="instead of the preset's")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--peak", action="store_true")
@@ -184,6 +186,8 @@ def main() -> None:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     hparams = dataclasses.replace(build(arguments.preset, {}).training, **OPTIONS[arguments.one])
+    if arguments.epochs:
+        hparams = dataclasses.replace(hparams, epochs=arguments.epochs)
     replicas = 2 if arguments.one == "two replicas" else 1
     print(json.dumps(train(arguments.folder, hparams, replicas=replicas, seed=arguments.seed)))
 

@@ -28,7 +28,7 @@ def quick() -> RunConfig:
 def fast() -> RunConfig:
     """The full MNIST in little time.
 
-    Test accuracy 0.9939, 0.9942, 0.9942 (seeds 0, 1, 2), 78 s:
+    Test accuracy 0.9950, standard deviation 0.0004 (seeds 0 to 4), 80 CPU seconds:
     `tfx-mnist run --preset fast --dataset mnist`.
     """
     return RunConfig(training=HParams(architecture="convnet", epochs=4, label_smoothing=0.02))
@@ -37,7 +37,7 @@ def fast() -> RunConfig:
 def best() -> RunConfig:
     """The full MNIST as well as one network can, within half an hour on two cores.
 
-    `tfx-mnist run --preset best --dataset mnist`.
+    Test accuracy 0.9964 (seed 0), 835 CPU seconds: `tfx-mnist run --preset best --dataset mnist`.
     """
     return RunConfig(
         training=HParams(architecture="deep", epochs=24, max_rotation=10.0, max_zoom=0.1)
