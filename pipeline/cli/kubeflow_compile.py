@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Run's own flags but for its directories, which are given in another way.
 _OF_RUN = (
-    *("--preset", "--dataset", "--seed", "--replicas", "--set", "--config", "--beam-arg"),
-    *("--no-cache", "--allow-missing-baseline"),
+    *("--preset", "--dataset", "--seed", "--replicas", "--set", "--config", "--hparams"),
+    *("--beam-arg", "--no-cache", "--allow-missing-baseline"),
 )
 _PLACES = {"pipeline_root": "--pipeline-root", "serving_dir": "--serving-dir"}
 _GIGABYTES = {"M": 1e-3, "G": 1.0, "Mi": 2**20 / 1e9, "Gi": 2**30 / 1e9}

@@ -41,6 +41,15 @@ def test_the_yaml_is_written_and_one_line_says_so(tmp_path: Path, capfd: Capture
     assert "kubernetes" in platform["platforms"]
 
 
+def test_what_a_search_found_is_compiled_in(tmp_path: Path) -> None:
+    (tmp_path / "best.json").write_text('{"width": 1.25, "epochs": 3}')
+    path = tmp_path / "pipeline.yaml"
+    assert _compile(path, "--hparams", str(tmp_path / "best.json")) == 0
+    assert '"training.width": 1.25' in path.read_text()
+    pipeline, _ = yaml.safe_load_all(path.read_text())
+    assert pipeline["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == "3"
+
+
 def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
     path = tmp_path / "pipeline.yaml"
     assert _compile(path, "--json") == 0
