@@ -37,7 +37,8 @@ def fast() -> RunConfig:
 def best() -> RunConfig:
     """The full MNIST as well as one network can, within half an hour on two cores.
 
-    Test accuracy 0.9964 (seed 0), 835 CPU seconds: `tfx-mnist run --preset best --dataset mnist`.
+    Test accuracy 0.9964, 0.9970 (seeds 0, 1), 844 CPU seconds:
+    `tfx-mnist run --preset best --dataset mnist`.
     """
     return RunConfig(
         training=HParams(architecture="deep", epochs=24, max_rotation=10.0, max_zoom=0.1)
