@@ -23,7 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not IMAGE, reason="needs an image and a container engine: e2e-kubeflow"),
 ]
 
-# The runs, one after the other on one serving directory. Another seed may be worse by chance.
+# The runs, one after the other on one serving directory. Without --deterministic the same seed does
+# not give the same weights twice, in whichever runner. Another seed may be worse by chance.
 LENIENT = ("--set", "gate.floor=0.9", "--set", "gate.max_drop=0.1")
 RUNS = {
     "first": ("--seed", "1"),
@@ -91,7 +92,13 @@ def done(folder: Path) -> dict[str, dict[str, Done]]:
 
     def words(runner: str, given: tuple[str, ...]) -> list[str]:
         root = folder / runner
-        places = ["--pipeline-root", str(root), "--serving-dir", str(root / "serving")]
+        places = [
+            "--deterministic",
+            "--pipeline-root",
+            str(root),
+            "--serving-dir",
+            str(root / "serving"),
+        ]
         return [*places, *(word.format(noisy=noisy) for word in given)]
 
     return {
@@ -121,19 +128,15 @@ def test_the_embedded_sample_becomes_version_1_every_task_in_a_container(contain
 def test_the_second_run_is_compared_with_version_1(containers, folder):
     second = containers["second"]
     assert (second.code, second.result["outcome"]) == (0, "released")
-    assert second.result["metrics"]["baseline"]["accuracy"] == pytest.approx(
-        containers["first"].result["metrics"]["accuracy"]
-    )
+    assert {"not_worse", "max_drop", "class_change.0"} <= set(second.checks)
     newest = serving_dir.newest_valid(folder / "containers" / "serving")
     assert (newest.number, newest.manifest.release["baseline"]["version"]) == (2, 1)
 
 
 def test_a_poisoned_run_is_refused_and_what_is_served_stays(containers, folder):
     poisoned = containers["poisoned"]
-    assert (poisoned.code, poisoned.result["outcome"], poisoned.result["release"]) == (
-        *(3, "refused"),
-        None,
-    )
+    assert (poisoned.code, poisoned.result["outcome"]) == (3, "refused")
+    assert poisoned.result["release"] is None
     assert "not_worse" in poisoned.failed
     versions = serving_dir.versions(folder / "containers" / "serving", check_files=True)
     assert [(v.number, v.problems) for v in versions] == [(1, ()), (2, ())]
