@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.files import write_json
 from trainer.hparams import HParams
 from trainer.tuning.trials import tuned
-
-CHECKPOINTS = "checkpoints"  # below the pipeline root, which the machines share
 
 
 def job_file(pipeline_root: Path) -> Path:
@@ -73,6 +71,4 @@ class Job:
 
     def write(self, file: Path) -> None:
         """Writes it whole or not at all."""
-        unfinished = file.with_name(f".{file.name}.writing")
-        unfinished.write_text(json.dumps(dataclasses.asdict(self), default=str))
-        os.replace(unfinished, file)
+        write_json(file, dataclasses.asdict(self))

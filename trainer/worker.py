@@ -10,7 +10,6 @@ job's file is gone, so that it does not wait for a chief that has given up.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from typing import Any
 from trainer import progress
 from trainer.cluster import Cluster
 from trainer.job import Job
+from trainer.tied import end_with_parent
 
 AGAIN = 3  # exit code: another attempt may succeed
 _LAST_WORDS_S = 60.0  # the chief's file may be gone for so long while the others still end
@@ -44,8 +44,8 @@ class _Forward(logging.Handler):
 
 def main(job: Path) -> int:
     """Trains; returns the exit code."""
-    for watch in (_end_with_parent, functools.partial(_end_with_job, job)):
-        threading.Thread(target=watch, daemon=True).start()
+    end_with_parent(AGAIN)
+    threading.Thread(target=_end_with_job, args=(job,), daemon=True).start()
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is for the log
 
@@ -70,11 +70,6 @@ def main(job: Path) -> int:
         say({"error": f"{type(error).__name__}: {error}"})
         return 1
     return 0
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(AGAIN)
 
 
 def _end_with_job(job: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli import logs, output
 from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, UsageError
 from pipeline.runners.kubeflow.installed import require_kfp
+from pipeline.runners.kubeflow.names import FAILED_STATES
 
 if TYPE_CHECKING:  # kfp stands behind it
     from kfp.client import Client
@@ -161,7 +162,7 @@ def _status(options: argparse.Namespace) -> int:
     _say(options, fields, _status_lines(run))
     if run.refused:
         return _REFUSED
-    return _FAILED if run.state in ("FAILED", "CANCELED") else 0
+    return _FAILED if run.state in FAILED_STATES else 0
 
 
 def _status_lines(run: RunStatus) -> Iterator[str]:

@@ -36,7 +36,7 @@ def _execute(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if cluster is None:
         raise UsageError(
-            "TF_CONFIG names no cluster of several machines: set it as docs/training.md says"
+            "TF_CONFIG names no cluster of several machines: set it as docs/distributed.md says"
         )
     if cluster.is_chief:
         raise UsageError(

@@ -33,6 +33,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from trainer import inputs, progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
+from trainer.files import write_json
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
 from trainer.strategy import mirrored_strategy
@@ -82,8 +83,7 @@ class Job:
 
     def write(self) -> None:
         """Writes it to `path`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.path, {**dataclasses.asdict(self), "folder": str(self.folder)})
+        write_json(self.path, {**dataclasses.asdict(self), "folder": str(self.folder)})
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -126,7 +126,7 @@ class Search(BaseTuner):
             raise FailedTrialError(str(error)) from error
         except Exception as error:  # keras-tuner would count it as a failed trial, and go on
             raise TrialBroke(f"{type(error).__name__}: {error}") from error
-        _write(finished, result)
+        write_json(finished, result)
         return result
 
     def pre_create_trial(self) -> None:
@@ -218,11 +218,3 @@ def open_search(job: Job) -> Search:
         )
         shutil.rmtree(job.folder / _STATE)
         return Search(job)
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes JSON so that a kill leaves the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writing = path.with_suffix(".writing")
-    writing.write_text(json.dumps(values), encoding="utf-8")
-    writing.replace(path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pathlib import Path
 def main(words: Sequence[str]) -> int:
     """Works on the job whose file is the first word."""
     from trainer.strategy import prepare_devices
+    from trainer.tied import end_with_parent
     from trainer.tuning.processes import ORACLE_IP, TIED, is_worker
     from trainer.tuning.search import Job, open_search
     from trainer.tuning.tune import load
@@ -30,7 +30,7 @@ def main(words: Sequence[str]) -> int:
         )
         return 2
     if TIED in words:
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        end_with_parent(exit_code=1)
     logging.basicConfig(level=logging.INFO)
     job = Job.read(Path(words[0]))
     prepare_devices(int(job.config["replicas"]))
@@ -41,12 +41,6 @@ def main(words: Sequence[str]) -> int:
     search = open_search(job)
     search.search(**load(job.train_files, job.eval_files, job.transform_output))
     return 0
-
-
-def _end_with_stdin() -> None:
-    """Ends the process when the one at the other end of its stdin has ended."""
-    os.read(0, 1)  # sys.stdin has a lock, which would be held when the interpreter ends
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -235,7 +235,9 @@ def schedules(client: kfp_client.Client) -> list[Scheduled]:
     Raises:
       ClientError: the API said no.
     """
-    found = _pages(client, client.list_recurring_runs, "recurring_runs")
+    found = _pages(
+        client, client.list_recurring_runs, "recurring_runs", namespace=_namespace(client)
+    )
     return sorted((_scheduled(one) for one in found), key=lambda one: (one.name, one.id))
 
 
@@ -356,8 +358,6 @@ def _pages(
     """Everything that a listing method gives, page by page."""
     token = ""
     while True:
-        if field == "recurring_runs":
-            given["namespace"] = _namespace(client)
         answer = _ask(client, list_, page_token=token, page_size=_PAGE, **given)
         yield from getattr(answer, field) or ()
         token = answer.next_page_token
