@@ -133,7 +133,7 @@ class _Places:
         name = slug(f"{spec.name}/{spec.config}" if spec.config else spec.name)
         return cls(
             home=root / "kubeflow" / run_id,
-            served=Path(configured.serving_dir or root / "serving" / name).absolute(),
+            served=configured.served_from(name),
             data=Path(configured.data_dir).absolute() if configured.data_dir else None,
             folder=spec.path,
         )
