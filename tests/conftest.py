@@ -40,13 +40,10 @@ def _write(path: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    import apache_beam as beam
     import tensorflow as tf
-    import tensorflow_transform as tft
-    import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
 
     from tests.trainer.samples import SPEC, draw, png
+    from tests.trainer.transforms import write_transform
     from trainer import features
     from trainer.preprocessing import preprocessing_fn
 
@@ -55,35 +52,22 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     eval_pixels, eval_labels = draw(32, seed=2)
     _write(root / "train" / "data-00000-of-00001.gz", train_pixels, train_labels)
     _write(root / "eval" / "data-00000-of-00001.gz", eval_pixels, eval_labels)
-    metadata = dataset_metadata.DatasetMetadata(
-        schema_utils.schema_from_feature_spec(
-            {
-                features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-                features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-            }
-        )
+    transform = write_transform(
+        root / "transform",
+        [
+            {features.IMAGE: png(image), features.LABEL: int(label)}
+            for image, label in zip(train_pixels, train_labels, strict=True)
+        ],
+        {
+            features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+            features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+        },
+        lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
     )
-    rows = [
-        {features.IMAGE: png(image), features.LABEL: int(label)}
-        for image, label in zip(train_pixels, train_labels, strict=True)
-    ]
-    with (
-        beam.Pipeline(runner="FnApiRunner") as pipeline,
-        tft_beam.Context(temp_dir=str(root / "tmp")),
-    ):
-        _, transform_fn = (
-            pipeline | beam.Create(rows),
-            metadata,
-        ) | tft_beam.AnalyzeAndTransformDataset(
-            lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()})
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(str(root / "transform"))
-    raw_metadata = root / "transform" / tft.TFTransformOutput.RAW_METADATA_DIR
-    metadata_io.write_metadata(metadata, str(raw_metadata))
     return Prepared(
         train_files=str(root / "train" / "*"),
         eval_files=str(root / "eval" / "*"),
-        transform_output=str(root / "transform"),
+        transform_output=transform,
         train_pixels=train_pixels,
         train_labels=train_labels,
         eval_pixels=eval_pixels,

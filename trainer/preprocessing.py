@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 
 from trainer import features
 
-_SMALLEST_STD = 1.0 / 255.0  # one grey level: keeps a set of blank images from dividing by zero
+_SMALLEST_STD = 1.0  # grey level: keeps a set of blank images from dividing by zero
 
 
 def preprocessing_fn(
@@ -33,19 +33,36 @@ def preprocessing_fn(
     """
     spec = features.ImageSpec.from_config(custom_config["spec"])
     pixels = decode_png(inputs[features.IMAGE], spec.image_shape)  # [B, H, W, C] uint8
+    mean, std = _mean_and_std(pixels)
     intensity = tf.cast(pixels, tf.float32) / 255.0  # [B, H, W, C] 0..1
-    # All images are of one size, so the mean of the images' means is the mean of the pixels; the
-    # analyzers then see two values per image and channel and not every pixel.
-    mean = tft.mean(tf.reduce_mean(intensity, axis=[1, 2]), reduce_instance_dims=False)  # [C]
-    mean_square = tft.mean(
-        tf.reduce_mean(tf.square(intensity), axis=[1, 2]), reduce_instance_dims=False
-    )  # [C]
-    std = tf.maximum(tf.sqrt(tf.maximum(mean_square - tf.square(mean), 0.0)), _SMALLEST_STD)
     label = tf.reshape(inputs[features.LABEL], [-1])  # [B] int64
     return {
         features.NORMALIZED_IMAGE: (intensity - mean) / std,
         features.ONE_HOT_LABEL: tf.one_hot(label, spec.num_classes),
     }
+
+
+def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of each channel over the whole training split, as intensities: [C] float32 each.
+
+    Sums of whole numbers, which are the same in whatever batches Beam gives the analyzers: those of
+    floats differ in the last bit from one execution to the next, and so would all weights.
+
+    Args:
+      pixels: [B, H, W, C] uint8.
+    """
+    levels = tf.cast(pixels, tf.int64)
+
+    def total(of_pixels: tf.Tensor) -> tf.Tensor:
+        # Summed per image first: the analyzers see one value per image and channel.
+        of_images = tf.reduce_sum(of_pixels, axis=[1, 2])  # [B, C]
+        return tf.cast(tft.sum(of_images, reduce_instance_dims=False), tf.float64)  # [C]
+
+    count = total(tf.ones_like(levels))
+    mean = total(levels) / count
+    variance = total(tf.square(levels)) / count - tf.square(mean)
+    std = tf.maximum(tf.sqrt(tf.maximum(variance, 0.0)), _SMALLEST_STD)
+    return tf.cast(mean / 255.0, tf.float32), tf.cast(std / 255.0, tf.float32)
 
 
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:

@@ -19,6 +19,7 @@ from components.blessing import is_blessed
 from components.example_gen import summary
 from components.example_gen.content import digest_of, hash_examples
 from pipeline import gate, statistics
+from pipeline.plan import beam_arguments
 from pipeline.slicing import Bands
 from tests.trainer.samples import SPEC, draw, png, serialize
 from trainer import export, features
@@ -181,7 +182,7 @@ def evaluate(
     measured, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     measured.uri, blessing.uri = str(path / "evaluation"), str(path / "blessing")
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(path / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(path / "tmp"), unique_id="1"
     )
     config = evaluation.eval_config(policy, compared=compared, code="c0de")
     evaluator.Executor(context).Do(

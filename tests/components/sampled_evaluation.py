@@ -12,6 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components import evaluation, prediction_sample
+from pipeline.plan import beam_arguments
 from trainer import features
 
 
@@ -62,7 +63,7 @@ def evaluate(examples: Any, models: Mapping[str, Any], path: Path, *, size: int)
     measured, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     measured.uri, blessing.uri = str(path / "evaluation"), str(path / "blessing")
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(path / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(path / "tmp"), unique_id="1"
     )
     evaluator.Executor(context).Do(
         {

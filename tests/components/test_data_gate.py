@@ -16,13 +16,13 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.data_gate import DataGate, drift_check, overlap_check, rows_check
 from components.schema import CuratedSchema
 from pipeline.checks import Check, Refused
+from pipeline.plan import beam_arguments
 from trainer import features
 
 SHAPE = (6, 5, 1)
 CLASSES = ("cat", "dog", "owl")
 SPLITS = ("train", "eval", "test")
 ROWS = 12  # per split, four of each class
-BEAM = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 # A version of TFX's, which StatisticsGen's readers ask each artifact for.
 TFX_VERSION = "1.16.0"
 
@@ -141,7 +141,7 @@ def validate(root: Path, rows: dict[str, list[dict]]) -> Validated:
         max_mean_intensity=0.5,
     )
     context = StatisticsGen.Context(
-        beam_pipeline_args=list(BEAM), tmp_dir=str(root / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(root / "tmp"), unique_id="1"
     )
     StatisticsGen(context).Do(
         {"examples": [made.examples], "schema": [made.schema]},

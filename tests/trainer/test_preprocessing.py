@@ -3,9 +3,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from tests.trainer.samples import SPEC, png
+from tests.trainer.samples import SPEC, draw, png
+from tests.trainer.transforms import write_transform
 from trainer import features, inputs
-from trainer.preprocessing import decode_png
+from trainer.preprocessing import decode_png, preprocessing_fn
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,33 @@ def test_normalizes_by_the_training_split_and_not_by_the_batch(prepared, train):
     np.testing.assert_allclose(
         transformed[features.NORMALIZED_IMAGE][0], (image / 255.0 - mean) / std, atol=1e-4
     )
+
+
+def test_the_normalization_is_the_same_to_the_bit_in_whatever_order_the_images_come(tmp_path):
+    """Beam gives the analyzers batches as they come; a sum of floats depends on their order."""
+    pixels, labels = draw(96, seed=1)
+    rows = [
+        {features.IMAGE: png(image), features.LABEL: int(label)}
+        for image, label in zip(pixels, labels, strict=True)
+    ]
+    spec = {
+        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+    }
+    normalized = []
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        directory = write_transform(
+            tmp_path / str(seed),
+            [rows[place] for place in order],
+            spec,
+            lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
+        )
+        layer = tft.TFTransformOutput(directory).transform_features_layer()
+        images = tf.constant([row[features.IMAGE] for row in rows[:8]])
+        normalized.append(layer({features.IMAGE: images})[features.NORMALIZED_IMAGE].numpy())
+    for other in normalized[1:]:
+        np.testing.assert_array_equal(other, normalized[0])
 
 
 def test_label_is_one_hot(prepared, train):

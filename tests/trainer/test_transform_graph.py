@@ -1,14 +1,12 @@
 import shutil
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from tests.trainer.samples import png
+from tests.trainer.transforms import write_transform
 from trainer import features
 from trainer.transform_graph import TransformGraph
 
@@ -16,23 +14,12 @@ from trainer.transform_graph import TransformGraph
 @pytest.fixture(scope="module")
 def words(tmp_path_factory) -> str:
     """A transform graph with a table: words become their place in a vocabulary, by frequency."""
-    root = tmp_path_factory.mktemp("words")
-    metadata = dataset_metadata.DatasetMetadata(
-        schema_utils.schema_from_feature_spec({"word": tf.io.FixedLenFeature([], tf.string)})
+    return write_transform(
+        tmp_path_factory.mktemp("words"),
+        [{"word": word} for word in (b"ant", b"bee", b"bee")],
+        {"word": tf.io.FixedLenFeature([], tf.string)},
+        lambda inputs: {"place": tft.compute_and_apply_vocabulary(inputs["word"])},
     )
-    rows = [{"word": word} for word in (b"ant", b"bee", b"bee")]
-    with (
-        beam.Pipeline(runner="FnApiRunner") as pipeline,
-        tft_beam.Context(temp_dir=str(root / "tmp")),
-    ):
-        _, transform_fn = (
-            pipeline | beam.Create(rows),
-            metadata,
-        ) | tft_beam.AnalyzeAndTransformDataset(
-            lambda inputs: {"place": tft.compute_and_apply_vocabulary(inputs["word"])}
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(str(root / "transform"))
-    return str(root / "transform")
 
 
 def test_each_feature_is_transformed_by_itself_as_with_the_other(prepared):

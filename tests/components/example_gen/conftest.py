@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.plan import beam_arguments
+
 # Modules beside the tests are imported by name.
 sys.path.append(str(Path(__file__).parent))
 
@@ -75,4 +77,4 @@ def split_of() -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
 @pytest.fixture(scope="session")
 def beam_args() -> list[str]:
     """A runner that runs in this process and downloads nothing."""
-    return ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+    return list(beam_arguments(()))

@@ -1,0 +1,32 @@
+"""Makes transform graphs, as TFX's Transform does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
+
+
+def write_transform(
+    directory: Path,
+    rows: Sequence[Mapping[str, Any]],
+    feature_spec: Mapping[str, Any],
+    preprocessing_fn: Callable[[Any], Any],
+) -> str:
+    """Analyzes the rows; gives back the directory, which `tft.TFTransformOutput` reads."""
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(feature_spec))
+    with (
+        beam.Pipeline(runner="FnApiRunner") as pipeline,
+        tft_beam.Context(temp_dir=str(directory / "tmp")),
+    ):
+        _, transform_fn = (
+            pipeline | beam.Create(rows),
+            metadata,
+        ) | tft_beam.AnalyzeAndTransformDataset(preprocessing_fn)
+        _ = transform_fn | tft_beam.WriteTransformFn(str(directory))
+    raw_metadata = directory / tft.TFTransformOutput.RAW_METADATA_DIR
+    metadata_io.write_metadata(metadata, str(raw_metadata))
+    return str(directory)
