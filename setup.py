@@ -70,6 +70,8 @@ setup(
             "hypothesis",
             "import-linter",
             "kfp-kubernetes",
+            # From 1.8 on it needs a newer Kubernetes client than kfp 2.5 takes.
+            "kubeflow-training<1.8",
             "mypy",
             "pytest",
             "ruff",
