@@ -4,10 +4,12 @@
 """
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,38 +86,44 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kubeflow")
 
 
-@pytest.fixture(scope="module")
-def done(folder: Path) -> dict[str, dict[str, Done]]:
-    """By runner, the runs by name."""
-    noisy = write_idx(folder / "noisy", change_train=shuffle_labels)
+class Runs:
+    """The runs of one runner on one serving directory, each done when it is first asked for."""
 
-    def words(runner: str, given: tuple[str, ...]) -> list[str]:
-        root = folder / runner
-        places = [
-            "--deterministic",
-            "--pipeline-root",
-            str(root),
-            "--serving-dir",
-            str(root / "serving"),
-        ]
-        return [*places, *(word.format(noisy=noisy) for word in given)]
+    def __init__(self, root: Path, noisy: Path, runner: Callable[..., Done]) -> None:
+        self.serving_dir = root / "serving"
+        self._places = ["--pipeline-root", str(root), "--serving-dir", str(self.serving_dir)]
+        self._noisy = noisy
+        self._runner = runner
+        self._done: dict[str, Done] = {}
 
-    return {
-        "containers": {
-            name: in_containers(*words("containers", given)) for name, given in RUNS.items()
-        },
-        "beam": {name: by_beam(folder, *words("beam", given)) for name, given in RUNS.items()},
-    }
+    def __getitem__(self, name: str) -> Done:
+        for earlier, given in RUNS.items():
+            if earlier not in self._done:
+                words = (word.format(noisy=self._noisy) for word in given)
+                self._done[earlier] = self._runner("--deterministic", *self._places, *words)
+            if earlier == name:
+                break
+        return self._done[name]
 
 
 @pytest.fixture(scope="module")
-def containers(done) -> dict[str, Done]:
-    return done["containers"]
+def noisy(folder: Path) -> Path:
+    return write_idx(folder / "noisy", change_train=shuffle_labels)
 
 
-def test_the_embedded_sample_becomes_version_1_every_task_in_a_container(containers, folder):
+@pytest.fixture(scope="module")
+def containers(folder: Path, noisy: Path) -> Runs:
+    return Runs(folder / "containers", noisy, in_containers)
+
+
+@pytest.fixture(scope="module")
+def beam(folder: Path, noisy: Path) -> Runs:
+    return Runs(folder / "beam", noisy, functools.partial(by_beam, folder))
+
+
+def test_the_embedded_sample_becomes_version_1_every_task_in_a_container(containers):
     first = containers["first"]
-    path = folder / "containers" / "serving" / "1"
+    path = containers.serving_dir / "1"
     assert (first.code, first.result["outcome"], first.result["error"]) == (0, "released", None)
     assert first.result["release"] == {"version": 1, "path": str(path)}
     assert len(first.result["seconds"]) == 14 + 1  # and the total
@@ -124,26 +132,28 @@ def test_the_embedded_sample_becomes_version_1_every_task_in_a_container(contain
     assert version.manifest.release["baseline"] is None
 
 
-def test_the_second_run_is_compared_with_version_1(containers, folder):
+def test_the_second_run_is_compared_with_version_1(containers):
     second = containers["second"]
     assert (second.code, second.result["outcome"]) == (0, "released")
     assert {"not_worse", "max_drop", "class_change.0"} <= set(second.checks)
-    newest = serving_dir.newest_valid(folder / "containers" / "serving")
+    newest = serving_dir.newest_valid(containers.serving_dir)
     assert (newest.number, newest.manifest.release["baseline"]["version"]) == (2, 1)
 
 
-def test_a_poisoned_run_is_refused_and_what_is_served_stays(containers, folder):
+def test_a_poisoned_run_is_refused_and_what_is_served_stays(containers):
     poisoned = containers["poisoned"]
     assert (poisoned.code, poisoned.result["outcome"]) == (3, "refused")
     assert poisoned.result["release"] is None
     assert "not_worse" in poisoned.failed
-    versions = serving_dir.versions(folder / "containers" / "serving", check_files=True)
+    versions = serving_dir.versions(containers.serving_dir, check_files=True)
     assert [(v.number, v.problems) for v in versions] == [(1, ()), (2, ())]
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_decision_is_the_local_beam_runs_and_the_metrics_are_near(done, capsys, name):
-    ours, beams = done["containers"][name], done["beam"][name]
+def test_decision_metrics_and_checks_are_those_of_the_local_beam_run(
+    containers, beam, capsys, name
+):
+    ours, beams = containers[name], beam[name]
     with capsys.disabled():
         for runner, run in (("containers", ours), ("one process", beams)):
             print(
@@ -153,10 +163,6 @@ def test_the_decision_is_the_local_beam_runs_and_the_metrics_are_near(done, caps
             )
     assert (ours.code, ours.result["outcome"]) == (beams.code, beams.result["outcome"])
     assert ours.result["dataset"]["splits"] == beams.result["dataset"]["splits"]
-    # Beam orders what ExampleGen writes anew in each execution, so that the weights differ.
-    for metric, tolerance in (("accuracy", 0.01), ("top_2_accuracy", 0.01), ("cross_entropy", 0.1)):
-        expected = pytest.approx(beams.result["metrics"][metric], abs=tolerance)
-        assert ours.result["metrics"][metric] == expected, metric
-    assert ours.checks.keys() == beams.checks.keys()
-    overall = {"floor", "cross_entropy", "not_worse", "max_drop"} & ours.checks.keys()
-    assert {one: ours.checks[one] for one in overall} == {one: beams.checks[one] for one in overall}
+    # The Evaluator sums floats in whatever batches Beam makes.
+    assert ours.result["metrics"] == pytest.approx(beams.result["metrics"], rel=1e-6)
+    assert ours.checks == beams.checks
