@@ -7,6 +7,8 @@
 
 BIN := .venv/bin
 ARGS ?=
+# A file's tests stay together, for what they share; each process holds TensorFlow, about 1 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 DIR ?=
 export PYTHON
 
@@ -29,10 +31,10 @@ run: setup
 	@$(BIN)/tfx-mnist run $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest --ignore=tests/e2e $(ARGS)
+	$(PYTEST) --ignore=tests/e2e $(ARGS)
 
 e2e: setup
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
+	$(PYTEST) tests/e2e $(ARGS)
 
 e2e-kubeflow: setup
 	@scripts/e2e-kubeflow $(ARGS)

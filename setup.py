@@ -74,6 +74,7 @@ setup(
             "kubeflow-training<1.8",
             "mypy",
             "pytest",
+            "pytest-xdist",
             "ruff",
             "scipy",
             "statsmodels",
