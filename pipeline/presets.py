@@ -28,7 +28,7 @@ def quick() -> RunConfig:
 def fast() -> RunConfig:
     """The full MNIST in little time.
 
-    Test accuracy 0.9950, standard deviation 0.0004 (seeds 0 to 4), 80 CPU seconds:
+    Test accuracy 0.9949, standard deviation 0.0005 (eight runs of seeds 0 to 4), 55 s:
     `tfx-mnist run --preset fast --dataset mnist`.
     """
     return RunConfig(training=HParams(architecture="convnet", epochs=4, label_smoothing=0.02))
@@ -48,7 +48,7 @@ def best() -> RunConfig:
 def article() -> RunConfig:
     """The article's network and settings: Adadelta, batch 128, 12 epochs, no augmentation.
 
-    Test accuracy 0.9938, 0.9933, 0.9928 (seeds 0, 1, 2), 171 s:
+    Test accuracy 0.9938, 0.9933, 0.9928 (seeds 0, 1, 2), 151 s:
     `tfx-mnist run --preset article --dataset mnist`.
     """
     return RunConfig(
