@@ -40,30 +40,15 @@ def _write(path: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    import tensorflow as tf
-
-    from tests.trainer.samples import SPEC, draw, png
-    from tests.trainer.transforms import write_transform
-    from trainer import features
-    from trainer.preprocessing import preprocessing_fn
+    from tests.trainer.samples import draw
+    from tests.trainer.transforms import write_image_transform
 
     root = tmp_path_factory.mktemp("prepared")
     train_pixels, train_labels = draw(96, seed=1)
     eval_pixels, eval_labels = draw(32, seed=2)
     _write(root / "train" / "data-00000-of-00001.gz", train_pixels, train_labels)
     _write(root / "eval" / "data-00000-of-00001.gz", eval_pixels, eval_labels)
-    transform = write_transform(
-        root / "transform",
-        [
-            {features.IMAGE: png(image), features.LABEL: int(label)}
-            for image, label in zip(train_pixels, train_labels, strict=True)
-        ],
-        {
-            features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-            features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-        },
-        lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
-    )
+    transform = write_image_transform(root / "transform", train_pixels, train_labels)
     return Prepared(
         train_files=str(root / "train" / "*"),
         eval_files=str(root / "eval" / "*"),

@@ -4,9 +4,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from tests.trainer.samples import SPEC, draw, png
-from tests.trainer.transforms import write_transform
+from tests.trainer.transforms import write_image_transform
 from trainer import features, inputs
-from trainer.preprocessing import decode_png, preprocessing_fn
+from trainer.preprocessing import decode_png
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +36,12 @@ def test_normalizes_by_the_training_split_and_not_by_the_batch(prepared, train):
 def test_the_normalization_is_the_same_to_the_bit_in_whatever_order_the_images_come(tmp_path):
     """Beam gives the analyzers batches as they come; a sum of floats depends on their order."""
     pixels, labels = draw(96, seed=1)
-    rows = [
-        {features.IMAGE: png(image), features.LABEL: int(label)}
-        for image, label in zip(pixels, labels, strict=True)
-    ]
-    spec = {
-        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-    }
+    images = tf.constant([png(image) for image in pixels[:8]])
     normalized = []
     for seed in range(4):
-        order = np.random.default_rng(seed).permutation(len(rows))
-        directory = write_transform(
-            tmp_path / str(seed),
-            [rows[place] for place in order],
-            spec,
-            lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
-        )
+        order = np.random.default_rng(seed).permutation(len(pixels))
+        directory = write_image_transform(tmp_path / str(seed), pixels[order], labels[order])
         layer = tft.TFTransformOutput(directory).transform_features_layer()
-        images = tf.constant([row[features.IMAGE] for row in rows[:8]])
         normalized.append(layer({features.IMAGE: images})[features.NORMALIZED_IMAGE].numpy())
     for other in normalized[1:]:
         np.testing.assert_array_equal(other, normalized[0])

@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
+import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
+
+from tests.trainer.samples import SPEC, png
+from trainer import features
+from trainer.preprocessing import preprocessing_fn
 
 
 def write_transform(
@@ -30,3 +36,19 @@ def write_transform(
     raw_metadata = directory / tft.TFTransformOutput.RAW_METADATA_DIR
     metadata_io.write_metadata(metadata, str(raw_metadata))
     return str(directory)
+
+
+def write_image_transform(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> str:
+    """`preprocessing_fn`, analyzed over images of `SPEC` in this order."""
+    return write_transform(
+        directory,
+        [
+            {features.IMAGE: png(image), features.LABEL: int(label)}
+            for image, label in zip(pixels, labels, strict=True)
+        ],
+        {
+            features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+            features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+        },
+        lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
+    )
