@@ -15,15 +15,10 @@ from pathlib import Path
 import pytest
 
 from components import serving_dir
+from tests.e2e import image
 from tests.e2e.idx_folders import shuffle_labels, write_idx
 
-IMAGE = os.environ.get("TFX_MNIST_IMAGE", "")
-KFP_PYTHON = os.environ.get("TFX_MNIST_KFP_PYTHON", sys.executable)
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(not IMAGE, reason="needs an image and a container engine: e2e-kubeflow"),
-]
+pytestmark = [pytest.mark.e2e, image.needed]
 
 # The runs, one after the other on one serving directory. Another seed may be worse by chance.
 LENIENT = ("--set", "gate.floor=0.9", "--set", "gate.max_drop=0.1")
@@ -61,24 +56,16 @@ def _done(command: list[str]) -> Done:
 def in_containers(*words: str) -> Done:
     """`tfx-mnist kubeflow local`: each task in a container."""
     program = [sys.executable, "-m", "pipeline.cli", "kubeflow", "local", "--json"]
-    return _done([*program, "--image", IMAGE, "--kfp-python", KFP_PYTHON, *words])
+    return _done([*program, "--image", image.NAME, "--kfp-python", image.KFP_PYTHON, *words])
 
 
 def by_beam(folder: Path, *words: str) -> Done:
     """`tfx-mnist run` in one container of the same image: the same libraries, another runner."""
-    script = (
-        "import docker, sys; image, folder, user, *words = sys.argv[1:]\n"
-        "client = docker.from_env()\n"
-        "container = client.containers.run(image, words, detach=True, network_mode='none',\n"
-        "    user=user, volumes={folder: {'bind': folder, 'mode': 'rw'}})\n"
-        "code = container.wait()['StatusCode']\n"
-        "sys.stdout.buffer.write(container.logs(stdout=True, stderr=False))\n"
-        "container.remove(); sys.exit(code)\n"
-    )
-    user = f"{os.getuid()}:{os.getgid()}"
-    return _done(
-        [KFP_PYTHON, "-c", script, IMAGE, str(folder), user, "tfx-mnist", "run", "--json", *words]
-    )
+    options = {
+        "user": f"{os.getuid()}:{os.getgid()}",
+        "volumes": {str(folder): {"bind": str(folder), "mode": "rw"}},
+    }
+    return _done(image.command(["tfx-mnist", "run", "--json", *words], **options))
 
 
 @pytest.fixture(scope="module")
