@@ -19,7 +19,7 @@ help:
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
 	@echo 'make lint         ruff, mypy, import-linter'
-	@echo 'make bench        the measurements of benchmarks/, an hour or more; DIR=... holds MNIST as IDX files'
+	@echo 'make bench        the measurements of benchmarks/, some hours; DIR=... holds MNIST as IDX files'
 	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
 	@echo 'make constraints  the locked versions in constraints/, made anew'
 	@echo 'make clean        removes .venv and the caches; pipeline_root/ stays'
@@ -42,10 +42,12 @@ e2e-kubeflow: setup
 bench: bench-data setup
 	$(BIN)/python benchmarks/versus_article.py '$(DIR)'
 	$(BIN)/python benchmarks/presets.py '$(DIR)'
+	$(BIN)/python benchmarks/presets.py '$(DIR)' --presets best --seeds 3
 	$(BIN)/python benchmarks/cached_run.py '$(DIR)'
-	$(BIN)/python benchmarks/growth.py '$(DIR)'
-	$(BIN)/python benchmarks/training.py '$(DIR)'
-	$(BIN)/python benchmarks/training.py '$(DIR)' --peak --options plain
+	$(BIN)/python benchmarks/growth.py '$(DIR)' --runs 3
+	$(BIN)/python benchmarks/training.py '$(DIR)' --runs 3
+	$(BIN)/python benchmarks/training.py '$(DIR)' --peak --options plain --runs 3
+	$(BIN)/python benchmarks/gate_on_mnist.py '$(DIR)'
 
 bench-data:
 	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...'; exit 2; }
