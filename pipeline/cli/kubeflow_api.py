@@ -268,7 +268,7 @@ SCHEDULE = Command(
 )
 SCHEDULES = Command(
     name="schedules",
-    help="list the schedules",
+    help="list the pipeline's schedules",
     add_options=_add_connection,
     execute=_schedules,
     exit_codes=_EXIT_CODES,

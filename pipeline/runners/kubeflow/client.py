@@ -26,7 +26,7 @@ import urllib3
 import yaml
 from kfp import client as kfp_client
 
-from pipeline.runners.kubeflow.names import FAILED_STATES
+from pipeline.runners.kubeflow.names import FAILED_STATES, PIPELINE_NAME
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value
 from pipeline.runners.kubeflow.report import FAILURES, REFUSED
 
@@ -230,19 +230,23 @@ def schedule(
 
 
 def schedules(client: kfp_client.Client) -> list[Scheduled]:
-    """Every schedule of the namespace, by name.
+    """Every schedule of our pipeline in the namespace, by name.
 
     Raises:
       ClientError: the API said no.
     """
+    pipeline_id = _pipeline_id(client, PIPELINE_NAME)
+    if pipeline_id is None:
+        return []
     found = _pages(
         client, client.list_recurring_runs, "recurring_runs", namespace=_namespace(client)
     )
-    return sorted((_scheduled(one) for one in found), key=lambda one: (one.name, one.id))
+    ours = (_scheduled(one) for one in found if _is_of(one, pipeline_id))
+    return sorted(ours, key=lambda one: (one.name, one.id))
 
 
 def unschedule(client: kfp_client.Client, name: str) -> int:
-    """Removes the schedules of that name; returns how many there were. Runs go on.
+    """Removes our pipeline's schedules of that name; returns how many there were. Runs go on.
 
     Raises:
       NotFound: there is none.
@@ -293,7 +297,7 @@ def _upload(client: kfp_client.Client, pipeline: Path, spec: Mapping[str, Any]) 
     """The pipeline as a version that its content names: the same file is uploaded once."""
     name = spec["pipelineInfo"]["name"]
     version_name = hashlib.sha256(pipeline.read_bytes()).hexdigest()[:12]
-    pipeline_id = _ask(client, client.get_pipeline_id, name)
+    pipeline_id = _pipeline_id(client, name)
     if pipeline_id is None:
         uploaded = _ask(
             client, client.upload_pipeline, str(pipeline), name, namespace=_namespace(client)
@@ -312,6 +316,24 @@ def _upload(client: kfp_client.Client, pipeline: Path, spec: Mapping[str, Any]) 
         pipeline_id=pipeline_id,
     )
     return _Uploaded(pipeline_id, version.pipeline_version_id, version_name)
+
+
+def _pipeline_id(client: kfp_client.Client, name: str) -> str | None:
+    """Of the pipeline of that name; kfp's `get_pipeline_id` sends no namespace (2.5 to 2.16)."""
+    named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+    found = _pages(
+        client,
+        client.list_pipelines,
+        "pipelines",
+        namespace=_namespace(client),
+        filter=json.dumps(named),
+    )
+    return next((str(one.pipeline_id) for one in found), None)
+
+
+def _is_of(run: kfp_server_api.V2beta1RecurringRun, pipeline_id: str) -> bool:
+    reference = run.pipeline_version_reference  # None where a run brings its own pipeline
+    return reference is not None and reference.pipeline_id == pipeline_id
 
 
 def _spec(path: Path) -> dict[str, Any]:

@@ -118,6 +118,6 @@ def _require_tasks(deployment: Deployment, nodes: list[str]) -> None:
 
 def _header(defaults: Mapping[str, parameters.Value]) -> str:
     """For people, as kfp's own compiler writes it."""
-    lines = ["# PIPELINE DEFINITION", f"# Name: {topology.PIPELINE_NAME}", "# Inputs:"]
+    lines = ["# PIPELINE DEFINITION", f"# Name: {names.PIPELINE_NAME}", "# Inputs:"]
     lines += [f"#    {p.name}: {defaults[p.name]!r} ({p.help})" for p in parameters.PARAMETERS]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+PIPELINE_NAME = "tfx-mnist"
+
 # Tasks that are no nodes of the graph.
 PLAN = "Plan"
 BASELINE = "Baseline"

@@ -21,6 +21,7 @@ from pipeline.runners.kubeflow.names import (
     DATASET_INFO,
     EXEC_PROPERTIES,
     MODEL_DIGEST,
+    PIPELINE_NAME,
     PLAN,
     REFUSAL,
     SETTINGS,
@@ -28,12 +29,7 @@ from pipeline.runners.kubeflow.names import (
     refusal_of,
 )
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value, to_text
-from pipeline.runners.kubeflow.topology import (
-    PIPELINE_NAME,
-    Node,
-    ancestors,
-    class_paths,
-)
+from pipeline.runners.kubeflow.topology import Node, ancestors, class_paths
 
 # Those that learn, and want a GPU where there is one.
 LEARNERS = ("Tuner", TRAINER)

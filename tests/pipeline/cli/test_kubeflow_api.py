@@ -104,6 +104,18 @@ def test_it_is_found_on_any_page(submit, state: State) -> None:
     assert len(state.versions) == 2
 
 
+def test_each_namespace_has_a_pipeline_and_schedules_of_its_own(
+    submit, schedule, ask, state: State
+) -> None:
+    ours = ("--namespace", "ours")
+    assert [submit(*ours)[0], submit(*ours)[0], submit()[0]] == [0, 0, 0]
+    assert [one.namespace for one in state.pipelines] == ["ours", ""]
+    assert [one.namespace for one in state.experiments] == ["ours", ""]
+    assert [schedule(*ours)[1]["replaced"], schedule(*ours)[1]["replaced"]] == [0, 1]
+    assert ask("schedules")[1]["schedules"] == []
+    assert ask("unschedule", "tfx-mnist", *ours) == (0, {"removed": 1, "error": None})
+
+
 def test_a_schedule_starts_one_run_at_a_time_and_makes_up_for_none(schedule, state) -> None:
     code, fields = schedule("--name", "nightly")
     (made,) = state.recurring_runs
@@ -124,6 +136,35 @@ def test_scheduling_the_same_name_again_replaces_it(schedule, ask, state: State)
         ("other", NIGHTLY, False),
     ]
     assert state.recurring_runs[1].runtime_config.parameters["dataset"] == "mnist"
+
+
+@pytest.fixture
+def foreign(state: State) -> api.V2beta1RecurringRun:
+    """A schedule "nightly" of another pipeline."""
+    other = api.V2beta1PipelineVersionReference(pipeline_id="other", pipeline_version_id="v")
+    made = api.V2beta1RecurringRun(
+        recurring_run_id="foreign", display_name="nightly", pipeline_version_reference=other
+    )
+    state.recurring_runs.append(made)
+    return made
+
+
+def test_a_schedule_of_another_pipeline_with_that_name_stays(
+    schedule, ask, state: State, foreign
+) -> None:
+    assert schedule("--name", "nightly")[1]["replaced"] == 0
+    assert schedule("--name", "nightly")[1]["replaced"] == 1
+    assert len(ask("schedules")[1]["schedules"]) == 1
+    assert ask("unschedule", "nightly") == (0, {"removed": 1, "error": None})
+    assert state.recurring_runs == [foreign]
+
+
+def test_before_the_first_upload_no_schedule_is_ours(ask, state: State, foreign) -> None:
+    assert ask("schedules")[1]["schedules"] == []
+    code, fields = ask("unschedule", "nightly")
+    assert code == 2
+    assert fields["error"] == "there is no schedule 'nightly', expected one of: none"
+    assert state.recurring_runs == [foreign]
 
 
 def test_the_new_schedule_is_there_before_the_old_one_goes(schedule, state: State) -> None:
