@@ -112,7 +112,7 @@ def _stand_in(configured: config.RunConfig) -> Plan:
 def _require_tasks(deployment: Deployment, nodes: list[str]) -> None:
     known = [names.PLAN, names.BASELINE, *nodes]
     for name in deployment.resources:
-        if name not in (*known, *spec.LEARNERS):
+        if name not in known:
             raise config.ConfigError(config.unknown("component", name, known))
 
 

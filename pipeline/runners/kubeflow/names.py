@@ -9,6 +9,7 @@ PLAN = "Plan"
 BASELINE = "Baseline"
 
 TRAINER = "Trainer"
+TUNER = "Tuner"
 
 # Parameters of tasks.
 EXEC_PROPERTIES = "exec_properties"

@@ -31,9 +31,6 @@ from pipeline.runners.kubeflow.names import (
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value, to_text
 from pipeline.runners.kubeflow.topology import Node, ancestors, class_paths
 
-# Those that learn, and want a GPU where there is one.
-LEARNERS = ("Tuner", TRAINER)
-
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow.entrypoint")
 # The backend's launcher, and kfp's local runner, put the ExecutorInput there.
 _EXECUTOR_INPUT = ("--executor-input", "{{$}}")
