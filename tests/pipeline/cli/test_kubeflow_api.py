@@ -300,11 +300,18 @@ def test_a_client_certificate_is_shown_where_the_server_asks_for_one(
         (["--token-file", "/none"], "cannot read --token-file /none: No such file or directory"),
         (["--token-file", "/dev/null"], "--token-file /dev/null is empty, expected a token"),
         (["--cron", "0 2 * * *"], "--cron is '0 2 * * *', expected six fields, seconds first"),
+        (["--cron", "0 0 24 * * *"], "--cron is '0 0 24 * * *', expected hours from 0 to 23"),
+        (["--cron", "@foo"], "--cron is '@foo', expected six fields, seconds first"),
+        (["--name", ""], "argument --name: is '', expected a name"),
+        (["--experiment", " "], "argument --experiment: is ' ', expected a name"),
         (["--seed", "x"], "seed is 'x', expected a whole number, 0 or more"),
     ],
 )
-def test_usage_is_refused_in_one_line(words: list[str], line: str, capfd: Captured) -> None:
-    assert main(["kubeflow", "schedule", "--host", "http://x", "--cron", NIGHTLY, *words]) == 2
+def test_usage_is_refused_in_one_line(
+    words: list[str], line: str, pipeline: Path, capfd: Captured
+) -> None:
+    command = ["kubeflow", "schedule", "--host", "http://x", "--pipeline", str(pipeline)]
+    assert main([*command, "--cron", NIGHTLY, *words]) == 2
     shown = capfd.readouterr()
     assert shown.err.startswith(f"tfx-mnist: {line}")
     assert (shown.err.count("\n"), shown.out) == (1, "")
@@ -321,17 +328,36 @@ def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [None, "a: 1\n", "a: 1\n---\nb: 2\n", "{"])
-def test_a_file_that_is_no_compiled_pipeline_is_said(
-    ask, tmp_path: Path, content: str | None
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "--cron", NIGHTLY)])
+@pytest.mark.parametrize("path", ["/none.yaml", __file__])
+def test_a_file_that_is_no_compiled_pipeline_ends_with_2_before_the_api_is_asked(
+    ask, state: State, command: tuple[str, ...], path: str
 ) -> None:
-    path = tmp_path / "other.yaml"
-    if content is not None:
-        path.write_text(content)
-    code, fields = ask("submit", "--pipeline", str(path))
-    assert code == 1
+    code, fields = ask(*command, "--pipeline", path)
+    assert code == 2
     assert "tfx-mnist kubeflow compile" in fields["error"]
-    assert str(path) in fields["error"]
+    assert path in fields["error"]
+    assert state.requests == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--preset", "quik"], "unknown preset 'quik'"),
+        (["--epochs", "many"], "training.epochs is 'many'"),
+        (["--floor", "2"], "gate.floor is 2.0"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!'"),
+        (["--dataset", "idx:data"], "dataset is 'idx:data'"),
+    ],
+)
+def test_a_run_that_the_cluster_would_refuse_ends_with_2_before_the_api_is_asked(
+    submit, schedule, state: State, words: list[str], line: str
+) -> None:
+    for command in (submit, schedule):
+        code, fields = command(*words)
+        assert code == 2
+        assert fields["error"].startswith(line)
+    assert state.requests == []
 
 
 def test_without_kfp_one_line_says_what_to_install(
