@@ -29,7 +29,8 @@ _OF_RUN = (
 _PLACES = {"pipeline_root": "--pipeline-root", "serving_dir": "--serving-dir"}
 _GIGABYTES = {"M": 1e-3, "G": 1.0, "Mi": 2**20 / 1e9, "Gi": 2**30 / 1e9}
 # Where the backend's launcher can stage artifacts from.
-_ROOTS = ("gs://", "s3://", "minio://")
+_ROOTS = "one of gs://BUCKET, s3://BUCKET, minio://BUCKET, or a folder in it"
+_ROOT = re.compile(r"(gs|s3|minio)://[^/?\s]+([/?]\S*)?")
 
 
 def _add_options(parser: Parser) -> None:
@@ -43,7 +44,7 @@ def _add_options(parser: Parser) -> None:
     add(
         "--pipeline-root",
         "URI",
-        f"where the backend keeps artifacts: {', '.join(_ROOTS)}",
+        f"where the backend keeps artifacts: {_ROOTS}",
         required=True,
     )
     add(
@@ -118,11 +119,8 @@ def _compile_options(options: argparse.Namespace, configured: RunConfig) -> Comp
     from pipeline.runners.kubeflow.compiling import CompileOptions
     from pipeline.runners.kubeflow.spec import Deployment
 
-    if not options.pipeline_root.startswith(_ROOTS):
-        raise UsageError(
-            f"--pipeline-root is {options.pipeline_root!r}, expected a URI that begins with one of "
-            f"{', '.join(_ROOTS)}"
-        )
+    if not _ROOT.fullmatch(options.pipeline_root):
+        raise UsageError(f"--pipeline-root is {options.pipeline_root!r}, expected {_ROOTS}")
     return CompileOptions(
         deployment=Deployment(
             image=options.image,

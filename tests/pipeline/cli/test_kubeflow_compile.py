@@ -96,7 +96,14 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--pipeline-root", "/tmp/x"], "--pipeline-root is '/tmp/x', expected a URI that begins"),
+        (["--image", ""], "the image is '', expected one as a node pulls it, such as registry."),
+        (["--image", "Bad Image"], "the image is 'Bad Image', expected one as a node pulls it"),
+        (["--pipeline-root", "/tmp/x"], "--pipeline-root is '/tmp/x', expected one of gs://B"),
+        (["--pipeline-root", "s3://"], "--pipeline-root is 's3://', expected one of gs://B"),
+        (["--pipeline-root", "s3:///x"], "--pipeline-root is 's3:///x', expected one of gs://"),
+        (["--serving-dir", "/a/../b"], "'/a/../b' is no directory in a container, expected pvc:"),
+        (["--dataset", "idx:data"], "dataset is 'idx:data', expected an absolute directory"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
         (["--serving-dir", "s3://b/m"], "'s3://b/m' is no directory in a container, expected pvc:"),
         (["--data-dir", "pvc://A"], "'pvc://A' names no directory of a volume claim, expected pvc"),
         (["--gpus", "half"], "--gpus is 'half', expected a whole number"),
