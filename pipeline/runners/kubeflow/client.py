@@ -32,6 +32,10 @@ from pipeline.runners.kubeflow.report import FAILURES, REFUSED
 
 _PAGE = 100
 
+# Argo puts "main: Error (exit code 1): " in front of a container's message (argo-workflows,
+# workflow/controller/operator.go, inferFailedReason).
+_REFUSED = re.compile(rf"(\w+: \w+ \(exit code \d+\): )?{FAILURES[REFUSED]}\b")
+
 
 class ClientError(Exception):
     """The API did not answer, or said no; one line."""
@@ -107,7 +111,7 @@ class RunStatus:
     @property
     def refused(self) -> bool:
         """Whether a gate said no, as far as the API tells."""
-        return any(text.startswith(FAILURES[REFUSED]) for text in self.failures.values())
+        return any(map(_REFUSED.match, self.failures.values()))
 
 
 class _Client(kfp_client.Client):

@@ -15,6 +15,8 @@ from tests.pipeline.runners.kubeflow.compiled import compiled
 Captured = pytest.CaptureFixture[str]
 
 NIGHTLY = "0 0 2 * * *"
+# What Argo puts in front of a container's message (operator.go, inferFailedReason).
+ARGO = "main: Error (exit code 1): "
 RUN_VALUES = {"dataset": "mnist_sample", "preset": "quick", "seed": 3, "epochs": "", "floor": ""}
 
 pytestmark = [
@@ -206,6 +208,9 @@ def _run(state: str, *tasks: api.V2beta1PipelineTaskDetail) -> api.V2beta1Run:
         (_run("SUCCEEDED", _task("Pusher", "SUCCEEDED")), 0, False),
         (_run("FAILED", _task("Trainer", "FAILED", "failed: OSError: disk full")), 1, False),
         (_run("FAILED", _task("Pusher", "FAILED", "refused by ServingCheck: slow")), 3, True),
+        (_run("FAILED", _task("Pusher", "FAILED", f"{ARGO}refused by ReleaseGate: x")), 3, True),
+        (_run("FAILED", _task("Plan", "FAILED", f"{ARGO}refused: the manifest is gone")), 3, True),
+        (_run("FAILED", _task("Plan", "FAILED", f"{ARGO}failed: OSError: refused")), 1, False),
         (_run("FAILED", _task("Pusher", "FAILED")), 1, False),
     ],
 )
