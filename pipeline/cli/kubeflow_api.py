@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import logs, output
 from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, UsageError
+from pipeline.runners.kubeflow import cron
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import FAILED_STATES
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # kfp stands behind it
 
     from pipeline.runners.kubeflow.client import RunStatus
     from pipeline.runners.kubeflow.parameters import Value
+    from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 
 _EXIT_CODES = {
     0: "done",
@@ -58,6 +60,7 @@ def _add_run(parser: Parser) -> None:
     parser.add_argument(
         "--experiment",
         metavar="NAME",
+        type=_name,
         default="tfx-mnist",
         help="under which the UI shows the runs (default: %(default)s)",
     )
@@ -77,6 +80,7 @@ def _add_schedule(parser: Parser) -> None:
     parser.add_argument(
         "--name",
         metavar="N",
+        type=_name,
         default="tfx-mnist",
         help="the schedule's; what had it before is replaced (default: %(default)s)",
     )
@@ -90,17 +94,26 @@ def _add_unschedule(parser: Parser) -> None:
 
 
 def _add_status(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the id that `kubeflow submit` prints")
+    parser.add_argument(
+        "run", metavar="RUN", type=_name, help="the id that `kubeflow submit` prints"
+    )
     _add_connection(parser)
 
 
+def _name(text: str) -> str:
+    """The type of an option that takes a name."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected a name")
+    return text
+
+
 def _submit(options: argparse.Namespace) -> int:
-    values = _values(options)
+    pipeline, values = _pipeline(options)
 
     def act(client: Client) -> str:
         from pipeline.runners.kubeflow.client import submit
 
-        return submit(client, Path(options.pipeline), values, **_place(options))
+        return submit(client, pipeline, values, **_place(options))
 
     run = _by_api(options, act)
     _say(options, {"run": run}, [f"submitted: run {run}"])
@@ -108,14 +121,14 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _schedule(options: argparse.Namespace) -> int:
-    values = _values(options)
     _require_cron(options.cron)
+    pipeline, values = _pipeline(options)
 
     def act(client: Client) -> tuple[str, int]:
         from pipeline.runners.kubeflow.client import Schedule, schedule
 
         when = Schedule(options.name, options.cron, catch_up=options.catch_up)
-        return schedule(client, Path(options.pipeline), values, when, **_place(options))
+        return schedule(client, pipeline, values, when, **_place(options))
 
     made, replaced = _by_api(options, act)
     line = f"scheduled: {options.name} at {options.cron} (UTC)"
@@ -224,11 +237,16 @@ def _token(path: str) -> str:
     return token
 
 
-def _values(options: argparse.Namespace) -> dict[str, Value]:
+def _pipeline(options: argparse.Namespace) -> tuple[PipelineFile, dict[str, Value]]:
+    """The pipeline, and a run's values of its parameters."""
     from pipeline.runners.kubeflow.parameters import typed
+    from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 
+    pipeline = PipelineFile.read(Path(options.pipeline))
     given = {name: getattr(options, name) for name in _VALUES}
-    return typed({name: text for name, text in given.items() if text is not None})
+    return pipeline, pipeline.values(
+        typed({name: text for name, text in given.items() if text is not None})
+    )
 
 
 def _place(options: argparse.Namespace) -> dict[str, str]:
@@ -236,10 +254,10 @@ def _place(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _require_cron(text: str) -> None:
-    if not text.startswith("@") and len(text.split()) != 6:
-        raise UsageError(
-            f"--cron is {text!r}, expected six fields, seconds first, such as '0 0 2 * * *'"
-        )
+    try:
+        cron.require(text)
+    except ValueError as error:
+        raise UsageError(f"--cron is {text!r}, expected {error}") from None
 
 
 def _say(options: argparse.Namespace, fields: Mapping[str, Any], lines: Any) -> None:
@@ -268,7 +286,7 @@ SCHEDULE = Command(
 )
 SCHEDULES = Command(
     name="schedules",
-    help="list the schedules",
+    help="list the pipeline's schedules",
     add_options=_add_connection,
     execute=_schedules,
     exit_codes=_EXIT_CODES,

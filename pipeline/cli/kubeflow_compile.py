@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline import config
 from pipeline.cli import configuration, logs, output
 from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, UsageError
 from pipeline.cli.command import whole_number as whole
+from pipeline.config import RunConfig
 from pipeline.runners.kubeflow.installed import require_kfp
+from pipeline.runners.kubeflow.names import TRAINER, TUNER
 
 if TYPE_CHECKING:
     from pipeline.runners.kubeflow.compiling import Compiled, CompileOptions
@@ -21,12 +24,13 @@ if TYPE_CHECKING:
 # Run's own flags but for its directories, which are given in another way.
 _OF_RUN = (
     *("--preset", "--dataset", "--seed", "--replicas", "--set", "--config", "--hparams"),
-    *("--beam-arg", "--no-cache", "--allow-missing-baseline"),
+    *("--beam-arg", "--deterministic", "--tune", "--no-cache", "--allow-missing-baseline"),
 )
 _PLACES = {"pipeline_root": "--pipeline-root", "serving_dir": "--serving-dir"}
 _GIGABYTES = {"M": 1e-3, "G": 1.0, "Mi": 2**20 / 1e9, "Gi": 2**30 / 1e9}
 # Where the backend's launcher can stage artifacts from.
-_ROOTS = ("gs://", "s3://", "minio://")
+_ROOTS = "one of gs://BUCKET, s3://BUCKET, minio://BUCKET, or a folder in it"
+_ROOT = re.compile(r"(gs|s3|minio)://[^/?\s]+([/?]\S*)?")
 
 
 def _add_options(parser: Parser) -> None:
@@ -40,7 +44,7 @@ def _add_options(parser: Parser) -> None:
     add(
         "--pipeline-root",
         "URI",
-        f"where the backend keeps artifacts: {', '.join(_ROOTS)}",
+        f"where the backend keeps artifacts: {_ROOTS}",
         required=True,
     )
     add(
@@ -57,7 +61,7 @@ def _add_options(parser: Parser) -> None:
         default="pipeline.yaml",
         help="where the YAML goes (default: %(default)s)",
     )
-    add_list("--gpus", "N", "NVIDIA GPUs of the Trainer, or COMPONENT=N")
+    add_list("--gpus", "N", "NVIDIA GPUs of the Trainer, with --tune of the Tuner; or COMPONENT=N")
     add_list("--cpus", "C", "CPUs, in the same way")
     add_list("--memory", "M", "memory such as 8G or 512Mi, in the same way")
     add(
@@ -96,8 +100,8 @@ def _execute(options: argparse.Namespace) -> int:
 def _compiled(preset: str, overrides: Mapping[str, Any], options: argparse.Namespace) -> Compiled:
     from pipeline.runners.kubeflow.compiling import compile_pipeline
 
-    cache = bool(overrides.get("cache", True))
-    return compile_pipeline(preset, overrides, _compile_options(options, cache=cache))
+    configured = config.build(preset, overrides)
+    return compile_pipeline(preset, overrides, _compile_options(options, configured))
 
 
 def _require_ours(overrides: Mapping[str, Any]) -> None:
@@ -110,23 +114,20 @@ def _require_ours(overrides: Mapping[str, Any]) -> None:
             )
 
 
-def _compile_options(options: argparse.Namespace, *, cache: bool) -> CompileOptions:
+def _compile_options(options: argparse.Namespace, configured: RunConfig) -> CompileOptions:
     from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
     from pipeline.runners.kubeflow.compiling import CompileOptions
     from pipeline.runners.kubeflow.spec import Deployment
 
-    if not options.pipeline_root.startswith(_ROOTS):
-        raise UsageError(
-            f"--pipeline-root is {options.pipeline_root!r}, expected a URI that begins with one of "
-            f"{', '.join(_ROOTS)}"
-        )
+    if not _ROOT.fullmatch(options.pipeline_root):
+        raise UsageError(f"--pipeline-root is {options.pipeline_root!r}, expected {_ROOTS}")
     return CompileOptions(
         deployment=Deployment(
             image=options.image,
             pipeline_root=options.pipeline_root,
-            resources=_resources(options),
+            resources=_resources(options, _learners(configured)),
             retries=options.retries,
-            cache=cache,
+            cache=configured.cache,
         ),
         serving=Mount.parse(options.serving_dir),
         data=Mount.parse(options.data_dir) if options.data_dir else None,
@@ -134,9 +135,14 @@ def _compile_options(options: argparse.Namespace, *, cache: bool) -> CompileOpti
     )
 
 
-def _resources(options: argparse.Namespace) -> dict[str, Resources]:
-    """By component, what the three flags ask for."""
-    from pipeline.runners.kubeflow.spec import LEARNERS, Resources
+def _learners(configured: RunConfig) -> Sequence[str]:
+    """Components that want a GPU where there is one."""
+    return (TUNER, TRAINER) if configured.tuning.enabled else (TRAINER,)
+
+
+def _resources(options: argparse.Namespace, learners: Sequence[str]) -> dict[str, Resources]:
+    """By component, what the three flags ask for; where they name none, for the `learners`."""
+    from pipeline.runners.kubeflow.spec import Resources
 
     asked: dict[str, dict[str, Any]] = {}
     for flag, texts, field, read in (
@@ -150,7 +156,7 @@ def _resources(options: argparse.Namespace) -> dict[str, Resources]:
                 amount = read(value)
             except ValueError as error:
                 raise UsageError(f"{flag} is {text!r}, expected {error}") from None
-            for name in (component,) if component else LEARNERS:
+            for name in (component,) if component else learners:
                 asked.setdefault(name, {})[field] = amount
     return {name: Resources(**fields) for name, fields in asked.items()}
 

@@ -3,8 +3,10 @@
 Synopsis::
 
     client = connect(Connection("http://localhost:8888"))
-    run = submit(client, Path("pipeline.yaml"), {"dataset": "mnist"}, experiment="tfx-mnist")
-    schedule(client, Path("pipeline.yaml"), {}, Schedule("nightly", "0 0 2 * * *"), experiment=...)
+    pipeline = PipelineFile.read(Path("pipeline.yaml"))
+    values = pipeline.values({"dataset": "mnist"})
+    run = submit(client, pipeline, values, experiment="tfx-mnist")
+    schedule(client, pipeline, values, Schedule("nightly", "0 0 2 * * *"), experiment="tfx-mnist")
     status(client, run).state                 # "RUNNING"
 
 Needs kfp. What the API cannot do or be asked is a `ClientError`, in one line.
@@ -12,25 +14,27 @@ Needs kfp. What the API cannot do or be asked is a `ClientError`, in one line.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import kfp_server_api
 import urllib3
-import yaml
 from kfp import client as kfp_client
 
-from pipeline.runners.kubeflow.names import FAILED_STATES
-from pipeline.runners.kubeflow.parameters import PARAMETERS, Value
+from pipeline.runners.kubeflow.names import FAILED_STATES, PIPELINE_NAME
+from pipeline.runners.kubeflow.parameters import Value
+from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 from pipeline.runners.kubeflow.report import FAILURES, REFUSED
 
 _PAGE = 100
+
+# Argo puts "main: Error (exit code 1): " in front of a container's message (argo-workflows,
+# workflow/controller/operator.go, inferFailedReason).
+_REFUSED = re.compile(rf"(\w+: \w+ \(exit code \d+\): )?{FAILURES[REFUSED]}\b")
 
 
 class ClientError(Exception):
@@ -68,7 +72,7 @@ class Schedule:
 
     Attributes:
       name: unique among the pipeline's schedules.
-      cron: six fields, seconds first, as the backend reads them; in UTC.
+      cron: in UTC, as `cron.require` lets it pass.
       catch_up: whether runs that were missed are made up for.
     """
 
@@ -107,7 +111,7 @@ class RunStatus:
     @property
     def refused(self) -> bool:
         """Whether a gate said no, as far as the API tells."""
-        return any(text.startswith(FAILURES[REFUSED]) for text in self.failures.values())
+        return any(map(_REFUSED.match, self.failures.values()))
 
 
 class _Client(kfp_client.Client):
@@ -154,7 +158,7 @@ def connect(connection: Connection) -> kfp_client.Client:
 
 def submit(
     client: kfp_client.Client,
-    pipeline: Path,
+    pipeline: PipelineFile,
     values: Mapping[str, Value],
     *,
     experiment: str,
@@ -163,24 +167,23 @@ def submit(
     """Starts a run; returns its id.
 
     Args:
-      pipeline: what `kubeflow compile` wrote.
-      values: of the runtime parameters; those not given keep the compiled default.
+      pipeline: it is uploaded, once for each content.
+      values: of every runtime parameter, see `PipelineFile.values`.
 
     Raises:
-      ClientError: the file is no such pipeline, or the API said no.
+      ClientError: the API said no.
     """
-    spec = _spec(pipeline)
-    uploaded = _upload(client, pipeline, spec)
+    uploaded = _upload(client, pipeline)
     folder = _ask(client, client.create_experiment, experiment, namespace=_namespace(client))
     run = _ask(
         client,
         client.run_pipeline,
         folder.experiment_id,
-        f"{spec['pipelineInfo']['name']} {uploaded.version_name}",
-        params={**_defaults(spec), **values},
+        f"{pipeline.name} {pipeline.version}",
+        params=dict(values),
         pipeline_id=uploaded.pipeline_id,
         version_id=uploaded.version_id,
-        pipeline_root=spec["defaultPipelineRoot"],
+        pipeline_root=pipeline.root,
         service_account=service_account or None,
     )
     return str(run.run_id)
@@ -188,7 +191,7 @@ def submit(
 
 def schedule(
     client: kfp_client.Client,
-    pipeline: Path,
+    pipeline: PipelineFile,
     values: Mapping[str, Value],
     when: Schedule,
     *,
@@ -199,14 +202,16 @@ def schedule(
 
     One run at a time: a second one would be compared with what the first is about to replace.
 
+    Args:
+      pipeline, values: as of `submit`.
+
     Returns:
       The id, and how many were replaced.
 
     Raises:
-      ClientError: the file is no such pipeline, or the API said no.
+      ClientError: the API said no.
     """
-    spec = _spec(pipeline)
-    uploaded = _upload(client, pipeline, spec)
+    uploaded = _upload(client, pipeline)
     folder = _ask(client, client.create_experiment, experiment, namespace=_namespace(client))
     older = [one.id for one in schedules(client) if one.name == when.name]
     made = _ask(
@@ -217,10 +222,10 @@ def schedule(
         cron_expression=when.cron,
         no_catchup=not when.catch_up,
         max_concurrency=1,
-        params={**_defaults(spec), **values},
+        params=dict(values),
         pipeline_id=uploaded.pipeline_id,
         version_id=uploaded.version_id,
-        pipeline_root=spec["defaultPipelineRoot"],
+        pipeline_root=pipeline.root,
         service_account=service_account or None,
     )
     # After the new one is there, so that a failure leaves two and not none.
@@ -230,19 +235,23 @@ def schedule(
 
 
 def schedules(client: kfp_client.Client) -> list[Scheduled]:
-    """Every schedule of the namespace, by name.
+    """Every schedule of our pipeline in the namespace, by name.
 
     Raises:
       ClientError: the API said no.
     """
+    pipeline_id = _pipeline_id(client, PIPELINE_NAME)
+    if pipeline_id is None:
+        return []
     found = _pages(
         client, client.list_recurring_runs, "recurring_runs", namespace=_namespace(client)
     )
-    return sorted((_scheduled(one) for one in found), key=lambda one: (one.name, one.id))
+    ours = (_scheduled(one) for one in found if _is_of(one, pipeline_id))
+    return sorted(ours, key=lambda one: (one.name, one.id))
 
 
 def unschedule(client: kfp_client.Client, name: str) -> int:
-    """Removes the schedules of that name; returns how many there were. Runs go on.
+    """Removes our pipeline's schedules of that name; returns how many there were. Runs go on.
 
     Raises:
       NotFound: there is none.
@@ -286,55 +295,42 @@ def status(client: kfp_client.Client, run_id: str) -> RunStatus:
 class _Uploaded:
     pipeline_id: str
     version_id: str
-    version_name: str
 
 
-def _upload(client: kfp_client.Client, pipeline: Path, spec: Mapping[str, Any]) -> _Uploaded:
+def _upload(client: kfp_client.Client, pipeline: PipelineFile) -> _Uploaded:
     """The pipeline as a version that its content names: the same file is uploaded once."""
-    name = spec["pipelineInfo"]["name"]
-    version_name = hashlib.sha256(pipeline.read_bytes()).hexdigest()[:12]
-    pipeline_id = _ask(client, client.get_pipeline_id, name)
+    path, name = str(pipeline.path), pipeline.name
+    pipeline_id = _pipeline_id(client, name)
     if pipeline_id is None:
-        uploaded = _ask(
-            client, client.upload_pipeline, str(pipeline), name, namespace=_namespace(client)
-        )
+        uploaded = _ask(client, client.upload_pipeline, path, name, namespace=_namespace(client))
         pipeline_id = uploaded.pipeline_id
     for version in _pages(
         client, client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id
     ):
-        if version.display_name == version_name:
-            return _Uploaded(pipeline_id, version.pipeline_version_id, version_name)
+        if version.display_name == pipeline.version:
+            return _Uploaded(pipeline_id, version.pipeline_version_id)
     version = _ask(
+        client, client.upload_pipeline_version, path, pipeline.version, pipeline_id=pipeline_id
+    )
+    return _Uploaded(pipeline_id, version.pipeline_version_id)
+
+
+def _pipeline_id(client: kfp_client.Client, name: str) -> str | None:
+    """Of the pipeline of that name; kfp's `get_pipeline_id` sends no namespace (2.5 to 2.16)."""
+    named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+    found = _pages(
         client,
-        client.upload_pipeline_version,
-        str(pipeline),
-        version_name,
-        pipeline_id=pipeline_id,
+        client.list_pipelines,
+        "pipelines",
+        namespace=_namespace(client),
+        filter=json.dumps(named),
     )
-    return _Uploaded(pipeline_id, version.pipeline_version_id, version_name)
+    return next((str(one.pipeline_id) for one in found), None)
 
 
-def _spec(path: Path) -> dict[str, Any]:
-    """The first document of a compiled pipeline."""
-    try:
-        spec, _ = yaml.safe_load_all(path.read_text(encoding="utf-8"))
-        if {one.name for one in PARAMETERS} == set(_defaults(spec)):
-            return dict(spec)
-    except OSError as error:
-        raise ClientError(
-            f"cannot read {path}: {error.strerror}; make it with `tfx-mnist kubeflow compile`"
-        ) from error
-    except (ValueError, KeyError, TypeError, yaml.YAMLError):
-        pass
-    raise ClientError(
-        f"{path} is no pipeline of this version, expected what `tfx-mnist kubeflow compile` wrote"
-    )
-
-
-def _defaults(spec: Mapping[str, Any]) -> dict[str, Value]:
-    """All values are sent: the server fills in no default of a run that a version starts."""
-    parameters = spec["root"]["inputDefinitions"]["parameters"]
-    return {name: given["defaultValue"] for name, given in parameters.items()}
+def _is_of(run: kfp_server_api.V2beta1RecurringRun, pipeline_id: str) -> bool:
+    reference = run.pipeline_version_reference  # None where a run brings its own pipeline
+    return reference is not None and reference.pipeline_id == pipeline_id
 
 
 def _scheduled(run: kfp_server_api.V2beta1RecurringRun) -> Scheduled:

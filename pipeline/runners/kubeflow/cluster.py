@@ -50,10 +50,11 @@ class Mount:
                     f"{text!r} names no directory of a volume claim, expected pvc://CLAIM/DIRECTORY"
                 )
             return cls("/".join(filter(None, (_MOUNTS, claim, rest.strip("/")))), claim)
-        if not text.startswith("/"):
+        if not text.startswith("/") or ".." in text.split("/"):
             raise ConfigError(
                 f"{text!r} is no directory in a container, expected pvc://CLAIM/DIRECTORY or an "
-                "absolute path: a release is one rename, which an object store does not have"
+                "absolute path without '..': a release is one rename, which an object store does "
+                "not have"
             )
         return cls(text)
 

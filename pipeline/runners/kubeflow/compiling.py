@@ -112,12 +112,12 @@ def _stand_in(configured: config.RunConfig) -> Plan:
 def _require_tasks(deployment: Deployment, nodes: list[str]) -> None:
     known = [names.PLAN, names.BASELINE, *nodes]
     for name in deployment.resources:
-        if name not in (*known, *spec.LEARNERS):
+        if name not in known:
             raise config.ConfigError(config.unknown("component", name, known))
 
 
 def _header(defaults: Mapping[str, parameters.Value]) -> str:
     """For people, as kfp's own compiler writes it."""
-    lines = ["# PIPELINE DEFINITION", f"# Name: {topology.PIPELINE_NAME}", "# Inputs:"]
+    lines = ["# PIPELINE DEFINITION", f"# Name: {names.PIPELINE_NAME}", "# Inputs:"]
     lines += [f"#    {p.name}: {defaults[p.name]!r} ({p.help})" for p in parameters.PARAMETERS]
     return "\n".join(lines) + "\n"

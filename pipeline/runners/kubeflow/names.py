@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+PIPELINE_NAME = "tfx-mnist"
+
 # Tasks that are no nodes of the graph.
 PLAN = "Plan"
 BASELINE = "Baseline"
 
 TRAINER = "Trainer"
+TUNER = "Tuner"
 
 # Parameters of tasks.
 EXEC_PROPERTIES = "exec_properties"

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.example_gen.errors import DataError
+from components.example_gen.spec import IDX_PREFIX, parse_dataset
 from pipeline import config
 from pipeline.config import ConfigError, RunConfig
 
@@ -63,7 +65,7 @@ def split(preset: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Value], 
     Raises:
       ConfigError: an unknown preset or key, or a bad value.
     """
-    checked = config.build(preset, overrides)
+    checked = _build(preset, overrides)
     values: dict[str, Value] = {
         DATASET: checked.dataset,
         PRESET: preset,
@@ -100,7 +102,23 @@ def configuration(values: Mapping[str, Any], settings: Mapping[str, Any]) -> Run
         for parameter in PARAMETERS
         if parameter.key and not (parameter.optional and values[parameter.name] == "")
     }
-    return config.build(str(values[PRESET]), {**settings, **given})
+    return _build(str(values[PRESET]), {**settings, **given})
+
+
+def _build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
+    """As `pipeline.config.build`; the data set must be one that a container can look for."""
+    built = config.build(preset, overrides)
+    try:
+        source = parse_dataset(built.dataset)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    directory = built.dataset.strip().removeprefix(IDX_PREFIX).strip()
+    if source.kind == "idx" and not directory.startswith("/"):
+        raise ConfigError(
+            f"dataset is {built.dataset!r}, expected an absolute directory, as the containers see "
+            "it, such as idx:/mnt/CLAIM/FOLDER"
+        )
+    return built
 
 
 def typed(text: Mapping[str, str]) -> dict[str, Value]:

@@ -11,16 +11,19 @@ stands in docs/decisions/0020 and 0021.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config import ConfigError
 from pipeline.runners.gates import GATES
 from pipeline.runners.kubeflow.names import (
     BASELINE,
     DATASET_INFO,
     EXEC_PROPERTIES,
     MODEL_DIGEST,
+    PIPELINE_NAME,
     PLAN,
     REFUSAL,
     SETTINGS,
@@ -28,21 +31,20 @@ from pipeline.runners.kubeflow.names import (
     refusal_of,
 )
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value, to_text
-from pipeline.runners.kubeflow.topology import (
-    PIPELINE_NAME,
-    Node,
-    ancestors,
-    class_paths,
-)
-
-# Those that learn, and want a GPU where there is one.
-LEARNERS = ("Tuner", TRAINER)
+from pipeline.runners.kubeflow.topology import Node, ancestors, class_paths
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow.entrypoint")
 # The backend's launcher, and kfp's local runner, put the ExecutorInput there.
 _EXECUTOR_INPUT = ("--executor-input", "{{$}}")
 
 _STRING = {"parameterType": "STRING"}
+
+# [registry/]path[:tag][@digest] (distribution/reference, regexp.go).
+_PATH = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"([A-Za-z0-9.-]+(:[0-9]+)?/)?{_PATH}(/{_PATH})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@[A-Za-z0-9+._-]+:[0-9A-Fa-f]{32,})?"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Deployment:
     """Where and how the tasks run.
 
     Attributes:
-      image: of every task.
+      image: of every task; a reference such as registry.example/tfx-mnist:0.1.0.
       pipeline_root: URI below which the backend keeps artifacts.
       resources: by the task's name.
       retries: further attempts at a task that failed.
@@ -77,6 +79,13 @@ class Deployment:
     resources: Mapping[str, Resources] = field(default_factory=dict)
     retries: int = 2
     cache: bool = True
+
+    def __post_init__(self) -> None:
+        if not _IMAGE.fullmatch(self.image):
+            raise ConfigError(
+                f"the image is {self.image!r}, expected one as a node pulls it, such as "
+                "registry.example/tfx-mnist:0.1.0"
+            )
 
 
 def pipeline_spec(

@@ -16,7 +16,7 @@ import yaml
 from tfx.orchestration.kubeflow.v2 import compiler_utils, kubeflow_v2_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
-PIPELINE_NAME = "tfx-mnist"
+from pipeline.runners.kubeflow.names import PIPELINE_NAME
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from tests.pipeline.runners.kubeflow.compiled import compiled
 Captured = pytest.CaptureFixture[str]
 
 NIGHTLY = "0 0 2 * * *"
+# What Argo puts in front of a container's message (operator.go, inferFailedReason).
+ARGO = "main: Error (exit code 1): "
 RUN_VALUES = {"dataset": "mnist_sample", "preset": "quick", "seed": 3, "epochs": "", "floor": ""}
 
 pytestmark = [
@@ -104,6 +106,18 @@ def test_it_is_found_on_any_page(submit, state: State) -> None:
     assert len(state.versions) == 2
 
 
+def test_each_namespace_has_a_pipeline_and_schedules_of_its_own(
+    submit, schedule, ask, state: State
+) -> None:
+    ours = ("--namespace", "ours")
+    assert [submit(*ours)[0], submit(*ours)[0], submit()[0]] == [0, 0, 0]
+    assert [one.namespace for one in state.pipelines] == ["ours", ""]
+    assert [one.namespace for one in state.experiments] == ["ours", ""]
+    assert [schedule(*ours)[1]["replaced"], schedule(*ours)[1]["replaced"]] == [0, 1]
+    assert ask("schedules")[1]["schedules"] == []
+    assert ask("unschedule", "tfx-mnist", *ours) == (0, {"removed": 1, "error": None})
+
+
 def test_a_schedule_starts_one_run_at_a_time_and_makes_up_for_none(schedule, state) -> None:
     code, fields = schedule("--name", "nightly")
     (made,) = state.recurring_runs
@@ -124,6 +138,35 @@ def test_scheduling_the_same_name_again_replaces_it(schedule, ask, state: State)
         ("other", NIGHTLY, False),
     ]
     assert state.recurring_runs[1].runtime_config.parameters["dataset"] == "mnist"
+
+
+@pytest.fixture
+def foreign(state: State) -> api.V2beta1RecurringRun:
+    """A schedule "nightly" of another pipeline."""
+    other = api.V2beta1PipelineVersionReference(pipeline_id="other", pipeline_version_id="v")
+    made = api.V2beta1RecurringRun(
+        recurring_run_id="foreign", display_name="nightly", pipeline_version_reference=other
+    )
+    state.recurring_runs.append(made)
+    return made
+
+
+def test_a_schedule_of_another_pipeline_with_that_name_stays(
+    schedule, ask, state: State, foreign
+) -> None:
+    assert schedule("--name", "nightly")[1]["replaced"] == 0
+    assert schedule("--name", "nightly")[1]["replaced"] == 1
+    assert len(ask("schedules")[1]["schedules"]) == 1
+    assert ask("unschedule", "nightly") == (0, {"removed": 1, "error": None})
+    assert state.recurring_runs == [foreign]
+
+
+def test_before_the_first_upload_no_schedule_is_ours(ask, state: State, foreign) -> None:
+    assert ask("schedules")[1]["schedules"] == []
+    code, fields = ask("unschedule", "nightly")
+    assert code == 2
+    assert fields["error"] == "there is no schedule 'nightly', expected one of: none"
+    assert state.recurring_runs == [foreign]
 
 
 def test_the_new_schedule_is_there_before_the_old_one_goes(schedule, state: State) -> None:
@@ -165,6 +208,9 @@ def _run(state: str, *tasks: api.V2beta1PipelineTaskDetail) -> api.V2beta1Run:
         (_run("SUCCEEDED", _task("Pusher", "SUCCEEDED")), 0, False),
         (_run("FAILED", _task("Trainer", "FAILED", "failed: OSError: disk full")), 1, False),
         (_run("FAILED", _task("Pusher", "FAILED", "refused by ServingCheck: slow")), 3, True),
+        (_run("FAILED", _task("Pusher", "FAILED", f"{ARGO}refused by ReleaseGate: x")), 3, True),
+        (_run("FAILED", _task("Plan", "FAILED", f"{ARGO}refused: the manifest is gone")), 3, True),
+        (_run("FAILED", _task("Plan", "FAILED", f"{ARGO}failed: OSError: refused")), 1, False),
         (_run("FAILED", _task("Pusher", "FAILED")), 1, False),
     ],
 )
@@ -259,11 +305,18 @@ def test_a_client_certificate_is_shown_where_the_server_asks_for_one(
         (["--token-file", "/none"], "cannot read --token-file /none: No such file or directory"),
         (["--token-file", "/dev/null"], "--token-file /dev/null is empty, expected a token"),
         (["--cron", "0 2 * * *"], "--cron is '0 2 * * *', expected six fields, seconds first"),
+        (["--cron", "0 0 24 * * *"], "--cron is '0 0 24 * * *', expected hours from 0 to 23"),
+        (["--cron", "@foo"], "--cron is '@foo', expected six fields, seconds first"),
+        (["--name", ""], "argument --name: is '', expected a name"),
+        (["--experiment", " "], "argument --experiment: is ' ', expected a name"),
         (["--seed", "x"], "seed is 'x', expected a whole number, 0 or more"),
     ],
 )
-def test_usage_is_refused_in_one_line(words: list[str], line: str, capfd: Captured) -> None:
-    assert main(["kubeflow", "schedule", "--host", "http://x", "--cron", NIGHTLY, *words]) == 2
+def test_usage_is_refused_in_one_line(
+    words: list[str], line: str, pipeline: Path, capfd: Captured
+) -> None:
+    command = ["kubeflow", "schedule", "--host", "http://x", "--pipeline", str(pipeline)]
+    assert main([*command, "--cron", NIGHTLY, *words]) == 2
     shown = capfd.readouterr()
     assert shown.err.startswith(f"tfx-mnist: {line}")
     assert (shown.err.count("\n"), shown.out) == (1, "")
@@ -280,17 +333,36 @@ def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [None, "a: 1\n", "a: 1\n---\nb: 2\n", "{"])
-def test_a_file_that_is_no_compiled_pipeline_is_said(
-    ask, tmp_path: Path, content: str | None
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "--cron", NIGHTLY)])
+@pytest.mark.parametrize("path", ["/none.yaml", __file__])
+def test_a_file_that_is_no_compiled_pipeline_ends_with_2_before_the_api_is_asked(
+    ask, state: State, command: tuple[str, ...], path: str
 ) -> None:
-    path = tmp_path / "other.yaml"
-    if content is not None:
-        path.write_text(content)
-    code, fields = ask("submit", "--pipeline", str(path))
-    assert code == 1
+    code, fields = ask(*command, "--pipeline", path)
+    assert code == 2
     assert "tfx-mnist kubeflow compile" in fields["error"]
-    assert str(path) in fields["error"]
+    assert path in fields["error"]
+    assert state.requests == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--preset", "quik"], "unknown preset 'quik'"),
+        (["--epochs", "many"], "training.epochs is 'many'"),
+        (["--floor", "2"], "gate.floor is 2.0"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!'"),
+        (["--dataset", "idx:data"], "dataset is 'idx:data'"),
+    ],
+)
+def test_a_run_that_the_cluster_would_refuse_ends_with_2_before_the_api_is_asked(
+    submit, schedule, state: State, words: list[str], line: str
+) -> None:
+    for command in (submit, schedule):
+        code, fields = command(*words)
+        assert code == 2
+        assert fields["error"].startswith(line)
+    assert state.requests == []
 
 
 def test_without_kfp_one_line_says_what_to_install(

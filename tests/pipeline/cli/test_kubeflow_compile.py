@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.cli import run
+from pipeline.cli.command import Parser
+from pipeline.cli.kubeflow_compile import COMMAND
 from pipeline.cli.main import main
 
 Captured = pytest.CaptureFixture[str]
@@ -50,6 +53,37 @@ def test_what_a_search_found_is_compiled_in(tmp_path: Path) -> None:
     assert pipeline["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == "3"
 
 
+def test_it_takes_the_flags_of_run_but_for_a_file_that_only_a_run_can_write() -> None:
+    flags_of_run = Parser()
+    run.add_options(flags_of_run)
+    assert set(flags_of_run.flags()) - set(COMMAND.parser("x").flags()) == {"--save-hparams"}
+
+
+def test_a_search_asks_for_the_same_as_the_training(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    words = ["--tune", "--deterministic", "--gpus", "1", "--memory", "4G", "--cpus", "Tuner=2"]
+    assert _compile(path, *words) == 0
+    pipeline, _ = yaml.safe_load_all(path.read_text())
+    executors = pipeline["deploymentSpec"]["executors"]
+    both = {"memoryLimit": 4.0, "accelerator": {"type": "nvidia.com/gpu", "count": "1"}}
+    assert {
+        name: executor["container"]["resources"]
+        for name, executor in executors.items()
+        if "resources" in executor["container"]
+    } == {"exec-Tuner": {**both, "cpuLimit": 2.0}, "exec-Trainer": both}
+    settings = pipeline["root"]["dag"]["tasks"]["Plan"]["inputs"]["parameters"]["settings"]
+    compiled_in = json.loads(settings["runtimeValue"]["constant"])
+    assert compiled_in["tuning.enabled"] is True
+    assert compiled_in["training.deterministic"] is True
+
+
+@pytest.mark.parametrize("words", [["--no-cache"], ["--set", "cache=false"]])
+def test_without_a_cache_the_backend_takes_over_nothing(tmp_path: Path, words: list[str]) -> None:
+    path = tmp_path / "pipeline.yaml"
+    assert _compile(path, *words) == 0
+    assert "enableCache" not in path.read_text()
+
+
 def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
     path = tmp_path / "pipeline.yaml"
     assert _compile(path, "--json") == 0
@@ -62,13 +96,21 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--pipeline-root", "/tmp/x"], "--pipeline-root is '/tmp/x', expected a URI that begins"),
+        (["--image", ""], "the image is '', expected one as a node pulls it, such as registry."),
+        (["--image", "Bad Image"], "the image is 'Bad Image', expected one as a node pulls it"),
+        (["--pipeline-root", "/tmp/x"], "--pipeline-root is '/tmp/x', expected one of gs://B"),
+        (["--pipeline-root", "s3://"], "--pipeline-root is 's3://', expected one of gs://B"),
+        (["--pipeline-root", "s3:///x"], "--pipeline-root is 's3:///x', expected one of gs://"),
+        (["--serving-dir", "/a/../b"], "'/a/../b' is no directory in a container, expected pvc:"),
+        (["--dataset", "idx:data"], "dataset is 'idx:data', expected an absolute directory"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
         (["--serving-dir", "s3://b/m"], "'s3://b/m' is no directory in a container, expected pvc:"),
         (["--data-dir", "pvc://A"], "'pvc://A' names no directory of a volume claim, expected pvc"),
         (["--gpus", "half"], "--gpus is 'half', expected a whole number"),
         (["--cpus", "Trainer=0"], "--cpus is 'Trainer=0', expected a number above 0"),
         (["--memory", "8"], "--memory is '8', expected a number with M, G, Mi or Gi"),
         (["--gpus", "Trainr=1"], "unknown component 'Trainr': did you mean 'Trainer'?"),
+        (["--gpus", "Tuner=1"], "unknown component 'Tuner': "),
         (["--secret-env", "x"], "'x' names no variable from a secret, expected SECRET:KEY=VARIABL"),
         (["--retries", "x"], "argument --retries: is 'x', expected a whole number, 0 or more"),
         (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'?"),

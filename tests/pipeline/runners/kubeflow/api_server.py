@@ -29,6 +29,14 @@ _CODEC = api.ApiClient(api.Configuration())
 class Refused(Exception):
     """A request that the API's definitions do not allow; the message says why."""
 
+    status, code = 400, 3
+
+
+class AlreadyExists(Refused):
+    """A name that is taken."""
+
+    status, code = 409, 6
+
 
 def read(body: bytes, model: str) -> Any:
     """The body as a model of the API, which must hold all of it."""
@@ -81,7 +89,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return self._answer(401, {"code": 16, "message": "Request not authenticated"})
             answer = self._route(self.command, path, query, body)
         except Refused as error:
-            return self._answer(400, {"code": 3, "message": str(error)})
+            return self._answer(error.status, {"code": error.code, "message": str(error)})
         if answer is None:
             return self._answer(404, {"code": 5, "message": f"{path} not found"})
         return self._answer(200, _CODEC.sanitize_for_serialization(answer))
@@ -102,21 +110,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             case "GET", ["healthz"]:
                 return api.V2beta1GetHealthzResponse(multi_user=False)
             case "GET", ["pipelines"]:
-                return self._page(state.pipelines, query, api.V2beta1ListPipelinesResponse)
+                pipelines = _of_namespace(state.pipelines, query)
+                return self._page(pipelines, query, api.V2beta1ListPipelinesResponse)
             case "POST", ["pipelines", "upload"]:
                 self._require_pipeline(body)
-                pipeline = api.V2beta1Pipeline(pipeline_id=state.id(), display_name=query["name"])
+                _require_new(query["name"], _of_namespace(state.pipelines, query))
+                pipeline = api.V2beta1Pipeline(
+                    pipeline_id=state.id(),
+                    display_name=query["name"],
+                    namespace=query.get("namespace", ""),
+                )
                 state.pipelines.append(pipeline)
                 self._add_version(pipeline.pipeline_id, query["name"])
                 return pipeline
             case "POST", ["pipelines", "upload_version"]:
                 self._require_pipeline(body)
+                _require_new(query["name"], self._versions(query["pipelineid"]))
                 return self._add_version(query["pipelineid"], query["name"])
             case "GET", ["pipelines", id_, "versions"]:
-                versions = [one for one in state.versions if one.pipeline_id == id_]
-                return self._page(versions, query, api.V2beta1ListPipelineVersionsResponse)
+                return self._page(
+                    self._versions(id_), query, api.V2beta1ListPipelineVersionsResponse
+                )
             case "GET", ["experiments"]:
-                return self._page(state.experiments, query, api.V2beta1ListExperimentsResponse)
+                experiments = _of_namespace(state.experiments, query)
+                return self._page(experiments, query, api.V2beta1ListExperimentsResponse)
             case "POST", ["experiments"]:
                 experiment = read(body, "V2beta1Experiment")
                 experiment.experiment_id = state.id()
@@ -134,11 +151,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 made = read(body, "V2beta1RecurringRun")
                 self._require_version(made)
                 made.recurring_run_id = state.id()
+                made.namespace = next(
+                    one.namespace
+                    for one in state.experiments
+                    if one.experiment_id == made.experiment_id
+                )
                 made.status = {"ENABLE": "ENABLED"}.get(made.mode, "DISABLED")
                 state.recurring_runs.append(made)
                 return made
             case "GET", ["recurringruns"]:
-                return self._page(state.recurring_runs, query, api.V2beta1ListRecurringRunsResponse)
+                made = _of_namespace(state.recurring_runs, query)
+                return self._page(made, query, api.V2beta1ListRecurringRunsResponse)
             case "DELETE", ["recurringruns", id_]:
                 left = [one for one in state.recurring_runs if one.recurring_run_id != id_]
                 if len(left) == len(state.recurring_runs):
@@ -162,6 +185,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         end = start + size
         token = str(end) if end < len(every) else ""
         return response(**{field: every[start:end], "next_page_token": token})
+
+    def _versions(self, pipeline_id: str) -> list[Any]:
+        return [one for one in self.state.versions if one.pipeline_id == pipeline_id]
 
     def _add_version(self, pipeline_id: str, name: str) -> Any:
         version = api.V2beta1PipelineVersion(
@@ -187,6 +213,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise Refused("no such pipeline version")
         if run.experiment_id not in {one.experiment_id for one in self.state.experiments}:
             raise Refused("no such experiment")
+
+
+def _of_namespace(every: list[Any], query: dict[str, str]) -> list[Any]:
+    """As a cluster of several users: what no namespace is given for has one of its own, ""."""
+    return [one for one in every if (one.namespace or "") == query.get("namespace", "")]
+
+
+def _require_new(name: str, every: list[Any]) -> None:
+    if name in {one.display_name for one in every}:
+        raise AlreadyExists(f"the name {name} already exist. Please specify a new name")
 
 
 @contextlib.contextmanager

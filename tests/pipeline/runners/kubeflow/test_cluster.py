@@ -27,6 +27,7 @@ def test_a_claim_is_mounted_and_a_path_is_taken_as_it_is(text: str, mount: Mount
         ("pvc://models/../other", "names no directory of a volume claim"),
         ("s3://bucket/models", "a release is one rename, which an object store does not have"),
         ("models", "expected pvc://CLAIM/DIRECTORY or an absolute path"),
+        ("/models/../other", "is no directory in a container, expected pvc://CLAIM/DIRECTORY"),
     ],
 )
 def test_what_is_no_place_in_a_container_is_refused(text: str, words: str) -> None:

@@ -140,6 +140,26 @@ def test_a_failed_task_is_tried_again_but_a_gates_no_is_final(tasks) -> None:
     assert tasks["Trainer"]["retryPolicy"]["maxRetryCount"] == 2
 
 
+def test_a_search_stands_behind_the_data_gate_and_tells_training_and_release() -> None:
+    tasks = documents(compile_pipeline("quick", {"tuning.enabled": True}, OPTIONS).text)[0]["root"][
+        "dag"
+    ]["tasks"]
+    assert set(tasks) == {*NODES, "Plan", "Baseline", "Tuner"}
+    assert tasks["Tuner"]["inputs"]["parameters"] == {
+        name: {"taskOutputParameter": {"producerTask": producer, "outputParameterKey": output}}
+        for name, producer, output in (
+            ("exec_properties", "Plan", "Tuner"),
+            ("refusal_DataGate", "DataGate", "refusal"),
+        )
+    }
+    found = {"producerTask": "Tuner", "outputArtifactKey": "best_hyperparameters"}
+    assert {
+        name
+        for name, task in tasks.items()
+        if {"taskOutputArtifact": found} in task["inputs"].get("artifacts", {}).values()
+    } == {"Trainer", "Pusher"}
+
+
 def test_resources_and_gpus_are_asked_for_the_trainer_alone(pipeline) -> None:
     asked = {
         name: executor["container"]["resources"]

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,12 @@ from pipeline.runners.kubeflow.spec import Deployment
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # keras-tuner's own calls.
+    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
+]
 
 ANY_MODEL = {
     "training.epochs": 1,
@@ -42,7 +48,7 @@ def process_as_it_was():
     root.handlers, root.level = handlers, level
 
 
-def backend(thirds: str, folder: Path, **changes: float) -> Backend:
+def backend(thirds: str, folder: Path, **changes: Any) -> Backend:
     """Of a pipeline that serves from `folder`; nothing is written elsewhere."""
     options = CompileOptions(
         deployment=Deployment("image", "minio://mlpipeline"), serving=Mount(str(folder / "serving"))
@@ -139,6 +145,17 @@ def test_poisoned_data_is_refused_before_anything_is_trained(thirds: str, tmp_pa
     assert [c["name"] for c in json.loads(checks.read_text()) if not c["passed"]] == [
         "data.overlap"
     ]
+
+
+def test_what_a_search_finds_is_trained_and_released(thirds: str, tmp_path: Path) -> None:
+    searching = {"tuning.enabled": True, "tuning.max_trials": 2, "tuning.epochs": 1}
+    ended = backend(thirds, tmp_path, **searching).run()
+    assert {name: one.code for name, one in ended.items() if one.code} == {}
+    found = Path(ended["Tuner"].answer.artifacts["best_hyperparameters"].uri)
+    best = json.loads((found / "best_hyperparameters.txt").read_text())["values"]
+    (version,) = _versions(tmp_path)
+    released = version.manifest.release["training"]
+    assert {key: released[key] for key in best} == best
 
 
 def test_data_that_are_not_there_end_with_2_at_once(cluster: Backend, tmp_path: Path) -> None:

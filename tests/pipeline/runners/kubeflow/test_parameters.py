@@ -51,12 +51,21 @@ def test_backend_makes_every_number_a_double_so_the_seed_is_whole_again() -> Non
         ({"preset": "quik"}, "did you mean 'quick'"),
         ({"epochs": "many"}, "training.epochs is 'many'"),
         ({"floor": "2"}, "gate.floor is 2.0"),
+        ({"dataset": "MNIST!"}, "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
+        ({"dataset": "idx:data"}, "dataset is 'idx:data', expected an absolute directory"),
+        ({"dataset": "idx:~/data"}, "dataset is 'idx:~/data', expected an absolute directory"),
     ],
 )
 def test_a_runs_bad_value_is_refused_by_the_keys_name(changes: dict, words: str) -> None:
     defaults, settings = parameters.split("quick", {})
     with pytest.raises(ConfigError, match=words):
         parameters.configuration({**defaults, **changes}, settings)
+
+
+@pytest.mark.parametrize("dataset", ["MNIST!", "idx:data"])
+def test_a_default_that_means_nothing_in_a_container_is_refused(dataset: str) -> None:
+    with pytest.raises(ConfigError, match=f"dataset is '{dataset}', expected"):
+        parameters.split("quick", {"dataset": dataset})
 
 
 def test_an_older_uploads_missing_parameter_is_named() -> None:
