@@ -1,12 +1,15 @@
 """The training by itself: what its options do to time and accuracy, and how near it is to the peak.
 
     python benchmarks/training.py DIR [--preset fast] [--options plain ...] [--epochs N]
+    python benchmarks/training.py DIR --preset best --options plain dropout=0.3,averaging=0.998 \
+        --eval-share 3
     python benchmarks/training.py DIR --peak [--preset fast]
 
-DIR holds the four IDX files of a data set; the last twelfth of `train` serves as `eval`, and `test`
-is not read. Each training is a process of its own. The first form prints a Markdown table. The
-second one compares the floating-point operations of the training with those of the product of two
-large matrices, both by CPU second, so that other processes of the machine weigh less.
+DIR holds the four IDX files of a data set; a twelfth of `train`, or another share, serves as
+`eval`, and `test` is not read: with these a preset may be chosen. Each training is a process of its
+own. The first two forms print a Markdown table. The last one compares the floating-point operations
+of the training with those of the product of two large matrices, both by CPU second, so that other
+processes of the machine weigh less.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from processes import measure
 
 from pipeline.config import build
@@ -37,10 +41,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "two replicas": {},
 }
 _MATRIX, _PRODUCTS = 2048, 12
-_EVAL_SHARE = 12
 
 
-def train(folder: Path, hparams: HParams, *, replicas: int, seed: int) -> dict[str, float]:
+def option(text: str) -> dict[str, Any]:
+    """One of `OPTIONS`, or hyper-parameters such as "dropout=0.3,averaging=0.998"."""
+    if text in OPTIONS:
+        return OPTIONS[text]
+    return {
+        key: yaml.safe_load(value) for key, value in (one.split("=") for one in text.split(","))
+    }
+
+
+def train(
+    folder: Path, hparams: HParams, *, replicas: int, seed: int, eval_share: int
+) -> dict[str, float]:
     """Trains in this process."""
     import keras
     import tensorflow as tf
@@ -52,7 +66,7 @@ def train(folder: Path, hparams: HParams, *, replicas: int, seed: int) -> dict[s
     prepare_devices(replicas)
     if hparams.deterministic:
         tf.config.experimental.enable_op_determinism()
-    train_split, eval_split = _splits(folder)
+    train_split, eval_split = _splits(folder, eval_share)
     shape, classes = tuple(train_split.images.shape[1:]), int(train_split.labels.shape[1])
     keras.utils.set_random_seed(seed)
     strategy = mirrored_strategy(replicas)
@@ -85,8 +99,8 @@ def train(folder: Path, hparams: HParams, *, replicas: int, seed: int) -> dict[s
     }
 
 
-def _splits(folder: Path) -> Any:
-    """`train` without its last twelfth, and that twelfth."""
+def _splits(folder: Path, eval_share: int) -> Any:
+    """`train` without one part of `eval_share`, and that part."""
     import tensorflow as tf
 
     from components.example_gen import idx
@@ -106,7 +120,7 @@ def _splits(folder: Path) -> Any:
             levels=tf.constant(levels, tf.float32),
         )
 
-    rest = len(images) // _EVAL_SHARE
+    rest = len(images) // eval_share
     return part(order[rest:]), part(order[:rest])
 
 
@@ -146,6 +160,7 @@ def table(arguments: argparse.Namespace) -> None:
     for seed in range(arguments.runs):
         for name, some in results.items():
             words = [str(arguments.folder), "--preset", arguments.preset, "--seed", str(seed)]
+            words += ["--eval-share", str(arguments.eval_share)]
             words += ["--epochs", str(arguments.epochs)] if arguments.epochs else []
             some.append(measure([sys.executable, __file__, *words, "--one", name]).printed)
             print(f"{name}, seed {seed}: {some[-1]}", file=sys.stderr, flush=True)
@@ -174,22 +189,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="fast")
-    parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
+    parser.add_argument("--options", nargs="+", default=list(OPTIONS))
+    parser.add_argument("--eval-share", type=int, default=12, help="`eval` is one part of N")
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--peak", action="store_true")
-    parser.add_argument("--one", choices=list(OPTIONS), help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.one:
         table(arguments)
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    hparams = dataclasses.replace(build(arguments.preset, {}).training, **OPTIONS[arguments.one])
+    hparams = dataclasses.replace(build(arguments.preset, {}).training, **option(arguments.one))
     if arguments.epochs:
         hparams = dataclasses.replace(hparams, epochs=arguments.epochs)
     replicas = 2 if arguments.one == "two replicas" else 1
-    print(json.dumps(train(arguments.folder, hparams, replicas=replicas, seed=arguments.seed)))
+    trained = train(
+        arguments.folder,
+        hparams,
+        replicas=replicas,
+        seed=arguments.seed,
+        eval_share=arguments.eval_share,
+    )
+    print(json.dumps(trained))
 
 
 if __name__ == "__main__":
