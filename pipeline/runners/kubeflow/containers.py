@@ -10,8 +10,10 @@ way (`report`) reaches the observer, and what they leave is read as the local ru
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import signal
 import subprocess
 import time
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from pipeline.runners.outcome import State
 
 # TFX is imported after the check of the engine, which takes a second.
+
+# Of the ten seconds that a run has after SIGTERM: for kfp, and for the engine when kfp did not end.
+GRACE_S = 3.0
+ENGINE_S = 4.0
 
 _log = logging.getLogger(__name__)
 
@@ -198,12 +204,41 @@ def _follow(
         try:
             last = _listen(process.stdout, state, observer)
         except BaseException:
-            process.send_signal(signal.SIGINT)  # it ends its containers
+            _stop(process, options.kfp_python, order["run_id"], observer)
             raise
     _read_outputs(home, state)
     if process.returncode and state.outcome != result.REFUSED and state.error is None:
         state.error = f"kfp ended with exit code {process.returncode}: {last}"
     return state
+
+
+def _stop(process: subprocess.Popen[str], python: str, run_id: str, observer: Observer) -> None:
+    """Ends kfp, which ends its containers; both by force where it does not."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    finally:  # after a second Ctrl-C as well
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # first, so that it starts no other container
+            _stop_containers(python, run_id, observer)
+
+
+def _stop_containers(python: str, run_id: str, observer: Observer) -> None:
+    try:
+        subprocess.run(
+            [python, "-I", kfp_local.__file__, "stop", run_id],
+            capture_output=True,
+            start_new_session=True,
+            timeout=ENGINE_S,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        _log.error("cannot end the containers of %s", run_id, exc_info=error)
+        observer.note(
+            f"the engine did not end the containers labelled {kfp_local.LABEL}={run_id}: "
+            "end them by hand, or they may still release"
+        )
 
 
 def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:

@@ -4,6 +4,7 @@
     python -I kfp_local.py run '{"pipeline": "pipeline.yaml", "pipeline_root": "/tmp/run",
         "run_id": "20261124T103000Z-3f2a", "user": "1000:1000", "environment": {},
         "mounts": [{"path": "/tmp/serving", "read_only": false}]}'
+    python -I kfp_local.py stop 20261124T103000Z-3f2a
 
 Needs kfp and docker and nothing of this project: a Python without TFX, and with another protobuf,
 can run it. Each task runs in a container of its own without a network, and what it prints comes
@@ -12,7 +13,9 @@ out here.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,11 +56,17 @@ def check(image: str) -> str | None:
 
 
 def run(order: dict[str, Any]) -> int:
-    """Runs the pipeline to its end, with its defaults.
+    """Runs the pipeline to its end, with its defaults; no container outlives it.
 
     Returns:
       0 when every task ended well, else 1.
+
+    Raises:
+      KeyboardInterrupt: SIGINT or SIGTERM has arrived.
     """
+    # Python leaves SIGINT alone where it came ignored, as to what a shell starts with &.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     import docker.types
     from kfp import components, local
 
@@ -81,21 +90,25 @@ def run(order: dict[str, Any]) -> int:
     )
     try:
         pipeline()  # calling it runs it
-    except KeyboardInterrupt:
-        _kill_containers(order["run_id"])
-        raise
     except RuntimeError as error:  # kfp's own for a task that failed
         print(error)
         return 1
+    finally:
+        stop(order["run_id"])
     return 0
 
 
-def _kill_containers(run_id: str) -> None:
-    """Ends what kfp leaves running when it is interrupted; the engine removes it then."""
+def stop(run_id: str) -> None:
+    """Ends the containers of a run, those included that the engine is about to start."""
     import docker
 
-    for container in docker.from_env().containers.list(filters={"label": f"{LABEL}={run_id}"}):
-        container.kill()
+    for container in docker.from_env().containers.list(
+        all=True, filters={"label": f"{LABEL}={run_id}"}, ignore_removed=True
+    ):
+        with contextlib.suppress(docker.errors.APIError):  # it does not run (any more)
+            container.kill()
+        with contextlib.suppress(docker.errors.APIError):  # the engine removes what has ended
+            container.remove(force=True)
 
 
 def main(words: list[str]) -> int:
@@ -105,6 +118,9 @@ def main(words: list[str]) -> int:
         if problem is not None:
             print(problem)
         return 0 if problem is None else 1
+    if words[0] == "stop":
+        stop(words[1])
+        return 0
     return run(json.loads(words[1]))
 
 

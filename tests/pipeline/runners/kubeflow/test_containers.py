@@ -1,17 +1,22 @@
 """What a run in containers comes to, with a stand-in for the program that runs kfp."""
 
 import json
+import os
+import signal
 import stat
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline import result
+from pipeline.cli.termination import Terminated, terminable
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
+from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.watch import Watch
 
 
@@ -152,3 +157,69 @@ def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> Non
     monkeypatch.setitem(sys.modules, "kfp", None)
     with pytest.raises(CannotStart, match=r"pip install 'tfx-mnist\[kubeflow\]'"):
         _run(tmp_path / "root", "/none/python")
+
+
+class Terminates(Watch):
+    """Sends SIGTERM to this process when the first task begins."""
+
+    def component_started(self, name: str) -> None:
+        self.sent = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def in_background():
+    """SIGINT is ignored, as in what a shell starts with &; children inherit that."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
+    """A run with a container, terminated while its task runs."""
+    code = "start('task', 'run-1')\n" + textwrap.dedent(pipeline)
+    kfp, watch = FakeKfp(folder, code), Terminates()
+    with terminable(), pytest.raises(Terminated):
+        containers.run(
+            "quick",
+            {"pipeline_root": str(folder / "root")},
+            LocalOptions(image="image:1", kfp_python=kfp.python),
+            run_id="run-1",
+            observer=watch,
+        )
+    return kfp, watch
+
+
+def test_a_terminated_run_ends_kfp_and_its_containers_at_once(in_background, tmp_path) -> None:
+    kfp, watch = _terminated(tmp_path, "say('Plan', 'started'); time.sleep(60)")
+    assert time.monotonic() - watch.sent < containers.GRACE_S
+    assert kfp.running == set()
+
+
+def test_kfp_that_does_not_listen_is_killed_with_its_containers(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(containers, "GRACE_S", 0.5)
+    kfp, _ = _terminated(
+        tmp_path,
+        """
+        note("pid", os.getpid())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say("Plan", "started"); time.sleep(60)
+        """,
+    )
+    assert kfp.running == set()
+    with pytest.raises(ProcessLookupError):
+        os.kill(kfp.noted("pid"), 0)
+
+
+def test_containers_that_cannot_be_ended_are_said(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(containers, "GRACE_S", 0.5)
+    _, watch = _terminated(
+        tmp_path,
+        """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        CONTAINERS.rename(ENGINE / "gone")
+        say("Plan", "started"); time.sleep(60)
+        """,
+    )
+    (note,) = watch.notes
+    assert "the engine did not end the containers labelled tfx-mnist.run=run-1" in note
