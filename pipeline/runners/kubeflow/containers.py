@@ -17,7 +17,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 from components.example_gen.errors import DataError
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from pipeline import config, result
+from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig
+from pipeline.gate import Policy
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp
@@ -89,6 +91,7 @@ def run(
     require_kfp()
     _require_engine(options)
     from pipeline.runners.kubeflow.compiling import compile_pipeline
+    from pipeline.runners.outcome import State
 
     places = _Places.of(configured, spec, run_id)
     compiled = compile_pipeline(
@@ -96,7 +99,11 @@ def run(
     )
     order = places.order(options, run_id, compiled.text)
     observer.planned(compiled.tasks)
-    return _follow(options, order, observer, places.home).result(run_id)
+    state = State(training=configured.training)
+    heard, exit_code = _follow(options, order, state, observer)
+    _read_outputs(places.home, compiled.tasks, state)
+    _conclude(heard, exit_code, state)
+    return state.result(run_id)
 
 
 def _require_engine(options: LocalOptions) -> None:
@@ -185,12 +192,9 @@ class _Places:
 
 
 def _follow(
-    options: LocalOptions, order: Mapping[str, Any], observer: Observer, home: Path
-) -> State:
-    """Runs kfp, and reads what its containers say and leave."""
-    from pipeline.runners.outcome import State
-
-    state = State()
+    options: LocalOptions, order: Mapping[str, Any], state: State, observer: Observer
+) -> tuple[_Heard, int]:
+    """Runs kfp; (what its containers said, its exit code)."""
     command = [options.kfp_python, "-I", kfp_local.__file__, "run", json.dumps(order)]
     with subprocess.Popen(
         command,
@@ -202,14 +206,11 @@ def _follow(
     ) as process:
         assert process.stdout is not None
         try:
-            last = _listen(process.stdout, state, observer)
+            heard = _listen(process.stdout, state, observer)
         except BaseException:
             _stop(process, options.kfp_python, order["run_id"], observer)
             raise
-    _read_outputs(home, state)
-    if process.returncode and state.outcome != result.REFUSED and state.error is None:
-        state.error = f"kfp ended with exit code {process.returncode}: {last}"
-    return state
+    return heard, process.returncode
 
 
 def _stop(process: subprocess.Popen[str], python: str, run_id: str, observer: Observer) -> None:
@@ -241,23 +242,39 @@ def _stop_containers(python: str, run_id: str, observer: Observer) -> None:
         )
 
 
-def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:
-    """Takes in what the containers say; returns the last line that is none of ours."""
-    last = ""
-    started: dict[str, float] = {}
+@dataclass
+class _Heard:
+    """What the containers said, but for the state of the run.
+
+    Attributes:
+      started: when each task began, in seconds of a clock that never goes back.
+      refused: the checks of a task that said no and left no blessing.
+      last: the last line that is none of ours.
+    """
+
+    started: dict[str, float] = field(default_factory=dict)
+    refused: tuple[Check, ...] | None = None
+    last: str = ""
+
+
+def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
+    """Takes in what the containers say."""
+    heard = _Heard()
     for text in printed:
         _log.info("%s", text.rstrip())
         line = Line.parse(text)
         if line is None:
-            last = text.strip() or last
+            heard.last = text.strip() or heard.last
         elif line.text == STARTED:
-            started[line.task] = time.monotonic()
+            heard.started[line.task] = time.monotonic()
             observer.component_started(line.task)
         elif line.progress is not None:
             progress.report(line.progress)
+        elif line.checks is not None:
+            heard.refused = line.checks
         elif line.text == COMPLETED or line.failure is not None:
             now = time.monotonic()
-            seconds = now - started.get(line.task, now)
+            seconds = now - heard.started.get(line.task, now)
             state.seconds[line.task] = seconds
             state.executed.add(line.task)
             if line.failure is None:
@@ -265,7 +282,7 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:
             else:
                 observer.note(f"{line.task}: {line.text}")
                 _fail(line.task, *line.failure, state)
-    return last
+    return heard
 
 
 def _fail(task: str, code: int, reason: str, state: State) -> None:
@@ -276,19 +293,27 @@ def _fail(task: str, code: int, reason: str, state: State) -> None:
         state.bad_data = code == INVALID
 
 
-def _read_outputs(home: Path, state: State) -> None:
+def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> None:
     """What the tasks wrote, in the order of the run: kfp names a folder after each."""
     from pipeline.runners.kubeflow.artifacts import to_message
-    from pipeline.runners.outcome import READ
 
     written = {path.parent.name: path for path in home.glob("*/*/executor_output.json")}
-    for task in (names.PLAN, *READ):
-        if task not in written:
-            continue
+    for task in filter(written.__contains__, tasks):
         answer = Answer.parse(written[task].read_text())
         if task == names.PLAN:
             info = json.loads(answer.parameters[names.DATASET_INFO])
             state.dataset |= {"name": info["name"], "digest": info["fingerprint"]}
+        elif task == names.BASELINE:
+            release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
+            state.policy = Policy.from_config(release["policy"])
+            state.baseline = release["baseline"]
         else:
-            outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}
-            state.read(task, outputs)
+            state.read(task, {key: [to_message(one)] for key, one in answer.artifacts.items()})
+
+
+def _conclude(heard: _Heard, exit_code: int, state: State) -> None:
+    """What no output says."""
+    if heard.refused is not None:
+        state.refuse(heard.refused)
+    elif exit_code and state.outcome == result.FAILED and state.error is None:
+        state.error = f"kfp ended with exit code {exit_code}: {heard.last}"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import result
-from pipeline.cli.termination import Terminated, terminable
+from pipeline import config, result
+from pipeline.runners import local
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
@@ -167,19 +167,29 @@ class Terminates(Watch):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+class Terminated(BaseException):
+    """SIGTERM has arrived."""
+
+
 @pytest.fixture
-def in_background():
-    """SIGINT is ignored, as in what a shell starts with &; children inherit that."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def terminable():
+    """SIGTERM raises; SIGINT is ignored, as in what a shell starts with &: children inherit it."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    given = {signal.SIGTERM: terminate, signal.SIGINT: signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in given.items()}
     yield
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
     """A run with a container, terminated while its task runs."""
     code = "start('task', 'run-1')\n" + textwrap.dedent(pipeline)
     kfp, watch = FakeKfp(folder, code), Terminates()
-    with terminable(), pytest.raises(Terminated):
+    with pytest.raises(Terminated):
         containers.run(
             "quick",
             {"pipeline_root": str(folder / "root")},
@@ -190,13 +200,15 @@ def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
     return kfp, watch
 
 
-def test_a_terminated_run_ends_kfp_and_its_containers_at_once(in_background, tmp_path) -> None:
+def test_a_terminated_run_ends_kfp_and_its_containers_at_once(terminable, tmp_path) -> None:
     kfp, watch = _terminated(tmp_path, "say('Plan', 'started'); time.sleep(60)")
     assert time.monotonic() - watch.sent < containers.GRACE_S
     assert kfp.running == set()
 
 
-def test_kfp_that_does_not_listen_is_killed_with_its_containers(tmp_path, monkeypatch) -> None:
+def test_kfp_that_does_not_listen_is_killed_with_its_containers(
+    terminable, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr(containers, "GRACE_S", 0.5)
     kfp, _ = _terminated(
         tmp_path,
@@ -211,7 +223,7 @@ def test_kfp_that_does_not_listen_is_killed_with_its_containers(tmp_path, monkey
         os.kill(kfp.noted("pid"), 0)
 
 
-def test_containers_that_cannot_be_ended_are_said(tmp_path, monkeypatch) -> None:
+def test_containers_that_cannot_be_ended_are_said(terminable, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(containers, "GRACE_S", 0.5)
     _, watch = _terminated(
         tmp_path,
@@ -223,3 +235,82 @@ def test_containers_that_cannot_be_ended_are_said(tmp_path, monkeypatch) -> None
     )
     (note,) = watch.notes
     assert "the engine did not end the containers labelled tfx-mnist.run=run-1" in note
+
+
+ROOT = Path(__file__).parents[4]
+SMALL = {
+    "training.epochs": 1,
+    "training.per_replica_batch": 32,
+    "training.max_shift": 0,
+    "training.deterministic": True,
+    "gate.floor": 0.0,
+    "gate.class_floor": 0.0,
+    "gate.max_cross_entropy": 100.0,
+    "gate.max_drop": 1.0,
+    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
+}
+
+
+class Both:
+    """Runs of this runner and of the local one, each on a serving directory of its own."""
+
+    def __init__(self, folder: Path, python: str, dataset: str) -> None:
+        self._folder = folder
+        self._python = python
+        self._dataset = dataset
+
+    def __call__(self, **overrides) -> tuple[result.RunResult, result.RunResult]:
+        given = {"dataset": self._dataset, **SMALL, **overrides}
+        root = str(self._folder / "local")
+        configured = config.build("quick", {**given, "pipeline_root": root})
+        expected = local.run(configured, run_id="run-1", observer=Watch())
+        found, _ = _run(self._folder / "containers", self._python, **given)
+        return found, expected
+
+
+@pytest.fixture
+def both(python, thirds: str, tmp_path: Path) -> Both:
+    """Each task is executed by the entrypoint, in one process in place of the containers."""
+    program = python(
+        f"""
+        sys.path.insert(0, {str(ROOT)!r}); sys.argv = ["kfp"]
+        import tests
+        tests.__path__ = [{str(ROOT / "tests")!r}]  # distributions bring packages of that name
+        os.environ.update(order["environment"])
+        from pipeline.runners.kubeflow.compiling import SCRATCH
+        from tests.pipeline.runners.kubeflow.backend import Backend
+        text = pathlib.Path(order["pipeline"]).read_text().replace(SCRATCH, str(home / "scratch"))
+        ended = Backend(text, home).run()
+        sys.exit(any(one.code for one in ended.values()))
+        """
+    )
+    return Both(tmp_path, program, thirds)
+
+
+@pytest.mark.slow
+# keras-tuner's own calls.
+@pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning")
+def test_the_result_is_that_of_the_local_run(both: Both) -> None:
+    found, expected = both(**{"tuning.enabled": True, "tuning.max_trials": 1})
+    assert found.outcome == expected.outcome == result.RELEASED
+    for name in ("dataset", "policy", "baseline", "hparams", "evidence", "error", "bad_data"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.hparams is not None
+    assert [trial.values for trial in found.tuning.trials] == [
+        trial.values for trial in expected.tuning.trials
+    ]
+    assert Path(found.tuning_plot).is_file()
+    assert [check.name for check in found.checks] == [check.name for check in expected.checks]
+
+
+@pytest.mark.slow
+def test_a_served_model_that_cannot_be_read_is_refused_with_the_check_of_the_local_run(
+    both: Both, tmp_path: Path
+) -> None:
+    serving = tmp_path / "serving"
+    (serving / "3").mkdir(parents=True)
+    found, expected = both(serving_dir=str(serving))
+    assert (found.outcome, found.error) == (result.REFUSED, None)
+    assert found.checks == expected.checks
+    assert [check.name for check in found.checks] == ["baseline"]
