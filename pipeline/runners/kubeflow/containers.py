@@ -33,6 +33,7 @@ from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.report import COMPLETED, INVALID, REFUSED, STARTED, Line
 from pipeline.runners.kubeflow.wire import Answer
+from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 from trainer import progress
 
@@ -81,7 +82,8 @@ def run(
       overrides: the configuration; its directories are those of this machine.
 
     Raises:
-      CannotStart: no engine, no image, no kfp, or a configuration that is refused.
+      CannotStart: no engine, no image, no kfp, a configuration that is refused, or another run on
+        this pipeline root.
     """
     try:
         configured = config.build(preset, overrides)
@@ -89,18 +91,19 @@ def run(
     except (ConfigError, DataError) as error:
         raise CannotStart(str(error), 2) from error
     require_kfp()
-    _require_engine(options)
-    from pipeline.runners.kubeflow.compiling import compile_pipeline
-    from pipeline.runners.outcome import State
+    with locked(Path(configured.pipeline_root)):
+        _require_engine(options)
+        from pipeline.runners.kubeflow.compiling import compile_pipeline
+        from pipeline.runners.outcome import State
 
-    places = _Places.of(configured, spec, run_id)
-    compiled = compile_pipeline(
-        preset, {**overrides, "dataset": spec.text}, places.compile_options(options.image)
-    )
-    order = places.order(options, run_id, compiled.text)
-    observer.planned(compiled.tasks)
-    state = State(training=configured.training)
-    heard, exit_code = _follow(options, order, state, observer)
+        places = _Places.of(configured, spec, run_id)
+        compiled = compile_pipeline(
+            preset, {**overrides, "dataset": spec.text}, places.compile_options(options.image)
+        )
+        order = places.order(options, run_id, compiled.text)
+        observer.planned(compiled.tasks)
+        state = State(training=configured.training)
+        heard, exit_code = _follow(options, order, state, observer)
     _read_outputs(places.home, compiled.tasks, state)
     _conclude(heard, exit_code, state)
     return state.result(run_id)

@@ -16,6 +16,7 @@ from pipeline.runners import local
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
+from pipeline.runners.locking import locked
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.watch import Watch
 
@@ -139,6 +140,13 @@ def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path: Pa
         _run(tmp_path / "root", program)
     assert refused.value.exit_code == 1
     assert not (tmp_path / "root").exists()
+
+
+def test_a_second_run_on_one_root_ends_at_once_with_1(python, tmp_path: Path) -> None:
+    with locked(tmp_path / "root"), pytest.raises(CannotStart) as refused:
+        _run(tmp_path / "root", python())
+    assert refused.value.exit_code == 1
+    assert refused.value.message.startswith(f"another run is at work in {tmp_path / 'root'}: wait")
 
 
 def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
