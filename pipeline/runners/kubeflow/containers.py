@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.errors import DataError
+from components.example_gen.idx import find_files
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from pipeline import config, result
 from pipeline.checks import Check
@@ -82,23 +83,24 @@ def run(
       overrides: the configuration; its directories are those of this machine.
 
     Raises:
-      CannotStart: no engine, no image, no kfp, a configuration that is refused, or another run on
-        this pipeline root.
+      CannotStart: no engine, no image, no kfp, a configuration or data that are refused, or another
+        run on this pipeline root.
     """
     try:
         configured = config.build(preset, overrides)
         spec = parse_dataset(configured.dataset)
+        places = _Places.of(configured, spec, run_id)
+        places.require_data()
     except (ConfigError, DataError) as error:
         raise CannotStart(str(error), 2) from error
     require_kfp()
     with locked(Path(configured.pipeline_root)):
-        _require_engine(options)
+        image = _find_image(options)
         from pipeline.runners.kubeflow.compiling import compile_pipeline
         from pipeline.runners.outcome import State
 
-        places = _Places.of(configured, spec, run_id)
         compiled = compile_pipeline(
-            preset, {**overrides, "dataset": spec.text}, places.compile_options(options.image)
+            preset, {**overrides, "dataset": spec.text}, places.compile_options(image)
         )
         order = places.order(options, run_id, compiled.text)
         observer.planned(compiled.tasks)
@@ -109,7 +111,8 @@ def run(
     return state.result(run_id)
 
 
-def _require_engine(options: LocalOptions) -> None:
+def _find_image(options: LocalOptions) -> str:
+    """The image's own name in the engine, which is there, as kfp is."""
     try:
         done = subprocess.run(
             [options.kfp_python, "-I", kfp_local.__file__, "check", options.image],
@@ -123,7 +126,9 @@ def _require_engine(options: LocalOptions) -> None:
         ) from error
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
-        raise CannotStart(lines[-1] if lines else f"{options.kfp_python} failed", 1)
+        line = lines[-1] if lines else f"{options.kfp_python} failed"
+        raise CannotStart(line, 2 if done.returncode == 2 else 1)
+    return done.stdout.splitlines()[-1]
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,20 @@ class _Places:
             data=Path(configured.data_dir).absolute() if configured.data_dir else None,
             folder=spec.path,
         )
+
+    def require_data(self) -> None:
+        """Refuses at once what a task would find out, or the engine cannot mount.
+
+        Raises:
+          DataError: the data are not there.
+        """
+        if self.folder is not None:
+            find_files(self.folder)
+        if self.data is not None and not self.data.is_dir():
+            raise DataError(
+                f"there is no directory {self.data}, expected the prepared data set in it, since "
+                "the containers have no network: name another --data-dir"
+            )
 
     def compile_options(self, image: str) -> CompileOptions:
         from pipeline.runners.kubeflow.cluster import Mount

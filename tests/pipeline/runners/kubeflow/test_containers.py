@@ -25,13 +25,13 @@ from tests.pipeline.runners.watch import Watch
 def python(tmp_path: Path):
     """Makes a `--kfp-python` that answers `check` with yes, and then does what a test says."""
 
-    def make(code: str = "", check: str = "") -> str:
+    def make(code: str = "", check: str = "", code_of_check: int = 0) -> str:
         path = tmp_path / "kfp-python"
         path.write_text(
             f"#!{sys.executable}\n"
             "import json, os, pathlib, sys\n"
             "verb, order = sys.argv[3:5]\n"
-            f"if verb == 'check': print({check!r}); sys.exit({int(bool(check))})\n"
+            f"if verb == 'check': print({check!r} or 'own/' + order); sys.exit({code_of_check})\n"
             "order = json.loads(order); home = pathlib.Path(order['pipeline_root'])\n"
             "def say(task, text): print(f'    tfx-mnist: {task}: {text}', flush=True)\n"
             "def leave(task, parameters={}, artifacts={}):\n"
@@ -115,6 +115,7 @@ def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Pa
 def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp_path) -> None:
     program = python("(home / 'order.json').write_text(json.dumps(order))")
     root, data = tmp_path / "root", tmp_path / "tfds"
+    data.mkdir()
     _run(root, program, dataset="mnist", data_dir=str(data))
     order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
     assert order["user"] == "7:7"
@@ -125,21 +126,46 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp
     ]
 
 
-def test_an_idx_folder_is_mounted_to_be_read(python, tmp_path: Path) -> None:
+def test_an_idx_folder_is_mounted_to_be_read(python, thirds: str, tmp_path: Path) -> None:
     program = python("(home / 'order.json').write_text(json.dumps(order))")
-    folder = tmp_path / "idx"
-    folder.mkdir()
-    _run(tmp_path / "root", program, dataset=f"idx:{folder}")
+    _run(tmp_path / "root", program, dataset=thirds)
     order = json.loads((tmp_path / "root" / "kubeflow" / "run-1" / "order.json").read_text())
-    assert order["mounts"][1] == {"path": str(folder), "read_only": True}
+    folder = thirds.removeprefix("idx:")
+    assert order["mounts"][1] == {"path": folder, "read_only": True}
 
 
-def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path: Path) -> None:
-    program = python(check="there is no image image:1: make it with `make image`, or pull it")
+def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> None:
+    _run(tmp_path / "root", python())
+    text = (tmp_path / "root" / "kubeflow" / "run-1" / "pipeline.yaml").read_text()
+    assert "image: own/image:1\n" in text
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path, code: int) -> None:
+    program = python(check="there is no image image:1: make it", code_of_check=code)
     with pytest.raises(CannotStart, match="there is no image image:1: make it") as refused:
         _run(tmp_path / "root", program)
-    assert refused.value.exit_code == 1
+    assert refused.value.exit_code == code
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"dataset": "idx:/none"}, "idx:/none: there is no such directory"),
+        (
+            {"dataset": "mnist", "data_dir": "/none"},
+            "there is no directory /none, expected the prepared data set in it, since the "
+            "containers have no network: name another --data-dir",
+        ),
+    ],
+)
+def test_data_that_are_not_there_are_said_before_anything_is_looked_for(
+    tmp_path: Path, given: dict[str, str], line: str
+) -> None:
+    with pytest.raises(CannotStart) as refused:
+        _run(tmp_path / "root", "/none/python", **given)
+    assert (refused.value.exit_code, refused.value.message) == (2, line)
 
 
 def test_a_second_run_on_one_root_ends_at_once_with_1(python, tmp_path: Path) -> None:

@@ -44,12 +44,36 @@ def test_an_engine_or_a_newer_kfp_that_is_missing_is_said_in_one_line() -> None:
     assert expected in line
 
 
-def test_it_is_told_what_to_do_by_its_first_word(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("image", ["image:1", "localhost/image:1"])
+def test_an_image_is_known_by_its_own_name_which_kfp_compares(tmp_path: Path, image: str) -> None:
+    done = _check(FakeKfp(tmp_path).python, image)
+    assert (done.returncode, done.stdout) == (0, "localhost/image:1\n")
+
+
+@pytest.mark.parametrize(
+    ("image", "code", "line"),
+    [
+        ("image:2", 1, "there is no image image:2: make it with `make image`, or pull it"),
+        ("0f3c", 1, "the image 0f3c has no name, expected one, by which kfp finds it: tag it"),
+        (
+            "Image!",
+            2,
+            "the image is 'Image!', expected a name such as localhost/tfx-mnist:0.1.0: the engine "
+            "says 500 Server Error: invalid reference format",
+        ),
+        (
+            "",
+            2,
+            "the image is '', expected a name such as localhost/tfx-mnist:0.1.0: the engine says "
+            "Resource ID was not provided",
+        ),
+    ],
+)
+def test_an_image_that_cannot_be_run_is_said_in_one_line(
+    tmp_path: Path, image: str, code: int, line: str
 ) -> None:
-    monkeypatch.setattr(kfp_local, "check", lambda image: f"there is no image {image}")
-    assert kfp_local.main(["check", "tfx-mnist:1"]) == 1
-    assert capsys.readouterr().out == "there is no image tfx-mnist:1\n"
+    done = _check(FakeKfp(tmp_path).python, image)
+    assert (done.returncode, done.stdout, done.stderr) == (code, f"{line}\n", "")
 
 
 def _start(kfp: FakeKfp, folder: Path, **settings) -> subprocess.Popen[str]:
