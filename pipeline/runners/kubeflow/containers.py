@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import time
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 # Of the ten seconds that a run has after SIGTERM: for kfp, and for the engine when kfp did not end.
 GRACE_S = 3.0
 ENGINE_S = 4.0
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _log = logging.getLogger(__name__)
 
@@ -286,7 +289,7 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
         _log.info("%s", text.rstrip())
         line = Line.parse(text)
         if line is None:
-            heard.last = text.strip() or heard.last
+            heard.last = _COLOUR.sub("", text).strip() or heard.last
         elif line.text == STARTED:
             heard.started[line.task] = time.monotonic()
             observer.component_started(line.task)
@@ -337,5 +340,10 @@ def _conclude(heard: _Heard, exit_code: int, state: State) -> None:
     """What no output says."""
     if heard.refused is not None:
         state.refuse(heard.refused)
-    elif exit_code and state.outcome == result.FAILED and state.error is None:
-        state.error = f"kfp ended with exit code {exit_code}: {heard.last}"
+    elif state.outcome == result.FAILED and state.error is None:
+        silent = "".join(
+            f"{task} did not say how it ended, as when it is killed for memory; "
+            for task in heard.started
+            if task not in state.executed
+        )
+        state.error = f"{silent}kfp ended with exit code {exit_code}: {heard.last}"

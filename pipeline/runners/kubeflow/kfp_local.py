@@ -76,7 +76,7 @@ def check(image: str) -> str:
             f"engine says {error}",
             2,
         ) from error
-    own = [*found.tags, *(found.attrs["RepoDigests"] or ())]
+    own = [*found.tags, *(found.attrs.get("RepoDigests") or ())]
     if not own:
         raise CannotRun(
             f"the image {image} has no name, expected one, by which kfp finds it: tag it"

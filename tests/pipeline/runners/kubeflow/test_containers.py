@@ -106,6 +106,31 @@ def test_a_task_that_fails_is_the_error(python, tmp_path: Path, text: str, bad_d
     assert outcome.error == "Plan: no such set"
 
 
+def test_local_runner_ends_well_when_the_failed_container_was_gone_but_the_task_said_why(
+    python, tmp_path: Path
+) -> None:
+    program = python("say('Trainer', 'started'); say('Trainer', 'failed: no memory'); sys.exit(0)")
+    outcome, _ = _run(tmp_path / "root", program)
+    assert (outcome.outcome, outcome.error) == (result.FAILED, "Trainer: no memory")
+
+
+def test_local_runner_ends_well_when_the_container_was_gone_before_the_task_said_anything(
+    python, tmp_path: Path
+) -> None:
+    program = python(
+        """
+        say("Plan", "started"); say("Plan", "completed"); say("Pusher", "started")
+        print("Pipeline \\x1b[95m'tfx-mnist'\\x1b[0m finished with status SUCCESS")
+        """
+    )
+    outcome, _ = _run(tmp_path / "root", program)
+    assert (outcome.outcome, outcome.error) == (
+        result.FAILED,
+        "Pusher did not say how it ended, as when it is killed for memory; kfp ended with exit "
+        "code 0: Pipeline 'tfx-mnist' finished with status SUCCESS",
+    )
+
+
 def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Path) -> None:
     program = python("print('docker: no space left'); sys.exit(1)")
     outcome, _ = _run(tmp_path / "root", program)
