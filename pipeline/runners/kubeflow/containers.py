@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 # TFX is imported after the check of the engine, which takes a second.
 
 # Of the ten seconds that a run has after SIGTERM: for kfp, and for the engine when kfp did not end.
-GRACE_S = 3.0
-ENGINE_S = 4.0
+GRACE_S = 4.0
+ENGINE_S = 3.0
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

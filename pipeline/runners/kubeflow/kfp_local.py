@@ -96,6 +96,8 @@ def run(order: dict[str, Any]) -> int:
     # Python leaves SIGINT alone where it came ignored, as to what a shell starts with &.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    # kfp does not flush what a task says (kfp 2.16, kfp/local/docker_task_handler.py).
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     import docker.types
     from kfp import components, local
 

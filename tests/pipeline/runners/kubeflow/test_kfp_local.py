@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.runners.kubeflow import kfp_local
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 
 # A run that does not end by itself, beside another one.
-WAITS = "start('ours', 'run-1'); start('another', 'run-2'); print('started', flush=True)\n"
+WAITS = "start('ours', 'run-1'); start('another', 'run-2'); print('started')\n"
 
 
 def _check(python: str, image: str = "image", **env: str) -> subprocess.CompletedProcess[str]:
@@ -115,6 +116,15 @@ def test_a_task_has_no_network_the_user_and_data_to_read_only(tmp_path: Path) ->
         ],
         "pipeline_root": str(tmp_path),
     }
+
+
+def test_local_runner_does_not_flush_but_what_a_task_says_comes_at_once(tmp_path: Path) -> None:
+    kfp = FakeKfp(tmp_path, "print('started'); time.sleep(5)")
+    before = time.monotonic()
+    with _start(kfp, tmp_path) as run:
+        assert run.stdout.readline() == "started\n"
+        assert time.monotonic() - before < 5
+        run.terminate()
 
 
 def test_a_task_that_failed_is_kfps_last_line(tmp_path: Path) -> None:
