@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import itertools
 import logging
 import sys
@@ -77,21 +76,18 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             plan = make_fresh(plan, run_id=run_id)
             _run_to_the_end(plan, f"{run_id}-compared", observer, state)
     except Refused as refused:
-        state.outcome, state.checks = result.REFUSED, refused.checks
+        state.refuse(refused.checks)
     except _ComponentFailed as failed:
         cause = failed.__cause__
         if isinstance(cause, Refused):
-            state.outcome, state.checks = result.REFUSED, cause.checks
+            state.refuse(cause.checks)
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
             state.outcome, state.error = result.FAILED, f"{failed.name}: {one_line(cause)}"
             state.bad_data = isinstance(cause, DataError)
     baseline = plan.context.baseline
-    return dataclasses.replace(
-        state.result(run_id),
-        policy=plan.policy,
-        baseline=None if baseline is None else baseline.to_json(),
-    )
+    state.policy, state.baseline = plan.policy, None if baseline is None else baseline.to_json()
+    return state.result(run_id)
 
 
 def _require_readable(plan: Plan) -> None:

@@ -8,12 +8,8 @@ Synopsis::
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +19,7 @@ from components.serving_dir import ServingDirError
 from pipeline import result
 from pipeline.config import ConfigError, RunConfig
 from pipeline.runners.errors import CannotStart
+from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> result.RunResu
       CannotStart: bad data, devices or directories, or another run on this pipeline root.
     """
     start = time.monotonic()
-    with _lock(Path(config.pipeline_root)):
+    with locked(Path(config.pipeline_root)):
         plan = _plan(config, run_id)
         from pipeline.runners.execution import execute
 
@@ -59,42 +56,3 @@ def _plan(config: RunConfig, run_id: str) -> Plan:
         return make_plan(config, run_id=run_id)
     except (ConfigError, DataError, DeviceError, ServingDirError) as error:
         raise CannotStart(str(error), 2) from error
-
-
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Keeps a second run off the pipeline root; the kernel frees the lock of a killed one.
-
-    Directories that were made for a run that cannot start are removed again.
-    """
-    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise CannotStart(
-            f"cannot use the pipeline root {root}: {error.strerror}; choose another one with "
-            "--pipeline-root",
-            2,
-        ) from error
-    try:
-        _lock_exclusively(directory, root)
-        yield
-    except CannotStart:
-        for folder in missing:
-            with contextlib.suppress(OSError):  # not empty: someone else uses it by now
-                folder.rmdir()
-        raise
-    finally:
-        os.close(directory)
-
-
-def _lock_exclusively(directory: int, root: Path) -> None:
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CannotStart(
-            f"another run is at work in {root}: wait for it, or give this one its own "
-            "--pipeline-root",
-            1,
-        ) from None

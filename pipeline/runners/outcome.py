@@ -28,9 +28,6 @@ from trainer.tuning.trials import Results, tuned
 
 Outputs = Mapping[str, Sequence[metadata_store_pb2.Artifact]]
 
-# The components that say something of the run, in its order.
-READ = ("ExampleGen", *GATES, "Pusher")
-
 
 @dataclasses.dataclass
 class State:
@@ -38,6 +35,8 @@ class State:
 
     checks: tuple[Check, ...] = ()
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
+    policy: gate.Policy | None = None
+    baseline: Mapping[str, Any] | None = None
     training: HParams | None = None  # as configured: what a search has found comes on top
     hparams: dict[str, Any] | None = None
     tuning: Results | None = None
@@ -71,12 +70,18 @@ class State:
         elif name == "Pusher":
             self._read_pushed(outputs["pushed_model"][0])
 
+    def refuse(self, checks: Sequence[Check]) -> None:
+        """A no that left no blessing, and ends the run."""
+        self.outcome, self.checks = result.REFUSED, tuple(checks)
+
     def result(self, run_id: str) -> result.RunResult:
         """The result, but for the total time and the log."""
         return result.RunResult(
             run_id=run_id,
             outcome=self.outcome,
             dataset=self.dataset,
+            policy=self.policy,
+            baseline=self.baseline,
             hparams=self.hparams,
             tuning=self.tuning,
             tuning_plot=self.tuning_plot,

@@ -150,6 +150,7 @@ def test_decision_metrics_and_checks_are_those_of_the_local_beam_run(
             )
     assert (ours.code, ours.result["outcome"]) == (beams.code, beams.result["outcome"])
     assert ours.result["dataset"]["splits"] == beams.result["dataset"]["splits"]
+    assert ours.result["hparams"] == beams.result["hparams"] is not None
     metrics, expected = dict(ours.result["metrics"]), dict(beams.result["metrics"])
     assert metrics.pop("by_class") == expected.pop("by_class")
     # The Evaluator sums floats in whatever batches Beam makes.

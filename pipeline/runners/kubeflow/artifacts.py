@@ -4,6 +4,8 @@ Synopsis::
 
     examples = to_tfx(given.inputs["examples"], "tfx.types.standard_artifacts.Examples")
     metadata = to_metadata(examples)
+
+Where a comment names a file, it is of kubeflow/pipelines, read at 2.14 to 2.17.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ def to_tfx(given: WireArtifact, type_path: str) -> Artifact:
     """
     artifact: Artifact = import_utils.import_class_by_path(type_path)()
     artifact.uri = local_path(given.uri)
-    if (
-        given.name.isdecimal()
-    ):  # as the backend names artifacts: the Evaluator notes the models' ids
+    # The backend names artifacts by their ids (backend/src/v2/metadata/converter.go,
+    # toRuntimeArtifact); the Evaluator notes those of the models.
+    if given.name.isdecimal():
         artifact.id = int(given.name)
     message = artifact.mlmd_artifact
     declared = artifact.artifact_type.properties
@@ -60,7 +62,8 @@ def to_metadata(artifact: Artifact) -> dict[str, Any]:
         name: getattr(value, value.WhichOneof("value"))
         for properties in (message.properties, message.custom_properties)
         for name, value in properties.items()
-        # The backend fails on a null (converter.go, StructValueToMLMDValue).
+        # The backend fails on a null (backend/src/v2/metadata/converter.go,
+        # StructValueToMLMDValue).
         if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
     }
     return without_long_texts(Path(artifact.uri), metadata)
@@ -79,7 +82,7 @@ def _properties(given: WireArtifact) -> dict[str, metadata_store_pb2.Value]:
 def _value(value: str | float) -> metadata_store_pb2.Value:
     """JSON knows one kind of number, and the backend makes every number a double.
 
-    (backend/src/v2/metadata/converter.go)
+    (backend/src/v2/metadata/converter.go, StructValueToMLMDValue)
     """
     if isinstance(value, str):
         return metadata_store_pb2.Value(string_value=value)

@@ -5,7 +5,8 @@ Synopsis::
     mount = Mount.parse("pvc://models/mnist")       # Mount("/mnt/models/mnist", claim="models")
     platform_spec(graph, serving=mount, data=None, secrets=())
 
-It goes into the YAML as a second document (kubernetes_executor_config.proto, in JSON).
+It goes into the YAML as a second document (kubernetes_executor_config.proto, in JSON). Where a
+comment names a file, it is of kubeflow/pipelines, read at 2.14 to 2.17.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def platform_spec(
 def _executor(mounts: dict[str, str], secrets: Sequence[SecretVariable]) -> dict[str, Any]:
     """KubernetesExecutorConfig."""
     config: dict[str, Any] = {
-        # The backend labels each pod with the run's id, and tells it to no container otherwise.
+        # The backend labels each pod with the run's id, and tells it to no container otherwise
+        # (backend/src/apiserver/template/v2_template.go, RunWorkflow).
         "fieldPathAsEnv": [
             {"name": RUN_ID_VARIABLE, "fieldPath": "metadata.labels['pipeline/runid']"}
         ]

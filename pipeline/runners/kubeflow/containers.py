@@ -10,25 +10,32 @@ way (`report`) reaches the observer, and what they leave is read as the local ru
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.errors import DataError
+from components.example_gen.idx import find_files
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from pipeline import config, result
+from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig
+from pipeline.gate import Policy
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.report import COMPLETED, INVALID, REFUSED, STARTED, Line
 from pipeline.runners.kubeflow.wire import Answer
+from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 from trainer import progress
 
@@ -37,6 +44,12 @@ if TYPE_CHECKING:
     from pipeline.runners.outcome import State
 
 # TFX is imported after the check of the engine, which takes a second.
+
+# Of the ten seconds that a run has after SIGTERM: for kfp, and for the engine when kfp did not end.
+GRACE_S = 4.0
+ENGINE_S = 3.0
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _log = logging.getLogger(__name__)
 
@@ -73,27 +86,36 @@ def run(
       overrides: the configuration; its directories are those of this machine.
 
     Raises:
-      CannotStart: no engine, no image, no kfp, or a configuration that is refused.
+      CannotStart: no engine, no image, no kfp, a configuration or data that are refused, or another
+        run on this pipeline root.
     """
     try:
         configured = config.build(preset, overrides)
         spec = parse_dataset(configured.dataset)
+        places = _Places.of(configured, spec, run_id)
+        places.require_data()
     except (ConfigError, DataError) as error:
         raise CannotStart(str(error), 2) from error
     require_kfp()
-    _require_engine(options)
-    from pipeline.runners.kubeflow.compiling import compile_pipeline
+    with locked(Path(configured.pipeline_root)):
+        image = _find_image(options)
+        from pipeline.runners.kubeflow.compiling import compile_pipeline
+        from pipeline.runners.outcome import State
 
-    places = _Places.of(configured, spec, run_id)
-    compiled = compile_pipeline(
-        preset, {**overrides, "dataset": spec.text}, places.compile_options(options.image)
-    )
-    order = places.order(options, run_id, compiled.text)
-    observer.planned(compiled.tasks)
-    return _follow(options, order, observer, places.home).result(run_id)
+        compiled = compile_pipeline(
+            preset, {**overrides, "dataset": spec.text}, places.compile_options(image)
+        )
+        order = places.order(options, run_id, compiled.text)
+        observer.planned(compiled.tasks)
+        state = State(training=configured.training)
+        heard, exit_code = _follow(options, order, state, observer)
+    _read_outputs(places.home, compiled.tasks, state)
+    _conclude(heard, exit_code, state)
+    return state.result(run_id)
 
 
-def _require_engine(options: LocalOptions) -> None:
+def _find_image(options: LocalOptions) -> str:
+    """The image's own name in the engine, which is there, as kfp is."""
     try:
         done = subprocess.run(
             [options.kfp_python, "-I", kfp_local.__file__, "check", options.image],
@@ -107,7 +129,9 @@ def _require_engine(options: LocalOptions) -> None:
         ) from error
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
-        raise CannotStart(lines[-1] if lines else f"{options.kfp_python} failed", 1)
+        line = lines[-1] if lines else f"{options.kfp_python} failed"
+        raise CannotStart(line, 2 if done.returncode == 2 else 1)
+    return done.stdout.splitlines()[-1]
 
 
 @dataclass(frozen=True)
@@ -137,6 +161,20 @@ class _Places:
             data=Path(configured.data_dir).absolute() if configured.data_dir else None,
             folder=spec.path,
         )
+
+    def require_data(self) -> None:
+        """Refuses at once what a task would find out, or the engine cannot mount.
+
+        Raises:
+          DataError: the data are not there.
+        """
+        if self.folder is not None:
+            find_files(self.folder)
+        if self.data is not None and not self.data.is_dir():
+            raise DataError(
+                f"there is no directory {self.data}, expected the prepared data set in it, since "
+                "the containers have no network: name another --data-dir"
+            )
 
     def compile_options(self, image: str) -> CompileOptions:
         from pipeline.runners.kubeflow.cluster import Mount
@@ -179,12 +217,9 @@ class _Places:
 
 
 def _follow(
-    options: LocalOptions, order: Mapping[str, Any], observer: Observer, home: Path
-) -> State:
-    """Runs kfp, and reads what its containers say and leave."""
-    from pipeline.runners.outcome import State
-
-    state = State()
+    options: LocalOptions, order: Mapping[str, Any], state: State, observer: Observer
+) -> tuple[_Heard, int]:
+    """Runs kfp; (what its containers said, its exit code)."""
     command = [options.kfp_python, "-I", kfp_local.__file__, "run", json.dumps(order)]
     with subprocess.Popen(
         command,
@@ -196,33 +231,75 @@ def _follow(
     ) as process:
         assert process.stdout is not None
         try:
-            last = _listen(process.stdout, state, observer)
+            heard = _listen(process.stdout, state, observer)
         except BaseException:
-            process.send_signal(signal.SIGINT)  # it ends its containers
+            _stop(process, options.kfp_python, order["run_id"], observer)
             raise
-    _read_outputs(home, state)
-    if process.returncode and state.outcome != result.REFUSED and state.error is None:
-        state.error = f"kfp ended with exit code {process.returncode}: {last}"
-    return state
+    return heard, process.returncode
 
 
-def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:
-    """Takes in what the containers say; returns the last line that is none of ours."""
-    last = ""
-    started: dict[str, float] = {}
+def _stop(process: subprocess.Popen[str], python: str, run_id: str, observer: Observer) -> None:
+    """Ends kfp, which ends its containers; both by force where it does not."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    finally:  # after a second Ctrl-C as well
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # first, so that it starts no other container
+            _stop_containers(python, run_id, observer)
+
+
+def _stop_containers(python: str, run_id: str, observer: Observer) -> None:
+    try:
+        subprocess.run(
+            [python, "-I", kfp_local.__file__, "stop", run_id],
+            capture_output=True,
+            start_new_session=True,
+            timeout=ENGINE_S,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        _log.error("cannot end the containers of %s", run_id, exc_info=error)
+        observer.note(
+            f"the engine did not end the containers labelled {kfp_local.LABEL}={run_id}: "
+            "end them by hand, or they may still release"
+        )
+
+
+@dataclass
+class _Heard:
+    """What the containers said, but for the state of the run.
+
+    Attributes:
+      started: when each task began, in seconds of a clock that never goes back.
+      refused: the checks of a task that said no and left no blessing.
+      last: the last line that is none of ours.
+    """
+
+    started: dict[str, float] = field(default_factory=dict)
+    refused: tuple[Check, ...] | None = None
+    last: str = ""
+
+
+def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
+    """Takes in what the containers say."""
+    heard = _Heard()
     for text in printed:
         _log.info("%s", text.rstrip())
         line = Line.parse(text)
         if line is None:
-            last = text.strip() or last
+            heard.last = _COLOUR.sub("", text).strip() or heard.last
         elif line.text == STARTED:
-            started[line.task] = time.monotonic()
+            heard.started[line.task] = time.monotonic()
             observer.component_started(line.task)
         elif line.progress is not None:
             progress.report(line.progress)
+        elif line.checks is not None:
+            heard.refused = line.checks
         elif line.text == COMPLETED or line.failure is not None:
             now = time.monotonic()
-            seconds = now - started.get(line.task, now)
+            seconds = now - heard.started.get(line.task, now)
             state.seconds[line.task] = seconds
             state.executed.add(line.task)
             if line.failure is None:
@@ -230,7 +307,7 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> str:
             else:
                 observer.note(f"{line.task}: {line.text}")
                 _fail(line.task, *line.failure, state)
-    return last
+    return heard
 
 
 def _fail(task: str, code: int, reason: str, state: State) -> None:
@@ -241,19 +318,32 @@ def _fail(task: str, code: int, reason: str, state: State) -> None:
         state.bad_data = code == INVALID
 
 
-def _read_outputs(home: Path, state: State) -> None:
+def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> None:
     """What the tasks wrote, in the order of the run: kfp names a folder after each."""
     from pipeline.runners.kubeflow.artifacts import to_message
-    from pipeline.runners.outcome import READ
 
     written = {path.parent.name: path for path in home.glob("*/*/executor_output.json")}
-    for task in (names.PLAN, *READ):
-        if task not in written:
-            continue
+    for task in filter(written.__contains__, tasks):
         answer = Answer.parse(written[task].read_text())
         if task == names.PLAN:
             info = json.loads(answer.parameters[names.DATASET_INFO])
             state.dataset |= {"name": info["name"], "digest": info["fingerprint"]}
+        elif task == names.BASELINE:
+            release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
+            state.policy = Policy.from_config(release["policy"])
+            state.baseline = release["baseline"]
         else:
-            outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}
-            state.read(task, outputs)
+            state.read(task, {key: [to_message(one)] for key, one in answer.artifacts.items()})
+
+
+def _conclude(heard: _Heard, exit_code: int, state: State) -> None:
+    """What no output says."""
+    if heard.refused is not None:
+        state.refuse(heard.refused)
+    elif state.outcome == result.FAILED and state.error is None:
+        silent = "".join(
+            f"{task} did not say how it ended, as when it is killed for memory; "
+            for task in heard.started
+            if task not in state.executed
+        )
+        state.error = f"{silent}kfp ended with exit code {exit_code}: {heard.last}"

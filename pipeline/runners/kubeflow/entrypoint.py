@@ -87,6 +87,8 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
         code, line = _end_of(error)
         if code != REFUSED:
             traceback.print_exception(error)
+        if isinstance(error, Refused):
+            report.say_checks(error.checks)
         leave_message(line, termination_log)
         report.say(line)
         return code

@@ -4,6 +4,7 @@
     python -I kfp_local.py run '{"pipeline": "pipeline.yaml", "pipeline_root": "/tmp/run",
         "run_id": "20261124T103000Z-3f2a", "user": "1000:1000", "environment": {},
         "mounts": [{"path": "/tmp/serving", "read_only": false}]}'
+    python -I kfp_local.py stop 20261124T103000Z-3f2a
 
 Needs kfp and docker and nothing of this project: a Python without TFX, and with another protobuf,
 can run it. Each task runs in a container of its own without a network, and what it prints comes
@@ -12,7 +13,9 @@ out here.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,19 +24,35 @@ KFP = (2, 16)
 LABEL = "tfx-mnist.run"
 
 
-def check(image: str) -> str | None:
-    """Why nothing can run here, in one line; None where it can."""
+class CannotRun(Exception):
+    """Nothing can run here, or not that image; one line.
+
+    Attributes:
+      exit_code: 1 for what this machine lacks, 2 for a name that is none.
+    """
+
+    def __init__(self, line: str, exit_code: int = 1) -> None:
+        super().__init__(line)
+        self.exit_code = exit_code
+
+
+def check(image: str) -> str:
+    """The image's own name: kfp compares whole names, and pulls what it does not find.
+
+    Raises:
+      CannotRun: no kfp, no engine, no such image.
+    """
     try:
         import kfp
 
         import docker
     except ImportError as error:
-        return (
+        raise CannotRun(
             f"{sys.executable} has no {error.name}, expected kfp and docker: install "
             "'tfx-mnist[kubeflow]', or name another Python with --kfp-python"
-        )
+        ) from error
     if tuple(map(int, kfp.__version__.split(".")[:2])) < KFP:
-        return (
+        raise CannotRun(
             f"{sys.executable} has kfp {kfp.__version__}, expected {'.'.join(map(str, KFP))} or "
             "newer, whose local runner runs whole pipelines: name another Python with --kfp-python"
         )
@@ -41,23 +60,44 @@ def check(image: str) -> str | None:
         client = docker.from_env()
         client.ping()
     except docker.errors.DockerException as error:
-        return (
+        raise CannotRun(
             f"no container engine answers ({error}): start Docker, or `podman system service` and "
             "set DOCKER_HOST"
-        )
+        ) from error
     try:
-        client.images.get(image)
-    except docker.errors.ImageNotFound:
-        return f"there is no image {image}: make it with `make image`, or pull it"
-    return None
+        found = client.images.get(image)
+    except docker.errors.ImageNotFound as error:
+        raise CannotRun(
+            f"there is no image {image}: make it with `make image`, or pull it"
+        ) from error
+    except docker.errors.DockerException as error:
+        raise CannotRun(
+            f"the image is {image!r}, expected a name such as localhost/tfx-mnist:0.1.0: the "
+            f"engine says {error}",
+            2,
+        ) from error
+    own = [*found.tags, *(found.attrs.get("RepoDigests") or ())]
+    if not own:
+        raise CannotRun(
+            f"the image {image} has no name, expected one, by which kfp finds it: tag it"
+        )
+    return str(own[0])
 
 
 def run(order: dict[str, Any]) -> int:
-    """Runs the pipeline to its end, with its defaults.
+    """Runs the pipeline to its end, with its defaults; no container outlives it.
 
     Returns:
       0 when every task ended well, else 1.
+
+    Raises:
+      KeyboardInterrupt: SIGINT or SIGTERM has arrived.
     """
+    # Python leaves SIGINT alone where it came ignored, as to what a shell starts with &.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    # kfp does not flush what a task says (kfp 2.16, kfp/local/docker_task_handler.py).
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     import docker.types
     from kfp import components, local
 
@@ -81,30 +121,39 @@ def run(order: dict[str, Any]) -> int:
     )
     try:
         pipeline()  # calling it runs it
-    except KeyboardInterrupt:
-        _kill_containers(order["run_id"])
-        raise
     except RuntimeError as error:  # kfp's own for a task that failed
         print(error)
         return 1
+    finally:
+        stop(order["run_id"])
     return 0
 
 
-def _kill_containers(run_id: str) -> None:
-    """Ends what kfp leaves running when it is interrupted; the engine removes it then."""
+def stop(run_id: str) -> None:
+    """Ends the containers of a run, those included that the engine is about to start."""
     import docker
 
-    for container in docker.from_env().containers.list(filters={"label": f"{LABEL}={run_id}"}):
-        container.kill()
+    for container in docker.from_env().containers.list(
+        all=True, filters={"label": f"{LABEL}={run_id}"}, ignore_removed=True
+    ):
+        with contextlib.suppress(docker.errors.APIError):  # it does not run (any more)
+            container.kill()
+        with contextlib.suppress(docker.errors.APIError):  # the engine removes what has ended
+            container.remove(force=True)
 
 
 def main(words: list[str]) -> int:
     """Does what the command line says."""
     if words[0] == "check":
-        problem = check(words[1])
-        if problem is not None:
-            print(problem)
-        return 0 if problem is None else 1
+        try:
+            print(check(words[1]))
+        except CannotRun as error:
+            print(" ".join(str(error).split()))
+            return error.exit_code
+        return 0
+    if words[0] == "stop":
+        stop(words[1])
+        return 0
     return run(json.loads(words[1]))
 
 

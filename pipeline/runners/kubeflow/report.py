@@ -19,10 +19,11 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from pipeline.checks import Check
 from trainer import progress
 from trainer.progress import Progress
 
@@ -35,6 +36,7 @@ REFUSED = 3  # by a gate
 # The first word of the last line, such as "refused by ReleaseGate: accuracy is ...".
 FAILURES = {FAILED: "failed", INVALID: "invalid", REFUSED: "refused"}
 _PROGRESS = "progress "
+_CHECKS = "checks "
 
 # kfp's local runner indents what a container prints.
 _LINE = re.compile(r"\s*tfx-mnist: (?P<task>\w+): (?P<text>.*)")
@@ -46,7 +48,7 @@ class Line:
 
     Attributes:
       task: its name.
-      text: `STARTED`, `COMPLETED`, a training's state, or why it failed.
+      text: `STARTED`, `COMPLETED`, a training's state, checks, or why it failed.
     """
 
     task: str
@@ -73,6 +75,13 @@ class Line:
             return None
         return Progress(**json.loads(self.text.removeprefix(_PROGRESS)))
 
+    @property
+    def checks(self) -> tuple[Check, ...] | None:
+        """What the task asked before it said no, if it is that."""
+        if not self.text.startswith(_CHECKS):
+            return None
+        return tuple(map(Check.from_dict, json.loads(self.text.removeprefix(_CHECKS))))
+
 
 class Report:
     """What one task says."""
@@ -89,6 +98,10 @@ class Report:
         """
         self._stream.write(f"tfx-mnist: {self._task}: {text}\n")
         self._stream.flush()
+
+    def say_checks(self, checks: Sequence[Check]) -> None:
+        """Says what was asked before a no: a task that fails has no outputs."""
+        self.say(_CHECKS + json.dumps([check.to_dict() for check in checks]))
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:

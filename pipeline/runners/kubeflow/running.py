@@ -3,6 +3,8 @@
 Synopsis::
 
     run(component, given, run_id="5f2c")
+
+Where a comment names a file, it is of kubeflow/pipelines, read at 2.14 to 2.17.
 """
 
 from __future__ import annotations
@@ -61,8 +63,8 @@ def run(component: Component, given: ExecutorInput, *, run_id: str) -> None:
         _typed(given.outputs, component.output_types),
     )
     for (artifact,) in outputs.values():
-        # The launcher makes no more than the directory above it (launcher_v2.go,
-        # prepareOutputFolders).
+        # The launcher makes no more than the directory above it
+        # (backend/src/v2/component/launcher_v2.go, prepareOutputFolders).
         os.makedirs(artifact.uri, exist_ok=True)
     exec_properties = json.loads(given.parameters[EXEC_PROPERTIES])
     with tempfile.TemporaryDirectory() as scratch:

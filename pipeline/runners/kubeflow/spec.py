@@ -5,7 +5,8 @@ Synopsis::
     spec = pipeline_spec(nodes(create_pipeline(plan)), defaults, settings, deployment)
 
 Schema 2.1.0, container executors only, as pipeline_spec.proto is in JSON. What each part is for
-stands in docs/decisions/0020 and 0021.
+stands in docs/decisions/0020 and 0021. Where a comment names a file and no kfp, it is of
+kubeflow/pipelines, read at 2.14 to 2.17.
 """
 
 from __future__ import annotations

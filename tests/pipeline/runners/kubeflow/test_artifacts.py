@@ -16,10 +16,12 @@ MODEL = "tfx.types.standard_artifacts.Model"
 def test_backend_makes_every_number_a_double_so_whole_ones_are_integers_again(
     tmp_path: Path,
 ) -> None:
-    given = WireArtifact(str(tmp_path), {"span": 2.0, "version": 0.0, "share": 0.5})
+    given = WireArtifact(str(tmp_path), {"span": 2.0, "version": 0.0, "blessed": 1.0, "share": 0.5})
     examples = artifacts.to_tfx(given, EXAMPLES)
-    assert examples.span == 2
-    assert examples.get_int_custom_property("version") == 0 or examples.version == 0
+    assert (examples.span, examples.version) == (2, 0)
+    # An integer that was never set is 0 as well.
+    assert examples.mlmd_artifact.properties["version"].WhichOneof("value") == "int_value"
+    assert examples.get_int_custom_property("blessed") == 1
     assert examples.get_float_custom_property("share") == 0.5
 
 

@@ -1,17 +1,23 @@
 """What a run in containers comes to, with a stand-in for the program that runs kfp."""
 
 import json
+import os
+import signal
 import stat
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from pipeline import result
+from pipeline import config, result
+from pipeline.runners import local
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
+from pipeline.runners.locking import locked
+from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.watch import Watch
 
 
@@ -19,13 +25,13 @@ from tests.pipeline.runners.watch import Watch
 def python(tmp_path: Path):
     """Makes a `--kfp-python` that answers `check` with yes, and then does what a test says."""
 
-    def make(code: str = "", check: str = "") -> str:
+    def make(code: str = "", check: str = "", code_of_check: int = 0) -> str:
         path = tmp_path / "kfp-python"
         path.write_text(
             f"#!{sys.executable}\n"
             "import json, os, pathlib, sys\n"
             "verb, order = sys.argv[3:5]\n"
-            f"if verb == 'check': print({check!r}); sys.exit({int(bool(check))})\n"
+            f"if verb == 'check': print({check!r} or 'own/' + order); sys.exit({code_of_check})\n"
             "order = json.loads(order); home = pathlib.Path(order['pipeline_root'])\n"
             "def say(task, text): print(f'    tfx-mnist: {task}: {text}', flush=True)\n"
             "def leave(task, parameters={}, artifacts={}):\n"
@@ -100,6 +106,31 @@ def test_a_task_that_fails_is_the_error(python, tmp_path: Path, text: str, bad_d
     assert outcome.error == "Plan: no such set"
 
 
+def test_local_runner_ends_well_when_the_failed_container_was_gone_but_the_task_said_why(
+    python, tmp_path: Path
+) -> None:
+    program = python("say('Trainer', 'started'); say('Trainer', 'failed: no memory'); sys.exit(0)")
+    outcome, _ = _run(tmp_path / "root", program)
+    assert (outcome.outcome, outcome.error) == (result.FAILED, "Trainer: no memory")
+
+
+def test_local_runner_ends_well_when_the_container_was_gone_before_the_task_said_anything(
+    python, tmp_path: Path
+) -> None:
+    program = python(
+        """
+        say("Plan", "started"); say("Plan", "completed"); say("Pusher", "started")
+        print("Pipeline \\x1b[95m'tfx-mnist'\\x1b[0m finished with status SUCCESS")
+        """
+    )
+    outcome, _ = _run(tmp_path / "root", program)
+    assert (outcome.outcome, outcome.error) == (
+        result.FAILED,
+        "Pusher did not say how it ended, as when it is killed for memory; kfp ended with exit "
+        "code 0: Pipeline 'tfx-mnist' finished with status SUCCESS",
+    )
+
+
 def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Path) -> None:
     program = python("print('docker: no space left'); sys.exit(1)")
     outcome, _ = _run(tmp_path / "root", program)
@@ -109,6 +140,7 @@ def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Pa
 def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp_path) -> None:
     program = python("(home / 'order.json').write_text(json.dumps(order))")
     root, data = tmp_path / "root", tmp_path / "tfds"
+    data.mkdir()
     _run(root, program, dataset="mnist", data_dir=str(data))
     order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
     assert order["user"] == "7:7"
@@ -119,21 +151,53 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp
     ]
 
 
-def test_an_idx_folder_is_mounted_to_be_read(python, tmp_path: Path) -> None:
+def test_an_idx_folder_is_mounted_to_be_read(python, thirds: str, tmp_path: Path) -> None:
     program = python("(home / 'order.json').write_text(json.dumps(order))")
-    folder = tmp_path / "idx"
-    folder.mkdir()
-    _run(tmp_path / "root", program, dataset=f"idx:{folder}")
+    _run(tmp_path / "root", program, dataset=thirds)
     order = json.loads((tmp_path / "root" / "kubeflow" / "run-1" / "order.json").read_text())
-    assert order["mounts"][1] == {"path": str(folder), "read_only": True}
+    folder = thirds.removeprefix("idx:")
+    assert order["mounts"][1] == {"path": folder, "read_only": True}
 
 
-def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path: Path) -> None:
-    program = python(check="there is no image image:1: make it with `make image`, or pull it")
+def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> None:
+    _run(tmp_path / "root", python())
+    text = (tmp_path / "root" / "kubeflow" / "run-1" / "pipeline.yaml").read_text()
+    assert "image: own/image:1\n" in text
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path, code: int) -> None:
+    program = python(check="there is no image image:1: make it", code_of_check=code)
     with pytest.raises(CannotStart, match="there is no image image:1: make it") as refused:
         _run(tmp_path / "root", program)
-    assert refused.value.exit_code == 1
+    assert refused.value.exit_code == code
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"dataset": "idx:/none"}, "idx:/none: there is no such directory"),
+        (
+            {"dataset": "mnist", "data_dir": "/none"},
+            "there is no directory /none, expected the prepared data set in it, since the "
+            "containers have no network: name another --data-dir",
+        ),
+    ],
+)
+def test_data_that_are_not_there_are_said_before_anything_is_looked_for(
+    tmp_path: Path, given: dict[str, str], line: str
+) -> None:
+    with pytest.raises(CannotStart) as refused:
+        _run(tmp_path / "root", "/none/python", **given)
+    assert (refused.value.exit_code, refused.value.message) == (2, line)
+
+
+def test_a_second_run_on_one_root_ends_at_once_with_1(python, tmp_path: Path) -> None:
+    with locked(tmp_path / "root"), pytest.raises(CannotStart) as refused:
+        _run(tmp_path / "root", python())
+    assert refused.value.exit_code == 1
+    assert refused.value.message.startswith(f"another run is at work in {tmp_path / 'root'}: wait")
 
 
 def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -152,3 +216,161 @@ def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> Non
     monkeypatch.setitem(sys.modules, "kfp", None)
     with pytest.raises(CannotStart, match=r"pip install 'tfx-mnist\[kubeflow\]'"):
         _run(tmp_path / "root", "/none/python")
+
+
+class Terminates(Watch):
+    """Sends SIGTERM to this process when the first task begins."""
+
+    def component_started(self, name: str) -> None:
+        self.sent = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Terminated(BaseException):
+    """SIGTERM has arrived."""
+
+
+@pytest.fixture
+def terminable():
+    """SIGTERM raises; SIGINT is ignored, as in what a shell starts with &: children inherit it."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    given = {signal.SIGTERM: terminate, signal.SIGINT: signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in given.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
+    """A run with a container, terminated while its task runs."""
+    code = "start('task', 'run-1')\n" + textwrap.dedent(pipeline)
+    kfp, watch = FakeKfp(folder, code), Terminates()
+    with pytest.raises(Terminated):
+        containers.run(
+            "quick",
+            {"pipeline_root": str(folder / "root")},
+            LocalOptions(image="image:1", kfp_python=kfp.python),
+            run_id="run-1",
+            observer=watch,
+        )
+    return kfp, watch
+
+
+def test_a_terminated_run_ends_kfp_and_its_containers_at_once(terminable, tmp_path) -> None:
+    kfp, watch = _terminated(tmp_path, "say('Plan', 'started'); time.sleep(60)")
+    assert time.monotonic() - watch.sent < containers.GRACE_S
+    assert kfp.running == set()
+
+
+def test_kfp_that_does_not_listen_is_killed_with_its_containers(
+    terminable, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(containers, "GRACE_S", 0.5)
+    kfp, _ = _terminated(
+        tmp_path,
+        """
+        note("pid", os.getpid())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say("Plan", "started"); time.sleep(60)
+        """,
+    )
+    assert kfp.running == set()
+    with pytest.raises(ProcessLookupError):
+        os.kill(kfp.noted("pid"), 0)
+
+
+def test_containers_that_cannot_be_ended_are_said(terminable, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(containers, "GRACE_S", 0.5)
+    _, watch = _terminated(
+        tmp_path,
+        """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        CONTAINERS.rename(ENGINE / "gone")
+        say("Plan", "started"); time.sleep(60)
+        """,
+    )
+    (note,) = watch.notes
+    assert "the engine did not end the containers labelled tfx-mnist.run=run-1" in note
+
+
+ROOT = Path(__file__).parents[4]
+SMALL = {
+    "training.epochs": 1,
+    "training.per_replica_batch": 32,
+    "training.max_shift": 0,
+    "training.deterministic": True,
+    "gate.floor": 0.0,
+    "gate.class_floor": 0.0,
+    "gate.max_cross_entropy": 100.0,
+    "gate.max_drop": 1.0,
+    "serving.max_p99_latency_ms": 10_000.0,  # the machine may be busy
+    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
+}
+
+
+class Both:
+    """Runs of this runner and of the local one, each on a serving directory of its own."""
+
+    def __init__(self, folder: Path, python: str, dataset: str) -> None:
+        self._folder = folder
+        self._python = python
+        self._dataset = dataset
+
+    def __call__(self, **overrides) -> tuple[result.RunResult, result.RunResult]:
+        given = {"dataset": self._dataset, **SMALL, **overrides}
+        root = str(self._folder / "local")
+        configured = config.build("quick", {**given, "pipeline_root": root})
+        expected = local.run(configured, run_id="run-1", observer=Watch())
+        found, _ = _run(self._folder / "containers", self._python, **given)
+        return found, expected
+
+
+@pytest.fixture
+def both(python, thirds: str, tmp_path: Path) -> Both:
+    """Each task is executed by the entrypoint, in one process in place of the containers."""
+    program = python(
+        f"""
+        sys.path.insert(0, {str(ROOT)!r}); sys.argv = ["kfp"]
+        import tests
+        tests.__path__ = [{str(ROOT / "tests")!r}]  # distributions bring packages of that name
+        os.environ.update(order["environment"])
+        from pipeline.runners.kubeflow.compiling import SCRATCH
+        from tests.pipeline.runners.kubeflow.backend import Backend
+        text = pathlib.Path(order["pipeline"]).read_text().replace(SCRATCH, str(home / "scratch"))
+        ended = Backend(text, home).run()
+        sys.exit(any(one.code for one in ended.values()))
+        """
+    )
+    return Both(tmp_path, program, thirds)
+
+
+@pytest.mark.slow
+# keras-tuner's own calls.
+@pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning")
+def test_the_result_is_that_of_the_local_run(both: Both) -> None:
+    found, expected = both(**{"tuning.enabled": True, "tuning.max_trials": 1})
+    assert found.outcome == expected.outcome == result.RELEASED
+    for name in ("dataset", "policy", "baseline", "hparams", "evidence", "error", "bad_data"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.hparams is not None
+    assert [trial.values for trial in found.tuning.trials] == [
+        trial.values for trial in expected.tuning.trials
+    ]
+    assert Path(found.tuning_plot).is_file()
+    assert [check.name for check in found.checks] == [check.name for check in expected.checks]
+
+
+@pytest.mark.slow
+def test_a_served_model_that_cannot_be_read_is_refused_with_the_check_of_the_local_run(
+    both: Both, tmp_path: Path
+) -> None:
+    serving = tmp_path / "serving"
+    (serving / "3").mkdir(parents=True)
+    found, expected = both(serving_dir=str(serving))
+    assert (found.outcome, found.error) == (result.REFUSED, None)
+    assert found.checks == expected.checks
+    assert [check.name for check in found.checks] == ["baseline"]

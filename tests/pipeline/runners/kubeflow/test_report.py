@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from pipeline.checks import Check
 from pipeline.runners.kubeflow.report import COMPLETED, Line, Report
 from trainer import progress
 from trainer.progress import Progress
@@ -52,6 +53,15 @@ def test_the_last_line_says_how_it_ended(text: str, failure: tuple[int, str] | N
     line = _said(text)
     assert line is not None
     assert line.failure == failure
+
+
+def test_the_checks_of_a_no_are_a_line_of_their_own() -> None:
+    checks = (Check("baseline", False, "no manifest", None, "what is served cannot be read"),)
+    stream = io.StringIO()
+    Report("Plan", stream).say_checks(checks)
+    line = Line.parse(stream.getvalue())
+    assert (line.task, line.checks, line.failure) == ("Plan", checks, None)
+    assert Line("Plan", COMPLETED).checks is None
 
 
 def test_an_epoch_that_ends_is_a_line_and_a_batch_is_none(caplog: pytest.LogCaptureFixture) -> None:

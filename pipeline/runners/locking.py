@@ -1,0 +1,61 @@
+"""One run at a time on a pipeline root, whichever runner it is.
+
+Synopsis::
+
+    with locked(Path("pipeline_root")):
+        ...
+
+The kernel frees the lock of a run that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.runners.errors import CannotStart
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Keeps a second run off the pipeline root, which is made where there is none.
+
+    Directories that were made for a run that cannot start are removed again.
+
+    Raises:
+      CannotStart: another run holds it, or it is no directory that can be used.
+    """
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot use the pipeline root {root}: {error.strerror}; choose another one with "
+            "--pipeline-root",
+            2,
+        ) from error
+    try:
+        _lock_exclusively(directory, root)
+        yield
+    except CannotStart:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # not empty: someone else uses it by now
+                folder.rmdir()
+        raise
+    finally:
+        os.close(directory)
+
+
+def _lock_exclusively(directory: int, root: Path) -> None:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotStart(
+            f"another run is at work in {root}: wait for it, or give this one its own "
+            "--pipeline-root",
+            1,
+        ) from None
