@@ -71,7 +71,7 @@ COMMAND = Command(
     execute=_execute,
     exit_codes={
         0: "trained to the end",
-        1: "failed: no training began, the chief gave up, or an error that would come again",
+        1: "failed: no training began, the chief ended before, or an error that would come again",
         2: "usage, or TF_CONFIG names no second machine",
         TERMINATED: "terminated by SIGTERM, within ten seconds",
     },
