@@ -107,6 +107,25 @@ def test_another_search_is_searched(config, runs, monkeypatch):
     assert (done.outcome, done.error) == ("failed", "Tuner: ZeroDivisionError: division by zero")
 
 
+def forbid_trials_here(monkeypatch) -> None:
+    """Other processes do not see what is patched in this one."""
+    monkeypatch.setattr("trainer.tuning.search.Search._train", lambda *_, **__: 1 / 0)
+
+
+def test_two_processes_of_this_machine_search(config, tmp_path, monkeypatch):
+    forbid_trials_here(monkeypatch)
+    done = local.run(
+        dataclasses.replace(
+            config,
+            pipeline_root=str(tmp_path),
+            tuning=dataclasses.replace(config.tuning, parallel_trials=2),
+        ),
+        run_id="run-1",
+        observer=Watch(),
+    )
+    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
+
+
 def test_a_worker_of_a_search_is_not_started_as_a_run(config, monkeypatch):
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
