@@ -233,6 +233,14 @@ class RunConfig:
             raise ValueError(f"replicas is {self.replicas}, expected 0 (automatic) or more")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
+        for name in ("pipeline_root", "serving_dir"):
+            value = getattr(self, name)
+            if value is not None and "://" in value:
+                raise ValueError(
+                    f"{name} is {value!r}, expected a directory of this machine: locks and renames "
+                    "need one; runs that keep their artifacts in an object store are Kubeflow's, "
+                    "see tfx-mnist kubeflow compile --help"
+                )
 
     @property
     def datasets_dir(self) -> Path:

@@ -10,7 +10,9 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -23,7 +25,8 @@ def prepare_devices(replicas: int) -> None:
     """Splits the CPU into `replicas` logical devices where there is no GPU.
 
     TensorFlow allows that only before it has run its first operation, so the process that trains
-    calls this first. 0 or 1 replica, or a machine with GPUs, needs nothing.
+    calls this first. 0 or 1 replica needs no more than one device. GPUs are shared with other
+    processes, see `_share_memory`.
 
     Raises:
       DeviceError: there are fewer GPUs, or TensorFlow has already started with another number of
@@ -35,6 +38,7 @@ def prepare_devices(replicas: int) -> None:
             f"replicas is {replicas}, but TensorFlow sees {len(gpus)} GPU(s): ask for {len(gpus)} "
             "or fewer, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
         )
+    _share_memory(gpus)
     if gpus or replicas <= 1:
         return
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -47,6 +51,19 @@ def prepare_devices(replicas: int) -> None:
                 f"cannot make {replicas} logical CPU devices: TensorFlow has started already with "
                 f"{len(tf.config.list_logical_devices('CPU'))}; start a new process"
             ) from error
+
+
+def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
+    """Takes of the GPUs' memory what is needed, when it is: by default TensorFlow takes it all.
+
+    The processes of a search, and the one that trains among several machines, use the GPUs that the
+    run's own process has too. TF_FORCE_GPU_ALLOW_GROWTH overrides it (tensorflow/core/
+    common_runtime/gpu/gpu_bfc_allocator.cc, `GetAllowGrowthValue`).
+    """
+    for gpu in gpus:
+        # TensorFlow has started already: what it takes is settled.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
@@ -84,7 +101,9 @@ def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirrore
       DeviceError: this machine has not so many.
       tf.errors.OpError: the others do not come.
     """
-    devices = max(1, len(tf.config.list_physical_devices("GPU")))
+    gpus = tf.config.list_physical_devices("GPU")
+    _share_memory(gpus)
+    devices = max(1, len(gpus))
     if replicas not in (0, devices):
         raise DeviceError(
             f"replicas is {replicas}, expected 0 or {devices} with several machines: each trains "

@@ -37,7 +37,8 @@ def train(job: Path) -> None:
       job: the job's file; when it is gone, the chief has ended.
 
     Raises:
-      TrainingFailed: an error that would come again, too many attempts, or the chief has given up.
+      TrainingFailed: an error that would come again, too many attempts, or the chief has ended
+        before.
     """
     failed = 0
     while failed < ATTEMPTS:
@@ -55,7 +56,7 @@ def train(job: Path) -> None:
         if status == 0:
             return
         if not job.exists():
-            raise TrainingFailed("the chief has given up: see its log")
+            raise TrainingFailed("the chief has ended before this machine had: see its log")
         failed = 1 if ended_epoch else failed + 1
         progress.LOGGER.warning(
             "the training's process ended with %d: another machine may be lost; starting it again "

@@ -7,6 +7,7 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from pathlib import Path
@@ -23,7 +24,7 @@ from trainer.hparams import HParams
 from trainer.job import Job
 from trainer.model import build_model
 from trainer.state import Epoch
-from trainer.strategy import mirrored_strategy, multi_worker_strategy
+from trainer.strategy import mirrored_strategy, multi_worker_strategy, require_agreement
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,23 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     _log.info("trained: %s", history[-1])
     if writes:
         export.save(served, tft_output, spec, job.serving_model_dir)
+    if cluster is not None:
+        _end_together(strategy, cluster)
     checkpoints.remove()
+
+
+def _end_together(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
+    """Returns when the chief has exported: lost before, it would find nobody to go on with.
+
+    Raises:
+      tf.errors.OpError: another machine was lost before; not on the chief, which needs nobody.
+    """
+    needs_nobody = contextlib.suppress(tf.errors.OpError)
+    with needs_nobody if cluster.is_chief else contextlib.nullcontext():
+        require_agreement(strategy, "the model is exported")
+    # Once more, so that no process ends while another still waits for its part of the first one.
+    with needs_nobody:
+        require_agreement(strategy, "all know it")
 
 
 def fit(

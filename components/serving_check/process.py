@@ -76,7 +76,7 @@ def server_process(
 ) -> Iterator[ServerProcess]:
     """Runs a command as long as the context lasts.
 
-    It sees no GPU: TensorFlow takes a GPU's whole memory, and whoever trained here holds it.
+    It sees no GPU: whoever trained here holds of its memory all that the training took.
 
     Args:
       command: program and arguments; it finds our packages.

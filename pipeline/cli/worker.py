@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, whole_number
+from pipeline.cli.termination import TERMINATED, Terminated, terminable
 from pipeline.config import RunConfig
 from trainer import supervision
 from trainer.cluster import Cluster, ClusterError
@@ -45,8 +46,12 @@ def _execute(options: argparse.Namespace) -> int:
         )
     file = job_file(Path(options.pipeline_root).absolute())
     try:
-        supervision.wait_for(file, seconds=options.wait)
-        supervision.train(file)
+        with terminable():
+            supervision.wait_for(file, seconds=options.wait)
+            supervision.train(file)
+    except Terminated:
+        line = "terminated; the same command goes on after the last finished epoch"
+        return output.fail(line, TERMINATED, {"error": line} if options.json else None)
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
     if options.json:
@@ -66,7 +71,8 @@ COMMAND = Command(
     execute=_execute,
     exit_codes={
         0: "trained to the end",
-        1: "failed: no training began, the chief gave up, or an error that would come again",
+        1: "failed: no training began, the chief ended before, or an error that would come again",
         2: "usage, or TF_CONFIG names no second machine",
+        TERMINATED: "terminated by SIGTERM, within ten seconds",
     },
 )

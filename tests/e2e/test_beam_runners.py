@@ -5,10 +5,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline import result
@@ -99,11 +101,36 @@ def test_workers_in_processes_of_their_own_behind_a_job_service(thirds: str, tmp
     assert "Starting worker with command" in (tmp_path / "pool.log").read_text()
 
 
+@contextlib.contextmanager
+def seen_children() -> Iterator[set[str]]:
+    """The command lines of all processes that this one has, directly or not, while it lasts."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # it has ended already
+                    seen.add(f"{child.pid} {' '.join(child.cmdline())}")
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
 def test_several_processes_on_this_machine(thirds: str, tmp_path: Path):
-    released = run(
-        tmp_path / "root",
-        thirds,
-        *("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
-    )
+    with seen_children() as seen:
+        released = run(
+            tmp_path / "root",
+            thirds,
+            *("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
+        )
     assert (released.outcome, released.error) == (result.RELEASED, None)
     assert released.evidence.overall.rows == 60
+    # Two for each component with a Beam pipeline.
+    workers = [line for line in seen if "-m apache_beam.runners.worker.sdk_worker_main" in line]
+    assert len(workers) >= 8

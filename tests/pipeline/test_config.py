@@ -92,6 +92,17 @@ def test_a_bad_value_is_refused_in_one_line(key: str, given: object, line: str) 
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize("key", ["pipeline_root", "serving_dir"])
+def test_an_object_store_is_no_directory_to_run_in(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {key: "gs://bucket/x"})
+    assert str(caught.value) == (
+        f"{key} is 'gs://bucket/x', expected a directory of this machine: locks and renames need "
+        "one; runs that keep their artifacts in an object store are Kubeflow's, see tfx-mnist "
+        "kubeflow compile --help"
+    )
+
+
 def test_a_number_too_large_for_a_float_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected a number"):
         build("quick", {"gate.floor": 10**400})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ supervision.wait_for(job, seconds=120)
 supervision.train(job)
 """
 
+SOURCE = Path(__file__).parents[2]
+
 pytestmark = pytest.mark.slow
 
 
@@ -40,10 +43,16 @@ def free_ports(count: int) -> list[int]:
 
 
 class Machines:
-    """A chief and a worker on one pipeline root."""
+    """A chief and a worker on one pipeline root, each with a folder of its own for what it writes.
+
+    The model and TensorBoard's events go to relative paths: were the worker to write them too, its
+    own folder would show it.
+    """
 
     def __init__(self, training: Training, root) -> None:
         self.training, self.root = training, root
+        training.fn_args |= {"serving_model_dir": "serving", "model_run_dir": "logs"}
+        training.exported = self.folder(0) / "serving"
         self._addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
 
     def start_chief(self) -> subprocess.Popen:
@@ -52,13 +61,19 @@ class Machines:
     def start_worker(self) -> subprocess.Popen:
         return self._start(WORKER, str(self.root / "training-job.json"), index=1)
 
+    def folder(self, index: int) -> Path:
+        """Of one machine."""
+        return self.root / str(index)
+
     def _start(self, code: str, argument: str, index: int) -> subprocess.Popen:
+        self.folder(index).mkdir(exist_ok=True)
         task = {"type": "worker", "index": index}
         variable = json.dumps({"cluster": {"worker": self._addresses}, "task": task})
         with (self.root / f"{index}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", code, argument],
-                env={**os.environ, "TF_CONFIG": variable},
+                env={**os.environ, "TF_CONFIG": variable, "PYTHONPATH": str(SOURCE)},
+                cwd=self.folder(index),
                 stderr=log,
             )
 
@@ -93,8 +108,9 @@ def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, al
     machines.end(machines.start_chief(), machines.start_worker())
     assert "replicas: 2" in machines.log(1)
     assert_close(machines.training, alone)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"serving", "logs", "0.log", "1.log"}
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "0.log", "1.log"}
+    assert {path.name for path in machines.folder(0).iterdir()} == {"serving", "logs"}
+    assert list(machines.folder(1).iterdir()) == []
 
 
 def test_a_machine_that_is_killed_and_returns_does_not_lose_the_run(prepared, alone, tmp_path):
@@ -110,4 +126,22 @@ def test_a_machine_that_is_killed_and_returns_does_not_lose_the_run(prepared, al
     worker.wait()
     machines.end(chief, machines.start_worker())
     assert "resumed after epoch" in machines.log(0)
+    assert_close(training, alone)
+
+
+def test_a_chief_that_is_killed_while_it_exports_and_returns_finds_the_others(
+    prepared, alone, tmp_path
+):
+    training = Training(prepared, tmp_path, **settings(batch=8))
+    machines = Machines(training, tmp_path)
+    chief, worker = machines.start_chief(), machines.start_worker()
+    end = time.monotonic() + 120
+    while not training.exported.exists():
+        assert time.monotonic() < end, machines.log(0)[-3000:]
+        assert chief.poll() is None, machines.log(0)[-3000:]
+        time.sleep(0.001)
+    chief.kill()
+    chief.wait()
+    machines.end(machines.start_chief(), worker)
+    assert "resumed after epoch 8" in machines.log(0)
     assert_close(training, alone)

@@ -3,20 +3,27 @@
     KERASTUNER_TUNER_ID=tuner0 KERASTUNER_ORACLE_IP=10.0.0.1 KERASTUNER_ORACLE_PORT=8000 \
         python -m trainer.tuning.worker pipeline_root/tuning/KEY/job.json
 
-The job file and what it names must be readable here, by the same paths as for the chief.
+The job file and what it names must be readable here, by the same paths as for the chief. SIGTERM
+ends it at once with 143: what it has finished is on disk.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+TERMINATED = 128 + signal.SIGTERM  # 143, as shells count
 
 
 def main(words: Sequence[str]) -> int:
     """Works on the job whose file is the first word."""
+    # As a container's first process it would not get a signal that it does not handle.
+    signal.signal(signal.SIGTERM, _end)
     from trainer.strategy import prepare_devices
     from trainer.tied import end_with_parent
     from trainer.tuning.processes import ORACLE_IP, TIED, is_worker
@@ -41,6 +48,11 @@ def main(words: Sequence[str]) -> int:
     search = open_search(job)
     search.search(**load(job.train_files, job.eval_files, job.transform_output))
     return 0
+
+
+def _end(signum: int, frame: object) -> NoReturn:
+    os.write(2, b"terminated; the same command goes on with the trials that are left\n")
+    os._exit(TERMINATED)
 
 
 if __name__ == "__main__":

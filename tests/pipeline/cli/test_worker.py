@@ -1,6 +1,13 @@
 """`tfx-mnist worker` before anything is trained; tests/trainer/test_workers.py trains."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +39,36 @@ def test_a_chief_that_does_not_come_is_a_failure(monkeypatch, capsys, tmp_path):
     assert main(["worker", "--wait", "0", "--json", "--pipeline-root", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert "training-job.json after 0 s: start the chief" in json.loads(captured.out)["error"]
+
+
+def catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s+(\w+)$", status, re.MULTILINE)[1], base=16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path):
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "worker",
+            "--json",
+            "--pipeline-root",
+            str(tmp_path),
+        ],
+        env={**os.environ, "TF_CONFIG": as_number(1)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        end = time.monotonic() + 30
+        while not catches_sigterm(worker.pid):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        worker.terminate()
+        out, err = worker.communicate(timeout=60)
+    line = "terminated; the same command goes on after the last finished epoch"
+    assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
+    assert json.loads(out) == {"error": line}

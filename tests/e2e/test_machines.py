@@ -1,0 +1,60 @@
+"""`tfx-mnist run` and `tfx-mnist worker` as two machines, that find each other over loopback."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.thirds import write_thirds
+
+pytestmark = pytest.mark.e2e
+
+# What comes out need not be good.
+QUICK = [
+    *("--set", "training.epochs=2", "--set", "training.per_replica_batch=16"),
+    *("--set", "training.max_shift=0", "--set", "gate.floor=0", "--set", "gate.class_floor=0"),
+    *("--set", "gate.max_cross_entropy=100", "--set", "gate.max_drop=1"),
+    *("--set", "data_gate.max_train_test_overlap=0.1"),
+]
+
+
+def free_addresses(count: int) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
+def start(words: list[str], addresses: list[str], index: int) -> subprocess.Popen[str]:
+    task = {"type": "worker", "index": index}
+    variable = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words, "--json"],
+        env={**os.environ, "TF_CONFIG": variable},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_and_a_worker_train_together_and_the_run_releases(tmp_path: Path) -> None:
+    root = ["--pipeline-root", str(tmp_path / "root")]
+    run = ["run", "--dataset", write_thirds(tmp_path / "thirds"), *root, *QUICK]
+    addresses = free_addresses(2)
+    with start(["worker", *root], addresses, 1) as worker, start(run, addresses, 0) as chief:
+        try:
+            out, err = chief.communicate(timeout=900)
+            assert chief.returncode == 0, out + err
+            assert json.loads(out)["outcome"] == "released"
+            out, err = worker.communicate(timeout=60)
+            assert worker.returncode == 0, out + err
+            assert json.loads(out) == {"worker": 1, "workers": 2, "error": None}
+        finally:
+            worker.kill()
+            chief.kill()
