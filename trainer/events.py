@@ -21,7 +21,7 @@ class Events:
     """Curves over the epochs; where the disk does not take them, the training goes on without."""
 
     def __init__(self, folder: str | None) -> None:
-        """Args: `folder`: where the event files go; None writes none."""
+        """Makes a file in `folder`; None writes none."""
         self._folder = folder
         self._writer: Any = None
         if folder:
@@ -44,7 +44,7 @@ class Events:
             self._give_up(error)
 
     def _give_up(self, error: tf.errors.OpError) -> None:
-        """No second try: a record that was written in part ends what TensorBoard reads of a file."""
+        """For good: a record that was written in part ends what TensorBoard reads of a file."""
         self._writer = None
         progress.LOGGER.warning(
             "no TensorBoard events can be written to %s (%s): training goes on without them; make "

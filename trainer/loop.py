@@ -11,7 +11,6 @@ Why not `model.fit`: with Keras 3 it fails under several strategies (docs/decisi
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator

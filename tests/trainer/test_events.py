@@ -25,6 +25,7 @@ def said(caplog):
 
 def test_a_disk_that_fills_up_is_said_once_and_ends_the_events_alone(tmp_path, monkeypatch, said):
     writer = tf.summary.create_file_writer(str(tmp_path))
+
     def flush():
         raise tf.errors.ResourceExhaustedError(None, None, f"{tmp_path}; No space left on device")
 
@@ -45,4 +46,4 @@ def test_a_folder_that_cannot_be_made_ends_the_events_alone(tmp_path, said):
     events = Events(str(folder))
     events.write(EPOCH)
     (line,) = said()
-    assert line.startswith(f"no TensorBoard events can be written to {folder} (FailedPreconditionError)")
+    assert line.startswith(f"no TensorBoard events can be written to {folder} (FailedPrecondition")
