@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import termination
 from tests.pipeline.cli.processes import script
 
 # A run that sends itself SIGTERM and then does what the second argument says.
@@ -61,3 +62,7 @@ def test_what_does_not_end_by_itself_is_ended_after_the_grace(tmp_path, what):
     seconds, done = terminated(tmp_path, what)
     assert done.returncode == 143
     assert seconds < 10.0
+
+
+def test_the_grace_is_over_before_container_runtimes_send_sigkill():
+    assert termination.GRACE_S < 10.0

@@ -4,6 +4,7 @@ import dataclasses
 import types
 
 import pytest
+import tensorflow as tf
 
 from tests.trainer.samples import SPEC
 from trainer import progress, training
@@ -160,6 +161,15 @@ def test_damaged_state_is_said_and_finished_trials_are_taken_over(
     assert len(trials) == 3
     assert len(trained.hparams) == 4  # the third trial twice
     assert "is damaged (JSONDecodeError): it begins again" in caplog.text
+
+
+def test_a_deterministic_training_is_searched_for_deterministically(opened, monkeypatch):
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(1))
+    opened()
+    assert asked == []
+    opened(hparams=dataclasses.replace(HPARAMS, deterministic=True))
+    assert asked == [1]
 
 
 def test_another_search_configuration_or_seed_is_another_search(opened, tmp_path):
