@@ -45,6 +45,11 @@ class Split:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
+    @property
+    def tensors(self) -> tuple[tf.Tensor, ...]:
+        """All that the split holds."""
+        return self.images, self.labels, self.levels
+
     def normalized(self, images: tf.Tensor) -> tf.Tensor:
         """[B, H, W, C] uint8 -> [B, H, W, C] float32."""
         channels = self.levels.shape[1]

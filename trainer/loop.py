@@ -11,7 +11,6 @@ Why not `model.fit`: with Keras 3 it fails under several strategies (docs/decisi
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import tensorflow as tf
 from trainer import inputs, progress, schedule
 from trainer.augmentation import augmentation
 from trainer.checkpoints import Checkpoints
+from trainer.events import Events
 from trainer.hparams import HParams
 from trainer.state import Epoch, State
 from trainer.strategy import global_batch, require_agreement
@@ -88,9 +88,9 @@ def train(
         epochs=hparams.epochs,
         patience=hparams.patience,
     )
-    writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
+    events = Events(log_dir)
     if checkpoints:
-        _resume(state, checkpoints, writer, strategy)
+        _resume(state, checkpoints, events, strategy)
     done = len(state.history)
     reporter = _Reporter(steps_per_epoch=steps, epochs=hparams.epochs, epochs_done=done)
     batches = inputs.training_batches(
@@ -111,13 +111,13 @@ def train(
         if checkpoints:
             checkpoints.save(state.checkpoint())
         reporter.epoch_ended(epoch)
-        _summarize(writer, epoch)
+        events.write(epoch)
     state.finish()
     return state.history
 
 
 def _resume(
-    state: State, checkpoints: Checkpoints, writer: Any, strategy: tf.distribute.Strategy
+    state: State, checkpoints: Checkpoints, events: Events, strategy: tf.distribute.Strategy
 ) -> None:
     """Takes over what a killed process has finished, if it has finished an epoch."""
     found = checkpoints.latest()
@@ -126,7 +126,7 @@ def _resume(
         return
     state.restore(found)
     for epoch in state.history:
-        _summarize(writer, epoch)
+        events.write(epoch)
     progress.LOGGER.info("resumed after epoch %d", found.epoch)
 
 
@@ -278,14 +278,6 @@ def _evaluation(model: keras.Model, split: inputs.Split) -> Callable[[], tuple[f
 def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     hits = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(labels, axis=-1))
     return tf.reduce_sum(tf.cast(hits, tf.float32))
-
-
-def _summarize(writer: Any, epoch: Epoch) -> None:
-    with writer.as_default(step=epoch.number):
-        for name, value in dataclasses.asdict(epoch).items():
-            if name != "number":
-                tf.summary.scalar(name, value)
-    writer.flush()
 
 
 class _Reporter:

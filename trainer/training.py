@@ -61,11 +61,7 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     checkpoints = Checkpoints(
         Path(config["checkpoints"]),
         training_key(
-            data=[
-                values
-                for split in (train_split, eval_split)
-                for values in (split.images, split.labels, split.levels)
-            ],
+            data=[*train_split.tensors, *eval_split.tensors],
             settings={
                 **{name: config[name] for name in ("hparams", "seed", "code")},
                 "replicas": strategy.num_replicas_in_sync,

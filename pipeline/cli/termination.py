@@ -8,14 +8,17 @@ Synopsis::
 All that a run has finished is on disk at any moment, so that it may end at any moment as well. The
 exception is the polite way: it removes what is half done, and one line says what happened. But it
 has to wait for a call into C++ to return, and Python's own end waits for the threads of a Beam
-pipeline. So a thread watches, and ends the process when the time is up.
+pipeline. So a thread watches, and ends the process when the time is up. The thread itself ends with
+Python, and destructors of C++ libraries, which wait as well, come later: these are skipped.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -49,7 +52,15 @@ def terminable() -> Iterator[None]:
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
+    atexit.register(_end_without_destructors)
     raise Terminated
+
+
+def _end_without_destructors() -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    os._exit(TERMINATED)
 
 
 def _end_in_time(reader: int) -> None:

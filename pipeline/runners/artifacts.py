@@ -38,12 +38,11 @@ def record(
 def find_damaged(
     artifacts: Iterable[metadata_store_pb2.Artifact],
 ) -> list[metadata_store_pb2.Artifact]:
-    """Those whose files are not the recorded ones; without a record nothing can be said."""
+    """Those whose files are not the recorded ones, or that a run was killed before it recorded."""
     return [
         artifact
         for artifact in artifacts
-        if (recorded := history.text(artifact, _PROPERTY)) is not None
-        and recorded != digest(Path(artifact.uri))
+        if history.text(artifact, _PROPERTY) != digest(Path(artifact.uri))
     ]
 
 

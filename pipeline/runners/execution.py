@@ -46,7 +46,10 @@ class _ResultDamaged(Exception):
     """A result that was to be taken over from an earlier run is not what was written."""
 
     def __init__(self, name: str, paths: Sequence[str]) -> None:
-        super().__init__(f"the result of {name} in {', '.join(paths)} was altered: making it again")
+        super().__init__(
+            f"the result of {name} in {', '.join(paths)} was altered, or never recorded: making it "
+            "again"
+        )
 
 
 class _ComponentFailed(Exception):

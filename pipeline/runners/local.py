@@ -8,7 +8,9 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,12 +49,34 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> result.RunResu
 def _plan(config: RunConfig, run_id: str) -> Plan:
     try:
         parse_dataset(config.dataset)
-        from pipeline.plan import make_plan
+        from pipeline.plan import make_plan, metadata_path
         from trainer.strategy import DeviceError, prepare_devices
     except DataError as error:
         raise CannotStart(str(error), 2) from error
+    _require_sound(metadata_path(config))
     try:
         prepare_devices(config.replicas)
         return make_plan(config, run_id=run_id)
     except (ConfigError, DataError, DeviceError, ServingDirError) as error:
         raise CannotStart(str(error), 2) from error
+
+
+def _require_sound(database: Path) -> None:
+    """Refuses a damaged ML Metadata database, which TFX would try ten times and not name."""
+    if not database.exists():
+        return
+    try:
+        # Not read-only: what a killed run had begun to write is rolled back when it is opened.
+        opened = sqlite3.connect(f"{database.as_uri()}?mode=rw", timeout=1.0, uri=True)
+        with contextlib.closing(opened):
+            ((finding,), *_) = opened.execute("PRAGMA quick_check(1)").fetchall()
+            opened.execute("BEGIN IMMEDIATE")  # fails where it cannot be written to
+    except sqlite3.Error as error:
+        finding = str(error)
+    if finding != "ok":
+        raise CannotStart(
+            f"cannot use {database}, where earlier runs are recorded: {' '.join(finding.split())}; "
+            "expected an SQLite database to read and to write; move it away, and all is made "
+            "again, or choose another --pipeline-root",
+            2,
+        )

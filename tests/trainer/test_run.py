@@ -18,6 +18,8 @@ import json, logging, sys, types
 from trainer.run import run_fn
 logging.basicConfig(level="INFO", format="%(message)s")
 run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
+from tensorflow.python.framework.config import is_op_determinism_enabled  # no public one asks
+logging.info("operations are deterministic: %s", is_op_determinism_enabled())
 """
 EPOCHS = 30
 
@@ -90,7 +92,7 @@ def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> 
 @pytest.fixture(scope="module")
 def unbroken(prepared, tmp_path_factory) -> Training:
     training = Training(prepared, tmp_path_factory.mktemp("unbroken"), deterministic=True)
-    training.run()
+    assert "operations are deterministic: True" in training.run()
     return training
 
 
@@ -102,6 +104,11 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(prepared, u
     assert "resumed after epoch" in log
     assert_same(training.weights(), unbroken.weights())
     assert not training.checkpoints.exists()
+
+
+def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tmp_path):
+    log = Training(prepared, tmp_path, epochs=1).run()
+    assert "operations are deterministic: False" in log
 
 
 def test_a_checkpoint_of_another_seed_is_left_alone(prepared, unbroken, tmp_path):

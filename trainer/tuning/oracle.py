@@ -71,6 +71,7 @@ class _WithBudget(keras_tuner.Oracle):
     def end_trial(self, trial: Any) -> None:
         """As keras-tuner's own; says what came of it."""
         super().end_trial(trial)
+        self.save()  # keras-tuner did while the trial still counted as one that runs
         ended, name = self.trials[trial.trial_id], self.objective.name
         score = "failed" if ended.score is None else f"{_words(name)} {ended.score:.4f}"
         line = f"trial {int(trial.trial_id) + 1}: {score}"

@@ -134,6 +134,11 @@ class Search(BaseTuner):
         if self._is_worker():
             time.sleep(_POLL_S)
 
+    def _get_tuner_fname(self) -> str:
+        """What tells keras-tuner to go on: the same name alone and as the chief of others."""
+        name = self.tuner_id if self._is_worker() else "chief"
+        return str(Path(self.project_dir, f"{name}.json"))
+
     def results(self) -> trials.Results:
         """Every trial that has ended, in order; not in a worker, which does not know."""
         ended = [self.oracle.trials[name] for name in sorted(self.oracle.trials, key=int)]

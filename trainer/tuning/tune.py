@@ -5,7 +5,6 @@ TFX reloads this module, so it holds functions only.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,10 @@ def tuner_fn(fn_args: Any) -> Any:
     splits = load(fn_args.train_files, fn_args.eval_files, fn_args.transform_graph_path)
     decisive = {name: config[name] for name in ("spec", "hparams", "seed", "replicas", "code")}
     key = training_key(
-        data=[part for split in splits.values() for part in (split.images, split.labels)],
+        data=[tensor for split in splits.values() for tensor in split.tensors],
         settings={
             **decisive,
             "tuning": {k: v for k, v in config["tuning"].items() if k not in _BUDGET},
-            # keras-tuner does not find the state of the one in the other.
-            "distributed": "KERASTUNER_ORACLE_IP" in os.environ,
             "libraries": [tf.__version__, keras.__version__, keras_tuner.__version__],
         },
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import termination
 from tests.pipeline.cli.processes import script
 
 # A run that sends itself SIGTERM and then does what the second argument says.
@@ -37,6 +38,11 @@ def waits_in_c(config, *, run_id, observer):
     for _ in range(2):  # the second time it waits for itself, and no signal wakes it
         ctypes.CDLL(None).pthread_mutex_lock(mutex)
 
+def waits_after_python(config, *, run_id, observer):
+    libc = ctypes.CDLL(None)
+    libc.on_exit(libc.pause, None)  # as a destructor of a C++ library that waits for its threads
+    trains(config, run_id=run_id, observer=observer)
+
 sys.exit(main(["run", "--pipeline-root", sys.argv[1], "--json"], run=globals()[sys.argv[2]]))
 """
 
@@ -56,8 +62,14 @@ def test_a_terminated_run_says_so_in_one_line_and_ends_with_143(tmp_path):
     assert (result["outcome"], result["error"]) == ("failed", line)
 
 
-@pytest.mark.parametrize("what", ["swallows", "leaves_a_thread", "waits_in_c"])
+@pytest.mark.parametrize(
+    "what", ["swallows", "leaves_a_thread", "waits_in_c", "waits_after_python"]
+)
 def test_what_does_not_end_by_itself_is_ended_after_the_grace(tmp_path, what):
     seconds, done = terminated(tmp_path, what)
     assert done.returncode == 143
     assert seconds < 10.0
+
+
+def test_the_grace_is_over_before_container_runtimes_send_sigkill():
+    assert termination.GRACE_S < 10.0

@@ -70,9 +70,9 @@ def test_one_file_may_be_an_artifact(store, folder):
     assert len(artifacts.find_damaged([stored(store, artifact.id)])) == 1
 
 
-def test_of_what_has_no_record_nothing_is_said(store, folder):
+def test_what_has_no_record_is_taken_for_damaged(store, folder):
     artifact = registered(store, folder)
-    assert artifacts.find_damaged([artifact]) == []
+    assert artifacts.find_damaged([artifact]) == [artifact]
 
 
 def test_what_is_given_up_is_not_live_any_more_and_its_files_stay(store, folder):

@@ -17,7 +17,7 @@ from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.gate import Policy
 from pipeline.plan import metadata_path
-from pipeline.runners import local
+from pipeline.runners import artifacts, local
 from tests.pipeline.runners.watch import Watch
 from trainer.hparams import HParams
 
@@ -137,8 +137,8 @@ def test_a_second_identical_run_executes_nothing_and_publishes_nothing(config, f
 
 
 def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config, first, versions):
-    artifacts = Path(config.pipeline_root) / "artifacts" / first.result.dataset["name"]
-    shutil.rmtree(artifacts / "StatisticsGen")
+    folder = Path(config.pipeline_root) / "artifacts" / first.result.dataset["name"]
+    shutil.rmtree(folder / "StatisticsGen")
     again = run(config, "run-3")
     assert "StatisticsGen" not in again.result.cached
     # Pusher is given the data gate's new answer as well, and finds the model published already.
@@ -177,16 +177,36 @@ def _truncated(path: Path) -> None:
 def test_a_damaged_result_is_made_again_and_the_run_ends_well(
     finished, tmp_path, component, pattern, damage
 ):
-    (artifacts,) = Path(finished.pipeline_root, "artifacts").iterdir()
-    damaged = max((artifacts / component).glob(pattern), key=lambda path: path.stat().st_mtime)
+    (folder,) = Path(finished.pipeline_root, "artifacts").iterdir()
+    damaged = max((folder / component).glob(pattern), key=lambda path: path.stat().st_mtime)
     damage(damaged)
     again = run(finished, f"{tmp_path.name}-run")
     assert again.result.error is None
     assert again.result.outcome in (result.RELEASED, result.UNCHANGED)
     assert component not in again.result.cached
     (note,) = (note for note in again.watch.notes if "altered" in note)
-    assert note.startswith(f"the result of {component} in {artifacts / component}/")
-    assert note.endswith(" was altered: making it again")
+    assert note.startswith(f"the result of {component} in {folder / component}/")
+    assert note.endswith(" was altered, or never recorded: making it again")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_what_a_killed_run_left_unrecorded_is_made_again(config, first, tmp_path, monkeypatch):
+    def end(store, written):
+        raise Killed
+
+    other = {"gate": dataclasses.replace(ANY_MODEL, max_drop=0.8)}
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "record", end)
+        with pytest.raises(Killed):
+            run(config, f"{tmp_path.name}-killed", **other)
+    again = run(config, f"{tmp_path.name}-run", **other)
+    assert again.result.error is None
+    (note,) = again.watch.notes
+    assert note.endswith(" was altered, or never recorded: making it again")
+    assert note.removeprefix("the result of ").split()[0] not in again.result.cached
 
 
 def test_a_model_below_the_floor_is_refused_and_not_published(config, first, versions):
@@ -264,8 +284,8 @@ def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
 
 
 def _without_the_trainers_result(config: RunConfig) -> dict[str, object]:
-    (artifacts,) = Path(config.pipeline_root, "artifacts").glob("idx_thirds_*")
-    shutil.rmtree(artifacts / "Trainer")
+    (folder,) = Path(config.pipeline_root, "artifacts").glob("idx_thirds_*")
+    shutil.rmtree(folder / "Trainer")
     return {}
 
 

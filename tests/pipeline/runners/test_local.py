@@ -1,6 +1,9 @@
 """What the local runner refuses before anything runs."""
 
+import contextlib
 import dataclasses
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,65 @@ def test_a_configuration_that_does_not_fit_the_data_is_a_usage_error(config: Run
     training = HParams(per_replica_batch=169)  # of 168 training images
     error = refused(dataclasses.replace(config, training=training))
     assert (error.exit_code, error.message[:23]) == (2, "the global batch is 169")
+
+
+def _database(path: Path, *, rows: int = 2000) -> None:
+    """A sound SQLite database of some pages."""
+    with contextlib.closing(sqlite3.connect(path)) as opened, opened:
+        opened.execute("CREATE TABLE Artifact (uri TEXT)")
+        opened.executemany("INSERT INTO Artifact VALUES (?)", [("u" * 100,)] * rows)
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"garbage" * 1000)
+
+
+def _truncated(path: Path) -> None:
+    _database(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _overwritten(path: Path) -> None:
+    _database(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + bytes(8192) + content[16384:])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_garbage, "file is not a database"),
+        (_truncated, "database disk image is malformed"),
+        (_overwritten, "in database main"),
+        (Path.mkdir, "unable to open database file"),
+    ],
+    ids=["garbage", "truncated", "overwritten", "unreadable"],
+)
+def test_damaged_metadata_are_named_before_anything_runs(
+    config: RunConfig, root: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    root.mkdir(parents=True)
+    damage(root / "metadata.sqlite")
+    error = refused(config)
+    assert error.exit_code == 2
+    assert error.message.startswith(f"cannot use {root}/metadata.sqlite, where earlier runs are")
+    assert said in error.message
+    assert "move it away, and all is made again" in error.message
+    assert [path.name for path in root.iterdir()] == ["metadata.sqlite"]
+
+
+def test_metadata_that_cannot_be_written_to_are_named(config: RunConfig, root: Path) -> None:
+    root.mkdir(parents=True)
+    _database(root / "metadata.sqlite")
+    with contextlib.closing(sqlite3.connect(root / "metadata.sqlite")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert "database is locked" in refused(config).message
+
+
+@pytest.mark.parametrize("make", [Path.touch, _database])
+def test_sound_metadata_are_not_refused(root: Path, make: Callable[[Path], None]) -> None:
+    root.mkdir(parents=True)
+    make(root / "metadata.sqlite")
+    local._require_sound(root / "metadata.sqlite")
+    local._require_sound(root / "metadata.sqlite")

@@ -4,12 +4,14 @@ import dataclasses
 import types
 
 import pytest
+import tensorflow as tf
 
 from tests.trainer.samples import SPEC
 from trainer import progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
+from trainer.tuning import processes
 from trainer.tuning import search as search_module
 from trainer.tuning.search import TrialBroke
 from trainer.tuning.settings import TuningConfig
@@ -125,6 +127,26 @@ def test_a_trial_that_was_cut_short_goes_on_after_its_last_epoch(opened, monkeyp
     assert trial.epochs == 2
 
 
+def test_more_or_fewer_processes_go_on_with_the_same_search(opened, trained, tmp_path):
+    trained.raising[2] = Killed()
+    with pytest.raises(Killed):
+        searched(opened)
+    (first,) = (tmp_path / "tuning").glob("*/finished/*.json")
+    result = first.read_text()
+
+    with processes.chief_of_local_workers():
+        search, _ = opened(settings=dataclasses.replace(SETTINGS, parallel_trials=2))
+        processes.train_in_workers(search, search.job.path, count=2)
+    together = without_seconds(search.results().trials)
+    assert [trial.status for trial in together] == ["completed"] * 3
+
+    trained.hparams.clear()
+    assert without_seconds(searched(opened)) == together
+    assert trained.hparams == []
+    assert len(list((tmp_path / "tuning").iterdir())) == 1
+    assert first.read_text() == result
+
+
 def test_damaged_state_is_said_and_finished_trials_are_taken_over(
     opened, trained, tmp_path, caplog
 ):
@@ -139,6 +161,15 @@ def test_damaged_state_is_said_and_finished_trials_are_taken_over(
     assert len(trials) == 3
     assert len(trained.hparams) == 4  # the third trial twice
     assert "is damaged (JSONDecodeError): it begins again" in caplog.text
+
+
+def test_a_deterministic_training_is_searched_for_deterministically(opened, monkeypatch):
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(1))
+    opened()
+    assert asked == []
+    opened(hparams=dataclasses.replace(HPARAMS, deterministic=True))
+    assert asked == [1]
 
 
 def test_another_search_configuration_or_seed_is_another_search(opened, tmp_path):

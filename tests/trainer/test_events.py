@@ -1,0 +1,49 @@
+import pytest
+import tensorflow as tf
+
+from trainer import progress
+from trainer.events import Events
+from trainer.state import Epoch
+
+EPOCH = Epoch(
+    number=1,
+    loss=0.5,
+    accuracy=0.8,
+    eval_loss=0.4,
+    eval_accuracy=0.9,
+    learning_rate=0.01,
+    seconds=2.0,
+)
+
+
+@pytest.fixture
+def said(caplog):
+    """What a user is told."""
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_a_disk_that_fills_up_is_said_once_and_ends_the_events_alone(tmp_path, monkeypatch, said):
+    writer = tf.summary.create_file_writer(str(tmp_path))
+
+    def flush():
+        raise tf.errors.ResourceExhaustedError(None, None, f"{tmp_path}; No space left on device")
+
+    monkeypatch.setattr(writer, "flush", flush)
+    monkeypatch.setattr(tf.summary, "create_file_writer", lambda folder: writer)
+    events = Events(str(tmp_path))
+    events.write(EPOCH)
+    events.write(EPOCH)
+    assert said() == [
+        f"no TensorBoard events can be written to {tmp_path} (ResourceExhaustedError): training "
+        "goes on without them; make room there"
+    ]
+
+
+def test_a_folder_that_cannot_be_made_ends_the_events_alone(tmp_path, said):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "logs"
+    events = Events(str(folder))
+    events.write(EPOCH)
+    (line,) = said()
+    assert line.startswith(f"no TensorBoard events can be written to {folder} (FailedPrecondition")
