@@ -213,7 +213,8 @@ def schedule(
     """
     uploaded = _upload(client, pipeline)
     folder = _ask(client, client.create_experiment, experiment, namespace=_namespace(client))
-    older = [one.id for one in schedules(client) if one.name == when.name]
+    every = _schedules_of(client, uploaded.pipeline_id)
+    older = [one.id for one in every if one.name == when.name]
     made = _ask(
         client,
         client.create_recurring_run,
@@ -241,13 +242,7 @@ def schedules(client: kfp_client.Client) -> list[Scheduled]:
       ClientError: the API said no.
     """
     pipeline_id = _pipeline_id(client, PIPELINE_NAME)
-    if pipeline_id is None:
-        return []
-    found = _pages(
-        client, client.list_recurring_runs, "recurring_runs", namespace=_namespace(client)
-    )
-    ours = (_scheduled(one) for one in found if _is_of(one, pipeline_id))
-    return sorted(ours, key=lambda one: (one.name, one.id))
+    return [] if pipeline_id is None else _schedules_of(client, pipeline_id)
 
 
 def unschedule(client: kfp_client.Client, name: str) -> int:
@@ -326,6 +321,15 @@ def _pipeline_id(client: kfp_client.Client, name: str) -> str | None:
         filter=json.dumps(named),
     )
     return next((str(one.pipeline_id) for one in found), None)
+
+
+def _schedules_of(client: kfp_client.Client, pipeline_id: str) -> list[Scheduled]:
+    """By name."""
+    found = _pages(
+        client, client.list_recurring_runs, "recurring_runs", namespace=_namespace(client)
+    )
+    ours = (_scheduled(one) for one in found if _is_of(one, pipeline_id))
+    return sorted(ours, key=lambda one: (one.name, one.id))
 
 
 def _is_of(run: kfp_server_api.V2beta1RecurringRun, pipeline_id: str) -> bool:
