@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from processes import measure
 
-from pipeline.config import build
+from pipeline.config import ConfigError, build
 from trainer.hparams import HParams
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -43,13 +42,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _MATRIX, _PRODUCTS = 2048, 12
 
 
-def option(text: str) -> dict[str, Any]:
-    """One of `OPTIONS`, or hyper-parameters such as "dropout=0.3,averaging=0.998"."""
-    if text in OPTIONS:
-        return OPTIONS[text]
-    return {
-        key: yaml.safe_load(value) for key, value in (one.split("=") for one in text.split(","))
-    }
+def hparams_of(preset: str, option: str) -> HParams:
+    """The preset's, with one of `OPTIONS` or with such as "dropout=0.3,averaging=0.998" on top.
+
+    Raises:
+      ConfigError: an unknown preset or hyper-parameter, or a bad value.
+    """
+    given = OPTIONS.get(option)
+    if given is None:
+        given = dict(one.partition("=")[::2] for one in option.split(","))
+    return build(preset, {f"training.{key}": value for key, value in given.items()}).training
 
 
 def train(
@@ -198,10 +200,15 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.one:
+        try:
+            for option in arguments.options:
+                hparams_of(arguments.preset, option)
+        except ConfigError as error:
+            parser.error(str(error))
         table(arguments)
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    hparams = dataclasses.replace(build(arguments.preset, {}).training, **option(arguments.one))
+    hparams = hparams_of(arguments.preset, arguments.one)
     if arguments.epochs:
         hparams = dataclasses.replace(hparams, epochs=arguments.epochs)
     replicas = 2 if arguments.one == "two replicas" else 1
