@@ -16,6 +16,7 @@ import pytest
 from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.runners import local
+from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
 from trainer.hparams import HParams
@@ -25,16 +26,10 @@ pytestmark = pytest.mark.e2e
 START_S = 60
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
-
-
 @contextlib.contextmanager
 def service(module: str, option: str, log: Path) -> Iterator[str]:
     """Runs a server of Beam's own as a process; gives its address once it answers."""
-    port = free_port()
+    (port,) = free_ports(1)
     # A worker pool starts its workers by the name `python`.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (

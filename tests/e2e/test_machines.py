@@ -1,15 +1,14 @@
 """`tfx-mnist run` and `tfx-mnist worker` as two machines, that find each other over loopback."""
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import loopback
 from tests.pipeline.thirds import write_thirds
 
 pytestmark = pytest.mark.e2e
@@ -23,20 +22,10 @@ QUICK = [
 ]
 
 
-def free_addresses(count: int) -> list[str]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-
-
-def start(words: list[str], addresses: list[str], index: int) -> subprocess.Popen[str]:
-    task = {"type": "worker", "index": index}
-    variable = json.dumps({"cluster": {"worker": addresses}, "task": task})
+def start(words: list[str], ports: list[int], index: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *words, "--json"],
-        env={**os.environ, "TF_CONFIG": variable},
+        env={**os.environ, "TF_CONFIG": loopback.tf_config(ports, index)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -46,8 +35,8 @@ def start(words: list[str], addresses: list[str], index: int) -> subprocess.Pope
 def test_a_run_and_a_worker_train_together_and_the_run_releases(tmp_path: Path) -> None:
     root = ["--pipeline-root", str(tmp_path / "root")]
     run = ["run", "--dataset", write_thirds(tmp_path / "thirds"), *root, *QUICK]
-    addresses = free_addresses(2)
-    with start(["worker", *root], addresses, 1) as worker, start(run, addresses, 0) as chief:
+    ports = loopback.free_ports(2)
+    with start(["worker", *root], ports, 1) as worker, start(run, ports, 0) as chief:
         try:
             out, err = chief.communicate(timeout=900)
             assert chief.returncode == 0, out + err

@@ -2,16 +2,15 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import loopback
 from tests.trainer.test_run import Training
 
 CHIEF = """
@@ -34,14 +33,6 @@ SOURCE = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 class Machines:
     """A chief and a worker on one pipeline root, each with a folder of its own for what it writes.
 
@@ -53,7 +44,7 @@ class Machines:
         self.training, self.root = training, root
         training.fn_args |= {"serving_model_dir": "serving", "model_run_dir": "logs"}
         training.exported = self.folder(0) / "serving"
-        self._addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+        self._ports = loopback.free_ports(2)
 
     def start_chief(self) -> subprocess.Popen:
         return self._start(CHIEF, json.dumps(self.training.fn_args), index=0)
@@ -67,8 +58,7 @@ class Machines:
 
     def _start(self, code: str, argument: str, index: int) -> subprocess.Popen:
         self.folder(index).mkdir(exist_ok=True)
-        task = {"type": "worker", "index": index}
-        variable = json.dumps({"cluster": {"worker": self._addresses}, "task": task})
+        variable = loopback.tf_config(self._ports, index)
         with (self.root / f"{index}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", code, argument],

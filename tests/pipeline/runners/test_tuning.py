@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from components import serving_dir
 from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.runners import local
+from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
 from trainer import training
 from trainer.hparams import HParams
@@ -129,12 +129,6 @@ def start_worker(searches: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_two_processes_of_this_machine_search(config, tmp_path, monkeypatch):
     forbid_trials_here(monkeypatch)
     done = local.run(
@@ -151,7 +145,8 @@ def test_two_processes_of_this_machine_search(config, tmp_path, monkeypatch):
 
 def test_a_worker_that_is_started_by_hand_searches(config, tmp_path, monkeypatch):
     forbid_trials_here(monkeypatch)
-    part = {TUNER_ID: "chief", ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(free_port())}
+    (port,) = free_ports(1)
+    part = {TUNER_ID: "chief", ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port)}
     for name, value in part.items():
         monkeypatch.setenv(name, value)
     with ThreadPoolExecutor() as pool:
