@@ -1,6 +1,7 @@
 """Settings that every test shares, and a small colour data set with its transform graph."""
 
 import dataclasses
+import gc
 import os
 from pathlib import Path
 
@@ -12,6 +13,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests must give the same results with and without an accelerator.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, and need not be searched for garbage again and again."""
+    gc.freeze()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import Any
 
 from trainer import progress
 from trainer.cluster import Cluster
+from trainer.garbage import collect_seldom
 from trainer.job import Job
 from trainer.tied import end_with_parent
 
@@ -45,6 +46,7 @@ class _Forward(logging.Handler):
 def main(job: Path) -> int:
     """Trains; returns the exit code."""
     end_with_parent(AGAIN)
+    collect_seldom()
     threading.Thread(target=_end_with_job, args=(job,), daemon=True).start()
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is for the log

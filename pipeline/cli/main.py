@@ -42,6 +42,7 @@ from pipeline.cli.run import Run
 from pipeline.cli.run import command as run_command
 from pipeline.config import ConfigError
 from pipeline.runners.errors import CannotStart
+from trainer.garbage import collect_seldom
 
 DISTRIBUTION = "tfx-mnist"
 
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None) -> int:
     Returns:
       The exit code.
     """
+    collect_seldom()
     words = sys.argv[1:] if argv is None else list(argv)
     command: Command | None = None
     try:

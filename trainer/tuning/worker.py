@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from trainer.garbage import collect_seldom
+
 TERMINATED = 128 + signal.SIGTERM  # 143, as shells count
 
 
@@ -24,6 +26,7 @@ def main(words: Sequence[str]) -> int:
     """Works on the job whose file is the first word."""
     # As a container's first process it would not get a signal that it does not handle.
     signal.signal(signal.SIGTERM, _end)
+    collect_seldom()
     from trainer.strategy import prepare_devices
     from trainer.tied import end_with_parent
     from trainer.tuning.processes import ORACLE_IP, TIED, is_worker

@@ -56,6 +56,7 @@ from pipeline.runners.kubeflow.wire import (
     WireError,
     leave_message,
 )
+from trainer.garbage import collect_seldom
 
 # TFX is imported where a task needs it, so that one behind a refusal ends at once.
 
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
     Returns:
       The exit code.
     """
+    collect_seldom()
     options = _parser().parse_args(argv)
     # TFX hands `sys.argv` to every Beam pipeline.
     sys.argv = sys.argv[:1]
