@@ -1,35 +1,17 @@
 """Whole runs of the product, as a user starts them."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from components import serving_dir
 from tests.e2e.idx_folders import shuffle_labels, write_idx
+from tests.e2e.runs import run
 
 pytestmark = pytest.mark.e2e
-
-RUN = [sys.executable, "-m", "pipeline.cli", "run", "--json"]
-
-
-def run(root: Path, *arguments: str) -> tuple[int, dict]:
-    """(exit code, the one JSON object on stdout) of a whole run."""
-    done = subprocess.run(
-        [*RUN, "--pipeline-root", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
-    return done.returncode, json.loads(done.stdout)
 
 
 def failed_checks(result: dict) -> list[str]:
@@ -128,60 +110,6 @@ def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path):
     assert (code, result["outcome"]) == (3, "refused")
     assert [name.rpartition(".")[2] for name in failed_checks(result)] == ["mean_intensity"]
     assert "Trainer" not in result["seconds"]
-
-
-DETERMINISTIC = ("--deterministic", "--seed", "7")
-
-
-def weights(result: dict) -> dict[str, np.ndarray]:
-    """Every variable of the released model."""
-    reader = tf.train.load_checkpoint(f"{result['release']['path']}/variables/variables")
-    names = [name for name in reader.get_variable_to_shape_map() if "ATTRIBUTES" in name]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
-    assert len(first) >= 10  # the small network's
-    assert set(first) == set(second)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """The result of a run that nobody stopped."""
-    code, result = run(tmp_path_factory.mktemp("unbroken"), *DETERMINISTIC)
-    assert (code, result["outcome"]) == (0, "released")
-    return result
-
-
-def test_two_deterministic_runs_of_one_seed_release_the_same_bits(unbroken, tmp_path):
-    _, result = run(tmp_path, *DETERMINISTIC)
-    assert_same(weights(result), weights(unbroken))
-    assert result["metrics"] == unbroken["metrics"]
-
-
-@pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
-)
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(unbroken, tmp_path, sent, code):
-    command = [*RUN, "--pipeline-root", str(tmp_path), *DETERMINISTIC]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 600
-        while not list(tmp_path.glob("checkpoints/*/000002.checkpoint")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(sent)
-        assert process.wait(timeout=10.0) == code
-    _, result = run(tmp_path, *DETERMINISTIC)
-    assert result["outcome"] == "released"
-    assert "ExampleGen" in result["cached"]
-    assert "Trainer" not in result["cached"]
-    log = (tmp_path / "logs" / f"{result['run_id']}.log").read_text()
-    assert "resumed after epoch" in log
-    assert_same(weights(result), weights(unbroken))
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_two_logical_devices_train_together(tmp_path):

@@ -1,85 +1,11 @@
 """`run_fn` in processes of its own: killed, started again, and twice with one seed."""
 
-import json
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from tests.trainer.samples import SPEC
-from trainer.hparams import HParams
-
-RUN = """
-import json, logging, sys, types
-from trainer.run import run_fn
-logging.basicConfig(level="INFO", format="%(message)s")
-run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
-from tensorflow.python.framework.config import is_op_determinism_enabled  # no public one asks
-logging.info("operations are deterministic: %s", is_op_determinism_enabled())
-"""
-EPOCHS = 30
+from tests.trainer.trainings import Training
 
 pytestmark = pytest.mark.slow
-
-
-class Training:
-    """What TFX would give `run_fn`, with all that it writes below one folder."""
-
-    def __init__(self, prepared, root: Path, *, seed: int = 3, **hparams) -> None:
-        self.exported = root / "serving"
-        self.checkpoints = root / "checkpoints"
-        hparams = HParams(
-            **{"epochs": EPOCHS, "per_replica_batch": 8, "dropout": 0.3, "averaging": 0.9} | hparams
-        )
-        self.fn_args = {
-            "train_files": [prepared.train_files],
-            "eval_files": [prepared.eval_files],
-            "transform_output": prepared.transform_output,
-            "serving_model_dir": str(self.exported),
-            "model_run_dir": str(root / "logs"),
-            "hyperparameters": None,
-            "custom_config": {
-                "spec": SPEC.to_config(),
-                "hparams": hparams.to_config(),
-                "seed": seed,
-                "replicas": 0,
-                "code": "0" * 64,
-                "checkpoints": str(self.checkpoints),
-            },
-        }
-
-    def start(self) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN, json.dumps(self.fn_args)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self) -> str:
-        """Trains to the end; returns the log."""
-        with self.start() as process:
-            _, log = process.communicate(timeout=300)
-        assert process.returncode == 0, log[-2000:]
-        return log
-
-    def run_and_kill_after(self, *, epoch: int) -> None:
-        """SIGKILL as soon as that epoch's checkpoint is there."""
-        with self.start() as process:
-            while not list(self.checkpoints.glob(f"*/{epoch:06d}.checkpoint")):
-                assert process.poll() is None, process.stderr.read()[-2000:]
-                time.sleep(0.001)
-            process.kill()
-        assert not self.exported.exists()
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Every variable of the exported model."""
-        reader = tf.train.load_checkpoint(str(self.exported / "variables" / "variables"))
-        names = [name for name in reader.get_variable_to_shape_map() if "ATTRIBUTES" in name]
-        return {name: reader.get_tensor(name) for name in names}
 
 
 def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:

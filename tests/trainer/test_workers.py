@@ -1,78 +1,11 @@
-"""Two machines that train together, as real processes that find each other over loopback."""
+"""Two machines that train together, see `tests.trainer.machines`; tests/e2e kills one of them."""
 
-import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
-
-import numpy as np
 import pytest
 
-from tests import loopback
-from tests.trainer.test_run import Training
-
-CHIEF = """
-import json, logging, sys, types
-from trainer.run import run_fn
-logging.basicConfig(level="INFO", format="%(message)s")
-run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
-"""
-WORKER = """
-import logging, pathlib, sys
-from trainer import supervision
-logging.basicConfig(level="INFO", format="%(message)s")
-job = pathlib.Path(sys.argv[1])
-supervision.wait_for(job, seconds=120)
-supervision.train(job)
-"""
-
-SOURCE = Path(__file__).parents[2]
+from tests.trainer.machines import Machines, assert_close, settings
+from tests.trainer.trainings import Training
 
 pytestmark = pytest.mark.slow
-
-
-class Machines:
-    """A chief and a worker on one pipeline root, each with a folder of its own for what it writes.
-
-    The model and TensorBoard's events go to relative paths: were the worker to write them too, its
-    own folder would show it.
-    """
-
-    def __init__(self, training: Training, root) -> None:
-        self.training, self.root = training, root
-        training.fn_args |= {"serving_model_dir": "serving", "model_run_dir": "logs"}
-        training.exported = self.folder(0) / "serving"
-        self._ports = loopback.free_ports(2)
-
-    def start_chief(self) -> subprocess.Popen:
-        return self._start(CHIEF, json.dumps(self.training.fn_args), index=0)
-
-    def start_worker(self) -> subprocess.Popen:
-        return self._start(WORKER, str(self.root / "training-job.json"), index=1)
-
-    def folder(self, index: int) -> Path:
-        """Of one machine."""
-        return self.root / str(index)
-
-    def _start(self, code: str, argument: str, index: int) -> subprocess.Popen:
-        self.folder(index).mkdir(exist_ok=True)
-        variable = loopback.tf_config(self._ports, index)
-        with (self.root / f"{index}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-c", code, argument],
-                env={**os.environ, "TF_CONFIG": variable, "PYTHONPATH": str(SOURCE)},
-                cwd=self.folder(index),
-                stderr=log,
-            )
-
-    def log(self, index: int) -> str:
-        return (self.root / f"{index}.log").read_text()
-
-    def end(self, *processes: subprocess.Popen) -> None:
-        for process in processes:
-            assert process.wait(timeout=240) == 0, self.log(0)[-3000:] + self.log(1)[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +16,6 @@ def alone(prepared, tmp_path_factory) -> Training:
     return training
 
 
-def settings(batch: int) -> dict[str, float]:
-    return {"epochs": 8, "per_replica_batch": batch, "dropout": 0.0}
-
-
-def assert_close(first: Training, second: Training) -> None:
-    expected = second.weights()
-    for name, value in first.weights().items():
-        np.testing.assert_allclose(value, expected[name], rtol=0.02, atol=0.02, err_msg=name)
-
-
 def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, alone, tmp_path):
     machines = Machines(Training(prepared, tmp_path, **settings(batch=8)), tmp_path)
     machines.end(machines.start_chief(), machines.start_worker())
@@ -101,37 +24,3 @@ def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, al
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "0.log", "1.log"}
     assert {path.name for path in machines.folder(0).iterdir()} == {"serving", "logs"}
     assert list(machines.folder(1).iterdir()) == []
-
-
-def test_a_machine_that_is_killed_and_returns_does_not_lose_the_run(prepared, alone, tmp_path):
-    training = Training(prepared, tmp_path, **settings(batch=8))
-    machines = Machines(training, tmp_path)
-    chief, worker = machines.start_chief(), machines.start_worker()
-    end = time.monotonic() + 120
-    while not list(training.checkpoints.glob("*/*.checkpoint")):
-        assert time.monotonic() < end, machines.log(0)[-3000:]
-        assert chief.poll() is None, machines.log(0)[-3000:]
-        time.sleep(0.001)
-    worker.kill()
-    worker.wait()
-    machines.end(chief, machines.start_worker())
-    assert "resumed after epoch" in machines.log(0)
-    assert_close(training, alone)
-
-
-def test_a_chief_that_is_killed_while_it_exports_and_returns_finds_the_others(
-    prepared, alone, tmp_path
-):
-    training = Training(prepared, tmp_path, **settings(batch=8))
-    machines = Machines(training, tmp_path)
-    chief, worker = machines.start_chief(), machines.start_worker()
-    end = time.monotonic() + 120
-    while not training.exported.exists():
-        assert time.monotonic() < end, machines.log(0)[-3000:]
-        assert chief.poll() is None, machines.log(0)[-3000:]
-        time.sleep(0.001)
-    chief.kill()
-    chief.wait()
-    machines.end(machines.start_chief(), worker)
-    assert "resumed after epoch 8" in machines.log(0)
-    assert_close(training, alone)

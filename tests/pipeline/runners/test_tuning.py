@@ -2,11 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,11 +10,9 @@ from components import serving_dir
 from pipeline import result
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.runners import local
-from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
 from trainer import training
 from trainer.hparams import HParams
-from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.trials import tuned
 
@@ -112,52 +105,6 @@ def test_another_search_is_searched(config, runs, monkeypatch):
     other = dataclasses.replace(config.tuning, objective="loss")
     done = local.run(dataclasses.replace(config, tuning=other), run_id="run-4", observer=Watch())
     assert (done.outcome, done.error) == ("failed", "Tuner: ZeroDivisionError: division by zero")
-
-
-def forbid_trials_here(monkeypatch) -> None:
-    """Other processes do not see what is patched in this one."""
-    monkeypatch.setattr("trainer.tuning.search.Search._train", lambda *_, **__: 1 / 0)
-
-
-def start_worker(searches: Path) -> subprocess.Popen[bytes]:
-    """Of the search whose job file comes up."""
-    end = time.monotonic() + 300
-    while not (jobs := list(searches.glob("*/job.json"))):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    command = [sys.executable, "-m", "trainer.tuning.worker", str(jobs[0])]
-    return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
-
-
-def test_two_processes_of_this_machine_search(config, tmp_path, monkeypatch):
-    forbid_trials_here(monkeypatch)
-    done = local.run(
-        dataclasses.replace(
-            config,
-            pipeline_root=str(tmp_path),
-            tuning=dataclasses.replace(config.tuning, parallel_trials=2),
-        ),
-        run_id="run-1",
-        observer=Watch(),
-    )
-    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
-
-
-def test_a_worker_that_is_started_by_hand_searches(config, tmp_path, monkeypatch):
-    forbid_trials_here(monkeypatch)
-    (port,) = free_ports(1)
-    part = {TUNER_ID: "chief", ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port)}
-    for name, value in part.items():
-        monkeypatch.setenv(name, value)
-    with ThreadPoolExecutor() as pool:
-        started = pool.submit(start_worker, tmp_path / "tuning")
-        done = local.run(
-            dataclasses.replace(config, pipeline_root=str(tmp_path)),
-            run_id="run-1",
-            observer=Watch(),
-        )
-    assert started.result().wait(timeout=60) == 0
-    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
 
 
 def test_a_worker_of_a_search_is_not_started_as_a_run(config, monkeypatch):

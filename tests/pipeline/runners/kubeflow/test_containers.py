@@ -1,9 +1,9 @@
 """What a run in containers comes to, with a stand-in for the program that runs kfp."""
 
+import functools
 import json
 import os
 import signal
-import stat
 import sys
 import textwrap
 import time
@@ -11,53 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config, result
-from pipeline.runners import local
+from pipeline import result
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
 from pipeline.runners.locking import locked
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
+from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
 
 
 @pytest.fixture
 def python(tmp_path: Path):
-    """Makes a `--kfp-python` that answers `check` with yes, and then does what a test says."""
-
-    def make(code: str = "", check: str = "", code_of_check: int = 0) -> str:
-        path = tmp_path / "kfp-python"
-        path.write_text(
-            f"#!{sys.executable}\n"
-            "import json, os, pathlib, sys\n"
-            "verb, order = sys.argv[3:5]\n"
-            f"if verb == 'check': print({check!r} or 'own/' + order); sys.exit({code_of_check})\n"
-            "order = json.loads(order); home = pathlib.Path(order['pipeline_root'])\n"
-            "def say(task, text): print(f'    tfx-mnist: {task}: {text}', flush=True)\n"
-            "def leave(task, parameters={}, artifacts={}):\n"
-            "    folder = home / 'run' / task; folder.mkdir(parents=True)\n"
-            "    message = {'parameterValues': parameters, 'artifacts': {\n"
-            "        key: {'artifacts': [{'uri': str(folder / key), 'metadata': one}]}\n"
-            "        for key, one in artifacts.items()}}\n"
-            "    (folder / 'executor_output.json').write_text(json.dumps(message))\n"
-            + textwrap.dedent(code)
-        )
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return str(path)
-
-    return make
-
-
-def _run(root: Path, python: str, **overrides) -> tuple[result.RunResult, Watch]:
-    watch = Watch()
-    outcome = containers.run(
-        "quick",
-        {"pipeline_root": str(root), **overrides},
-        LocalOptions(image="image:1", kfp_python=python, user="7:7", environment={"A": "b"}),
-        run_id="run-1",
-        observer=watch,
-    )
-    return outcome, watch
+    """Makes a `--kfp-python`."""
+    return functools.partial(write_kfp_python, tmp_path)
 
 
 def test_a_refusal_is_the_outcome_with_the_gates_checks(python, tmp_path: Path) -> None:
@@ -71,7 +38,7 @@ def test_a_refusal_is_the_outcome_with_the_gates_checks(python, tmp_path: Path) 
         print("kfp: Task 'ServingCheck' failed"); sys.exit(1)
         """
     )
-    outcome, watch = _run(tmp_path / "root", program)
+    outcome, watch = run_in_containers(tmp_path / "root", program)
     assert (outcome.outcome, outcome.error) == (result.REFUSED, None)
     assert [one.sentence for one in outcome.checks] == ["low"]
     assert watch.names[0] == "Plan"
@@ -90,7 +57,7 @@ def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> 
         leave("Pusher", artifacts={"pushed_model": pushed})
         """
     )
-    outcome, _ = _run(tmp_path / "root", program)
+    outcome, _ = run_in_containers(tmp_path / "root", program)
     assert outcome.dataset == {"name": "mnist_sample", "digest": "f" * 64}
     assert (outcome.outcome, outcome.error) == (result.RELEASED, None)
     assert outcome.release == result.Release(version=3, path="/s/3")
@@ -101,7 +68,7 @@ def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> 
 )
 def test_a_task_that_fails_is_the_error(python, tmp_path: Path, text: str, bad_data: bool) -> None:
     program = python(f"say('Plan', 'started'); say('Plan', {text!r}); sys.exit(1)")
-    outcome, _ = _run(tmp_path / "root", program)
+    outcome, _ = run_in_containers(tmp_path / "root", program)
     assert (outcome.outcome, outcome.bad_data) == (result.FAILED, bad_data)
     assert outcome.error == "Plan: no such set"
 
@@ -110,7 +77,7 @@ def test_local_runner_ends_well_when_the_failed_container_was_gone_but_the_task_
     python, tmp_path: Path
 ) -> None:
     program = python("say('Trainer', 'started'); say('Trainer', 'failed: no memory'); sys.exit(0)")
-    outcome, _ = _run(tmp_path / "root", program)
+    outcome, _ = run_in_containers(tmp_path / "root", program)
     assert (outcome.outcome, outcome.error) == (result.FAILED, "Trainer: no memory")
 
 
@@ -123,7 +90,7 @@ def test_local_runner_ends_well_when_the_container_was_gone_before_the_task_said
         print("Pipeline \\x1b[95m'tfx-mnist'\\x1b[0m finished with status SUCCESS")
         """
     )
-    outcome, _ = _run(tmp_path / "root", program)
+    outcome, _ = run_in_containers(tmp_path / "root", program)
     assert (outcome.outcome, outcome.error) == (
         result.FAILED,
         "Pusher did not say how it ended, as when it is killed for memory; kfp ended with exit "
@@ -133,7 +100,7 @@ def test_local_runner_ends_well_when_the_container_was_gone_before_the_task_said
 
 def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Path) -> None:
     program = python("print('docker: no space left'); sys.exit(1)")
-    outcome, _ = _run(tmp_path / "root", program)
+    outcome, _ = run_in_containers(tmp_path / "root", program)
     assert outcome.error == "kfp ended with exit code 1: docker: no space left"
 
 
@@ -141,7 +108,7 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp
     program = python("(home / 'order.json').write_text(json.dumps(order))")
     root, data = tmp_path / "root", tmp_path / "tfds"
     data.mkdir()
-    _run(root, program, dataset="mnist", data_dir=str(data))
+    run_in_containers(root, program, dataset="mnist", data_dir=str(data))
     order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
     assert order["user"] == "7:7"
     assert order["environment"] == {"A": "b", "KFP_RUN_ID": "run-1"}
@@ -153,14 +120,14 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp
 
 def test_an_idx_folder_is_mounted_to_be_read(python, thirds: str, tmp_path: Path) -> None:
     program = python("(home / 'order.json').write_text(json.dumps(order))")
-    _run(tmp_path / "root", program, dataset=thirds)
+    run_in_containers(tmp_path / "root", program, dataset=thirds)
     order = json.loads((tmp_path / "root" / "kubeflow" / "run-1" / "order.json").read_text())
     folder = thirds.removeprefix("idx:")
     assert order["mounts"][1] == {"path": folder, "read_only": True}
 
 
 def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> None:
-    _run(tmp_path / "root", python())
+    run_in_containers(tmp_path / "root", python())
     text = (tmp_path / "root" / "kubeflow" / "run-1" / "pipeline.yaml").read_text()
     assert "image: own/image:1\n" in text
 
@@ -169,7 +136,7 @@ def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> N
 def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path, code: int) -> None:
     program = python(check="there is no image image:1: make it", code_of_check=code)
     with pytest.raises(CannotStart, match="there is no image image:1: make it") as refused:
-        _run(tmp_path / "root", program)
+        run_in_containers(tmp_path / "root", program)
     assert refused.value.exit_code == code
     assert not (tmp_path / "root").exists()
 
@@ -189,33 +156,33 @@ def test_data_that_are_not_there_are_said_before_anything_is_looked_for(
     tmp_path: Path, given: dict[str, str], line: str
 ) -> None:
     with pytest.raises(CannotStart) as refused:
-        _run(tmp_path / "root", "/none/python", **given)
+        run_in_containers(tmp_path / "root", "/none/python", **given)
     assert (refused.value.exit_code, refused.value.message) == (2, line)
 
 
 def test_a_second_run_on_one_root_ends_at_once_with_1(python, tmp_path: Path) -> None:
     with locked(tmp_path / "root"), pytest.raises(CannotStart) as refused:
-        _run(tmp_path / "root", python())
+        run_in_containers(tmp_path / "root", python())
     assert refused.value.exit_code == 1
     assert refused.value.message.startswith(f"another run is at work in {tmp_path / 'root'}: wait")
 
 
 def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="cannot start /none/python: No such file") as refused:
-        _run(tmp_path / "root", "/none/python")
+        run_in_containers(tmp_path / "root", "/none/python")
     assert refused.value.exit_code == 2
 
 
 def test_a_bad_configuration_is_said_before_anything_is_looked_for(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="dataset is 'MNIST!'") as refused:
-        _run(tmp_path / "root", "/none/python", dataset="MNIST!")
+        run_in_containers(tmp_path / "root", "/none/python", dataset="MNIST!")
     assert refused.value.exit_code == 2
 
 
 def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "kfp", None)
     with pytest.raises(CannotStart, match=r"pip install 'tfx-mnist\[kubeflow\]'"):
-        _run(tmp_path / "root", "/none/python")
+        run_in_containers(tmp_path / "root", "/none/python")
 
 
 class Terminates(Watch):
@@ -294,83 +261,3 @@ def test_containers_that_cannot_be_ended_are_said(terminable, tmp_path, monkeypa
     )
     (note,) = watch.notes
     assert "the engine did not end the containers labelled tfx-mnist.run=run-1" in note
-
-
-ROOT = Path(__file__).parents[4]
-SMALL = {
-    "training.epochs": 1,
-    "training.per_replica_batch": 32,
-    "training.max_shift": 0,
-    "training.deterministic": True,
-    "gate.floor": 0.0,
-    "gate.class_floor": 0.0,
-    "gate.max_cross_entropy": 100.0,
-    "gate.max_drop": 1.0,
-    "serving.max_p99_latency_ms": 10_000.0,  # the machine may be busy
-    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
-}
-
-
-class Both:
-    """Runs of this runner and of the local one, each on a serving directory of its own."""
-
-    def __init__(self, folder: Path, python: str, dataset: str) -> None:
-        self._folder = folder
-        self._python = python
-        self._dataset = dataset
-
-    def __call__(self, **overrides) -> tuple[result.RunResult, result.RunResult]:
-        given = {"dataset": self._dataset, **SMALL, **overrides}
-        root = str(self._folder / "local")
-        configured = config.build("quick", {**given, "pipeline_root": root})
-        expected = local.run(configured, run_id="run-1", observer=Watch())
-        found, _ = _run(self._folder / "containers", self._python, **given)
-        return found, expected
-
-
-@pytest.fixture
-def both(python, thirds: str, tmp_path: Path) -> Both:
-    """Each task is executed by the entrypoint, in one process in place of the containers."""
-    program = python(
-        f"""
-        sys.path.insert(0, {str(ROOT)!r}); sys.argv = ["kfp"]
-        import tests
-        tests.__path__ = [{str(ROOT / "tests")!r}]  # distributions bring packages of that name
-        os.environ.update(order["environment"])
-        from pipeline.runners.kubeflow.compiling import SCRATCH
-        from tests.pipeline.runners.kubeflow.backend import Backend
-        text = pathlib.Path(order["pipeline"]).read_text().replace(SCRATCH, str(home / "scratch"))
-        ended = Backend(text, home).run()
-        sys.exit(any(one.code for one in ended.values()))
-        """
-    )
-    return Both(tmp_path, program, thirds)
-
-
-@pytest.mark.slow
-# keras-tuner's own calls.
-@pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning")
-def test_the_result_is_that_of_the_local_run(both: Both) -> None:
-    found, expected = both(**{"tuning.enabled": True, "tuning.max_trials": 1})
-    assert found.outcome == expected.outcome == result.RELEASED
-    for name in ("dataset", "policy", "baseline", "hparams", "evidence", "error", "bad_data"):
-        assert getattr(found, name) == getattr(expected, name), name
-    assert found.hparams is not None
-    assert [trial.values for trial in found.tuning.trials] == [
-        trial.values for trial in expected.tuning.trials
-    ]
-    assert Path(found.tuning_plot).is_file()
-    assert [check.name for check in found.checks] == [check.name for check in expected.checks]
-
-
-@pytest.mark.slow
-def test_a_served_model_that_cannot_be_read_is_refused_with_the_check_of_the_local_run(
-    both: Both, tmp_path: Path
-) -> None:
-    serving = tmp_path / "serving"
-    (serving / "3").mkdir(parents=True)
-    found, expected = both(serving_dir=str(serving))
-    assert (found.outcome, found.error) == (result.REFUSED, None)
-    assert found.checks == expected.checks
-    assert [check.name for check in found.checks] == ["baseline"]

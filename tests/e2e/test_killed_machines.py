@@ -1,0 +1,53 @@
+"""One of two machines that train together is killed, and returns."""
+
+import time
+from collections.abc import Callable
+from subprocess import Popen
+
+import pytest
+
+from tests.trainer.machines import Machines, assert_close, settings
+from tests.trainer.trainings import Training
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def alone(prepared, tmp_path_factory) -> Training:
+    """One machine with the global batch that the two have together."""
+    training = Training(prepared, tmp_path_factory.mktemp("alone"), **settings(batch=16))
+    training.run()
+    return training
+
+
+def kill_when(true: Callable[[], object], process: Popen, chief: Popen, machines: Machines) -> None:
+    """Kills a machine as soon as something is true."""
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end, machines.log(0)[-3000:]
+        assert chief.poll() is None, machines.log(0)[-3000:]
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+
+
+def test_a_machine_that_is_killed_and_returns_does_not_lose_the_run(prepared, alone, tmp_path):
+    training = Training(prepared, tmp_path, **settings(batch=8))
+    machines = Machines(training, tmp_path)
+    chief, worker = machines.start_chief(), machines.start_worker()
+    kill_when(lambda: [*training.checkpoints.glob("*/*.checkpoint")], worker, chief, machines)
+    machines.end(chief, machines.start_worker())
+    assert "resumed after epoch" in machines.log(0)
+    assert_close(training, alone)
+
+
+def test_a_chief_that_is_killed_while_it_exports_and_returns_finds_the_others(
+    prepared, alone, tmp_path
+):
+    training = Training(prepared, tmp_path, **settings(batch=8))
+    machines = Machines(training, tmp_path)
+    chief, worker = machines.start_chief(), machines.start_worker()
+    kill_when(training.exported.exists, chief, chief, machines)
+    machines.end(machines.start_chief(), worker)
+    assert "resumed after epoch 8" in machines.log(0)
+    assert_close(training, alone)

@@ -1,0 +1,91 @@
+"""A run in containers comes to what the local run does; a stand-in for kfp runs the tasks."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import config, result
+from pipeline.runners import local
+from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
+from tests.pipeline.runners.watch import Watch
+from tests.pipeline.thirds import write_thirds
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "training.epochs": 1,
+    "training.per_replica_batch": 32,
+    "training.max_shift": 0,
+    "training.deterministic": True,
+    "gate.floor": 0.0,
+    "gate.class_floor": 0.0,
+    "gate.max_cross_entropy": 100.0,
+    "gate.max_drop": 1.0,
+    "serving.max_p99_latency_ms": 10_000.0,  # the machine may be busy
+    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
+}
+
+
+class Both:
+    """Runs of this runner and of the local one, each on a serving directory of its own."""
+
+    def __init__(self, folder: Path, python: str, dataset: str) -> None:
+        self._folder = folder
+        self._python = python
+        self._dataset = dataset
+
+    def __call__(self, **overrides) -> tuple[result.RunResult, result.RunResult]:
+        given = {"dataset": self._dataset, **SMALL, **overrides}
+        root = str(self._folder / "local")
+        configured = config.build("quick", {**given, "pipeline_root": root})
+        expected = local.run(configured, run_id="run-1", observer=Watch())
+        found, _ = run_in_containers(self._folder / "containers", self._python, **given)
+        return found, expected
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Both:
+    """Each task is executed by the entrypoint, in one process in place of the containers."""
+    program = write_kfp_python(
+        tmp_path,
+        f"""
+        sys.path.insert(0, {str(ROOT)!r}); sys.argv = ["kfp"]
+        import tests
+        tests.__path__ = [{str(ROOT / "tests")!r}]  # distributions bring packages of that name
+        os.environ.update(order["environment"])
+        from pipeline.runners.kubeflow.compiling import SCRATCH
+        from tests.pipeline.runners.kubeflow.backend import Backend
+        text = pathlib.Path(order["pipeline"]).read_text().replace(SCRATCH, str(home / "scratch"))
+        ended = Backend(text, home).run()
+        sys.exit(any(one.code for one in ended.values()))
+        """,
+    )
+    return Both(tmp_path, program, write_thirds(tmp_path / "thirds"))
+
+
+# keras-tuner's own calls.
+@pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning")
+def test_the_result_is_that_of_the_local_run(both: Both) -> None:
+    found, expected = both(**{"tuning.enabled": True, "tuning.max_trials": 1})
+    assert found.outcome == expected.outcome == result.RELEASED
+    for name in ("dataset", "policy", "baseline", "hparams", "evidence", "error", "bad_data"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.hparams is not None
+    assert [trial.values for trial in found.tuning.trials] == [
+        trial.values for trial in expected.tuning.trials
+    ]
+    assert Path(found.tuning_plot).is_file()
+    assert [check.name for check in found.checks] == [check.name for check in expected.checks]
+
+
+def test_a_served_model_that_cannot_be_read_is_refused_with_the_check_of_the_local_run(
+    both: Both, tmp_path: Path
+) -> None:
+    serving = tmp_path / "serving"
+    (serving / "3").mkdir(parents=True)
+    found, expected = both(serving_dir=str(serving))
+    assert (found.outcome, found.error) == (result.REFUSED, None)
+    assert found.checks == expected.checks
+    assert [check.name for check in found.checks] == ["baseline"]

@@ -1,0 +1,74 @@
+"""A search in several processes, as part of a run."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.runners import local
+from tests.loopback import free_ports
+from tests.pipeline.runners.watch import Watch
+from tests.pipeline.thirds import write_thirds
+from trainer.hparams import HParams
+from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
+from trainer.tuning.settings import TuningConfig
+
+pytestmark = [
+    pytest.mark.e2e,
+    # keras-tuner's own calls.
+    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    return RunConfig(
+        dataset=write_thirds(tmp_path / "thirds"),
+        pipeline_root=str(tmp_path / "root"),
+        training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
+        tuning=TuningConfig(enabled=True, max_trials=3),
+        gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
+        data_gate=DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
+    )
+
+
+def forbid_trials_here(monkeypatch) -> None:
+    """Other processes do not see what is patched in this one."""
+    monkeypatch.setattr("trainer.tuning.search.Search._train", lambda *_, **__: 1 / 0)
+
+
+def start_worker(searches: Path) -> subprocess.Popen[bytes]:
+    """Of the search whose job file comes up."""
+    end = time.monotonic() + 300
+    while not (jobs := list(searches.glob("*/job.json"))):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    command = [sys.executable, "-m", "trainer.tuning.worker", str(jobs[0])]
+    return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
+
+
+def test_two_processes_of_this_machine_search(config, monkeypatch):
+    forbid_trials_here(monkeypatch)
+    tuning = dataclasses.replace(config.tuning, parallel_trials=2)
+    done = local.run(dataclasses.replace(config, tuning=tuning), run_id="run-1", observer=Watch())
+    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
+
+
+def test_a_worker_that_is_started_by_hand_searches(config, monkeypatch):
+    forbid_trials_here(monkeypatch)
+    (port,) = free_ports(1)
+    part = {TUNER_ID: "chief", ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port)}
+    for name, value in part.items():
+        monkeypatch.setenv(name, value)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(start_worker, Path(config.pipeline_root) / "tuning")
+        done = local.run(config, run_id="run-1", observer=Watch())
+    assert started.result().wait(timeout=60) == 0
+    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
