@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from trainer import progress
 
 ATTEMPTS = 10  # in a row in which no epoch ends
 PAUSE_S = 1.0
+LAST_WORDS_S = 60.0  # the job's file may be gone for so long while the others still end
 
 
 class TrainingFailed(RuntimeError):
@@ -88,15 +90,29 @@ def wait_for(job: Path, *, seconds: float) -> None:
 
 @contextmanager
 def _process(job: Path) -> Iterator[subprocess.Popen[str]]:
-    """The process that trains; it is gone when the block is left."""
+    """The process that trains; it is gone when the block is left, and soon after the job's file.
+
+    It cannot see to the latter itself: while TensorFlow waits for a chief that has given up, it
+    holds the interpreter's lock.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer.worker", str(job)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    threading.Thread(target=_end_with_job, args=(process, job), daemon=True).start()
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def _end_with_job(process: subprocess.Popen[str], job: Path) -> None:
+    while job.exists() and process.poll() is None:
+        time.sleep(PAUSE_S)
+    try:
+        process.wait(LAST_WORDS_S)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -3,8 +3,7 @@
 It lives for one attempt. Whoever started it reads one JSON object per line on its standard output:
 `{"progress": {...}}` for each `trainer.progress.Progress`, and `{"error": "..."}` before it ends
 with exit code 1 for an error that another attempt would meet again. It ends at once when its
-standard input is closed, so that it does not outlive the process that started it, and soon when the
-job's file is gone, so that it does not wait for a chief that has given up.
+standard input is closed, so that it does not outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import json
 import logging
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,6 @@ from trainer.job import Job
 from trainer.tied import end_with_parent
 
 AGAIN = 3  # exit code: another attempt may succeed
-_LAST_WORDS_S = 60.0  # the chief's file may be gone for so long while the others still end
 
 
 class _Forward(logging.Handler):
@@ -47,7 +43,6 @@ def main(job: Path) -> int:
     """Trains; returns the exit code."""
     end_with_parent(AGAIN)
     collect_seldom()
-    threading.Thread(target=_end_with_job, args=(job,), daemon=True).start()
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is for the log
 
@@ -72,13 +67,6 @@ def main(job: Path) -> int:
         say({"error": f"{type(error).__name__}: {error}"})
         return 1
     return 0
-
-
-def _end_with_job(job: Path) -> None:
-    while job.exists():
-        time.sleep(1.0)
-    time.sleep(_LAST_WORDS_S)
-    os._exit(AGAIN)
 
 
 if __name__ == "__main__":

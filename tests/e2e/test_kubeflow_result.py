@@ -64,9 +64,6 @@ def both(tmp_path: Path) -> Both:
     return Both(tmp_path, program, write_thirds(tmp_path / "thirds"))
 
 
-# keras-tuner's own calls.
-@pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning")
 def test_the_result_is_that_of_the_local_run(both: Both) -> None:
     found, expected = both(**{"tuning.enabled": True, "tuning.max_trials": 1})
     assert found.outcome == expected.outcome == result.RELEASED

@@ -19,12 +19,7 @@ from trainer.hparams import HParams
 from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from trainer.tuning.settings import TuningConfig
 
-pytestmark = [
-    pytest.mark.e2e,
-    # keras-tuner's own calls.
-    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture

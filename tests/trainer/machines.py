@@ -10,6 +10,7 @@ import numpy as np
 
 from tests import loopback
 from tests.trainer.trainings import Training
+from trainer.supervision import LAST_WORDS_S
 
 CHIEF = """
 import json, logging, sys, types
@@ -22,6 +23,7 @@ import logging, pathlib, sys
 from trainer import supervision
 logging.basicConfig(level="INFO", format="%(message)s")
 job = pathlib.Path(sys.argv[1])
+supervision.LAST_WORDS_S = float(sys.argv[2])
 supervision.wait_for(job, seconds=120)
 supervision.train(job)
 """
@@ -40,24 +42,29 @@ class Machines:
         self.training, self.root = training, root
         training.fn_args |= {"serving_model_dir": "serving", "model_run_dir": "logs"}
         training.exported = self.folder(0) / "serving"
-        self._ports = loopback.free_ports(2)
+        self.ports = loopback.free_ports(2)
 
     def start_chief(self) -> subprocess.Popen:
         return self._start(CHIEF, json.dumps(self.training.fn_args), index=0)
 
-    def start_worker(self) -> subprocess.Popen:
-        return self._start(WORKER, str(self.root / "training-job.json"), index=1)
+    def start_worker(self, last_words_s: float = LAST_WORDS_S) -> subprocess.Popen:
+        return self._start(WORKER, str(self.job), str(last_words_s), index=1)
+
+    @property
+    def job(self) -> Path:
+        """Its file, which is there as long as the chief is at work."""
+        return self.root / "training-job.json"
 
     def folder(self, index: int) -> Path:
         """Of one machine."""
         return self.root / str(index)
 
-    def _start(self, code: str, argument: str, index: int) -> subprocess.Popen:
+    def _start(self, code: str, *arguments: str, index: int) -> subprocess.Popen:
         self.folder(index).mkdir(exist_ok=True)
-        variable = loopback.tf_config(self._ports, index)
+        variable = loopback.tf_config(self.ports, index)
         with (self.root / f"{index}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", code, argument],
+                [sys.executable, "-c", code, *arguments],
                 env={**os.environ, "TF_CONFIG": variable, "PYTHONPATH": str(SOURCE)},
                 cwd=self.folder(index),
                 stderr=log,

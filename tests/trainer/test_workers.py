@@ -1,9 +1,15 @@
 """Two machines that train together, see `tests.trainer.machines`; tests/e2e kills one of them."""
 
+import contextlib
+import socket
+import time
+import types
+
 import pytest
 
 from tests.trainer.machines import Machines, assert_close, settings
 from tests.trainer.trainings import Training
+from trainer.job import Job
 
 pytestmark = pytest.mark.slow
 
@@ -24,3 +30,22 @@ def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, al
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "0.log", "1.log"}
     assert {path.name for path in machines.folder(0).iterdir()} == {"serving", "logs"}
     assert list(machines.folder(1).iterdir()) == []
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def test_a_machine_that_waits_for_a_chief_that_has_given_up_ends_soon(prepared, tmp_path):
+    machines = Machines(Training(prepared, tmp_path), tmp_path)
+    Job.from_fn_args(types.SimpleNamespace(**machines.training.fn_args)).write(machines.job)
+    worker = machines.start_worker(last_words_s=1.0)
+    end = time.monotonic() + 120
+    while not listens(machines.ports[1]):  # and so waits for the chief
+        assert time.monotonic() < end, machines.log(1)[-3000:]
+        time.sleep(0.1)
+    machines.job.unlink()
+    assert worker.wait(timeout=30) == 1
+    assert "the chief has ended before this machine had" in machines.log(1)

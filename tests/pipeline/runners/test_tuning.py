@@ -16,12 +16,7 @@ from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.trials import tuned
 
-pytestmark = [
-    pytest.mark.slow,
-    # keras-tuner's own calls.
-    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 HPARAMS = HParams(epochs=1, per_replica_batch=32, max_shift=0)
 

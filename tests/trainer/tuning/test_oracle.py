@@ -11,8 +11,6 @@ from trainer.tuning.settings import TuningConfig
 
 pytestmark = [
     # keras-tuner's own calls, and what scikit-learn says of few points.
-    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:(\\n|.)*lbfgs failed to converge"),
     pytest.mark.filterwarnings("ignore:The optimal value found for"),
 ]

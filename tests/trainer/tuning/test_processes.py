@@ -19,12 +19,7 @@ from trainer.tuning.processes import (
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.tune import tuner_fn
 
-pytestmark = [
-    pytest.mark.slow,
-    # keras-tuner's own calls.
-    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

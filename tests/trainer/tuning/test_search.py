@@ -17,12 +17,7 @@ from trainer.tuning.search import TrialBroke
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.tune import tuner_fn
 
-pytestmark = [
-    pytest.mark.slow,
-    # keras-tuner's own calls.
-    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 HPARAMS = HParams(epochs=1, per_replica_batch=32)
 SETTINGS = TuningConfig(enabled=True, max_trials=3)

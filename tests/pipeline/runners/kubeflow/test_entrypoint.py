@@ -16,12 +16,7 @@ from pipeline.runners.kubeflow.spec import Deployment
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
 
-pytestmark = [
-    pytest.mark.slow,
-    # keras-tuner's own calls.
-    pytest.mark.filterwarnings("ignore:currentThread\\(\\) is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName\\(\\) is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 ANY_MODEL = {
     "training.epochs": 1,
