@@ -33,8 +33,9 @@ class HParams:
       optimizer: "adam" or "adadelta".
       learning_rate: the peak of the one-cycle schedule, or the constant rate; above 0.
       schedule: "one_cycle" or "constant".
-      dropout: fraction of units dropped before the last layer, 0 up to but not 1; "article" drops
-        half of it after its convolutions as well.
+      dropout: fraction of units dropped before the last layer, 0 up to but not 1; "deep" drops it
+        behind each pooling and before its dense layer as well, "article" half of it behind its
+        convolutions.
       weight_decay: fraction of a weight that each step takes away, times the learning rate, not of
         biases and normalization (Loshchilov and Hutter 2019, arXiv 1711.05101); 0 up to but not 1.
       label_smoothing: weight moved from the label to all classes alike, 0 up to but not 1. It

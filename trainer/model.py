@@ -88,7 +88,7 @@ def _deep(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.K
     """conv5-32, pool, conv3-64, conv3-64, pool, conv3-128, conv3-128, dense 256.
 
     Batch normalization behind each, and behind the pooling where there is one: it then has a
-    quarter of the values to pass over.
+    quarter of the values to pass over. Dropout behind each pooling and before both dense layers.
     """
 
     def convolve(x: keras.KerasTensor, filters: int, size: int, padding: str) -> keras.KerasTensor:
@@ -100,14 +100,17 @@ def _deep(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.K
         x = BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
         return keras.layers.Activation("relu")(x)
 
-    x = normalize(keras.layers.MaxPooling2D(2)(convolve(x, 32, 5, "valid")))  # 28 -> 12
+    def drop(x: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
+
+    x = drop(normalize(keras.layers.MaxPooling2D(2)(convolve(x, 32, 5, "valid"))))  # 28 -> 12
     x = normalize(convolve(x, 64, 3, "same"))
-    x = normalize(keras.layers.MaxPooling2D(2)(convolve(x, 64, 3, "same")))  # 12 -> 6
+    x = drop(normalize(keras.layers.MaxPooling2D(2)(convolve(x, 64, 3, "same"))))  # 12 -> 6
     x = normalize(convolve(x, 128, 3, "same"))
     x = normalize(convolve(x, 128, 3, "valid"))  # 6 -> 4
-    x = keras.layers.Flatten()(x)
+    x = drop(keras.layers.Flatten()(x))
     x = normalize(keras.layers.Dense(_wide(256, hparams), use_bias=False)(x))
-    return keras.layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
+    return drop(x)
 
 
 def _article(x: keras.KerasTensor, hparams: HParams, synchronized: bool) -> keras.KerasTensor:

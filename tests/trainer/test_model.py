@@ -50,6 +50,15 @@ def test_deep_has_five_convolutions():
     assert model.count_params() == convolutions + 524288 + 2688 + 2570
 
 
+def test_deep_drops_behind_each_pooling_and_before_both_dense_layers():
+    hparams = HParams(architecture="deep", dropout=0.3)
+    model = build_model(hparams, image_shape=(28, 28, 1), num_classes=10)
+    drops = [layer for layer in model.layers if type(layer).__name__ == "Dropout"]
+    assert [drop.rate for drop in drops] == [0.3] * 4
+    shapes = [(12, 12, 32), (6, 6, 64), (2048,), (256,)]
+    assert [drop.output.shape[1:] for drop in drops] == shapes
+
+
 @pytest.mark.parametrize(
     ("architecture", "shape", "least"),
     [("convnet", (4, 28, 1), "8x8"), ("deep", (28, 15, 1), "16x16")],
