@@ -18,7 +18,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,8 @@ def run(
         observer.planned(compiled.tasks)
         state = State(training=configured.training)
         heard, exit_code = _follow(options, order, state, observer)
-    _read_outputs(places.home, compiled.tasks, state)
+    written = _read_outputs(places.home, compiled.tasks, state)
+    _complete_unheard(heard, written, state)
     _conclude(heard, exit_code, state)
     return state.result(run_id)
 
@@ -275,11 +276,13 @@ class _Heard:
       started: when each task began, in seconds of a clock that never goes back.
       refused: the checks of a task that said no and left no blessing.
       last: the last line that is none of ours.
+      ended: when nothing more was to be heard, by that clock.
     """
 
     started: dict[str, float] = field(default_factory=dict)
     refused: tuple[Check, ...] | None = None
     last: str = ""
+    ended: float = 0.0
 
 
 def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
@@ -307,6 +310,7 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
             else:
                 observer.note(f"{line.task}: {line.text}")
                 _fail(line.task, *line.failure, state)
+    heard.ended = time.monotonic()
     return heard
 
 
@@ -318,8 +322,28 @@ def _fail(task: str, code: int, reason: str, state: State) -> None:
         state.bad_data = code == INVALID
 
 
-def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> None:
-    """What the tasks wrote, in the order of the run: kfp names a folder after each."""
+def _complete_unheard(heard: _Heard, written: Collection[str], state: State) -> None:
+    """A task that left its answer has completed, also where its last line was lost.
+
+    kfp runs one at a time: it had ended when the next one began.
+    """
+    ends = [*heard.started.values(), heard.ended][1:]
+    seconds = dict(state.seconds)
+    state.seconds.clear()
+    for (task, began), end in zip(heard.started.items(), ends, strict=True):
+        if task in seconds:
+            state.seconds[task] = seconds[task]
+        elif task in written:
+            state.seconds[task] = end - began
+            state.executed.add(task)
+
+
+def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> Collection[str]:
+    """What the tasks wrote, in the order of the run: kfp names a folder after each.
+
+    Returns:
+      The tasks that did.
+    """
     from pipeline.runners.kubeflow.artifacts import to_message
 
     written = {path.parent.name: path for path in home.glob("*/*/executor_output.json")}
@@ -334,6 +358,7 @@ def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> None:
             state.baseline = release["baseline"]
         else:
             state.read(task, {key: [to_message(one)] for key, one in answer.artifacts.items()})
+    return written
 
 
 def _conclude(heard: _Heard, exit_code: int, state: State) -> None:

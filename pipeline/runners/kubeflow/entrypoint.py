@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,9 @@ from pipeline.runners.kubeflow.wire import (
     leave_message,
 )
 from trainer.garbage import collect_seldom
+
+# An engine removes a container that has ended, and may not have handed on its last lines by then.
+LAST_WORDS_S = 1.0
 
 # TFX is imported where a task needs it, so that one behind a refusal ends at once.
 
@@ -192,4 +196,7 @@ def _run_id() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    time.sleep(LAST_WORDS_S)
+    sys.exit(status)

@@ -63,6 +63,25 @@ def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> 
     assert outcome.release == result.Release(version=3, path="/s/3")
 
 
+def test_a_task_whose_last_line_was_lost_has_completed_if_it_left_its_answer(
+    python, tmp_path: Path
+) -> None:
+    program = python(
+        """
+        say("ServingCheck", "started")
+        leave("ServingCheck", artifacts={"infra_blessing": {"blessed": 1, "checks": "[]"}})
+        say("Pusher", "started")
+        pushed = {"pushed": 1, "version": 3, "path": "/s/3", "created": 1}
+        leave("Pusher", artifacts={"pushed_model": pushed})
+        say("Pusher", "completed")
+        """
+    )
+    outcome, _ = run_in_containers(tmp_path / "root", program)
+    assert outcome.outcome == result.RELEASED
+    assert list(outcome.seconds) == ["ServingCheck", "Pusher"]
+    assert outcome.cached == ()
+
+
 @pytest.mark.parametrize(
     ("text", "bad_data"), [("invalid: no such set", True), ("failed: no such set", False)]
 )
