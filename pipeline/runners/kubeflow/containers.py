@@ -111,6 +111,7 @@ def run(
         heard, exit_code = _follow(options, order, state, observer)
     written = _read_outputs(places.home, compiled.tasks, state)
     _complete_unheard(heard, written, state)
+    state.seconds = {task: state.seconds[task] for task in compiled.tasks if task in state.seconds}
     _conclude(heard, exit_code, state)
     return state.result(run_id)
 
@@ -328,12 +329,8 @@ def _complete_unheard(heard: _Heard, written: Collection[str], state: State) -> 
     kfp runs one at a time: it had ended when the next one began.
     """
     ends = [*heard.started.values(), heard.ended][1:]
-    seconds = dict(state.seconds)
-    state.seconds.clear()
     for (task, began), end in zip(heard.started.items(), ends, strict=True):
-        if task in seconds:
-            state.seconds[task] = seconds[task]
-        elif task in written:
+        if task in written and task not in state.seconds:
             state.seconds[task] = end - began
             state.executed.add(task)
 
