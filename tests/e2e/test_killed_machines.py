@@ -6,7 +6,7 @@ from subprocess import Popen
 
 import pytest
 
-from tests.trainer.machines import Machines, assert_close, settings
+from tests.trainer.machines import Machines, assert_close, settings, trained_alone
 from tests.trainer.trainings import Training
 
 pytestmark = pytest.mark.e2e
@@ -14,10 +14,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def alone(prepared, tmp_path_factory) -> Training:
-    """One machine with the global batch that the two have together."""
-    training = Training(prepared, tmp_path_factory.mktemp("alone"), **settings(batch=16))
-    training.run()
-    return training
+    return trained_alone(prepared, tmp_path_factory.mktemp("alone"))
 
 
 def kill_when(true: Callable[[], object], process: Popen, chief: Popen, machines: Machines) -> None:

@@ -3,12 +3,13 @@
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.e2e.runs import RUN, run
+from tests.trainer.trainings import assert_same, exported_weights
 
 pytestmark = pytest.mark.e2e
 
@@ -17,16 +18,7 @@ DETERMINISTIC = ("--deterministic", "--seed", "7")
 
 def weights(result: dict) -> dict[str, np.ndarray]:
     """Every variable of the released model."""
-    reader = tf.train.load_checkpoint(f"{result['release']['path']}/variables/variables")
-    names = [name for name in reader.get_variable_to_shape_map() if "ATTRIBUTES" in name]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
-    assert len(first) >= 10  # the small network's
-    assert set(first) == set(second)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
+    return exported_weights(Path(result["release"]["path"]))
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import runs
+
 pytestmark = pytest.mark.e2e
 
-RUN = [sys.executable, "-m", "pipeline.cli", "run", "--json"]
 # What comes out need not be good: one epoch each.
 QUICK = [
     *("--set", "training.epochs=1", "--set", "gate.floor=0.5", "--set", "gate.class_floor=0"),
@@ -23,16 +23,15 @@ TUNE = ["--tune", "--set", "tuning.max_trials=3"]
 
 
 def run(root: Path, *words: str) -> dict:
-    """The one JSON object on stdout of a whole run."""
-    command = [*RUN, "--pipeline-root", str(root), *QUICK, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    """What a run that ended well came to."""
+    code, result = runs.run(root, *QUICK, *words)
+    assert code == 0, result
+    return result
 
 
 def test_a_killed_search_goes_on_and_what_it_found_serves_another_run(tmp_path: Path) -> None:
     root, saved = tmp_path / "root", tmp_path / "best.json"
-    command = [*RUN, "--pipeline-root", str(root), *QUICK, *TUNE]
+    command = [*runs.RUN, "--pipeline-root", str(root), *QUICK, *TUNE]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 600
         while not list(root.glob("tuning/*/finished/*.json")):

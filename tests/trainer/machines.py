@@ -10,6 +10,7 @@ import numpy as np
 
 from tests import loopback
 from tests.trainer.trainings import Training
+from trainer.job import job_file
 from trainer.supervision import LAST_WORDS_S
 
 CHIEF = """
@@ -53,7 +54,7 @@ class Machines:
     @property
     def job(self) -> Path:
         """Its file, which is there as long as the chief is at work."""
-        return self.root / "training-job.json"
+        return job_file(self.root)
 
     def folder(self, index: int) -> Path:
         """Of one machine."""
@@ -80,6 +81,13 @@ class Machines:
 
 def settings(batch: int) -> dict[str, float]:
     return {"epochs": 8, "per_replica_batch": batch, "dropout": 0.0}
+
+
+def trained_alone(prepared, root: Path) -> Training:
+    """One machine with the global batch that the two have together."""
+    training = Training(prepared, root, **settings(batch=16))
+    training.run()
+    return training
 
 
 def assert_close(first: Training, second: Training) -> None:

@@ -1,18 +1,10 @@
 """`run_fn` in processes of its own: killed, started again, and twice with one seed."""
 
-import numpy as np
 import pytest
 
-from tests.trainer.trainings import Training
+from tests.trainer.trainings import Training, assert_same
 
 pytestmark = pytest.mark.slow
-
-
-def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
-    assert set(first) == set(second)
-    assert len(first) >= 10  # the small network's weights
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")

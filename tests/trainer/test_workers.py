@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from tests.trainer.machines import Machines, assert_close, settings
+from tests.trainer.machines import Machines, assert_close, settings, trained_alone
 from tests.trainer.trainings import Training
 from trainer.job import Job
 
@@ -16,10 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def alone(prepared, tmp_path_factory) -> Training:
-    """One machine with the global batch that the two have together."""
-    training = Training(prepared, tmp_path_factory.mktemp("alone"), **settings(batch=16))
-    training.run()
-    return training
+    return trained_alone(prepared, tmp_path_factory.mktemp("alone"))
 
 
 def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, alone, tmp_path):

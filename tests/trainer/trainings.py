@@ -73,6 +73,18 @@ class Training:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every variable of the exported model."""
-        reader = tf.train.load_checkpoint(str(self.exported / "variables" / "variables"))
-        names = [name for name in reader.get_variable_to_shape_map() if "ATTRIBUTES" in name]
-        return {name: reader.get_tensor(name) for name in names}
+        return exported_weights(self.exported)
+
+
+def exported_weights(model: Path) -> dict[str, np.ndarray]:
+    """Every variable of a SavedModel."""
+    reader = tf.train.load_checkpoint(str(model / "variables" / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if "ATTRIBUTES" in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    assert set(first) == set(second)
+    assert len(first) >= 10  # the small network's weights
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
