@@ -82,6 +82,20 @@ def test_a_task_whose_last_line_was_lost_has_completed_if_it_left_its_answer(
     assert outcome.cached == ()
 
 
+def test_a_task_whose_first_line_was_lost_is_known_as_well(python, tmp_path: Path) -> None:
+    program = python(
+        """
+        say("Pusher", "started"); say("Pusher", "completed")
+        say("ServingCheck", "completed")
+        sys.exit(1)
+        """
+    )
+    outcome, watch = run_in_containers(tmp_path / "root", program)
+    assert list(outcome.seconds) == ["ServingCheck", "Pusher"]  # the pipeline's order
+    assert watch.finished == {"Pusher": False, "ServingCheck": False}
+    assert outcome.error == "kfp ended with exit code 1: "
+
+
 @pytest.mark.parametrize(
     ("text", "bad_data"), [("invalid: no such set", True), ("failed: no such set", False)]
 )
