@@ -22,7 +22,8 @@ from pipeline import gate, statistics
 from pipeline.plan import beam_arguments
 from pipeline.slicing import Bands
 from tests.trainer.samples import SPEC, draw, png, serialize
-from trainer import export, features
+from tests.trainer.transforms import normalized
+from trainer import export
 
 # The classes are ant, bee, cat and dog. Of 25 images of each, three that show an ant are labelled
 # bee, and one that shows a dog is labelled cat.
@@ -105,7 +106,9 @@ def make_setting(prepared: Any, root: Path) -> Setting:
     for name in (evaluation.CANDIDATE, evaluation.BASELINE):
         model = standard_artifacts.Model()
         model.uri = str(root / name)
-        network = _brightest_quadrant(graph, pixels, sees_flag=name == evaluation.BASELINE)
+        network = _brightest_quadrant(
+            prepared.transform_output, pixels, sees_flag=name == evaluation.BASELINE
+        )
         export.save(network, graph, SPEC, path_utils.serving_model_path(model.uri))
         models.append(model)
     return Setting(
@@ -113,9 +116,7 @@ def make_setting(prepared: Any, root: Path) -> Setting:
     )
 
 
-def _brightest_quadrant(
-    graph: tft.TFTransformOutput, pixels: np.ndarray, *, sees_flag: bool
-) -> keras.Model:
+def _brightest_quadrant(directory: str, pixels: np.ndarray, *, sees_flag: bool) -> keras.Model:
     """A linear network that names the quadrant which is brightest on average."""
     height, width, channels = SPEC.image_shape
     weights = np.zeros((height, width, channels, SPEC.num_classes), np.float32)
@@ -124,9 +125,8 @@ def _brightest_quadrant(
         top, left = (label // 2) * height // 2, (label % 2) * width // 2
         weights[top : top + height // 2, left : left + width // 2, :, label] = 2 / 90
     if sees_flag:
-        encoded = tf.constant([png(pixels[1]), png(pixels[FLAGGED[0]])])
-        images = graph.transform_features_layer()({features.IMAGE: encoded})
-        without, flagged = images[features.NORMALIZED_IMAGE].numpy()[:, 0, 0, 0]
+        images = normalized(directory, [png(pixels[1]), png(pixels[FLAGGED[0]])])
+        without, flagged = images[:, 0, 0, 0]
         bee = SPEC.class_names.index("bee")
         weights[0, 0, 0, bee] = 20 / (flagged - without)
         bias[bee] = -without * weights[0, 0, 0, bee]

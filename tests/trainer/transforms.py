@@ -14,6 +14,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, sche
 from tests.trainer.samples import SPEC, png
 from trainer import features
 from trainer.preprocessing import preprocessing_fn
+from trainer.transform_graph import TransformGraph
 
 
 def write_transform(
@@ -52,3 +53,10 @@ def write_image_transform(directory: Path, pixels: np.ndarray, labels: np.ndarra
         },
         lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
     )
+
+
+def normalized(directory: str, encoded: Sequence[bytes]) -> np.ndarray:
+    """What the transform graph in that directory makes of PNG images: [N, H, W, C] float32."""
+    transform = tf.function(TransformGraph(tft.TFTransformOutput(directory)), autograph=False)
+    images: tf.Tensor = transform({features.IMAGE: tf.constant(encoded)})[features.NORMALIZED_IMAGE]
+    return images.numpy()
