@@ -21,38 +21,34 @@ def weights(result: dict) -> dict[str, np.ndarray]:
     return exported_weights(Path(result["release"]["path"]))
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """The result of a run that nobody stopped."""
-    code, result = run(tmp_path_factory.mktemp("unbroken"), *DETERMINISTIC)
-    assert (code, result["outcome"]) == (0, "released")
-    return result
+def stop_after(epoch: int, root: Path, sent: signal.Signals) -> int:
+    """Sends a run that signal as soon as its training has a checkpoint of that epoch.
 
-
-def test_two_deterministic_runs_of_one_seed_release_the_same_bits(unbroken, tmp_path):
-    _, result = run(tmp_path, *DETERMINISTIC)
-    assert_same(weights(result), weights(unbroken))
-    assert result["metrics"] == unbroken["metrics"]
-
-
-@pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
-)
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(unbroken, tmp_path, sent, code):
-    command = [*RUN, "--pipeline-root", str(tmp_path), *DETERMINISTIC]
+    Returns:
+      Its exit code.
+    """
+    command = [*RUN, "--pipeline-root", str(root), *DETERMINISTIC]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 600
-        while not list(tmp_path.glob("checkpoints/*/000002.checkpoint")):
+        while not list(root.glob(f"checkpoints/*/{epoch:06d}.checkpoint")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(sent)
-        assert process.wait(timeout=10.0) == code
-    _, result = run(tmp_path, *DETERMINISTIC)
-    assert result["outcome"] == "released"
+        return process.wait(timeout=10.0)
+
+
+def test_a_training_that_was_stopped_twice_goes_on_to_the_bits_of_an_unbroken_one(tmp_path):
+    _, unbroken = run(tmp_path / "unbroken", *DETERMINISTIC)
+    root = tmp_path / "stopped"
+    assert stop_after(2, root, signal.SIGTERM) == 143
+    assert stop_after(4, root, signal.SIGKILL) == -signal.SIGKILL
+    _, result = run(root, *DETERMINISTIC)
+    assert result["outcome"] == unbroken["outcome"] == "released"
     assert "ExampleGen" in result["cached"]
     assert "Trainer" not in result["cached"]
-    log = (tmp_path / "logs" / f"{result['run_id']}.log").read_text()
-    assert "resumed after epoch" in log
+    log = (root / "logs" / f"{result['run_id']}.log").read_text()
+    assert int(log.partition("resumed after epoch ")[2].split()[0]) >= 4
     assert_same(weights(result), weights(unbroken))
-    assert not (tmp_path / "checkpoints").exists()
+    assert result["metrics"] == unbroken["metrics"]
+    assert not (root / "checkpoints").exists()
