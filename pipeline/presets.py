@@ -37,17 +37,19 @@ def fast() -> RunConfig:
 def best() -> RunConfig:
     """The full MNIST as well as one network can, within half an hour on two cores.
 
-    Test accuracy 0.9963, standard deviation 0.0005 (seeds 0 to 2), 12 minutes:
+    Test accuracy 0.9967, standard deviation 0.0005 (seeds 0 to 2), 20 minutes:
     `tfx-mnist run --preset best --dataset mnist`.
     """
     return RunConfig(
         training=HParams(
             architecture="deep",
-            epochs=24,
+            epochs=40,
+            per_replica_batch=128,
+            learning_rate=0.007,
             dropout=0.25,
             max_rotation=10.0,
             max_zoom=0.1,
-            averaging=0.998,
+            averaging=0.999,
         )
     )
 
