@@ -26,7 +26,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.events import Events
 from trainer.hparams import HParams
 from trainer.state import Epoch, State
-from trainer.strategy import global_batch, require_agreement
+from trainer.strategy import distribute, global_batch, require_agreement
 
 _EVAL_BATCH = 1000
 _PROGRESS_INTERVAL_S = 0.5
@@ -189,8 +189,7 @@ def _training(
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains for one epoch: () -> (mean loss, accuracy)."""
     step = _train_step(state, strategy, hparams, batch)
-    batches = batches.with_options(_as_they_are(strategy))
-    iterator = iter(strategy.experimental_distribute_dataset(batches))
+    iterator = iter(distribute(batches, strategy))
 
     def run_steps() -> tuple[float, float]:
         losses, correct = [], []
@@ -203,20 +202,6 @@ def _training(
         return float(np.sum(losses, dtype=np.float64)) / steps, float(np.sum(correct)) / examples
 
     return run_steps
-
-
-def _as_they_are(strategy: tf.distribute.Strategy) -> tf.data.Options:
-    """No rewriting of the data set, which copies what it holds, here all of `train`.
-
-    Nor is the copy ever freed: with oneDNN, TensorFlow keeps such memory for itself. Only that each
-    of several machines gets its share of a batch is done by rewriting, and stays so.
-    """
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    if strategy.cluster_resolver is None:
-        policy = tf.data.experimental.AutoShardPolicy.OFF
-        options.experimental_distribute.auto_shard_policy = policy
-    return options
 
 
 def _train_step(

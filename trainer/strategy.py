@@ -6,6 +6,7 @@ Synopsis::
     strategy = mirrored_strategy(replicas=2)
     strategy = multi_worker_strategy()       # or all devices of all machines of TF_CONFIG
     global_batch(per_replica_batch=128, strategy=strategy)   # 256
+    distribute(batches, strategy)            # each replica's share of each global batch
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
     Raises:
       Disagreement: another one has another text.
     """
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not _has_several_machines(strategy):
         return
     own = int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1  # int32
 
@@ -135,6 +136,27 @@ def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
             "the machines do not train the same: they need one pipeline root on a file system that "
             "they share, one version of tfx-mnist and of its libraries, and equally many devices"
         )
+
+
+def _has_several_machines(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def distribute(
+    batches: tf.data.Dataset, strategy: tf.distribute.Strategy
+) -> tf.distribute.DistributedDataset:
+    """Each global batch in shares, one per replica.
+
+    The data set is not rewritten: that copies what its functions hold, here all of `train`, and
+    with oneDNN TensorFlow keeps such memory for itself once it is freed. Only what gives each of
+    several machines its share is done by rewriting, and stays so.
+    """
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    if not _has_several_machines(strategy):
+        policy = tf.data.experimental.AutoShardPolicy.OFF
+        options.experimental_distribute.auto_shard_policy = policy
+    return strategy.experimental_distribute_dataset(batches.with_options(options))
 
 
 def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:
