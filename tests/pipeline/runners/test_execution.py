@@ -294,8 +294,9 @@ def _without_the_trainers_result(config: RunConfig) -> dict[str, object]:
     [
         _without_the_trainers_result,
         lambda config: {"beam_args": ("--direct_num_workers=1",)},
+        lambda config: {"data_dir": config.pipeline_root},
     ],
-    ids=["the Trainer's result is gone", "other Beam arguments"],
+    ids=["the Trainer's result is gone", "other Beam arguments", "another data directory"],
 )
 def test_a_model_that_was_made_anew_is_compared_with_the_release_of_the_same_run(
     config, first, versions, tmp_path, changes
