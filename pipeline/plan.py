@@ -25,6 +25,7 @@ from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
 from components.serving_check.model_server import find_model_server
 from pipeline import checks, gate, slicing, statistics
+from pipeline.beam_runner import beam_arguments
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
 from trainer.cluster import Cluster, ClusterError
@@ -284,16 +285,3 @@ def _modules_digest(*modules: types.ModuleType) -> str:
     for module in modules:
         digest.update(hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest())
     return digest.hexdigest()
-
-
-def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Names the runner unless the user does.
-
-    Beam's own default, Prism, downloads a Go binary. The image is one that nothing starts in this
-    process: without that or another argument of where workers get their packages from, TFX packs
-    itself up for each component anew, which takes 0.9 s and leaves 49 MB behind
-    (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
-    """
-    if any(arg.split("=")[0] == "--runner" for arg in given):
-        return given
-    return ("--runner=FnApiRunner", "--sdk_container_image=none", *given)

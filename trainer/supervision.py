@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer import progress
+from trainer.children import python_child
 
 ATTEMPTS = 10  # in a row in which no epoch ends
 PAUSE_S = 1.0
@@ -95,8 +95,10 @@ def _process(job: Path) -> Iterator[subprocess.Popen[str]]:
     It cannot see to the latter itself: while TensorFlow waits for a chief that has given up, it
     holds the interpreter's lock.
     """
+    child = python_child("trainer.worker", str(job))
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.worker", str(job)],
+        child.command,
+        env=child.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

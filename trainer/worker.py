@@ -1,4 +1,4 @@
-"""The process that trains as one machine of several: `python -m trainer.worker JOB_FILE`.
+"""The process that trains as one machine of several: `trainer.supervision` starts it.
 
 It lives for one attempt. Whoever started it reads one JSON object per line on its standard output:
 `{"progress": {...}}` for each `trainer.progress.Progress`, and `{"error": "..."}` before it ends

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from components.serving_check.contract import (
     Timeouts,
 )
 from components.serving_check.process import PREFIX, ServerProcess, server_process
+from trainer.children import python_child
 
 NAME = "TensorFlow's loader"
 PIPE = "a pipe"
@@ -43,8 +43,10 @@ def serve_with_loader(model_directory: Path, timeouts: Timeouts) -> Iterator[Ser
     ours, theirs = multiprocessing.Pipe()
     with ours, theirs, tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
         end = theirs.fileno()
-        command = [sys.executable, "-m", tensorflow_loader.__name__, str(model_directory), str(end)]
-        with server_process(command, Path(directory), pass_fds=[end]) as process:
+        child = python_child(tensorflow_loader.__name__, str(model_directory), str(end))
+        with server_process(
+            child.command, Path(directory), environment=child.environment, pass_fds=[end]
+        ) as process:
             theirs.close()  # the server's copy is the only one now, so its end is the pipe's
             try:
                 _receive(ours, process, timeouts.start_s)

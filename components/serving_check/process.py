@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from components.serving_check.contract import ServerLost
@@ -21,7 +21,6 @@ from components.serving_check.contract import ServerLost
 PREFIX = "serving-check-"  # of temporary directories
 
 _LOG = "log"
-_ROOT = Path(__file__).parents[2]  # of our packages
 _ENDING_S = 5.0  # a process that closed its connections has as long to end
 _KIB_PER_MIB = 1024
 
@@ -72,19 +71,22 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def server_process(
-    command: Sequence[str], directory: Path, *, pass_fds: Collection[int] = ()
+    command: Sequence[str],
+    directory: Path,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    pass_fds: Collection[int] = (),
 ) -> Iterator[ServerProcess]:
     """Runs a command as long as the context lasts.
 
     It sees no GPU: whoever trained here holds of its memory all that the training took.
 
     Args:
-      command: program and arguments; it finds our packages.
+      command: program and arguments.
       directory: a temporary one of the server's own, which is removed if we are killed.
+      environment: its variables.
       pass_fds: file descriptors that it inherits.
     """
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
     log = directory / _LOG
     with contextlib.ExitStack() as stack:
         popen = subprocess.Popen(
@@ -92,7 +94,7 @@ def server_process(
             stdin=subprocess.DEVNULL,
             stdout=stack.enter_context(log.open("wb")),
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
             pass_fds=pass_fds,
             # A group of its own: it is killed with its children, and not by a terminal's Ctrl-C,
             # which is ours to handle.

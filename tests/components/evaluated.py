@@ -19,7 +19,7 @@ from components.blessing import is_blessed
 from components.example_gen import summary
 from components.example_gen.content import digest_of, hash_examples
 from pipeline import gate, statistics
-from pipeline.plan import beam_arguments
+from pipeline.beam_runner import beam_arguments
 from pipeline.slicing import Bands
 from tests.trainer.samples import SPEC, draw, png, serialize
 from tests.trainer.transforms import normalized

@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components import evaluation, prediction_sample
-from pipeline.plan import beam_arguments
+from pipeline.beam_runner import beam_arguments
 from trainer import features
 
 

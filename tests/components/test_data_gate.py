@@ -15,8 +15,8 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.data_gate import DataGate, drift_check, overlap_check, rows_check
 from components.schema import CuratedSchema
+from pipeline.beam_runner import beam_arguments
 from pipeline.checks import Check, Refused
-from pipeline.plan import beam_arguments
 from trainer import features
 
 SHAPE = (6, 5, 1)

@@ -127,5 +127,7 @@ def test_several_processes_on_this_machine(thirds: str, tmp_path: Path):
     assert (released.outcome, released.error) == (result.RELEASED, None)
     assert released.evidence.overall.rows == 60
     # Two for each component with a Beam pipeline.
-    workers = [line for line in seen if "-m apache_beam.runners.worker.sdk_worker_main" in line]
+    workers = [
+        line for line in seen if "child_main.py apache_beam.runners.worker.sdk_worker_main" in line
+    ]
     assert len(workers) >= 8

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tfx.utils import dependency_utils
 
 import trainer
 from components.serving_dir import digest_of, publish
@@ -19,7 +18,7 @@ from pipeline.config import (
     RunConfig,
     ServingConfig,
 )
-from pipeline.plan import Plan, beam_arguments, make_plan, metadata_path
+from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.hparams import HParams
 
 TRAINING = HParams(per_replica_batch=32)
@@ -252,31 +251,3 @@ def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
     assert context.baseline is not None
     assert context.baseline.model_digest == digest
     assert context.token == "run-2"
-
-
-# --- Beam's arguments ----------------------------------------------------------------------------
-
-
-IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ((), IN_PROCESS),
-        (("--direct_num_workers=2",), (*IN_PROCESS, "--direct_num_workers=2")),
-        (("--runner=FlinkRunner", "--x=1"), ("--runner=FlinkRunner", "--x=1")),
-        (("--runner", "FlinkRunner"), ("--runner", "FlinkRunner")),
-    ],
-)
-def test_the_beam_runner_is_named_unless_the_user_names_one(
-    config: RunConfig, given: tuple[str, ...], expected: tuple[str, ...]
-) -> None:
-    plan = make_plan(dataclasses.replace(config, beam_args=given), run_id="run-1")
-    assert plan.beam_args == expected
-
-
-def test_tfx_does_not_pack_itself_up_for_components_that_run_in_this_process() -> None:
-    """It packs itself up unless an argument says where the workers get their packages from."""
-    given = list(beam_arguments(()))
-    assert dependency_utils.make_beam_dependency_flags(given) == given

@@ -16,12 +16,13 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from trainer.children import python_child
 
 if TYPE_CHECKING:
     from trainer.tuning.search import Search
@@ -104,10 +105,10 @@ def _workers(job: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     try:
         for number in range(count):
             part = {TUNER_ID: f"tuner{number}", "TF_NUM_INTRAOP_THREADS": threads}
-            command = [sys.executable, "-m", "trainer.tuning.worker", str(job), TIED]
+            child = python_child("trainer.tuning.worker", str(job), TIED, **part)
             # Its stdin closes when this process is gone, however it went.
             workers.append(
-                subprocess.Popen(command, env={**os.environ, **part}, stdin=subprocess.PIPE)
+                subprocess.Popen(child.command, env=child.environment, stdin=subprocess.PIPE)
             )
         yield workers
     finally:

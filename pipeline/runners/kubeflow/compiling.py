@@ -17,8 +17,9 @@ import yaml
 from components.example_gen.dataset import DatasetInfo
 from components.served_model import ReleaseContext
 from pipeline import config
+from pipeline.beam_runner import beam_arguments
 from pipeline.graph import create_pipeline
-from pipeline.plan import Plan, beam_arguments
+from pipeline.plan import Plan
 from pipeline.runners.kubeflow import cluster, names, parameters, spec, topology
 from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
 from pipeline.runners.kubeflow.spec import Deployment

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.plan import beam_arguments
+from pipeline.beam_runner import beam_arguments
 
 # Modules beside the tests are imported by name.
 sys.path.append(str(Path(__file__).parent))

@@ -1,0 +1,44 @@
+import apache_beam as beam
+import pytest
+from tfx.utils import dependency_utils
+
+from pipeline.beam_runner import ProcessRunner, beam_arguments
+
+IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
+OURS = "--runner=pipeline.beam_runner.ProcessRunner"
+PROCESSES = "--direct_running_mode=multi_processing"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), IN_PROCESS),
+        (("--direct_num_workers=2",), (*IN_PROCESS, "--direct_num_workers=2")),
+        (("--runner=FlinkRunner", "--x=1"), ("--runner=FlinkRunner", "--x=1")),
+        (("--runner", "FlinkRunner"), ("--runner", "FlinkRunner")),
+    ],
+)
+def test_the_runner_is_named_unless_the_user_names_one(given, expected):
+    assert beam_arguments(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((PROCESSES,), (*IN_PROCESS, PROCESSES, OURS)),
+        (tuple(PROCESSES.split("=")), (*IN_PROCESS, *PROCESSES.split("="), OURS)),
+        (("--runner=FnApiRunner", PROCESSES), ("--runner=FnApiRunner", PROCESSES, OURS)),
+        (("--runner", "DirectRunner", PROCESSES), ("--runner", "DirectRunner", PROCESSES, OURS)),
+        (("--runner=FlinkRunner", PROCESSES), ("--runner=FlinkRunner", PROCESSES)),
+    ],
+)
+def test_processes_of_this_machine_are_started_by_our_runner(given, expected):
+    assert beam_arguments(given) == expected
+    with_runner = beam.Pipeline(argv=[*expected, "--direct_num_workers=2"])
+    assert isinstance(with_runner.runner, ProcessRunner) == (OURS in expected)
+
+
+def test_tfx_does_not_pack_itself_up_for_components_that_run_in_this_process():
+    """It packs itself up unless an argument says where the workers get their packages from."""
+    given = list(beam_arguments(()))
+    assert dependency_utils.make_beam_dependency_flags(given) == given
