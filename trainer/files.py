@@ -1,11 +1,39 @@
-"""Small files that other processes read while this one may be killed."""
+"""Files that others write: small ones that are replaced as a whole, and any that are only read.
+
+Synopsis::
+
+    write_json(Path("job/found.json"), {"units": 128})     # a kill leaves all of it or none
+    read_regular(Path("manifest.json"), max_bytes=4 << 20)
+    with open_regular(Path("variables.data"), max_bytes=1 << 34) as file:
+        file.read(1 << 20)
+
+In the place of a file that is to be read, somebody may have put a FIFO, on which `open` waits for
+ever, or a link to /dev/zero, which never ends. Such things, and files that are too large, are an
+`UnfitFile`, an OSError: who handles files that cannot be read handles them as well. Only the
+standard library is imported.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+class UnfitFile(OSError):
+    """What stands at a path is no regular file, or is too large; `strerror` says what it is."""
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -14,3 +42,54 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     writing = path.with_suffix(".writing")
     writing.write_text(json.dumps(values), encoding="utf-8")
     writing.replace(path)
+
+
+def read_regular(path: Path, *, max_bytes: int) -> bytes:
+    """Returns the content of a regular file, which takes no more memory than `max_bytes`.
+
+    Raises:
+      UnfitFile: it is no regular file, or holds more; a file that grows meanwhile does, too.
+      OSError: it cannot be read.
+    """
+    with open_regular(path, max_bytes=max_bytes) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise _too_large(path, len(content), max_bytes)
+    return content
+
+
+def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
+    """Opens a regular file for reading, without waiting; follows symbolic links.
+
+    Args:
+      path: of the file.
+      max_bytes: how large it may be when it is opened; None where it is read by pieces, and where
+        any size is right.
+
+    Raises:
+      UnfitFile: it is no regular file, or is larger.
+      OSError: it cannot be opened.
+    """
+    return os.fdopen(open_descriptor(path, os.O_RDONLY, max_bytes=max_bytes), "rb")
+
+
+def open_descriptor(path: Path, flags: int, *, max_bytes: int | None) -> int:
+    """As `os.open` of a regular file, without waiting; see `open_regular`."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "special file")
+            code = errno.EISDIR if kind == "directory" else errno.EINVAL
+            raise UnfitFile(code, f"Is a {kind}, expected a regular file", str(path))
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise _too_large(path, status.st_size, max_bytes)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _too_large(path: Path, actual: int, expected: int) -> UnfitFile:
+    text = f"Holds {actual:,} bytes or more, expected at most {expected:,}"
+    return UnfitFile(errno.EOVERFLOW, text, str(path))

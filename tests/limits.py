@@ -1,0 +1,35 @@
+"""Python in a process of its own that may take neither much memory nor long.
+
+What is tested there would otherwise wait for ever, or take all of the machine's memory.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+TIMEOUT_S = 60  # nothing here takes a second; a machine may be busy
+ADDRESS_SPACE_BYTES = 1 << 30
+
+_ROOT = Path(__file__).parents[1]
+
+
+def limited(
+    code: str, *arguments: object, address_space_bytes: int = ADDRESS_SPACE_BYTES
+) -> "subprocess.CompletedProcess[str]":
+    """Runs code with arguments; a process that outlives the time limit fails the test."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes,) * 2)
+
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        preexec_fn=limit,
+        # One thread of BLAS: each takes address space, as many as there are cores.
+        env={**os.environ, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"},
+    )
