@@ -12,7 +12,6 @@ stops the run with `Refused`, which names split, feature, actual and expected va
 finding. Where nothing is wrong it writes a blessing that holds the same checks.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -342,9 +341,13 @@ def _released(text: str) -> ExamplesSummary | None:
     """The data of the run that released what is served; None where nothing is."""
     if not text:
         return None
-    if json.loads(text) is None:
+    try:
+        summary = ExamplesSummary.from_json(text)
+        class_counts(summary, "train")
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "
-            "release.dataset; use another --serving-dir, or remove that version"
-        )
-    return ExamplesSummary.from_json(text)
+            f"release.dataset with all its fields ({error!r}); use another --serving-dir, or "
+            "remove that version"
+        ) from error
+    return summary

@@ -99,14 +99,10 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
     if newest is None or newest.manifest is None:
         return ReleaseContext(baseline=None, token=fresh_token, damage=damage)
     if damage is None and newest.manifest.release.get("run_key") == run_key:
-        try:
-            recorded = _recorded_context(newest.manifest.release)
-        except (KeyError, TypeError, ValueError) as error:
-            _log.warning("the release record of %s cannot be used: %r", newest.path, error)
-        else:
-            if recorded.baseline is None or _find(present, recorded.baseline):
-                return recorded
-            _log.info("the baseline of %s is gone: %s", newest.path, recorded.baseline)
+        recorded = _recorded_context(newest.manifest.release)
+        if recorded and (recorded.baseline is None or _find(present, recorded.baseline)):
+            return recorded
+        _log.info("the release of %s is not taken over: %s", newest.path, recorded)
     baseline = Baseline(newest.number, newest.manifest.model_digest)
     return ReleaseContext(baseline=baseline, token=fresh_token, damage=damage)
 
@@ -116,15 +112,20 @@ def _damage(live: Version) -> str | None:
     return f"version {live.number}: {'; '.join(problems)}" if problems else None
 
 
-def _recorded_context(release: Mapping[str, Any]) -> ReleaseContext:
-    token, baseline = release["release_token"], release["baseline"]
-    if not isinstance(token, str):
-        raise TypeError(f"release_token {token!r} is not a text")
-    return ReleaseContext(
-        baseline=None if baseline is None else Baseline(**baseline),
-        token=token,
-        recorded=True,
-    )
+def _recorded_context(release: Mapping[str, object]) -> ReleaseContext | None:
+    """What the run that made this record was compared with; None where the record has no token.
+
+    The types are those that `components.serving_dir` checked when it read the record.
+    """
+    match release:
+        case {"release_token": str(token), "baseline": None}:
+            return ReleaseContext(baseline=None, token=token, recorded=True)
+        case {
+            "release_token": str(token),
+            "baseline": {"version": int(version), "model_digest": str(digest)},
+        }:
+            return ReleaseContext(Baseline(version, digest), token, recorded=True)
+    return None
 
 
 def _find(present: list[Version], baseline: Baseline) -> Version | None:

@@ -50,7 +50,6 @@ from components.serving_dir.manifest import (
     MANIFEST_NAME,
     FileRecord,
     Manifest,
-    Rollback,
 )
 from components.serving_dir.pruning import Pruned, Removed, prune
 from components.serving_dir.publishing import Published, digest_of, publish
@@ -67,6 +66,7 @@ from components.serving_dir.reading import (
     versions,
     withdrawn_digests,
 )
+from components.serving_dir.release_record import Rollback
 from components.serving_dir.rolling_back import RolledBack, rollback
 
 __all__ = [

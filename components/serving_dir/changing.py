@@ -17,11 +17,13 @@ from components.serving_dir.durable import sync_directory, write_durably
 from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.manifest import (
     MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
     FileRecord,
     Manifest,
     digest_of_records,
 )
-from components.serving_dir.reading import INT64_MAX, live
+from components.serving_dir.reading import live
+from components.serving_dir.strict_json import INT64_MAX
 
 LOCK_NAME = ".publish.lock"
 DEFAULT_LOCK_TIMEOUT_S = 60.0
@@ -120,7 +122,9 @@ def add_version(
     number = _next_number(serving_dir)
     published_at = now().astimezone(timezone.utc).isoformat(timespec="seconds")
     manifest = Manifest(number, published_at, digest_of_records(files), files, release)
-    write_durably(staging / MANIFEST_NAME, manifest.to_json())
+    text = manifest.to_json()
+    _require_readable(text)
+    write_durably(staging / MANIFEST_NAME, text)
     sync_directory(staging)
     target = serving_dir / str(number)
     os.rename(staging, target)
@@ -132,6 +136,21 @@ def add_version(
             f"since {serving_dir} could not be synced to disk: {explain(error)}"
         ) from error
     return target
+
+
+def _require_readable(manifest: str) -> None:
+    """Refuses to publish what would be a damaged version from its first moment on."""
+    if len(manifest) > MAX_MANIFEST_BYTES:
+        raise ServingDirError(
+            f"the manifest has {len(manifest):,} bytes, expected at most {MAX_MANIFEST_BYTES:,}: "
+            "give a model of fewer files, or a smaller release record"
+        )
+    try:
+        Manifest.from_json(manifest)
+    except ValueError as error:
+        raise ServingDirError(
+            f"the manifest could not be read again: {error}; give another release record"
+        ) from error
 
 
 def _next_number(serving_dir: Path) -> int:

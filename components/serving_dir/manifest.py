@@ -7,11 +7,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from components.serving_dir.release_record import ROLLBACK, Rollback, require_release
+from components.serving_dir.strict_json import is_count, loads, shown
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
 
-ROLLBACK = "rollback"  # the key of a rollback's record in `release`
+# A manifest of this tool has 10 kB, and 150 bytes per file: a model of 25,000 files fits.
+MAX_MANIFEST_BYTES = 4 << 20
 
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -22,38 +28,6 @@ class FileRecord:
 
     sha256: str
     bytes: int
-
-
-@dataclass(frozen=True)
-class Rollback:
-    """What a version that was made by a rollback says of it.
-
-    Attributes:
-        restores: the version whose files this one holds.
-        withdraws: the version that was live before.
-        withdrawn_digest: the model digest of that one. None where it could not be read, and where
-            this version holds the same model: then its files were damaged, and no model is at
-            fault.
-        reason: the operator's own words, maybe none.
-    """
-
-    restores: int
-    withdraws: int
-    withdrawn_digest: str | None
-    reason: str
-
-    @classmethod
-    def from_json(cls, record: object) -> Rollback | None:
-        """Reads what `dataclasses.asdict` gave; None for anything else."""
-        match record:
-            case {
-                "restores": int(restores),
-                "withdraws": int(withdraws),
-                "withdrawn_digest": str() | None as digest,
-                "reason": str(reason),
-            }:
-                return cls(restores, withdraws, digest, reason)
-        return None
 
 
 @dataclass(frozen=True)
@@ -101,27 +75,61 @@ class Manifest:
         Raises:
             ValueError: the text is not such a manifest, or its digest is not that of its files.
         """
-        content = json.loads(text)
+        content = loads(text)
         if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
             raise ValueError(f"not a manifest of format {MANIFEST_FORMAT}")
-        try:
-            manifest = cls(
-                version=int(content["version"]),
-                published_at=str(content["published_at"]),
-                model_digest=str(content["model_digest"]),
-                files={
-                    name: FileRecord(sha256=str(record["sha256"]), bytes=int(record["bytes"]))
-                    for name, record in content["files"].items()
-                },
-                release=dict(content["release"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"incomplete manifest: {error!r}") from error
-        if not all(_HEX_SHA256.fullmatch(record.sha256) for record in manifest.files.values()):
-            raise ValueError("a file's sha256 is not 64 hexadecimal digits")
+        manifest = cls(
+            version=_count(content, "version"),
+            published_at=_time(content, "published_at"),
+            model_digest=_digest(content, "model_digest"),
+            files={
+                name: FileRecord(sha256=_digest(record, "sha256"), bytes=_count(record, "bytes"))
+                for name, record in _object(content, "files").items()
+            },
+            release=require_release(content.get("release")),
+        )
+        rollback = manifest.rollback
+        if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
+            raise ValueError(f"its rollback is of {rollback.withdraws}, expected an older version")
         if digest_of_records(manifest.files) != manifest.model_digest:
             raise ValueError("its model_digest is not that of its files")
         return manifest
+
+
+def _field(content: object, name: str) -> object:
+    if not isinstance(content, dict) or name not in content:
+        raise ValueError(f"{name} is missing")
+    return content[name]
+
+
+def _object(content: object, name: str) -> dict[str, Any]:
+    value = _field(content, name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {shown(value)}, expected an object")
+    return value
+
+
+def _count(content: object, name: str) -> int:
+    value = _field(content, name)
+    if not isinstance(value, int) or not is_count(value):
+        raise ValueError(f"{name} is {shown(value)}, expected a whole number of zero or more")
+    return value
+
+
+def _digest(content: object, name: str) -> str:
+    value = _field(content, name)
+    if not isinstance(value, str) or not _HEX_SHA256.fullmatch(value):
+        raise ValueError(f"{name} is {shown(value)}, expected 64 hexadecimal digits")
+    return value
+
+
+def _time(content: object, name: str) -> str:
+    value = _field(content, name)
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{name} is {shown(value)}, expected a time as ISO 8601") from None
+    return str(value)
 
 
 def digest_of_records(files: Mapping[str, FileRecord]) -> str:

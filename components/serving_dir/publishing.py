@@ -122,7 +122,7 @@ def _make_serving_dir(serving_dir: Path) -> None:
 def _require_json(release: Mapping[str, object]) -> None:
     try:
         json.dumps(dict(release), allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ServingDirError(
             f"the release record is not JSON: {error}; give text, finite numbers, booleans, None, "
             "lists and objects"

@@ -12,9 +12,14 @@ from pathlib import Path
 
 from components.serving_dir.durable import copy_file, copy_tree, scan
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.manifest import MANIFEST_NAME, Manifest, differences
-
-INT64_MAX = 2**63 - 1
+from components.serving_dir.manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    differences,
+)
+from components.serving_dir.strict_json import INT64_MAX
+from trainer.files import read_regular
 
 _INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
 
@@ -251,13 +256,13 @@ def _read_version(path: Path, number: int) -> Version:
 def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
     """Returns the manifest in a directory, or why it cannot be read; neither if there is none."""
     try:
-        text = (path / MANIFEST_NAME).read_bytes().decode("ascii")
-        return Manifest.from_json(text), ()
+        content = read_regular(path / MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
+        return Manifest.from_json(content.decode("ascii")), ()
     except FileNotFoundError:
         return None, ()
     except OSError as error:
         return None, (f"cannot be read: {explain(error)}",)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return None, (f"{MANIFEST_NAME} is damaged: {error}",)
 
 

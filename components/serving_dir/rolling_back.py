@@ -15,8 +15,8 @@ from components.serving_dir.changing import (
     utc_now,
 )
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.manifest import ROLLBACK, Rollback
 from components.serving_dir.reading import Version, copy_checked, find, verify, versions
+from components.serving_dir.release_record import ROLLBACK, Rollback
 
 # By these a run knows a version for the outcome of a run like itself (`components.served_model`).
 # What a rollback made is no run's outcome.

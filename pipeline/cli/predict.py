@@ -65,7 +65,7 @@ def _class_names(version: Version) -> Sequence[str]:
     """In the order of the labels; none where the release record does not hold them."""
     dataset = version.manifest.release.get("dataset") if version.manifest else None
     names = dataset.get("class_names") if isinstance(dataset, Mapping) else None
-    return list(map(str, names)) if isinstance(names, Sequence) else ()
+    return names if isinstance(names, list) else ()
 
 
 def _describe(path: str, answer: Prediction | ImageError) -> dict[str, Any]:

@@ -76,8 +76,8 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
         (version["published_at"] or _UNKNOWN)[:19].replace("T", " "),
         str(version["run_id"] or _UNKNOWN),
         _dataset(version["dataset"]),
-        f"{accuracy:.4f}" if isinstance(accuracy, float) else _UNKNOWN,
-        str(baseline["version"]) if isinstance(baseline, Mapping) else _UNKNOWN,
+        _UNKNOWN if accuracy is None else f"{accuracy:.4f}",
+        str(baseline["version"]) if baseline else _UNKNOWN,
         "match" if version["valid"] else "damaged",
         "; ".join(_remarks(version)),
     )
@@ -101,7 +101,7 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
 
 
 def _field(release: Mapping[str, object], section: str, name: str) -> Any:
-    """A value of a section of the release record, which is the publisher's own."""
+    """A value of a section of the release record; None where it does not say."""
     inner = release.get(section)
     return inner.get(name) if isinstance(inner, Mapping) else None
 

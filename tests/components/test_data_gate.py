@@ -404,9 +404,10 @@ def test_another_number_of_classes_than_in_the_last_release_is_refused(clean):
     assert finding.sentence.startswith("train: classes are not those of the last release")
 
 
-def test_a_served_model_without_its_data_is_an_error_that_says_so(clean):
+@pytest.mark.parametrize("recorded", ["null", "{}", '{"name": "mnist", "image_shape": [28, 28]}'])
+def test_a_served_model_without_its_data_is_an_error_that_says_so(clean, recorded):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
-        clean.gate("null")
+        clean.gate(recorded)
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,19 @@ from components.serving_dir import (
     live,
     newest_valid,
     publish,
+    reading,
     rollback,
     verify,
     versions,
 )
 from tests.components.serving_dir.samples import (
     damage,
-    letter_model,
     marks_in,
     numbers,
     publish_letters,
     staging_in,
 )
+from trainer.files import read_regular
 
 # --- which entries count, and which are valid ----------------------------------------------------
 
@@ -200,16 +201,6 @@ def test_a_version_is_found_by_its_number_and_the_live_one_without(serving: Path
         find(serving.parent / "none")
 
 
-@pytest.mark.parametrize(
-    "record",
-    [None, 3, {}, {"restores": 1, "withdraws": "2", "withdrawn_digest": None, "reason": ""}],
-)
-def test_a_publishers_own_record_withdraws_nothing(record: object, serving: Path) -> None:
-    publish_letters(serving, "ab")
-    publish(letter_model(serving.parent, "c"), serving, {"rollback": record})
-    assert marks_in(serving) == {}
-
-
 def test_a_version_that_is_pruned_while_it_is_read_was_never_there(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,16 +236,15 @@ def test_a_withdrawn_version_is_never_read_without_its_mark(
 ) -> None:
     publish_letters(serving, "ab")
     rollback(serving)
-    read_bytes = Path.read_bytes
 
-    def read_then_prune(path: Path) -> bytes:
-        content = read_bytes(path)
+    def read_then_prune(path: Path, *, max_bytes: int) -> bytes:
+        content = read_regular(path, max_bytes=max_bytes)
         if path.parent == serving / "2":
             for number in ("2", "3"):
                 (serving / number).rename(serving / f".removed-{number}")
         return content
 
-    monkeypatch.setattr(Path, "read_bytes", read_then_prune)
+    monkeypatch.setattr(reading, "read_regular", read_then_prune)
     assert marks_in(serving) == {2: 3}
 
 

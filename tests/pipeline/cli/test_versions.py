@@ -102,10 +102,8 @@ def test_json_holds_the_full_values(serving: Path, capfd: Captured) -> None:
     assert "'saved_model.pb' has SHA-256" in last["problems"][0]
 
 
-@pytest.mark.parametrize("release", [{"dataset": None}, {"metrics": 3, "baseline": "1"}])
-def test_a_release_record_of_another_kind_is_no_error(
-    release: dict[str, Any], tmp_path: Path, capfd: Captured
-) -> None:
+def test_a_release_record_without_some_fields_is_no_error(tmp_path: Path, capfd: Captured) -> None:
+    release = {"dataset": None, "metrics": {}, "baseline": None}
     publish(letter_model(tmp_path, "a"), tmp_path / "serving", release)
     assert _shown(tmp_path / "serving", capfd).splitlines()[2].split()[3:] == [
         *("-", "-", "-", "-", "match", "live"),
