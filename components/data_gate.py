@@ -282,6 +282,7 @@ def DataGate(
     max_class_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
     released: Parameter[str] = "",
+    code: Parameter[str] = "",
 ) -> None:
     """Stops the run where the data has findings.
 
@@ -295,10 +296,12 @@ def DataGate(
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       released: the data behind what is served, see `served_model.released_data`.
+      code: a digest of the code that looks; changes the cache key.
 
     Raises:
       Refused: with every check, the failed ones first.
     """
+    del code
     summary = read(examples)
     curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     checks: list[Check] = []

@@ -150,6 +150,7 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
     PARAMETERS: ClassVar[dict[str, Any]] = {
         "serving_dir": component_spec.ExecutionParameter(type=str),
         "release": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -179,6 +180,7 @@ class AtomicPusher(base_component.BaseComponent):
         serving_dir: the directory that TensorFlow Serving watches.
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
+        code: a digest of the code that publishes; changes the cache key.
 
     Output `pushed_model`: a PushedModel artifact with the custom properties `pushed`, `reason`, and
     if pushed `version`, `path` and `created`.
@@ -201,6 +203,7 @@ class AtomicPusher(base_component.BaseComponent):
         serving_dir: str,
         release: Mapping[str, object],
         hyperparameters: Any = None,
+        code: str = "",
     ) -> None:
         given = dict(zip(_BLESSINGS, (data_blessing, model_blessing, infra_blessing), strict=True))
         missing = [name for name, channel in given.items() if channel is None]
@@ -216,6 +219,7 @@ class AtomicPusher(base_component.BaseComponent):
             **given,
             serving_dir=serving_dir,
             release=json.dumps(dict(release), sort_keys=True, allow_nan=False),
+            code=code,
             pushed_model=Channel(type=standard_artifacts.PushedModel),
         )
         super().__init__(spec=spec)

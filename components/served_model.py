@@ -212,6 +212,7 @@ class ServedModelSpec(component_spec.ComponentSpec):
         "serving_dir": component_spec.ExecutionParameter(type=str),
         "baseline_version": component_spec.ExecutionParameter(type=int),
         "baseline_digest": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, Any]] = {}
     OUTPUTS: ClassVar[dict[str, Any]] = {
@@ -222,17 +223,23 @@ class ServedModelSpec(component_spec.ComponentSpec):
 class ServedModel(base_component.BaseComponent):
     """Hands on a version of the serving directory as a model, or nothing without a baseline.
 
+    Args:
+        serving_dir: the directory that TensorFlow Serving watches.
+        baseline: the version; None with nothing served.
+        code: a digest of the code that copies it; changes the cache key.
+
     Output `model`: at most one Model artifact, with the custom property `version`.
     """
 
     SPEC_CLASS = ServedModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ServedModelExecutor)
 
-    def __init__(self, *, serving_dir: str, baseline: Baseline | None) -> None:
+    def __init__(self, *, serving_dir: str, baseline: Baseline | None, code: str = "") -> None:
         spec = ServedModelSpec(
             serving_dir=serving_dir,
             baseline_version=baseline.version if baseline else 0,
             baseline_digest=baseline.model_digest if baseline else "",
+            code=code,
             model=Channel(type=standard_artifacts.Model),
         )
         super().__init__(spec=spec)

@@ -43,21 +43,25 @@ def create_pipeline(plan: Plan) -> Pipeline:
         dataset=dataset.to_json(),
         data_dir=config.data_dir,
         cache_dir=plan.cache_dir,
-        code=plan.code["components"],
+        code=plan.code["ExampleGen"],
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
     schema_gen = CuratedSchema(
         dataset=dataset.to_json(),
         min_mean_intensity=low,
         max_mean_intensity=high,
-        code=plan.code["components"],
+        code=plan.code["CuratedSchema"],
     )
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )
-    served_model = ServedModel(serving_dir=plan.serving_dir, baseline=plan.context.baseline)
+    served_model = ServedModel(
+        serving_dir=plan.serving_dir,
+        baseline=plan.context.baseline,
+        code=plan.code["ServedModel"],
+    )
     data_gate = DataGate(
         examples=examples,
         statistics=statistics_gen.outputs["statistics"],
@@ -66,6 +70,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         released=plan.released_data,
         max_class_drift=config.data_gate.max_class_drift,
         max_train_test_overlap=config.data_gate.max_train_test_overlap,
+        code=plan.code["DataGate"],
     )
 
     transform = Transform(
@@ -75,7 +80,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         splits_config=_SPLITS_CONFIG,
         materialize=False,
         disable_statistics=True,
-        custom_config={"spec": spec, "code": plan.code["trainer"]},
+        custom_config={"spec": spec, "code": plan.code["Transform"]},
     )
     transform.add_upstream_node(data_gate)
     training = {
@@ -83,7 +88,6 @@ def create_pipeline(plan: Plan) -> Pipeline:
         "hparams": config.training.to_config(),
         "seed": config.seed,
         "replicas": config.replicas,
-        "code": plan.code["trainer"],
     }
     tuner = _tuner(plan, examples, transform, training) if config.tuning.enabled else None
     if tuner is not None:
@@ -98,6 +102,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
             **training,
+            "code": plan.code["Trainer"],
             "workers": plan.workers,
             "checkpoints": plan.checkpoints_dir,
         },
@@ -112,7 +117,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         eval_config=evaluation.eval_config(
             plan.policy,
             compared=plan.context.baseline is not None,
-            code=plan.code["gate"],
+            code=plan.code["Evaluator"],
         ),
         module_path=slice_bands.__name__,
     )
@@ -125,7 +130,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         policy=plan.policy,
         serving_dir=plan.serving_dir,
         damage=plan.context.damage,
-        code=plan.code["gate"],
+        code=plan.code["ReleaseGate"],
     )
     serving_check = ServingCheck(
         model=model,
@@ -135,7 +140,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         max_p99_latency_ms=config.serving.max_p99_latency_ms,
         max_memory_mib=config.serving.max_memory_mib,
         model_server=config.serving.model_server,
-        code=plan.code["components"],
+        code=plan.code["ServingCheck"],
     )
     pusher = AtomicPusher(
         model=model,
@@ -146,6 +151,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
         release=_release_record(plan),
+        code=plan.code["Pusher"],
     ).with_id("Pusher")
 
     return Pipeline(
@@ -172,7 +178,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
 
 
 def _tuner(plan: Plan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
-    """The search for hyper-parameters; `training` is what the Trainer is given."""
+    """The search for hyper-parameters; `training` is what the Trainer is given too."""
     from components.tuner import Tuner  # with keras-tuner and matplotlib, which others do without
     from trainer.tuning import tune
 
@@ -186,6 +192,7 @@ def _tuner(plan: Plan, examples: Any, transform: Transform, training: dict[str, 
         tune_args=tuner_pb2.TuneArgs(num_parallel_trials=tuning.parallel_trials),
         custom_config={
             **training,
+            "code": plan.code["Tuner"],
             "tuning": dataclasses.asdict(tuning),
             "searches": plan.searches_dir,
         },

@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import json
 import os
-import types
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
 from components.serving_check.model_server import find_model_server
-from pipeline import checks, gate, slicing, statistics
 from pipeline.beam_runner import beam_arguments
+from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
 from trainer.cluster import Cluster, ClusterError
@@ -46,10 +45,9 @@ class Plan:
       serving_dir: the directory that the server watches, absolute.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `served_model.released_data`.
-      run_key: hex SHA-256 over all that decides the result and over the pipeline root; equal keys
-        mean that one run can take over the other's results.
-      code: digests of the code, so that changed code is executed again: of the packages
-        "components" and "trainer", and of the "gate", which is the components and the policy.
+      run_key: hex SHA-256 over all that makes the model, over what it must hold, and over the
+        pipeline root; equal keys mean that one run can take over the other's model.
+      code: by component, the digest of its code, see `pipeline.code_keys`.
       artifacts_dir: where the components write, absolute.
       cache_dir: where prepared data sets stay between runs, absolute.
       checkpoints_dir: where trainings that have not ended keep their state, absolute.
@@ -127,8 +125,7 @@ def plan_for(
     """
     root = Path(config.pipeline_root).absolute()
     served = config.served_from(dataset.slug)
-    code = {package: _code_digest(package) for package in ("components", "trainer")}
-    code["gate"] = code["components"] + _modules_digest(gate, checks, statistics, slicing)
+    code = code_keys()
     workers = _workers()
     run_key = _run_key(config, dataset, code, workers)
     context = served_model.release_context(served, run_key if takes_over else "", run_id)
@@ -242,7 +239,12 @@ def _run_key(
     code: Mapping[str, str],
     workers: int,
 ) -> str:
-    """Digest of all that decides a result, and of where it can be taken over from."""
+    """Digest of all that decides a result, and of where it can be taken over from.
+
+    Of the code, that which makes the model. Where the gates' or the Pusher's has changed, they run
+    again, over the comparison that released the model: with another key the model would be compared
+    with itself, and that decision would use the test set up.
+    """
     decisive = {
         "metadata": str(metadata_path(config)),
         "dataset": dataset.to_json(),
@@ -256,7 +258,7 @@ def _run_key(
         "data_gate": dataclasses.asdict(config.data_gate),
         "serving": dataclasses.asdict(config.serving),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
-        "code": dict(code),
+        "code": {name: code[name] for name in MAKERS if name != "Tuner" or config.tuning.enabled},
         # Not by their distributions: TensorFlow has several, such as tensorflow-cpu.
         "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
     }
@@ -267,21 +269,3 @@ def _policy(config: RunConfig, dataset: example_dataset.DatasetInfo) -> Policy:
     return config.gate.policy(
         dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
-
-
-def _code_digest(package: str) -> str:
-    """Hex SHA-256 over the names and contents of a package's modules."""
-    (folder,) = importlib.import_module(package).__path__
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*.py")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _modules_digest(*modules: types.ModuleType) -> str:
-    """Hex SHA-256 over the contents of modules."""
-    digest = hashlib.sha256()
-    for module in modules:
-        digest.update(hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest())
-    return digest.hexdigest()

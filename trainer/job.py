@@ -37,7 +37,7 @@ class Job:
       model_run_dir: where TensorBoard's event files go.
       custom_config: "spec" (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "seed"
         (int), "replicas" (int, 0 for all GPUs or one CPU), "workers" (int, machines that train
-        together), "code" (a digest of this package) and "checkpoints" (the directory of all
+        together), "code" (a digest of what trains) and "checkpoints" (the directory of all
         trainings' checkpoints).
     """
 

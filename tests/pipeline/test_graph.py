@@ -10,6 +10,7 @@ from tfx.orchestration import metadata
 from tfx.utils import proto_utils
 
 from components import evaluation
+from pipeline.code_keys import COMPONENTS
 from pipeline.config import RunConfig
 from pipeline.gate import Policy
 from pipeline.graph import create_pipeline
@@ -109,7 +110,7 @@ def test_the_release_gate_has_the_policy_that_the_evaluator_has(
 ) -> None:
     assert Policy.from_config(parameter(nodes["ReleaseGate"], "policy")) == plan.policy
     config = parameter(nodes["Evaluator"], "eval_config")
-    expected = evaluation.eval_config(plan.policy, compared=False, code=plan.code["gate"])
+    expected = evaluation.eval_config(plan.policy, compared=False, code=plan.code["Evaluator"])
     assert config == json.loads(proto_utils.proto_to_json(expected))
 
 
@@ -140,7 +141,7 @@ def test_the_trainer_is_given_what_the_configuration_says(
     plan: Plan, nodes: dict[str, Any]
 ) -> None:
     given = parameter(nodes["Trainer"], "custom_config")
-    assert (given["seed"], given["replicas"], given["code"]) == (3, 2, plan.code["trainer"])
+    assert (given["seed"], given["replicas"], given["code"]) == (3, 2, plan.code["Trainer"])
     assert given["hparams"] == HParams(epochs=7, per_replica_batch=32).to_config()
     assert given["spec"] == ImageSpec(plan.dataset.image_shape, ("0", "1", "2")).to_config()
 
@@ -172,8 +173,8 @@ def test_the_search_is_given_train_and_eval_and_never_test(searching: dict[str, 
 
 def test_the_search_starts_from_what_the_trainer_is_given(searching: dict[str, Any]) -> None:
     tuner, trainer = (parameter(searching[name], "custom_config") for name in ("Tuner", "Trainer"))
-    shared = {"spec", "hparams", "seed", "replicas", "code"}
-    assert set(tuner) == shared | {"tuning", "searches"}
+    shared = {"spec", "hparams", "seed", "replicas"}
+    assert set(tuner) == shared | {"code", "tuning", "searches"}
     assert {key: tuner[key] for key in shared} == {key: trainer[key] for key in shared}
     assert tuner["tuning"]["max_trials"] == 4
 
@@ -199,12 +200,14 @@ def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
         assert not parameters["module_file"].field_value.string_value
 
 
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [("ExampleGen", "components"), ("CuratedSchema", "components"), ("ReleaseGate", "gate")],
-)
-def test_changed_code_is_never_taken_from_the_cache(
-    plan: Plan, nodes: dict[str, Any], name: str, package: str
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_node_that_runs_code_of_ours_has_its_key(
+    plan: Plan, searching: dict[str, Any], name: str
 ) -> None:
-    code = nodes[name].parameters.parameters["code"]
-    assert code.field_value.string_value == plan.code[package]
+    given = searching[name].parameters.parameters.values()
+    holders = [value for value in given if plan.code[name] in value.field_value.string_value]
+    assert len(holders) == 1
+
+
+def test_a_node_without_a_key_runs_no_code_of_ours(searching: dict[str, Any]) -> None:
+    assert set(searching) - set(COMPONENTS) == {"StatisticsGen", "ExampleValidator"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import trainer
 from components.serving_dir import digest_of, publish
+from pipeline.code_keys import COMPONENTS
 from pipeline.config import (
     UNKNOWN_SET,
     ConfigError,
@@ -20,6 +20,7 @@ from pipeline.config import (
 )
 from pipeline.plan import Plan, make_plan, metadata_path
 from trainer.hparams import HParams
+from trainer.tuning.settings import TuningConfig
 
 TRAINING = HParams(per_replica_batch=32)
 
@@ -177,18 +178,24 @@ def test_one_changed_pixel_changes_the_key(config: RunConfig, plan: Plan, tmp_pa
     assert other.run_key != same.run_key
 
 
-def test_changed_code_changes_the_key_and_the_packages_digest(
-    config: RunConfig, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_changed_code_changes_the_run_key_where_it_makes_the_model(
+    config: RunConfig, plan: Plan, monkeypatch: pytest.MonkeyPatch, component: str
 ) -> None:
-    (original,) = trainer.__path__
-    copy = Path(shutil.copytree(original, tmp_path / "trainer"))
-    monkeypatch.setattr(trainer, "__path__", [str(copy)])
-    assert make_plan(config, run_id="run-1").code == plan.code
-    (copy / "schedule.py").write_text((copy / "schedule.py").read_text() + "# changed\n")
-    changed = make_plan(config, run_id="run-1")
-    assert changed.code["trainer"] != plan.code["trainer"]
-    assert changed.code["components"] == plan.code["components"]
-    assert changed.run_key != plan.run_key
+    changed = {**plan.code, component: "changed"}
+    monkeypatch.setattr("pipeline.plan.code_keys", lambda: changed)
+    makes = component in {"ExampleGen", "CuratedSchema", "Transform", "Trainer"}
+    assert (make_plan(config, run_id="run-1").run_key != plan.run_key) == makes
+
+
+def test_the_searchs_code_makes_the_model_where_there_is_a_search(
+    config: RunConfig, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searching = dataclasses.replace(config, tuning=TuningConfig(enabled=True))
+    before = make_plan(searching, run_id="run-1").run_key
+    changed = {**plan.code, "Tuner": "changed"}
+    monkeypatch.setattr("pipeline.plan.code_keys", lambda: changed)
+    assert make_plan(searching, run_id="run-1").run_key != before
 
 
 def test_a_release_is_not_looked_for_in_another_roots_metadata(

@@ -27,8 +27,8 @@ def tuner_fn(fn_args: Any) -> Any:
     Args:
       fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`. Its `custom_config` holds "spec"
         (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "tuning" (`TuningConfig` as a
-        dict), "seed" (int), "replicas" (int, 0 for all GPUs or one CPU), "code" (a digest of this
-        package) and "searches" (the directory of all searches that have not ended).
+        dict), "seed" (int), "replicas" (int, 0 for all GPUs or one CPU), "code" (a digest of what
+        searches) and "searches" (the directory of all searches that have not ended).
 
     Returns:
       `tfx.components.tuner.component.TunerFnResult`.

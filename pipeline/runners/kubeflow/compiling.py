@@ -18,6 +18,7 @@ from components.example_gen.dataset import DatasetInfo
 from components.served_model import ReleaseContext
 from pipeline import config
 from pipeline.beam_runner import beam_arguments
+from pipeline.code_keys import COMPONENTS
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan
 from pipeline.runners.kubeflow import cluster, names, parameters, spec, topology
@@ -101,7 +102,7 @@ def _stand_in(configured: config.RunConfig) -> Plan:
         context=ReleaseContext(baseline=None, token=""),
         released_data="",
         run_key="",
-        code={"components": "", "trainer": "", "gate": ""},
+        code=dict.fromkeys(COMPONENTS, ""),
         artifacts_dir="",
         cache_dir="",
         checkpoints_dir="",

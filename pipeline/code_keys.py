@@ -1,0 +1,140 @@
+"""By component, a digest of the code that it runs: what TFX's cache must see of a change.
+
+Synopsis::
+
+    code_keys()["Pusher"]                        # hex SHA-256
+    closure(["components.pusher"])               # ("components", "components.blessing", ...)
+
+The rule: a component's code are the modules of ours that the modules in `COMPONENTS` import, at
+any depth and within functions too. Importing `a.b.c` runs `a/__init__.py` and `a/b/__init__.py`,
+so these belong to it. A text that is a module's dotted name, such as the one after `python -m`,
+counts as an import. What is imported for the type checker alone does not run and does not count.
+Comments count, as a file is digested byte by byte.
+
+The sources are parsed, and nothing is imported: the keys are the same in an editable install, in a
+wheel and in a container.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+# What TFX starts for each component. StatisticsGen and ExampleValidator run no code of ours.
+COMPONENTS: Mapping[str, Sequence[str]] = {
+    "ExampleGen": ["components.example_gen.component"],
+    "CuratedSchema": ["components.schema"],
+    "ServedModel": ["components.served_model"],
+    "DataGate": ["components.data_gate"],
+    "Transform": ["trainer.preprocessing"],
+    "Tuner": ["components.tuner", "trainer.tuning.tune"],
+    "Trainer": ["trainer.run"],
+    "Evaluator": [
+        "components.gate_metrics",
+        "components.prediction_sample",
+        "components.slice_bands",
+    ],
+    "ReleaseGate": ["components.release_gate"],
+    "ServingCheck": ["components.serving_check.component"],
+    "Pusher": ["components.pusher"],
+}
+
+# The components that make the model; the others look at it, or ship it.
+MAKERS = ("ExampleGen", "CuratedSchema", "Transform", "Tuner", "Trainer")
+
+_PACKAGES = ("components", "pipeline", "trainer")
+_ROOT = Path(__file__).parents[1]  # of our packages
+
+
+def code_keys(root: Path = _ROOT) -> dict[str, str]:
+    """Hex SHA-256 over the names and contents of the modules of each component's closure.
+
+    Args:
+      root: the directory that holds our packages.
+    """
+    sources = _Sources(root)
+    return {name: sources.digest(entries) for name, entries in COMPONENTS.items()}
+
+
+def closure(entries: Sequence[str], root: Path = _ROOT) -> tuple[str, ...]:
+    """The modules of ours that run when `entries` are imported, these included, in order."""
+    return _Sources(root).closure(entries)
+
+
+class _Sources:
+    """Our packages' files; each is read and parsed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._contents: dict[str, bytes] = {}
+        self._imported: dict[str, frozenset[str]] = {}
+
+    def digest(self, entries: Sequence[str]) -> str:
+        """Hex SHA-256 over the closure."""
+        digest = hashlib.sha256()
+        for module in self.closure(entries):
+            digest.update(f"{module}\0".encode())
+            digest.update(hashlib.sha256(self._contents[module]).digest())
+        return digest.hexdigest()
+
+    def closure(self, entries: Sequence[str]) -> tuple[str, ...]:
+        """See `closure`."""
+        found: set[str] = set()
+        waiting = [name for entry in entries for name in _with_packages(entry)]
+        while waiting:
+            module = waiting.pop()
+            if module not in found:
+                found.add(module)
+                waiting += self._imports_of(module)
+        return tuple(sorted(found))
+
+    def _imports_of(self, module: str) -> frozenset[str]:
+        if module not in self._imported:
+            file = self._file(module)
+            if file is None:
+                raise ModuleNotFoundError(f"no module {module} in {self._root}")
+            self._contents[module] = file.read_bytes()
+            named = _names(ast.parse(self._contents[module], file))
+            self._imported[module] = frozenset(
+                each for name in named if self._file(name) for each in _with_packages(name)
+            )
+        return self._imported[module]
+
+    def _file(self, module: str) -> Path | None:
+        """A module's or a package's file; None where there is no such module of ours."""
+        parts = module.split(".")
+        if parts[0] not in _PACKAGES or not all(map(str.isidentifier, parts)):
+            return None
+        place = self._root.joinpath(*parts)
+        files = (place / "__init__.py", place.with_suffix(".py"))
+        return next((file for file in files if file.is_file()), None)
+
+
+def _with_packages(module: str) -> list[str]:
+    """The packages on the way to a module, and the module: a, a.b and a.b.c."""
+    parts = module.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    """All that may be a module's name among what a module imports and the texts that it holds."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+            yield node.value
+        if isinstance(node, ast.If) and _is_for_types(node.test):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
