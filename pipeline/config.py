@@ -300,15 +300,28 @@ def keys_of(section: str) -> list[str]:
     return [key for key in keys() if key.startswith(f"{section}.")]
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings, as YAML gives them, as one with dotted keys."""
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, as YAML gives them, as one with dotted keys; a section of None is empty.
+
+    Raises:
+      ConfigError: a key stands there twice, such as `gate.floor` and `floor` below `gate`.
+    """
+    sections = {key.partition(".")[0] for key in keys() if "." in key}
     flat: dict[str, Any] = {}
+    for key, value in _flat(tree):
+        if key in flat:
+            raise ConfigError(f"{key} is given twice, expected once; remove one of them")
+        if value is not None or key not in sections:
+            flat[key] = value
+    return flat
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            yield f"{prefix}{key}", value
 
 
 def unknown(what: str, given: str, known: typing.Iterable[str]) -> str:
@@ -344,8 +357,8 @@ def _parse(kind: Any, value: Any) -> Any:
 def _bool(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if value in ("true", "false"):
-        return bool(value == "true")
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
     raise ValueError("true or false")
 
 

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline import config
-from pipeline.cli import hparams_file, yaml_file
+from pipeline import settings_file
+from pipeline.cli import hparams_file
 from pipeline.cli.command import Parser, one_of
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
@@ -159,14 +160,17 @@ def read_file(path: str) -> dict[str, Any]:
     Raises:
       ConfigError: the file cannot be read, is not YAML, or holds no mapping.
     """
-    tree = yaml_file.load(path, "configuration")
+    tree = settings_file.load(path, "configuration")
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
         raise ConfigError(
             f"{path} holds a {type(tree).__name__}, expected keys with values, such as 'seed: 3'"
         )
-    return config.flatten(tree)
+    try:
+        return config.flatten(tree)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _check_file(path: str, preset: str, values: Mapping[str, Any]) -> None:

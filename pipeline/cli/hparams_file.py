@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config
-from pipeline.cli import yaml_file
+from pipeline import settings_file
 from pipeline.config import ConfigError, RunConfig
 from trainer.tuning.trials import searched
 
@@ -28,7 +28,7 @@ def read(path: str) -> dict[str, Any]:
     Raises:
       ConfigError: the file cannot be read, or holds something else; the line names the file.
     """
-    tree = yaml_file.load(path, "hyper-parameters")
+    tree = settings_file.load(path, "hyper-parameters")
     if isinstance(tree, Mapping) and isinstance(tree.get("values"), Mapping):  # keras-tuner's
         tree = searched(tree["values"])
     if not isinstance(tree, Mapping) or not tree or not all(isinstance(key, str) for key in tree):

@@ -21,6 +21,9 @@ from pipeline.config import ConfigError
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import PLAN, SETTINGS
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value
+from pipeline.settings_file import BoundedLoader, NotPlain, read_bounded
+
+_MAX_BYTES = 1 << 20  # one has 40 KB, and what was set
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ class PipelineFile:
           ConfigError: it cannot be read, or is no pipeline of this version.
         """
         try:
-            content = path.read_bytes()
-        except OSError as error:
+            content = read_bounded(path, _MAX_BYTES)
+        except (OSError, NotPlain) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(
-                f"cannot read {path}: {error.strerror}; make it with `tfx-mnist kubeflow compile`"
+                f"cannot read {path}: {reason}; make it with `tfx-mnist kubeflow compile`"
             ) from error
         try:
-            spec, _ = yaml.safe_load_all(content)
+            spec, _ = yaml.load_all(content, Loader=BoundedLoader)
             pipeline = cls(
                 path=path,
                 version=hashlib.sha256(content).hexdigest()[:12],
@@ -68,7 +72,7 @@ class PipelineFile:
             )
             if set(pipeline.defaults) == {one.name for one in PARAMETERS}:
                 return pipeline
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, NotPlain):
             pass
         raise ConfigError(
             f"{path} is no pipeline of this version, expected one that `tfx-mnist kubeflow "

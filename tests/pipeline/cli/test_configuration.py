@@ -74,6 +74,31 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert _config("--config", str(tmp_path / "run.yaml")) == _config()
 
 
+def test_a_section_whose_keys_are_all_commented_out_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("training:\n#  epochs: 3\ngate:\n  floor: 0.9\n")
+    config = _config("--config", str(tmp_path / "run.yaml"))
+    assert config.training == _config().training
+    assert config.gate.floor == 0.9
+
+
+@pytest.mark.parametrize(
+    ("word", "seed"), [("010", 10), ("1_000", 1000), ("'7'", 7), ("00", 0), ("+3", 3)]
+)
+def test_a_number_means_the_same_in_a_file_and_behind_set(
+    word: str, seed: int, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(f"seed: {word}\n")
+    in_file = _config("--config", str(tmp_path / "run.yaml"))
+    assert in_file.seed == _config("--set", "seed=" + word.strip("'")).seed == seed
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE"])
+def test_a_truth_may_begin_with_a_capital(word: str, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(f"tuning.enabled: {word}\n")
+    assert _config("--config", str(tmp_path / "run.yaml")).tuning.enabled
+    assert _config("--set", f"tuning.enabled={word}").tuning.enabled
+
+
 def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("beam_args: [--a, --b]\n")
@@ -88,6 +113,18 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
         ("gate: {flor: 1}", "FILE: unknown key 'gate.flor': did you mean 'gate.floor'?"),
         ("preset: fsat", "FILE: unknown preset 'fsat': did you mean 'fast'?"),
         ("seed: many", "FILE: seed is 'many', expected a whole number"),
+        ("seed: 1:30", "FILE: seed is '1:30', expected a whole number"),
+        ("seed: 0x1f", "FILE: seed is '0x1f', expected a whole number"),
+        ("seed: 2026-13-45", "FILE: seed is '2026-13-45', expected a whole number"),
+        ("cache: no", "FILE: cache is 'no', expected true or false"),
+        ("gate: {floor: .inf}", "FILE: gate.floor is '.inf', expected a number"),
+        ("gate: {floor: nan}", "FILE: gate.floor is nan, expected a fraction from 0 to 1"),
+        (
+            "gate.floor: 0.9\ngate: {floor: 0.95}",
+            "FILE: gate.floor is given twice, expected once; remove one of them",
+        ),
+        ("gate: 3", "FILE: unknown key 'gate': did you mean"),
+        ("<<: {seed: 1}", "FILE: unknown key '<<.seed': did you mean 'seed'?"),
         ("[1, 2]", "FILE holds a list, expected keys with values, such as 'seed: 3'"),
         ("seed", "FILE holds a str, expected keys with values, such as 'seed: 3'"),
         ("a: b: c", "FILE is not YAML: line 1, column 5: mapping values are not allowed here"),
@@ -109,5 +146,5 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is not YAML: 'utf-8' codec"):
+    with pytest.raises(ConfigError, match="is not YAML: line 1: 'utf-8' codec"):
         _config("--config", str(tmp_path / "run.yaml"))

@@ -1,0 +1,191 @@
+"""YAML and JSON files that a user gives: bounded in size and depth, and without a second meaning.
+
+    load("run.yaml", "configuration")      # {"seed": "3", "gate": {"floor": "0.99"}}
+
+A plain word of YAML stays the text that stands there, and the field that it is meant for reads it,
+as it reads a flag's: YAML 1.1 would take 010 for 8, 1:30 for 90 and "no" for false. Aliases, tags
+and equal keys are refused while the file is parsed, before anything is built of it: nine aliases
+upon nine aliases of nothing take gigabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from pipeline.config import ConfigError
+
+_MAX_BYTES = 1 << 16  # takes a second at most; a file with a comment on each key has 8 KiB
+_MAX_DEPTH = 32
+_NULL = "tag:yaml.org,2002:null"
+
+
+class NotPlain(Exception):
+    """A file that is too large, too deep or has a second meaning; the message ends a line."""
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """YAML without aliases, tags and equal keys, nested `_MAX_DEPTH` deep at most."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The node of the next events, which are refused before those behind them are read."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            _refuse(event, f"the alias *{event.anchor} stands there: write the value out")
+        if getattr(event, "tag", None) is not None:
+            _refuse(event, f"the tag {event.tag!r} stands there: write the value alone")
+        if self._depth == _MAX_DEPTH:
+            _refuse(event, f"values are nested deeper than {_MAX_DEPTH} levels")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """A mapping of different keys."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                _refuse(key, f"the key {key.value!r} stands there for the second time")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _TextLoader(BoundedLoader):
+    """The same, whose plain words stay text but for null, ~ and nothing at all."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML declares it
+        first: [(tag, pattern) for tag, pattern in known if tag == _NULL]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load(path: str, what: str) -> Any:
+    """The content of the file; None when it is empty.
+
+    YAML gives mappings, lists, texts and None; JSON numbers and booleans as well.
+
+    Args:
+      path: one that ends in .json holds JSON; another one YAML, or JSON, which begins with "{".
+      what: it is, for the error.
+
+    Raises:
+      ConfigError: the file cannot be read, is too large, is neither YAML nor JSON, or uses what
+        is refused (see the module); the line names it.
+    """
+    try:
+        return _parsed(read_bounded(path, _MAX_BYTES), is_json=path.lower().endswith(".json"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from None
+    except NotPlain as error:
+        raise ConfigError(f"cannot read the {what} {path}: {error}") from None
+    except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
+        raise ConfigError(f"{path} is not {kind}: {_problem(error)}") from None
+
+
+def read_bounded(path: str | Path, most: int) -> bytes:
+    """The content of a regular file of at most that many bytes.
+
+    Raises:
+      OSError: it cannot be read.
+      NotPlain: it is larger, or something else, such as a pipe, which may never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
+            raise NotPlain(f"it is {kind}, expected a file")
+        if found.st_size > most:
+            raise NotPlain(f"it has {found.st_size:,} bytes, expected at most {most:,}")
+        return file.read(most)
+
+
+def _parsed(content: bytes, *, is_json: bool) -> Any:
+    text = content.decode("utf-8-sig")
+    if is_json or text.lstrip().startswith("{"):
+        try:
+            return _read_json(text)
+        except json.JSONDecodeError:  # YAML's mappings may begin with a brace as well
+            if is_json:
+                raise
+    return yaml.load(text, Loader=_TextLoader)
+
+
+def _read_json(text: str) -> Any:
+    try:
+        tree = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+    except RecursionError:
+        raise _too_deep() from None
+    level, depth = [tree], 0
+    while level := [child for parent in level for child in _children(parent)]:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise _too_deep()
+    return tree
+
+
+def _children(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
+
+
+def _too_deep() -> NotPlain:
+    return NotPlain(f"values are nested deeper than {_MAX_DEPTH} levels")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise NotPlain(f"the key {name!r} stands twice in one object")
+        values[name] = value
+    return values
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotPlain(f"the number {text[:20]} stands there, expected finite ones")
+    return number
+
+
+def _whole(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:  # thousands of digits: the field refuses them like any other text
+        return text
+
+
+def _refuse(at: yaml.Event | yaml.Node, sentence: str) -> NoReturn:
+    raise NotPlain(f"line {at.start_mark.line + 1}: {sentence}")
+
+
+def _problem(error: yaml.YAMLError | json.JSONDecodeError | UnicodeDecodeError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}: {error.msg}"
+    if isinstance(error, UnicodeDecodeError):
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        return f"line {line}: {error}"
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None)}"
