@@ -12,8 +12,7 @@ import textwrap
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pipeline import config
-from pipeline import settings_file
+from pipeline import config, settings_file
 from pipeline.cli import hparams_file
 from pipeline.cli.command import Parser, one_of
 from pipeline.config import ConfigError, RunConfig

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
-from pipeline import settings_file
+from pipeline import config, settings_file
 from pipeline.config import ConfigError, RunConfig
 from trainer.tuning.trials import searched
 
