@@ -7,25 +7,21 @@
 
 Each decision tells something of the test set it is made on, so the gate counts them
 (`pipeline.gate.Policy.floor_confidence`). The log lies in the serving directory, as
-`.decisions.jsonl`: it is about this line of releases, outlives the pipeline root, and is no
-version to TensorFlow Serving. Neither TFX nor TensorFlow is imported.
+`.decisions.jsonl`, since it is about this line of releases (`components.serving_dir.log`). Neither
+TFX nor TensorFlow is imported.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from components.serving_dir import withdrawals
+from components.serving_dir.log import LOG_NAME, Log, opened
 from pipeline.gate import Policy
-
-LOG_NAME = ".decisions.jsonl"
 
 
 class DecisionLogError(RuntimeError):
@@ -47,6 +43,9 @@ class Decision:
     model_digest: str
     baseline_digest: str | None
     policy_digest: str
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Decision))
 
 
 def policy_digest(policy: Policy) -> str:
@@ -74,54 +73,34 @@ def register(
     Raises:
       DecisionLogError: the log cannot be read or written.
     """
-    path = directory / LOG_NAME
     at = (now or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with _locked(path) as log:
-            known = _read(log, path)
+        with opened(directory) as log:
+            known = _decisions(log)
             on_this_set = [one for one in known if one.test_digest == decision.test_digest]
             if decision in on_this_set:
                 return on_this_set.index(decision) + 1
-            record = {"at": at, "run_id": run_id, **dataclasses.asdict(decision)}
-            os.write(log, json.dumps(record).encode("ascii") + b"\n")
-            os.fsync(log)
+            log.append([{"at": at, "run_id": run_id, **dataclasses.asdict(decision)}])
             return len(on_this_set) + 1
     except OSError as error:
         raise DecisionLogError(
-            f"cannot write the decision to {path}: {error.strerror or error}; give this user "
-            "permission there and free space, and run again"
+            f"cannot write the decision to {directory / LOG_NAME}: {error.strerror or error}; give "
+            "this user permission there and free space, and run again"
         ) from error
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The log's descriptor, held by this process alone; the kernel lets go of a killed one's."""
-    log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        yield log
-    finally:
-        os.close(log)
-
-
-def _read(log: int, path: Path) -> list[Decision]:
-    """The decisions in their order; half a line, which a kill or a full disk left, is cut off."""
-    with open(os.dup(log), "rb") as file:
-        file.seek(0)
-        content = file.read()
-    whole, newline, rest = content.rpartition(b"\n")
-    if rest:
-        os.ftruncate(log, len(whole) + len(newline))
-    names = [field.name for field in dataclasses.fields(Decision)]
+def _decisions(log: Log) -> list[Decision]:
+    """The decisions in their order."""
     decisions = []
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate(log.lines, start=1):
         try:
-            record = json.loads(line)
-            decisions.append(Decision(**{name: record[name] for name in names}))
-        except (ValueError, KeyError, TypeError) as error:
+            if withdrawals.read(line) is None:
+                record = json.loads(line)
+                decisions.append(Decision(**{name: record[name] for name in _FIELDS}))
+        except (ValueError, KeyError) as error:
             raise DecisionLogError(
-                f"line {number} of {path} is damaged ({error!r}): restore the file, or remove that "
-                "line, which forgets one decision"
+                f"line {number} of {log.path} is damaged ({error!r}): restore the file, or remove "
+                "that line, which forgets one decision or one withdrawn model"
             ) from error
     return decisions

@@ -9,6 +9,7 @@ the versions, the highest of which is served::
       .publish.lock            held by the process that changes the directory
       .staging-<random>/       a version that is not complete yet
       .removed-<n>-<random>/   a version that is being deleted
+      .decisions.jsonl         the log: which models were withdrawn, and what was decided
 
 Synopsis::
 
@@ -25,8 +26,9 @@ directories that are left. `flock` keeps those who change the directory apart; r
 
 Withdrawn versions: TensorFlow Serving looks at nothing but the highest number, so a rollback is
 another version, with an older one's files. Its manifest says which version it withdraws, and that
-one's model. There is no other record of that: the mark and the rollback appear by the same rename.
-A version is withdrawn when any manifest in the directory withdraws its number or its model.
+one's model: the mark and the rollback appear by the same rename. A version is withdrawn when any
+manifest in the directory withdraws its number or its model. The log keeps the models' digests for
+good: they are written there before a version with such a manifest is pruned.
 
 Names: TensorFlow Serving reads a child's name as an int64 and loads what it finds there, be it
 complete or not (`file_system_storage_path_source.cc`). Hence every name that it would read as a
@@ -45,6 +47,7 @@ from components.serving_dir.changing import (
     locked,
 )
 from components.serving_dir.errors import ServingDirError
+from components.serving_dir.log import LOG_NAME
 from components.serving_dir.manifest import (
     MANIFEST_FORMAT,
     MANIFEST_NAME,
@@ -55,7 +58,6 @@ from components.serving_dir.pruning import Pruned, Removed, prune
 from components.serving_dir.publishing import Published, digest_of, publish
 from components.serving_dir.reading import (
     Version,
-    Withdrawal,
     check_manifest,
     export_model,
     find,
@@ -68,10 +70,12 @@ from components.serving_dir.reading import (
 )
 from components.serving_dir.release_record import Rollback
 from components.serving_dir.rolling_back import RolledBack, rollback
+from components.serving_dir.withdrawals import Withdrawal
 
 __all__ = [
     "DEFAULT_LOCK_TIMEOUT_S",
     "LOCK_NAME",
+    "LOG_NAME",
     "MANIFEST_FORMAT",
     "MANIFEST_NAME",
     "REMOVED_PREFIX",

@@ -13,8 +13,9 @@ from pathlib import Path
 from components.serving_dir.changing import DEFAULT_LOCK_TIMEOUT_S, REMOVED_PREFIX, changing
 from components.serving_dir.durable import scan, sync_directory
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.reading import Version, versions
+from components.serving_dir.reading import Version, made_by, versions
 from components.serving_dir.rolling_back import default_target
+from components.serving_dir.withdrawals import keep as keep_withdrawals
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ def prune(
     """Removes the versions below the newest `keep` that nothing needs any more.
 
     The live version stays, and so does the one that `rollback` would restore, and a version that
-    withdrew another one as long as that one or a copy of its model is there. What this package did
-    not publish is neither counted nor removed.
+    withdrew another one as long as that one or a copy of its model is there. Which models were
+    withdrawn is kept in the log for good. What this package did not publish is neither counted nor
+    removed.
 
     A version disappears by one rename to a hidden name, and is deleted then: no reader finds half
     of one under its number.
@@ -83,6 +85,8 @@ def prune(
             going = _removable(present, keep, default_target(serving_dir))
             removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
             if not dry_run:
+                # Before the first of them goes: a kill in between costs nothing but a line.
+                keep_withdrawals(serving_dir, made_by(going))
                 for old in going:
                     _remove(old)
     except OSError as error:

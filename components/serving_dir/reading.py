@@ -19,34 +19,12 @@ from components.serving_dir.manifest import (
     differences,
 )
 from components.serving_dir.strict_json import INT64_MAX
+from components.serving_dir.withdrawals import Withdrawal, kept
 from trainer.files import read_regular
 
 _INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Withdrawal:
-    """Why a version and its model are not to be served again.
-
-    Attributes:
-        version: the number that was withdrawn.
-        model_digest: the model that was withdrawn with it; None where only its files were at fault.
-        by: the version whose manifest says so.
-        reason: the operator's own words, maybe none.
-        at: when, ISO 8601, UTC.
-    """
-
-    version: int
-    model_digest: str | None
-    by: int
-    reason: str
-    at: str
-
-    def __str__(self) -> str:
-        reason = " ".join(self.reason.split()) or "no reason given"
-        return f"by version {self.by} at {self.at}: {reason}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +37,8 @@ class Version:
         manifest: None where there is none that can be read.
         problems: why this is not a valid version; empty says nothing about the files' contents
             unless they were looked at (`verify`, or `versions(..., check_files=True)`).
-        withdrawn: set where a manifest of the directory withdraws this number, or this model.
+        withdrawn: set where a manifest of the directory withdraws this number or this model, or
+            the log this model.
     """
 
     number: int
@@ -96,8 +75,12 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
     # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
     numbered.sort(key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
     found = _read_present(Path(serving_dir), numbered)
-    withdrawals = _withdrawals(found)
-    found = [replace(version, withdrawn=_withdrawal_of(version, withdrawals)) for version in found]
+    made = made_by(found)
+    # After the versions: what is not found there any more was written to the log before it went.
+    models = {one.model_digest: one for one in _kept(Path(serving_dir))}
+    found = [
+        replace(v, withdrawn=_withdrawal_of(v, made) or models.get(v.model_digest)) for v in found
+    ]
     if check_files:
         checked = [replace(version, problems=verify(version)) for version in found]
         found = [version for version in checked if not version.problems or _is_there(version)]
@@ -132,9 +115,13 @@ def find(serving_dir: Path, number: int | None = None) -> Version:
 def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
     """Returns the models that are not to be served again, by their digests.
 
-    A model stays among them as long as the version that withdrew it is in the directory.
+    A model stays among them for good, whether or not its versions are pruned.
+
+    Raises:
+        ServingDirError: the directory or the log in it cannot be read.
     """
-    withdrawals = _withdrawals(versions(serving_dir))
+    made = made_by(versions(serving_dir))
+    withdrawals = [*kept(Path(serving_dir)), *made]
     return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
 
 
@@ -292,8 +279,17 @@ def _is_there(version: Version) -> bool:
     return os.path.lexists(version.path)
 
 
-def _withdrawals(present: Sequence[Version]) -> list[Withdrawal]:
-    """Returns what the manifests withdraw, oldest first."""
+def _kept(serving_dir: Path) -> list[Withdrawal]:
+    """What the log says; a damaged log keeps nobody from looking at the versions."""
+    try:
+        return kept(serving_dir)
+    except ServingDirError as error:
+        _log.warning("%s", error)
+        return []
+
+
+def made_by(present: Sequence[Version]) -> list[Withdrawal]:
+    """Returns what the manifests of versions withdraw, oldest first."""
     return [
         Withdrawal(
             version=rollback.withdraws,

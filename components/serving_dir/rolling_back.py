@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,12 +16,22 @@ from components.serving_dir.changing import (
     utc_now,
 )
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.reading import Version, copy_checked, find, verify, versions
+from components.serving_dir.reading import (
+    Version,
+    copy_checked,
+    find,
+    made_by,
+    verify,
+    versions,
+)
 from components.serving_dir.release_record import ROLLBACK, Rollback
+from components.serving_dir.withdrawals import keep
 
 # By these a run knows a version for the outcome of a run like itself (`components.served_model`).
 # What a rollback made is no run's outcome.
 _OF_THE_RUN = frozenset({"run_key", "release_token"})
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ def rollback(
     """Publishes an older version's files again as the newest version, and withdraws the live one.
 
     Both happen with one rename, for the new version's manifest says which one it withdraws. The
-    files are checked against their manifest while they are copied.
+    files are checked against their manifest while they are copied. The log is told of the withdrawn
+    model as well, in case somebody removes versions without `prune`.
 
     Args:
         serving_dir: the directory that TensorFlow Serving watches.
@@ -73,12 +85,25 @@ def rollback(
         with changing(serving_dir, timeout_s=lock_timeout_s):
             current = find(serving_dir)
             target = _choose(serving_dir, version, current)
-            return _restore(target, current, reason, now)
+            done = _restore(target, current, reason, now)
+            _note(serving_dir, done)
+            return done
     except OSError as error:
         raise ServingDirError(
             f"cannot roll back {serving_dir}: {explain(error)}, and roll back again; "
             "no version was added"
         ) from error
+
+
+def _note(serving_dir: Path, done: RolledBack) -> None:
+    """Writes the withdrawal to the log too; where that fails, `prune` does it before it is needed.
+
+    The rollback is done by then, and nothing that follows may make it look failed.
+    """
+    try:
+        keep(serving_dir, made_by([find(serving_dir, done.version)]))
+    except (OSError, ServingDirError) as error:
+        _log.warning("the log of %s does not know the withdrawn model yet: %s", serving_dir, error)
 
 
 def default_target(serving_dir: Path) -> Version | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.decision_log import LOG_NAME, Decision, DecisionLogError, register
+from components.decision_log import Decision, DecisionLogError, register
+from components.serving_dir import LOG_NAME
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 

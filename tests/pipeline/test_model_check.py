@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from components import serving_dir
-from components.decision_log import LOG_NAME, Decision, register
+from components.decision_log import Decision, register
 from components.example_gen.errors import DataError
 from components.example_gen.sources import resolve
 from components.saved_model import ModelRefused
-from components.serving_dir import ServingDirError, digest_of, publish
+from components.serving_dir import LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig, build
 from pipeline.gate import Tally

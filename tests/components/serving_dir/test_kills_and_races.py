@@ -12,6 +12,7 @@ import pytest
 
 from components.serving_dir import (
     LOCK_NAME,
+    LOG_NAME,
     digest_of,
     find,
     live,
@@ -21,6 +22,7 @@ from components.serving_dir import (
     rollback,
     verify,
     versions,
+    withdrawn_digests,
 )
 from tests.components.serving_dir.samples import (
     marks_in,
@@ -79,6 +81,7 @@ class Before:
     live: int
     numbers: frozenset[int]
     marks: dict[int, int]
+    withdrawn: frozenset[str]
     prunable: frozenset[int]
 
     @classmethod
@@ -88,6 +91,7 @@ class Before:
             live(serving).number,
             frozenset(numbers(serving)),
             marks_in(serving),
+            frozenset(withdrawn_digests(serving)),
             frozenset(version.version for version in removed),
         )
 
@@ -95,6 +99,7 @@ class Before:
         present = versions(serving, check_files=True)
         assert [version.problems for version in present] == [()] * len(present)
         assert present[-1].number in (self.live, self.live + (change != "prune"))
+        assert self.withdrawn <= withdrawn_digests(serving).keys()
         lost = self.numbers - {version.number for version in present}
         assert lost <= (self.prunable if change == "prune" else frozenset())
         marks = {number: by for number, by in self.marks.items() if number not in lost}
@@ -106,7 +111,7 @@ class Before:
 
 
 def hidden_in(serving: Path) -> list[str]:
-    return [path.name for path in serving.glob(".*") if path.name != LOCK_NAME]
+    return [path.name for path in serving.glob(".*") if path.name not in (LOCK_NAME, LOG_NAME)]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +126,7 @@ def test_sigkill_at_every_file_system_call_loses_nothing(
     publish_letters(template, "de")
     before = Before.of(template, KEPT)
     assert (before.marks, len(before.prunable)) == ({3: 4}, 4)
+    (template / LOG_NAME).unlink()  # as a rollback leaves it that was killed after its rename
 
     completed = False
     call = 0

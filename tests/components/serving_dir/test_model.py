@@ -33,22 +33,26 @@ CHANGES = st.one_of(
 
 @dataclasses.dataclass
 class Model:
-    """What should be there: the letter in each version, and what each rollback withdrew."""
+    """What should be there.
+
+    Attributes:
+      letters: of each version.
+      rollbacks: of each version that a rollback made, the number that it withdrew.
+      withdrawn_letters: by letter, the version that withdrew it last, which may be gone.
+    """
 
     letters: dict[int, str] = dataclasses.field(default_factory=dict)
     rollbacks: dict[int, int] = dataclasses.field(default_factory=dict)
-    withdrawn_letters: dict[int, str] = dataclasses.field(default_factory=dict)
+    withdrawn_letters: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def live(self) -> int:
         return max(self.letters, default=0)
 
-    def withdrawn_by(self, number: int) -> list[int]:
-        return [
-            by
-            for by, withdrawn in self.rollbacks.items()
-            if number == withdrawn or self.letters[number] == self.withdrawn_letters[by]
-        ]
+    def withdrawn_by(self, number: int) -> int | None:
+        by_number = [by for by, withdrawn in self.rollbacks.items() if number == withdrawn]
+        by_letter = self.withdrawn_letters.get(self.letters[number])
+        return max([*by_number, *([by_letter] if by_letter else [])], default=None)
 
     def good(self) -> list[int]:
         """What can be rolled back to, the best last."""
@@ -69,7 +73,7 @@ class Model:
         was_live = self.live
         self.letters[was_live + 1] = self.letters[number or good[-1]]
         self.rollbacks[was_live + 1] = was_live
-        self.withdrawn_letters[was_live + 1] = self.letters[was_live]
+        self.withdrawn_letters[self.letters[was_live]] = was_live + 1
         return True
 
     def prune(self, keep: int) -> None:
@@ -77,11 +81,11 @@ class Model:
             return
         staying = {*sorted(self.letters)[-keep:], *self.good()[-1:]}
         for _ in self.letters:  # as often as a mark on a mark on a mark may need it
-            staying |= {max(by) for number in staying if (by := self.withdrawn_by(number))}
+            marks = {self.withdrawn_by(number) for number in staying & self.letters.keys()}
+            staying |= marks - {None}
         for number in self.letters.keys() - staying:
             del self.letters[number]
             self.rollbacks.pop(number, None)
-            self.withdrawn_letters.pop(number, None)
 
 
 @settings(max_examples=150, deadline=None)
@@ -115,12 +119,11 @@ def assert_equal(serving: Path, expected: Model) -> None:
     assert [version.problems for version in present] == [()] * len(present)
     assert letters_in(serving) == expected.letters
     assert {v.number: v.withdrawn.by for v in present if v.withdrawn} == {
-        number: max(by) for number in expected.letters if (by := expected.withdrawn_by(number))
+        number: by for number in expected.letters if (by := expected.withdrawn_by(number))
     }
     digests = {digest_of(letter_model(serving.parent, x)): x for x in LETTERS}
-    assert {digests[digest] for digest in withdrawn_digests(serving)} == set(
-        expected.withdrawn_letters.values()
-    )
+    withdrawn = {digests[digest]: by.by for digest, by in withdrawn_digests(serving).items()}
+    assert withdrawn == expected.withdrawn_letters
     highest, good = live(serving), newest_valid(serving)
     assert (highest.number if highest else 0) == expected.live
     unwithdrawn = [number for number in expected.letters if not expected.withdrawn_by(number)]

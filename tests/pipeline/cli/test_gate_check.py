@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.decision_log import LOG_NAME
+from components.serving_dir import LOG_NAME
 from pipeline.cli.main import main
 from tests.pipeline.saved_models import brightest_third, images, save_function
 

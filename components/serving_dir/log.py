@@ -1,0 +1,108 @@
+"""The log beside the versions: JSON objects, one a line, each of them there whole or not at all.
+
+    with opened(Path("serving")) as log:          # this process alone
+        log.append([{"at": "2026-11-26", "run_id": "3f2a"}])
+        log.lines                                 # those that were there before, as bytes
+
+It outlives every version and every pipeline root, and is no version to TensorFlow Serving. Which
+decisions were made stands in it (`components.decision_log`), and which models were withdrawn
+(`withdrawals`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.serving_dir.durable import sync_directory
+
+LOG_NAME = ".decisions.jsonl"
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log that this process holds.
+
+    Attributes:
+        path: of the file.
+        lines: what it held when it was opened.
+        descriptor: of the open file.
+    """
+
+    path: Path
+    lines: tuple[bytes, ...]
+    descriptor: int
+
+    def append(self, records: Sequence[Mapping[str, object]]) -> None:
+        """Writes lines and syncs them to disk, the file's name too where these are the first.
+
+        Raises:
+            OSError: nothing was written.
+        """
+        text = b"".join(to_line(record) + b"\n" for record in records)
+        end = os.fstat(self.descriptor).st_size
+        try:
+            _write(self.descriptor, text)
+            os.fsync(self.descriptor)
+            if not end:
+                sync_directory(self.path.parent)
+        except BaseException:
+            os.ftruncate(self.descriptor, end)
+            raise
+
+
+@contextlib.contextmanager
+def opened(serving_dir: Path) -> Iterator[Log]:
+    """Opens the log for this process alone; the kernel lets go of a killed one's.
+
+    Half a line, which a kill or a power cut left, is cut off.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    path = serving_dir / LOG_NAME
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read()
+        whole = _whole_lines(content)
+        if len(whole) < len(content):
+            os.ftruncate(descriptor, len(whole))
+        yield Log(path, tuple(whole.splitlines()), descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_line(record: Mapping[str, object]) -> bytes:
+    """Returns the line that holds a record, without its end."""
+    return json.dumps(record).encode("ascii")
+
+
+def read_lines(serving_dir: Path) -> tuple[bytes, ...]:
+    """Returns the log's lines without holding it; none where there is no log.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        content = (serving_dir / LOG_NAME).read_bytes()
+    except FileNotFoundError:
+        return ()
+    return tuple(_whole_lines(content).splitlines())
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Writes all of it: the system may take less than it is given, without an error."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -1,0 +1,73 @@
+"""Lines of the log are there whole or not at all, also where the system takes a part of one."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir.log import LOG_NAME, opened
+from tests.components.serving_dir.samples import python
+
+# Registers decisions with a limit on the file's size, and once more without.
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from components.decision_log import Decision, DecisionLogError, register
+serving, room = Path(sys.argv[1]), int(sys.argv[2])
+def number(model):
+    return register(serving, Decision("test", model, None, "policy"), run_id="run")
+log = serving / ".decisions.jsonl"
+print(number("first"), flush=True)
+before = log.read_bytes()
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, hard))
+for model in ("second", "third", "fourth"):
+    try:
+        print(number(model))
+    except DecisionLogError as error:
+        print(error)
+    assert log.read_bytes() == before
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+print(*(number(model) for model in ("second", "third", "fourth", "first")))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_line_that_the_disk_does_not_take_is_an_error_and_leaves_nothing(
+    room: int, serving: Path
+) -> None:
+    process = python(LIMITED, serving, room)
+    answer = process.communicate()[0].splitlines()
+    assert process.returncode == 0
+    assert (answer[0], answer[-1]) == ("1", "2 3 4 1")
+    assert len(answer) == 5
+    for line in answer[1:4]:
+        assert line.startswith(f"cannot write the decision to {serving / LOG_NAME}: File too large")
+
+
+def test_what_the_system_takes_in_pieces_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:7]))
+    with opened(tmp_path) as log:
+        log.append([{"number": 1}, {"number": 2}])
+    with opened(tmp_path) as log:
+        assert [json.loads(line) for line in log.lines] == [{"number": 1}, {"number": 2}]
+
+
+def test_a_line_that_cannot_be_synced_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with opened(tmp_path) as log:
+        log.append([{"number": 1}])
+    with opened(tmp_path) as log, monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            log.append([{"number": 2}])
+    assert (tmp_path / LOG_NAME).read_text() == '{"number": 1}\n'
