@@ -11,8 +11,12 @@ and nothing else ever::
         infra_blessing=serving_check.outputs["infra_blessing"],
         examples=example_gen.outputs["examples"],
         serving_dir="serving",
-        release={"run_key": "9f2c", "release_token": context.token, "baseline": None},
+        release={"run_key": "9f2c", "release_token": context.token},
     )
+
+What the release gate decided on, and compared with what, stands in its blessing. `publish` holds
+that against the serving directory under the directory's lock. Where it does not hold any more, this
+component says no by an error, so that TFX keeps no result that a later run would take over.
 """
 
 from __future__ import annotations
@@ -31,8 +35,9 @@ from tfx.utils import path_constants
 from components import blessing as blessings
 from components import release_gate
 from components.example_gen import summary
-from components.serving_dir import ServingDirError, digest_of, publish
+from components.serving_dir import Comparison, Decided, StaleDecision, publish
 from components.tuner_results import read_best
+from pipeline.checks import Check, Refused
 from pipeline.gate import Evidence
 
 MODEL = "model"
@@ -53,6 +58,8 @@ VERSION = "version"  # int, as the two below only when pushed
 PATH = "path"  # string: the version's directory
 CREATED = "created"  # int: 0 when the model was the newest version already
 
+CURRENT = "integrity.current"  # the check that a stale decision fails
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +71,9 @@ def release_record(
     given: Sequence[Any],
     found: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
-    """Completes the release record with what is known only now: run, data set, metrics, checks.
+    """Completes the release record with what is known only now.
+
+    That is the run, the data set, the metrics, the checks, and what the model was compared with.
 
     Args:
         release: what was known when the graph was built.
@@ -77,11 +86,16 @@ def release_record(
     if found is not None:
         record["training"] = {**release["training"], **found}
     record["dataset"] = json.loads(examples.get_string_custom_property(summary.PROPERTY) or "null")
-    record["checks"] = [check.to_dict() for one in given for check in blessings.checks_of(one)]
-    for evidence in (blessings.facts_of(one).get(release_gate.EVIDENCE) for one in given):
-        if evidence is not None:
-            record["metrics"] = Evidence.from_dict(evidence).metrics
+    record["checks"] = [check.to_dict() for check in _checks(given)]
+    for facts in map(blessings.facts_of, given):
+        if release_gate.EVIDENCE in facts:
+            record["metrics"] = Evidence.from_dict(facts[release_gate.EVIDENCE]).metrics
+            record["baseline"] = facts[release_gate.COMPARED]["baseline"]
     return record
+
+
+def _checks(given: Sequence[Any]) -> list[Check]:
+    return [check for one in given for check in blessings.checks_of(one)]
 
 
 class AtomicPusherExecutor(base_executor.BaseExecutor):
@@ -93,7 +107,12 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `AtomicPusher`."""
+        """See `AtomicPusher`.
+
+        Raises:
+          Refused: what was decided does not hold any more; nothing was published.
+          ServingDirError: nothing could be published.
+        """
         pushed = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL])
         model = artifact_utils.get_single_instance(input_dict[MODEL])
         given = {name: artifact_utils.get_single_instance(input_dict[name]) for name in _BLESSINGS}
@@ -103,19 +122,22 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):
             pushed.set_int_custom_property(PUSHED, 0)
             pushed.set_string_custom_property(REASON, f"{refused[0]} says no")
             return
-        exported = Path(model.uri) / path_constants.SERVING_MODEL_DIR
-        _require_decided(exported, blessings.facts_of(given[MODEL_BLESSING]))
-        published = publish(
-            exported,
-            Path(exec_properties["serving_dir"]),
-            release_record(
-                json.loads(exec_properties["release"]),
-                run_id=self._context.pipeline_run_id if self._context else None,
-                examples=artifact_utils.get_single_instance(input_dict[EXAMPLES]),
-                given=list(given.values()),
-                found=_found(input_dict.get(HYPERPARAMETERS)),
-            ),
-        )
+        try:
+            published = publish(
+                Path(model.uri) / path_constants.SERVING_MODEL_DIR,
+                Path(exec_properties["serving_dir"]),
+                release_record(
+                    json.loads(exec_properties["release"]),
+                    run_id=self._context.pipeline_run_id if self._context else None,
+                    examples=artifact_utils.get_single_instance(input_dict[EXAMPLES]),
+                    given=list(given.values()),
+                    found=_found(input_dict.get(HYPERPARAMETERS)),
+                ),
+                decided=_decided(blessings.facts_of(given[MODEL_BLESSING])),
+            )
+        except StaleDecision as stale:
+            current = Check(CURRENT, False, None, None, str(stale))
+            raise Refused([*_checks(list(given.values())), current]) from stale
         unchanged = f"the model is version {published.version} already"
         pushed.set_int_custom_property(PUSHED, 1)
         pushed.set_string_custom_property(REASON, "" if published.created else unchanged)
@@ -130,18 +152,11 @@ def _found(hyperparameters: Sequence[Any] | None) -> dict[str, Any] | None:
     return read_best(Path(artifact_utils.get_single_uri(list(hyperparameters))))
 
 
-def _require_decided(exported: Path, facts: Mapping[str, Any]) -> None:
-    """The model that is published is the very one that the gate decided on.
-
-    Raises:
-      ServingDirError: it is not.
-    """
-    decided, found = facts[release_gate.MODEL_DIGEST], digest_of(exported)
-    if found != decided:
-        raise ServingDirError(
-            f"the model {exported} has the digest {found}, expected {decided}, which the release "
-            "gate decided on: it was changed since; run again with --no-cache"
-        )
+def _decided(facts: Mapping[str, Any]) -> Decided:
+    """What the release gate decided on."""
+    return Decided(
+        facts[release_gate.MODEL_DIGEST], Comparison.from_json(facts[release_gate.COMPARED])
+    )
 
 
 class AtomicPusherSpec(component_spec.ComponentSpec):

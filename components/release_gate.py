@@ -42,6 +42,7 @@ from components import serving_dir
 from components.decision_log import Decision, policy_digest, register
 from components.example_gen import summary
 from components.example_gen.split import digest_split
+from components.served_model import VERSION_PROPERTY
 from pipeline import checks, gate
 
 EXAMPLES = "examples"
@@ -51,9 +52,10 @@ EVALUATION = "evaluation"
 EVALUATOR_BLESSING = "evaluator_blessing"
 BLESSING = "blessing"
 
-# Facts of the blessing, see `components.blessing`.
+# Facts of the blessing, see `components.blessing`. The last two are what was decided on.
 EVIDENCE = "evidence"  # `pipeline.gate.Evidence.to_dict()`
-MODEL_DIGEST = "model_digest"  # of the SavedModel that was decided on
+MODEL_DIGEST = "model_digest"  # of the candidate's SavedModel
+COMPARED = "compared"  # `serving_dir.Comparison.to_json()`
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +114,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             for key in (EXAMPLES, MODEL, EVALUATION, EVALUATOR_BLESSING)
         )
         served = input_dict.get(BASELINE_MODEL) or []
+        compared = serving_dir.Comparison(_baseline(served), exec_properties["damage"] or None)
         policy = gate.Policy.from_config(json.loads(exec_properties["policy"]))
         served_from = Path(exec_properties["serving_dir"])
         recorded = summary.read(examples)
@@ -133,7 +136,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             Decision(
                 test_digest=split_digest,
                 model_digest=model_digest,
-                baseline_digest=_digest_of_served(served),
+                baseline_digest=compared.baseline.model_digest if compared.baseline else None,
                 policy_digest=policy_digest(policy),
             ),
             run_id=str(self._context.pipeline_run_id) if self._context else "",
@@ -150,12 +153,15 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
                 withdrawn=_withdrawal(served_from, model_digest),
             ),
             decision=number,
-            damage=exec_properties["damage"] or None,
+            damage=compared.damage,
         )
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
-        blessed = blessings.write(
-            blessing, made, facts={EVIDENCE: evidence.to_dict(), MODEL_DIGEST: model_digest}
-        )
+        facts = {
+            EVIDENCE: evidence.to_dict(),
+            MODEL_DIGEST: model_digest,
+            COMPARED: compared.to_json(),
+        }
+        blessed = blessings.write(blessing, made, facts=facts)
         _log.info("%s: %s", "passed" if blessed else "refused", [c.sentence for c in made])
 
 
@@ -168,10 +174,13 @@ def _files(examples: Any, split: str) -> Sequence[str]:
     return sorted(tf.io.gfile.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"))
 
 
-def _digest_of_served(served: Sequence[Any]) -> str | None:
+def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:
     if not served:
         return None
-    return serving_dir.digest_of(Path(path_utils.serving_model_path(served[0].uri)))
+    return serving_dir.Baseline(
+        version=served[0].get_int_custom_property(VERSION_PROPERTY),
+        model_digest=serving_dir.digest_of(Path(path_utils.serving_model_path(served[0].uri))),
+    )
 
 
 class ReleaseGateSpec(component_spec.ComponentSpec):
@@ -211,8 +220,8 @@ class ReleaseGate(base_component.BaseComponent):
       damage: why what is served cannot be read; None where it can.
       code: a digest of the code that decides; changes the cache key.
 
-    Output `blessing`: a ModelBlessing that holds the checks and, as facts, the evidence and the
-    digest of the model that was decided on.
+    Output `blessing`: a ModelBlessing that holds the checks and, as facts, the evidence, the
+    digest of the model that was decided on, and what that was compared with.
     """
 
     SPEC_CLASS = ReleaseGateSpec

@@ -18,7 +18,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,10 +28,11 @@ from tfx.types.channel import Channel
 from tfx.utils import path_constants
 
 from components.serving_dir import (
+    Baseline,
     ServingDirError,
     Version,
+    compared_now,
     export_model,
-    newest_valid,
     verify,
     versions,
 )
@@ -43,25 +44,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """A version that candidates are compared with: its number, and the digest of its model."""
-
-    version: int
-    model_digest: str
-
-    def __post_init__(self) -> None:
-        if self.version < 0 or not self.model_digest:
-            raise ValueError(
-                f"baseline version {self.version} with digest {self.model_digest!r}: expected a "
-                "number of zero or more, and a digest; None stands for no baseline"
-            )
-
-    def to_json(self) -> dict[str, object]:
-        """Returns what goes into a release record under `baseline`."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
 class ReleaseContext:
     """What a run is compared with, and a token that changes when it must be released anew.
 
@@ -69,8 +51,7 @@ class ReleaseContext:
         baseline: the version to compare with; None with nothing to compare with.
         token: a text that differs between releases.
         recorded: whether both are an earlier run's, whose results are expected in the cache.
-        damage: why the version that the server takes, the highest, cannot be read; None where it
-            can, or where there is none. The baseline is an older one then, if there is a good one.
+        damage: see `components.serving_dir.Comparison`.
     """
 
     baseline: Baseline | None
@@ -82,34 +63,36 @@ class ReleaseContext:
 def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
     """Decides on the baseline and on the token that goes into the release record.
 
-    The baseline is the newest valid version. When that very version was released by a run of the
-    same key, though, baseline and token are those of its own record: a second identical run then
-    has the parameters of the first, and finds everything in TFX's cache, the publishing included.
-    Delete the version, or publish another, and the run is compared and released anew. So it is
-    where the recorded baseline is gone, or the highest version is damaged and wants replacing.
+    The baseline is the newest version that is valid and not withdrawn. When that very version is
+    live and was released by a run of the same key, though, baseline and token are those of its own
+    record: a second identical run then has the parameters of the first, and finds everything in
+    TFX's cache, the publishing included. Delete the version, or publish another, and the run is
+    compared and released anew. It is so too where the recorded baseline is gone, or the highest
+    version is damaged and wants replacing.
 
     Args:
         serving_dir: the directory that TensorFlow Serving watches; it need not exist.
         run_key: digest of all that decides a run's outcome: data, code, configuration.
         fresh_token: a text never used before.
     """
+    compared = compared_now(serving_dir)
+    recorded = _recorded(serving_dir, compared.baseline, run_key)
+    return recorded or ReleaseContext(compared.baseline, fresh_token, damage=compared.damage)
+
+
+def _recorded(serving_dir: Path, baseline: Baseline | None, run_key: str) -> ReleaseContext | None:
+    """Returns what a run of that key was compared with, where its model is live."""
     present = versions(serving_dir)
-    damage = _damage(present[-1]) if present else None
-    newest = newest_valid(serving_dir)
-    if newest is None or newest.manifest is None:
-        return ReleaseContext(baseline=None, token=fresh_token, damage=damage)
-    if damage is None and newest.manifest.release.get("run_key") == run_key:
-        recorded = _recorded_context(newest.manifest.release)
-        if recorded and (recorded.baseline is None or _find(present, recorded.baseline)):
-            return recorded
-        _log.info("the release of %s is not taken over: %s", newest.path, recorded)
-    baseline = Baseline(newest.number, newest.manifest.model_digest)
-    return ReleaseContext(baseline=baseline, token=fresh_token, damage=damage)
-
-
-def _damage(live: Version) -> str | None:
-    problems = verify(live)
-    return f"version {live.number}: {'; '.join(problems)}" if problems else None
+    if baseline is None or not present or present[-1].number != baseline.version:
+        return None
+    live = present[-1]
+    if live.manifest is None or live.manifest.release.get("run_key") != run_key:
+        return None
+    recorded = _recorded_context(live.manifest.release)
+    if recorded and (recorded.baseline is None or _find(present, recorded.baseline)):
+        return recorded
+    _log.info("the release of %s is not taken over: %s", live.path, recorded)
+    return None
 
 
 def _recorded_context(release: Mapping[str, object]) -> ReleaseContext | None:
@@ -179,6 +162,12 @@ def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) ->
     return version
 
 
+def baseline_in(exec_properties: Mapping[str, Any]) -> Baseline | None:
+    """Returns the baseline that the parameters of `ServedModel` name, if they name one."""
+    digest = exec_properties["baseline_digest"]
+    return Baseline(exec_properties["baseline_version"], digest) if digest else None
+
+
 class ServedModelExecutor(base_executor.BaseExecutor):
     """Puts the baseline below the output's URI, or takes the output away."""
 
@@ -190,7 +179,8 @@ class ServedModelExecutor(base_executor.BaseExecutor):
     ) -> None:
         """See `ServedModel`."""
         model = artifact_utils.get_single_instance(output_dict[MODEL])
-        if not exec_properties["baseline_digest"]:
+        baseline = baseline_in(exec_properties)
+        if baseline is None:
             # TFX publishes the artifacts that stand here afterwards: none. Another component's
             # optional input is then an empty list, also where this execution was cached.
             output_dict[MODEL].clear()
@@ -199,7 +189,7 @@ class ServedModelExecutor(base_executor.BaseExecutor):
             return
         version = export_baseline(
             Path(exec_properties["serving_dir"]),
-            Baseline(exec_properties["baseline_version"], exec_properties["baseline_digest"]),
+            baseline,
             Path(model.uri) / path_constants.SERVING_MODEL_DIR,
         )
         model.set_int_custom_property(VERSION_PROPERTY, version.number)

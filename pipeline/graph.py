@@ -205,13 +205,11 @@ def _path(function: Any) -> str:
 
 
 def _release_record(plan: Plan) -> dict[str, Any]:
-    """What the manifest says of the run that made the model."""
-    baseline = plan.context.baseline
+    """What the manifest says of the run that made the model, as far as it is known by now."""
     return {
         "run_id": plan.context.token,
         "release_token": plan.context.token,
         "run_key": plan.run_key,
-        "baseline": baseline.to_json() if baseline else None,
         "preset": plan.config.preset,
         "seed": plan.config.seed,
         "training": plan.config.training.to_config(),

@@ -39,6 +39,7 @@ published version, and what only Python takes for a number (other scripts' digit
 above int64) is no version to TensorFlow Serving either: all of these are ignored.
 """
 
+from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
 from components.serving_dir.changing import (
     DEFAULT_LOCK_TIMEOUT_S,
     LOCK_NAME,
@@ -46,7 +47,7 @@ from components.serving_dir.changing import (
     STAGING_PREFIX,
     locked,
 )
-from components.serving_dir.errors import ServingDirError
+from components.serving_dir.errors import ServingDirError, StaleDecision
 from components.serving_dir.log import LOG_NAME
 from components.serving_dir.manifest import (
     MANIFEST_FORMAT,
@@ -80,6 +81,9 @@ __all__ = [
     "MANIFEST_NAME",
     "REMOVED_PREFIX",
     "STAGING_PREFIX",
+    "Baseline",
+    "Comparison",
+    "Decided",
     "FileRecord",
     "Manifest",
     "Pruned",
@@ -88,9 +92,11 @@ __all__ = [
     "Rollback",
     "RolledBack",
     "ServingDirError",
+    "StaleDecision",
     "Version",
     "Withdrawal",
     "check_manifest",
+    "compared_now",
     "digest_of",
     "export_model",
     "find",

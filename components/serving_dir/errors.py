@@ -19,6 +19,10 @@ class ServingDirError(RuntimeError):
     """One line: what could not be done with the serving directory, why, and the remedy."""
 
 
+class StaleDecision(ServingDirError):
+    """A decision to release that does not hold any more: nothing was published."""
+
+
 def explain(error: OSError) -> str:
     """Returns what the system said, of which file, and the remedy."""
     where = f" ({str(error.filename)!r})" if error.filename else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from components.serving_dir.baseline import Decided, compared_now
 from components.serving_dir.changing import (
     DEFAULT_LOCK_TIMEOUT_S,
     add_version,
@@ -16,9 +17,9 @@ from components.serving_dir.changing import (
     utc_now,
 )
 from components.serving_dir.durable import Tree, copy_file, copy_tree, scan, sync_directory
-from components.serving_dir.errors import ServingDirError, explain
+from components.serving_dir.errors import ServingDirError, StaleDecision, explain
 from components.serving_dir.manifest import MANIFEST_NAME, digest_of_records
-from components.serving_dir.reading import Version, live, verify
+from components.serving_dir.reading import Version, live, verify, withdrawn_digests
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def publish(
     serving_dir: Path,
     release: Mapping[str, object],
     *,
+    decided: Decided | None = None,
     now: Callable[[], datetime] = utc_now,
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
 ) -> Published:
@@ -43,16 +45,23 @@ def publish(
 
     A model whose digest is that of the highest version already is not published again. Where the
     highest version is damaged it is: TensorFlow Serving would look at nothing but the highest.
-    Whether a withdrawn model may be published again is for the caller to decide.
+
+    A decision is held against the directory under the lock, after the copy: between the decision
+    and the lock, others may have published, rolled back, or changed the model. A decision that was
+    carried out already still holds as long as its model is live: who tries again after a kill, or
+    a lost answer, finds the model published.
 
     Args:
         model_dir: directory with at least one file, and without symbolic links.
         serving_dir: created if need be; its parents too.
         release: JSON object for the manifest.
+        decided: what was decided on; None where nobody decided, and the caller answers for the
+            model: it may be another one than was judged, or a withdrawn one.
         now: the clock for `published_at`.
         lock_timeout_s: how long to wait for another process that changes it, in seconds.
 
     Raises:
+        StaleDecision: the decision does not hold any more; nothing was published.
         ServingDirError: nothing was published, and nothing was left behind; but for one case,
             which the message names: the version is in place, and the last sync failed.
     """
@@ -63,7 +72,7 @@ def publish(
         _require_apart(model_dir, serving_dir)
         _make_serving_dir(serving_dir)
         with changing(serving_dir, timeout_s=lock_timeout_s):
-            return _publish_locked(model, serving_dir, release, now)
+            return _publish_locked(model, serving_dir, release, decided, now)
     except OSError as error:
         raise ServingDirError(
             f"cannot publish {model_dir} to {serving_dir}: {explain(error)}, and publish again; "
@@ -87,16 +96,48 @@ def digest_of(model_dir: Path) -> str:
 
 
 def _publish_locked(
-    model: Tree, serving_dir: Path, release: Mapping[str, object], now: Callable[[], datetime]
+    model: Tree,
+    serving_dir: Path,
+    release: Mapping[str, object],
+    decided: Decided | None,
+    now: Callable[[], datetime],
 ) -> Published:
     with staging_in(serving_dir) as staging:
         files = copy_tree(model, staging)
         digest = digest_of_records(files)
+        if decided is not None:
+            _require_serveable(model.root, digest, serving_dir, decided)
         newest = live(serving_dir)
         if newest and _is_model(newest, digest):
             return Published(newest.number, newest.path, False, digest)
+        if decided is not None:
+            _require_same_comparison(serving_dir, decided)
         path = add_version(staging, files, release, now)
     return Published(int(path.name), path, True, digest)
+
+
+def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:
+    """The copy is the model that was judged, and nobody has withdrawn that one."""
+    if digest != decided.model_digest:
+        raise StaleDecision(
+            f"the model {model} has the digest {digest}, expected {decided.model_digest}, which "
+            "was decided on: it was changed since; run again with --no-cache"
+        )
+    withdrawal = withdrawn_digests(serving_dir).get(digest)
+    if withdrawal is not None:
+        raise StaleDecision(
+            f"this very model was withdrawn after the decision, {withdrawal}; train another one"
+        )
+
+
+def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
+    compared = compared_now(serving_dir)
+    if compared != decided.compared:
+        raise StaleDecision(
+            f"the model was compared with {decided.compared}, but since then {serving_dir} was "
+            f"changed, and it would be compared with {compared}; run again, which compares the "
+            "model with that"
+        )
 
 
 def _is_model(version: Version, digest: str) -> bool:

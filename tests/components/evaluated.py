@@ -111,6 +111,7 @@ def make_setting(prepared: Any, root: Path) -> Setting:
         )
         export.save(network, graph, SPEC, path_utils.serving_model_path(model.uri))
         models.append(model)
+    models[1].set_int_custom_property("version", 7)  # as ServedModel says it
     return Setting(
         _examples(root / "examples", pixels, labels, serialized), *models, serialized, labels
     )

@@ -17,12 +17,16 @@ from components.pusher import AtomicPusher, AtomicPusherExecutor
 from components.served_model import ReleaseContext, ServedModel, release_context
 from components.serving_dir import (
     MANIFEST_NAME,
-    ServingDirError,
+    Baseline,
+    Comparison,
+    compared_now,
     digest_of,
     newest_valid,
+    publish,
+    rollback,
     versions,
 )
-from pipeline.checks import Check
+from pipeline.checks import Check, Refused
 from pipeline.gate import Evidence, Tally
 
 SERVING_FORMAT = "Format-Serving"
@@ -30,6 +34,7 @@ DATA_CHECK = Check("data.overlap", True, 0, 0.01, "no test image stands in train
 MODEL_CHECK = Check("floor", True, 0.98, 0.95, "accuracy is above 0.98")
 INFRA_CHECK = Check("serving.load", True, 2.0, 120.0, "the model was loaded in 2.0 s")
 FAILED = Check("floor", False, 0.9, 0.95, "accuracy is above 0.90 only")
+NOTHING = Comparison(None)
 EVIDENCE = Evidence(
     overall=Tally(rows=4, correct=3),
     classes={"0": Tally(rows=2, correct=1), "1": Tally(rows=2, correct=2)},
@@ -77,10 +82,11 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def facts(model: Any) -> dict[str, Any]:
+def facts(model: Any, compared: Comparison = NOTHING) -> dict[str, Any]:
     """What the release gate says of a model besides its checks."""
     return {
         "model_digest": digest_of(Path(model.uri) / SERVING_FORMAT),
+        "compared": compared.to_json(),
         "evidence": EVIDENCE.to_dict(),
     }
 
@@ -128,6 +134,7 @@ def test_blessed_model_is_published_with_its_release_record(
         "run_key": "key",
         "dataset": {"name": "digits"},
         "metrics": EVIDENCE.metrics,
+        "baseline": None,
         "checks": [check.to_dict() for check in (DATA_CHECK, MODEL_CHECK, INFRA_CHECK)],
     }
 
@@ -150,13 +157,56 @@ def test_a_model_that_one_gate_does_not_bless_is_not_published(
     assert not serving.exists()
 
 
+def assert_refused(message: str, inputs: dict[str, Any], serving: Path) -> None:
+    """Asserts that the component says no with every check, and that nothing is published."""
+    before = [version.number for version in versions(serving)]
+    with pytest.raises(Refused, match=message) as caught:
+        push(serving, {}, inputs)
+    failed, *passed = caught.value.checks
+    assert (failed.name, failed.passed) == ("integrity.current", False)
+    assert passed == [DATA_CHECK, MODEL_CHECK, INFRA_CHECK]
+    assert [version.number for version in versions(serving)] == before
+
+
 def test_a_model_that_changed_after_the_decision_is_not_published(
     inputs: dict[str, Any], serving: Path
 ) -> None:
     (Path(inputs["model"].uri) / SERVING_FORMAT / "saved_model.pb").write_text("other weights")
-    with pytest.raises(ServingDirError, match=r"has the digest .*, expected .* was changed since"):
-        push(serving, {}, inputs)
-    assert not serving.exists()
+    assert_refused(r"has the digest .*, expected .* was changed since", inputs, serving)
+
+
+def test_a_model_compared_with_what_is_not_served_any_more_is_not_published(
+    inputs: dict[str, Any], serving: Path, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "rival", "rival")
+    publish(tmp_path / "rival" / SERVING_FORMAT, serving, {})
+    assert_refused(r"compared with no version, but .* version 1 .*; run again", inputs, serving)
+
+
+def test_a_model_that_was_withdrawn_after_the_decision_is_not_published_by_a_retry(
+    inputs: dict[str, Any], serving: Path, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "rival", "rival")
+    publish(tmp_path / "rival" / SERVING_FORMAT, serving, {})
+    compared = facts(inputs["model"], compared_now(serving))
+    blessings.write(inputs["model_blessing"], [MODEL_CHECK], facts=compared)
+    push(serving, {}, inputs)
+    rollback(serving, reason="sevens")
+    assert_refused(r"withdrawn after the decision, by version 3 .*: sevens", inputs, serving)
+
+
+def test_the_release_record_says_what_the_gate_compared_with(
+    inputs: dict[str, Any], serving: Path, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "rival", "rival")
+    digest = publish(tmp_path / "rival" / SERVING_FORMAT, serving, {}).model_digest
+    compared = facts(inputs["model"], Comparison(Baseline(1, digest)))
+    blessings.write(inputs["model_blessing"], [MODEL_CHECK], facts=compared)
+    push(serving, {}, inputs)
+    assert newest_valid(serving).manifest.release["baseline"] == {
+        "version": 1,
+        "model_digest": digest,
+    }
 
 
 def test_same_model_is_not_published_twice(inputs: dict[str, Any], serving: Path) -> None:
@@ -211,7 +261,12 @@ class _Evaluator(base_executor.BaseExecutor):
         [blessing], [examples], [data], [infra] = (
             output_dict[key] for key in ("blessing", "examples", "data_blessing", "infra_blessing")
         )
-        blessings.write(blessing, [MODEL_CHECK], facts=facts(input_dict["model"][0]))
+        baselines = [
+            Baseline(one.get_int_custom_property("version"), facts(one)["model_digest"])
+            for one in input_dict["baseline_model"]
+        ]
+        compared = Comparison(*baselines or [None])
+        blessings.write(blessing, [MODEL_CHECK], facts=facts(input_dict["model"][0], compared))
         blessings.write(data, [DATA_CHECK])
         blessings.write(infra, [INFRA_CHECK])
         examples.set_string_custom_property("dataset", "{}")
@@ -298,7 +353,6 @@ class House:
             release={
                 "run_key": weights,
                 "release_token": context.token,
-                "baseline": context.baseline.to_json() if context.baseline else None,
             },
         )
         return pipeline.Pipeline(

@@ -13,9 +13,8 @@ from tfx.utils import path_utils
 
 from components import blessing as blessings
 from components import serving_dir
-from components.decision_log import LOG_NAME
 from components.release_gate import Contradiction, ReleaseGateExecutor, require_agreement
-from components.serving_dir import digest_of
+from components.serving_dir import LOG_NAME, digest_of
 from pipeline.checks import Check
 from pipeline.gate import Evidence, Policy
 from tests.components.evaluated import HELD, MISSED, ROWS, Setting, Verdict
@@ -101,6 +100,11 @@ def test_the_blessing_says_of_which_model_and_from_what(setting, held, tmp_path)
     facts = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
     exported = Path(path_utils.serving_model_path(setting.candidate.uri))
     assert facts["model_digest"] == digest_of(exported)
+    served = Path(path_utils.serving_model_path(setting.baseline.uri))
+    assert facts["compared"] == {
+        "baseline": {"version": 7, "model_digest": digest_of(served)},
+        "damage": None,
+    }
     assert Evidence.from_dict(facts["evidence"]).overall.correct == 96
 
 
@@ -121,11 +125,14 @@ def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path)
 def test_a_first_release_says_so(setting, first, tmp_path) -> None:
     decided = decide(setting, first, MISSED, tmp_path, compared=False)
     assert "first release, no baseline" in decided.find("baseline").sentence
+    assert blessings.facts_of(decided.blessing)["compared"] == {"baseline": None, "damage": None}
 
 
 def test_a_damaged_served_model_is_refused(setting, held, tmp_path) -> None:
     decided = decide(setting, held, HELD, tmp_path, damage="version 2: has no manifest.json")
     assert decided.failed == ["baseline"]
+    compared = blessings.facts_of(decided.blessing)["compared"]
+    assert compared["damage"] == "version 2: has no manifest.json"
 
 
 def test_a_model_that_was_withdrawn_is_not_released_again(setting, held, tmp_path) -> None:

@@ -8,14 +8,13 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.served_model import (
-    Baseline,
     ReleaseContext,
     ServedModel,
     ServedModelExecutor,
     release_context,
     released_data,
 )
-from components.serving_dir import ServingDirError, digest_of, publish
+from components.serving_dir import Baseline, ServingDirError, digest_of, publish, rollback
 
 
 def write_model(path: Path, content: str) -> Path:
@@ -83,6 +82,20 @@ def test_run_whose_version_was_superseded_is_compared_anew(
     publish(second_model, serving, record("key 2", "token 2", None))
     assert release_context(serving, "key 1", "fresh") == ReleaseContext(
         Baseline(2, digest_of(second_model)), "fresh"
+    )
+
+
+def test_run_whose_version_is_not_the_live_one_is_compared_anew(
+    serving: Path, first_model: Path, second_model: Path, tmp_path: Path
+) -> None:
+    own = write_model(tmp_path / "own", "three")
+    publish(first_model, serving, {})
+    publish(second_model, serving, {})
+    rollback(serving)  # 3, withdraws the second model
+    publish(own, serving, record("key", "token", None))
+    publish(second_model, serving, {})  # past the gate
+    assert release_context(serving, "key", "fresh") == ReleaseContext(
+        Baseline(4, digest_of(own)), "fresh"
     )
 
 

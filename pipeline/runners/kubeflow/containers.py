@@ -341,6 +341,7 @@ def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> Collection[
     Returns:
       The tasks that did.
     """
+    from components.served_model import baseline_in
     from pipeline.runners.kubeflow.artifacts import to_message
 
     written = {path.parent.name: path for path in home.glob("*/*/executor_output.json")}
@@ -352,7 +353,8 @@ def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> Collection[
         elif task == names.BASELINE:
             release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
             state.policy = Policy.from_config(release["policy"])
-            state.baseline = release["baseline"]
+            baseline = baseline_in(json.loads(answer.parameters["ServedModel"]))
+            state.baseline = baseline.to_json() if baseline else None
         else:
             state.read(task, {key: [to_message(one)] for key, one in answer.artifacts.items()})
     return written

@@ -6,6 +6,7 @@ The tests share one pipeline root, and what they do not change is taken from its
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tfx.orchestration import metadata
 from components import evaluation, serving_dir
 from components.example_gen import generate
 from pipeline import result
+from pipeline.cli.run import EXIT_CODE_OF
+from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, GateConfig, RunConfig
 from pipeline.gate import Policy
 from pipeline.plan import metadata_path
@@ -237,6 +240,50 @@ def test_a_damaged_served_model_can_be_overridden_and_that_is_recorded(config, f
         check for check in version.manifest.release["checks"] if check["name"] == "baseline"
     ]
     assert "overridden by gate.allow_missing_baseline" in recorded[0]["sentence"]
+
+
+class Rival(Watch):
+    """Changes the serving directory in the moment before a component runs."""
+
+    def __init__(self, component: str, change: Callable[[], object]) -> None:
+        super().__init__()
+        self._component, self._change = component, change
+
+    def component_started(self, name: str) -> None:
+        super().component_started(name)
+        if name == self._component:
+            self._change()
+
+
+def test_a_decision_that_another_release_overtook_is_refused_and_made_again_by_the_next_run(
+    config, first, tmp_path
+):
+    served = tmp_path / "serving"
+    exported = first.result.release.path
+
+    def publish_another() -> None:
+        rival = tmp_path / "rival"
+        shutil.copytree(exported, rival, ignore=shutil.ignore_patterns("manifest.json"))
+        (rival / "of").write_text("another run")
+        serving_dir.publish(rival, served, {})
+
+    theirs = dataclasses.replace(config, serving_dir=str(served))
+    overtaken = local.run(
+        theirs, run_id=f"{tmp_path.name}-a", observer=Rival("Pusher", publish_another)
+    )
+
+    assert (EXIT_CODE_OF[overtaken.outcome], overtaken.error) == (3, None)
+    assert [check.name for check in overtaken.checks if not check.passed] == ["integrity.current"]
+    assert {"data.overlap", "floor", "serving.load"} < {check.name for check in overtaken.checks}
+    (line,) = [line.text for line in summary(overtaken) if line.text.startswith("  failed: ")]
+    assert "compared with no version, but since then" in line
+    assert "would be compared with version 1" in line
+    assert [version.number for version in serving_dir.versions(served)] == [1]
+    # That refusal is not in the cache.
+    again = run(theirs, f"{tmp_path.name}-b")
+    assert (again.result.outcome, again.result.release.version) == (result.RELEASED, 2)
+    assert again.result.baseline["version"] == 1
+    assert "Trainer" in again.result.cached
 
 
 def test_the_terminal_the_manifest_and_ml_metadata_have_one_list_of_checks(config, first):

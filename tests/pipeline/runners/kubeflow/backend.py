@@ -5,9 +5,10 @@ of its own for logs. What follows a task that failed does not run, and there is 
 """
 
 import dataclasses
+import functools
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Backend:
         self.pipeline, _ = documents(text)
         self._root = root
         self._ids = itertools.count(1)
+        self._attempts: dict[str, Callable[[Path], Ended]] = {}
 
     def run(self, **values: Any) -> dict[str, Ended]:
         """Each task that ran, by its name; values are of the runtime parameters."""
@@ -45,12 +47,17 @@ class Backend:
             task = self.pipeline["root"]["dag"]["tasks"][name]
             upstream = [ended.get(one) for one in task.get("dependentTasks", ())]
             if all(one is not None and one.code == 0 for one in upstream):
-                ended[name] = self._task(name, task, given, ended, folder / name)
+                attempt = functools.partial(self._task, task, given, dict(ended))
+                self._attempts[name] = attempt
+                ended[name] = attempt(folder / name)
         return ended
+
+    def retry(self, name: str) -> Ended:
+        """The task once more, as it ran last: its answer was lost."""
+        return self._attempts[name](self._root / f"retry-{next(self._ids)}")
 
     def _task(
         self,
-        name: str,
         task: Mapping[str, Any],
         given: Mapping[str, Any],
         ended: Mapping[str, Ended],

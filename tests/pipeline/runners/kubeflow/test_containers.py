@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import result
+from pipeline.checks import Check
+from pipeline.cli.run import EXIT_CODE_OF
+from pipeline.config import RunConfig
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
@@ -45,6 +48,38 @@ def test_a_refusal_is_the_outcome_with_the_gates_checks(python, tmp_path: Path) 
     assert watch.started == ["ReleaseGate", "ServingCheck"]
     assert watch.finished == {"ReleaseGate": False}
     assert watch.notes == ["ServingCheck: refused by ReleaseGate: low"]
+
+
+def test_a_decision_that_does_not_hold_any_more_is_a_refusal_with_its_line(
+    python, tmp_path: Path
+) -> None:
+    passed = Check("floor", True, 0.99, 0.96, "high")
+    stale = Check("integrity.current", False, None, None, "compared with version 1, but 2 is live")
+    program = python(
+        f"""
+        blessing = {{"blessed": 1, "checks": {json.dumps([passed.to_dict()])!r}}}
+        say("ReleaseGate", "started"); leave("ReleaseGate", artifacts={{"blessing": blessing}})
+        say("ReleaseGate", "completed"); say("Pusher", "started")
+        say("Pusher", 'checks {json.dumps([stale.to_dict(), passed.to_dict()])}')
+        say("Pusher", "refused: {stale.sentence}")
+        print("kfp: Task 'Pusher' failed"); sys.exit(1)
+        """
+    )
+    outcome, watch = run_in_containers(tmp_path / "root", program)
+    assert (EXIT_CODE_OF[outcome.outcome], outcome.error, outcome.release) == (3, None, None)
+    assert outcome.checks == (stale, passed)
+    assert watch.notes == [f"Pusher: refused: {stale.sentence}"]
+
+
+def test_what_the_baseline_task_chose_is_in_the_result(python, tmp_path: Path) -> None:
+    policy = RunConfig().gate.policy("mnist", num_classes=10, test_rows=10_000)
+    release = json.dumps({"policy": policy.to_config()})
+    served = {"serving_dir": "/s", "baseline_version": 3, "baseline_digest": "1c77"}
+    values = {"Pusher": json.dumps({"release": release}), "ServedModel": json.dumps(served)}
+    program = python(f"say('Baseline', 'started'); leave('Baseline', {values!r}); sys.exit(1)")
+    outcome, _ = run_in_containers(tmp_path / "root", program)
+    assert outcome.baseline == {"version": 3, "model_digest": "1c77"}
+    assert outcome.policy == policy
 
 
 def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> None:

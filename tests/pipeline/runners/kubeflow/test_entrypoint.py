@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.runners.kubeflow import compiling, entrypoint
 from pipeline.runners.kubeflow.cluster import Mount
 from pipeline.runners.kubeflow.compiling import CompileOptions, compile_pipeline
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
+from pipeline.runners.kubeflow.report import Line
 from pipeline.runners.kubeflow.spec import Deployment
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
@@ -97,6 +99,27 @@ def test_the_second_run_is_compared_with_version_1(second, folder: Path) -> None
     assert "max_drop" in {check["name"] for check in checks}
     assert [version.number for version in _versions(folder)] == [1, 2]
     assert _versions(folder)[1].manifest.release["baseline"]["version"] == 1
+
+
+def test_a_retry_of_the_publication_publishes_only_what_still_holds(
+    cluster: Backend, second, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = folder / "serving"
+    shutil.copytree(served, tmp_path / "as it was")
+    again = cluster.retry("Pusher")
+    assert (again.code, again.answer.artifacts["pushed_model"].metadata["created"]) == (0, 0)
+
+    serving_dir.rollback(served, reason="sevens")
+    withdrawn = cluster.retry("Pusher")
+    assert (withdrawn.code, withdrawn.answer) == (3, None)
+    assert withdrawn.message.startswith("refused: this very model was withdrawn after the decision")
+    said = [Line.parse(line) for line in capsys.readouterr().out.splitlines()]
+    (checks,) = [line.checks for line in said if line and line.checks]
+    assert [check.name for check in checks if not check.passed] == ["integrity.current"]
+    assert [version.number for version in _versions(folder)] == [1, 2, 3]
+
+    shutil.rmtree(served)
+    shutil.copytree(tmp_path / "as it was", served)
 
 
 def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows_it(
