@@ -29,6 +29,8 @@ from trainer.tuning.settings import TuningConfig
 
 _T = TypeVar("_T")
 
+SERVING = "serving"  # where the serving directories are, below the pipeline root
+
 
 class ConfigError(ValueError):
     """A key or value that cannot be used; the message is one line for the user."""
@@ -253,7 +255,7 @@ class RunConfig:
         Args:
           slug: of the data set, see `components.example_gen.spec.slug`.
         """
-        return Path(self.serving_dir or Path(self.pipeline_root, "serving", slug)).absolute()
+        return Path(self.serving_dir or Path(self.pipeline_root, SERVING, slug)).absolute()
 
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:

@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from components.example_gen.arrays import TEST, TRAIN
 from components.example_gen.errors import DataError
 from components.example_gen.features import find_keys
+from components.example_gen.naming import name_of_builder
 from components.example_gen.prepare import FINGERPRINT_KEY
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 
@@ -91,10 +92,9 @@ def describe(builder: tfds.core.DatasetBuilder, spec: DatasetSpec | str) -> Data
     """
     spec = parse_dataset(spec) if isinstance(spec, str) else spec
     found = find_keys(builder.info, spec.text)
-    config = builder.builder_config.name if builder.builder_config else None
     return DatasetInfo(
         spec=spec.text,
-        name=f"{builder.name}/{config}" if config else builder.name,
+        name=name_of_builder(builder),
         fingerprint=_fingerprint(builder, spec),
         image_shape=found.image_shape,
         class_names=found.class_names,

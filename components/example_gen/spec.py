@@ -46,6 +46,11 @@ class DatasetSpec:
     config: str | None = None
     version: str | None = None
 
+    @property
+    def full_name(self) -> str:
+        """The name with the configuration, as far as the text has them; see `naming.name_of`."""
+        return full_name(self.name, self.config)
+
 
 def parse_dataset(text: str) -> DatasetSpec:
     """Reads `mnist_sample`, `idx:DIR` or a tensorflow-datasets name.
@@ -68,6 +73,11 @@ def parse_dataset(text: str) -> DatasetSpec:
         )
     name, config, version = match.group("name", "config", "version")
     return DatasetSpec(kind="tfds", text=text, name=name, config=config, version=version)
+
+
+def full_name(name: str, config: str | None) -> str:
+    """The name of one configuration of a set, or of a set that has none."""
+    return f"{name}/{config}" if config else name
 
 
 def slug(name: str) -> str:

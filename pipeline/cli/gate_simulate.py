@@ -121,9 +121,10 @@ def _policy(options: argparse.Namespace) -> tuple[str, Policy]:
             f"dataset is {spec.text}, expected the name of a set, such as mnist: no data are read "
             "here; give its thresholds with --set"
         )
-    name = f"{spec.name}/{spec.config}" if spec.config else spec.name
     gate = configuration.configuration(options).gate
-    return name, gate.policy(name, num_classes=options.classes, test_rows=options.rows)
+    return spec.full_name, gate.policy(
+        spec.full_name, num_classes=options.classes, test_rows=options.rows
+    )
 
 
 def _draw(

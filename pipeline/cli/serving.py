@@ -3,7 +3,7 @@
     add_options(parser)
     serving_dir(parser.options(["--dataset", "mnist"]))     # pipeline_root/serving/mnist
 
-Like everything that answers at once, it imports neither TensorFlow nor tensorflow-datasets.
+Like everything that answers at once, it does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.example_gen.errors import DataError
+from components.example_gen.naming import name_of
 from components.example_gen.spec import parse_dataset, slug
 from pipeline.cli.command import Parser, UsageError
-from pipeline.config import RunConfig
+from pipeline.config import SERVING, RunConfig
 
 
 def add_options(parser: Parser) -> None:
@@ -46,8 +47,7 @@ def serving_dir(options: argparse.Namespace) -> Path:
     """
     if options.serving_dir is not None:
         return _existing(Path(options.serving_dir))
-    # As `pipeline.plan` chooses it, which cannot be asked without tensorflow-datasets.
-    home = Path(options.pipeline_root) / "serving"
+    home = Path(options.pipeline_root) / SERVING
     present = _directories_in(home)
     if options.dataset is not None:
         return _of_dataset(options.dataset, home, present)
@@ -76,12 +76,15 @@ def _of_dataset(text: str, home: Path, present: Sequence[Path]) -> Path:
         spec = parse_dataset(text)
     except DataError as error:
         raise UsageError(str(error)) from error
-    if spec.kind == "idx":
-        raise UsageError(
-            f"the serving directory of {text} cannot be told from that, since its name may hold a "
-            f"digest of the files: choose with --serving-dir; {_listed(present)}"
-        )
-    expected = home / slug(f"{spec.name}/{spec.config}" if spec.config else spec.name)
+    expected = home / slug(spec.full_name)
+    # A set that has configurations is never released under its bare name, so there is none to ask.
+    if spec.kind == "idx" or expected not in present:
+        try:
+            expected = home / slug(name_of(spec, data_dir=None))
+        except DataError as error:
+            raise UsageError(
+                f"{error}; or choose with --serving-dir: {_listed(present)}"
+            ) from error
     if expected not in present:
         raise UsageError(
             f"the data set {text} has no serving directory {expected}: choose another --dataset, "

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.example_gen.errors import DataError
 from components.example_gen.idx import find_files
+from components.example_gen.naming import name_of
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from pipeline import config, result
 from pipeline.checks import Check
@@ -154,12 +155,16 @@ class _Places:
 
     @classmethod
     def of(cls, configured: RunConfig, spec: DatasetSpec, run_id: str) -> _Places:
-        """As the configuration says."""
+        """As the configuration says.
+
+        Raises:
+          DataError: the IDX files are refused.
+        """
         root = Path(configured.pipeline_root).absolute()
-        name = slug(f"{spec.name}/{spec.config}" if spec.config else spec.name)
+        name = name_of(spec, data_dir=configured.data_dir)
         return cls(
             home=root / "kubeflow" / run_id,
-            served=configured.served_from(name),
+            served=configured.served_from(slug(name)),
             data=Path(configured.data_dir).absolute() if configured.data_dir else None,
             folder=spec.path,
         )

@@ -34,6 +34,7 @@ def test_a_given_directory_is_taken_whatever_else_is_given(root: Path, tmp_path:
     [
         ("mnist", "mnist"),
         ("mnist_sample", "mnist_sample"),
+        ("emnist", "emnist_byclass"),
         ("emnist/balanced", "emnist_balanced"),
         ("emnist/balanced:3.1.0", "emnist_balanced"),
         ("cifar10:3.0.2", "cifar10"),
@@ -44,14 +45,16 @@ def test_a_data_set_has_its_directory(dataset: str, name: str, root: Path) -> No
     assert chosen("--dataset", dataset, "--pipeline-root", root) == home / name
 
 
-def test_it_is_the_directory_that_a_run_releases_to(root: Path) -> None:
+def test_it_is_the_directory_that_a_run_releases_to(root: Path, thirds: str) -> None:
     from pipeline.config import build
     from pipeline.plan import make_plan
 
-    plan = make_plan(build("quick", {"pipeline_root": str(root)}), run_id="r")
-    Path(plan.serving_dir).mkdir(parents=True)
-    words = ("--dataset", "mnist_sample", "--pipeline-root", root)
-    assert str(chosen(*words)) == plan.serving_dir
+    for dataset in ("mnist_sample", thirds):
+        config = build("quick", {"pipeline_root": str(root), "dataset": dataset})
+        plan = make_plan(config, run_id="r")
+        Path(plan.serving_dir).mkdir(parents=True)
+        words = ("--dataset", dataset, "--pipeline-root", root)
+        assert str(chosen(*words)) == plan.serving_dir
 
 
 def test_the_only_one_is_taken(root: Path) -> None:
@@ -77,15 +80,14 @@ def test_the_only_one_is_taken(root: Path) -> None:
             " there are ROOT/serving/emnist_byclass, ROOT/serving/idx_mine_0a1b2c3d",
         ),
         (
-            ["--pipeline-root", "ROOT", "--dataset", "emnist"],
-            "the data set emnist has no serving directory ROOT/serving/emnist: choose another "
+            ["--pipeline-root", "ROOT", "--dataset", "kmnist"],
+            "the data set kmnist has no serving directory ROOT/serving/kmnist: choose another "
             "--dataset, or give --serving-dir; there are ROOT/serving/emnist_byclass, "
             "ROOT/serving/idx_mine_0a1b2c3d",
         ),
         (
-            ["--pipeline-root", "ROOT", "--dataset", "idx:mine"],
-            "the serving directory of idx:mine cannot be told from that, since its name may hold a "
-            "digest of the files: choose with --serving-dir; there are "
+            ["--pipeline-root", "ROOT", "--dataset", "idx:ROOT/mine"],
+            "idx:ROOT/mine: there is no such directory; or choose with --serving-dir: there are "
             "ROOT/serving/emnist_byclass, ROOT/serving/idx_mine_0a1b2c3d",
         ),
         (

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -14,7 +15,7 @@ import pytest
 from pipeline import result
 from pipeline.checks import Check
 from pipeline.cli.run import EXIT_CODE_OF
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, build
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
@@ -184,6 +185,29 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp
         {"path": str(root / "serving" / "mnist"), "read_only": False},
         {"path": str(data), "read_only": True},
     ]
+
+
+def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_would_take(
+    python, thirds: str, tmp_path: Path
+) -> None:
+    from pipeline.plan import make_plan
+
+    program = python("(home / 'order.json').write_text(json.dumps(order))")
+    other = tmp_path / "other" / "thirds"
+    shutil.copytree(thirds.removeprefix("idx:"), other)
+    (labels,) = other.glob("t10k-labels*")
+    content = labels.read_bytes()
+    labels.write_bytes(content[:-1] + bytes([(content[-1] + 1) % 3]))
+    served = set()
+    for number, dataset in enumerate((thirds, f"idx:{other}")):
+        root = tmp_path / f"root-{number}"
+        run_in_containers(root, program, dataset=dataset)
+        order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
+        config = build("quick", {"pipeline_root": str(root), "dataset": dataset})
+        plan = make_plan(config, run_id="r")
+        assert order["mounts"][0]["path"] == plan.serving_dir
+        served.add(Path(plan.serving_dir).name)
+    assert len(served) == 2
 
 
 def test_an_idx_folder_is_mounted_to_be_read(python, thirds: str, tmp_path: Path) -> None:
