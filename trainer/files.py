@@ -37,10 +37,19 @@ class UnfitFile(OSError):
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes JSON so that a kill leaves the whole file or none; makes the directory if need be."""
+    """Writes JSON so that a kill or a power cut leaves the whole file or the one before it.
+
+    Makes the directory if need be.
+
+    Raises:
+      OSError: it was not written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     writing = path.with_suffix(".writing")
-    writing.write_text(json.dumps(values), encoding="utf-8")
+    with writing.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(values))
+        file.flush()
+        os.fsync(file.fileno())
     writing.replace(path)
 
 

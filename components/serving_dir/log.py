@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.durable import sync_directory
+from trainer.files import open_descriptor, read_regular
 
 LOG_NAME = ".decisions.jsonl"
+
+_MAX_BYTES = 1 << 27  # some 300,000 decisions
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def opened(serving_dir: Path) -> Iterator[Log]:
         OSError: it cannot be opened.
     """
     path = serving_dir / LOG_NAME
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    descriptor = open_descriptor(path, flags, max_bytes=_MAX_BYTES)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with open(descriptor, "rb", closefd=False) as file:
@@ -91,7 +95,7 @@ def read_lines(serving_dir: Path) -> tuple[bytes, ...]:
         OSError: it cannot be read.
     """
     try:
-        content = (serving_dir / LOG_NAME).read_bytes()
+        content = read_regular(serving_dir / LOG_NAME, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
         return ()
     return tuple(_whole_lines(content).splitlines())

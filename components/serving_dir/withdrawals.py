@@ -9,11 +9,11 @@ manifest may go, the withdrawn model's digest is kept in the log beside the vers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from components.serving_dir import strict_json
 from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.log import LOG_NAME, opened, read_lines, to_line
 
@@ -105,12 +105,9 @@ def read(line: bytes) -> Withdrawal | None:
     Raises:
         ValueError: the line is damaged.
     """
-    try:
-        record = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("too many brackets") from error
+    record = strict_json.loads(line.decode("ascii"))
     if not isinstance(record, dict):
-        raise ValueError(f"{record!r:.50} is no JSON object")
+        raise ValueError(f"it is {strict_json.shown(record)}, expected an object")
     if RECORD not in record:
         return None
     withdrawal = Withdrawal.from_json(record[RECORD])

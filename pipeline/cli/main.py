@@ -102,7 +102,7 @@ def commands(run: Run | None = None) -> Group:
             0: "released, unchanged, or done",
             1: "failed: something broke or is damaged, or another run holds the pipeline root",
             2: "usage, configuration or data source refused; nothing was written",
-            3: "refused by a gate: what was served stays",
+            3: "refused by a gate, or overtaken by another release: what was served stays",
         },
         add_options=_add_version,
     )

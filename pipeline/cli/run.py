@@ -34,7 +34,7 @@ EXIT_CODES = {
     0: "released, or unchanged: the model is the newest version already",
     1: "failed: something broke, or another run holds the pipeline root",
     2: "usage, configuration or data source refused; nothing was written",
-    3: "refused by a gate: what was served stays",
+    3: "refused by a gate, or overtaken by another release: what was served stays",
     TERMINATED: "terminated by SIGTERM, within ten seconds",
 }
 EXIT_CODE_OF = {RELEASED: 0, UNCHANGED: 0, FAILED: 1, REFUSED: 3}
