@@ -3,10 +3,13 @@
 import errno
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from components.decision_log import Decision, DecisionLogError, register
 from components.serving_dir.log import LOG_NAME, opened
 from tests.components.serving_dir.samples import python
 
@@ -45,6 +48,37 @@ def test_a_line_that_the_disk_does_not_take_is_an_error_and_leaves_nothing(
     assert len(answer) == 5
     for line in answer[1:4]:
         assert line.startswith(f"cannot write the decision to {serving / LOG_NAME}: File too large")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_on_a_full_disk_no_decision_is_lost_or_counted_twice(small_disk: Path) -> None:
+    def number(model: str) -> int:
+        return register(small_disk, Decision("test", model, None, "policy"), run_id="r" * 3000)
+
+    assert [number(f"m{index}") for index in range(3)] == [1, 2, 3]
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space left"):
+        ballast.write_bytes(b"x" * 100_000)
+    before = (small_disk / LOG_NAME).read_bytes()
+    for model in ("m3", "m4", "m5", "m6"):
+        with pytest.raises(DecisionLogError, match=r"No space left on device; .*free space"):
+            number(model)
+    assert (small_disk / LOG_NAME).read_bytes() == before
+    ballast.unlink()
+    assert [number(f"m{index}") for index in (3, 0, 4)] == [4, 1, 5]
 
 
 def test_what_the_system_takes_in_pieces_is_whole(
