@@ -4,8 +4,7 @@ Synopsis::
 
     write_json(Path("job/found.json"), {"units": 128})     # a kill leaves all of it or none
     read_regular(Path("manifest.json"), max_bytes=4 << 20)
-    with open_regular(Path("variables.data"), max_bytes=1 << 34) as file:
-        file.read(1 << 20)
+    sum(map(len, read_pieces(Path("variables.data"), max_bytes=16 << 30)))     # its size
 
 In the place of a file that is to be read, somebody may have put a FIFO, on which `open` waits for
 ever, or a link to /dev/zero, which never ends. Such things, and files that are too large, are an
@@ -19,9 +18,11 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_PIECE_BYTES = 1 << 20
 
 _KINDS = {
     stat.S_IFDIR: "directory",
@@ -54,17 +55,32 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_regular(path: Path, *, max_bytes: int) -> bytes:
-    """Returns the content of a regular file, which takes no more memory than `max_bytes`.
+    """Returns the content of a regular file.
 
     Raises:
-      UnfitFile: it is no regular file, or holds more; a file that grows meanwhile does, too.
+      UnfitFile: it is no regular file, or holds more; also one that grows while it is read.
       OSError: it cannot be read.
     """
+    return b"".join(read_pieces(path, max_bytes=max_bytes))
+
+
+def read_pieces(path: Path, *, max_bytes: int | None) -> Iterator[bytes]:
+    """Yields the content of a regular file in pieces of up to 1 MiB.
+
+    Args:
+      path: of the file.
+      max_bytes: of the file; None where any size is right.
+
+    Raises:
+      UnfitFile, OSError: as `read_regular`; what was read before has been yielded.
+    """
+    size = 0
     with open_regular(path, max_bytes=max_bytes) as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise _too_large(path, len(content), max_bytes)
-    return content
+        while piece := file.read(_PIECE_BYTES):
+            size += len(piece)
+            if max_bytes is not None and size > max_bytes:
+                raise _too_large(path, size, max_bytes)
+            yield piece
 
 
 def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
@@ -72,8 +88,7 @@ def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
 
     Args:
       path: of the file.
-      max_bytes: how large it may be when it is opened; None where it is read by pieces, and where
-        any size is right.
+      max_bytes: how large it may be when it is opened; None where any size is right.
 
     Raises:
       UnfitFile: it is no regular file, or is larger.

@@ -24,6 +24,7 @@ from components.serving_dir.manifest import (
 )
 from components.serving_dir.reading import live
 from components.serving_dir.strict_json import INT64_MAX
+from trainer.files import open_descriptor
 
 LOCK_NAME = ".publish.lock"
 DEFAULT_LOCK_TIMEOUT_S = 60.0
@@ -63,7 +64,7 @@ def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
         ServingDirError: another process still held it after `timeout_s` seconds.
     """
     path = serving_dir / LOCK_NAME
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
     try:
         deadline = time.monotonic() + timeout_s
         while not _try_lock(lock):

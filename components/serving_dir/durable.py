@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.manifest import FileRecord
+from trainer.files import read_pieces
 
-_CHUNK_BYTES = 1 << 20
+# Of one file of a model that is to be published: no classifier of small images comes near, and to
+# hash as much takes less than a minute.
+MAX_FILE_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -42,29 +46,45 @@ def scan(root: Path) -> Tree:
     return Tree(root, tuple(sorted(files)), tuple(sorted(directories)), tuple(sorted(others)))
 
 
-def copy_tree(tree: Tree, target: Path) -> dict[str, FileRecord]:
-    """Copies files and directories, all synced to disk; returns the records of what was copied."""
+def copy_tree(
+    tree: Tree, target: Path, expected: Mapping[str, FileRecord] | None = None
+) -> dict[str, FileRecord]:
+    """Copies files and directories, all synced to disk; returns the records of what was copied.
+
+    Args:
+        tree: what is copied.
+        target: a directory that is created.
+        expected: the records of all files where they are known: none is read further than that.
+    """
     target.mkdir()
     for name in tree.directories:  # sorted: parents come before their children
         (target / name).mkdir()
-    copied = {name: copy_file(tree.root / name, target / name) for name in tree.files}
+    copied = {}
+    for name in tree.files:
+        most = expected[name].bytes if expected else MAX_FILE_BYTES
+        copied[name] = copy_file(tree.root / name, target / name, max_bytes=most)
     for name in reversed(tree.directories):
         sync_directory(target / name)
     sync_directory(target)
     return copied
 
 
-def copy_file(source: Path, target: Path | None) -> FileRecord:
-    """Hashes a file in one pass, copying it durably on the way where there is a target."""
+def copy_file(
+    source: Path, target: Path | None, *, max_bytes: int | None = MAX_FILE_BYTES
+) -> FileRecord:
+    """Hashes a file in one pass, copying it durably on the way where there is a target.
+
+    Raises:
+        OSError: the file cannot be read or written, is no regular file, or has more bytes.
+    """
     sha256, size = hashlib.sha256(), 0
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(source.open("rb"))
         writer = stack.enter_context(target.open("xb")) if target else None
-        while chunk := reader.read(_CHUNK_BYTES):
-            sha256.update(chunk)
-            size += len(chunk)
+        for piece in read_pieces(source, max_bytes=max_bytes):
+            sha256.update(piece)
+            size += len(piece)
             if writer:
-                writer.write(chunk)
+                writer.write(piece)
         if writer:
             writer.flush()
             os.fsync(writer.fileno())

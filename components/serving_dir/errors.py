@@ -11,6 +11,7 @@ _REMEDIES = {
     errno.EACCES: "give this user permission there",
     errno.EPERM: "give this user permission there",
     errno.EROFS: "choose a serving directory on a writable disk",
+    errno.ELOOP: "remove that symbolic link",
     errno.ENOTDIR: "choose a serving directory whose parents are directories",
 }
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -150,10 +153,11 @@ def _is_model(version: Version, digest: str) -> bool:
 
 
 def _make_serving_dir(serving_dir: Path) -> None:
-    if serving_dir.exists() and not serving_dir.is_dir():
-        raise ServingDirError(
-            f"the serving directory {serving_dir} is a file: choose another path, or remove it"
-        )
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(serving_dir.stat().st_mode):  # a loop of links is an OSError here
+            raise ServingDirError(
+                f"the serving directory {serving_dir} is a file: choose another path, or remove it"
+            )
     missing = [path for path in (serving_dir, *serving_dir.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
@@ -171,7 +175,8 @@ def _require_json(release: Mapping[str, object]) -> None:
 
 
 def _require_apart(model_dir: Path, serving_dir: Path) -> None:
-    model, serving = model_dir.resolve(), serving_dir.resolve()
+    # `Path.resolve` raises an error of its own for a loop of links, before Python 3.13.
+    model, serving = Path(os.path.realpath(model_dir)), Path(os.path.realpath(serving_dir))
     if model == serving or model in serving.parents:
         raise ServingDirError(
             f"the serving directory {serving_dir} is inside the model {model_dir}: choose another"

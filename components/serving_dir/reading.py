@@ -15,6 +15,7 @@ from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
+    FileRecord,
     Manifest,
     differences,
 )
@@ -206,8 +207,12 @@ def copy_checked(version: Version, destination: Path) -> Manifest:
         raise ServingDirError(_invalid(version, version.problems))
     tree = scan(version.path)
     model = replace(tree, files=tuple(name for name in tree.files if name != MANIFEST_NAME))
-    copied = copy_tree(model, destination)
-    if problems := differences(copied, tree.others, version.manifest.files):
+    expected = version.manifest.files
+    sizes = {name: _sized(model.root / name, expected.get(name)) for name in model.files}
+    problems = differences(sizes, tree.others, expected)
+    if not problems:
+        problems = differences(copy_tree(model, destination, expected), (), expected)
+    if problems:
         raise ServingDirError(_invalid(version, problems))
     return version.manifest
 
@@ -258,11 +263,25 @@ def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:
     try:
         tree = scan(path)
         actual = {
-            name: copy_file(tree.root / name, None) for name in tree.files if name != MANIFEST_NAME
+            name: _hashed(tree.root / name, manifest.files.get(name))
+            for name in tree.files
+            if name != MANIFEST_NAME
         }
     except OSError as error:
         return (f"cannot be read: {explain(error)}",)
     return differences(actual, tree.others, manifest.files)
+
+
+def _hashed(path: Path, expected: FileRecord | None) -> FileRecord:
+    """Returns the record of a file; reads it only where its size is the expected one."""
+    record = _sized(path, expected)
+    return copy_file(path, None, max_bytes=record.bytes) if record == expected else record
+
+
+def _sized(path: Path, expected: FileRecord | None) -> FileRecord:
+    """Returns the expected record where the file has that size, and one of no digest otherwise."""
+    size = path.stat().st_size
+    return expected if expected and expected.bytes == size else FileRecord("", size)
 
 
 def _read_present(serving_dir: Path, numbered: list[tuple[int, str]]) -> list[Version]:

@@ -1,0 +1,129 @@
+"""What stands in the place of a file of the serving directory: FIFOs, devices, loops, too much."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import LOCK_NAME, MANIFEST_NAME, ServingDirError, publish, versions
+from components.serving_dir.durable import MAX_FILE_BYTES
+from components.serving_dir.manifest import MAX_MANIFEST_BYTES
+from tests.components.serving_dir.samples import publish_letters
+from tests.limits import limited
+from tests.trainer.test_files import STAND_INS
+
+# Every command that reads versions, on a serving directory of which version 2 is odd.
+COMMANDS = """
+import sys
+from pathlib import Path
+from components.serving_dir import check_manifest
+from pipeline.cli.main import main
+serving = sys.argv[1]
+problems = check_manifest(Path(serving, "2"))[1]
+codes = [
+    main([*words.split(), "--serving-dir", serving])
+    for words in ("versions", "verify", "rollback", "prune --keep 1")
+]
+print(codes)
+print(problems)
+"""
+FILE = "saved_model.pb"
+
+
+def large(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 42)  # sparse: hashing it would take an hour
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Path:
+    publish_letters(tmp_path / "serving", "abc")
+    return tmp_path / "serving"
+
+
+def replace(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["FIFO", "endless device", "loop", "socket", "directory", "sparse file"]
+)
+@pytest.mark.parametrize("place", [MANIFEST_NAME, FILE])
+def test_what_is_no_file_of_a_version_is_damage_and_stops_no_command(
+    name: str, place: str, serving: Path
+) -> None:
+    replace(serving / "2" / place, STAND_INS[name][0])
+    done = limited(COMMANDS, serving)
+    assert (done.returncode, done.stdout.splitlines()[-2]) == (0, "[0, 1, 0, 0]")
+    problem = done.stdout.splitlines()[-1]
+    said = STAND_INS[name][1].removesuffix("100")  # the bound in the tests of the reading itself
+    assert (said if place == MANIFEST_NAME else repr(place)) in problem
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_another_size_is_damage_without_being_read(serving: Path) -> None:
+    replace(serving / "2" / FILE, large)
+    done = limited(COMMANDS, serving)
+    assert done.stdout.splitlines()[-2] == "[0, 1, 0, 0]"
+    assert f"file '{FILE}' has {1 << 42} bytes, expected 1" in done.stdout.splitlines()[-1]
+
+
+def test_a_model_with_a_file_above_the_bound_is_not_published(model: Path, tmp_path: Path) -> None:
+    os.truncate(model / FILE, MAX_FILE_BYTES + 1)
+    with pytest.raises(ServingDirError, match=r"Holds 17,179,869,185 bytes or more, expected at"):
+        publish(model, tmp_path / "serving", {})
+    assert versions(tmp_path / "serving") == []
+
+
+def test_what_could_not_be_read_again_is_not_published(model: Path, serving: Path) -> None:
+    long = {"run_id": "x" * MAX_MANIFEST_BYTES}
+    with pytest.raises(ServingDirError, match=r"the manifest has 4,194,.* expected at most 4,194,"):
+        publish(model, serving, long)
+    with pytest.raises(
+        ServingDirError, match=r"release.run_id is 3, expected a text; give another"
+    ):
+        publish(model, serving, {"run_id": 3})
+    assert len(versions(serving, check_files=True)) == 3
+
+
+# --- the lock, and the directory itself ----------------------------------------------------------
+
+ROLLBACK = """
+import sys
+from pipeline.cli.main import main
+raise SystemExit(main(["rollback", "--serving-dir", sys.argv[1]]))
+"""
+
+
+def test_the_lock_follows_no_link_and_makes_nothing_elsewhere(
+    serving: Path, tmp_path: Path
+) -> None:
+    replace(serving / LOCK_NAME, lambda path: path.symlink_to(tmp_path / "elsewhere"))
+    done = limited(ROLLBACK, serving)
+    assert done.returncode == 1
+    assert "Too many levels of symbolic links" in done.stderr
+    assert f"{LOCK_NAME}'): remove that symbolic link" in done.stderr
+    assert not (tmp_path / "elsewhere").exists()
+    assert len(versions(serving)) == 3
+
+
+@pytest.mark.parametrize("name", ["FIFO", "directory"])
+def test_a_lock_that_is_no_file_is_one_line(name: str, serving: Path) -> None:
+    replace(serving / LOCK_NAME, STAND_INS[name][0])
+    done = limited(ROLLBACK, serving)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert f"Is a {name}" in done.stderr
+
+
+def test_a_serving_directory_that_is_a_link_to_itself_is_refused(
+    model: Path, tmp_path: Path
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for serving in (loop, loop / "below"):
+        with pytest.raises(ServingDirError, match="Too many levels of symbolic links"):
+            publish(model, serving, {})
+    with pytest.raises(ServingDirError, match=r"Too many levels.*remove that symbolic link"):
+        versions(loop)
