@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from components.example_gen import idx
+from components.example_gen.idx_file import read_labels
 
 _LABELS = "train-labels-idx1-ubyte"
 _LABELS_MAGIC = 0x801
@@ -87,7 +88,7 @@ def poisoned(source: Path, target: Path, poison: Poison) -> Path:
 
 def _labels(source: Path) -> bytes:
     (path,) = (path for path in idx.find_files(source) if path.name.startswith(_LABELS))
-    return idx.read_content(path)[8:]
+    return read_labels(path).values.tobytes()
 
 
 def run(data: Path, serving: Path, root: Path, *words: str) -> dict[str, Any]:

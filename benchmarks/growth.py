@@ -25,7 +25,9 @@ def repeat(source: Path, target: Path, times: int) -> Path:
     """The four IDX files of `source` again, `train` as many times over."""
     target.mkdir()
     for path in idx.find_files(source):
-        content = idx.read_content(path)
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
         if path.name.startswith("train"):
             header = 16 if "images" in path.name else 8
             magic, rows = struct.unpack_from(">II", content)

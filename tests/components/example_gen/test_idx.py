@@ -122,7 +122,9 @@ def test_an_unreadable_file_is_refused(idx_folder: Write) -> None:
     path = directory / "train-images-idx3-ubyte"
     path.unlink()
     path.mkdir()  # unreadable for root too
-    assert "cannot be read (Is a directory); check its permissions" in refusal(directory)
+    assert "cannot be read (Is a directory, expected a regular file); expected" in refusal(
+        directory
+    )
 
 
 def test_a_wrong_magic_number_is_refused(idx_folder: Write) -> None:
