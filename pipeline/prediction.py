@@ -6,23 +6,30 @@ Synopsis::
     answer.class_name, answer.probabilities[0].probability      # ("7", 0.998)
 
 An image becomes pixels here, and nothing more: normalization is part of the model. TensorFlow is
-imported when a model is loaded, so that files that are no images are refused before that.
+imported when a model is loaded, so that files that are no images are refused before that. Only an
+image whose header declares the size that the model takes is decoded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainer import features
+from trainer.files import read_regular
 
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name for them
+# A file is read as a whole. An image of 2,000 by 2,000 pixels with 16 bits in each of 4 channels
+# has as much without any compression.
+_MAX_FILE_BYTES = 32 << 20
 
 
 class ImageError(ValueError):
@@ -71,32 +78,59 @@ def classify(
       ModelError: the model cannot be used.
     """
     answers: dict[int, Prediction | ImageError] = {}
-    images: dict[int, Image.Image] = {}
+    images: dict[int, Path] = {}
     for place, path in enumerate(paths):
         try:
-            images[place] = read_image(path)
+            require_image(path)
+            images[place] = path
         except ImageError as error:
             answers[place] = error
     if images:
         classifier = Classifier(model_dir, class_names)
-        for place, image in images.items():
+        for place, path in images.items():
             try:
-                answers[place] = classifier.predict(to_pixels(image, classifier.image_shape))
+                answers[place] = classifier.predict(read_pixels(path, classifier.image_shape))
             except ImageError as error:
                 answers[place] = error
     return [answers[place] for place in range(len(paths))]
 
 
-def read_image(path: Path) -> Image.Image:
-    """Decodes a PNG or JPEG file, upright as its EXIF orientation says.
+def require_image(path: Path) -> None:
+    """Looks at the header alone.
 
     Raises:
-      ImageError: it cannot be read, or is no such file, or a damaged one.
+      ImageError: the file cannot be read, is too large, or is no PNG or JPEG file.
     """
+    with _opened(path):
+        pass
+
+
+def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """[H, W, C] uint8 of a PNG or JPEG file, upright as its EXIF orientation says; see `to_pixels`.
+
+    Raises:
+      ImageError: it cannot be read, is no such file, is damaged, or has another size, which its
+        header says before anything is decoded.
+    """
+    height, width, _ = image_shape
+    with _opened(path) as image:
+        if image.size not in ((width, height), (height, width)):
+            raise _of_another_size(image, width, height)
+        return to_pixels(ImageOps.exif_transpose(image), image_shape)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image of which nothing is decoded yet; what Pillow raises of it is an ImageError."""
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return ImageOps.exif_transpose(image)
+        content = io.BytesIO(read_regular(path, max_bytes=_MAX_FILE_BYTES))
+        with warnings.catch_warnings():
+            # Twice as many pixels are an error of Pillow's; below that the caller sees to the size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(content, formats=_FORMATS) as image:
+                yield image
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError("is neither a PNG nor a JPEG file: convert it") from error
     # Pillow raises errors of many kinds on damaged files.
@@ -117,12 +151,16 @@ def to_pixels(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarr
     """
     height, width, channels = image_shape
     if image.size != (width, height):
-        raise ImageError(
-            f"is {image.width} pixels wide and {image.height} high, expected {width} and {height}: "
-            f"scale it to {width}x{height}"
-        )
+        raise _of_another_size(image, width, height)
     pixels = np.asarray(_on_black(_in_8_bits(image)).convert(_MODES[channels]))
     return pixels.reshape(image_shape)
+
+
+def _of_another_size(image: Image.Image, width: int, height: int) -> ImageError:
+    return ImageError(
+        f"is {image.width} pixels wide and {image.height} high, expected {width} and {height}: "
+        f"scale it to {width}x{height}"
+    )
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:

@@ -1,6 +1,8 @@
 """From an image file to probabilities: decoding, pixels, and what the model says."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,11 @@ from pipeline.prediction import (
     ImageError,
     ModelError,
     classify,
-    read_image,
-    to_pixels,
+    read_pixels,
 )
+from tests.limits import limited
 from tests.pipeline import saved_models
+from tests.trainer.test_files import STAND_INS
 
 GREY = (2, 4, 1)
 COLOUR = (2, 4, 3)
@@ -28,8 +31,31 @@ def write(path: Path, pixels: object, *, mode: str | None = None, **options: obj
     return path
 
 
-def pixels_of(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    return to_pixels(read_image(path), image_shape)
+READ_EIGHT_TIMES = """
+import sys
+from pathlib import Path
+from pipeline.prediction import ImageError, read_pixels
+for _ in range(8):
+    try:
+        read_pixels(Path(sys.argv[1]), (28, 28, 1))
+    except ImageError as error:
+        print(error)
+"""
+
+
+def png_of_zeros(width: int, height: int, *, rows: int) -> bytes:
+    """An RGBA file with that many of its rows, all of them transparent: a thousandth in size."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    stream = zlib.compressobj(1)
+    pixels = b"".join(stream.compress(bytes(1 + 4 * width)) for _ in range(rows)) + stream.flush()
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.fixture
@@ -39,27 +65,27 @@ def grey() -> np.ndarray:
 
 class TestPixels:
     def test_a_grey_png_is_taken_as_it_is(self, grey: np.ndarray, tmp_path: Path) -> None:
-        pixels = pixels_of(write(tmp_path / "image.png", grey), GREY)
+        pixels = read_pixels(write(tmp_path / "image.png", grey), GREY)
         assert (pixels.shape, pixels.dtype) == (GREY, np.uint8)
         np.testing.assert_array_equal(pixels[..., 0], grey)
 
     def test_grey_becomes_equal_colours(self, grey: np.ndarray, tmp_path: Path) -> None:
-        pixels = pixels_of(write(tmp_path / "image.png", grey), COLOUR)
+        pixels = read_pixels(write(tmp_path / "image.png", grey), COLOUR)
         np.testing.assert_array_equal(pixels, np.stack([grey] * 3, axis=-1))
 
     def test_colours_become_grey_by_their_luma(self, tmp_path: Path) -> None:
         colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]] * 2, np.uint8)
-        pixels = pixels_of(write(tmp_path / "image.png", colours), GREY)
+        pixels = read_pixels(write(tmp_path / "image.png", colours), GREY)
         # 0.299, 0.587 and 0.114 times 255
         np.testing.assert_array_equal(pixels[0, :, 0], [76, 150, 29, 255])
 
     def test_a_jpeg_is_taken(self, tmp_path: Path) -> None:
         path = write(tmp_path / "image.jpg", np.full((2, 4, 3), 200, np.uint8), quality=95)
-        np.testing.assert_allclose(pixels_of(path, COLOUR), 200, atol=2)
+        np.testing.assert_allclose(read_pixels(path, COLOUR), 200, atol=2)
 
     def test_the_name_of_the_file_says_nothing(self, grey: np.ndarray, tmp_path: Path) -> None:
         path = write(tmp_path / "image", grey, format="PNG")
-        np.testing.assert_array_equal(pixels_of(path, GREY)[..., 0], grey)
+        np.testing.assert_array_equal(read_pixels(path, GREY)[..., 0], grey)
 
     @pytest.mark.parametrize("mode", ["RGBA", "LA"])
     def test_through_what_is_transparent_black_is_seen(self, mode: str, tmp_path: Path) -> None:
@@ -69,7 +95,7 @@ class TestPixels:
         image.save(tmp_path / "image.png")
         # 200 * 128 / 255 = 100.4
         for shape in (GREY, COLOUR):
-            row = pixels_of(tmp_path / "image.png", shape)[0, :, 0]
+            row = read_pixels(tmp_path / "image.png", shape)[0, :, 0]
             np.testing.assert_array_equal(row, [200, 0, 100, 200])
 
     def test_a_palette_with_a_transparent_entry_is_taken(self, tmp_path: Path) -> None:
@@ -77,27 +103,27 @@ class TestPixels:
         image.putpalette([9, 9, 9, 100, 100, 100])
         image.putpixel((0, 0), 0)
         image.save(tmp_path / "image.png", transparency=0)
-        row = pixels_of(tmp_path / "image.png", GREY)[0, :, 0]
+        row = read_pixels(tmp_path / "image.png", GREY)[0, :, 0]
         np.testing.assert_array_equal(row, [0, 100, 100, 100])
 
     def test_one_bit_is_black_and_white(self, tmp_path: Path) -> None:
         path = write(tmp_path / "image.png", [[True, False, True, False]] * 2)
-        np.testing.assert_array_equal(pixels_of(path, GREY)[0, :, 0], [255, 0, 255, 0])
+        np.testing.assert_array_equal(read_pixels(path, GREY)[0, :, 0], [255, 0, 255, 0])
 
     def test_of_16_bits_the_upper_8_are_taken(self, tmp_path: Path) -> None:
         path = write(tmp_path / "image.png", np.array([[0, 255, 256, 65535]] * 2, np.uint16))
-        np.testing.assert_array_equal(pixels_of(path, GREY)[0, :, 0], [0, 0, 1, 255])
+        np.testing.assert_array_equal(read_pixels(path, GREY)[0, :, 0], [0, 0, 1, 255])
 
     def test_an_image_is_turned_upright(self, grey: np.ndarray, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # orientation: the first row is the right side
         path = write(tmp_path / "image.png", np.rot90(grey), exif=exif)
-        np.testing.assert_array_equal(pixels_of(path, GREY)[..., 0], grey)
+        np.testing.assert_array_equal(read_pixels(path, GREY)[..., 0], grey)
 
     def test_another_size_is_refused_with_both(self, grey: np.ndarray, tmp_path: Path) -> None:
-        image = read_image(write(tmp_path / "image.png", grey.T))
+        path = write(tmp_path / "image.png", grey.T)
         with pytest.raises(ImageError) as caught:
-            to_pixels(image, GREY)
+            read_pixels(path, GREY)
         assert str(caught.value) == (
             "is 2 pixels wide and 4 high, expected 4 and 2: scale it to 4x2"
         )
@@ -106,7 +132,7 @@ class TestPixels:
 class TestUnreadable:
     def _refusal(self, path: Path) -> str:
         with pytest.raises(ImageError) as caught:
-            read_image(path)
+            read_pixels(path, (64, 64, 1))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -138,12 +164,34 @@ class TestUnreadable:
         (tmp_path / "image").write_bytes(content[: len(content) // 2])
         assert self._refusal(tmp_path / "image").startswith("cannot be read: ")
 
-    def test_an_image_that_would_not_fit_into_memory(
-        self, grey: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_more_pixels_than_pillow_reads_at_all(self, tmp_path: Path) -> None:
+        (tmp_path / "image.png").write_bytes(png_of_zeros(20_000, 20_000, rows=1))
+        assert "Image size (400000000 pixels) exceeds limit" in self._refusal(
+            tmp_path / "image.png"
+        )
+
+    def test_large_images_are_refused_by_their_headers_in_little_memory(
+        self, tmp_path: Path
     ) -> None:
-        path = write(tmp_path / "image.png", grey)
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
-        assert "exceeds limit of 7 pixels" in self._refusal(path)
+        """Just below Pillow's own limit of 89 million pixels: 354 MB each, as RGBA."""
+        path = tmp_path / "image.png"
+        path.write_bytes(png_of_zeros(9400, 9400, rows=9400))
+        done = limited(READ_EIGHT_TIMES, path, address_space_bytes=600 << 20)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (
+            done.stdout.splitlines()
+            == ["is 9400 pixels wide and 9400 high, expected 28 and 28: scale it to 28x28"] * 8
+        )
+
+    @pytest.mark.parametrize("name", ["FIFO", "endless device", "loop", "socket", "sparse file"])
+    def test_what_is_no_file_of_a_picture_is_refused_at_once(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        make, said = STAND_INS[name]
+        make(tmp_path / "there")
+        done = limited(READ_EIGHT_TIMES, tmp_path / "there")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"cannot be read: {said.removesuffix('100')}")
 
 
 @pytest.fixture(scope="module")
