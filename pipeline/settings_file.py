@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +19,7 @@ from typing import Any, NoReturn
 import yaml
 
 from pipeline.config import ConfigError
+from trainer.files import read_regular
 
 _MAX_BYTES = 1 << 16  # takes a second at most; a file with a comment on each key has 8 KiB
 _MAX_DEPTH = 32
@@ -84,7 +83,8 @@ def load(path: str, what: str) -> Any:
         is refused (see the module); the line names it.
     """
     try:
-        return _parsed(read_bounded(path, _MAX_BYTES), is_json=path.lower().endswith(".json"))
+        content = read_regular(Path(path), max_bytes=_MAX_BYTES)
+        return _parsed(content, is_json=path.lower().endswith(".json"))
     except OSError as error:
         raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from None
     except NotPlain as error:
@@ -92,24 +92,6 @@ def load(path: str, what: str) -> Any:
     except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
         kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
         raise ConfigError(f"{path} is not {kind}: {_problem(error)}") from None
-
-
-def read_bounded(path: str | Path, most: int) -> bytes:
-    """The content of a regular file of at most that many bytes.
-
-    Raises:
-      OSError: it cannot be read.
-      NotPlain: it is larger, or something else, such as a pipe, which may never end.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
-            raise NotPlain(f"it is {kind}, expected a file")
-        if found.st_size > most:
-            raise NotPlain(f"it has {found.st_size:,} bytes, expected at most {most:,}")
-        return file.read(most)
 
 
 def _parsed(content: bytes, *, is_json: bool) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 TIMEOUT_S = 60  # nothing here takes a second; a machine may be busy
 ADDRESS_SPACE_BYTES = 1 << 30
 
-_ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 def limited(
@@ -31,5 +31,5 @@ def limited(
         timeout=TIMEOUT_S,
         preexec_fn=limit,
         # One thread of BLAS: each takes address space, as many as there are cores.
-        env={**os.environ, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
     )

@@ -24,8 +24,7 @@ from components.example_gen.features import find_keys
 from components.example_gen.naming import name_of_builder
 from components.example_gen.prepare import FINGERPRINT_KEY
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
-
-_READ_BYTES = 1 << 20
+from trainer.files import read_pieces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +113,8 @@ def _fingerprint(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> str:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
+        for piece in read_pieces(path, max_bytes=None):  # a data set may be of any size
+            digest.update(piece)
     except OSError as error:
         raise DataError(
             f"{path}: a file of the prepared data set cannot be read ({error.strerror or error}); "

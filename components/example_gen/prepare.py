@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from tensorflow_datasets.core.registered import skip_registration
 
 from components.example_gen.arrays import ImageArrays, Split
 from components.example_gen.errors import DataError
+from components.example_gen.scratch import remove_abandoned, scratch_in
 
 IMAGE_KEY = "image"
 LABEL_KEY = "label"
@@ -84,6 +84,7 @@ def prepared(
     Raises:
       DataError: it cannot be written there, or what was prepared is damaged.
     """
+    remove_abandoned(cache_dir, _STAGING_PREFIX)
     home = cache_dir / f"{name}-{_VERSION}-{fingerprint[:32]}"
     if not home.is_dir():
         _prepare(home, read())
@@ -98,23 +99,20 @@ def prepared(
 
 def _prepare(home: Path, arrays: ImageArrays) -> None:
     """Writes into a hidden directory, then renames: a killed run leaves nothing half-done."""
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=home.parent))
-    except OSError as error:
-        raise DataError(
-            f"{home.parent}: the data cannot be prepared there ({error.strerror or error}), "
-            "expected a directory that can be written: choose another one"
-        ) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            home.parent.mkdir(parents=True, exist_ok=True)
+            staging = stack.enter_context(scratch_in(home.parent, _STAGING_PREFIX))
+        except OSError as error:
+            raise DataError(
+                f"{home.parent}: the data cannot be prepared there ({error.strerror or error}), "
+                "expected a directory that can be written: choose another one"
+            ) from error
         _log.info("Preparing %s in %s", arrays.name, home)
-        staging.chmod(0o755)
         with quiet_tfds():
             _builder_of(arrays, staging).download_and_prepare(download_config=_config(arrays))
         shutil.rmtree(staging / "downloads", ignore_errors=True)  # tfds makes an empty one
         _publish(staging, home)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _publish(staging: Path, home: Path) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import difflib
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,9 +27,11 @@ from components.example_gen.arrays import TEST, TRAIN
 from components.example_gen.errors import DataError
 from components.example_gen.features import find_keys
 from components.example_gen.prepare import prepared, quiet_tfds
+from components.example_gen.scratch import remove_abandoned, scratch_in
 from components.example_gen.spec import SAMPLE, DatasetSpec, parse_dataset
 
 _PROBE_TIMEOUT_S = 10.0
+_DOWNLOADS_PREFIX = ".tfx-mnist-downloading-"
 _KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
 _WITHOUT_NETWORK = (
     f"use --dataset {SAMPLE}, which needs no network, or --dataset idx:DIR with the set's IDX files"
@@ -190,18 +191,20 @@ def _downloads_beside(home: Path) -> Iterator[Path]:
     failed one leaves can be removed without touching another run's files.
     """
     missing = [folder for folder in home.parents if not folder.exists()]
-    base = missing[-1].parent if missing else home.parent
+    present = home.parents[len(missing) :]
     try:
-        downloads = Path(tempfile.mkdtemp(prefix=".downloading-", dir=base))
-    except OSError as error:
-        raise DataError(
-            f"{home}: the data cannot be prepared there ({error.strerror or error}), expected a "
-            "directory that can be written: choose another --data-dir"
-        ) from error
-    try:
-        yield downloads
+        with contextlib.ExitStack() as stack:
+            try:
+                for folder in present:  # a killed run may have found fewer of them
+                    remove_abandoned(folder, _DOWNLOADS_PREFIX)
+                downloads = stack.enter_context(scratch_in(present[0], _DOWNLOADS_PREFIX))
+            except OSError as error:
+                raise DataError(
+                    f"{home}: the data cannot be prepared there ({error.strerror or error}), "
+                    "expected a directory that can be written: choose another --data-dir"
+                ) from error
+            yield downloads
     finally:
-        shutil.rmtree(downloads, ignore_errors=True)
         for folder in missing:
             with contextlib.suppress(OSError):  # not empty, or never made
                 folder.rmdir()

@@ -13,6 +13,7 @@ from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, Usa
 from pipeline.runners.kubeflow import cron
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import FAILED_STATES
+from trainer.files import read_regular
 
 if TYPE_CHECKING:  # kfp stands behind it
     from kfp.client import Client
@@ -27,6 +28,7 @@ _EXIT_CODES = {
     USAGE_ERROR: "usage refused, or there is nothing of that name",
 }
 _FAILED, _REFUSED = 1, 3
+_MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 8 to 64 KiB
 # As `pipeline.runners.kubeflow.parameters`, which imports the configuration.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 
@@ -228,7 +230,7 @@ def _connection(options: argparse.Namespace) -> dict[str, str]:
 
 def _token(path: str) -> str:
     try:
-        token = Path(path).read_text(encoding="ascii").strip()
+        token = read_regular(Path(path), max_bytes=_MAX_TOKEN_BYTES).decode("ascii").strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no ASCII text"
         raise UsageError(f"cannot read --token-file {path}: {reason}") from error

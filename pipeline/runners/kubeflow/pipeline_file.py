@@ -21,7 +21,8 @@ from pipeline.config import ConfigError
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import PLAN, SETTINGS
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value
-from pipeline.settings_file import BoundedLoader, NotPlain, read_bounded
+from pipeline.settings_file import BoundedLoader, NotPlain
+from trainer.files import read_regular
 
 _MAX_BYTES = 1 << 20  # one has 40 KB, and what was set
 
@@ -54,11 +55,10 @@ class PipelineFile:
           ConfigError: it cannot be read, or is no pipeline of this version.
         """
         try:
-            content = read_bounded(path, _MAX_BYTES)
-        except (OSError, NotPlain) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            content = read_regular(path, max_bytes=_MAX_BYTES)
+        except OSError as error:
             raise ConfigError(
-                f"cannot read {path}: {reason}; make it with `tfx-mnist kubeflow compile`"
+                f"cannot read {path}: {error.strerror}; make it with `tfx-mnist kubeflow compile`"
             ) from error
         try:
             spec, _ = yaml.load_all(content, Loader=BoundedLoader)

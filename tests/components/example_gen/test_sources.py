@@ -96,6 +96,28 @@ def test_preparing_leaves_nothing_but_the_prepared_directory(
     assert list(home.iterdir()) == [Path(builder.data_dir).parent]
 
 
+def test_what_a_killed_run_left_goes_also_where_the_set_is_prepared(
+    idx_folder: Write, tmp_path: Path
+) -> None:
+    text, cache = f"idx:{idx_folder()}", tmp_path / "cache"
+    resolve(text, data_dir=None, cache_dir=str(cache))
+    (cache / ".preparing-0123" / "digits").mkdir(parents=True)
+    resolve(text, data_dir=None, cache_dir=str(cache))
+    assert not (cache / ".preparing-0123").exists()
+
+
+def test_the_prepared_directory_has_the_mode_that_the_umask_says(
+    idx_folder: Write, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        resolve(f"idx:{idx_folder()}", data_dir=None, cache_dir=str(tmp_path / "cache"))
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o077 for path in everything_below(tmp_path / "cache")}
+    assert modes == {0}
+
+
 def test_preparing_prints_nothing_on_stdout(
     idx_folder: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -303,7 +303,10 @@ def test_a_client_certificate_is_shown_where_the_server_asks_for_one(
         (["--cert", __file__], "--cert is given alone, expected --key with it"),
         (["--ca-cert", "/none"], "--ca-cert is '/none', expected a file"),
         (["--token-file", "/none"], "cannot read --token-file /none: No such file or directory"),
-        (["--token-file", "/dev/null"], "--token-file /dev/null is empty, expected a token"),
+        (
+            ["--token-file", "/dev/zero"],
+            "cannot read --token-file /dev/zero: Is a device, expected",
+        ),
         (["--cron", "0 2 * * *"], "--cron is '0 2 * * *', expected six fields, seconds first"),
         (["--cron", "0 0 24 * * *"], "--cron is '0 0 24 * * *', expected hours from 0 to 23"),
         (["--cron", "@foo"], "--cron is '@foo', expected six fields, seconds first"),
@@ -320,6 +323,13 @@ def test_usage_is_refused_in_one_line(
     shown = capfd.readouterr()
     assert shown.err.startswith(f"tfx-mnist: {line}")
     assert (shown.err.count("\n"), shown.out) == (1, "")
+
+
+def test_an_empty_token_is_refused(tmp_path: Path, capfd: Captured) -> None:
+    (tmp_path / "token").touch()
+    words = ["kubeflow", "schedules", "--host", "http://x", "--token-file", str(tmp_path / "token")]
+    assert main(words) == 2
+    assert "token is empty, expected a token" in capfd.readouterr().err
 
 
 def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
