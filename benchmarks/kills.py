@@ -1,47 +1,54 @@
-"""SIGKILL before every system call of publish, rollback and prune: what does a directory lose?
+"""A kill, and an error, at every system call of publish, rollback and prune: what is lost?
 
     python -m benchmarks.kills
 
-For each change, in a copy of one serving directory each time: a forked process is traced from the
-moment at which the change begins, and `strace` kills it when it enters the k-th call of one kind,
-for every kind and every k until the change comes to its end. Nothing that was complete may be gone
-or incomplete then, no mark of a withdrawn version may be lost, the next change must work and clean
-up. It needs Linux, `strace` (Debian's package) and the right to trace one's own children.
+Each time a forked process makes one change in a copy of one serving directory. `strace` attaches to
+it before the change begins, and kills it when it enters the k-th call of one kind, or lets that
+call fail: for every kind and every k. Nothing that was complete may be gone or incomplete then, no
+mark of a withdrawn version may be lost, the next change must work and clean up, and an error must
+be a `ServingDirError`. It needs Linux, `strace` (Debian's package) and the right to trace children.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from components.serving_dir import live, prune, publish, rollback, verify
+from components.serving_dir import ServingDirError, live, prune, publish, rollback, verify
 from tests.components.serving_dir.samples import publish_letters, write_model
 from tests.components.serving_dir.test_kills_and_races import KEPT, Before, hidden_in
 
 # They change nothing on a disk, and how many there are depends on the interpreter's memory.
 IGNORED = frozenset({"brk", "mmap", "munmap", "madvise", "mremap", "futex", "rt_sigtimedwait"})
 BEGIN = {signal.SIGUSR1}
+FAULTS = {"kills": "signal=KILL", "errors of the disk": "error=EIO", "full disks": "error=ENOSPC"}
 
 Change = Callable[[Path], object]
 
 
 def traced(change: Change, serving: Path, *words: str) -> bool:
-    """Does the change in a process of its own that `strace` traces; tells whether it was killed."""
+    """Does the change in a process of its own that `strace` traces; tells whether it was killed.
+
+    Raises:
+      RuntimeError: it ended with something else than the documented error.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, BEGIN)  # so that it waits for the child
     child = os.fork()
     if not child:
         signal.sigwait(BEGIN)
         try:
-            change(serving)
-        except BaseException as error:
-            print(f"{error!r}", file=sys.stderr)
+            with contextlib.suppress(ServingDirError):
+                change(serving)
+        except BaseException:
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     command = ["strace", *words, "-p", str(child)]
@@ -49,9 +56,9 @@ def traced(change: Change, serving: Path, *words: str) -> bool:
         said = tracer.stderr.readline()
         os.kill(child, *BEGIN)
         _, status = os.waitpid(child, 0)
-    if " attached" not in said or (os.WIFEXITED(status) and os.WEXITSTATUS(status)):
-        raise RuntimeError(f"the change failed: {said}")
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if " attached" not in said or status not in (0, signal.SIGKILL):
+        raise RuntimeError(f"{' '.join(command)}: {said}, status {status}")
+    return status == signal.SIGKILL
 
 
 def kinds_of_calls(change: Change, template: Path, folder: Path) -> Counter[str]:
@@ -63,47 +70,46 @@ def kinds_of_calls(change: Change, template: Path, folder: Path) -> Counter[str]
     return Counter(name for name in names if name.isidentifier() and name not in IGNORED)
 
 
-def kills(name: str, change: Change, template: Path, other_model: Path, folder: Path) -> int:
-    """Kills the change at each of its calls; returns how often."""
-    before = Before.of(template, KEPT)
-    killed = 0
-    for call, expected in sorted(kinds_of_calls(change, template, folder).items()):
-        at = 1
-        while True:
+def disturb(name: str, change: Change, template: Path, folder: Path, fault: str) -> int:
+    """Disturbs the change at each of its calls; returns how often."""
+    before, disturbed = Before.of(template, KEPT), 0
+    other_model = write_model(folder / "other", {"saved_model.pb": b"another graph"})
+    for call, count in sorted(kinds_of_calls(change, template, folder).items()):
+        for at in range(1, count + 1):
             serving = folder / f"{call}-{at}"
             shutil.copytree(template, serving)
-            injected = f"inject={call}:signal=KILL:when={at}"
-            if not traced(change, serving, "-o", os.devnull, "-e", f"trace={call}", "-e", injected):
-                break
-            killed, at = killed + 1, at + 1
+            injected = f"inject={call}:{fault}:when={at}"
+            words = ("-o", os.devnull, "-e", f"trace={call}", "-e", injected)
+            if traced(change, serving, *words) != (fault == FAULTS["kills"]):
+                raise RuntimeError(f"{injected} did not come in time")
+            disturbed += 1
             before.assert_nothing_is_lost(serving, name)
             publish(other_model, serving, {})
             assert verify(live(serving)) == ()
             assert hidden_in(serving) == [], hidden_in(serving)
             shutil.rmtree(serving)
-        if at - 1 < expected:
-            raise RuntimeError(f"{call} was called {expected} times, and killed {at - 1} times")
-    return killed
+    return disturbed
 
 
 def main() -> None:
-    """Prints the number of kills of each change; an AssertionError is a loss."""
+    """Prints how often each change was disturbed; an AssertionError is a loss."""
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder, "template", "serving")
         publish_letters(template, "abc")
         rollback(template, 2)
         publish_letters(template, "de")
         model = write_model(Path(folder, "model"))
-        other = write_model(Path(folder, "other"), {"saved_model.pb": b"another graph"})
         changes: dict[str, Change] = {
             "publish": lambda serving: publish(model, serving, {}),
             "rollback": lambda serving: rollback(serving, 1),
             "prune": lambda serving: prune(serving, KEPT),
         }
-        for name, change in changes.items():
-            where = Path(folder, name)
-            where.mkdir()
-            print(f"{name}: {kills(name, change, template, other, where)} kills, none lost")
+        for what, fault in FAULTS.items():
+            for name, change in changes.items():
+                where = Path(folder, what, name)
+                where.mkdir(parents=True)
+                count = disturb(name, change, template, where, fault)
+                print(f"{name}: {count} {what}, nothing lost", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,9 +230,13 @@ def _number(name: str) -> int | None:
 
 
 def _read_version(path: Path, number: int) -> Version:
-    if path.is_symlink():
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return Version(number, path, None, (f"cannot be read: {explain(error)}",))
+    if stat.S_ISLNK(mode):
         return Version(number, path, None, ("is a symbolic link, expected a directory",))
-    if not path.is_dir():
+    if not stat.S_ISDIR(mode):
         return Version(number, path, None, ("is not a directory",))
     manifest, unreadable = _read_manifest(path)
     if manifest is None:
@@ -295,7 +300,14 @@ def _read_present(serving_dir: Path, numbered: list[tuple[int, str]]) -> list[Ve
 
 
 def _is_there(version: Version) -> bool:
-    return os.path.lexists(version.path)
+    """Tells whether an entry exists; what the system refuses to say of it counts as there."""
+    try:
+        version.path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _kept(serving_dir: Path) -> list[Withdrawal]:

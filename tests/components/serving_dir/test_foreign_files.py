@@ -88,6 +88,18 @@ def test_what_could_not_be_read_again_is_not_published(model: Path, serving: Pat
     assert len(versions(serving, check_files=True)) == 3
 
 
+def test_an_entry_of_which_the_system_says_nothing_is_a_damaged_version(serving: Path) -> None:
+    """A path that is just short enough to be listed, and too long for what is in it."""
+    room = os.pathconf(serving, "PC_PATH_MAX") - 2 - len(str(serving))
+    steps, rest = divmod(room, len("/y/.."))
+    for name in ("y", "y" * (rest + 1)):
+        (serving / name).mkdir(exist_ok=True)
+    long = Path(f"{serving}/{'y' * (rest + 1)}/..{'/y/..' * (steps - 1)}")
+    found = versions(long)
+    assert [version.number for version in found] == [1, 2, 3]
+    assert all("File name too long" in version.problems[0] for version in found)
+
+
 # --- the lock, and the directory itself ----------------------------------------------------------
 
 ROLLBACK = """

@@ -130,6 +130,15 @@ def test_the_template_itself_is_valid(template: Path) -> None:
     assert [version.problems for version in versions(template, check_files=True)] == [(), (), ()]
 
 
+def test_a_live_version_of_a_foreign_manifest_is_rolled_back(serving: Path) -> None:
+    write_foreign(serving, 3, '{"version": 1e999}')
+    assert said(serving, "rollback") == (
+        0,
+        f"live: version 4 in {serving / '4'}, which restores 2\nwithdrawn: version 3\n",
+    )
+    assert versions(serving, check_files=True)[-1].problems == ()
+
+
 def test_a_version_of_a_foreign_manifest_stops_no_command(serving: Path) -> None:
     write_foreign(serving, 2, replaced(manifest_of(serving, 2), ("version",), "Infinity"))
     code, shown = said(serving, "versions")
