@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from components.serving_dir import withdrawals
+from components.serving_dir.durable import make_directory
 from components.serving_dir.log import LOG_NAME, Log, opened
 from pipeline.gate import Policy
 
@@ -75,7 +76,7 @@ def register(
     """
     at = (now or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         with opened(directory) as log:
             known = _decisions(log)
             on_this_set = [one for one in known if one.test_digest == decision.test_digest]

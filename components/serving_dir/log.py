@@ -69,7 +69,8 @@ def opened(serving_dir: Path) -> Iterator[Log]:
         OSError: it cannot be opened.
     """
     path = serving_dir / LOG_NAME
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    # A link that leads nowhere would have its target made.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = open_descriptor(path, flags, max_bytes=_MAX_BYTES)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

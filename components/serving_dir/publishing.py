@@ -19,7 +19,7 @@ from components.serving_dir.changing import (
     staging_in,
     utc_now,
 )
-from components.serving_dir.durable import Tree, copy_file, copy_tree, scan, sync_directory
+from components.serving_dir.durable import Tree, copy_file, copy_tree, make_directory, scan
 from components.serving_dir.errors import ServingDirError, StaleDecision, explain
 from components.serving_dir.manifest import MANIFEST_NAME, digest_of_records
 from components.serving_dir.reading import Version, live, verify, withdrawn_digests
@@ -158,10 +158,7 @@ def _make_serving_dir(serving_dir: Path) -> None:
             raise ServingDirError(
                 f"the serving directory {serving_dir} is a file: choose another path, or remove it"
             )
-    missing = [path for path in (serving_dir, *serving_dir.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        sync_directory(path.parent)
+    make_directory(serving_dir)
 
 
 def _require_json(release: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def test_the_log_says_when_and_by_which_run(tmp_path: Path) -> None:
         "baseline_digest": None,
         "policy_digest": "p1",
     }
+
+
+def test_the_log_its_name_and_its_directories_names_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    directory = tmp_path / "new" / "serving"
+    number(directory)
+    log = directory / LOG_NAME
+    assert synced == [str(path) for path in (tmp_path, tmp_path / "new", log, directory)]
 
 
 def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from components.serving_dir import LOCK_NAME, MANIFEST_NAME, ServingDirError, publish, versions
 from components.serving_dir.durable import MAX_FILE_BYTES
+from components.serving_dir.log import LOG_NAME
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES
 from tests.components.serving_dir.samples import publish_letters
 from tests.limits import limited
@@ -100,7 +101,39 @@ def test_an_entry_of_which_the_system_says_nothing_is_a_damaged_version(serving:
     assert all("File name too long" in version.problems[0] for version in found)
 
 
-# --- the lock, and the directory itself ----------------------------------------------------------
+# --- the log, the lock, and the directory itself -------------------------------------------------
+
+REGISTER = """
+import sys
+from pathlib import Path
+from components.decision_log import Decision, DecisionLogError, register
+from pipeline.cli.main import main
+try:
+    register(Path(sys.argv[1]), Decision("test", "model", None, "policy"), run_id="run")
+except DecisionLogError as error:
+    print(error)
+print([main([*words.split(), "--serving-dir", sys.argv[1]]) for words in ("versions", "rollback")])
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["FIFO", "endless device", "loop", "socket", "directory", "sparse file"]
+)
+def test_what_is_no_log_is_an_error_of_the_decision_and_stops_no_rollback(
+    name: str, serving: Path
+) -> None:
+    STAND_INS[name][0](serving / LOG_NAME)
+    done = limited(REGISTER, serving)
+    first, *_, last = done.stdout.splitlines()
+    assert (done.returncode, last) == (0, "[0, 0]")
+    assert first.startswith(f"cannot write the decision to {serving / LOG_NAME}: ")
+
+
+def test_the_log_follows_no_link_and_makes_nothing_elsewhere(serving: Path, tmp_path: Path) -> None:
+    (serving / LOG_NAME).symlink_to(tmp_path / "elsewhere")
+    assert "Too many levels of symbolic links" in limited(REGISTER, serving).stdout
+    assert not (tmp_path / "elsewhere").exists()
+
 
 ROLLBACK = """
 import sys
