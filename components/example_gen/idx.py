@@ -20,6 +20,8 @@ from components.example_gen.idx_file import read_images, read_labels, unreadable
 from components.example_gen.known_sets import recognize
 
 _NAME_DIGITS = 8  # hexadecimal, of the test files' digest
+# Characters of the directory's name: with "idx_" and the digits not more than a slug has.
+_NAME_WORDS = 40
 
 # Role in the set -> what stands before and after the dot or dash in the file's name.
 _FILES = (
@@ -107,6 +109,6 @@ def _name_of(directory: Path, test_digests: Sequence[str]) -> str:
     Two directories of one name are two sets, also below one serving directory. As for a known set,
     the test split alone decides: the name stays when the directory moves or training data grows.
     """
-    words = re.findall(r"[a-z0-9]+", directory.name.lower())
+    words = "_".join(re.findall(r"[a-z0-9]+", directory.name.lower()))[:_NAME_WORDS].strip("_")
     digest = hashlib.sha256("\n".join(test_digests).encode()).hexdigest()
-    return "_".join(["idx", *words, digest[:_NAME_DIGITS]])
+    return "_".join(filter(None, ["idx", words, digest[:_NAME_DIGITS]]))

@@ -9,6 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -23,6 +24,10 @@ IDX_PREFIX = "idx:"
 _TFDS = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[\w.\-]+))?(:(?P<version>\d+\.\d+\.\d+))?", re.ASCII
 )
+
+# TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
+_MAX_SLUG = 53
+_SLUG_DIGITS = 8  # hexadecimal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +86,12 @@ def full_name(name: str, config: str | None) -> str:
 
 
 def slug(name: str) -> str:
-    """A data set's name, as a file name."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    """A data set's name, as a file name; the end of a long one is replaced by a digest."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    if len(words) <= _MAX_SLUG:
+        return words
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_SLUG_DIGITS]
+    return f"{words[: _MAX_SLUG - _SLUG_DIGITS - 1]}_{digest}"
 
 
 def _parse_idx(text: str) -> DatasetSpec:

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from components.example_gen.errors import DataError
 from components.example_gen.idx import read_directory
 from components.example_gen.known_sets import KNOWN_SETS, recognize
+from components.example_gen.spec import slug
 
 Write = Callable[..., Path]
 AsIdx = Callable[[np.ndarray], bytes]
@@ -48,6 +50,17 @@ def test_the_name_comes_from_the_directory_and_the_test_files(idx_folder: Write)
     ]
     digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     assert read_directory(directory).name == f"idx_my_digits_2_{digest[:8]}"
+
+
+@pytest.mark.parametrize("length", [40, 46, 230])
+def test_a_long_name_is_cut_to_what_tfx_takes(length: int, idx_folder: Write) -> None:
+    name = read_directory(idx_folder("d" * length)).name
+    assert re.fullmatch("idx_d{40}_[0-9a-f]{8}", name)
+    assert slug(name) == name  # as a pipeline's name, which may have 63 characters
+
+
+def test_a_name_of_another_script_leaves_the_digest(idx_folder: Write) -> None:
+    assert re.fullmatch("idx_[0-9a-f]{8}", read_directory(idx_folder("数字")).name)
 
 
 def test_two_directories_of_one_name_are_two_sets(

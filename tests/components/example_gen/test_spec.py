@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.example_gen.errors import DataError
-from components.example_gen.spec import DatasetSpec, parse_dataset
+from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 
 
 def test_the_sample_is_its_own_kind() -> None:
@@ -50,6 +50,14 @@ def test_anything_else_is_refused_with_what_is_expected(text: str) -> None:
 def test_idx_without_a_directory_is_refused() -> None:
     with pytest.raises(DataError, match="expected a directory after the colon: idx:DIR"):
         parse_dataset("idx: ")
+
+
+def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
+    assert slug("emnist/balanced") == "emnist_balanced"
+    assert slug("a" * 53) == "a" * 53
+    one, other = slug("a" * 54 + "/b"), slug("a" * 54 + "/c")
+    assert len(one) == len(other) == 53
+    assert one != other
 
 
 def test_parsing_imports_neither_tensorflow_nor_tfds() -> None:
