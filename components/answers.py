@@ -21,6 +21,7 @@ from components.example_gen.content import digest_of, hash_examples
 from components.example_gen.dataset import DatasetInfo
 from components.example_gen.features import find_keys
 from components.saved_model import Model
+from pipeline.config import ConfigError
 from pipeline.gate import Evidence
 from pipeline.slicing import Bands
 from trainer import features
@@ -35,6 +36,20 @@ NUMBERS = (
 )
 
 _BATCH = 250  # images at once: what a large network makes of large ones must fit into memory
+
+
+def require_numbers(slices: Sequence[Bands]) -> None:
+    """Refuses slices by what the examples do not hold.
+
+    Raises:
+      ConfigError: one line.
+    """
+    for bands in slices:
+        if bands.feature not in NUMBERS:
+            raise ConfigError(
+                f"gate.slices names the feature {bands.feature!r}, expected one number in each "
+                f"example; the examples have {', '.join(NUMBERS)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,12 +16,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from components.serving_dir import withdrawals
 from components.serving_dir.durable import make_directory
-from components.serving_dir.log import LOG_NAME, Log, opened
+from components.serving_dir.log import LOG_NAME, opened, read_lines
 from pipeline.gate import Policy
 
 
@@ -78,7 +79,7 @@ def register(
     try:
         make_directory(directory)
         with opened(directory) as log:
-            known = _decisions(log)
+            known = _decisions(log.lines, log.path)
             on_this_set = [one for one in known if one.test_digest == decision.test_digest]
             if decision in on_this_set:
                 return on_this_set.index(decision) + 1
@@ -91,17 +92,33 @@ def register(
         ) from error
 
 
-def _decisions(log: Log) -> list[Decision]:
+def require_readable(directory: Path) -> None:
+    """Reads the log where there is one, so that damage is found before a model is trained.
+
+    Raises:
+      DecisionLogError: the log cannot be read.
+    """
+    try:
+        lines = read_lines(directory)
+    except OSError as error:
+        raise DecisionLogError(
+            f"cannot read the decisions in {directory / LOG_NAME}: {error.strerror or error}; give "
+            "this user permission there, or restore the file"
+        ) from error
+    _decisions(lines, directory / LOG_NAME)
+
+
+def _decisions(lines: Sequence[bytes], path: Path) -> list[Decision]:
     """The decisions in their order."""
     decisions = []
-    for number, line in enumerate(log.lines, start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             if withdrawals.read(line) is None:
                 record = json.loads(line)
                 decisions.append(Decision(**{name: record[name] for name in _FIELDS}))
         except (ValueError, KeyError) as error:
             raise DecisionLogError(
-                f"line {number} of {log.path} is damaged ({error!r}): restore the file, or remove "
+                f"line {number} of {path} is damaged ({error!r}): restore the file, or remove "
                 "that line, which forgets one decision or one withdrawn model"
             ) from error
     return decisions

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline import places
 from pipeline.gate import Policy, promised_cross_entropy
 from pipeline.slicing import Bands
 from trainer.hparams import HParams
@@ -30,6 +31,10 @@ from trainer.tuning.settings import TuningConfig
 _T = TypeVar("_T")
 
 SERVING = "serving"  # where the serving directories are, below the pipeline root
+
+# Keys whose value is a path of this machine.
+_DIRECTORIES = ("data_dir", "pipeline_root", "serving_dir")
+_PATHS = (*_DIRECTORIES, "serving.model_server")  # which is empty where it is to be looked for
 
 
 class ConfigError(ValueError):
@@ -280,7 +285,10 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(unknown("key", key, keys()))
         section, _, name = key.rpartition(".")
         try:
-            change = {name: _parse(fields[key], value)}
+            parsed = _parse(fields[key], value)
+            if (key in _DIRECTORIES and parsed is not None) or (key in _PATHS and parsed):
+                parsed = places.expanded(parsed)
+            change = {name: parsed}
         except ValueError as error:
             raise ConfigError(f"{key} is {value!r}, expected {error}") from None
         try:

@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import importlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,14 +21,12 @@ from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
-from components.serving_check.model_server import find_model_server
+from pipeline import preflight
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.gate import Policy
 from trainer.cluster import Cluster, ClusterError
-from trainer.hparams import MIN_IMAGE_SIDE
-from trainer.tuning import processes
 
 # Versions that decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
@@ -82,7 +79,8 @@ def make_plan(config: RunConfig, *, run_id: str) -> Plan:
     Raises:
       DataError: the data source is refused.
       ConfigError: the configuration does not fit the data set.
-      ServingDirError: the serving directory cannot be read.
+      ConfigError, DecisionLogError: nothing could be released to the serving directory.
+      ServingDirError: it cannot be read.
     """
     # A release is recognized as this very run's only where its results can still be taken over;
     # otherwise the model is made anew, and compared with what is served like any other.
@@ -103,7 +101,7 @@ def find_dataset(config: RunConfig) -> example_dataset.DatasetInfo:
     )
     dataset = example_dataset.describe(builder, config.dataset)
     source_rows = builder.info.splits[TRAIN].num_examples
-    _require_fitting(
+    preflight.require_fitting(
         config,
         dataset,
         train_rows=source_rows - eval_size(source_rows),
@@ -121,10 +119,12 @@ def plan_for(
       takes_over: whether a release by a run of the same key is taken over.
 
     Raises:
-      ServingDirError: the serving directory cannot be read.
+      ConfigError, DecisionLogError: nothing could be released to the serving directory.
+      ServingDirError: it cannot be read.
     """
     root = Path(config.pipeline_root).absolute()
     served = config.served_from(dataset.slug)
+    preflight.require_releasable(served)
     code = code_keys()
     workers = _workers()
     run_key = _run_key(config, dataset, code, workers)
@@ -157,59 +157,6 @@ def make_fresh(plan: Plan, *, run_id: str) -> Plan:
     return dataclasses.replace(
         plan, context=context, released_data=served_model.released_data(served, context.baseline)
     )
-
-
-def _require_fitting(
-    config: RunConfig, dataset: example_dataset.DatasetInfo, *, train_rows: int, devices: int
-) -> None:
-    """Refuses what a component would find out only after minutes.
-
-    Args:
-      train_rows: of the split `train`, after `eval` was cut from it.
-      devices: that train together; without --replicas there may be several on each machine too,
-        which the Trainer alone can count.
-    """
-    height, width, _ = dataset.image_shape
-    size = f"{dataset.name} has images of {height}x{width} pixels"
-    training = config.training
-    least = MIN_IMAGE_SIDE[training.architecture]
-    if min(height, width) < least:
-        raise ConfigError(
-            f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
-            "pools smaller ones away; enlarge the images"
-        )
-    if training.max_shift >= min(height, width):
-        raise ConfigError(
-            f"training.max_shift is {training.max_shift} and {size}, expected at most "
-            f"{min(height, width) - 1}; set training.max_shift lower"
-        )
-    batch = training.per_replica_batch * devices
-    if batch > train_rows:
-        raise ConfigError(
-            f"the global batch is {batch}, expected at most {train_rows}, the training images of "
-            f"{dataset.name}; set training.per_replica_batch lower"
-        )
-    if training.jit_compile and devices > 1:
-        raise ConfigError(
-            f"training.jit_compile is true with {devices} replicas, expected one: XLA "
-            "cannot compile what several do together; set training.jit_compile=false"
-        )
-    if config.tuning.enabled and processes.is_worker(os.environ):
-        raise ConfigError(
-            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
-            "a worker of a search is started with python -m trainer.tuning.worker JOB, see "
-            "docs/tuning.md"
-        )
-    try:
-        find_model_server(config.serving.model_server)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
-    low, high = config.data_gate.mean_intensity(dataset.name)
-    if low >= high:
-        raise ConfigError(
-            f"data_gate.min_mean_intensity is {low:g}, expected less than "
-            f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
-        )
 
 
 def _workers() -> int:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline import places
 from trainer import features
 from trainer.files import read_regular
 
@@ -197,6 +198,10 @@ class Classifier:
         """
         import tensorflow as tf
 
+        try:
+            places.require_no_pattern("the model's directory", model_dir)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
         try:
             self._model = tf.saved_model.load(str(model_dir))
             self._predict = self._model.signatures[features.PREDICT_PIXELS]

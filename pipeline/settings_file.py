@@ -157,7 +157,8 @@ def _whole(text: str) -> int | str:
         return text
 
 
-def _refuse(at: yaml.Event | yaml.Node, sentence: str) -> NoReturn:
+def _refuse(at: Any, sentence: str) -> NoReturn:
+    """Raises with the line of an event or a node of YAML."""
     raise NotPlain(f"line {at.start_mark.line + 1}: {sentence}")
 
 

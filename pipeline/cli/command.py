@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pipeline import places
 from pipeline.config import unknown
 
 PROG = "tfx-mnist"
@@ -254,6 +255,14 @@ def whole_number(least: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def local_path(text: str) -> str:
+    """The type of an option that takes a file or directory; `~` stands for the home directory."""
+    try:
+        return places.expanded(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected {error}") from None
 
 
 def exit_code_table(exit_codes: Mapping[int, str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import config, settings_file
 from pipeline.cli import hparams_file
-from pipeline.cli.command import Parser, one_of
+from pipeline.cli.command import Parser, local_path, one_of
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
 
@@ -58,11 +58,18 @@ def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
         default=argparse.SUPPRESS,
         help="set a key, see below; may be given again",
     )
-    add("--config", dest="config_file", metavar="FILE.yaml", help="read keys from a YAML file")
+    add(
+        "--config",
+        dest="config_file",
+        metavar="FILE",
+        type=local_path,
+        help="read keys from a YAML or JSON file",
+    )
     add(
         "--hparams",
         dest="hparams_file",
         metavar="FILE",
+        type=local_path,
         help="take hyper-parameters from a file, as --save-hparams writes it",
     )
     add(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from pipeline.cli import configuration, output
-from pipeline.cli.command import Command, CommandError, Parser, UsageError, whole_number
+from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path, whole_number
 from pipeline.config import keys_of
 from pipeline.gate import Policy
 
@@ -66,7 +66,7 @@ def _add_options(parser: Parser) -> None:
     count("--decision", 1, 1, "how many decisions on its test set each one makes")
     count("--simulations", 1, _SIMULATIONS, "decisions that are simulated for each drop")
     count("--seed", 0, 0, "seed of the simulation")
-    add("--png", metavar="FILE", help="draw the curve into a PNG file as well")
+    add("--png", metavar="FILE", type=local_path, help="draw the curve into a PNG file as well")
 
 
 def _fraction(text: str) -> float:

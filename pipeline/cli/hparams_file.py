@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import config, settings_file
+from pipeline import config, places, settings_file
 from pipeline.config import ConfigError, RunConfig
 from trainer.tuning.trials import searched
 
@@ -51,12 +51,16 @@ def require_writable(path: Path) -> None:
     """Refuses at once what could not be saved hours later.
 
     Raises:
-      ConfigError: there is no such directory, or the path is one.
+      ConfigError: there is no such directory, the path is one, or this user may not write there.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(
             f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"
         )
+    try:
+        places.require_access("--save-hparams", path if path.exists() else path.parent)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def save(hparams: Mapping[str, Any], path: Path) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import logs, output
-from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, UsageError
+from pipeline.cli.command import (
+    USAGE_ERROR,
+    Command,
+    CommandError,
+    Parser,
+    UsageError,
+    local_path,
+)
 from pipeline.runners.kubeflow import cron
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import FAILED_STATES
@@ -37,12 +44,15 @@ def _add_connection(parser: Parser) -> None:
     def add(flag: str, metavar: str, text: str, **settings: Any) -> None:
         parser.add_argument(flag, metavar=metavar, help=text, **settings)
 
+    def add_file(flag: str, text: str) -> None:
+        add(flag, "FILE", text, type=local_path)
+
     add("--host", "URL", "the API, such as http://localhost:8888 of a port-forward", required=True)
     add("--namespace", "NAME", "the user's, where the cluster has several users", default="")
-    add("--token-file", "FILE", "holds a bearer token; it is read at each start")
-    add("--ca-cert", "FILE", "authorities to trust, where the API's certificate is no public one")
-    add("--cert", "FILE", "our own certificate, PEM; needs --key")
-    add("--key", "FILE", "its private key")
+    add_file("--token-file", "holds a bearer token; it is read at each start")
+    add_file("--ca-cert", "authorities to trust, where the API's certificate is no public one")
+    add_file("--cert", "our own certificate, PEM; needs --key")
+    add_file("--key", "its private key")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
     )
@@ -52,6 +62,7 @@ def _add_run(parser: Parser) -> None:
     parser.add_argument(
         "--pipeline",
         metavar="FILE",
+        type=local_path,
         default="pipeline.yaml",
         help="what `kubeflow compile` wrote (default: %(default)s)",
     )

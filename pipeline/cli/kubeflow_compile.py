@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config
 from pipeline.cli import configuration, logs, output
-from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, UsageError
+from pipeline.cli.command import (
+    USAGE_ERROR,
+    Command,
+    CommandError,
+    Parser,
+    UsageError,
+    local_path,
+)
 from pipeline.cli.command import whole_number as whole
 from pipeline.config import RunConfig
 from pipeline.runners.kubeflow.installed import require_kfp
@@ -58,6 +65,7 @@ def _add_options(parser: Parser) -> None:
         "-o",
         "--output",
         metavar="FILE",
+        type=local_path,
         default="pipeline.yaml",
         help="where the YAML goes (default: %(default)s)",
     )

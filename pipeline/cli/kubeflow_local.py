@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from pipeline.cli import configuration, run
-from pipeline.cli.command import Command, Parser, UsageError
+from pipeline.cli.command import Command, Parser, UsageError, local_path
 from pipeline.config import RunConfig
 from pipeline.result import RunResult
 
@@ -20,6 +20,7 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--kfp-python",
         metavar="PYTHON",
+        type=local_path,
         default=sys.executable,
         help="a Python with kfp 2.16 and docker, where this one has an older kfp (Python 3.10)",
     )

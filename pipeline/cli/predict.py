@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from components.serving_dir import Version, find, require_valid
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import USAGE_ERROR, Command, CommandError, Parser, whole_number
+from pipeline.cli.command import (
+    USAGE_ERROR,
+    Command,
+    CommandError,
+    Parser,
+    local_path,
+    whole_number,
+)
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     from pipeline.prediction import ImageError, Prediction
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a PNG or JPEG file")
+    parser.add_argument(
+        "images", metavar="IMAGE", type=local_path, nargs="+", help="a PNG or JPEG file"
+    )
     parser.add_argument(
         "--version",
         metavar="V",

@@ -20,13 +20,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import places
 from pipeline.cli import configuration, hparams_file, logs, output, terminal
-from pipeline.cli.command import INTERRUPTED, USAGE_ERROR, Command, Parser
+from pipeline.cli.command import INTERRUPTED, USAGE_ERROR, Command, Parser, local_path
 from pipeline.cli.summary import summary, wants_colour, write
 from pipeline.cli.termination import TERMINATED, Terminated, terminable
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
 from pipeline.runners.errors import CannotStart
+
+# What a run writes below the pipeline root.
+_WRITTEN = (
+    *("artifacts", "checkpoints", "datasets", "kubeflow", "logs", "reports", "serving", "tuning"),
+)
 
 Run = Callable[..., RunResult]  # pipeline.runners.local.run
 
@@ -71,7 +77,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--save-hparams",
         metavar="FILE",
-        type=Path,
+        type=local_path,
         help="write the hyper-parameters that were trained with, for --hparams",
     )
     parser.add_argument(
@@ -84,7 +90,8 @@ def execute(options: argparse.Namespace, run: Run) -> int:
     started, run_id = time.monotonic(), _fresh_run_id()
     config = configuration.configuration(options)
     if options.save_hparams is not None:
-        hparams_file.require_writable(options.save_hparams)
+        hparams_file.require_writable(Path(options.save_hparams))
+    _require_places(config)
     log = _create_log(config, run_id)
     try:
         with terminable():
@@ -98,7 +105,7 @@ def execute(options: argparse.Namespace, run: Run) -> int:
         result, log_file=str(log.path), total_seconds=time.monotonic() - started
     )
     if options.save_hparams is not None and result.hparams is not None:
-        _save_hparams(result.hparams, options.save_hparams)
+        _save_hparams(result.hparams, Path(options.save_hparams))
     result = dataclasses.replace(result, report=_write_report(result, Path(config.pipeline_root)))
     _show(result, as_json=options.json)
     return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
@@ -110,6 +117,19 @@ def _fresh_run_id() -> str:
 
 def _failed(run_id: str, line: str) -> Mapping[str, Any]:
     return RunResult(run_id, FAILED, error=line).to_dict()
+
+
+def _require_places(config: RunConfig) -> None:
+    """Refuses directories that cannot be written to, before the first of them is made."""
+    root = Path(config.pipeline_root)
+    try:
+        places.require_directory("pipeline_root", root)
+        for name in _WRITTEN:
+            places.require_directory("pipeline_root", root / name)
+        if config.serving_dir is not None:
+            places.require_directory("serving_dir", config.serving_dir)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:

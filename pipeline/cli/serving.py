@@ -16,14 +16,17 @@ from pathlib import Path
 from components.example_gen.errors import DataError
 from components.example_gen.naming import name_of
 from components.example_gen.spec import parse_dataset, slug
-from pipeline.cli.command import Parser, UsageError
+from pipeline.cli.command import Parser, UsageError, local_path
 from pipeline.config import SERVING, RunConfig
 
 
 def add_options(parser: Parser) -> None:
     """Adds the options that `serving_dir` reads."""
     parser.add_argument(
-        "--serving-dir", metavar="DIR", help="the directory that the server watches"
+        "--serving-dir",
+        metavar="DIR",
+        type=local_path,
+        help="the directory that the server watches",
     )
     parser.add_argument(
         "--dataset",
@@ -33,6 +36,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--pipeline-root",
         metavar="DIR",
+        type=local_path,
         default=RunConfig().pipeline_root,
         help="where `run` writes (default: %(default)s); without --serving-dir and --dataset, its "
         "only serving directory is taken",

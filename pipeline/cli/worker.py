@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 
 from pipeline.cli import output
-from pipeline.cli.command import Command, CommandError, Parser, UsageError, whole_number
+from pipeline.cli.command import (
+    Command,
+    CommandError,
+    Parser,
+    UsageError,
+    local_path,
+    whole_number,
+)
 from pipeline.cli.termination import TERMINATED, Terminated, terminable
 from pipeline.config import RunConfig
 from trainer import supervision
@@ -18,6 +25,7 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--pipeline-root",
         metavar="DIR",
+        type=local_path,
         default=RunConfig.pipeline_root,
         help="the chief's, on a file system that the machines share (default: %(default)s)",
     )

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.decision_log import DecisionLogError
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.serving_dir import ServingDirError
@@ -57,7 +58,7 @@ def _plan(config: RunConfig, run_id: str) -> Plan:
     try:
         prepare_devices(config.replicas)
         return make_plan(config, run_id=run_id)
-    except (ConfigError, DataError, DeviceError, ServingDirError) as error:
+    except (ConfigError, DataError, DecisionLogError, DeviceError, ServingDirError) as error:
         raise CannotStart(str(error), 2) from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.decision_log import Decision, DecisionLogError, register
+from components.decision_log import Decision, DecisionLogError, register, require_readable
 from components.serving_dir import LOG_NAME
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -113,3 +113,18 @@ def test_processes_at_once_lose_no_decision(tmp_path: Path) -> None:
         process.join()
         assert process.exitcode == 0
     assert number(tmp_path, model="last") == 81
+
+
+def test_whether_the_log_can_be_read_is_known_before_a_decision(tmp_path: Path) -> None:
+    require_readable(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+    number(tmp_path)
+    require_readable(tmp_path)
+    with (tmp_path / LOG_NAME).open("a") as log:
+        log.write("no JSON\n")
+    with pytest.raises(DecisionLogError, match=r"line 2 of .* is damaged"):
+        require_readable(tmp_path)
+    (tmp_path / LOG_NAME).unlink()
+    (tmp_path / LOG_NAME).mkdir()
+    with pytest.raises(DecisionLogError, match=r"cannot read the decisions in .*: Is a directory"):
+        require_readable(tmp_path)

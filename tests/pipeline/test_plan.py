@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.serving_dir import digest_of, publish
+from components.decision_log import DecisionLogError
+from components.serving_dir import LOCK_NAME, LOG_NAME, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import (
     UNKNOWN_SET,
@@ -85,6 +86,7 @@ def test_relative_directories_become_absolute(
             "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
         ),
         ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
+        ({"gate": GateConfig(slices="foo:1")}, "gate.slices names the feature 'foo', expected one"),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
     ],
@@ -94,6 +96,28 @@ def test_what_does_not_fit_the_data_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         make_plan(dataclasses.replace(config, **change), run_id="run-1")
+
+
+def test_a_serving_directory_to_which_nothing_could_be_released_is_refused(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    for name in ("file", "locked", "logged", "ok"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file" / "a").touch()
+    (tmp_path / "locked" / LOCK_NAME).mkdir()
+    (tmp_path / "logged" / LOG_NAME).write_text("no JSON\n")
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    for served, error, sentence in (
+        ("dangling", ConfigError, "serving_dir needs the directory '.*', but '.*dangling' is none"),
+        ("a[b]", ConfigError, r"serving_dir is '.*a\[b\]', expected a path without '\['"),
+        ("logged", DecisionLogError, r"line 1 of .*logged/.decisions.jsonl is damaged"),
+        ("locked", ConfigError, "serving_dir needs the file .*, but something else is in its"),
+    ):
+        changed = dataclasses.replace(config, serving_dir=str(tmp_path / served))
+        with pytest.raises(error, match=sentence):
+            make_plan(changed, run_id="run-1")
+    make_plan(dataclasses.replace(config, serving_dir=str(tmp_path / "ok")), run_id="run-1")
+    assert not list((tmp_path / "ok").iterdir())
 
 
 def test_the_largest_batch_and_shift_that_fit_are_taken(config: RunConfig) -> None:

@@ -33,6 +33,22 @@ def test_every_flag_reaches_its_field() -> None:
     assert config.training.deterministic
 
 
+def test_a_tilde_is_the_home_directory_wherever_a_path_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run.yaml").write_text("data_dir: ~/data\nserving: {model_server: ~/bin/s}\n")
+    (tmp_path / "best.json").write_text('{"epochs": 3}')
+    config = _config(
+        *("--config", "~/run.yaml", "--hparams", "~/best.json", "--serving-dir", "~"),
+        *("--set", "pipeline_root=~/root"),
+    )
+    home = str(tmp_path)
+    assert (config.data_dir, config.serving.model_server) == (f"{home}/data", f"{home}/bin/s")
+    assert (config.serving_dir, config.pipeline_root) == (home, f"{home}/root")
+    assert config.training.epochs == 3
+
+
 def test_set_takes_any_key_and_may_be_given_again() -> None:
     config = _config("--set", "gate.floor=0.995", "--set", "seed=4", "--set", "dataset=a=b")
     assert (config.gate.floor, config.seed, config.dataset) == (0.995, 4, "a=b")

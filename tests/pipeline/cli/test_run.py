@@ -107,9 +107,9 @@ class TestReport:
     def test_one_that_cannot_be_written_is_a_warning_and_no_more(
         self, root: Path, capfd: Captured
     ) -> None:
-        root.mkdir()
-        (root / "reports").touch()
-        assert main(["run", "--json", "--pipeline-root", str(root)], run=runner(RELEASED)) == 0
+        # In the meantime: before the run it would be refused.
+        run = runner(RELEASED, act=(root / "reports").touch)
+        assert main(["run", "--json", "--pipeline-root", str(root)], run=run) == 0
         shown = capfd.readouterr()
         fields = json.loads(shown.out)
         assert (fields["outcome"], fields["report"]) == (RELEASED, None)
@@ -153,9 +153,39 @@ class TestCannotStart:
         (tmp_path / "file").touch()
         assert main(["run", "--pipeline-root", str(tmp_path / "file")], run=runner()) == 2
         assert capfd.readouterr().err == (
-            f"tfx-mnist: cannot write to the pipeline root {tmp_path}/file: Not a directory; "
-            "choose another one with --pipeline-root\n"
+            f"tfx-mnist: pipeline_root needs the directory '{tmp_path}/file', but "
+            f"'{tmp_path}/file' is none: move that away, or choose another pipeline_root\n"
         )
+
+    @pytest.mark.parametrize(
+        ("words", "line"),
+        [
+            (["--pipeline-root", "TMP/a[b]"], "pipeline_root is 'TMP/a[b]', expected a path witho"),
+            (["--pipeline-root", "TMP/a*"], "pipeline_root is 'TMP/a*', expected a path without"),
+            (["--serving-dir", "TMP/s?"], "serving_dir is 'TMP/s?', expected a path without '?'"),
+            (["--serving-dir", "TMP/link"], "serving_dir needs the directory 'TMP/link', but 'TMP"),
+            (["--serving-dir", "TMP/link/s"], "serving_dir needs the directory 'TMP/link/s', but"),
+            (["--serving-dir", ""], "serving_dir is '', expected a path"),
+            (["--set", "data_dir="], "data_dir is '', expected a path"),
+            (["--data-dir", "~nosuchuser"], "data_dir is '~nosuchuser', expected the home direct"),
+            (["--pipeline-root", "TMP/old"], "pipeline_root needs the directory 'TMP/old/reports'"),
+            (["--save-hparams", ""], "argument --save-hparams: is '', expected a path"),
+            (["--config", ""], "argument --config: is '', expected a path"),
+        ],
+    )
+    def test_a_directory_that_cannot_be_used_is_refused_before_anything_is_written(
+        self, words: list[str], line: str, tmp_path: Path, capfd: Captured
+    ) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "none")
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "reports").touch()
+        before = sorted(tmp_path.rglob("*"))
+        words = [word.replace("TMP", str(tmp_path)) for word in words]
+        assert main(["run", "--pipeline-root", str(tmp_path / "root"), *words], run=runner()) == 2
+        shown = capfd.readouterr()
+        assert shown.err.startswith(f"tfx-mnist: {line.replace('TMP', str(tmp_path))}")
+        assert shown.err.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_bad_configuration_writes_nothing(self, tmp_path: Path) -> None:
         assert main(["run", "--pipeline-root", str(tmp_path / "r"), "--seed=x"]) == 2

@@ -1,0 +1,108 @@
+"""Paths that a user gives: what they stand for, and whether a run can use them.
+
+    expanded("~/models")                              # "/home/ada/models"
+    require_directory("pipeline_root", "runs")        # refused where nothing can be written
+
+Nothing is written here, so that what is refused has left nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+# TFX, Beam and TensorFlow look their own files up by patterns. In a directory named a[b] they find
+# none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
+_PATTERN_CHARACTERS = "*?[\\"
+
+
+def expanded(path: str) -> str:
+    """The path, with a home directory in place of a `~` or `~user` at its beginning.
+
+    Raises:
+      ValueError: it is empty, is no text that a file system takes, or there is neither such a user
+        nor such a file; the message says what was expected.
+    """
+    if not path.strip():
+        raise ValueError("a path")
+    if "\0" in path:
+        raise ValueError("a path without a null character")
+    found = os.path.expanduser(path)
+    if found.startswith("~") and not os.path.lexists(found):
+        raise ValueError(f"the home directory of a known user; what is named so is ./{path}")
+    return found
+
+
+def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a path that TensorFlow would take for a pattern, and so find other files or none.
+
+    Raises:
+      ValueError: the path, made absolute, holds a character of patterns; one line.
+    """
+    absolute = os.path.abspath(path)
+    found = [character for character in _PATTERN_CHARACTERS if character in absolute]
+    if found:
+        raise ValueError(
+            f"{what} is {absolute!r}, expected a path without {found[0]!r}, which TensorFlow takes "
+            f"for a pattern: rename the directory, or choose another {what}"
+        )
+
+
+def require_directory(what: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a directory in which nothing could be written, there already or yet to be made.
+
+    Raises:
+      ValueError: its path is a pattern or no UTF-8; it or the nearest one above it is no
+        directory, or one that this user may not write to; one line.
+    """
+    require_no_pattern(what, path)
+    absolute = os.path.abspath(path)
+    if not absolute.isascii():
+        _require_utf8(what, absolute)
+    there = absolute
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise ValueError(
+            f"{what} needs the directory {absolute!r}, but {there!r} is none: move that away, or "
+            f"choose another {what}"
+        )
+    require_access(what, there)
+
+
+def require_file(what: str, path: str | os.PathLike[str]) -> None:
+    """Refuses something in the place of a file that is to be written, or made, in a directory.
+
+    Raises:
+      ValueError: it is no regular file, or one that this user may not write to; one line.
+    """
+    if os.path.isfile(path):
+        require_access(what, path)
+    elif os.path.lexists(path):
+        raise ValueError(
+            f"{what} needs the file {str(path)!r}, but something else is in its place: move that "
+            f"away, or choose another {what}"
+        )
+
+
+def require_access(what: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a file or directory that this user may not read and write.
+
+    Raises:
+      ValueError: one line.
+    """
+    needed = os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(path) else 0)
+    if not os.access(path, needed, effective_ids=os.access in os.supports_effective_ids):
+        raise ValueError(
+            f"{what} needs {str(path)!r}, which this user may not read and write, or which lies on "
+            f"a read-only disk: give permission, or choose another {what}"
+        )
+
+
+def _require_utf8(what: str, path: str) -> None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{what} is {path!a}, expected a name in UTF-8, as ML Metadata and the release "
+            "record keep it: rename the directory, or choose another"
+        ) from None

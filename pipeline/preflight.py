@@ -1,0 +1,97 @@
+"""What a component would find out only after the training, and can be known before it.
+
+Synopsis::
+
+    require_fitting(config, dataset, train_rows=3500, devices=1)
+    require_releasable(Path("serving/mnist"))       # directory, lock and decision log
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from components import decision_log, serving_dir
+from components.answers import require_numbers
+from components.example_gen.dataset import DatasetInfo
+from components.serving_check.model_server import find_model_server
+from pipeline import places
+from pipeline.config import ConfigError, RunConfig
+from trainer.hparams import MIN_IMAGE_SIDE
+from trainer.tuning import processes
+
+
+def require_releasable(served: Path) -> None:
+    """Refuses a serving directory to which no version could be added.
+
+    Raises:
+      ConfigError: it cannot be written to.
+      DecisionLogError: the decisions in it cannot be read.
+    """
+    try:
+        places.require_directory("serving_dir", served)
+        for name in (serving_dir.LOCK_NAME, serving_dir.LOG_NAME):
+            places.require_file("serving_dir", served / name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    decision_log.require_readable(served)
+
+
+def require_fitting(
+    config: RunConfig, dataset: DatasetInfo, *, train_rows: int, devices: int
+) -> None:
+    """Refuses a configuration that does not fit the data set.
+
+    Args:
+      train_rows: of the split `train`, after `eval` was cut from it.
+      devices: that train together; without --replicas there may be several on each machine too,
+        which the Trainer alone can count.
+
+    Raises:
+      ConfigError: one line.
+    """
+    policy = config.gate.policy(
+        dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
+    require_numbers(policy.slices)
+    height, width, _ = dataset.image_shape
+    size = f"{dataset.name} has images of {height}x{width} pixels"
+    training = config.training
+    least = MIN_IMAGE_SIDE[training.architecture]
+    if min(height, width) < least:
+        raise ConfigError(
+            f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
+            "pools smaller ones away; enlarge the images"
+        )
+    if training.max_shift >= min(height, width):
+        raise ConfigError(
+            f"training.max_shift is {training.max_shift} and {size}, expected at most "
+            f"{min(height, width) - 1}; set training.max_shift lower"
+        )
+    batch = training.per_replica_batch * devices
+    if batch > train_rows:
+        raise ConfigError(
+            f"the global batch is {batch}, expected at most {train_rows}, the training images of "
+            f"{dataset.name}; set training.per_replica_batch lower"
+        )
+    if training.jit_compile and devices > 1:
+        raise ConfigError(
+            f"training.jit_compile is true with {devices} replicas, expected one: XLA "
+            "cannot compile what several do together; set training.jit_compile=false"
+        )
+    if config.tuning.enabled and processes.is_worker(os.environ):
+        raise ConfigError(
+            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
+            "a worker of a search is started with python -m trainer.tuning.worker JOB, see "
+            "docs/tuning.md"
+        )
+    try:
+        find_model_server(config.serving.model_server)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    low, high = config.data_gate.mean_intensity(dataset.name)
+    if low >= high:
+        raise ConfigError(
+            f"data_gate.min_mean_intensity is {low:g}, expected less than "
+            f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
+        )
