@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components import serving_dir
-from components.answers import NUMBERS, Answers, ask
+from components.answers import Answers, ask, require_numbers
 from components.decision_log import Decision, policy_digest, register
 from components.example_gen import sources
 from components.example_gen.arrays import TEST
@@ -27,8 +27,8 @@ from components.saved_model import Model, ModelRefused, load, require_saved_mode
 from components.serving_dir import ServingDirError
 from pipeline import gate
 from pipeline.checks import Check, passed
-from pipeline.config import ConfigError, RunConfig
-from pipeline.gate import Evidence, Policy, Provenance
+from pipeline.config import RunConfig
+from pipeline.gate import Evidence, Provenance
 from pipeline.result import json_able
 from trainer import features
 
@@ -49,15 +49,15 @@ class Subject:
 
     Attributes:
       path: its directory.
-      digest: of its files, as its manifest has it where there is one; None where it is damaged.
+      digest: of its files, as its manifest has it where there is one.
       signature: the one that was asked.
-      takes: what that takes, such as "PNG bytes"; None where it was not loaded, being damaged.
+      takes: what that takes, such as "PNG bytes".
     """
 
     path: str
-    digest: str | None
+    digest: str
     signature: str
-    takes: str | None
+    takes: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,17 +102,17 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     Args:
       config: its data set, directories and gate.
       model: the candidate.
-      baseline: what it is compared with. One that does not match its manifest is as one that is
-        served and cannot be read: the gate refuses, or lets it pass where the policy says so.
+      baseline: what it is compared with.
 
     Raises:
-      ModelRefused: a model does not keep the contract, or the candidate not its own manifest.
+      ModelRefused: a model does not keep the contract, or not its own manifest. That holds for the
+        baseline too, whatever the policy says of one that is missing: this one was named.
       DataError: the data source is refused.
       ConfigError: the policy does not fit the examples.
       ServingDirError, DecisionLogError: the serving directory cannot be used.
     """
-    model_digest = _require_digest(model)
-    baseline_digest, damage = _digest(baseline) if baseline else (None, None)
+    model_digest = _digest(model)
+    baseline_digest = _digest(baseline) if baseline else None
     builder = sources.resolve(
         config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
     )
@@ -120,11 +120,11 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     policy = config.gate.policy(
         dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
-    _require_numbers(policy)
+    require_numbers(policy.slices)
     directory = config.served_from(dataset.slug)
     serving_dir.versions(directory)  # refused before the models are asked
     candidate = _load(model, dataset)
-    served = _load(baseline, dataset) if baseline and not damage else None
+    served = _load(baseline, dataset) if baseline else None
     answers = ask(builder, dataset, [candidate, served] if served else [candidate])
     evidence = answers.count(dataset.class_names, policy.slices)
     decision = Decision(answers.digest, model_digest, baseline_digest, policy_digest(policy))
@@ -141,50 +141,35 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
             withdrawn=_withdrawal(directory, model_digest),
         ),
         decision=register(directory, decision, run_id=_RUN_ID),
-        damage=damage,
     )
     return ModelCheck(
         dataset=_described(dataset, answers),
         model=_subject(model, model_digest, candidate),
-        baseline=_subject(baseline, baseline_digest, served) if baseline else None,
+        baseline=_subject(baseline, baseline_digest, served)
+        if baseline and baseline_digest and served
+        else None,
         evidence=evidence,
         checks=checks,
     )
 
 
-def _digest(asked: Asked) -> tuple[str | None, str | None]:
-    """The digest of a model's files, or why it is damaged.
+def _digest(asked: Asked) -> str:
+    """The digest of a model's files.
 
     Raises:
-      ModelRefused: there is no such model.
+      ModelRefused: there is no such model, or it does not match its manifest.
     """
+    require_saved_model(asked.path)
     manifest, problems = serving_dir.check_manifest(asked.path)
     if problems:
-        return None, f"{asked.path}: {'; '.join(problems)}"
-    require_saved_model(asked.path)
+        raise ModelRefused(
+            f"the model does not match its manifest: {asked.path}: {'; '.join(problems)}; give a "
+            f"whole copy, or one without {serving_dir.MANIFEST_NAME}"
+        )
     try:
-        return manifest.model_digest if manifest else serving_dir.digest_of(asked.path), None
+        return manifest.model_digest if manifest else serving_dir.digest_of(asked.path)
     except ServingDirError as error:
         raise ModelRefused(str(error)) from error
-
-
-def _require_digest(asked: Asked) -> str:
-    digest, damage = _digest(asked)
-    if digest is None:
-        raise ModelRefused(
-            f"the model does not match its manifest: {damage}; give a whole copy, or one without "
-            f"{serving_dir.MANIFEST_NAME}"
-        )
-    return digest
-
-
-def _require_numbers(policy: Policy) -> None:
-    for bands in policy.slices:
-        if bands.feature not in NUMBERS:
-            raise ConfigError(
-                f"gate.slices names the feature {bands.feature!r}, expected one number in each "
-                f"example; the examples have {', '.join(NUMBERS)}"
-            )
 
 
 def _load(asked: Asked, dataset: DatasetInfo) -> Model:
@@ -201,8 +186,8 @@ def _withdrawal(directory: Path, model_digest: str) -> str | None:
     return None if withdrawal is None else str(withdrawal)
 
 
-def _subject(asked: Asked, digest: str | None, model: Model | None) -> Subject:
-    return Subject(str(asked.path), digest, asked.signature, model.takes if model else None)
+def _subject(asked: Asked, digest: str, model: Model) -> Subject:
+    return Subject(str(asked.path), digest, asked.signature, model.takes)
 
 
 def _described(dataset: DatasetInfo, answers: Answers) -> dict[str, Any]:

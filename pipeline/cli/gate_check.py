@@ -13,7 +13,7 @@ from components.decision_log import DecisionLogError
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from pipeline.cli import configuration, logs, output, summary
-from pipeline.cli.command import Command, CommandError, Parser, UsageError
+from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path
 from pipeline.cli.summary import Line
 from pipeline.config import RunConfig, keys_of
 from trainer import features
@@ -34,9 +34,16 @@ def _add_options(parser: Parser) -> None:
         default = features.SERVING_DEFAULT
         add(flag, metavar="NAME", default=default, help=f"{text} (default: {default})")
 
-    add("--model", metavar="DIR", required=True, help="the SavedModel to decide on")
+    add(
+        "--model", metavar="DIR", type=local_path, required=True, help="the SavedModel to decide on"
+    )
     signature("--signature", "the model's signature to ask")
-    add("--baseline", metavar="DIR", help="the SavedModel that it must not be worse than")
+    add(
+        "--baseline",
+        metavar="DIR",
+        type=local_path,
+        help="the SavedModel that it must not be worse than",
+    )
     signature("--baseline-signature", "the baseline's signature to ask")
     add(
         "--dataset",
@@ -99,8 +106,7 @@ def _lines(result: ModelCheck) -> Iterator[Line]:
 
 
 def _subject(role: str, subject: Subject) -> Line:
-    asked = f", {subject.signature} asked with {subject.takes}" if subject.takes else ""
-    return Line(f"{role}: {subject.path}{asked}")
+    return Line(f"{role}: {subject.path}, {subject.signature} asked with {subject.takes}")
 
 
 COMMAND = Command(

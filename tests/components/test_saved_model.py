@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from components.saved_model import (
     GREY_PIXELS,
@@ -16,6 +17,7 @@ from components.saved_model import (
     ModelRefused,
     load,
     require_saved_model,
+    sum_tolerance,
 )
 from tests.pipeline.saved_models import brightest_third, images, save, save_function
 
@@ -107,6 +109,25 @@ class TestAsked:
         model = fitting(save_function(tmp_path, cast, images(*GREY)))
         assert model.probabilities(*batch(GREY)).tolist() == [[0.0, 0.0, 1.0]] * 5
 
+    @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+    @pytest.mark.parametrize("given", [None, tf.float32], ids=["as it is", "given as float32"])
+    def test_a_softmax_of_narrow_floats_is_one(
+        self, dtype: tf.DType, given: tf.DType | None, tmp_path: Path
+    ) -> None:
+        def softmax(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+            logits = tf.cast(pixels[:, 0, :3, 0], dtype) / 16
+            return {"scores": tf.cast(tf.nn.softmax(logits), given or dtype)}
+
+        model = fitting(save_function(tmp_path, softmax, images(*GREY)))
+        answer = model.probabilities(*batch(GREY, rows=2000))
+        assert 1e-4 < np.abs(answer.sum(axis=1) - 1).max() <= 4 * 2.0**-8
+
+    def test_a_sum_is_off_by_the_rounding_of_its_type_at_most(self) -> None:
+        # (ceil(log2 10) + 2) u = 6 u, of u = 2^-8 and 2^-11
+        assert sum_tolerance(np.array([[0.5] + [0.0625] * 9])) == 6 * 2.0**-8
+        assert sum_tolerance(np.array([[0.5 + 2.0**-10] + [0.0625] * 9])) == 6 * 2.0**-11
+        assert sum_tolerance(np.array([[1 / 3] + [0.0625] * 9])) == 1e-3
+
     def test_what_is_no_number_is_passed_on_for_the_gate_to_count(self, tmp_path: Path) -> None:
         def broken(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"scores": brightest_third(pixels)["scores"] * float("nan")}
@@ -195,13 +216,46 @@ class TestRefused:
         (tmp_path / "saved_model.pb").write_bytes(b"no model")
         assert refusal(tmp_path).startswith(f"the SavedModel in {tmp_path} cannot be loaded: ")
 
-    @pytest.mark.parametrize("there", [True, False])
-    def test_no_saved_model(self, there: bool, tmp_path: Path) -> None:
-        path = tmp_path if there else tmp_path / "none"
-        with pytest.raises(ModelRefused) as caught:
-            require_saved_model(path)
-        actual = "holds no saved_model.pb" if there else "is no directory"
-        assert str(caught.value).startswith(f"there is no SavedModel in {path}: it {actual}; give")
+    def test_what_is_no_saved_model_is_said_with_what_to_give(self, tmp_path: Path) -> None:
+        for name in ("m.keras", "m.h5", "m.tflite"):
+            (tmp_path / name).touch()
+        for name in ("empty", "other/notes", "serving/2", "serving/10", "serving/.staging-1"):
+            (tmp_path / name).mkdir(parents=True)
+        for name in ("serving/2", "serving/10", "serving/.staging-1"):
+            save_function(tmp_path / name, brightest_third, images(*GREY))
+        give = "give the directory of one, such as that of a released version"
+        keras = "it is a Keras file; write a SavedModel with keras.models.load_model(FILE).export"
+        for name, said in {
+            "none": f"it is no directory; {give}",
+            "m.keras": keras,
+            "m.h5": keras,
+            "m.tflite": f"it is a file; {give}",
+            "empty": f"it is empty; {give}",
+            "other": f"it holds no saved_model.pb; {give}",
+            "serving": f"it holds some, of which {tmp_path}/serving/10 is the last; give that",
+        }.items():
+            with pytest.raises(ModelRefused) as caught:
+                require_saved_model(tmp_path / name)
+            assert str(caught.value).startswith(
+                f"there is no SavedModel in {tmp_path / name}: {said}"
+            )
+
+    def test_several_graphs_are_said_by_their_tags(self, tmp_path: Path) -> None:
+        path = save_function(tmp_path, brightest_third, images(*GREY)) / "saved_model.pb"
+        model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        training = model.meta_graphs.add()
+        training.CopyFrom(model.meta_graphs[0])
+        training.meta_info_def.tags[:] = ["train"]
+        path.write_bytes(model.SerializeToString())
+        assert refusal(tmp_path) == (
+            f"the SavedModel in {tmp_path} holds 2 graphs, with the tags (serve) and (train), "
+            "expected one: export it with the graph for serving alone, whose tag is 'serve'"
+        )
+
+    def test_a_directory_that_tensorflow_takes_for_a_pattern(self, tmp_path: Path) -> None:
+        path = save_function(tmp_path / "a[b]", brightest_third, images(*GREY))
+        said = refusal(path)
+        assert said.startswith(f"the model's directory is '{path}', expected a path without '['")
 
 
 class TestRefusedWhenAsked:
@@ -218,7 +272,7 @@ class TestRefusedWhenAsked:
         assert self._refusal(save_function(tmp_path, logits, images(*GREY))) == (
             f"the output 'logits' of the signature 'serving_default' of {tmp_path} holds no "
             "probabilities: those of one image are -1 to 4 and sum to 3.5, expected 0 or more and "
-            "a sum of 1; if they are logits, export a signature that ends in a softmax"
+            "a sum of 1 within 0.016; if they are logits, export a signature that ends in a softmax"
         )
 
     def test_negative_numbers_that_sum_to_one_are_none_either(self, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -160,26 +161,29 @@ def test_a_published_version_is_the_model_that_was_published(
     assert result.model.digest == result.baseline.digest == digest_of(models["good"])
 
 
-def test_a_damaged_baseline_is_refused_as_in_a_run(
-    config: RunConfig, models: dict[str, Path], version: Path
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("rm version/saved_model.pb", "there is no SavedModel in .*version: it holds no saved_mod"),
+        ("touch version/more", "does not match its manifest: .*file 'more' is not in manifest"),
+        ("rm -r version; touch version", "there is no SavedModel in .*version: it is a file"),
+        ("rm -r version; mkdir version", "there is no SavedModel in .*version: it is empty"),
+    ],
+)
+def test_a_baseline_that_was_named_and_cannot_be_read_is_no_decision(
+    config: RunConfig,
+    models: dict[str, Path],
+    version: Path,
+    allowed: bool,
+    change: str,
+    words: str,
 ) -> None:
-    (version / "saved_model.pb").unlink()
-    result = check_model(config, Asked(models["good"]), Asked(version))
-    assert failed(result) == ["baseline"]
-    assert find(result, "baseline").sentence.startswith(
-        f"what is served cannot be read: {version}: file 'saved_model.pb' is missing; repair it"
-    )
-    assert (result.baseline.digest, result.baseline.takes) == (None, None)
-    assert not result.evidence.compared
-
-
-def test_the_policy_may_let_it_pass(
-    config: RunConfig, models: dict[str, Path], version: Path
-) -> None:
-    (version / "saved_model.pb").unlink()
-    gate = dataclasses.replace(config.gate, allow_missing_baseline=True)
-    allowing = dataclasses.replace(config, gate=gate)
-    assert check_model(allowing, Asked(models["good"]), Asked(version)).passed
+    subprocess.run(change.replace("version", str(version)), shell=True, check=True)
+    gate = dataclasses.replace(config.gate, allow_missing_baseline=allowed)
+    with pytest.raises(ModelRefused, match=words.replace("version", str(version.name))):
+        check_model(dataclasses.replace(config, gate=gate), Asked(models["good"]), Asked(version))
+    assert nothing_logged(config)
 
 
 def test_a_damaged_candidate_is_not_decided_on(config: RunConfig, version: Path) -> None:

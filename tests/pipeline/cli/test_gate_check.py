@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from components.serving_dir import LOG_NAME
 from pipeline.cli.main import main
@@ -22,6 +23,16 @@ LOOSE = (
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "third"
     return save_function(path, brightest_third, images(12, 12))
+
+
+@pytest.fixture(scope="module")
+def negative(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers that sum to 1 and are no probabilities."""
+
+    def odd(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"odd": tf.cast(pixels[:, :3, 0], tf.float32) * 0.0 + [-0.1, 0.5, 0.6]}
+
+    return save_function(tmp_path_factory.mktemp("models") / "negative", odd, images(12, 12))
 
 
 @pytest.fixture
@@ -108,14 +119,44 @@ def test_the_decision_is_written_where_it_is_said(
         (["--model", "MODEL", "--set", "seed=1"], "unknown key 'seed': did you mean"),
         (["--model", "MODEL", "--set", "gate.floor=2"], "gate.floor is 2.0, expected a fraction"),
         (["--model", "MODEL", "--set", "gate.slices=weight:1"], "gate.slices names the feature 'w"),
+        (
+            [
+                "--model",
+                "MODEL",
+                "--baseline",
+                "KERAS",
+                "--set",
+                "gate.allow_missing_baseline=true",
+            ],
+            "there is no SavedModel in KERAS: it is a Keras file; write a SavedModel with",
+        ),
+        (
+            ["--model", "NEGATIVE"],
+            "the output 'odd' of the signature 'serving_default' of NEGATIVE holds no probabilit"
+            "ies: those of one image are -0.1 to 0.6 and sum to 1, expected 0 or more",
+        ),
+        (["--model", ""], "argument --model: is '', expected a path; see"),
         (["--model", "MODEL", "--presto", "1"], "unknown option '--presto': did you mean"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_ends_with_2(
-    added: list[str], line: str, words: list[str], model: Path, root: Path, capfd: Captured
+    added: list[str],
+    line: str,
+    words: list[str],
+    model: Path,
+    negative: Path,
+    root: Path,
+    tmp_path: Path,
+    capfd: Captured,
 ) -> None:
+    keras = tmp_path / "m.keras"
+    keras.touch()
+    places = {"MODEL": model, "NEGATIVE": negative, "NONE": root / "none", "KERAS": keras}
+
     def filled(text: str) -> str:
-        return text.replace("MODEL", str(model)).replace("NONE", f"{root}/none")
+        for word, path in places.items():
+            text = text.replace(word, str(path))
+        return text
 
     assert main([*words, *map(filled, added), "--json"]) == 2
     shown = capfd.readouterr()
