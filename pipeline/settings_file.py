@@ -27,7 +27,7 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class NotPlain(Exception):
-    """A file that is too large, too deep or has a second meaning; the message ends a line."""
+    """A file that is too deep or has a second meaning; the message ends a line."""
 
 
 class BoundedLoader(yaml.SafeLoader):
