@@ -122,16 +122,12 @@ def sum_tolerance(probabilities: np.ndarray) -> float:
       probabilities: [B, K]. Those that bfloat16 or float16 can hold were computed in it, whichever
         type the signature has.
     """
-    roundoff = next(
-        (
-            unit
-            for dtype, unit in _NARROW
-            if np.array_equal(probabilities.astype(dtype).astype(np.float64), probabilities)
-        ),
-        0.0,
-    )
     classes = probabilities.shape[1]
-    return max(_SUM_TOLERANCE, (math.ceil(math.log2(classes)) + 2) * roundoff)
+    with np.errstate(over="ignore"):  # logits may lie beyond float16
+        for dtype, roundoff in _NARROW:
+            if np.array_equal(probabilities.astype(dtype).astype(np.float64), probabilities):
+                return max(_SUM_TOLERANCE, (math.ceil(math.log2(classes)) + 2) * roundoff)
+    return _SUM_TOLERANCE
 
 
 def require_saved_model(path: Path) -> None:

@@ -3,12 +3,13 @@
     expanded("~/models")                              # "/home/ada/models"
     require_directory("pipeline_root", "runs")        # refused where nothing can be written
 
-Nothing is written here, so that what is refused has left nothing.
+Nothing stays of that, so that what is refused has left nothing.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 
 # TFX, Beam and TensorFlow look their own files up by patterns. In a directory named a[b] they find
 # none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
@@ -56,8 +57,7 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
     """
     require_no_pattern(what, path)
     absolute = os.path.abspath(path)
-    if not absolute.isascii():
-        _require_utf8(what, absolute)
+    _require_utf8(what, absolute)
     there = absolute
     while not os.path.lexists(there):
         there = os.path.dirname(there)
@@ -67,6 +67,16 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
             f"choose another {what}"
         )
     require_access(what, there)
+    try:
+        # Permissions say little of root and of network file systems. Linux gives the file no name,
+        # so that a kill leaves nothing.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{what} needs {there!r}, in which no file can be made ({error.strerror}): free that, "
+            f"or choose another {what}"
+        ) from None
 
 
 def require_file(what: str, path: str | os.PathLike[str]) -> None:

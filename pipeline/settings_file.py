@@ -23,6 +23,7 @@ from trainer.files import read_regular
 
 _MAX_BYTES = 1 << 16  # takes a second at most; a file with a comment on each key has 8 KiB
 _MAX_DEPTH = 32
+_LONGEST_PROBLEM = 200  # characters
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -171,4 +172,5 @@ def _problem(error: yaml.YAMLError | json.JSONDecodeError | UnicodeDecodeError) 
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())
-    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None)}"
+    problem = str(getattr(error, "problem", None))[:_LONGEST_PROBLEM]  # it may quote the file
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -127,6 +127,7 @@ class TestAsked:
         assert sum_tolerance(np.array([[0.5] + [0.0625] * 9])) == 6 * 2.0**-8
         assert sum_tolerance(np.array([[0.5 + 2.0**-10] + [0.0625] * 9])) == 6 * 2.0**-11
         assert sum_tolerance(np.array([[1 / 3] + [0.0625] * 9])) == 1e-3
+        assert sum_tolerance(np.array([[1e9 / 3] * 10])) == 1e-3
 
     def test_what_is_no_number_is_passed_on_for_the_gate_to_count(self, tmp_path: Path) -> None:
         def broken(pixels: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -99,6 +99,11 @@ class TestDirectory:
         with ordinary_user(), pytest.raises(ValueError, match="this user may not read and write"):
             require_directory("serving_dir", tmp_path / "a")
 
+    def test_one_in_which_nobody_can_make_a_file_is_refused(self) -> None:
+        # Root may do all there, and no file can be made.
+        with pytest.raises(ValueError, match=r"serving_dir needs '/proc/self', .* or choose anoth"):
+            require_directory("serving_dir", "/proc/self/served")
+
     def test_a_name_that_is_no_utf_8_is_refused(self, tmp_path: Path) -> None:
         require_directory("pipeline_root", tmp_path / "é")
         with pytest.raises(ValueError, match=r"is '.*\\udcff', expected a name in UTF-8"):

@@ -231,6 +231,11 @@ class TestClassifier:
         with pytest.raises(ModelError, match=r"takes images of 2 channels, expected 1 \(grey\) or"):
             Classifier(path, ())
 
+    def test_one_in_a_directory_that_tensorflow_takes_for_a_pattern(self, tmp_path: Path) -> None:
+        path = saved_models.save(tmp_path / "a[b]", GREY, ("left", "right"))
+        with pytest.raises(ModelError, match=r"the model's directory is '.*', expected a path wit"):
+            Classifier(path, ())
+
     @pytest.mark.parametrize("content", [b"no model", b""])
     def test_what_is_no_model_is_refused_in_one_line(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "saved_model.pb").write_bytes(content)
