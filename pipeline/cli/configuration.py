@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pipeline import config, settings_file
+from pipeline import config
 from pipeline.cli import hparams_file
 from pipeline.cli.command import Parser, local_path, one_of
 from pipeline.config import ConfigError, RunConfig
@@ -166,6 +166,8 @@ def read_file(path: str) -> dict[str, Any]:
     Raises:
       ConfigError: the file cannot be read, is not YAML, or holds no mapping.
     """
+    from pipeline import settings_file  # PyYAML stands behind it
+
     tree = settings_file.load(path, "configuration")
     if tree is None:
         return {}

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import config, places, settings_file
+from pipeline import config, places
 from pipeline.config import ConfigError, RunConfig
 from trainer.tuning.trials import searched
 
@@ -27,6 +27,8 @@ def read(path: str) -> dict[str, Any]:
     Raises:
       ConfigError: the file cannot be read, or holds something else; the line names the file.
     """
+    from pipeline import settings_file  # PyYAML stands behind it
+
     tree = settings_file.load(path, "hyper-parameters")
     if isinstance(tree, Mapping) and isinstance(tree.get("values"), Mapping):  # keras-tuner's
         tree = searched(tree["values"])
