@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from components import served_model, serving_dir
+from components import served_model
 from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
@@ -94,8 +94,7 @@ def find_dataset(config: RunConfig) -> example_dataset.DatasetInfo:
     Raises:
       DataError, ConfigError, ServingDirError: as `make_plan`.
     """
-    if config.serving_dir:
-        serving_dir.versions(Path(config.serving_dir))  # refused before the data set is prepared
+    preflight.require_possible(config)
     builder = sources.resolve(
         config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
     )

@@ -2,6 +2,7 @@
 
 Synopsis::
 
+    require_possible(config)                        # before the data set is prepared
     require_fitting(config, dataset, train_rows=3500, devices=1)
     require_releasable(Path("serving/mnist"))       # directory, lock and decision log
 """
@@ -19,6 +20,29 @@ from pipeline import places
 from pipeline.config import ConfigError, RunConfig
 from trainer.hparams import MIN_IMAGE_SIDE
 from trainer.tuning import processes
+
+
+def require_possible(config: RunConfig) -> None:
+    """Refuses a configuration that fits no data set, before any is prepared.
+
+    Raises:
+      ConfigError: one line.
+      DecisionLogError, ServingDirError: the serving directory that it names cannot be read.
+    """
+    require_numbers(config.gate.policy("", num_classes=2, test_rows=1).slices)
+    if config.tuning.enabled and processes.is_worker(os.environ):
+        raise ConfigError(
+            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
+            "a worker of a search is started with python -m trainer.tuning.worker JOB, see "
+            "docs/tuning.md"
+        )
+    try:
+        find_model_server(config.serving.model_server)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    if config.serving_dir:
+        serving_dir.versions(Path(config.serving_dir))
+        require_releasable(Path(config.serving_dir))
 
 
 def require_releasable(served: Path) -> None:
@@ -50,10 +74,6 @@ def require_fitting(
     Raises:
       ConfigError: one line.
     """
-    policy = config.gate.policy(
-        dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-    )
-    require_numbers(policy.slices)
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
@@ -79,16 +99,6 @@ def require_fitting(
             f"training.jit_compile is true with {devices} replicas, expected one: XLA "
             "cannot compile what several do together; set training.jit_compile=false"
         )
-    if config.tuning.enabled and processes.is_worker(os.environ):
-        raise ConfigError(
-            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
-            "a worker of a search is started with python -m trainer.tuning.worker JOB, see "
-            "docs/tuning.md"
-        )
-    try:
-        find_model_server(config.serving.model_server)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
     low, high = config.data_gate.mean_intensity(dataset.name)
     if low >= high:
         raise ConfigError(

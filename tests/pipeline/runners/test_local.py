@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RunConfig
+from components.serving_dir import LOG_NAME
+from pipeline.config import RunConfig, build
 from pipeline.runners import local
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.locking import locked
@@ -102,6 +103,27 @@ def test_a_serving_directory_that_cannot_be_read_is_a_users_error(
     error = refused(dataclasses.replace(config, serving_dir=str(file)))
     assert error.exit_code == 2
     assert str(file) in error.message
+    assert not root.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("gate.slices", "foo:1", "gate.slices names the feature 'foo', expected one number in ea"),
+        ("serving.model_server", "SERVED/gone", "serving.model_server is '"),
+        ("serving_dir", "/proc/self/served", "serving_dir needs '/proc/self', "),
+        ("serving_dir", "SERVED", "line 1 of SERVED/.decisions.jsonl is damaged"),
+    ],
+)
+def test_what_would_be_found_out_after_the_training_is_refused_before_the_data_are_prepared(
+    config: RunConfig, root: Path, tmp_path: Path, key: str, value: str, said: str
+) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / LOG_NAME).write_text("no JSON\n")
+    value, said = (text.replace("SERVED", str(tmp_path / "served")) for text in (value, said))
+    places = {"dataset": config.dataset, "pipeline_root": config.pipeline_root}
+    error = refused(build("quick", {**places, key: value}))
+    assert (error.exit_code, error.message[: len(said)]) == (2, said)
     assert not root.parent.exists()
 
 
