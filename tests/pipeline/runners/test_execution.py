@@ -259,13 +259,13 @@ def test_a_decision_that_another_release_overtook_is_refused_and_made_again_by_t
     config, first, tmp_path
 ):
     served = tmp_path / "serving"
-    exported = first.result.release.path
+    (released,) = serving_dir.versions(Path(first.result.release.path).parent)
 
     def publish_another() -> None:
         rival = tmp_path / "rival"
-        shutil.copytree(exported, rival, ignore=shutil.ignore_patterns("manifest.json"))
+        shutil.copytree(released.path, rival, ignore=shutil.ignore_patterns("manifest.json"))
         (rival / "of").write_text("another run")
-        serving_dir.publish(rival, served, {})
+        serving_dir.publish(rival, served, {"dataset": released.manifest.release["dataset"]})
 
     theirs = dataclasses.replace(config, serving_dir=str(served))
     overtaken = local.run(
