@@ -26,6 +26,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline import places
 from trainer import features
+from trainer.text import quoted
 
 PNG_BYTES = "PNG bytes"
 PIXELS = "pixels"
@@ -82,7 +83,7 @@ class Model:
             outputs = self._function(**{self.input: tf.constant(images)})
         except Exception as error:  # TensorFlow's are of many kinds
             raise ModelRefused(
-                f"the signature {self.signature!r} of {self.path} fails on test images as "
+                f"the signature {quoted(self.signature)} of {self.path} fails on test images as "
                 f"{self.takes}: {_one_line(error)}; choose another signature, or export one that "
                 "takes them"
             ) from error
@@ -91,7 +92,8 @@ class Model:
         return answer
 
     def _require_probabilities(self, answer: np.ndarray, *, rows: int) -> None:
-        what = f"the output {self.output!r} of the signature {self.signature!r} of {self.path}"
+        signature = f"the signature {quoted(self.signature)} of {self.path}"
+        what = f"the output {quoted(self.output)} of {signature}"
         if answer.shape != (rows, self.num_classes):
             raise ModelRefused(
                 f"{what} has the shape {answer.shape} for {rows} images, expected "
@@ -193,11 +195,11 @@ def load(
     known = dict(loaded.signatures)
     if signature not in known:
         raise ModelRefused(
-            f"the model {path} has no signature {signature!r}: choose another; it has "
+            f"the model {path} has no signature {quoted(signature)}: choose another; it has "
             f"{', '.join(sorted(known)) or 'none'}"
         )
     function = known[signature]
-    what = f"the signature {signature!r} of {path}"
+    what = f"the signature {quoted(signature)} of {path}"
     name, takes = _input(what, function.structured_input_signature[1], image_shape)
     output = _output(what, function.structured_outputs, num_classes)
     return Model(path, signature, name, takes, output, num_classes, function, loaded)
@@ -250,7 +252,8 @@ def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -
     if features.PROBABILITIES not in outputs and len(fitting) == 1:
         return fitting[0]
     raise ModelRefused(
-        f"{what} gives {_described(outputs)}, expected {features.PROBABILITIES!r}, or one output "
+        f"{what} gives {_described(outputs)}, expected {quoted(features.PROBABILITIES)}, or one "
+        "output "
         f"alone, of floats {(None, num_classes)}: one for each class of the data set; export such "
         "a signature, or choose another"
     )
@@ -265,7 +268,7 @@ def _fits(spec: tf.TensorSpec, dtype: tf.DType, *sizes: int) -> bool:
 
 def _described(specs: Mapping[str, tf.TensorSpec]) -> str:
     described: Sequence[str] = [
-        f"{name!r} {spec.shape} {spec.dtype.name}" for name, spec in sorted(specs.items())
+        f"{quoted(name)} {spec.shape} {spec.dtype.name}" for name, spec in sorted(specs.items())
     ]
     return " and ".join(described) or "nothing"
 

@@ -26,6 +26,7 @@ from pipeline import places
 from pipeline.gate import Policy, promised_cross_entropy
 from pipeline.slicing import Bands
 from trainer.hparams import HParams
+from trainer.text import quoted
 from trainer.tuning.settings import TuningConfig
 
 _T = TypeVar("_T")
@@ -244,7 +245,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and "://" in value:
                 raise ValueError(
-                    f"{name} is {value!r}, expected a directory of this machine: locks and renames "
+                    f"{name} is {quoted(value)}, expected a directory of this machine: locks and "
+                    "renames "
                     "need one; runs that keep their artifacts in an object store are Kubeflow's, "
                     "see tfx-mnist kubeflow compile --help"
                 )
@@ -290,7 +292,7 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
                 parsed = places.expanded(parsed)
             change = {name: parsed}
         except ValueError as error:
-            raise ConfigError(f"{key} is {value!r}, expected {error}") from None
+            raise ConfigError(f"{key} is {quoted(value)}, expected {error}") from None
         try:
             if section:
                 change = {section: dataclasses.replace(getattr(config, section), **change)}
@@ -339,7 +341,7 @@ def unknown(what: str, given: str, known: typing.Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {given!r}: {hint}known are {', '.join(names)}"
+    return f"unknown {what} {quoted(given)}: {hint}known are {', '.join(names)}"
 
 
 def _fields(cls: type) -> Iterator[tuple[str, Any]]:
@@ -376,9 +378,12 @@ def _int(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("a whole number")
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         raise ValueError("a whole number") from None
+    if abs(number) >= 2**63:
+        raise ValueError("a whole number of 64 bits")
+    return number
 
 
 def _float(value: Any) -> float:
@@ -393,7 +398,14 @@ def _float(value: Any) -> float:
 def _str(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a string")
+    if not is_utf8(value):
+        raise ValueError("text in UTF-8: ML Metadata takes no other")
     return value
+
+
+def is_utf8(text: str) -> bool:
+    """Whether it is; Python has stand-ins for the other bytes of a path (PEP 383)."""
+    return text == text.encode("utf-8", "ignore").decode("utf-8")
 
 
 _SCALARS: Mapping[Any, Callable[[Any], Any]] = {bool: _bool, int: _int, float: _float, str: _str}

@@ -105,9 +105,15 @@ class RunResult:
 
 
 def json_able(value: Any) -> Any:
-    """Standard JSON knows no NaN, and readers other than Python's refuse it."""
+    """What every reader of JSON takes: no NaN, and no half of a surrogate pair.
+
+    Python stands such halves for the bytes of a file name that are no text (PEP 383). They become
+    their escapes, as on a terminal.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, Mapping):
-        return {str(key): json_able(inner) for key, inner in value.items()}
+        return {json_able(str(key)): json_able(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [json_able(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):

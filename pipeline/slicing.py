@@ -14,6 +14,8 @@ import dataclasses
 import itertools
 import math
 
+from trainer.text import quoted
+
 
 @dataclasses.dataclass(frozen=True)
 class Bands:
@@ -36,8 +38,8 @@ class Bands:
             or not all(map(math.isfinite, self.edges))
         ):
             raise ValueError(
-                f"a slice is {str(self)!r}, expected a feature and rising finite edges, such as "
-                "'mean_intensity:0.1,0.15'"
+                f"a slice is {quoted(str(self))}, expected a feature and rising finite edges, such "
+                "as 'mean_intensity:0.1,0.15'"
             )
 
     @classmethod
@@ -52,8 +54,8 @@ class Bands:
             numbers = tuple(float(edge) for edge in edges.split(","))
         except ValueError:
             raise ValueError(
-                f"a slice is {text!r}, expected feature:edge,edge,... with numbers for edges, such "
-                "as 'mean_intensity:0.1,0.15'"
+                f"a slice is {quoted(text)}, expected feature:edge,edge,... with numbers for "
+                "edges, such as 'mean_intensity:0.1,0.15'"
             ) from None
         return cls(feature.strip(), numbers)
 

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.text import quoted
+
 VARIABLE = "TF_CONFIG"
 _ROLES = ("chief", "worker")
 
@@ -66,7 +68,7 @@ class Cluster:
             cluster = cls._parse(machines, found["task"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ClusterError(
-                f"{VARIABLE} is {text!r} ({type(error).__name__}: {error}), expected "
+                f"{VARIABLE} is {quoted(text)} ({type(error).__name__}: {error}), expected "
                 '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
                 '"index": N}}; unset it to train on this machine alone'
             ) from error

@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.text import quoted
+
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -103,7 +105,7 @@ class HParams:
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        raise ValueError(f"{name} is {quoted(value)}, expected one of {', '.join(known)}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -29,6 +29,7 @@ from components.example_gen.features import find_keys
 from components.example_gen.prepare import prepared, quiet_tfds
 from components.example_gen.scratch import remove_abandoned, scratch_in
 from components.example_gen.spec import SAMPLE, DatasetSpec, parse_dataset
+from trainer.text import quoted
 
 _PROBE_TIMEOUT_S = 10.0
 _DOWNLOADS_PREFIX = ".tfx-mnist-downloading-"
@@ -77,14 +78,14 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
     except tfds.core.DatasetNotFoundError as error:
         known = [SAMPLE, *tfds.list_builders(with_community_datasets=False)]
         raise DataError(
-            f"dataset {spec.name!r} is unknown{_nearest(spec.name, known)}; expected {SAMPLE}, "
-            "idx:DIR or an image set of tensorflow-datasets"
+            f"dataset {quoted(spec.name)} is unknown{_nearest(spec.name, known)}; expected "
+            f"{SAMPLE}, idx:DIR or an image set of tensorflow-datasets"
         ) from error
     # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
     # set's own code, and damaged metadata of a prepared set, raise anything.
     except Exception as error:
         raise DataError(
-            f"dataset {spec.text!r} cannot be loaded: {_reason(spec, error)}"
+            f"dataset {quoted(spec.text)} cannot be loaded: {_reason(spec, error)}"
         ) from error
 
 
@@ -97,7 +98,7 @@ def _reason(spec: DatasetSpec, error: Exception) -> str:
             f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
         )
         near = _nearest(spec.config, configs)
-        return f"config {spec.config!r} is unknown{near}; expected {expected}"
+        return f"config {quoted(spec.config)} is unknown{near}; expected {expected}"
     if isinstance(error, AssertionError) and spec.version is not None:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {spec.version} is unknown; expected {versions}"
@@ -114,12 +115,14 @@ def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> Non
     for split in (TRAIN, TEST):
         if split not in have:
             raise DataError(
-                f"dataset {spec.text!r} has no split {split!r}, only {', '.join(have) or 'none'}; "
+                f"dataset {quoted(spec.text)} has no split {split!r}, only "
+                f"{', '.join(have) or 'none'}; "
                 "expected a set that was published with a train and a test split"
             )
         if not builder.info.splits[split].num_examples:
             raise DataError(
-                f"dataset {spec.text!r}: the {split} split is empty, expected at least one image"
+                f"dataset {quoted(spec.text)}: the {split} split is empty, expected at least one "
+                "image"
             )
 
 
@@ -167,20 +170,20 @@ def _not_prepared(
     if isinstance(error, NonMatchingChecksumError):
         url = str(error).partition("Artifact ")[2].partition(",")[0]
         return DataError(
-            f"dataset {spec.text!r}: a failed checksum: {url or 'a file'} is not the one that "
-            "tensorflow-datasets knows; try again, or use --dataset idx:DIR with good files"
+            f"dataset {quoted(spec.text)}: a failed checksum: {url or 'a file'} is not the one "
+            "that tensorflow-datasets knows; try again, or use --dataset idx:DIR with good files"
         )
     if isinstance(error, DownloadError | requests.exceptions.RequestException | ConnectionError):
         return _out_of_reach(spec, f"the download failed ({_first_line(error)})")
     if isinstance(error, AssertionError):  # tfds: files that the user must fetch by hand
-        return DataError(f"dataset {spec.text!r} cannot be prepared: {_first_line(error)}")
+        return DataError(f"dataset {quoted(spec.text)} cannot be prepared: {_first_line(error)}")
     if isinstance(error, OSError):
         return DataError(
-            f"dataset {spec.text!r} cannot be prepared in {builder.data_dir} "
+            f"dataset {quoted(spec.text)} cannot be prepared in {builder.data_dir} "
             f"({_typed(error)}); choose another --data-dir"
         )
     # The set's own code runs here, and may raise anything.
-    return DataError(f"dataset {spec.text!r} cannot be prepared: {_typed(error)}")
+    return DataError(f"dataset {quoted(spec.text)} cannot be prepared: {_typed(error)}")
 
 
 @contextlib.contextmanager
@@ -212,8 +215,8 @@ def _downloads_beside(home: Path) -> Iterator[Path]:
 
 def _out_of_reach(spec: DatasetSpec, why: str) -> DataError:
     return DataError(
-        f"dataset {spec.text!r} is not prepared yet and there is no network to download it: {why}; "
-        f"{_WITHOUT_NETWORK}"
+        f"dataset {quoted(spec.text)} is not prepared yet and there is no network to download it: "
+        f"{why}; {_WITHOUT_NETWORK}"
     )
 
 

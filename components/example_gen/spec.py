@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.example_gen.errors import DataError
+from trainer.text import quoted
 
 SAMPLE = "mnist_sample"
 IDX_PREFIX = "idx:"
@@ -73,8 +74,8 @@ def parse_dataset(text: str) -> DatasetSpec:
     match = _TFDS.fullmatch(text)
     if match is None:
         raise DataError(
-            f"dataset is {text!r}, expected {SAMPLE}, idx:DIR (a directory of the four IDX files) "
-            "or a tensorflow-datasets name such as mnist, emnist/balanced or cifar10:3.0.2"
+            f"dataset is {quoted(text)}, expected {SAMPLE}, idx:DIR (a directory of the four IDX "
+            "files) or a tensorflow-datasets name such as mnist, emnist/balanced or cifar10:3.0.2"
         )
     name, config, version = match.group("name", "config", "version")
     return DatasetSpec(kind="tfds", text=text, name=name, config=config, version=version)
@@ -97,7 +98,7 @@ def slug(name: str) -> str:
 def _parse_idx(text: str) -> DatasetSpec:
     directory = text[len(IDX_PREFIX) :].strip()
     if not directory:
-        raise DataError(f"dataset is {text!r}, expected a directory after the colon: idx:DIR")
+        raise DataError(f"dataset is {quoted(text)}, expected a directory after the colon: idx:DIR")
     # Absolute, so that the text means the same from any working directory.
     path = Path(os.path.abspath(os.path.expanduser(directory)))
     return DatasetSpec(kind="idx", text=f"{IDX_PREFIX}{path}", name=path.name, path=path)

@@ -14,21 +14,21 @@ somebody does, on every level.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pipeline import places
 from pipeline.config import unknown
+from trainer.termination import INTERRUPTED, TERMINATED
+from trainer.text import quoted
 
 PROG = "tfx-mnist"
 
 FAILED = 1
 USAGE_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 
 
 class CommandError(Exception):
@@ -45,6 +45,12 @@ class UsageError(CommandError):
 
 class Answered(Exception):
     """`--help` or its like has printed its answer, and there is nothing else to do."""
+
+
+class _Argument(str):
+    """A word behind "--": an argument, also when it begins with a dash."""
+
+    __slots__ = ()
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,10 +73,6 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise Answered
 
-    def _print_message(self, message: str, file: Any = None) -> None:
-        with contextlib.suppress(BrokenPipeError):  # as argparse does itself from Python 3.12 on
-            super()._print_message(message, file)
-
     def options(self, words: Sequence[str]) -> argparse.Namespace:
         """What the words say.
 
@@ -78,14 +80,17 @@ class Parser(argparse.ArgumentParser):
           UsageError: an unknown option (the line names the nearest one), a missing value.
           Answered: it was `--help`.
         """
-        joined = self._joined(words)
+        joined, behind = self._joined(words), []
+        if "--" in joined:
+            mark = joined.index("--")
+            joined, behind = joined[:mark], [_Argument(word) for word in joined[mark + 1 :]]
         # First of all, since argparse takes the value of an option that it does not know for an
         # argument, and would complain about that one.
         named = (word.partition("=")[0] for word in joined if word.startswith("--"))
-        for flag in itertools.takewhile("--".__ne__, named):
+        for flag in named:
             if flag not in self.flags():
                 raise UsageError(self.unknown_option(flag))
-        options, rest = self.parse_known_intermixed_args(joined)
+        options, rest = self.parse_known_intermixed_args([*joined, *behind])
         if rest:
             raise UsageError(self.unknown_option(rest[0]))
         return options
@@ -97,12 +102,19 @@ class Parser(argparse.ArgumentParser):
     def unknown_option(self, word: str) -> str:
         """The line for a word that is neither an option nor an expected value."""
         see = f"see {self.prog} --help"
-        if not word.startswith("-"):
+        if isinstance(word, _Argument) or not word.startswith("-"):
             named = "" if self._get_positional_actions() else ": values follow an option"
-            return f"unexpected argument {word!r}{named}; {see}"
+            return f"unexpected argument {quoted(word)}{named}; {see}"
         flag = word.partition("=")[0]
         (near,) = difflib.get_close_matches(flag, self.flags(), n=1, cutoff=0.0)
-        return f"unknown option {flag!r}: did you mean {near!r}? {see}"
+        return f"unknown option {quoted(flag)}: did you mean {near!r}? {see}"
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        """What argparse asks whether a word is an option; None says that it is an argument.
+
+        Its own treatment of "--" is lost between the two passes of intermixed arguments.
+        """
+        return None if isinstance(arg_string, _Argument) else super()._parse_optional(arg_string)
 
     def _joined(self, words: Sequence[str]) -> list[str]:
         """`--beam-arg --x=1` as `--beam-arg=--x=1`."""
@@ -135,10 +147,13 @@ class Command:
       help: one line, for the list in the group's help.
       add_options: adds its options to its parser; `--json` is added to them.
       execute: does it, and returns the exit code.
-      exit_codes: what each means, for the help, but for the one of an interrupt.
+      exit_codes: what each means, for the help, but for those of SIGINT and SIGTERM.
       description: the help's text; by default the one line.
       notes: what the help says below the options.
       error_object: what `--json` prints in place of a result, by the line of the error.
+      shows: whether what it prints is all that it is for, so that it has failed when that cannot be
+        written; the exit code of another one says what was done or decided.
+      after_a_signal: what is said behind "interrupted" or "terminated".
     """
 
     name: str
@@ -149,6 +164,8 @@ class Command:
     description: str = ""
     notes: str = ""
     error_object: Callable[[str], Mapping[str, Any]] = _error_object
+    shows: bool = False
+    after_a_signal: str = ""
 
     def parser(self, prog: str) -> Parser:
         """Its parser; `prog` is all the words that lead to it."""
@@ -245,12 +262,14 @@ def choose(top: Group, words: Sequence[str]) -> Chosen:
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """The type of an option that takes a number from `least` on."""
+    """The type of an option that takes a number from `least` on, of 64 bits at most."""
 
     def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
+        known = text.isdecimal() and len(text) <= _MOST_DIGITS
+        if not known or int(text) < least:
+            most = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
             raise argparse.ArgumentTypeError(
-                f"is {text!r}, expected a whole number, {least} or more"
+                f"is {quoted(text)}, expected a whole number, {least} or more{most}"
             )
         return int(text)
 
@@ -262,12 +281,16 @@ def local_path(text: str) -> str:
     try:
         return places.expanded(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"is {text!r}, expected {error}") from None
+        raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected {error}") from None
 
 
 def exit_code_table(exit_codes: Mapping[int, str]) -> str:
     """What the help says of the exit codes."""
-    every = {**exit_codes, INTERRUPTED: "interrupted"}
+    every = {
+        **exit_codes,
+        INTERRUPTED: "interrupted",
+        TERMINATED: "terminated by SIGTERM, within ten seconds",
+    }
     lines = [f"  {code:<3}  {text}" for code, text in every.items()]
     return "\n".join(["exit codes:", *lines])
 

@@ -17,6 +17,7 @@ from pipeline.cli import hparams_file
 from pipeline.cli.command import Parser, local_path, one_of
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
+from trainer.text import quoted
 
 
 def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
@@ -215,5 +216,7 @@ class _SetKey(argparse.Action):
     ) -> None:
         key, equals, value = str(values).partition("=")
         if not equals:
-            parser.error(f"--set {values!r} has no '=', expected key=value such as gate.floor=0.99")
+            parser.error(
+                f"--set {quoted(values)} has no '=', expected key=value such as gate.floor=0.99"
+            )
         namespace.overrides = [*namespace.overrides, (key, value)]

@@ -14,8 +14,8 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from pipeline.cli import configuration, logs, output, summary
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path
-from pipeline.cli.summary import Line
-from pipeline.config import RunConfig, keys_of
+from pipeline.cli.output import Line
+from pipeline.config import RunConfig, is_utf8, keys_of
 from trainer import features
 
 if TYPE_CHECKING:  # TensorFlow stands behind it
@@ -64,8 +64,7 @@ def _execute(options: argparse.Namespace) -> int:
         output.say_json({**result.to_dict(), "error": None})
     else:
         colour = summary.wants_colour(sys.stdout, os.environ.get("NO_COLOR"))
-        with output.reader_may_be_gone(sys.stdout):
-            summary.write(list(_lines(result)), sys.stdout, colour=colour)
+        output.write(_lines(result), sys.stdout, colour=colour)
     return 0 if result.passed else REFUSED
 
 
@@ -75,6 +74,9 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
         parse_dataset(options.dataset)  # refused before TensorFlow is imported
     except DataError as error:
         raise UsageError(str(error)) from error
+    for flag, path in (("--model", options.model), ("--baseline", options.baseline)):
+        if path is not None and not is_utf8(os.path.abspath(path)):
+            raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
     options.overrides = [*options.overrides, ("dataset", options.dataset)]
     return configuration.configuration(options)
 

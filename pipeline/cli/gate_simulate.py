@@ -13,6 +13,7 @@ from pipeline.cli import configuration, output
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path, whole_number
 from pipeline.config import keys_of
 from pipeline.gate import Policy
+from trainer.text import quoted
 
 if TYPE_CHECKING:  # NumPy stands behind it
     from pipeline.simulation import Point, Setting
@@ -75,7 +76,7 @@ def _fraction(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"is {text!r}, expected a fraction from 0 to 1")
+        raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected a fraction from 0 to 1")
     return value
 
 
@@ -219,6 +220,7 @@ COMMAND = Command(
     notes=f"keys of --set:\n{configuration.keys('gate')}",
     add_options=_add_options,
     execute=_execute,
+    shows=True,
     exit_codes={
         0: "simulated",
         1: "the PNG file cannot be written",

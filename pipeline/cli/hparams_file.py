@@ -10,6 +10,7 @@ write: the file of a HyperParameters artifact can be copied and given.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def require_writable(path: Path) -> None:
     Raises:
       ConfigError: there is no such directory, the path is one, or this user may not write there.
     """
-    if path.is_dir() or not path.parent.is_dir():
+    if os.path.isdir(path) or not os.path.isdir(path.parent):  # no name is too long for these
         raise ConfigError(
             f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"
         )

@@ -21,6 +21,7 @@ from pipeline.runners.kubeflow import cron
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import FAILED_STATES
 from trainer.files import read_regular
+from trainer.text import quoted
 
 if TYPE_CHECKING:  # kfp stands behind it
     from kfp.client import Client
@@ -116,7 +117,7 @@ def _add_status(parser: Parser) -> None:
 def _name(text: str) -> str:
     """The type of an option that takes a name."""
     if not text.strip():
-        raise argparse.ArgumentTypeError(f"is {text!r}, expected a name")
+        raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected a name")
     return text
 
 
@@ -222,13 +223,13 @@ def _by_api(options: argparse.Namespace, act: Callable[[Client], Any]) -> Any:
 def _connection(options: argparse.Namespace) -> dict[str, str]:
     """The fields of `pipeline.runners.kubeflow.client.Connection`."""
     if not options.host.startswith(("http://", "https://")):
-        raise UsageError(f"--host is {options.host!r}, expected http:// or https://")
+        raise UsageError(f"--host is {quoted(options.host)}, expected http:// or https://")
     if bool(options.cert) != bool(options.key):
         given, missing = ("--cert", "--key") if options.cert else ("--key", "--cert")
         raise UsageError(f"{given} is given alone, expected {missing} with it")
     for flag, name in (("ca-cert", options.ca_cert), ("cert", options.cert), ("key", options.key)):
         if name and not Path(name).is_file():
-            raise UsageError(f"--{flag} is {name!r}, expected a file")
+            raise UsageError(f"--{flag} is {quoted(name)}, expected a file")
     return {
         "host": options.host,
         "namespace": options.namespace,
@@ -270,7 +271,7 @@ def _require_cron(text: str) -> None:
     try:
         cron.require(text)
     except ValueError as error:
-        raise UsageError(f"--cron is {text!r}, expected {error}") from None
+        raise UsageError(f"--cron is {quoted(text)}, expected {error}") from None
 
 
 def _say(options: argparse.Namespace, fields: Mapping[str, Any], lines: Any) -> None:
@@ -302,6 +303,7 @@ SCHEDULES = Command(
     help="list the pipeline's schedules",
     add_options=_add_connection,
     execute=_schedules,
+    shows=True,
     exit_codes=_EXIT_CODES,
 )
 UNSCHEDULE = Command(
@@ -316,6 +318,7 @@ STATUS = Command(
     help="show how a run goes",
     add_options=_add_status,
     execute=_status,
+    shows=True,
     exit_codes={
         0: "the run succeeded, or has not ended yet",
         _FAILED: "it failed, or the API does not answer",

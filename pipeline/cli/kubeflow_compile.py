@@ -23,6 +23,7 @@ from pipeline.cli.command import whole_number as whole
 from pipeline.config import RunConfig
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import TRAINER, TUNER
+from trainer.text import quoted
 
 if TYPE_CHECKING:
     from pipeline.runners.kubeflow.compiling import Compiled, CompileOptions
@@ -128,7 +129,7 @@ def _compile_options(options: argparse.Namespace, configured: RunConfig) -> Comp
     from pipeline.runners.kubeflow.spec import Deployment
 
     if not _ROOT.fullmatch(options.pipeline_root):
-        raise UsageError(f"--pipeline-root is {options.pipeline_root!r}, expected {_ROOTS}")
+        raise UsageError(f"--pipeline-root is {quoted(options.pipeline_root)}, expected {_ROOTS}")
     return CompileOptions(
         deployment=Deployment(
             image=options.image,
@@ -163,7 +164,7 @@ def _resources(options: argparse.Namespace, learners: Sequence[str]) -> dict[str
             try:
                 amount = read(value)
             except ValueError as error:
-                raise UsageError(f"{flag} is {text!r}, expected {error}") from None
+                raise UsageError(f"{flag} is {quoted(text)}, expected {error}") from None
             for name in (component,) if component else learners:
                 asked.setdefault(name, {})[field] = amount
     return {name: Resources(**fields) for name, fields in asked.items()}

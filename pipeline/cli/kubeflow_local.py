@@ -11,6 +11,7 @@ from pipeline.cli import configuration, run
 from pipeline.cli.command import Command, Parser, UsageError, local_path
 from pipeline.config import RunConfig
 from pipeline.result import RunResult
+from trainer.text import quoted
 
 
 def _add_options(parser: Parser) -> None:
@@ -63,7 +64,7 @@ def _execute(options: argparse.Namespace) -> int:
 def _environment(texts: list[str]) -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise UsageError(f"--env is {text!r}, expected VARIABLE=VALUE")
+            raise UsageError(f"--env is {quoted(text)}, expected VARIABLE=VALUE")
     return dict(text.split("=", 1) for text in texts)
 
 

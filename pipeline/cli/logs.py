@@ -13,6 +13,7 @@ good when C++ code fills it while it holds the interpreter's lock, which the rea
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import dataclasses
@@ -25,7 +26,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from pipeline.cli import streams
 from trainer import progress
+from trainer.text import printable
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FOLLOW_INTERVAL_S = 0.1
@@ -115,9 +118,10 @@ def _redirected(path: Path) -> Iterator[Terminal]:
     """Turns descriptors 1 and 2 to the file, and gives their old targets as text streams."""
     _flush(sys.stdout, sys.stderr)
     with contextlib.ExitStack() as stack:
-        terminal = Terminal(_text(os.dup(1), sys.stdout), _text(os.dup(2), sys.stderr))
-        stack.callback(_close, terminal.err)
-        stack.callback(_close, terminal.out)
+        terminal = Terminal(
+            out=stack.enter_context(streams.text(os.dup(1), like=sys.stdout, closefd=True)),
+            err=stack.enter_context(streams.text(os.dup(2), like=sys.stderr, closefd=True)),
+        )
         log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         for fd, stream in ((1, terminal.out), (2, terminal.err)):
             os.dup2(log_fd, fd)
@@ -126,18 +130,12 @@ def _redirected(path: Path) -> Iterator[Terminal]:
         # Streams of our own: the interpreter's are block-buffered when they do not lead to a
         # terminal (a crash would lose their last lines), and may have been replaced. They are
         # never closed: a library's log handler that got hold of one uses it until the end.
-        stack.enter_context(contextlib.redirect_stdout(_text(1, None)))
-        stack.enter_context(contextlib.redirect_stderr(_text(2, None)))
+        for fd, redirect in ((1, contextlib.redirect_stdout), (2, contextlib.redirect_stderr)):
+            stack.enter_context(redirect(streams.text(fd, like=None, closefd=False)))
         try:
             yield terminal
         finally:
             _flush_captured()
-
-
-def _text(fd: int, like: TextIO | None) -> TextIO:
-    """A line-buffered text stream on a descriptor, which it owns unless it is 1 or 2."""
-    encoding = getattr(like, "encoding", None) or "utf-8"
-    return open(fd, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=fd > 2)
 
 
 def _flush(*streams: TextIO) -> None:
@@ -151,11 +149,6 @@ def _flush_captured() -> None:
     originals = [stream for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
     _flush(sys.stdout, sys.stderr, *originals)
     ctypes.CDLL(None).fflush(None)
-
-
-def _close(stream: TextIO) -> None:
-    with contextlib.suppress(OSError):  # its reader has gone
-        stream.close()
 
 
 @contextlib.contextmanager
@@ -179,12 +172,12 @@ def _followed(path: Path, target: TextIO | None) -> Iterator[None]:
 
 
 def _follow(log: BinaryIO, target: TextIO, ended: threading.Event) -> None:
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        running = True
-        while running:
-            running = not ended.wait(FOLLOW_INTERVAL_S)
-            target.buffer.write(log.read())
-            target.buffer.flush()
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    running = True
+    while running:
+        running = not ended.wait(FOLLOW_INTERVAL_S)
+        target.write(printable(decoder.decode(log.read(), final=not running), keep="\n\t"))
+        target.flush()
 
 
 @contextlib.contextmanager
@@ -194,7 +187,7 @@ def _python_logging() -> Iterator[None]:
     from absl import logging as absl_logging
 
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Formatter(FORMAT))
     handler.addFilter(_is_worth_a_line)
     root = logging.getLogger()
     level, verbosity = root.level, absl_logging.get_verbosity()
@@ -209,6 +202,13 @@ def _python_logging() -> Iterator[None]:
         absl_logging.set_verbosity(verbosity)
         root.setLevel(level)
         root.removeHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """Indents each further line of a record, so that no text in it can pass for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n\t").replace("\n", "\n  ")
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

@@ -9,6 +9,7 @@ Nothing heavy is imported: `tfx-mnist --help` passes through.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,13 +23,13 @@ from pipeline.cli import (
     predict,
     prune,
     rollback,
+    streams,
     verify,
     versions,
     worker,
 )
 from pipeline.cli.command import (
     FAILED,
-    INTERRUPTED,
     PROG,
     USAGE_ERROR,
     Answered,
@@ -43,6 +44,8 @@ from pipeline.cli.run import command as run_command
 from pipeline.config import ConfigError
 from pipeline.runners.errors import CannotStart
 from trainer.garbage import collect_seldom
+from trainer.termination import INTERRUPTED, TERMINATED, Terminated, terminable
+from trainer.text import quoted
 
 DISTRIBUTION = "tfx-mnist"
 
@@ -59,23 +62,37 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None) -> int:
     """
     collect_seldom()
     words = sys.argv[1:] if argv is None else list(argv)
+    with streams.standard():
+        return _execute(words, run)
+
+
+def _execute(words: list[str], run: Run | None) -> int:
     command: Command | None = None
     try:
         chosen = choose(commands(run), words)
         command = chosen.command
-        return command.execute(chosen.options())
+        with terminable():
+            exit_code = command.execute(chosen.options())
+        return output.end(exit_code, shows=command.shows)
     except Answered:
-        return output.end()
+        return output.end(0, shows=True)
     except (CommandError, CannotStart) as error:
         line, exit_code = str(error), error.exit_code
     except ConfigError as error:
         line, exit_code = str(error), USAGE_ERROR
     except ServingDirError as error:
         line, exit_code = str(error), FAILED
+    except OSError as error:
+        where = f" ({quoted(str(error.filename))})" if error.filename else ""
+        line, exit_code = f"{error.strerror or error}{where}", FAILED
     except KeyboardInterrupt:
-        line, exit_code = "interrupted", INTERRUPTED
+        line, exit_code = f"interrupted{command.after_a_signal if command else ''}", INTERRUPTED
+    except Terminated:
+        line, exit_code = f"terminated{command.after_a_signal if command else ''}", TERMINATED
     fields = command.error_object(line) if command else {"error": line}
-    return output.fail(line, exit_code, fields if "--json" in words else None)
+    as_json = "--json" in itertools.takewhile("--".__ne__, words)
+    exit_code = output.fail(line, exit_code, fields if as_json else None)
+    return output.end(exit_code, shows=False)
 
 
 def commands(run: Run | None = None) -> Group:
@@ -100,7 +117,8 @@ def commands(run: Run | None = None) -> Group:
         ),
         exit_codes={
             0: "released, unchanged, or done",
-            1: "failed: something broke or is damaged, or another run holds the pipeline root",
+            1: "failed: something broke or is damaged, another run holds the pipeline root, or an "
+            "answer cannot be written",
             2: "usage, configuration or data source refused; nothing was written",
             3: "refused by a gate, or overtaken by another release: what was served stays",
         },

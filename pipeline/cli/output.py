@@ -1,35 +1,69 @@
-"""What a command says: text for people, one object for programs, one line for an error."""
+"""What a command says: text for people, one object for programs, one line for an error.
+
+Text for people leaves through `write` alone, which lets no character through that a terminal obeys:
+names, reasons and messages are other people's. Programs get JSON, which escapes by itself.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import errno
 import json
-import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from pipeline.cli.command import PROG
+from pipeline.cli import streams
+from pipeline.cli.command import FAILED, PROG
+from pipeline.result import json_able
+from trainer.text import printable, quoted
+
+_LONGEST_LINE = 10_000  # characters
+_NO_PATH = re.compile(r"\S{4097,}")  # which have 4,096 bytes at most: somebody's 5,000 digits
+_WIDEST_COLUMN = 80
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of text.
+
+    Attributes:
+      text: any; line breaks in it are shown as escapes.
+      style: "good", "bad" or "" where it is neither.
+    """
+
+    text: str
+    style: str = ""
+
+
+_ANSI = {"good": "\x1b[32m", "bad": "\x1b[31m"}
+_ANSI_END = "\x1b[0m"
+
+
+def write(lines: Iterable[Line], stream: TextIO, *, colour: bool = False) -> None:
+    """Writes lines that no terminal breaks or obeys: a path stays whole, whatever the width."""
+    for line in lines:
+        code = _ANSI.get(line.style, "") if colour else ""
+        text = _NO_PATH.sub(lambda word: quoted(word[0]), line.text)
+        text = printable(_cut(text, _LONGEST_LINE))
+        print(f"{code}{text}{_ANSI_END if code else ''}", file=stream)
+    stream.flush()
 
 
 def say(lines: Iterable[str]) -> None:
-    """Prints lines on stdout as they are: a path is never broken, whatever the terminal's width."""
-    with reader_may_be_gone(sys.stdout):
-        for line in lines:
-            print(_printable(line, sys.stdout))
-        sys.stdout.flush()
+    """Writes lines on stdout."""
+    write(map(Line, lines), sys.stdout)
 
 
 def say_json(fields: Mapping[str, Any]) -> None:
     """Prints one object on stdout, in one line."""
-    with reader_may_be_gone(sys.stdout):
-        print(json.dumps(fields, allow_nan=False), flush=True)
+    print(json.dumps(json_able(fields), allow_nan=False), flush=True)
 
 
 def complain(line: str) -> None:
-    """Prints one line on stderr, after the program's name."""
-    with reader_may_be_gone(sys.stderr):
-        print(_printable(f"{PROG}: {line}", sys.stderr), file=sys.stderr, flush=True)
+    """Writes one line on stderr, after the program's name."""
+    write([Line(f"{PROG}: {line}")], sys.stderr)
 
 
 def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:
@@ -44,33 +78,38 @@ def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:
     return exit_code
 
 
-def end() -> int:
-    """Ends a command that has printed its answer itself, as argparse does.
+def end(exit_code: int, *, shows: bool) -> int:
+    """Ends a command that has said all.
+
+    A reader that went away (`| head`) has what it wanted.
+
+    Args:
+      exit_code: what the command came to.
+      shows: whether it only shows something, so that it has done nothing when that is lost.
 
     Returns:
-      The exit code.
+      The exit code of the process.
     """
-    with reader_may_be_gone(sys.stdout):
-        sys.stdout.flush()
-    return 0
-
-
-@contextlib.contextmanager
-def reader_may_be_gone(stream: TextIO) -> Iterator[None]:
-    """A closed pipe (`| head`) is no error of the command: its exit code stays."""
-    try:
-        yield
-    except BrokenPipeError:
-        # The interpreter flushes once more at exit, and must find an open end.
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, stream.fileno())
-        os.close(devnull)
+    sys.stdout.flush()
+    error = streams.lost(sys.stdout)
+    if error is None or error.errno == errno.EPIPE:
+        return exit_code
+    done = exit_code == 0 and not shows
+    complain(
+        f"cannot write to stdout: {error.strerror}"
+        f"{'; what was asked for is done all the same' if done else ''}"
+    )
+    return FAILED if exit_code == 0 and shows else exit_code
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines with aligned columns; the last column is as wide as it wants to be."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    shown = [
+        [*(printable(_cut(cell, _WIDEST_COLUMN)) for cell in row[:-1]), printable(row[-1])]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
 
 
 def size(bytes_: int) -> str:
@@ -83,7 +122,5 @@ def size(bytes_: int) -> str:
     return f"{value:.1f} {unit}"
 
 
-def _printable(text: str, stream: TextIO) -> str:
-    """What the stream cannot encode (a file name may hold any bytes) as escapes."""
-    encoding = stream.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 from components import serving_dir
+from components.serving_dir import Version
 from pipeline.cli import output, serving
 from pipeline.cli.command import Command, Parser, whole_number
+from trainer.termination import Terminated
 
 
 def _add_options(parser: Parser) -> None:
@@ -25,7 +28,12 @@ def _add_options(parser: Parser) -> None:
 
 def _execute(options: argparse.Namespace) -> int:
     directory = serving.serving_dir(options)
-    done = serving_dir.rollback(directory, options.version, reason=options.reason)
+    before = serving_dir.live(directory)
+    try:
+        done = serving_dir.rollback(directory, options.version, reason=options.reason)
+    except (KeyboardInterrupt, Terminated):
+        _say_if_done(directory, before)
+        raise
     if options.json:
         fields = {**dataclasses.asdict(done), "path": str(done.path), "reason": options.reason}
         output.say_json({"serving_dir": str(directory), **fields, "error": None})
@@ -39,6 +47,14 @@ def _execute(options: argparse.Namespace) -> int:
     return 0
 
 
+def _say_if_done(directory: Path, before: Version | None) -> None:
+    """A script that tries again must know that the one rename had happened when a signal came."""
+    now = serving_dir.live(directory)
+    done = now.manifest.rollback if now and now.manifest else None
+    if now and done and before and done.withdraws == before.number:
+        output.complain(f"rolled back before that: version {now.number} in {now.path} is live")
+
+
 COMMAND = Command(
     name="rollback",
     help="make an older version the live one again",
@@ -49,7 +65,8 @@ COMMAND = Command(
     execute=_execute,
     exit_codes={
         0: "rolled back",
-        1: "no version is good, or the one asked for is not, or failed; nothing was changed",
+        1: "no version is good, the one asked for is not, or failed; nothing was changed, unless "
+        "the line says so",
         2: "usage, or there is no such serving directory",
     },
 )

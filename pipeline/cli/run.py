@@ -22,12 +22,18 @@ from typing import Any
 
 from pipeline import places
 from pipeline.cli import configuration, hparams_file, logs, output, terminal
-from pipeline.cli.command import INTERRUPTED, USAGE_ERROR, Command, Parser, local_path
-from pipeline.cli.summary import summary, wants_colour, write
-from pipeline.cli.termination import TERMINATED, Terminated, terminable
+from pipeline.cli.command import USAGE_ERROR, Command, Parser, local_path
+from pipeline.cli.summary import summary, wants_colour
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.errors import CannotStart, no_space
+from trainer.termination import (
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    raise_if_arrived,
+    terminable,
+)
 
 # What a run writes below the pipeline root.
 _WRITTEN = (
@@ -41,7 +47,6 @@ EXIT_CODES = {
     1: "failed: something broke, or another run holds the pipeline root",
     2: "usage, configuration or data source refused; nothing was written",
     3: "refused by a gate, or overtaken by another release: what was served stays",
-    TERMINATED: "terminated by SIGTERM, within ten seconds",
 }
 EXIT_CODE_OF = {RELEASED: 0, UNCHANGED: 0, FAILED: 1, REFUSED: 3}
 
@@ -93,22 +98,33 @@ def execute(options: argparse.Namespace, run: Run) -> int:
         hparams_file.require_writable(Path(options.save_hparams))
     _require_places(config)
     log = _create_log(config, run_id)
+    result = RunResult(run_id, FAILED)
     try:
         with terminable():
             result = _observed(config, run_id, log, options, run)
+            result = dataclasses.replace(
+                result, log_file=str(log.path), total_seconds=time.monotonic() - started
+            )
+            raise_if_arrived()
+            if options.save_hparams is not None and result.hparams is not None:
+                _save_hparams(result.hparams, Path(options.save_hparams))
+            report = _write_report(result, Path(config.pipeline_root))
+            result = dataclasses.replace(result, report=report)
     except (KeyboardInterrupt, Terminated) as end:
-        terminated = isinstance(end, Terminated)
-        how, exit_code = ("terminated", TERMINATED) if terminated else ("interrupted", INTERRUPTED)
-        line = f"{how}; the same command goes on from what is finished"
-        return output.fail(line, exit_code, _failed(run_id, line) if options.json else None)
-    result = dataclasses.replace(
-        result, log_file=str(log.path), total_seconds=time.monotonic() - started
-    )
-    if options.save_hparams is not None and result.hparams is not None:
-        _save_hparams(result.hparams, Path(options.save_hparams))
-    result = dataclasses.replace(result, report=_write_report(result, Path(config.pipeline_root)))
+        return _ended_early(result, end, as_json=options.json)
     _show(result, as_json=options.json)
     return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
+
+
+def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
+    """Says of a run that a signal has ended what it had done by then; returns the exit code."""
+    terminated = isinstance(end, Terminated)
+    line, exit_code = ("terminated", TERMINATED) if terminated else ("interrupted", INTERRUPTED)
+    if known.outcome == RELEASED and known.release is not None:
+        line += f" after version {known.release.version} was released in {known.release.path}"
+    line += "; the same command goes on from what is finished"
+    fields = dataclasses.replace(known, error=line).to_dict() if as_json else None
+    return output.fail(line, exit_code, fields)
 
 
 def _fresh_run_id() -> str:
@@ -157,9 +173,11 @@ def _observed(
             log.discard()
             raise
         except Exception as error:  # a bug: a runner turns what can go wrong into a result
+            raise_if_arrived()
             logging.exception("the run ended by an error that nobody expected")
-            line = " ".join(str(error).split())
-            return RunResult(run_id, FAILED, error=f"{type(error).__name__}: {line}")
+            line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            full = no_space(error, config.pipeline_root)
+            return RunResult(run_id, FAILED, error=full or line)
 
 
 def _local_run(config: RunConfig, *, run_id: str, observer: terminal.Display) -> RunResult:
@@ -184,6 +202,7 @@ def _write_report(result: RunResult, root: Path) -> str | None:
 
         report.write(result, path)
     except Exception as error:
+        raise_if_arrived()
         line = " ".join(str(error).split())
         output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
         return None
@@ -194,5 +213,4 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         output.say_json(result.to_dict())
     human = sys.stderr if as_json or result.outcome == FAILED else sys.stdout
-    with output.reader_may_be_gone(human):
-        write(summary(result), human, colour=wants_colour(human, os.environ.get("NO_COLOR")))
+    output.write(summary(result), human, colour=wants_colour(human, os.environ.get("NO_COLOR")))

@@ -69,8 +69,8 @@ def serving_dir(options: argparse.Namespace) -> Path:
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_dir():
-        actual = "is no directory" if path.exists() else "does not exist"
+    if not os.path.isdir(path):  # `Path`'s own raises for a name that is too long
+        actual = "is no directory" if os.path.exists(path) else "does not exist"
         raise UsageError(f"the serving directory {path} {actual}: give another --serving-dir")
     return path
 

@@ -8,41 +8,16 @@ Synopsis::
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TextIO
 
 from pipeline.checks import Check
 from pipeline.cli import trials
+from pipeline.cli.output import Line
 from pipeline.cli.terminal import can_be_live, duration
 from pipeline.gate import Evidence
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One line of text.
-
-    Attributes:
-      text: without a line break.
-      style: "good", "bad" or "" where it is neither.
-    """
-
-    text: str
-    style: str = ""
-
-
-_ANSI = {"good": "\x1b[32m", "bad": "\x1b[31m"}
-_ANSI_END = "\x1b[0m"
-
-
-def write(lines: Sequence[Line], stream: TextIO, *, colour: bool) -> None:
-    """Writes the lines as they are: a path is never broken, whatever the terminal's width."""
-    for line in lines:
-        code = _ANSI.get(line.style, "") if colour else ""
-        print(f"{code}{line.text}{_ANSI_END if code else ''}", file=stream)
-    stream.flush()
 
 
 def wants_colour(stream: TextIO, no_color: str | None) -> bool:

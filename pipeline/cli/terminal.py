@@ -4,7 +4,7 @@
         run(config, run_id=run_id, observer=observer)
 
 Every display is an observer of the runner, and shows what training reports to
-`trainer.progress` as well. A reader that has gone away (`| head`) never stops a run.
+`trainer.progress` as well.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from pipeline.cli import output
 from trainer import progress
 from trainer.progress import Progress
+from trainer.text import printable
 
 if TYPE_CHECKING:  # rich takes 0.1 s to import, and only a terminal needs it
     from rich.console import Console, RenderableType
@@ -45,12 +47,12 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Display]:
 
     Args:
       human: where plain lines go.
-      err: the real stderr; a live region is shown there when it is a terminal.
+      err: the real stderr; a live region is shown there when it is a terminal for any character.
       verbose: whether logs share the terminal: a live region would be torn apart by them.
     """
     with contextlib.ExitStack() as stack:
         shown: Display
-        if can_be_live(err) and not verbose:
+        if can_be_live(err) and not verbose and err.encoding.lower().startswith("utf"):
             shown = stack.enter_context(live(err))
         else:
             shown = PlainDisplay(human)
@@ -109,8 +111,7 @@ class PlainDisplay:
             self._line(f"  {training_text(state)}")
 
     def _line(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            print(text, file=self._stream, flush=True)
+        output.write([output.Line(text)], self._stream)
 
 
 class LiveDisplay:
@@ -130,8 +131,7 @@ class LiveDisplay:
         self._names = list(names)
 
     def note(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            self._console.print(text)
+        self._console.print(printable(text))
 
     def component_started(self, name: str) -> None:
         self._running, self._since, self._state = name, time.monotonic(), None
@@ -141,8 +141,7 @@ class LiveDisplay:
 
         end = ("cached", "cyan") if cached else (duration(seconds), "bold")
         width = max(map(len, self._names), default=0)
-        with contextlib.suppress(OSError):
-            self._console.print(Text.assemble(("✓ ", "green"), f"{name:{width}}  ", end))
+        self._console.print(Text.assemble(("✓ ", "green"), f"{name:{width}}  ", end))
 
     def trained(self, state: Progress) -> None:
         self._state = state

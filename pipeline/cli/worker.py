@@ -14,7 +14,6 @@ from pipeline.cli.command import (
     local_path,
     whole_number,
 )
-from pipeline.cli.termination import TERMINATED, Terminated, terminable
 from pipeline.config import RunConfig
 from trainer import supervision
 from trainer.cluster import Cluster, ClusterError
@@ -54,12 +53,8 @@ def _execute(options: argparse.Namespace) -> int:
         )
     file = job_file(Path(options.pipeline_root).absolute())
     try:
-        with terminable():
-            supervision.wait_for(file, seconds=options.wait)
-            supervision.train(file)
-    except Terminated:
-        line = "terminated; the same command goes on after the last finished epoch"
-        return output.fail(line, TERMINATED, {"error": line} if options.json else None)
+        supervision.wait_for(file, seconds=options.wait)
+        supervision.train(file)
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
     if options.json:
@@ -76,11 +71,11 @@ COMMAND = Command(
     "TF_CONFIG\nnames. The first of them runs `tfx-mnist run`. A lost machine costs the epoch that "
     "ran: all\nstart again, wait for it, and go on.",
     add_options=_add_options,
+    after_a_signal="; the same command goes on after the last finished epoch",
     execute=_execute,
     exit_codes={
         0: "trained to the end",
         1: "failed: no training began, the chief ended before, or an error that would come again",
         2: "usage, or TF_CONFIG names no second machine",
-        TERMINATED: "terminated by SIGTERM, within ten seconds",
     },
 )

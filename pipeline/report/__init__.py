@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from pipeline.report import content, formats
 from pipeline.result import RunResult
+from trainer.text import printable
 
 
 def render(result: RunResult) -> str:
-    """The page as HTML; every text in it is escaped."""
+    """The page as HTML; every text in it is escaped, control characters too."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -42,6 +45,12 @@ def render(result: RunResult) -> str:
         losses=content.LOSSES,
         likely=content.LIKELY,
     )
+
+
+def _printable(value: Any) -> Any:
+    """What an expression of the template gives; a macro's markup has been here already."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return printable(value) if is_text else value
 
 
 def write(result: RunResult, path: Path) -> None:

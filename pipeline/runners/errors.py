@@ -6,7 +6,13 @@ that: `--help` and usage errors must answer at once.
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+
 _OUR_PACKAGES = ("components", "pipeline", "trainer")
+_LONGEST = 500  # characters of somebody else's message
 
 
 class CannotStart(Exception):
@@ -24,6 +30,31 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
+def no_space(error: BaseException | None, pipeline_root: str) -> str | None:
+    """The line for an error that comes of a full disk; None for another one.
+
+    TensorFlow, Beam and ML Metadata make errors of their own of it, with nothing but the text.
+    """
+    signs = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
+    texts = [str(one) for one in _chain(error)]
+    if not any(sign in text for sign in signs for text in texts):
+        return None
+    return (
+        f"no space left on device: free some for the pipeline root {pipeline_root} and for "
+        f"{tempfile.gettempdir()}, or choose another --pipeline-root; the same command goes on "
+        "from what is finished"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from, and what was handled when it was raised."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+
+
 def one_line(error: BaseException | None) -> str:
     """The gist of an error; Beam and TensorFlow put whole traces into theirs.
 
@@ -33,4 +64,4 @@ def one_line(error: BaseException | None) -> str:
     kind = type(error)
     if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
         return lines[0]
-    return ": ".join([kind.__name__, *lines[:1]])
+    return ": ".join([kind.__name__, *(line[:_LONGEST] for line in lines[:1])])

@@ -17,6 +17,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
@@ -25,15 +26,17 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from components import serving_dir
 from components.example_gen.errors import DataError
 from pipeline import gate, history, result
 from pipeline.checks import Refused
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners import artifacts
-from pipeline.runners.errors import one_line
+from pipeline.runners.errors import no_space, one_line
 from pipeline.runners.observer import Observer
 from pipeline.runners.outcome import Outputs, State
+from trainer import termination
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +81,12 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             observer.note("The released model could not be taken over: comparing a new one with it")
             plan = make_fresh(plan, run_id=run_id)
             _run_to_the_end(plan, f"{run_id}-compared", observer, state)
+    except (termination.Terminated, KeyboardInterrupt):
+        if not termination.arrived():
+            raise
+        # `termination.terminable` raises again. What is true by now is told as well.
+        if release := _release_by(run_id, Path(plan.serving_dir)):
+            state.outcome, state.release = result.RELEASED, release
     except Refused as refused:
         state.refuse(refused.checks)
     except _ComponentFailed as failed:
@@ -86,11 +95,22 @@ def execute(plan: Plan, *, run_id: str, observer: Observer) -> result.RunResult:
             state.refuse(cause.checks)
         else:
             _log.error("%s failed", failed.name, exc_info=cause)
-            state.outcome, state.error = result.FAILED, f"{failed.name}: {one_line(cause)}"
+            line = no_space(cause, plan.config.pipeline_root) or one_line(cause)
+            state.outcome, state.error = result.FAILED, f"{failed.name}: {line}"
             state.bad_data = isinstance(cause, DataError)
     baseline = plan.context.baseline
     state.policy, state.baseline = plan.policy, None if baseline is None else baseline.to_json()
     return state.result(run_id)
+
+
+def _release_by(run_id: str, served: Path) -> result.Release | None:
+    """The version that the run has published, which may have ended before it could say so."""
+    with contextlib.suppress(serving_dir.ServingDirError):
+        for version in reversed(serving_dir.versions(served)):
+            release = version.manifest.release if version.manifest else {}
+            if f"{release.get('run_id')}-".startswith(f"{run_id}-"):
+                return result.Release(version.number, str(version.path))
+    return None
 
 
 def _require_readable(plan: Plan) -> None:
@@ -123,6 +143,7 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: State) -
     observer.planned([node.node_info.id for node in nodes])
     with _without_arguments():
         for node in nodes:
+            termination.raise_if_arrived()
             name = node.node_info.id
             observer.component_started(name)
             start = time.monotonic()
@@ -132,6 +153,7 @@ def _run_components(plan: Plan, run_id: str, observer: Observer, state: State) -
             except _ResultDamaged:
                 raise
             except Exception as error:
+                termination.raise_if_arrived()
                 state.executed.add(name)
                 raise _ComponentFailed(name) from error
             finally:
@@ -170,6 +192,8 @@ def _launch(
         executor_spec=runner_utils.extract_executor_spec(deployment, name),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
     ).launch()
+    # What it made of the signal is not recorded as its result, and is made again.
+    termination.raise_if_arrived()
     with metadata.Metadata(connection) as handle:
         outputs = history.outputs(handle.store, info.execution_id)
         written = list(itertools.chain.from_iterable(outputs.values()))

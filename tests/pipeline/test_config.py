@@ -202,6 +202,15 @@ def test_a_known_sets_slices_can_be_taken_away() -> None:
     assert GateConfig(slices="").policy("mnist", num_classes=10, test_rows=1000).slices == ()
 
 
+@pytest.mark.parametrize("key", ["pipeline_root", "serving_dir", "data_dir", "dataset"])
+def test_a_path_that_is_no_text_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {key: "idx:/data-\udcff"})
+    assert str(caught.value) == (
+        rf"{key} is 'idx:/data-\udcff', expected text in UTF-8: ML Metadata takes no other"
+    )
+
+
 def test_a_bad_slice_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match="a slice is 'weight', expected feature:edge"):
         build("quick", {"gate.slices": "weight"})

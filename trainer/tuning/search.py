@@ -37,6 +37,7 @@ from trainer.files import write_json
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
 from trainer.strategy import mirrored_strategy
+from trainer.termination import raise_if_arrived
 from trainer.tuning import trials
 from trainer.tuning.oracle import make_oracle
 from trainer.tuning.settings import TuningConfig
@@ -123,8 +124,10 @@ class Search(BaseTuner):
         try:
             result = self._train(hparams, key, **splits)
         except (TrainingDiverged, tf.errors.ResourceExhaustedError) as error:
+            raise_if_arrived()
             raise FailedTrialError(str(error)) from error
         except Exception as error:  # keras-tuner would count it as a failed trial, and go on
+            raise_if_arrived()
             raise TrialBroke(f"{type(error).__name__}: {error}") from error
         write_json(finished, result)
         return result

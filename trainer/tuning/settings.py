@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from trainer.text import quoted
+
 ALGORITHMS = ("bayesian", "hyperband")
 OBJECTIVES = ("accuracy", "loss")
 
@@ -44,7 +46,9 @@ class TuningConfig:
         for name, known in (("algorithm", ALGORITHMS), ("objective", OBJECTIVES)):
             value = getattr(self, name)
             if value not in known:
-                raise ValueError(f"tuning.{name} is {value!r}, expected one of {', '.join(known)}")
+                raise ValueError(
+                    f"tuning.{name} is {quoted(value)}, expected one of {', '.join(known)}"
+                )
         for name in ("max_trials", "epochs", "parallel_trials"):
             value = getattr(self, name)
             if value is not None and value < 1:

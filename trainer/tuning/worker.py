@@ -4,28 +4,25 @@
         python -m trainer.tuning.worker pipeline_root/tuning/KEY/job.json
 
 The job file and what it names must be readable here, by the same paths as for the chief. SIGTERM
-ends it at once with 143: what it has finished is on disk.
+ends it at once with 143, and SIGINT with 130: what it has finished is on disk.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from trainer.garbage import collect_seldom
-
-TERMINATED = 128 + signal.SIGTERM  # 143, as shells count
+from trainer.termination import end_at_once
 
 
 def main(words: Sequence[str]) -> int:
     """Works on the job whose file is the first word."""
     # As a container's first process it would not get a signal that it does not handle.
-    signal.signal(signal.SIGTERM, _end)
+    end_at_once("the same command goes on with the trials that are left")
     collect_seldom()
     from trainer.strategy import prepare_devices
     from trainer.tied import end_with_parent
@@ -51,11 +48,6 @@ def main(words: Sequence[str]) -> int:
     search = open_search(job)
     search.search(**load(job.train_files, job.eval_files, job.transform_output))
     return 0
-
-
-def _end(signum: int, frame: object) -> NoReturn:
-    os.write(2, b"terminated; the same command goes on with the trials that are left\n")
-    os._exit(TERMINATED)
 
 
 if __name__ == "__main__":

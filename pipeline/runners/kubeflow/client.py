@@ -29,6 +29,7 @@ from pipeline.runners.kubeflow.names import FAILED_STATES, PIPELINE_NAME
 from pipeline.runners.kubeflow.parameters import Value
 from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 from pipeline.runners.kubeflow.report import FAILURES, REFUSED
+from trainer.text import quoted
 
 _PAGE = 100
 
@@ -256,7 +257,7 @@ def unschedule(client: kfp_client.Client, name: str) -> int:
     named = [one for one in every if one.name == name]
     if not named:
         known = ", ".join(sorted({one.name for one in every})) or "none"
-        raise NotFound(f"there is no schedule {name!r}, expected one of: {known}")
+        raise NotFound(f"there is no schedule {quoted(name)}, expected one of: {known}")
     for one in named:
         _ask(client, client.delete_recurring_run, one.id)
     return len(named)

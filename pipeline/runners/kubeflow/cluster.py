@@ -19,6 +19,7 @@ from typing import Any
 from pipeline.config import ConfigError
 from pipeline.runners.kubeflow.names import BASELINE, PLAN, RUN_ID_VARIABLE
 from pipeline.runners.kubeflow.topology import Node
+from trainer.text import quoted
 
 _CLAIM = "pvc://"
 _MOUNTS = "/mnt"
@@ -48,12 +49,13 @@ class Mount:
             claim, _, rest = text.removeprefix(_CLAIM).partition("/")
             if not _NAME.fullmatch(claim) or ".." in rest.split("/"):
                 raise ConfigError(
-                    f"{text!r} names no directory of a volume claim, expected pvc://CLAIM/DIRECTORY"
+                    f"{quoted(text)} names no directory of a volume claim, expected pvc://CLAIM/DIRECTORY"
                 )
             return cls("/".join(filter(None, (_MOUNTS, claim, rest.strip("/")))), claim)
         if not text.startswith("/") or ".." in text.split("/"):
             raise ConfigError(
-                f"{text!r} is no directory in a container, expected pvc://CLAIM/DIRECTORY or an "
+                f"{quoted(text)} is no directory in a container, expected pvc://CLAIM/DIRECTORY or "
+                "an "
                 "absolute path without '..': a release is one rename, which an object store does "
                 "not have"
             )
@@ -84,8 +86,8 @@ class SecretVariable:
         key, equals, variable = rest.partition("=")
         if not (secret and colon and key and equals and variable.isidentifier()):
             raise ConfigError(
-                f"{text!r} names no variable from a secret, expected SECRET:KEY=VARIABLE such as "
-                "proxy:url=HTTPS_PROXY"
+                f"{quoted(text)} names no variable from a secret, expected SECRET:KEY=VARIABLE "
+                "such as proxy:url=HTTPS_PROXY"
             )
         return cls(secret, key, variable)
 

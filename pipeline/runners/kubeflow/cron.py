@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trainer.text import quoted
+
 _RANGE = re.compile(r"([*?]|(?P<first>\w+)(-(?P<last>\w+))?)(/[1-9][0-9]*)?")
 _WORDS = ("@annually", "@yearly", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 _EVERY = re.compile(r"@every ([0-9]+(\.[0-9]+)?[hms])+")
@@ -72,4 +74,6 @@ def require(text: str) -> None:
         )
     for field, part in zip(_FIELDS, given, strict=True):
         if not field.reads(part):
-            raise ValueError(f"{field.name} from {field.least} to {field.greatest}, not {part!r}")
+            raise ValueError(
+                f"{field.name} from {field.least} to {field.greatest}, not {quoted(part)}"
+            )

@@ -19,6 +19,7 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import IDX_PREFIX, parse_dataset
 from pipeline import config
 from pipeline.config import ConfigError, RunConfig
+from trainer.text import quoted
 
 Value = str | int
 
@@ -115,8 +116,8 @@ def _build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     directory = built.dataset.strip().removeprefix(IDX_PREFIX).strip()
     if source.kind == "idx" and not directory.startswith("/"):
         raise ConfigError(
-            f"dataset is {built.dataset!r}, expected an absolute directory, as the containers see "
-            "it, such as idx:/mnt/CLAIM/FOLDER"
+            f"dataset is {quoted(built.dataset)}, expected an absolute directory, as the "
+            "containers see it, such as idx:/mnt/CLAIM/FOLDER"
         )
     return built
 
@@ -132,7 +133,7 @@ def typed(text: Mapping[str, str]) -> dict[str, Value]:
     for name, value in text.items():
         parameter = by_name[name]
         if parameter.kind == "NUMBER_INTEGER" and not value.isdecimal():
-            raise ConfigError(f"{name} is {value!r}, expected a whole number, 0 or more")
+            raise ConfigError(f"{name} is {quoted(value)}, expected a whole number, 0 or more")
         values[name] = int(value) if parameter.kind == "NUMBER_INTEGER" else value
     return values
 

@@ -33,6 +33,7 @@ from pipeline.runners.kubeflow.names import (
 )
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value, to_text
 from pipeline.runners.kubeflow.topology import Node, ancestors, class_paths
+from trainer.text import quoted
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow.entrypoint")
 # The backend's launcher, and kfp's local runner, put the ExecutorInput there.
@@ -84,7 +85,7 @@ class Deployment:
     def __post_init__(self) -> None:
         if not _IMAGE.fullmatch(self.image):
             raise ConfigError(
-                f"the image is {self.image!r}, expected one as a node pulls it, such as "
+                f"the image is {quoted(self.image)}, expected one as a node pulls it, such as "
                 "registry.example/tfx-mnist:0.1.0"
             )
 

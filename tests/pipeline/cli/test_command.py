@@ -85,6 +85,32 @@ def test_options_may_stand_between_arguments() -> None:
     assert (options.images, options.floor) == (["a.png", "b.png", "c.png"], "1")
 
 
+@pytest.mark.parametrize(
+    ("words", "images", "floor"),
+    [
+        (["--", "-rf"], ["-rf"], None),
+        (["a.png", "--floor", "1", "--", "-rf", "--floor", "--json"], None, "1"),
+        (["--floor", "1", "--", "a.png", "--jsn"], ["a.png", "--jsn"], "1"),
+    ],
+)
+def test_behind_two_dashes_stand_arguments_whatever_they_begin_with(
+    words: list[str], images: list[str] | None, floor: str | None
+) -> None:
+    def add_options(parser: Parser) -> None:
+        parser.add_argument("images", nargs="+")
+        parser.add_argument("--floor")
+
+    group = Group("prog", "", (_command("predict", add_options),))
+    options = choose(group, ["predict", *words]).options()
+    assert options.images == (images or ["a.png", "-rf", "--floor", "--json"])
+    assert (options.floor, options.json) == (floor, False)
+
+
+def test_an_argument_too_many_behind_two_dashes_is_no_option() -> None:
+    with pytest.raises(UsageError, match="unexpected argument '-4'; see prog rollback --help"):
+        choose(TOP, ["rollback", "3", "--", "-4"]).options()
+
+
 def test_help_is_there_on_every_level(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for words in (["--help"], ["gate", "--help"], ["gate", "check", "--help"]):
@@ -93,7 +119,7 @@ def test_help_is_there_on_every_level(capsys: pytest.CaptureFixture[str]) -> Non
         shown.append(capsys.readouterr().out)
     assert "ask the gate" in shown[0]
     assert "what simulate does" in shown[1]
-    assert "exit codes:\n  0    passed\n  7    seven\n  130  interrupted\n" in shown[2]
+    assert "exit codes:\n  0    passed\n  7    seven\n  130  interrupted\n  143  term" in shown[2]
 
 
 def test_names_are_enumerated() -> None:

@@ -180,3 +180,14 @@ def test_a_decision_that_cannot_be_written_down_ends_with_1(
     assert shown.out == ""
     assert shown.err.startswith("tfx-mnist: cannot write the decision to ")
     assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--model", "--baseline"])
+def test_a_path_that_is_no_text_is_refused(
+    flag: str, words: list[str], root: Path, capfd: Captured
+) -> None:
+    given = {"--model": "model", "--baseline": "model", flag: "model-\udcff"}
+    assert main([*words, *(word for pair in given.items() for word in pair)]) == 2
+    line = rf"{flag} is model-\udcff, expected text in UTF-8: TensorFlow takes no other"
+    assert capfd.readouterr().err == f"tfx-mnist: {line}\n"
+    assert not root.exists()

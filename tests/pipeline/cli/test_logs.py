@@ -68,6 +68,30 @@ class TestLogs:
         assert done.stdout.count("\n") == 1
         assert "Trainer ...\n" in done.stderr
 
+    def test_no_text_passes_for_a_record_or_moves_the_cursor(self, root: Path) -> None:
+        done = script(
+            r"""
+            import logging, os, sys
+            from pipeline.cli.main import main
+            from pipeline.result import RunResult, RELEASED
+            def run(config, *, run_id, observer):
+                forged = "2026-11-26 10:00:00,000 INFO root: released"
+                logging.warning("class %s", "7\n" + forged + "\x1b[2J")
+                os.write(2, b"caf\xc3\xa9 \x1b[1A \xff\n")
+                return RunResult(run_id, RELEASED)
+            sys.exit(main(["run", "-v", "--pipeline-root", sys.argv[1]], run=run))
+            """,
+            str(root),
+        )
+        (log,) = (root / "logs").iterdir()
+        assert done.stderr.splitlines()[1:] == [
+            r"  2026-11-26 10:00:00,000 INFO root: released\x1b[2J",
+            r"café \x1b[1A \xff",
+        ]
+        assert "\n  2026-11-26 10:00:00,000 INFO root: released\\x1b[2J\n" in log.read_text(
+            errors="replace"
+        )
+
     def test_verbose_loses_nothing_of_much(self, root: Path) -> None:
         done = script(
             """

@@ -119,7 +119,7 @@ def test_help_of_run_lists_presets_and_keys(capfd: Captured) -> None:
 def test_help_explains_the_exit_codes_of_every_command(command: str, capfd: Captured) -> None:
     assert main([*command.split(), "--help"]) == 0
     codes = capfd.readouterr().out.partition("exit codes:\n")[2].splitlines()
-    assert [line.split()[0] for line in codes] == ["0", "1", "2", "130"]
+    assert [line.split()[0] for line in codes] == ["0", "1", "2", "130", "143"]
 
 
 def test_with_json_an_unknown_command_is_an_object_too(capfd: Captured) -> None:
@@ -128,6 +128,65 @@ def test_with_json_an_unknown_command_is_an_object_too(capfd: Captured) -> None:
     fields = json.loads(shown.out)
     assert fields["error"].startswith("unknown command 'versoins': did you mean 'versions'?")
     assert shown.err == f"tfx-mnist: {fields['error']}\n"
+
+
+MANY = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [MANY],
+        ["rollback", MANY],
+        ["rollback", "--" + MANY],
+        ["run", MANY],
+        ["run", "--seed", MANY],
+        ["run", "--seed", MANY[:4_000]],
+        ["run", "--preset", MANY],
+        ["run", "--set", MANY],
+        ["run", "--set", f"{MANY}=1"],
+        ["run", "--set", f"training.epochs={MANY}"],
+        ["run", "--set", f"training.learning_rate=-{MANY}"],
+        ["run", "--set", f"training.optimizer={MANY}"],
+        ["run", "--set", f"gate.slices={MANY}"],
+        ["run", "--no-cache=" + MANY],
+        ["run", "--config", MANY],
+        ["run", "--hparams", MANY],
+        ["run", "--save-hparams", f"{MANY}/file"],
+        ["run", "--pipeline-root", MANY],
+        ["run", "--dataset", f"idx:{MANY}"],
+        ["prune", "--keep", MANY],
+        ["worker", "--wait", MANY],
+        ["versions", "--dataset", MANY],
+        ["versions", "--serving-dir", MANY],
+        ["predict", MANY, "--version", MANY],
+        ["gate", "simulate", "--rows", MANY],
+        ["gate", "simulate", "--drops", MANY],
+    ],
+    ids=lambda words: " ".join(words).replace(MANY, "9999").replace(MANY[:4_000], "999"),
+)
+def test_five_thousand_digits_make_no_long_error(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TF_CONFIG", "")
+    assert main(words) == 2
+    line = capfd.readouterr().err
+    assert (line.count("\n"), line[:11]) == (1, "tfx-mnist: ")
+    # Besides what is quoted the line may list every key, or hold the test's own directory.
+    assert "9" * 80 not in line
+    assert len(line) < 1_300
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dash_in_front_of_a_file_is_told_from_an_option(tmp_path: Path, capfd: Captured) -> None:
+    publish_letters(tmp_path / "serving", "a")
+    words = ["predict", "--serving-dir", str(tmp_path / "serving"), "--version", "9"]
+    assert main([*words, "--", "-rf", "--json"]) == 1
+    assert capfd.readouterr() == (
+        "",
+        f"tfx-mnist: there is no version 9 in {tmp_path}/serving: known are 1\n",
+    )
 
 
 def _imported(words: list[str], names: set[str]) -> tuple[str, list[str]]:

@@ -1,5 +1,4 @@
-import io
-import sys
+import json
 
 import pytest
 
@@ -34,11 +33,37 @@ def test_a_size_reads_as_a_person_says_it(size: int, text: str) -> None:
     assert output.size(size) == text
 
 
-def test_what_the_terminal_cannot_show_becomes_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    output.say(["caf\xe9 \udcff"])
-    assert raw.getvalue() == b"caf\\xe9 \\udcff\n"
+def test_no_text_moves_the_cursor_or_makes_a_line_of_its_own(capsys: Captured) -> None:
+    output.say(["a\x1b[2J", "b\r\nc\u2028d", "\u202egnp.exe", "\x00\x9b0m\t", "caf\xe9 \udcff"])
+    assert capsys.readouterr().out.splitlines() == [
+        r"a\x1b[2J",
+        r"b\r\nc\u2028d",
+        r"\u202egnp.exe",
+        r"\x00\x9b0m\t",
+        r"café \udcff",
+    ]
+
+
+def test_a_line_has_an_end(capsys: Captured) -> None:
+    output.say(["9" * 1_000_000, "9 " * 500_000, "9" * 4_096])
+    word, words, path = capsys.readouterr().out.splitlines()
+    assert (len(word), path) == (80, "9" * 4_096)
+    assert words.endswith("9 9 ... (990,000 more characters)")
+
+
+def test_a_cell_does_not_widen_its_column_without_end() -> None:
+    header, row = output.table([("run", ""), ("9" * 1_000, "x\n" * 100)])
+    assert (len(header), len(row)) == (3, 80 + len("... (920 more characters)") + 2 + 300)
+
+
+def test_json_is_read_by_those_who_refuse_half_a_surrogate_pair(capsys: Captured) -> None:
+    output.say_json(
+        {"path-\udcff": ["serving-\udcff", "\x1b\u202e\U0001f600"], "loss": float("nan")}
+    )
+    assert json.loads(capsys.readouterr().out) == {
+        r"path-\udcff": [r"serving-\udcff", "\x1b\u202e\U0001f600"],
+        "loss": None,
+    }
 
 
 def test_a_failure_is_one_line_and_with_json_an_object(capsys: Captured) -> None:

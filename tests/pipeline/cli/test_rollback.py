@@ -10,6 +10,7 @@ import pytest
 from components.serving_dir import digest_of, live, locked, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, letter_model, letters_in, publish_letters
+from tests.pipeline.cli.processes import script
 
 Captured = pytest.CaptureFixture[str]
 
@@ -70,6 +71,34 @@ def test_what_cannot_be_done_is_one_line(
     assert error.startswith(line.replace("SERVING", str(serving)))
     assert shown.err == f"tfx-mnist: {error}\n"
     assert live(serving).number == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+)
+def test_a_signal_that_comes_when_it_is_done_does_not_hide_that(
+    name: str, code: int, word: str, serving: Path
+) -> None:
+    done = script(
+        """
+        import os, signal, sys
+        from pipeline.cli.main import main
+        rename = os.rename
+        def renames(source, target):
+            rename(source, target)
+            os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+        os.rename = renames
+        sys.exit(main(["rollback", "--serving-dir", sys.argv[1]]))
+        """,
+        str(serving),
+        name,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == (
+        f"tfx-mnist: rolled back before that: version 4 in {serving}/4 is live\ntfx-mnist: {word}\n"
+    )
+    assert live(serving).number == 4
 
 
 def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from pipeline.checks import Check
-from pipeline.cli.summary import Line, summary, wants_colour, write
+from pipeline.cli import streams
+from pipeline.cli.output import Line, write
+from pipeline.cli.summary import summary, wants_colour
 from pipeline.cli.terminal import LiveDisplay, PlainDisplay, display, duration, training_text
 from pipeline.gate import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
@@ -84,13 +86,16 @@ class TestPlain:
         PlainDisplay(out).component_finished("Tuner", 1.0, cached=False)
         assert out.getvalue() == "Tuner: 1.0 s\n"
 
+    def test_a_note_is_one_line_whatever_is_in_it(self) -> None:
+        out = io.StringIO()
+        PlainDisplay(out).note("resumed\nreleased: \x1b[32mversion 9")
+        assert out.getvalue() == "resumed\\nreleased: \\x1b[32mversion 9\n"
+
     def test_a_reader_that_went_away_is_no_error(self) -> None:
         read_end, write_end = os.pipe()
         os.close(read_end)
-        stream = open(write_end, "w", buffering=1)  # noqa: SIM115 (closing it fails)
-        PlainDisplay(stream).component_started("Trainer")
-        with pytest.raises(BrokenPipeError):
-            stream.close()
+        with streams.text(write_end, like=None, closefd=True) as stream:
+            PlainDisplay(stream).component_started("Trainer")
 
 
 class TestLive:
@@ -141,6 +146,12 @@ class TestLive:
     def test_before_the_first_component_it_says_starting(self) -> None:
         assert "starting" in self._drawn(self._shown()[0])
 
+    def test_a_note_cannot_move_the_cursor(self) -> None:
+        shown, console = self._shown()
+        shown.note("resumed\x1b[1A\x1b[2K")
+        assert "\x1b[1A" not in console.file.getvalue()
+        assert "resumed\\x1b" in console.file.getvalue()
+
 
 class TestDisplay:
     def test_elsewhere_than_on_a_terminal_lines_are_plain(self) -> None:
@@ -164,14 +175,20 @@ class TestDisplay:
             progress.LOGGER.info("resumed after epoch %d", 3)
         assert out.getvalue() == "resumed after epoch 3\n"
 
-    @pytest.mark.parametrize(("verbose", "term"), [(True, "xterm"), (False, "dumb")])
-    def test_with_logs_or_on_a_dumb_terminal_lines_are_plain(
-        self, verbose: bool, term: str, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("verbose", "term", "encoding"),
+        [(True, "xterm", "utf-8"), (False, "dumb", "utf-8"), (False, "xterm", "ascii")],
+    )
+    def test_with_logs_or_on_a_poor_terminal_lines_are_plain(
+        self, verbose: bool, term: str, encoding: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TERM", term)
         controller, terminal = pty.openpty()
         out = io.StringIO()
-        with open(terminal, "w") as err, display(human=out, err=err, verbose=verbose) as shown:
+        with (
+            open(terminal, "w", encoding=encoding) as err,
+            display(human=out, err=err, verbose=verbose) as shown,
+        ):
             shown.component_started("Trainer")
         os.close(controller)
         assert out.getvalue() == "Trainer ...\n"

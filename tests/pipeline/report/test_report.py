@@ -1,10 +1,12 @@
 """The page as a browser reads it."""
 
+import dataclasses
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from pipeline.checks import Check
 from pipeline.report import render, write
 from pipeline.result import RunResult
 from tests.pipeline.report.runs import (
@@ -51,6 +53,18 @@ class Page(HTMLParser):
 
 
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+
+
+@every_run
+def test_what_others_wrote_is_on_the_page_without_its_control_characters(run: RunResult) -> None:
+    foul = "\x1b[2J\r\n<b>\x00\u202e\udcff"
+    checks = (Check(f"class.{foul}", False, foul, foul, foul), *run.checks)
+    dataset = {**(run.dataset or {"digest": ""}), "name": foul}
+    html = render(dataclasses.replace(run, dataset=dataset, checks=checks, error=foul))
+    html.encode("utf-8")
+    assert r"\x1b[2J\r\n&lt;b&gt;\x00\u202e\udcff" in html
+    assert [one for one in html if not one.isprintable() and one != "\n"] == []
+    assert Page(html).text.count(r"\x1b[2J\r\n<b>\x00\u202e\udcff") >= 5
 
 
 @every_run

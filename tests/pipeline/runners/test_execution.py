@@ -3,14 +3,19 @@
 The tests share one pipeline root, and what they do not change is taken from its cache.
 """
 
+import atexit
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tfx.orchestration import metadata
+from tfx.orchestration.portable import launcher
 
 from components import evaluation, serving_dir
 from components.example_gen import generate
@@ -22,6 +27,7 @@ from pipeline.gate import Policy
 from pipeline.plan import metadata_path
 from pipeline.runners import artifacts, local
 from tests.pipeline.runners.watch import Watch
+from trainer import termination
 from trainer.hparams import HParams
 
 COMPONENTS = {
@@ -404,3 +410,77 @@ def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config,
     again = run(config, "run-10", training=diverging)
     assert again.result.outcome == result.FAILED
     assert "Transform" in again.result.cached
+
+
+@pytest.fixture
+def survives(monkeypatch: pytest.MonkeyPatch):
+    """What ends a process after a signal does not end that of the tests."""
+    monkeypatch.setattr(termination, "GRACE_S", 3600.0)
+    yield
+    atexit.unregister(termination._end_without_destructors)
+
+
+def _terminated_in(
+    component: str, config: RunConfig, run_id: str, monkeypatch, *, ended: bool
+) -> tuple[result.RunResult, Watch]:
+    """A run that gets SIGTERM in a component, of which TFX makes an error or, if `ended`, nothing.
+
+    Returns:
+      Its result, and what its watcher saw.
+    """
+    real, watch, results = launcher.Launcher.launch, Watch(), []
+
+    def launch(self):
+        if self._pipeline_node.node_info.id != component:
+            return real(self)
+        info = real(self) if ended else None
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except BaseException:
+            if info is None:
+                raise ValueError("a bare except took the signal for something else") from None
+        return info
+
+    def go() -> None:
+        with termination.terminable():
+            results.append(local.run(config, run_id=run_id, observer=watch))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher.Launcher, "launch", launch)
+        with pytest.raises(termination.Terminated):
+            go()
+    return results[0], watch
+
+
+def test_a_signal_that_became_a_components_error_does_not_fail_the_run(
+    config, first, tmp_path, monkeypatch, survives, caplog
+):
+    ended, watch = _terminated_in("Transform", config, tmp_path.name, monkeypatch, ended=False)
+    assert (ended.error, ended.release) == (None, None)
+    assert watch.started[-1] == "Transform"
+    assert "Transform failed" not in caplog.text
+
+
+def test_a_result_that_was_made_while_a_signal_was_swallowed_is_made_again(
+    config, first, tmp_path, monkeypatch, survives
+):
+    bounds = dataclasses.replace(config.data_gate, max_class_drift=0.9)
+    own = dataclasses.replace(config, data_gate=bounds)
+    _terminated_in("DataGate", own, f"{tmp_path.name}-a", monkeypatch, ended=True)
+    again = run(own, f"{tmp_path.name}-b")
+    assert again.result.error is None
+    assert "DataGate" not in again.result.cached
+    assert again.watch.notes[0].startswith("the result of DataGate in ")
+
+
+def test_a_release_that_was_made_before_the_signal_is_told(
+    config, first, tmp_path, monkeypatch, survives
+):
+    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
+    ended, _ = _terminated_in("Pusher", own, f"{tmp_path.name}-a", monkeypatch, ended=True)
+    assert (ended.outcome, ended.error) == (result.RELEASED, None)
+    assert ended.release == result.Release(1, str(tmp_path / "serving" / "1"))
+    again = run(own, f"{tmp_path.name}-b")
+    assert again.result.error is None
+    assert (again.result.outcome, again.result.release) == (result.UNCHANGED, ended.release)

@@ -1,0 +1,42 @@
+"""A whole run on a disk that fills up: a small one of its own, in the machine's memory."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import RUN
+
+pytestmark = pytest.mark.e2e
+
+# Enough for the prepared sample, and not for the database of ML Metadata.
+SMALL = "1800k"
+MOUNT = f'mount -t tmpfs -o size={SMALL} tmpfs "$0" && exec "$@"'
+
+
+def _on_a_small_disk(folder: Path, command: list[str]) -> list[str]:
+    """The command, with a small disk in the folder that no other process sees."""
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(folder)]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare(1), which gives a process a disk of its own")
+    tried = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount a disk of their own: {tried.stderr.strip()}")
+    return [*unshare, *command]
+
+
+def test_a_pipeline_root_that_is_full_is_one_line_with_the_remedy(tmp_path):
+    command = [arg for arg in RUN if arg != "--json"]
+    done = subprocess.run(
+        _on_a_small_disk(tmp_path, [*command, "--pipeline-root", str(tmp_path / "root")]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    assert f"no space left on device: free some for the pipeline root {tmp_path}/root and " in line
+    assert "; the same command goes on from what is finished" in line
+    assert "Traceback" not in done.stdout + done.stderr

@@ -1,0 +1,144 @@
+"""SIGTERM and SIGINT, sent to processes of their own."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.cli.processes import script
+from trainer import termination
+
+# A run that sends itself the signal and then does what the third argument says.
+RUN = """
+import ctypes, os, signal, sys, threading, time
+from pipeline.cli.main import main
+from pipeline.result import RELEASED, Release, RunResult
+from pipeline.runners.errors import CannotStart
+from trainer import termination
+termination.GRACE_S = 1.0
+SIGNAL = signal.Signals[sys.argv[3]]
+
+def trains(config, *, run_id, observer):
+    os.kill(os.getpid(), SIGNAL)
+    while True:
+        time.sleep(0.01)
+
+def swallows(config, *, run_id, observer):
+    try:
+        trains(config, run_id=run_id, observer=observer)
+    except BaseException:
+        time.sleep(60)
+
+def turns_it_into_another_error(config, *, run_id, observer, error=ValueError):
+    try:
+        trains(config, run_id=run_id, observer=observer)
+    except BaseException:
+        pass
+    raise error("swallowed", 2)
+
+def turns_it_into_a_refused_start(config, *, run_id, observer):
+    turns_it_into_another_error(config, run_id=run_id, observer=observer, error=CannotStart)
+
+def turns_it_into_an_exit(config, *, run_id, observer):
+    turns_it_into_another_error(config, run_id=run_id, observer=observer, error=SystemExit)
+
+def swallows_and_releases(config, *, run_id, observer):
+    try:
+        trains(config, run_id=run_id, observer=observer)
+    except BaseException:
+        return RunResult(run_id, RELEASED, release=Release(3, "serving/3"))
+
+def leaves_a_thread(config, *, run_id, observer):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    trains(config, run_id=run_id, observer=observer)
+
+def waits_in_c(config, *, run_id, observer):
+    threading.Timer(0.1, os.kill, (os.getpid(), SIGNAL)).start()
+    mutex = ctypes.create_string_buffer(64)  # zeros are an open one
+    for _ in range(2):  # the second time it waits for itself, and no signal wakes it
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+def waits_after_python(config, *, run_id, observer):
+    libc = ctypes.CDLL(None)
+    libc.on_exit(libc.pause, None)  # as a destructor of a C++ library that waits for its threads
+    trains(config, run_id=run_id, observer=observer)
+
+sys.exit(main(["run", "--pipeline-root", sys.argv[1], "--json"], run=globals()[sys.argv[2]]))
+"""
+WORDS = {"SIGTERM": "terminated", "SIGINT": "interrupted"}
+CODES = {"SIGTERM": 143, "SIGINT": 130}
+GOES_ON = "the same command goes on from what is finished"
+
+both_signals = pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+
+
+def ended(root: Path, what: str, name: str) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """(seconds, the process)"""
+    start = time.monotonic()
+    done = script(
+        RUN,
+        str(root / "root"),
+        what,
+        name,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    return time.monotonic() - start, done
+
+
+@both_signals
+@pytest.mark.parametrize(
+    "what",
+    [
+        "trains",
+        "turns_it_into_another_error",
+        "turns_it_into_a_refused_start",
+        "turns_it_into_an_exit",
+    ],
+)
+def test_a_run_that_was_ended_says_so_whatever_becomes_of_the_exception(tmp_path, what, name):
+    _, done = ended(tmp_path, what, name)
+    line = f"{WORDS[name]}; {GOES_ON}"
+    assert (done.returncode, done.stderr) == (CODES[name], f"tfx-mnist: {line}\n")
+    result = json.loads(done.stdout)
+    assert (result["outcome"], result["error"]) == ("failed", line)
+
+
+@both_signals
+def test_what_was_released_before_is_said(tmp_path, name):
+    _, done = ended(tmp_path, "swallows_and_releases", name)
+    line = f"{WORDS[name]} after version 3 was released in serving/3; {GOES_ON}"
+    assert (done.returncode, done.stderr) == (CODES[name], f"tfx-mnist: {line}\n")
+    result = json.loads(done.stdout)
+    assert (result["outcome"], result["error"]) == ("released", line)
+    assert result["release"] == {"version": 3, "path": "serving/3"}
+
+
+@both_signals
+@pytest.mark.parametrize(
+    "what", ["swallows", "leaves_a_thread", "waits_in_c", "waits_after_python"]
+)
+def test_what_does_not_end_by_itself_is_ended_after_the_grace(tmp_path, what, name):
+    seconds, done = ended(tmp_path, what, name)
+    assert done.returncode == CODES[name]
+    assert seconds < 10.0
+
+
+def test_the_grace_is_over_before_container_runtimes_send_sigkill():
+    assert termination.GRACE_S < 10.0
+
+
+def test_a_ctrl_c_that_is_ignored_stays_so(tmp_path):
+    code = """
+        import os, signal, sys
+        from pipeline.cli.main import main
+        from pipeline.result import RELEASED, RunResult
+        def run(config, *, run_id, observer):
+            os.kill(os.getpid(), signal.SIGINT)
+            return RunResult(run_id, RELEASED)
+        sys.exit(main(["run", "--pipeline-root", sys.argv[1]], run=run))
+    """
+    ignored = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
+    assert script(code, str(tmp_path / "root"), preexec_fn=ignored).returncode == 0

@@ -1,0 +1,71 @@
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.runners.errors import no_space, one_line
+
+LINE = (
+    f"no space left on device: free some for the pipeline root root and for "
+    f"{tempfile.gettempdir()}, or choose another --pipeline-root; the same command goes on from "
+    "what is finished"
+)
+
+
+def _full_disk() -> Exception:
+    with open("/dev/full", "wb", buffering=0) as full:
+        try:
+            full.write(b"x")
+        except OSError as error:
+            return error
+    raise AssertionError
+
+
+def _full_database(path: Path) -> Exception:
+    """SQLite's error, which ML Metadata makes the text of its own."""
+    database = sqlite3.connect(path / "database")
+    try:
+        database.execute("CREATE TABLE t (x)")
+        database.execute("PRAGMA max_page_count = 2")
+        database.execute("INSERT INTO t VALUES (zeroblob(100000))")
+    except sqlite3.Error as error:
+        return error
+    finally:
+        database.close()
+    raise AssertionError
+
+
+def _while_handled(error: Exception, *, cause: bool) -> Exception:
+    """Another error, which a library raised from the first one, or while it handled it."""
+    try:
+        try:
+            raise error
+        except Exception as first:
+            raise ValueError("Transaction already open.") from (first if cause else None)
+    except ValueError as second:
+        second.__suppress_context__ = False
+        return second
+
+
+def test_a_full_disk_is_told_whoever_found_it(tmp_path: Path) -> None:
+    for found in (_full_disk(), _full_database(tmp_path)):
+        told = RuntimeError(f"{found} [while running 'WriteFile']")  # as Beam has it
+        for error in (found, told, _while_handled(found, cause=True)):
+            assert no_space(error, "root") == LINE
+        assert no_space(_while_handled(found, cause=False), "root") == LINE
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no"), PermissionError(13, "denied")])
+def test_another_error_is_no_full_disk(error: Exception | None) -> None:
+    assert no_space(error, "root") is None
+
+
+def test_an_error_that_is_its_own_cause_has_an_end() -> None:
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert no_space(first, "root") is None
+
+
+def test_somebody_elses_message_has_an_end() -> None:
+    assert one_line(ValueError("9" * 5_000)) == f"ValueError: {'9' * 500}"

@@ -1,0 +1,39 @@
+r"""Text that somebody else wrote, made fit to be shown: file names, records, messages of libraries.
+
+Synopsis::
+
+    printable("up\x1b[1A\n")     # r"up\x1b[1A\n": no character that a terminal obeys
+    quoted("9" * 5_000)          # "'9999...9999'", 80 characters
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+_MOST = 80  # characters of a quoted value
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = _MOST
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Each character that Python does not call printable as its escape, such as `\x1b`.
+
+    These are control characters, line breaks, marks that turn the direction of writing around,
+    invisible ones, spaces other than U+0020, and bytes of a file name that are no text.
+
+    Args:
+      text: any text.
+      keep: characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in keep else one.encode("unicode_escape").decode("ascii")
+        for one in text
+    )
+
+
+def quoted(value: object) -> str:
+    """The value as Python writes it, for an error; of a long one the beginning and the end."""
+    return _short.repr(value)
