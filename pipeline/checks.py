@@ -4,6 +4,10 @@ Synopsis::
 
     check = Check("data.overlap", passed=False, actual=0.02, required=0.01, sentence="test: ...")
     raise Refused([check])
+    raise NotChecked("the server ended with SIGKILL: free memory, and run again")
+
+A check passes, fails, or cannot be made. `NotChecked` is the third: it says nothing about what was
+to be checked, so it is no refusal, and no result that a cache may keep.
 """
 
 from __future__ import annotations
@@ -59,6 +63,10 @@ class Refused(Exception):
     def __str__(self) -> str:
         failed = [check.sentence for check in self.checks if not check.passed]
         return f"refused, {len(failed)} of {len(self.checks)} checks failed: " + "; ".join(failed)
+
+
+class NotChecked(Exception):
+    """A check could not be made; one line: what was tried, why it did not work, and the remedy."""
 
 
 def passed(checks: Sequence[Check]) -> bool:

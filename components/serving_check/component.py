@@ -1,4 +1,4 @@
-"""Serves the exported model once before it ships: the TFX shell around `checks`.
+"""Serves the exported model once before it ships: the TFX shell around `verdict`.
 
     serving_check = ServingCheck(
         model=trainer.outputs["model"],
@@ -25,10 +25,11 @@ from components import blessing as blessings
 from components.evaluation import TEST_SPLIT
 from components.example_gen import summary
 from components.prediction_sample import read_predictions
-from components.serving_check.checks import Bounds, check_model
+from components.serving_check.checks import Bounds
 from components.serving_check.contract import Timeouts
 from components.serving_check.model_server import find_model_server
 from components.serving_check.sample import read_sample
+from components.serving_check.verdict import check_model
 from trainer.features import ImageSpec
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def ServingCheck(
 
     Raises:
       FileNotFoundError: there is no server at `model_server`.
+      NotChecked: the checks could not be made, for a reason that says nothing about the model.
     """
     del code
     if not blessings.is_blessed(blessing):

@@ -53,7 +53,17 @@ class BadAnswer(ServingError):
 
 
 class ServerLost(ServingError):
-    """There is no answer, and no use in asking for another one."""
+    """There is no answer, and no use in asking for another one.
+
+    Attributes:
+      by_itself: whether the server ended by itself or said that it cannot load the model, which may
+        be the model's doing. Otherwise it was not started, was killed from outside, took too long,
+        ran out of a resource, or the connection broke.
+    """
+
+    def __init__(self, reason: object, *, by_itself: bool = False) -> None:
+        super().__init__(reason)
+        self.by_itself = by_itself
 
 
 @dataclasses.dataclass(frozen=True)

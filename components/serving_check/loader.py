@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-from components.serving_check import tensorflow_loader
+from components.serving_check import messages, tensorflow_loader
 from components.serving_check.contract import (
     RequestFailed,
     Server,
@@ -40,18 +39,18 @@ def serve_with_loader(model_directory: Path, timeouts: Timeouts) -> Iterator[Ser
       ServerLost: it could not be loaded, or not in time.
     """
     started = time.perf_counter()
-    ours, theirs = multiprocessing.Pipe()
+    ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
         end = theirs.fileno()
         child = python_child(tensorflow_loader.__name__, str(model_directory), str(end))
         with server_process(
             child.command, Path(directory), environment=child.environment, pass_fds=[end]
         ) as process:
-            theirs.close()  # the server's copy is the only one now, so its end is the pipe's
+            theirs.close()  # the server's copy is the only one now, so its end is the socket's
             try:
                 _receive(ours, process, timeouts.start_s)
             except RequestFailed as reason:
-                raise ServerLost(reason) from None
+                raise ServerLost(reason, by_itself=True) from None
             yield Server(
                 name=NAME,
                 apis={PIPE: functools.partial(_ask, ours, process, timeouts.request_s)},
@@ -61,24 +60,32 @@ def serve_with_loader(model_directory: Path, timeouts: Timeouts) -> Iterator[Ser
 
 
 def _ask(
-    connection: Connection,
+    stream: socket.socket,
     process: ServerProcess,
     timeout_s: float,
     signature: str,
     inputs: Tensors,
 ) -> Tensors:
-    with contextlib.suppress(BrokenPipeError):  # what follows then finds out why
-        connection.send((signature, dict(inputs)))
-    return _receive(connection, process, timeout_s)
-
-
-def _receive(connection: Connection, process: ServerProcess, timeout_s: float) -> Tensors:
     try:
-        if not connection.poll(timeout_s):
-            raise ServerLost(f"no answer within {timeout_s:g} s{process.last_line()}")
-        reason, outputs = connection.recv()
-    except (EOFError, ConnectionError):
-        raise ServerLost(process.ending()) from None
-    if reason:
-        raise RequestFailed(reason)
+        messages.send(stream, signature, inputs, seconds=timeout_s)
+    except messages.Garbled as reason:
+        raise ServerLost(f"the request is {reason}") from None
+    except OSError:
+        pass  # what follows finds out why
+    return _receive(stream, process, timeout_s)
+
+
+def _receive(stream: socket.socket, process: ServerProcess, timeout_s: float) -> Tensors:
+    try:
+        text, outputs = messages.receive(stream, seconds=timeout_s)
+    except TimeoutError:
+        raise ServerLost(f"no answer within {timeout_s:g} s{process.last_line()}") from None
+    except (EOFError, OSError):
+        raise process.lost() from None
+    except messages.Garbled as reason:
+        raise ServerLost(f"the server sent {reason}") from None
+    if text.startswith(tensorflow_loader.EXHAUSTED):
+        raise ServerLost(text.removeprefix(tensorflow_loader.EXHAUSTED))
+    if text != tensorflow_loader.ANSWERED:
+        raise RequestFailed(text.removeprefix(tensorflow_loader.FAILED))
     return outputs

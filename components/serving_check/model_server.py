@@ -1,31 +1,27 @@
-"""The server where it is installed: tensorflow_model_server, asked over gRPC and over REST.
+"""The server where it is installed: tensorflow_model_server, asked over gRPC.
 
     with serve_with_model_server("tensorflow_model_server", model_directory, Timeouts()) as server:
-        server.apis["REST"]("serving_default", {"image_bytes": pngs})
+        server.apis["gRPC"]("serving_default", {"image_bytes": pngs})
 
-Written from what TensorFlow Serving publishes: its protos, its REST API
-(tensorflow.org/tfx/serving/api_rest) and the flags in its main.cc. It was tried against a stand-in
-that the tests wrote from the same pages, and never against the real binary: see docs/serving.md.
+It listens on a UNIX socket in a directory that is this user's alone. Its ports would be open on all
+interfaces (server.cc, evhttp_server.cc). The REST API has nothing but a port, so it is not asked.
+
+Written from what TensorFlow Serving publishes: its protos and the flags in its main.cc. It was
+tried against a stand-in that the tests wrote from the same pages, and never against the real
+binary: see docs/serving.md.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import http.client
-import json
-import secrets
+import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_status_pb2,
@@ -35,28 +31,34 @@ from tensorflow_serving.apis import (
 )
 
 from components.serving_check.contract import (
-    OUTPUTS,
-    BadAnswer,
     RequestFailed,
     Server,
     ServerLost,
+    ServingError,
     Tensors,
     Timeouts,
 )
+from components.serving_check.messages import MAX_BYTES
 from components.serving_check.process import PREFIX, ServerProcess, server_process
 
 NAME = "tensorflow_model_server"
 GRPC = "gRPC"
-REST = "REST"
 
-_HOST = "127.0.0.1"
+_MODEL = "candidate"
 _VERSION = "1"
 _POLL_S = 0.1
-# The server is on this machine: no proxy leads to it. An answer may be as large as it likes.
-_CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
+_SOCKET_BYTES = 107  # of a UNIX socket's path at most (unix(7))
+# While the server loads the model there is no socket yet: by itself gRPC tries ever more seldom.
+_CHANNEL_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
+    ("grpc.max_receive_message_length", MAX_BYTES),
+)
 # States of a model: `ModelVersionStatus.State`.
 _AVAILABLE = "AVAILABLE"
 _END = "END"
+# What says nothing about the model that was asked.
+_OF_THE_MACHINE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 def find_model_server(given: str) -> str | None:
@@ -87,9 +89,6 @@ def serve_with_model_server(
       ServerLost: it could not load it, or not in time.
     """
     started = time.perf_counter()
-    # A name that no other server knows, should one take a port before ours does.
-    model = f"candidate-{secrets.token_hex(4)}"
-    grpc_port, rest_port = _free_ports()
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
         base_path = directory / "model"
@@ -97,158 +96,95 @@ def serve_with_model_server(
         # No copy is needed: the server takes every entry whose name is a number, whatever it is,
         # and opens the files below it (file_system_storage_path_source.cc).
         (base_path / _VERSION).symlink_to(model_directory, target_is_directory=True)
+        address = _socket(directory)
         command = [
             binary,
-            f"--port={grpc_port}",
-            f"--rest_api_port={rest_port}",
-            f"--model_name={model}",
+            "--port=0",
+            f"--grpc_socket_path={address}",
+            f"--model_name={_MODEL}",
             f"--model_base_path={base_path}",
             # By itself it tries five times more, a minute apart.
             "--max_num_load_retries=0",
         ]
         process = stack.enter_context(server_process(command, directory))
         channel = stack.enter_context(
-            grpc.insecure_channel(f"{_HOST}:{grpc_port}", options=_CHANNEL_OPTIONS)
+            grpc.insecure_channel(f"unix:{address}", options=_CHANNEL_OPTIONS)
         )
-        grpc_api = _GrpcApi(process, channel, model, timeouts.request_s)
-        rest_api = _RestApi(process, rest_port, model, timeouts.request_s)
-        _wait_until_loaded(process, rest_api, grpc_api, started + timeouts.start_s)
+        api = _GrpcApi(process, channel, timeouts.request_s)
+        _wait_until_loaded(process, api, started + timeouts.start_s)
         yield Server(
             name=NAME,
-            apis={GRPC: grpc_api, REST: rest_api},
+            apis={GRPC: api},
             start_s=time.perf_counter() - started,
             peak_memory_mib=process.peak_memory_mib,
         )
 
 
-def _free_ports() -> tuple[int, int]:
-    """Two that the system chose."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((_HOST, 0))
-        second.bind((_HOST, 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def _socket(directory: Path) -> Path:
+    path = directory / "grpc"
+    if len(os.fsencode(path)) > _SOCKET_BYTES:
+        raise ServerLost(
+            f"the path of its UNIX socket has {len(os.fsencode(path))} bytes, expected "
+            f"{_SOCKET_BYTES} at most: let TMPDIR name a directory with a shorter path"
+        )
+    return path
 
 
-def _wait_until_loaded(
-    process: ServerProcess, rest_api: _RestApi, grpc_api: _GrpcApi, deadline: float
-) -> None:
-    """Waits until both APIs say that the model is available.
+def _wait_until_loaded(process: ServerProcess, api: _GrpcApi, deadline: float) -> None:
+    """Waits until the server says that the model is available.
 
-    REST is asked first, as the server brings it up last.
+    It listens once it has loaded the model (server.cc, `BuildAndStart`).
     """
     state = ""
     while state != _AVAILABLE:
         if process.ended():
-            raise ServerLost(process.ending())
+            raise process.lost()
         if time.perf_counter() > deadline:
             raise ServerLost(f"not ready in time{process.last_line()}")
         time.sleep(_POLL_S)
-        state, error = rest_api.state()
+        state, error = api.state()
         if state == _END:
-            raise ServerLost(error)
-    state = grpc_api.state(timeout_s=max(_POLL_S, deadline - time.perf_counter()))
-    if state != _AVAILABLE:
-        raise ServerLost(f"{GRPC} says that the model is {state}, {REST} that it is {_AVAILABLE}")
+            raise ServerLost(error, by_itself=True)
 
 
 class _GrpcApi:
     """PredictionService and ModelService."""
 
-    def __init__(
-        self, process: ServerProcess, channel: grpc.Channel, model: str, timeout_s: float
-    ) -> None:
+    def __init__(self, process: ServerProcess, channel: grpc.Channel, timeout_s: float) -> None:
         self._process = process
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(channel)
-        self._model = model
         self._timeout_s = timeout_s
 
-    def state(self, timeout_s: float) -> str:
-        """The model's state, as `ModelVersionStatus.State` names it."""
+    def state(self) -> tuple[str, str]:
+        """(state, error message) of the model; ("", "") where it is not known yet."""
         request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self._model
+        request.model_spec.name = _MODEL
         try:
-            response = self._models.GetModelStatus(request, timeout=timeout_s, wait_for_ready=True)
-        except grpc.RpcError as error:
-            raise ServerLost(f"{GRPC} {error.code().name}: {error.details()}") from None
+            response = self._models.GetModelStatus(request, timeout=self._timeout_s)
+        except grpc.RpcError:
+            return "", ""
         (version,) = response.model_version_status
-        return str(get_model_status_pb2.ModelVersionStatus.State.Name(version.state))
+        state = get_model_status_pb2.ModelVersionStatus.State.Name(version.state)
+        return str(state), str(version.status.error_message)
 
     def __call__(self, signature: str, inputs: Tensors) -> Tensors:
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._model
+        request.model_spec.name = _MODEL
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         try:
             response = self._predictions.Predict(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.UNAVAILABLE:
-                raise ServerLost(self._process.ending()) from None
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise ServerLost(f"no answer within {self._timeout_s:g} s") from None
-            raise RequestFailed(f"{GRPC} {error.code().name}: {error.details()}") from None
+            raise self._problem(error) from None
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
-
-class _RestApi:
-    """The model status API, and the predict API in its column format.
-
-    A connection for each request: one that the server closed in between would look like a lost one.
-    """
-
-    def __init__(self, process: ServerProcess, port: int, model: str, timeout_s: float) -> None:
-        self._process = process
-        self._port = port
-        self._path = f"/v1/models/{model}"
-        self._timeout_s = timeout_s
-
-    def state(self) -> tuple[str, str]:
-        """(state, error message) of the model; ("", "") where it is not known yet."""
-        try:
-            _, body = self._request("GET", self._path)
-            (version,) = json.loads(body)["model_version_status"]
-            return version["state"], version["status"]["error_message"]
-        except (OSError, http.client.HTTPException, ValueError, KeyError):
-            return "", ""
-
-    def __call__(self, signature: str, inputs: Tensors) -> Tensors:
-        columns = {name: _to_json(value) for name, value in inputs.items()}
-        body = json.dumps({"signature_name": signature, "inputs": columns})
-        try:
-            status, answer = self._request("POST", f"{self._path}:predict", body)
-        except TimeoutError:
-            raise ServerLost(f"no answer within {self._timeout_s:g} s") from None
-        except (OSError, http.client.HTTPException):
-            raise ServerLost(self._process.ending()) from None
-        try:
-            parsed = json.loads(answer)
-            if status != http.HTTPStatus.OK:
-                raise RequestFailed(f"{REST} {status}: {parsed['error']}")
-            outputs = parsed["outputs"]
-            if not isinstance(outputs, dict):  # the only one, whose name is left out
-                outputs = {OUTPUTS[signature][0]: outputs}
-            return {name: _from_json(value) for name, value in outputs.items()}
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadAnswer(f"{REST} {status}, not as documented: {error!r}") from None
-
-    def _request(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(_HOST, self._port, timeout=self._timeout_s)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
-
-
-def _to_json(value: npt.NDArray[Any]) -> Any:
-    """Nested lists; strings are wrapped, as bytes need it and other strings may be."""
-    if value.dtype.kind == "O":
-        return [{"b64": base64.b64encode(item).decode()} for item in value]
-    return value.tolist()
-
-
-def _from_json(value: Any) -> npt.NDArray[Any]:
-    array = np.asarray(value)
-    if array.dtype.kind == "U":
-        return np.char.encode(array, "utf-8").astype(object)
-    return array
+    def _problem(self, error: grpc.RpcError) -> ServingError:
+        code = error.code()
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return self._process.lost()
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServerLost(f"no answer within {self._timeout_s:g} s")
+        reason = f"{GRPC} {code.name}: {error.details()}"
+        return ServerLost(reason) if code in _OF_THE_MACHINE else RequestFailed(reason)

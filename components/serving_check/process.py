@@ -23,6 +23,12 @@ PREFIX = "serving-check-"  # of temporary directories
 _LOG = "log"
 _ENDING_S = 5.0  # a process that closed its connections has as long to end
 _KIB_PER_MIB = 1024
+_SHELL = 128  # + the number of a signal
+# What a process brings upon itself; all other signals come from outside, such as the kernel's
+# SIGKILL where memory runs out (signal(7)).
+_OF_ITSELF = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS}
+)
 
 # Its standard input ends when we do, by whatever signal; then it kills the server's process group
 # ($1) and removes what lay in the temporary directory ($2).
@@ -39,14 +45,19 @@ class ServerProcess:
     def ended(self) -> bool:
         return self._popen.poll() is not None
 
-    def ending(self) -> str:
-        """How it ended, and the last line that it wrote: one line for a person."""
+    def lost(self) -> ServerLost:
+        """Why there is no answer, where the connection broke: how the process has ended."""
         try:
             code = self._popen.wait(timeout=_ENDING_S)
         except subprocess.TimeoutExpired:
-            return "the server closed the connection"
-        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return f"the server ended with {how}{self.last_line()}"
+            return ServerLost(f"the server closed the connection{self.last_line()}")
+        number = -code if code < 0 else code - _SHELL  # as a shell around it says
+        known = number in set(signal.Signals)
+        how = signal.Signals(number).name if known else f"exit status {code}"
+        return ServerLost(
+            f"the server ended with {how}{self.last_line()}",
+            by_itself=not known or number in _OF_ITSELF,
+        )
 
     def last_line(self) -> str:
         """The last line of its output, after a colon; empty where it wrote none."""
@@ -66,7 +77,7 @@ class ServerProcess:
             found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
             if found:
                 return int(found[1]) / _KIB_PER_MIB
-        raise ServerLost(self.ending())
+        raise self.lost()
 
 
 @contextlib.contextmanager
@@ -86,26 +97,32 @@ def server_process(
       directory: a temporary one of the server's own, which is removed if we are killed.
       environment: its variables.
       pass_fds: file descriptors that it inherits.
+
+    Raises:
+      ServerLost: it cannot be started.
     """
     log = directory / _LOG
     with contextlib.ExitStack() as stack:
-        popen = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stack.enter_context(log.open("wb")),
-            stderr=subprocess.STDOUT,
-            env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
-            pass_fds=pass_fds,
-            # A group of its own: it is killed with its children, and not by a terminal's Ctrl-C,
-            # which is ours to handle.
-            start_new_session=True,
-        )
-        stack.callback(_kill, popen)
-        watcher = subprocess.Popen(
-            ["sh", "-c", _WATCH, "sh", str(popen.pid), str(directory)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stack.enter_context(log.open("wb")),
+                stderr=subprocess.STDOUT,
+                env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
+                pass_fds=pass_fds,
+                # A group of its own: it is killed with its children, and not by a terminal's
+                # Ctrl-C, which is ours to handle.
+                start_new_session=True,
+            )
+            stack.callback(_kill, popen)
+            watcher = subprocess.Popen(
+                ["sh", "-c", _WATCH, "sh", str(popen.pid), str(directory)],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ServerLost(f"the server cannot be started: {error}") from error
         # Stopped first: it must not act on a process number that is another's by then.
         stack.callback(_kill, watcher)
         yield ServerProcess(popen, log)

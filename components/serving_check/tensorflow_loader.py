@@ -1,25 +1,29 @@
 """The process of the server in `loader`: TensorFlow, and nothing else.
 
-    python -m components.serving_check.tensorflow_loader MODEL_DIRECTORY FILE_DESCRIPTOR
+It gets a model's directory and the file descriptor of a socket. A model that cannot be loaded
+without TFX, Beam or our packages at hand cannot be served, so none of them is imported here (Keras
+is, by TensorFlow itself).
 
-A model that cannot be loaded without TFX, Beam or our packages at hand cannot be served, so none of
-them is imported here (Keras is, by TensorFlow itself).
-
-Requests and answers go through one end of a `multiprocessing.Pipe`; the process ends when the other
-one is closed. It sends (reason, outputs): once when the model is loaded, then for each (signature,
-inputs) that it gets. The reason is empty unless that failed.
+Requests and answers are `messages`; the process ends when the socket's other end is closed. A
+request's text is the signature. An answer's text is `ANSWERED`, or what failed: `FAILED` or, where
+the machine and not the model may be the cause, `EXHAUSTED`, followed by the reason. The first one
+is sent when the model is loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import socket
 import sys
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
 from typing import Any
 
-_Reply = tuple[str, dict[str, Any]]  # (reason, outputs)
+from components.serving_check import messages
+
+ANSWERED = ""
+FAILED = "failed: "
+EXHAUSTED = "exhausted: "
 
 
 def main(model_directory: str, file_descriptor: int) -> None:
@@ -29,34 +33,54 @@ def main(model_directory: str, file_descriptor: int) -> None:
 
     gc.freeze()
     gc.enable()
-    connection = Connection(file_descriptor)
-    try:
-        model = tf.saved_model.load(model_directory)
-    except Exception as error:
-        connection.send((_reason(error), {}))
-        return
-    connection.send(("", {}))
+    stream = socket.socket(fileno=file_descriptor)
     with contextlib.suppress(EOFError, ConnectionError):
+        try:
+            model = tf.saved_model.load(model_directory)
+        except Exception as error:
+            messages.send(stream, _reason(error), {})
+            return
+        messages.send(stream, ANSWERED, {})
         while True:
-            signature, inputs = connection.recv()
-            connection.send(_answer(model.signatures, signature, inputs))
+            signature, inputs = messages.receive(stream)
+            messages.send(stream, *_answer(model.signatures, signature, inputs))
 
 
-def _answer(signatures: Mapping[str, Any], signature: str, inputs: Mapping[str, Any]) -> _Reply:
+def _answer(
+    signatures: Mapping[str, Any], signature: str, inputs: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
     import tensorflow as tf
 
     if signature not in signatures:
-        return f"no signature {signature!r}, the model has {', '.join(sorted(signatures))}", {}
+        known = ", ".join(sorted(signatures))
+        return f"{FAILED}no signature {signature!r}, the model has {known}", {}
     try:
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         outputs = signatures[signature](**tensors)
+        return ANSWERED, {name: _array(value) for name, value in outputs.items()}
     except Exception as error:  # a request that fails must not end the server
         return _reason(error), {}
-    return "", {name: value.numpy() for name, value in outputs.items()}
+
+
+def _array(value: Any) -> Any:
+    """[...], also of a scalar, which TensorFlow gives as no array."""
+    import numpy as np
+
+    found = value.numpy()
+    return np.array(found, object) if isinstance(found, bytes) else np.asarray(found)
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    import tensorflow as tf
+
+    of_the_machine = (
+        MemoryError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.ResourceExhaustedError,
+        tf.errors.UnavailableError,
+    )
+    kind = EXHAUSTED if isinstance(error, of_the_machine) else FAILED
+    return f"{kind}{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

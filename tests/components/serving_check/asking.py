@@ -1,7 +1,10 @@
-"""How long the tests wait, what they allow, and what the checks are called."""
+"""How long the tests wait, what they allow, what the checks are called, and servers that err."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
 
 from components.serving_check.checks import Bounds
-from components.serving_check.contract import OUTPUTS, Timeouts
+from components.serving_check.contract import OUTPUTS, Server, Tensors, Timeouts
 from pipeline.checks import Check
 
 TIMEOUTS = Timeouts(start_s=60.0, request_s=20.0)
@@ -20,5 +23,14 @@ NAMES = [
 ]
 
 
-def failed(checks: tuple[Check, ...]) -> dict[str, Check]:
+def failed(checks: Iterable[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks if not check.passed}
+
+
+def altered(server: Server, alter: Callable[[str, Tensors, Tensors], Tensors]) -> Server:
+    """The server, but `alter` gets (signature, inputs, answer) and says what is answered."""
+
+    def wrap(ask):
+        return lambda signature, inputs: alter(signature, inputs, ask(signature, inputs))
+
+    return dataclasses.replace(server, apis={name: wrap(ask) for name, ask in server.apis.items()})

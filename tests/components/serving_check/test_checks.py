@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,21 +11,13 @@ from components.serving_check.checks import (
     AGREEMENT,
     BATCH,
     LATENCY_REQUESTS,
+    LATENCY_ROUNDS,
     ask_all,
-    check_model,
 )
-from components.serving_check.contract import RequestFailed, Server, ServerLost, Tensors
-from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, failed
+from components.serving_check.contract import RequestFailed, ServerLost
+from components.serving_check.verdict import check_model
+from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, failed
 from trainer import features
-
-
-def altered(server: Server, alter: Callable[[str, Tensors, Tensors], Tensors]) -> Server:
-    """The server, but `alter` gets (signature, inputs, answer) and says what is answered."""
-
-    def wrap(ask):
-        return lambda signature, inputs: alter(signature, inputs, ask(signature, inputs))
-
-    return dataclasses.replace(server, apis={name: wrap(ask) for name, ask in server.apis.items()})
 
 
 def test_a_good_model_passes_every_check_and_leaves_nothing(nothing_left, sample):
@@ -34,19 +25,10 @@ def test_a_good_model_passes_every_check_and_leaves_nothing(nothing_left, sample
     assert [check.name for check in checks] == ["serving.load", *NAMES]
     assert failed(checks) == {}
     numbers = {check.name: (check.actual, check.required) for check in checks}
-    assert 0.0 < numbers["serving.load"][0] < numbers["serving.load"][1] == TIMEOUTS.start_s
+    assert 0.0 < numbers["serving.load"][0] < TIMEOUTS.start_s
     assert 0.0 <= numbers["serving.agreement"][0] < 1e-6
     assert 0.0 < numbers["serving.latency"][0] < numbers["serving.latency"][1] == 5_000.0
     assert 100.0 < numbers["serving.memory"][0] < numbers["serving.memory"][1] == 2_048.0
-
-
-def test_a_model_that_cannot_be_loaded_is_asked_nothing(truncated, nothing_left, sample):
-    checks = check_model(truncated, sample, BOUNDS, model_server=None, timeouts=TIMEOUTS)
-    (load,) = checks
-    assert (load.name, load.passed) == ("serving.load", False)
-    assert load.sentence.startswith("the exported model cannot be served: ")
-    assert "Read less bytes than requested" in load.actual
-    assert "\n" not in load.sentence
 
 
 def test_a_missing_signature_is_named(without_pixels, sample):
@@ -132,12 +114,16 @@ def test_a_bound_that_is_missed_fails_its_check(loader, sample, bounds, name, ke
     (wrong,) = failed(ask_all(loader, sample, bounds)).values()
     assert wrong.name == f"serving.{name}"
     assert wrong.actual > wrong.required
-    assert wrong.sentence.endswith(f"or set serving.{key}")
+    assert f"set serving.{key}" in wrong.sentence
 
 
-@pytest.mark.parametrize(("slow", "fails"), [(2, False), (3, True)])
-def test_two_of_two_hundred_requests_may_be_slow(loader, sample, slow, fails):
-    """The 99th percentile by nearest rank is the 198th of 200."""
+@pytest.mark.parametrize(
+    ("slow", "rounds", "fails"), [(2, LATENCY_ROUNDS, False), (3, 2, True), (3, 1, False)]
+)
+def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
+    loader, sample, slow, rounds, fails
+):
+    """The 99th percentile by nearest rank is the 198th of 200, and the median the 2nd of three."""
     requests = itertools.count()
 
     def slow_ones(signature, inputs, answer):
@@ -146,9 +132,9 @@ def test_two_of_two_hundred_requests_may_be_slow(loader, sample, slow, fails):
             time.sleep(0.25)
         return answer
 
-    assert LATENCY_REQUESTS == 200
+    assert (LATENCY_REQUESTS, LATENCY_ROUNDS) == (200, 3)
     # Before these, two are sent alone: by `serving.single` and by `serving.agreement`.
-    slow_requests = range(50, 50 + slow)
+    slow_requests = {50 + 200 * turn + number for turn in range(rounds) for number in range(slow)}
     bounds = dataclasses.replace(BOUNDS, max_p99_latency_ms=200.0)
     assert bool(failed(ask_all(altered(loader, slow_ones), sample, bounds))) is fails
 
@@ -177,13 +163,18 @@ def test_a_bad_image_that_is_answered_fails_its_check(loader, sample):
     )
 
 
-def test_once_the_server_is_lost_nothing_more_is_asked(loader, sample):
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_once_the_server_is_lost_nothing_more_is_asked(loader, sample, by_itself):
     def dies_on_a_batch(signature, inputs, answer):
         if len(answer.get("class_index", ())) == BATCH:
-            raise ServerLost("the server ended with SIGSEGV")
+            raise ServerLost("the server ended with SIGSEGV", by_itself=by_itself)
         return answer
 
-    checks = ask_all(altered(loader, dies_on_a_batch), sample, BOUNDS)
-    assert [check.name for check in checks] == NAMES[: NAMES.index("serving.batch") + 1]
-    assert list(failed(checks)) == ["serving.batch"]
-    assert "the server ended with SIGSEGV" in checks[-1].sentence
+    checks = []
+    with pytest.raises(ServerLost, match="SIGSEGV"):
+        checks.extend(ask_all(altered(loader, dies_on_a_batch), sample, BOUNDS))
+    asked = (
+        NAMES.index("serving.batch") + by_itself
+    )  # a failed check only where it may be its doing
+    assert [check.name for check in checks] == NAMES[:asked]
+    assert list(failed(checks)) == ["serving.batch"] * by_itself

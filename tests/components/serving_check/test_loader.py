@@ -1,20 +1,17 @@
 """TensorFlow's loader in a process of its own."""
 
-import multiprocessing
+import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from components.serving_check import tensorflow_loader
+from components.serving_check import messages, tensorflow_loader
 from components.serving_check.contract import RequestFailed, ServerLost, Timeouts
 from components.serving_check.loader import PIPE, serve_with_loader
 from components.serving_check.sample import not_png
 from trainer import features
-
-ROOT = Path(__file__).parents[3]
+from trainer.children import python_child
 
 
 def test_a_request_that_fails_does_not_end_it(loader, sample):
@@ -24,10 +21,6 @@ def test_a_request_that_fails_does_not_end_it(loader, sample):
         *not_png().items(),
         (features.PREDICT_PIXELS, {features.PIXELS_INPUT: np.zeros((1, 2, 2, 2, 2), np.uint8)}),
         (features.SERVING_DEFAULT, {"another input": np.zeros(1)}),
-        (
-            features.SERVING_DEFAULT,
-            {features.IMAGE_BYTES_INPUT: np.array([b"no tensor", 1], object)},
-        ),
     ):
         with pytest.raises(RequestFailed):
             ask(signature, inputs)
@@ -48,16 +41,16 @@ def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
         pass
 
 
-def test_it_ends_with_the_pipe(exported):
-    ours, theirs = multiprocessing.Pipe()
+def test_it_ends_with_the_connection(exported):
+    ours, theirs = socket.socketpair()
     with ours, theirs:
-        end = theirs.fileno()
+        child = python_child(tensorflow_loader.__name__, str(exported), str(theirs.fileno()))
         process = subprocess.Popen(
-            [sys.executable, "-m", tensorflow_loader.__name__, str(exported), str(end)],
-            cwd=ROOT,
-            pass_fds=[end],
+            child.command,
+            env=child.environment,
+            pass_fds=[theirs.fileno()],
             stderr=subprocess.DEVNULL,
         )
         theirs.close()
-        assert ours.recv() == ("", {})
+        assert messages.receive(ours, seconds=60) == (tensorflow_loader.ANSWERED, {})
     assert process.wait(timeout=20) == 0

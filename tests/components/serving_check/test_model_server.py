@@ -1,20 +1,23 @@
 """tensorflow_model_server as far as it can be tried without the real one: see `stand_in`."""
 
-import dataclasses
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from components.serving_check.checks import ask_all, check_model
-from components.serving_check.contract import Server, Timeouts
+from components.serving_check.checks import ask_all
+from components.serving_check.contract import Server, ServerLost, Timeouts
 from components.serving_check.model_server import (
     GRPC,
-    REST,
     find_model_server,
     serve_with_model_server,
 )
+from components.serving_check.verdict import check_model
+from pipeline.checks import NotChecked
 from tests.components.serving_check import stand_in
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, failed
 
@@ -51,13 +54,29 @@ def server(binary, misbehaviour, exported) -> Iterator[Server]:
         yield running
 
 
-def test_a_good_model_passes_every_check_over_both_apis(server, sample):
-    checks = ask_all(server, sample, BOUNDS)
-    assert list(server.apis) == [GRPC, REST]
+def test_a_good_model_passes_every_check(server, sample):
+    checks = tuple(ask_all(server, sample, BOUNDS))
+    assert list(server.apis) == [GRPC]
     assert [check.name for check in checks] == NAMES
     assert failed(checks) == {}
     assert {check.name: check for check in checks}["serving.agreement"].actual < 1e-6
-    assert all("over gRPC and REST" in check.sentence for check in checks[:6])
+    assert all("over gRPC" in check.sentence for check in checks[:6])
+
+
+def test_it_listens_on_no_port_and_in_a_directory_of_this_user_alone(server):
+    (process,) = (
+        child
+        for child in psutil.Process().children(recursive=True)
+        if any(word.startswith("--grpc_socket_path=") for word in child.cmdline())
+    )
+    listening = {
+        connection.laddr
+        for connection in process.net_connections("all")
+        if connection.status in (psutil.CONN_LISTEN, psutil.CONN_NONE) and connection.laddr
+    }
+    (address,) = (Path(one) for one in listening)
+    assert address.name == "grpc"
+    assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
 
 
 def test_answers_of_another_model_do_not_agree(server, sample, misbehave):
@@ -65,23 +84,18 @@ def test_answers_of_another_model_do_not_agree(server, sample, misbehave):
     assert list(failed(ask_all(server, sample, BOUNDS))) == ["serving.agreement"]
 
 
-def test_a_slow_server_fails_the_latency(server, sample, misbehave):
-    misbehave(stand_in.SLOW)
-    bounds = dataclasses.replace(BOUNDS, max_p99_latency_ms=1e3 * stand_in.SLOW_S)
-    assert list(failed(ask_all(server, sample, bounds))) == ["serving.latency"]
-
-
-def test_a_body_that_is_no_json_is_a_bad_answer(server, sample, misbehave):
-    misbehave(stand_in.NO_JSON)
-    checks = failed(ask_all(server, sample, BOUNDS))
-    assert len(checks) == len(NAMES) - 1  # but the memory
-    assert "REST 200, not as documented: JSONDecodeError" in checks["serving.single"].sentence
-
-
-def test_a_server_that_hangs_is_lost(server, sample, misbehave):
-    misbehave(stand_in.HANGS)
-    (check,) = ask_all(server, sample, BOUNDS)
-    assert "no answer within 2 s, expected" in check.sentence
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (stand_in.EXHAUSTED, "gRPC RESOURCE_EXHAUSTED: OOM when allocating tensor"),
+        (stand_in.HANGS, "no answer within 2 s"),
+    ],
+)
+def test_no_answer_says_nothing_about_the_model(server, sample, misbehave, how, reason):
+    misbehave(how)
+    with pytest.raises(ServerLost) as lost:
+        list(ask_all(server, sample, BOUNDS))
+    assert (str(lost.value), lost.value.by_itself) == (reason, False)
 
 
 def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
@@ -95,23 +109,56 @@ def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
     assert "the server ended with SIGABRT" in wrong.sentence
 
 
-def test_a_model_that_cannot_be_loaded_says_why_and_leaves_nothing(
-    binary, truncated, nothing_left, sample
-):
-    (load,) = check_model(truncated, sample, BOUNDS, model_server=binary, timeouts=TIMEOUTS)
-    assert not load.passed
-    assert "the server ended with exit status 255: Failed to start server." in load.sentence
-    assert "did not become available" in load.sentence
+def test_a_model_that_cannot_be_loaded_says_why(binary, truncated):
+    with (
+        pytest.raises(
+            ServerLost, match="the server ended with exit status 255: Failed to start serv"
+        ) as lost,
+        serve_with_model_server(binary, truncated, TIMEOUTS),
+    ):
+        pass
+    assert "did not become available" in str(lost.value)
+    assert lost.value.by_itself
 
 
-def test_a_server_that_is_never_ready_is_lost_and_leaves_nothing(
+def test_a_server_that_is_never_ready_leaves_the_checks_unmade(
     binary, nothing_left, sample, misbehave
 ):
     misbehave(stand_in.NEVER_READY)
     timeouts = Timeouts(start_s=0.5)
-    (load,) = check_model(nothing_left, sample, BOUNDS, model_server=binary, timeouts=timeouts)
-    assert not load.passed
-    assert "not ready in time" in load.sentence
+    with pytest.raises(NotChecked, match="not ready in time"):
+        check_model(nothing_left, sample, BOUNDS, model_server=binary, timeouts=timeouts)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            "echo libstdc++ is missing; exit 127",
+            "a trivial model cannot be served either: the server ended with exit status 127: "
+            "libstdc++ is missing; see that the machine has memory",
+        ),
+        ("kill -KILL $$", "the server ended with SIGKILL; then the server ended with SIGKILL; see"),
+    ],
+)
+def test_a_server_that_serves_nothing_leaves_the_checks_unmade(
+    nothing_left, tmp_path, sample, script, reason
+):
+    broken = tmp_path / "tensorflow_model_server"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(0o755)
+    what = "the model could not be served, which says nothing about the model: "
+    with pytest.raises(NotChecked, match=re.escape(what + reason)):
+        check_model(nothing_left, sample, BOUNDS, model_server=str(broken), timeouts=TIMEOUTS)
+
+
+def test_a_socket_whose_path_is_too_long_is_said(binary, exported, sample, tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(NotChecked, match="let TMPDIR name a directory with a shorter path"):
+        check_model(exported, sample, BOUNDS, model_server=binary, timeouts=TIMEOUTS)
+    assert list(deep.iterdir()) == []
 
 
 def test_it_is_looked_for_on_the_path_unless_it_is_given(binary, monkeypatch, tmp_path):

@@ -31,15 +31,20 @@ def test_the_peak_of_memory_is_kept_when_it_is_freed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "ending"),
+    ("code", "ending", "by_itself"),
     [
-        ("print('one'); print('two'); raise SystemExit(3)", "exit status 3: two"),
-        ("import os; os.abort()", "SIGABRT"),
+        ("print('one'); print('two'); raise SystemExit(3)", "exit status 3: two", True),
+        ("import os; os.abort()", "SIGABRT", True),
+        ("import os; os.kill(os.getpid(), 11)", "SIGSEGV", True),
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL", False),
+        ("import os; os.kill(os.getpid(), 15)", "SIGTERM", False),
+        ("raise SystemExit(137)", "SIGKILL", False),  # as a shell says of what it has run
     ],
 )
-def test_it_says_how_the_server_ended(tmp_path, code, ending):
+def test_it_says_how_the_server_ended_and_whether_by_itself(tmp_path, code, ending, by_itself):
     with server_process(_python(code), tmp_path) as process:
-        assert process.ending() == f"the server ended with {ending}"
+        lost = process.lost()
+        assert (str(lost), lost.by_itself) == (f"the server ended with {ending}", by_itself)
         assert process.ended()
         with pytest.raises(ServerLost, match="the server ended with"):
             process.peak_memory_mib()
@@ -68,6 +73,10 @@ def test_nothing_is_left_when_its_user_is_killed(tmp_path):
     assert (ROOT / "components").is_dir()
 
 
-def test_a_program_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError), server_process(["no such program"], tmp_path):
+def test_a_program_that_cannot_be_started_is_nobodys_fault(tmp_path):
+    not_started = pytest.raises(
+        ServerLost, match=r"the server cannot be started: .*no such program"
+    )
+    with not_started as lost, server_process(["no such program"], tmp_path):
         pass
+    assert not lost.value.by_itself
