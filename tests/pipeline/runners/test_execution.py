@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,16 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable import launcher
 
 from components import evaluation, serving_dir
+from components.decision_log import LOG_NAME
 from components.example_gen import generate
 from pipeline import result
 from pipeline.cli.run import EXIT_CODE_OF
 from pipeline.cli.summary import summary
-from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.config import DataGateConfig, GateConfig, RunConfig, ServingConfig
 from pipeline.gate import Policy
 from pipeline.plan import metadata_path
 from pipeline.runners import artifacts, local
+from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
 from trainer import termination
 from trainer.hparams import HParams
@@ -143,6 +146,31 @@ def test_a_second_identical_run_executes_nothing_and_publishes_nothing(config, f
     assert second.result.evidence == first.result.evidence
     assert second.result.checks == first.result.checks
     assert versions() == [1]
+
+
+def test_a_check_that_cannot_be_made_fails_the_run_and_is_made_by_the_same_command(
+    config, first, tmp_path
+):
+    server = tmp_path / "tensorflow_model_server"
+    server.write_text("#!/bin/sh\nkill -KILL $$\n")
+    server.chmod(0o755)
+    served = tmp_path / "serving"
+    changes = {
+        "serving": ServingConfig(model_server=str(server), max_p99_latency_ms=5_000.0),
+        "serving_dir": str(served),
+    }
+    unmade = run(config, "run-unmade", **changes)
+    assert unmade.result.outcome == result.FAILED
+    assert unmade.result.error.startswith("ServingCheck: the model could not be served, which says")
+    assert "the server ended with SIGKILL" in unmade.result.error
+    assert failed_checks(unmade) == []
+    assert serving_dir.versions(served) == []
+
+    server.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in.__file__}" "$@"\n')
+    made = run(config, "run-made", **changes)
+    assert (made.result.outcome, made.result.error) == (result.RELEASED, None)
+    assert COMPONENTS - set(made.result.cached) == {"ServingCheck", "Pusher"}
+    assert len((served / LOG_NAME).read_text().splitlines()) == 1  # one decision, of both runs
 
 
 def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config, first, versions):
