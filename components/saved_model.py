@@ -25,6 +25,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline import places
+from pipeline.checks import NotChecked
 from trainer import features
 from trainer.text import quoted
 
@@ -38,6 +39,7 @@ _NARROW = ((tf.bfloat16.as_numpy_dtype, 2.0**-8), (np.float16, 2.0**-11))
 _LONGEST_REASON = 300  # characters
 _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _GIVE = "give the directory of one, such as that of a released version"
+_NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 class ModelRefused(Exception):
@@ -77,10 +79,13 @@ class Model:
         Raises:
           ModelRefused: it fails, or what it gives are no probabilities; NaN and infinity are let
             pass.
+          NotChecked: the machine has no memory for it.
         """
         images = {PNG_BYTES: pngs, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
         try:
             outputs = self._function(**{self.input: tf.constant(images)})
+        except _NO_MEMORY as error:
+            raise _not_checked(self.path, error) from error
         except Exception as error:  # TensorFlow's are of many kinds
             raise ModelRefused(
                 f"the signature {quoted(self.signature)} of {self.path} fails on test images as "
@@ -186,6 +191,8 @@ def load(
         raise ModelRefused(str(error)) from None
     try:
         loaded = tf.saved_model.load(str(path))
+    except _NO_MEMORY as error:
+        raise _not_checked(path, error) from error
     except Exception as error:  # TensorFlow's are of many kinds
         _require_one_graph(path)
         raise ModelRefused(
@@ -271,6 +278,13 @@ def _described(specs: Mapping[str, tf.TensorSpec]) -> str:
         f"{quoted(name)} {spec.shape} {spec.dtype.name}" for name, spec in sorted(specs.items())
     ]
     return " and ".join(described) or "nothing"
+
+
+def _not_checked(path: Path, error: Exception) -> NotChecked:
+    return NotChecked(
+        f"the model {path} could not be asked, which says nothing about it: {_one_line(error)}; "
+        "free memory and run the same again: nothing was decided"
+    )
 
 
 def _one_line(error: Exception) -> str:

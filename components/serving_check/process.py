@@ -22,6 +22,7 @@ PREFIX = "serving-check-"  # of temporary directories
 
 _LOG = "log"
 _ENDING_S = 5.0  # a process that closed its connections has as long to end
+_LAST_BYTES = 4096  # of the log: a line of it is quoted
 _KIB_PER_MIB = 1024
 _SHELL = 128  # + the number of a signal
 # What a process brings upon itself; all other signals come from outside, such as the kernel's
@@ -61,7 +62,9 @@ class ServerProcess:
 
     def last_line(self) -> str:
         """The last line of its output, after a colon; empty where it wrote none."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LAST_BYTES))
+            lines = log.read(_LAST_BYTES).decode(errors="replace").strip().splitlines()
         return f": {lines[-1].strip()}" if lines else ""
 
     def peak_memory_mib(self) -> float:

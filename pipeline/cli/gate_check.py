@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from components.decision_log import DecisionLogError
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
+from pipeline.checks import NotChecked
 from pipeline.cli import configuration, logs, output, summary
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path
 from pipeline.cli.output import Line
@@ -93,7 +94,7 @@ def _check(config: RunConfig, options: argparse.Namespace) -> ModelCheck:
         return check_model(config, model, baseline)
     except (DataError, ModelRefused) as error:
         raise UsageError(str(error)) from error
-    except DecisionLogError as error:
+    except (DecisionLogError, NotChecked) as error:
         raise CommandError(str(error)) from error
 
 
@@ -125,7 +126,8 @@ COMMAND = Command(
     execute=_execute,
     exit_codes={
         0: "passed",
-        1: "failed: the decision cannot be written down, or the serving directory cannot be read",
+        1: "failed: the decision cannot be written down, the serving directory cannot be read, or "
+        "there is no memory to ask a model; nothing was decided",
         2: "usage, data source refused, or a model that does not fit; nothing was decided",
         3: "refused by the gate",
     },

@@ -69,3 +69,9 @@ def brightest_third(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
 def images(*sizes: int | None) -> tf.TensorSpec:
     """Batches of uint8 images of these sizes."""
     return tf.TensorSpec([None, *sizes], tf.uint8, "images")
+
+
+def without_end(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Any batch [B, ...] -> `scores` [B, 3], by way of [B, 2^45]: no machine has the memory."""
+    sizes = tf.stack([tf.shape(inputs, tf.int64)[0], tf.constant(1 << 45, tf.int64)])
+    return {"scores": tf.fill(sizes, 0.0)[:, :3]}

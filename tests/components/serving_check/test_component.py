@@ -9,6 +9,7 @@ from tfx.types import standard_artifacts
 
 from components import blessing, evaluation
 from components.serving_check.component import ServingCheck
+from pipeline.checks import NotChecked
 from tests.components.sampled_evaluation import evaluate, examples_of
 from tests.trainer.samples import SPEC
 
@@ -85,3 +86,14 @@ def test_a_model_that_is_refused_already_is_not_served(inputs, tmp_path):
 def test_a_server_that_is_not_there_is_an_error_and_no_refusal(inputs, tmp_path):
     with pytest.raises(FileNotFoundError, match="model_server is 'missing'"):
         _check(inputs, tmp_path, model_server="missing")
+
+
+def test_a_check_that_cannot_be_made_blesses_nothing_either_way(inputs, tmp_path):
+    models = {evaluation.CANDIDATE: inputs["model"]}
+    inputs["evaluation"] = evaluate(inputs["examples"], models, tmp_path / "run", size=20)
+    server = tmp_path / "tensorflow_model_server"
+    server.write_text("#!/bin/sh\nkill -KILL $$\n")
+    server.chmod(0o755)
+    with pytest.raises(NotChecked, match="the server ended with SIGKILL"):
+        _check(inputs, tmp_path, model_server=str(server))
+    assert not (tmp_path / "infra_blessing").exists()

@@ -10,6 +10,8 @@ from components.serving_check import messages, tensorflow_loader
 from components.serving_check.contract import RequestFailed, ServerLost, Timeouts
 from components.serving_check.loader import PIPE, serve_with_loader
 from components.serving_check.sample import not_png
+from tests.components.serving_check.asking import TIMEOUTS
+from tests.pipeline.saved_models import images, save_function, without_end
 from trainer import features
 from trainer.children import python_child
 
@@ -39,6 +41,15 @@ def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
         serve_with_loader(nothing_left, Timeouts(start_s=0.01)),
     ):
         pass
+
+
+def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path):
+    large = save_function(tmp_path / "large", without_end, images(2))
+    request = {"images": np.zeros((1, 2), np.uint8)}
+    with serve_with_loader(large, TIMEOUTS) as server:
+        with pytest.raises(ServerLost, match="ResourceExhaustedError: ") as lost:
+            server.apis[PIPE](features.SERVING_DEFAULT, request)
+        assert not lost.value.by_itself
 
 
 def test_it_ends_with_the_connection(exported):

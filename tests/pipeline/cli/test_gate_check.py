@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.serving_dir import LOG_NAME
 from pipeline.cli.main import main
-from tests.pipeline.saved_models import brightest_third, images, save_function
+from tests.pipeline.saved_models import brightest_third, images, save_function, without_end
 
 Captured = pytest.CaptureFixture[str]
 
@@ -191,3 +191,15 @@ def test_a_path_that_is_no_text_is_refused(
     line = rf"{flag} is model-\udcff, expected text in UTF-8: TensorFlow takes no other"
     assert capfd.readouterr().err == f"tfx-mnist: {line}\n"
     assert not root.exists()
+
+
+def test_a_model_that_there_is_no_memory_for_is_not_decided_on_and_ends_with_1(
+    words: list[str], root: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    large = save_function(tmp_path / "large", without_end, images(12, 12))
+    assert main([*words, "--model", str(large)]) == 1
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert f"the model {large} could not be asked, which says nothing about it: " in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert not list(root.rglob(LOG_NAME))

@@ -15,6 +15,7 @@ from pipeline.runners.kubeflow.compiling import CompileOptions, compile_pipeline
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
 from pipeline.runners.kubeflow.report import Line
 from pipeline.runners.kubeflow.spec import Deployment
+from tests.pipeline.runners.kubeflow import unmade
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
 
@@ -197,6 +198,22 @@ def test_launcher_names_no_run_so_without_the_platforms_document_the_task_fails(
     words = ["--name", "Pusher", "--executor", "x.Y", "--types", '{"inputs": {}, "outputs": {}}']
     assert entrypoint.main(["component", *words, "--executor-input", text]) == 1
     assert "KFP_RUN_ID is not in the environment, expected the run's id" in capsys.readouterr().out
+
+
+def test_a_check_that_cannot_be_made_fails_its_task_and_answers_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = executor_input(tmp_path / "output.json", parameters={"exec_properties": "{}"})
+    words = ["--name", "ServingCheck", "--executor", f"{unmade.__name__}.Executor"]
+    types = ["--types", '{"inputs": {}, "outputs": {}}']
+    message = tmp_path / "termination-log"
+    message.touch()
+    given = ["component", *words, *types, "--executor-input", text]
+    assert entrypoint.main(given, termination_log=message) == 1
+    reason = "failed: the server ended with SIGKILL; the same command makes the check again"
+    assert message.read_text() == reason
+    assert capsys.readouterr().out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
+    assert not (tmp_path / "output.json").exists()
 
 
 def test_arguments_that_nobody_replaced_are_said(capsys: pytest.CaptureFixture[str]) -> None:
