@@ -6,7 +6,7 @@
     number                                     # 3: two others were made on that test set before
 
 Each decision tells something of the test set it is made on, so the gate counts them
-(`pipeline.gate.Policy.floor_confidence`). The log lies in the serving directory, as
+(`pipeline.policy.Policy.release_alpha`). The log lies in the serving directory, as
 `.decisions.jsonl`, since it is about this line of releases (`components.serving_dir.log`). Neither
 TFX nor TensorFlow is imported.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from components.serving_dir import withdrawals
 from components.serving_dir.durable import make_directory
 from components.serving_dir.log import LOG_NAME, opened, read_lines
-from pipeline.gate import Policy
+from pipeline.policy import Policy
 
 
 class DecisionLogError(RuntimeError):

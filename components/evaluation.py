@@ -23,7 +23,8 @@ from google.protobuf import wrappers_pb2
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
 from components import gate_metrics, prediction_sample
-from pipeline.gate import TOLERANCE, Evidence, Policy, Tally
+from pipeline.gate import TOLERANCE, Evidence, Tally
+from pipeline.policy import Policy
 from pipeline.slicing import Bands
 from trainer import features
 
@@ -45,7 +46,8 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
     `components.slice_bands` in the Evaluator.
 
     Args:
-      policy: its floor at the confidence that holds within the test set's budget.
+      policy: as the first decision on a test set holds it; `components.release_gate` asks a later
+        one for more confidence.
       compared: whether there will be a baseline. It is said here, and not left to TFX's Evaluator,
         which drops what concerns a baseline without a word when it is given none.
       code: a digest of the code that counts. TFX's Evaluator has no parameter for it, and its cache
@@ -87,8 +89,8 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
                     _gate_metric("PairedCounts", code=code),
                     _gate_metric(
                         "AccuracyLowerBound",
-                        confidence=policy.confidence,
-                        least=policy.floor - TOLERANCE,
+                        confidence=1.0 - policy.release_alpha(1),
+                        least=policy.floor,
                     ),
                     *(_paired_metrics(policy) if compared else ()),
                 ],
@@ -99,12 +101,15 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
 
 def _paired_metrics(policy: Policy) -> list[config_pb2.MetricConfig]:
     return [
-        _gate_metric("BetterByChance", most=policy.alpha)
+        _gate_metric("BetterByChance", most=policy.release_alpha(1))
         if policy.must_improve
         # The policy asks for more than alpha, TFMA's bounds are inclusive.
         else _gate_metric("WorseByChance", least=math.nextafter(policy.alpha, 1.0)),
         _gate_metric(
-            "LossUpperBound", confidence=policy.confidence, most=policy.max_drop + TOLERANCE
+            "LossUpperBound",
+            confidence=1.0 - policy.release_alpha(1),
+            max_drop=policy.max_drop,
+            most=policy.max_drop,
         ),
     ]
 

@@ -1,7 +1,7 @@
 """The gate's counts and bounds as TFMA metrics: paired over both models, thresholds apply.
 
     MetricConfig(class_name="PairedCounts", module="components.gate_metrics")
-    MetricConfig(class_name="AccuracyLowerBound", module=..., config='{"confidence": 0.95}')
+    MetricConfig(class_name="AccuracyLowerBound", module=..., config='{"confidence": 0.9976}')
 
 TFMA's own metrics look at one model, and its validator at point values. `PairedCounts` counts over
 the examples of a slice what `pipeline.gate.Tally` holds; the other metrics are bounds and
@@ -158,7 +158,7 @@ class PairedCounts(_GateMetric):
 
 
 class AccuracyLowerBound(_GateMetric):
-    """One-sided Wilson lower bound of the candidate's accuracy, 0..1.
+    """Exact one-sided lower bound of the candidate's accuracy, 0..1.
 
     Args:
       confidence: such as 0.95.
@@ -166,7 +166,7 @@ class AccuracyLowerBound(_GateMetric):
 
     def __init__(self, confidence: float, name: str = "accuracy_lower_bound") -> None:
         def bound(counts: Mapping[str, int]) -> float:
-            return statistics.wilson_lower(counts[CORRECT], counts[ROWS], confidence)
+            return statistics.clopper_pearson_lower(counts[CORRECT], counts[ROWS], confidence)
 
         super().__init__(_derived(name, bound, paired=False), name=name, confidence=confidence)
 
@@ -196,13 +196,21 @@ class LossUpperBound(_GateMetric):
 
     Args:
       confidence: such as 0.95.
+      max_drop: the loss that the bound is held against, 0..1.
     """
 
-    def __init__(self, confidence: float, name: str = "loss_upper_bound") -> None:
+    def __init__(self, confidence: float, max_drop: float, name: str = "loss_upper_bound") -> None:
         def bound(counts: Mapping[str, int]) -> float:
-            return statistics.loss_upper(counts[LOST], counts[GAINED], counts[ROWS], confidence)
+            return statistics.loss_upper(
+                counts[LOST], counts[GAINED], counts[ROWS], confidence, max_drop=max_drop
+            )
 
-        super().__init__(_derived(name, bound, paired=True), name=name, confidence=confidence)
+        super().__init__(
+            _derived(name, bound, paired=True),
+            name=name,
+            confidence=confidence,
+            max_drop=max_drop,
+        )
 
 
 for _metric in (PairedCounts, AccuracyLowerBound, WorseByChance, BetterByChance, LossUpperBound):

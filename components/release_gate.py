@@ -44,6 +44,7 @@ from components.example_gen import summary
 from components.example_gen.split import digest_split
 from components.served_model import VERSION_PROPERTY
 from pipeline import checks, gate
+from pipeline.policy import Policy
 
 EXAMPLES = "examples"
 MODEL = "model"
@@ -65,7 +66,7 @@ class Contradiction(Exception):
 
 
 def require_agreement(
-    evidence: gate.Evidence, policy: gate.Policy, *, blessed: bool, compared: bool
+    evidence: gate.Evidence, policy: Policy, *, blessed: bool, compared: bool
 ) -> None:
     """Holds the Evaluator's decision against the policy's, where both can make it.
 
@@ -115,7 +116,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         )
         served = input_dict.get(BASELINE_MODEL) or []
         compared = serving_dir.Comparison(_baseline(served), exec_properties["damage"] or None)
-        policy = gate.Policy.from_config(json.loads(exec_properties["policy"]))
+        policy = Policy.from_config(json.loads(exec_properties["policy"]))
         served_from = Path(exec_properties["serving_dir"])
         recorded = summary.read(examples)
         evidence = evaluations.read_evidence(evaluation.uri, recorded.class_names, policy.slices)
@@ -235,7 +236,7 @@ class ReleaseGate(base_component.BaseComponent):
         baseline_model: Any,
         evaluation: Any,
         evaluator_blessing: Any,
-        policy: gate.Policy,
+        policy: Policy,
         serving_dir: str,
         damage: str | None,
         code: str,

@@ -1,4 +1,4 @@
-"""The release policy: which model may ship, as pure functions over what the Evaluator counted.
+"""The release decision: which model may ship, as pure functions over what the Evaluator counted.
 
 Synopsis::
 
@@ -20,120 +20,13 @@ from typing import Any
 
 from pipeline import statistics
 from pipeline.checks import Check
-from pipeline.slicing import Bands
+from pipeline.policy import Policy
 
-# A bound counts as held when less than one example in a million is missing: TFMA's cross-entropy is
-# a float32, and its thresholds and ours must see a value on a bound alike.
+# TFMA's cross-entropy is a float32: it counts as held within this. Bounds and p-values follow from
+# whole counts by the same arithmetic on both sides, and need none.
 TOLERANCE = 1e-6
 
 _AGAIN = "run again with --no-cache"
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """What a model must hold on the test split. docs/gate.md gives reasons and sources.
-
-    Attributes:
-      floor: accuracy over all examples that must lie below the confidence bound, 0..1.
-      class_floor: accuracy over the examples of each class, and of each slice, that the counts
-        must not contradict, 0..1.
-      max_cross_entropy: largest mean cross-entropy over all examples, nats, 0 or more.
-      max_drop: largest loss of accuracy against the served model that the confidence bound may
-        leave open, 0..1.
-      must_improve: whether the candidate must be shown to be better than the served model, where
-        it otherwise must not be shown to be worse.
-      slices: further groups of examples that are held like classes.
-      min_slice_rows: a slice with fewer examples is not judged.
-      confidence: of each bound and, as 1 - confidence, the level of each test or family of tests;
-        above 0.5 and below 1.
-      test_budget: decisions on one test set after which the floor's confidence is tightened, 1 or
-        more.
-      allow_missing_baseline: whether a model may ship though what is served cannot be read.
-    """
-
-    floor: float
-    class_floor: float
-    max_cross_entropy: float
-    max_drop: float
-    must_improve: bool = False
-    slices: tuple[Bands, ...] = ()
-    min_slice_rows: int = 100
-    confidence: float = 0.95
-    test_budget: int = 20
-    allow_missing_baseline: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("floor", "class_floor", "max_drop"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(
-                    f"gate.{name} is {value}, expected a fraction from 0 to 1: 0.99 stands for 99 %"
-                )
-        if not 0.0 <= self.max_cross_entropy < math.inf:
-            raise ValueError(
-                f"gate.max_cross_entropy is {self.max_cross_entropy}, expected nats, 0 or more"
-            )
-        if not 0.5 < self.confidence < 1.0:
-            raise ValueError(
-                f"gate.confidence is {self.confidence}, expected above 0.5 and below 1: 0.95 "
-                "stands for 95 %"
-            )
-        for name in ("min_slice_rows", "test_budget"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"gate.{name} is {getattr(self, name)}, expected 1 or more")
-        if len({bands.feature for bands in self.slices}) != len(self.slices):
-            raise ValueError("gate.slices names a feature twice, expected one list of edges each")
-
-    @property
-    def alpha(self) -> float:
-        """Level of each test, and of each family of tests."""
-        # 1 - 0.95 is 0.05000000000000004.
-        return round(1.0 - self.confidence, 12)
-
-    @property
-    def allowed_error(self) -> float:
-        """Fraction of a class, or of a slice, that may be wrong, 0..1."""
-        return round(1.0 - self.class_floor, 12)
-
-    def floor_confidence(self, decision: int) -> float:
-        """Confidence of the floor's bound at the n-th decision on one test set.
-
-        Each decision tells something of the test set, and what is chosen by it fits the set a
-        little. Up to the budget that is let pass. Beyond it the n-th decision shares the error with
-        all those before it, 1 - alpha / n: what Bonferroni's inequality asks of n bounds that shall
-        all hold (Renggli et al. 2019, section 3.2).
-
-        Args:
-          decision: n, from 1.
-        """
-        sharing = decision if decision > self.test_budget else 1
-        return 1.0 - self.alpha / sharing
-
-    def to_config(self) -> dict[str, Any]:
-        """As JSON-able values, for TFX's parameters and the release record."""
-        return {**dataclasses.asdict(self), "slices": [str(bands) for bands in self.slices]}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Policy:
-        return cls(**{**config, "slices": tuple(Bands.parse(text) for text in config["slices"])})
-
-
-def promised_cross_entropy(floor: float, num_classes: int) -> float:
-    """The cross-entropy of a model that is as good as the floor, and knows it, in nats.
-
-    It gives its answer the probability `floor`, shares the rest among the other classes alike, and
-    is right in that fraction of the cases: -f ln f - (1 - f) ln((1 - f) / (K - 1)). A model with
-    more is too sure where it errs, or unsure where it is right, as one that was trained on
-    wrong labels: its accuracy may hold the floor, but nobody can act on its probabilities.
-
-    Args:
-      floor: accuracy f, 0..1; below chance it counts as chance.
-      num_classes: K, at least 2.
-    """
-    f = max(floor, 1.0 / num_classes)
-    if f >= 1.0:
-        return 0.0
-    return -f * math.log(f) - (1.0 - f) * math.log((1.0 - f) / (num_classes - 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,14 +177,36 @@ def measured_checks(evidence: Evidence, policy: Policy, *, decision: int = 1) ->
     The Evaluator makes them as well, from its own metrics, and must come to the same end.
     """
     overall = evidence.overall
-    checks = [
-        _floor(overall, policy, decision),
+    return (
+        floor_check(overall, policy, decision),
         _cross_entropy(evidence.cross_entropy, policy.max_cross_entropy),
-    ]
-    if evidence.compared:
-        better = _improved if policy.must_improve else _not_worse
-        checks += [better(overall, policy), _max_drop(overall, policy)]
-    return tuple(checks)
+        *(paired_checks(overall, policy, decision) if evidence.compared else ()),
+    )
+
+
+def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check, ...]:
+    """Those of them that compare with the served model."""
+    better = (
+        _improved(overall, policy, decision) if policy.must_improve else _not_worse(overall, policy)
+    )
+    return better, _max_drop(overall, policy, decision)
+
+
+def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
+    """The accuracy that the candidate is shown to have at least, 0..1."""
+    confidence = 1.0 - policy.release_alpha(decision)
+    return statistics.clopper_pearson_lower(overall.correct, overall.rows, confidence)
+
+
+def loss_upper(overall: Tally, policy: Policy, decision: int) -> float:
+    """The accuracy that the candidate is shown to lose at most against the served model, -1..1."""
+    return statistics.loss_upper(
+        overall.lost,
+        overall.gained,
+        overall.rows,
+        1.0 - policy.release_alpha(decision),
+        max_drop=policy.max_drop,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -406,27 +321,29 @@ def _integrity(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
 
 
 def _test_budget(policy: Policy, decision: int) -> Check:
-    """No gate of its own: what it costs to be beyond the budget, the floor's check takes."""
-    sentence = f"decision {decision:,} on this test set, {policy.test_budget:,} before the floor's "
-    sentence += "confidence is tightened"
+    """No gate of its own: the checks whose error releases a bad model have less to spend."""
+    sentence = (
+        f"decision {decision:,} on this test set: it passes a bad model with probability "
+        f"{policy.release_alpha(decision) * 100:.2g} % at most, all decisions together with "
+        f"{_percent(policy.alpha)}"
+    )
     if decision > policy.test_budget:
-        confidence = _percent(policy.floor_confidence(decision))
-        sentence += f", now to {confidence}: collect new test images"
+        sentence += f"; {policy.test_budget:,} were planned for: collect new test images"
     return Check("test_budget", True, decision, policy.test_budget, sentence)
 
 
-def _floor(overall: Tally, policy: Policy, decision: int) -> Check:
-    confidence = policy.floor_confidence(decision)
-    bound = statistics.wilson_lower(overall.correct, overall.rows, confidence)
-    holds = bound >= policy.floor - TOLERANCE
+def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
+    """Whether the candidate is shown to be as accurate as the floor asks."""
+    bound = accuracy_lower(overall, policy, decision)
+    holds = bound >= policy.floor
     sentence = (
-        f"accuracy is {overall.accuracy:.4f}, above {bound:.4f} with {_percent(confidence)} "
-        "confidence, "
+        f"accuracy is {overall.accuracy:.4f}; its {_confidence(policy, decision)} lower bound "
+        f"{bound:.4f} "
     )
     sentence += (
-        f"at least {policy.floor:.4f}"
+        f"reaches the floor {policy.floor:.4f}"
         if holds
-        else f"required is {policy.floor:.4f} or more: train longer, look at the data, or set "
+        else f"misses the floor {policy.floor:.4f}: train longer, look at the data, or set "
         "gate.floor"
     )
     return Check("floor", holds, bound, policy.floor, sentence)
@@ -498,28 +415,25 @@ def _not_worse(overall: Tally, policy: Policy) -> Check:
     return Check("not_worse", holds, p, policy.alpha, sentence)
 
 
-def _improved(overall: Tally, policy: Policy) -> Check:
-    p = statistics.mcnemar(overall.gained, overall.lost)
-    holds = p <= policy.alpha
+def _improved(overall: Tally, policy: Policy, decision: int) -> Check:
+    p, level = statistics.mcnemar(overall.gained, overall.lost), policy.release_alpha(decision)
+    holds = p <= level
     sentence = f"{_pairs(overall)} against the served model: " + (
         f"better (p = {p:.2g})"
         if holds
-        else f"not shown to be better (p = {p:.2g}, required at most {policy.alpha:g}, since "
+        else f"not shown to be better (p = {p:.2g}, required at most {level:.2g}, since "
         "gate.must_improve is set): the served model stays"
     )
-    return Check("improved", holds, p, policy.alpha, sentence)
+    return Check("improved", holds, p, level, sentence)
 
 
-def _max_drop(overall: Tally, policy: Policy) -> Check:
-    bound = statistics.loss_upper(overall.lost, overall.gained, overall.rows, policy.confidence)
-    holds = bound <= policy.max_drop + TOLERANCE
-    sentence = (
-        f"accuracy changes by {overall.change:+.4f} and falls by less than {bound:.4f} with "
-        f"{_percent(policy.confidence)} confidence, "
-        if bound > 0
-        else f"accuracy changes by {overall.change:+.4f} and rises by more than {-bound:.4f} with "
-        f"{_percent(policy.confidence)} confidence, "
+def _max_drop(overall: Tally, policy: Policy, decision: int) -> Check:
+    bound = loss_upper(overall, policy, decision)
+    holds = bound <= policy.max_drop
+    sentence = f"accuracy changes by {overall.change:+.4f} and " + (
+        f"falls by less than {bound:.4f}" if bound > 0 else f"rises by more than {-bound:.4f}"
     )
+    sentence += f" with {_confidence(policy, decision)} confidence, "
     sentence += (
         f"at most {policy.max_drop:.4f}"
         if holds
@@ -551,6 +465,10 @@ def _group_changes(evidence: Evidence, policy: Policy) -> Iterator[Check]:
 
 def _pairs(tally: Tally) -> str:
     return f"{tally.gained:,} gained and {tally.lost:,} lost of {tally.rows:,} test images"
+
+
+def _confidence(policy: Policy, decision: int) -> str:
+    return _percent(1.0 - policy.release_alpha(decision))
 
 
 def _percent(fraction: float) -> str:

@@ -27,7 +27,7 @@ from components.saved_model import Model, ModelRefused, load, require_saved_mode
 from components.serving_dir import ServingDirError
 from pipeline import gate
 from pipeline.checks import Check, passed
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, policy_for
 from pipeline.gate import Evidence, Provenance
 from pipeline.result import json_able
 from trainer import features
@@ -117,8 +117,8 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
     )
     dataset = describe(builder, config.dataset)
-    policy = config.gate.policy(
-        dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    policy = policy_for(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
     require_numbers(policy.slices)
     directory = config.served_from(dataset.slug)

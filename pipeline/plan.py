@@ -24,8 +24,8 @@ from components.example_gen.content import eval_size
 from pipeline import preflight
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import MAKERS, code_keys
-from pipeline.config import ConfigError, RunConfig
-from pipeline.gate import Policy
+from pipeline.config import ConfigError, RunConfig, policy_for
+from pipeline.policy import Policy
 from trainer.cluster import Cluster, ClusterError
 
 # Versions that decide what a run computes.
@@ -212,6 +212,6 @@ def _run_key(
 
 
 def _policy(config: RunConfig, dataset: example_dataset.DatasetInfo) -> Policy:
-    return config.gate.policy(
-        dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    return policy_for(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )

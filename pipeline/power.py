@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import functools
-import math
 from collections.abc import Callable, Iterator
 
 from pipeline import gate
 from pipeline.checks import passed
-from pipeline.gate import Evidence, Group, Policy, Tally
-from pipeline.statistics import binomial, binomial_tail, mcnemar
+from pipeline.gate import Evidence, Group, Tally
+from pipeline.policy import Policy
+from pipeline.statistics import binomial_tail, likely, mcnemar, paired_pass
 
 _PRECISION = 0.05  # of a loss, in examples
 
@@ -81,35 +80,11 @@ class PairedRule:
     def refusal(self, loss: float) -> float:
         """Probability of a refusal, by the true loss.
 
-        The power given the number of gained examples, averaged over that number: exact, as Duffy
-        1984 (Biometrics 40, 1005) has it for McNemar's test. Miettinen 1968 (Biometrics 24, 339)
-        and Connor 1987 (Biometrics 43, 207) have approximations to it.
+        Exact; Miettinen 1968 (Biometrics 24, 339) and Connor 1987 (Biometrics 43, 207) have
+        approximations to it.
         """
-        lost = min(1.0, (self.gained + loss) / (1.0 - self.gained))
-        return math.fsum(map(float.__mul__, self._shares, self._tails(lost)))
-
-    @functools.cached_property
-    def _shares(self) -> list[float]:
-        """Probability of each likely number of gained examples."""
-        return [binomial(count, self.rows, self.gained) for count, _ in self.critical]
-
-    def _tails(self, lost: float) -> Iterator[float]:
-        """P(X_n >= critical) for X_n ~ Binomial(n, lost) with n = rows - gained examples, for each.
-
-        From one to the next by a term or two: P(X_n-1 >= c) = P(X_n >= c) - lost P(X_n-1 = c - 1)
-        and P(X >= c + 1) = P(X >= c) - P(X = c).
-        """
-        gained, critical = self.critical[0]
-        n = self.rows - gained
-        tail = binomial_tail(critical, n, lost)
-        for gained, needed in self.critical:
-            if n > self.rows - gained:
-                n -= 1
-                tail -= lost * binomial(critical - 1, n, lost)
-            for count in range(critical, min(needed, n + 1)):
-                tail -= binomial(count, n, lost)
-            critical = needed
-            yield max(0.0, tail)
+        passes = paired_pass(self.critical, self.rows, lost=self.gained + loss, gained=self.gained)
+        return 1.0 - passes
 
 
 Rule = ErrorRule | PairedRule
@@ -185,19 +160,14 @@ def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Sight | 
       decision: as for `gate.decide`.
     """
     overall = evidence.overall
-    no_floor = dataclasses.replace(policy, floor=0.0)
-
-    def refuses(tally: Tally, rules: Policy, *, compared: bool) -> bool:
-        counted = Evidence(tally, {}, {}, cross_entropy=0.0, top_2_accuracy=1.0, compared=compared)
-        return not passed(gate.measured_checks(counted, rules, decision=decision))
 
     def refuses_errors(errors: int) -> bool:
         tally = Tally(rows=overall.rows, correct=overall.rows - errors)
-        return refuses(tally, policy, compared=False)
+        return not gate.floor_check(tally, policy, decision).passed
 
     def refuses_lost(lost: int, gained: int) -> bool:
         tally = Tally(overall.rows, overall.rows - lost, lost=lost, gained=gained)
-        return refuses(tally, no_floor, compared=True)
+        return not passed(gate.paired_checks(tally, policy, decision))
 
     if not overall.rows:
         return None
@@ -245,16 +215,9 @@ def _sight(
     if refuses_lost is not None:
         # No more can be gained than the reference gets wrong.
         gained = min((tally.lost + tally.gained) / (2 * rows), 1.0 - accuracy)
-        critical = tuple(_critical(rows, _likely(rows, gained), refuses_lost))
+        critical = tuple(_critical(rows, likely(rows, gained), refuses_lost))
         comparison = PairedRule(rows, accuracy, gained, critical)
     return Sight(label, tally, accuracy, ErrorRule(rows, accuracy, errors), comparison)
-
-
-def _likely(trials: int, probability: float) -> range:
-    """The numbers of successes beyond which there is less than one chance in a billion."""
-    mean = trials * probability
-    spread = 7.0 * math.sqrt(mean * (1.0 - probability)) + 10.0
-    return range(max(0, math.floor(mean - spread)), min(trials, math.ceil(mean + spread)) + 1)
 
 
 def _critical(

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.checks import Check
-from pipeline.gate import Evidence, Policy
+from pipeline.gate import Evidence
+from pipeline.policy import Policy
 from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served

@@ -29,7 +29,8 @@ import numpy.typing as npt
 
 from pipeline import statistics
 from pipeline.checks import Check, passed
-from pipeline.gate import Evidence, Policy, Provenance, Tally, decide
+from pipeline.gate import Evidence, Provenance, Tally, decide
+from pipeline.policy import Policy
 
 _TAKEN_AS_PASSED = ("integrity", "test_budget", "cross_entropy")
 _TAIL = 0.975  # each end of a two-sided 95 % interval
@@ -132,11 +133,11 @@ class Point:
 
     @property
     def release_interval(self) -> tuple[float, float]:
-        """Where that probability lies with 95 % confidence (Wilson's interval)."""
+        """Where that probability lies with 95 % confidence, exactly."""
         released = self.simulations - self.refused
         return (
-            statistics.wilson_lower(released, self.simulations, _TAIL),
-            1.0 - statistics.wilson_lower(self.refused, self.simulations, _TAIL),
+            statistics.clopper_pearson_lower(released, self.simulations, _TAIL),
+            1.0 - statistics.clopper_pearson_lower(self.refused, self.simulations, _TAIL),
         )
 
 

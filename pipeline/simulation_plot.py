@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from pipeline.gate import Policy
+from pipeline.policy import Policy
 from pipeline.simulation import Point, Setting
 
 _CURVE, _TOO_BAD = "tab:blue", "tab:red"

@@ -11,12 +11,13 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from pipeline.cli import configuration, output
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path, whole_number
-from pipeline.config import keys_of
-from pipeline.gate import Policy
+from pipeline.config import keys_of, policy_for
+from pipeline.policy import Policy
 from trainer.text import quoted
 
 if TYPE_CHECKING:  # NumPy stands behind it
     from pipeline.simulation import Point, Setting
+    from pipeline.submissions import Series
 
 _DATASET = "mnist"
 # Two seeds of the preset `fast` differ on 47 of MNIST's 10,000 test images (docs/gate-check.md).
@@ -65,7 +66,8 @@ def _add_options(parser: Parser) -> None:
         help="how much worse the candidates are than the served model (default: %(default)s)",
     )
     count("--decision", 1, 1, "how many decisions on its test set each one makes")
-    count("--simulations", 1, _SIMULATIONS, "decisions that are simulated for each drop")
+    count("--decisions", 1, 100, "how many decisions on one test set a submitter of bad models has")
+    count("--simulations", 1, _SIMULATIONS, "what is simulated for each drop and each submitter")
     count("--seed", 0, 0, "seed of the simulation")
     add("--png", metavar="FILE", type=local_path, help="draw the curve into a PNG file as well")
 
@@ -101,13 +103,31 @@ def _execute(options: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+    series = _submit(policy, options)
     if options.png is not None:
         _draw(points, setting, policy, name, options)
     if options.json:
-        output.say_json(_fields(points, policy, name, options))
+        output.say_json(_fields(points, series, policy, name, options))
     else:
-        output.say(_lines(points, policy, name, options))
+        output.say([*_lines(points, policy, name, options), "", *_series_lines(series, options)])
     return 0
+
+
+def _submit(policy: Policy, options: argparse.Namespace) -> list[Series]:
+    """What comes of each kind of submitter."""
+    from pipeline.submissions import SUBMITTERS, submit
+
+    return [
+        submit(
+            submitter,
+            policy,
+            rows=options.rows,
+            decisions=options.decisions,
+            simulations=options.simulations,
+            seed=options.seed,
+        )
+        for submitter in SUBMITTERS
+    ]
 
 
 def _policy(options: argparse.Namespace) -> tuple[str, Policy]:
@@ -123,9 +143,8 @@ def _policy(options: argparse.Namespace) -> tuple[str, Policy]:
             "here; give its thresholds with --set"
         )
     gate = configuration.configuration(options).gate
-    return spec.full_name, gate.policy(
-        spec.full_name, num_classes=options.classes, test_rows=options.rows
-    )
+    name = spec.full_name
+    return name, policy_for(gate, name, num_classes=options.classes, test_rows=options.rows)
 
 
 def _draw(
@@ -147,7 +166,11 @@ def _draw(
 
 
 def _fields(
-    points: Sequence[Point], policy: Policy, name: str, options: argparse.Namespace
+    points: Sequence[Point],
+    series: Sequence[Series],
+    policy: Policy,
+    name: str,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     return {
         "dataset": name,
@@ -168,6 +191,15 @@ def _fields(
                 "refused_by": point.refusal_by,
             }
             for point in points
+        ],
+        "decisions": options.decisions,
+        "bad_models": [
+            {
+                "submitter": one.submitter,
+                "released": one.share,
+                "released_interval": list(one.interval),
+            }
+            for one in series
         ],
         "png": options.png,
         "error": None,
@@ -194,12 +226,26 @@ def _lines(
     ]
 
 
+def _series_lines(series: Sequence[Series], options: argparse.Namespace) -> list[str]:
+    rows = [[one.submitter, f"{one.share:.2%}", _interval(one.interval)] for one in series]
+    return [
+        f"any bad model released by {options.decisions:,} decisions on one test set; the models' "
+        "accuracy is the floor, nothing is served",
+        "",
+        *output.table([["submitter", "released", "95 % interval"], *rows]),
+    ]
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    low, high = ends
+    return f"{low:.2%} to {high:.2%}"
+
+
 def _row(point: Point) -> list[str]:
-    low, high = point.release_interval
     return [
         f"{point.drop:g}",
         f"{point.release:.2%}",
-        f"{low:.2%} to {high:.2%}",
+        _interval(point.release_interval),
         f"{point.refusal:.2%}",
         "",
         *(f"{share:.2%}" for share in point.refusal_by.values()),
@@ -216,7 +262,10 @@ COMMAND = Command(
     "candidate alone (gained), or by neither. Equally good models lose and gain half of the\n"
     "discordance each; a candidate that is worse by d loses d more and gains no more. Classes,\n"
     "and the bands of a slice, have equally many images. Cross-entropy and integrity are taken\n"
-    "as passed.",
+    "as passed.\n\n"
+    "Then series of decisions on one test set: how often any of them releases a bad model, when\n"
+    "the models are independent of the set, when the submitter sees whether they pass, and when\n"
+    "the submitter sees their accuracy.",
     notes=f"keys of --set:\n{configuration.keys('gate')}",
     add_options=_add_options,
     execute=_execute,

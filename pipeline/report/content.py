@@ -15,7 +15,6 @@ from pipeline import gate, power
 from pipeline.checks import Check
 from pipeline.gate import Evidence, Tally
 from pipeline.result import REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from pipeline.statistics import loss_upper, wilson_lower
 
 LOSSES = (0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
@@ -59,15 +58,13 @@ class Measured:
     """The candidate over all test images.
 
     Attributes:
-      confidence: of the lower bound, 0..1.
-      lower: one-sided Wilson bound of the accuracy, 0..1.
-      loss_confidence: of the loss bound, 0..1.
+      confidence: of each bound, 0..1.
+      lower: exact one-sided bound of the accuracy, 0..1.
       loss: one-sided upper bound of the loss against the baseline; None without one.
     """
 
     confidence: float
     lower: float
-    loss_confidence: float
     loss: float | None
 
 
@@ -77,13 +74,11 @@ def measured(result: RunResult) -> Measured | None:
     if evidence is None or policy is None:
         return None
     overall = evidence.overall
-    confidence = policy.floor_confidence(decision(result.checks) or 1)
-    loss = loss_upper(overall.lost, overall.gained, overall.rows, policy.confidence)
+    number = decision(result.checks) or 1
     return Measured(
-        confidence=confidence,
-        lower=wilson_lower(overall.correct, overall.rows, confidence),
-        loss_confidence=policy.confidence,
-        loss=loss if evidence.compared else None,
+        confidence=1.0 - policy.release_alpha(number),
+        lower=gate.accuracy_lower(overall, policy, number),
+        loss=gate.loss_upper(overall, policy, number) if evidence.compared else None,
     )
 
 

@@ -22,6 +22,7 @@ from components import blessing, pusher, release_gate, tuner_results
 from components.example_gen import summary
 from pipeline import gate, history, result
 from pipeline.checks import Check
+from pipeline.policy import Policy
 from pipeline.runners.gates import GATES
 from trainer.hparams import HParams
 from trainer.tuning.trials import Results, tuned
@@ -35,7 +36,7 @@ class State:
 
     checks: tuple[Check, ...] = ()
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
-    policy: gate.Policy | None = None
+    policy: Policy | None = None
     baseline: Mapping[str, Any] | None = None
     training: HParams | None = None  # as configured: what a search has found comes on top
     hparams: dict[str, Any] | None = None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from components import evaluation, slice_bands
 from components.blessing import is_blessed
 from components.example_gen import summary
 from components.example_gen.content import digest_of, hash_examples
-from pipeline import gate, statistics
+from pipeline import statistics
 from pipeline.beam_runner import beam_arguments
+from pipeline.policy import Policy
 from pipeline.slicing import Bands
 from tests.trainer.samples import SPEC, draw, png, serialize
 from tests.trainer.transforms import normalized
@@ -39,22 +41,24 @@ CROSS_ENTROPY = 0.2205  # nats, of the candidate
 BANDS = Bands("mean_intensity", (0.5, 0.9))
 DARK, BRIGHT, WHITE = BANDS.names
 
-# Each check that TFMA decides stands on its bound, but for half of what is tolerated.
-HELD = gate.Policy(
-    floor=statistics.wilson_lower(96, 100, 0.95) + 0.5 * gate.TOLERANCE,
+# What the first decision on a test set asks for: alpha / 11.
+_HELD, _MISSED = 1.0 - 0.05 / 11, 1.0 - 0.25 / 11
+# Each check that TFMA decides stands on its bound, or holds it by little.
+HELD = Policy(
+    floor=statistics.clopper_pearson_lower(96, 100, _HELD),
     class_floor=0.9,
     max_cross_entropy=CROSS_ENTROPY + 1e-4,
-    max_drop=statistics.loss_upper(2, 0, 100, 0.95) - 0.5 * gate.TOLERANCE,
+    max_drop=statistics.loss_upper(2, 0, 100, _HELD, max_drop=0.098),
     slices=(BANDS,),
 )
-# Each is missed: by one millionth more than is tolerated, by the fourth digit, and since two lost
-# and none gained happens to equals with p = 0.25.
+# Each is missed: by one float, by the fourth digit of a float32, by a hundredth of an image, and
+# since two lost and none gained happens to equals with p = 0.25.
 MISSED = dataclasses.replace(
     HELD,
     confidence=0.75,
-    floor=statistics.wilson_lower(96, 100, 0.75) + 2.0 * gate.TOLERANCE,
+    floor=math.nextafter(statistics.clopper_pearson_lower(96, 100, _MISSED), 1.0),
     max_cross_entropy=CROSS_ENTROPY - 1e-4,
-    max_drop=statistics.loss_upper(2, 0, 100, 0.75) - 2.0 * gate.TOLERANCE,
+    max_drop=0.0723,
 )
 
 
@@ -168,7 +172,7 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
 
 
 def evaluate(
-    setting: Setting, policy: gate.Policy, path: Path, *, compared: bool, given: bool | None = None
+    setting: Setting, policy: Policy, path: Path, *, compared: bool, given: bool | None = None
 ) -> Verdict:
     """Runs TFX's Evaluator.
 

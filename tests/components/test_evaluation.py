@@ -11,6 +11,7 @@ from tfx.utils import path_utils
 
 from components import evaluation
 from pipeline import gate
+from pipeline.policy import Policy
 from pipeline.slicing import Bands
 from tests.components.evaluated import (
     BANDS,
@@ -119,7 +120,7 @@ CHECK_OF = {
 }
 
 
-def _failures(verdict: Verdict, policy: gate.Policy) -> tuple[set[str], set[str]]:
+def _failures(verdict: Verdict, policy: Policy) -> tuple[set[str], set[str]]:
     """Names of the checks that failed, as TFMA found them and as the policy has them."""
     checks = gate.measured_checks(_read(verdict), policy)
     assert {check.name for check in checks} <= set(CHECK_OF.values())

@@ -16,7 +16,8 @@ from components import serving_dir
 from components.release_gate import Contradiction, ReleaseGateExecutor, require_agreement
 from components.serving_dir import LOG_NAME, digest_of
 from pipeline.checks import Check
-from pipeline.gate import Evidence, Policy
+from pipeline.gate import Evidence
+from pipeline.policy import Policy
 from tests.components.evaluated import HELD, MISSED, ROWS, Setting, Verdict
 
 
@@ -186,12 +187,13 @@ def test_a_refusal_uses_the_test_set_up_as_well(setting, missed, held, tmp_path)
     assert decide(setting, held, HELD, tmp_path, run_id="run 2").find("test_budget").actual == 2
 
 
-def test_beyond_the_budget_a_model_on_the_floors_bound_is_refused(setting, held, tmp_path) -> None:
-    worn = dataclasses.replace(HELD, test_budget=1)
-    decide(setting, held, HELD, tmp_path, run_id="run 1")
-    decided = decide(setting, held, worn, tmp_path, run_id="run 2")
-    assert decided.failed == ["floor"]
-    assert "with 97.5 % confidence" in decided.find("floor").sentence  # 1 - 0.05 / 2
+def test_a_later_decision_refuses_what_stands_on_the_bounds_of_the_first(
+    setting, missed, held, tmp_path
+) -> None:
+    decide(setting, missed, MISSED, tmp_path, run_id="run 1")
+    decided = decide(setting, held, HELD, tmp_path, run_id="run 2")
+    assert decided.failed == ["floor", "max_drop"]
+    assert "its 99.62 % lower bound" in decided.find("floor").sentence  # 1 - 0.05 10 / (11 12)
 
 
 # --- one decision --------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from pipeline import result
-from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.config import DataGateConfig, RunConfig
+from pipeline.policy import GateConfig
 from pipeline.runners import local
 from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch

@@ -1,21 +1,20 @@
-import dataclasses
-
 import pytest
 
-from pipeline import statistics
+from pipeline import gate
 from pipeline.config import (
     KNOWN_SETS,
     UNKNOWN_SET,
     ConfigError,
     DataGateConfig,
-    GateConfig,
     RunConfig,
     build,
     flatten,
     keys,
     known_set,
+    policy_for,
 )
-from pipeline.gate import Policy
+from pipeline.gate import Tally
+from pipeline.policy import GateConfig
 from pipeline.slicing import Bands
 
 
@@ -154,7 +153,7 @@ def test_flatten_joins_nested_keys_with_dots() -> None:
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
     known = KNOWN_SETS["fashion_mnist"]
-    policy = GateConfig(floor=0.5).policy("fashion_mnist", num_classes=10, test_rows=1000)
+    policy = policy_for(GateConfig(floor=0.5), "fashion_mnist", num_classes=10, test_rows=1000)
     assert (policy.floor, policy.class_floor) == (0.5, known.class_floor)
 
 
@@ -169,37 +168,37 @@ def test_one_bound_of_the_mean_intensity_can_be_set_alone() -> None:
 
 
 def test_zero_is_a_bound_and_not_an_absence() -> None:
-    assert GateConfig(floor=0.0).policy("mnist", num_classes=10, test_rows=1000).floor == 0.0
+    assert policy_for(GateConfig(floor=0.0), "mnist", num_classes=10, test_rows=1000).floor == 0.0
     assert DataGateConfig(min_mean_intensity=0.0).mean_intensity("mnist")[0] == 0.0
 
 
 @pytest.mark.parametrize(
     ("rows", "own", "of_mnist"),
-    [(60, 20 / 60, 20 / 60), (1_000, 0.02, 0.02), (60_000, 0.002, 0.0022), (7, 1.0, 1.0)],
+    [(60, 20 / 60, 20 / 60), (1_000, 0.02, 0.02), (60_000, 0.003, 0.0032), (7, 1.0, 1.0)],
 )
 def test_the_drop_that_is_let_pass_is_one_that_the_test_split_can_show(rows, own, of_mnist) -> None:
     for name, max_drop in (("idx_of_mine", own), ("mnist", of_mnist)):
-        policy = GateConfig().policy(name, num_classes=10, test_rows=rows)
+        policy = policy_for(GateConfig(), name, num_classes=10, test_rows=rows)
         assert policy.max_drop == pytest.approx(max_drop)
         # A model that never differs passes.
-        assert statistics.loss_upper(0, 0, rows, policy.confidence) <= policy.max_drop
+        assert gate.loss_upper(Tally(rows, rows), policy, 1) <= policy.max_drop
 
 
 def test_a_known_sets_own_drop_comes_first_and_what_is_set_before_it() -> None:
     size = {"num_classes": 10, "test_rows": 10_000}
-    assert GateConfig().policy("cifar10", **size).max_drop == KNOWN_SETS["cifar10"].max_drop
-    assert GateConfig(max_drop=0.3).policy("cifar10", **size).max_drop == 0.3
+    assert policy_for(GateConfig(), "cifar10", **size).max_drop == KNOWN_SETS["cifar10"].max_drop
+    assert policy_for(GateConfig(max_drop=0.3), "cifar10", **size).max_drop == 0.3
 
 
 def test_slices_are_one_text_with_semicolons() -> None:
-    both = GateConfig(slices="mean_intensity:0.1,0.2;height:20")
+    both = build("quick", {"gate.slices": "mean_intensity:0.1,0.2;height:20"}).gate
     expected = (Bands("mean_intensity", (0.1, 0.2)), Bands("height", (20.0,)))
-    assert both.policy("", num_classes=10, test_rows=1000).slices == expected
+    assert policy_for(both, "", num_classes=10, test_rows=1000).slices == expected
 
 
 def test_a_known_sets_slices_can_be_taken_away() -> None:
-    assert GateConfig().policy("mnist", num_classes=10, test_rows=1000).slices
-    assert GateConfig(slices="").policy("mnist", num_classes=10, test_rows=1000).slices == ()
+    assert policy_for(GateConfig(), "mnist", num_classes=10, test_rows=1000).slices
+    assert policy_for(GateConfig(slices=()), "mnist", num_classes=10, test_rows=1000).slices == ()
 
 
 @pytest.mark.parametrize("key", ["pipeline_root", "serving_dir", "data_dir", "dataset"])
@@ -216,14 +215,22 @@ def test_a_bad_slice_is_refused_in_one_line() -> None:
         build("quick", {"gate.slices": "weight"})
 
 
-def test_every_threshold_of_the_policy_can_be_set() -> None:
-    policy = {field.name for field in dataclasses.fields(Policy)}
-    assert policy == {field.name for field in dataclasses.fields(GateConfig)}
+def test_the_policys_defaults_are_the_configurations() -> None:
+    policy = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)
+    given = {name: value for name, value in vars(GateConfig()).items() if value is not None}
+    assert set(vars(policy)) == set(vars(GateConfig()))
+    assert given.items() <= vars(policy).items()
+
+
+def test_none_gives_a_threshold_back_to_the_data_set() -> None:
+    config = build("quick", {"gate.floor": "none", "gate.slices": "none"})
+    policy = policy_for(config.gate, "mnist", num_classes=10, test_rows=10_000)
+    assert (policy.floor, policy.slices) == (KNOWN_SETS["mnist"].floor, KNOWN_SETS["mnist"].slices)
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_SETS))
 def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
     assert (
-        RunConfig().gate.policy(name, num_classes=10, test_rows=1000).class_floor
+        policy_for(RunConfig().gate, name, num_classes=10, test_rows=1000).class_floor
         <= KNOWN_SETS[name].floor
     )

@@ -12,9 +12,9 @@ from tfx.utils import proto_utils
 from components import evaluation
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import RunConfig
-from pipeline.gate import Policy
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_plan, metadata_path
+from pipeline.policy import Policy
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig

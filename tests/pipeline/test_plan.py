@@ -15,11 +15,12 @@ from pipeline.config import (
     UNKNOWN_SET,
     ConfigError,
     DataGateConfig,
-    GateConfig,
     RunConfig,
     ServingConfig,
 )
 from pipeline.plan import Plan, make_plan, metadata_path
+from pipeline.policy import GateConfig
+from pipeline.slicing import Bands
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -86,7 +87,10 @@ def test_relative_directories_become_absolute(
             "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
         ),
         ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
-        ({"gate": GateConfig(slices="foo:1")}, "gate.slices names the feature 'foo', expected one"),
+        (
+            {"gate": GateConfig(slices=(Bands("foo", (1.0,)),))},
+            "gate.slices names the feature 'foo', expected one",
+        ),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
     ],

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pipeline.config import RunConfig, build
-from pipeline.gate import promised_cross_entropy
+from pipeline.policy import promised_cross_entropy
 from pipeline.presets import PRESETS
 
 

@@ -9,8 +9,9 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from pipeline import statistics
-from pipeline.config import GateConfig
-from pipeline.gate import Policy, Tally
+from pipeline.config import policy_for
+from pipeline.gate import Tally
+from pipeline.policy import GateConfig, Policy
 from pipeline.simulation import Point, Setting, evidence, operating_curve, rows_by_group
 from pipeline.slicing import Bands
 
@@ -18,7 +19,7 @@ BANDS = Bands("mean_intensity", (0.1, 0.2))
 SIZES = Bands("height", (20.0,))
 # Nothing but the comparison of all examples can refuse.
 COMPARING = Policy(floor=0.0, class_floor=0.0, max_cross_entropy=0.0, max_drop=0.01)
-MNIST = GateConfig().policy("mnist", num_classes=10, test_rows=10_000)
+MNIST = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)
 TEST_SET = Setting(rows=10_000, num_classes=10, accuracy=0.994, discordance=0.0047)
 
 
@@ -101,7 +102,10 @@ class TestOperatingCurve:
         frequency = stats.multinomial.pmf(counts, 1000, [lost, gained, 1 - lost - gained])
         assert frequency.sum() == pytest.approx(1.0)
         worse = np.array([statistics.mcnemar(*pair) <= 0.05 for pair in pairs])
-        too_bad = np.array([statistics.loss_upper(*pair, 1000, 0.95) > 0.01 for pair in pairs])
+        confidence = 1.0 - COMPARING.release_alpha(1)
+        too_bad = np.array(
+            [statistics.loss_upper(*pair, 1000, confidence, max_drop=0.01) > 0.01 for pair in pairs]
+        )
 
         found = point(setting, COMPARING, drop, simulations=4000)
         for kind, refused in (("not_worse", worse), ("max_drop", too_bad)):
@@ -126,10 +130,9 @@ class TestOperatingCurve:
         assert "improved" in found.refused_by
         assert found.refused > 15
 
-    def test_beyond_the_budget_the_floor_refuses_more(self) -> None:
-        # 0.9925 of 10,000 is 75 errors: 83 are allowed, and of decision 100 with 1 - 0.05 / 100
-        # confidence only 70.
-        near = Setting(10_000, 10, 0.9925, 0.0047)
+    def test_a_later_decision_refuses_more_for_the_floor(self) -> None:
+        # 0.9935 of 10,000 is 65 errors: 74 are allowed, and of the hundredth decision 62.
+        near = Setting(10_000, 10, 0.9935, 0.0047)
         fresh, worn = (
             point(near, MNIST, 0.0, simulations=200, decision=decision) for decision in (1, 100)
         )
@@ -143,9 +146,9 @@ class TestOperatingCurve:
         assert first == again
         assert first != other
 
-    def test_the_interval_is_wilsons(self) -> None:
+    def test_the_interval_is_exact(self) -> None:
         interval = Point(0.0, simulations=1000, refused=111, refused_by={}).release_interval
-        assert interval == pytest.approx(proportion_confint(889, 1000, method="wilson"))
+        assert interval == pytest.approx(proportion_confint(889, 1000, method="beta"))
 
 
 class TestPolicy:

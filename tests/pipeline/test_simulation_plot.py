@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import GateConfig
+from pipeline.config import policy_for
+from pipeline.policy import GateConfig
 from pipeline.simulation import Point, Setting
 from pipeline.simulation_plot import draw
 
-POLICY = GateConfig().policy("mnist", num_classes=10, test_rows=10_000)
+POLICY = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)
 SETTING = Setting(rows=10_000, num_classes=10, accuracy=0.994, discordance=0.0047)
 
 

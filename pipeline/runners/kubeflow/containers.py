@@ -30,7 +30,7 @@ from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from pipeline import config, result
 from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig
-from pipeline.gate import Policy
+from pipeline.policy import Policy
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp

@@ -10,7 +10,7 @@ from tests.pipeline.cli.processes import process
 
 Captured = pytest.CaptureFixture[str]
 
-FEW = ("--simulations", "40", "--drops", "0.01,0")
+FEW = ("--simulations", "40", "--drops", "0.01,0", "--decisions", "3")
 
 
 def _json(capfd: Captured, *words: str) -> dict:
@@ -32,10 +32,17 @@ def test_each_drop_is_a_line_by_rising_drop(capfd: Captured) -> None:
     assert lines[3].split()[:2] == ["worse", "by"]
     assert [line.split()[0] for line in lines[4:6]] == ["0", "0.01"]
     assert lines[5].split()[1] == "0.00%"
-    assert lines[-1] == (
+    assert lines[7] == (
         "40 decisions simulated for each, seed 0; several checks may refuse the same one; "
         "cross-entropy and integrity are taken as passed"
     )
+    assert lines[9] == (
+        "any bad model released by 3 decisions on one test set; the models' accuracy is the floor, "
+        "nothing is served"
+    )
+    assert [line.split("  ")[0] for line in lines[-3:]] == [
+        *("independent models", "sees pass or fail", "sees the accuracy")
+    ]
     assert shown.err == ""
 
 
@@ -43,6 +50,7 @@ def test_json_holds_the_full_values(capfd: Captured) -> None:
     fields = _json(capfd)
     equal, worse = fields.pop("curve")
     policy = fields.pop("policy")
+    (independent, *_) = fields.pop("bad_models")
     assert fields == {
         "dataset": "mnist",
         "rows": 10_000,
@@ -50,6 +58,7 @@ def test_json_holds_the_full_values(capfd: Captured) -> None:
         "accuracy": 0.994,
         "discordance": 0.0047,
         "decision": 1,
+        "decisions": 3,
         "simulations": 40,
         "seed": 0,
         "png": None,
@@ -59,6 +68,8 @@ def test_json_holds_the_full_values(capfd: Captured) -> None:
     assert (equal["drop"], worse["drop"]) == (0.0, 0.01)
     assert worse["refused"] == worse["refused_by"]["max_drop"] == 1.0
     assert worse["released"] == 0.0
+    assert (independent["submitter"], independent["released"]) == ("independent models", 0.0)
+    assert independent["released_interval"][0] == 0.0
     low, high = equal["released_interval"]
     assert low < equal["released"] < high
 

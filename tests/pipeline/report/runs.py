@@ -4,7 +4,8 @@ import dataclasses
 
 from pipeline import gate
 from pipeline.checks import Check
-from pipeline.gate import Evidence, Policy, Provenance, Tally
+from pipeline.gate import Evidence, Provenance, Tally
+from pipeline.policy import Policy
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)

@@ -6,7 +6,6 @@ import pytest
 from pipeline import power
 from pipeline.gate import Evidence, Tally
 from pipeline.report import content
-from pipeline.statistics import loss_upper, wilson_lower
 from tests.pipeline.report.runs import (
     ALONE,
     COMPARED,
@@ -42,18 +41,19 @@ def test_an_overridden_baseline_is_said_beside_the_one_compared_with() -> None:
 def test_the_bounds_are_the_gates() -> None:
     given = content.measured(RELEASED_RUN)
     assert given is not None
-    assert given.lower == wilson_lower(970, 1000, 0.95)
-    assert given.loss == loss_upper(12, 8, 1000, 0.95)
+    bound_of = {check.name: check.actual for check in RELEASED_RUN.checks}
+    assert given.lower == bound_of["floor"]
+    assert given.loss == bound_of["max_drop"]
     alone = content.measured(FIRST_RUN)
     assert alone is not None
     assert alone.loss is None
 
 
-def test_beyond_the_budget_the_bound_has_the_confidence_that_the_gate_used() -> None:
+def test_a_later_decisions_bound_has_the_confidence_that_the_gate_used() -> None:
     worn = dataclasses.replace(RELEASED_RUN, checks=decided(COMPARED, decision=50))
     given = content.measured(worn)
     assert given is not None
-    assert given.confidence == pytest.approx(0.999)  # 1 - 0.05 / 50
+    assert given.confidence == pytest.approx(1 - 0.05 * 10 / (59 * 60))
     floor = next(check for check in worn.checks if check.name == "floor")
     assert given.lower == floor.actual
 

@@ -24,9 +24,9 @@ from components.example_gen import generate
 from pipeline import result
 from pipeline.cli.run import EXIT_CODE_OF
 from pipeline.cli.summary import summary
-from pipeline.config import DataGateConfig, GateConfig, RunConfig, ServingConfig
-from pipeline.gate import Policy
+from pipeline.config import DataGateConfig, RunConfig, ServingConfig, policy_for
 from pipeline.plan import metadata_path
+from pipeline.policy import GateConfig, Policy
 from pipeline.runners import artifacts, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
@@ -45,7 +45,7 @@ PERFECT_MODEL = dataclasses.replace(ANY_MODEL, floor=1.0)
 
 
 def _policy(config: GateConfig) -> Policy:
-    return config.policy("", num_classes=3, test_rows=1000)
+    return policy_for(config, "", num_classes=3, test_rows=1000)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 
 from components import serving_dir
 from pipeline import result
-from pipeline.config import DataGateConfig, GateConfig, RunConfig
+from pipeline.config import DataGateConfig, RunConfig
+from pipeline.policy import GateConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
 from trainer import training

@@ -15,7 +15,8 @@ import pytest
 from pipeline import result
 from pipeline.checks import Check
 from pipeline.cli.run import EXIT_CODE_OF
-from pipeline.config import RunConfig, build
+from pipeline.config import build, policy_for
+from pipeline.policy import GateConfig
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
@@ -73,7 +74,7 @@ def test_a_decision_that_does_not_hold_any_more_is_a_refusal_with_its_line(
 
 
 def test_what_the_baseline_task_chose_is_in_the_result(python, tmp_path: Path) -> None:
-    policy = RunConfig().gate.policy("mnist", num_classes=10, test_rows=10_000)
+    policy = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)
     release = json.dumps({"policy": policy.to_config()})
     served = {"serving_dir": "/s", "baseline_version": 3, "baseline_digest": "1c77"}
     values = {"Pusher": json.dumps({"release": release}), "ServedModel": json.dumps(served)}
