@@ -66,16 +66,25 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
             f"{what} needs the directory {absolute!r}, but {there!r} is none: move that away, or "
             f"choose another {what}"
         )
-    require_access(what, there)
+    require_writable(what, there)
+
+
+def require_writable(what: str, directory: str | os.PathLike[str]) -> None:
+    """Refuses a directory in which this user cannot make a file.
+
+    Raises:
+      ValueError: one line.
+    """
+    require_access(what, directory)
     try:
         # Permissions say little of root and of network file systems. Linux gives the file no name,
         # so that a kill leaves nothing.
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
         raise ValueError(
-            f"{what} needs {there!r}, in which no file can be made ({error.strerror}): free that, "
-            f"or choose another {what}"
+            f"{what} needs {str(directory)!r}, in which no file can be made ({error.strerror}): "
+            f"free that, or choose another {what}"
         ) from None
 
 

@@ -61,7 +61,10 @@ def require_writable(path: Path) -> None:
             f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"
         )
     try:
-        places.require_access("--save-hparams", path if path.exists() else path.parent)
+        if path.exists():
+            places.require_access("--save-hparams", path)
+        else:
+            places.require_writable("--save-hparams", path.parent)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -68,6 +68,8 @@ def test_what_cannot_be_saved_later_is_refused_at_once(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "no" / "best.json"):
         with pytest.raises(ConfigError, match="cannot save the hyper-parameters to"):
             require_writable(path)
+    with pytest.raises(ConfigError, match="--save-hparams needs '/proc/self'"):
+        require_writable(Path("/proc/self/best.json"))
 
 
 class TestRun:
