@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.example_gen.errors import DataError
-from components.example_gen.naming import name_of
 from components.example_gen.spec import parse_dataset, slug
 from pipeline.cli.command import Parser, UsageError, local_path
 from pipeline.config import SERVING, RunConfig
@@ -83,6 +82,8 @@ def _of_dataset(text: str, home: Path, present: Sequence[Path]) -> Path:
     expected = home / slug(spec.full_name)
     # A set that has configurations is never released under its bare name, so there is none to ask.
     if spec.kind == "idx" or expected not in present:
+        from components.example_gen.naming import name_of  # NumPy stands behind it
+
         try:
             expected = home / slug(name_of(spec, data_dir=None))
         except DataError as error:
