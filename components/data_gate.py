@@ -2,74 +2,35 @@
 
     checks = [
         *feature_checks("train", anomalies, statistics, schema),
-        overlap_check(overlapping=0, test_rows=10_000, bound=0.01, images=()),
+        *image_checks(files, summary, max_overlap=0.01, max_label_noise=0.005),
         drift_check(train={"cat": 50, "dog": 50}, released=None, bound=0.05),
     ]
 
 ExampleValidator records anomalies and lets the run go on. `DataGate` reads what it recorded, asks
-what no schema can (do the splits share images, are shape and classes those of the last release) and
-stops the run with `Refused`, which names split, feature, actual and expected value of each
-finding. Where nothing is wrong it writes a blessing that holds the same checks.
+what no schema can (do the splits share images, are many labels wrong, are shape and classes those
+of the last release) and stops the run with `Refused`, which names split, feature, actual and
+expected value of each finding. Where nothing is wrong it writes a blessing that holds the same
+checks.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.components.example_validator import executor as example_validator
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components import blessing as blessings
 from components.example_gen.summary import ExamplesSummary, read
-from pipeline.checks import Check, Refused
-from trainer import features
-
-_Reason = anomalies_pb2.AnomalyInfo
-_MISSING = (
-    _Reason.FEATURE_TYPE_LOW_FRACTION_PRESENT,
-    _Reason.FEATURE_TYPE_LOW_NUMBER_PRESENT,
-    _Reason.FEATURE_TYPE_NOT_PRESENT,
-    _Reason.SCHEMA_MISSING_COLUMN,
-)
-_OUT_OF_RANGE = (_Reason.INT_TYPE_BIG_INT, _Reason.INT_TYPE_SMALL_INT)
-_SHAPE = (features.HEIGHT, features.WIDTH, features.CHANNELS)
-
-
-def feature_checks(
-    split: str,
-    anomalies: anomalies_pb2.Anomalies,
-    statistics: statistics_pb2.DatasetFeatureStatistics,
-    schema: schema_pb2.Schema,
-) -> tuple[Check, ...]:
-    """One check per feature of the schema, then one per feature that should not be there.
-
-    The verdict is ExampleValidator's alone; the statistics only say what it looked at.
-    """
-    expected = {feature.name: feature for feature in schema.feature}
-    found = {_name(feature.path, feature.name): feature for feature in statistics.features}
-    wrong = {_name(info.path, key): info for key, info in anomalies.anomaly_info.items()}
-    names = [*expected, *sorted(set(wrong) - set(expected))]
-    checks = [
-        _feature_check(
-            split,
-            name,
-            actual=_actual(found.get(name), statistics.num_examples),
-            required=_required(expected.get(name)),
-            anomaly=wrong.get(name),
-        )
-        for name in names
-    ]
-    if anomalies.HasField("dataset_anomaly_info"):
-        what = anomalies.dataset_anomaly_info.description
-        sentence = f"{split}: {what}; look at the source"
-        checks.append(Check(f"data.{split}.dataset", False, what, None, sentence))
-    return tuple(checks)
+from components.feature_checks import feature_checks
+from components.image_checks import image_checks
+from pipeline.checks import Check, Refused, passed
 
 
 def rows_check(split: str, validated: int, recorded: int) -> Check:
@@ -85,33 +46,6 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
         "wrote; its files are damaged or empty: run again with --no-cache"
     )
     return Check(f"data.{split}.rows", holds, validated, recorded, sentence)
-
-
-def overlap_check(
-    overlapping: int, test_rows: int, bound: float, images: Sequence[str] = ()
-) -> Check:
-    """Whether few enough test images stand in train or eval as well.
-
-    A model knows the label of an image that it has seen, so a leaked fraction f raises the measured
-    accuracy a by up to f x (1 - a).
-
-    Args:
-      overlapping: test images that also stand in train or eval, pixel by pixel.
-      test_rows: all test images.
-      bound: largest accepted fraction of them, 0..1.
-      images: content hashes of some of them, for the sentence.
-    """
-    fraction = overlapping / test_rows if test_rows else 1.0
-    holds = fraction <= bound
-    counted = f"test: {overlapping} of {test_rows} images stand in train or eval too"
-    sentence = (
-        f"{counted} ({fraction:.4%}), at most {bound:.4%}"
-        if holds
-        else f"{counted} ({fraction:.4%}), expected at most {bound:.4%}"
-        + (f", such as {', '.join(image[:12] for image in images)}" if images else "")
-        + "; remove them from the training files, or set data_gate.max_train_test_overlap"
-    )
-    return Check("data.overlap", holds, fraction, bound, sentence)
 
 
 def drift_check(
@@ -189,89 +123,6 @@ def class_counts(summary: ExamplesSummary, split: str) -> dict[str, int]:
     return dict(zip(summary.class_names, summary.splits[split].class_counts, strict=True))
 
 
-def _name(path: Any, fallback: str) -> str:
-    return ".".join(path.step) or fallback
-
-
-def _feature_check(
-    split: str,
-    name: str,
-    *,
-    actual: str,
-    required: str,
-    anomaly: anomalies_pb2.AnomalyInfo | None,
-) -> Check:
-    check = f"data.{split}.{name}"
-    if anomaly is None:
-        return Check(check, True, actual, required, f"{split}: {name} is {actual}")
-    sentence = (
-        f"{split}: {_problem(name, anomaly)}: {name} is {actual}, expected {required}; "
-        f"{_remedy(name)}"
-    )
-    return Check(check, False, actual, required, sentence)
-
-
-def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> str:
-    """What the statistics found, such as "INT in 20 of 21 examples, from 0 to 12"."""
-    if feature is None:
-        return f"in none of {rows} examples"
-    stats = getattr(feature, feature.WhichOneof("stats"))
-    common = stats.common_stats
-    kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type)
-    present = common.num_non_missing
-    text = f"{kind} in {'each example' if present == rows else f'{present} of {rows} examples'}"
-    if common.max_num_values > 1:
-        text += f" with up to {common.max_num_values} values"
-    if feature.HasField("num_stats"):
-        nans = stats.histograms[0].num_nan if stats.histograms else 0
-        text += f", {_range(stats.min, stats.max)}" + (f" and {nans} NaN" if nans else "")
-    return text
-
-
-def _required(feature: schema_pb2.Feature | None) -> str:
-    """What the schema asks for, in the words of `_actual`."""
-    if feature is None:
-        return "no such feature"
-    text = f"{schema_pb2.FeatureType.Name(feature.type)} in each example"
-    domain = feature.WhichOneof("domain_info")
-    if domain in ("int_domain", "float_domain"):
-        bounds = getattr(feature, domain)
-        text += f", {_range(bounds.min, bounds.max)}"
-    return text
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:g}" if low == high else f"from {low:g} to {high:g}"
-
-
-def _problem(name: str, anomaly: anomalies_pb2.AnomalyInfo) -> str:
-    """The anomaly in this field's words; TFDV's own where there are none."""
-    reasons = {reason.type for reason in anomaly.reason}
-    known = {
-        f"missing {name}": reasons & set(_MISSING),
-        "unknown label": name == features.LABEL and reasons & set(_OUT_OF_RANGE),
-        "wrong shape": name in _SHAPE and reasons & set(_OUT_OF_RANGE),
-        "blank image": name == features.MEAN_INTENSITY
-        and _Reason.FLOAT_TYPE_SMALL_FLOAT in reasons,
-        "inverted image": name == features.MEAN_INTENSITY
-        and _Reason.FLOAT_TYPE_BIG_FLOAT in reasons,
-    }
-    named = [problem for problem, holds in known.items() if holds]
-    return " and ".join(named) or anomaly.short_description.lower()
-
-
-def _remedy(name: str) -> str:
-    if name == features.MEAN_INTENSITY:
-        return (
-            "remove the image, or set data_gate.min_mean_intensity or data_gate.max_mean_intensity"
-        )
-    if name in _SHAPE:
-        return "bring all images to one shape"
-    if name == features.LABEL:
-        return "correct the labels of the source"
-    return "look at the source"
-
-
 @component
 def DataGate(
     examples: InputArtifact[standard_artifacts.Examples],
@@ -281,6 +132,7 @@ def DataGate(
     blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
     max_class_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
+    max_label_noise: Parameter[float],
     released: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
@@ -295,6 +147,7 @@ def DataGate(
         the type that it judges, because Kubeflow's backend resolves TFX's own types alone.
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
+      max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
       released: the data behind what is served, see `served_model.released_data`.
       code: a digest of the code that looks; changes the cache key.
 
@@ -309,22 +162,25 @@ def DataGate(
         stats = _read_statistics(statistics, split)
         checks.append(rows_check(split, stats.num_examples, recorded.rows))
         checks += feature_checks(split, _read_anomalies(anomalies, split), stats, curated)
-    checks.append(
-        overlap_check(
-            summary.overlap.train_test,
-            summary.splits["test"].rows,
-            max_train_test_overlap,
-            summary.overlap.examples,
-        )
-    )
     before = _released(released)
     if before is not None:
         checks.append(shape_check(summary.image_shape, before.image_shape))
     counts_before = None if before is None else class_counts(before, "train")
     checks.append(drift_check(class_counts(summary, "train"), counts_before, max_class_drift))
-    if not all(check.passed for check in checks):
+    # Only what passes so far is known to have images of one shape, and labels within the classes.
+    if passed(checks):
+        files = {split: _files(examples, split) for split in summary.splits}
+        checks += image_checks(
+            files, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
+        )
+    if not passed(checks):
         raise Refused(checks)
     blessings.write(blessing, checks)
+
+
+def _files(examples: Artifact, split: str) -> list[str]:
+    uri = artifact_utils.get_split_uri([examples], split)
+    return sorted(os.path.join(uri, name) for name in fileio.listdir(uri))
 
 
 def _read_statistics(statistics: Artifact, split: str) -> statistics_pb2.DatasetFeatureStatistics:

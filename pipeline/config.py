@@ -50,6 +50,7 @@ class KnownSet:
       max_drop: largest loss of accuracy against the served model, 0..1; of a small test split, more
         (`drop_in_sight`).
       mean_intensity: smallest and largest mean of one image that is no defect, 0..1.
+      max_label_noise: largest share of wrong training labels, of all and of each class, 0..1.
       slices: groups of test images that are held like classes.
     """
 
@@ -57,6 +58,7 @@ class KnownSet:
     class_floor: float
     max_drop: float
     mean_intensity: tuple[float, float]
+    max_label_noise: float = 0.03
     slices: tuple[Bands, ...] = ()
 
 
@@ -66,8 +68,8 @@ _ANY_BUT_BLANK = (0.0001, 0.9999)
 _STROKES = (Bands("mean_intensity", (0.11, 0.147)),)
 
 KNOWN_SETS: Mapping[str, KnownSet] = {
-    "mnist_sample": KnownSet(0.96, 0.88, 0.003, (0.01, 0.50), _STROKES),
-    "mnist": KnownSet(0.99, 0.97, 0.0032, (0.01, 0.50), _STROKES),
+    "mnist_sample": KnownSet(0.96, 0.88, 0.003, (0.01, 0.50), 0.005, _STROKES),
+    "mnist": KnownSet(0.99, 0.97, 0.0032, (0.01, 0.50), 0.005, _STROKES),
     "fashion_mnist": KnownSet(0.90, 0.65, 0.01, (0.01, 0.88)),
     "kmnist": KnownSet(0.94, 0.88, 0.007, _ANY_BUT_BLANK),
     "emnist/balanced": KnownSet(0.84, 0.45, 0.01, _ANY_BUT_BLANK),
@@ -124,13 +126,16 @@ class DataGateConfig:
       max_class_drift: largest change of any class's share of `train` against the last released
         run (L-infinity), 0..1.
       max_train_test_overlap: largest fraction of the test images that may stand in train or eval
-        as well, pixel by pixel, 0..1.
+        as well, pixel by pixel or nearly, 0..1.
+      max_label_noise: largest share of wrong labels in train and eval, of all and of each class,
+        0..1.
     """
 
     min_mean_intensity: float | None = None
     max_mean_intensity: float | None = None
     max_class_drift: float = 0.05
     max_train_test_overlap: float = 0.01
+    max_label_noise: float | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -145,6 +150,10 @@ class DataGateConfig:
             low if self.min_mean_intensity is None else self.min_mean_intensity,
             high if self.max_mean_intensity is None else self.max_mean_intensity,
         )
+
+    def label_noise(self, dataset: str) -> float:
+        """Largest share of wrong labels for the data set of that name."""
+        return _first(self.max_label_noise, known_set(dataset).max_label_noise)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,6 +70,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         released=plan.released_data,
         max_class_drift=config.data_gate.max_class_drift,
         max_train_test_overlap=config.data_gate.max_train_test_overlap,
+        max_label_noise=config.data_gate.label_noise(dataset.name),
         code=plan.code["DataGate"],
     )
 

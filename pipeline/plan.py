@@ -204,6 +204,7 @@ def _run_key(
         "data_gate": dataclasses.asdict(config.data_gate),
         "serving": dataclasses.asdict(config.serving),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
+        "max_label_noise": config.data_gate.label_noise(dataset.name),
         "code": {name: code[name] for name in MAKERS if name != "Tuner" or config.tuning.enabled},
         # Not by their distributions: TensorFlow has several, such as tensorflow-cpu.
         "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},

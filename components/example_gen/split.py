@@ -3,6 +3,8 @@
 Synopsis::
 
     rows, digest = digest_split(files, image_shape=(28, 28, 1))
+    for images, labels in read_split(files, image_shape=(28, 28, 1)):
+        images.shape, labels.shape       # ((1000, 28, 28, 1), (1000,))
 """
 
 from __future__ import annotations
@@ -30,19 +32,21 @@ def digest_split(files: Sequence[str], *, image_shape: tuple[int, int, int]) -> 
     Raises:
       tf.errors.OpError: a file or an image in it cannot be read.
     """
-    hashes = [
-        hash_examples(records.decode(pngs, image_shape), labels)[1]
-        for labels, pngs in _batches(files, image_shape)
-    ]
+    batches = read_split(files, image_shape=image_shape)
+    hashes = [hash_examples(images, labels)[1] for images, labels in batches]
     examples = np.concatenate(hashes)  # [N, 32]
     return len(examples), digest_of(examples)
 
 
-def _batches(
-    files: Sequence[str], image_shape: tuple[int, int, int]
+def read_split(
+    files: Sequence[str], *, image_shape: tuple[int, int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(labels [n] int64, PNG images [n] bytes objects), batch by batch."""
+    """(images [n, H, W, C] uint8, labels [n] int64) of one split, batch by batch.
+
+    Args and Raises are those of `digest_split`.
+    """
     keys = ImageAndLabel(features.IMAGE, features.LABEL, image_shape, ())
     dataset = tf.data.TFRecordDataset(list(files), compression_type=_COMPRESSION)
     for serialized in dataset.batch(records.BATCH_ROWS):
-        yield records.parse(serialized, keys)
+        labels, pngs = records.parse(serialized, keys)
+        yield records.decode(pngs, image_shape), labels

@@ -1,0 +1,38 @@
+"""Images made small: the means of square blocks of pixels, for quick looks at many images.
+
+Synopsis::
+
+    block_means(images, max_side=7)      # [N, 28, 28, 1] uint8 -> [N, 49] float32, 0..1
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_AT_ONCE = 1000  # images: their pixels become floats, four times as large
+
+
+def block_means(images: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.float32]:
+    """Means of the smallest square blocks that leave at most `max_side` of them on each side.
+
+    Where the blocks do not divide the image, black is added below and on the right.
+
+    Args:
+      images: [N, H, W, C] uint8.
+      max_side: 1 or more.
+
+    Returns:
+      [N, rows * columns * C] float32, 0 (black) to 1 (white).
+    """
+    count, height, width, channels = images.shape
+    size = -(-max(height, width) // max_side)  # pixels on a block's side
+    rows, columns = -(-height // size), -(-width // size)
+    margins = ((0, 0), (0, rows * size - height), (0, columns * size - width), (0, 0))
+    means = np.empty((count, rows * columns * channels), np.float32)
+    for start in range(0, count, _AT_ONCE):
+        pixels = np.pad(images[start : start + _AT_ONCE], margins)
+        blocks = pixels.reshape(-1, rows, size, columns, size, channels)
+        sums = blocks.sum(axis=4, dtype=np.float32).sum(axis=2)  # [n, rows, columns, C]
+        means[start : start + _AT_ONCE] = sums.reshape(len(pixels), -1) / (255 * size * size)
+    return means
