@@ -28,6 +28,9 @@ from trainer.files import read_regular
 
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name for them
+# Pillow's names for pixels as a PNG file holds them.
+_GREY_LEVELS = {"L;2": 3, "L;4": 15}  # the highest value
+_COLOUR_OF_16_BITS = "RGB;16B"
 # A file is read as a whole. An image of 2,000 by 2,000 pixels with 16 bits in each of 4 channels
 # has as much without any compression.
 _MAX_FILE_BYTES = 32 << 20
@@ -117,6 +120,7 @@ def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     with _opened(path) as image:
         if image.size not in ((width, height), (height, width)):
             raise _of_another_size(image, width, height)
+        _scale_transparency(image)
         return to_pixels(ImageOps.exif_transpose(image), image_shape)
 
 
@@ -138,6 +142,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot be read: {reason}; give another file") from error
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """Brings a PNG's transparent grey or colour to the depth of the pixels.
+
+    Pillow makes 8 bits of the pixels of some depths, but leaves the values of the tRNS chunk as they
+    are. Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
+    """
+    transparent = image.info.get("transparency")
+    if transparent is None or image.format != "PNG":
+        return
+    stored = image.tile[0][3]  # how the file holds the pixels; Pillow forgets it when it reads them
+    if stored in _GREY_LEVELS:
+        image.info["transparency"] = transparent * 255 // _GREY_LEVELS[stored]
+    elif stored == _COLOUR_OF_16_BITS:
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
 
 
 def to_pixels(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
@@ -165,10 +185,15 @@ def _of_another_size(image: Image.Image, width: int, height: int) -> ImageError:
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion makes every 16-bit value above 255 white."""
+    """Pillow's own conversion makes every 16-bit value above 255 white, and loses transparency."""
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    values = np.asarray(image)  # [H, W], 16 bits
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _on_black(image: Image.Image) -> Image.Image:

@@ -154,7 +154,7 @@ def test_scores_are_those_of_a_fit_without_the_example(digits):
 
     scores = leave_one_out_scores(inputs, known, 10)
 
-    # An example's own label does not reach its own scores, but for the choice of one of four ridges.
+    # An example's own label does not reach its own scores, but for the choice of the ridge.
     changed = known.copy()
     changed[7] = (changed[7] + 1) % 10
     other = leave_one_out_scores(inputs, changed, 10)

@@ -58,6 +58,33 @@ def png_of_zeros(width: int, height: int, *, rows: int) -> bytes:
     )
 
 
+def write_transparent(path: Path, *, depth: int, values: list, transparent: list[int]) -> Path:
+    """A PNG file of one row, with a grey or a colour that its tRNS chunk makes transparent.
+
+    Args:
+      depth: bits per value, 1, 2, 4, 8 or 16.
+      values: of each pixel a grey, or its red, green and blue; Pillow writes no such file.
+      transparent: the grey, or the red, green and blue.
+    """
+    row = np.array(values).reshape(-1)
+    bits = (row[:, np.newaxis] >> np.arange(depth)[::-1]) & 1  # the highest first
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    colour = 0 if len(transparent) == 1 else 2
+    header = struct.pack(">IIBBBBB", len(values), 1, depth, colour, 0, 0, 0)
+    chunks = [
+        chunk(b"IHDR", header),
+        chunk(b"tRNS", np.array(transparent, ">u2").tobytes()),
+        chunk(b"IDAT", zlib.compress(b"\0" + np.packbits(bits).tobytes())),
+        chunk(b"IEND", b""),
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return path
+
+
 @pytest.fixture
 def grey() -> np.ndarray:
     return np.arange(8, dtype=np.uint8).reshape(2, 4) * 30
@@ -105,6 +132,43 @@ class TestPixels:
         image.save(tmp_path / "image.png", transparency=0)
         row = read_pixels(tmp_path / "image.png", GREY)[0, :, 0]
         np.testing.assert_array_equal(row, [0, 100, 100, 100])
+
+    @pytest.mark.parametrize(
+        ("depth", "values", "transparent", "seen"),
+        [
+            (1, [0, 1, 1, 0], 1, [0, 0, 0, 0]),
+            # 255 / 3 = 85, 255 / 15 = 17
+            (2, [1, 2, 3, 0], 3, [85, 170, 0, 0]),
+            (4, [1, 2, 15, 7], 7, [17, 34, 255, 0]),
+            (8, [1, 2, 255, 7], 2, [1, 0, 255, 7]),
+            (16, [0xFF00, 0x1234, 0x1235, 0x8000], 0xFF00, [0, 0x12, 0x12, 0x80]),
+            (16, [0xFF00, 0x1234, 0x1235, 0x8000], 0x1234, [0xFF, 0, 0x12, 0x80]),
+        ],
+    )
+    def test_a_transparent_grey_is_seen_as_black(
+        self, depth: int, values: list[int], transparent: int, seen: list[int], tmp_path: Path
+    ) -> None:
+        path = write_transparent(
+            tmp_path / "image.png", depth=depth, values=values, transparent=[transparent]
+        )
+        for shape in ((1, 4, 1), (1, 4, 3)):
+            np.testing.assert_array_equal(pixels_of(path, shape)[0, :, 0], seen)
+
+    @pytest.mark.parametrize(("depth", "low"), [(8, 0), (16, 0x34)])
+    def test_a_transparent_colour_is_seen_as_black(
+        self, depth: int, low: int, tmp_path: Path
+    ) -> None:
+        def of_depth(colour: list[int]) -> list[int]:
+            return colour if depth == 8 else [(value << 8) + low for value in colour]
+
+        colours = [[9, 8, 7], [0x34, 0x34, 0x34], [200, 100, 50]]
+        path = write_transparent(
+            tmp_path / "image.png",
+            depth=depth,
+            values=list(map(of_depth, colours)),
+            transparent=of_depth([9, 8, 7]),
+        )
+        np.testing.assert_array_equal(pixels_of(path, (1, 3, 3))[0], [[0, 0, 0], *colours[1:]])
 
     def test_one_bit_is_black_and_white(self, tmp_path: Path) -> None:
         path = write(tmp_path / "image.png", [[True, False, True, False]] * 2)
