@@ -147,8 +147,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _scale_transparency(image: Image.Image) -> None:
     """Brings a PNG's transparent grey or colour to the depth of the pixels.
 
-    Pillow makes 8 bits of the pixels of some depths, but leaves the values of the tRNS chunk as they
-    are. Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
+    Pillow makes 8 bits of the pixels of some depths, but leaves the values of the tRNS chunk alone.
+    Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
     """
     transparent = image.info.get("transparency")
     if transparent is None or image.format != "PNG":

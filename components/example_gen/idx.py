@@ -6,7 +6,9 @@ arrays.splits["train"].images.shape      # (60000, 28, 28, 1)
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,32 +68,41 @@ def find_files(directory: Path) -> list[Path]:
     """The paths of train images and labels, test images and labels, in this order.
 
     Both spellings (`train-images-idx3-ubyte`, `train-images.idx3-ubyte`) are taken, with or
-    without `.gz`.
+    without `.gz`, in the directory or, as Kaggle's archive of MNIST has them, in a directory of
+    that name. A file that is there twice is taken once.
     """
     try:
         if not directory.exists():
             raise DataError(f"idx:{directory}: there is no such directory")
         if not directory.is_dir():
             raise DataError(f"idx:{directory}: is a file, expected the directory of the IDX files")
-        present = {path.name for path in directory.iterdir()}
+        return [_find_file(directory, *file) for file in _FILES]
     except OSError as error:
         raise unreadable(directory, error) from error
-    return [_find_file(directory, present, *file) for file in _FILES]
 
 
-def _find_file(directory: Path, present: set[str], role: str, ending: str) -> Path:
-    candidates = [f"{role}{mark}{ending}{gz}" for mark in "-." for gz in ("", ".gz")]
-    found = [name for name in candidates if name in present]
+def _find_file(directory: Path, role: str, ending: str) -> Path:
+    names = [f"{role}{mark}{ending}{gz}" for mark in "-." for gz in ("", ".gz")]
+    # A directory of the file's name holds the file.
+    places = [f"{name}/{inner}" for name in names for inner in names]
+    found = [place for place in (*names, *places) if _is_there(directory / place)]
     if not found:
         raise DataError(
-            f"idx:{directory}: {candidates[0]} is missing, expected it there, with or without .gz"
+            f"idx:{directory}: {names[0]} is missing, expected it there, with or without .gz"
         )
-    if len(found) > 1:
-        raise DataError(
-            f"idx:{directory}: {' and '.join(found)} are both there, expected one of them: "
-            "remove the other"
-        )
-    return directory / found[0]
+    first, *others = found
+    for other in others:
+        if not filecmp.cmp(directory / first, directory / other, shallow=False):
+            raise DataError(
+                f"idx:{directory}: {first} and {other} are both there and differ, expected one of "
+                "them: remove the other"
+            )
+    return directory / first
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything but a directory; what it is, its reader finds out."""
+    return os.path.lexists(path) and not path.is_dir()
 
 
 def _split(images_path: Path, pixels: np.ndarray, labels_path: Path, labels: np.ndarray) -> Split:

@@ -85,6 +85,43 @@ def test_both_spellings_of_the_file_names_are_taken(idx_folder: Write) -> None:
     assert len(read_directory(directory).splits["test"].labels) == 12
 
 
+@pytest.mark.parametrize("gz", [False, True])
+@pytest.mark.parametrize("mark", ["-", "."])
+def test_files_in_directories_of_their_names_are_read(
+    idx_folder: Write, gz: bool, mark: str
+) -> None:
+    directory = idx_folder(gz=gz)
+    for path in list(directory.iterdir()):
+        name = path.name.removesuffix(".gz").replace("-idx", f"{mark}idx")
+        path.rename(directory / "moved")
+        (directory / name).mkdir()
+        (directory / "moved").rename(directory / name / f"{name}{'.gz' * gz}")
+    assert len(read_directory(directory).splits["test"].labels) == 12
+
+
+def test_an_archive_that_holds_each_file_twice_is_read(idx_folder: Write) -> None:
+    # As Kaggle's: t10k-images.idx3-ubyte and t10k-images-idx3-ubyte/t10k-images-idx3-ubyte.
+    directory = idx_folder()
+    for path in list(directory.iterdir()):
+        (directory / path.name.replace("-idx", ".idx")).write_bytes(path.read_bytes())
+        path.rename(directory / "moved")
+        path.mkdir()
+        (directory / "moved").rename(path / path.name)
+    assert len(read_directory(directory).splits["test"].labels) == 12
+    (directory / "t10k-labels-idx1-ubyte" / "t10k-labels-idx1-ubyte").write_bytes(b"other")
+    assert (
+        "t10k-labels.idx1-ubyte and t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte are both there "
+        "and differ, expected one of them: remove the other"
+    ) in refusal(directory)
+
+
+def test_an_empty_directory_of_a_files_name_is_refused(idx_folder: Write) -> None:
+    directory = idx_folder()
+    (directory / "t10k-labels-idx1-ubyte").unlink()
+    (directory / "t10k-labels-idx1-ubyte").mkdir()
+    assert "t10k-labels-idx1-ubyte is missing, expected it there" in refusal(directory)
+
+
 def test_a_gzip_of_several_members_is_read(idx_folder: Write) -> None:
     directory = idx_folder(gz=True)
     path = directory / "t10k-images-idx3-ubyte.gz"
@@ -125,7 +162,7 @@ def test_two_files_for_one_role_are_refused(idx_folder: Write) -> None:
     directory = idx_folder()
     (directory / "train-images-idx3-ubyte.gz").touch()
     assert (
-        "train-images-idx3-ubyte and train-images-idx3-ubyte.gz are both there, "
+        "train-images-idx3-ubyte and train-images-idx3-ubyte.gz are both there and differ, "
         "expected one of them" in refusal(directory)
     )
 
@@ -134,10 +171,8 @@ def test_an_unreadable_file_is_refused(idx_folder: Write) -> None:
     directory = idx_folder()
     path = directory / "train-images-idx3-ubyte"
     path.unlink()
-    path.mkdir()  # unreadable for root too
-    assert "cannot be read (Is a directory, expected a regular file); expected" in refusal(
-        directory
-    )
+    path.symlink_to("nowhere")  # unreadable for root too
+    assert "cannot be read (No such file or directory); expected" in refusal(directory)
 
 
 def test_a_wrong_magic_number_is_refused(idx_folder: Write) -> None:
