@@ -203,8 +203,9 @@ def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) ->
     share = among[worst].share
     found = f"train and eval: about {share:.2%} of the labels {class_names[worst]} look wrong"
     if not exceeding:
-        sentence = f"{found}, more than of any other class; that may be by chance"
-        return Check(name, True, share, bound, sentence)
+        sentence = f"{found}, more than of any other class, which chance explains"
+        nothing = "train and eval: no class has labels that look wrong"
+        return Check(name, True, share, bound, sentence if share else nothing)
     alike = class_names[noise.looks_like[worst]]
     sentence = f"{found}, most of them like {alike}, expected at most {bound:.2%}; {_REMEDY}"
     return Check(name, False, share, bound, sentence)

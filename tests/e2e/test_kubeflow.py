@@ -25,7 +25,10 @@ LENIENT = ("--set", "gate.floor=0.9", "--set", "gate.max_drop=0.1")
 RUNS = {
     "first": ("--seed", "1"),
     "second": ("--seed", "2", *LENIENT),
-    "poisoned": ("--dataset", "idx:{noisy}", "--set", "training.epochs=3"),
+    "poisoned": (
+        *("--dataset", "idx:{noisy}", "--set", "training.epochs=3"),
+        *("--set", "data_gate.max_label_noise=1"),  # the data gate would stop it first
+    ),
 }
 
 

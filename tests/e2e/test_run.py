@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from components import serving_dir
-from tests.e2e.idx_folders import shuffle_labels, write_idx
+from tests.e2e.idx_folders import (
+    add_test_images,
+    shuffle_labels,
+    shuffle_some_labels,
+    write_idx,
+)
 from tests.e2e.runs import run
 
 pytestmark = pytest.mark.e2e
@@ -59,7 +64,9 @@ def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
 def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path):
     folder = write_idx(tmp_path / "noisy", change_train=shuffle_labels)
     served = root / "serving" / "mnist_sample"
-    code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served))
+    # The data gate would stop it first.
+    bound = ("--set", "data_gate.max_label_noise=1")
+    code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served), *bound)
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)
     assert "not_worse" in failed_checks(result)
     assert [v.number for v in serving_dir.versions(served)] == [1]
@@ -110,6 +117,19 @@ def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path):
     assert (code, result["outcome"]) == (3, "refused")
     assert [name.rpartition(".")[2] for name in failed_checks(result)] == ["mean_intensity"]
     assert "Trainer" not in result["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("poison", "check"),
+    [(shuffle_some_labels, "data.label_noise"), (add_test_images, "data.overlap")],
+)
+def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path, poison, check):
+    folder = write_idx(tmp_path / "poisoned", change_train=poison)
+    code, result = run(root, "--dataset", f"idx:{folder}")
+    assert (code, result["outcome"], result["release"]) == (3, "refused", None)
+    assert check in failed_checks(result)
+    assert "DataGate" in result["seconds"]
+    assert "Transform" not in result["seconds"]
 
 
 def test_two_logical_devices_train_together(tmp_path):
