@@ -56,7 +56,6 @@ def swapped(share: float, a: int, b: int) -> Change:
 
 NOISES = {
     "none": lambda labels, rng: labels,
-    "1 % shuffled": shuffled(0.01),
     "2 % shuffled": shuffled(0.02),
     "5 % shuffled": shuffled(0.05),
     "10 % shuffled": shuffled(0.1),
