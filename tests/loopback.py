@@ -5,6 +5,9 @@ import json
 import socket
 from collections.abc import Sequence
 
+# As `http_proxy`: whoever goes through it goes nowhere, and gRPC tries again for good.
+NO_PROXY_THERE = "http://127.0.0.1:9"
+
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listened on a moment ago, each another one."""

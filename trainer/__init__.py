@@ -2,5 +2,7 @@
 
 import os
 
-# A user's keras.json may name another backend; the networks run inside TensorFlow graphs.
-os.environ["KERAS_BACKEND"] = "tensorflow"
+from trainer.environment import settle
+
+# Here, as every process of ours imports this package before TensorFlow, Keras and Beam.
+settle(os.environ)

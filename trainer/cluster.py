@@ -51,13 +51,13 @@ class Cluster:
         return self.index == 0
 
     @classmethod
-    def from_environment(cls) -> Cluster | None:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Cluster | None:
         """What TF_CONFIG says; None where it names no second machine.
 
         Raises:
           ClusterError: it is no JSON of the expected form.
         """
-        text = os.environ.get(VARIABLE, "").strip()
+        text = environment.get(VARIABLE, "").strip()
         if not text:
             return None
         try:

@@ -66,7 +66,12 @@ class Machines:
         with (self.root / f"{index}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", code, *arguments],
-                env={**os.environ, "TF_CONFIG": variable, "PYTHONPATH": str(SOURCE)},
+                env={
+                    **os.environ,
+                    "TF_CONFIG": variable,
+                    "PYTHONPATH": str(SOURCE),
+                    "http_proxy": loopback.NO_PROXY_THERE,
+                },
                 cwd=self.folder(index),
                 stderr=log,
             )

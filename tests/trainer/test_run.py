@@ -1,5 +1,7 @@
 """`run_fn` in processes of its own: killed, started again, and twice with one seed."""
 
+import json
+
 import pytest
 
 from tests.trainer.trainings import Training, assert_same
@@ -22,6 +24,15 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(prepared, u
     assert "resumed after epoch" in log
     assert_same(training.weights(), unbroken.weights())
     assert not training.checkpoints.exists()
+
+
+def test_keras_settings_of_the_user_change_no_weight(prepared, unbroken, tmp_path):
+    settings = {"image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    training = Training(prepared, tmp_path / "training", deterministic=True)
+    training.environment = {"KERAS_HOME": str(tmp_path), "TF_USE_LEGACY_KERAS": "0"}
+    training.run()
+    assert_same(training.weights(), unbroken.weights())
 
 
 def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tmp_path):

@@ -1,6 +1,7 @@
 """The training of one machine as a process: what TFX would ask of `run_fn`."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ class Training:
     """What TFX would give `run_fn`, with all that it writes below one folder."""
 
     def __init__(self, prepared, root: Path, *, seed: int = 3, **hparams) -> None:
+        self.environment: dict[str, str] = {}
         self.exported = root / "serving"
         self.checkpoints = root / "checkpoints"
         hparams = HParams(
@@ -51,6 +53,7 @@ class Training:
     def start(self) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-c", RUN, json.dumps(self.fn_args)],
+            env={**os.environ, **self.environment},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+from tests.loopback import NO_PROXY_THERE
 from tests.trainer.samples import SPEC
 from trainer.hparams import HParams
 from trainer.tuning.processes import (
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def search(prepared, tmp_path):
+def search(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", NO_PROXY_THERE)
     with chief_of_local_workers():
         settings = TuningConfig(enabled=True, max_trials=4, parallel_trials=2)
         yield tuner_fn(

@@ -1,0 +1,142 @@
+"""What of a user's environment reaches Keras and gRPC in our processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import NO_PROXY_THERE
+from trainer.environment import settle
+
+ROOT = Path(__file__).parents[2]
+OWN = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
+STEERED = ("KERAS_", "TF_USE_LEGACY_KERAS")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
+
+KERAS = """
+import trainer, json, keras, tf_keras
+for each in (keras.config, tf_keras.backend):
+    print(each.image_data_format(), each.floatx(), each.epsilon())
+print(keras.config.backend(), keras.config.max_epochs())
+"""
+
+BEAM = """
+import trainer, apache_beam as beam, os
+arguments = ["--runner=FnApiRunner", "--direct_num_workers=2",
+             "--direct_running_mode=multi_processing"]
+with beam.Pipeline(argv=arguments) as pipeline:
+    pids = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(lambda _: os.getpid())
+    pids | beam.Map(print)
+"""
+
+
+def run_python(code: str, **environment: str) -> list[str]:
+    """The lines that it prints, in an environment in which nothing of ours is settled."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(STEERED) and name.lower() not in PROXY_VARIABLES
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_no_file_or_variable_of_the_user_sets_keras(tmp_path: Path) -> None:
+    settings = {"image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1}
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps({**settings, "backend": "jax"}))
+    variables = {"KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "2", "TF_USE_LEGACY_KERAS": "0"}
+    expected = "channels_last float32 1e-07"
+    assert run_python(KERAS, HOME=str(tmp_path), **variables) == [
+        expected,
+        expected,
+        "tensorflow None",
+    ]
+
+
+def test_keras_writes_no_settings_either() -> None:
+    environment: dict[str, str] = {}
+    settle(environment)
+    with pytest.raises(NotADirectoryError):
+        Path(environment["KERAS_HOME"], "keras.json").write_text("{}")
+
+
+@pytest.mark.slow
+def test_beams_worker_processes_are_reached_past_a_proxy() -> None:
+    pids = run_python(BEAM, http_proxy=NO_PROXY_THERE)
+    assert len(pids) == 4
+    assert len(set(pids)) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ([], [], [])),
+        ({"no_proxy": "a.example, b.example"}, (["a.example", "b.example"],) * 3),
+        # Those who read the lower case first must not lose what the upper case says.
+        ({"NO_PROXY": "a.example"}, (["a.example"],) * 3),
+        (
+            {"no_proxy": "a.example", "NO_PROXY": "b.example", "no_grpc_proxy": "c.example"},
+            (["a.example"], ["b.example"], ["c.example"]),
+        ),
+    ],
+)
+def test_our_own_machine_is_added_to_what_the_user_reaches_directly(
+    given: dict[str, str], expected: tuple[list[str], ...]
+) -> None:
+    environment = dict(given)
+    settle(environment)
+    names = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
+    assert [environment[name].split(",") for name in names] == [[*one, *OWN] for one in expected]
+
+
+def test_all_without_a_proxy_stays_all() -> None:
+    environment = {"no_proxy": "*"}
+    settle(environment)
+    assert environment["no_proxy"] == environment["NO_PROXY"] == "*"
+    assert environment["no_grpc_proxy"].split(",") == ["*", *OWN]
+
+
+def test_the_machines_of_a_training_and_the_chief_of_a_search_are_reached_directly() -> None:
+    cluster = {"worker": ["10.0.0.1:2222", "[fd00::2]:2222", "host.example:2222"]}
+    environment = {
+        "KERASTUNER_ORACLE_IP": "10.0.0.9",
+        "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}),
+    }
+    settle(environment)
+    others = ["10.0.0.9", "10.0.0.1", "fd00::2", "host.example"]
+    assert environment["no_grpc_proxy"].split(",") == [*OWN, *others]
+
+
+def test_a_tf_config_that_cannot_be_used_is_left_to_who_uses_it() -> None:
+    environment = {"TF_CONFIG": "{"}
+    settle(environment)
+    assert environment["no_grpc_proxy"].split(",") == OWN
+
+
+def test_settled_once_is_settled_for_all_children() -> None:
+    environment = {"no_proxy": "a.example"}
+    settle(environment)
+    once = dict(environment)
+    settle(environment)
+    assert environment == once
+
+
+def test_the_proxies_themselves_stay() -> None:
+    given = {"http_proxy": "http://p.example", "HTTPS_PROXY": "http://q.example"}
+    environment = dict(given)
+    settle(environment)
+    assert given.items() <= environment.items()

@@ -1,0 +1,76 @@
+"""The variables by which a user's environment would steer or hang us, settled in every process.
+
+Synopsis::
+
+    settle(os.environ)       # before TensorFlow and Keras are imported; children inherit it
+
+Keras reads `keras.json` of the user's home, or of /tmp where that cannot be written, and takes the
+image data format, the float type and epsilon from it: other numbers, or a network that cannot be
+built. gRPC takes `http_proxy` for connections to this very machine as well, and waits for good for
+a proxy that does not lead back here: Beam's workers, keras-tuner's and TensorFlow's. Downloads go
+on through the user's proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping, MutableMapping
+
+from trainer.cluster import Cluster, ClusterError
+
+_KERAS = {
+    "KERAS_BACKEND": "tensorflow",  # the networks run inside TensorFlow graphs
+    # No file can lie below it: Keras and tf_keras find no keras.json there, and write none.
+    "KERAS_HOME": os.devnull,
+    # tensorflow-transform sets it too, where it comes first: `tf.keras` is tf_keras.
+    "TF_USE_LEGACY_KERAS": "1",
+}
+_KERAS_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ORACLE_IP = "KERASTUNER_ORACLE_IP"
+_EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
+
+
+def settle(environment: MutableMapping[str, str]) -> None:
+    """Pins Keras's settings, and lets no proxy stand between processes that work together.
+
+    These are on this machine, or are the machines of TF_CONFIG and keras-tuner's chief.
+    """
+    environment.update(_KERAS)
+    for name in _KERAS_LIMITS:
+        environment.pop(name, None)
+    _connect_directly(environment, _partners(environment))
+
+
+def _partners(environment: Mapping[str, str]) -> list[str]:
+    """Host names and addresses."""
+    partners = [*_LOOPBACK, socket.gethostname()]
+    if oracle := environment.get(_ORACLE_IP):
+        partners.append(oracle)
+    with contextlib.suppress(ClusterError):  # said where the cluster is used
+        if cluster := Cluster.from_environment(environment):
+            partners += [address.rpartition(":")[0].strip("[]") for address in cluster.addresses]
+    return partners
+
+
+def _connect_directly(environment: MutableMapping[str, str], hosts: list[str]) -> None:
+    """Adds hosts to those that the user reaches without a proxy.
+
+    `no_grpc_proxy` is gRPC's alone, which takes it in place of `no_proxy` and does not read
+    `NO_PROXY` (grpc/src/core/handshaker/http_connect/http_proxy_mapper.cc).
+    """
+    lower, upper = environment.get("no_proxy", ""), environment.get("NO_PROXY", "")
+    given = {
+        "no_proxy": lower or upper,
+        "NO_PROXY": upper or lower,
+        "no_grpc_proxy": environment.get("no_grpc_proxy") or lower or upper,
+    }
+    for name, text in given.items():
+        if name == "no_grpc_proxy" or text.strip() != _EVERYTHING:
+            known = [host.strip() for host in text.split(",") if host.strip()]
+            environment[name] = ",".join(dict.fromkeys([*known, *hosts]))
+        else:
+            environment[name] = text
