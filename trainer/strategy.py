@@ -25,9 +25,11 @@ class DeviceError(ValueError):
 def prepare_devices(replicas: int) -> None:
     """Splits the CPU into `replicas` logical devices where there is no GPU.
 
-    TensorFlow allows that only before it has run its first operation, so the process that trains
-    calls this first. 0 or 1 replica needs no more than one device. GPUs are shared with other
-    processes, see `_share_memory`.
+    TensorFlow allows that only before it has run its first operation, so each process that trains
+    calls this first: a container's and a search's worker's when they begin to train, a local run's,
+    whose other components use TensorFlow before, when it begins. A second call changes nothing. 0
+    or 1 replica needs no more than one device. GPUs are shared with other processes, see
+    `_share_memory`.
 
     Raises:
       DeviceError: there are fewer GPUs, or TensorFlow has already started with another number of

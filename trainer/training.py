@@ -24,7 +24,12 @@ from trainer.hparams import HParams
 from trainer.job import Job
 from trainer.model import build_model
 from trainer.state import Epoch
-from trainer.strategy import mirrored_strategy, multi_worker_strategy, require_agreement
+from trainer.strategy import (
+    mirrored_strategy,
+    multi_worker_strategy,
+    prepare_devices,
+    require_agreement,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +55,13 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     seed, replicas = int(config["seed"]), int(config["replicas"])
     if hparams.deterministic:
         tf.config.experimental.enable_op_determinism()
-    # Before anything else: TensorFlow joins a cluster only before its first operation.
-    strategy = mirrored_strategy(replicas) if cluster is None else multi_worker_strategy(replicas)
+    # Before anything else: TensorFlow splits its CPU, and joins a cluster, only before its first
+    # operation. In a container, and in a process of several machines, this is the first.
+    if cluster is None:
+        prepare_devices(replicas)
+        strategy = mirrored_strategy(replicas)
+    else:
+        strategy = multi_worker_strategy(replicas)
     _log.info("replicas: %d", strategy.num_replicas_in_sync)
     tft_output = tft.TFTransformOutput(job.transform_output)
     train_split = inputs.load_split(job.train_files, tft_output)

@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 
 from trainer import inputs
 from trainer.checkpoints import training_key
+from trainer.strategy import prepare_devices
 from trainer.tuning.search import Job, open_search
 
 # What may differ between two runs of one search that was interrupted in between.
@@ -32,10 +33,14 @@ def tuner_fn(fn_args: Any) -> Any:
 
     Returns:
       `tfx.components.tuner.component.TunerFnResult`.
+
+    Raises:
+      strategy.DeviceError: fewer devices than replicas.
     """
     from tfx.components.tuner.component import TunerFnResult  # a worker does without TFX
 
     config = fn_args.custom_config
+    prepare_devices(int(config["replicas"]))  # before `load` runs TensorFlow
     splits = load(fn_args.train_files, fn_args.eval_files, fn_args.transform_graph_path)
     decisive = {name: config[name] for name in ("spec", "hparams", "seed", "replicas", "code")}
     key = training_key(

@@ -1,6 +1,9 @@
 """Searches over a very small data set, interrupted in every way."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 import types
 
 import pytest
@@ -23,31 +26,44 @@ HPARAMS = HParams(epochs=1, per_replica_batch=32)
 SETTINGS = TuningConfig(enabled=True, max_trials=3)
 
 
+IN_A_CONTAINER = """
+import json, sys, types
+from trainer.strategy import mirrored_strategy
+from trainer.tuning.tune import tuner_fn
+tuner_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
+print(mirrored_strategy(2).num_replicas_in_sync)
+"""
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
+
+
+def fn_args(prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, replicas=0):
+    """What TFX's Tuner gives."""
+    return {
+        "train_files": [prepared.train_files],
+        "eval_files": [prepared.eval_files],
+        "transform_graph_path": prepared.transform_output,
+        "custom_config": {
+            "spec": SPEC.to_config(),
+            "hparams": hparams.to_config(),
+            "tuning": dataclasses.asdict(settings),
+            "seed": seed,
+            "replicas": replicas,
+            "code": "0" * 64,
+            "searches": str(searches),
+        },
+    }
 
 
 @pytest.fixture
 def opened(prepared, tmp_path):
     """Opens a search as TFX's Tuner does: (search, what to hand to it)."""
 
-    def open_(settings=SETTINGS, hparams=HPARAMS, seed=3):
-        result = tuner_fn(
-            types.SimpleNamespace(
-                train_files=[prepared.train_files],
-                eval_files=[prepared.eval_files],
-                transform_graph_path=prepared.transform_output,
-                custom_config={
-                    "spec": SPEC.to_config(),
-                    "hparams": hparams.to_config(),
-                    "tuning": dataclasses.asdict(settings),
-                    "seed": seed,
-                    "replicas": 0,
-                    "code": "0" * 64,
-                    "searches": str(tmp_path / "tuning"),
-                },
-            )
-        )
+    def open_(**changes):
+        given = fn_args(prepared, tmp_path / "tuning", **changes)
+        result = tuner_fn(types.SimpleNamespace(**given))
         return result.tuner, result.fit_kwargs
 
     return open_
@@ -85,6 +101,14 @@ def test_the_first_trial_is_what_the_search_starts_from(opened, trained):
     assert trained.hparams[0] == HPARAMS
     assert len(set(trained.hparams)) == 3
     assert all(0.0 <= trial.eval_accuracy <= 1.0 and trial.seconds > 0.0 for trial in trials)
+
+
+def test_two_replicas_search_in_a_process_that_nobody_prepared(prepared, tmp_path):
+    given = json.dumps(fn_args(prepared, tmp_path, replicas=2))
+    said = subprocess.run(
+        [sys.executable, "-c", IN_A_CONTAINER, given], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.splitlines()[-1] == "2"
 
 
 def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(

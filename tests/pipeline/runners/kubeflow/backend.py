@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Ended:
     message: str
     answer: Answer | None
     parameters: Mapping[str, Any]
+    arguments: Sequence[str]
 
 
 class Backend:
@@ -89,7 +90,7 @@ class Backend:
         message.touch()
         code = entrypoint.main(arguments, termination_log=message)
         answer = Answer.parse(output.read_text()) if output.exists() else None
-        return Ended(code, message.read_text(), answer, parameters)
+        return Ended(code, message.read_text(), answer, parameters, arguments)
 
     def _input(self, source: Mapping[str, str], ended: Mapping[str, Ended]) -> dict[str, Any]:
         written = ended[source["producerTask"]].answer.artifacts[source["outputArtifactKey"]]

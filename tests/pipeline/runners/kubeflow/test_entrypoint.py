@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,27 @@ def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows
     assert changed == {
         *("Plan", "Baseline", "DataGate", "Trainer", "ServedModel", "Evaluator", "Pusher")
     }
+
+
+def test_two_replicas_train_where_a_container_has_a_cpu_alone(first, tmp_path: Path) -> None:
+    *words, text = first["Trainer"].arguments
+    given = json.loads(text)
+    values = given["inputs"]["parameterValues"]
+    properties = json.loads(values["exec_properties"])
+    config = {**json.loads(properties["custom_config"]), "replicas": 2}
+    values["exec_properties"] = json.dumps({**properties, "custom_config": json.dumps(config)})
+    for name, output in given["outputs"]["artifacts"].items():
+        output["artifacts"][0]["uri"] = str(tmp_path / name)
+    given["outputs"]["outputFile"] = str(tmp_path / "answer.json")
+    # In a process of its own, as in a container: what uses TensorFlow here has split no CPU.
+    ended = subprocess.run(
+        [sys.executable, "-m", entrypoint.__name__, *words, json.dumps(given)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "replicas: 2" in ended.stderr
 
 
 @pytest.fixture(scope="module")
