@@ -73,7 +73,7 @@ def register(
       How many decisions on that test set there are up to this one, itself included.
 
     Raises:
-      DecisionLogError: the log cannot be read or written.
+      DecisionLogError: the log cannot be read or written, or another process holds it.
     """
     at = (now or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     try:
@@ -85,6 +85,11 @@ def register(
                 return on_this_set.index(decision) + 1
             log.append([{"at": at, "run_id": run_id, **dataclasses.asdict(decision)}])
             return len(on_this_set) + 1
+    except TimeoutError as error:
+        raise DecisionLogError(
+            f"cannot write the decision to {directory / LOG_NAME}: {error.strerror}; wait until it "
+            "ends, and run again"
+        ) from error
     except OSError as error:
         raise DecisionLogError(
             f"cannot write the decision to {directory / LOG_NAME}: {error.strerror or error}; give "

@@ -51,6 +51,7 @@ class Executor(tfx_executor.Executor):
         Raises:
           trainer.tuning.trials.NoneCompleted: no trial was.
           trainer.tuning.processes.WorkerDied: one of several processes did.
+          trainer.tuning.processes.WorkersSilent: those of other machines have nothing to say.
         """
         tune_args = tfx_executor.get_tune_args(exec_properties)
         workers = tune_args.num_parallel_trials if tune_args else 1
@@ -63,7 +64,8 @@ class Executor(tfx_executor.Executor):
             search = given.tuner
             if others:
                 progress.LOGGER.info("waiting for: -m trainer.tuning.worker %s", search.job.path)
-            if local:
+                processes.serve_workers(search)
+            elif local:
                 processes.train_in_workers(search, search.job.path, count=workers)
             else:
                 search.search(**given.fit_kwargs)

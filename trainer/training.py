@@ -61,6 +61,7 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
         prepare_devices(replicas)
         strategy = mirrored_strategy(replicas)
     else:
+        _log.info("waiting for the machines %s", ", ".join(cluster.addresses))
         strategy = multi_worker_strategy(replicas)
     _log.info("replicas: %d", strategy.num_replicas_in_sync)
     tft_output = tft.TFTransformOutput(job.transform_output)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from components.serving_dir.durable import sync_directory, write_durably
 from components.serving_dir.errors import ServingDirError, explain
+from components.serving_dir.locking import lock_within
 from components.serving_dir.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -30,8 +29,6 @@ LOCK_NAME = ".publish.lock"
 DEFAULT_LOCK_TIMEOUT_S = 60.0
 STAGING_PREFIX = ".staging-"
 REMOVED_PREFIX = ".removed-"
-
-_LOCK_POLL_S = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +54,7 @@ def changing(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
 def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
     """Holds the lock of an existing serving directory.
 
-    The kernel lets go of it when its holder ends, however it ends. The lock file stays: removing it
-    would let two processes lock two files of the same name.
+    The lock file stays: removing it would let two processes lock two files of the same name.
 
     Raises:
         ServingDirError: another process still held it after `timeout_s` seconds.
@@ -66,25 +62,16 @@ def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
     path = serving_dir / LOCK_NAME
     lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
     try:
-        deadline = time.monotonic() + timeout_s
-        while not _try_lock(lock):
-            if time.monotonic() >= deadline:
-                raise ServingDirError(
-                    f"another process that changes the serving directory has held {path} for more "
-                    f"than {timeout_s:g} s: wait until it ends, and try again"
-                )
-            time.sleep(_LOCK_POLL_S)
+        try:
+            lock_within(lock, seconds=timeout_s)
+        except TimeoutError:
+            raise ServingDirError(
+                f"another process that changes the serving directory has held {path} for more "
+                f"than {timeout_s:g} s: wait until it ends, and try again"
+            ) from None
         yield
     finally:
         os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

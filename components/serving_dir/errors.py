@@ -13,6 +13,7 @@ _REMEDIES = {
     errno.EROFS: "choose a serving directory on a writable disk",
     errno.ELOOP: "remove that symbolic link",
     errno.ENOTDIR: "choose a serving directory whose parents are directories",
+    errno.ETIMEDOUT: "wait until it ends, and try again",
 }
 
 

@@ -12,7 +12,6 @@ decisions were made stands in it (`components.decision_log`), and which models w
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.durable import sync_directory
+from components.serving_dir.locking import lock_within
 from trainer.files import open_descriptor, read_regular
 
 LOG_NAME = ".decisions.jsonl"
+LOCK_S = 60.0  # to write a line takes milliseconds
 
 _MAX_BYTES = 1 << 27  # some 300,000 decisions
 
@@ -66,6 +67,7 @@ def opened(serving_dir: Path) -> Iterator[Log]:
     Half a line, which a kill or a power cut left, is cut off.
 
     Raises:
+        TimeoutError: another process still held it after `LOCK_S` seconds.
         OSError: it cannot be opened.
     """
     path = serving_dir / LOG_NAME
@@ -73,7 +75,7 @@ def opened(serving_dir: Path) -> Iterator[Log]:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = open_descriptor(path, flags, max_bytes=_MAX_BYTES)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_within(descriptor, seconds=LOCK_S)
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read()
         whole = _whole_lines(content)

@@ -1,5 +1,6 @@
 """Counting decisions on a test set: each once, whatever happens to the process or the disk."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -128,3 +129,15 @@ def test_whether_the_log_can_be_read_is_known_before_a_decision(tmp_path: Path) 
     (tmp_path / LOG_NAME).mkdir()
     with pytest.raises(DecisionLogError, match=r"cannot read the decisions in .*: Is a directory"):
         require_readable(tmp_path)
+
+
+def test_a_log_that_another_process_holds_is_an_error_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number(tmp_path, model="first")
+    monkeypatch.setattr("components.serving_dir.log.LOCK_S", 0.1)
+    with (tmp_path / LOG_NAME).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DecisionLogError, match="another process has held it for more than"):
+            number(tmp_path, model="second")
+    assert number(tmp_path, model="third") == 2

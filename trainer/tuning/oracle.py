@@ -24,6 +24,8 @@ from trainer.tuning.trials import searched
 class _WithBudget(keras_tuner.Oracle):
     """Over an oracle of keras-tuner: the budget of time, the first trial, lines for who watches.
 
+    `heard_at` tells when a trial was last asked for or ended.
+
     The first trial has the hyper-parameters that the search starts from, so that what is found was
     better on `eval` than those.
     """
@@ -40,6 +42,7 @@ class _WithBudget(keras_tuner.Oracle):
         self._max_seconds = max_seconds
         self._seconds_before = 0.0
         self._since = time.monotonic()
+        self.heard_at: float | None = None  # of time.monotonic()
 
     @property
     def _seconds_used(self) -> float:
@@ -57,6 +60,7 @@ class _WithBudget(keras_tuner.Oracle):
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
         """As keras-tuner's own; says what is tried."""
+        self.heard_at = time.monotonic()
         trial = super().create_trial(tuner_id)
         if trial.status == "RUNNING":
             values = searched(trial.hyperparameters.values)
@@ -70,6 +74,7 @@ class _WithBudget(keras_tuner.Oracle):
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
         """As keras-tuner's own; says what came of it."""
+        self.heard_at = time.monotonic()
         super().end_trial(trial)
         self.save()  # keras-tuner did while the trial still counted as one that runs
         ended, name = self.trials[trial.trial_id], self.objective.name

@@ -32,12 +32,19 @@ ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 TIED = "--tied"  # a worker that ends with the process that started it
 
+FIRST_WORD_S = 3600.0  # as long as keras-tuner's workers wait for their chief
+NEXT_WORD_S = 24 * 3600.0  # no trial takes as long
+
 _POLL_S = 0.2
 _LOOPBACK = "127.0.0.1"
 
 
 class WorkerDied(RuntimeError):
     """A worker process ended before the search was over."""
+
+
+class WorkersSilent(RuntimeError):
+    """No worker of another machine asks for a trial or ends one."""
 
 
 def is_worker(environment: Mapping[str, str]) -> bool:
@@ -70,23 +77,66 @@ def train_in_workers(search: Search, job: Path, *, count: int) -> None:
     Raises:
       WorkerDied: one of them did; the others are ended, and the search goes on the next time.
     """
-    failed: list[BaseException] = []
-
-    def serve() -> None:
-        try:
-            search.search()
-        except BaseException as error:
-            failed.append(error)
-
     # keras-tuner's server looks every 20 s whether it is still needed; the workers know at once.
-    threading.Thread(target=serve, daemon=True).start()
+    server = _Server(search)
     with _workers(job, count) as workers:
         while any(worker.poll() is None for worker in workers):
             time.sleep(_POLL_S)
-            if failed:
-                raise failed[0]
+            server.require_well()
             _require_well(workers)
         _require_well(workers)
+
+
+def serve_workers(
+    search: Search, *, first_word_s: float = FIRST_WORD_S, next_word_s: float = NEXT_WORD_S
+) -> None:
+    """Proposes trials to workers that were started by hand, until no trial is left.
+
+    Args:
+      search: of which this process is the chief.
+      first_word_s: how long to wait for the first worker, in seconds.
+      next_word_s: how long to wait from then on until a worker asks for a trial or ends one.
+
+    Raises:
+      WorkersSilent: nothing was heard of a worker within that time.
+    """
+    began, server = time.monotonic(), _Server(search)
+    while not server.ended():
+        heard = search.oracle.heard_at
+        since, bound = (began, first_word_s) if heard is None else (heard, next_word_s)
+        if time.monotonic() - since > bound:
+            raise WorkersSilent(
+                f"no worker has asked for a trial or ended one for {bound:g} s: start "
+                f"`python -m trainer.tuning.worker {search.job.path}` on its machine, and then the "
+                "same command again, which goes on with the trials that are left"
+            )
+    server.require_well()
+
+
+class _Server:
+    """keras-tuner's server, in a thread that ends with this process at the latest."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def ended(self) -> bool:
+        """Waits a moment for its end."""
+        self._thread.join(_POLL_S)
+        return not self._thread.is_alive()
+
+    def require_well(self) -> None:
+        """Raises what it has raised."""
+        if self._failed:
+            raise self._failed[0]
+
+    def _serve(self) -> None:
+        try:
+            self._search.search()
+        except BaseException as error:
+            self._failed.append(error)
 
 
 def _require_well(workers: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -26,7 +26,7 @@ def main(words: Sequence[str]) -> int:
     collect_seldom()
     from trainer.strategy import prepare_devices
     from trainer.tied import end_with_parent
-    from trainer.tuning.processes import ORACLE_IP, TIED, is_worker
+    from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TIED, is_worker
     from trainer.tuning.search import Job, open_search
     from trainer.tuning.tune import load
 
@@ -45,6 +45,8 @@ def main(words: Sequence[str]) -> int:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    chief = ":".join(os.environ.get(name, "") for name in (ORACLE_IP, ORACLE_PORT))
+    logging.info("waiting for keras-tuner's chief at %s, an hour at most", chief)
     search = open_search(job)
     search.search(**load(job.train_files, job.eval_files, job.transform_output))
     return 0

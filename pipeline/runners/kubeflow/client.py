@@ -14,6 +14,7 @@ Needs kfp. What the API cannot do or be asked is a `ClientError`, in one line.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import warnings
@@ -32,6 +33,8 @@ from pipeline.runners.kubeflow.report import FAILURES, REFUSED
 from trainer.text import quoted
 
 _PAGE = 100
+
+ANSWER_S = 60  # the longest wait for one answer of the API
 
 # Argo puts "main: Error (exit code 1): " in front of a container's message (argo-workflows,
 # workflow/controller/operator.go, inferFailedReason).
@@ -127,6 +130,8 @@ class _Client(kfp_client.Client):
             existing_token=connection.token or None,
             ssl_ca_cert=connection.ca_file or None,
         )
+        rest = self._run_api.api_client.rest_client  # that of all APIs
+        rest.request = _in_time(rest.request)
 
     def _load_config(self, *args: Any, **kwargs: Any) -> kfp_server_api.Configuration:
         config = super()._load_config(*args, **kwargs)
@@ -139,11 +144,21 @@ class _Client(kfp_client.Client):
         # The name in kfp-server-api 2.16 and newer, and the one before.
         names = ("healthz_service_get_healthz", "get_healthz")
         ask = next(filter(None, (getattr(self._healthz_api, name, None) for name in names)))
-        return ask()
+        return ask(_request_timeout=ANSWER_S)
 
     def _load_context_setting_or_default(self) -> None:
         """None of the settings that another program left in the home directory."""
         self._context_setting = {"namespace": ""}
+
+
+def _in_time(request: Callable[..., Any]) -> Callable[..., Any]:
+    """The same with a bound: kfp sets none, and would wait for good."""
+
+    @functools.wraps(request)
+    def bounded(*args: Any, **given: Any) -> Any:
+        return request(*args, **{**given, "_request_timeout": ANSWER_S})
+
+    return bounded
 
 
 def connect(connection: Connection) -> kfp_client.Client:

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 GRACE_S = 4.0
 ENGINE_S = 3.0
 
+CHECK_S = 120.0  # to import kfp, and to ask the engine, which docker does for 60 s at most
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _log = logging.getLogger(__name__)
@@ -124,8 +126,15 @@ def _find_image(options: LocalOptions) -> str:
             [options.kfp_python, "-I", kfp_local.__file__, "check", options.image],
             capture_output=True,
             text=True,
+            timeout=CHECK_S,
             check=False,
         )
+    except subprocess.TimeoutExpired as error:
+        raise CannotStart(
+            f"the container engine has not said within {CHECK_S:g} s whether it has the image "
+            f"{options.image}: see whether `docker info` answers",
+            1,
+        ) from error
     except OSError as error:
         raise CannotStart(
             f"cannot start {options.kfp_python}: {error.strerror}; give another --kfp-python", 2

@@ -1,6 +1,7 @@
 """`kubeflow submit`, `schedule`, `schedules`, `unschedule` and `status` against a local server."""
 
 import json
+import socket
 import ssl
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import kfp_server_api as api
 import pytest
 
 from pipeline.cli.main import main
+from pipeline.runners.kubeflow import client
 from tests.pipeline.runners.kubeflow.api_server import State, certificate, serving
 from tests.pipeline.runners.kubeflow.compiled import compiled
 
@@ -341,6 +343,21 @@ def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
     assert shown.err.endswith(
         "expected the API of Kubeflow Pipelines: is the port-forward there?\n"
     )
+
+
+@pytest.mark.parametrize("namespace", [(), ("--namespace", "team")])
+def test_an_api_that_never_answers_ends_with_1(
+    capfd: Captured, monkeypatch: pytest.MonkeyPatch, namespace: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(client, "ANSWER_S", 1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert main(["kubeflow", "schedules", "--host", host, *namespace]) == 1
+    shown = capfd.readouterr()
+    assert shown.err.startswith(f"tfx-mnist: {host} does not answer (Read timed out")
+    assert shown.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", [("submit",), ("schedule", "--cron", NIGHTLY)])

@@ -13,8 +13,10 @@ from trainer.tuning.processes import (
     ORACLE_IP,
     TUNER_ID,
     WorkerDied,
+    WorkersSilent,
     chief_of_local_workers,
     is_worker,
+    serve_workers,
     train_in_workers,
 )
 from trainer.tuning.settings import TuningConfig
@@ -57,6 +59,17 @@ def test_a_worker_that_dies_ends_the_search(search):
     search.job.path.write_text("no job")
     with pytest.raises(WorkerDied, match="worker 1 of 1 ended with code 1: see the log"):
         train_in_workers(search, search.job.path, count=1)
+
+
+def test_a_chief_whose_workers_do_not_come_says_so_and_ends(search):
+    with pytest.raises(WorkersSilent, match=rf"for 0.5 s: start .* {search.job.path}"):
+        serve_workers(search, first_word_s=0.5)
+
+
+def test_a_chief_whose_workers_fall_silent_says_so_and_ends(search):
+    search.oracle.create_trial("tuner0")
+    with pytest.raises(WorkersSilent, match=r"no worker has asked .* ended one for 0.5 s"):
+        serve_workers(search, next_word_s=0.5)
 
 
 def test_the_environment_is_as_before_afterwards():

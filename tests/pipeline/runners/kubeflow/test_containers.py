@@ -234,6 +234,18 @@ def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path, co
     assert not (tmp_path / "root").exists()
 
 
+def test_an_engine_that_does_not_answer_is_not_waited_for_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "kfp-python"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(containers, "CHECK_S", 0.5)
+    with pytest.raises(CannotStart, match=r"has not said within 0.5 s .*image:1: see") as refused:
+        run_in_containers(tmp_path / "root", str(program))
+    assert refused.value.exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
