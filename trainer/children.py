@@ -19,7 +19,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-_MAIN = Path(__file__).with_name("child_main.py")
+from trainer import child_main
+
+_MAIN = Path(child_main.__file__)
 _PATH = "PYTHONPATH"
 
 

@@ -25,6 +25,7 @@ from trainer.children import python_child
 
 ATTEMPTS = 10  # in a row in which no epoch ends
 PAUSE_S = 1.0
+JOIN_S = 3600.0  # the machines may take so long to find each other and make the first steps
 LAST_WORDS_S = 60.0  # the job's file may be gone for so long while the others still end
 
 
@@ -39,15 +40,16 @@ def train(job: Path) -> None:
       job: the job's file; when it is gone, the chief has ended.
 
     Raises:
-      TrainingFailed: an error that would come again, too many attempts, or the chief has ended
-        before.
+      TrainingFailed: an error that would come again, too many attempts, the other machines do not
+        come, or the chief has ended before.
     """
     failed = 0
     while failed < ATTEMPTS:
-        ended_epoch = False
-        with _process(job) as process:
+        ended_epoch, joined, end = False, threading.Event(), time.monotonic() + JOIN_S
+        with _process(job, joined, end) as process:
             assert process.stdout is not None
             for line in process.stdout:
+                joined.set()
                 said = json.loads(line)
                 if "error" in said:
                     raise TrainingFailed(said["error"])
@@ -59,6 +61,12 @@ def train(job: Path) -> None:
             return
         if not job.exists():
             raise TrainingFailed("the chief has ended before this machine had: see its log")
+        if not joined.is_set() and time.monotonic() >= end:
+            raise TrainingFailed(
+                f"the machines of TF_CONFIG did not train together within {JOIN_S:g} s: see "
+                "whether each runs and reaches the others' ports; the same commands go on from the "
+                "last finished epoch"
+            )
         failed = 1 if ended_epoch else failed + 1
         progress.LOGGER.warning(
             "the training's process ended with %d: another machine may be lost; starting it again "
@@ -89,11 +97,12 @@ def wait_for(job: Path, *, seconds: float) -> None:
 
 
 @contextmanager
-def _process(job: Path) -> Iterator[subprocess.Popen[str]]:
+def _process(job: Path, joined: threading.Event, end: float) -> Iterator[subprocess.Popen[str]]:
     """The process that trains; it is gone when the block is left, and soon after the job's file.
 
     It cannot see to the latter itself: while TensorFlow waits for a chief that has given up, it
-    holds the interpreter's lock.
+    holds the interpreter's lock. It is ended, too, where the machines have not joined by `end`, a
+    time of `time.monotonic()`.
     """
     child = python_child("trainer.worker", str(job))
     process = subprocess.Popen(
@@ -103,7 +112,7 @@ def _process(job: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    threading.Thread(target=_end_with_job, args=(process, job), daemon=True).start()
+    threading.Thread(target=_watch, args=(process, job, joined, end), daemon=True).start()
     try:
         yield process
     finally:
@@ -111,8 +120,11 @@ def _process(job: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def _end_with_job(process: subprocess.Popen[str], job: Path) -> None:
+def _watch(process: subprocess.Popen[str], job: Path, joined: threading.Event, end: float) -> None:
     while job.exists() and process.poll() is None:
+        if not joined.is_set() and time.monotonic() >= end:
+            process.kill()
+            return
         time.sleep(PAUSE_S)
     try:
         process.wait(LAST_WORDS_S)

@@ -7,8 +7,10 @@ import types
 
 import pytest
 
+from tests import loopback
 from tests.trainer.machines import Machines, assert_close, settings, trained_alone
 from tests.trainer.trainings import Training
+from trainer import supervision
 from trainer.job import Job
 
 pytestmark = pytest.mark.slow
@@ -33,6 +35,15 @@ def listens(port: int) -> bool:
     with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
+
+
+def test_machines_that_do_not_come_are_not_waited_for_for_good(prepared, tmp_path, monkeypatch):
+    machines = Machines(Training(prepared, tmp_path), tmp_path)
+    Job.from_fn_args(types.SimpleNamespace(**machines.training.fn_args)).write(machines.job)
+    monkeypatch.setenv("TF_CONFIG", loopback.tf_config(machines.ports, 0))
+    monkeypatch.setattr(supervision, "JOIN_S", 0.5)
+    with pytest.raises(supervision.TrainingFailed, match=r"not train together within 0.5 s: see"):
+        supervision.train(machines.job)
 
 
 def test_a_machine_that_waits_for_a_chief_that_has_given_up_ends_soon(prepared, tmp_path):
