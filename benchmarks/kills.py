@@ -12,6 +12,7 @@ be a `ServingDirError`. It needs Linux, `strace` (Debian's package) and the righ
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -22,7 +23,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from components.serving_dir import ServingDirError, live, prune, publish, rollback, verify
+from components.serving_dir import (
+    ServingDirError,
+    live,
+    prune,
+    publish,
+    rollback,
+    verify,
+    withdrawn_digests,
+)
+from components.serving_dir.log import LOG_NAME
 from tests.components.serving_dir.samples import publish_letters, write_model
 from tests.components.serving_dir.test_kills_and_races import KEPT, Before, hidden_in
 
@@ -84,6 +94,7 @@ def disturb(name: str, change: Change, template: Path, folder: Path, fault: str)
                 raise RuntimeError(f"{injected} did not come in time")
             disturbed += 1
             before.assert_nothing_is_lost(serving, name)
+            assert withdrawn_digests(template).keys() <= withdrawn_digests(serving).keys()
             publish(other_model, serving, {})
             assert verify(live(serving)) == ()
             assert hidden_in(serving) == [], hidden_in(serving)
@@ -93,11 +104,13 @@ def disturb(name: str, change: Change, template: Path, folder: Path, fault: str)
 
 def main() -> None:
     """Prints how often each change was disturbed; an AssertionError is a loss."""
+    logging.disable()
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder, "template", "serving")
         publish_letters(template, "abc")
         rollback(template, 2)
         publish_letters(template, "de")
+        (template / LOG_NAME).unlink()  # so that pruning has a withdrawal to write down
         model = write_model(Path(folder, "model"))
         changes: dict[str, Change] = {
             "publish": lambda serving: publish(model, serving, {}),
