@@ -24,8 +24,8 @@ except DataError as error:
 GIGABYTE = 1 << 30
 # 1 GB of zeros in 1 MB: a thousand gzip members of 1 MB each.
 ZEROS = gzip.compress(bytes(1 << 20)) * 1024
-# NumPy and its imports take 400 MB of addresses: what is read has less than half of the zeros left.
-ADDRESS_SPACE_BYTES = 800 << 20
+# The imports take 80 MB of addresses: less than half of the zeros find room beside them.
+ADDRESS_SPACE_BYTES = 500 << 20
 HEADER = struct.Struct(">IIII")
 
 Write = Callable[..., Path]
