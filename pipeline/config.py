@@ -153,7 +153,9 @@ class DataGateConfig:
 
     def label_noise(self, dataset: str) -> float:
         """Largest share of wrong labels for the data set of that name."""
-        return _first(self.max_label_noise, known_set(dataset).max_label_noise)
+        if self.max_label_noise is None:
+            return known_set(dataset).max_label_noise
+        return self.max_label_noise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from pipeline import places
 from trainer import features
@@ -151,7 +151,7 @@ def _scale_transparency(image: Image.Image) -> None:
     Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
     """
     transparent = image.info.get("transparency")
-    if transparent is None or image.format != "PNG":
+    if transparent is None or not isinstance(image, PngImagePlugin.PngImageFile):
         return
     stored = image.tile[0][3]  # how the file holds the pixels; Pillow forgets it when it reads them
     if stored in _GREY_LEVELS:

@@ -152,7 +152,7 @@ class TestPixels:
             tmp_path / "image.png", depth=depth, values=values, transparent=[transparent]
         )
         for shape in ((1, 4, 1), (1, 4, 3)):
-            np.testing.assert_array_equal(pixels_of(path, shape)[0, :, 0], seen)
+            np.testing.assert_array_equal(read_pixels(path, shape)[0, :, 0], seen)
 
     @pytest.mark.parametrize(("depth", "low"), [(8, 0), (16, 0x34)])
     def test_a_transparent_colour_is_seen_as_black(
@@ -168,7 +168,7 @@ class TestPixels:
             values=list(map(of_depth, colours)),
             transparent=of_depth([9, 8, 7]),
         )
-        np.testing.assert_array_equal(pixels_of(path, (1, 3, 3))[0], [[0, 0, 0], *colours[1:]])
+        np.testing.assert_array_equal(read_pixels(path, (1, 3, 3))[0], [[0, 0, 0], *colours[1:]])
 
     def test_one_bit_is_black_and_white(self, tmp_path: Path) -> None:
         path = write(tmp_path / "image.png", [[True, False, True, False]] * 2)
