@@ -94,7 +94,9 @@ def end_at_once(line: str) -> None:
                 os.write(2, f"{word}; {line}\n".encode())
         os._exit(128 + number)
 
-    _handle(lambda number, frame: None)
+    _handle(
+        lambda number, frame: time.sleep(GRACE_S)
+    )  # nothing goes on until the watch has ended it
     _watch(end)
 
 

@@ -6,6 +6,13 @@ import sys
 
 import pytest
 
+# What must not go on, not even to a good end.
+GOES_ON = """
+import os, signal
+from trainer.termination import end_at_once
+end_at_once("go on")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
 WAITS_IN_C = """
 import ctypes, os, signal, sys
 from trainer.termination import end_at_once
@@ -42,6 +49,13 @@ def _ended(sent: signal.Signals, **given: object) -> tuple[int, str]:
 )
 def test_it_ends_at_once_also_in_c_code(sent: signal.Signals, code: int, line: str) -> None:
     assert _ended(sent) == (code, line)
+
+
+def test_nothing_goes_on_after_the_signal() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GOES_ON], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (143, "terminated; go on\n")
 
 
 def test_nobody_reads_its_stderr(tmp_path) -> None:
