@@ -286,11 +286,8 @@ def local_path(text: str) -> str:
 
 def exit_code_table(exit_codes: Mapping[int, str]) -> str:
     """What the help says of the exit codes."""
-    every = {
-        **exit_codes,
-        INTERRUPTED: "interrupted",
-        TERMINATED: "terminated by SIGTERM, within ten seconds",
-    }
+    by_signals = {INTERRUPTED: "interrupted", TERMINATED: "terminated by SIGTERM, within 10 s"}
+    every = {**exit_codes, **by_signals}
     lines = [f"  {code:<3}  {text}" for code, text in every.items()]
     return "\n".join(["exit codes:", *lines])
 
