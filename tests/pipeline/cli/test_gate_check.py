@@ -15,7 +15,7 @@ Captured = pytest.CaptureFixture[str]
 # 60 test images tell little: what holds for them must be asked loosely.
 LOOSE = (
     *("--set", "gate.floor=0.8", "--set", "gate.class_floor=0.8"),
-    *("--set", "gate.max_drop=0.1", "--set", "gate.max_cross_entropy=2"),
+    *("--set", "gate.max_drop=0.2", "--set", "gate.max_cross_entropy=2"),
 )
 
 
@@ -55,7 +55,8 @@ def test_the_lines_are_those_of_a_run_and_the_last_one_is_the_decision(
     ]
     assert lines[4:6] == [
         "  passed: 6 integrity checks",
-        "  passed: decision 1 on this test set, 20 before the floor's confidence is tightened",
+        "  passed: decision 1 on this test set: it passes a bad model with probability 0.45 % at "
+        "most, all decisions together with 5 %",
     ]
     assert lines[-1] == "passed"
     assert shown.err == ""
@@ -66,7 +67,7 @@ def test_a_refusal_has_its_sentence_and_ends_with_3(
 ) -> None:
     assert main([*words, *LOOSE, "--set", "gate.floor=0.99", "--model", str(model)]) == 3
     shown = capfd.readouterr()
-    assert "  failed: accuracy is 0.9833, above 0.9" in shown.out
+    assert "  failed: accuracy is 0.9833; its 99.55 % lower bound 0.8" in shown.out
     assert shown.out.endswith("\nrefused\n")
     assert shown.err == ""
 
@@ -90,7 +91,7 @@ def test_a_runs_configuration_file_gives_the_policy(
     file.write_text("preset: fast\ntraining: {epochs: 8}\ngate: {floor: 0.99}\n")
     words = [*words, *LOOSE[2:], "--model", str(model), "--config", str(file)]
     assert main(words) == 3
-    assert "required is 0.9900 or more" in capfd.readouterr().out
+    assert "misses the floor 0.9900" in capfd.readouterr().out
     assert main([*words, "--set", "gate.floor=0.8"]) == 0
 
 

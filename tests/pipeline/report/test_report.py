@@ -105,7 +105,7 @@ def test_a_release_says_what_it_was_compared_with_and_how() -> None:
     assert "Compared with version 2." in text
     assert "8 gained and 12 lost: -0.40 points" in text  # (8 - 12) / 1000
     assert "97.00 %: 30 errors in 1,000 test images" in text
-    assert "Decisions on this test split 3 (budget: 20)" in text
+    assert "Decisions on this test split 3 (planned for: 10)" in text
     assert "Split train 5,000 images" in text
     assert "ExampleGen 1.0 cached" in text
     assert "Log root/logs/20261124T101500Z-3f2a.log" in text
