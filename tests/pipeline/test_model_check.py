@@ -19,6 +19,7 @@ from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig, build
 from pipeline.gate import Tally
 from pipeline.model_check import Asked, ModelCheck, check_model
+from pipeline.slicing import Bands
 from tests.pipeline.saved_models import brightest_third, images, save_function
 
 # 60 test images tell little: what holds for them must be asked loosely.
@@ -269,7 +270,7 @@ def test_a_baseline_that_does_not_fit_is_no_decision_either(
 def test_a_slice_by_what_examples_do_not_hold_is_refused(
     config: RunConfig, models: dict[str, Path]
 ) -> None:
-    gate = dataclasses.replace(config.gate, slices="weight:1")
+    gate = dataclasses.replace(config.gate, slices=(Bands("weight", (1.0,)),))
     with pytest.raises(
         ConfigError,
         match=r"gate\.slices names the feature 'weight', expected one number in each example; the "
