@@ -20,6 +20,7 @@ import yaml
 
 from pipeline.config import ConfigError
 from trainer.files import read_regular
+from trainer.text import quoted
 
 _MAX_BYTES = 1 << 16  # takes a second at most; a file with a comment on each key has 8 KiB
 _MAX_DEPTH = 32
@@ -40,9 +41,9 @@ class BoundedLoader(yaml.SafeLoader):
         """The node of the next events, which are refused before those behind them are read."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            _refuse(event, f"the alias *{event.anchor} stands there: write the value out")
+            _refuse(event, f"the alias {quoted(event.anchor)} stands there: write the value out")
         if getattr(event, "tag", None) is not None:
-            _refuse(event, f"the tag {event.tag!r} stands there: write the value alone")
+            _refuse(event, f"the tag {quoted(event.tag)} stands there: write the value alone")
         if self._depth == _MAX_DEPTH:
             _refuse(event, f"values are nested deeper than {_MAX_DEPTH} levels")
         self._depth += 1
@@ -56,7 +57,7 @@ class BoundedLoader(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                _refuse(key, f"the key {key.value!r} stands there for the second time")
+                _refuse(key, f"the key {quoted(key.value)} stands there for the second time")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -139,7 +140,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise NotPlain(f"the key {name!r} stands twice in one object")
+            raise NotPlain(f"the key {quoted(name)} stands twice in one object")
         values[name] = value
     return values
 

@@ -46,8 +46,8 @@ class TestYaml:
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            ("a: 1\nb: &x [1]\nc: *x\n", "line 3: the alias *x stands there: write the value out"),
-            ("a: &x [*x]\n", "line 1: the alias *x stands there"),
+            ("a: 1\nb: &x [1]\nc: *x\n", "line 3: the alias 'x' stands there: write the value out"),
+            ("a: &x [*x]\n", "line 1: the alias 'x' stands there"),
             ("a: 1\nb: !!int abc\n", "line 2: the tag 'tag:yaml.org,2002:int' stands there"),
             ("a: !!python/name:os.system\n", "line 1: the tag "),
             ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' stands there for the second time"),
@@ -56,6 +56,14 @@ class TestYaml:
             ("- " * 5000, "line 1: values are nested deeper than 32 levels"),
             ("a: 1\n---\na: 2\n", "is not YAML: line 2, column 1: but found another document"),
             ("a: 1\n? [b]\n: 2\n", "is not YAML: line 2, column 3: found unhashable key"),
+            (f"{'k' * 9999}: 1\n", "is not YAML: line 1"),
+            (f"? {'k' * 9999}\n: 1\n? {'k' * 9999}\n: 2\n", "line 3: the key 'kkkk"),
+            (f"a: &{'x' * 9999} 1\nb: *{'x' * 9999}\n", "line 2: the alias 'xxxx"),
+            (f"a: !{'t' * 9999} 1\n", "line 1: the tag '!tttt"),
+            (
+                f"a: !{'t' * 9999}!x 1\n",
+                "is not YAML: line 1, column 4: found undefined tag handle",
+            ),
             ("a: b: c", "is not YAML: line 1, column 5: mapping values are not allowed here"),
             (b"a: 1\nb: \xff\n", "is not YAML: line 2: 'utf-8' codec can't decode"),
             ("a: \x07\n", "is not YAML: unacceptable character #x0007"),
@@ -127,4 +135,4 @@ class TestFile:
         )
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
-        assert "line 2: the alias *a0 stands there" in done.stderr
+        assert "line 2: the alias 'a0' stands there" in done.stderr
