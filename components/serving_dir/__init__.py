@@ -57,20 +57,16 @@ from components.serving_dir.manifest import (
 )
 from components.serving_dir.pruning import Pruned, Removed, prune
 from components.serving_dir.publishing import Published, digest_of, publish
-from components.serving_dir.reading import (
+from components.serving_dir.reading import find, live, newest_valid, versions, withdrawn_digests
+from components.serving_dir.release_record import Rollback
+from components.serving_dir.rolling_back import RolledBack, rollback
+from components.serving_dir.version import (
     Version,
     check_manifest,
     export_model,
-    find,
-    live,
-    newest_valid,
     require_valid,
     verify,
-    versions,
-    withdrawn_digests,
 )
-from components.serving_dir.release_record import Rollback
-from components.serving_dir.rolling_back import RolledBack, rollback
 from components.serving_dir.withdrawals import Withdrawal
 
 __all__ = [

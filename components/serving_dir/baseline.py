@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.serving_dir.reading import Version, newest_valid, verify, versions
+from components.serving_dir.reading import newest_valid, versions
+from components.serving_dir.version import Version, verify
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from components.serving_dir.changing import (
 from components.serving_dir.durable import Tree, copy_file, copy_tree, make_directory, scan
 from components.serving_dir.errors import ServingDirError, StaleDecision, explain
 from components.serving_dir.manifest import MANIFEST_NAME, digest_of_records
-from components.serving_dir.reading import Version, live, verify, withdrawn_digests
+from components.serving_dir.reading import live, withdrawn_digests
+from components.serving_dir.version import Version, verify
 
 
 @dataclass(frozen=True)

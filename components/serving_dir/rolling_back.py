@@ -16,15 +16,9 @@ from components.serving_dir.changing import (
     utc_now,
 )
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.reading import (
-    Version,
-    copy_checked,
-    find,
-    made_by,
-    verify,
-    versions,
-)
+from components.serving_dir.reading import find, made_by, versions
 from components.serving_dir.release_record import ROLLBACK, Rollback
+from components.serving_dir.version import Version, copy_checked, verify
 from components.serving_dir.withdrawals import keep
 
 # By these a run knows a version for the outcome of a run like itself (`components.served_model`).

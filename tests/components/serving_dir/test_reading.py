@@ -17,9 +17,9 @@ from components.serving_dir import (
     live,
     newest_valid,
     publish,
-    reading,
     rollback,
     verify,
+    version,
     versions,
 )
 from tests.components.serving_dir.samples import (
@@ -244,7 +244,7 @@ def test_a_withdrawn_version_is_never_read_without_its_mark(
                 (serving / number).rename(serving / f".removed-{number}")
         return content
 
-    monkeypatch.setattr(reading, "read_regular", read_then_prune)
+    monkeypatch.setattr(version, "read_regular", read_then_prune)
     assert marks_in(serving) == {2: 3}
 
 
