@@ -48,6 +48,8 @@ bench: bench-data setup
 	$(BIN)/python benchmarks/training.py '$(DIR)' --runs 3
 	$(BIN)/python benchmarks/training.py '$(DIR)' --peak --options plain --runs 3
 	$(BIN)/python benchmarks/gate_on_mnist.py '$(DIR)'
+	$(BIN)/python benchmarks/data_checks.py
+	$(BIN)/python benchmarks/data_checks.py '$(DIR)' --seeds 5
 
 bench-data:
 	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...'; exit 2; }
