@@ -168,7 +168,7 @@ def test_sigkill_at_random_moments_loses_nothing(
         """Starts a change that will find something to do."""
         for model in (large_model, other_model):
             publish_another(model)
-        (large_model / "attempt").write_text("the next")
+        (large_model / "attempt").write_text(f"after {attempts}")  # never withdrawn
         argument = {"publish": large_model, "rollback": "", "prune": KEPT}[change]
         return Before.of(serving, KEPT), start_changer(serving, change, argument)
 
