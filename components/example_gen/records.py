@@ -178,9 +178,14 @@ def _decoder(image_shape: tuple[int, int, int]) -> tf.types.experimental.Polymor
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def decode(pngs: tf.Tensor) -> tf.Tensor:
         signature = tf.TensorSpec(image_shape, tf.uint8)
-        return tf.map_fn(
-            decode_one, pngs, fn_output_signature=signature, parallel_iterations=_DECODED_AT_ONCE
-        )
+        # TensorFlow would place the loop on a GPU, which copies image by image.
+        with tf.device("CPU:0"):
+            return tf.map_fn(
+                decode_one,
+                pngs,
+                fn_output_signature=signature,
+                parallel_iterations=_DECODED_AT_ONCE,
+            )
 
     return decode
 
