@@ -1,6 +1,7 @@
 """A small exported model, what it predicts, and servers of it that several tests ask."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,12 +102,13 @@ def truncated(exported, tmp_path) -> Path:
 @pytest.fixture
 def nothing_left(exported, tmp_path, monkeypatch):
     """A link to the export and an empty temporary directory; neither may be in use afterwards."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     model = tmp_path / "linked"
     model.symlink_to(exported)
-    yield model
-    assert list(temporary.iterdir()) == []
+    # Short, as a UNIX socket's path has 107 bytes at most: pytest's own directories take many.
+    with tempfile.TemporaryDirectory() as temporary:
+        monkeypatch.setattr("tempfile.tempdir", temporary)
+        yield model
+        assert list(Path(temporary).iterdir()) == []
+        assert running(temporary) == []
     assert running(str(tmp_path)) == []
     assert (exported / "saved_model.pb").is_file()  # links were removed, not what they point to
