@@ -11,19 +11,19 @@ upon nine aliases of nothing take gigabytes.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from pipeline.config import ConfigError
+from trainer import strict_json
 from trainer.files import read_regular
 from trainer.text import quoted
 
 _MAX_BYTES = 1 << 16  # takes a second at most; a file with a comment on each key has 8 KiB
-_MAX_DEPTH = 32
+_MAX_DEPTH = strict_json.MAX_DEPTH
 _LONGEST_PROBLEM = 200  # characters
 _NULL = "tag:yaml.org,2002:null"
 
@@ -94,69 +94,19 @@ def load(path: str, what: str) -> Any:
     except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
         kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
         raise ConfigError(f"{path} is not {kind}: {_problem(error)}") from None
+    except ValueError as error:  # JSON that `strict_json` refuses
+        raise ConfigError(f"cannot read the {what} {path}: {error}") from None
 
 
 def _parsed(content: bytes, *, is_json: bool) -> Any:
     text = content.decode("utf-8-sig")
     if is_json or text.lstrip().startswith("{"):
         try:
-            return _read_json(text)
+            return strict_json.loads(text)
         except json.JSONDecodeError:  # YAML's mappings may begin with a brace as well
             if is_json:
                 raise
     return yaml.load(text, Loader=_TextLoader)
-
-
-def _read_json(text: str) -> Any:
-    try:
-        tree = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_finite,
-            parse_float=_finite,
-            parse_int=_whole,
-        )
-    except RecursionError:
-        raise _too_deep() from None
-    level, depth = [tree], 0
-    while level := [child for parent in level for child in _children(parent)]:
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise _too_deep()
-    return tree
-
-
-def _children(value: Any) -> Sequence[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else ()
-
-
-def _too_deep() -> NotPlain:
-    return NotPlain(f"values are nested deeper than {_MAX_DEPTH} levels")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in values:
-            raise NotPlain(f"the key {quoted(name)} stands twice in one object")
-        values[name] = value
-    return values
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise NotPlain(f"the number {text[:20]} stands there, expected finite ones")
-    return number
-
-
-def _whole(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:  # thousands of digits: the field refuses them like any other text
-        return text
 
 
 def _refuse(at: Any, sentence: str) -> NoReturn:

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from components.serving_dir.release_record import ROLLBACK, Rollback, require_release
-from components.serving_dir.strict_json import is_count, loads, shown
+from trainer.strict_json import is_count, loads
+from trainer.text import quoted
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -105,30 +106,31 @@ def _field(content: object, name: str) -> object:
 def _object(content: object, name: str) -> dict[str, Any]:
     value = _field(content, name)
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is {shown(value)}, expected an object")
+        raise ValueError(f"{name} is {quoted(value)}, expected an object")
     return value
 
 
 def _count(content: object, name: str) -> int:
     value = _field(content, name)
     if not isinstance(value, int) or not is_count(value):
-        raise ValueError(f"{name} is {shown(value)}, expected a whole number of zero or more")
+        raise ValueError(f"{name} is {quoted(value)}, expected a whole number of zero or more")
     return value
 
 
 def _digest(content: object, name: str) -> str:
     value = _field(content, name)
     if not isinstance(value, str) or not _HEX_SHA256.fullmatch(value):
-        raise ValueError(f"{name} is {shown(value)}, expected 64 hexadecimal digits")
+        raise ValueError(f"{name} is {quoted(value)}, expected 64 hexadecimal digits")
     return value
 
 
 def _time(content: object, name: str) -> str:
     value = _field(content, name)
     try:
-        datetime.fromisoformat(str(value))
+        # A number too is a time to some versions of Python, once it is a text.
+        datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:
-        raise ValueError(f"{name} is {shown(value)}, expected a time as ISO 8601") from None
+        raise ValueError(f"{name} is {quoted(value)}, expected a time as ISO 8601") from None
     return str(value)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from components.serving_dir.strict_json import is_count, shown
+from trainer.strict_json import is_count
+from trainer.text import quoted
 
 ROLLBACK = "rollback"  # the key of a rollback's record
 
@@ -54,13 +55,13 @@ def require_release(release: object) -> Mapping[str, object]:
         ValueError: something in it is of another type; the message says what and where.
     """
     if not isinstance(release, Mapping):
-        raise ValueError(f"release is {shown(release)}, expected an object")
+        raise ValueError(f"release is {quoted(release)}, expected an object")
     for place, (expected, fits) in _USED.items():
         value: object = release
         for name in place.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if value is not None and not fits(value):
-            raise ValueError(f"release.{place} is {shown(value)}, expected {expected}")
+            raise ValueError(f"release.{place} is {quoted(value)}, expected {expected}")
     return release
 
 

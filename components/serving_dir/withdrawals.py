@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from components.serving_dir import strict_json
 from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.log import LOG_NAME, opened, read_lines, to_line
+from trainer import strict_json
+from trainer.text import quoted
 
 RECORD = "withdrawal"  # the key of a withdrawal in a line of the log
 
@@ -107,7 +108,7 @@ def read(line: bytes) -> Withdrawal | None:
     """
     record = strict_json.loads(line.decode("ascii"))
     if not isinstance(record, dict):
-        raise ValueError(f"it is {strict_json.shown(record)}, expected an object")
+        raise ValueError(f"it is {quoted(record)}, expected an object")
     if RECORD not in record:
         return None
     withdrawal = Withdrawal.from_json(record[RECORD])

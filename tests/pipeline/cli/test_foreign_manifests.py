@@ -40,7 +40,7 @@ ODD = ("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" + "0" * 19, "[" 
 # Place in the manifest -> values of another kind or range, as JSON.
 WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("version",): ("true", '"2"', "2.0", "-2", "null", "[]"),
-    ("published_at",): ("3", '"noon"', '"\\u001b[2J"'),
+    ("published_at",): ("3", "20260101", '"noon"', '"\\u001b[2J"'),
     ("model_digest",): ("3", '"1c77"'),
     ("files",): ("[]", '"saved_model.pb"'),
     ("files", "saved_model.pb"): ("3", "{}", "null"),

@@ -4,6 +4,7 @@ Synopsis::
 
     loads('{"version": 3}')         # {"version": 3}
     loads('{"accuracy": NaN}')      # ValueError, as for 1e999, [[[[[[...]]]]]] and 5,000 digits
+    loads('{"a": 1, "a": 2}')       # ValueError: of equal keys the last one would count
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ import json
 import math
 from typing import Any, NoReturn
 
+from trainer.text import quoted
+
 INT64_MAX = 2**63 - 1
 MAX_DEPTH = 32  # a release record has 5; Python's own writer and reader end at some hundreds
-
-_SHOWN_CHARACTERS = 40
 
 
 def loads(text: str) -> Any:
     """Returns what a JSON text holds: finite numbers, integers of 64 bits, and little nesting.
 
     Raises:
-        ValueError: it is no JSON, or holds something else.
+        json.JSONDecodeError: it is no JSON.
+        ValueError: it holds something else; the message begins with "it".
     """
     try:
         value = json.loads(
-            text, parse_constant=_no_number, parse_float=_finite, parse_int=_of_64_bits
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_float=_finite,
+            parse_int=_of_64_bits,
         )
     except RecursionError:
         raise _too_deep() from None
@@ -39,10 +45,13 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def shown(value: object) -> str:
-    """Returns the value as a Python literal, cut off where it is long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"it holds the key {quoted(name)} twice in one object, expected once")
+        values[name] = value
+    return values
 
 
 def _no_number(text: str) -> NoReturn:
@@ -52,14 +61,14 @@ def _no_number(text: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        _no_number(shown(text))
+        _no_number(quoted(text))
     return number
 
 
 def _of_64_bits(text: str) -> int:
     # Looked at first: Python refuses to convert very many digits.
     if len(text) > len(str(-INT64_MAX)) or not -INT64_MAX <= int(text) <= INT64_MAX:
-        raise ValueError(f"it holds the integer {shown(text)}, expected 64 bits")
+        raise ValueError(f"it holds the integer {quoted(text)}, expected 64 bits")
     return int(text)
 
 
