@@ -3,6 +3,7 @@
 Synopsis::
 
     write_json(Path("job/found.json"), {"units": 128})     # a kill leaves all of it or none
+    write_text(Path("reports/run.html"), page)             # likewise
     read_regular(Path("manifest.json"), max_bytes=4 << 20)
     sum(map(len, read_pieces(Path("variables.data"), max_bytes=16 << 30)))     # its size
 
@@ -38,20 +39,33 @@ class UnfitFile(OSError):
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes JSON so that a kill or a power cut leaves the whole file or the one before it.
-
-    Makes the directory if need be.
+    """Writes JSON as `write_text` does.
 
     Raises:
       OSError: it was not written.
     """
+    write_text(path, json.dumps(values))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 so that a kill or a power cut leaves the whole file or the one before it.
+
+    Makes the directory if need be.
+
+    Raises:
+      OSError: it was not written, and nothing is left of it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    writing = path.with_suffix(".writing")
-    with writing.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(values))
-        file.flush()
-        os.fsync(file.fileno())
-    writing.replace(path)
+    writing = path.with_name(f".{path.name}.writing")
+    try:
+        with writing.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        writing.replace(path)
+    except OSError:
+        writing.unlink(missing_ok=True)
+        raise
 
 
 def read_regular(path: Path, *, max_bytes: int) -> bytes:

@@ -9,7 +9,6 @@ Without scripts and external resources, so that it can be mailed, archived and p
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import jinja2
 
 from pipeline.report import content, formats
 from pipeline.result import RunResult
+from trainer.files import write_text
 from trainer.text import printable
 
 
@@ -59,12 +59,4 @@ def write(result: RunResult, path: Path) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    html = render(result)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_text(html, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_text(path, render(result))
