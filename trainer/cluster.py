@@ -66,7 +66,7 @@ class Cluster:
             if not machines:
                 return None
             cluster = cls._parse(machines, found["task"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ClusterError(
                 f"{VARIABLE} is {quoted(text)} ({type(error).__name__}: {error}), expected "
                 '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
@@ -79,6 +79,9 @@ class Cluster:
         if others := sorted(set(machines) - set(_ROLES)):
             raise ValueError(f"tasks of type {', '.join(others)}")
         by_role = {role: list(machines.get(role, ())) for role in _ROLES}
+        for address in (*by_role["chief"], *by_role["worker"]):
+            if not isinstance(address, str):
+                raise TypeError(f"{quoted(address)} is no address")
         role, index = task["type"], int(task["index"])
         if not 0 <= index < len(by_role[role]):
             raise ValueError(f"no {role} has the index {index}")

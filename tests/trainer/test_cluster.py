@@ -53,6 +53,8 @@ def test_a_chief_of_its_own_comes_first_as_the_training_operator_has_it(monkeypa
     ("value", "what"),
     [
         ("{", "JSONDecodeError"),
+        ("[" * 100_000, "RecursionError"),
+        ({"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}, "1 is no addr"),
         ("[]", "AttributeError"),
         ({"cluster": {"worker": TWO}}, "KeyError: 'task'"),
         ({"cluster": {"worker": TWO}, "task": {"type": "ps", "index": 0}}, "KeyError: 'ps'"),
