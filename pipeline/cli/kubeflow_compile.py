@@ -171,9 +171,10 @@ def _resources(options: argparse.Namespace, learners: Sequence[str]) -> dict[str
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("a whole number")
-    return int(text)
+    try:
+        return whole(0)(text)
+    except argparse.ArgumentTypeError:
+        raise ValueError("a whole number") from None
 
 
 def _amount(text: str) -> float:

@@ -129,18 +129,19 @@ def typed(text: Mapping[str, str]) -> dict[str, Value]:
       ConfigError: a bad value.
     """
     by_name = {parameter.name: parameter for parameter in PARAMETERS}
-    values: dict[str, Value] = {}
-    for name, value in text.items():
-        parameter = by_name[name]
-        if parameter.kind == "NUMBER_INTEGER" and not value.isdecimal():
-            raise ConfigError(f"{name} is {quoted(value)}, expected a whole number, 0 or more")
-        values[name] = int(value) if parameter.kind == "NUMBER_INTEGER" else value
-    return values
+    return {name: _typed(by_name[name], value) for name, value in text.items()}
 
 
 def _typed(parameter: Parameter, value: Any) -> Any:
-    """Whole numbers again: JSON has floats only."""
-    return int(value) if parameter.kind == "NUMBER_INTEGER" else value
+    """A whole number where the parameter is one: JSON has floats only, a command line text."""
+    if parameter.kind != "NUMBER_INTEGER":
+        return value
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):  # also 5,000 digits, NaN and infinity
+        raise ConfigError(
+            f"{parameter.name} is {quoted(value)}, expected a whole number, 0 or more"
+        ) from None
 
 
 def to_text(settings: Mapping[str, Any]) -> str:

@@ -72,7 +72,10 @@ class PipelineFile:
             )
             if set(pipeline.defaults) == {one.name for one in PARAMETERS}:
                 return pipeline
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, NotPlain):
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+            *(yaml.YAMLError, NotPlain),
+        ):
             pass
         raise ConfigError(
             f"{path} is no pipeline of this version, expected one that `tfx-mnist kubeflow "

@@ -51,6 +51,8 @@ def test_backend_makes_every_number_a_double_so_the_seed_is_whole_again() -> Non
         ({"preset": "quik"}, "did you mean 'quick'"),
         ({"epochs": "many"}, "training.epochs is 'many'"),
         ({"floor": "2"}, "gate.floor is 2.0"),
+        ({"seed": float("nan")}, "seed is nan, expected a whole number"),
+        ({"seed": "9" * 5_000}, "seed is '9+...9+', expected a whole number"),
         ({"dataset": "MNIST!"}, "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
         ({"dataset": "idx:data"}, "dataset is 'idx:data', expected an absolute directory"),
         ({"dataset": "idx:~/data"}, "dataset is 'idx:~/data', expected an absolute directory"),
