@@ -128,14 +128,18 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         )
         exported = Path(path_utils.serving_model_path(model.uri))
         model_digest = serving_dir.digest_of(exported)
-        test = recorded.splits[evaluations.TEST_SPLIT]
-        _, split_digest = digest_split(
-            _files(examples, evaluations.TEST_SPLIT), image_shape=recorded.image_shape
+        provenance = _provenance(
+            examples,
+            recorded,
+            evaluated=evaluations.model_location(evaluation.uri),
+            exported=exported,
+            withdrawn=_withdrawal(served_from, model_digest),
         )
+        # All that can fail has been read by now: what cannot be decided uses no decision up.
         number = register(
             served_from,
             Decision(
-                test_digest=split_digest,
+                test_digest=provenance.split_digest,
                 model_digest=model_digest,
                 baseline_digest=compared.baseline.model_digest if compared.baseline else None,
                 policy_digest=policy_digest(policy),
@@ -143,18 +147,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             run_id=str(self._context.pipeline_run_id) if self._context else "",
         )
         made = gate.decide(
-            evidence,
-            policy,
-            provenance=gate.Provenance(
-                split_rows=test.rows,
-                split_digest=split_digest,
-                recorded_digest=test.digest,
-                evaluated_model=evaluations.model_location(evaluation.uri),
-                exported_model=str(exported),
-                withdrawn=_withdrawal(served_from, model_digest),
-            ),
-            decision=number,
-            damage=compared.damage,
+            evidence, policy, provenance=provenance, decision=number, damage=compared.damage
         )
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         facts = {
@@ -164,6 +157,29 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         }
         blessed = blessings.write(blessing, made, facts=facts)
         _log.info("%s: %s", "passed" if blessed else "refused", [c.sentence for c in made])
+
+
+def _provenance(
+    examples: Any,
+    recorded: summary.ExamplesSummary,
+    *,
+    evaluated: str,
+    exported: Path,
+    withdrawn: str | None,
+) -> gate.Provenance:
+    """Reads the whole test split, for its digest."""
+    test = recorded.splits[evaluations.TEST_SPLIT]
+    _, digest = digest_split(
+        _files(examples, evaluations.TEST_SPLIT), image_shape=recorded.image_shape
+    )
+    return gate.Provenance(
+        split_rows=test.rows,
+        split_digest=digest,
+        recorded_digest=test.digest,
+        evaluated_model=evaluated,
+        exported_model=str(exported),
+        withdrawn=withdrawn,
+    )
 
 
 def _withdrawal(directory: Path, model_digest: str) -> str | None:
