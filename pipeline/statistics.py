@@ -24,6 +24,7 @@ _NEGLIGIBLE = 1e-18  # of a sum: what it does not change
 _DISCORDANCES = 48  # at which the level of the paired bound is computed
 _RESERVE = 0.99  # of that level, for the discordances between them
 _STEP = 0.98  # of the levels that are tried for it
+_CERTAIN = 1.0 - 1e-13  # a confidence from which on floats tell levels from 0 no more
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -119,7 +120,7 @@ def loss_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop
       lost: examples that only the old model gets right.
       gained: examples that only the new model gets right.
       rows: all examples; 0 gives 1, for nothing is known.
-      confidence: such as 0.95, above 0.5 and below 1.
+      confidence: such as 0.95, above 0.5; with 1 the bound is 1, since nothing is certain.
       max_drop: the loss that the bound is held against, 0..1.
 
     Returns:
@@ -136,7 +137,7 @@ def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
     reject. Unlike Wald's bound it is above zero also where the models never differ. Its confidence
     is approximate. Arguments and result are those of `loss_upper`.
     """
-    if rows == 0:
+    if rows == 0 or confidence >= _CERTAIN:
         return 1.0
     z = NormalDist().inv_cdf(confidence)
     low, high = (lost - gained) / rows, 1.0
@@ -163,7 +164,7 @@ def loss_confidence(rows: int, loss: float, confidence: float) -> float:
       confidence: such as 0.95, above 0.5 and below 1.
     """
     alpha = 1.0 - confidence
-    if not rows or loss >= 1.0:  # no model loses more
+    if not rows or loss >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
         return confidence
     # One scale for every level, so that a smaller one never asks for less confidence.
     first, further = math.ceil(math.log(alpha) / math.log(_STEP)), 0
