@@ -83,9 +83,10 @@ _DROP_IN_SIGHT = 20  # images
 
 
 def drop_in_sight(test_rows: int) -> float:
-    """The least `max_drop` that a test split of that size bears, 0..1.
+    """The least `max_drop` that a test split of that size bears, 0..1: the share of 20 images.
 
-    Of fewer images not even a model that is just as good can be shown to lose less.
+    The split cannot show of any model that it loses less than that. With a smaller `max_drop` the
+    gate would refuse models that are as good as the served one.
     """
     return min(1.0, _DROP_IN_SIGHT / test_rows)
 
@@ -227,9 +228,8 @@ class RunConfig:
             if value is not None and "://" in value:
                 raise ValueError(
                     f"{name} is {quoted(value)}, expected a directory of this machine: locks and "
-                    "renames "
-                    "need one; runs that keep their artifacts in an object store are Kubeflow's, "
-                    "see tfx-mnist kubeflow compile --help"
+                    "renames need one; runs that keep their artifacts in an object store are "
+                    "Kubeflow's, see tfx-mnist kubeflow compile --help"
                 )
 
     @property
@@ -389,14 +389,9 @@ def _float(value: Any) -> float:
 def _str(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a string")
-    if not is_utf8(value):
+    if not places.is_utf8(value):
         raise ValueError("text in UTF-8: ML Metadata takes no other")
     return value
-
-
-def is_utf8(text: str) -> bool:
-    """Whether it is; Python has stand-ins for the other bytes of a path (PEP 383)."""
-    return text == text.encode("utf-8", "ignore").decode("utf-8")
 
 
 _SCALARS: Mapping[Any, Callable[[Any], Any]] = {bool: _bool, int: _int, float: _float, str: _str}

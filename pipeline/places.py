@@ -3,7 +3,7 @@
     expanded("~/models")                              # "/home/ada/models"
     require_directory("pipeline_root", "runs")        # refused where nothing can be written
 
-Nothing stays of that, so that what is refused has left nothing.
+Nothing that is tried here stays on the disk, so a run that is refused leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
     """
     require_no_pattern(what, path)
     absolute = os.path.abspath(path)
-    _require_utf8(what, absolute)
+    if not is_utf8(absolute):
+        raise ValueError(
+            f"{what} is {absolute!a}, expected a name in UTF-8, as ML Metadata and the release "
+            "record keep it: rename the directory, or choose another"
+        )
     there = absolute
     while not os.path.lexists(there):
         there = os.path.dirname(there)
@@ -117,11 +121,6 @@ def require_access(what: str, path: str | os.PathLike[str]) -> None:
         )
 
 
-def _require_utf8(what: str, path: str) -> None:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"{what} is {path!a}, expected a name in UTF-8, as ML Metadata and the release "
-            "record keep it: rename the directory, or choose another"
-        ) from None
+def is_utf8(text: str) -> bool:
+    """Whether it is; Python has stand-ins for the other bytes of a path (PEP 383)."""
+    return text == text.encode("utf-8", "ignore").decode("utf-8")

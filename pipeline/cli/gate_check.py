@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from components.decision_log import DecisionLogError
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
+from pipeline import places
 from pipeline.checks import NotChecked
 from pipeline.cli import configuration, logs, output, summary
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path
 from pipeline.cli.output import Line
-from pipeline.config import RunConfig, is_utf8, keys_of
+from pipeline.config import RunConfig, keys_of
 from trainer import features
 
 if TYPE_CHECKING:  # TensorFlow stands behind it
@@ -76,7 +77,7 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
     except DataError as error:
         raise UsageError(str(error)) from error
     for flag, path in (("--model", options.model), ("--baseline", options.baseline)):
-        if path is not None and not is_utf8(os.path.abspath(path)):
+        if path is not None and not places.is_utf8(os.path.abspath(path)):
             raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
     options.overrides = [*options.overrides, ("dataset", options.dataset)]
     return configuration.configuration(options)
