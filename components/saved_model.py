@@ -27,6 +27,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from pipeline import places
 from pipeline.checks import NotChecked
 from trainer import features
+from trainer.files import read_regular
 from trainer.text import quoted
 
 PNG_BYTES = "PNG bytes"
@@ -37,6 +38,7 @@ _SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to some
 # Unit roundoff of the narrow floats, narrowest first: half the distance of 1 to the next number.
 _NARROW = ((tf.bfloat16.as_numpy_dtype, 2.0**-8), (np.float16, 2.0**-11))
 _LONGEST_REASON = 300  # characters
+_MAX_GRAPH_BYTES = 2 << 30  # protobuf reads no larger message
 _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _GIVE = "give the directory of one, such as that of a released version"
 _NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
@@ -215,7 +217,8 @@ def load(
 def _require_one_graph(path: Path) -> None:
     """Says of a SavedModel that cannot be loaded whether that is for its having several graphs."""
     try:
-        model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        content = read_regular(path / "saved_model.pb", max_bytes=_MAX_GRAPH_BYTES)
+        model = saved_model_pb2.SavedModel.FromString(content)
     except (OSError, DecodeError):
         return
     if len(model.meta_graphs) > 1:
@@ -260,9 +263,8 @@ def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -
         return fitting[0]
     raise ModelRefused(
         f"{what} gives {_described(outputs)}, expected {quoted(features.PROBABILITIES)}, or one "
-        "output "
-        f"alone, of floats {(None, num_classes)}: one for each class of the data set; export such "
-        "a signature, or choose another"
+        f"output alone, of floats {(None, num_classes)}: one for each class of the data set; "
+        "export such a signature, or choose another"
     )
 
 
