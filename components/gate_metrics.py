@@ -31,9 +31,9 @@ ROWS, CORRECT, LOST, GAINED, NOT_FINITE = COUNTS = (
     "gained",  # the candidate alone is right; 0 without a baseline
     "not_finite",  # a probability of the candidate is NaN or infinite
 )
-# One more metric of `PairedCounts`, [K] int64: how often each class was the candidate's answer, and
-# so, over the examples of one label, a row of the confusion matrix. Classes behind the last one
-# that was an answer may be missing.
+# One more metric of `PairedCounts`, [up to K] int64: how often each class was the candidate's
+# answer, and so, over the examples of one label, a row of the confusion matrix. It ends at the last
+# class that was an answer: the counts of the classes after that one are 0.
 ANSWERS = "answers"
 
 _Counts = tuple[Counter[str], Counter[int]]  # of `COUNTS`, and of the answers

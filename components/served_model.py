@@ -66,9 +66,9 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
     The baseline is the newest version that is valid and not withdrawn. When that very version is
     live and was released by a run of the same key, though, baseline and token are those of its own
     record: a second identical run then has the parameters of the first, and finds everything in
-    TFX's cache, the publishing included. Delete the version, or publish another, and the run is
-    compared and released anew. It is so too where the recorded baseline is gone, or the highest
-    version is damaged and wants replacing.
+    TFX's cache, the publishing included. The run is compared and released anew where that version
+    was deleted, where another one was published since, where the recorded baseline is gone, and
+    where the highest version is damaged and has to be replaced.
 
     Args:
         serving_dir: the directory that TensorFlow Serving watches; it need not exist.

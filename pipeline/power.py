@@ -179,7 +179,7 @@ def of_groups(evidence: Evidence, policy: Policy) -> list[Sight]:
     """What the checks within each class and slice that is judged see.
 
     Holm's method multiplies a p-value by the number of tests at most, and by less where other tests
-    are clearer. What is refused with the full factor is refused in any company.
+    are clearer. A count that the full factor refuses is refused whatever the other p-values are.
 
     Args:
       evidence: counts on the test split.
@@ -207,7 +207,7 @@ def _sight(
     refuses_errors: Callable[[int], bool],
     refuses_lost: Callable[[int, int], bool] | None,
 ) -> Sight:
-    """Looks for the counts from which on the rules refuse: nothing worse ever passes again."""
+    """Finds the smallest counts that each rule refuses; the rule refuses all larger ones too."""
     rows = tally.rows
     accuracy = (tally.correct + tally.lost - tally.gained) / rows
     errors = bisect.bisect_left(range(rows + 1), True, key=refuses_errors)

@@ -97,8 +97,8 @@ def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirrore
     """MultiWorkerMirroredStrategy over the machines of TF_CONFIG; waits until all are there.
 
     Args:
-      replicas: devices of this machine; 0 takes all GPUs, or one CPU where there are none, and no
-        other number but that is possible.
+      replicas: devices of this machine. TensorFlow takes all GPUs, or one CPU where there are
+        none: that number and 0 are the only ones that are accepted.
 
     Raises:
       DeviceError: this machine has not so many.

@@ -15,8 +15,9 @@ def end_with_parent(exit_code: int) -> None:
     """From now on, ends this process when the one at the other end of its stdin has ended.
 
     On Linux also while no Python code can run: TensorFlow holds the interpreter's lock while it
-    waits for other machines. There the one that started this process must have done so in a thread
-    that lasts (prctl(2), PR_SET_PDEATHSIG).
+    waits for other machines. Linux kills this process when the *thread* that started it ends, so
+    the parent must start it in a thread that lives as long as the parent (prctl(2),
+    PR_SET_PDEATHSIG).
     """
 
     def wait() -> None:

@@ -100,7 +100,10 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
 
 
 def _end_together(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
-    """Returns when the chief has exported: lost before, it would find nobody to go on with.
+    """Waits until the chief has exported.
+
+    A chief that is lost before that trains again, and needs all other machines for it: so none of
+    them ends earlier.
 
     Raises:
       tf.errors.OpError: another machine was lost before; not on the chief, which needs nobody.

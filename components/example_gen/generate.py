@@ -261,7 +261,8 @@ def assign_files(
     if batch.shard.split == TRAIN:
         chosen = plan.eval_rows[batch.shard.index] - batch.start
         is_eval[chosen[(chosen >= 0) & (chosen < rows)]] = True
-    # Bytes 8 to 15: the first ones decide the cut, so that those of eval are all alike.
+    # By bytes 8 to 15 of the hash. Its first bytes choose the rows of eval, the smallest hashes, so
+    # they are nearly the same in all of those rows.
     spread = np.ascontiguousarray(batch.example_hashes[:, 8:16]).view("<u8").ravel()
     for split in (TRAIN, EVAL) if batch.shard.split == TRAIN else (TEST,):
         of_split = is_eval if split == EVAL else ~is_eval

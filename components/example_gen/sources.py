@@ -116,8 +116,8 @@ def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> Non
         if split not in have:
             raise DataError(
                 f"dataset {quoted(spec.text)} has no split {split!r}, only "
-                f"{', '.join(have) or 'none'}; "
-                "expected a set that was published with a train and a test split"
+                f"{', '.join(have) or 'none'}; expected a set that was published with a train and "
+                "a test split"
             )
         if not builder.info.splits[split].num_examples:
             raise DataError(

@@ -1,6 +1,6 @@
 """What is promised of a served model, and how asking for it can fail.
 
-    answer = server.apis["REST"]("serving_default", {"image_bytes": pngs})
+    answer = server.apis["gRPC"]("serving_default", {"image_bytes": pngs})
     probabilities(answer, class_names, rows=len(pngs))      # [N, K]
 
 The promise itself, signature by signature, stands in docs/serving.md.

@@ -3,7 +3,7 @@
 Synopsis::
 
     with serve(model_directory, find_model_server(""), Timeouts()) as server:
-        server.name, list(server.apis)      # ("tensorflow_model_server", ["gRPC", "REST"])
+        server.name, list(server.apis)      # ("tensorflow_model_server", ["gRPC"])
 """
 
 from __future__ import annotations

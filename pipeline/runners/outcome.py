@@ -72,7 +72,10 @@ class State:
             self._read_pushed(outputs["pushed_model"][0])
 
     def refuse(self, checks: Sequence[Check]) -> None:
-        """A no that left no blessing, and ends the run."""
+        """Ends the run as refused, by the checks of a component that raised `Refused`.
+
+        Such a component has left no blessing to read them from.
+        """
         self.outcome, self.checks = result.REFUSED, tuple(checks)
 
     def result(self, run_id: str) -> result.RunResult:

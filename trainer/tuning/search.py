@@ -138,7 +138,11 @@ class Search(BaseTuner):
             time.sleep(_POLL_S)
 
     def _get_tuner_fname(self) -> str:
-        """What tells keras-tuner to go on: the same name alone and as the chief of others."""
+        """The file whose presence makes keras-tuner go on with a search.
+
+        A process that searches alone and a chief of workers have the same one, so that either goes
+        on with what the other began.
+        """
         name = self.tuner_id if self._is_worker() else "chief"
         return str(Path(self.project_dir, f"{name}.json"))
 

@@ -165,7 +165,7 @@ def connect(connection: Connection) -> kfp_client.Client:
     """A client; where no namespace is given, it has asked whether the API is there.
 
     Raises:
-      ClientError: it is not, or it knows us not.
+      ClientError: the API does not answer, or refuses the token or the certificate.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is no client for the API before 2.0

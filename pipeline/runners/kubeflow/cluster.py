@@ -49,15 +49,15 @@ class Mount:
             claim, _, rest = text.removeprefix(_CLAIM).partition("/")
             if not _NAME.fullmatch(claim) or ".." in rest.split("/"):
                 raise ConfigError(
-                    f"{quoted(text)} names no directory of a volume claim, expected pvc://CLAIM/DIRECTORY"
+                    f"{quoted(text)} names no directory of a volume claim, expected "
+                    "pvc://CLAIM/DIRECTORY"
                 )
             return cls("/".join(filter(None, (_MOUNTS, claim, rest.strip("/")))), claim)
         if not text.startswith("/") or ".." in text.split("/"):
             raise ConfigError(
                 f"{quoted(text)} is no directory in a container, expected pvc://CLAIM/DIRECTORY or "
-                "an "
-                "absolute path without '..': a release is one rename, which an object store does "
-                "not have"
+                "an absolute path without '..': a release is one rename, which an object store "
+                "does not have"
             )
         return cls(text)
 

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.errors import DataError
-from components.example_gen.idx import find_files
 from components.example_gen.naming import name_of
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from pipeline import config, result
@@ -179,13 +178,11 @@ class _Places:
         )
 
     def require_data(self) -> None:
-        """Refuses at once what a task would find out, or the engine cannot mount.
+        """Refuses at once what the engine cannot mount; IDX files have been read by then.
 
         Raises:
           DataError: the data are not there.
         """
-        if self.folder is not None:
-            find_files(self.folder)
         if self.data is not None and not self.data.is_dir():
             raise DataError(
                 f"there is no directory {self.data}, expected the prepared data set in it, since "
@@ -289,7 +286,7 @@ class _Heard:
 
     Attributes:
       started: when each task began, in seconds of a clock that never goes back.
-      refused: the checks of a task that said no and left no blessing.
+      refused: the checks of a task that refused by an error, and so left no blessing.
       last: the last line that is none of ours.
       ended: when nothing more was to be heard, by that clock.
     """

@@ -23,7 +23,10 @@ from pipeline.runners.kubeflow.names import DATASET_INFO
 
 
 def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
-    """What the data set is, and with it every node's parameters; those of the release are no good.
+    """Looks at the data set, and fills in the parameters of all nodes up to the Trainer.
+
+    Those of the nodes behind it are filled in as well and not used: `choose_baseline` makes them
+    when there is a model, by what is served then.
 
     Raises:
       DataError, ConfigError, ServingDirError: as `pipeline.plan.make_plan`.
