@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None) -> int:
     """
     collect_seldom()
     words = sys.argv[1:] if argv is None else list(argv)
-    with streams.standard():
+    with streams.standard(), output.complaining():
         return _execute(words, run)
 
 

@@ -6,12 +6,14 @@ names, reasons and messages are other people's. Programs get JSON, which escapes
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.cli import streams
@@ -64,6 +66,24 @@ def say_json(fields: Mapping[str, Any]) -> None:
 def complain(line: str) -> None:
     """Writes one line on stderr, after the program's name."""
     write([Line(f"{PROG}: {line}")], sys.stderr)
+
+
+@contextlib.contextmanager
+def complaining() -> Iterator[None]:
+    """Says each warning that no handler logs as a line of ours; Python would write it raw."""
+    former = logging.lastResort
+    logging.lastResort = _Complaints(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.lastResort = former
+
+
+class _Complaints(logging.Handler):
+    """A line for each record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
 
 
 def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:

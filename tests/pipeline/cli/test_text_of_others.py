@@ -8,6 +8,7 @@ import pytest
 from components.serving_dir import publish
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import letter_model
+from tests.pipeline.cli.processes import process
 
 # Clears the screen, begins a line, turns the writing around, ends a C string, moves the cursor.
 FOUL = "up\x1b[2J\r\nlive: version 9 \u202e\x00\x9b1A"
@@ -58,3 +59,13 @@ def test_json_has_them_as_they_are(serving: Path, capfd: pytest.CaptureFixture[s
     assert said.count("\n") == 1
     assert fields["serving_dir"] == str(serving)
     assert fields["versions"][0]["run_id"] == FOUL
+
+
+def test_a_warning_is_a_line_like_any_other(tmp_path: Path) -> None:
+    serving = tmp_path / f"serving {FOUL_NAME}"
+    publish(letter_model(tmp_path, "a"), serving, {})
+    (serving / ".decisions.jsonl").write_text("no JSON\n")
+    done = process(["versions", "--serving-dir", str(serving)])  # pytest handles our logs itself
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"tfx-mnist: line 1 of {tmp_path}/serving up\\x1b[2J\\r\\nlive")
+    assert done.stderr.count("\n") == 1
