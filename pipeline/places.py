@@ -96,9 +96,10 @@ def require_file(what: str, path: str | os.PathLike[str]) -> None:
     """Refuses something in the place of a file that is to be written, or made, in a directory.
 
     Raises:
-      ValueError: it is no regular file, or one that this user may not write to; one line.
+      ValueError: it is no regular file, such as a symbolic link, which who writes there does not
+        follow; or one that this user may not write to; one line.
     """
-    if os.path.isfile(path):
+    if os.path.isfile(path) and not os.path.islink(path):
         require_access(what, path)
     elif os.path.lexists(path):
         raise ValueError(

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.places import expanded, require_access, require_directory, require_no_pattern
+from pipeline.places import (
+    expanded,
+    require_access,
+    require_directory,
+    require_file,
+    require_no_pattern,
+)
 
 NOBODY = 65534
 
@@ -116,3 +122,16 @@ def test_a_file_that_this_user_may_not_write_to_is_refused(tmp_path: Path) -> No
     (tmp_path / "lock").chmod(0o444)
     with ordinary_user(), pytest.raises(ValueError, match=r"serving_dir needs '.*/lock', whi"):
         require_access("serving_dir", tmp_path / "lock")
+
+
+def test_a_file_may_be_missing_but_not_a_directory_a_fifo_or_a_link(tmp_path: Path) -> None:
+    require_file("serving_dir", tmp_path / "log")
+    (tmp_path / "log").touch()
+    require_file("serving_dir", tmp_path / "log")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("log")  # it opens, but whoever writes there follows no link
+    (tmp_path / "dangling").symlink_to("none")
+    for name in ("directory", "fifo", "link", "dangling"):
+        with pytest.raises(ValueError, match=f"needs the file '.*/{name}', but something else"):
+            require_file("serving_dir", tmp_path / name)

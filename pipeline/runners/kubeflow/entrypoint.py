@@ -58,6 +58,7 @@ from pipeline.runners.kubeflow.wire import (
     leave_message,
 )
 from trainer.garbage import collect_seldom
+from trainer.text import printable
 
 # An engine removes a container that has ended, and may not have handed on its last lines by then.
 LAST_WORDS_S = 1.0
@@ -90,7 +91,8 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
         with report.training():
             options.run(options, ExecutorInput.parse(options.executor_input))
     except Exception as error:
-        code, line = _end_of(error)
+        code, text = _end_of(error)
+        line = printable(text)  # one line of UTF-8, whatever names are in it
         if code != REFUSED:
             traceback.print_exception(error)
         if isinstance(error, Refused):
