@@ -28,7 +28,7 @@ from pipeline import places
 from pipeline.checks import NotChecked
 from trainer import features
 from trainer.files import read_regular
-from trainer.text import quoted
+from trainer.text import one_line, quoted
 
 PNG_BYTES = "PNG bytes"
 PIXELS = "pixels"
@@ -37,7 +37,6 @@ GREY_PIXELS = "pixels without a channel axis"
 _SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to some digits
 # Unit roundoff of the narrow floats, narrowest first: half the distance of 1 to the next number.
 _NARROW = ((tf.bfloat16.as_numpy_dtype, 2.0**-8), (np.float16, 2.0**-11))
-_LONGEST_REASON = 300  # characters
 _MAX_GRAPH_BYTES = 2 << 30  # protobuf reads no larger message
 _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _GIVE = "give the directory of one, such as that of a released version"
@@ -91,7 +90,7 @@ class Model:
         except Exception as error:  # TensorFlow's are of many kinds
             raise ModelRefused(
                 f"the signature {quoted(self.signature)} of {self.path} fails on test images as "
-                f"{self.takes}: {_one_line(error)}; choose another signature, or export one that "
+                f"{self.takes}: {one_line(error)}; choose another signature, or export one that "
                 "takes them"
             ) from error
         answer = np.asarray(outputs[self.output].numpy(), np.float64)
@@ -198,7 +197,7 @@ def load(
     except Exception as error:  # TensorFlow's are of many kinds
         _require_one_graph(path)
         raise ModelRefused(
-            f"the SavedModel in {path} cannot be loaded: {_one_line(error)}; export it again, with "
+            f"the SavedModel in {path} cannot be loaded: {one_line(error)}; export it again, with "
             f"TensorFlow {tf.__version__} or older"
         ) from error
     known = dict(loaded.signatures)
@@ -284,10 +283,6 @@ def _described(specs: Mapping[str, tf.TensorSpec]) -> str:
 
 def _not_checked(path: Path, error: Exception) -> NotChecked:
     return NotChecked(
-        f"the model {path} could not be asked, which says nothing about it: {_one_line(error)}; "
+        f"the model {path} could not be asked, which says nothing about it: {one_line(error)}; "
         "free memory and run the same again: nothing was decided"
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]

@@ -25,6 +25,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from pipeline import places
 from trainer import features
 from trainer.files import read_regular
+from trainer.text import one_line
 
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name for them
@@ -234,10 +235,9 @@ class Classifier:
             height, width, channels = inputs.shape.as_list()[1:]
         # TensorFlow raises errors of many kinds on what it does not understand.
         except Exception as error:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
             raise ModelError(
                 f"the model {model_dir} cannot be used, expected one that this pipeline exports, "
-                f"with the signature {features.PREDICT_PIXELS}: {line}"
+                f"with the signature {features.PREDICT_PIXELS}: {one_line(error)}"
             ) from error
         if channels not in _MODES:
             raise ModelError(

@@ -4,6 +4,7 @@ Synopsis::
 
     printable("up\x1b[1A\n")     # r"up\x1b[1A\n": no character that a terminal obeys
     quoted("9" * 5_000)          # "'9999...9999'", 80 characters
+    one_line(ValueError("a\nb"))  # "ValueError: a b"
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import reprlib
 
 _MOST = 80  # characters of a quoted value
+_LONGEST_ERROR = 300  # characters
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = _MOST
@@ -37,3 +39,8 @@ def printable(text: str, *, keep: str = "") -> str:
 def quoted(value: object) -> str:
     """The value as Python writes it, for an error; of a long one the beginning and the end."""
     return _short.repr(value)
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and text of a library's error, which may have many lines, cut to 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]

@@ -21,6 +21,7 @@ from trainer import progress
 from trainer.cluster import Cluster
 from trainer.garbage import collect_seldom
 from trainer.job import Job
+from trainer.text import one_line
 from trainer.tied import end_with_parent
 
 AGAIN = 3  # exit code: another attempt may succeed
@@ -64,7 +65,7 @@ def main(job: Path) -> int:
         return AGAIN
     except Exception as error:
         logging.exception("another attempt would meet this again")
-        say({"error": f"{type(error).__name__}: {error}"})
+        say({"error": one_line(error)})
         return 1
     return 0
 

@@ -34,6 +34,7 @@ from trainer.termination import (
     raise_if_arrived,
     terminable,
 )
+from trainer.text import one_line
 
 # What a run writes below the pipeline root.
 _WRITTEN = (
@@ -175,9 +176,8 @@ def _observed(
         except Exception as error:  # a bug: a runner turns what can go wrong into a result
             raise_if_arrived()
             logging.exception("the run ended by an error that nobody expected")
-            line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            full = no_space(error, config.pipeline_root)
-            return RunResult(run_id, FAILED, error=full or line)
+            line = no_space(error, config.pipeline_root) or one_line(error)
+            return RunResult(run_id, FAILED, error=line)
 
 
 def _local_run(config: RunConfig, *, run_id: str, observer: terminal.Display) -> RunResult:
@@ -203,7 +203,7 @@ def _write_report(result: RunResult, root: Path) -> str | None:
         report.write(result, path)
     except Exception as error:
         raise_if_arrived()
-        line = " ".join(str(error).split())
+        line = one_line(error)
         output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
         return None
     return str(path)

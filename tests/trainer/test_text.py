@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.text import printable, quoted
+from trainer.text import one_line, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_a_quoted_value_has_80_characters_at_most(value: object) -> None:
 
 def test_a_quoted_value_of_usual_size_is_as_python_writes_it() -> None:
     assert [quoted("it's"), quoted(3.5), quoted(None)] == ['"it\'s"', "3.5", "None"]
+
+
+def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
+    assert one_line(ValueError("a\n  b\n")) == "ValueError: a b"
+    assert len(one_line(OSError("line\n" * 1_000))) == 300

@@ -38,6 +38,7 @@ from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
 from trainer.strategy import mirrored_strategy
 from trainer.termination import raise_if_arrived
+from trainer.text import one_line
 from trainer.tuning import trials
 from trainer.tuning.oracle import make_oracle
 from trainer.tuning.settings import TuningConfig
@@ -128,7 +129,7 @@ class Search(BaseTuner):
             raise FailedTrialError(str(error)) from error
         except Exception as error:  # keras-tuner would count it as a failed trial, and go on
             raise_if_arrived()
-            raise TrialBroke(f"{type(error).__name__}: {error}") from error
+            raise TrialBroke(one_line(error)) from error
         write_json(finished, result)
         return result
 
