@@ -71,7 +71,7 @@ def image_checks(
 
 
 def _step(rows: int, at_most: int) -> int:
-    """So that every such row makes at most so many rows."""
+    """The smallest step with which every step-th of the rows makes `at_most` rows at most."""
     return -(-rows // at_most)
 
 

@@ -15,8 +15,9 @@ have it.
 That rule takes what a weak classifier confuses for wrong labels: 50 % of CIFAR-10's. So the counts
 are made a second time with strict thresholds, which only a quarter of the class reaches. Both find
 a wrong label alike, for its image looks like any other of its true class, whereas what is merely
-confused goes away. The estimate is what the strict thresholds find, less what went away on the way
-to them, for as much may be left. Where the classifier is poor, nothing is judged.
+confused goes away. The estimate is the share that the strict thresholds find, less the share that
+they no longer find: as much of what is merely confused may be left. Where the classifier is poor,
+nothing is judged.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ Synopsis::
     search.look_in(train_images)          # as often as there are batches
     search.found                          # [N] bool
 
-Two images are near-duplicates where few of their values differ by more than noise does. What noise
-is, and what few are, follows from the test images: a value differs where it is further away than a
-fifth of the standard deviation of all values, and few are less than a twentieth of those that
-differ between two images drawn at random (the median over pairs). So no bound depends on how large,
+Two images are near-duplicates where few of their values differ by more than noise does. Both bounds
+follow from the test images: a value differs where it is further away than a fifth of the standard
+deviation of all values, and "few" is less than a twentieth of the number of values that differ
+between two images drawn at random (the median over pairs). So neither bound depends on how large,
 how dark or how empty the images of a set are.
 
 Not all pairs are compared value by value. For each test image the nearest image of a batch is found

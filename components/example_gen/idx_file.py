@@ -29,7 +29,7 @@ from trainer.files import open_regular
 
 # Images are held in memory. The largest known set in this format, EMNIST ByClass, has 547 MB.
 MAX_BYTES = 2 << 30
-# Labels are held as int64; eight times the largest set that was made of MNIST has as many (8.1 M).
+# Labels are held as int64. These are eight times those of the largest set made of MNIST (8.1 M).
 MAX_LABELS = 1 << 26
 
 _PIECE_BYTES = 1 << 20

@@ -61,7 +61,7 @@ class _Attempt:
 
     @property
     def settled(self) -> bool:
-        """Whether it needs no second one: all passed, or the model failed what is its own to do."""
+        """Whether it needs no second one: all passed, or one failed by the model's doing alone."""
         failed = [check.name for check in self.checks if not check.passed]
         if self.lost is not None and self.lost.by_itself:
             failed.pop()  # the one that it was lost at

@@ -293,3 +293,11 @@ def test_one_more_error_makes_every_paired_statistic_worse(rows: int) -> None:
             assert mcnemar(*after) <= mcnemar(lost, gained) + 1e-12
             bounds = tango_upper(*after, rows, 0.95), tango_upper(lost, gained, rows, 0.95)
             assert bounds[0] >= bounds[1] - 1e-9
+
+
+@pytest.mark.parametrize("confidence", [1.0 - 1e-16, 1.0])
+def test_nothing_is_shown_with_a_confidence_that_floats_do_not_tell_from_certainty(
+    confidence: float,
+) -> None:
+    # As for `gate.confidence=0.9999999999999999`, or the ten millionth decision on a test set.
+    assert loss_upper(0, 0, 10_000, confidence, max_drop=0.003) == 1.0
