@@ -162,7 +162,8 @@ def decide(
       damage: why what is served cannot be read; None where it can, or where nothing is served.
     """
     return (
-        *_integrity(evidence, provenance),
+        *_origin(evidence, provenance),
+        *_completeness(evidence),
         _test_budget(policy, decision),
         *measured_checks(evidence, policy, decision=decision),
         *_baseline(evidence, policy, damage),
@@ -257,7 +258,8 @@ def damage_check(damage: str, policy: Policy) -> Check:
     return Check("baseline", allowed, damage, "a version that matches its manifest", sentence)
 
 
-def _integrity(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
+def _origin(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
+    """Whether the counts are of the recorded test split and of the model that is to ship."""
     rows, recorded = evidence.overall.rows, provenance.split_rows
     yield Check(
         "integrity.rows",
@@ -296,6 +298,10 @@ def _integrity(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
         if provenance.withdrawn is None
         else f"this very model was withdrawn: {provenance.withdrawn}; train another one",
     )
+
+
+def _completeness(evidence: Evidence) -> Iterator[Check]:
+    """Whether every class has examples, and every example a prediction."""
     missing = [name for name, tally in evidence.classes.items() if not tally.rows]
     present = len(evidence.classes) - len(missing)
     yield Check(
@@ -315,7 +321,7 @@ def _integrity(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
         0,
         "every probability is a finite number"
         if evidence.not_finite == 0
-        else f"{evidence.not_finite:,} of {rows:,} predictions hold NaN or infinity, expected "
+        else f"{evidence.not_finite:,} of {evidence.overall.rows:,} predictions hold NaN or infinity, expected "
         "none: look at the training's loss",
     )
 
