@@ -321,8 +321,8 @@ def _completeness(evidence: Evidence) -> Iterator[Check]:
         0,
         "every probability is a finite number"
         if evidence.not_finite == 0
-        else f"{evidence.not_finite:,} of {evidence.overall.rows:,} predictions hold NaN or infinity, expected "
-        "none: look at the training's loss",
+        else f"{evidence.not_finite:,} of {evidence.overall.rows:,} predictions hold NaN or "
+        "infinity, expected none: look at the training's loss",
     )
 
 
