@@ -80,10 +80,17 @@ def complaining() -> Iterator[None]:
 
 
 class _Complaints(logging.Handler):
-    """A line for each record."""
+    """A line for each record that says something new: a damaged log is read several times."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(record.getMessage())
+        line = record.getMessage()
+        if line not in self._said:
+            self._said.add(line)
+            complain(line)
 
 
 def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:
