@@ -21,6 +21,13 @@ MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 4 << 20
 
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
+# RFC 3339, section 5.6; without an offset as well. `datetime.fromisoformat` takes other times with
+# each version of Python.
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
+    r"(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -126,12 +133,22 @@ def _digest(content: object, name: str) -> str:
 
 def _time(content: object, name: str) -> str:
     value = _field(content, name)
+    if not isinstance(value, str) or not _is_time(value):
+        raise ValueError(
+            f"{name} is {quoted(value)}, expected a time such as 2026-11-26T10:00:00+00:00"
+        )
+    return value
+
+
+def _is_time(text: str) -> bool:
+    found = _TIME.fullmatch(text)
+    if not found:
+        return False
     try:
-        # A number too is a time to some versions of Python, once it is a text.
-        datetime.fromisoformat(value if isinstance(value, str) else "")
+        datetime(*map(int, found.groups()))  # type: ignore[arg-type]  # six of its numbers
     except ValueError:
-        raise ValueError(f"{name} is {quoted(value)}, expected a time as ISO 8601") from None
-    return str(value)
+        return False
+    return True
 
 
 def digest_of_records(files: Mapping[str, FileRecord]) -> str:

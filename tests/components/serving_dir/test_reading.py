@@ -96,6 +96,35 @@ def test_damaged_manifest_is_a_problem_not_a_crash(text: str, model: Path, servi
     assert newest_valid(serving) is None
 
 
+@pytest.mark.parametrize(
+    ("time", "is_one"),
+    [
+        ("2026-11-23T10:00:00Z", True),
+        ("2026-11-23T10:00:00.5Z", True),
+        ("2026-11-23T10:00:00.123456789+01:00", True),
+        ("2026-11-23 10:00:00-00:30", True),
+        ("2026-11-23T10:00:00", True),
+        ("2026-11-23", False),
+        ("20261123T100000Z", False),  # from Python 3.11 on `datetime.fromisoformat` takes these
+        ("2026-W48-1", False),
+        ("2026-11-23T10", False),
+        ("2026-02-29T10:00:00Z", False),
+        ("2026-11-23T24:00:00Z", False),
+        ("2026-11-23T10:00:00+24:00", False),
+        ("2026-11-23T10:00:00Z\n", False),
+    ],
+)
+def test_the_same_times_are_valid_on_every_version_of_python(
+    time: str, is_one: bool, model: Path, serving: Path
+) -> None:
+    publish(model, serving, {})
+    file = serving / "1" / MANIFEST_NAME
+    file.write_text(json.dumps({**json.loads(file.read_text()), "published_at": time}))
+    (version,) = versions(serving)
+    assert bool(version.manifest) == is_one
+    assert is_one or "expected a time" in version.problems[0]
+
+
 def test_manifest_with_a_changed_hash_is_damaged(model: Path, serving: Path) -> None:
     path = publish(model, serving, {}).path / MANIFEST_NAME
     manifest = json.loads(path.read_text())
