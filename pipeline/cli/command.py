@@ -151,8 +151,8 @@ class Command:
       description: the help's text; by default the one line.
       notes: what the help says below the options.
       error_object: what `--json` prints in place of a result, by the line of the error.
-      shows: whether what it prints is all that it is for, so that it has failed when that cannot be
-        written; the exit code of another one says what was done or decided.
+      shows: whether what it prints is all that it is for, with these options, so that it has failed
+        when that cannot be written; another one's exit code says what was done or decided.
       after_a_signal: what is said behind "interrupted" or "terminated".
     """
 
@@ -164,7 +164,7 @@ class Command:
     description: str = ""
     notes: str = ""
     error_object: Callable[[str], Mapping[str, Any]] = _error_object
-    shows: bool = False
+    shows: Callable[[argparse.Namespace], bool] = lambda _: False
     after_a_signal: str = ""
 
     def parser(self, prog: str) -> Parser:

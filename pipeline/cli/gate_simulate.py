@@ -269,7 +269,7 @@ COMMAND = Command(
     notes=f"keys of --set:\n{configuration.keys('gate')}",
     add_options=_add_options,
     execute=_execute,
-    shows=True,
+    shows=lambda _: True,
     exit_codes={
         0: "simulated",
         1: "the PNG file cannot be written",

@@ -72,8 +72,9 @@ def _execute(words: list[str], run: Run | None) -> int:
         chosen = choose(commands(run), words)
         command = chosen.command
         with terminable():
-            exit_code = command.execute(chosen.options())
-        return output.end(exit_code, shows=command.shows)
+            options = chosen.options()
+            exit_code = command.execute(options)
+        return output.end(exit_code, shows=command.shows(options))
     except Answered:
         return output.end(0, shows=True)
     except (CommandError, CannotStart) as error:

@@ -105,7 +105,7 @@ COMMAND = Command(
     "transparent.",
     add_options=_add_options,
     execute=_execute,
-    shows=True,
+    shows=lambda _: True,
     exit_codes={
         0: "classified",
         1: "there is no such version, or it is damaged or cannot be loaded",

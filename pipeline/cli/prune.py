@@ -68,9 +68,10 @@ COMMAND = Command(
     "withdrawn. What another\ntool put there is left alone and named.",
     add_options=_add_options,
     execute=_execute,
+    shows=lambda options: options.dry_run,
     exit_codes={
         0: "removed, or there was nothing to remove",
-        1: "failed: a version could not be removed; what is there is complete",
+        1: "failed, and what is there is complete; or a dry run's list cannot be written",
         2: "usage, or there is no such serving directory",
     },
 )

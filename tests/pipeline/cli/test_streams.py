@@ -79,12 +79,22 @@ def test_with_nowhere_to_write_at_all_the_exit_code_is_the_same(where: str, serv
     assert [version.number for version in versions(serving)] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("words", [["versions"], ["versions", "--json"], ["--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["versions"],
+        ["versions", "--json"],
+        ["prune", "--keep", "1", "--dry-run"],
+        ["prune", "--keep", "1", "--dry-run", "--json"],
+        ["--help"],
+        ["--version"],
+    ],
+)
 @pytest.mark.parametrize("where", [FULL, CLOSED, LEFT])
 def test_what_only_shows_something_fails_when_that_is_lost(
     words: list[str], where: str, serving: Path
 ) -> None:
-    options = ["--serving-dir", str(serving)] if words[0] == "versions" else []
+    options = [] if words[0].startswith("--") else ["--serving-dir", str(serving)]
     done = shell([*PROGRAM, *words, *options], where)
     assert done.returncode == (0 if where == LEFT else 1)
     assert done.stderr.count("\n") == done.returncode
