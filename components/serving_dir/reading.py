@@ -31,18 +31,7 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
     Raises:
         ServingDirError: the directory cannot be read.
     """
-    try:
-        names = os.listdir(serving_dir)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise ServingDirError(
-            f"cannot read the serving directory {serving_dir}: {explain(error)}"
-        ) from error
-    numbered = [(number, name) for name in names if (number := _number(name)) is not None]
-    # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
-    numbered.sort(key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
-    found = _read_present(Path(serving_dir), numbered)
+    found = _read_present(Path(serving_dir))
     made = made_by(found)
     # After the versions: what is not found there any more was written to the log before it went.
     models = {one.model_digest: one for one in _kept(Path(serving_dir))}
@@ -56,18 +45,21 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
 
 
 def live(serving_dir: Path) -> Version | None:
-    """Returns the highest entry, which is what TensorFlow Serving serves, be it valid or not."""
-    present = versions(serving_dir)
+    """Returns the highest entry, which is what TensorFlow Serving serves, be it valid or not.
+
+    Without its mark, should it be withdrawn: the log is not read.
+    """
+    present = _read_present(Path(serving_dir))
     return present[-1] if present else None
 
 
 def find(serving_dir: Path, number: int | None = None) -> Version:
-    """Returns the version of that number, or the live one.
+    """Returns the version of that number, or the live one (see `live`).
 
     Raises:
         ServingDirError: there is none, or the directory cannot be read.
     """
-    present = versions(serving_dir)
+    present = versions(serving_dir) if number is not None else _read_present(Path(serving_dir))
     if not present:
         raise ServingDirError(
             f"there is no version in {serving_dir}: release a model, or give the directory of one "
@@ -141,12 +133,28 @@ def _read_version(path: Path, number: int) -> Version:
     return Version(number, path, manifest, tuple(problems))
 
 
-def _read_present(serving_dir: Path, numbered: list[tuple[int, str]]) -> list[Version]:
-    """Reads the entries of a sorted listing, but for those that were pruned since.
+def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
+    """Lists the integer-named entries by rising number; none where the directory is missing."""
+    try:
+        names = os.listdir(serving_dir)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ServingDirError(
+            f"cannot read the serving directory {serving_dir}: {explain(error)}"
+        ) from error
+    numbered = [(number, name) for name in names if (number := _number(name)) is not None]
+    # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
+    return sorted(numbered, key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
+
+
+def _read_present(serving_dir: Path) -> list[Version]:
+    """Reads every entry by rising number, but for those that were pruned since they were listed.
 
     The highest first: pruning takes a withdrawn version before the one that withdrew it, so that
     whoever still finds the former has read the latter already.
     """
+    numbered = _numbered(serving_dir)
     found = [_read_version(serving_dir / name, number) for number, name in reversed(numbered)]
     return [version for version in reversed(found) if version.manifest or _is_there(version)]
 

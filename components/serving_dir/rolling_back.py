@@ -19,7 +19,7 @@ from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.reading import find, made_by, versions
 from components.serving_dir.release_record import ROLLBACK, Rollback
 from components.serving_dir.version import Version, copy_checked, verify
-from components.serving_dir.withdrawals import keep
+from components.serving_dir.withdrawals import keep, kept
 
 # By these a run knows a version for the outcome of a run like itself (`components.served_model`).
 # What a rollback made is no run's outcome.
@@ -65,6 +65,7 @@ def rollback(
         serving_dir: the directory that TensorFlow Serving watches.
         version: the version to restore. None for the newest one below the live one that is valid,
             not withdrawn and of another model; where the live version is damaged, of any model.
+            With None the log must be readable, since a withdrawal may stand in it alone.
         reason: kept in the manifest, for people.
         now: the clock for `published_at`.
         lock_timeout_s: how long to wait for another process that changes it, in seconds.
@@ -109,6 +110,7 @@ def default_target(serving_dir: Path) -> Version | None:
 
 def _choose(serving_dir: Path, number: int | None, current: Version) -> Version:
     if number is None:
+        _require_log(serving_dir)
         target = default_target(serving_dir)
         if target is None:
             raise ServingDirError(_nothing_older(serving_dir, current))
@@ -119,6 +121,16 @@ def _choose(serving_dir: Path, number: int | None, current: Version) -> Version:
             f"cannot roll back to version {number} in {serving_dir}: it {obstacle}; choose another"
         )
     return target
+
+
+def _require_log(serving_dir: Path) -> None:
+    """Without the log the newest version that seems good may be a withdrawn one."""
+    try:
+        kept(serving_dir)
+    except ServingDirError as error:
+        raise ServingDirError(
+            f"cannot choose the version to restore in {serving_dir}: {error}; or name the version"
+        ) from error
 
 
 def _nothing_older(serving_dir: Path, current: Version) -> str:
@@ -156,8 +168,8 @@ def _restore(
             withdrawn_digest=None if same_model else current.model_digest,
             reason=reason,
         )
-        kept = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
-        path = add_version(staging, manifest.files, {**kept, ROLLBACK: asdict(record)}, now)
+        release = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
+        path = add_version(staging, manifest.files, {**release, ROLLBACK: asdict(record)}, now)
     return RolledBack(
         version=int(path.name),
         path=path,

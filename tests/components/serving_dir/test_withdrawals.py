@@ -100,7 +100,7 @@ def test_each_withdrawal_is_written_once(serving: Path) -> None:
 def test_a_log_that_a_rollback_could_not_write_is_made_good_by_prune(serving: Path) -> None:
     publish_letters(serving, "ab")
     (serving / LOG_NAME).mkdir()
-    assert rollback(serving).withdraws == 2
+    assert rollback(serving, 1).withdraws == 2
     publish_letters(serving, "cd")
     with pytest.raises(ServingDirError, match=r"cannot prune .*Is a directory"):
         prune(serving, 1)
@@ -138,7 +138,27 @@ def test_a_damaged_line_releases_nothing_and_stops_no_other_command(
     with pytest.raises(ServingDirError, match=r"line 2 of .*\.decisions\.jsonl is damaged .*rest"):
         withdrawn_digests(serving)
     assert [version.number for version in versions(serving)] == [4, 5]
-    assert rollback(serving).restores == 4
+    assert [removed.version for removed in prune(serving, 1, dry_run=True).removed] == []
+    assert rollback(serving, 4).restores == 4
+
+
+def test_a_rollback_chooses_no_version_by_a_log_that_cannot_be_read(serving: Path) -> None:
+    forgotten_versions(serving)
+    publish_letters(serving, "be")  # 6 = b, which is withdrawn by the log alone; 7 = e
+    log = serving / LOG_NAME
+    log.write_text(log.read_text().replace("withdrawal", "withdr", 1)[:-2] + "\n")
+    with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged .*; or name the version"):
+        rollback(serving)
+    assert numbers(serving) == [4, 5, 6, 7]
+    assert rollback(serving, 5).restores == 5
+
+
+def test_nor_by_one_that_is_no_file(serving: Path) -> None:
+    publish_letters(serving, "ab")
+    (serving / LOG_NAME).mkdir()
+    with pytest.raises(ServingDirError, match=r"cannot choose .* cannot read which models were w"):
+        rollback(serving)
+    assert numbers(serving) == [1, 2]
 
 
 def test_half_a_line_of_a_killed_process_is_none(serving: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from components.serving_dir import digest_of, live, locked, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, letter_model, letters_in, publish_letters
-from tests.pipeline.cli.processes import script
+from tests.pipeline.cli.processes import process, script
 
 Captured = pytest.CaptureFixture[str]
 
@@ -70,6 +70,19 @@ def test_what_cannot_be_done_is_one_line(
     error = json.loads(shown.out)["error"]
     assert error.startswith(line.replace("SERVING", str(serving)))
     assert shown.err == f"tfx-mnist: {error}\n"
+    assert live(serving).number == 3
+
+
+def test_which_version_is_not_chosen_by_a_log_that_cannot_be_read(serving: Path) -> None:
+    (serving / ".decisions.jsonl").write_text("no JSON\n")
+    done = process(["rollback", "--serving-dir", str(serving)])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"tfx-mnist: cannot choose the version to restore in {serving}: line 1 of "
+        f"{serving}/.decisions.jsonl is damaged (Expecting value: line 1 column 1 (char 0)): "
+        "restore the file, or remove that line, which forgets one decision or one withdrawn model; "
+        "or name the version\n"
+    )
     assert live(serving).number == 3
 
 
