@@ -63,7 +63,7 @@ class Executor(tfx_executor.Executor):
             )
             search = given.tuner
             if others:
-                progress.LOGGER.info("waiting for: -m trainer.tuning.worker %s", search.job.path)
+                progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job.path)
                 processes.serve_workers(search)
             elif local:
                 processes.train_in_workers(search, search.job.path, count=workers)

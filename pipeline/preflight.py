@@ -33,7 +33,7 @@ def require_possible(config: RunConfig) -> None:
     if config.tuning.enabled and processes.is_worker(os.environ):
         raise ConfigError(
             f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
-            "a worker of a search is started with python -m trainer.tuning.worker JOB, see "
+            "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
             "docs/tuning.md"
         )
     try:

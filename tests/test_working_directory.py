@@ -46,6 +46,15 @@ with chief_of_local_workers():
     search = types.SimpleNamespace(search=threading.Event().wait)
     train_in_workers(search, Path("job.json"), count=1)
 """,
+    "a trial's training that a user starts": """
+import os, pathlib, sys
+from pipeline.cli.main import main
+part = {"TUNER_ID": "tuner0", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": "1"}
+os.environ.update({f"KERASTUNER_{name}": value for name, value in part.items()})
+job = pathlib.Path(os.environ["FOUND"]).with_name("job.json")
+job.touch()
+sys.exit(main(["worker", "--search", str(job)]))
+""",
     "a served model": """
 from pathlib import Path
 from components.serving_check.contract import ServerLost, Timeouts

@@ -46,7 +46,7 @@ def start_worker(searches: Path) -> subprocess.Popen[bytes]:
     while not (jobs := list(searches.glob("*/job.json"))):
         assert time.monotonic() < end
         time.sleep(0.05)
-    command = [sys.executable, "-m", "trainer.tuning.worker", str(jobs[0])]
+    command = [sys.executable, "-m", "pipeline.cli", "worker", "--search", str(jobs[0])]
     return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
 
 

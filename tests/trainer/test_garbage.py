@@ -22,7 +22,12 @@ import contextlib
 from pipeline.runners.kubeflow.entrypoint import main
 with contextlib.suppress(SystemExit): main(["--help"])
 """,
-    "a worker of a search": "from trainer.tuning.worker import main; main([])",
+    "a worker of a search": """
+import contextlib, os, pathlib
+from trainer.tuning.worker import main
+os.dup2(os.pipe()[0], 0)  # it ends when nobody is left to write to its stdin
+with contextlib.suppress(FileNotFoundError): main(pathlib.Path("no job"))
+""",
 }
 
 

@@ -6,6 +6,8 @@ Synopsis::
         search = open_search(job)
         train_in_workers(search, job.path, count=2)
 
+    work(Path("job.json"))      # on another machine, by `tfx-mnist worker --search job.json`
+
 keras-tuner knows a process's part by three environment variables: KERASTUNER_TUNER_ID ("chief" or
 another name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's).
 """
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 TUNER_ID = "KERASTUNER_TUNER_ID"
 ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
-TIED = "--tied"  # a worker that ends with the process that started it
 
 FIRST_WORD_S = 3600.0  # as long as keras-tuner's workers wait for their chief
 NEXT_WORD_S = 24 * 3600.0  # no trial takes as long
@@ -87,6 +88,20 @@ def train_in_workers(search: Search, job: Path, *, count: int) -> None:
         _require_well(workers)
 
 
+def work(job: Path) -> None:
+    """Trains what a chief on another machine proposes, in a process that the environment names.
+
+    Args:
+      job: the file that the chief names; `TUNER_ID`, `ORACLE_IP` and `ORACLE_PORT` are set.
+
+    Raises:
+      WorkerDied: the process did; started again by the same name, it gets its trial back.
+    """
+    with _worker(job) as worker:
+        worker.wait()
+        _require_well([worker])
+
+
 def serve_workers(
     search: Search, *, first_word_s: float = FIRST_WORD_S, next_word_s: float = NEXT_WORD_S
 ) -> None:
@@ -107,7 +122,7 @@ def serve_workers(
         if time.monotonic() - since > bound:
             raise WorkersSilent(
                 f"no worker has asked for a trial or ended one for {bound:g} s: start "
-                f"`python -m trainer.tuning.worker {search.job.path}` on its machine, and then the "
+                f"`tfx-mnist worker --search {search.job.path}` on its machine, and then the "
                 "same command again, which goes on with the trials that are left"
             )
     server.require_well()
@@ -150,20 +165,23 @@ def _require_well(workers: Sequence[subprocess.Popen[bytes]]) -> None:
 
 @contextlib.contextmanager
 def _workers(job: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    threads = str(max(1, (os.cpu_count() or 1) // count))
-    workers: list[subprocess.Popen[bytes]] = []
+    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(_worker(job, **{TUNER_ID: f"tuner{number}"}, **threads))
+            for number in range(count)
+        ]
+
+
+@contextlib.contextmanager
+def _worker(job: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    child = python_child("trainer.tuning.worker", str(job), **variables)
+    # Its stdin closes when this process is gone, however it went. What it prints is for the log.
+    worker = subprocess.Popen(child.command, env=child.environment, stdin=subprocess.PIPE, stdout=2)
     try:
-        for number in range(count):
-            part = {TUNER_ID: f"tuner{number}", "TF_NUM_INTRAOP_THREADS": threads}
-            child = python_child("trainer.tuning.worker", str(job), TIED, **part)
-            # Its stdin closes when this process is gone, however it went.
-            workers.append(
-                subprocess.Popen(child.command, env=child.environment, stdin=subprocess.PIPE)
-            )
-        yield workers
+        yield worker
     finally:
-        for worker in workers:
-            worker.kill()  # what it has finished is on disk
-            worker.wait()
-            if worker.stdin:
-                worker.stdin.close()
+        worker.kill()  # what it has finished is on disk
+        worker.wait()
+        if worker.stdin:
+            worker.stdin.close()

@@ -1,10 +1,9 @@
-"""One of keras-tuner's workers: trains what the chief proposes, until the search is over.
+"""The process that trains as one of keras-tuner's workers: `trainer.tuning.processes` starts it.
 
-    KERASTUNER_TUNER_ID=tuner0 KERASTUNER_ORACLE_IP=10.0.0.1 KERASTUNER_ORACLE_PORT=8000 \
-        python -m trainer.tuning.worker pipeline_root/tuning/KEY/job.json
-
-The job file and what it names must be readable here, by the same paths as for the chief. SIGTERM
-ends it at once with 143, and SIGINT with 130: what it has finished is on disk.
+It trains what the chief proposes, until the search is over. The job file and what it names must be
+readable here, by the same paths as for the chief. It ends when its standard input is closed, so
+that it does not outlive the process that started it. SIGTERM ends it at once with 143, and SIGINT
+with 130: what it has finished is on disk.
 """
 
 from __future__ import annotations
@@ -12,34 +11,25 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.garbage import collect_seldom
 from trainer.termination import end_at_once
+from trainer.tied import end_with_parent
 
 
-def main(words: Sequence[str]) -> int:
-    """Works on the job whose file is the first word."""
-    # As a container's first process it would not get a signal that it does not handle.
+def main(job_file: Path) -> int:
+    """Works on a job; returns the exit code."""
     end_at_once("the same command goes on with the trials that are left")
+    end_with_parent(exit_code=1)
     collect_seldom()
     from trainer.strategy import prepare_devices
-    from trainer.tied import end_with_parent
-    from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TIED, is_worker
+    from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT
     from trainer.tuning.search import Job, open_search
     from trainer.tuning.tune import load
 
-    if not words or not is_worker(os.environ):
-        print(
-            f"expected a job file, and {ORACLE_IP} and its like in the environment:\n{__doc__}",
-            file=sys.stderr,
-        )
-        return 2
-    if TIED in words:
-        end_with_parent(exit_code=1)
     logging.basicConfig(level=logging.INFO)
-    job = Job.read(Path(words[0]))
+    job = Job.read(job_file)
     prepare_devices(int(job.config["replicas"]))
     if job.hparams.deterministic:
         import tensorflow as tf
@@ -53,4 +43,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(Path(sys.argv[1])))

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
+from tests.pipeline.cli.processes import process
 
+PROGRAM = [sys.executable, "-m", "pipeline.cli"]
 MACHINES = ["127.0.0.1:1", "127.0.0.1:2"]
 
 
@@ -41,6 +43,76 @@ def test_a_chief_that_does_not_come_is_a_failure(monkeypatch, capsys, tmp_path):
     assert "training-job.json after 0 s: start the chief" in json.loads(captured.out)["error"]
 
 
+SEARCH = {
+    "KERASTUNER_TUNER_ID": "tuner0",
+    "KERASTUNER_ORACLE_IP": "127.0.0.1",
+    "KERASTUNER_ORACLE_PORT": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"KERASTUNER_ORACLE_PORT": ""}, "KERASTUNER_ORACLE_PORT not set: set what"),
+        (
+            {"KERASTUNER_TUNER_ID": "chief"},
+            "KERASTUNER_TUNER_ID is 'chief', that of a chief, expected another name;",
+        ),
+        ({}, "there is no file job.json, expected the job file that the chief names"),
+    ],
+)
+def test_what_makes_no_worker_of_a_search_is_refused(
+    variables, line, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**SEARCH, **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["worker", "--search", "job.json"]) == 2
+    assert capsys.readouterr().err.startswith(f"tfx-mnist: {line}")
+
+
+def search_worker(tmp_path: Path, tensorflow: str) -> tuple[list[str], dict[str, str]]:
+    """Words and variables of a worker whose process ends or stays in what TensorFlow stands for."""
+    (tmp_path / "job.json").touch()
+    (tmp_path / "tensorflow.py").write_text(tensorflow)
+    words = ["worker", "--json", "--search", str(tmp_path / "job.json")]
+    return words, {**SEARCH, "PYTHONPATH": str(tmp_path)}
+
+
+def test_a_worker_of_a_search_ends_when_the_search_does(tmp_path):
+    done = process(*search_worker(tmp_path, "print('a library prints', flush=True); exit()"))
+    assert (done.returncode, done.stderr) == (0, "a library prints\n")
+    job = str(tmp_path / "job.json")
+    assert json.loads(done.stdout) == {"worker": "tuner0", "search": job, "error": None}
+
+
+def test_a_worker_of_a_search_that_dies_is_a_failure(tmp_path):
+    done = process(*search_worker(tmp_path, "exit(7)"))
+    line = "worker 1 of 1 ended with code 7: see the log; the same command goes on with the trials"
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"].startswith(line)
+    assert done.stderr.startswith(f"tfx-mnist: {line}")
+
+
+def test_a_terminated_worker_of_a_search_ends_with_143_and_its_process_with_it(tmp_path):
+    words, variables = search_worker(
+        tmp_path, "import time; print('begun', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [*PROGRAM, *words],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stderr.readline() == "begun\n"
+        worker.terminate()
+        out, err = worker.communicate(timeout=60)  # the process that trains holds stderr as well
+    line = "terminated; the same command goes on after the last finished epoch"
+    assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
+    assert json.loads(out) == {"error": line}
+
+
 def catches_sigterm(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(re.search(r"^SigCgt:\s+(\w+)$", status, re.MULTILINE)[1], base=16)
@@ -49,15 +121,7 @@ def catches_sigterm(pid: int) -> bool:
 
 def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path):
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pipeline.cli",
-            "worker",
-            "--json",
-            "--pipeline-root",
-            str(tmp_path),
-        ],
+        [*PROGRAM, "worker", "--json", "--pipeline-root", str(tmp_path)],
         env={**os.environ, "TF_CONFIG": as_number(1)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,20 +1,34 @@
-"""`python -m trainer.tuning.worker`, as it is started by hand; test_processes.py lets it train."""
+"""The process of a worker; test_processes.py lets it train."""
 
+import os
 import subprocess
-import sys
+import time
+from pathlib import Path
 
-TERMINATED = """
-import os, signal, sys
-from trainer.tuning import processes, worker
-processes.is_worker = lambda environment: os.kill(os.getpid(), signal.SIGTERM)
-worker.main(["job.json"])
-"""
+from trainer.children import python_child
 
 
-def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143():
-    done = subprocess.run(
-        [sys.executable, "-c", TERMINATED], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 143
-    line = "terminated; the same command goes on with the trials that are left\n"
-    assert done.stderr.endswith(line)
+def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    os.mkfifo(job)
+    child = python_child("trainer.tuning.worker", str(job))
+    with subprocess.Popen(
+        child.command, env=child.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as worker:
+        reading = _opened_by_its_reader(job)
+        worker.terminate()
+        assert worker.wait(60) == 143
+        os.close(reading)
+        said = worker.stderr.read().decode()
+    assert said.endswith("terminated; the same command goes on with the trials that are left\n")
+
+
+def _opened_by_its_reader(fifo: Path) -> int:
+    """The descriptor to write to a FIFO, once somebody reads it."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
