@@ -34,6 +34,8 @@ from tests.components.serving_dir.samples import (
     start_publisher,
 )
 
+pytestmark = pytest.mark.once
+
 KILL_ROUNDS = 100
 KILL_SEED = 20261123
 RACE_ROUNDS = 5

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from tests.components.serving_dir.samples import letter_model, letters_in
+
+pytestmark = pytest.mark.once
 
 LETTERS = "abc"
 CHANGES = st.one_of(

@@ -32,6 +32,8 @@ from tests.components.serving_dir.samples import (
     staging_in,
 )
 
+pytestmark = pytest.mark.once
+
 ROUNDS = 100
 
 # Does one change per line of input, and answers with one line.
