@@ -156,7 +156,6 @@ class _Task:
       output_artifacts: title of the type by output key.
       upstream: names of further tasks that must have ended.
       cached: whether its result may be taken over.
-      retried: whether another attempt may end better.
     """
 
     name: str
@@ -168,7 +167,6 @@ class _Task:
     output_artifacts: Mapping[str, str] = field(default_factory=dict)
     upstream: Sequence[str] = ()
     cached: bool = True
-    retried: bool = True
 
     @property
     def component_name(self) -> str:
@@ -197,7 +195,9 @@ class _Task:
         upstream = sorted({*self.upstream, *self._producers()})
         if upstream:
             task["dependentTasks"] = upstream
-        if self.retried and deployment.retries:
+        if deployment.retries:
+            # Of gates as well: a no completes its task, and only a lost check fails it. The backend
+            # cannot tell a task that fails with a no from others (docs/kubeflow.md).
             task["retryPolicy"] = {
                 "maxRetryCount": deployment.retries,
                 "backoffDuration": "30s",
@@ -299,8 +299,6 @@ def _node_task(node: Node, graph: Sequence[Node]) -> _Task:
         artifact_types=node.input_types,
         output_artifacts=node.output_types,
         upstream=node.upstream,
-        # A gate's no is the same at the next attempt.
-        retried=node.name not in GATES,
     )
 
 
