@@ -58,10 +58,16 @@ from pipeline.runners.kubeflow.wire import (
     leave_message,
 )
 from trainer.garbage import collect_seldom
+from trainer.termination import INTERRUPTED, TERMINATED, Terminated, terminable
 from trainer.text import printable
 
 # An engine removes a container that has ended, and may not have handed on its last lines by then.
 LAST_WORDS_S = 1.0
+
+_AFTER_A_SIGNAL = (
+    "arrived before the task was done; nothing is half published, and another attempt does the "
+    "task again"
+)
 
 # TFX is imported where a task needs it, so that one behind a refusal ends at once.
 
@@ -86,14 +92,14 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
     sys.argv = sys.argv[:1]
     _log_to_stderr()
     report = Report(options.name, sys.stdout)
-    report.say(STARTED)
     try:
-        with report.training():
+        with terminable(), report.training():
+            report.say(STARTED)
             options.run(options, ExecutorInput.parse(options.executor_input))
-    except Exception as error:
+    except (Exception, Terminated, KeyboardInterrupt) as error:
         code, text = _end_of(error)
         line = printable(text)  # one line of UTF-8, whatever names are in it
-        if code != REFUSED:
+        if code in (FAILED, INVALID):
             traceback.print_exception(error)
         if isinstance(error, Refused):
             report.say_checks(error.checks)
@@ -104,8 +110,12 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
     return 0
 
 
-def _end_of(error: Exception) -> tuple[int, str]:
+def _end_of(error: BaseException) -> tuple[int, str]:
     """(exit code, the task's last line)."""
+    if isinstance(error, Terminated):
+        return TERMINATED, f"{FAILURES[TERMINATED]}: SIGTERM {_AFTER_A_SIGNAL}"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, f"{FAILURES[INTERRUPTED]}: SIGINT {_AFTER_A_SIGNAL}"
     if isinstance(error, RefusedBefore):
         return REFUSED, f"{FAILURES[REFUSED]} by {error}"
     if isinstance(error, Refused):

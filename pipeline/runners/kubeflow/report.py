@@ -26,6 +26,7 @@ from typing import TextIO
 from pipeline.checks import Check
 from trainer import progress
 from trainer.progress import Progress
+from trainer.termination import INTERRUPTED, TERMINATED
 
 STARTED = "started"
 COMPLETED = "completed"
@@ -34,7 +35,13 @@ FAILED = 1
 INVALID = 2  # the configuration or the data source was refused
 REFUSED = 3  # by a gate
 # The first word of the last line, such as "refused by ReleaseGate: accuracy is ...".
-FAILURES = {FAILED: "failed", INVALID: "invalid", REFUSED: "refused"}
+FAILURES = {
+    FAILED: "failed",
+    INVALID: "invalid",
+    REFUSED: "refused",
+    INTERRUPTED: "interrupted",
+    TERMINATED: "terminated",
+}
 _PROGRESS = "progress "
 _CHECKS = "checks "
 

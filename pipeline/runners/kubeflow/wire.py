@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.termination import raise_if_arrived
+
 # The launcher mounts or makes these. (backend/src/v2/component/launcher_v2.go, LocalPathForURI)
 _STAGED = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
@@ -120,7 +122,12 @@ class ExecutorInput:
 
         The URI is given back as it came, since the launcher uploads to the one that stands here
         (launcher_v2.go, mergeRuntimeArtifacts).
+
+        Raises:
+          Terminated, KeyboardInterrupt: SIGTERM or SIGINT has arrived, so that this may be no
+            answer: other people's code may have swallowed the signal.
         """
+        raise_if_arrived()
         artifacts = {
             key: {
                 "artifacts": [

@@ -1,8 +1,11 @@
 """Whole runs through the entrypoint, task by task, as the compiled YAML says."""
 
+import itertools
 import json
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +14,15 @@ from typing import Any
 import pytest
 
 from components import serving_dir
+from components.serving_dir.log import LOG_NAME
 from pipeline.runners.kubeflow import compiling, entrypoint
 from pipeline.runners.kubeflow.cluster import Mount
 from pipeline.runners.kubeflow.compiling import CompileOptions, compile_pipeline
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
 from pipeline.runners.kubeflow.report import Line
 from pipeline.runners.kubeflow.spec import Deployment
-from tests.pipeline.runners.kubeflow import unmade
+from tests.pipeline.cli.processes import script
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
-from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +85,10 @@ def _versions(folder: Path) -> list[serving_dir.Version]:
     return serving_dir.versions(folder / "serving", check_files=True)
 
 
+def _checks_of(gate: Ended) -> list[dict[str, Any]]:
+    return json.loads(Path(gate.answer.artifacts["blessing"].uri, "checks.json").read_text())
+
+
 def test_the_first_run_releases_version_1_without_a_baseline(first, folder: Path) -> None:
     assert {name: ended.code for name, ended in first.items() if ended.code} == {}
     assert first["ServedModel"].answer.artifacts["model"].absent
@@ -94,11 +101,7 @@ def test_the_first_run_releases_version_1_without_a_baseline(first, folder: Path
 def test_the_second_run_is_compared_with_version_1(second, folder: Path) -> None:
     assert {name: ended.code for name, ended in second.items() if ended.code} == {}
     assert not second["ServedModel"].answer.artifacts["model"].absent
-    checks = json.loads(
-        (
-            folder / second["ReleaseGate"].answer.artifacts["blessing"].uri / "checks.json"
-        ).read_text()
-    )
+    checks = _checks_of(second["ReleaseGate"])
     assert "max_drop" in {check["name"] for check in checks}
     assert [version.number for version in _versions(folder)] == [1, 2]
     assert _versions(folder)[1].manifest.release["baseline"]["version"] == 1
@@ -120,9 +123,39 @@ def test_a_retry_of_the_publication_publishes_only_what_still_holds(
     (checks,) = [line.checks for line in said if line and line.checks]
     assert [check.name for check in checks if not check.passed] == ["integrity.current"]
     assert [version.number for version in _versions(folder)] == [1, 2, 3]
+    # The backend knows no exit codes, and tries this again as well.
+    last = cluster.retry("Pusher")
+    assert (last.code, last.message, last.answer) == (3, withdrawn.message, None)
+    assert [version.number for version in _versions(folder)] == [1, 2, 3]
 
     shutil.rmtree(served)
     shutil.copytree(tmp_path / "as it was", served)
+
+
+def test_a_lost_serving_check_is_made_by_the_next_attempt(
+    cluster: Backend, second, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = tmp_path / "tensorflow_model_server"
+    server.write_text("#!/bin/sh\nkill -KILL $$\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    lost = cluster.retry("ServingCheck")
+    assert (lost.code, lost.answer) == (1, None)
+    assert lost.message.startswith("failed: the model could not be served, which says nothing")
+    server.unlink()
+    made = cluster.retry("ServingCheck")
+    assert (made.code, made.answer.parameters) == (0, {"refusal": ""})
+
+
+def test_a_retried_release_gate_makes_the_same_decision_and_uses_up_no_other(
+    cluster: Backend, second, folder: Path
+) -> None:
+    log = folder / "serving" / LOG_NAME
+    before = log.read_bytes()
+    again = cluster.retry("ReleaseGate")
+    assert (again.code, again.answer.parameters) == (0, {"refusal": ""})
+    assert _checks_of(again) == _checks_of(second["ReleaseGate"])
+    assert log.read_bytes() == before
 
 
 def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows_it(
@@ -135,25 +168,48 @@ def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows
     }
 
 
-def test_two_replicas_train_where_a_container_has_a_cpu_alone(first, tmp_path: Path) -> None:
+def _training(first: dict[str, Ended], folder: Path, *, epochs: int, **changes: Any) -> list[str]:
+    """The command of another training, for a process of its own as in a container.
+
+    What uses TensorFlow in this process has split no CPU.
+    """
     *words, text = first["Trainer"].arguments
     given = json.loads(text)
     values = given["inputs"]["parameterValues"]
     properties = json.loads(values["exec_properties"])
-    config = {**json.loads(properties["custom_config"]), "replicas": 2}
+    config = {**json.loads(properties["custom_config"]), **changes}
+    config["hparams"]["epochs"] = epochs
     values["exec_properties"] = json.dumps({**properties, "custom_config": json.dumps(config)})
     for name, output in given["outputs"]["artifacts"].items():
-        output["artifacts"][0]["uri"] = str(tmp_path / name)
-    given["outputs"]["outputFile"] = str(tmp_path / "answer.json")
-    # In a process of its own, as in a container: what uses TensorFlow here has split no CPU.
-    ended = subprocess.run(
-        [sys.executable, "-m", entrypoint.__name__, *words, json.dumps(given)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        output["artifacts"][0]["uri"] = str(folder / name)
+    given["outputs"]["outputFile"] = str(folder / "answer.json")
+    return [sys.executable, "-m", entrypoint.__name__, *words, json.dumps(given)]
+
+
+def test_two_replicas_train_where_a_container_has_a_cpu_alone(first, tmp_path: Path) -> None:
+    command = _training(first, tmp_path, epochs=1, replicas=2)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
     assert "replicas: 2" in ended.stderr
+
+
+def test_a_terminated_training_ends_with_143_and_keeps_its_checkpoint(
+    first, tmp_path: Path
+) -> None:
+    command = _training(first, tmp_path, epochs=100_000, checkpoints=str(tmp_path / "kept"))
+    with (
+        (tmp_path / "stderr").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        lines = map(Line.parse, process.stdout)
+        epochs_ended = (line for line in lines if line and line.progress)
+        assert list(itertools.islice(epochs_ended, 2)), (tmp_path / "stderr").read_text()
+        process.send_signal(signal.SIGTERM)
+        *_, last = lines
+    assert (process.returncode, last.failure[0]) == (143, 143)
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+    assert list(tmp_path.glob("kept/*/*.checkpoint"))
+    assert not (tmp_path / "answer.json").exists()
 
 
 @pytest.fixture(scope="module")
@@ -178,15 +234,32 @@ def test_the_reason_is_the_message_of_the_task_that_fails(refused) -> None:
     assert refused["ServingCheck"].message == f"refused by ReleaseGate: {reason}"
 
 
+def test_a_retry_behind_a_refusal_fails_the_same_way_before_tfx_is_imported(
+    refused, tmp_path: Path
+) -> None:
+    code = f"""
+        import sys
+        from {entrypoint.__name__} import main
+        status = main(sys.argv[1:])
+        print(sorted({{"tensorflow", "tfx"}} & set(sys.modules)))
+        sys.exit(status)
+    """
+    done = script(code, *refused["ServingCheck"].arguments)
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == [
+        "tfx-mnist: ServingCheck: started",
+        f"tfx-mnist: ServingCheck: {refused['ServingCheck'].message}",
+        "[]",
+    ]
+
+
 def test_poisoned_data_is_refused_before_anything_is_trained(thirds: str, tmp_path: Path) -> None:
     ended = backend(thirds, tmp_path, **{"data_gate.max_train_test_overlap": 0.0}).run()
     assert (ended["DataGate"].code, ended["Transform"].code) == (0, 3)
     assert ended["Transform"].message.startswith("refused by DataGate: ")
     assert "Trainer" not in ended
-    checks = Path(ended["DataGate"].answer.artifacts["blessing"].uri) / "checks.json"
-    assert [c["name"] for c in json.loads(checks.read_text()) if not c["passed"]] == [
-        "data.overlap"
-    ]
+    checks = _checks_of(ended["DataGate"])
+    assert [check["name"] for check in checks if not check["passed"]] == ["data.overlap"]
 
 
 def test_what_a_search_finds_is_trained_and_released(thirds: str, tmp_path: Path) -> None:
@@ -211,36 +284,3 @@ def test_a_served_model_that_cannot_be_read_is_refused_at_once(thirds, tmp_path:
     ended = backend(thirds, tmp_path).run()
     assert {name: one.code for name, one in ended.items()} == {"Plan": 3}
     assert "3: has no manifest.json" in ended["Plan"].message
-
-
-def test_launcher_names_no_run_so_without_the_platforms_document_the_task_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv(RUN_ID_VARIABLE)
-    text = executor_input(tmp_path / "output.json", parameters={"exec_properties": "{}"})
-    words = ["--name", "Pusher", "--executor", "x.Y", "--types", '{"inputs": {}, "outputs": {}}']
-    assert entrypoint.main(["component", *words, "--executor-input", text]) == 1
-    assert "KFP_RUN_ID is not in the environment, expected the run's id" in capsys.readouterr().out
-
-
-def test_a_check_that_cannot_be_made_fails_its_task_and_answers_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = executor_input(tmp_path / "output.json", parameters={"exec_properties": "{}"})
-    words = ["--name", "ServingCheck", "--executor", f"{unmade.__name__}.Executor"]
-    types = ["--types", '{"inputs": {}, "outputs": {}}']
-    message = tmp_path / "termination-log"
-    message.touch()
-    given = ["component", *words, *types, "--executor-input", text]
-    assert entrypoint.main(given, termination_log=message) == 1
-    reason = "failed: the server ended with SIGKILL; the same command makes the check again"
-    assert message.read_text() == reason
-    assert capsys.readouterr().out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
-    assert not (tmp_path / "output.json").exists()
-
-
-def test_arguments_that_nobody_replaced_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entrypoint.main(["plan", "--executor-input", "{{$}}"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "tfx-mnist: Plan: started"
-    assert lines[1].startswith("tfx-mnist: Plan: failed: the executor input is '{{$}}'")

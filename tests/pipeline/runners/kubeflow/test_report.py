@@ -45,6 +45,7 @@ def test_what_a_library_prints_is_none_of_it(printed: str) -> None:
         ("refused: version 3 is damaged", (3, "version 3 is damaged")),
         ("invalid: no such data set", (2, "no such data set")),
         ("failed: OSError: disk full: 3", (1, "OSError: disk full: 3")),
+        ("terminated: SIGTERM arrived", (143, "SIGTERM arrived")),
         ("completed", None),
         ("progress {}", None),
     ],

@@ -1,0 +1,89 @@
+"""What a task that does not complete leaves behind: an exit code, a message and no answer."""
+
+import atexit
+import logging
+from pathlib import Path
+
+import pytest
+
+from pipeline.runners.kubeflow import entrypoint
+from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
+from tests.pipeline.runners.kubeflow import ending
+from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
+from trainer import termination
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was(monkeypatch: pytest.MonkeyPatch):
+    """The entrypoint has its process to itself; what ends one after a signal spares the tests'."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr("sys.argv", ["entrypoint"])
+    monkeypatch.setenv(RUN_ID_VARIABLE, "5f2c")
+    monkeypatch.setattr(termination, "GRACE_S", 3600.0)
+    yield
+    root.handlers, root.level = handlers, level
+    atexit.unregister(termination._end_without_destructors)
+
+
+def _end(executor: type, folder: Path, task: str) -> tuple[int, str]:
+    """(exit code, message) of a task with that executor, which leaves no answer."""
+    answer, message = folder / "output.json", folder / "termination-log"
+    message.touch()
+    arguments = [
+        *("component", "--name", task),
+        *("--executor", f"{executor.__module__}.{executor.__name__}"),
+        *("--types", '{"inputs": {}, "outputs": {}}'),
+        *("--executor-input", executor_input(answer, parameters={"exec_properties": "{}"})),
+    ]
+    code = entrypoint.main(arguments, termination_log=message)
+    assert not answer.exists()
+    return code, message.read_text()
+
+
+def test_a_check_that_cannot_be_made_fails_its_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = "failed: the server ended with SIGKILL; the same command makes the check again"
+    assert _end(ending.CannotCheck, tmp_path, "ServingCheck") == (1, reason)
+    assert capsys.readouterr().out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        ending.SwallowsTheSignal,
+        ending.TurnsTheSignalIntoAnError,
+        ending.TurnsTheSignalIntoARefusal,
+    ],
+)
+def test_a_terminated_task_ends_with_143_whatever_becomes_of_the_signal(
+    executor: type, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = (
+        "terminated: SIGTERM arrived before the task was done; nothing is half published, and "
+        "another attempt does the task again"
+    )
+    assert _end(executor, tmp_path, "Pusher") == (143, reason)
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == f"tfx-mnist: Pusher: {reason}"
+    assert "Traceback" not in err
+
+
+def test_launcher_names_no_run_so_without_the_platforms_document_the_task_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(RUN_ID_VARIABLE)
+    text = executor_input(tmp_path / "output.json", parameters={"exec_properties": "{}"})
+    words = ["--name", "Pusher", "--executor", "x.Y", "--types", '{"inputs": {}, "outputs": {}}']
+    assert entrypoint.main(["component", *words, "--executor-input", text]) == 1
+    assert "KFP_RUN_ID is not in the environment, expected the run's id" in capsys.readouterr().out
+
+
+def test_arguments_that_nobody_replaced_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entrypoint.main(["plan", "--executor-input", "{{$}}"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tfx-mnist: Plan: started"
+    assert lines[1].startswith("tfx-mnist: Plan: failed: the executor input is '{{$}}'")
