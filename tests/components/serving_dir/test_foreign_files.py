@@ -112,14 +112,15 @@ try:
     register(Path(sys.argv[1]), Decision("test", "model", None, "policy"), run_id="run")
 except DecisionLogError as error:
     print(error)
-print([main([*words.split(), "--serving-dir", sys.argv[1]]) for words in ("versions", "rollback")])
+commands = (["versions"], ["rollback", "1"])
+print([main([*command, "--serving-dir", sys.argv[1]]) for command in commands])
 """
 
 
 @pytest.mark.parametrize(
     "name", ["FIFO", "endless device", "loop", "socket", "directory", "sparse file"]
 )
-def test_what_is_no_log_is_an_error_of_the_decision_and_stops_no_rollback(
+def test_what_is_no_log_is_an_error_of_the_decision_and_stops_no_rollback_to_a_named_version(
     name: str, serving: Path
 ) -> None:
     STAND_INS[name][0](serving / LOG_NAME)
