@@ -84,11 +84,13 @@ def compared_now(serving_dir: Path) -> Comparison:
     """Returns what a candidate has to be compared with at this moment; reads those files."""
     present = versions(serving_dir)
     newest = newest_valid(serving_dir)
+    # The files of the newest valid version have just been read: once is enough where it is live.
+    undamaged = not present or (newest is not None and newest.number == present[-1].number)
     return Comparison(
         baseline=Baseline(newest.number, newest.manifest.model_digest)
         if newest and newest.manifest
         else None,
-        damage=_damage(present[-1]) if present else None,
+        damage=None if undamaged else _damage(present[-1]),
     )
 
 
