@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.block_means import block_means
+from components.data_gate.block_means import block_means
+from components.data_gate.label_noise import estimate, noise_checks
+from components.data_gate.near_duplicates import Search
+from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from components.example_gen import idx, sample
-from components.label_noise import estimate, noise_checks
-from components.near_duplicates import Search
-from components.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from pipeline.config import known_set
 
 BATCH_ROWS = 1000

@@ -19,7 +19,7 @@ from typing import Any
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
-from pipeline.checks import Check, passed
+from components.gate.check import Check, passed
 
 BLESSED = "blessed"  # custom property: 1 or 0
 CHECKS = "checks"  # custom property: JSON list of `Check.to_dict()`

@@ -33,12 +33,12 @@ from tfx.types.channel import Channel
 from tfx.utils import path_constants
 
 from components import blessing as blessings
-from components import release_gate
+from components.evaluation import release_gate
 from components.example_gen import summary
+from components.gate.check import Check, Refused
+from components.gate.evidence import Evidence
 from components.serving_dir import Comparison, Decided, StaleDecision, publish
-from components.tuner_results import read_best
-from pipeline.checks import Check, Refused
-from pipeline.gate import Evidence
+from components.tuner.results import read_best
 
 MODEL = "model"
 EXAMPLES = "examples"

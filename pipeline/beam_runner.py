@@ -15,7 +15,7 @@ from apache_beam.pipeline import Pipeline
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from trainer.children import python_child
+from trainer.host.children import python_child
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"

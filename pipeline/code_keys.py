@@ -25,18 +25,18 @@ from pathlib import Path
 # What TFX starts for each component. StatisticsGen and ExampleValidator run no code of ours.
 COMPONENTS: Mapping[str, Sequence[str]] = {
     "ExampleGen": ["components.example_gen.component"],
-    "CuratedSchema": ["components.schema"],
+    "CuratedSchema": ["components.example_gen.schema"],
     "ServedModel": ["components.served_model"],
-    "DataGate": ["components.data_gate"],
+    "DataGate": ["components.data_gate.data_gate"],
     "Transform": ["trainer.preprocessing"],
-    "Tuner": ["components.tuner", "trainer.tuning.tune"],
+    "Tuner": ["components.tuner.tuner", "trainer.tuning.tune"],
     "Trainer": ["trainer.run"],
     "Evaluator": [
-        "components.gate_metrics",
-        "components.prediction_sample",
-        "components.slice_bands",
+        "components.evaluation.gate_metrics",
+        "components.evaluation.prediction_sample",
+        "components.evaluation.slice_bands",
     ],
-    "ReleaseGate": ["components.release_gate"],
+    "ReleaseGate": ["components.evaluation.release_gate"],
     "ServingCheck": ["components.serving_check.component"],
     "Pusher": ["components.pusher"],
 }

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import places
-from pipeline.policy import GateConfig, Policy, promised_cross_entropy
-from pipeline.slicing import Bands
+from components.gate.policy import GateConfig, Policy, promised_cross_entropy
+from components.gate.slices import Bands
+from trainer.host import paths
+from trainer.host.text import quoted
 from trainer.hparams import HParams
-from trainer.text import quoted
 from trainer.tuning.settings import TuningConfig
 
 SERVING = "serving"  # where the serving directories are, below the pipeline root
@@ -270,7 +270,7 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         try:
             parsed = _parse(fields[key], value)
             if (key in _DIRECTORIES and parsed is not None) or (key in _PATHS and parsed):
-                parsed = places.expanded(parsed)
+                parsed = paths.expanded(parsed)
             change = {name: parsed}
         except ConfigError:
             raise
@@ -389,7 +389,7 @@ def _float(value: Any) -> float:
 def _str(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a string")
-    if not places.is_utf8(value):
+    if not paths.is_utf8(value):
         raise ValueError("text in UTF-8: ML Metadata takes no other")
     return value
 

@@ -18,12 +18,12 @@ from tfx.components.transform.component import Transform
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2, tuner_pb2
 
-from components import evaluation, slice_bands
-from components.data_gate import DataGate
+from components.data_gate.data_gate import DataGate
+from components.evaluation import eval_config, slice_bands
+from components.evaluation.release_gate import ReleaseGate
 from components.example_gen.component import ImageExampleGen
+from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
-from components.release_gate import ReleaseGate
-from components.schema import CuratedSchema
 from components.served_model import ServedModel
 from components.serving_check.component import ServingCheck
 from pipeline.plan import Plan
@@ -112,10 +112,10 @@ def create_pipeline(plan: Plan) -> Pipeline:
     model = trainer.outputs["model"]
     evaluator = Evaluator(
         examples=examples,
-        example_splits=[evaluation.TEST_SPLIT],
+        example_splits=[eval_config.TEST_SPLIT],
         model=model,
         baseline_model=served_model.outputs["model"],
-        eval_config=evaluation.eval_config(
+        eval_config=eval_config.eval_config(
             plan.policy,
             compared=plan.context.baseline is not None,
             code=plan.code["Evaluator"],
@@ -180,7 +180,9 @@ def create_pipeline(plan: Plan) -> Pipeline:
 
 def _tuner(plan: Plan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
     """The search for hyper-parameters; `training` is what the Trainer is given too."""
-    from components.tuner import Tuner  # with keras-tuner and matplotlib, which others do without
+    from components.tuner.tuner import (
+        Tuner,  # with keras-tuner and matplotlib, which others do without
+    )
     from trainer.tuning import tune
 
     tuning = plan.config.tuning

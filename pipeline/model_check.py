@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from components import serving_dir
-from components.answers import Answers, ask, require_numbers
-from components.decision_log import Decision, policy_digest, register
+from components.evaluation.predictions import Answers, ask, require_numbers
+from components.evaluation.saved_model import Model, ModelRefused, load, require_saved_model
 from components.example_gen import sources
 from components.example_gen.arrays import TEST
 from components.example_gen.dataset import DatasetInfo, describe
-from components.saved_model import Model, ModelRefused, load, require_saved_model
+from components.gate import decide
+from components.gate.check import Check, passed
+from components.gate.decision_log import Decision, policy_digest, register
+from components.gate.evidence import Evidence, Provenance
 from components.serving_dir import ServingDirError
-from pipeline import gate
-from pipeline.checks import Check, passed
 from pipeline.config import RunConfig, policy_for
-from pipeline.gate import Evidence, Provenance
 from pipeline.result import json_able
 from trainer import features
 
@@ -128,7 +128,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     answers = ask(builder, dataset, [candidate, served] if served else [candidate])
     evidence = answers.count(dataset.class_names, policy.slices)
     decision = Decision(answers.digest, model_digest, baseline_digest, policy_digest(policy))
-    checks = gate.decide(
+    checks = decide.decide(
         evidence,
         policy,
         provenance=Provenance(

@@ -21,11 +21,11 @@ from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
+from components.gate.policy import Policy
 from pipeline import preflight
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig, policy_for
-from pipeline.policy import Policy
 from trainer.cluster import Cluster, ClusterError
 
 # Versions that decide what a run computes.

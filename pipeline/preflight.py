@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from components import decision_log, serving_dir
-from components.answers import require_numbers
+from components import serving_dir
+from components.evaluation.predictions import require_numbers
 from components.example_gen.dataset import DatasetInfo
+from components.gate import decision_log
 from components.serving_check.model_server import find_model_server
-from pipeline import places
 from pipeline.config import ConfigError, RunConfig
+from trainer.host import paths
 from trainer.hparams import MIN_IMAGE_SIDE
 from trainer.tuning import processes
 
@@ -29,7 +30,10 @@ def require_possible(config: RunConfig) -> None:
       ConfigError: one line.
       DecisionLogError, ServingDirError: the serving directory that it names cannot be read.
     """
-    require_numbers(config.gate.slices or ())
+    try:
+        require_numbers(config.gate.slices or ())
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if config.tuning.enabled and processes.is_worker(os.environ):
         raise ConfigError(
             f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
@@ -53,9 +57,9 @@ def require_releasable(served: Path) -> None:
       DecisionLogError: the decisions in it cannot be read.
     """
     try:
-        places.require_directory("serving_dir", served)
+        paths.require_directory("serving_dir", served)
         for name in (serving_dir.LOCK_NAME, serving_dir.LOG_NAME):
-            places.require_file("serving_dir", served / name)
+            paths.require_file("serving_dir", served / name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     decision_log.require_readable(served)

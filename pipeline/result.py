@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.checks import Check
-from pipeline.gate import Evidence
-from pipeline.policy import Policy
+from components.gate.check import Check
+from components.gate.evidence import Evidence
+from components.gate.policy import Policy
 from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 import yaml
 
 from pipeline.config import ConfigError
-from trainer import strict_json
-from trainer.files import read_regular
-from trainer.text import quoted
+from trainer.host import strict_json
+from trainer.host.files import read_regular
+from trainer.host.text import quoted
 
 _MAX_BYTES = 1 << 16  # takes a second at most; a file with a comment on each key has 8 KiB
 _MAX_DEPTH = strict_json.MAX_DEPTH

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from pipeline.policy import Policy
-from pipeline.simulation import Point, Setting
+from components.gate.policy import Policy
+from components.gate.simulation import Point, Setting
 
 _CURVE, _TOO_BAD = "tab:blue", "tab:red"
 _MOST_LABELS = 8  # more than that would cover each other

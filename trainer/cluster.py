@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 VARIABLE = "TF_CONFIG"
 _ROLES = ("chief", "worker")

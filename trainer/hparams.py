@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")

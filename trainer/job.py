@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.files import write_json
+from trainer.host.files import write_json
 from trainer.hparams import HParams
 from trainer.tuning.trials import tuned
 

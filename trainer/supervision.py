@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer import progress
-from trainer.children import python_child
+from trainer.host.children import python_child
 
 ATTEMPTS = 10  # in a row in which no epoch ends
 PAUSE_S = 1.0

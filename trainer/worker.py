@@ -20,8 +20,8 @@ from typing import Any
 from trainer import progress
 from trainer.cluster import Cluster
 from trainer.garbage import collect_seldom
+from trainer.host.text import one_line
 from trainer.job import Job
-from trainer.text import one_line
 from trainer.tied import end_with_parent
 
 AGAIN = 3  # exit code: another attempt may succeed

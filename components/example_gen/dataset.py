@@ -24,7 +24,7 @@ from components.example_gen.features import find_keys
 from components.example_gen.naming import name_of_builder
 from components.example_gen.prepare import FINGERPRINT_KEY
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
-from trainer.files import read_pieces
+from trainer.host.files import read_pieces
 
 
 @dataclasses.dataclass(frozen=True)

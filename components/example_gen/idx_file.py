@@ -25,7 +25,7 @@ from typing import BinaryIO
 import numpy as np
 
 from components.example_gen.errors import DataError
-from trainer.files import open_regular
+from trainer.host.files import open_regular
 
 # Images are held in memory. The largest known set in this format, EMNIST ByClass, has 547 MB.
 MAX_BYTES = 2 << 30

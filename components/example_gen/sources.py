@@ -29,7 +29,7 @@ from components.example_gen.features import find_keys
 from components.example_gen.prepare import prepared, quiet_tfds
 from components.example_gen.scratch import remove_abandoned, scratch_in
 from components.example_gen.spec import SAMPLE, DatasetSpec, parse_dataset
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 _PROBE_TIMEOUT_S = 10.0
 _DOWNLOADS_PREFIX = ".tfx-mnist-downloading-"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.example_gen.errors import DataError
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 SAMPLE = "mnist_sample"
 IDX_PREFIX = "idx:"

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from components.gate.check import Check
 from components.serving_check import contract
 from components.serving_check.contract import (
     OUTPUTS,
@@ -34,7 +35,6 @@ from components.serving_check.contract import (
     Tensors,
 )
 from components.serving_check.sample import Sample, not_png, wrong_shape, wrong_size
-from pipeline.checks import Check
 from trainer import features
 
 BATCH = 128  # images

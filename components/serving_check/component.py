@@ -22,9 +22,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import blessing as blessings
-from components.evaluation import TEST_SPLIT
+from components.evaluation.eval_config import TEST_SPLIT
+from components.evaluation.prediction_sample import read_predictions
 from components.example_gen import summary
-from components.prediction_sample import read_predictions
 from components.serving_check.checks import Bounds
 from components.serving_check.contract import Timeouts
 from components.serving_check.model_server import find_model_server

@@ -25,7 +25,7 @@ from components.serving_check.contract import (
     Timeouts,
 )
 from components.serving_check.process import PREFIX, ServerProcess, server_process
-from trainer.children import python_child
+from trainer.host.children import python_child
 
 NAME = "TensorFlow's loader"
 PIPE = "a pipe"

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from components.gate.check import Check, NotChecked
 from components.serving_check.checks import (
     LATENCY,
     LATENCY_REQUESTS,
@@ -33,7 +34,6 @@ from components.serving_check.contract import BadAnswer, Server, ServerLost, Ser
 from components.serving_check.process import PREFIX
 from components.serving_check.sample import Sample
 from components.serving_check.servers import serve
-from pipeline.checks import Check, NotChecked
 from trainer.features import SERVING_DEFAULT
 
 _LOAD = "serving.load"

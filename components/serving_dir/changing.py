@@ -22,8 +22,8 @@ from components.serving_dir.manifest import (
     digest_of_records,
 )
 from components.serving_dir.reading import live
-from trainer.files import open_descriptor
-from trainer.strict_json import INT64_MAX
+from trainer.host.files import open_descriptor
+from trainer.host.strict_json import INT64_MAX
 
 LOCK_NAME = ".publish.lock"
 DEFAULT_LOCK_TIMEOUT_S = 60.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.manifest import FileRecord
-from trainer.files import read_pieces
+from trainer.host.files import read_pieces
 
 # Of one file of a model that is to be published: no classifier of small images comes near, and to
 # hash as much takes less than a minute.

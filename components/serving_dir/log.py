@@ -5,7 +5,7 @@
         log.lines                                 # those that were there before, as bytes
 
 It outlives every version and every pipeline root, and is no version to TensorFlow Serving. Which
-decisions were made stands in it (`components.decision_log`), and which models were withdrawn
+decisions were made stands in it (`components.gate.decision_log`), and which models were withdrawn
 (`withdrawals`).
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from components.serving_dir.durable import sync_directory
 from components.serving_dir.locking import lock_within
-from trainer.files import open_descriptor, read_regular
+from trainer.host.files import open_descriptor, read_regular
 
 LOG_NAME = ".decisions.jsonl"
 LOCK_S = 60.0  # to write a line takes milliseconds

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from components.serving_dir.release_record import ROLLBACK, Rollback, require_release
-from trainer.strict_json import is_count, loads
-from trainer.text import quoted
+from trainer.host.strict_json import is_count, loads
+from trainer.host.text import quoted
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1

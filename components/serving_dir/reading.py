@@ -14,7 +14,7 @@ from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.manifest import MANIFEST_NAME
 from components.serving_dir.version import Version, read_manifest, verify
 from components.serving_dir.withdrawals import Withdrawal, kept
-from trainer.strict_json import INT64_MAX
+from trainer.host.strict_json import INT64_MAX
 
 _INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainer.strict_json import is_count
-from trainer.text import quoted
+from trainer.host.strict_json import is_count
+from trainer.host.text import quoted
 
 ROLLBACK = "rollback"  # the key of a rollback's record
 

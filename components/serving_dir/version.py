@@ -17,7 +17,7 @@ from components.serving_dir.manifest import (
     differences,
 )
 from components.serving_dir.withdrawals import Withdrawal
-from trainer.files import read_regular
+from trainer.host.files import read_regular
 
 
 @dataclass(frozen=True)

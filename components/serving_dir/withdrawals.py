@@ -15,8 +15,8 @@ from pathlib import Path
 
 from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.log import LOG_NAME, opened, read_lines, to_line
-from trainer import strict_json
-from trainer.text import quoted
+from trainer.host import strict_json
+from trainer.host.text import quoted
 
 RECORD = "withdrawal"  # the key of a withdrawal in a line of the log
 

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pipeline import places
 from pipeline.config import unknown
-from trainer.termination import INTERRUPTED, TERMINATED
-from trainer.text import quoted
+from trainer.host import paths
+from trainer.host.termination import INTERRUPTED, TERMINATED
+from trainer.host.text import quoted
 
 PROG = "tfx-mnist"
 
@@ -279,7 +279,7 @@ def whole_number(least: int) -> Callable[[str], int]:
 def local_path(text: str) -> str:
     """The type of an option that takes a file or directory; `~` stands for the home directory."""
     try:
-        return places.expanded(text)
+        return paths.expanded(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected {error}") from None
 

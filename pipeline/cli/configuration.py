@@ -17,7 +17,7 @@ from pipeline.cli import hparams_file
 from pipeline.cli.command import Parser, local_path, one_of
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 
 def add_options(parser: Parser, only: Collection[str] | None = None) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.decision_log import DecisionLogError
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
-from pipeline import places
-from pipeline.checks import NotChecked
+from components.gate.check import NotChecked
+from components.gate.decision_log import DecisionLogError
 from pipeline.cli import configuration, logs, output, summary
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig, keys_of
 from trainer import features
+from trainer.host import paths
 
 if TYPE_CHECKING:  # TensorFlow stands behind it
     from pipeline.model_check import ModelCheck, Subject
@@ -77,14 +77,14 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
     except DataError as error:
         raise UsageError(str(error)) from error
     for flag, path in (("--model", options.model), ("--baseline", options.baseline)):
-        if path is not None and not places.is_utf8(os.path.abspath(path)):
+        if path is not None and not paths.is_utf8(os.path.abspath(path)):
             raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
     options.overrides = [*options.overrides, ("dataset", options.dataset)]
     return configuration.configuration(options)
 
 
 def _check(config: RunConfig, options: argparse.Namespace) -> ModelCheck:
-    from components.saved_model import ModelRefused
+    from components.evaluation.saved_model import ModelRefused
     from pipeline.model_check import Asked, check_model
 
     model = Asked(Path(options.model), options.signature)

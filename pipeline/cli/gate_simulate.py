@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
+from components.gate.policy import Policy
 from pipeline.cli import configuration, output
 from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path, whole_number
 from pipeline.config import keys_of, policy_for
-from pipeline.policy import Policy
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 if TYPE_CHECKING:  # NumPy stands behind it
-    from pipeline.simulation import Point, Setting
-    from pipeline.submissions import Series
+    from components.gate.simulation import Point, Setting
+    from components.gate.submissions import Series
 
 _DATASET = "mnist"
 # Two seeds of the preset `fast` differ on 47 of MNIST's 10,000 test images (docs/gate-check.md).
@@ -89,7 +89,7 @@ def _fractions(text: str) -> list[float]:
 
 def _execute(options: argparse.Namespace) -> int:
     name, policy = _policy(options)
-    from pipeline.simulation import Setting, operating_curve
+    from components.gate.simulation import Setting, operating_curve
 
     try:
         setting = Setting(options.rows, options.classes, options.accuracy, options.discordance)
@@ -115,7 +115,7 @@ def _execute(options: argparse.Namespace) -> int:
 
 def _submit(policy: Policy, options: argparse.Namespace) -> list[Series]:
     """What comes of each kind of submitter."""
-    from pipeline.submissions import SUBMITTERS, submit
+    from components.gate.submissions import SUBMITTERS, submit
 
     return [
         submit(

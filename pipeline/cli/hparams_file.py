@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import config, places
+from pipeline import config
 from pipeline.config import ConfigError, RunConfig
+from trainer.host import paths
 from trainer.tuning.trials import searched
 
 _SECTION = "training."
@@ -62,9 +63,9 @@ def require_writable(path: Path) -> None:
         )
     try:
         if path.exists():
-            places.require_access("--save-hparams", path)
+            paths.require_access("--save-hparams", path)
         else:
-            places.require_writable("--save-hparams", path.parent)
+            paths.require_writable("--save-hparams", path.parent)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -20,8 +20,8 @@ from pipeline.cli.command import (
 from pipeline.runners.kubeflow import cron
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import FAILED_STATES
-from trainer.files import read_regular
-from trainer.text import quoted
+from trainer.host.files import read_regular
+from trainer.host.text import quoted
 
 if TYPE_CHECKING:  # kfp stands behind it
     from kfp.client import Client

@@ -23,7 +23,7 @@ from pipeline.cli.command import whole_number as whole
 from pipeline.config import RunConfig
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import TRAINER, TUNER
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 if TYPE_CHECKING:
     from pipeline.runners.kubeflow.compiling import Compiled, CompileOptions

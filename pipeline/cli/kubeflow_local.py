@@ -11,7 +11,7 @@ from pipeline.cli import configuration, run
 from pipeline.cli.command import Command, Parser, UsageError, local_path
 from pipeline.config import RunConfig
 from pipeline.result import RunResult
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 
 def _add_options(parser: Parser) -> None:

@@ -28,7 +28,7 @@ from typing import BinaryIO, TextIO
 
 from pipeline.cli import streams
 from trainer import progress
-from trainer.text import printable
+from trainer.host.text import printable
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FOLLOW_INTERVAL_S = 0.1

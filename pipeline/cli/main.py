@@ -44,8 +44,8 @@ from pipeline.cli.run import command as run_command
 from pipeline.config import ConfigError
 from pipeline.runners.errors import CannotStart
 from trainer.garbage import collect_seldom
-from trainer.termination import INTERRUPTED, TERMINATED, Terminated, terminable
-from trainer.text import quoted
+from trainer.host.termination import INTERRUPTED, TERMINATED, Terminated, terminable
+from trainer.host.text import quoted
 
 DISTRIBUTION = "tfx-mnist"
 

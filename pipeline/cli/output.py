@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from pipeline.cli import streams
 from pipeline.cli.command import FAILED, PROG
 from pipeline.result import json_able
-from trainer.text import printable, quoted
+from trainer.host.text import printable, quoted
 
 _LONGEST_LINE = 10_000  # characters
 _NO_PATH = re.compile(r"\S{4097,}")  # which have 4,096 bytes at most: somebody's 5,000 digits

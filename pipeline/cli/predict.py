@@ -21,7 +21,7 @@ from pipeline.cli.command import (
 )
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
-    from pipeline.prediction import ImageError, Prediction
+    from components.serving_check.prediction import ImageError, Prediction
 
 
 def _add_options(parser: Parser) -> None:
@@ -62,7 +62,7 @@ def _classify(version: Version, images: Sequence[str]) -> list[Prediction | Imag
     # TensorFlow takes all memory of a GPU, and the server may want it; for some images the CPU is
     # as fast.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    from pipeline.prediction import ModelError, classify
+    from components.serving_check.prediction import ModelError, classify
 
     try:
         return classify(list(map(Path, images)), version.path, _class_names(version))

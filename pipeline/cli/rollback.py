@@ -10,7 +10,7 @@ from components import serving_dir
 from components.serving_dir import Version
 from pipeline.cli import output, serving
 from pipeline.cli.command import Command, Parser, whole_number
-from trainer.termination import Terminated
+from trainer.host.termination import Terminated
 
 
 def _add_options(parser: Parser) -> None:

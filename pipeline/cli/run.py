@@ -20,21 +20,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import places
 from pipeline.cli import configuration, hparams_file, logs, output, terminal
 from pipeline.cli.command import USAGE_ERROR, Command, Parser, local_path
 from pipeline.cli.summary import summary, wants_colour
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
 from pipeline.runners.errors import CannotStart, no_space
-from trainer.termination import (
+from trainer.host import paths
+from trainer.host.termination import (
     INTERRUPTED,
     TERMINATED,
     Terminated,
     raise_if_arrived,
     terminable,
 )
-from trainer.text import one_line
+from trainer.host.text import one_line
 
 # What a run writes below the pipeline root.
 _WRITTEN = (
@@ -140,11 +140,11 @@ def _require_places(config: RunConfig) -> None:
     """Refuses directories that cannot be written to, before the first of them is made."""
     root = Path(config.pipeline_root)
     try:
-        places.require_directory("pipeline_root", root)
+        paths.require_directory("pipeline_root", root)
         for name in _WRITTEN:
-            places.require_directory("pipeline_root", root / name)
+            paths.require_directory("pipeline_root", root / name)
         if config.serving_dir is not None:
-            places.require_directory("serving_dir", config.serving_dir)
+            paths.require_directory("serving_dir", config.serving_dir)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TextIO
 
-from pipeline.checks import Check
+from components.gate.check import Check
+from components.gate.evidence import Evidence
 from pipeline.cli import trials
 from pipeline.cli.output import Line
 from pipeline.cli.terminal import can_be_live, duration
-from pipeline.gate import Evidence
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from pipeline.cli import output
 from trainer import progress
+from trainer.host.text import printable
 from trainer.progress import Progress
-from trainer.text import printable
 
 if TYPE_CHECKING:  # rich takes 0.1 s to import, and only a terminal needs it
     from rich.console import Console, RenderableType

@@ -18,8 +18,8 @@ from pipeline.cli.command import (
 from pipeline.config import RunConfig
 from trainer import supervision
 from trainer.cluster import Cluster, ClusterError
+from trainer.host.text import quoted
 from trainer.job import job_file
-from trainer.text import quoted
 from trainer.tuning import processes
 
 

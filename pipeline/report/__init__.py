@@ -16,8 +16,8 @@ import jinja2
 
 from pipeline.report import content, formats
 from pipeline.result import RunResult
-from trainer.files import write_text
-from trainer.text import printable
+from trainer.host.files import write_text
+from trainer.host.text import printable
 
 
 def render(result: RunResult) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from pipeline import gate, power
-from pipeline.checks import Check
-from pipeline.gate import Evidence, Tally
+from components.gate import decide, power
+from components.gate.check import Check
+from components.gate.evidence import Evidence, Group, Tally
+from components.gate.evidence import groups as evidence_groups
 from pipeline.result import REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 LOSSES = (0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
@@ -77,8 +78,8 @@ def measured(result: RunResult) -> Measured | None:
     number = decision(result.checks) or 1
     return Measured(
         confidence=1.0 - policy.release_alpha(number),
-        lower=gate.accuracy_lower(overall, policy, number),
-        loss=gate.loss_upper(overall, policy, number) if evidence.compared else None,
+        lower=decide.accuracy_lower(overall, policy, number),
+        loss=decide.loss_upper(overall, policy, number) if evidence.compared else None,
     )
 
 
@@ -98,7 +99,7 @@ def groups(result: RunResult) -> list[GroupRow]:
         return []
     failed = {check.name for check in result.checks if not check.passed}
 
-    def verdict(group: gate.Group) -> str:
+    def verdict(group: Group) -> str:
         if not group.judged:
             return "not judged"
         change = group.name.replace(".", "_change.", 1)
@@ -106,7 +107,7 @@ def groups(result: RunResult) -> list[GroupRow]:
 
     return [
         GroupRow(group.label, group.tally, verdict(group))
-        for group in gate.groups(evidence, policy)
+        for group in evidence_groups(evidence, policy)
     ]
 
 

@@ -28,15 +28,16 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components import serving_dir
 from components.example_gen.errors import DataError
-from pipeline import gate, history, result
-from pipeline.checks import Refused
+from components.gate import decide
+from components.gate.check import Refused
+from pipeline import history, result
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_fresh, metadata_path
 from pipeline.runners import artifacts
 from pipeline.runners.errors import no_space, one_line
 from pipeline.runners.observer import Observer
 from pipeline.runners.outcome import Outputs, State
-from trainer import termination
+from trainer.host import termination
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def _release_by(run_id: str, served: Path) -> result.Release | None:
 
 def _require_readable(plan: Plan) -> None:
     if plan.context.damage is not None:
-        check = gate.damage_check(plan.context.damage, plan.policy)
+        check = decide.damage_check(plan.context.damage, plan.policy)
         if not check.passed:
             raise Refused([check])
 

@@ -18,11 +18,14 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
-from components import blessing, pusher, release_gate, tuner_results
+from components import blessing, pusher
+from components.evaluation import release_gate
 from components.example_gen import summary
-from pipeline import gate, history, result
-from pipeline.checks import Check
-from pipeline.policy import Policy
+from components.gate.check import Check
+from components.gate.evidence import Evidence
+from components.gate.policy import Policy
+from components.tuner import results
+from pipeline import history, result
 from pipeline.runners.gates import GATES
 from trainer.hparams import HParams
 from trainer.tuning.trials import Results, tuned
@@ -42,7 +45,7 @@ class State:
     hparams: dict[str, Any] | None = None
     tuning: Results | None = None
     tuning_plot: str | None = None
-    evidence: gate.Evidence | None = None
+    evidence: Evidence | None = None
     release: result.Release | None = None
     outcome: str = result.FAILED
     error: str | None = None
@@ -106,8 +109,8 @@ class State:
         }
 
     def _read_trials(self, folder: Path) -> None:
-        self.tuning = tuner_results.read_results(folder)
-        self.tuning_plot = str(folder / tuner_results.PLOT)
+        self.tuning = results.read_results(folder)
+        self.tuning_plot = str(folder / results.PLOT)
 
     def _read_blessing(self, given: metadata_store_pb2.Artifact) -> None:
         """A no is the run's outcome, and ends it."""
@@ -115,7 +118,7 @@ class State:
         self.checks += tuple(Check.from_dict(check) for check in checks)
         facts = json.loads(history.text(given, blessing.FACTS) or "{}")
         if release_gate.EVIDENCE in facts:
-            self.evidence = gate.Evidence.from_dict(facts[release_gate.EVIDENCE])
+            self.evidence = Evidence.from_dict(facts[release_gate.EVIDENCE])
         if not history.number(given, blessing.BLESSED):
             self.outcome = result.REFUSED
 

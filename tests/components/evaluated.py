@@ -15,14 +15,14 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
-from components import evaluation, slice_bands
 from components.blessing import is_blessed
+from components.evaluation import eval_config, slice_bands
 from components.example_gen import summary
 from components.example_gen.content import digest_of, hash_examples
-from pipeline import statistics
+from components.gate import statistics
+from components.gate.policy import Policy
+from components.gate.slices import Bands
 from pipeline.beam_runner import beam_arguments
-from pipeline.policy import Policy
-from pipeline.slicing import Bands
 from tests.trainer.samples import SPEC, draw, png, serialize
 from tests.trainer.transforms import normalized
 from trainer import export
@@ -77,7 +77,7 @@ class Setting:
 class Verdict:
     """What the Evaluator gave."""
 
-    evaluation: Any  # ModelEvaluation
+    eval_config: Any  # ModelEvaluation
     blessing: Any  # ModelBlessing
 
     @property
@@ -107,11 +107,11 @@ def make_setting(prepared: Any, root: Path) -> Setting:
     ]
     graph = tft.TFTransformOutput(prepared.transform_output)
     models = []
-    for name in (evaluation.CANDIDATE, evaluation.BASELINE):
+    for name in (eval_config.CANDIDATE, eval_config.BASELINE):
         model = standard_artifacts.Model()
         model.uri = str(root / name)
         network = _brightest_quadrant(
-            prepared.transform_output, pixels, sees_flag=name == evaluation.BASELINE
+            prepared.transform_output, pixels, sees_flag=name == eval_config.BASELINE
         )
         export.save(network, graph, SPEC, path_utils.serving_model_path(model.uri))
         models.append(model)
@@ -189,7 +189,7 @@ def evaluate(
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(path / "tmp"), unique_id="1"
     )
-    config = evaluation.eval_config(policy, compared=compared, code="c0de")
+    config = eval_config.eval_config(policy, compared=compared, code="c0de")
     evaluator.Executor(context).Do(
         {
             "examples": [setting.examples],
@@ -199,7 +199,7 @@ def evaluate(
         {"evaluation": [measured], "blessing": [blessing]},
         {
             "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json.dumps([evaluation.TEST_SPLIT]),
+            "example_splits": json.dumps([eval_config.TEST_SPLIT]),
             "module_path": slice_bands.__name__,
         },
     )

@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
-from components import evaluation, prediction_sample
+from components.evaluation import eval_config, prediction_sample
 from pipeline.beam_runner import beam_arguments
 from trainer import features
 
@@ -22,7 +22,7 @@ def examples_of(split_uri: str, path: Path) -> Any:
     (path / "Split-test").symlink_to(split_uri)
     examples = standard_artifacts.Examples()
     examples.uri = str(path)
-    examples.split_names = artifact_utils.encode_split_names([evaluation.TEST_SPLIT])
+    examples.split_names = artifact_utils.encode_split_names([eval_config.TEST_SPLIT])
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     return examples
@@ -46,7 +46,7 @@ def evaluate(examples: Any, models: Mapping[str, Any], path: Path, *, size: int)
         model_specs=[
             config_pb2.ModelSpec(
                 name=name,
-                is_baseline=name == evaluation.BASELINE,
+                is_baseline=name == eval_config.BASELINE,
                 signature_name=features.SERVING_EXAMPLES,
                 preprocessing_function_names=[features.TRANSFORM_FEATURES],
                 label_key=features.ONE_HOT_LABEL,
@@ -68,13 +68,13 @@ def evaluate(examples: Any, models: Mapping[str, Any], path: Path, *, size: int)
     evaluator.Executor(context).Do(
         {
             "examples": [examples],
-            "model": [models[evaluation.CANDIDATE]],
-            "baseline_model": [models[name] for name in models if name == evaluation.BASELINE],
+            "model": [models[eval_config.CANDIDATE]],
+            "baseline_model": [models[name] for name in models if name == eval_config.BASELINE],
         },
         {"evaluation": [measured], "blessing": [blessing]},
         {
             "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json.dumps([evaluation.TEST_SPLIT]),
+            "example_splits": json.dumps([eval_config.TEST_SPLIT]),
         },
     )
     return measured

@@ -5,7 +5,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components import blessing
-from pipeline.checks import Check
+from components.gate.check import Check
 
 PASSED = Check("accuracy", True, 0.99, 0.98, "accuracy is 0.99, at least 0.98")
 FAILED = Check("loss", False, 0.3, 0.2, "loss is 0.3, required is 0.2 or less")

@@ -13,6 +13,8 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import Channel
 
 from components import blessing as blessings
+from components.gate.check import Check, Refused
+from components.gate.evidence import Evidence, Tally
 from components.pusher import AtomicPusher, AtomicPusherExecutor
 from components.served_model import ReleaseContext, ServedModel, release_context
 from components.serving_dir import (
@@ -26,8 +28,6 @@ from components.serving_dir import (
     rollback,
     versions,
 )
-from pipeline.checks import Check, Refused
-from pipeline.gate import Evidence, Tally
 
 SERVING_FORMAT = "Format-Serving"
 DATA_CHECK = Check("data.overlap", True, 0, 0.01, "no test image stands in train")

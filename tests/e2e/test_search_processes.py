@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from components.gate.policy import GateConfig
 from pipeline.config import DataGateConfig, RunConfig
-from pipeline.policy import GateConfig
 from pipeline.runners import local
 from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch

@@ -72,7 +72,7 @@ def test_what_publishes_retrains_nothing(changed_by: Callable[[str], set[str]]) 
 
 
 def test_what_decides_retrains_nothing(changed_by: Callable[[str], set[str]]) -> None:
-    assert changed_by("pipeline/gate.py") == {"ReleaseGate", "ServingCheck", "Pusher"}
+    assert changed_by("components/gate/decide.py") == {"ReleaseGate", "ServingCheck", "Pusher"}
 
 
 def test_what_example_gen_takes_from_the_trainer_is_in_its_key(
@@ -99,7 +99,7 @@ def test_the_program_of_a_child_process_belongs_to_what_starts_it(
     assert changed_by("trainer/worker.py") == {"Trainer"}
     assert changed_by("trainer/tuning/worker.py") == {"Tuner"}
     assert changed_by("components/serving_check/tensorflow_loader.py") == {"ServingCheck"}
-    assert changed_by("trainer/child_main.py") == {"Trainer", "Tuner", "ServingCheck"}
+    assert changed_by("trainer/host/child_main.py") == {"Trainer", "Tuner", "ServingCheck"}
 
 
 def test_what_no_component_runs_changes_no_key(changed_by: Callable[[str], set[str]]) -> None:

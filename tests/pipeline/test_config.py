@@ -1,6 +1,9 @@
 import pytest
 
-from pipeline import gate
+from components.gate import decide
+from components.gate.evidence import Tally
+from components.gate.policy import GateConfig
+from components.gate.slices import Bands
 from pipeline.config import (
     KNOWN_SETS,
     UNKNOWN_SET,
@@ -13,9 +16,6 @@ from pipeline.config import (
     known_set,
     policy_for,
 )
-from pipeline.gate import Tally
-from pipeline.policy import GateConfig
-from pipeline.slicing import Bands
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_the_drop_that_is_let_pass_is_one_that_the_test_split_can_show(rows, own
         policy = policy_for(GateConfig(), name, num_classes=10, test_rows=rows)
         assert policy.max_drop == pytest.approx(max_drop)
         # A model that never differs passes.
-        assert gate.loss_upper(Tally(rows, rows), policy, 1) <= policy.max_drop
+        assert decide.loss_upper(Tally(rows, rows), policy, 1) <= policy.max_drop
 
 
 def test_a_known_sets_own_drop_comes_first_and_what_is_set_before_it() -> None:

@@ -9,12 +9,12 @@ from tfx.dsl.compiler import compiler
 from tfx.orchestration import metadata
 from tfx.utils import proto_utils
 
-from components import evaluation
+from components.evaluation import eval_config
+from components.gate.policy import Policy
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, make_plan, metadata_path
-from pipeline.policy import Policy
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -110,7 +110,7 @@ def test_the_release_gate_has_the_policy_that_the_evaluator_has(
 ) -> None:
     assert Policy.from_config(parameter(nodes["ReleaseGate"], "policy")) == plan.policy
     config = parameter(nodes["Evaluator"], "eval_config")
-    expected = evaluation.eval_config(plan.policy, compared=False, code=plan.code["Evaluator"])
+    expected = eval_config.eval_config(plan.policy, compared=False, code=plan.code["Evaluator"])
     assert config == json.loads(proto_utils.proto_to_json(expected))
 
 

@@ -10,16 +10,16 @@ import pytest
 import tensorflow as tf
 
 from components import serving_dir
-from components.decision_log import Decision, register
+from components.evaluation.saved_model import ModelRefused
 from components.example_gen.errors import DataError
 from components.example_gen.sources import resolve
-from components.saved_model import ModelRefused
+from components.gate.check import Check
+from components.gate.decision_log import Decision, register
+from components.gate.evidence import Tally
+from components.gate.slices import Bands
 from components.serving_dir import LOG_NAME, ServingDirError, digest_of, publish
-from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig, build
-from pipeline.gate import Tally
 from pipeline.model_check import Asked, ModelCheck, check_model
-from pipeline.slicing import Bands
 from tests.pipeline.saved_models import brightest_third, images, save_function
 
 # 60 test images tell little: what holds for them must be asked loosely.

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.decision_log import DecisionLogError
+from components.gate.decision_log import DecisionLogError
+from components.gate.policy import GateConfig
+from components.gate.slices import Bands
 from components.serving_dir import LOCK_NAME, LOG_NAME, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import (
@@ -19,8 +21,6 @@ from pipeline.config import (
     ServingConfig,
 )
 from pipeline.plan import Plan, make_plan, metadata_path
-from pipeline.policy import GateConfig
-from pipeline.slicing import Bands
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from components.gate.policy import promised_cross_entropy
 from pipeline.config import RunConfig, build
-from pipeline.policy import promised_cross_entropy
 from pipeline.presets import PRESETS
 
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pipeline.checks import Check
-from pipeline.gate import Evidence, Tally
+from components.gate.check import Check
+from components.gate.evidence import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.trials import COMPLETED, Results, Trial
 

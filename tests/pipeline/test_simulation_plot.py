@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.gate.policy import GateConfig
+from components.gate.simulation import Point, Setting
 from pipeline.config import policy_for
-from pipeline.policy import GateConfig
-from pipeline.simulation import Point, Setting
 from pipeline.simulation_plot import draw
 
 POLICY = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.children import python_child
+from trainer.host.children import python_child
 
 if TYPE_CHECKING:
     from trainer.tuning.search import Search

@@ -33,12 +33,12 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from trainer import inputs, progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
-from trainer.files import write_json
+from trainer.host.files import write_json
+from trainer.host.termination import raise_if_arrived
+from trainer.host.text import one_line
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
 from trainer.strategy import mirrored_strategy
-from trainer.termination import raise_if_arrived
-from trainer.text import one_line
 from trainer.tuning import trials
 from trainer.tuning.oracle import make_oracle
 from trainer.tuning.settings import TuningConfig

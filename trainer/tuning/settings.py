@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 ALGORITHMS = ("bayesian", "hyperband")
 OBJECTIVES = ("accuracy", "loss")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from trainer.garbage import collect_seldom
-from trainer.termination import end_at_once
+from trainer.host.termination import end_at_once
 from trainer.tied import end_with_parent
 
 

@@ -30,7 +30,7 @@ from pipeline.runners.kubeflow.names import FAILED_STATES, PIPELINE_NAME
 from pipeline.runners.kubeflow.parameters import Value
 from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 from pipeline.runners.kubeflow.report import FAILURES, REFUSED
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 _PAGE = 100
 

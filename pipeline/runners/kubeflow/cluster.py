@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.config import ConfigError
 from pipeline.runners.kubeflow.names import BASELINE, PLAN, RUN_ID_VARIABLE
 from pipeline.runners.kubeflow.topology import Node
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 _CLAIM = "pvc://"
 _MOUNTS = "/mnt"

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 from components.example_gen.errors import DataError
 from components.example_gen.naming import name_of
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
+from components.gate.check import Check
+from components.gate.policy import Policy
 from pipeline import config, result
-from pipeline.checks import Check
 from pipeline.config import ConfigError, RunConfig
-from pipeline.policy import Policy
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp

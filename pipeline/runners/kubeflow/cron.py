@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 _RANGE = re.compile(r"([*?]|(?P<first>\w+)(-(?P<last>\w+))?)(/[1-9][0-9]*)?")
 _WORDS = ("@annually", "@yearly", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")

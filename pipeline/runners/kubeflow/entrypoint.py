@@ -28,7 +28,7 @@ from typing import Any
 from absl import logging as absl_logging
 
 from components.example_gen.errors import DataError
-from pipeline.checks import Refused
+from components.gate.check import Refused
 from pipeline.config import ConfigError, RunConfig
 from pipeline.runners.errors import one_line
 from pipeline.runners.gates import GATES
@@ -58,8 +58,8 @@ from pipeline.runners.kubeflow.wire import (
     leave_message,
 )
 from trainer.garbage import collect_seldom
-from trainer.termination import INTERRUPTED, TERMINATED, Terminated, terminable
-from trainer.text import printable
+from trainer.host.termination import INTERRUPTED, TERMINATED, Terminated, terminable
+from trainer.host.text import printable
 
 # An engine removes a container that has ended, and may not have handed on its last lines by then.
 LAST_WORDS_S = 1.0

@@ -19,7 +19,7 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import IDX_PREFIX, parse_dataset
 from pipeline import config
 from pipeline.config import ConfigError, RunConfig
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 Value = str | int
 

@@ -22,7 +22,7 @@ from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import PLAN, SETTINGS
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value
 from pipeline.settings_file import BoundedLoader, NotPlain
-from trainer.files import read_regular
+from trainer.host.files import read_regular
 
 _MAX_BYTES = 1 << 20  # one has 40 KB, and what was set
 

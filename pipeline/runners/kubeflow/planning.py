@@ -13,8 +13,8 @@ from pathlib import Path
 
 from components import serving_dir
 from components.example_gen.dataset import DatasetInfo
-from pipeline import gate
-from pipeline.checks import Refused
+from components.gate import decide
+from components.gate.check import Refused
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
 from pipeline.plan import Plan, find_dataset, make_fresh, plan_for
@@ -35,7 +35,7 @@ def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
     dataset = find_dataset(config)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
     if plan.context.damage is not None:
-        check = gate.damage_check(plan.context.damage, plan.policy)
+        check = decide.damage_check(plan.context.damage, plan.policy)
         if not check.passed:
             raise Refused([check])
     return {DATASET_INFO: dataset.to_json(), **exec_properties(plan)}

@@ -23,10 +23,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from pipeline.checks import Check
+from components.gate.check import Check
 from trainer import progress
+from trainer.host.termination import INTERRUPTED, TERMINATED
 from trainer.progress import Progress
-from trainer.termination import INTERRUPTED, TERMINATED
 
 STARTED = "started"
 COMPLETED = "completed"

@@ -23,7 +23,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import import_utils, path_utils
 
 from components import blessing, serving_dir
-from pipeline.checks import Check, Refused
+from components.gate.check import Check, Refused
 from pipeline.runners.kubeflow.artifacts import to_metadata, to_tfx
 from pipeline.runners.kubeflow.names import EXEC_PROPERTIES, MODEL_DIGEST, REFUSAL
 from pipeline.runners.kubeflow.wire import ABSENT, ExecutorInput, WireArtifact

@@ -33,7 +33,7 @@ from pipeline.runners.kubeflow.names import (
 )
 from pipeline.runners.kubeflow.parameters import PARAMETERS, Value, to_text
 from pipeline.runners.kubeflow.topology import Node, ancestors, class_paths
-from trainer.text import quoted
+from trainer.host.text import quoted
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow.entrypoint")
 # The backend's launcher, and kfp's local runner, put the ExecutorInput there.

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.termination import raise_if_arrived
+from trainer.host.termination import raise_if_arrived
 
 # The launcher mounts or makes these. (backend/src/v2/component/launcher_v2.go, LocalPathForURI)
 _STAGED = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}

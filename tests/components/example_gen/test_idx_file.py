@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.limits import limited
-from tests.trainer.test_files import STAND_INS
+from tests.trainer.host.test_files import STAND_INS
 
 READ = """
 import sys

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from components.gate.check import Check
 from components.serving_check.checks import Bounds
 from components.serving_check.contract import OUTPUTS, Server, Tensors, Timeouts
-from pipeline.checks import Check
 
 TIMEOUTS = Timeouts(start_s=60.0, request_s=20.0)
 # Two busy cores may be slow, and that is not what is tested.

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from tfx.types import standard_artifacts
 
-from components import blessing, evaluation
+from components import blessing
+from components.evaluation import eval_config
+from components.gate.check import NotChecked
 from components.serving_check.component import ServingCheck
-from pipeline.checks import NotChecked
 from tests.components.sampled_evaluation import evaluate, examples_of
 from tests.trainer.samples import SPEC
 
@@ -60,7 +61,7 @@ def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
 
 
 def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path):
-    models = {evaluation.CANDIDATE: inputs["model"]}
+    models = {eval_config.CANDIDATE: inputs["model"]}
     inputs["evaluation"] = evaluate(inputs["examples"], models, tmp_path / "run", size=20)
     infra_blessing = _check(inputs, tmp_path)
     checks = {check.name: check for check in blessing.checks_of(infra_blessing)}
@@ -89,7 +90,7 @@ def test_a_server_that_is_not_there_is_an_error_and_no_refusal(inputs, tmp_path)
 
 
 def test_a_check_that_cannot_be_made_blesses_nothing_either_way(inputs, tmp_path):
-    models = {evaluation.CANDIDATE: inputs["model"]}
+    models = {eval_config.CANDIDATE: inputs["model"]}
     inputs["evaluation"] = evaluate(inputs["examples"], models, tmp_path / "run", size=20)
     server = tmp_path / "tensorflow_model_server"
     server.write_text("#!/bin/sh\nkill -KILL $$\n")

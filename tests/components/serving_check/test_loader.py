@@ -13,7 +13,7 @@ from components.serving_check.sample import not_png
 from tests.components.serving_check.asking import TIMEOUTS
 from tests.pipeline.saved_models import images, save_function, without_end
 from trainer import features
-from trainer.children import python_child
+from trainer.host.children import python_child
 
 
 def test_a_request_that_fails_does_not_end_it(loader, sample):

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from components.gate.check import NotChecked
 from components.serving_check.checks import ask_all
 from components.serving_check.contract import Server, ServerLost, Timeouts
 from components.serving_check.model_server import (
@@ -17,7 +18,6 @@ from components.serving_check.model_server import (
     serve_with_model_server,
 )
 from components.serving_check.verdict import check_model
-from pipeline.checks import NotChecked
 from tests.components.serving_check import stand_in
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, failed
 

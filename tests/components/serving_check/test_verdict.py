@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.gate.check import NotChecked
 from components.serving_check.checks import LATENCY_REQUESTS
 from components.serving_check.contract import Server, ServerLost
 from components.serving_check.verdict import check_model, judge
-from pipeline.checks import NotChecked
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, failed
 from trainer import features
 

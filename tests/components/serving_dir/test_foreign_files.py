@@ -12,7 +12,7 @@ from components.serving_dir.log import LOG_NAME
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES
 from tests.components.serving_dir.samples import publish_letters
 from tests.limits import limited
-from tests.trainer.test_files import STAND_INS
+from tests.trainer.host.test_files import STAND_INS
 
 # Every command that reads versions, on a serving directory of which version 2 is odd.
 COMMANDS = """
@@ -106,7 +106,7 @@ def test_an_entry_of_which_the_system_says_nothing_is_a_damaged_version(serving:
 REGISTER = """
 import sys
 from pathlib import Path
-from components.decision_log import Decision, DecisionLogError, register
+from components.gate.decision_log import Decision, DecisionLogError, register
 from pipeline.cli.main import main
 try:
     register(Path(sys.argv[1]), Decision("test", "model", None, "policy"), run_id="run")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.decision_log import Decision, DecisionLogError, register
+from components.gate.decision_log import Decision, DecisionLogError, register
 from components.serving_dir.log import LOG_NAME, opened
 from tests.components.serving_dir.samples import python
 
@@ -17,7 +17,7 @@ from tests.components.serving_dir.samples import python
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from components.decision_log import Decision, DecisionLogError, register
+from components.gate.decision_log import Decision, DecisionLogError, register
 serving, room = Path(sys.argv[1]), int(sys.argv[2])
 def number(model):
     return register(serving, Decision("test", model, None, "policy"), run_id="run")

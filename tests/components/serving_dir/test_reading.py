@@ -29,7 +29,7 @@ from tests.components.serving_dir.samples import (
     publish_letters,
     staging_in,
 )
-from trainer.files import read_regular
+from trainer.host.files import read_regular
 
 # --- which entries count, and which are valid ----------------------------------------------------
 

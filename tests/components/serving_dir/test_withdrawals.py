@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.decision_log import Decision, register
+from components.gate.decision_log import Decision, register
 from components.serving_dir import (
     LOG_NAME,
     ServingDirError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.cli.processes import script
-from trainer import termination
+from trainer.host import termination
 
 # A run that sends itself the signal and then does what the third argument says.
 RUN = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.checks import Check
+from components.gate.check import Check
 from pipeline.cli.main import main
 from pipeline.cli.run import new_run_id
 from pipeline.config import RunConfig

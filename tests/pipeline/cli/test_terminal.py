@@ -7,12 +7,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from pipeline.checks import Check
+from components.gate.check import Check
+from components.gate.evidence import Evidence, Tally
 from pipeline.cli import streams
 from pipeline.cli.output import Line, write
 from pipeline.cli.summary import summary, wants_colour
 from pipeline.cli.terminal import LiveDisplay, PlainDisplay, display, duration, training_text
-from pipeline.gate import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer import progress
 from trainer.progress import Progress

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from pipeline import gate
-from pipeline.checks import Check
-from pipeline.gate import Evidence, Provenance, Tally
-from pipeline.policy import Policy
+from components.gate import decide
+from components.gate.check import Check
+from components.gate.evidence import Evidence, Provenance, Tally
+from components.gate.policy import Policy
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
@@ -30,7 +30,7 @@ def decided(
     evidence: Evidence, policy: Policy = POLICY, *, decision: int = 3, damage: str | None = None
 ) -> tuple[Check, ...]:
     provenance = Provenance(evidence.overall.rows, "d", "d", "m", "m")
-    return gate.decide(evidence, policy, provenance=provenance, decision=decision, damage=damage)
+    return decide.decide(evidence, policy, provenance=provenance, decision=decision, damage=damage)
 
 
 RELEASED_RUN = RunResult(

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from pipeline import power
-from pipeline.gate import Evidence, Tally
+from components.gate import power
+from components.gate.evidence import Evidence, Tally
 from pipeline.report import content
 from tests.pipeline.report.runs import (
     ALONE,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checks import Check
+from components.gate.check import Check
 from pipeline.report import render, write
 from pipeline.result import RunResult
 from tests.pipeline.report.runs import (

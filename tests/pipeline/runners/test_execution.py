@@ -18,19 +18,20 @@ import pytest
 from tfx.orchestration import metadata
 from tfx.orchestration.portable import launcher
 
-from components import evaluation, serving_dir
-from components.decision_log import LOG_NAME
+from components import serving_dir
+from components.evaluation import eval_config
 from components.example_gen import generate
+from components.gate.decision_log import LOG_NAME
+from components.gate.policy import GateConfig, Policy
 from pipeline import result
 from pipeline.cli.run import EXIT_CODE_OF
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig, policy_for
 from pipeline.plan import metadata_path
-from pipeline.policy import GateConfig, Policy
 from pipeline.runners import artifacts, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
-from trainer import termination
+from trainer.host import termination
 from trainer.hparams import HParams
 
 COMPONENTS = {
@@ -338,9 +339,9 @@ def test_the_terminal_the_manifest_and_ml_metadata_have_one_list_of_checks(confi
 def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(
     config, first, versions, monkeypatch
 ):
-    real = evaluation.eval_config
+    real = eval_config.eval_config
     monkeypatch.setattr(
-        evaluation, "eval_config", lambda _, **given: real(_policy(ANY_MODEL), **given)
+        eval_config, "eval_config", lambda _, **given: real(_policy(ANY_MODEL), **given)
     )
     failed = run(config, "run-5", gate=PERFECT_MODEL)
     assert failed.result.outcome == result.FAILED
@@ -354,9 +355,9 @@ def test_a_blessing_that_contradicts_the_policy_fails_and_releases_nothing(
 def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
     config, first, versions, monkeypatch
 ):
-    real = evaluation.eval_config
+    real = eval_config.eval_config
     monkeypatch.setattr(
-        evaluation, "eval_config", lambda _, **given: real(_policy(PERFECT_MODEL), **given)
+        eval_config, "eval_config", lambda _, **given: real(_policy(PERFECT_MODEL), **given)
     )
     failed = run(config, "run-6", gate=dataclasses.replace(ANY_MODEL, max_drop=0.9))
     assert failed.result.outcome == result.FAILED

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from components import serving_dir
+from components.gate.policy import GateConfig
 from pipeline import result
 from pipeline.config import DataGateConfig, RunConfig
-from pipeline.policy import GateConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
 from trainer import training

@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from trainer.children import python_child
+from trainer.host.children import python_child
 
 
 def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path: Path) -> None:

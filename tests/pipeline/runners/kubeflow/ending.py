@@ -7,7 +7,7 @@ from typing import Any
 
 from tfx.dsl.components.base import base_executor
 
-from pipeline.checks import NotChecked, Refused
+from components.gate.check import NotChecked, Refused
 
 
 class CannotCheck(base_executor.BaseExecutor):

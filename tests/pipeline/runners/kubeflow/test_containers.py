@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from components.gate.check import Check
+from components.gate.policy import GateConfig
 from pipeline import result
-from pipeline.checks import Check
 from pipeline.cli.run import EXIT_CODE_OF
 from pipeline.config import build, policy_for
-from pipeline.policy import GateConfig
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions

@@ -10,7 +10,7 @@ from pipeline.runners.kubeflow import entrypoint
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
 from tests.pipeline.runners.kubeflow import ending
 from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
-from trainer import termination
+from trainer.host import termination
 
 pytestmark = pytest.mark.slow
 

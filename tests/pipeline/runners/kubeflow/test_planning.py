@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from components.gate.check import Refused
 from components.serving_dir import digest_of, publish
-from pipeline.checks import Refused
 from pipeline.config import ConfigError, RunConfig
 from pipeline.plan import find_dataset, plan_for
 from pipeline.runners.kubeflow import planning, topology

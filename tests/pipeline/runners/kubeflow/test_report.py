@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from pipeline.checks import Check
+from components.gate.check import Check
 from pipeline.runners.kubeflow.report import COMPLETED, Line, Report
 from trainer import progress
 from trainer.progress import Progress

@@ -1,0 +1,212 @@
+"""The data gate: whether a run may train on the data that it read.
+
+    checks = [
+        *feature_checks("train", anomalies, statistics, schema),
+        *image_checks(files, summary, max_overlap=0.01, max_label_noise=0.005),
+        drift_check(train={"cat": 50, "dog": 50}, released=None, bound=0.05),
+    ]
+
+ExampleValidator records anomalies and lets the run go on. `DataGate` reads what it recorded, asks
+what no schema can (do the splits share images, are many labels wrong, are shape and classes those
+of the last release) and stops the run with `Refused`, which names split, feature, actual and
+expected value of each finding. Where nothing is wrong it writes a blessing that holds the same
+checks.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx.components.example_validator import executor as example_validator
+from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.artifact import Artifact
+from tfx.utils import io_utils
+
+from components import blessing as blessings
+from components.data_gate.feature_checks import feature_checks
+from components.data_gate.image_checks import image_checks
+from components.example_gen.summary import ExamplesSummary, read
+from components.gate.check import Check, Refused, passed
+
+
+def rows_check(split: str, validated: int, recorded: int) -> Check:
+    """Whether the statistics cover exactly the examples that ExampleGen counted.
+
+    A gzip file that was cut at a record's edge reads without an error.
+    """
+    holds = validated == recorded > 0
+    sentence = (
+        f"{split}: {validated} examples validated"
+        if holds
+        else f"{split}: {validated} examples validated, expected the {recorded} that ExampleGen "
+        "wrote; its files are damaged or empty: run again with --no-cache"
+    )
+    return Check(f"data.{split}.rows", holds, validated, recorded, sentence)
+
+
+def drift_check(
+    train: Mapping[str, int], released: Mapping[str, int] | None, bound: float
+) -> Check:
+    """Whether the mix of classes in train is still that of the last released run.
+
+    The distance is L-infinity: the largest change of any class's share.
+
+    Args:
+      train: examples per class in this run, in the order of the labels.
+      released: the same for the run that released what is served; None where nothing is.
+      bound: largest accepted change of a share, 0..1.
+    """
+    name = "data.drift"
+    if released is None:
+        return Check(name, True, None, bound, "class drift skipped: nothing released yet")
+    if list(train) != list(released):
+        # A label's meaning is its position, so another order is another set of classes.
+        actual, required = _first_difference(list(train), list(released))
+        sentence = (
+            f"train: classes are not those of the last release: {actual}, expected {required}; "
+            "release other classes to another --serving-dir"
+        )
+        return Check(name, False, actual, required, sentence)
+    rows, released_rows = sum(train.values()), sum(released.values())
+    if not rows or not released_rows:
+        sentence = (
+            f"train: {rows} examples, {released_rows} in the last release, expected some in each; "
+            "look at the source"
+        )
+        return Check(name, False, None, bound, sentence)
+    shares = {key: (train[key] / rows, released[key] / released_rows) for key in train}
+    worst = max(shares, key=lambda key: abs(shares[key][0] - shares[key][1]))
+    now, before = shares[worst]
+    drift = abs(now - before)
+    holds = drift <= bound
+    sentence = f"train: share of class {worst} went from {before:.4f} to {now:.4f}, " + (
+        f"at most {bound:g} apart"
+        if holds
+        else f"expected at most {bound:g} apart; look at how the data was collected since the last "
+        "release, or set data_gate.max_class_drift"
+    )
+    return Check(name, holds, drift, bound, sentence)
+
+
+def shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
+    """Whether the images are of the shape that the served model takes.
+
+    Args:
+      shape: (height, width, channels) of this run's images.
+      released: the same for the run that released what is served.
+    """
+    actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
+    holds = actual == required
+    sentence = f"train: image is {actual}, " + (
+        "as in the last release"
+        if holds
+        else f"expected {required} as in the last release; release images of another shape to "
+        "another --serving-dir"
+    )
+    return Check("data.shape", holds, actual, required, sentence)
+
+
+def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
+    if len(actual) != len(required):
+        return f"{len(actual)} classes", f"{len(required)}"
+    pairs = zip(actual, required, strict=True)
+    label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"label {label} is {ours}", theirs
+
+
+def class_counts(summary: ExamplesSummary, split: str) -> dict[str, int]:
+    """Examples per class name, in the order of the labels."""
+    return dict(zip(summary.class_names, summary.splits[split].class_counts, strict=True))
+
+
+@component
+def DataGate(
+    examples: InputArtifact[standard_artifacts.Examples],
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    schema: InputArtifact[standard_artifacts.Schema],
+    blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
+    max_class_drift: Parameter[float],
+    max_train_test_overlap: Parameter[float],
+    max_label_noise: Parameter[float],
+    released: Parameter[str] = "",
+    code: Parameter[str] = "",
+) -> None:
+    """Stops the run where the data has findings.
+
+    Args:
+      examples: with the custom property `dataset`.
+      statistics: of every split.
+      anomalies: of every split.
+      schema: the one that the anomalies were found with.
+      blessing: holds the checks, in `checks.json` and as the custom property `checks`. It is of
+        the type that it judges, because Kubeflow's backend resolves TFX's own types alone.
+      max_class_drift: largest accepted change of a class's share in train, 0..1.
+      max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
+      max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
+      released: the data behind what is served, see `served_model.released_data`.
+      code: a digest of the code that looks; changes the cache key.
+
+    Raises:
+      Refused: with every check, the failed ones first.
+    """
+    del code
+    summary = read(examples)
+    curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    checks: list[Check] = []
+    for split, recorded in summary.splits.items():
+        stats = _read_statistics(statistics, split)
+        checks.append(rows_check(split, stats.num_examples, recorded.rows))
+        checks += feature_checks(split, _read_anomalies(anomalies, split), stats, curated)
+    before = _released(released)
+    if before is not None:
+        checks.append(shape_check(summary.image_shape, before.image_shape))
+    counts_before = None if before is None else class_counts(before, "train")
+    checks.append(drift_check(class_counts(summary, "train"), counts_before, max_class_drift))
+    # Only what passes so far is known to have images of one shape, and labels within the classes.
+    if passed(checks):
+        files = {split: _files(examples, split) for split in summary.splits}
+        checks += image_checks(
+            files, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
+        )
+    if not passed(checks):
+        raise Refused(checks)
+    blessings.write(blessing, checks)
+
+
+def _files(examples: Artifact, split: str) -> list[str]:
+    uri = artifact_utils.get_split_uri([examples], split)
+    return sorted(os.path.join(uri, name) for name in fileio.listdir(uri))
+
+
+def _read_statistics(statistics: Artifact, split: str) -> statistics_pb2.DatasetFeatureStatistics:
+    uri = artifact_utils.get_split_uri([statistics], split)
+    content = io_utils.read_bytes_file(os.path.join(uri, statistics_gen.DEFAULT_FILE_NAME))
+    (dataset,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets
+    return dataset
+
+
+def _read_anomalies(anomalies: Artifact, split: str) -> anomalies_pb2.Anomalies:
+    uri = artifact_utils.get_split_uri([anomalies], split)
+    content = io_utils.read_bytes_file(os.path.join(uri, example_validator.DEFAULT_FILE_NAME))
+    return anomalies_pb2.Anomalies.FromString(content)
+
+
+def _released(text: str) -> ExamplesSummary | None:
+    """The data of the run that released what is served; None where nothing is."""
+    if not text:
+        return None
+    try:
+        summary = ExamplesSummary.from_json(text)
+        class_counts(summary, "train")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            "the served model's manifest does not say what it was trained on, expected "
+            f"release.dataset with all its fields ({error!r}); use another --serving-dir, or "
+            "remove that version"
+        ) from error
+    return summary

@@ -1,0 +1,212 @@
+"""How many of the given labels are wrong, by confident learning.
+
+Synopsis::
+
+    noise = estimate(leave_one_out_scores(inputs, labels, num_classes=10), labels)
+    noise.overall.share, noise.overall.is_judged       # (0.091, True): about 9.1 % are wrong
+    noise_checks(noise, class_names, bound=0.01)
+
+The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). An example counts for
+the class whose threshold its score reaches, which is the mean score of that class among the
+examples with its label (for the highest score where it reaches several). Those that count for
+another class than their label are wrong labels; each label's counts are scaled to the examples that
+have it.
+
+That rule takes what a weak classifier confuses for wrong labels: 50 % of CIFAR-10's. So the counts
+are made a second time with strict thresholds, which only a quarter of the class reaches. Both find
+a wrong label alike, for its image looks like any other of its true class, whereas what is merely
+confused goes away. The estimate is the share that the strict thresholds find, less the share that
+they no longer find: as much of what is merely confused may be left. Where the classifier is poor,
+nothing is judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from components.data_gate.quick_classifier import Floats, Labels
+from components.gate.check import Check
+from components.gate.statistics import binomial_tail
+
+_STRICT = 0.75  # quantile of a class's scores among the examples with its label
+_ALPHA = 0.05  # how often the bound is called exceeded where it is just met
+# What the classifier must predict of the labels that the estimate leaves as right, beyond chance.
+_LEAST_SKILL = 0.7
+_LEAST_SKILL_BY_CLASS = 0.9
+_REMEDY = "correct the labels of the source, or set data_gate.max_label_noise"
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """The wrong ones among all labels, or among those of one class.
+
+    Attributes:
+      lenient: share that counts for another class by the published thresholds, 0..1.
+      strict: the same by the strict thresholds, 0..1.
+      rows: how many examples reach a strict threshold.
+      is_judged: whether the classifier is good enough to tell wrong labels from hard images.
+    """
+
+    lenient: float
+    strict: float
+    rows: int
+    is_judged: bool
+
+    @property
+    def confused(self) -> float:
+        """The share that went away with the strict thresholds, 0..1."""
+        return max(0.0, self.lenient - self.strict)
+
+    @property
+    def share(self) -> float:
+        """The estimate of the share of wrong labels, 0..1."""
+        return max(0.0, self.strict - self.confused)
+
+    def exceeds(self, bound: float, *, tests: int = 1) -> bool:
+        """Whether more than `bound` of the labels are wrong, by an exact binomial test.
+
+        Args:
+          bound: 0..1.
+          tests: how many such questions are asked at once (Bonferroni).
+        """
+        if not self.is_judged:
+            return False
+        found = round(self.strict * self.rows)
+        by_chance = min(1.0, bound + self.confused)
+        return binomial_tail(found, self.rows, by_chance) < _ALPHA / tests
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelNoise:
+    """What is estimated of a set of labels.
+
+    Attributes:
+      examples: how many were looked at.
+      accuracy: share of their labels that the classifier predicts, 0..1.
+      overall: of all labels.
+      by_class: of each label.
+      looks_like: of each label, the class that most of its wrong examples look like.
+    """
+
+    examples: int
+    accuracy: float
+    overall: Noise
+    by_class: tuple[Noise, ...]
+    looks_like: tuple[int, ...]
+
+
+def estimate(scores: Floats, labels: Labels) -> LabelNoise:
+    """Counts confident examples by both thresholds.
+
+    Args:
+      scores: [N, K], each example's from a fit without it; N of 1 or more.
+      labels: [N], 0 to K - 1.
+    """
+    given = np.bincount(labels, minlength=scores.shape[1])  # [K]
+    lenient, _ = _shares(_confident_counts(scores, labels, None))
+    counts = _confident_counts(scores, labels, _STRICT)
+    strict, rows = _shares(counts)
+    right = scores.argmax(axis=1) == labels  # [N]
+    accuracy, chance = float(right.mean()), float(given.max() / len(labels))
+    skill = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
+    weights = given / len(labels)
+    overall = Noise(float(weights @ lenient), float(weights @ strict), int(rows.sum()), True)
+    # A class may be hard where the others are not: then it is not judged, and the others are.
+    recalls = np.bincount(labels[right], minlength=len(given)) / np.maximum(given, 1)
+    left = 1 - overall.share  # of the labels, as right
+    judged = (skill >= _LEAST_SKILL_BY_CLASS * left) & (recalls >= _LEAST_SKILL * left)
+    np.fill_diagonal(counts, 0)
+    return LabelNoise(
+        examples=len(labels),
+        accuracy=accuracy,
+        overall=dataclasses.replace(overall, is_judged=skill >= _LEAST_SKILL * left),
+        by_class=tuple(
+            Noise(float(lenient[label]), float(strict[label]), int(rows[label]), bool(is_judged))
+            for label, is_judged in enumerate(judged)
+        ),
+        looks_like=tuple(map(int, counts.argmax(axis=1))),
+    )
+
+
+def _confident_counts(
+    scores: Floats, labels: Labels, quantile: float | None
+) -> npt.NDArray[np.int64]:
+    """[K, K]: examples by their label and by the class that they count for (the confident joint).
+
+    Args:
+      scores: [N, K].
+      labels: [N].
+      quantile: the threshold among a class's scores of examples with its label; None for the mean.
+    """
+    classes = scores.shape[1]
+    thresholds = np.full(classes, np.inf)
+    for label in np.unique(labels):
+        own = scores[labels == label, label]
+        thresholds[label] = own.mean() if quantile is None else np.quantile(own, quantile)
+    reaching = np.where(scores >= thresholds, scores, -np.inf)
+    confident = np.isfinite(reaching).any(axis=1)
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels[confident], reaching[confident].argmax(axis=1)), 1)
+    return counts
+
+
+def _shares(
+    counts: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Of each label, the share that counts for another class (0 where none counts), and the sum."""
+    rows = counts.sum(axis=1)
+    return (rows - np.diag(counts)) / np.maximum(rows, 1), rows
+
+
+def noise_checks(noise: LabelNoise, class_names: Sequence[str], bound: float) -> tuple[Check, ...]:
+    """Whether few enough labels are wrong: of all labels, and of those of each class.
+
+    Args:
+      noise: of train and eval together.
+      class_names: in the order of the labels.
+      bound: largest accepted share of wrong labels, 0..1.
+    """
+    return _overall_check(noise, bound), _class_check(noise, class_names, bound)
+
+
+def _overall_check(noise: LabelNoise, bound: float) -> Check:
+    name = "data.label_noise"
+    if not noise.overall.is_judged:
+        sentence = (
+            "train and eval: label noise could not be judged: a quick classifier predicts "
+            f"{noise.accuracy:.1%} of {noise.examples} labels, too few to tell wrong labels from "
+            "hard images"
+        )
+        return Check(name, True, None, bound, sentence)
+    share = noise.overall.share
+    found = f"train and eval: about {share:.2%} of {noise.examples} labels look wrong"
+    if noise.overall.exceeds(bound):
+        sentence = f"{found}, expected at most {bound:.2%}; {_REMEDY}"
+        return Check(name, False, share, bound, sentence)
+    return Check(name, True, share, bound, f"{found}, at most {bound:.2%} may")
+
+
+def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) -> Check:
+    name = "data.class_label_noise"
+    judged = {label: each for label, each in enumerate(noise.by_class) if each.is_judged}
+    if not judged:
+        sentence = "train and eval: label noise of single classes could not be judged"
+        return Check(name, True, None, bound, sentence)
+    exceeding = {
+        label: each for label, each in judged.items() if each.exceeds(bound, tests=len(judged))
+    }
+    among = exceeding or judged
+    worst = max(among, key=lambda label: among[label].share)
+    share = among[worst].share
+    found = f"train and eval: about {share:.2%} of the labels {class_names[worst]} look wrong"
+    if not exceeding:
+        sentence = f"{found}, more than of any other class, which chance explains"
+        nothing = "train and eval: no class has labels that look wrong"
+        return Check(name, True, share, bound, sentence if share else nothing)
+    alike = class_names[noise.looks_like[worst]]
+    sentence = f"{found}, most of them like {alike}, expected at most {bound:.2%}; {_REMEDY}"
+    return Check(name, False, share, bound, sentence)

@@ -1,0 +1,74 @@
+"""Which test images stand in the training data too, pixel by pixel or nearly.
+
+Synopsis::
+
+    search = Search(test_images)          # [N, H, W, C] uint8
+    search.look_in(train_images)          # as often as there are batches
+    search.found                          # [N] bool
+
+Two images are near-duplicates where few of their values differ by more than noise does. Both bounds
+follow from the test images: a value differs where it is further away than a fifth of the standard
+deviation of all values, and "few" is less than a twentieth of the number of values that differ
+between two images drawn at random (the median over pairs). So neither bound depends on how large,
+how dark or how empty the images of a set are.
+
+Not all pairs are compared value by value. For each test image the nearest image of a batch is found
+by the means of blocks of pixels, to which a changed pixel or noise means little, and this one pair
+is compared. Time: one product of [batch, 49] and [49, N] matrices per batch. Memory: the test
+images, and one such product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from components.data_gate.block_means import block_means
+
+_NOISE = 0.2  # standard deviations of the values
+_FEW = 0.05  # of the values that differ between two images drawn at random
+_PAIRS = 1000  # drawn at random, to see how many values differ
+_MEANS = 64  # per image at most, of all channels; at least one block per channel
+_AT_ONCE = 2000  # images of which all distances to the test images are in memory
+
+Images = npt.NDArray[np.uint8]
+
+
+class Search:
+    """Looks for near-duplicates of some images in others, batch by batch."""
+
+    def __init__(self, images: Images) -> None:
+        """Takes the images to look for, [N, H, W, C] uint8, N of 1 or more, in random order."""
+        self._side = max(1, int((_MEANS / images.shape[3]) ** 0.5))
+        self._images = images.reshape(len(images), -1)
+        self._means = block_means(images, self._side)
+        self._nearest = np.full(len(images), np.inf, np.float32)  # squared distances of means
+        self._noise = round(_NOISE * float(self._images.std()))
+        others = np.roll(self._images, 1, axis=0)[:_PAIRS]
+        self._few = _FEW * float(np.median(self._differing(self._images[:_PAIRS], others)))
+        self.found: npt.NDArray[np.bool_] = np.zeros(len(images), bool)
+
+    def look_in(self, images: Images) -> None:
+        """Compares with these images, [M, H, W, C] uint8."""
+        for start in range(0, len(images), _AT_ONCE):
+            self._look_in(images[start : start + _AT_ONCE])
+
+    def _look_in(self, images: Images) -> None:
+        means = block_means(images, self._side)
+        # |a - b|^2 = |a|^2 - 2ab + |b|^2, where |a|^2 does not change which b is the nearest.
+        distances = self._means @ (-2.0 * means.T)
+        distances += np.square(means).sum(axis=1)
+        nearest = distances.argmin(axis=1)  # [N], a row of `images` each
+        smallest = distances[np.arange(len(nearest)), nearest]
+        # What is further away than an image seen before is no nearer to being a duplicate.
+        rows = np.flatnonzero((smallest < self._nearest) & ~self.found)
+        self._nearest[rows] = smallest[rows]
+        others = images.reshape(len(images), -1)[nearest[rows]]
+        differing = self._differing(self._images[rows], others)
+        equal = (self._images[rows] == others).all(axis=1)
+        self.found[rows] = (differing < self._few) | equal
+
+    def _differing(self, images: Images, others: Images) -> npt.NDArray[np.int64]:
+        """[N] int64: how many values of two images differ by more than noise does."""
+        apart = np.maximum(images, others) - np.minimum(images, others)
+        return np.count_nonzero(apart > self._noise, axis=1)

@@ -1,0 +1,288 @@
+"""Anybody's SavedModel, asked by its own signature: images in, probabilities out.
+
+Synopsis::
+
+    model = load(Path("serving/3"), "serving_default", image_shape=(28, 28, 1), num_classes=10)
+    model.probabilities(pngs, pixels)       # [B, K]
+
+What a signature must take and give stands in docs/gate-check.md. TensorFlow alone is imported. A
+SavedModel is a program: it runs with the rights of who loads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from components.gate.check import NotChecked
+from trainer import features
+from trainer.host import paths
+from trainer.host.files import read_regular
+from trainer.host.text import one_line, quoted
+
+PNG_BYTES = "PNG bytes"
+PIXELS = "pixels"
+GREY_PIXELS = "pixels without a channel axis"
+
+_SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to some digits
+# Unit roundoff of the narrow floats, narrowest first: half the distance of 1 to the next number.
+_NARROW = ((tf.bfloat16.as_numpy_dtype, 2.0**-8), (np.float16, 2.0**-11))
+_MAX_GRAPH_BYTES = 2 << 30  # protobuf reads no larger message
+_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+_GIVE = "give the directory of one, such as that of a released version"
+_NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
+
+
+class ModelRefused(Exception):
+    """A model that does not keep the contract; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A loaded SavedModel.
+
+    Attributes:
+      path: its directory.
+      signature: the one that is asked.
+      input: the name of the signature's input.
+      takes: what goes in: PNG_BYTES, PIXELS or GREY_PIXELS.
+      output: the name of the output that holds the probabilities.
+      num_classes: K.
+    """
+
+    path: Path
+    signature: str
+    input: str
+    takes: str
+    output: str
+    num_classes: int
+    _function: Any = dataclasses.field(repr=False)
+    # Holds the weights, which a signature only refers to.
+    _loaded: Any = dataclasses.field(repr=False)
+
+    def probabilities(self, pngs: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
+        """[B, K] for B images.
+
+        Args:
+          pngs: [B] bytes objects.
+          pixels: [B, H, W, C] uint8, of the same images.
+
+        Raises:
+          ModelRefused: it fails, or what it gives are no probabilities; NaN and infinity are let
+            pass.
+          NotChecked: the machine has no memory for it.
+        """
+        images = {PNG_BYTES: pngs, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
+        try:
+            outputs = self._function(**{self.input: tf.constant(images)})
+        except _NO_MEMORY as error:
+            raise _not_checked(self.path, error) from error
+        except Exception as error:  # TensorFlow's are of many kinds
+            raise ModelRefused(
+                f"the signature {quoted(self.signature)} of {self.path} fails on test images as "
+                f"{self.takes}: {one_line(error)}; choose another signature, or export one that "
+                "takes them"
+            ) from error
+        answer = np.asarray(outputs[self.output].numpy(), np.float64)
+        self._require_probabilities(answer, rows=len(pixels))
+        return answer
+
+    def _require_probabilities(self, answer: np.ndarray, *, rows: int) -> None:
+        signature = f"the signature {quoted(self.signature)} of {self.path}"
+        what = f"the output {quoted(self.output)} of {signature}"
+        if answer.shape != (rows, self.num_classes):
+            raise ModelRefused(
+                f"{what} has the shape {answer.shape} for {rows} images, expected "
+                f"{(rows, self.num_classes)}: one probability for each class"
+            )
+        finite = answer[np.isfinite(answer).all(axis=1)]
+        tolerance = sum_tolerance(finite)
+        off = (np.abs(finite.sum(axis=1) - 1.0) > tolerance) | (finite < 0.0).any(axis=1)
+        if off.any():
+            row = finite[off][0]
+            raise ModelRefused(
+                f"{what} holds no probabilities: those of one image are {row.min():.4g} to "
+                f"{row.max():.4g} and sum to {row.sum():.4g}, expected 0 or more and a sum of 1 "
+                f"within {tolerance:.2g}; if they are logits, export a signature that ends in a "
+                "softmax"
+            )
+
+
+def sum_tolerance(probabilities: np.ndarray) -> float:
+    """How far the sum of a softmax may be from 1 by rounding alone.
+
+    With the unit roundoff u, the sum of K powers that the softmax divides by is off by a factor of
+    1 + ceil(log2(K)) u at most when it is made by pairs (Higham, The Accuracy of Floating Point
+    Summation, 1993), and the powers and the quotients are rounded by u each. TensorFlow's own
+    stays below: 1 u in bfloat16, 4.6 u in float16 for 1000 classes (measured).
+
+    Args:
+      probabilities: [B, K]. Those that bfloat16 or float16 can hold were computed in it, whichever
+        type the signature has.
+    """
+    classes = probabilities.shape[1]
+    with np.errstate(over="ignore"):  # logits may lie beyond float16
+        for dtype, roundoff in _NARROW:
+            if np.array_equal(probabilities.astype(dtype).astype(np.float64), probabilities):
+                return max(_SUM_TOLERANCE, (math.ceil(math.log2(classes)) + 2) * roundoff)
+    return _SUM_TOLERANCE
+
+
+def require_saved_model(path: Path) -> None:
+    """Looks whether there is a SavedModel, without loading it.
+
+    Raises:
+      ModelRefused: there is none; the line names the remedy for what is there instead.
+    """
+    if not tf.saved_model.contains_saved_model(str(path)):
+        raise ModelRefused(f"there is no SavedModel in {path}: {_instead(path)}")
+
+
+def _instead(path: Path) -> str:
+    """What is in the place of a SavedModel, and the remedy."""
+    if os.path.isfile(path):
+        if path.suffix in _KERAS_SUFFIXES:
+            return (
+                "it is a Keras file; write a SavedModel with keras.models.load_model(FILE)"
+                ".export(DIR), and give DIR"
+            )
+        return f"it is a file; {_GIVE}"
+    if not os.path.isdir(path):
+        return f"it is no directory; {_GIVE}"
+    try:
+        names = sorted(os.listdir(path), key=lambda name: (name.isdecimal(), len(name), name))
+    except OSError as error:
+        return f"it cannot be read ({error.strerror}); give this user permission there"
+    if not names:
+        return f"it is empty; {_GIVE}"
+    inside = [name for name in names if tf.saved_model.contains_saved_model(str(path / name))]
+    if inside:  # versions of a serving directory by their numbers, or the layout of TFX
+        return f"it holds some, of which {path / inside[-1]} is the last; give that, or another"
+    return f"it holds no saved_model.pb; {_GIVE}"
+
+
+def load(
+    path: Path, signature: str, *, image_shape: tuple[int, int, int], num_classes: int
+) -> Model:
+    """Loads a SavedModel whose signature fits the data set.
+
+    Args:
+      path: its directory.
+      signature: the name of the one to ask.
+      image_shape: (height, width, channels) of the data set's images.
+      num_classes: of the data set.
+
+    Raises:
+      ModelRefused: it cannot be loaded, has no such signature, or that takes or gives something
+        else.
+    """
+    try:
+        paths.require_no_pattern("the model's directory", path)
+    except ValueError as error:
+        raise ModelRefused(str(error)) from None
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except _NO_MEMORY as error:
+        raise _not_checked(path, error) from error
+    except Exception as error:  # TensorFlow's are of many kinds
+        _require_one_graph(path)
+        raise ModelRefused(
+            f"the SavedModel in {path} cannot be loaded: {one_line(error)}; export it again, with "
+            f"TensorFlow {tf.__version__} or older"
+        ) from error
+    known = dict(loaded.signatures)
+    if signature not in known:
+        raise ModelRefused(
+            f"the model {path} has no signature {quoted(signature)}: choose another; it has "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    function = known[signature]
+    what = f"the signature {quoted(signature)} of {path}"
+    name, takes = _input(what, function.structured_input_signature[1], image_shape)
+    output = _output(what, function.structured_outputs, num_classes)
+    return Model(path, signature, name, takes, output, num_classes, function, loaded)
+
+
+def _require_one_graph(path: Path) -> None:
+    """Says of a SavedModel that cannot be loaded whether that is for its having several graphs."""
+    try:
+        content = read_regular(path / "saved_model.pb", max_bytes=_MAX_GRAPH_BYTES)
+        model = saved_model_pb2.SavedModel.FromString(content)
+    except (OSError, DecodeError):
+        return
+    if len(model.meta_graphs) > 1:
+        tags = [f"({', '.join(sorted(one.meta_info_def.tags))})" for one in model.meta_graphs]
+        raise ModelRefused(
+            f"the SavedModel in {path} holds {len(tags)} graphs, with the tags "
+            f"{' and '.join(tags)}, expected one: export it with the graph for serving alone, "
+            f"whose tag is {tf.saved_model.SERVING!r}"
+        )
+
+
+def _input(
+    what: str, inputs: Mapping[str, tf.TensorSpec], image_shape: tuple[int, int, int]
+) -> tuple[str, str]:
+    """The name of the only input, and what it takes."""
+    height, width, channels = image_shape
+    if len(inputs) == 1:
+        ((name, spec),) = inputs.items()
+        if _fits(spec, tf.string):
+            return name, PNG_BYTES
+        if _fits(spec, tf.uint8, height, width, channels):
+            return name, PIXELS
+        if channels == 1 and _fits(spec, tf.uint8, height, width):
+            return name, GREY_PIXELS
+    raise ModelRefused(
+        f"{what} takes {_described(inputs)}, expected one input for any number of images: PNG "
+        f"bytes, (None,) string, or pixels from 0 to 255, {(None, *image_shape)} uint8; scaling "
+        "belongs into the model: export such a signature, or choose another"
+    )
+
+
+def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -> str:
+    """The name of the output that holds the probabilities."""
+    fitting = [
+        name
+        for name, spec in outputs.items()
+        if spec.dtype.is_floating and _fits(spec, spec.dtype, num_classes)
+    ]
+    if features.PROBABILITIES in fitting:
+        return features.PROBABILITIES
+    if features.PROBABILITIES not in outputs and len(fitting) == 1:
+        return fitting[0]
+    raise ModelRefused(
+        f"{what} gives {_described(outputs)}, expected {quoted(features.PROBABILITIES)}, or one "
+        f"output alone, of floats {(None, num_classes)}: one for each class of the data set; "
+        "export such a signature, or choose another"
+    )
+
+
+def _fits(spec: tf.TensorSpec, dtype: tf.DType, *sizes: int) -> bool:
+    """Whether batches of any length fit, of tensors of these sizes."""
+    return spec.dtype == dtype and all(
+        spec.shape.is_compatible_with([rows, *sizes]) for rows in (1, 2)
+    )
+
+
+def _described(specs: Mapping[str, tf.TensorSpec]) -> str:
+    described: Sequence[str] = [
+        f"{quoted(name)} {spec.shape} {spec.dtype.name}" for name, spec in sorted(specs.items())
+    ]
+    return " and ".join(described) or "nothing"
+
+
+def _not_checked(path: Path, error: Exception) -> NotChecked:
+    return NotChecked(
+        f"the model {path} could not be asked, which says nothing about it: {one_line(error)}; "
+        "free memory and run the same again: nothing was decided"
+    )

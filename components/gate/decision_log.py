@@ -1,0 +1,129 @@
+"""Which decisions were made on which test set: an append-only file beside the versions.
+
+    decision = Decision(test_digest="bfa9", model_digest="1c77", baseline_digest=None,
+                        policy_digest="7e0d")
+    number = register(Path("serving"), decision, run_id="20261124T103000Z-3f2a")
+    number                                     # 3: two others were made on that test set before
+
+Each decision tells something of the test set it is made on, so the gate counts them
+(`components.gate.policy.Policy.release_alpha`). The log lies in the serving directory, as
+`.decisions.jsonl`, since it is about this line of releases (`components.serving_dir.log`). Neither
+TFX nor TensorFlow is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from components.gate.policy import Policy
+from components.serving_dir import withdrawals
+from components.serving_dir.durable import make_directory
+from components.serving_dir.log import LOG_NAME, opened, read_lines
+
+
+class DecisionLogError(RuntimeError):
+    """One line: why the log cannot be used, and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What is decided, by digests; the same again is the same decision.
+
+    Attributes:
+      test_digest: of the test split.
+      model_digest: of the candidate's files.
+      baseline_digest: of the files of what it is compared with; None with nothing to compare.
+      policy_digest: of the thresholds, see `policy_digest`.
+    """
+
+    test_digest: str
+    model_digest: str
+    baseline_digest: str | None
+    policy_digest: str
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Decision))
+
+
+def policy_digest(policy: Policy) -> str:
+    """Hex SHA-256 of the thresholds."""
+    return hashlib.sha256(json.dumps(policy.to_config(), sort_keys=True).encode()).hexdigest()
+
+
+def register(
+    directory: Path, decision: Decision, *, run_id: str, now: datetime | None = None
+) -> int:
+    """Writes the decision down, unless it stands there already.
+
+    It is written before it is made: looking is what uses the test set up, and a gate that was
+    killed has looked.
+
+    Args:
+      directory: where the log lies; created if need be.
+      decision: what is about to be decided.
+      run_id: for people.
+      now: the time to write down; None for the clock's.
+
+    Returns:
+      How many decisions on that test set there are up to this one, itself included.
+
+    Raises:
+      DecisionLogError: the log cannot be read or written, or another process holds it.
+    """
+    at = (now or datetime.now(timezone.utc)).isoformat(timespec="seconds")
+    try:
+        make_directory(directory)
+        with opened(directory) as log:
+            known = _decisions(log.lines, log.path)
+            on_this_set = [one for one in known if one.test_digest == decision.test_digest]
+            if decision in on_this_set:
+                return on_this_set.index(decision) + 1
+            log.append([{"at": at, "run_id": run_id, **dataclasses.asdict(decision)}])
+            return len(on_this_set) + 1
+    except TimeoutError as error:
+        raise DecisionLogError(
+            f"cannot write the decision to {directory / LOG_NAME}: {error.strerror}; wait until it "
+            "ends, and run again"
+        ) from error
+    except OSError as error:
+        raise DecisionLogError(
+            f"cannot write the decision to {directory / LOG_NAME}: {error.strerror or error}; give "
+            "this user permission there and free space, and run again"
+        ) from error
+
+
+def require_readable(directory: Path) -> None:
+    """Reads the log where there is one, so that damage is found before a model is trained.
+
+    Raises:
+      DecisionLogError: the log cannot be read.
+    """
+    try:
+        lines = read_lines(directory)
+    except OSError as error:
+        raise DecisionLogError(
+            f"cannot read the decisions in {directory / LOG_NAME}: {error.strerror or error}; give "
+            "this user permission there, or restore the file"
+        ) from error
+    _decisions(lines, directory / LOG_NAME)
+
+
+def _decisions(lines: Sequence[bytes], path: Path) -> list[Decision]:
+    """The decisions in their order."""
+    decisions = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            if withdrawals.read(line) is None:
+                record = json.loads(line)
+                decisions.append(Decision(**{name: record[name] for name in _FIELDS}))
+        except (ValueError, KeyError) as error:
+            raise DecisionLogError(
+                f"line {number} of {path} is damaged ({error!r}): restore the file, or remove "
+                "that line, which forgets one decision or one withdrawn model"
+            ) from error
+    return decisions

@@ -1,0 +1,83 @@
+"""Slices by bands of a number: "the dark images", "those above the median".
+
+Synopsis::
+
+    bands = Bands.parse("mean_intensity:0.1,0.15")
+    bands.names             # ("mean_intensity<0.1", "0.1<=mean_intensity<0.15", "0.15<=...")
+    bands.index(0.12)       # 1
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+import math
+
+from trainer.host.text import quoted
+
+
+@dataclasses.dataclass(frozen=True)
+class Bands:
+    """A feature of the examples, cut into half-open bands.
+
+    Attributes:
+      feature: name of a feature with one number in each example, such as "mean_intensity".
+      edges: rising, finite; a value on an edge lies in the band above it.
+    """
+
+    feature: str
+    edges: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in zip(self.edges, self.edges[1:], strict=False))
+        if (
+            not self.feature
+            or not self.edges
+            or not rising
+            or not all(map(math.isfinite, self.edges))
+        ):
+            raise ValueError(
+                f"a slice is {quoted(str(self))}, expected a feature and rising finite edges, such "
+                "as 'mean_intensity:0.1,0.15'"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Bands:
+        """Reads "feature:edge,edge,...", the form that `str` writes.
+
+        Raises:
+          ValueError: the text is no such thing; one line.
+        """
+        feature, _, edges = text.partition(":")
+        try:
+            numbers = tuple(float(edge) for edge in edges.split(","))
+        except ValueError:
+            raise ValueError(
+                f"a slice is {quoted(text)}, expected feature:edge,edge,... with numbers for "
+                "edges, such as 'mean_intensity:0.1,0.15'"
+            ) from None
+        return cls(feature.strip(), numbers)
+
+    def __str__(self) -> str:
+        return f"{self.feature}:{','.join(map(_text, self.edges))}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One per band, rising."""
+        edges = [_text(edge) for edge in self.edges]
+        inner = itertools.pairwise(edges)
+        return (
+            f"{self.feature}<{edges[0]}",
+            *(f"{low}<={self.feature}<{high}" for low, high in inner),
+            f"{edges[-1]}<={self.feature}",
+        )
+
+    def index(self, value: float) -> int:
+        """The band of a value, 0 to len(edges)."""
+        return bisect.bisect_right(self.edges, value)
+
+
+def _text(number: float) -> str:
+    """All its digits, so that it is read back as it was."""
+    return repr(number).removesuffix(".0")

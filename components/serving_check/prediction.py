@@ -1,0 +1,266 @@
+"""Image files, classified by a model as it is served.
+
+Synopsis::
+
+    (answer,) = classify([Path("seven.png")], Path("serving/3"), class_names="0123456789")
+    answer.class_name, answer.probabilities[0].probability      # ("7", 0.998)
+
+An image becomes pixels here, and nothing more: normalization is part of the model. TensorFlow is
+imported when a model is loaded, so that files that are no images are refused before that. Only an
+image whose header declares the size that the model takes is decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from trainer import features
+from trainer.host import paths
+from trainer.host.files import read_regular
+from trainer.host.text import one_line
+
+_FORMATS = ("PNG", "JPEG")
+_MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name for them
+# Pillow's names for pixels as a PNG file holds them.
+_GREY_LEVELS = {"L;2": 3, "L;4": 15}  # the highest value
+_COLOUR_OF_16_BITS = "RGB;16B"
+# A file is read as a whole. An image of 2,000 by 2,000 pixels with 16 bits in each of 4 channels
+# has as much without any compression.
+_MAX_FILE_BYTES = 32 << 20
+
+
+class ImageError(ValueError):
+    """A file or image that cannot be classified; the message says why, but not which."""
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be used; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassProbability:
+    """How probable a class is, 0..1."""
+
+    class_index: int
+    class_name: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the model says of one image.
+
+    Attributes:
+      class_index: of the class that it answers.
+      class_name: of the same.
+      probabilities: of every class, the most probable first; they sum to 1.
+    """
+
+    class_index: int
+    class_name: str
+    probabilities: tuple[ClassProbability, ...]
+
+
+def classify(
+    paths: Sequence[Path], model_dir: Path, class_names: Sequence[str]
+) -> list[Prediction | ImageError]:
+    """What the model says of each file, or why it can say nothing.
+
+    Args:
+      paths: PNG or JPEG files.
+      model_dir: see `Classifier`; loaded only when one of the files is an image.
+      class_names: see `Classifier`.
+
+    Raises:
+      ModelError: the model cannot be used.
+    """
+    answers: dict[int, Prediction | ImageError] = {}
+    images: dict[int, Path] = {}
+    for place, path in enumerate(paths):
+        try:
+            require_image(path)
+            images[place] = path
+        except ImageError as error:
+            answers[place] = error
+    if images:
+        classifier = Classifier(model_dir, class_names)
+        for place, path in images.items():
+            try:
+                answers[place] = classifier.predict(read_pixels(path, classifier.image_shape))
+            except ImageError as error:
+                answers[place] = error
+    return [answers[place] for place in range(len(paths))]
+
+
+def require_image(path: Path) -> None:
+    """Looks at the header alone.
+
+    Raises:
+      ImageError: the file cannot be read, is too large, or is no PNG or JPEG file.
+    """
+    with _opened(path):
+        pass
+
+
+def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """[H, W, C] uint8 of a PNG or JPEG file, upright as its EXIF orientation says; see `to_pixels`.
+
+    Raises:
+      ImageError: it cannot be read, is no such file, is damaged, or has another size, which its
+        header says before anything is decoded.
+    """
+    height, width, _ = image_shape
+    with _opened(path) as image:
+        if image.size not in ((width, height), (height, width)):
+            raise _of_another_size(image, width, height)
+        _scale_transparency(image)
+        return to_pixels(ImageOps.exif_transpose(image), image_shape)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image of which nothing is decoded yet; what Pillow raises of it is an ImageError."""
+    try:
+        content = io.BytesIO(read_regular(path, max_bytes=_MAX_FILE_BYTES))
+        with warnings.catch_warnings():
+            # Twice as many pixels are an error of Pillow's; below that the caller sees to the size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(content, formats=_FORMATS) as image:
+                yield image
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError("is neither a PNG nor a JPEG file: convert it") from error
+    # Pillow raises errors of many kinds on damaged files.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot be read: {reason}; give another file") from error
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """Brings a PNG's transparent grey or colour to the depth of the pixels.
+
+    Pillow makes 8 bits of the pixels of some depths, but leaves the values of the tRNS chunk alone.
+    Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
+    """
+    transparent = image.info.get("transparency")
+    if transparent is None or not isinstance(image, PngImagePlugin.PngImageFile):
+        return
+    stored = image.tile[0][3]  # how the file holds the pixels; Pillow forgets it when it reads them
+    if stored in _GREY_LEVELS:
+        image.info["transparency"] = transparent * 255 // _GREY_LEVELS[stored]
+    elif stored == _COLOUR_OF_16_BITS:
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+
+
+def to_pixels(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """[H, W, C] uint8 of an image of that size; C is 1 or 3.
+
+    Colours become grey by their luma (ITU-R 601-2), and grey becomes equal red, green and blue.
+    Through what is transparent black is seen, the background of the MNIST family. Of 16 bits per
+    channel the upper 8 are taken, as TensorFlow's own PNG decoder does.
+
+    Raises:
+      ImageError: the image has another size.
+    """
+    height, width, channels = image_shape
+    if image.size != (width, height):
+        raise _of_another_size(image, width, height)
+    pixels = np.asarray(_on_black(_in_8_bits(image)).convert(_MODES[channels]))
+    return pixels.reshape(image_shape)
+
+
+def _of_another_size(image: Image.Image, width: int, height: int) -> ImageError:
+    return ImageError(
+        f"is {image.width} pixels wide and {image.height} high, expected {width} and {height}: "
+        f"scale it to {width}x{height}"
+    )
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion makes every 16-bit value above 255 white, and loses transparency."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)  # [H, W], 16 bits
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, image.convert("RGBA"))
+
+
+class Classifier:
+    """A SavedModel of this pipeline, called by its signature for pixels.
+
+    Attributes:
+      image_shape: (height, width, channels) of the images that it takes.
+    """
+
+    def __init__(self, model_dir: Path, class_names: Sequence[str]) -> None:
+        """Loads the model.
+
+        Args:
+          model_dir: the SavedModel.
+          class_names: in the order of the labels. Where there are more or fewer of them than the
+            model has classes, the classes go by their numbers.
+
+        Raises:
+          ModelError: it cannot be loaded, or is no model of this pipeline.
+        """
+        import tensorflow as tf
+
+        try:
+            paths.require_no_pattern("the model's directory", model_dir)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        try:
+            self._model = tf.saved_model.load(str(model_dir))
+            self._predict = self._model.signatures[features.PREDICT_PIXELS]
+            inputs = self._predict.structured_input_signature[1][features.PIXELS_INPUT]
+            height, width, channels = inputs.shape.as_list()[1:]
+        # TensorFlow raises errors of many kinds on what it does not understand.
+        except Exception as error:
+            raise ModelError(
+                f"the model {model_dir} cannot be used, expected one that this pipeline exports, "
+                f"with the signature {features.PREDICT_PIXELS}: {one_line(error)}"
+            ) from error
+        if channels not in _MODES:
+            raise ModelError(
+                f"the model {model_dir} takes images of {channels} channels, expected 1 (grey) or "
+                f"3 (RGB): call its signature {features.PREDICT_PIXELS} with your own pixels"
+            )
+        self.image_shape = (height, width, channels)
+        self._class_names = tuple(class_names)
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Classifies one image, [H, W, C] uint8."""
+        import tensorflow as tf
+
+        outputs = self._predict(**{features.PIXELS_INPUT: tf.constant(pixels[np.newaxis])})
+        (index,) = outputs[features.CLASS_INDEX].numpy()
+        (name,) = outputs[features.CLASS_NAME].numpy()
+        (probabilities,) = outputs[features.PROBABILITIES].numpy()  # [num_classes]
+        names = self._class_names
+        if len(names) != len(probabilities):
+            names = tuple(map(str, range(len(probabilities))))
+        found = [
+            ClassProbability(place, names[place], float(probability))
+            for place, probability in enumerate(probabilities)
+        ]
+        found.sort(key=lambda each: -each.probability)
+        return Prediction(int(index), name.decode("utf-8"), tuple(found))

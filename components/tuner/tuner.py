@@ -1,0 +1,84 @@
+"""TFX's Tuner, whose search survives being killed, uses several processes, and can be looked at.
+
+Synopsis::
+
+    tuner = Tuner(
+        examples=example_gen.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        tuner_fn="trainer.tuning.tune.tuner_fn",
+        tune_args=tuner_pb2.TuneArgs(num_parallel_trials=2),
+        custom_config={...},
+    )
+    tuner.outputs["best_hyperparameters"]       # for TFX's Trainer
+    tuner.outputs["tuner_results"]              # for `components.tuner.results.read_results`
+
+The component is TFX's own with its inputs and outputs; the executor writes beside TFX's files a
+table of all trials, the failed ones too, and a picture of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tfx.components.trainer import fn_args_utils
+from tfx.components.tuner import component as tfx_component
+from tfx.components.tuner import executor as tfx_executor
+from tfx.components.util import udf_utils
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_component_specs
+
+from components.tuner import trials_plot
+from components.tuner.results import PLOT, TABLE
+from trainer import progress
+from trainer.tuning import processes
+
+
+class Executor(tfx_executor.Executor):
+    """Opens the search, searches in this process or in several, and writes what was found."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See `Tuner`.
+
+        Raises:
+          trainer.tuning.trials.NoneCompleted: no trial was.
+          trainer.tuning.processes.WorkerDied: one of several processes did.
+          trainer.tuning.processes.WorkersSilent: those of other machines have nothing to say.
+        """
+        tune_args = tfx_executor.get_tune_args(exec_properties)
+        workers = tune_args.num_parallel_trials if tune_args else 1
+        others = processes.ORACLE_IP in os.environ  # this is their chief, see docs/tuning.md
+        local = workers > 1 and not others
+        with processes.chief_of_local_workers() if local else contextlib.nullcontext():
+            given = udf_utils.get_fn(exec_properties, "tuner_fn")(
+                fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
+            )
+            search = given.tuner
+            if others:
+                progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job.path)
+                processes.serve_workers(search)
+            elif local:
+                processes.train_in_workers(search, search.job.path, count=workers)
+            else:
+                search.search(**given.fit_kwargs)
+        results = search.results()
+        tfx_executor.write_best_hyperparameters(search, output_dict)
+        tuner_results = output_dict[standard_component_specs.TUNER_RESULTS_KEY]
+        folder = Path(artifact_utils.get_single_uri(tuner_results))
+        (folder / TABLE).write_text(json.dumps(results.to_dict(), indent=2), encoding="utf-8")
+        (folder / PLOT).write_bytes(trials_plot.draw(results))
+        search.remove()
+
+
+class Tuner(tfx_component.Tuner):
+    """TFX's Tuner with the executor above. `tuner_fn` gives a `trainer.tuning.search.Search`."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

@@ -1,0 +1,146 @@
+"""The sample's images as ExampleGen writes them, with training splits that were tampered with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.data_gate import image_checks as module
+from components.data_gate.image_checks import image_checks
+from components.example_gen import records, sample
+from components.example_gen.content import hash_examples
+from components.example_gen.summary import ExamplesSummary, Overlap, SplitSummary
+from components.gate.check import Check
+
+SPLITS = ("train", "eval", "test")
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def digits() -> dict[str, Arrays]:
+    """Images and labels by split; a quarter of the sample, in random order."""
+    splits = sample.read().splits
+    chosen = {}
+    for name, split in splits.items():
+        rows = np.random.default_rng(0).permutation(len(split.labels))[::4]
+        chosen[name] = (np.asarray(split.images)[rows], np.asarray(split.labels)[rows])
+    images, labels = chosen["train"]
+    return {
+        "train": (images[100:], labels[100:]),
+        "eval": (images[:100], labels[:100]),
+        "test": chosen["test"],
+    }
+
+
+def write(path: Path, images: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Two files of examples."""
+    pngs = np.array([tf.io.encode_png(image).numpy() for image in images], object)
+    examples = records.encode_examples(pngs, labels, records.sums_of(images), images.shape[1:])
+    files = [f"{path}-{number}" for number in range(2)]
+    for number, file in enumerate(files):
+        with tf.io.TFRecordWriter(file, "GZIP") as writer:
+            for example in examples[number::2]:
+                writer.write(example)
+    return files
+
+
+def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[str, Check]:
+    """Checks by name; what overlaps pixel by pixel is not recorded."""
+    files = {name: write(root / name, *arrays) for name, arrays in splits.items()}
+    summary = ExamplesSummary(
+        name="digits",
+        fingerprint="f" * 64,
+        image_shape=(28, 28, 1),
+        class_names=tuple("0123456789"),
+        splits={
+            name: SplitSummary(len(labels), tuple(np.bincount(labels)), "d" * 64, 0.1)
+            for name, (_, labels) in splits.items()
+        },
+        overlap=Overlap(0, ()),
+    )
+    bounds = {"max_overlap": 0.01, "max_label_noise": 0.005, **bounds}
+    return {check.name: check for check in image_checks(files, summary, **bounds)}
+
+
+def change_one_pixel(images: np.ndarray) -> np.ndarray:
+    changed = images.copy()
+    changed[:, 14, 14] = 255 - changed[:, 14, 14]
+    return changed
+
+
+def test_real_digits_pass(digits, tmp_path):
+    checks = checks_of(tmp_path, digits)
+
+    assert list(checks) == ["data.overlap", "data.label_noise", "data.class_label_noise"]
+    assert all(check.passed for check in checks.values())
+    assert checks["data.overlap"].sentence == (
+        "test: 0 of 250 images stand in train or eval too, pixel by pixel, and 0 of 250 exactly or "
+        "nearly (0.0000%), at most 1.0000% may"
+    )
+    assert checks["data.label_noise"].sentence.startswith("train and eval: about 0.0")
+    assert "% of 1000 labels look wrong, at most 0.50% may" in checks["data.label_noise"].sentence
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_test_images_with_one_pixel_changed_are_refused(digits, tmp_path, split):
+    images, labels = digits[split]
+    test_images, test_labels = (values[:50] for values in digits["test"])
+    poisoned = {
+        split: (
+            np.concatenate([images, change_one_pixel(test_images)]),
+            np.concatenate([labels, test_labels]),
+        )
+    }
+
+    check = checks_of(tmp_path, {**digits, **poisoned})["data.overlap"]
+
+    assert (check.passed, check.actual, check.required) == (False, 50 / 250, 0.01)
+    assert check.sentence.startswith("test: 0 of 250 images stand in train or eval too, pixel by ")
+    named = check.sentence.partition("such as ")[2].partition(";")[0].split(", ")
+    hashes, _ = hash_examples(test_images, test_labels)
+    assert len(named) == 5
+    assert set(named) < {image.tobytes().hex()[:12] for image in hashes}
+
+
+def test_shuffled_labels_are_refused(digits, tmp_path):
+    images, labels = digits["train"]
+    shuffled = labels.copy()
+    shuffled[:90] = np.random.default_rng(0).permutation(labels[:90])
+
+    check = checks_of(tmp_path, {**digits, "train": (images, shuffled)})["data.label_noise"]
+
+    assert not check.passed
+    assert check.actual == pytest.approx(0.08, abs=0.04)
+    assert check.sentence.endswith("correct the labels of the source, or set "
+                                   "data_gate.max_label_noise")  # fmt: skip
+
+
+def test_bounds_let_the_same_data_pass(digits, tmp_path):
+    images, labels = digits["train"]
+    test_images, test_labels = digits["test"]
+    poisoned = (
+        np.concatenate([images, change_one_pixel(test_images)]),
+        np.concatenate([labels, np.random.default_rng(0).permutation(test_labels)]),
+    )
+
+    checks = checks_of(
+        tmp_path, {**digits, "train": poisoned}, max_overlap=1.0, max_label_noise=1.0
+    )
+
+    assert all(check.passed for check in checks.values())
+    assert checks["data.overlap"].actual == 1.0
+
+
+def test_of_large_splits_some_rows_are_looked_at(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_TEST_ROWS", 100)
+    monkeypatch.setattr(module, "MAX_ROWS", 300)
+    images, labels = digits["train"]
+    test_images, test_labels = digits["test"]
+    leaked = (np.concatenate([images, test_images]), np.concatenate([labels, test_labels]))
+
+    checks = checks_of(tmp_path, {**digits, "train": leaked})
+
+    # Every third of 250 test images, and every fifth of 900 + 250 in train and of 100 in eval.
+    assert "84 of 84 exactly or nearly (100.0000%)" in checks["data.overlap"].sentence
+    assert " of 250 labels look wrong" in checks["data.label_noise"].sentence

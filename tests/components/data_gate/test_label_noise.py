@@ -1,0 +1,162 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from components.data_gate.block_means import block_means
+from components.data_gate.label_noise import LabelNoise, Noise, estimate, noise_checks
+from components.data_gate.quick_classifier import MAX_SIDE, leave_one_out_scores
+from components.example_gen import sample
+
+CLASSES = tuple("0123456789")
+BOUND = 0.005  # of the sample
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of the sample's training split."""
+    train = sample.read().splits["train"]
+    return np.asarray(train.images), np.asarray(train.labels)
+
+
+def noise_of(images: np.ndarray, labels: np.ndarray, side: int = MAX_SIDE) -> LabelNoise:
+    classes = int(labels.max()) + 1
+    return estimate(leave_one_out_scores(block_means(images, side), labels, classes), labels)
+
+
+def shuffle(labels: np.ndarray, share: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(labels), round(share * len(labels)), replace=False)
+    shuffled = labels.copy()
+    shuffled[rows] = rng.permutation(labels[rows])
+    return shuffled
+
+
+def failed(noise: LabelNoise, bound: float = BOUND) -> list[str]:
+    return [check.name for check in noise_checks(noise, CLASSES, bound) if not check.passed]
+
+
+def test_real_labels_pass(digits):
+    noise = noise_of(*digits)
+
+    assert noise.overall.is_judged
+    assert noise.overall.share < 0.001
+    assert failed(noise) == []
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.4])
+def test_shuffled_labels_are_refused_and_their_share_is_estimated(digits, share):
+    images, labels = digits
+    shuffled = shuffle(labels, share)
+
+    noise = noise_of(images, shuffled)
+
+    # Some labels are shuffled to themselves.
+    assert noise.overall.share == pytest.approx(np.mean(shuffled != labels), abs=0.05)
+    assert "data.label_noise" in failed(noise)
+
+
+def test_a_swapped_pair_of_classes_is_refused_by_name(digits):
+    images, labels = digits
+    swapped = labels.copy()
+    for label, other in ((4, 9), (9, 4)):
+        rows = np.flatnonzero(labels == label)
+        swapped[np.random.default_rng(label).choice(rows, len(rows) // 10, replace=False)] = other
+
+    _, of_class = noise_checks(noise_of(images, swapped), CLASSES, BOUND)
+
+    assert not of_class.passed
+    assert of_class.actual == pytest.approx(0.1, abs=0.05)
+    assert ("labels 4 look wrong, most of them like 9" in of_class.sentence) or (
+        "labels 9 look wrong, most of them like 4" in of_class.sentence
+    )
+    assert "set data_gate.max_label_noise" in of_class.sentence
+
+
+def test_a_higher_bound_lets_the_same_labels_pass(digits):
+    images, labels = digits
+    noise = noise_of(images, shuffle(labels, 0.1))
+
+    assert failed(noise, bound=0.3) == []
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_images_that_are_hard_to_tell_apart_are_not_called_wrong(digits, side):
+    noise = noise_of(*digits, side=side)
+
+    overall, of_class = noise_checks(noise, CLASSES, BOUND)
+
+    assert (overall.passed, overall.actual) == (True, None)
+    assert overall.sentence.startswith("train and eval: label noise could not be judged: a quick ")
+    assert (of_class.passed, of_class.actual) == (True, None)
+
+
+def test_labels_that_no_image_explains_are_not_judged(digits):
+    images, labels = digits
+
+    noise = noise_of(images, np.random.default_rng(0).permutation(labels))
+
+    assert not noise.overall.is_judged
+    assert failed(noise) == []
+
+
+def test_images_that_are_all_alike_are_not_judged():
+    images = np.full((24, 6, 5, 1), 64, np.uint8)
+
+    assert failed(noise_of(images, np.arange(24) % 3)) == []
+
+
+def test_a_class_without_an_example_is_left_out(digits):
+    images, labels = digits
+    few = labels != 3
+
+    noise = noise_of(images[few], labels[few])
+
+    assert noise.by_class[3] == Noise(0.0, 0.0, 0, is_judged=False)
+    assert failed(noise) == []
+
+
+def test_a_few_wrong_labels_of_a_few_images_prove_nothing(digits):
+    images, labels = digits
+    few = slice(0, None, 20)
+    changed = labels[few].copy()
+    changed[:2] = (changed[:2] + 1) % 10  # 1 % of 200
+
+    assert failed(noise_of(images[few], changed)) == []
+
+
+@pytest.mark.parametrize(
+    ("strict", "exceeded"),
+    # Of 1,000 at most 10 may be: 16 or more are so many in 4.8 % of cases, 15 in 8.2 %.
+    [(0.016, True), (0.015, False)],
+)
+def test_the_bound_is_exceeded_where_chance_does_not_explain_it(strict, exceeded):
+    noise = Noise(lenient=strict, strict=strict, rows=1000, is_judged=True)
+
+    assert noise.exceeds(0.01) is exceeded
+    assert not noise.exceeds(0.01, tests=10)
+    assert not dataclasses.replace(noise, is_judged=False).exceeds(0.01)
+
+
+def test_what_strict_thresholds_make_go_away_counts_as_confusion():
+    noise = Noise(lenient=0.5, strict=0.4, rows=1000, is_judged=True)
+
+    assert noise.share == pytest.approx(0.3)  # 0.4 - (0.5 - 0.4)
+    # 400 of 1,000 are found, 0.29 + 0.1 are allowed.
+    assert not noise.exceeds(0.29)
+    assert noise.exceeds(0.2)
+
+
+def test_scores_are_those_of_a_fit_without_the_example(digits):
+    images, labels = digits
+    few = slice(0, None, 80)  # 50 images
+    inputs, known = block_means(images[few], 4), labels[few]
+
+    scores = leave_one_out_scores(inputs, known, 10)
+
+    # An example's own label does not reach its own scores, but for the choice of the ridge.
+    changed = known.copy()
+    changed[7] = (changed[7] + 1) % 10
+    other = leave_one_out_scores(inputs, changed, 10)
+    np.testing.assert_allclose(scores[7], other[7], atol=0.02)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-3)

@@ -1,0 +1,119 @@
+"""Asking models about a test split: the examples are those of a run, and each is asked about."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from components.evaluation.predictions import Answers, ask
+from components.evaluation.saved_model import Model, load
+from components.example_gen.arrays import TEST
+from components.example_gen.dataset import DatasetInfo, describe
+from components.example_gen.features import find_keys
+from components.example_gen.generate import make_plan
+from components.example_gen.records import Batch, read_shard, shards_of
+from components.example_gen.sources import resolve
+from components.gate.evidence import Tally
+from components.gate.slices import Bands
+from tests.pipeline.saved_models import images, save_function
+
+Source = tuple[tfds.core.DatasetBuilder, DatasetInfo]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """1,000 test images in three shards."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    builder = resolve("mnist_sample", data_dir=None, cache_dir=cache)
+    return builder, describe(builder, "mnist_sample")
+
+
+@pytest.fixture(scope="module")
+def batches(sample: Source) -> list[Batch]:
+    """As ExampleGen reads the whole set."""
+    builder, info = sample
+    source = find_keys(builder.info, info.spec)
+    shards = [*shards_of(builder, "train"), *shards_of(builder, TEST)]
+    return [batch for shard in shards for batch in read_shard(builder, shard, source)]
+
+
+@pytest.fixture(scope="module")
+def examples(batches: list[Batch]) -> list[Any]:
+    """The features of what it writes for the test split."""
+    serialized = [e for batch in batches if batch.shard.split == TEST for e in batch.examples]
+    return [tf.train.Example.FromString(example).features.feature for example in serialized]
+
+
+@pytest.fixture(scope="module")
+def striped(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Says what it saw: the shares that ten stripes of the image have of its brightness."""
+
+    def stripes(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.reduce_sum(tf.cast(pixels[:, 4:24], tf.float32), axis=[2, 3]) + 1.0
+        parts = tf.reduce_sum(tf.reshape(rows, [-1, 10, 2]), axis=2)
+        return {"scores": parts / tf.reduce_sum(parts, axis=1, keepdims=True)}
+
+    path = save_function(tmp_path_factory.mktemp("model"), stripes, images(28, 28, 1))
+    return load(path, "serving_default", image_shape=(28, 28, 1), num_classes=10)
+
+
+@pytest.fixture(scope="module")
+def answers(sample: Source, striped: Model) -> Answers:
+    return ask(*sample, [striped, striped])
+
+
+def test_the_split_has_the_rows_and_the_digest_that_example_gen_records(
+    sample: Source, batches: list[Batch], answers: Answers
+) -> None:
+    recorded = make_plan(batches, sample[1]).summary.splits[TEST]
+    assert len(answers.labels) == recorded.rows == 1000
+    assert answers.digest == recorded.digest
+
+
+def test_numbers_are_to_the_last_bit_those_of_the_examples(
+    examples: list[Any], answers: Answers
+) -> None:
+    written = [example["mean_intensity"].float_list.value[0] for example in examples]
+    assert answers.mean_intensity.dtype == np.float32
+    assert answers.mean_intensity.tolist() == written
+    assert answers.labels.tolist() == [example["label"].int64_list.value[0] for example in examples]
+
+
+def test_each_model_is_asked_about_each_image_in_its_place(
+    examples: list[Any], striped: Model, answers: Answers
+) -> None:
+    pngs = np.array([example["image"].bytes_list.value[0] for example in examples], object)
+    pixels = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
+    at_once = striped.probabilities(pngs, pixels)
+    for probabilities in answers.probabilities:
+        np.testing.assert_allclose(probabilities, at_once, rtol=1e-6)
+
+
+def test_slices_by_every_number_of_an_example_are_counted(answers: Answers) -> None:
+    cuts = [
+        Bands("label", (5.0,)),
+        Bands("mean_intensity", (0.0,)),
+        *(Bands(size, (28.0,)) for size in ("height", "width")),
+        Bands("channels", (2.0,)),
+    ]
+    found = answers.count([str(label) for label in range(10)], cuts)
+    rows = [tally.rows for tally in found.slices.values()]
+    assert rows == [500, 500, 0, 1000, 0, 1000, 0, 1000, 1000, 0]
+
+
+def test_two_models_are_compared_and_one_is_not(answers: Answers, sample: Source) -> None:
+    names = sample[1].class_names
+    wrong = np.eye(10)[(answers.labels + 1) % 10]
+    right = np.eye(10)[answers.labels]
+
+    def overall(*probabilities: np.ndarray) -> Tally:
+        given = Answers(
+            answers.labels, answers.mean_intensity, (28, 28, 1), answers.digest, probabilities
+        )
+        return given.count(names, ()).overall
+
+    assert overall(right) == Tally(rows=1000, correct=1000)
+    assert overall(right, wrong) == Tally(rows=1000, correct=1000, gained=1000)
+    assert overall(wrong, right) == Tally(rows=1000, correct=0, lost=1000)

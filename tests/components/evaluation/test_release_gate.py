@@ -1,0 +1,220 @@
+"""The release decision on real evaluations: what it blesses, and whose evaluation that must be."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from tfx.dsl.components.base import base_executor
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from components import blessing as blessings
+from components import serving_dir
+from components.evaluation.release_gate import Contradiction, ReleaseGateExecutor, require_agreement
+from components.gate.check import Check
+from components.gate.evidence import Evidence
+from components.gate.policy import Policy
+from components.serving_dir import LOG_NAME, digest_of
+from tests.components.evaluated import HELD, MISSED, ROWS, Setting, Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What the gate gave, and where it wrote the decision down."""
+
+    blessing: Any
+    serving: Path
+
+    @property
+    def blessed(self) -> bool:
+        return blessings.is_blessed(self.blessing)
+
+    @property
+    def failed(self) -> list[str]:
+        return [check.name for check in self.checks if not check.passed]
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return blessings.checks_of(self.blessing)
+
+    def find(self, name: str) -> Check:
+        (check,) = (check for check in self.checks if check.name == name)
+        return check
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        lines = (self.serving / LOG_NAME).read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def decide(
+    setting: Setting,
+    verdict: Verdict,
+    policy: Policy,
+    path: Path,
+    *,
+    compared: bool = True,
+    damage: str = "",
+    run_id: str = "run 1",
+    **changes: Any,
+) -> Decided:
+    """Runs the component's executor as TFX does; `changes` replace inputs."""
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.uri = str(path / f"blessing of {run_id}")
+    inputs = {
+        "examples": setting.examples,
+        "model": setting.candidate,
+        "evaluation": verdict.evaluation,
+        "evaluator_blessing": verdict.blessing,
+        **changes,
+    }
+    context = base_executor.BaseExecutor.Context(pipeline_run_id=run_id)
+    ReleaseGateExecutor(context).Do(
+        {
+            **{key: [value] for key, value in inputs.items()},
+            "baseline_model": [setting.baseline] if compared else [],
+        },
+        {"blessing": [blessing]},
+        {
+            "policy": json.dumps(policy.to_config()),
+            "serving_dir": str(path / "serving"),
+            "damage": damage,
+            "code": "c0de",
+        },
+    )
+    return Decided(blessing, path / "serving")
+
+
+def test_a_model_that_holds_the_policy_is_blessed_with_every_check(setting, held, tmp_path) -> None:
+    decided = decide(setting, held, HELD, tmp_path)
+    assert decided.failed == []
+    assert decided.blessed
+    assert decided.find("integrity.rows").actual == 100
+    assert decided.find("floor").required == HELD.floor
+    assert {f"class.{name}" for name in ROWS} < {check.name for check in decided.checks}
+
+
+def test_the_blessing_says_of_which_model_and_from_what(setting, held, tmp_path) -> None:
+    facts = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
+    exported = Path(path_utils.serving_model_path(setting.candidate.uri))
+    assert facts["model_digest"] == digest_of(exported)
+    served = Path(path_utils.serving_model_path(setting.baseline.uri))
+    assert facts["compared"] == {
+        "baseline": {"version": 7, "model_digest": digest_of(served)},
+        "damage": None,
+    }
+    assert Evidence.from_dict(facts["evidence"]).overall.correct == 96
+
+
+def test_a_model_that_misses_it_is_refused_and_that_is_no_error(setting, missed, tmp_path) -> None:
+    decided = decide(setting, missed, MISSED, tmp_path)
+    assert not decided.blessed
+    assert decided.failed == ["floor", "cross_entropy", "not_worse", "max_drop"]
+
+
+def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path) -> None:
+    # 4 wrong of 100 hold the floor of all, yet 3 of 28 bees are too many where 1 of 200 is allowed.
+    strict = dataclasses.replace(HELD, class_floor=0.995)
+    decided = decide(setting, held, strict, tmp_path)
+    assert not decided.blessed
+    assert decided.failed == ["class.bee"]
+
+
+def test_a_first_release_says_so(setting, first, tmp_path) -> None:
+    decided = decide(setting, first, MISSED, tmp_path, compared=False)
+    assert "first release, no baseline" in decided.find("baseline").sentence
+    assert blessings.facts_of(decided.blessing)["compared"] == {"baseline": None, "damage": None}
+
+
+def test_a_damaged_served_model_is_refused(setting, held, tmp_path) -> None:
+    decided = decide(setting, held, HELD, tmp_path, damage="version 2: has no manifest.json")
+    assert decided.failed == ["baseline"]
+    compared = blessings.facts_of(decided.blessing)["compared"]
+    assert compared["damage"] == "version 2: has no manifest.json"
+
+
+def test_a_model_that_was_withdrawn_is_not_released_again(setting, held, tmp_path) -> None:
+    for model in (setting.baseline, setting.candidate):
+        serving_dir.publish(path_utils.serving_model_path(model.uri), tmp_path / "serving", {})
+    serving_dir.rollback(tmp_path / "serving", reason="confuses bees and ants")
+    decided = decide(setting, held, HELD, tmp_path)
+    assert decided.failed == ["integrity.withdrawn"]
+    assert "confuses bees and ants" in decided.find("integrity.withdrawn").sentence
+
+
+# --- whose evaluation that was -------------------------------------------------------------------
+
+
+def test_the_evaluation_of_another_model_is_refused(setting, held, tmp_path) -> None:
+    decided = decide(setting, held, HELD, tmp_path, model=setting.baseline)
+    assert decided.failed == ["integrity.model"]
+
+
+def test_a_test_split_that_lost_an_example_at_a_records_edge_is_refused(
+    setting, held, tmp_path
+) -> None:
+    (file,) = Path(setting.examples.uri, "Split-test").glob("*.gz")
+    cut = standard_artifacts.Examples()
+    cut.copy_from(setting.examples)
+    cut.uri = str(tmp_path / "cut")
+    (tmp_path / "cut" / "Split-test").mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(tmp_path / "cut" / "Split-test" / file.name), "GZIP") as writer:
+        for record in setting.serialized[:-1]:
+            writer.write(record)
+    decided = decide(setting, held, HELD, tmp_path, examples=cut)
+    assert decided.failed == ["integrity.digest"]
+
+
+# --- the test set's budget -----------------------------------------------------------------------
+
+
+def test_each_decision_is_written_down_and_counted_once(setting, held, missed, tmp_path) -> None:
+    other = dataclasses.replace(HELD, class_floor=0.8)
+    numbers = [
+        decide(setting, held, policy, tmp_path, run_id=f"run {number}").find("test_budget").actual
+        for number, policy in enumerate([HELD, other, HELD], start=1)
+    ]
+    assert numbers == [1, 2, 1]
+    log = decide(setting, held, HELD, tmp_path, run_id="run 4").log
+    assert [line["run_id"] for line in log] == ["run 1", "run 2"]
+
+
+def test_a_refusal_uses_the_test_set_up_as_well(setting, missed, held, tmp_path) -> None:
+    decide(setting, missed, MISSED, tmp_path, run_id="run 1")
+    assert decide(setting, held, HELD, tmp_path, run_id="run 2").find("test_budget").actual == 2
+
+
+def test_a_later_decision_refuses_what_stands_on_the_bounds_of_the_first(
+    setting, missed, held, tmp_path
+) -> None:
+    decide(setting, missed, MISSED, tmp_path, run_id="run 1")
+    decided = decide(setting, held, HELD, tmp_path, run_id="run 2")
+    assert decided.failed == ["floor", "max_drop"]
+    assert "its 99.62 % lower bound" in decided.find("floor").sentence  # 1 - 0.05 10 / (11 12)
+
+
+# --- one decision --------------------------------------------------------------------------------
+
+
+def test_a_blessing_that_contradicts_the_policy_is_no_decision(setting, held, tmp_path) -> None:
+    with pytest.raises(
+        Contradiction, match="the Evaluator blessed the model, but 4 of the 4 check"
+    ):
+        decide(setting, held, MISSED, tmp_path)
+
+
+def test_a_missing_blessing_that_contradicts_the_policy_is_none_either(
+    setting, missed, tmp_path
+) -> None:
+    with pytest.raises(Contradiction, match="did not bless the model, but 0 of the 4 checks"):
+        decide(setting, missed, HELD, tmp_path)
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_an_evaluation_that_compared_with_something_else_is_no_decision(compared: bool) -> None:
+    evidence = Evidence({}, {}, {}, 0.0, 1.0, compared=not compared)
+    with pytest.raises(Contradiction, match=r"compared with .* served model, but there is"):
+        require_agreement(evidence, HELD, blessed=True, compared=compared)

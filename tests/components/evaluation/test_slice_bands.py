@@ -1,0 +1,60 @@
+"""The extractor that adds the bands of each example to a batch of TFMA's."""
+
+import numpy as np
+import pytest
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+
+from components.evaluation.slice_bands import add_bands, bands_of
+from components.gate.slices import Bands
+
+DARK = Bands("mean_intensity", (0.1, 0.2))
+LARGE = Bands("height", (20.0,))
+
+
+def batch(**features) -> dict:
+    return {tfma.FEATURES_KEY: {name: np.array(values) for name, values in features.items()}}
+
+
+def test_the_bands_are_those_that_the_slicing_specs_name() -> None:
+    specs = [
+        config_pb2.SlicingSpec(),
+        config_pb2.SlicingSpec(feature_keys=["label"]),
+        config_pb2.SlicingSpec(feature_keys=[str(DARK)]),
+        config_pb2.SlicingSpec(feature_keys=[str(LARGE)]),
+    ]
+    assert bands_of(config_pb2.EvalConfig(slicing_specs=specs)) == (DARK, LARGE)
+
+
+def test_each_example_gets_the_index_of_its_band() -> None:
+    extracts = batch(mean_intensity=[[0.05], [0.1], [0.3]], height=[[28], [19], [20]])
+    features = add_bands(extracts, (DARK, LARGE))[tfma.FEATURES_KEY]
+    assert features[str(DARK)].tolist() == [[0], [1], [2]]
+    assert features[str(LARGE)].tolist() == [[1], [0], [1]]
+
+
+def test_a_batch_of_plain_numbers_is_one_number_each() -> None:
+    features = add_bands(batch(mean_intensity=[0.05, 0.3]), (DARK,))[tfma.FEATURES_KEY]
+    assert features[str(DARK)].tolist() == [[0], [2]]
+
+
+def test_the_batch_that_came_in_stays_as_it_was() -> None:
+    extracts = batch(mean_intensity=[[0.05]])
+    add_bands(extracts, (DARK,))
+    assert list(extracts[tfma.FEATURES_KEY]) == ["mean_intensity"]
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"label": [[1]]},
+        {"mean_intensity": [[float("nan")]]},
+        {"mean_intensity": [[0.1, 0.2]]},
+        {"mean_intensity": [[b"dark"]]},
+        {"mean_intensity": [None]},
+    ],
+    ids=["missing", "NaN", "two numbers", "no number", "none"],
+)
+def test_what_is_not_one_number_is_one_clear_line(features) -> None:
+    with pytest.raises(ValueError, match=r"gate\.slices names the feature 'mean_intensity', expec"):
+        add_bands(batch(**features), (DARK,))

@@ -1,0 +1,143 @@
+"""Counting decisions on a test set: each once, whatever happens to the process or the disk."""
+
+import fcntl
+import json
+import multiprocessing
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from components.gate.decision_log import Decision, DecisionLogError, register, require_readable
+from components.serving_dir import LOG_NAME
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+
+
+def decision(test: str = "mnist", model: str = "m1", policy: str = "p1") -> Decision:
+    return Decision(
+        test_digest=test, model_digest=model, baseline_digest=None, policy_digest=policy
+    )
+
+
+def number(directory: Path, *, run_id: str = "run", **changes: str) -> int:
+    return register(directory, decision(**changes), run_id=run_id, now=NOON)
+
+
+def test_decisions_on_one_test_set_are_counted(tmp_path: Path) -> None:
+    assert [number(tmp_path, model=f"m{index}") for index in range(3)] == [1, 2, 3]
+
+
+def test_another_test_set_has_a_count_of_its_own(tmp_path: Path) -> None:
+    number(tmp_path, model="m1")
+    assert number(tmp_path, test="fashion", model="m1") == 1
+    assert number(tmp_path, model="m2") == 2
+
+
+def test_the_same_decision_again_keeps_its_number(tmp_path: Path) -> None:
+    number(tmp_path, model="m1")
+    number(tmp_path, model="m2")
+    before = (tmp_path / LOG_NAME).read_bytes()
+    assert number(tmp_path, model="m1", run_id="another") == 1
+    assert (tmp_path / LOG_NAME).read_bytes() == before
+
+
+def test_the_same_model_under_other_thresholds_is_another_decision(tmp_path: Path) -> None:
+    number(tmp_path, policy="p1")
+    assert number(tmp_path, policy="p2") == 2
+
+
+def test_the_log_says_when_and_by_which_run(tmp_path: Path) -> None:
+    number(tmp_path / "new" / "directory", run_id="run-7")
+    (line,) = (tmp_path / "new" / "directory" / LOG_NAME).read_text().splitlines()
+    assert json.loads(line) == {
+        "at": "2026-11-24T12:00:00+00:00",
+        "run_id": "run-7",
+        "test_digest": "mnist",
+        "model_digest": "m1",
+        "baseline_digest": None,
+        "policy_digest": "p1",
+    }
+
+
+def test_the_log_its_name_and_its_directories_names_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    directory = tmp_path / "new" / "serving"
+    number(directory)
+    log = directory / LOG_NAME
+    assert synced == [str(path) for path in (tmp_path, tmp_path / "new", log, directory)]
+
+
+def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
+    number(tmp_path, model="m1")
+    with (tmp_path / LOG_NAME).open("ab") as log:
+        log.write(b'{"at": "2026-11-')
+    assert number(tmp_path, model="m2") == 2
+    lines = (tmp_path / LOG_NAME).read_text().splitlines()
+    assert [json.loads(line)["model_digest"] for line in lines] == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("line", ["no JSON", "[]", '{"test_digest": "mnist"}'])
+def test_a_damaged_line_is_named_and_nothing_is_written(tmp_path: Path, line: str) -> None:
+    number(tmp_path, model="m1")
+    with (tmp_path / LOG_NAME).open("a") as log:
+        log.write(line + "\n")
+    before = (tmp_path / LOG_NAME).read_bytes()
+    with pytest.raises(DecisionLogError, match=r"line 2 of .*\.decisions\.jsonl is damaged .*rest"):
+        number(tmp_path, model="m2")
+    assert (tmp_path / LOG_NAME).read_bytes() == before
+
+
+def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DecisionLogError, match=r"cannot write the decision to .*: Not a directory"):
+        number(tmp_path / "file" / "serving")
+
+
+def _register_many(directory: Path, process: int) -> None:
+    for index in range(20):
+        register(directory, decision(model=f"{process}-{index}"), run_id="run")
+
+
+def test_processes_at_once_lose_no_decision(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=_register_many, args=(tmp_path, number)) for number in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert number(tmp_path, model="last") == 81
+
+
+def test_whether_the_log_can_be_read_is_known_before_a_decision(tmp_path: Path) -> None:
+    require_readable(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+    number(tmp_path)
+    require_readable(tmp_path)
+    with (tmp_path / LOG_NAME).open("a") as log:
+        log.write("no JSON\n")
+    with pytest.raises(DecisionLogError, match=r"line 2 of .* is damaged"):
+        require_readable(tmp_path)
+    (tmp_path / LOG_NAME).unlink()
+    (tmp_path / LOG_NAME).mkdir()
+    with pytest.raises(DecisionLogError, match=r"cannot read the decisions in .*: Is a directory"):
+        require_readable(tmp_path)
+
+
+def test_a_log_that_another_process_holds_is_an_error_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number(tmp_path, model="first")
+    monkeypatch.setattr("components.serving_dir.log.LOCK_S", 0.1)
+    with (tmp_path / LOG_NAME).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DecisionLogError, match="another process has held it for more than"):
+            number(tmp_path, model="second")
+    assert number(tmp_path, model="third") == 2

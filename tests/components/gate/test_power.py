@@ -1,0 +1,253 @@
+"""The gate's power against brute force, simulation, SciPy, statsmodels and published numbers."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import binom_test_reject_interval
+
+from components.gate import decide, power
+from components.gate.check import passed
+from components.gate.evidence import Evidence, Provenance, Tally
+from components.gate.policy import Policy
+from components.gate.power import ErrorRule, PairedRule, smallest_loss
+from components.gate.simulation import Setting, operating_curve
+from components.gate.slices import Bands
+from components.gate.statistics import mcnemar
+
+POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
+
+
+def total(tallies: list[Tally]) -> Tally:
+    rows = [dataclasses.astuple(tally) for tally in tallies]
+    return Tally(*(sum(column) for column in zip(*rows, strict=True)))
+
+
+def evidence(*classes: Tally, compared: bool = True) -> Evidence:
+    return Evidence(
+        overall=total(list(classes)),
+        classes={str(index): tally for index, tally in enumerate(classes)},
+        slices={},
+        cross_entropy=0.1,
+        top_2_accuracy=1.0,
+        compared=compared,
+    )
+
+
+def released(given: Evidence, policy: Policy = POLICY, *, decision: int = 1) -> bool:
+    """What the gate itself says."""
+    provenance = Provenance(given.overall.rows, "d", "d", "m", "m")
+    return passed(decide.decide(given, policy, provenance=provenance, decision=decision))
+
+
+def mcnemar_rule(rows: int, gained: float, alpha: float) -> PairedRule:
+    """McNemar's test alone, for every number of gained examples."""
+    critical = []
+    for count in range(rows + 1):
+        refused = (lost for lost in range(rows - count + 1) if mcnemar(lost, count) <= alpha)
+        critical.append((count, next(refused, rows + 1)))
+    return PairedRule(rows, 1.0 - gained, gained, tuple(critical))
+
+
+# --- one rule ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01, 0.2, 0.9])
+def test_errors_are_refused_with_scipys_binomial_probability(loss: float) -> None:
+    rule = ErrorRule(rows=500, accuracy=0.95, critical=40)
+    assert rule.refusal(loss) == pytest.approx(stats.binom.sf(39, 500, 0.05 + loss), rel=1e-9)
+
+
+def test_the_power_of_mcnemars_test_is_that_of_gpower() -> None:
+    # G*Power 3.1 manual, chapter 5, after O'Brien 2002: 50 pairs, probabilities 0.32 and 0.08,
+    # one-sided at 5 %: 0.8393.
+    assert mcnemar_rule(50, 0.08, 0.05).refusal(0.24) == pytest.approx(0.8393, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("gained", "loss"), [(0.0, 0.0), (0.0, 0.4), (0.02, 0.1), (0.02, 0.8), (0.2, 0.0), (0.2, 0.4)]
+)
+def test_the_power_of_a_paired_rule_is_the_sum_over_all_outcomes(gained: float, loss: float):
+    rows = 12
+    rule = mcnemar_rule(rows, gained, 0.05)
+    shares = [gained, gained + loss, 1.0 - 2 * gained - loss]
+    expected = sum(
+        stats.multinomial.pmf([up, down, rows - up - down], rows, shares)
+        for up, down in itertools.product(range(rows + 1), repeat=2)
+        if up + down <= rows and mcnemar(down, up) <= 0.05
+    )
+    assert rule.refusal(loss) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_power_of_mcnemars_test_comes_near_connors_approximation() -> None:
+    # Connor 1987, formula 3.3 solved for the power: discordance psi, difference d, n pairs. Normal,
+    # without correction for continuity, and so a little above the exact one.
+    rows, gained, loss = 10_000, 0.01, 0.003
+    psi = 2 * gained + loss
+    z = (math.sqrt(rows) * loss - stats.norm.ppf(0.95) * math.sqrt(psi)) / math.sqrt(psi - loss**2)
+    actual = power.of_all(
+        evidence(Tally(rows, 9_800, lost=100, gained=100)),
+        dataclasses.replace(POLICY, floor=0.0, max_drop=1.0),
+    )
+    assert actual is not None
+    assert stats.norm.cdf(z) - 0.03 < actual.refusal(loss) < stats.norm.cdf(z)
+
+
+def test_the_smallest_loss_is_refused_as_often_as_asked_and_a_smaller_one_is_not() -> None:
+    for rule in (ErrorRule(1000, 0.98, 40), mcnemar_rule(200, 0.03, 0.05)):
+        for probability in (0.2, 0.8, 0.95):
+            loss = smallest_loss(rule, probability)
+            assert loss is not None
+            assert rule.refusal(loss) >= probability > rule.refusal(loss - 0.1 / rule.rows)
+
+
+def test_what_is_never_refused_so_often_has_no_smallest_loss() -> None:
+    assert smallest_loss(ErrorRule(rows=3, accuracy=1.0, critical=4), 0.8) is None
+
+
+def test_what_is_refused_without_a_loss_needs_none() -> None:
+    assert smallest_loss(ErrorRule(rows=10, accuracy=0.5, critical=1), 0.8) == 0.0
+
+
+# --- the gate's rules ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("decision", "errors"), [(1, 74), (100, 62)])
+def test_the_floor_refuses_from_where_the_gate_does(decision: int, errors: int) -> None:
+    # docs/gate.md: 74 errors of 10,000 hold 99 % at the first decision, 62 at the hundredth.
+    policy = dataclasses.replace(POLICY, floor=0.99)
+    sight = power.of_all(evidence(Tally(10_000, 9_950), compared=False), policy, decision=decision)
+    assert sight is not None
+    assert sight.floor.critical == errors + 1
+    for count, holds in ((errors, True), (errors + 1, False)):
+        counted = evidence(Tally(10_000, 10_000 - count), compared=False)
+        assert released(counted, policy, decision=decision) is holds
+
+
+def test_the_comparison_refuses_from_where_the_gate_does() -> None:
+    rows = 1000
+    sight = power.of_all(evidence(Tally(rows, 980, lost=10, gained=10)), POLICY)
+    assert sight is not None
+    assert sight.comparison is not None
+    for gained, critical in sight.comparison.critical:
+        for lost, holds in ((critical - 1, True), (critical, False)):
+            counted = Tally(rows, rows - lost, lost=lost, gained=gained)
+            assert released(evidence(counted), POLICY) is holds
+
+
+@pytest.mark.parametrize("must_improve", [False, True])
+def test_the_whole_gates_refusals_are_those_of_a_simulation(must_improve: bool) -> None:
+    # 2,000 draws of 1,000 images: standard error 1.1 points. With one class and no floors worth
+    # the name, the comparison decides alone.
+    policy = dataclasses.replace(
+        POLICY, floor=0.0, class_floor=0.0, max_drop=0.03, must_improve=must_improve
+    )
+    measured = evidence(Tally(1000, 950, lost=15, gained=15))
+    sight = power.of_all(measured, policy)
+    assert sight is not None
+    rng = np.random.default_rng(20261124)
+    for loss in (0.0, 0.01, 0.03):
+        draws = rng.multinomial(1000, [0.015, 0.015 + loss, 0.97 - loss], size=2_000)
+        refused = np.mean(
+            [
+                not passed(
+                    decide.measured_checks(
+                        evidence(Tally(1000, 1000 - down, lost=down, gained=up)), policy
+                    )
+                )
+                for up, down, _ in draws.tolist()
+            ]
+        )
+        assert sight.refusal(loss) == pytest.approx(refused, abs=0.035)
+
+
+def test_the_power_of_the_comparison_is_that_of_the_gates_simulation() -> None:
+    # 2,000 test sets: standard error 1.1 points at most, so 3.5 points are three of them.
+    policy = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
+    setting = Setting(rows=1000, num_classes=2, accuracy=0.95, discordance=0.03)
+    sight = power.of_all(evidence(Tally(1000, 950, lost=15, gained=15)), policy)
+    assert sight is not None
+    losses = [0.0, 0.01, 0.02]
+    for point in operating_curve(setting, policy, drops=losses, simulations=2_000, seed=0):
+        simulated = point.refused_by.get("not_worse", 0) / point.simulations
+        assert sight.refusal(point.drop) == pytest.approx(simulated, abs=0.035)
+
+
+def test_a_class_is_refused_from_where_the_gate_does_in_the_worst_company() -> None:
+    # Four classes that are beyond doubt leave the fifth the factor 5.
+    good, rows = Tally(100, 100), 100
+    (sight, *_) = power.of_groups(
+        evidence(Tally(rows, 90, lost=5, gained=5), good, good, good, good), POLICY
+    )
+    assert sight.comparison is not None
+    _, upper = binom_test_reject_interval(0.2, rows, alpha=0.01, alternative="larger")
+    assert sight.floor.critical == upper  # 0.05 / 5
+    for errors, holds in ((sight.floor.critical - 1, True), (sight.floor.critical, False)):
+        counted = evidence(Tally(rows, rows - errors), good, good, good, good, compared=False)
+        assert released(counted, dataclasses.replace(POLICY, floor=0.0)) is holds
+    anything = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
+    for gained, critical in sight.comparison.critical:
+        for lost, holds in ((critical - 1, True), (critical, False)):
+            counted = Tally(rows, rows - lost, lost=lost, gained=gained)
+            # The others gain what this one loses, so that the whole does not decide.
+            others = Tally(100, 100, gained=25)
+            assert released(evidence(counted, *[others] * 4), anything) is holds
+
+
+def test_slices_belong_to_the_family_where_they_are_judged() -> None:
+    bands = Bands("mean_intensity", (0.5,))
+    counted = dataclasses.replace(
+        evidence(Tally(200, 190), compared=False),
+        slices={"dark": Tally(150, 145), "bright": Tally(50, 45)},
+    )
+    policy = dataclasses.replace(POLICY, slices=(bands,), min_slice_rows=100)
+    assert [sight.label for sight in power.of_groups(counted, policy)] == ["class 0", "dark"]
+
+
+def test_losses_are_counted_from_the_served_model_or_else_from_the_candidate() -> None:
+    tally = Tally(1000, 960, lost=20, gained=10)  # served: 970
+    compared = power.of_all(evidence(tally), POLICY)
+    first = power.of_all(evidence(Tally(1000, 960), compared=False), POLICY)
+    assert compared is not None
+    assert first is not None
+    assert (compared.accuracy, first.accuracy) == (0.97, 0.96)
+    assert first.comparison is None
+    assert compared.comparison is not None
+    assert compared.comparison.gained == 0.015  # half of 30 of 1,000
+
+
+def test_no_more_is_gained_than_the_reference_gets_wrong() -> None:
+    sight = power.of_all(evidence(Tally(1000, 960, lost=40, gained=0)), POLICY)  # served: 1,000
+    assert sight is not None
+    assert sight.comparison is not None
+    assert sight.comparison.gained == 0.0
+
+
+def test_the_rule_that_sees_most_counts() -> None:
+    sight = power.of_all(evidence(Tally(1000, 970, lost=10, gained=10)), POLICY)
+    assert sight is not None
+    losses = [smallest_loss(rule, 0.8) for rule in sight.rules]
+    assert sight.smallest_loss(0.8) == min(losses)
+    assert sight.refusal(0.04) == max(rule.refusal(0.04) for rule in sight.rules)
+    assert sight.refusal(5.0) == 1.0  # all that there is to lose
+
+
+def test_labels_swapped_in_a_twentieth_of_a_small_class_are_seen_by_no_check() -> None:
+    # 100 images of each of ten classes, as in the embedded sample: 5 more errors in one of them.
+    classes = [Tally(100, 98, lost=1, gained=1)] * 10
+    policy = dataclasses.replace(POLICY, floor=0.96, class_floor=0.88, max_drop=0.02)
+    for sight in power.of_groups(evidence(*classes), policy):
+        assert sight.refusal(0.05) < 0.2
+    # 1,000 images of each: seen.
+    classes = [Tally(1000, 980, lost=10, gained=10)] * 10
+    for sight in power.of_groups(evidence(*classes), policy):
+        assert sight.refusal(0.05) > 0.95
+
+
+def test_of_no_examples_nothing_is_seen() -> None:
+    nothing = evidence(Tally(0, 0), compared=False)
+    assert power.of_all(nothing, POLICY) is None
+    assert power.of_groups(nothing, POLICY) == []

@@ -1,0 +1,55 @@
+"""Bands of a number: their text, their names, and which value lies in which."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.gate.slices import Bands
+
+THIRDS = Bands("mean_intensity", (0.11, 0.147))
+
+
+def test_the_text_is_read_and_written() -> None:
+    assert Bands.parse("mean_intensity:0.11,0.147") == THIRDS
+    assert str(THIRDS) == "mean_intensity:0.11,0.147"
+
+
+def test_a_band_is_named_by_its_edges() -> None:
+    assert THIRDS.names == (
+        *("mean_intensity<0.11", "0.11<=mean_intensity<0.147", "0.147<=mean_intensity"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "band"),
+    [(-math.inf, 0), (0.1099, 0), (0.11, 1), (0.1469, 1), (0.147, 2), (1.0, 2)],
+)
+def test_a_value_on_an_edge_lies_above_it(value: float, band: int) -> None:
+    assert THIRDS.index(value) == band
+
+
+@given(
+    edges=st.lists(
+        st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5, unique=True
+    ),
+    value=st.floats(),
+)
+def test_every_value_has_one_named_band(edges: list[float], value: float) -> None:
+    bands = Bands("weight", tuple(sorted(edges)))
+    assert bands.names[bands.index(value)]
+    assert len(bands.names) == len(edges) + 1
+    assert Bands.parse(str(bands)) == bands
+
+
+@pytest.mark.parametrize("text", ["", "weight", "weight:", ":0.1", "weight:a", "weight:0.1,"])
+def test_what_is_no_slice_is_one_clear_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"a slice is .*, expected .*mean_intensity:0\.1,0\.15"):
+        Bands.parse(text)
+
+
+@pytest.mark.parametrize("edges", [(), (0.2, 0.1), (0.1, 0.1), (math.inf,), (math.nan,)])
+def test_edges_must_rise_and_be_finite(edges: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="expected a feature and rising finite edges"):
+        Bands("weight", edges)

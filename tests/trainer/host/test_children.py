@@ -1,0 +1,75 @@
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from trainer.host import child_main, children
+from trainer.host.children import python_child
+
+
+@pytest.fixture
+def standing(tmp_path, monkeypatch):
+    """The working directory, empty; what PYTHONPATH names lies beside it."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "mine"))
+    return tmp_path
+
+
+def _run(*words: str, **variables: str) -> str:
+    child = python_child(*words, **variables)
+    return subprocess.run(
+        child.command, env=child.environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def test_the_module_gets_its_arguments_and_runs_as_the_main_one(standing):
+    (standing / "mine" / "asked.py").write_text(
+        "import os, sys\nprint(__name__, sys.argv, os.environ['SAID'], os.getcwd())\n"
+    )
+    file, here = standing / "mine" / "asked.py", standing / "here"
+    said = _run("asked", "a b", "--c", SAID="yes")
+    assert said == f"__main__ ['{file}', 'a b', '--c'] yes {here}\n"
+
+
+@pytest.mark.parametrize("empty", ["{}:", ":{}", "{}::"])
+def test_an_empty_part_of_pythonpath_does_not_stand_for_the_working_directory(
+    standing, monkeypatch, empty
+):
+    monkeypatch.setenv("PYTHONPATH", empty.format(standing / "mine"))
+    (standing / "mine" / "asked.py").write_text("import random; print(random.__file__)")
+    (standing / "here" / "random.py").write_text("raise SystemExit('trapped')")
+    assert _run("asked").strip() == random.__file__
+
+
+def test_pythonpath_may_name_the_working_directory(standing, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ".")
+    (standing / "here" / "asked.py").write_text("print('found')")
+    assert _run("asked") == "found\n"
+
+
+def test_nothing_is_imported_from_the_packages_own_folder(standing):
+    (standing / "mine" / "asked.py").write_text(
+        "import importlib.util; print(importlib.util.find_spec('supervision'))"
+    )
+    assert _run("asked") == "None\n"
+
+
+def test_a_child_runs_the_packages_that_its_parent_runs(standing):
+    """By `python -m` inside a checkout, though another one is installed."""
+    checkout = standing / "here" / "trainer"
+    checkout.mkdir()
+    for file in (children.__file__, child_main.__file__):
+        shutil.copy(file, checkout)
+    (checkout / "__init__.py").touch()
+    (checkout / "asked.py").write_text("print(__file__)")
+    (checkout / "asks.py").write_text(
+        "import subprocess\nfrom trainer.host.children import python_child\n"
+        "subprocess.run(python_child('trainer.asked').command, check=True)\n"
+    )
+    command = [sys.executable, "-m", "trainer.asks"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.strip() == str(checkout / "asked.py")

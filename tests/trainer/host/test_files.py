@@ -1,0 +1,79 @@
+"""Reading what others wrote: real FIFOs, devices, sockets and loops of links."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.limits import limited
+from trainer.host.files import UnfitFile, read_regular
+
+BOUND = 100
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+# What can stand where a file is expected, and what is said of it.
+STAND_INS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "FIFO": (os.mkfifo, "Is a FIFO, expected a regular file"),
+    "endless device": (lambda path: path.symlink_to("/dev/zero"), "Is a device, expected"),
+    "directory": (Path.mkdir, "Is a directory, expected a regular file"),
+    "loop": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    "socket": (a_socket, "No such device or address"),
+    "nothing": (lambda path: None, "No such file or directory"),
+    "sparse file": (
+        lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+        "Holds 1,099,511,627,776 bytes or more, expected at most 100",
+    ),
+}
+
+
+READ_BOTH_WAYS = """
+import sys
+from pathlib import Path
+from tests.limits import limited
+from trainer.host.files import open_regular, read_regular
+for read in (read_regular, open_regular):
+    try:
+        read(Path(sys.argv[1]), max_bytes=int(sys.argv[2]))
+    except OSError as error:
+        assert error.filename == sys.argv[1]
+        print(error.strerror)
+"""
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_what_is_no_file_to_read_is_an_error_at_once(name: str, tmp_path: Path) -> None:
+    make, said = STAND_INS[name]
+    make(tmp_path / "there")
+    done = limited(READ_BOTH_WAYS, tmp_path / "there", BOUND)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith(said)
+
+
+def test_a_file_of_just_the_size_is_read_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * BOUND)
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link", max_bytes=BOUND) == b"x" * BOUND
+
+
+def test_a_file_that_tells_no_size_is_read_no_further_than_the_bound() -> None:
+    path = Path("/proc/self/environ")  # of 0 bytes, says its status
+    assert path.stat().st_size == 0
+    with pytest.raises(UnfitFile, match="bytes or more, expected at most 1"):
+        read_regular(path, max_bytes=1)
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(UnfitFile):
+        read_regular(tmp_path / "fifo", max_bytes=BOUND)
+    assert os.listdir("/proc/self/fd") == before

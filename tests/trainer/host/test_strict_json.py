@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+from trainer.host.strict_json import MAX_DEPTH, loads
+
+
+def test_numbers_texts_and_nesting_up_to_the_bounds_are_read() -> None:
+    deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    assert loads(f'{{"a": [1.5, -3, "x", null, true, {2**63 - 1}]}}') == {
+        "a": [1.5, -3, "x", None, True, 2**63 - 1]
+    }
+    assert json.dumps(loads(deepest)) == deepest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": {"b": 1, "b": 2}}', "it holds the key 'b' twice in one object, expected once"),
+        ("NaN", "it holds NaN, expected finite numbers"),
+        ("-1e999", "it holds '-1e999', expected finite numbers"),
+        (str(2**63), "it holds the integer '9223372036854775808', expected 64 bits"),
+        ("[" * 33 + "1" + "]" * 33, "it is nested too deeply, expected at most 32 levels"),
+        ("[" * 100_000, "it is nested too deeply, expected at most 32 levels"),
+    ],
+)
+def test_what_has_no_single_or_no_bounded_meaning_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        loads(text)
+
+
+def test_5000_digits_are_refused_in_a_short_line() -> None:
+    with pytest.raises(ValueError, match="expected 64 bits") as refused:
+        loads("9" * 5_000)
+    assert len(str(refused.value)) < 150

@@ -1,0 +1,38 @@
+import pytest
+
+from trainer.host.text import one_line, printable, quoted
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("seven 7 é 七 🙂", "seven 7 é 七 🙂"),
+        ("\x00\x07\x1b[31m\x7f\x9b0m", r"\x00\x07\x1b[31m\x7f\x9b0m"),
+        ("a\nb\r\tc\u2028d\u2029e\x85f", r"a\nb\r\tc\u2028d\u2029e\x85f"),
+        ("\u202eevil\u2066\u200f", r"\u202eevil\u2066\u200f"),
+        ("\u200binvisible\ufeff\U000e0041", r"\u200binvisible\ufeff\U000e0041"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_what_a_terminal_obeys_or_hides_is_an_escape(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(shown) == shown
+
+
+def test_what_is_to_be_kept_stays() -> None:
+    assert printable("a\n\tb\r\x1b", keep="\n\t") == "a\n\tb\\r\\x1b"
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, "\x1b" * 5_000, int("9" * 4_000), b"9" * 5_000])
+def test_a_quoted_value_has_80_characters_at_most(value: object) -> None:
+    assert len(quoted(value)) == 80
+    assert "..." in quoted(value)
+
+
+def test_a_quoted_value_of_usual_size_is_as_python_writes_it() -> None:
+    assert [quoted("it's"), quoted(3.5), quoted(None)] == ['"it\'s"', "3.5", "None"]
+
+
+def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
+    assert one_line(ValueError("a\n  b\n")) == "ValueError: a b"
+    assert len(one_line(OSError("line\n" * 1_000))) == 300

@@ -1,0 +1,34 @@
+"""What a Python process of ours runs first: see `trainer.host.children`.
+
+    python /path/to/trainer/child_main.py MODULE ARGUMENT...
+
+Python puts the directory of this file first on `sys.path`, where `python -m` and `python -c` would
+put the working directory. It is taken off again before anything is imported that is not loaded yet.
+"""
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:] = [entry for entry in sys.path if entry != _HERE]
+
+import importlib.util  # noqa: E402
+import runpy  # noqa: E402
+
+
+def _find_our_packages() -> None:
+    """Lets this process import the packages that its parent runs, wherever they lie.
+
+    An installed one is found by itself. It is another one, or there is none, where the parent was
+    started inside a checkout by `python -m`.
+    """
+    found = importlib.util.find_spec(os.path.basename(_HERE))
+    origin = os.path.realpath(found.origin) if found and found.origin else ""
+    if os.path.dirname(origin) != _HERE:
+        sys.path.insert(0, os.path.dirname(_HERE))
+
+
+if __name__ == "__main__":
+    _find_our_packages()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

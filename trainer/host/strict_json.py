@@ -1,0 +1,84 @@
+"""JSON that somebody else may have written, read without surprises.
+
+Synopsis::
+
+    loads('{"version": 3}')         # {"version": 3}
+    loads('{"accuracy": NaN}')      # ValueError, as for 1e999, [[[[[[...]]]]]] and 5,000 digits
+    loads('{"a": 1, "a": 2}')       # ValueError: of equal keys the last one would count
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from trainer.host.text import quoted
+
+INT64_MAX = 2**63 - 1
+MAX_DEPTH = 32  # a release record has 5; Python's own writer and reader end at some hundreds
+
+
+def loads(text: str) -> Any:
+    """Returns what a JSON text holds: finite numbers, integers of 64 bits, and little nesting.
+
+    Raises:
+        json.JSONDecodeError: it is no JSON.
+        ValueError: it holds something else; the message begins with "it".
+    """
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_float=_finite,
+            parse_int=_of_64_bits,
+        )
+    except RecursionError:
+        raise _too_deep() from None
+    _require_shallow(value, MAX_DEPTH)
+    return value
+
+
+def is_count(value: object) -> bool:
+    """Tells whether a value is an integer of zero or more; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"it holds the key {quoted(name)} twice in one object, expected once")
+        values[name] = value
+    return values
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"it holds {text}, expected finite numbers")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _no_number(quoted(text))
+    return number
+
+
+def _of_64_bits(text: str) -> int:
+    # Looked at first: Python refuses to convert very many digits.
+    if len(text) > len(str(-INT64_MAX)) or not -INT64_MAX <= int(text) <= INT64_MAX:
+        raise ValueError(f"it holds the integer {quoted(text)}, expected 64 bits")
+    return int(text)
+
+
+def _require_shallow(value: object, depth: int) -> None:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if inner and not depth:
+        raise _too_deep()
+    for each in inner:
+        _require_shallow(each, depth - 1)
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"it is nested too deeply, expected at most {MAX_DEPTH} levels")
