@@ -28,7 +28,7 @@ from components.gate.check import Check, passed
 from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.serving_dir import ServingDirError
-from pipeline.config import RunConfig, policy_for
+from pipeline.config import ConfigError, RunConfig, policy_for
 from pipeline.result import json_able
 from trainer import features
 
@@ -120,7 +120,10 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     policy = policy_for(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
-    require_numbers(policy.slices)
+    try:
+        require_numbers(policy.slices)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     directory = config.served_from(dataset.slug)
     serving_dir.versions(directory)  # refused before the models are asked
     candidate = _load(model, dataset)

@@ -77,7 +77,7 @@ class Setting:
 class Verdict:
     """What the Evaluator gave."""
 
-    eval_config: Any  # ModelEvaluation
+    evaluation: Any  # ModelEvaluation
     blessing: Any  # ModelBlessing
 
     @property

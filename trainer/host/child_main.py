@@ -1,6 +1,6 @@
 """What a Python process of ours runs first: see `trainer.host.children`.
 
-    python /path/to/trainer/child_main.py MODULE ARGUMENT...
+    python /path/to/trainer/host/child_main.py MODULE ARGUMENT...
 
 Python puts the directory of this file first on `sys.path`, where `python -m` and `python -c` would
 put the working directory. It is taken off again before anything is imported that is not loaded yet.
@@ -10,6 +10,7 @@ import os
 import sys
 
 _HERE = os.path.dirname(os.path.realpath(__file__))
+_PACKAGE = os.path.dirname(_HERE)  # trainer
 sys.path[:] = [entry for entry in sys.path if entry != _HERE]
 
 import importlib.util  # noqa: E402
@@ -22,10 +23,10 @@ def _find_our_packages() -> None:
     An installed one is found by itself. It is another one, or there is none, where the parent was
     started inside a checkout by `python -m`.
     """
-    found = importlib.util.find_spec(os.path.basename(_HERE))
+    found = importlib.util.find_spec(os.path.basename(_PACKAGE))
     origin = os.path.realpath(found.origin) if found and found.origin else ""
-    if os.path.dirname(origin) != _HERE:
-        sys.path.insert(0, os.path.dirname(_HERE))
+    if os.path.dirname(origin) != _PACKAGE:
+        sys.path.insert(0, os.path.dirname(_PACKAGE))
 
 
 if __name__ == "__main__":

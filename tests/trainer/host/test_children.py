@@ -53,7 +53,7 @@ def test_pythonpath_may_name_the_working_directory(standing, monkeypatch):
 
 def test_nothing_is_imported_from_the_packages_own_folder(standing):
     (standing / "mine" / "asked.py").write_text(
-        "import importlib.util; print(importlib.util.find_spec('supervision'))"
+        "import importlib.util; print(importlib.util.find_spec('child_main'))"
     )
     assert _run("asked") == "None\n"
 
@@ -61,10 +61,11 @@ def test_nothing_is_imported_from_the_packages_own_folder(standing):
 def test_a_child_runs_the_packages_that_its_parent_runs(standing):
     """By `python -m` inside a checkout, though another one is installed."""
     checkout = standing / "here" / "trainer"
-    checkout.mkdir()
+    (checkout / "host").mkdir(parents=True)
     for file in (children.__file__, child_main.__file__):
-        shutil.copy(file, checkout)
-    (checkout / "__init__.py").touch()
+        shutil.copy(file, checkout / "host")
+    for package in (checkout, checkout / "host"):
+        (package / "__init__.py").touch()
     (checkout / "asked.py").write_text("print(__file__)")
     (checkout / "asks.py").write_text(
         "import subprocess\nfrom trainer.host.children import python_child\n"
