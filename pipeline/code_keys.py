@@ -9,7 +9,8 @@ The rule: a component's code are the modules of ours that the modules in `COMPON
 any depth and within functions too. Importing `a.b.c` runs `a/__init__.py` and `a/b/__init__.py`,
 so these belong to it. A text that is a module's dotted name, such as the one after `python -m`,
 counts as an import. What is imported for the type checker alone does not run and does not count.
-Comments count, as a file is digested byte by byte.
+Comments count, as a file is digested byte by byte. To what reads a registry, the modules of the
+installed plugins belong as well, and what these import of their own top-level package.
 
 The sources are parsed, and nothing is imported: the keys are the same in an editable install, in a
 wheel and in a container.
@@ -19,8 +20,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from trainer.host import registry
 
 # What TFX starts for each component. StatisticsGen and ExampleValidator run no code of ours.
 COMPONENTS: Mapping[str, Sequence[str]] = {
@@ -68,6 +72,8 @@ class _Sources:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._plugins = registry.plugin_modules()
+        self._roots = dict.fromkeys(_PACKAGES, root) | _roots_of(self._plugins)
         self._contents: dict[str, bytes] = {}
         self._imported: dict[str, frozenset[str]] = {}
 
@@ -88,6 +94,8 @@ class _Sources:
             if module not in found:
                 found.add(module)
                 waiting += self._imports_of(module)
+                if module == registry.__name__:
+                    waiting += [name for each in self._plugins for name in _with_packages(each)]
         return tuple(sorted(found))
 
     def _imports_of(self, module: str) -> frozenset[str]:
@@ -103,13 +111,25 @@ class _Sources:
         return self._imported[module]
 
     def _file(self, module: str) -> Path | None:
-        """A module's or a package's file; None where there is no such module of ours."""
+        """A module's or a package's file; None where it is neither ours nor a plugin's."""
         parts = module.split(".")
-        if parts[0] not in _PACKAGES or not all(map(str.isidentifier, parts)):
+        if parts[0] not in self._roots or not all(map(str.isidentifier, parts)):
             return None
-        place = self._root.joinpath(*parts)
+        place = self._roots[parts[0]].joinpath(*parts)
         files = (place / "__init__.py", place.with_suffix(".py"))
         return next((file for file in files if file.is_file()), None)
+
+
+def _roots_of(modules: Sequence[str]) -> dict[str, Path]:
+    """The directories that hold the top-level packages of modules, which are not imported."""
+    roots = {}
+    for package in {module.partition(".")[0] for module in modules}:
+        spec = importlib.util.find_spec(package)
+        if spec and spec.submodule_search_locations:
+            roots[package] = Path(spec.submodule_search_locations[0]).parent
+        elif spec and spec.origin:
+            roots[package] = Path(spec.origin).parent
+    return roots
 
 
 def _with_packages(module: str) -> list[str]:

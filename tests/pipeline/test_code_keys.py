@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.code_keys import COMPONENTS, closure, code_keys
+from tests.plugins import install
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("components", "pipeline", "trainer")
@@ -122,6 +123,17 @@ def test_an_import_counts_where_it_runs(
     changed_by("trainer/progress.py", line)
     found = closure(["trainer.progress"], sources)
     assert ("pipeline.presets" in found) == counts
+
+
+def test_plugins_belong_to_what_reads_a_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from my_nets.small import small"
+    install(tmp_path, code, name="my-nets", file="my_nets/__init__.py")
+    (tmp_path / "my_nets" / "small.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"my_nets", "my_nets.small"} < set(closure(["trainer.host.registry"]))
+    assert "my_nets" not in closure(["trainer.host.text"])
 
 
 @pytest.mark.slow

@@ -1,0 +1,118 @@
+"""Tables by name that other distributions extend: architectures, data sources, gate checks.
+
+Synopsis::
+
+    ARCHITECTURES: Registry[Architecture] = Registry("architecture")
+    ARCHITECTURES.add("convnet", Architecture(...))
+    ARCHITECTURES["convnet"], list(ARCHITECTURES)
+
+A plugin is a distribution with an entry point of the group `tfx_mnist`, which names a module. That
+module adds to the tables when it is imported, here of a distribution with the module `tiny_nets`::
+
+    [project.entry-points.tfx_mnist]
+    tiny-nets = "tiny_nets"
+
+All plugins are imported when any table is first read, so every process, worker and container in
+which the distribution is installed finds the same entries.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+from trainer.host.text import one_line
+
+GROUP = "tfx_mnist"
+
+T = TypeVar("T")
+
+
+class PluginError(ValueError):
+    """A plugin could not be imported; the message is one line for the user."""
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Entries by name in the order of `add`, the product's own before those of plugins.
+
+    Every read may raise `PluginError`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        """Holds nothing yet.
+
+        Args:
+          kind: what an entry is, for messages: "architecture".
+        """
+        self._kind = kind
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> None:
+        """Adds an entry.
+
+        Raises:
+          ValueError: the name is taken.
+        """
+        if name in self._entries:
+            raise ValueError(f"the {self._kind} {name!r} exists already: choose another name")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> T:
+        _plugins.load()
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        _plugins.load()
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        _plugins.load()
+        return len(self._entries)
+
+
+def plugin_modules() -> tuple[str, ...]:
+    """The modules that the installed plugins name, sorted; none of them is imported for it."""
+    return tuple(sorted({module for _, module in _entry_points()}))
+
+
+def _entry_points() -> list[tuple[str, str]]:
+    """Distribution and module of each plugin."""
+    from importlib.metadata import entry_points  # takes 40 ms, and not every process reads a table
+
+    found = entry_points(group=GROUP)
+    return sorted({(point.dist.name if point.dist else "?", point.module) for point in found})
+
+
+class _Plugins:
+    """The plugins of this process, imported once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._started = False
+        self._error: PluginError | None = None
+
+    def load(self) -> None:
+        with self._lock:
+            # Started and not done: a plugin reads a table while it is imported.
+            if not self._started:
+                self._started = True
+                self._error = self._import_all()
+        if self._error is not None:
+            raise self._error
+
+    def _import_all(self) -> PluginError | None:
+        from importlib import import_module
+
+        for distribution, module in _entry_points():
+            try:
+                import_module(module)
+            except Exception as error:
+                return PluginError(
+                    f"the plugin {distribution} cannot be used, as its module {module} cannot be "
+                    f"imported ({one_line(error)}): mend or uninstall {distribution}"
+                )
+        return None
+
+
+_plugins = _Plugins()
