@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.host.files import write_json
+from trainer.host.files import write_durably
 from trainer.hparams import HParams
 from trainer.tuning.trials import tuned
 
@@ -71,4 +71,4 @@ class Job:
 
     def write(self, file: Path) -> None:
         """Writes it whole or not at all."""
-        write_json(file, dataclasses.asdict(self))
+        write_durably(file, json.dumps(dataclasses.asdict(self)))

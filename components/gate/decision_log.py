@@ -22,8 +22,8 @@ from pathlib import Path
 
 from components.gate.policy import Policy
 from components.serving_dir import withdrawals
-from components.serving_dir.durable import make_directory
 from components.serving_dir.log import LOG_NAME, opened, read_lines
+from trainer.host.files import make_directory
 
 
 class DecisionLogError(RuntimeError):

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from components.serving_dir.durable import sync_directory, write_durably
 from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.locking import lock_within
 from components.serving_dir.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -22,7 +20,8 @@ from components.serving_dir.manifest import (
     digest_of_records,
 )
 from components.serving_dir.reading import live
-from trainer.host.files import open_descriptor
+from trainer.host.files import open_descriptor, sync_directory, write_durably
+from trainer.host.locks import AlreadyLocked, exclusive
 from trainer.host.strict_json import INT64_MAX
 
 LOCK_NAME = ".publish.lock"
@@ -61,17 +60,15 @@ def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
     """
     path = serving_dir / LOCK_NAME
     lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            lock_within(lock, seconds=timeout_s)
-        except TimeoutError:
+            stack.enter_context(exclusive(lock, timeout_s=timeout_s))
+        except AlreadyLocked:
             raise ServingDirError(
                 f"another process that changes the serving directory has held {path} for more "
                 f"than {timeout_s:g} s: wait until it ends, and try again"
             ) from None
         yield
-    finally:
-        os.close(lock)
 
 
 @contextlib.contextmanager
@@ -113,7 +110,6 @@ def add_version(
     text = manifest.to_json()
     _require_readable(text)
     write_durably(staging / MANIFEST_NAME, text)
-    sync_directory(staging)
     target = serving_dir / str(number)
     os.rename(staging, target)
     try:

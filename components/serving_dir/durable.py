@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.manifest import FileRecord
-from trainer.host.files import read_pieces
+from trainer.host.files import read_pieces, sync_directory
 
 # Of one file of a model that is to be published: no classifier of small images comes near, and to
 # hash as much takes less than a minute.
@@ -89,28 +89,3 @@ def copy_file(
             writer.flush()
             os.fsync(writer.fileno())
     return FileRecord(sha256.hexdigest(), size)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Writes a new file of ASCII text, synced to disk."""
-    with path.open("x", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def make_directory(path: Path) -> None:
-    """Makes a directory and the parents that are missing, their names synced to disk."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
-        sync_directory(folder.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Syncs the names in a directory to disk."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -18,9 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.serving_dir.durable import sync_directory
-from components.serving_dir.locking import lock_within
-from trainer.host.files import open_descriptor, read_regular
+from trainer.host.files import open_descriptor, read_regular, sync_directory
+from trainer.host.locks import exclusive
 
 LOG_NAME = ".decisions.jsonl"
 LOCK_S = 60.0  # to write a line takes milliseconds
@@ -67,23 +66,20 @@ def opened(serving_dir: Path) -> Iterator[Log]:
     Half a line, which a kill or a power cut left, is cut off.
 
     Raises:
-        TimeoutError: another process still held it after `LOCK_S` seconds.
+        AlreadyLocked: another process still held it after `LOCK_S` seconds.
         OSError: it cannot be opened.
     """
     path = serving_dir / LOG_NAME
     # A link that leads nowhere would have its target made.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = open_descriptor(path, flags, max_bytes=_MAX_BYTES)
-    try:
-        lock_within(descriptor, seconds=LOCK_S)
+    with exclusive(descriptor, timeout_s=LOCK_S):
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read()
         whole = _whole_lines(content)
         if len(whole) < len(content):
             os.ftruncate(descriptor, len(whole))
         yield Log(path, tuple(whole.splitlines()), descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def to_line(record: Mapping[str, object]) -> bytes:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.changing import DEFAULT_LOCK_TIMEOUT_S, REMOVED_PREFIX, changing
-from components.serving_dir.durable import scan, sync_directory
+from components.serving_dir.durable import scan
 from components.serving_dir.errors import ServingDirError, explain
 from components.serving_dir.reading import made_by, versions
 from components.serving_dir.rolling_back import default_target
 from components.serving_dir.version import Version
 from components.serving_dir.withdrawals import keep as keep_withdrawals
+from trainer.host.files import sync_directory
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from components.serving_dir.changing import (
     staging_in,
     utc_now,
 )
-from components.serving_dir.durable import Tree, copy_file, copy_tree, make_directory, scan
+from components.serving_dir.durable import Tree, copy_file, copy_tree, scan
 from components.serving_dir.errors import ServingDirError, StaleDecision, explain
 from components.serving_dir.manifest import MANIFEST_NAME, digest_of_records
 from components.serving_dir.reading import live, withdrawn_digests
 from components.serving_dir.version import Version, verify
+from trainer.host.files import make_directory
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import jinja2
 
 from pipeline.report import content, formats
 from pipeline.result import RunResult
-from trainer.host.files import write_text
+from trainer.host.files import write_durably
 from trainer.host.text import printable
 
 
@@ -59,4 +59,4 @@ def write(result: RunResult, path: Path) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    write_text(path, render(result))
+    write_durably(path, render(result))

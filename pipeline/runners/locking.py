@@ -11,12 +11,12 @@ The kernel frees the lock of a run that was killed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.runners.errors import CannotStart
+from trainer.host.locks import AlreadyLocked, exclusive
 
 
 @contextlib.contextmanager
@@ -30,32 +30,26 @@ def locked(root: Path) -> Iterator[None]:
     """
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise CannotStart(
-            f"cannot use the pipeline root {root}: {error.strerror}; choose another one with "
-            "--pipeline-root",
-            2,
-        ) from error
-    try:
-        _lock_exclusively(directory, root)
-        yield
+        with contextlib.ExitStack() as stack:
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+                stack.enter_context(exclusive(directory, timeout_s=0.0))
+            except AlreadyLocked:
+                raise CannotStart(
+                    f"another run is at work in {root}: wait for it, or give this one its own "
+                    "--pipeline-root",
+                    1,
+                ) from None
+            except OSError as error:
+                raise CannotStart(
+                    f"cannot use the pipeline root {root}: {error.strerror}; choose another one "
+                    "with --pipeline-root",
+                    2,
+                ) from error
+            yield
     except CannotStart:
         for folder in missing:
             with contextlib.suppress(OSError):  # not empty: someone else uses it by now
                 folder.rmdir()
         raise
-    finally:
-        os.close(directory)
-
-
-def _lock_exclusively(directory: int, root: Path) -> None:
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CannotStart(
-            f"another run is at work in {root}: wait for it, or give this one its own "
-            "--pipeline-root",
-            1,
-        ) from None

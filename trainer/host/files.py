@@ -1,27 +1,24 @@
-"""Files that others write: small ones that are replaced as a whole, and any that are only read.
+"""Files that survive a kill or a power cut, and files of others, read without surprises.
 
 Synopsis::
 
-    write_json(Path("job/found.json"), {"units": 128})     # a kill leaves all of it or none
-    write_text(Path("reports/run.html"), page)             # likewise
+    write_durably(Path("reports/run.html"), page)     # a kill leaves all of it or what was there
     read_regular(Path("manifest.json"), max_bytes=4 << 20)
     sum(map(len, read_pieces(Path("variables.data"), max_bytes=16 << 30)))     # its size
 
 In the place of a file that is to be read, somebody may have put a FIFO, on which `open` waits for
 ever, or a link to /dev/zero, which never ends. Such things, and files that are too large, are an
-`UnfitFile`, an OSError: who handles files that cannot be read handles them as well. Only the
-standard library is imported.
+`UnfitFile`, an OSError: who handles files that cannot be read handles them as well.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 _PIECE_BYTES = 1 << 20
 
@@ -38,34 +35,43 @@ class UnfitFile(OSError):
     """What stands at a path is no regular file, or is too large; `strerror` says what it is."""
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes JSON as `write_text` does.
+def write_durably(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a kill or a power cut leaves all of it, or what was there before.
+
+    The directory is made if need be. A text is written as UTF-8.
 
     Raises:
-      OSError: it was not written.
+      OSError: it was not written and nothing is left of it, or only its name could not be synced.
     """
-    write_text(path, json.dumps(values))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 so that a kill or a power cut leaves the whole file or the one before it.
-
-    Makes the directory if need be.
-
-    Raises:
-      OSError: it was not written, and nothing is left of it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     writing = path.with_name(f".{path.name}.writing")
     try:
-        with writing.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with writing.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         writing.replace(path)
     except OSError:
         writing.unlink(missing_ok=True)
         raise
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and the parents that are missing, their names synced to disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_directory(folder.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Syncs the names in a directory to disk."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def read_regular(path: Path, *, max_bytes: int) -> bytes:

@@ -33,7 +33,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from trainer import inputs, progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
-from trainer.host.files import write_json
+from trainer.host.files import write_durably
 from trainer.host.termination import raise_if_arrived
 from trainer.host.text import one_line
 from trainer.hparams import HParams
@@ -85,7 +85,8 @@ class Job:
 
     def write(self) -> None:
         """Writes it to `path`."""
-        write_json(self.path, {**dataclasses.asdict(self), "folder": str(self.folder)})
+        job = {**dataclasses.asdict(self), "folder": str(self.folder)}
+        write_durably(self.path, json.dumps(job))
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -130,7 +131,7 @@ class Search(BaseTuner):
         except Exception as error:  # keras-tuner would count it as a failed trial, and go on
             raise_if_arrived()
             raise TrialBroke(one_line(error)) from error
-        write_json(finished, result)
+        write_durably(finished, json.dumps(result))
         return result
 
     def pre_create_trial(self) -> None:

@@ -52,21 +52,6 @@ def test_a_second_run_on_one_root_ends_at_once(root: Path) -> None:
     assert list(root.iterdir()) == []
 
 
-def test_the_lock_of_a_killed_run_is_free(root: Path) -> None:
-    with held(root) as holder:
-        holder.kill()
-        holder.wait()
-        with locked(root):
-            pass
-
-
-def test_a_lock_is_free_again_after_a_run_that_raised(root: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), locked(root):
-        raise KeyboardInterrupt
-    with locked(root):
-        pass
-
-
 def test_what_would_block_within_a_run_is_not_taken_for_another_run(root: Path) -> None:
     with pytest.raises(BlockingIOError, match="a full pipe"), locked(root):
         raise BlockingIOError("a full pipe")

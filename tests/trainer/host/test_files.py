@@ -1,14 +1,17 @@
-"""Reading what others wrote: real FIFOs, devices, sockets and loops of links."""
+"""Files that survive a kill; reading what others wrote: real FIFOs, devices, sockets, loops."""
 
+import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.limits import limited
-from trainer.host.files import UnfitFile, read_regular
+from trainer.host.files import UnfitFile, read_regular, write_durably
 
 BOUND = 100
 
@@ -77,3 +80,44 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     with pytest.raises(UnfitFile):
         read_regular(tmp_path / "fifo", max_bytes=BOUND)
     assert os.listdir("/proc/self/fd") == before
+
+
+# Is killed at the call that the second argument names.
+KILLED = """
+import os, pathlib, signal, sys
+from trainer.host.files import write_durably
+
+def killed(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+moment = {"sync": (os, "fsync"), "rename": (pathlib.Path, "replace")}[sys.argv[2]]
+setattr(*moment, killed)
+write_durably(pathlib.Path(sys.argv[1]), "new")
+"""
+
+
+@pytest.mark.parametrize("moment", ["sync", "rename"])
+def test_a_kill_leaves_what_was_there_and_the_next_write_cleans_up(
+    moment: str, tmp_path: Path
+) -> None:
+    write_durably(tmp_path / "file", "old")
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "file", moment], check=False)
+    assert done.returncode == -9
+    assert (tmp_path / "file").read_text() == "old"
+    write_durably(tmp_path / "file", b"\xff")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"\xff"
+
+
+def test_what_the_disk_does_not_take_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "made" / "on the way" / "file"
+    write_durably(path, "old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_durably(path, "new")
+    assert [one.read_text() for one in path.parent.iterdir()] == ["old"]

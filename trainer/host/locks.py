@@ -1,0 +1,52 @@
+"""An exclusive lock of a file or a directory, which is waited for, but not for ever.
+
+Synopsis::
+
+    with exclusive(os.open("pipeline_root", os.O_RDONLY), timeout_s=10.0):
+        ...     # no other process holds that lock; in the end the descriptor is closed
+
+The kernel frees the lock when its holder ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+_POLL_S = 0.02
+
+
+class AlreadyLocked(TimeoutError):
+    """Another process held the lock all the time; `strerror` says for how long it was waited."""
+
+
+@contextlib.contextmanager
+def exclusive(descriptor: int, *, timeout_s: float) -> Iterator[None]:
+    """Holds the lock of an open file or directory, and closes the descriptor in the end.
+
+    Raises:
+      AlreadyLocked: another process still held it after that time.
+      OSError: the file system knows no locks.
+    """
+    deadline = time.monotonic() + timeout_s
+    try:
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                text = f"another process has held the lock for more than {timeout_s:g} s"
+                raise AlreadyLocked(errno.ETIMEDOUT, text)
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
