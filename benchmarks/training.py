@@ -74,9 +74,7 @@ def train(
     strategy = mirrored_strategy(replicas)
     hparams = dataclasses.replace(hparams, per_replica_batch=hparams.per_replica_batch // replicas)
     with strategy.scope():
-        model = build_model(
-            hparams, image_shape=shape, num_classes=classes, synchronized=replicas > 1
-        )
+        model = build_model(hparams, image_shape=shape, num_classes=classes)
     plain = dataclasses.replace(hparams, precision="float32")
     served = build_model(plain, image_shape=shape, num_classes=classes)
     wall, cpu = time.monotonic(), time.process_time()

@@ -18,8 +18,8 @@ from components.example_gen.dataset import DatasetInfo
 from components.gate import decision_log
 from components.serving_check.model_server import find_model_server
 from pipeline.config import ConfigError, RunConfig
+from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
-from trainer.hparams import MIN_IMAGE_SIDE
 from trainer.tuning import processes
 
 
@@ -81,7 +81,7 @@ def require_fitting(
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
-    least = MIN_IMAGE_SIDE[training.architecture]
+    least = ARCHITECTURES[training.architecture].min_side
     if min(height, width) < least:
         raise ConfigError(
             f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "

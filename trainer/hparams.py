@@ -9,17 +9,16 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from trainer.architectures import ARCHITECTURES
 from trainer.host.text import quoted
 
 OPTIMIZERS = ("adam", "adadelta")
 SCHEDULES = ("one_cycle", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
 MAX_WIDTH = 16.0  # a typing error would be found by a machine without memory
-# The networks, and the smallest height and width, pixels, that their pooling leaves something of.
-MIN_IMAGE_SIDE: Mapping[str, int] = {"convnet": 8, "deep": 16, "article": 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +74,7 @@ class HParams:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("architecture", self.architecture, tuple(MIN_IMAGE_SIDE))
+        _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
@@ -103,7 +102,7 @@ class HParams:
         return cls(**config)
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+def _one_of(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} is {quoted(value)}, expected one of {', '.join(known)}")
 

@@ -18,9 +18,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras 3 puts it together from elementary operations, each of which passes over the whole tensor:
     44 % of a training step of the network `deep`. TensorFlow's one operation takes a third of that
-    (docs/decisions/0011). It knows nothing of other replicas: with `synchronized` Keras's own
-    computation is used.
+    (docs/decisions/0011). It knows nothing of other replicas: in the scope of a strategy with
+    several, Keras's own computation takes the statistics over all of them.
     """
+
+    def __init__(self, **options: Any) -> None:
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        super().__init__(**{"synchronized": several, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """[B, C] or [B, H, W, C] -> the same shape, in the layer's compute dtype."""

@@ -136,12 +136,7 @@ def fit(
     """
     keras.utils.set_random_seed(seed)
     with strategy.scope():
-        model = build_model(
-            hparams,
-            image_shape=spec.image_shape,
-            num_classes=spec.num_classes,
-            synchronized=strategy.num_replicas_in_sync > 1,
-        )
+        model = build_model(hparams, image_shape=spec.image_shape, num_classes=spec.num_classes)
     # A twin outside of the strategy: the export then knows nothing of replicas.
     served = build_model(
         dataclasses.replace(hparams, precision="float32"),

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from trainer import inputs, loop, progress
+from trainer.architectures import ARCHITECTURES
 from trainer.checkpoints import Checkpoints
-from trainer.hparams import MIN_IMAGE_SIDE, HParams
+from trainer.hparams import HParams
 from trainer.model import build_model
 from trainer.strategy import mirrored_strategy
 
@@ -36,10 +37,10 @@ def train(hparams: HParams = HPARAMS, **changes):
     """(the network as it would be exported, the epochs)"""
     keras.utils.set_random_seed(3)
     strategy = mirrored_strategy(changes.pop("replicas", 0))
-    side = MIN_IMAGE_SIDE[hparams.architecture]
+    side = ARCHITECTURES[hparams.architecture].min_side
     build = functools.partial(build_model, image_shape=(side, side, 1), num_classes=2)
     with strategy.scope():
-        model = build(hparams, synchronized=strategy.num_replicas_in_sync > 1)
+        model = build(hparams)
     served = build(dataclasses.replace(hparams, precision="float32"))
     options = {
         "train_split": separable(64, seed=1, side=side),

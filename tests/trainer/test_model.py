@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 
-from trainer.hparams import MIN_IMAGE_SIDE, HParams
+from trainer.architectures import ARCHITECTURES
+from trainer.hparams import HParams
 from trainer.model import build_model
 
 
-@pytest.mark.parametrize("architecture", MIN_IMAGE_SIDE)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (0, 3, 1)], ids=str)
 def test_one_logit_per_class_for_any_shape(architecture, shape):
     """Heights and widths of less than the least one are added to it."""
-    least = MIN_IMAGE_SIDE[architecture]
+    least = ARCHITECTURES[architecture].min_side
     shape = tuple(side if side >= least else least + side for side in shape[:2]) + shape[2:]
     model = build_model(HParams(architecture=architecture), image_shape=shape, num_classes=7)
     assert model(np.zeros((2, *shape), np.float32)).shape == (2, 7)
@@ -59,17 +60,7 @@ def test_deep_drops_behind_each_pooling_and_before_both_dense_layers():
     assert [drop.output.shape[1:] for drop in drops] == shapes
 
 
-@pytest.mark.parametrize(
-    ("architecture", "shape", "least"),
-    [("convnet", (4, 28, 1), "8x8"), ("deep", (28, 15, 1), "16x16")],
-)
-def test_images_too_small_to_pool_are_refused(architecture, shape, least):
-    message = f"images are {shape[0]}x{shape[1]}, expected {least} or larger"
-    with pytest.raises(ValueError, match=message):
-        build_model(HParams(architecture=architecture), image_shape=shape, num_classes=10)
-
-
-@pytest.mark.parametrize("architecture", MIN_IMAGE_SIDE)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_width_multiplies_channels_and_units(architecture):
     def outputs(width):
         hparams = HParams(architecture=architecture, width=width)

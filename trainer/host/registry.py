@@ -12,8 +12,9 @@ module adds to the tables when it is imported, here of a distribution with the m
     [project.entry-points.tfx_mnist]
     tiny-nets = "tiny_nets"
 
-All plugins are imported when any table is first read, so every process, worker and container in
-which the distribution is installed finds the same entries.
+All plugins are imported when a table is first listed, or asked for a name that it does not have.
+So every process, worker and container in which the distribution is installed finds the same
+entries.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PluginError(ValueError):
 class Registry(Mapping[str, T], Generic[T]):
     """Entries by name in the order of `add`, the product's own before those of plugins.
 
-    Every read may raise `PluginError`.
+    Every read but that of an entry which is there already may raise `PluginError`.
     """
 
     def __init__(self, kind: str) -> None:
@@ -59,7 +60,8 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> T:
-        _plugins.load()
+        if name not in self._entries:
+            _plugins.load()
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -1,0 +1,114 @@
+"""The networks by name, in a table that plugins extend.
+
+Synopsis::
+
+    ARCHITECTURES["deep"].min_side                           # 16
+    features = ARCHITECTURES["deep"].build(image, HParams())     # all but the last layer
+
+To add a network, write its function and its entry here, or both in a plugin
+(`trainer.host.registry`). Such a module imports Keras inside its functions: the table is read
+where the command line is, and Keras takes seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from trainer.host.registry import Registry
+
+if TYPE_CHECKING:
+    from trainer.hparams import HParams
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network without its last layer, which `trainer.model.build_model` adds.
+
+    Attributes:
+      help: one line for the user.
+      min_side: smallest height and width of an image, pixels, that its pooling leaves something of.
+      build: Keras's symbolic images [B, H, W, C] float32, and the hyper-parameters, to features
+        [B, N]. Batch normalization is `trainer.normalization.BatchNormalization`.
+    """
+
+    help: str
+    min_side: int
+    build: Callable[[Any, HParams], Any]
+
+
+ARCHITECTURES: Registry[Architecture] = Registry("architecture")
+
+
+def _wide(count: int, hparams: HParams) -> int:
+    """Channels or units of a layer that has `count` at a width of 1."""
+    return max(1, round(count * hparams.width))
+
+
+def _convnet(x: Any, hparams: HParams) -> Any:
+    """conv5-24, pool, conv3-32, pool, dense 256 with batch normalization.
+
+    The shape is that of tuomaso/train_mnist_fast: few, cheap convolutions for a CPU.
+    """
+    from keras import layers
+
+    from trainer.normalization import BatchNormalization
+
+    x = layers.Conv2D(_wide(24, hparams), 5, activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Conv2D(_wide(32, hparams), 3, activation="relu", padding="same")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(_wide(256, hparams), use_bias=False)(x)
+    x = layers.Activation("relu")(BatchNormalization(momentum=0.9)(x))
+    return layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
+
+
+def _deep(x: Any, hparams: HParams) -> Any:
+    """conv5-32, pool, conv3-64, conv3-64, pool, conv3-128, conv3-128, dense 256.
+
+    Batch normalization behind each, and behind the pooling where there is one: it then has a
+    quarter of the values to pass over. Dropout behind each pooling and before both dense layers.
+    """
+    from keras import layers
+
+    from trainer.normalization import BatchNormalization
+
+    def convolve(x: Any, filters: int, size: int, padding: str) -> Any:
+        return layers.Conv2D(_wide(filters, hparams), size, padding=padding, use_bias=False)(x)
+
+    def normalize(x: Any) -> Any:
+        return layers.Activation("relu")(BatchNormalization(momentum=0.9)(x))
+
+    def drop(x: Any) -> Any:
+        return layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
+
+    x = drop(normalize(layers.MaxPooling2D(2)(convolve(x, 32, 5, "valid"))))  # 28 -> 12
+    x = normalize(convolve(x, 64, 3, "same"))
+    x = drop(normalize(layers.MaxPooling2D(2)(convolve(x, 64, 3, "same"))))  # 12 -> 6
+    x = normalize(convolve(x, 128, 3, "same"))
+    x = normalize(convolve(x, 128, 3, "valid"))  # 6 -> 4
+    x = drop(layers.Flatten()(x))
+    x = normalize(layers.Dense(_wide(256, hparams), use_bias=False)(x))
+    return drop(x)
+
+
+def _article(x: Any, hparams: HParams) -> Any:
+    """Conv 32, pool, conv 64, dropout, dense 128, dropout."""
+    from keras import layers
+
+    x = layers.Conv2D(_wide(32, hparams), 3, activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Conv2D(_wide(64, hparams), 3, activation="relu")(x)
+    x = layers.Dropout(hparams.dropout / 2)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(_wide(128, hparams), activation="relu")(x)
+    return layers.Dropout(hparams.dropout)(x)
+
+
+ARCHITECTURES.add("convnet", Architecture("two small convolutions", 8, _convnet))
+ARCHITECTURES.add(
+    "deep", Architecture("five convolutions, each with batch normalization", 16, _deep)
+)
+ARCHITECTURES.add("article", Architecture("the article's network", 8, _article))
