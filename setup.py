@@ -7,6 +7,8 @@ Python 3.11 and later. `python_version` markers choose between them, so one file
 `make setup` does the line above with the right Python and the right constraints.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 # TFX's own Kubeflow extra is empty on Python 3.12 and later. protobuf, which TFX pins, chooses the
@@ -25,8 +27,31 @@ setup(
     name="tfx-mnist",
     version="0.1.0",
     description="From an image data set to a released classifier: a TFX pipeline with a gate.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The authors of tfx-mnist",
+    license_expression="Apache-2.0",
+    keywords="tfx tensorflow keras mnist mlops model-validation release-gate kubeflow",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     packages=find_packages(include=["pipeline*", "components*", "trainer*"]),
-    package_data={"pipeline.report": ["page.html"]},
+    package_data={
+        "pipeline": ["py.typed"],
+        "pipeline.report": ["page.html"],
+        "components": ["py.typed"],
+        "trainer": ["py.typed"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[
         "tfx==1.16.*; python_version < '3.11'",

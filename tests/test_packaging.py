@@ -1,9 +1,13 @@
-"""The distribution: that its generic package names are ours, its command, its TFX generations."""
+"""The distribution: its package names, its command, its TFX generations and its files."""
 
 import ast
 import importlib
 import re
+import shutil
+import subprocess
 import sys
+import tarfile
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -100,3 +104,64 @@ def test_what_our_packages_import_is_required_by_them() -> None:
         for file in metadata.files(name) or ()
     }
     assert imported_modules() - provided == set()
+
+
+def committed_files() -> set[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        pytest.skip("not in a checkout of git")
+    return {name for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+
+
+def build(what: str, source: Path, target: Path) -> Path:
+    """What setuptools makes of that source: `build_sdist` or `build_wheel`, into `target`."""
+    code = f"import sys; from setuptools.build_meta import {what}; {what}(sys.argv[1])"
+    target.mkdir()
+    subprocess.run(
+        [sys.executable, "-c", code, str(target)], cwd=source, check=True, capture_output=True
+    )
+    return next(target.iterdir())
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> Path:
+    """The source distribution, unpacked."""
+    home = tmp_path_factory.mktemp("sdist")
+    for name in committed_files():
+        (home / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, home / "checkout" / name)
+    with tarfile.open(build("build_sdist", home / "checkout", home / "built")) as archive:
+        archive.extractall(home / "unpacked", filter="data")
+    return next((home / "unpacked").iterdir())
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_source_distribution_holds_what_is_committed(sdist: Path) -> None:
+    made = {name for name in files_of(sdist) if name.startswith("tfx_mnist.egg-info/")}
+    assert files_of(sdist) - made == committed_files() | {"PKG-INFO", "setup.cfg"}
+
+
+def test_wheel_of_the_source_distribution_holds_the_packages_alone(
+    sdist: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(build("build_wheel", sdist, tmp_path / "built")) as wheel:
+        names = set(wheel.namelist())
+    dist_info = {name for name in names if ".dist-info/" in name}
+    assert names - dist_info == {
+        name for name in committed_files() if name.partition("/")[0] in PACKAGES
+    }
+    assert {f"{package}/py.typed" for package in PACKAGES} < names
+    assert any(name.endswith("/licenses/LICENSE") for name in dist_info)
+
+
+def test_description_is_the_readme(sdist: Path) -> None:
+    described = metadata.PathDistribution(sdist / "tfx_mnist.egg-info").metadata
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert described["Description-Content-Type"] == "text/markdown"
+    assert described["License-Expression"] == "Apache-2.0"
+    assert described.get_payload().strip() == readme.strip()

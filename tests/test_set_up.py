@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# `uv venv` makes a real environment without pip; `uv pip install` notes its arguments, or is cut
-# off half-way when the file `interrupt` is there.
+# `uv venv` makes a real environment without pip; `uv pip install` notes its arguments, fails when
+# the file `refuse` is there, and is cut off half-way when `interrupt` is.
 FAKE_UV = f"""\
 #!/bin/sh
 case "$1 $2" in
@@ -19,6 +19,8 @@ case "$1 $2" in
 "venv "*) {sys.executable} -m venv --without-pip --symlinks .venv ;;
 "pip install")
     echo "$*" >>installed
+    echo "noise of uv"
+    if [ -e refuse ]; then echo "no such package" >&2; exit 2; fi
     if [ -e interrupt ]; then kill -KILL $PPID; fi ;;
 *) exit 2 ;;
 esac
@@ -38,15 +40,19 @@ class Checkout:
         (self.bin / "uv").write_text(FAKE_UV)
         (self.bin / "uv").chmod(0o755)
 
-    def set_up(self, **environment: str) -> int:
+    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": f"{self.bin}:{os.environ['PATH']}", **environment}
         return subprocess.run(
             [self.path / "scripts" / "set-up"],
             env={**os.environ, "PYTHON": "", **environment},
-            stderr=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             timeout=60,
             check=False,
-        ).returncode
+        )
+
+    def set_up(self, **environment: str) -> int:
+        return self.run(**environment).returncode
 
     @property
     def installs(self) -> list[str]:
@@ -67,7 +73,7 @@ def test_first_set_up_installs_the_checkout_with_its_constraints(checkout: Check
     assert checkout.set_up() == 0
     generation = "1.21" if sys.version_info >= (3, 11) else "1.16"
     assert checkout.installs == [
-        "pip install --quiet --compile-bytecode --python .venv/bin/python "
+        "pip install --compile-bytecode --python .venv/bin/python "
         f"--constraint constraints/tfx-{generation}.txt --editable .[dev]"
     ]
 
@@ -159,3 +165,31 @@ def test_python_that_will_not_do_leaves_the_environment_alone(checkout: Checkout
     checkout.set_up()
     assert checkout.set_up(PYTHON="/nonexistent/python3") != 0
     assert checkout.python_starts()
+
+
+def test_each_step_is_one_line_and_the_installers_output_is_in_the_log(checkout: Checkout) -> None:
+    done = checkout.run()
+    assert done.stdout == ""
+    python, packages, end = done.stderr.splitlines()
+    assert python.startswith(f"set-up: .venv, from Python {sys.version_info.major}.")
+    assert packages.startswith("set-up: TFX 1.")
+    assert end.startswith("set-up: done in ")
+    assert (checkout.path / "build" / "set-up.log").read_text() == "noise of uv\n"
+
+
+def test_failed_step_shows_the_end_of_the_log_and_its_path(checkout: Checkout) -> None:
+    (checkout.path / "refuse").touch()
+    done = checkout.run()
+    assert done.returncode == 1
+    *_, reason, error = done.stderr.splitlines()
+    assert reason == "  | no such package"
+    assert error.startswith("tfx-mnist: set-up failed with exit code 2 at: TFX 1.")
+    assert error.endswith("; all of its output: build/set-up.log")
+    (checkout.path / "refuse").unlink()
+    assert checkout.set_up() == 0
+
+
+def test_nothing_is_printed_when_nothing_changed(checkout: Checkout) -> None:
+    checkout.set_up()
+    done = checkout.run()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -94,7 +94,7 @@ def wheel(tmp_path_factory) -> Installed:
     home = tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, home / "source" / package)
-    for name in ("setup.py", "pyproject.toml"):
+    for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, home / "source")
     build = "from setuptools.build_meta import build_wheel; build_wheel('..')"
     subprocess.run(
