@@ -1,9 +1,9 @@
-# Every target sets up .venv by itself, which costs nothing when nothing changed.
+# Every target sets up .venv by itself, which takes a tenth of a second when nothing changed.
 #
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e e2e-kubeflow image bench bench-data constraints clean
+.PHONY: help setup run test lint e2e e2e-kubeflow image bench bench-data dist constraints clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -15,14 +15,15 @@ export PYTHON
 help:
 	@echo 'make setup        the virtual environment .venv (every other target does it too)'
 	@echo 'make run          a quick run: data in, a released model out; ARGS="..." are its flags'
-	@echo 'make test         the tests but the end-to-end ones; ARGS="..." go to pytest'
+	@echo 'make test         all tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
 	@echo 'make lint         ruff, mypy, import-linter'
 	@echo 'make bench        the measurements of benchmarks/, some hours; DIR=... holds MNIST as IDX files'
 	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
-	@echo 'make constraints  the locked versions in constraints/, made anew'
-	@echo 'make clean        removes .venv and the caches; pipeline_root/ stays'
+	@echo 'make dist         the source archive and the wheel, in dist/'
+	@echo 'make constraints  locks the newest versions that go together, in constraints/'
+	@echo 'make clean        removes .venv, dist/ and the caches; pipeline_root/ stays'
 
 setup:
 	@scripts/set-up
@@ -64,9 +65,15 @@ lint: setup
 image:
 	@IMAGE='$(IMAGE)' FLAVOUR='$(FLAVOUR)' scripts/build-image $(ARGS)
 
+dist: setup
+	rm -rf build/bdist.* build/lib dist
+	@$(BIN)/python -c 'from setuptools.build_meta import *; build_sdist("dist"); build_wheel("dist")' >build/dist.log 2>&1 \
+		|| { tail -n 20 build/dist.log; exit 1; }
+	@ls -l dist
+
 constraints:
 	@scripts/lock
 
 clean:
-	rm -rf .venv .uv .kfp build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .kfp build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find pipeline components trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -202,7 +202,7 @@ def test_uv_that_does_not_start_is_no_uv(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.command("uv", "exit 127")
     machine.python("3.13", has_venv=False)
-    assert machine.refusal().endswith(": apt-get install python3.13-venv")
+    assert machine.refusal().endswith("; to install: apt-get install python3.13-venv")
 
 
 def test_python_without_venv_will_do_where_uv_is(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_all_that_a_python_lacks_is_named_at_once(tmp_path: Path) -> None:
     machine = Machine(tmp_path, compiler="")
     python = machine.python("3.13", has_headers=False, has_venv=False)
     assert machine.refusal() == (
-        f"no C++ compiler; Python 3.13 is there ({python}), but not all of it: "
+        f"found no C++ compiler; Python 3.13 ({python}) is incomplete; to install: "
         "apt-get install g++ python3.13-dev python3.13-venv"
     )
 
@@ -238,14 +238,14 @@ def test_any_cpp_compiler_will_do(tmp_path: Path, compiler: str) -> None:
 def test_missing_compiler_is_refused(tmp_path: Path) -> None:
     machine = Machine(tmp_path, compiler="")
     machine.python("3.13")
-    assert machine.refusal() == "no C++ compiler: apt-get install g++"
+    assert machine.refusal() == "found no C++ compiler; to install: apt-get install g++"
 
 
 def test_bare_new_debian_is_told_its_packages(tmp_path: Path) -> None:
     machine = Machine(tmp_path, compiler="")
     assert machine.refusal() == (
-        "no C++ compiler; no Python of these: 3.13 3.12 3.11 3.10: "
-        "apt-get install g++ python3 python3-dev python3-venv"
+        "found no C++ compiler; found no Python of these versions: 3.13 3.12 3.11 3.10; "
+        "to install: apt-get install g++ python3 python3-dev python3-venv"
     )
 
 
@@ -253,8 +253,8 @@ def test_old_debian_without_python_3_10_is_told_where_to_get_it(tmp_path: Path) 
     machine = Machine(tmp_path, glibc="2.36")
     machine.python("3.11")
     assert machine.refusal() == (
-        "no Python of these: 3.10 (newer ones need glibc 2.39): "
-        "uv python install 3.10 (or: pyenv install 3.10)"
+        "found no Python of these versions: 3.10 (newer ones need glibc 2.39); "
+        "to install: uv python install 3.10, or: pyenv install 3.10"
     )
 
 
@@ -277,7 +277,7 @@ def test_python_variable_of_a_version_without_tfx_is_refused(tmp_path: Path) -> 
     machine.python("3.10")
     chosen = machine.python("3.13")
     assert machine.refusal(PYTHON=chosen) == (
-        f"PYTHON={chosen} is Python 3.13, but TFX runs here on: 3.10"
+        f"PYTHON={chosen} is Python 3.13, but TFX runs on this machine with: 3.10"
     )
 
 
@@ -285,7 +285,7 @@ def test_python_variable_that_does_not_start_is_refused(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.python("3.13")
     assert machine.refusal(PYTHON="/nonexistent/python3") == (
-        "PYTHON=/nonexistent/python3 does not start, or is no usual CPython"
+        "PYTHON=/nonexistent/python3 does not start, or is not a CPython with the GIL"
     )
 
 

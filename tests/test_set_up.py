@@ -171,8 +171,8 @@ def test_each_step_is_one_line_and_the_installers_output_is_in_the_log(checkout:
     done = checkout.run()
     assert done.stdout == ""
     python, packages, end = done.stderr.splitlines()
-    assert python.startswith(f"set-up: .venv, from Python {sys.version_info.major}.")
-    assert packages.startswith("set-up: TFX 1.")
+    assert python.startswith("set-up: creating .venv with Python 3.")
+    assert packages.startswith("set-up: installing TFX 1.")
     assert end.startswith("set-up: done in ")
     assert (checkout.path / "build" / "set-up.log").read_text() == "noise of uv\n"
 
@@ -183,8 +183,8 @@ def test_failed_step_shows_the_end_of_the_log_and_its_path(checkout: Checkout) -
     assert done.returncode == 1
     *_, reason, error = done.stderr.splitlines()
     assert reason == "  | no such package"
-    assert error.startswith("tfx-mnist: set-up failed with exit code 2 at: TFX 1.")
-    assert error.endswith("; all of its output: build/set-up.log")
+    assert error.startswith("tfx-mnist: set-up failed with exit code 2 while installing TFX 1.")
+    assert error.endswith("; its whole output: build/set-up.log")
     (checkout.path / "refuse").unlink()
     assert checkout.set_up() == 0
 
