@@ -138,6 +138,6 @@ def test_a_log_that_another_process_holds_is_an_error_in_the_end(
     monkeypatch.setattr("components.serving_dir.log.LOCK_S", 0.1)
     with (tmp_path / LOG_NAME).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DecisionLogError, match="another process has held the lock for more than"):
+        with pytest.raises(DecisionLogError, match="another process has held the lock"):
             number(tmp_path, model="second")
     assert number(tmp_path, model="third") == 2
