@@ -9,6 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +17,24 @@ from typing import Any
 from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
+from trainer.host import termination
 from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already
 REFUSED = "refused"  # a gate said no; what was served stays
 FAILED = "failed"  # something broke; what was served stays
+
+
+class ExitCode(enum.IntEnum):
+    """What the program's exit codes mean; the help of each command says what it means by them."""
+
+    DONE = 0
+    FAILED = 1  # something broke or is damaged, or another run holds the pipeline root
+    USAGE = 2  # usage, configuration or data source refused; nothing was written
+    REFUSED = 3  # by a gate, or overtaken by another release
+    INTERRUPTED = termination.INTERRUPTED
+    TERMINATED = termination.TERMINATED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +89,13 @@ class RunResult:
     bad_data: bool = False
     log_file: str | None = None
     report: str | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a process that ran this ends with."""
+        if self.outcome == FAILED:
+            return ExitCode.USAGE if self.bad_data else ExitCode.FAILED
+        return ExitCode.REFUSED if self.outcome == REFUSED else ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, NaN and infinities as None; the keys are documented in the README and stay."""

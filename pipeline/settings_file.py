@@ -71,7 +71,7 @@ class _TextLoader(BoundedLoader):
     }
 
 
-def load(path: str, what: str) -> Any:
+def load(path: Path, what: str) -> Any:
     """The content of the file; None when it is empty.
 
     YAML gives mappings, lists, texts and None; JSON numbers and booleans as well.
@@ -85,8 +85,8 @@ def load(path: str, what: str) -> Any:
         is refused (see the module); the line names it.
     """
     try:
-        content = read_regular(Path(path), max_bytes=_MAX_BYTES)
-        return _parsed(content, is_json=path.lower().endswith(".json"))
+        content = read_regular(path, max_bytes=_MAX_BYTES)
+        return _parsed(content, is_json=path.suffix.lower() == ".json")
     except OSError as error:
         raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from None
     except NotPlain as error:

@@ -1,298 +1,236 @@
-"""Commands, groups of commands, and how the words of a command line find one.
+"""What click does not do: our exit codes, `--json` everywhere, one-line errors, types of options.
 
 Synopsis::
 
-    check = Command("check", "ask the gate", add_options, execute, exit_codes={0: "passed"})
-    top = Group("tfx-mnist", "the program", members=(run, Group("gate", "...", members=(check,))))
-    chosen = choose(top, ["gate", "check", "--json"])
-    exit_code = chosen.command.execute(chosen.options())
+    @click.command(cls=Command, exit_codes={ExitCode.DONE: "removed"})
+    @click.option("--keep", type=Whole(1), required=True)
+    def prune(keep: int, as_json: bool) -> int:
+        # Its docstring is the help; the first sentence stands in the list of commands.
 
-Every command takes `--json`. A word that nobody knows is refused with the nearest one that
-somebody does, on every level.
+    top = Group("tfx-mnist", "the program", {"prune": "pipeline.cli.prune:prune"})
 """
 
 from __future__ import annotations
 
-import argparse
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import click
+from click.shell_completion import CompletionItem
+
+from pipeline.cli import output
 from pipeline.config import unknown
+from pipeline.result import ExitCode
 from trainer.host import paths
-from trainer.host.termination import INTERRUPTED, TERMINATED
 from trainer.host.text import quoted
 
-PROG = "tfx-mnist"
-
-FAILED = 1
-USAGE_ERROR = 2
 _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
+_BY_SIGNALS = {
+    ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "terminated by SIGTERM, within 10 s",
+}
 
 
 class CommandError(Exception):
     """A command that cannot do what it was asked; the message is one line for the user."""
 
-    exit_code = FAILED
+    exit_code = ExitCode.FAILED
 
 
 class UsageError(CommandError):
     """Words that make no command, or that name something that is not there."""
 
-    exit_code = USAGE_ERROR
+    exit_code = ExitCode.USAGE
 
 
-class Answered(Exception):
-    """`--help` or its like has printed its answer, and there is nothing else to do."""
+class _WithExitCodes(click.Command):
+    """A command whose help ends with its exit codes."""
+
+    def __init__(self, *args: Any, exit_codes: Mapping[ExitCode, str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.exit_codes = {**exit_codes, **_BY_SIGNALS} if exit_codes else {}
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.exit_codes:
+            with formatter.section("Exit codes"):
+                formatter.write_dl(
+                    [(str(int(code)), text) for code, text in self.exit_codes.items()]
+                )
 
 
-class _Argument(str):
-    """A word behind "--": an argument, also when it begins with a dash."""
-
-    __slots__ = ()
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, and without the usage text in front of every error.
-
-    Attributes:
-      takes_dashes: options whose value may begin with dashes; argparse alone would take such a
-        value for another option.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
-        )
-        self.takes_dashes: set[str] = set()
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        raise Answered
-
-    def options(self, words: Sequence[str]) -> argparse.Namespace:
-        """What the words say.
-
-        Raises:
-          UsageError: an unknown option (the line names the nearest one), a missing value.
-          Answered: it was `--help`.
-        """
-        joined, behind = self._joined(words), []
-        if "--" in joined:
-            mark = joined.index("--")
-            joined, behind = joined[:mark], [_Argument(word) for word in joined[mark + 1 :]]
-        # First of all, since argparse takes the value of an option that it does not know for an
-        # argument, and would complain about that one.
-        named = (word.partition("=")[0] for word in joined if word.startswith("--"))
-        for flag in named:
-            if flag not in self.flags():
-                raise UsageError(self.unknown_option(flag))
-        options, rest = self.parse_known_intermixed_args([*joined, *behind])
-        if rest:
-            raise UsageError(self.unknown_option(rest[0]))
-        return options
-
-    def flags(self) -> list[str]:
-        """Every option by every name."""
-        return [name for action in self._actions for name in action.option_strings]
-
-    def unknown_option(self, word: str) -> str:
-        """The line for a word that is neither an option nor an expected value."""
-        see = f"see {self.prog} --help"
-        if isinstance(word, _Argument) or not word.startswith("-"):
-            named = "" if self._get_positional_actions() else ": values follow an option"
-            return f"unexpected argument {quoted(word)}{named}; {see}"
-        flag = word.partition("=")[0]
-        (near,) = difflib.get_close_matches(flag, self.flags(), n=1, cutoff=0.0)
-        return f"unknown option {quoted(flag)}: did you mean {near!r}? {see}"
-
-    def _parse_optional(self, arg_string: str) -> Any:
-        """What argparse asks whether a word is an option; None says that it is an argument.
-
-        Its own treatment of "--" is lost between the two passes of intermixed arguments.
-        """
-        return None if isinstance(arg_string, _Argument) else super()._parse_optional(arg_string)
-
-    def _joined(self, words: Sequence[str]) -> list[str]:
-        """`--beam-arg --x=1` as `--beam-arg=--x=1`."""
-        joined: list[str] = []
-        left = iter(words)
-        for word in left:
-            value = next(left, None) if word in self.takes_dashes else None
-            joined.append(word if value is None else f"{word}={value}")
-        return joined
-
-
-def _error_object(line: str) -> Mapping[str, Any]:
-    return {"error": line}
-
-
-def _sentence(help_: str) -> str:
-    return f"{help_[:1].upper()}{help_[1:]}."
-
-
-def _no_options(parser: Parser) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Command:
-    """Something that the program can do.
+class Command(_WithExitCodes):
+    """Something that the program can do; its function takes `as_json` and returns the exit code.
 
     Attributes:
-      name: the word for it.
-      help: one line, for the list in the group's help.
-      add_options: adds its options to its parser; `--json` is added to them.
-      execute: does it, and returns the exit code.
-      exit_codes: what each means, for the help, but for those of SIGINT and SIGTERM.
-      description: the help's text; by default the one line.
-      notes: what the help says below the options.
+      exit_codes: what each means, for the help.
+      shows: whether what it prints is all that it is for, with these parameters, so that it has
+        failed when that cannot be written; another one's exit code says what was done or decided.
       error_object: what `--json` prints in place of a result, by the line of the error.
-      shows: whether what it prints is all that it is for, with these options, so that it has failed
-        when that cannot be written; another one's exit code says what was done or decided.
       after_a_signal: what is said behind "interrupted" or "terminated".
     """
 
-    name: str
-    help: str
-    add_options: Callable[[Parser], None]
-    execute: Callable[[argparse.Namespace], int]
-    exit_codes: Mapping[int, str]
-    description: str = ""
-    notes: str = ""
-    error_object: Callable[[str], Mapping[str, Any]] = _error_object
-    shows: Callable[[argparse.Namespace], bool] = lambda _: False
-    after_a_signal: str = ""
+    def __init__(
+        self,
+        *args: Any,
+        shows: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+        error_object: Callable[[str], Mapping[str, Any]] = lambda line: {"error": line},
+        after_a_signal: str = "",
+        **settings: Any,
+    ) -> None:
+        super().__init__(*args, context_settings={"allow_extra_args": True}, **settings)
+        self.shows = shows
+        self.error_object = error_object
+        self.after_a_signal = after_a_signal
+        text = "Print one JSON object on stdout, all else on stderr."
+        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=text))
 
-    def parser(self, prog: str) -> Parser:
-        """Its parser; `prog` is all the words that lead to it."""
-        parser = Parser(
-            prog=prog,
-            description=self.description or _sentence(self.help),
-            epilog="\n\n".join(filter(None, [self.notes, exit_code_table(self.exit_codes)])),
-        )
-        self.add_options(parser)
-        text = "print one JSON object on stdout, all else on stderr"
-        parser.add_argument("--json", action="store_true", help=text)
-        return parser
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+        if rest and not ctx.resilient_parsing:
+            takes_any = any(isinstance(one, click.Argument) for one in self.params)
+            hint = "" if takes_any else ": values follow an option"
+            raise click.UsageError(f"unexpected argument {quoted(rest[0])}{hint}", ctx)
+        return rest
+
+    def invoke(self, ctx: click.Context) -> int:
+        return output.end(super().invoke(ctx), shows=self.shows(ctx.params))
 
 
-@dataclass(frozen=True)
-class Group:
-    """Commands, or groups of commands, below one word.
+class Group(_WithExitCodes, click.Group):
+    """Commands and groups below one word, each imported when it is asked for.
 
-    Attributes:
-      name: the word; for the outermost group the program's name.
-      help: one line, for the list in the group above.
-      members: in the order of the help.
+    Args:
+      name: the word.
+      help: one line.
+      members: groups, and commands by where they are, such as "pipeline.cli.run:run"; in the order
+        of the help.
       exit_codes: as those of a command; none where each command says so itself.
-      add_options: adds options of the group itself, such as `--version`.
+      settings: those of `click.Group`.
     """
 
-    name: str
-    help: str
-    members: tuple[Command | Group, ...]
-    exit_codes: Mapping[int, str] | None = None
-    add_options: Callable[[Parser], None] = _no_options
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        members: Mapping[str, str | Group],
+        exit_codes: Mapping[ExitCode, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(name, help=help, exit_codes=exit_codes or {}, **settings)
+        self.members = members
 
-    def parser(self, prog: str) -> Parser:
-        """Its parser, which knows help and its own options, and lists the members."""
-        parser = Parser(
-            prog=prog,
-            description=_sentence(self.help),
-            epilog=exit_code_table(self.exit_codes) if self.exit_codes else None,
-        )
-        self.add_options(parser)
-        members = parser.add_subparsers(metavar="COMMAND", title="commands")
-        for member in self.members:
-            members.add_parser(member.name, help=member.help)
-        return parser
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.members)
 
-    def member(self, prog: str, words: Sequence[str]) -> Command | Group:
-        """The member that the first word names.
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Command | Group | None:
+        member = self.members.get(cmd_name)
+        if not isinstance(member, str):
+            return member
+        module, _, attribute = member.partition(":")
+        found: Command = getattr(importlib.import_module(module), attribute)
+        return found
 
-        Raises:
-          UsageError: none does; the line names the nearest one.
-          Answered: it was an option of the group's own, such as `--help`.
-        """
-        names = [member.name for member in self.members]
-        if not words:
-            raise UsageError(f"no command given, expected {one_of(names)}; see {prog} --help")
-        if words[0].startswith("-"):
-            parser = self.parser(prog)
-            parser.parse_known_args(words[:1])  # ends here for --help and the like
-            if any(words[0].partition("=")[0] in m.parser(m.name).flags() for m in self.members):
-                raise UsageError(f"{words[0]} stands before the command, expected after it")
-            raise UsageError(parser.unknown_option(words[0]))
-        for member in self.members:
-            if member.name == words[0]:
-                return member
-        inner = prog.partition(" ")[2]
-        raise UsageError(unknown(f"{inner} command".strip(), words[0], names))
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            *first, last = self.members
+            names = f"{', '.join(first)} or {last}"
+            raise click.UsageError(f"no command given, expected {names}", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.members and not ctx.resilient_parsing:
+            kind = "command" if ctx.parent is None else f"{self.name} command"
+            raise UsageError(unknown(kind, args[0], self.members))
+        return super().resolve_command(ctx, args)
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A command, all the words that led to it, and those that are for itself."""
-
-    command: Command
-    prog: str
-    words: Sequence[str]
-
-    def options(self) -> argparse.Namespace:
-        """See `Parser.options`."""
-        return self.command.parser(self.prog).options(self.words)
+def chosen(top: Group, words: Sequence[str]) -> Command | None:
+    """The command that the first words name; None where they name none."""
+    member: Command | Group | None = top
+    ctx = click.Context(top)
+    for word in words:
+        if not isinstance(member, Group):
+            break
+        member = member.get_command(ctx, word)
+    return member if isinstance(member, Command) else None
 
 
-def choose(top: Group, words: Sequence[str]) -> Chosen:
-    """The command that the first words name.
-
-    Raises:
-      UsageError, Answered: see `Group.member`.
-    """
-    prog, member = top.name, top.member(top.name, words)
-    while True:
-        prog, words = f"{prog} {member.name}", words[1:]
-        if isinstance(member, Command):
-            return Chosen(member, prog, words)
-        member = member.member(prog, words)
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """The type of an option that takes a number from `least` on, of 64 bits at most."""
-
-    def read(text: str) -> int:
-        known = text.isdecimal() and len(text) <= _MOST_DIGITS
-        if not known or int(text) < least:
-            most = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
-            raise argparse.ArgumentTypeError(
-                f"is {quoted(text)}, expected a whole number, {least} or more{most}"
-            )
-        return int(text)
-
-    return read
+def usage_line(error: click.UsageError) -> str:
+    """The line for words that click refuses."""
+    ctx = error.ctx
+    see = f"; see {ctx.command_path} --help" if ctx else ""
+    if isinstance(error, click.NoSuchOption) and ctx:
+        return _no_such_option(error.option_name, ctx, see)
+    if isinstance(error, click.MissingParameter) and error.param:
+        return f"{_name(error.param)} is missing{see}"
+    if isinstance(error, click.BadParameter) and error.param:
+        return f"{_name(error.param)} {error.message}{see}"
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}{see}"
 
 
-def local_path(text: str) -> str:
-    """The type of an option that takes a file or directory; `~` stands for the home directory."""
-    try:
-        return paths.expanded(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected {error}") from None
+def _no_such_option(flag: str, ctx: click.Context, see: str) -> str:
+    if isinstance(ctx.command, Group):
+        members = [ctx.command.get_command(ctx, name) for name in ctx.command.members]
+        if any(flag in one.opts for member in members if member for one in member.params):
+            return f"{flag} stands before the command, expected after it"
+    known = [name for param in ctx.command.get_params(ctx) for name in param.opts if name[0] == "-"]
+    (near,) = difflib.get_close_matches(flag, known, n=1, cutoff=0.0)
+    return f"unknown option {quoted(flag)}: did you mean {near!r}?{see.replace(';', '')}"
 
 
-def exit_code_table(exit_codes: Mapping[int, str]) -> str:
-    """What the help says of the exit codes."""
-    by_signals = {INTERRUPTED: "interrupted", TERMINATED: "terminated by SIGTERM, within 10 s"}
-    every = {**exit_codes, **by_signals}
-    lines = [f"  {code:<3}  {text}" for code, text in every.items()]
-    return "\n".join(["exit codes:", *lines])
+def _name(param: click.Parameter) -> str:
+    if isinstance(param, click.Option):
+        return max(param.opts, key=len)
+    return param.make_metavar(click.Context(click.Command(None))).strip("[].")
 
 
-def one_of(names: Iterable[str]) -> str:
-    """Names as an enumeration: "a, b or c"."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
+class Whole(click.ParamType):
+    """A whole number from `least` on, of 64 bits at most."""
+
+    name = "whole number"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):  # a default
+            return value
+        if not value.isdecimal() or len(value) > _MOST_DIGITS or int(value) < self.least:
+            most = f", of {_MOST_DIGITS} digits at most" if len(value) > _MOST_DIGITS else ""
+            text = f"is {quoted(value)}, expected a whole number, {self.least} or more{most}"
+            self.fail(text, param, ctx)
+        return int(value)
+
+
+class LocalPath(click.ParamType):
+    """A file or directory of this machine; `~` stands for the home directory."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        try:
+            return Path(paths.expanded(str(value)))
+        except ValueError as error:
+            self.fail(f"is {quoted(value)}, expected {error}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leaves it to the shell."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+LOCAL_PATH = LocalPath()
+
+verbose = click.option("-v", "--verbose", is_flag=True, help="Show the libraries' logs on stderr.")

@@ -1,167 +1,246 @@
 """The options that configure a run: from the words of a command line to a checked configuration.
 
-add_options(parser)
-options = parser.options(["--preset", "fast", "--set", "gate.floor=0.995"])
-config = configuration(options)      # preset, then the YAML file, then flags
+Synopsis::
+
+    @click.command(cls=Command, ...)
+    @options("--preset", "--set")
+    @pass_given
+    def command(given: Given, as_json: bool) -> int:
+        config = given.configuration()      # preset, then the YAML file, then flags
 """
 
 from __future__ import annotations
 
-import argparse
-import textwrap
-from collections.abc import Collection, Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
 
 from pipeline import config
 from pipeline.cli import hparams_file
-from pipeline.cli.command import Parser, local_path, one_of
+from pipeline.cli.command import LOCAL_PATH
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
+from pipeline.result import RunResult
 from trainer.host.text import quoted
 
+Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
-def add_options(parser: Parser, only: Collection[str] | None = None) -> None:
-    """Adds the options that `configuration` reads.
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-    They set `config_file` and `hparams_file` (str or None), `overrides` (pairs of key and value, in
-    the order in which they were given) and `beam_args`.
 
-    Args:
-      parser: of the command.
-      only: those that the command takes; None for all, as a run does.
+@dataclasses.dataclass
+class Given:
+    """What a command line says about a configuration.
+
+    Attributes:
+      overrides: values by key, in the order in which their options were given.
+      config_file: a YAML or JSON file of keys.
+      hparams_file: a file of hyper-parameters.
     """
-    parser.set_defaults(overrides=[], config_file=None, hparams_file=None, beam_args=[])
-    parser.takes_dashes.add("--beam-arg")
 
-    def add(flag: str, **settings: Any) -> None:
-        if only is None or flag in only:
-            parser.add_argument(flag, **settings)
+    overrides: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
+    config_file: Path | None = None
+    hparams_file: Path | None = None
 
-    def override(flag: str, metavar: str, text: str) -> None:
-        add(flag, action=_Override, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    def configuration(self) -> RunConfig:
+        """What the options ask for.
 
-    override("--preset", "P", f"where the values start: {one_of(PRESETS)} (default: quick)")
-    override(
-        "--dataset",
-        "D",
-        "mnist_sample (default, no network needed), a tensorflow-datasets name such as mnist or "
-        "emnist/balanced, or idx:DIR for a folder with the four IDX files",
-    )
-    override("--data-dir", "DIR", "tensorflow-datasets' own directory")
-    override("--pipeline-root", "DIR", "where the run writes (default: pipeline_root)")
-    override("--serving-dir", "DIR", "the directory that the server watches")
-    override("--seed", "N", "seed of weights, order and augmentation (default: 0)")
-    override("--replicas", "N", "devices that train (default: all GPUs, else one CPU)")
-    add(
-        "--set",
-        action=_SetKey,
-        metavar="KEY=VALUE",
-        default=argparse.SUPPRESS,
-        help="set a key, see below; may be given again",
-    )
-    add(
-        "--config",
-        dest="config_file",
-        metavar="FILE",
-        type=local_path,
-        help="read keys from a YAML or JSON file",
-    )
-    add(
-        "--hparams",
-        dest="hparams_file",
-        metavar="FILE",
-        type=local_path,
-        help="take hyper-parameters from a file, as --save-hparams writes it",
-    )
-    add(
-        "--beam-arg",
-        dest="beam_args",
-        action="append",
-        metavar="ARG",
-        default=[],
-        help="argument of every Beam pipeline, such as --direct_num_workers=2; may be given again",
-    )
-    for flag, key, value, text in (
-        (
+        Raises:
+          ConfigError: an unreadable file, an unknown preset or key, a bad value.
+        """
+        return config.build(*self.chosen())
+
+    def chosen(self) -> tuple[str, dict[str, Any]]:
+        """The preset, and the values of the file, the hyper-parameters and the flags, by key.
+
+        Raises:
+          ConfigError: as `configuration`, but for the flags' values.
+        """
+        from_file = {} if self.config_file is None else read_file(self.config_file)
+        flags = dict(self.overrides)
+        default = RunConfig().preset
+        files_preset = str(from_file.pop("preset", default))
+        if from_file or files_preset != default:
+            try:  # alone, so that its mistakes are reported with its name
+                config.build(files_preset, from_file)
+            except ConfigError as error:
+                raise ConfigError(f"{self.config_file}: {error}") from None
+        found = {} if self.hparams_file is None else hparams_file.read(self.hparams_file)
+        return flags.pop("preset", files_preset), {**from_file, **found, **flags}
+
+    def require_keys(self, known: Collection[str]) -> None:
+        """Refuses what the command line sets for nothing.
+
+        Args:
+          known: the keys that the command looks at.
+
+        Raises:
+          ConfigError: another key is set.
+        """
+        for key, _ in self.overrides:
+            if key not in known:
+                raise ConfigError(config.unknown("key", key, known))
+
+
+pass_given = click.make_pass_decorator(Given, ensure=True)
+
+
+def _record(ctx: click.Context, key: str, value: Any) -> None:
+    ctx.ensure_object(Given).overrides.append((key, value))
+
+
+def _option(flag: str, *names: str, **settings: Any) -> tuple[str, Callable[[Any], Any]]:
+    return flag, click.option(flag, *names, expose_value=False, **settings)
+
+
+def _flag(flag: str, key: str, metavar: str, text: str, **settings: Any) -> tuple[str, Any]:
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            _record(ctx, key, value)
+
+    return _option(flag, metavar=metavar, help=text, callback=callback, **settings)
+
+
+def _switch(flag: str, key: str, value: bool, text: str) -> tuple[str, Any]:
+    def callback(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+        if given:
+            _record(ctx, key, value)
+
+    return _option(flag, is_flag=True, help=text, callback=callback)
+
+
+def _set_keys(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(
+                f"{quoted(text)} has no '=', expected key=value such as gate.floor=0.99"
+            )
+        _record(ctx, key, value)
+
+
+def _beam_args(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
+    if texts:
+        _record(ctx, "beam_args", texts)
+
+
+def _file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if param.name is not None:
+        setattr(ctx.ensure_object(Given), param.name, path)
+
+
+def _complete_presets(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in PRESETS if name.startswith(incomplete)]
+
+
+def _complete_keys(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    return [CompletionItem(f"{key}=") for key in config.keys() if key.startswith(incomplete)]  # noqa: SIM118
+
+
+_OPTIONS = dict(
+    [
+        _flag(
+            "--preset",
+            "preset",
+            "P",
+            f"Where the values start: {', '.join(PRESETS)} (default: quick).",
+            shell_complete=_complete_presets,
+        ),
+        _flag(
+            "--dataset",
+            "dataset",
+            "D",
+            "mnist_sample (default, no network needed), a tensorflow-datasets name such as mnist "
+            "or emnist/balanced, or idx:DIR for a folder with the four IDX files.",
+        ),
+        _flag("--data-dir", "data_dir", "DIR", "tensorflow-datasets' own directory."),
+        _flag(
+            "--pipeline-root",
+            "pipeline_root",
+            "DIR",
+            "Where the run writes (default: pipeline_root).",
+        ),
+        _flag("--serving-dir", "serving_dir", "DIR", "The directory that the server watches."),
+        _flag("--seed", "seed", "N", "Seed of weights, order and augmentation (default: 0)."),
+        _flag(
+            "--replicas", "replicas", "N", "Devices that train (default: all GPUs, else one CPU)."
+        ),
+        _option(
+            "--set",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=_set_keys,
+            shell_complete=_complete_keys,
+            help="Set a key, see `tfx-mnist config keys`; may be given again.",
+        ),
+        _option(
+            "--config",
+            "config_file",
+            metavar="FILE",
+            type=LOCAL_PATH,
+            callback=_file,
+            help="Read keys from a YAML or JSON file.",
+        ),
+        _option(
+            "--hparams",
+            "hparams_file",
+            metavar="FILE",
+            type=LOCAL_PATH,
+            callback=_file,
+            help="Take hyper-parameters from a file, as --save-hparams writes it.",
+        ),
+        _option(
+            "--beam-arg",
+            multiple=True,
+            metavar="ARG",
+            callback=_beam_args,
+            help="Argument of every Beam pipeline, such as --direct_num_workers=2; may be given "
+            "again.",
+        ),
+        _switch(
             "--deterministic",
             "training.deterministic",
             True,
-            "train to the same weights, bit for bit, from the same seed and data on this machine",
+            "Train to the same weights, bit for bit, from the same seed and data on this machine.",
         ),
-        ("--tune", "tuning.enabled", True, "search for hyper-parameters first, see tuning.* below"),
-        ("--no-cache", "cache", False, "execute every component anew"),
-        (
+        _switch(
+            "--tune", "tuning.enabled", True, "Search for hyper-parameters first, see tuning.*."
+        ),
+        _switch("--no-cache", "cache", False, "Execute every component anew."),
+        _switch(
             "--allow-missing-baseline",
             "gate.allow_missing_baseline",
             True,
-            "release although what is served cannot be read; the release record says so",
+            "Release although what is served cannot be read; the release record says so.",
         ),
-    ):
-        add(
-            flag,
-            dest=key,
-            action=_Override,
-            nargs=0,
-            const=value,
-            default=argparse.SUPPRESS,
-            help=text,
-        )
+    ]
+)
 
 
-def keys(section: str = "") -> str:
-    """Every key of `--set` and of the YAML file, or those of one section, in lines."""
-    names = config.keys_of(section) if section else ["preset", *config.keys()]
-    return textwrap.fill(
-        ", ".join(names),
-        width=78,
-        initial_indent="  ",
-        subsequent_indent="  ",
-        break_on_hyphens=False,
-    )
-
-
-def configuration(options: argparse.Namespace) -> RunConfig:
-    """What the options ask for.
-
-    Raises:
-      ConfigError: an unreadable file, an unknown preset or key, a bad value.
-    """
-    return config.build(*chosen(options))
-
-
-def chosen(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The preset, and the values of the YAML file, the hyper-parameters and the flags, by key.
-
-    Raises:
-      ConfigError: as `configuration`, but for the flags' values.
-    """
-    from_file = {} if options.config_file is None else read_file(options.config_file)
-    flags = dict(options.overrides)
-    if options.beam_args:
-        flags["beam_args"] = tuple(options.beam_args)
-    files_preset = str(from_file.pop("preset", RunConfig().preset))
-    if from_file or files_preset != RunConfig().preset:
-        _check_file(options.config_file, files_preset, from_file)
-    found = {} if options.hparams_file is None else hparams_file.read(options.hparams_file)
-    return flags.pop("preset", files_preset), {**from_file, **found, **flags}
-
-
-def require_keys(options: argparse.Namespace, known: Collection[str]) -> None:
-    """Refuses what the command line sets for nothing.
+def options(*only: str) -> Callable[[_Function], _Function]:
+    """Adds the options that a `Given` holds.
 
     Args:
-      options: of a command that takes some options only.
-      known: the keys that it looks at.
-
-    Raises:
-      ConfigError: another key is set.
+      only: those that the command takes; none for all, as a run does.
     """
-    for key, _ in options.overrides:
-        if key not in known:
-            raise ConfigError(config.unknown("key", key, known))
+
+    def decorate(function: _Function) -> _Function:
+        for flag in reversed(only or tuple(_OPTIONS)):
+            function = _OPTIONS[flag](function)
+        return function
+
+    return decorate
 
 
-def read_file(path: str) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
     """The values of a YAML file by dotted key; an empty file has none.
 
     Raises:
@@ -180,43 +259,3 @@ def read_file(path: str) -> dict[str, Any]:
         return config.flatten(tree)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _check_file(path: str, preset: str, values: Mapping[str, Any]) -> None:
-    """Tries the file's part alone, so that its mistakes are reported with its name."""
-    try:
-        config.build(preset, values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-class _Override(argparse.Action):
-    """Appends (key, value) to `overrides`: the order of the command line decides which one wins."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        pair = (self.dest, self.const if self.nargs == 0 else values)
-        namespace.overrides = [*namespace.overrides, pair]
-
-
-class _SetKey(argparse.Action):
-    """The same for `--set key=value`."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        key, equals, value = str(values).partition("=")
-        if not equals:
-            parser.error(
-                f"--set {quoted(values)} has no '=', expected key=value such as gate.floor=0.99"
-            )
-        namespace.overrides = [*namespace.overrides, (key, value)]

@@ -2,97 +2,125 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.gate.check import NotChecked
 from components.gate.decision_log import DecisionLogError
 from pipeline.cli import configuration, logs, output, summary
-from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, verbose
+from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig, keys_of
+from pipeline.result import ExitCode
 from trainer import features
 from trainer.host import paths
 
 if TYPE_CHECKING:  # TensorFlow stands behind it
     from pipeline.model_check import ModelCheck, Subject
 
-REFUSED = 3
-
-_OPTIONS = ("--data-dir", "--pipeline-root", "--serving-dir", "--set", "--config")
 _KEYS = ("data_dir", "pipeline_root", "serving_dir", *keys_of("gate"))
 
 
-def _add_options(parser: Parser) -> None:
-    add = parser.add_argument
-
-    def signature(flag: str, text: str) -> None:
-        default = features.SERVING_DEFAULT
-        add(flag, metavar="NAME", default=default, help=f"{text} (default: {default})")
-
-    add(
-        "--model", metavar="DIR", type=local_path, required=True, help="the SavedModel to decide on"
-    )
-    signature("--signature", "the model's signature to ask")
-    add(
-        "--baseline",
-        metavar="DIR",
-        type=local_path,
-        help="the SavedModel that it must not be worse than",
-    )
-    signature("--baseline-signature", "the baseline's signature to ask")
-    add(
-        "--dataset",
-        metavar="D",
-        required=True,
-        help="whose test images are asked about: mnist_sample, a tensorflow-datasets name, or "
-        "idx:DIR, as for run",
-    )
-    configuration.add_options(parser, only=_OPTIONS)
-    add("-v", "--verbose", action="store_true", help="show the libraries' logs on stderr")
+def _signature(flag: str, text: str) -> Callable[[Any], Any]:
+    default = features.SERVING_DEFAULT
+    return click.option(flag, metavar="NAME", default=default, show_default=True, help=text)
 
 
-def _execute(options: argparse.Namespace) -> int:
-    config = _configuration(options)
-    with logs.quiet(show=options.verbose):
-        result = _check(config, options)
-    if options.json:
+@click.command(
+    cls=Command,
+    exit_codes={
+        ExitCode.DONE: "passed",
+        ExitCode.FAILED: "failed: the decision cannot be written down, the serving directory "
+        "cannot be read, or there is no memory to ask a model; nothing was decided",
+        ExitCode.USAGE: "usage, data source refused, or a model that does not fit; nothing was "
+        "decided",
+        ExitCode.REFUSED: "refused by the gate",
+    },
+)
+@click.option(
+    "--model", metavar="DIR", type=LOCAL_PATH, required=True, help="The SavedModel to decide on."
+)
+@_signature("--signature", "The model's signature to ask.")
+@click.option(
+    "--baseline",
+    metavar="DIR",
+    type=LOCAL_PATH,
+    help="The SavedModel that it must not be worse than.",
+)
+@_signature("--baseline-signature", "The baseline's signature to ask.")
+@click.option(
+    "--dataset",
+    metavar="D",
+    required=True,
+    help="Whose test images are asked about: mnist_sample, a tensorflow-datasets name, or idx:DIR, "
+    "as for run.",
+)
+@configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--set", "--config")
+@verbose
+@pass_given
+def check(
+    given: Given,
+    /,
+    *,
+    model: Path,
+    signature: str,
+    baseline: Path | None,
+    baseline_signature: str,
+    dataset: str,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Puts any SavedModel before the release gate, without a run.
+
+    Evaluates it on all test images of a data set and decides on it as a run would, by the same
+    policy, compared with another SavedModel if one is given. Nothing is released. --set takes the
+    keys gate.*; a YAML file may hold those of a run.
+
+    A signature takes any number of images as PNG bytes, or as pixels from 0 to 255 (uint8), and
+    gives their probabilities. A decision uses the test set up a little: it is written down and
+    counted in the serving directory that `run` would release to.
+    """
+    config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})
+    with logs.quiet(show=verbose):
+        result = _check(config, (model, signature), (baseline, baseline_signature))
+    if as_json:
         output.say_json({**result.to_dict(), "error": None})
     else:
         colour = summary.wants_colour(sys.stdout, os.environ.get("NO_COLOR"))
         output.write(_lines(result), sys.stdout, colour=colour)
-    return 0 if result.passed else REFUSED
+    return ExitCode.DONE if result.passed else ExitCode.REFUSED
 
 
-def _configuration(options: argparse.Namespace) -> RunConfig:
-    configuration.require_keys(options, _KEYS)
+def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
+    given.require_keys(_KEYS)
     try:
-        parse_dataset(options.dataset)  # refused before TensorFlow is imported
+        parse_dataset(dataset)  # refused before TensorFlow is imported
     except DataError as error:
         raise UsageError(str(error)) from error
-    for flag, path in (("--model", options.model), ("--baseline", options.baseline)):
+    for flag, path in models.items():
         if path is not None and not paths.is_utf8(os.path.abspath(path)):
             raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
-    options.overrides = [*options.overrides, ("dataset", options.dataset)]
-    return configuration.configuration(options)
+    given.overrides.append(("dataset", dataset))
+    return given.configuration()
 
 
-def _check(config: RunConfig, options: argparse.Namespace) -> ModelCheck:
+def _check(
+    config: RunConfig, model: tuple[Path, str], baseline: tuple[Path | None, str]
+) -> ModelCheck:
     from components.evaluation.saved_model import ModelRefused
     from pipeline.model_check import Asked, check_model
 
-    model = Asked(Path(options.model), options.signature)
-    baseline = None
-    if options.baseline is not None:
-        baseline = Asked(Path(options.baseline), options.baseline_signature)
+    path, signature = baseline
     try:
-        return check_model(config, model, baseline)
+        return check_model(config, Asked(*model), Asked(path, signature) if path else None)
     except (DataError, ModelRefused) as error:
         raise UsageError(str(error)) from error
     except (DecisionLogError, NotChecked) as error:
@@ -111,25 +139,3 @@ def _lines(result: ModelCheck) -> Iterator[Line]:
 
 def _subject(role: str, subject: Subject) -> Line:
     return Line(f"{role}: {subject.path}, {subject.signature} asked with {subject.takes}")
-
-
-COMMAND = Command(
-    name="check",
-    help="put any SavedModel before the release gate, without a run",
-    description="Evaluates a SavedModel on all test images of a data set and decides on it as a "
-    "run would, by\nthe same policy, compared with another SavedModel if one is given. Nothing is "
-    "released.\n\n"
-    "A signature takes any number of images as PNG bytes, or as pixels from 0 to 255 (uint8),\n"
-    "and gives their probabilities. A decision uses the test set up a little: it is written\n"
-    "down and counted in the serving directory that `run` would release to.",
-    notes=f"keys of --set (a YAML file may hold those of a run):\n{configuration.keys('gate')}",
-    add_options=_add_options,
-    execute=_execute,
-    exit_codes={
-        0: "passed",
-        1: "failed: the decision cannot be written down, the serving directory cannot be read, or "
-        "there is no memory to ask a model; nothing was decided",
-        2: "usage, data source refused, or a model that does not fit; nothing was decided",
-        3: "refused by the gate",
-    },
-)

@@ -2,118 +2,176 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
-from pipeline.cli.command import Command, CommandError, Parser, UsageError, local_path, whole_number
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole
+from pipeline.cli.configuration import Given, pass_given
 from pipeline.config import keys_of, policy_for
+from pipeline.result import ExitCode
 from trainer.host.text import quoted
 
 if TYPE_CHECKING:  # NumPy stands behind it
     from components.gate.simulation import Point, Setting
     from components.gate.submissions import Series
 
-_DATASET = "mnist"
-# Two seeds of the preset `fast` differ on 47 of MNIST's 10,000 test images (docs/gate-check.md).
-_DISCORDANCE = 0.0047
-_ACCURACY = 0.994
-_DROPS = "0,0.001,0.002,0.005,0.01"
-_SIMULATIONS = 5_000
+
+class _Fractions(click.ParamType):
+    """Numbers from 0 to 1, rising, each once."""
+
+    name = "fractions"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[float]:
+        return sorted({_FRACTION.convert(part, param, ctx) for part in value.split(",")})
 
 
-def _add_options(parser: Parser) -> None:
-    add = parser.add_argument
+class _Fraction(click.ParamType):
+    """A number from 0 to 1."""
 
-    def count(flag: str, least: int, default: int, text: str) -> None:
-        type_, help_ = whole_number(least), f"{text} (default: {default:,})"
-        add(flag, metavar="N", type=type_, default=default, help=help_)
+    name = "fraction"
 
-    add(
-        "--dataset",
-        metavar="NAME",
-        default=_DATASET,
-        help="the set whose policy is meant, by name; its data are not read (default: %(default)s)",
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0.0 <= number <= 1.0:
+            self.fail(f"is {quoted(value)}, expected a fraction from 0 to 1", param, ctx)
+        return number
+
+
+_FRACTION = _Fraction()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What the command line asks for; see the help of `simulate`."""
+
+    dataset: str
+    rows: int
+    classes: int
+    accuracy: float
+    discordance: float
+    drops: list[float]
+    decision: int
+    decisions: int
+    simulations: int
+    seed: int
+    png: Path | None
+
+
+def _option(flag: str, metavar: str, type_: Any, default: Any, text: str) -> Callable[[Any], Any]:
+    return click.option(
+        flag, metavar=metavar, type=type_, default=default, show_default=True, help=text
     )
-    configuration.add_options(parser, only=["--set"])
-    count("--rows", 1, 10_000, "test images")
-    count("--classes", 2, 10, "classes")
-    add(
-        "--accuracy",
-        metavar="A",
-        type=_fraction,
-        default=_ACCURACY,
-        help="of the served model (default: %(default)s)",
-    )
-    add(
-        "--discordance",
-        metavar="D",
-        type=_fraction,
-        default=_DISCORDANCE,
-        help="fraction of the test images on which exactly one of two equally good models is right "
-        "(default: %(default)s, measured on MNIST between two seeds of the preset fast)",
-    )
-    add(
-        "--drops",
-        metavar="D,D,...",
-        type=_fractions,
-        default=_DROPS,
-        help="how much worse the candidates are than the served model (default: %(default)s)",
-    )
-    count("--decision", 1, 1, "how many decisions on its test set each one makes")
-    count("--decisions", 1, 100, "how many decisions on one test set a submitter of bad models has")
-    count("--simulations", 1, _SIMULATIONS, "what is simulated for each drop and each submitter")
-    count("--seed", 0, 0, "seed of the simulation")
-    add("--png", metavar="FILE", type=local_path, help="draw the curve into a PNG file as well")
 
 
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected a fraction from 0 to 1")
-    return value
+@click.command(
+    cls=Command,
+    shows=lambda _: True,
+    exit_codes={
+        ExitCode.DONE: "simulated",
+        ExitCode.FAILED: "the PNG file cannot be written",
+        ExitCode.USAGE: "usage, or numbers that no two models can have",
+    },
+)
+@_option(
+    "--dataset",
+    "NAME",
+    str,
+    "mnist",
+    "The set whose policy is meant, by name; its data are not read.",
+)
+@configuration.options("--set")
+@_option("--rows", "N", Whole(1), 10_000, "Test images.")
+@_option("--classes", "N", Whole(2), 10, "Classes.")
+@_option("--accuracy", "A", _FRACTION, 0.994, "Of the served model.")
+@_option(
+    "--discordance",
+    "D",
+    _FRACTION,
+    # Two seeds of the preset `fast` differ on 47 of MNIST's 10,000 test images
+    # (docs/gate-check.md).
+    0.0047,
+    "Fraction of the test images on which exactly one of two equally good models is right; the "
+    "default was measured on MNIST between two seeds of the preset fast.",
+)
+@_option(
+    "--drops",
+    "D,D,...",
+    _Fractions(),
+    "0,0.001,0.002,0.005,0.01",
+    "How much worse the candidates are than the served model.",
+)
+@_option("--decision", "N", Whole(1), 1, "How many decisions on its test set each one makes.")
+@_option(
+    "--decisions",
+    "N",
+    Whole(1),
+    100,
+    "How many decisions on one test set a submitter of bad models has.",
+)
+@_option(
+    "--simulations", "N", Whole(1), 5_000, "What is simulated for each drop and each submitter."
+)
+@_option("--seed", "N", Whole(0), 0, "Seed of the simulation.")
+@click.option(
+    "--png", metavar="FILE", type=LOCAL_PATH, help="Draw the curve into a PNG file as well."
+)
+@pass_given
+def simulate(given: Given, /, *, as_json: bool, **values: Any) -> int:
+    """Shows how often good models are refused and bad ones released.
 
+    Simulates the release gate's decisions on candidates that are as good as the served model, or
+    worse by so much, and shows how often each is released, and which checks refuse it. --set takes
+    the keys gate.*.
 
-def _fractions(text: str) -> list[float]:
-    """Rising, each once."""
-    return sorted({_fraction(part) for part in text.split(",")})
+    Each test image is got right by both models, by the served one alone (lost), by the candidate
+    alone (gained), or by neither. Equally good models lose and gain half of the discordance each; a
+    candidate that is worse by d loses d more and gains no more. Classes, and the bands of a slice,
+    have equally many images. Cross-entropy and integrity are taken as passed.
 
-
-def _execute(options: argparse.Namespace) -> int:
-    name, policy = _policy(options)
+    Then series of decisions on one test set: how often any of them releases a bad model, when the
+    models are independent of the set, when the submitter sees whether they pass, and when the
+    submitter sees their accuracy.
+    """
+    asked = _Asked(**values)
+    name, policy = _policy(given, asked)
     from components.gate.simulation import Setting, operating_curve
 
     try:
-        setting = Setting(options.rows, options.classes, options.accuracy, options.discordance)
+        setting = Setting(asked.rows, asked.classes, asked.accuracy, asked.discordance)
         points = operating_curve(
             setting,
             policy,
-            drops=options.drops,
-            simulations=options.simulations,
-            seed=options.seed,
-            decision=options.decision,
+            drops=asked.drops,
+            simulations=asked.simulations,
+            seed=asked.seed,
+            decision=asked.decision,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    series = _submit(policy, options)
-    if options.png is not None:
-        _draw(points, setting, policy, name, options)
-    if options.json:
-        output.say_json(_fields(points, series, policy, name, options))
-    else:
-        output.say([*_lines(points, policy, name, options), "", *_series_lines(series, options)])
-    return 0
+    series = _submit(policy, asked)
+    if asked.png is not None:
+        _draw(points, setting, policy, name, asked.decision, asked.png)
+    lines = [*_lines(points, policy, name, asked), "", *_series_lines(series, asked)]
+    output.answer(_fields(points, series, policy, name, asked), lines, as_json=as_json)
+    return ExitCode.DONE
 
 
-def _submit(policy: Policy, options: argparse.Namespace) -> list[Series]:
+def _submit(policy: Policy, asked: _Asked) -> list[Series]:
     """What comes of each kind of submitter."""
     from components.gate.submissions import SUBMITTERS, submit
 
@@ -121,20 +179,20 @@ def _submit(policy: Policy, options: argparse.Namespace) -> list[Series]:
         submit(
             submitter,
             policy,
-            rows=options.rows,
-            decisions=options.decisions,
-            simulations=options.simulations,
-            seed=options.seed,
+            rows=asked.rows,
+            decisions=asked.decisions,
+            simulations=asked.simulations,
+            seed=asked.seed,
         )
         for submitter in SUBMITTERS
     ]
 
 
-def _policy(options: argparse.Namespace) -> tuple[str, Policy]:
+def _policy(given: Given, asked: _Asked) -> tuple[str, Policy]:
     """The set's name, and its thresholds with what was set."""
-    configuration.require_keys(options, keys_of("gate"))
+    given.require_keys(keys_of("gate"))
     try:
-        spec = parse_dataset(options.dataset)
+        spec = parse_dataset(asked.dataset)
     except DataError as error:
         raise UsageError(str(error)) from error
     if spec.kind == "idx":
@@ -142,23 +200,18 @@ def _policy(options: argparse.Namespace) -> tuple[str, Policy]:
             f"dataset is {spec.text}, expected the name of a set, such as mnist: no data are read "
             "here; give its thresholds with --set"
         )
-    gate = configuration.configuration(options).gate
+    gate = given.configuration().gate
     name = spec.full_name
-    return name, policy_for(gate, name, num_classes=options.classes, test_rows=options.rows)
+    return name, policy_for(gate, name, num_classes=asked.classes, test_rows=asked.rows)
 
 
 def _draw(
-    points: Sequence[Point],
-    setting: Setting,
-    policy: Policy,
-    name: str,
-    options: argparse.Namespace,
+    points: Sequence[Point], setting: Setting, policy: Policy, name: str, decision: int, path: Path
 ) -> None:
     from pipeline.simulation_plot import draw
 
-    path = Path(options.png)
     try:
-        path.write_bytes(draw(points, setting, policy, name, decision=options.decision))
+        path.write_bytes(draw(points, setting, policy, name, decision=decision))
     except OSError as error:
         raise CommandError(
             f"cannot write {path}: {error.strerror}; choose another file with --png"
@@ -166,22 +219,18 @@ def _draw(
 
 
 def _fields(
-    points: Sequence[Point],
-    series: Sequence[Series],
-    policy: Policy,
-    name: str,
-    options: argparse.Namespace,
+    points: Sequence[Point], series: Sequence[Series], policy: Policy, name: str, asked: _Asked
 ) -> dict[str, Any]:
     return {
         "dataset": name,
         "policy": policy.to_config(),
-        "rows": options.rows,
-        "classes": options.classes,
-        "accuracy": options.accuracy,
-        "discordance": options.discordance,
-        "decision": options.decision,
-        "simulations": options.simulations,
-        "seed": options.seed,
+        "rows": asked.rows,
+        "classes": asked.classes,
+        "accuracy": asked.accuracy,
+        "discordance": asked.discordance,
+        "decision": asked.decision,
+        "simulations": asked.simulations,
+        "seed": asked.seed,
         "curve": [
             {
                 "drop": point.drop,
@@ -192,7 +241,7 @@ def _fields(
             }
             for point in points
         ],
-        "decisions": options.decisions,
+        "decisions": asked.decisions,
         "bad_models": [
             {
                 "submitter": one.submitter,
@@ -201,35 +250,32 @@ def _fields(
             }
             for one in series
         ],
-        "png": options.png,
-        "error": None,
+        "png": asked.png and str(asked.png),
     }
 
 
-def _lines(
-    points: Sequence[Point], policy: Policy, name: str, options: argparse.Namespace
-) -> list[str]:
+def _lines(points: Sequence[Point], policy: Policy, name: str, asked: _Asked) -> list[str]:
     slices = "; ".join(map(str, policy.slices)) or "none"
     kinds = list(points[0].refused_by)
     header = ["worse by", "released", "95 % interval", "refused", "by", *kinds]
     return [
         f"policy of {name}: floor {policy.floor:g}, class floor {policy.class_floor:g}, max drop "
         f"{policy.max_drop:g}, confidence {policy.confidence:g}, slices {slices}",
-        f"{options.rows:,} test images of {options.classes:,} classes, decision "
-        f"{options.decision:,} on them; served accuracy {options.accuracy:g}, discordance "
-        f"{options.discordance:g}",
+        f"{asked.rows:,} test images of {asked.classes:,} classes, decision "
+        f"{asked.decision:,} on them; served accuracy {asked.accuracy:g}, discordance "
+        f"{asked.discordance:g}",
         "",
         *output.table([header, *map(_row, points)]),
         "",
-        f"{options.simulations:,} decisions simulated for each, seed {options.seed}; several "
+        f"{asked.simulations:,} decisions simulated for each, seed {asked.seed}; several "
         "checks may refuse the same one; cross-entropy and integrity are taken as passed",
     ]
 
 
-def _series_lines(series: Sequence[Series], options: argparse.Namespace) -> list[str]:
+def _series_lines(series: Sequence[Series], asked: _Asked) -> list[str]:
     rows = [[one.submitter, f"{one.share:.2%}", _interval(one.interval)] for one in series]
     return [
-        f"any bad model released by {options.decisions:,} decisions on one test set; the models' "
+        f"any bad model released by {asked.decisions:,} decisions on one test set; the models' "
         "accuracy is the floor, nothing is served",
         "",
         *output.table([["submitter", "released", "95 % interval"], *rows]),
@@ -250,29 +296,3 @@ def _row(point: Point) -> list[str]:
         "",
         *(f"{share:.2%}" for share in point.refusal_by.values()),
     ]
-
-
-COMMAND = Command(
-    name="simulate",
-    help="how often the policy refuses a good model and passes a bad one",
-    description="Simulates the release gate's decisions on candidates that are as good as the "
-    "served model, or\nworse by so much, and shows how often each is released, and which checks "
-    "refuse it.\n\n"
-    "Each test image is got right by both models, by the served one alone (lost), by the\n"
-    "candidate alone (gained), or by neither. Equally good models lose and gain half of the\n"
-    "discordance each; a candidate that is worse by d loses d more and gains no more. Classes,\n"
-    "and the bands of a slice, have equally many images. Cross-entropy and integrity are taken\n"
-    "as passed.\n\n"
-    "Then series of decisions on one test set: how often any of them releases a bad model, when\n"
-    "the models are independent of the set, when the submitter sees whether they pass, and when\n"
-    "the submitter sees their accuracy.",
-    notes=f"keys of --set:\n{configuration.keys('gate')}",
-    add_options=_add_options,
-    execute=_execute,
-    shows=lambda _: True,
-    exit_codes={
-        0: "simulated",
-        1: "the PNG file cannot be written",
-        2: "usage, or numbers that no two models can have",
-    },
-)

@@ -23,7 +23,7 @@ from trainer.tuning.trials import searched
 _SECTION = "training."
 
 
-def read(path: str) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """Values by dotted key, all of them checked.
 
     Raises:

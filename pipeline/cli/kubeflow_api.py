@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from pipeline.cli import logs, output
-from pipeline.cli.command import (
-    USAGE_ERROR,
-    Command,
-    CommandError,
-    Parser,
-    UsageError,
-    local_path,
-)
-from pipeline.runners.kubeflow import cron
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, verbose
+from pipeline.result import ExitCode
+from pipeline.runners.kubeflow import cron as crontab
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import FAILED_STATES
 from trainer.host.files import read_regular
@@ -31,165 +27,258 @@ if TYPE_CHECKING:  # kfp stands behind it
     from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 
 _EXIT_CODES = {
-    0: "done",
-    1: "the API does not answer, or says no",
-    USAGE_ERROR: "usage refused, or there is nothing of that name",
+    ExitCode.DONE: "done",
+    ExitCode.FAILED: "the API does not answer, or refuses",
+    ExitCode.USAGE: "usage refused, or there is nothing of that name",
 }
-_FAILED, _REFUSED = 1, 3
 _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 8 to 64 KiB
 # As `pipeline.runners.kubeflow.parameters`, which imports the configuration.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 
-
-def _add_connection(parser: Parser) -> None:
-    def add(flag: str, metavar: str, text: str, **settings: Any) -> None:
-        parser.add_argument(flag, metavar=metavar, help=text, **settings)
-
-    def add_file(flag: str, text: str) -> None:
-        add(flag, "FILE", text, type=local_path)
-
-    add("--host", "URL", "the API, such as http://localhost:8888 of a port-forward", required=True)
-    add("--namespace", "NAME", "the user's, where the cluster has several users", default="")
-    add_file("--token-file", "holds a bearer token; it is read at each start")
-    add_file("--ca-cert", "authorities to trust, where the API's certificate is no public one")
-    add_file("--cert", "our own certificate, PEM; needs --key")
-    add_file("--key", "its private key")
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
-    )
+_Function = Callable[..., int]
 
 
-def _add_run(parser: Parser) -> None:
-    parser.add_argument(
-        "--pipeline",
-        metavar="FILE",
-        type=local_path,
-        default="pipeline.yaml",
-        help="what `kubeflow compile` wrote (default: %(default)s)",
-    )
-    for name in _VALUES:
-        parser.add_argument(
-            f"--{name}", metavar="VALUE", help=f"the run's {name}, in place of the compiled one"
-        )
-    parser.add_argument(
-        "--experiment",
-        metavar="NAME",
-        type=_name,
-        default="tfx-mnist",
-        help="under which the UI shows the runs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--service-account", metavar="NAME", default="", help="of Kubernetes, for the run's pods"
-    )
-    _add_connection(parser)
+class _Name(click.ParamType):
+    """A text that is not blank."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.strip():
+            self.fail(f"is {quoted(value)}, expected a name", param, ctx)
+        return str(value)
 
 
-def _add_schedule(parser: Parser) -> None:
-    parser.add_argument(
-        "--cron",
-        metavar="FIELDS",
+@dataclasses.dataclass(frozen=True)
+class _Api:
+    """How the API is reached; see the help of the commands."""
+
+    host: str
+    namespace: str
+    token_file: Path | None
+    ca_cert: Path | None
+    cert: Path | None
+    key: Path | None
+    verbose: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What a run is to be: the pipeline, its parameters that were given, and its place."""
+
+    pipeline: Path
+    parameters: Mapping[str, str]
+    experiment: str
+    service_account: str
+
+
+def _option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
+    return click.option(flag, metavar=metavar, help=text, **settings)
+
+
+def _connection(function: _Function) -> _Function:
+    """Adds the options that an `_Api` holds; the function takes it as `api`."""
+
+    @_option(
+        "--host",
+        "URL",
+        "The API, such as http://localhost:8888 of a port-forward.",
         required=True,
-        help='when, in UTC: six fields, seconds first, such as "0 0 2 * * *", or @daily',
     )
-    parser.add_argument(
-        "--name",
-        metavar="N",
-        type=_name,
+    @_option("--namespace", "NAME", "The user's, where the cluster has several.", default="")
+    @_option(
+        "--token-file",
+        "FILE",
+        "Holds a bearer token; it is read at each start.",
+        type=LOCAL_PATH,
+    )
+    @_option(
+        "--ca-cert",
+        "FILE",
+        "Authorities to trust, where the API's certificate is no public one.",
+        type=LOCAL_PATH,
+    )
+    @_option("--cert", "FILE", "Our own certificate, PEM; needs --key.", type=LOCAL_PATH)
+    @_option("--key", "FILE", "Its private key.", type=LOCAL_PATH)
+    @verbose
+    @functools.wraps(function)
+    def with_api(**values: Any) -> int:
+        fields = {field.name: values.pop(field.name) for field in dataclasses.fields(_Api)}
+        return function(api=_Api(**fields), **values)
+
+    return with_api
+
+
+def _run_options(function: _Function) -> _Function:
+    """Adds the options that a `_Run` holds; the function takes it as `wanted`."""
+
+    @_option(
+        "--pipeline",
+        "FILE",
+        "What `kubeflow compile` wrote.",
+        type=LOCAL_PATH,
+        default="pipeline.yaml",
+        show_default=True,
+    )
+    @_option(
+        "--experiment",
+        "NAME",
+        "Under which the UI shows the runs.",
+        type=_Name(),
         default="tfx-mnist",
-        help="the schedule's; what had it before is replaced (default: %(default)s)",
+        show_default=True,
     )
-    parser.add_argument("--catch-up", action="store_true", help="make up for runs that were missed")
-    _add_run(parser)
+    @_option("--service-account", "NAME", "Of Kubernetes, for the run's pods.", default="")
+    @functools.wraps(function)
+    def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> int:
+        given = {name: values.pop(name) for name in _VALUES}
+        parameters = {name: text for name, text in given.items() if text is not None}
+        wanted = _Run(pipeline, parameters, experiment, service_account)
+        return function(wanted=wanted, **values)
+
+    for name in reversed(_VALUES):
+        text = f"The run's {name}, in place of the compiled one."
+        with_run = _option(f"--{name}", "VALUE", text)(with_run)
+    return with_run
 
 
-def _add_unschedule(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="as `kubeflow schedules` shows it")
-    _add_connection(parser)
+@click.command(cls=Command, exit_codes=_EXIT_CODES)
+@_run_options
+@_connection
+def submit(wanted: _Run, api: _Api, as_json: bool) -> int:
+    """Starts a run in the cluster.
 
-
-def _add_status(parser: Parser) -> None:
-    parser.add_argument(
-        "run", metavar="RUN", type=_name, help="the id that `kubeflow submit` prints"
-    )
-    _add_connection(parser)
-
-
-def _name(text: str) -> str:
-    """The type of an option that takes a name."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"is {quoted(text)}, expected a name")
-    return text
-
-
-def _submit(options: argparse.Namespace) -> int:
-    pipeline, values = _pipeline(options)
+    Uploads the compiled pipeline, once for each content, and starts a run of it.
+    """
+    pipeline, values = _pipeline(wanted)
 
     def act(client: Client) -> str:
         from pipeline.runners.kubeflow.client import submit
 
-        return submit(client, pipeline, values, **_place(options))
+        return submit(client, pipeline, values, **_place(wanted))
 
-    run = _by_api(options, act)
-    _say(options, {"run": run}, [f"submitted: run {run}"])
-    return 0
+    run = _by_api(api, act)
+    output.answer({"run": run}, [f"submitted: run {run}"], as_json=as_json)
+    return ExitCode.DONE
 
 
-def _schedule(options: argparse.Namespace) -> int:
-    _require_cron(options.cron)
-    pipeline, values = _pipeline(options)
+@click.command(
+    cls=Command,
+    exit_codes=_EXIT_CODES,
+)
+@_option(
+    "--cron",
+    "FIELDS",
+    'When, in UTC: six fields, seconds first, such as "0 0 2 * * *", or @daily.',
+    required=True,
+)
+@_option(
+    "--name",
+    "N",
+    "The schedule's; what had it before is replaced.",
+    type=_Name(),
+    default="tfx-mnist",
+    show_default=True,
+)
+@click.option("--catch-up", is_flag=True, help="Make up for runs that were missed.")
+@_run_options
+@_connection
+def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool, as_json: bool) -> int:
+    """Makes runs begin at times; the same name again replaces.
+
+    Uploads the compiled pipeline, once for each content, and makes runs of it begin at times, one
+    at a time. What had the name before is replaced.
+    """
+    _require_cron(cron)
+    pipeline, values = _pipeline(wanted)
 
     def act(client: Client) -> tuple[str, int]:
         from pipeline.runners.kubeflow.client import Schedule, schedule
 
-        when = Schedule(options.name, options.cron, catch_up=options.catch_up)
-        return schedule(client, pipeline, values, when, **_place(options))
+        when = Schedule(name, cron, catch_up=catch_up)
+        return schedule(client, pipeline, values, when, **_place(wanted))
 
-    made, replaced = _by_api(options, act)
-    line = f"scheduled: {options.name} at {options.cron} (UTC)"
+    made, replaced = _by_api(api, act)
+    line = f"scheduled: {name} at {cron} (UTC)"
     line += f", in place of {replaced}" if replaced else ""
-    _say(options, {"schedule": made, "name": options.name, "replaced": replaced}, [line])
-    return 0
+    fields = {"schedule": made, "name": name, "replaced": replaced}
+    output.answer(fields, [line], as_json=as_json)
+    return ExitCode.DONE
 
 
-def _schedules(options: argparse.Namespace) -> int:
+@click.command(
+    cls=Command,
+    shows=lambda _: True,
+    exit_codes=_EXIT_CODES,
+)
+@_connection
+def schedules(api: _Api, as_json: bool) -> int:
+    """Lists the pipeline's schedules."""
+
     def act(client: Client) -> list[Any]:
         from pipeline.runners.kubeflow.client import schedules
 
         return schedules(client)
 
-    found = _by_api(options, act)
+    found = _by_api(api, act)
     lines = [
         f"{one.name}: {one.cron} (UTC){'' if one.enabled else ', disabled'}"
         f"{', catches up' if one.catch_up else ''}"
         for one in found
     ]
-    _say(options, {"schedules": list(map(dataclasses.asdict, found))}, lines or ["no schedule"])
-    return 0
+    fields = {"schedules": list(map(dataclasses.asdict, found))}
+    output.answer(fields, lines or ["no schedule"], as_json=as_json)
+    return ExitCode.DONE
 
 
-def _unschedule(options: argparse.Namespace) -> int:
+@click.command(cls=Command, exit_codes=_EXIT_CODES)
+@click.argument("name", metavar="NAME")
+@_connection
+def unschedule(name: str, api: _Api, as_json: bool) -> int:
+    """Removes a schedule; runs that began go on.
+
+    NAME is as `kubeflow schedules` shows it.
+    """
+
     def act(client: Client) -> int:
         from pipeline.runners.kubeflow.client import unschedule
 
-        return unschedule(client, options.name)
+        return unschedule(client, name)
 
-    removed = _by_api(options, act)
-    _say(options, {"removed": removed}, [f"unscheduled: {options.name}; runs go on"])
-    return 0
+    removed = _by_api(api, act)
+    output.answer({"removed": removed}, [f"unscheduled: {name}; runs go on"], as_json=as_json)
+    return ExitCode.DONE
 
 
-def _status(options: argparse.Namespace) -> int:
+@click.command(
+    cls=Command,
+    shows=lambda _: True,
+    exit_codes={
+        ExitCode.DONE: "the run succeeded, or has not ended yet",
+        ExitCode.FAILED: "it failed, or the API does not answer",
+        ExitCode.USAGE: "usage refused, or there is no such run",
+        ExitCode.REFUSED: "a gate refused it, as far as the API says so",
+    },
+)
+@click.argument("run", metavar="RUN", type=_Name())
+@_connection
+def status(run: str, api: _Api, as_json: bool) -> int:
+    """Shows how a run goes.
+
+    RUN is the id that `kubeflow submit` prints.
+    """
+
     def act(client: Client) -> RunStatus:
         from pipeline.runners.kubeflow.client import status
 
-        return status(client, options.run)
+        return status(client, run)
 
-    run = _by_api(options, act)
-    fields = {**dataclasses.asdict(run), "refused": run.refused}
-    _say(options, fields, _status_lines(run))
-    if run.refused:
-        return _REFUSED
-    return _FAILED if run.state in FAILED_STATES else 0
+    found = _by_api(api, act)
+    fields = {**dataclasses.asdict(found), "refused": found.refused}
+    output.answer(fields, _status_lines(found), as_json=as_json)
+    if found.refused:
+        return ExitCode.REFUSED
+    return ExitCode.FAILED if found.state in FAILED_STATES else ExitCode.DONE
 
 
 def _status_lines(run: RunStatus) -> Iterator[str]:
@@ -205,11 +294,11 @@ def _status_lines(run: RunStatus) -> Iterator[str]:
         )
 
 
-def _by_api(options: argparse.Namespace, act: Callable[[Client], Any]) -> Any:
+def _by_api(api: _Api, act: Callable[[Client], Any]) -> Any:
     """What the action gives; kfp's own talk is kept off the terminal."""
-    given = _connection(options)
+    given = _connection_fields(api)
     require_kfp()
-    with logs.quiet(show=options.verbose):
+    with logs.quiet(show=api.verbose):
         from pipeline.runners.kubeflow.client import ClientError, Connection, NotFound, connect
 
         try:
@@ -220,29 +309,29 @@ def _by_api(options: argparse.Namespace, act: Callable[[Client], Any]) -> Any:
             raise CommandError(str(error)) from error
 
 
-def _connection(options: argparse.Namespace) -> dict[str, str]:
+def _connection_fields(api: _Api) -> dict[str, str]:
     """The fields of `pipeline.runners.kubeflow.client.Connection`."""
-    if not options.host.startswith(("http://", "https://")):
-        raise UsageError(f"--host is {quoted(options.host)}, expected http:// or https://")
-    if bool(options.cert) != bool(options.key):
-        given, missing = ("--cert", "--key") if options.cert else ("--key", "--cert")
+    if not api.host.startswith(("http://", "https://")):
+        raise UsageError(f"--host is {quoted(api.host)}, expected http:// or https://")
+    if (api.cert is None) != (api.key is None):
+        given, missing = ("--cert", "--key") if api.cert else ("--key", "--cert")
         raise UsageError(f"{given} is given alone, expected {missing} with it")
-    for flag, name in (("ca-cert", options.ca_cert), ("cert", options.cert), ("key", options.key)):
-        if name and not Path(name).is_file():
-            raise UsageError(f"--{flag} is {quoted(name)}, expected a file")
+    for flag, path in (("ca-cert", api.ca_cert), ("cert", api.cert), ("key", api.key)):
+        if path is not None and not path.is_file():
+            raise UsageError(f"--{flag} is {quoted(str(path))}, expected a file")
     return {
-        "host": options.host,
-        "namespace": options.namespace,
-        "token": _token(options.token_file) if options.token_file else "",
-        "ca_file": options.ca_cert or "",
-        "cert_file": options.cert or "",
-        "key_file": options.key or "",
+        "host": api.host,
+        "namespace": api.namespace,
+        "token": _token(api.token_file) if api.token_file else "",
+        "ca_file": str(api.ca_cert or ""),
+        "cert_file": str(api.cert or ""),
+        "key_file": str(api.key or ""),
     }
 
 
-def _token(path: str) -> str:
+def _token(path: Path) -> str:
     try:
-        token = read_regular(Path(path), max_bytes=_MAX_TOKEN_BYTES).decode("ascii").strip()
+        token = read_regular(path, max_bytes=_MAX_TOKEN_BYTES).decode("ascii").strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no ASCII text"
         raise UsageError(f"cannot read --token-file {path}: {reason}") from error
@@ -251,79 +340,21 @@ def _token(path: str) -> str:
     return token
 
 
-def _pipeline(options: argparse.Namespace) -> tuple[PipelineFile, dict[str, Value]]:
+def _pipeline(wanted: _Run) -> tuple[PipelineFile, dict[str, Value]]:
     """The pipeline, and a run's values of its parameters."""
     from pipeline.runners.kubeflow.parameters import typed
     from pipeline.runners.kubeflow.pipeline_file import PipelineFile
 
-    pipeline = PipelineFile.read(Path(options.pipeline))
-    given = {name: getattr(options, name) for name in _VALUES}
-    return pipeline, pipeline.values(
-        typed({name: text for name, text in given.items() if text is not None})
-    )
+    pipeline = PipelineFile.read(wanted.pipeline)
+    return pipeline, pipeline.values(typed(wanted.parameters))
 
 
-def _place(options: argparse.Namespace) -> dict[str, str]:
-    return {"experiment": options.experiment, "service_account": options.service_account}
+def _place(wanted: _Run) -> dict[str, str]:
+    return {"experiment": wanted.experiment, "service_account": wanted.service_account}
 
 
 def _require_cron(text: str) -> None:
     try:
-        cron.require(text)
+        crontab.require(text)
     except ValueError as error:
         raise UsageError(f"--cron is {quoted(text)}, expected {error}") from None
-
-
-def _say(options: argparse.Namespace, fields: Mapping[str, Any], lines: Any) -> None:
-    if options.json:
-        output.say_json({**fields, "error": None})
-    else:
-        output.say(lines)
-
-
-SUBMIT = Command(
-    name="submit",
-    help="start a run in the cluster",
-    description="Uploads the compiled pipeline, once for each content, and starts a run of it.",
-    add_options=_add_run,
-    execute=_submit,
-    exit_codes=_EXIT_CODES,
-)
-SCHEDULE = Command(
-    name="schedule",
-    help="make runs begin at times; the same name again replaces",
-    description="Uploads the compiled pipeline, once for each content, and makes runs of it begin "
-    "at times,\none at a time. What had the name before is replaced.",
-    add_options=_add_schedule,
-    execute=_schedule,
-    exit_codes=_EXIT_CODES,
-)
-SCHEDULES = Command(
-    name="schedules",
-    help="list the pipeline's schedules",
-    add_options=_add_connection,
-    execute=_schedules,
-    shows=lambda _: True,
-    exit_codes=_EXIT_CODES,
-)
-UNSCHEDULE = Command(
-    name="unschedule",
-    help="remove a schedule; runs that began go on",
-    add_options=_add_unschedule,
-    execute=_unschedule,
-    exit_codes=_EXIT_CODES,
-)
-STATUS = Command(
-    name="status",
-    help="show how a run goes",
-    add_options=_add_status,
-    execute=_status,
-    shows=lambda _: True,
-    exit_codes={
-        0: "the run succeeded, or has not ended yet",
-        _FAILED: "it failed, or the API does not answer",
-        USAGE_ERROR: "usage refused, or there is no such run",
-        _REFUSED: "a gate refused it, as far as the API says so",
-    },
-)
-COMMANDS = (SUBMIT, SCHEDULE, SCHEDULES, UNSCHEDULE, STATUS)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from pipeline import config
 from pipeline.cli import configuration, logs, output
-from pipeline.cli.command import (
-    USAGE_ERROR,
-    Command,
-    CommandError,
-    Parser,
-    UsageError,
-    local_path,
-)
-from pipeline.cli.command import whole_number as whole
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole, verbose
+from pipeline.cli.configuration import Given, pass_given
 from pipeline.config import RunConfig
+from pipeline.result import ExitCode
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import TRAINER, TUNER
 from trainer.host.text import quoted
@@ -41,76 +37,98 @@ _ROOTS = "one of gs://BUCKET, s3://BUCKET, minio://BUCKET, or a folder in it"
 _ROOT = re.compile(r"(gs|s3|minio)://[^/?\s]+([/?]\S*)?")
 
 
-def _add_options(parser: Parser) -> None:
-    def add(flag: str, metavar: str, text: str, **settings: Any) -> None:
-        parser.add_argument(flag, metavar=metavar, help=text, **settings)
-
-    def add_list(flag: str, metavar: str, text: str) -> None:
-        add(flag, metavar, f"{text}; may be given again", action="append", default=[])
-
-    add("--image", "IMAGE", "the image of every task", required=True)
-    add(
-        "--pipeline-root",
-        "URI",
-        f"where the backend keeps artifacts: {_ROOTS}",
-        required=True,
-    )
-    add(
-        "--serving-dir",
-        "DIR",
-        "the directory that the server watches: pvc://CLAIM/DIRECTORY, or a path in the containers",
-        required=True,
-    )
-    add("--data-dir", "DIR", "tensorflow-datasets' directory, in the same way")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=local_path,
-        default="pipeline.yaml",
-        help="where the YAML goes (default: %(default)s)",
-    )
-    add_list("--gpus", "N", "NVIDIA GPUs of the Trainer, with --tune of the Tuner; or COMPONENT=N")
-    add_list("--cpus", "C", "CPUs, in the same way")
-    add_list("--memory", "M", "memory such as 8G or 512Mi, in the same way")
-    add(
-        "--retries",
-        "N",
-        "further attempts at a task that failed; a gate's no is final (default: %(default)s)",
-        type=whole(0),
-        default=2,
-    )
-    add_list("--secret-env", "SECRET:KEY=VARIABLE", "a secret's key in every task's environment")
-    configuration.add_options(parser, only=_OF_RUN)
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
-    )
+def _option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
+    return click.option(flag, metavar=metavar, help=text, **settings)
 
 
-def _execute(options: argparse.Namespace) -> int:
-    preset, overrides = configuration.chosen(options)
+def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
+    return _option(flag, metavar, f"{text}; may be given again.", multiple=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """What the options say about the cluster; see the help of `compile`."""
+
+    image: str
+    pipeline_root: str
+    serving_dir: str
+    data_dir: str | None
+    gpus: tuple[str, ...]
+    cpus: tuple[str, ...]
+    memory: tuple[str, ...]
+    retries: int
+    secret_env: tuple[str, ...]
+
+
+@click.command(
+    "compile",
+    cls=Command,
+    exit_codes={
+        ExitCode.DONE: "compiled",
+        ExitCode.FAILED: "failed",
+        ExitCode.USAGE: "usage or configuration refused",
+    },
+)
+@_option("--image", "IMAGE", "The image of every task.", required=True)
+@_option("--pipeline-root", "URI", f"Where the backend keeps artifacts: {_ROOTS}.", required=True)
+@_option(
+    "--serving-dir",
+    "DIR",
+    "The directory that the server watches: pvc://CLAIM/DIRECTORY, or a path in the containers.",
+    required=True,
+)
+@_option("--data-dir", "DIR", "tensorflow-datasets' directory, in the same way.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    type=LOCAL_PATH,
+    default="pipeline.yaml",
+    show_default=True,
+    help="Where the YAML goes.",
+)
+@_list("--gpus", "N", "NVIDIA GPUs of the Trainer, with --tune of the Tuner; or COMPONENT=N")
+@_list("--cpus", "C", "CPUs, in the same way")
+@_list("--memory", "M", "Memory such as 8G or 512Mi, in the same way")
+@_option(
+    "--retries",
+    "N",
+    "Further attempts at a task that failed; a gate's refusal is final.",
+    type=Whole(0),
+    default=2,
+    show_default=True,
+)
+@_list("--secret-env", "SECRET:KEY=VARIABLE", "A secret's key in every task's environment")
+@configuration.options(*_OF_RUN)
+@verbose
+@pass_given
+def compile_(given: Given, /, *, file: Path, verbose: bool, as_json: bool, **values: Any) -> int:
+    """Writes the pipeline as YAML for Kubeflow Pipelines.
+
+    The file is for the open-source backend, and for any number of runs: data set, preset, seed,
+    epochs and floor are parameters of a run, and the flags set their defaults. All else that the
+    flags say is compiled in.
+    """
+    preset, overrides = given.chosen()
     _require_ours(overrides)
     require_kfp()
-    with logs.quiet(show=options.verbose):
-        compiled = _compiled(preset, overrides, options)
+    with logs.quiet(show=verbose):
+        compiled = _compiled(preset, overrides, _Target(**values))
     try:
-        Path(options.output).write_text(compiled.text, encoding="utf-8")
+        file.write_text(compiled.text, encoding="utf-8")
     except OSError as error:
-        raise CommandError(
-            f"cannot write {options.output}: {error.strerror}; give another -o"
-        ) from error
-    if options.json:
-        output.say_json({"pipeline": options.output, "tasks": compiled.tasks, "error": None})
-    else:
-        output.say([f"compiled: {len(compiled.tasks)} tasks in {options.output}"])
-    return 0
+        raise CommandError(f"cannot write {file}: {error.strerror}; give another -o") from error
+    line = f"compiled: {len(compiled.tasks)} tasks in {file}"
+    output.answer({"pipeline": str(file), "tasks": compiled.tasks}, [line], as_json=as_json)
+    return ExitCode.DONE
 
 
-def _compiled(preset: str, overrides: Mapping[str, Any], options: argparse.Namespace) -> Compiled:
+def _compiled(preset: str, overrides: Mapping[str, Any], target: _Target) -> Compiled:
     from pipeline.runners.kubeflow.compiling import compile_pipeline
 
     configured = config.build(preset, overrides)
-    return compile_pipeline(preset, overrides, _compile_options(options, configured))
+    return compile_pipeline(preset, overrides, _compile_options(target, configured))
 
 
 def _require_ours(overrides: Mapping[str, Any]) -> None:
@@ -123,24 +141,24 @@ def _require_ours(overrides: Mapping[str, Any]) -> None:
             )
 
 
-def _compile_options(options: argparse.Namespace, configured: RunConfig) -> CompileOptions:
+def _compile_options(target: _Target, configured: RunConfig) -> CompileOptions:
     from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
     from pipeline.runners.kubeflow.compiling import CompileOptions
     from pipeline.runners.kubeflow.spec import Deployment
 
-    if not _ROOT.fullmatch(options.pipeline_root):
-        raise UsageError(f"--pipeline-root is {quoted(options.pipeline_root)}, expected {_ROOTS}")
+    if not _ROOT.fullmatch(target.pipeline_root):
+        raise UsageError(f"--pipeline-root is {quoted(target.pipeline_root)}, expected {_ROOTS}")
     return CompileOptions(
         deployment=Deployment(
-            image=options.image,
-            pipeline_root=options.pipeline_root,
-            resources=_resources(options, _learners(configured)),
-            retries=options.retries,
+            image=target.image,
+            pipeline_root=target.pipeline_root,
+            resources=_resources(target, _learners(configured)),
+            retries=target.retries,
             cache=configured.cache,
         ),
-        serving=Mount.parse(options.serving_dir),
-        data=Mount.parse(options.data_dir) if options.data_dir else None,
-        secrets=tuple(map(SecretVariable.parse, options.secret_env)),
+        serving=Mount.parse(target.serving_dir),
+        data=Mount.parse(target.data_dir) if target.data_dir else None,
+        secrets=tuple(map(SecretVariable.parse, target.secret_env)),
     )
 
 
@@ -149,15 +167,15 @@ def _learners(configured: RunConfig) -> Sequence[str]:
     return (TUNER, TRAINER) if configured.tuning.enabled else (TRAINER,)
 
 
-def _resources(options: argparse.Namespace, learners: Sequence[str]) -> dict[str, Resources]:
+def _resources(target: _Target, learners: Sequence[str]) -> dict[str, Resources]:
     """By component, what the three flags ask for; where they name none, for the `learners`."""
     from pipeline.runners.kubeflow.spec import Resources
 
     asked: dict[str, dict[str, Any]] = {}
     for flag, texts, field, read in (
-        ("--gpus", options.gpus, "gpus", _count),
-        ("--cpus", options.cpus, "cpus", _amount),
-        ("--memory", options.memory, "memory_gb", _gigabytes),
+        ("--gpus", target.gpus, "gpus", _count),
+        ("--cpus", target.cpus, "cpus", _amount),
+        ("--memory", target.memory, "memory_gb", _gigabytes),
     ):
         for text in texts:
             component, _, value = text.rpartition("=")
@@ -171,10 +189,9 @@ def _resources(options: argparse.Namespace, learners: Sequence[str]) -> dict[str
 
 
 def _count(text: str) -> int:
-    try:
-        return whole(0)(text)
-    except argparse.ArgumentTypeError:
-        raise ValueError("a whole number") from None
+    if not text.isdecimal():
+        raise ValueError("a whole number")
+    return int(text)
 
 
 def _amount(text: str) -> float:
@@ -192,16 +209,3 @@ def _gigabytes(text: str) -> float:
     if match is None:
         raise ValueError("a number with M, G, Mi or Gi")
     return _amount(match["number"]) * _GIGABYTES[match["unit"]]
-
-
-COMMAND = Command(
-    name="compile",
-    help="write the pipeline as YAML for Kubeflow Pipelines",
-    description="Writes the pipeline as YAML for the open-source backend of Kubeflow Pipelines, "
-    "for any\nnumber of runs: data set, preset, seed, epochs and floor are parameters of a run, "
-    "and the\nflags set their defaults. All else that the flags say is compiled in.",
-    notes=f"keys of --set and of the YAML file:\n{configuration.keys()}",
-    add_options=_add_options,
-    execute=_execute,
-    exit_codes={0: "compiled", 1: "failed", USAGE_ERROR: "usage or configuration refused"},
-)

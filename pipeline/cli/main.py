@@ -2,55 +2,103 @@
 
     raise SystemExit(main(["run", "--preset", "quick"]))
 
-Each command is a module of this package. Here they come together, and here their errors end.
-Nothing heavy is imported: `tfx-mnist --help` passes through.
+Each command is a module of this package, imported when it is asked for. Here their errors end.
+Nothing heavy is imported: `tfx-mnist --help` answers at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+
+import click
 
 from components.serving_dir import ServingDirError
-from pipeline.cli import (
-    gate_check,
-    gate_simulate,
-    kubeflow,
-    output,
-    predict,
-    prune,
-    rollback,
-    streams,
-    verify,
-    versions,
-    worker,
-)
-from pipeline.cli.command import (
-    FAILED,
-    PROG,
-    USAGE_ERROR,
-    Answered,
-    Command,
-    CommandError,
-    Group,
-    Parser,
-    choose,
-)
-from pipeline.cli.run import Run
-from pipeline.cli.run import command as run_command
+from pipeline.cli import output, streams
+from pipeline.cli.command import CommandError, Group, chosen, usage_line
+from pipeline.cli.configuration import Runner
+from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
+from pipeline.result import ExitCode
 from pipeline.runners.errors import CannotStart
 from trainer.garbage import collect_seldom
-from trainer.host.termination import INTERRUPTED, TERMINATED, Terminated, terminable
+from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted
 
-DISTRIBUTION = "tfx-mnist"
+_COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
 
 
-def main(argv: Sequence[str] | None = None, *, run: Run | None = None) -> int:
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    import importlib.metadata  # --help does without it, and it takes a while
+
+    try:
+        version = importlib.metadata.version(PROG)
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed: run from a checkout)"
+    output.say([f"{PROG} {version}"])
+    ctx.exit()
+
+
+COMMANDS = Group(
+    PROG,
+    "From an image data set to a released classifier, with a gate in between.",
+    {
+        "run": "pipeline.cli.run:run",
+        "worker": "pipeline.cli.worker:worker",
+        "versions": "pipeline.cli.versions:versions",
+        "rollback": "pipeline.cli.rollback:rollback",
+        "prune": "pipeline.cli.prune:prune",
+        "verify": "pipeline.cli.verify:verify",
+        "predict": "pipeline.cli.predict:predict",
+        "gate": Group(
+            "gate",
+            "The release gate by itself: its decisions, and how sure it is.",
+            {
+                "check": "pipeline.cli.gate_check:check",
+                "simulate": "pipeline.cli.gate_simulate:simulate",
+            },
+        ),
+        "kubeflow": Group(
+            "kubeflow",
+            "Compiles for Kubeflow Pipelines, and runs there or here.",
+            {
+                "compile": "pipeline.cli.kubeflow_compile:compile_",
+                "local": "pipeline.cli.kubeflow_local:local",
+                "submit": "pipeline.cli.kubeflow_api:submit",
+                "schedule": "pipeline.cli.kubeflow_api:schedule",
+                "schedules": "pipeline.cli.kubeflow_api:schedules",
+                "unschedule": "pipeline.cli.kubeflow_api:unschedule",
+                "status": "pipeline.cli.kubeflow_api:status",
+            },
+        ),
+    },
+    exit_codes={
+        ExitCode.DONE: "released, unchanged, or done",
+        ExitCode.FAILED: "failed: something broke or is damaged, another run holds the pipeline "
+        "root, or an answer cannot be written",
+        ExitCode.USAGE: "usage, configuration or data source refused; nothing was written",
+        ExitCode.REFUSED: "refused by a gate, or overtaken by another release: what was served "
+        "stays",
+    },
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        )
+    ],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(argv: Sequence[str] | None = None, *, run: Runner | None = None) -> int:
     """Does what the command line says.
 
     Args:
@@ -63,92 +111,39 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None) -> int:
     collect_seldom()
     words = sys.argv[1:] if argv is None else list(argv)
     with streams.standard(), output.complaining():
+        if instruction := os.environ.get(_COMPLETE):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(COMMANDS, {}, PROG, _COMPLETE, instruction)
         return _execute(words, run)
 
 
-def _execute(words: list[str], run: Run | None) -> int:
-    command: Command | None = None
+def _execute(words: list[str], run: Runner | None) -> int:
+    exit_code: int
     try:
-        chosen = choose(commands(run), words)
-        command = chosen.command
-        with terminable():
-            options = chosen.options()
-            exit_code = command.execute(options)
-        return output.end(exit_code, shows=command.shows(options))
-    except Answered:
-        return output.end(0, shows=True)
+        with terminable(), COMMANDS.make_context(PROG, list(words), obj=run) as ctx:
+            return int(COMMANDS.invoke(ctx))
+    except click.exceptions.Exit:  # --help or --version has answered
+        return output.end(ExitCode.DONE, shows=True)
+    except click.UsageError as error:
+        line, exit_code = usage_line(error), ExitCode.USAGE
     except (CommandError, CannotStart) as error:
         line, exit_code = str(error), error.exit_code
     except ConfigError as error:
-        line, exit_code = str(error), USAGE_ERROR
+        line, exit_code = str(error), ExitCode.USAGE
     except ServingDirError as error:
-        line, exit_code = str(error), FAILED
+        line, exit_code = str(error), ExitCode.FAILED
     except OSError as error:
         where = f" ({quoted(str(error.filename))})" if error.filename else ""
-        line, exit_code = f"{error.strerror or error}{where}", FAILED
+        line, exit_code = f"{error.strerror or error}{where}", ExitCode.FAILED
     except KeyboardInterrupt:
-        line, exit_code = f"interrupted{command.after_a_signal if command else ''}", INTERRUPTED
+        line, exit_code = "interrupted", ExitCode.INTERRUPTED
     except Terminated:
-        line, exit_code = f"terminated{command.after_a_signal if command else ''}", TERMINATED
+        line, exit_code = "terminated", ExitCode.TERMINATED
+    command = chosen(COMMANDS, words)
+    if command and exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        line += command.after_a_signal
     fields = command.error_object(line) if command else {"error": line}
     as_json = "--json" in itertools.takewhile("--".__ne__, words)
-    exit_code = output.fail(line, exit_code, fields if as_json else None)
+    output.fail(line, exit_code, fields if as_json else None)
     return output.end(exit_code, shows=False)
-
-
-def commands(run: Run | None = None) -> Group:
-    """Every command, in the order of the help; `run` as in `main`."""
-    return Group(
-        name=PROG,
-        help="from an image data set to a released classifier, with a gate in between",
-        members=(
-            run_command(run),
-            worker.COMMAND,
-            versions.COMMAND,
-            rollback.COMMAND,
-            prune.COMMAND,
-            verify.COMMAND,
-            predict.COMMAND,
-            Group(
-                name="gate",
-                help="the release gate by itself: what it would say, and how sure it is",
-                members=(gate_check.COMMAND, gate_simulate.COMMAND),
-            ),
-            kubeflow.GROUP,
-        ),
-        exit_codes={
-            0: "released, unchanged, or done",
-            1: "failed: something broke or is damaged, another run holds the pipeline root, or an "
-            "answer cannot be written",
-            2: "usage, configuration or data source refused; nothing was written",
-            3: "refused by a gate, or overtaken by another release: what was served stays",
-        },
-        add_options=_add_version,
-    )
-
-
-def _add_version(parser: Parser) -> None:
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        output.say([f"{PROG} {_version()}"])
-        parser.exit()
-
-
-def _version() -> str:
-    import importlib.metadata  # --help does without it, and it takes a while
-
-    try:
-        return importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed: run from a checkout)"

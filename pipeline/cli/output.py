@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.cli import streams
-from pipeline.cli.command import FAILED, PROG
-from pipeline.result import json_able
+from pipeline.result import ExitCode, json_able
 from trainer.host.text import printable, quoted
+
+PROG = "tfx-mnist"
 
 _LONGEST_LINE = 10_000  # characters
 _NO_PATH = re.compile(r"\S{4097,}")  # which have 4,096 bytes at most: somebody's 5,000 digits
@@ -61,6 +62,14 @@ def say(lines: Iterable[str]) -> None:
 def say_json(fields: Mapping[str, Any]) -> None:
     """Prints one object on stdout, in one line."""
     print(json.dumps(json_able(fields), allow_nan=False), flush=True)
+
+
+def answer(fields: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Says what a command came to: the object for programs, or the lines for people."""
+    if as_json:
+        say_json({**fields, "error": None})
+    else:
+        say(lines)
 
 
 def complain(line: str) -> None:
@@ -126,7 +135,7 @@ def end(exit_code: int, *, shows: bool) -> int:
         f"cannot write to stdout: {error.strerror}"
         f"{'; what was asked for is done all the same' if done else ''}"
     )
-    return FAILED if exit_code == 0 and shows else exit_code
+    return ExitCode.FAILED if exit_code == 0 and shows else exit_code
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
+
+import click
 
 from components import serving_dir
 from components.serving_dir import Version
 from pipeline.cli import output, serving
-from pipeline.cli.command import Command, Parser, whole_number
+from pipeline.cli.command import Command, Whole
+from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
 
 
-def _add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "version",
-        metavar="VERSION",
-        nargs="?",
-        type=whole_number(0),
-        help="the version to restore (default: the newest older one that is good: its files match, "
-        "it is not withdrawn, and its model is another one than the live one)",
-    )
-    parser.add_argument("--reason", metavar="TEXT", default="", help="kept with the withdrawn one")
-    serving.add_options(parser)
+@click.command(
+    cls=Command,
+    exit_codes={
+        ExitCode.DONE: "rolled back",
+        ExitCode.FAILED: "no version is good, the one asked for is not, or failed; nothing was "
+        "changed, unless the line says so",
+        ExitCode.USAGE: "usage, or there is no such serving directory",
+    },
+)
+@click.argument("version", metavar="[VERSION]", required=False, type=Whole(0))
+@click.option("--reason", metavar="TEXT", default="", help="Kept with the withdrawn version.")
+@serving.options
+def rollback(directory: Path, version: int | None, reason: str, as_json: bool) -> int:
+    """Makes an older version the live one again.
 
+    Publishes the files of VERSION again as the newest one, which the server then serves, and
+    withdraws the version that was live: neither it nor its model is a baseline any more, nor can it
+    be restored. Both happen at once, or not at all.
 
-def _execute(options: argparse.Namespace) -> int:
-    directory = serving.serving_dir(options)
+    Without VERSION it restores the newest older one that is good: its files match, it is not
+    withdrawn, and its model is another one than the live one.
+    """
     before = serving_dir.live(directory)
     try:
-        done = serving_dir.rollback(directory, options.version, reason=options.reason)
+        done = serving_dir.rollback(directory, version, reason=reason)
     except (KeyboardInterrupt, Terminated):
         _say_if_done(directory, before)
         raise
-    if options.json:
-        fields = {**dataclasses.asdict(done), "path": str(done.path), "reason": options.reason}
-        output.say_json({"serving_dir": str(directory), **fields, "error": None})
-    else:
-        output.say(
-            [
-                f"live: version {done.version} in {done.path}, which restores {done.restores}",
-                f"withdrawn: version {done.withdraws}",
-            ]
-        )
-    return 0
+    fields = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
+    lines = [
+        f"live: version {done.version} in {done.path}, which restores {done.restores}",
+        f"withdrawn: version {done.withdraws}",
+    ]
+    output.answer({"serving_dir": str(directory), **fields}, lines, as_json=as_json)
+    return ExitCode.DONE
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:
@@ -53,20 +58,3 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     done = now.manifest.rollback if now and now.manifest else None
     if now and done and before and done.withdraws == before.number:
         output.complain(f"rolled back before that: version {now.number} in {now.path} is live")
-
-
-COMMAND = Command(
-    name="rollback",
-    help="make an older version the live one again",
-    description="Publishes the files of an older version again as the newest one, which the server "
-    "then\nserves, and withdraws the version that was live: neither it nor its model is a "
-    "baseline\nany more, nor can it be restored. Both happen at once, or not at all.",
-    add_options=_add_options,
-    execute=_execute,
-    exit_codes={
-        0: "rolled back",
-        1: "no version is good, the one asked for is not, or failed; nothing was changed, unless "
-        "the line says so",
-        2: "usage, or there is no such serving directory",
-    },
-)

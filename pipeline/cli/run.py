@@ -1,17 +1,12 @@
 """`tfx-mnist run`: runs the pipeline, shows how it goes on, and says what came of it.
 
-    run = command()                    # with the local runner
-    run.execute(options)               # the exit code
-
 Nothing heavy is imported before a run begins.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
-import functools
 import logging
 import os
 import sys
@@ -20,20 +15,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from pipeline.cli import configuration, hparams_file, logs, output, terminal
-from pipeline.cli.command import USAGE_ERROR, Command, Parser, local_path
+from pipeline.cli.command import LOCAL_PATH, Command, verbose
+from pipeline.cli.configuration import Given, Runner, pass_given
 from pipeline.cli.summary import summary, wants_colour
 from pipeline.config import ConfigError, RunConfig
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
+from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
 from pipeline.runners.errors import CannotStart, no_space
 from trainer.host import paths
-from trainer.host.termination import (
-    INTERRUPTED,
-    TERMINATED,
-    Terminated,
-    raise_if_arrived,
-    terminable,
-)
+from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import one_line
 
 # What a run writes below the pipeline root.
@@ -41,35 +33,46 @@ _WRITTEN = (
     *("artifacts", "checkpoints", "datasets", "kubeflow", "logs", "reports", "serving", "tuning"),
 )
 
-Run = Callable[..., RunResult]  # pipeline.runners.local.run
-
 EXIT_CODES = {
-    0: "released, or unchanged: the model is the newest version already",
-    1: "failed: something broke, or another run holds the pipeline root",
-    2: "usage, configuration or data source refused; nothing was written",
-    3: "refused by a gate, or overtaken by another release: what was served stays",
+    ExitCode.DONE: "released, or unchanged: the model is the newest version already",
+    ExitCode.FAILED: "failed: something broke, or another run holds the pipeline root",
+    ExitCode.USAGE: "usage, configuration or data source refused; nothing was written",
+    ExitCode.REFUSED: "refused by a gate, or overtaken by another release: what was served stays",
 }
-EXIT_CODE_OF = {RELEASED: 0, UNCHANGED: 0, FAILED: 1, REFUSED: 3}
 
 
-def command(run: Run | None = None) -> Command:
-    """The command.
-
-    Args:
-      run: the runner; None for the local one.
-    """
-    return Command(
-        name="run",
-        help="run the pipeline: data, training, gate, release",
-        description="Runs the pipeline: reads and validates the data, trains, evaluates on the "
-        "test split, and\nreleases the model when every check of the gates passes.\n\n"
-        "The preset's values come first, then the YAML file's, those of --hparams, then the flags.",
-        notes=f"keys of --set and of the YAML file:\n{configuration.keys()}",
-        add_options=add_options,
-        execute=functools.partial(execute, run=run or _local_run),
-        exit_codes=EXIT_CODES,
-        error_object=lambda line: _failed(_fresh_run_id(), line),
+def options(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds the options of a run; the function takes them as `execute` does."""
+    save = click.option(
+        "--save-hparams",
+        metavar="FILE",
+        type=LOCAL_PATH,
+        help="Write the hyper-parameters that were trained with, for --hparams.",
     )
+    return configuration.options()(save(verbose(pass_given(function))))
+
+
+def failed(line: str) -> Mapping[str, Any]:
+    """What `--json` prints of a run that could not begin."""
+    return RunResult(_fresh_run_id(), FAILED, error=line).to_dict()
+
+
+@click.command(
+    cls=Command,
+    exit_codes=EXIT_CODES,
+    error_object=failed,
+)
+@options
+@click.pass_context
+def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
+    """Runs the pipeline: data, training, gate, release.
+
+    Reads and validates the data, trains, evaluates on the test split, and releases the model when
+    every check of the gates passes.
+
+    The preset's values come first, then the YAML file's, those of --hparams, then the flags.
+    """
+    return execute(given, ctx.find_root().obj or _local_run, **values)
 
 
 def new_run_id(now: datetime.datetime, suffix: str) -> str:
@@ -77,50 +80,39 @@ def new_run_id(now: datetime.datetime, suffix: str) -> str:
     return f"{now.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{suffix}"
 
 
-def add_options(parser: Parser) -> None:
-    """Adds the options that `execute` reads."""
-    configuration.add_options(parser)
-    parser.add_argument(
-        "--save-hparams",
-        metavar="FILE",
-        type=local_path,
-        help="write the hyper-parameters that were trained with, for --hparams",
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show the libraries' logs on stderr"
-    )
-
-
-def execute(options: argparse.Namespace, run: Run) -> int:
+def execute(
+    given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool, as_json: bool
+) -> int:
     """Runs, shows how it goes on and what came of it; returns the exit code."""
     started, run_id = time.monotonic(), _fresh_run_id()
-    config = configuration.configuration(options)
-    if options.save_hparams is not None:
-        hparams_file.require_writable(Path(options.save_hparams))
+    config = given.configuration()
+    if save_hparams is not None:
+        hparams_file.require_writable(save_hparams)
     _require_places(config)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
     try:
         with terminable():
-            result = _observed(config, run_id, log, options, run)
+            result = _observed(config, run_id, log, run, verbose=verbose, as_json=as_json)
             result = dataclasses.replace(
                 result, log_file=str(log.path), total_seconds=time.monotonic() - started
             )
             raise_if_arrived()
-            if options.save_hparams is not None and result.hparams is not None:
-                _save_hparams(result.hparams, Path(options.save_hparams))
+            if save_hparams is not None and result.hparams is not None:
+                _save_hparams(result.hparams, save_hparams)
             report = _write_report(result, Path(config.pipeline_root))
             result = dataclasses.replace(result, report=report)
     except (KeyboardInterrupt, Terminated) as end:
-        return _ended_early(result, end, as_json=options.json)
-    _show(result, as_json=options.json)
-    return USAGE_ERROR if result.bad_data else EXIT_CODE_OF[result.outcome]
+        return _ended_early(result, end, as_json=as_json)
+    _show(result, as_json=as_json)
+    return result.exit_code
 
 
 def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
     """Says of a run that a signal has ended what it had done by then; returns the exit code."""
-    terminated = isinstance(end, Terminated)
-    line, exit_code = ("terminated", TERMINATED) if terminated else ("interrupted", INTERRUPTED)
+    line, exit_code = "interrupted", ExitCode.INTERRUPTED
+    if isinstance(end, Terminated):
+        line, exit_code = "terminated", ExitCode.TERMINATED
     if known.outcome == RELEASED and known.release is not None:
         line += f" after version {known.release.version} was released in {known.release.path}"
     line += "; the same command goes on from what is finished"
@@ -130,10 +122,6 @@ def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
 
 def _fresh_run_id() -> str:
     return new_run_id(datetime.datetime.now(datetime.timezone.utc), os.urandom(2).hex())
-
-
-def _failed(run_id: str, line: str) -> Mapping[str, Any]:
-    return RunResult(run_id, FAILED, error=line).to_dict()
 
 
 def _require_places(config: RunConfig) -> None:
@@ -161,13 +149,13 @@ def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
 
 
 def _observed(
-    config: RunConfig, run_id: str, log: logs.RunLog, options: argparse.Namespace, run: Run
+    config: RunConfig, run_id: str, log: logs.RunLog, run: Runner, *, verbose: bool, as_json: bool
 ) -> RunResult:
     """Runs with the libraries' output in the log and the progress on the terminal."""
-    with log.capture(show=options.verbose) as real:
-        human = real.err if options.json else real.out
+    with log.capture(show=verbose) as real:
+        human = real.err if as_json else real.out
         try:
-            with terminal.display(human=human, err=real.err, verbose=options.verbose) as observer:
+            with terminal.display(human=human, err=real.err, verbose=verbose) as observer:
                 return run(config, run_id=run_id, observer=observer)
         except CannotStart:
             logging.exception("the run cannot start")  # for -v: the file goes

@@ -1,59 +1,73 @@
 """Which serving directory a command is about.
 
-    add_options(parser)
-    serving_dir(parser.options(["--dataset", "mnist"]))     # pipeline_root/serving/mnist
+Synopsis::
+
+    @options
+    def versions(directory: Path, as_json: bool) -> int:
+        ...     # `directory` is such as pipeline_root/serving/mnist
 
 Like everything that answers at once, it does not import TensorFlow.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import click
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset, slug
-from pipeline.cli.command import Parser, UsageError, local_path
+from pipeline.cli.command import LOCAL_PATH, UsageError
 from pipeline.config import SERVING, RunConfig
 
 
-def add_options(parser: Parser) -> None:
-    """Adds the options that `serving_dir` reads."""
-    parser.add_argument(
+def options(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds the options that name a serving directory; the function takes it as `directory`."""
+
+    @click.option(
         "--serving-dir",
         metavar="DIR",
-        type=local_path,
-        help="the directory that the server watches",
+        type=LOCAL_PATH,
+        help="The directory that the server watches.",
     )
-    parser.add_argument(
+    @click.option(
         "--dataset",
         metavar="D",
-        help="the directory that `run` releases this data set to, below --pipeline-root",
+        help="The directory that `run` releases this data set to, below --pipeline-root.",
     )
-    parser.add_argument(
+    @click.option(
         "--pipeline-root",
         metavar="DIR",
-        type=local_path,
+        type=LOCAL_PATH,
         default=RunConfig().pipeline_root,
-        help="where `run` writes (default: %(default)s); without --serving-dir and --dataset, its "
-        "only serving directory is taken",
+        show_default=True,
+        help="Where `run` writes; without --serving-dir and --dataset, its only serving directory "
+        "is taken.",
     )
+    @functools.wraps(function)
+    def with_directory(
+        *, serving_dir: Path | None, dataset: str | None, pipeline_root: Path, **values: object
+    ) -> int:
+        return function(directory=_chosen(serving_dir, dataset, pipeline_root), **values)
+
+    return with_directory
 
 
-def serving_dir(options: argparse.Namespace) -> Path:
+def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) -> Path:
     """The directory that the options name.
 
     Raises:
       UsageError: there is no such directory, or there are several; the line lists them.
     """
-    if options.serving_dir is not None:
-        return _existing(Path(options.serving_dir))
-    home = Path(options.pipeline_root) / SERVING
+    if serving_dir is not None:
+        return _existing(serving_dir)
+    home = pipeline_root / SERVING
     present = _directories_in(home)
-    if options.dataset is not None:
-        return _of_dataset(options.dataset, home, present)
+    if dataset is not None:
+        return _of_dataset(dataset, home, present)
     if not present:
         raise UsageError(
             f"there is no serving directory in {home}: release a model with `tfx-mnist run`, or "

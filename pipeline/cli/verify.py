@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+
+import click
 
 from components.serving_dir import Version, versions
 from pipeline.cli import output, serving
-from pipeline.cli.command import FAILED, Command
+from pipeline.cli.command import Command
+from pipeline.result import ExitCode
 
 
-def _execute(options: argparse.Namespace) -> int:
-    serving_dir = serving.serving_dir(options)
-    present = versions(serving_dir, check_files=True)
-    damaged = [version.path.name for version in present if version.problems]
-    error = (
-        f"damaged versions in {serving_dir}: {', '.join(damaged)}; restore their files, or roll "
-        "back and prune"
-        if damaged
-        else None
-    )
+@click.command(
+    cls=Command,
+    exit_codes={
+        ExitCode.DONE: "all files of all versions match",
+        ExitCode.FAILED: "a version is damaged, or the serving directory cannot be read",
+        ExitCode.USAGE: "usage, or there is no such serving directory",
+    },
+)
+@serving.options
+def verify(directory: Path, as_json: bool) -> int:
+    """Checks every version's files against its manifest.
+
+    Reads every file of every version, and compares it with the SHA-256 that the version's manifest
+    has of it.
+    """
+    present = versions(directory, check_files=True)
     fields = {
-        "serving_dir": str(serving_dir),
-        "versions": [_describe(version) for version in present],
-        "error": error,
+        "serving_dir": str(directory),
+        "versions": [
+            {
+                "version": version.number,
+                "path": str(version.path),
+                "valid": not version.problems,
+                "problems": list(version.problems),
+            }
+            for version in present
+        ],
     }
-    if not options.json:
-        output.say([f"serving directory: {serving_dir}", *_lines(present)])
-    if error:
-        return output.fail(error, FAILED, fields if options.json else None)
-    if options.json:
-        output.say_json(fields)
-    return 0
-
-
-def _describe(version: Version) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "path": str(version.path),
-        "valid": not version.problems,
-        "problems": list(version.problems),
-    }
+    lines = [f"serving directory: {directory}", *_lines(present)]
+    damaged = [version.path.name for version in present if version.problems]
+    if not damaged:
+        output.answer(fields, lines, as_json=as_json)
+        return ExitCode.DONE
+    error = (
+        f"damaged versions in {directory}: {', '.join(damaged)}; restore their files, or roll back "
+        "and prune"
+    )
+    if not as_json:
+        output.say(lines)
+    return output.fail(error, ExitCode.FAILED, {**fields, "error": error} if as_json else None)
 
 
 def _lines(present: Sequence[Version]) -> Iterator[str]:
@@ -50,18 +61,3 @@ def _lines(present: Sequence[Version]) -> Iterator[str]:
     for version in present:
         yield f"version {version.number}: {'damaged' if version.problems else 'valid'}"
         yield from (f"  {problem}" for problem in version.problems)
-
-
-COMMAND = Command(
-    name="verify",
-    help="check every version's files against its manifest",
-    description="Reads every file of every version, and compares it with the SHA-256 that the "
-    "version's\nmanifest has of it.",
-    add_options=serving.add_options,
-    execute=_execute,
-    exit_codes={
-        0: "all files of all versions match",
-        1: "a version is damaged, or the serving directory cannot be read",
-        2: "usage, or there is no such serving directory",
-    },
-)

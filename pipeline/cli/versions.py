@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import click
 
 from components.serving_dir import Version
 from components.serving_dir import versions as read_versions
 from pipeline.cli import output, serving
 from pipeline.cli.command import Command
+from pipeline.result import ExitCode
 
 _DIGEST_DIGITS = 8
 _UNKNOWN = "-"
 _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baseline", "files", "")
+
+
+@click.command(
+    cls=Command,
+    shows=lambda _: True,
+    exit_codes={
+        ExitCode.DONE: "listed, damaged versions as well",
+        ExitCode.FAILED: "the serving directory cannot be read",
+        ExitCode.USAGE: "usage, or there is no such serving directory",
+    },
+)
+@serving.options
+def versions(directory: Path, as_json: bool) -> int:
+    """Lists the released versions, and which one is live.
+
+    Says of every version in a serving directory when and by which run it was released, on which
+    data, how accurate it is, with which version it was compared, whether its files still match its
+    manifest, and what became of it. The live one is the highest, which the server serves.
+    """
+    present = read_versions(directory, check_files=True)
+    described = [_describe(version, live=version is present[-1]) for version in present]
+    live = present[-1].number if present else None
+    fields = {"serving_dir": str(directory), "live": live, "versions": described}
+    lines = [f"serving directory: {directory}", *_lines(described)]
+    output.answer(fields, lines, as_json=as_json)
+    return ExitCode.DONE
 
 
 def _describe(version: Version, *, live: bool) -> dict[str, Any]:
@@ -45,19 +74,6 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
         "rollback": dataclasses.asdict(rollback) if rollback else None,
         "withdrawn": dataclasses.asdict(version.withdrawn) if version.withdrawn else None,
     }
-
-
-def _execute(options: argparse.Namespace) -> int:
-    serving_dir = serving.serving_dir(options)
-    present = read_versions(serving_dir, check_files=True)
-    described = [_describe(version, live=version is present[-1]) for version in present]
-    if options.json:
-        live = present[-1].number if present else None
-        fields = {"serving_dir": str(serving_dir), "live": live, "versions": described}
-        output.say_json({**fields, "error": None})
-    else:
-        output.say([f"serving directory: {serving_dir}", *_lines(described)])
-    return 0
 
 
 def _lines(described: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -104,21 +120,3 @@ def _field(release: Mapping[str, object], section: str, name: str) -> Any:
     """A value of a section of the release record; None where it does not say."""
     inner = release.get(section)
     return inner.get(name) if isinstance(inner, Mapping) else None
-
-
-COMMAND = Command(
-    name="versions",
-    help="list the released versions, and which one is live",
-    description="Lists every version of a serving directory: when and by which run it was "
-    "released, on\nwhich data, how accurate, compared with which version, whether its files still "
-    "match its\nmanifest, and what became of it. The live one is the highest, which the server "
-    "serves.",
-    add_options=serving.add_options,
-    execute=_execute,
-    shows=lambda _: True,
-    exit_codes={
-        0: "listed, damaged versions as well",
-        1: "the serving directory cannot be read",
-        2: "usage, or there is no such serving directory",
-    },
-)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
+from typing import Any
+
+import click
 
 from pipeline.cli import output
-from pipeline.cli.command import (
-    Command,
-    CommandError,
-    Parser,
-    UsageError,
-    local_path,
-    whole_number,
-)
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole
 from pipeline.config import RunConfig
+from pipeline.result import ExitCode
 from trainer import supervision
 from trainer.cluster import Cluster, ClusterError
 from trainer.host.text import quoted
@@ -23,37 +19,56 @@ from trainer.job import job_file
 from trainer.tuning import processes
 
 
-def _add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "--pipeline-root",
-        metavar="DIR",
-        type=local_path,
-        default=RunConfig.pipeline_root,
-        help="the chief's, on a file system that the machines share (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--wait",
-        metavar="SECONDS",
-        type=whole_number(0),
-        default=3600,
-        help="how long to wait for the chief's training to begin (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--search",
-        metavar="JOB",
-        type=local_path,
-        help="take part in a search, by the job file that its chief names, in place of a training "
-        "of the pipeline root; the environment says where the chief is, see docs/tuning.md",
-    )
+@click.command(
+    cls=Command,
+    after_a_signal="; the same command goes on after the last finished epoch",
+    exit_codes={
+        ExitCode.DONE: "trained to the end",
+        ExitCode.FAILED: "failed: no training began, the chief ended before, or an error that "
+        "would come again",
+        ExitCode.USAGE: "usage, or the environment makes this machine no worker",
+    },
+)
+@click.option(
+    "--pipeline-root",
+    metavar="DIR",
+    type=LOCAL_PATH,
+    default=RunConfig.pipeline_root,
+    show_default=True,
+    help="The chief's, on a file system that the machines share.",
+)
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=Whole(0),
+    default=3600,
+    show_default=True,
+    help="How long to wait for the chief's training to begin.",
+)
+@click.option(
+    "--search",
+    metavar="JOB",
+    type=LOCAL_PATH,
+    help="Take part in a search, by the job file that its chief names, in place of a training of "
+    "the pipeline root; the environment says where the chief is, see docs/tuning.md.",
+)
+def worker(pipeline_root: Path, wait: int, search: Path | None, as_json: bool) -> int:
+    """Trains as one of several machines.
+
+    Takes part in the next training of the pipeline root, as one of the machines that TF_CONFIG
+    names; the first of them runs `tfx-mnist run`. A lost machine costs the epoch that ran: all
+    start again, wait for it, and go on. With --search it trains the trials that the chief of a
+    search, `tfx-mnist run --tune`, proposes.
+    """
+    if search is None:
+        fields, line = _train(pipeline_root, wait)
+    else:
+        fields, line = _search(search)
+    output.answer(fields, [line], as_json=as_json)
+    return ExitCode.DONE
 
 
-def _execute(options: argparse.Namespace) -> int:
-    if options.search is None:
-        return _train(options)
-    return _search(Path(options.search), as_json=options.json)
-
-
-def _train(options: argparse.Namespace) -> int:
+def _train(pipeline_root: Path, wait: int) -> tuple[dict[str, Any], str]:
     try:
         cluster = Cluster.from_environment()
     except ClusterError as error:
@@ -67,20 +82,19 @@ def _train(options: argparse.Namespace) -> int:
             "this machine is number 0 of TF_CONFIG, the chief, expected 1 or more: start "
             "`tfx-mnist run` here"
         )
-    file = job_file(Path(options.pipeline_root).absolute())
+    file = job_file(pipeline_root.absolute())
     try:
-        supervision.wait_for(file, seconds=options.wait)
+        supervision.wait_for(file, seconds=wait)
         supervision.train(file)
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
-    if options.json:
-        output.say_json({"worker": cluster.index, "workers": cluster.size, "error": None})
-    else:
-        output.say([f"trained: as number {cluster.index} of {cluster.size} machines"])
-    return 0
+    return (
+        {"worker": cluster.index, "workers": cluster.size},
+        f"trained: as number {cluster.index} of {cluster.size} machines",
+    )
 
 
-def _search(job: Path, *, as_json: bool) -> int:
+def _search(job: Path) -> tuple[dict[str, Any], str]:
     name = _require_worker_of_a_search()
     if not job.is_file():
         raise UsageError(f"there is no file {job}, expected the job file that the chief names")
@@ -88,11 +102,7 @@ def _search(job: Path, *, as_json: bool) -> int:
         processes.work(job)
     except processes.WorkerDied as error:
         raise CommandError(str(error)) from error
-    if as_json:
-        output.say_json({"worker": name, "search": str(job), "error": None})
-    else:
-        output.say([f"searched: as {name}, until no trial was left"])
-    return 0
+    return {"worker": name, "search": str(job)}, f"searched: as {name}, until no trial was left"
 
 
 def _require_worker_of_a_search() -> str:
@@ -108,21 +118,3 @@ def _require_worker_of_a_search() -> str:
             "chief is started with `tfx-mnist run --tune`"
         )
     return name
-
-
-COMMAND = Command(
-    name="worker",
-    help="train as one of several machines",
-    description="Takes part in the next training of the pipeline root, as one of the machines that "
-    "TF_CONFIG\nnames. The first of them runs `tfx-mnist run`. A lost machine costs the epoch that "
-    "ran: all\nstart again, wait for it, and go on. With --search it trains the trials that the "
-    "chief of a\nsearch, `tfx-mnist run --tune`, proposes.",
-    add_options=_add_options,
-    after_a_signal="; the same command goes on after the last finished epoch",
-    execute=_execute,
-    exit_codes={
-        0: "trained to the end",
-        1: "failed: no training began, the chief ended before, or an error that would come again",
-        2: "usage, or the environment makes this machine no worker",
-    },
-)

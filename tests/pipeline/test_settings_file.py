@@ -13,7 +13,7 @@ from tests.limits import limited
 def loaded(tmp_path: Path, content: str | bytes, name: str = "run.yaml") -> object:
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return load(str(path), "configuration")
+    return load(path, "configuration")
 
 
 def refusal(tmp_path: Path, content: str | bytes, name: str = "run.yaml") -> str:
@@ -113,13 +113,13 @@ class TestFile:
         with path.open("wb") as file:
             file.truncate(1 << 40)  # sparse: nobody could read it in time
         with pytest.raises(ConfigError, match="Holds 1,099,511,627,776 bytes or more, expected"):
-            load(str(path), "configuration")
+            load(path, "configuration")
 
     def test_what_is_no_regular_file_is_refused_without_waiting(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         for path, kind in ((tmp_path / "fifo", "FIFO"), ("/dev/zero", "device"), (tmp_path, "dir")):
             with pytest.raises(ConfigError, match=f"configuration {path}: Is a {kind}.*, expected"):
-                load(str(path), "configuration")
+                load(path, "configuration")
 
     def test_a_bomb_of_aliases_is_refused_in_little_memory(self, tmp_path: Path) -> None:
         # Eight levels of nine: 9^8 leaves, of which a loader of all makes gigabytes.

@@ -4,15 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.command import Parser
-from pipeline.cli.configuration import add_options, configuration
 from pipeline.config import ConfigError, RunConfig
+from tests.pipeline.cli.parsing import given
 
 
 def _config(*words: str) -> RunConfig:
-    parser = Parser(prog="tfx-mnist run")
-    add_options(parser)
-    return configuration(parser.options(words))
+    return given(*words).configuration()
 
 
 def test_without_options_it_is_the_quick_preset_on_the_sample() -> None:

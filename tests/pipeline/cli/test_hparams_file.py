@@ -22,19 +22,19 @@ class TestRead:
     def test_what_was_saved_comes_back(self, tmp_path: Path) -> None:
         save(HPARAMS.to_config(), tmp_path / "best.json")
         expected = {f"training.{name}": value for name, value in HPARAMS.to_config().items()}
-        assert read(str(tmp_path / "best.json")) == expected
+        assert read(tmp_path / "best.json") == expected
 
     def test_keras_tuners_own_file_may_be_given(self, tmp_path: Path) -> None:
         found = keras_tuner.HyperParameters()
         found.Choice("dropout", [0.1, 0.2])
         found.values["tuner/epochs"] = 3
         (tmp_path / "best_hyperparameters.txt").write_text(json.dumps(found.get_config()))
-        read_back = read(str(tmp_path / "best_hyperparameters.txt"))
+        read_back = read(tmp_path / "best_hyperparameters.txt")
         assert read_back == {"training.dropout": 0.1}
 
     def test_yaml_with_some_keys_will_do(self, tmp_path: Path) -> None:
         (tmp_path / "some.yaml").write_text("width: 1.5\ndropout: 0.1\n")
-        training = build("quick", read(str(tmp_path / "some.yaml"))).training
+        training = build("quick", read(tmp_path / "some.yaml")).training
         assert (training.width, training.dropout) == (1.5, 0.1)
 
     @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ class TestRead:
     def test_a_bad_file_is_one_line(self, tmp_path: Path, content: str, message: str) -> None:
         (tmp_path / "f").write_text(content)
         with pytest.raises(ConfigError, match=re.escape(message)) as refused:
-            read(str(tmp_path / "f"))
+            read(tmp_path / "f")
         assert "\n" not in str(refused.value)
 
     def test_a_file_that_is_not_there_is_named(self) -> None:
         with pytest.raises(ConfigError, match="cannot read the hyper-parameters no/such: No such"):
-            read("no/such")
+            read(Path("no/such"))
 
 
 def test_what_cannot_be_saved_later_is_refused_at_once(tmp_path: Path) -> None:

@@ -312,8 +312,8 @@ def test_a_client_certificate_is_shown_where_the_server_asks_for_one(
         (["--cron", "0 2 * * *"], "--cron is '0 2 * * *', expected six fields, seconds first"),
         (["--cron", "0 0 24 * * *"], "--cron is '0 0 24 * * *', expected hours from 0 to 23"),
         (["--cron", "@foo"], "--cron is '@foo', expected six fields, seconds first"),
-        (["--name", ""], "argument --name: is '', expected a name"),
-        (["--experiment", " "], "argument --experiment: is ' ', expected a name"),
+        (["--name", ""], "--name is '', expected a name"),
+        (["--experiment", " "], "--experiment is ' ', expected a name"),
         (["--seed", "x"], "seed is 'x', expected a whole number, 0 or more"),
     ],
 )

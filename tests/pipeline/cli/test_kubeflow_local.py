@@ -11,7 +11,7 @@ Captured = pytest.CaptureFixture[str]
 
 def test_an_image_is_asked_for(capfd: Captured) -> None:
     assert main(["kubeflow", "local"]) == 2
-    assert "the following arguments are required: --image" in capfd.readouterr().err
+    assert "--image is missing" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,5 @@ def test_what_cannot_start_is_said_in_one_line_and_leaves_nothing(
 
 def test_the_help_names_the_exit_codes_of_run(capfd: Captured) -> None:
     assert main(["kubeflow", "local", "--help"]) == 0
-    assert (
-        "3    refused by a gate, or overtaken by another release: what was served stays"
-        in capfd.readouterr().out
-    )
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "3 refused by a gate, or overtaken by another release: what was served stays" in shown

@@ -1,46 +1,41 @@
 """Every option that takes a path of this machine takes `~`, and refuses an empty one."""
 
-import argparse
 from collections.abc import Iterator
 
+import click
 import pytest
 
-from pipeline.cli.command import Command, Group, local_path
-from pipeline.cli.configuration import _Override
-from pipeline.cli.main import commands, main
+from pipeline.cli.command import LOCAL_PATH, Group
+from pipeline.cli.main import COMMANDS, main
 
-# Paths of other machines, or no paths.
+# Paths of other machines, or keys of the configuration, which reads them.
 ELSEWHERE = {
-    ("tfx-mnist kubeflow compile", "--serving-dir"),
-    ("tfx-mnist kubeflow compile", "--data-dir"),
+    ("kubeflow compile", "--serving-dir"),
+    ("kubeflow compile", "--data-dir"),
+    *((name, "--pipeline-root") for name in ("run", "gate check", "kubeflow local")),
+    *((name, "--serving-dir") for name in ("run", "gate check", "kubeflow local")),
+    *((name, "--data-dir") for name in ("run", "gate check", "kubeflow local")),
 }
 
 
-def options(member: Command | Group, prog: str) -> Iterator[tuple[str, argparse.Action]]:
+def options(group: Group, *words: str) -> Iterator[tuple[str, click.Parameter]]:
     """The options of all commands, with the words that lead to each."""
-    if isinstance(member, Group):
-        for inner in member.members:
-            yield from options(inner, f"{prog} {inner.name}")
-    else:
-        yield from ((prog, action) for action in member.parser(prog)._actions)
-
-
-def names(action: argparse.Action) -> tuple[str, ...]:
-    return tuple(action.option_strings) or (action.dest,)
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        member = group.get_command(ctx, name)
+        if isinstance(member, Group):
+            yield from options(member, *words, name)
+        else:
+            yield from ((" ".join([*words, name]), param) for param in member.params)
 
 
 def test_each_is_of_the_one_type_or_a_key_of_the_configuration() -> None:
     found = {
-        (prog, names(action)[-1]): action
-        for prog, action in options(commands(), "tfx-mnist")
-        if action.metavar in ("DIR", "FILE", "PYTHON") or action.dest == "images"
+        (words, max(param.opts, key=len)): param
+        for words, param in options(COMMANDS)
+        if param.metavar in ("DIR", "FILE", "PYTHON") or param.name == "images"
     }
-    other = {
-        key
-        for key, action in found.items()
-        if action.type is not local_path and not isinstance(action, _Override)
-    }
-    assert other == ELSEWHERE
+    assert {key for key, param in found.items() if param.type is not LOCAL_PATH} == ELSEWHERE
     assert len(found) > 30
 
 

@@ -112,8 +112,8 @@ def test_images_that_are_refused_are_named_and_the_others_classified(
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        ([], 2, "the following arguments are required: IMAGE; see tfx-mnist predict --help"),
-        (["x", "--version", "live"], 2, "argument --version: is 'live', expected a whole number"),
+        ([], 2, "IMAGE is missing; see tfx-mnist predict --help"),
+        (["x", "--version", "live"], 2, "--version is 'live', expected a whole number"),
         (["x", "--verison", "1"], 2, "unknown option '--verison': did you mean '--version'?"),
         (["x", "--version", "7"], 1, "there is no version 7 in SERVING: known are 1, 2"),
         (["x"], 1, "version 2 at SERVING/2 does not match its manifest: file 'saved_model.pb' is"),

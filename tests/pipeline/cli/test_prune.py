@@ -76,9 +76,9 @@ def test_what_another_tool_made_is_named(serving: Path, capfd: Captured) -> None
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "the following arguments are required: --keep; see tfx-mnist prune --help"),
-        (["--keep", "0"], "argument --keep: is '0', expected a whole number, 1 or more; see"),
-        (["--keep", "some"], "argument --keep: is 'some', expected a whole number, 1 or more; see"),
+        ([], "--keep is missing; see tfx-mnist prune --help"),
+        (["--keep", "0"], "--keep is '0', expected a whole number, 1 or more; see"),
+        (["--keep", "some"], "--keep is 'some', expected a whole number, 1 or more; see"),
         (["--keep", "1", "2"], "unexpected argument '2': values follow an option; see"),
     ],
 )

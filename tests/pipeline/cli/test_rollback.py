@@ -56,8 +56,8 @@ def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
             1,
             "cannot roll back to version 1 in SERVING: it is damaged: file 'saved_model.pb'",
         ),
-        (["-3"], 2, "argument VERSION: is '-3', expected a whole number, 0 or more; see"),
-        (["new"], 2, "argument VERSION: is 'new', expected a whole number, 0 or more; see"),
+        (["-3"], 2, "unknown option '-3': did you mean"),
+        (["new"], 2, "VERSION is 'new', expected a whole number, 0 or more; see"),
         (["--raeson", "x"], 2, "unknown option '--raeson': did you mean '--reason'? see"),
     ],
 )

@@ -169,8 +169,8 @@ class TestCannotStart:
             (["--set", "data_dir="], "data_dir is '', expected a path"),
             (["--data-dir", "~nosuchuser"], "data_dir is '~nosuchuser', expected the home direct"),
             (["--pipeline-root", "TMP/old"], "pipeline_root needs the directory 'TMP/old/reports'"),
-            (["--save-hparams", ""], "argument --save-hparams: is '', expected a path"),
-            (["--config", ""], "argument --config: is '', expected a path"),
+            (["--save-hparams", ""], "--save-hparams is '', expected a path"),
+            (["--config", ""], "--config is '', expected a path"),
         ],
     )
     def test_a_directory_that_cannot_be_used_is_refused_before_anything_is_written(

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
-from pipeline.cli.command import Parser, UsageError
+from pipeline.cli.command import UsageError
 from pipeline.cli.main import main
-from pipeline.cli.serving import add_options, serving_dir
+from pipeline.cli.serving import options
 
 Captured = pytest.CaptureFixture[str]
 
 
 def chosen(*words: object) -> Path:
-    parser = Parser(prog="tfx-mnist versions")
-    add_options(parser)
-    return serving_dir(parser.options([str(word) for word in words]))
+    command = click.command(options(lambda directory: directory))
+    with command.make_context("versions", list(map(str, words))) as ctx:
+        return command.invoke(ctx)
 
 
 def make(root: Path, *names: str) -> Path:

@@ -24,7 +24,6 @@ from components.example_gen import generate
 from components.gate.decision_log import LOG_NAME
 from components.gate.policy import GateConfig, Policy
 from pipeline import result
-from pipeline.cli.run import EXIT_CODE_OF
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig, policy_for
 from pipeline.plan import metadata_path
@@ -307,7 +306,7 @@ def test_a_decision_that_another_release_overtook_is_refused_and_made_again_by_t
         theirs, run_id=f"{tmp_path.name}-a", observer=Rival("Pusher", publish_another)
     )
 
-    assert (EXIT_CODE_OF[overtaken.outcome], overtaken.error) == (3, None)
+    assert (overtaken.exit_code, overtaken.error) == (3, None)
     assert [check.name for check in overtaken.checks if not check.passed] == ["integrity.current"]
     assert {"data.overlap", "floor", "serving.load"} < {check.name for check in overtaken.checks}
     (line,) = [line.text for line in summary(overtaken) if line.text.startswith("  failed: ")]

@@ -15,7 +15,6 @@ import pytest
 from components.gate.check import Check
 from components.gate.policy import GateConfig
 from pipeline import result
-from pipeline.cli.run import EXIT_CODE_OF
 from pipeline.config import build, policy_for
 from pipeline.runners.errors import CannotStart
 from pipeline.runners.kubeflow import containers
@@ -68,7 +67,7 @@ def test_a_decision_that_does_not_hold_any_more_is_a_refusal_with_its_line(
         """
     )
     outcome, watch = run_in_containers(tmp_path / "root", program)
-    assert (EXIT_CODE_OF[outcome.outcome], outcome.error, outcome.release) == (3, None, None)
+    assert (outcome.exit_code, outcome.error, outcome.release) == (3, None, None)
     assert outcome.checks == (stale, passed)
     assert watch.notes == [f"Pusher: refused: {stale.sentence}"]
 

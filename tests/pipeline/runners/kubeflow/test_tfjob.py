@@ -10,8 +10,8 @@ import pytest
 import yaml
 from kubeflow import training
 
-from pipeline.cli.command import choose
-from pipeline.cli.main import commands
+from pipeline.cli.configuration import Given
+from tests.pipeline.cli.parsing import parsed
 
 DOC = Path(__file__).parents[4] / "docs" / "distributed.md"
 
@@ -55,5 +55,6 @@ def test_its_containers_share_the_pipeline_root_and_their_commands_are_ours(mani
         (container,) = replica["template"]["spec"]["containers"]
         program, *words = container["command"]
         assert program == "tfx-mnist"
-        options[name] = choose(commands(), words).options()
-    assert dict(options["Chief"].overrides)["pipeline_root"] == options["Worker"].pipeline_root
+        options[name] = parsed(*words)
+    chiefs = dict(options["Chief"].ensure_object(Given).overrides)
+    assert chiefs["pipeline_root"] == str(options["Worker"].params["pipeline_root"])
