@@ -58,6 +58,7 @@ setup(
         "tfx==1.21.*; python_version >= '3.11'",
         "absl-py",
         "apache-beam",
+        "click>=8.1,<9",
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
         "grpcio",
@@ -72,6 +73,7 @@ setup(
         "numpy",
         "pillow",
         "protobuf",
+        "pydantic>=2,<3",
         "pyarrow",
         "pyyaml",
         "requests",

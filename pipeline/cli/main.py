@@ -54,6 +54,11 @@ COMMANDS = Group(
         "prune": "pipeline.cli.prune:prune",
         "verify": "pipeline.cli.verify:verify",
         "predict": "pipeline.cli.predict:predict",
+        "config": Group(
+            "config",
+            "Describes the configuration of a run.",
+            {"keys": "pipeline.cli.config_keys:keys"},
+        ),
         "gate": Group(
             "gate",
             "The release gate by itself: its decisions, and how sure it is.",
