@@ -35,11 +35,11 @@ NEEDED_BY_TENSORFLOW = {
         (
             [],
             "no command given, expected run, worker, versions, rollback, prune, verify, predict, "
-            "gate or",
+            "config, gate or kubeflow;",
         ),
         (
             ["rnu"],
-            "unknown command 'rnu': did you mean 'run'? known are gate, kubeflow, predict, prune",
+            "unknown command 'rnu': did you mean 'run'? known are config, gate, kubeflow, predict",
         ),
         (["gate"], "no command given, expected check or simulate; see tfx-mnist gate"),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
@@ -69,7 +69,8 @@ def test_words_that_make_no_command_are_refused_in_one_line(
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are gate, kubeflow, predict, prune, rollback, run, verify, versions, worker\n",
+            "known are config, gate, kubeflow, predict, prune, rollback, run, verify, versions, "
+            "worker\n",
         ),
         (
             ["run", "--sede", "1"],
@@ -298,3 +299,28 @@ def test_a_path_of_any_bytes_is_shown(tmp_path: Path) -> None:
 def test_version_is_one_line(capfd: Captured) -> None:
     assert main(["--version"]) == 0
     assert re.fullmatch(r"tfx-mnist .+\n", capfd.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("tfx-mnist ver", {"versions", "verify"}),
+        ("tfx-mnist gate ", {"check", "simulate"}),
+        ("tfx-mnist run --pre", {"--preset"}),
+        ("tfx-mnist run --preset f", {"fast"}),
+        ("tfx-mnist run --set gate.f", {"gate.floor="}),
+    ],
+)
+def test_a_shell_completes_commands_options_presets_and_keys(
+    words: str, expected: set[str]
+) -> None:
+    asked = {"_TFX_MNIST_COMPLETE": "bash_complete", "COMP_WORDS": words}
+    done = process([], {**asked, "COMP_CWORD": str(words.count(" "))})
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_script(shell: str) -> None:
+    done = process([], {"_TFX_MNIST_COMPLETE": f"{shell}_source"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_TFX_MNIST_COMPLETE=" in done.stdout
