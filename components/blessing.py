@@ -1,4 +1,4 @@
-"""What a gate leaves on the artifact that says yes or no: the answer, and the checks behind it.
+"""A gate's blessing: the artifact that holds its decision and the checks behind it.
 
     write(blessing, checks, facts={"model_digest": "1c77"})   # in the component that decides
     is_blessed(blessing)                                      # in the one that acts on it
@@ -60,9 +60,9 @@ def write(
 
 
 def is_blessed(blessing: Artifact) -> bool:
-    """Tells whether a blessing says yes.
+    """Tells whether a blessing is given.
 
-    Its custom property decides; where an orchestrator lost that, the file that was written.
+    Its custom property decides or, if an orchestrator lost it, the file that was written.
     """
     if blessing.has_custom_property(BLESSED):
         return bool(blessing.get_int_custom_property(BLESSED) == 1)
@@ -71,12 +71,12 @@ def is_blessed(blessing: Artifact) -> bool:
 
 
 def checks_of(blessing: Artifact) -> tuple[Check, ...]:
-    """The checks that `write` wrote; none where another component blessed."""
+    """Returns the checks that `write` wrote; none if another component made the blessing."""
     return tuple(Check.from_dict(check) for check in _read(blessing, CHECKS, CHECKS_FILE) or ())
 
 
 def facts_of(blessing: Artifact) -> dict[str, Any]:
-    """The facts that `write` wrote; none where another component blessed."""
+    """Returns the facts that `write` wrote; none if another component made the blessing."""
     return dict(_read(blessing, FACTS, FACTS_FILE) or {})
 
 

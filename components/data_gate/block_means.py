@@ -1,4 +1,4 @@
-"""Images made small: the means of square blocks of pixels, for quick looks at many images.
+"""Makes images small by the means of square blocks of pixels, for quick looks at many images.
 
 Synopsis::
 
@@ -14,9 +14,10 @@ _AT_ONCE = 1000  # images: their pixels become floats, four times as large
 
 
 def block_means(images: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.float32]:
-    """Means of the smallest square blocks that leave at most `max_side` of them on each side.
+    """Returns the means of the smallest square blocks of which at most `max_side` lie along each
+    side.
 
-    Where the blocks do not divide the image, black is added below and on the right.
+    If the blocks do not divide the image, black is added below and on the right.
 
     Args:
       images: [N, H, W, C] uint8.

@@ -1,4 +1,4 @@
-"""The data gate: whether a run may train on the data that it read.
+"""The data gate decides whether a run may train on the data that it read.
 
     checks = [
         *feature_checks("train", anomalies, statistics, schema),
@@ -6,11 +6,10 @@
         drift_check(train={"cat": 50, "dog": 50}, released=None, bound=0.05),
     ]
 
-ExampleValidator records anomalies and lets the run go on. `DataGate` reads what it recorded, asks
-what no schema can (do the splits share images, are many labels wrong, are shape and classes those
-of the last release) and stops the run with `Refused`, which names split, feature, actual and
-expected value of each finding. Where nothing is wrong it writes a blessing that holds the same
-checks.
+ExampleValidator records anomalies and lets the run go on. `DataGate` reads these, checks what no
+schema can state (whether splits share images, whether many labels are wrong, whether shape and
+classes are those of the last release) and stops the run with `Refused`, which names split, feature,
+actual and expected value of each finding. If all checks pass, it writes a blessing that holds them.
 """
 
 import os
@@ -34,7 +33,7 @@ from components.gate.check import Check, Refused, passed
 
 
 def rows_check(split: str, validated: int, recorded: int) -> Check:
-    """Whether the statistics cover exactly the examples that ExampleGen counted.
+    """Checks whether the statistics cover exactly the examples that ExampleGen counted.
 
     A gzip file that was cut at a record's edge reads without an error.
     """
@@ -51,13 +50,13 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
 def drift_check(
     train: Mapping[str, int], released: Mapping[str, int] | None, bound: float
 ) -> Check:
-    """Whether the mix of classes in train is still that of the last released run.
+    """Checks whether the mix of classes in train is still that of the last released run.
 
     The distance is L-infinity: the largest change of any class's share.
 
     Args:
       train: examples per class in this run, in the order of the labels.
-      released: the same for the run that released what is served; None where nothing is.
+      released: the same for the run that released the baseline; None without a baseline.
       bound: largest accepted change of a share, 0..1.
     """
     name = "data.drift"
@@ -93,11 +92,11 @@ def drift_check(
 
 
 def shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
-    """Whether the images are of the shape that the served model takes.
+    """Checks whether the images have the shape that the served model takes.
 
     Args:
       shape: (height, width, channels) of this run's images.
-      released: the same for the run that released what is served.
+      released: the same for the run that released the baseline.
     """
     actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
     holds = actual == required
@@ -119,7 +118,7 @@ def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[s
 
 
 def class_counts(summary: ExamplesSummary, split: str) -> dict[str, int]:
-    """Examples per class name, in the order of the labels."""
+    """Returns the number of examples by class name, in the order of the labels."""
     return dict(zip(summary.class_names, summary.splits[split].class_counts, strict=True))
 
 
@@ -136,7 +135,7 @@ def DataGate(
     released: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
-    """Stops the run where the data has findings.
+    """Stops the run if a check of the data fails.
 
     Args:
       examples: with the custom property `dataset`.
@@ -148,7 +147,7 @@ def DataGate(
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
-      released: the data behind what is served, see `served_model.released_data`.
+      released: the data on which the baseline was trained, see `served_model.released_data`.
       code: a digest of the code that looks; changes the cache key.
 
     Raises:

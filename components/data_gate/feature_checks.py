@@ -1,4 +1,4 @@
-"""What ExampleValidator found wrong with the features, as checks in this field's words.
+"""Turns what ExampleValidator found wrong with the features into checks in the field's terms.
 
 Synopsis::
 
@@ -29,9 +29,9 @@ def feature_checks(
     statistics: statistics_pb2.DatasetFeatureStatistics,
     schema: schema_pb2.Schema,
 ) -> tuple[Check, ...]:
-    """One check per feature of the schema, then one per feature that should not be there.
+    """Makes one check per feature of the schema, then one per feature that should not be there.
 
-    The verdict is ExampleValidator's alone; the statistics only say what it looked at.
+    Only ExampleValidator's anomalies decide; the statistics supply the actual values.
     """
     expected = {feature.name: feature for feature in schema.feature}
     found = {_name(feature.path, feature.name): feature for feature in statistics.features}

@@ -4,7 +4,7 @@ Synopsis::
 
     checks = image_checks(files, summary, max_overlap=0.01, max_label_noise=0.005)
 
-Each split is read once. What is kept of it is bounded, whatever its size: some test images, and the
+Each split is read once. Memory is bounded whatever its size: some test images are kept, and the
 block means of some training images, evenly spaced over the files, whose order is random.
 """
 
@@ -38,7 +38,8 @@ def image_checks(
     max_overlap: float,
     max_label_noise: float,
 ) -> tuple[Check, ...]:
-    """Whether few test images stand in train or eval too, and few labels of these are wrong.
+    """Checks that few test images also stand in train or eval, and that few labels of these are
+    wrong.
 
     Args:
       files: of each split, gzipped TFRecord files of tf.Example.
@@ -93,14 +94,14 @@ def _numbered(
 def overlap_check(
     summary: ExamplesSummary, looked_at: np.ndarray, found: np.ndarray, bound: float
 ) -> Check:
-    """Whether few enough test images stand in train or eval as well.
+    """Checks that few enough test images also stand in train or eval.
 
     A model knows the label of an image that it has seen, so a leaked fraction f raises the measured
     accuracy a by up to f x (1 - a).
 
     Args:
       summary: how many stand there pixel by pixel, of all test images.
-      looked_at: [N, H, W, C] uint8, test images.
+      looked_at: [N, H, W, C] uint8, the test images that were compared.
       found: [N] bool, which of these stand there exactly or nearly, see `near_duplicates`.
       bound: largest accepted fraction, 0..1.
     """

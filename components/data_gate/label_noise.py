@@ -1,4 +1,4 @@
-"""How many of the given labels are wrong, by confident learning.
+"""Estimates how many of the given labels are wrong, by confident learning.
 
 Synopsis::
 
@@ -6,18 +6,18 @@ Synopsis::
     noise.overall.share, noise.overall.is_judged       # (0.091, True): about 9.1 % are wrong
     noise_checks(noise, class_names, bound=0.01)
 
-The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). An example counts for
-the class whose threshold its score reaches, which is the mean score of that class among the
-examples with its label (for the highest score where it reaches several). Those that count for
-another class than their label are wrong labels; each label's counts are scaled to the examples that
-have it.
+The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). Each class has a
+threshold: the mean score of this class among the examples with its label. An example counts for the
+class whose threshold its score reaches, and for the one with the highest score if it reaches
+several. An example that counts for another class than its label has a wrong label. The counts of
+each label are scaled to the number of examples that have it.
 
-That rule takes what a weak classifier confuses for wrong labels: 50 % of CIFAR-10's. So the counts
-are made a second time with strict thresholds, which only a quarter of the class reaches. Both find
-a wrong label alike, for its image looks like any other of its true class, whereas what is merely
-confused goes away. The estimate is the share that the strict thresholds find, less the share that
-they no longer find: as much of what is merely confused may be left. Where the classifier is poor,
-nothing is judged.
+With a weak classifier this rule mistakes confused images for wrong labels: 50 % of CIFAR-10's. So a
+second count uses strict thresholds, which only a quarter of each class reaches. A wrong label is
+found by both, because its image looks like any other of its true class; most confused images are
+not found by the strict count. The estimate is the share that the strict thresholds find, minus the
+share that only the lenient ones find, since as many confused images may be left. Nothing is judged
+if the classifier is poor.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _REMEDY = "correct the labels of the source, or set data_gate.max_label_noise"
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """The wrong ones among all labels, or among those of one class.
+    """The estimated share of wrong labels, among all labels or those of one class.
 
     Attributes:
       lenient: share that counts for another class by the published thresholds, 0..1.
@@ -58,7 +58,7 @@ class Noise:
 
     @property
     def confused(self) -> float:
-        """The share that went away with the strict thresholds, 0..1."""
+        """The share that only the lenient thresholds find, 0..1."""
         return max(0.0, self.lenient - self.strict)
 
     @property
@@ -71,7 +71,7 @@ class Noise:
 
         Args:
           bound: 0..1.
-          tests: how many such questions are asked at once (Bonferroni).
+          tests: number of such tests that are made together (Bonferroni).
         """
         if not self.is_judged:
             return False
@@ -82,14 +82,14 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class LabelNoise:
-    """What is estimated of a set of labels.
+    """The estimates for a set of labels.
 
     Attributes:
-      examples: how many were looked at.
+      examples: number of examples with these labels.
       accuracy: share of their labels that the classifier predicts, 0..1.
-      overall: of all labels.
-      by_class: of each label.
-      looks_like: of each label, the class that most of its wrong examples look like.
+      overall: the estimate for all labels.
+      by_class: the estimate for each label.
+      looks_like: for each label, the class that most of its wrong examples look like.
     """
 
     examples: int
@@ -100,10 +100,10 @@ class LabelNoise:
 
 
 def estimate(scores: Floats, labels: Labels) -> LabelNoise:
-    """Counts confident examples by both thresholds.
+    """Estimates the wrong labels by lenient and by strict thresholds.
 
     Args:
-      scores: [N, K], each example's from a fit without it; N of 1 or more.
+      scores: [N, K], class scores of each example from a fit without it; N of 1 or more.
       labels: [N], 0 to K - 1.
     """
     given = np.bincount(labels, minlength=scores.shape[1])  # [K]
@@ -163,10 +163,10 @@ def _shares(
 
 
 def noise_checks(noise: LabelNoise, class_names: Sequence[str], bound: float) -> tuple[Check, ...]:
-    """Whether few enough labels are wrong: of all labels, and of those of each class.
+    """Checks that few enough labels are wrong, of all labels and of those of each class.
 
     Args:
-      noise: of train and eval together.
+      noise: the estimates for train and eval together.
       class_names: in the order of the labels.
       bound: largest accepted share of wrong labels, 0..1.
     """

@@ -1,21 +1,21 @@
-"""Which test images stand in the training data too, pixel by pixel or nearly.
+"""Finds the test images that also stand in the training data, pixel by pixel or nearly.
 
 Synopsis::
 
     search = Search(test_images)          # [N, H, W, C] uint8
-    search.look_in(train_images)          # as often as there are batches
+    search.look_in(train_images) # once for each batch
     search.found                          # [N] bool
 
-Two images are near-duplicates where few of their values differ by more than noise does. Both bounds
-follow from the test images: a value differs where it is further away than a fifth of the standard
+Two images are near-duplicates if few of their values differ by more than noise. Both bounds follow
+from the test images: two values differ if they are further apart than a fifth of the standard
 deviation of all values, and "few" is less than a twentieth of the number of values that differ
-between two images drawn at random (the median over pairs). So neither bound depends on how large,
-how dark or how empty the images of a set are.
+between two random images (the median over pairs). So neither bound depends on how large, dark or
+empty the images of a set are.
 
-Not all pairs are compared value by value. For each test image the nearest image of a batch is found
-by the means of blocks of pixels, to which a changed pixel or noise means little, and this one pair
-is compared. Time: one product of [batch, 49] and [49, N] matrices per batch. Memory: the test
-images, and one such product.
+Only one pair per test image and batch is compared value by value: the test image and its nearest
+neighbour by the means of blocks of pixels, which a changed pixel or noise hardly moves. Time: one
+product of [batch, 49] and [49, N] matrices per batch. Memory: the test images, and one such
+product.
 """
 
 from __future__ import annotations

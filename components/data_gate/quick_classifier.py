@@ -1,15 +1,16 @@
-"""A classifier that needs no training loop: what it says of images whose labels it has not seen.
+"""A classifier in closed form, which predicts images whose labels it has not seen.
 
 Synopsis::
 
     scores = leave_one_out_scores(block_means(images, MAX_SIDE), labels, num_classes=10)   # [N, 10]
 
-It is ridge regression on random Fourier features, which approximates the one with a Gaussian kernel
-(Rahimi and Recht 2007). It has a closed form, and so have its predictions for an example that was
-left out: the residual becomes r / (1 - h), where h is the example's element of the hat matrix's
-diagonal (Allen 1974, PRESS). So one factorization gives out-of-fold scores of all examples.
+It is ridge regression on random Fourier features, which approximates ridge regression with a
+Gaussian kernel (Rahimi and Recht 2007). Its predictions for an example that was left out have a
+closed form too: the residual becomes r / (1 - h), where h is the example's element of the hat
+matrix's diagonal (Allen 1974, PRESS). So one factorization gives out-of-fold scores of all
+examples.
 
-Of 20,000 images it takes 2 s of processor time and 300 MB.
+20,000 images take 2 s of processor time and 300 MB.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Labels = npt.NDArray[np.int64]
 
 
 def leave_one_out_scores(inputs: Floats, labels: Labels, num_classes: int) -> Floats:
-    """Least-squares class probabilities of each example, from a fit without that example.
+    """Returns least-squares class probabilities of each example, from a fit without that example.
 
     Args:
       inputs: [N, D], N of 1 or more.

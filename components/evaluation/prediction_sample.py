@@ -1,12 +1,11 @@
-"""A sample of what the Evaluator predicted, as a TFMA metric: TFMA itself keeps statistics only.
+"""A sample of the Evaluator's predictions, as a TFMA metric; TFMA itself keeps statistics only.
 
     MetricConfig(class_name="PredictionSample", module="components.evaluation.prediction_sample")
     read_predictions(evaluation.uri)    # {hexadecimal SHA-256 of the PNG: probabilities [K]}
 
 The sample is a bottom-k sketch (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"):
-of all images, those whose SHA-256 is smallest. It is random where the images are concerned, yet
-the same in whatever order, batches or workers they come, and whoever has the images can draw it
-again.
+the images whose SHA-256 is smallest. It does not depend on what the images show, nor on the order,
+batches or workers in which they come, and it can be drawn again from the images.
 """
 
 from __future__ import annotations
@@ -39,11 +38,10 @@ _Sketch = dict[_Digest, _Probabilities]
 
 
 class PredictionSample(metric_types.Metric):  # type: ignore[misc]
-    """The probabilities of `size` images.
+    """Keeps the predicted probabilities of `size` images.
 
-    TFMA computes each metric for each slice. Of this one only the overall slice is of use; the
-    others cost next to nothing but up to 14 KB each in the evaluation's file (200 images, ten
-    classes).
+    TFMA computes each metric for each slice. Only the overall slice of this metric is used; each
+    other slice costs up to 14 KB in the evaluation's file (200 images, ten classes).
 
     Args:
       size: how many images.
@@ -165,7 +163,7 @@ def _decode(content: bytes) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def read_predictions(evaluation_uri: str) -> dict[str, npt.NDArray[np.float32]]:
-    """What the Evaluator's candidate predicted for the sampled images.
+    """Reads what the Evaluator's candidate predicted for the sampled images.
 
     Args:
       evaluation_uri: directory of a ModelEvaluation artifact.
@@ -174,7 +172,7 @@ def read_predictions(evaluation_uri: str) -> dict[str, npt.NDArray[np.float32]]:
       The probabilities [K] float32 by the hexadecimal SHA-256 of the image's PNG bytes.
 
     Raises:
-      KeyError: the evaluation has no such metric: another configuration made it.
+      KeyError: the evaluation has no such metric, because another configuration made it.
     """
     for record in tfma.load_metrics(evaluation_uri):
         if not record.slice_key.single_slice_keys:

@@ -1,12 +1,12 @@
-"""Anybody's SavedModel, asked by its own signature: images in, probabilities out.
+"""Any SavedModel, asked by its own signature: images in, probabilities out.
 
 Synopsis::
 
     model = load(Path("serving/3"), "serving_default", image_shape=(28, 28, 1), num_classes=10)
     model.probabilities(pngs, pixels)       # [B, K]
 
-What a signature must take and give stands in docs/gate-check.md. TensorFlow alone is imported. A
-SavedModel is a program: it runs with the rights of who loads it.
+docs/gate-check.md states what a signature must take and give. Only TensorFlow is imported. A
+SavedModel is a program, and runs with the rights of the user who loads it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 class ModelRefused(Exception):
-    """A model that does not keep the contract; the message is one line for the user."""
+    """The model does not keep the contract; the message is one line for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Model:
 
     Attributes:
       path: its directory.
-      signature: the one that is asked.
+      signature: the name of the signature that is asked.
       input: the name of the signature's input.
-      takes: what goes in: PNG_BYTES, PIXELS or GREY_PIXELS.
+      takes: the kind of its input, one of PNG_BYTES, PIXELS and GREY_PIXELS.
       output: the name of the output that holds the probabilities.
       num_classes: K.
     """
@@ -71,16 +71,16 @@ class Model:
     _loaded: Any = dataclasses.field(repr=False)
 
     def probabilities(self, pngs: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
-        """[B, K] for B images.
+        """Returns the probabilities [B, K] of B images.
 
         Args:
           pngs: [B] bytes objects.
           pixels: [B, H, W, C] uint8, of the same images.
 
         Raises:
-          ModelRefused: it fails, or what it gives are no probabilities; NaN and infinity are let
-            pass.
-          NotChecked: the machine has no memory for it.
+          ModelRefused: the model fails, or its output is not probabilities; NaN and infinity are
+            accepted.
+          NotChecked: memory does not suffice to ask the model.
         """
         images = {PNG_BYTES: pngs, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
         try:
@@ -119,16 +119,16 @@ class Model:
 
 
 def sum_tolerance(probabilities: np.ndarray) -> float:
-    """How far the sum of a softmax may be from 1 by rounding alone.
+    """Returns how far the sum of a softmax may be from 1 by rounding alone.
 
-    With the unit roundoff u, the sum of K powers that the softmax divides by is off by a factor of
-    1 + ceil(log2(K)) u at most when it is made by pairs (Higham, The Accuracy of Floating Point
-    Summation, 1993), and the powers and the quotients are rounded by u each. TensorFlow's own
-    stays below: 1 u in bfloat16, 4.6 u in float16 for 1000 classes (measured).
+    With the unit roundoff u, the pairwise sum of the K powers by which the softmax divides is off
+    by a factor of at most 1 + ceil(log2(K)) u (Higham, The Accuracy of Floating Point Summation,
+    1993), and powers and quotients are rounded by u each. TensorFlow's softmax stays below this: 1
+    u in bfloat16, 4.6 u in float16 for 1000 classes (measured).
 
     Args:
-      probabilities: [B, K]. Those that bfloat16 or float16 can hold were computed in it, whichever
-        type the signature has.
+      probabilities: [B, K]. If all of them are numbers of bfloat16 or float16, they count as
+        computed in that type, whichever type the signature has.
     """
     classes = probabilities.shape[1]
     with np.errstate(over="ignore"):  # logits may lie beyond float16
@@ -139,10 +139,10 @@ def sum_tolerance(probabilities: np.ndarray) -> float:
 
 
 def require_saved_model(path: Path) -> None:
-    """Looks whether there is a SavedModel, without loading it.
+    """Refuses a directory that holds no SavedModel, without loading it.
 
     Raises:
-      ModelRefused: there is none; the line names the remedy for what is there instead.
+      ModelRefused: it holds none; the line says what is there instead, and the remedy.
     """
     if not tf.saved_model.contains_saved_model(str(path)):
         raise ModelRefused(f"there is no SavedModel in {path}: {_instead(path)}")
@@ -178,13 +178,13 @@ def load(
 
     Args:
       path: its directory.
-      signature: the name of the one to ask.
+      signature: the name of the signature to ask.
       image_shape: (height, width, channels) of the data set's images.
       num_classes: of the data set.
 
     Raises:
-      ModelRefused: it cannot be loaded, has no such signature, or that takes or gives something
-        else.
+      ModelRefused: it cannot be loaded, has no such signature, or the signature takes or gives
+        something else.
     """
     try:
         paths.require_no_pattern("the model's directory", path)

@@ -1,7 +1,8 @@
 """Slices by bands of a number, for TFMA, which slices by equal values only.
 
-The Evaluator is given this module's import path; a slicing spec whose feature key is the text of a
-`components.gate.slices.Bands`, such as "mean_intensity:0.1,0.15", then slices by the band's index::
+The Evaluator gets this module's import path. A slicing spec whose feature key is the text of a
+`components.gate.slices.Bands`, such as "mean_intensity:0.1,0.15", then slices by the index of the
+band::
 
     Evaluator(..., module_path=slice_bands.__name__,
               eval_config=EvalConfig(slicing_specs=[SlicingSpec(feature_keys=[str(bands)])]))
@@ -25,7 +26,7 @@ _AFTER = "ExtractFeatures"
 def custom_extractors(
     eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any
 ) -> list[Any]:
-    """TFMA's own extractors, and one that adds the bands to each example's features."""
+    """Returns TFMA's own extractors, and one that adds the bands to each example's features."""
     extractors = model_eval_lib.default_extractors(
         eval_shared_model=eval_shared_model,
         eval_config=eval_config,
@@ -41,16 +42,16 @@ def custom_extractors(
 
 
 def bands_of(eval_config: config_pb2.EvalConfig) -> tuple[Bands, ...]:
-    """The bands that the slicing specs name."""
+    """Returns the bands that the slicing specs name."""
     keys = [key for spec in eval_config.slicing_specs for key in spec.feature_keys]
     return tuple(Bands.parse(key) for key in keys if ":" in key)
 
 
 def add_bands(extracts: dict[str, Any], bands: tuple[Bands, ...]) -> dict[str, Any]:
-    """A batch with the feature `str(bands)`, [B, 1] int64, for each of the bands.
+    """Returns the batch with the feature `str(bands)`, [B, 1] int64, for each of the bands.
 
     Raises:
-      ValueError: an example lacks the feature, or it is no number.
+      ValueError: an example lacks the feature, or its value is not a number.
     """
     features = dict(extracts[tfma.FEATURES_KEY])
     for cut in bands:

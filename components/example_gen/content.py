@@ -1,4 +1,4 @@
-"""Content hashes, digests and the eval cut: what an example is, whatever file or order it came in.
+"""Content hashes, digests and the cut of eval, none of which depends on files or their order.
 
 image_hashes, example_hashes = hash_examples(images, labels)     # [N, 32] uint8 each
 digest_of(example_hashes)                                        # of a split, hexadecimal
@@ -21,7 +21,7 @@ Hashes = npt.NDArray[np.uint8]  # [N, 32]
 
 
 def hash_examples(images: np.ndarray, labels: np.ndarray) -> tuple[Hashes, Hashes]:
-    """SHA-256 of each image and of each labelled image; independent of the PNG encoder.
+    """Returns the SHA-256 of each image and of each labelled image, independent of the PNG encoder.
 
     Args:
       images: [N, H, W, C] uint8.
@@ -47,23 +47,23 @@ def _as_rows(digests: Sequence[bytes]) -> Hashes:
 
 
 def digest_of(example_hashes: Hashes) -> str:
-    """The digest of a set of examples: SHA-256 over their sorted hashes, hexadecimal."""
+    """Returns the digest of a set of examples: SHA-256 over their sorted hashes, hexadecimal."""
     return hashlib.sha256(b"".join(sorted(keys_of(example_hashes)))).hexdigest()
 
 
 def keys_of(hashes: Hashes) -> list[bytes]:
-    """[N, 32] bytes as N values that sort and compare."""
+    """Returns [N, 32] bytes as N values that sort and compare."""
     content = hashes.tobytes()
     return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
 
 
 def eval_size(train_rows: int) -> int:
-    """How many rows of the source's training split become `eval`."""
+    """Returns how many rows of the source's training split become `eval`."""
     return min(MAX_EVAL_ROWS, train_rows // MIN_TRAIN_PER_EVAL)
 
 
 def eval_quotas(class_counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How many rows of each class become `eval`: proportional, by the largest remainder.
+    """Returns how many rows of each class become `eval`: proportional, by the largest remainder.
 
     Ties go to the lower label. The sum is `eval_size` of the whole.
     """
@@ -79,9 +79,9 @@ def eval_quotas(class_counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def eval_rows(labels: np.ndarray, example_hashes: Hashes) -> npt.NDArray[np.int64]:
-    """The rows that become `eval`, ascending: of each class those with the smallest content hash.
+    """Returns the rows that become `eval`, ascending: of each class those with the smallest hashes.
 
-    The same images are chosen in whatever order and shards the rows come.
+    The choice does not depend on the order and the shards in which the rows come.
     """
     quotas = eval_quotas(np.bincount(labels))
     # As text of fixed width: numpy compares such values byte by byte.

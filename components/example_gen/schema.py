@@ -1,11 +1,11 @@
-"""The curated schema: what an example must look like, from the data set's features alone.
+"""The curated schema states what an example must look like, from the data set's features alone.
 
     schema = curated_schema((28, 28, 1), class_names, mean_intensity=(0.01, 0.5))
     CuratedSchema(dataset=info.to_json(), min_mean_intensity=0.01, max_mean_intensity=0.5)
 
-A schema that SchemaGen infers from the statistics fits them by construction, so that it can hardly
-find what is wrong with them. This one is written before any example is read. It serves three:
-StatisticsGen (which then counts the image's bytes instead of its values), ExampleValidator and
+A schema that SchemaGen infers from the statistics fits them by construction, so it hardly finds an
+error in them. The curated schema is written before any example is read. Three components use it:
+StatisticsGen (which then counts the bytes of an image instead of its values), ExampleValidator and
 Transform.
 """
 
@@ -31,15 +31,16 @@ def curated_schema(
     *,
     mean_intensity: tuple[float, float],
 ) -> schema_pb2.Schema:
-    """What every example of every split must satisfy.
+    """Returns the schema that every example of every split must satisfy.
 
     Args:
       image_shape: (height, width, channels) of every image.
       class_names: one per class; a label is an index into it.
-      mean_intensity: smallest and largest mean of one image, 0..1, both still accepted.
+      mean_intensity: smallest and largest accepted mean of one image, 0..1.
 
     Raises:
-      ValueError: an impossible shape, fewer than two classes, or an empty range of intensities.
+      ValueError: the shape is impossible, there are fewer than two classes, or the range of
+        intensities is empty.
     """
     spec = features.ImageSpec(image_shape, tuple(class_names))
     low, high = mean_intensity
@@ -87,11 +88,11 @@ def CuratedSchema(
 ) -> None:
     """Writes the curated schema as an artifact.
 
-    Takes the two bounds that it uses and no others: Transform and Trainer depend on this
-    artifact, and another bound of the data gate must not make them run again.
+    It takes only the two bounds that it uses, because Transform and Trainer depend on this
+    artifact, and a change of another bound must not make them run again.
 
     Args:
-      schema: where it goes.
+      schema: the artifact to write.
       dataset: JSON with `image_shape` and `class_names` (other keys are ignored).
       min_mean_intensity: smallest accepted mean of one image, 0..1.
       max_mean_intensity: largest accepted mean of one image, 0..1.

@@ -1,4 +1,4 @@
-"""What is known of a set of examples: recorded on the Examples artifact, read by the gates.
+"""The summary of a set of examples, which ExampleGen records on its artifact and the gates read.
 
 Synopsis::
 
@@ -18,13 +18,13 @@ PROPERTY = "dataset"  # the artifact's custom property
 
 @dataclasses.dataclass(frozen=True)
 class SplitSummary:
-    """One split.
+    """What is known of one split.
 
     Attributes:
-      rows: how many examples.
-      class_counts: how many of each class, in the order of the labels.
+      rows: number of examples.
+      class_counts: number of examples of each class, in the order of the labels.
       digest: hexadecimal SHA-256 over the sorted content hashes of the examples, see `content`.
-      mean_intensity: of all pixels, 0 (black) to 1 (white).
+      mean_intensity: mean over all pixels, 0 (black) to 1 (white).
     """
 
     rows: int
@@ -35,10 +35,10 @@ class SplitSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Images that stand on both sides, compared by their pixels.
+    """The images that stand in test and in train or eval, compared by their pixels.
 
     Attributes:
-      train_test: how many images of test stand in train or eval too.
+      train_test: number of test images that also stand in train or eval.
       examples: the content hashes of up to five of them, hexadecimal.
     """
 

@@ -47,7 +47,7 @@ class Bands:
         """Reads "feature:edge,edge,...", the form that `str` writes.
 
         Raises:
-          ValueError: the text is no such thing; one line.
+          ValueError: the text has another form; one line.
         """
         feature, _, edges = text.partition(":")
         try:
@@ -64,7 +64,7 @@ class Bands:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One per band, rising."""
+        """The names of the bands, from the lowest up."""
         edges = [_text(edge) for edge in self.edges]
         inner = itertools.pairwise(edges)
         return (
@@ -74,7 +74,7 @@ class Bands:
         )
 
     def index(self, value: float) -> int:
-        """The band of a value, 0 to len(edges)."""
+        """Returns the number of the band in which a value lies, 0 to len(edges)."""
         return bisect.bisect_right(self.edges, value)
 
 
