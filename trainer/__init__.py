@@ -1,4 +1,4 @@
-"""What a training container must import: preprocessing, the networks, the loop and the export."""
+"""What a training container imports: preprocessing, the networks, the loop and the export."""
 
 import os
 

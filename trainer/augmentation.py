@@ -1,12 +1,13 @@
-"""Random changes of training images: a whole batch with one operation, each image by its own draw.
+"""Random changes of training images: one operation per batch, with a draw of its own for each
+image.
 
 Synopsis::
 
     augment = augmentation(HParams(max_shift=2, max_rotation=10.0))
     images = augment(images, seed)      # [B, H, W, C] float32, same shape; seed: [2] integers
 
-Nothing but the seed decides what happens, so that a batch is the same on any number of replicas
-and in a training that was resumed.
+The changes depend on nothing but the seed, so a batch is the same on any number of replicas and in
+a resumed training.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def augmentation(hparams: HParams) -> Augment:
-    """What the hyper-parameters ask for, in the cheapest way."""
+    """Returns the cheapest function that makes the changes of the hyper-parameters."""
     if hparams.max_rotation or hparams.max_zoom:
         return functools.partial(
             warp,
@@ -37,7 +38,7 @@ def augmentation(hparams: HParams) -> Augment:
 
 
 def shift(images: tf.Tensor, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
-    """Moves each image by whole pixels, mirroring its edge into the gap.
+    """Moves each image by whole pixels, and mirrors its edge into the gap.
 
     Args:
       images: [B, H, W, C].
@@ -66,14 +67,14 @@ def _mirrored(positions: tf.Tensor, length: int) -> tf.Tensor:
 def warp(
     images: tf.Tensor, seed: tf.Tensor, *, max_shift: int, max_rotation: float, max_zoom: float
 ) -> tf.Tensor:
-    """Turns, zooms and moves each image about its centre; repeats its edge in the gap.
+    """Rotates, zooms and moves each image about its centre, and fills the gap with its edge.
 
     Bilinear, by one projective transformation per image.
 
     Args:
       images: [B, H, W, C] float32.
       seed: [2] integers.
-      max_shift: largest offset per axis, pixels; fractions of pixels are drawn as well.
+      max_shift: largest offset per axis, in pixels, of which fractions are drawn too.
       max_rotation: largest angle either way, degrees.
       max_zoom: largest change of size, as a fraction: 0.1 draws factors of 0.9 to 1.1.
 

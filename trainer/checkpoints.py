@@ -1,15 +1,15 @@
-"""The state of a training on disk after each epoch, so that a killed training goes on.
+"""Keeps the state of a training on disk after each epoch, so that a killed training can resume.
 
 Synopsis::
 
     key = training_key(data=[images, labels], settings={"seed": 3, ...})
     kept = Checkpoints(Path("pipeline_root/checkpoints"), key)
     kept.save(Checkpoint(epoch=3, arrays={"model": weights}, facts={"loss": 0.1}))
-    kept.latest()       # that one again, in this process or the next; None where there is none
+    kept.latest()       # the newest one, in this process or the next; None if there is none
     kept.remove()       # the training is over
 
-One file per epoch, in a directory that the training's key names. A file is written under a hidden
-name, synced, and renamed; only then the one before the previous one goes. So a kill at any moment,
+Each epoch has one file, in a directory that is named by the training's key. A file is written under
+a hidden name, synced, and renamed; only then is the last but one removed. So a kill at any moment,
 of the process or of the machine, leaves the last finished epoch or the one before it.
 """
 
@@ -37,7 +37,7 @@ _KEPT = 2  # the newest one, and one to fall back to should its file be damaged
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a training needs to go on.
+    """The state from which a training can resume.
 
     Attributes:
       epoch: the last finished one, 1 or more.
@@ -51,12 +51,12 @@ class Checkpoint:
 
 
 def training_key(*, data: Iterable[Any], settings: Mapping[str, Any]) -> str:
-    """What two trainings have in common only if they compute the same: hexadecimal SHA-256.
+    """Returns a hexadecimal SHA-256 that is equal only for trainings which compute the same.
 
     Args:
-      data: tensors or arrays, all that is trained and evaluated on. Their content counts and not
-        the files that they come from: those may have been written anew.
-      settings: JSON-able: everything else that decides.
+      data: all tensors or arrays that are trained and evaluated on. Their content counts, because
+        the files from which they come may have been written anew.
+      settings: everything else that decides the weights; JSON-able.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for values in map(np.asarray, data):
@@ -73,8 +73,8 @@ class Checkpoints:
 
         Args:
           root: of all trainings.
-          key: hexadecimal; equal only for trainings that compute the same.
-          writes: whether `save` and `remove` do anything: of several machines, one writes.
+          key: see `training_key`.
+          writes: whether `save` and `remove` do anything; only one of several machines writes.
         """
         self.key = key
         self._root = root
@@ -83,10 +83,9 @@ class Checkpoints:
         self._warned = False
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes it durably; where the disk does not take it, the training goes on without.
+        """Writes a checkpoint durably; on a full disk the training goes on without it.
 
-        A checkpoint makes a training shorter, not better: a full disk is worth a warning, the first
-        time, and the next epoch tries again.
+        The first failure is logged as a warning, and the next epoch tries again.
         """
         if not self._writes:
             return
@@ -103,7 +102,7 @@ class Checkpoints:
             self._warned = True
 
     def latest(self) -> Checkpoint | None:
-        """The newest whole checkpoint of this training; what is damaged is said and passed over."""
+        """Returns the newest intact checkpoint of this training; logs and skips damaged ones."""
         for path in reversed(self._files()):
             try:
                 return _decode(path.read_bytes(), self.key)
@@ -113,7 +112,7 @@ class Checkpoints:
         return None
 
     def remove(self) -> None:
-        """Removes this training's checkpoints, and the directory of all if no other one is left."""
+        """Removes the checkpoints of this training, and the common directory if it is empty."""
         if not self._writes:
             return
         shutil.rmtree(self._folder, ignore_errors=True)

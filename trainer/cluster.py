@@ -6,8 +6,8 @@ Synopsis::
     cluster = Cluster.from_environment()
     cluster.size, cluster.is_chief      # 2, False
 
-TensorFlow's variable, which Kubeflow's training operator sets in every container of a TFJob. Needs
-no TensorFlow.
+TF_CONFIG is TensorFlow's variable, which Kubeflow's training operator sets in every container of a
+TFJob. This module needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class ClusterError(ValueError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """This process among the machines of one training.
+    """The machines of one training, and this process among them.
 
     Attributes:
-      addresses: "host:port" of each, the chief's first.
-      index: of this one, 0..size - 1.
+      addresses: "host:port" of each machine, the chief's first.
+      index: number of this machine, 0..size - 1.
     """
 
     addresses: tuple[str, ...]
@@ -42,7 +42,7 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """How many machines."""
+        """The number of machines."""
         return len(self.addresses)
 
     @property
@@ -52,10 +52,10 @@ class Cluster:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Cluster | None:
-        """What TF_CONFIG says; None where it names no second machine.
+        """Reads TF_CONFIG; returns None if it names no second machine.
 
         Raises:
-          ClusterError: it is no JSON of the expected form.
+          ClusterError: it is not JSON of the expected form.
         """
         text = environment.get(VARIABLE, "").strip()
         if not text:

@@ -1,4 +1,4 @@
-"""Names and shapes: the contract between the examples, Transform, the model and its signatures.
+"""The names and shapes on which examples, Transform, the model and its signatures agree.
 
 Synopsis::
 
@@ -40,7 +40,7 @@ CLASS_INDEX = "class_index"  # [B] int64
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
-    """What the data set's own features say about one example.
+    """Shape and classes of the images, from the data set's own features.
 
     Attributes:
       image_shape: (height, width, channels), each at least 1.
@@ -63,7 +63,7 @@ class ImageSpec:
         return len(self.class_names)
 
     def to_config(self) -> dict[str, Any]:
-        """As JSON-able values, for TFX's `custom_config`."""
+        """Returns JSON-able values, for TFX's `custom_config`."""
         return {"image_shape": list(self.image_shape), "class_names": list(self.class_names)}
 
     @classmethod

@@ -1,6 +1,6 @@
 """`preprocessing_fn`: PNG bytes -> normalized pixels, label -> one-hot.
 
-One graph for training and serving.
+Training and serving use the same graph.
 
 TFX reloads this module, so it holds functions only.
 """
@@ -43,9 +43,10 @@ def preprocessing_fn(
 
 
 def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of each channel over the whole training split, as intensities: [C] float32 each.
+    """Returns mean and standard deviation of each channel over the training split: [C] float32,
+    0..1.
 
-    Sums of whole numbers, which are the same in whatever batches Beam gives the analyzers: those of
+    It sums whole numbers, so the result does not depend on the batches that Beam makes. Sums of
     floats differ in the last bit from one execution to the next, and so would all weights.
 
     Args:
@@ -66,7 +67,7 @@ def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """[B] or [B, 1] PNG bytes -> [B, H, W, C] uint8; fails on anything of another shape."""
+    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
     height, width, channels = image_shape
 
     def decode_one(png: tf.Tensor) -> tf.Tensor:

@@ -13,14 +13,14 @@ from trainer.job import Job, job_file
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains and exports, in this process, or as the chief of the machines that TF_CONFIG names.
+    """Trains and exports, in this process or as the chief of the machines that TF_CONFIG names.
 
     Args:
       fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`; see `trainer.job.Job`.
 
     Raises:
       ClusterError: TF_CONFIG cannot be used.
-      supervision.TrainingFailed: among several machines, for any reason.
+      supervision.TrainingFailed: the training among several machines failed.
       loop.TrainingDiverged, strategy.DeviceError: as `training.train_and_export`.
     """
     job = Job.from_fn_args(fn_args)

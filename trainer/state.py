@@ -1,4 +1,4 @@
-"""Everything that changes while a network is trained, and its way to a checkpoint and back.
+"""Everything that changes while a network is trained, saved to checkpoints and restored from them.
 
 Synopsis::
 
@@ -40,8 +40,8 @@ class State:
     Attributes:
       model: the network that is trained.
       optimizer: built for it.
-      served: the same network as it is evaluated and exported.
-      history: the finished epochs in order, those of a killed process included.
+      served: the network that is evaluated and exported.
+      history: the finished epochs in order, including those of a killed process.
     """
 
     def __init__(
@@ -63,24 +63,28 @@ class State:
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are done, or none of the last `patience` ones was a better one."""
+        """Whether all epochs are done, or none of the last `patience` epochs was better than those
+        before.
+        """
         done = len(self.history)
         waited = done and self._patience and done - self._best_epoch.number >= self._patience
         return bool(done == self._epochs or waited)
 
     def end_epoch(self, epoch: Epoch) -> None:
-        """Takes the epoch into the history, and keeps its weights if no other one was better."""
+        """Adds the epoch to the history, and keeps its weights if it is the best one."""
         self.history.append(epoch)
         if self._patience and self._best_epoch is epoch:
             self._best = self.served.get_weights()
 
     def finish(self) -> None:
-        """Gives `served` the weights of the best epoch; without patience the last one's stay."""
+        """Gives `served` the weights of the best epoch, or without `patience` those of the last
+        one.
+        """
         if self._patience:
             self.served.set_weights(self._best)
 
     def checkpoint(self) -> Checkpoint:
-        """All of it, as values."""
+        """Returns the state as values."""
         return Checkpoint(
             epoch=len(self.history),
             arrays={
@@ -94,7 +98,7 @@ class State:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Takes over all of a checkpoint that a state like this one has made."""
+        """Restores the state from a checkpoint."""
         _assign(self.model.variables, checkpoint.arrays["model"])
         _assign(self.optimizer.variables, checkpoint.arrays["optimizer"])
         _assign(self.served.variables, checkpoint.arrays["served"])

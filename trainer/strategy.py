@@ -1,4 +1,4 @@
-"""Which devices train together, and the arithmetic of their batches.
+"""The devices that train together, and the size of their batches.
 
 Synopsis::
 
@@ -19,17 +19,16 @@ import tensorflow as tf
 
 
 class DeviceError(ValueError):
-    """The devices that were asked for are not there."""
+    """The requested devices do not exist."""
 
 
 def prepare_devices(replicas: int) -> None:
-    """Splits the CPU into `replicas` logical devices where there is no GPU.
+    """Splits the CPU into `replicas` logical devices if there is no GPU.
 
-    TensorFlow allows that only before it has run its first operation, so each process that trains
-    calls this first: a container's and a search's worker's when they begin to train, a local run's,
-    whose other components use TensorFlow before, when it begins. A second call changes nothing. 0
-    or 1 replica needs no more than one device. GPUs are shared with other processes, see
-    `_share_memory`.
+    TensorFlow allows this only before its first operation. So a container and a worker of a search
+    call it when they begin to train, and a local run, whose other components use TensorFlow
+    earlier, when the run begins. A second call changes nothing. 0 and 1 need one device only. GPUs
+    are shared with other processes, see `_share_memory`.
 
     Raises:
       DeviceError: there are fewer GPUs, or TensorFlow has already started with another number of
@@ -57,10 +56,10 @@ def prepare_devices(replicas: int) -> None:
 
 
 def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
-    """Takes of the GPUs' memory what is needed, when it is: by default TensorFlow takes it all.
+    """Makes TensorFlow take as much GPU memory as it needs; by default it takes all.
 
-    The processes of a search, and the one that trains among several machines, use the GPUs that the
-    run's own process has too. TF_FORCE_GPU_ALLOW_GROWTH overrides it (tensorflow/core/
+    The processes of a search, and the one that trains among several machines, share the GPUs with
+    the process of the run. TF_FORCE_GPU_ALLOW_GROWTH overrides this (tensorflow/core/
     common_runtime/gpu/gpu_bfc_allocator.cc, `GetAllowGrowthValue`).
     """
     for gpu in gpus:
@@ -70,13 +69,13 @@ def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
 
 
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
-    """MirroredStrategy over the GPUs, or over logical CPU devices where there are none.
+    """Makes a MirroredStrategy over the GPUs, or without GPUs over logical CPU devices.
 
     Args:
-      replicas: how many devices; 0 takes all GPUs, or one CPU where there are none.
+      replicas: number of devices; 0 takes all GPUs or, without GPUs, one CPU.
 
     Raises:
-      DeviceError: fewer devices than `replicas` are there.
+      DeviceError: there are fewer devices than `replicas`.
     """
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     devices = [device.name for device in tf.config.list_logical_devices(kind)]
@@ -90,19 +89,20 @@ def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
 
 
 class Disagreement(RuntimeError):
-    """The machines that train together do not train the same."""
+    """The machines that train together would not train the same."""
 
 
 def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirroredStrategy:
-    """MultiWorkerMirroredStrategy over the machines of TF_CONFIG; waits until all are there.
+    """Makes a MultiWorkerMirroredStrategy over the machines of TF_CONFIG, and waits for all of
+    them.
 
     Args:
-      replicas: devices of this machine. TensorFlow takes all GPUs, or one CPU where there are
-        none: that number and 0 are the only ones that are accepted.
+      replicas: number of devices of this machine. TensorFlow takes all GPUs or, without GPUs, one
+        CPU, so only 0 and the number of these devices are accepted.
 
     Raises:
-      DeviceError: this machine has not so many.
-      tf.errors.OpError: the others do not come.
+      DeviceError: this machine has another number of devices.
+      tf.errors.OpError: the other machines do not connect.
     """
     gpus = tf.config.list_physical_devices("GPU")
     _share_memory(gpus)
@@ -116,10 +116,10 @@ def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirrore
 
 
 def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
-    """Compares a text over the machines of the strategy; with one machine there is nothing to do.
+    """Requires that all machines of the strategy have the same text.
 
     Raises:
-      Disagreement: another one has another text.
+      Disagreement: another machine has another text.
     """
     if not _has_several_machines(strategy):
         return
@@ -147,11 +147,11 @@ def _has_several_machines(strategy: tf.distribute.Strategy) -> bool:
 def distribute(
     batches: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> tf.distribute.DistributedDataset:
-    """Each global batch in shares, one per replica.
+    """Divides each global batch into shares, one per replica.
 
-    The data set is not rewritten: that copies what its functions hold, here all of `train`, and
-    with oneDNN TensorFlow keeps such memory for itself once it is freed. Only what gives each of
-    several machines its share is done by rewriting, and stays so.
+    tf.data's rewriting of the data set is switched off: it would copy all of `train`, which the
+    functions of the data set hold, and with oneDNN TensorFlow does not give such memory back. Only
+    the rewriting that gives each of several machines its share stays on.
     """
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
@@ -162,5 +162,5 @@ def distribute(
 
 
 def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:
-    """Examples per step over all replicas."""
+    """Returns the number of examples per step over all replicas."""
     return per_replica_batch * int(strategy.num_replicas_in_sync)

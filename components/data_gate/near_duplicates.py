@@ -3,7 +3,7 @@
 Synopsis::
 
     search = Search(test_images)          # [N, H, W, C] uint8
-    search.look_in(train_images) # once for each batch
+    search.look_in(train_images)          # once for each batch
     search.found                          # [N] bool
 
 Two images are near-duplicates if few of their values differ by more than noise. Both bounds follow

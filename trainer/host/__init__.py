@@ -1,1 +1,1 @@
-"""What every room needs of its machine: files, texts, processes, signals. Standard library only."""
+"""Files, texts, processes and signals for all other packages, by the standard library only."""

@@ -1,4 +1,4 @@
-"""What a Python process of ours runs first: see `trainer.host.children`.
+"""The first code that a Python child process of ours runs: see `trainer.host.children`.
 
     python /path/to/trainer/host/child_main.py MODULE ARGUMENT...
 

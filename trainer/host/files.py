@@ -1,4 +1,4 @@
-"""Files that survive a kill or a power cut, and files of others, read without surprises.
+"""Writes files that survive a kill or a power cut, and reads files of others without surprises.
 
 Synopsis::
 
@@ -6,9 +6,9 @@ Synopsis::
     read_regular(Path("manifest.json"), max_bytes=4 << 20)
     sum(map(len, read_pieces(Path("variables.data"), max_bytes=16 << 30)))     # its size
 
-In the place of a file that is to be read, somebody may have put a FIFO, on which `open` waits for
-ever, or a link to /dev/zero, which never ends. Such things, and files that are too large, are an
-`UnfitFile`, an OSError: who handles files that cannot be read handles them as well.
+Instead of a file there may be a FIFO, on which `open` waits forever, or a link to /dev/zero, which
+never ends. These, and files that are too large, raise `UnfitFile`. It is an OSError, so code that
+handles unreadable files handles them too.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ _KINDS = {
 
 
 class UnfitFile(OSError):
-    """What stands at a path is no regular file, or is too large; `strerror` says what it is."""
+    """A path leads to something else than a regular file, or to a too large one; see `strerror`."""
 
 
 def write_durably(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a kill or a power cut leaves all of it, or what was there before.
+    """Writes a file so that a kill or a power cut leaves all of it, or the former content.
 
-    The directory is made if need be. A text is written as UTF-8.
+    Missing directories are made. Text is written as UTF-8.
 
     Raises:
-      OSError: it was not written and nothing is left of it, or only its name could not be synced.
+      OSError: the file was not written and no part of it is left, or only its name could not be
+        synced.
     """
     make_directory(path.parent)
     writing = path.with_name(f".{path.name}.writing")
@@ -58,7 +59,7 @@ def write_durably(path: Path, content: str | bytes) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and the parents that are missing, their names synced to disk."""
+    """Makes a directory and its missing parents, and syncs their names to disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
@@ -78,7 +79,7 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes:
     """Returns the content of a regular file.
 
     Raises:
-      UnfitFile: it is no regular file, or holds more; also one that grows while it is read.
+      UnfitFile: it is not a regular file, or holds more bytes, also if it grows while it is read.
       OSError: it cannot be read.
     """
     return b"".join(read_pieces(path, max_bytes=max_bytes))
@@ -89,10 +90,10 @@ def read_pieces(path: Path, *, max_bytes: int | None) -> Iterator[bytes]:
 
     Args:
       path: of the file.
-      max_bytes: of the file; None where any size is right.
+      max_bytes: largest size of the file; None for any.
 
     Raises:
-      UnfitFile, OSError: as `read_regular`; what was read before has been yielded.
+      UnfitFile, OSError: as `read_regular`, possibly after some pieces were yielded.
     """
     size = 0
     with open_regular(path, max_bytes=max_bytes) as file:
@@ -108,10 +109,10 @@ def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
 
     Args:
       path: of the file.
-      max_bytes: how large it may be when it is opened; None where any size is right.
+      max_bytes: largest size when it is opened; None for any.
 
     Raises:
-      UnfitFile: it is no regular file, or is larger.
+      UnfitFile: it is not a regular file, or is larger.
       OSError: it cannot be opened.
     """
     return os.fdopen(open_descriptor(path, os.O_RDONLY, max_bytes=max_bytes), "rb")

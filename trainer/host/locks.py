@@ -1,4 +1,4 @@
-"""An exclusive lock of a file or a directory, which is waited for, but not for ever.
+"""An exclusive lock of a file or a directory, for which a process waits a limited time.
 
 Synopsis::
 
@@ -21,16 +21,16 @@ _POLL_S = 0.02
 
 
 class AlreadyLocked(TimeoutError):
-    """Another process held the lock all the time; `strerror` says for how long it was waited."""
+    """Another process held the lock all the time; `strerror` says how long."""
 
 
 @contextlib.contextmanager
 def exclusive(descriptor: int, *, timeout_s: float) -> Iterator[None]:
-    """Holds the lock of an open file or directory, and closes the descriptor in the end.
+    """Holds the lock of an open file or directory, and closes the descriptor at the end.
 
     Raises:
-      AlreadyLocked: another process still held it after that time.
-      OSError: the file system knows no locks.
+      AlreadyLocked: another process still held the lock after `timeout_s`.
+      OSError: the file system does not support locks.
     """
     deadline = time.monotonic() + timeout_s
     try:

@@ -1,9 +1,9 @@
-"""Paths that a user gives: what they stand for, and whether a run can use them.
+"""Expands paths that a user gives, and checks whether a run can use them.
 
     expanded("~/models")                              # "/home/ada/models"
     require_directory("pipeline_root", "runs")        # refused where nothing can be written
 
-Nothing that is tried here stays on the disk, so a run that is refused leaves nothing behind.
+The checks leave nothing on the disk.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _PATTERN_CHARACTERS = "*?[\\"
 
 
 def expanded(path: str) -> str:
-    """The path, with a home directory in place of a `~` or `~user` at its beginning.
+    """Returns the path with the home directory instead of a leading `~` or `~user`.
 
     Raises:
-      ValueError: it is empty, is no text that a file system takes, or there is neither such a user
-        nor such a file; the message says what was expected.
+      ValueError: it is empty, a file system cannot take it, or there is neither such a user nor
+        such a file; the message says what was expected.
     """
     if not path.strip():
         raise ValueError("a path")
@@ -34,10 +34,10 @@ def expanded(path: str) -> str:
 
 
 def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a path that TensorFlow would take for a pattern, and so find other files or none.
+    """Refuses a path that TensorFlow would take for a pattern of file names.
 
     Raises:
-      ValueError: the path, made absolute, holds a character of patterns; one line.
+      ValueError: the absolute path holds a character of patterns; one line.
     """
     absolute = os.path.abspath(path)
     found = [character for character in _PATTERN_CHARACTERS if character in absolute]
@@ -49,11 +49,11 @@ def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
 
 
 def require_directory(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a directory in which nothing could be written, there already or yet to be made.
+    """Refuses a directory, existing or still to be made, in which nothing could be written.
 
     Raises:
-      ValueError: its path is a pattern or no UTF-8; it or the nearest one above it is no
-        directory, or one that this user may not write to; one line.
+      ValueError: the path is a pattern or not UTF-8, or the directory (or the nearest existing one
+        above it) is not a directory or not writable for this user; one line.
     """
     require_no_pattern(what, path)
     absolute = os.path.abspath(path)
@@ -93,11 +93,11 @@ def require_writable(what: str, directory: str | os.PathLike[str]) -> None:
 
 
 def require_file(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses something in the place of a file that is to be written, or made, in a directory.
+    """Refuses a path at which a file could not be made or written.
 
     Raises:
-      ValueError: it is no regular file, such as a symbolic link, which who writes there does not
-        follow; or one that this user may not write to; one line.
+      ValueError: something else than a regular file is there (symbolic links are not followed), or
+        this user may not write to it; one line.
     """
     if os.path.isfile(path) and not os.path.islink(path):
         require_access(what, path)
@@ -123,5 +123,5 @@ def require_access(what: str, path: str | os.PathLike[str]) -> None:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether it is; Python has stand-ins for the other bytes of a path (PEP 383)."""
+    """Tells whether a path is UTF-8; Python represents its other bytes by surrogates (PEP 383)."""
     return text == text.encode("utf-8", "ignore").decode("utf-8")

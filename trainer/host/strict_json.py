@@ -1,10 +1,10 @@
-"""JSON that somebody else may have written, read without surprises.
+"""Reads JSON of others without surprises.
 
 Synopsis::
 
     loads('{"version": 3}')         # {"version": 3}
     loads('{"accuracy": NaN}')      # ValueError, as for 1e999, [[[[[[...]]]]]] and 5,000 digits
-    loads('{"a": 1, "a": 2}')       # ValueError: of equal keys the last one would count
+    loads('{"a": 1, "a": 2}')       # ValueError, where json.loads takes the last of equal keys
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ MAX_DEPTH = 32  # a release record has 5; Python's own writer and reader end at 
 
 
 def loads(text: str) -> Any:
-    """Returns what a JSON text holds: finite numbers, integers of 64 bits, and little nesting.
+    """Returns the value of a JSON text with finite numbers, 64-bit integers and little nesting.
 
     Raises:
-        json.JSONDecodeError: it is no JSON.
-        ValueError: it holds something else; the message begins with "it".
+        json.JSONDecodeError: the text is not JSON.
+        ValueError: it holds other values; the message begins with "it".
     """
     try:
         value = json.loads(
@@ -41,7 +41,7 @@ def loads(text: str) -> Any:
 
 
 def is_count(value: object) -> bool:
-    """Tells whether a value is an integer of zero or more; True and False are none."""
+    """Tells whether a value is an integer of zero or more, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

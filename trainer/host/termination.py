@@ -1,21 +1,20 @@
-"""SIGTERM and SIGINT (Ctrl-C) end a program within seconds, wherever it is.
+"""SIGTERM and SIGINT (Ctrl-C) end a program within seconds, whatever it is doing.
 
 Synopsis::
 
     with terminable():
         ...     # raises Terminated when SIGTERM arrives, KeyboardInterrupt when SIGINT does
 
-All that a run has finished is on disk at any moment, so that it may end at any moment as well. The
-exception is the polite way: it removes what is half done, and one line says what happened. But it
-is raised in whatever code runs just then, and some of that swallows it or raises another error in
-its place (a bare `except` in TensorFlow, Beam's threads). So the signal is noted: the block ends by
-the signal's exception whatever became of the first one, and who turns an error into an outcome
-looks at the note first (`raise_if_arrived`).
+A run may end at any moment, because everything it has finished is on disk. The exception lets it
+clean up and say in one line what happened. But the exception is raised in whatever code runs at
+that moment, and some code swallows it or raises another error instead (a bare `except` in
+TensorFlow, Beam's threads). So the signal is recorded: the block ends by the exception of the
+signal in any case, and code that turns an error into an outcome consults the record first
+(`raise_if_arrived`).
 
-The exception also has to wait for a call into C++ to return, and Python's own end waits for the
-threads of a Beam pipeline. So a thread watches, and ends the process when the time is up. The
-thread itself ends with Python, and destructors of C++ libraries, which wait as well, come later:
-these are skipped.
+The exception also has to wait until a call into C++ returns, and the end of Python waits for the
+threads of a Beam pipeline. So a watching thread ends the process when the time is up. Since that
+thread ends with Python, destructors of C++ libraries, which wait too, are skipped.
 """
 
 from __future__ import annotations
@@ -44,9 +43,10 @@ class Terminated(BaseException):
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Raises inside when SIGTERM or SIGINT arrives, and at the end when that was swallowed.
+    """Raises inside the block when SIGTERM or SIGINT arrives, and at its end if that was swallowed.
 
-    Only in the main thread. A SIGINT that is ignored, as in what a shell starts with &, stays so.
+    Call it in the main thread only. A SIGINT that is ignored, as by jobs that a shell starts with
+    &, stays ignored.
     """
     with contextlib.ExitStack() as stack:
         for number, former in _handle(_raise).items():
@@ -64,12 +64,13 @@ def terminable() -> Iterator[None]:
 
 
 def arrived() -> bool:
-    """Whether one of the signals has arrived in the present `terminable` block."""
+    """Tells whether one of the signals has arrived in the current `terminable` block."""
     return bool(_noted)
 
 
 def raise_if_arrived() -> None:
-    """Raises again where a signal has arrived: what came of its exception is no outcome.
+    """Raises the signal's exception again if one has arrived, since any other error may follow from
+    it.
 
     Raises:
       Terminated, KeyboardInterrupt: see `terminable`.
@@ -79,9 +80,9 @@ def raise_if_arrived() -> None:
 
 
 def end_at_once(line: str) -> None:
-    """From now on SIGTERM and SIGINT end this process with 143 and 130, also while C++ code runs.
+    """From now on SIGTERM and SIGINT end this process with 143 and 130, even while C++ code runs.
 
-    For a process that may end at any moment, and has nothing to remove.
+    Use it in a process that may end at any moment and has nothing to clean up.
 
     Args:
       line: what follows "terminated; " or "interrupted; " on stderr.
