@@ -1,1 +1,1 @@
-"""What runs, where it runs, and whether its result may ship."""
+"""The pipeline: what runs, and where it runs."""

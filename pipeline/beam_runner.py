@@ -1,4 +1,4 @@
-"""Where Beam's pipelines run: which arguments they get, and the processes that Beam starts here.
+"""The arguments of Beam's pipelines, and the processes that Beam starts on this machine.
 
 Synopsis::
 
@@ -23,12 +23,13 @@ _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
 
 
 def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Names the runner unless the user does, and ours where Beam is to start processes here.
+    """Names the runner unless the user does, and takes ours if Beam starts processes on this
+    machine.
 
-    Beam's own default, Prism, downloads a Go binary. No container is ever started of the image
-    "none". But without this argument, or another one that says where workers get their packages
-    from, TFX builds a package of itself for each component, which takes 0.9 s and leaves 49 MB
-    behind (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
+    Beam's own default, Prism, downloads a Go binary. The image "none" is never started, but without
+    this or another argument that says where workers get their packages, TFX builds a package of
+    itself for each component, which takes 0.9 s and leaves 49 MB behind
+    (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
     """
     values = {arg.rpartition("=")[2] for arg in given}
     named = any(arg.split("=")[0] == "--runner" for arg in given)
@@ -40,13 +41,13 @@ def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ProcessRunner(FnApiRunner):
-    """Beam's runner on this machine, whose processes import nothing from the working directory.
+    """Beam's runner on this machine, with processes that import nothing from the working directory.
 
     Beam itself would start them by `python -m` (fn_api_runner/fn_runner.py, `run_pipeline`).
     """
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> Any:
-        """Runs it, in processes where `--direct_running_mode` asks for them."""
+        """Runs the pipeline, in several processes if `--direct_running_mode` asks for them."""
         direct = options.view_as(DirectOptions)
         if direct.direct_running_mode != _PROCESSES:
             return super().run_pipeline(pipeline, options)
@@ -56,7 +57,9 @@ class ProcessRunner(FnApiRunner):
 
 
 def _worker_command() -> str:
-    """For the shell, which is replaced by the worker, so that ending the one ends the other."""
+    """Returns the worker's command for a shell, which `exec` replaces, so ending one ends the
+    other.
+    """
     child = python_child(_WORKER)
     path = child.environment.get("PYTHONPATH", "")  # Beam hands on all variables as they are
     return shlex.join(["exec", "env", f"PYTHONPATH={path}", *child.command])

@@ -1,11 +1,10 @@
-"""YAML and JSON files that a user gives: bounded in size and depth, and without a second meaning.
+"""Reads a user's YAML and JSON files, within bounds of size and depth, and with one meaning only.
 
     load("run.yaml", "configuration")      # {"seed": "3", "gate": {"floor": "0.99"}}
 
-A plain word of YAML stays the text that stands there, and the field that it is meant for reads it,
-as it reads a flag's: YAML 1.1 would take 010 for 8, 1:30 for 90 and "no" for false. Aliases, tags
-and equal keys are refused while the file is parsed, before anything is built of it: nine aliases
-upon nine aliases of nothing take gigabytes.
+A plain word of YAML stays text, which its field reads like the value of a flag; YAML 1.1 would read
+010 as 8, 1:30 as 90 and "no" as false. Aliases, tags and repeated keys are refused while the file
+is parsed, before anything is built of it, because nested aliases can take gigabytes.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class NotPlain(Exception):
-    """A file that is too deep or has a second meaning; the message ends a line."""
+    """The file is nested too deeply or ambiguous; the message is the end of a line."""
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """YAML without aliases, tags and equal keys, nested `_MAX_DEPTH` deep at most."""
+    """Loads YAML without aliases, tags and repeated keys, of at most `_MAX_DEPTH` levels."""
 
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The node of the next events, which are refused before those behind them are read."""
+        """Composes the node of the next events, and refuses them before it reads further ones."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             _refuse(event, f"the alias {quoted(event.anchor)} stands there: write the value out")
@@ -53,7 +52,7 @@ class BoundedLoader(yaml.SafeLoader):
             self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping of different keys."""
+        """Builds a mapping, and refuses repeated keys."""
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
@@ -63,7 +62,7 @@ class BoundedLoader(yaml.SafeLoader):
 
 
 class _TextLoader(BoundedLoader):
-    """The same, whose plain words stay text but for null, ~ and nothing at all."""
+    """Loads the same, but keeps plain words as text, except null, ~ and empty values."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML declares it
         first: [(tag, pattern) for tag, pattern in known if tag == _NULL]
@@ -72,17 +71,17 @@ class _TextLoader(BoundedLoader):
 
 
 def load(path: Path, what: str) -> Any:
-    """The content of the file; None when it is empty.
+    """Reads the content of a file; None if it is empty.
 
-    YAML gives mappings, lists, texts and None; JSON numbers and booleans as well.
+    YAML gives mappings, lists, texts and None; JSON also numbers and booleans.
 
     Args:
-      path: one that ends in .json holds JSON; another one YAML, or JSON, which begins with "{".
-      what: it is, for the error.
+      path: a name that ends in .json means JSON; any other YAML, or JSON if it begins with "{".
+      what: the kind of file, for the error.
 
     Raises:
-      ConfigError: the file cannot be read, is too large, is neither YAML nor JSON, or uses what
-        is refused (see the module); the line names it.
+      ConfigError: the file cannot be read, is too large, is neither YAML nor JSON, or uses
+        something that is refused (see the module); the line names the file.
     """
     try:
         content = read_regular(path, max_bytes=_MAX_BYTES)

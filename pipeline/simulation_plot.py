@@ -1,4 +1,4 @@
-"""The operating curve as a picture.
+"""Draws the operating curve.
 
 Synopsis::
 
@@ -25,12 +25,12 @@ _MOST_LABELS = 8  # more than that would cover each other
 def draw(
     points: Sequence[Point], setting: Setting, policy: Policy, name: str, *, decision: int = 1
 ) -> bytes:
-    """Probability of a release against the true loss of accuracy, as PNG.
+    """Returns a PNG of the probability of a release against the true loss of accuracy.
 
     Args:
       points: at least one, by rising drop.
       setting: what was simulated.
-      policy: the gate's.
+      policy: that of the gate.
       name: of the data set whose policy that is.
       decision: as it was simulated.
     """

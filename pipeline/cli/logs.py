@@ -1,14 +1,14 @@
-"""Everything that libraries write goes to the run's log file; the terminal stays ours.
+"""Sends everything that libraries write to the run's log file, so the terminal stays ours.
 
     log = RunLog.create(Path("pipeline_root/logs/20261123T103000Z-3f2a.log"))
     with log.capture(show=False) as terminal:
         ...                                      # print(), logging, warnings, C++ on fd 2: the file
         terminal.out.write("what a person sees")
 
-TensorFlow's C++ writes to file descriptor 2 and knows nothing of `sys.stderr`, so the descriptors
-themselves are turned to the file. With `show`, a thread copies the file to stderr as it grows. A
-pipe in place of the file would lose what a killed run had written last, and it would block for
-good when C++ code fills it while it holds the interpreter's lock, which the reader needs.
+TensorFlow's C++ code writes to file descriptor 2 and not to `sys.stderr`, so the descriptors
+themselves are redirected to the file. With `show`, a thread copies the file to stderr as it grows.
+A pipe would lose the last output of a killed run, and would block forever if C++ code filled it
+while it holds the interpreter's lock, which the reader needs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RunLog:
 
     Attributes:
       path: the file.
-      made: the directories that were created for it, the outermost first.
+      made: the directories that were made for it, the outermost first.
     """
 
     path: Path
@@ -56,10 +56,10 @@ class RunLog:
 
     @classmethod
     def create(cls, path: Path) -> RunLog:
-        """An empty log file; the directories above it are created.
+        """Makes an empty log file, and the directories above it.
 
         Raises:
-          OSError: a directory or the file cannot be created; nothing is left behind.
+          OSError: a directory or the file cannot be made; nothing is left behind.
         """
         missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         made: list[Path] = []
@@ -74,7 +74,7 @@ class RunLog:
         return cls(path, tuple(made))
 
     def discard(self) -> None:
-        """Removes the file, and of the directories made for it those that hold nothing else."""
+        """Removes the file, and the directories that were made for it if they are empty."""
         self.path.unlink(missing_ok=True)
         _remove_empty(self.made)
 
@@ -83,7 +83,7 @@ class RunLog:
         """Sends descriptors 1 and 2, `logging` and warnings to the file until the block is left.
 
         Args:
-          show: whether the file's lines appear on the real stderr as well.
+          show: whether the lines of the file also appear on the real stderr.
         """
         with (
             _redirected(self.path) as terminal,
@@ -95,10 +95,10 @@ class RunLog:
 
 @contextlib.contextmanager
 def quiet(*, show: bool) -> Iterator[None]:
-    """Keeps what libraries write off the terminal, for a command that keeps no log.
+    """Discards what libraries write, for a command without a log.
 
     Args:
-      show: whether it appears on stderr after all.
+      show: whether it appears on stderr instead.
     """
     with (
         tempfile.TemporaryDirectory() as folder,

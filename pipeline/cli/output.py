@@ -1,7 +1,7 @@
-"""What a command says: text for people, one object for programs, one line for an error.
+"""The output of commands: text for people, one object for programs, one line for an error.
 
-Text for people leaves through `write` alone, which lets no character through that a terminal obeys:
-names, reasons and messages are other people's. Programs get JSON, which escapes by itself.
+Text for people leaves only through `write`, which escapes characters that a terminal would obey,
+because names, reasons and messages come from others. Programs get JSON, which escapes them anyway.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Line:
     """One line of text.
 
     Attributes:
-      text: any; line breaks in it are shown as escapes.
-      style: "good", "bad" or "" where it is neither.
+      text: any text; line breaks in it are shown as escapes.
+      style: "good", "bad", or "" for neither.
     """
 
     text: str
@@ -45,7 +45,7 @@ _ANSI_END = "\x1b[0m"
 
 
 def write(lines: Iterable[Line], stream: TextIO, *, colour: bool = False) -> None:
-    """Writes lines that no terminal breaks or obeys: a path stays whole, whatever the width."""
+    """Writes lines without wrapping and control characters, so a path stays whole at any width."""
     for line in lines:
         code = _ANSI.get(line.style, "") if colour else ""
         text = _NO_PATH.sub(lambda word: quoted(word[0]), line.text)
@@ -65,7 +65,7 @@ def say_json(fields: Mapping[str, Any]) -> None:
 
 
 def answer(fields: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    """Says what a command came to: the object for programs, or the lines for people."""
+    """Prints the result of a command: the object for programs, or the lines for people."""
     if as_json:
         say_json({**fields, "error": None})
     else:
@@ -79,7 +79,7 @@ def complain(line: str) -> None:
 
 @contextlib.contextmanager
 def complaining() -> Iterator[None]:
-    """Says each warning that no handler logs as a line of ours; Python would write it raw."""
+    """Prints each warning that no handler logs as one line; Python would print it raw."""
     former = logging.lastResort
     logging.lastResort = _Complaints(logging.WARNING)
     try:
@@ -103,7 +103,7 @@ class _Complaints(logging.Handler):
 
 
 def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:
-    """Ends a command: the line on stderr, the object on stdout where there is one.
+    """Ends a command with an error: the line on stderr, and the object, if any, on stdout.
 
     Returns:
       The exit code.
@@ -115,13 +115,13 @@ def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:
 
 
 def end(exit_code: int, *, shows: bool) -> int:
-    """Ends a command that has said all.
+    """Ends a command whose output is written.
 
-    A reader that went away (`| head`) has what it wanted.
+    If the reader closed the pipe (`| head`), nothing is wrong.
 
     Args:
-      exit_code: what the command came to.
-      shows: whether it only shows something, so that it has done nothing when that is lost.
+      exit_code: that of the command.
+      shows: whether it only shows something, so that it fails if its output is lost.
 
     Returns:
       The exit code of the process.
@@ -139,7 +139,7 @@ def end(exit_code: int, *, shows: bool) -> int:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with aligned columns; the last column is as wide as it wants to be."""
+    """Returns rows as lines with aligned columns, of which the last one is not padded."""
     shown = [
         [*(printable(_cut(cell, _WIDEST_COLUMN)) for cell in row[:-1]), printable(row[-1])]
         for row in rows
@@ -149,7 +149,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def size(bytes_: int) -> str:
-    """A size as a person says it: "812 bytes", "4.2 MB"."""
+    """Returns a size for people: "812 bytes", "4.2 MB"."""
     value, units = float(bytes_), ["kB", "MB", "GB", "TB"]
     if value < 1000:
         return f"{bytes_} bytes"

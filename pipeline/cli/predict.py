@@ -44,11 +44,11 @@ def predict(
 ) -> int:
     """Classifies image files with the live model.
 
-    Takes PNG and JPEG files, and shows how probable each class is. The files of the version are
+    Takes PNG and JPEG files, and shows the probability of each class. The files of the version are
     checked against its manifest before they are loaded.
 
     An image must have the size that the model takes. It is turned upright by its EXIF orientation,
-    made grey or RGB as the model takes it, and laid on black where it is transparent.
+    converted to grey or RGB as the model needs, and laid on black where it is transparent.
     """
     version = find(directory, number)
     require_valid(version)
@@ -79,7 +79,9 @@ def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | Ima
 
 
 def _class_names(version: Version) -> Sequence[str]:
-    """In the order of the labels; none where the release record does not hold them."""
+    """Returns the names of the classes in the order of the labels; none if the release record lacks
+    them.
+    """
     dataset = version.manifest.release.get("dataset") if version.manifest else None
     names = dataset.get("class_names") if isinstance(dataset, Mapping) else None
     return names if isinstance(names, list) else ()

@@ -37,8 +37,8 @@ from pipeline.result import ExitCode
 def prune(directory: Path, keep: int, dry_run: bool, as_json: bool) -> int:
     """Removes old versions.
 
-    Removes those below the newest N. The live one stays, the one that `rollback` would restore, and
-    what says of a version that is still there that it is withdrawn. What another tool put there is
+    Removes all versions but the newest N. The live version stays, the one that `rollback` would
+    restore, and each one that withdrew a version which is still there. Versions of another tool are
     left alone and named.
     """
     done = serving_dir.prune(directory, keep, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""`tfx-mnist rollback`: makes an older version the live one, and withdraws the one that is."""
+"""`tfx-mnist rollback`: makes an older version the live one, and withdraws the live one."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from trainer.host.termination import Terminated
 def rollback(directory: Path, version: int | None, reason: str, as_json: bool) -> int:
     """Makes an older version the live one again.
 
-    Publishes the files of VERSION again as the newest one, which the server then serves, and
-    withdraws the version that was live: neither it nor its model is a baseline any more, nor can it
-    be restored. Both happen at once, or not at all.
+    Publishes the files of VERSION again as the newest version, which the server then serves, and
+    withdraws the version that was live: it is never a baseline or restored again, and its model is
+    never released again. Both happen at once, or not at all.
 
-    Without VERSION it restores the newest older one that is good: its files match, it is not
-    withdrawn, and its model is another one than the live one.
+    Without VERSION it restores the newest good older version: its files match its manifest, it is
+    not withdrawn, and its model differs from the live one.
     """
     before = serving_dir.live(directory)
     try:
@@ -53,7 +53,7 @@ def rollback(directory: Path, version: int | None, reason: str, as_json: bool) -
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:
-    """A script that tries again must know that the one rename had happened when a signal came."""
+    """Says that a rollback was done before a signal came, for scripts that would try again."""
     now = serving_dir.live(directory)
     done = now.manifest.rollback if now and now.manifest else None
     if now and done and before and done.withdraws == before.number:

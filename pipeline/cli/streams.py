@@ -1,4 +1,4 @@
-"""stdout and stderr of a command: whoever writes to them goes on, whatever becomes of the text.
+"""Streams for stdout and stderr that never raise, whatever happens to the text.
 
 Synopsis::
 
@@ -6,8 +6,8 @@ Synopsis::
         print("done")                # never raises: a full disk, a closed pipe, another encoding
         lost(sys.stdout)             # OSError(28, "No space left on device"), or None
 
-A release that was made is no failure because nobody can read of it. So a write that fails is noted
-and not raised, and a character that the encoding does not have becomes an escape.
+A release does not fail because its message cannot be printed. So a failed write is recorded and not
+raised, and a character that the encoding lacks becomes an escape.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any, TextIO
 
 
 class Outlet(io.FileIO):
-    """A descriptor to write to, which takes everything.
+    """A descriptor to which every write succeeds.
 
     Attributes:
-      error: of the first write that failed; None while none has.
+      error: that of the first failed write; None if none has failed.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Writes, and waits where the descriptor is non-blocking and full."""
+        """Writes, and waits if the descriptor is non-blocking and full."""
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
@@ -42,11 +42,11 @@ class Outlet(io.FileIO):
 
 
 def text(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextIO:
-    """A line-buffered text stream on an `Outlet`.
+    """Returns a line-buffered text stream on an `Outlet`.
 
     Args:
       descriptor: to write to.
-      like: the stream whose encoding it takes; UTF-8 without one.
+      like: the stream whose encoding to use; UTF-8 without one.
       closefd: whether closing the stream closes the descriptor.
     """
     return io.TextIOWrapper(
@@ -58,7 +58,7 @@ def text(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextIO:
 
 
 def lost(stream: TextIO) -> OSError | None:
-    """Why something that was written to the stream is lost; None where nothing is."""
+    """Returns why some output of the stream was lost; None if none was."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return raw.error if isinstance(raw, Outlet) else None
 
@@ -75,7 +75,9 @@ def standard() -> Iterator[None]:
 
 
 def _occupy_closed_descriptors() -> None:
-    """The next file that is opened would get the number of a closed one, and libraries' output."""
+    """Opens closed descriptors, whose numbers the next opened file would get, with libraries'
+    output.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

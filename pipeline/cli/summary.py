@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines for a person.
+"""The result of a run in a few lines for people.
 
 Synopsis::
 
@@ -21,12 +21,12 @@ from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunRe
 
 
 def wants_colour(stream: TextIO, no_color: str | None) -> bool:
-    """Whether to colour: on a terminal, unless NO_COLOR is set to anything (no-color.org)."""
+    """Tells whether to colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
     return can_be_live(stream) and not no_color
 
 
 def summary(result: RunResult) -> list[Line]:
-    """Accuracy, the gates' answers, what is served now, where the report is, and a needed log."""
+    """Returns the lines: data, accuracy, checks, outcome, time, report, and the log if needed."""
     return [
         *data(result.dataset),
         *_tuning(result),
@@ -40,7 +40,7 @@ def summary(result: RunResult) -> list[Line]:
 
 
 def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
-    """The data set, once it is known, and the rows of its splits, once they are."""
+    """Yields the data set, if it is known, with the rows of its splits, if they are."""
     if not dataset:
         return
     splits = dataset.get("splits") or {}
@@ -59,7 +59,7 @@ def _tuning(result: RunResult) -> Iterator[Line]:
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[Line]:
-    """The accuracy, once it is known."""
+    """Yields the accuracy, if it is known."""
     if evidence is not None:
         overall = evidence.overall
         yield Line(f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images")
@@ -72,7 +72,7 @@ _LOWEST = {"class": _FLOOR, "slice": _FLOOR, "class_change": _CHANGE, "slice_cha
 
 
 def check_lines(checks: Sequence[Check]) -> Iterator[Line]:
-    """Each check that failed with its sentence; those that passed together, by kind."""
+    """Yields each failed check by its sentence, and the passed ones by kind."""
     for kind, group in groupby(checks, key=lambda check: check.kind):  # they stand together
         members = list(group)
         yield from (Line(f"  failed: {c.sentence}", "bad") for c in members if not c.passed)
@@ -85,7 +85,7 @@ def check_lines(checks: Sequence[Check]) -> Iterator[Line]:
 
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:
-    """The least of classes and slices, which share one bound; other kinds have all sorts."""
+    """Returns the lowest value of classes or slices, which share one bound; "" for other kinds."""
     numbers = [(c.actual, c.name, c.required) for c in checks if isinstance(c.actual, float | int)]
     form = _LOWEST.get(kind)
     if form is None or not numbers:

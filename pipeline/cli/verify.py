@@ -1,4 +1,4 @@
-"""`tfx-mnist verify`: whether every version is what was published."""
+"""`tfx-mnist verify`: checks that every version is what was published."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from pipeline.result import ExitCode
 def verify(directory: Path, as_json: bool) -> int:
     """Checks every version's files against its manifest.
 
-    Reads every file of every version, and compares it with the SHA-256 that the version's manifest
-    has of it.
+    Reads every file of every version and compares its SHA-256 with the manifest of the version.
     """
     present = versions(directory, check_files=True)
     fields = {

@@ -1,4 +1,4 @@
-"""`tfx-mnist versions`: what was released, what is live, and what came of the rest."""
+"""`tfx-mnist versions`: lists the released versions, and which one is live."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baselin
 def versions(directory: Path, as_json: bool) -> int:
     """Lists the released versions, and which one is live.
 
-    Says of every version in a serving directory when and by which run it was released, on which
-    data, how accurate it is, with which version it was compared, whether its files still match its
-    manifest, and what became of it. The live one is the highest, which the server serves.
+    Shows for every version in a serving directory when and by which run it was released, on which
+    data, its accuracy, its baseline, whether its files match its manifest, and whether it was
+    withdrawn. The live version is the highest, which the server serves.
     """
     present = read_versions(directory, check_files=True)
     described = [_describe(version, live=version is present[-1]) for version in present]
@@ -47,10 +47,10 @@ def versions(directory: Path, as_json: bool) -> int:
 
 
 def _describe(version: Version, *, live: bool) -> dict[str, Any]:
-    """What is known of a version whose files were checked, JSON-able; None for what is not.
+    """Returns what is known of a version, JSON-able, with None for the rest.
 
     Args:
-      version: as `versions(..., check_files=True)` gives it.
+      version: from `versions(..., check_files=True)`.
       live: whether it is the highest one.
     """
     manifest = version.manifest
@@ -117,6 +117,6 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
 
 
 def _field(release: Mapping[str, object], section: str, name: str) -> Any:
-    """A value of a section of the release record; None where it does not say."""
+    """Returns a value of a section of the release record, or None."""
     inner = release.get(section)
     return inner.get(name) if isinstance(inner, Mapping) else None

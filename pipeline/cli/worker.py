@@ -1,4 +1,4 @@
-"""`tfx-mnist worker`: trains as one of the machines behind the chief, of a training or a search."""
+"""`tfx-mnist worker`: trains for the chief of a training or of a search."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ from trainer.tuning import processes
 def worker(pipeline_root: Path, wait: int, search: Path | None, as_json: bool) -> int:
     """Trains as one of several machines.
 
-    Takes part in the next training of the pipeline root, as one of the machines that TF_CONFIG
-    names; the first of them runs `tfx-mnist run`. A lost machine costs the epoch that ran: all
+    Takes part in the next training of the pipeline root as one of the machines that TF_CONFIG
+    names, of which the first one runs `tfx-mnist run`. A lost machine costs the running epoch: all
     start again, wait for it, and go on. With --search it trains the trials that the chief of a
     search, `tfx-mnist run --tune`, proposes.
     """

@@ -1,4 +1,4 @@
-"""How the report writes numbers: filters of its template."""
+"""Filters of the report's template, which format numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def value(given: float | str | None) -> str:
-    """What a check found or requires, whatever that is."""
+    """Formats the actual or required value of a check."""
     if given is None:
         return NOTHING
     if isinstance(given, str):
@@ -19,27 +19,27 @@ def value(given: float | str | None) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as percent, with two digits: 0.9917 is "99.17 %"."""
+    """Formats a fraction as percent with two digits: 0.9917 is "99.17 %"."""
     return NOTHING if math.isnan(fraction) else f"{fraction * 100:.2f} %"
 
 
 def level(confidence: float) -> str:
-    """A confidence as percent, with as many digits as it has: 0.95 is "95 %"."""
+    """Formats a confidence as percent with as many digits as it has: 0.95 is "95 %"."""
     return f"{confidence * 100:.4g} %"
 
 
 def points(fraction: float | None) -> str:
-    """A difference of two fractions in percentage points."""
+    """Formats a difference of two fractions in percentage points."""
     return NOTHING if fraction is None or math.isnan(fraction) else f"{fraction * 100:.2f}"
 
 
 def signed_points(fraction: float) -> str:
-    """As `points`, with its sign."""
+    """Formats like `points`, with the sign."""
     return NOTHING if math.isnan(fraction) else f"{fraction * 100:+.2f}"
 
 
 def chance(probability: float) -> str:
-    """A probability in whole percent, where 0 and 100 are kept for what rounds to them closely."""
+    """Formats a probability in whole percent, with 0 and 100 only for values very close to them."""
     if 0.0 < probability < 0.005:
         return "< 1 %"
     if 0.995 <= probability < 1.0:
@@ -48,7 +48,7 @@ def chance(probability: float) -> str:
 
 
 def count(number: int) -> str:
-    """With thousands separated."""
+    """Formats a number with thousands separated."""
     return f"{number:,}"
 
 

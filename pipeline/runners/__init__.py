@@ -1,1 +1,1 @@
-"""Where a pipeline runs: one module per place."""
+"""The runners: one module per place where a pipeline runs."""

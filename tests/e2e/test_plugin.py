@@ -1,4 +1,4 @@
-"""The plugin that CONTRIBUTING.md shows: a hyper-parameter, a network, a data source and a check."""
+"""The plugin of CONTRIBUTING.md: a hyper-parameter, a network, a data source and a check."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
 """The search for hyper-parameters with keras-tuner: space, budget, trials, processes.
 
-Every trial is a training by `trainer.loop`, on `train`, and is judged by `eval` alone.
+Every trial trains by `trainer.loop` on `train`, and only `eval` judges it.
 """
