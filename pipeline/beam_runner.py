@@ -26,10 +26,9 @@ def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     """Names the runner unless the user does, and takes ours if Beam starts processes on this
     machine.
 
-    Beam's own default, Prism, downloads a Go binary. The image "none" is never started, but without
-    this or another argument that says where workers get their packages, TFX builds a package of
-    itself for each component, which takes 0.9 s and leaves 49 MB behind
-    (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
+    Beam's own default, Prism, downloads a Go binary. `--sdk_container_image=none` starts no
+    container: it keeps TFX from building a package of itself for each component, which takes 0.9 s
+    and leaves 49 MB behind (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
     """
     values = {arg.rpartition("=")[2] for arg in given}
     named = any(arg.split("=")[0] == "--runner" for arg in given)
@@ -57,9 +56,7 @@ class ProcessRunner(FnApiRunner):
 
 
 def _worker_command() -> str:
-    """Returns the worker's command for a shell, which `exec` replaces, so ending one ends the
-    other.
-    """
+    """A line for the shell, which the worker replaces: to end the one is to end the other."""
     child = python_child(_WORKER)
     path = child.environment.get("PYTHONPATH", "")  # Beam hands on all variables as they are
     return shlex.join(["exec", "env", f"PYTHONPATH={path}", *child.command])

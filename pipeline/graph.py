@@ -26,14 +26,14 @@ from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.served_model import ServedModel
 from components.serving_check.component import ServingCheck
-from pipeline.plan import Plan
+from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run
 from trainer.features import ImageSpec
 
 _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 
 
-def create_pipeline(plan: Plan) -> Pipeline:
+def create_pipeline(plan: RunPlan) -> Pipeline:
     """Chains the components: data, its checks, training, the decision, the release."""
     config, dataset = plan.config, plan.dataset
     spec = ImageSpec(dataset.image_shape, dataset.class_names).to_config()
@@ -178,7 +178,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     )
 
 
-def _tuner(plan: Plan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
+def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
     """The search for hyper-parameters; `training` is what the Trainer is given too."""
     from components.tuner.tuner import (
         Tuner,  # with keras-tuner and matplotlib, which others do without
@@ -207,7 +207,7 @@ def _path(function: Any) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
-def _release_record(plan: Plan) -> dict[str, Any]:
+def _release_record(plan: RunPlan) -> dict[str, Any]:
     """What the manifest says of the run that made the model, as far as it is known by now."""
     return {
         "run_id": plan.context.token,

@@ -1,4 +1,4 @@
-"""What a component would find out only after the training, and can be known before it.
+"""Refuses before a run what a component would find out only after the training.
 
 Synopsis::
 

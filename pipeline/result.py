@@ -22,7 +22,7 @@ from trainer.tuning.trials import Results
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already
-REFUSED = "refused"  # a gate said no; what was served stays
+REFUSED = "refused"  # a gate refused the data or the model; what was served stays
 FAILED = "failed"  # something broke; what was served stays
 
 
@@ -45,14 +45,24 @@ class Release:
     path: str
 
 
-@dataclasses.dataclass(frozen=True)
+# The components that are gates, in the order in which a run meets them, with the output that says
+# yes or no. The Evaluator's blessing is not final: ReleaseGate decides.
+GATES: Mapping[str, str] = {
+    "DataGate": "blessing",
+    "ReleaseGate": "blessing",
+    "ServingCheck": "infra_blessing",
+}
+
+
+@dataclasses.dataclass
 class RunResult:
-    """Result of one run.
+    """Result of one run; it grows while the run goes on.
 
     Attributes:
       run_id: unique per run, names its log file.
       outcome: one of the constants above.
-      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows; empty
+        before that is known.
       policy: what the release gate holds the counts against; None before that is known.
       baseline: version and model digest of what is compared with, as the release record has them;
         None with nothing to compare with.
@@ -72,17 +82,17 @@ class RunResult:
     """
 
     run_id: str
-    outcome: str
-    dataset: Mapping[str, Any] | None = None
+    outcome: str = FAILED
+    dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     policy: Policy | None = None
     baseline: Mapping[str, Any] | None = None
-    hparams: Mapping[str, Any] | None = None
+    hparams: dict[str, Any] | None = None
     tuning: Results | None = None
     tuning_plot: str | None = None
     evidence: Evidence | None = None
     checks: tuple[Check, ...] = ()
     release: Release | None = None
-    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     cached: tuple[str, ...] = ()
     total_seconds: float = 0.0
     error: str | None = None
@@ -98,7 +108,7 @@ class RunResult:
         return ExitCode.REFUSED if self.outcome == REFUSED else ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, NaN and infinities as None; the keys are documented in the README and stay."""
+        """JSON-able, NaN and infinities as None; docs/cli.md documents the keys, which stay."""
         gate = {
             "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
                 self.outcome
@@ -108,7 +118,7 @@ class RunResult:
         result = {
             "run_id": self.run_id,
             "outcome": self.outcome,
-            "dataset": self.dataset,
+            "dataset": self.dataset or None,
             "hparams": self.hparams,
             "tuning": self.tuning and {**self.tuning.to_dict(), "plot": self.tuning_plot},
             "metrics": self.evidence and self.evidence.metrics,
@@ -126,10 +136,10 @@ class RunResult:
 
 
 def json_able(value: Any) -> Any:
-    """What every reader of JSON takes: no NaN, and no half of a surrogate pair.
+    """The value without what some readers of JSON refuse: NaN, and halves of surrogate pairs.
 
-    Python stands such halves for the bytes of a file name that are no text (PEP 383). They become
-    their escapes, as on a terminal.
+    Such a half stands for a byte of a file name that is no text (PEP 383). It becomes its escape,
+    as on a terminal.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -22,7 +22,7 @@ from pipeline.cli.configuration import Runner
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
 from pipeline.result import ExitCode
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from trainer.garbage import collect_seldom
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted

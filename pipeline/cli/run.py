@@ -23,7 +23,8 @@ from pipeline.cli.configuration import Given, Runner, pass_given
 from pipeline.cli.summary import summary, wants_colour
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
-from pipeline.runners.errors import CannotStart, no_space
+from pipeline.runners.failures import CannotStart, no_space
+from pipeline.runners.observer import Observer
 from trainer.host import paths
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import one_line
@@ -168,7 +169,7 @@ def _observed(
             return RunResult(run_id, FAILED, error=line)
 
 
-def _local_run(config: RunConfig, *, run_id: str, observer: terminal.Display) -> RunResult:
+def _local_run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
     from pipeline.runners.local import run
 
     return run(config, run_id=run_id, observer=observer)

@@ -3,7 +3,7 @@
     with display(human=terminal.out, err=terminal.err, verbose=False) as observer:
         run(config, run_id=run_id, observer=observer)
 
-Every display is an observer of the runner, and shows what training reports to
+Every display is an observer of the runner. It is told of what training reports to
 `trainer.progress` as well.
 """
 
@@ -14,9 +14,10 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pipeline.cli import output
+from pipeline.runners.observer import Observer
 from trainer import progress
 from trainer.host.text import printable
 from trainer.progress import Progress
@@ -27,22 +28,8 @@ if TYPE_CHECKING:  # rich takes 0.1 s to import, and only a terminal needs it
 REFRESH_PER_SECOND = 4  # each refresh takes time from training
 
 
-class Display(Protocol):
-    """What the runner and the training tell."""
-
-    def planned(self, names: Sequence[str]) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def component_started(self, name: str) -> None: ...
-
-    def component_finished(self, name: str, seconds: float, *, cached: bool) -> None: ...
-
-    def trained(self, state: Progress) -> None: ...
-
-
 @contextlib.contextmanager
-def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Display]:
+def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
     """Shows a run until the block is left.
 
     Args:
@@ -51,7 +38,7 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Display]:
       verbose: whether logs share the terminal: a live region would be torn apart by them.
     """
     with contextlib.ExitStack() as stack:
-        shown: Display
+        shown: Observer
         if can_be_live(err) and not verbose and err.encoding.lower().startswith("utf"):
             shown = stack.enter_context(live(err))
         else:
@@ -193,7 +180,7 @@ def live(stream: TextIO) -> Iterator[LiveDisplay]:
 class _ProgressHandler(logging.Handler):
     """Shows how far training is, and what else it has to say, such as that it was resumed."""
 
-    def __init__(self, shown: Display) -> None:
+    def __init__(self, shown: Observer) -> None:
         super().__init__()
         self._shown = shown
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.report import content, formats
+from pipeline.report import findings, formats
 from pipeline.result import RunResult
 from trainer.host.files import write_durably
 from trainer.host.text import printable
@@ -33,22 +33,22 @@ def render(result: RunResult) -> str:
     environment.filters.update(formats.FILTERS)
     return environment.get_template("page.html").render(
         run=result,
-        headline=content.headline(result),
-        comparison=content.comparison(result),
-        decision=content.decision(result.checks),
+        headline=findings.headline(result),
+        comparison=findings.comparison(result),
+        decision=findings.decision(result.checks),
         failed=[check for check in result.checks if not check.passed],
         passed=[check for check in result.checks if check.passed],
-        measured=content.measured(result),
-        groups=content.groups(result),
-        confusion=content.confusion(result.evidence),
-        power=content.power_table(result),
-        losses=content.LOSSES,
-        likely=content.LIKELY,
+        measured=findings.measured(result),
+        groups=findings.groups(result),
+        confusion=findings.confusion(result.evidence),
+        power=findings.power_table(result),
+        losses=findings.LOSSES,
+        likely=findings.LIKELY,
     )
 
 
 def _printable(value: Any) -> Any:
-    """What an expression of the template gives; a macro's markup has been here already."""
+    """The text of an expression without control characters; markup of a macro has none left."""
     is_text = isinstance(value, str) and not hasattr(value, "__html__")
     return printable(value) if is_text else value
 

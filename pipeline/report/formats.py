@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def value(given: float | str | None) -> str:
-    """Formats the actual or required value of a check."""
+    """A value that a check found or requires: a number, a text, or nothing."""
     if given is None:
         return NOTHING
     if isinstance(given, str):
@@ -39,7 +39,7 @@ def signed_points(fraction: float) -> str:
 
 
 def chance(probability: float) -> str:
-    """Formats a probability in whole percent, with 0 and 100 only for values very close to them."""
+    """A probability in whole percent; "< 1 %" and "> 99 %" keep 0 and 100 for certainty."""
     if 0.0 < probability < 0.005:
         return "< 1 %"
     if 0.995 <= probability < 1.0:

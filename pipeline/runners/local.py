@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine and says what came of it.
+"""Runs the pipeline on this machine.
 
 Synopsis::
 
@@ -9,7 +9,6 @@ Synopsis::
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sqlite3
 import time
 from pathlib import Path
@@ -19,20 +18,20 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
-from pipeline import result
 from pipeline.config import ConfigError, RunConfig
-from pipeline.runners.errors import CannotStart
+from pipeline.result import RunResult
+from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 
 if TYPE_CHECKING:
-    from pipeline.plan import Plan
+    from pipeline.run_plan import RunPlan
 
-# Neither TensorFlow nor TFX is imported above: together they take ten seconds, and a second run, or
-# a data set that nobody knows, is refused before that.
+# TensorFlow and TFX take ten seconds to import. A second run, or an unknown data set, is refused
+# before that.
 
 
-def run(config: RunConfig, *, run_id: str, observer: Observer) -> result.RunResult:
+def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
     """Runs the pipeline to a decision.
 
     Raises:
@@ -43,14 +42,15 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> result.RunResu
         plan = _plan(config, run_id)
         from pipeline.runners.execution import execute
 
-        outcome = execute(plan, run_id=run_id, observer=observer)
-    return dataclasses.replace(outcome, total_seconds=time.monotonic() - start)
+        result = execute(plan, run_id=run_id, observer=observer)
+    result.total_seconds = time.monotonic() - start
+    return result
 
 
-def _plan(config: RunConfig, run_id: str) -> Plan:
+def _plan(config: RunConfig, run_id: str) -> RunPlan:
     try:
         parse_dataset(config.dataset)
-        from pipeline.plan import make_plan, metadata_path
+        from pipeline.run_plan import make_plan, metadata_path
         from trainer.strategy import DeviceError, prepare_devices
     except DataError as error:
         raise CannotStart(str(error), 2) from error
@@ -63,7 +63,7 @@ def _plan(config: RunConfig, run_id: str) -> Plan:
 
 
 def _require_sound(database: Path) -> None:
-    """Refuses a damaged ML Metadata database, which TFX would try ten times and not name."""
+    """Refuses a damaged ML Metadata database; TFX would try it ten times, and not name the file."""
     if not database.exists():
         return
     try:

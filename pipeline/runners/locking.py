@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from trainer.host.locks import AlreadyLocked, exclusive
 
 

@@ -1,9 +1,11 @@
-"""Who watches a run."""
+"""Who watches a run: a display of the terminal, or a test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+
+from trainer.progress import Progress
 
 
 class Observer(Protocol):
@@ -13,10 +15,13 @@ class Observer(Protocol):
         """All components, in the order in which they will run."""
 
     def note(self, text: str) -> None:
-        """Something that a person who watches should know: one line."""
+        """One line that a person who watches should know."""
 
     def component_started(self, name: str) -> None:
         """The component begins."""
+
+    def trained(self, state: Progress) -> None:
+        """The training that the running component does has come this far."""
 
     def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
         """The component has ended well, after `seconds` of wall time."""

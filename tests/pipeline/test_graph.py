@@ -14,14 +14,14 @@ from components.gate.policy import Policy
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
-from pipeline.plan import Plan, make_plan, metadata_path
+from pipeline.run_plan import RunPlan, make_plan, metadata_path
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
 
 @pytest.fixture(scope="module")
-def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
     config = RunConfig(
         dataset=thirds,
         pipeline_root=str(tmp_path_factory.mktemp("graph")),
@@ -33,11 +33,11 @@ def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def nodes(plan: Plan) -> dict[str, Any]:
+def nodes(plan: RunPlan) -> dict[str, Any]:
     return compiled(plan)
 
 
-def compiled(plan: Plan) -> dict[str, Any]:
+def compiled(plan: RunPlan) -> dict[str, Any]:
     """The intermediate representation's nodes by id, in its order."""
     pipeline = create_pipeline(plan)
     pipeline.metadata_connection_config = metadata.sqlite_metadata_connection_config(
@@ -106,7 +106,7 @@ def test_the_served_model_is_what_the_gates_compare_with(nodes: dict[str, Any]) 
 
 
 def test_the_release_gate_has_the_policy_that_the_evaluator_has(
-    plan: Plan, nodes: dict[str, Any]
+    plan: RunPlan, nodes: dict[str, Any]
 ) -> None:
     assert Policy.from_config(parameter(nodes["ReleaseGate"], "policy")) == plan.policy
     config = parameter(nodes["Evaluator"], "eval_config")
@@ -138,7 +138,7 @@ def test_the_trainer_is_given_train_and_eval(nodes: dict[str, Any]) -> None:
 
 
 def test_the_trainer_is_given_what_the_configuration_says(
-    plan: Plan, nodes: dict[str, Any]
+    plan: RunPlan, nodes: dict[str, Any]
 ) -> None:
     given = parameter(nodes["Trainer"], "custom_config")
     assert (given["seed"], given["replicas"], given["code"]) == (3, 2, plan.code["Trainer"])
@@ -152,7 +152,7 @@ def test_without_a_search_the_trainer_is_given_no_hyper_parameters(nodes: dict[s
 
 
 @pytest.fixture(scope="module")
-def searching(plan: Plan) -> dict[str, Any]:
+def searching(plan: RunPlan) -> dict[str, Any]:
     """The nodes with a search."""
     tuning = TuningConfig(enabled=True, max_trials=4, parallel_trials=2)
     config = dataclasses.replace(plan.config, tuning=tuning)
@@ -202,7 +202,7 @@ def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_every_node_that_runs_code_of_ours_has_its_key(
-    plan: Plan, searching: dict[str, Any], name: str
+    plan: RunPlan, searching: dict[str, Any], name: str
 ) -> None:
     given = searching[name].parameters.parameters.values()
     holders = [value for value in given if plan.code[name] in value.field_value.string_value]

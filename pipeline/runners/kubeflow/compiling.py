@@ -20,7 +20,7 @@ from pipeline import config
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import COMPONENTS
 from pipeline.graph import create_pipeline
-from pipeline.plan import Plan
+from pipeline.run_plan import RunPlan
 from pipeline.runners.kubeflow import cluster, names, parameters, spec, topology
 from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
 from pipeline.runners.kubeflow.spec import Deployment
@@ -93,9 +93,9 @@ def compile_pipeline(
     return Compiled(text, spec.task_names(documents[0]))
 
 
-def _stand_in(configured: config.RunConfig) -> Plan:
+def _stand_in(configured: config.RunConfig) -> RunPlan:
     """A plan that has the graph's shape; every value of it is replaced in the cluster."""
-    return Plan(
+    return RunPlan(
         config=configured,
         dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1"), test_rows=1),
         serving_dir=configured.serving_dir or "",

@@ -30,7 +30,7 @@ from components.gate.check import Check
 from components.gate.policy import Policy
 from pipeline import config, result
 from pipeline.config import ConfigError, RunConfig
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.report import COMPLETED, INVALID, REFUSED, STARTED, Line
@@ -38,10 +38,10 @@ from pipeline.runners.kubeflow.wire import Answer
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 from trainer import progress
+from trainer.hparams import HParams
 
 if TYPE_CHECKING:
     from pipeline.runners.kubeflow.compiling import CompileOptions
-    from pipeline.runners.outcome import State
 
 # TFX is imported after the check of the engine, which takes a second.
 
@@ -102,20 +102,19 @@ def run(
     with locked(Path(configured.pipeline_root)):
         image = _find_image(options)
         from pipeline.runners.kubeflow.compiling import compile_pipeline
-        from pipeline.runners.outcome import State
 
         compiled = compile_pipeline(
             preset, {**overrides, "dataset": spec.text}, places.compile_options(image)
         )
         order = places.order(options, run_id, compiled.text)
         observer.planned(compiled.tasks)
-        state = State(training=configured.training)
+        state = result.RunResult(run_id)
         heard, exit_code = _follow(options, order, state, observer)
-    written = _read_outputs(places.home, compiled.tasks, state)
+    written = _read_outputs(places.home, compiled.tasks, state, configured.training)
     _complete_unheard(heard, written, state)
     state.seconds = {task: state.seconds[task] for task in compiled.tasks if task in state.seconds}
     _conclude(heard, exit_code, state)
-    return state.result(run_id)
+    return state
 
 
 def _find_image(options: LocalOptions) -> str:
@@ -230,7 +229,7 @@ class _Places:
 
 
 def _follow(
-    options: LocalOptions, order: Mapping[str, Any], state: State, observer: Observer
+    options: LocalOptions, order: Mapping[str, Any], state: result.RunResult, observer: Observer
 ) -> tuple[_Heard, int]:
     """Runs kfp; (what its containers said, its exit code)."""
     command = [options.kfp_python, "-I", kfp_local.__file__, "run", json.dumps(order)]
@@ -297,7 +296,7 @@ class _Heard:
     ended: float = 0.0
 
 
-def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
+def _listen(printed: Iterable[str], state: result.RunResult, observer: Observer) -> _Heard:
     """Takes in what the containers say."""
     heard = _Heard()
     for text in printed:
@@ -316,7 +315,6 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
             now = time.monotonic()
             seconds = now - heard.started.get(line.task, now)
             state.seconds[line.task] = seconds
-            state.executed.add(line.task)
             if line.failure is None:
                 observer.component_finished(line.task, seconds, cached=False)
             else:
@@ -326,7 +324,7 @@ def _listen(printed: Iterable[str], state: State, observer: Observer) -> _Heard:
     return heard
 
 
-def _fail(task: str, code: int, reason: str, state: State) -> None:
+def _fail(task: str, code: int, reason: str, state: result.RunResult) -> None:
     if code == REFUSED:
         state.outcome = result.REFUSED
     else:
@@ -334,7 +332,7 @@ def _fail(task: str, code: int, reason: str, state: State) -> None:
         state.bad_data = code == INVALID
 
 
-def _complete_unheard(heard: _Heard, written: Collection[str], state: State) -> None:
+def _complete_unheard(heard: _Heard, written: Collection[str], state: result.RunResult) -> None:
     """A task that left its answer has completed, also where its last line was lost.
 
     kfp runs one at a time: it had ended when the next one began.
@@ -343,16 +341,18 @@ def _complete_unheard(heard: _Heard, written: Collection[str], state: State) -> 
     for (task, began), end in zip(heard.started.items(), ends, strict=True):
         if task in written and task not in state.seconds:
             state.seconds[task] = end - began
-            state.executed.add(task)
 
 
-def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> Collection[str]:
+def _read_outputs(
+    home: Path, tasks: Sequence[str], state: result.RunResult, training: HParams
+) -> Collection[str]:
     """What the tasks wrote, in the order of the run: kfp names a folder after each.
 
     Returns:
       The tasks that did.
     """
     from components.served_model import baseline_in
+    from pipeline.runners import outcome
     from pipeline.runners.kubeflow.artifacts import to_message
 
     written = {path.parent.name: path for path in home.glob("*/*/executor_output.json")}
@@ -367,18 +367,19 @@ def _read_outputs(home: Path, tasks: Sequence[str], state: State) -> Collection[
             baseline = baseline_in(json.loads(answer.parameters["ServedModel"]))
             state.baseline = baseline.to_json() if baseline else None
         else:
-            state.read(task, {key: [to_message(one)] for key, one in answer.artifacts.items()})
+            outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}
+            outcome.read(state, task, outputs, training)
     return written
 
 
-def _conclude(heard: _Heard, exit_code: int, state: State) -> None:
+def _conclude(heard: _Heard, exit_code: int, state: result.RunResult) -> None:
     """What no output says."""
     if heard.refused is not None:
-        state.refuse(heard.refused)
+        state.outcome, state.checks = result.REFUSED, tuple(heard.refused)
     elif state.outcome == result.FAILED and state.error is None:
         silent = "".join(
             f"{task} did not say how it ended, as when it is killed for memory; "
             for task in heard.started
-            if task not in state.executed
+            if task not in state.seconds
         )
         state.error = f"{silent}kfp ended with exit code {exit_code}: {heard.last}"

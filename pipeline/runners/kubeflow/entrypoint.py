@@ -30,8 +30,8 @@ from absl import logging as absl_logging
 from components.example_gen.errors import DataError
 from components.gate.check import Refused
 from pipeline.config import ConfigError, RunConfig
-from pipeline.runners.errors import one_line
-from pipeline.runners.gates import GATES
+from pipeline.result import GATES
+from pipeline.runners.failures import one_line
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import (
     BASELINE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 
 
 def require_kfp() -> None:

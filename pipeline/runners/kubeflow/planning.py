@@ -13,11 +13,9 @@ from pathlib import Path
 
 from components import serving_dir
 from components.example_gen.dataset import DatasetInfo
-from components.gate import decide
-from components.gate.check import Refused
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
-from pipeline.plan import Plan, find_dataset, make_fresh, plan_for
+from pipeline.run_plan import RunPlan, find_dataset, make_fresh, plan_for
 from pipeline.runners.kubeflow import topology
 from pipeline.runners.kubeflow.names import DATASET_INFO
 
@@ -29,15 +27,12 @@ def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
     when there is a model, by what is served then.
 
     Raises:
-      DataError, ConfigError, ServingDirError: as `pipeline.plan.make_plan`.
+      DataError, ConfigError, ServingDirError: as `pipeline.run_plan.make_plan`.
       Refused: what is served cannot be read: what would come out is known already.
     """
     dataset = find_dataset(config)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
-    if plan.context.damage is not None:
-        check = decide.damage_check(plan.context.damage, plan.policy)
-        if not check.passed:
-            raise Refused([check])
+    plan.require_baseline()
     return {DATASET_INFO: dataset.to_json(), **exec_properties(plan)}
 
 
@@ -61,12 +56,12 @@ def choose_baseline(
     return exec_properties(plan)
 
 
-def _served_digest(plan: Plan) -> str | None:
+def _served_digest(plan: RunPlan) -> str | None:
     newest = serving_dir.newest_valid(Path(plan.serving_dir))
     return newest.manifest.model_digest if newest and newest.manifest else None
 
 
-def exec_properties(plan: Plan) -> dict[str, str]:
+def exec_properties(plan: RunPlan) -> dict[str, str]:
     """By node, its parameters as one line of JSON, the same for equal ones."""
     return {
         node.name: json.dumps(node.exec_properties, sort_keys=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config import ConfigError
-from pipeline.runners.gates import GATES
+from pipeline.result import GATES
 from pipeline.runners.kubeflow.names import (
     BASELINE,
     DATASET_INFO,

@@ -16,7 +16,7 @@ RUN = """
 import ctypes, os, signal, sys, threading, time
 from pipeline.cli.main import main
 from pipeline.result import RELEASED, Release, RunResult
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from trainer.host import termination
 termination.GRACE_S = 1.0
 SIGNAL = signal.Signals[sys.argv[3]]

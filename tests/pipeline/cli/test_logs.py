@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.cli.main import main
 from pipeline.result import RELEASED
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from tests.pipeline.cli.processes import raiser, runner, script
 
 Captured = pytest.CaptureFixture[str]

@@ -14,7 +14,7 @@ from pipeline.cli.main import main
 from pipeline.cli.run import new_run_id
 from pipeline.config import RunConfig
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from tests.pipeline.cli.processes import raiser, runner, script
 
 Captured = pytest.CaptureFixture[str]

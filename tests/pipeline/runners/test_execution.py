@@ -26,8 +26,8 @@ from components.gate.policy import GateConfig, Policy
 from pipeline import result
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig, policy_for
-from pipeline.plan import metadata_path
-from pipeline.runners import artifacts, local
+from pipeline.run_plan import metadata_path
+from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
 from trainer.host import termination
@@ -184,48 +184,6 @@ def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config
     assert versions() == [1]
 
 
-@pytest.fixture(scope="module")
-def finished(config: RunConfig, first: Run, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A finished run in a pipeline root of its own, which may be damaged."""
-    root = tmp_path_factory.mktemp("finished") / "root"
-    own = dataclasses.replace(config, pipeline_root=str(root))
-    assert run(own, "run-1").result.outcome == result.RELEASED
-    return own
-
-
-def _altered(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-
-
-def _truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-@pytest.mark.parametrize(
-    ("component", "pattern", "damage"),
-    [
-        ("Trainer", "model/*/Format-Serving/variables/variables.data-*", _altered),
-        ("Transform", "transform_graph/*/transform_fn/saved_model.pb", _altered),
-        ("ExampleGen", "examples/*/Split-train/*.gz", _truncated),
-    ],
-    ids=["model", "transform graph", "examples"],
-)
-def test_a_damaged_result_is_made_again_and_the_run_ends_well(
-    finished, tmp_path, component, pattern, damage
-):
-    (folder,) = Path(finished.pipeline_root, "artifacts").iterdir()
-    damaged = max((folder / component).glob(pattern), key=lambda path: path.stat().st_mtime)
-    damage(damaged)
-    again = run(finished, f"{tmp_path.name}-run")
-    assert again.result.error is None
-    assert again.result.outcome in (result.RELEASED, result.UNCHANGED)
-    assert component not in again.result.cached
-    (note,) = (note for note in again.watch.notes if "altered" in note)
-    assert note.startswith(f"the result of {component} in {folder / component}/")
-    assert note.endswith(" was altered, or never recorded: making it again")
-
-
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -236,7 +194,7 @@ def test_what_a_killed_run_left_unrecorded_is_made_again(config, first, tmp_path
 
     other = {"gate": dataclasses.replace(ANY_MODEL, max_drop=0.8)}
     with monkeypatch.context() as patch:
-        patch.setattr(artifacts, "record", end)
+        patch.setattr(artifact_digests, "record", end)
         with pytest.raises(Killed):
             run(config, f"{tmp_path.name}-killed", **other)
     again = run(config, f"{tmp_path.name}-run", **other)
@@ -364,42 +322,6 @@ def test_a_missing_blessing_that_contradicts_the_policy_fails_as_well(
     assert versions() == [1]
 
 
-def _without_the_trainers_result(config: RunConfig) -> dict[str, object]:
-    (folder,) = Path(config.pipeline_root, "artifacts").glob("idx_thirds_*")
-    shutil.rmtree(folder / "Trainer")
-    return {}
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        _without_the_trainers_result,
-        lambda config: {"beam_args": ("--direct_num_workers=1",)},
-        lambda config: {"data_dir": config.pipeline_root},
-    ],
-    ids=["the Trainer's result is gone", "other Beam arguments", "another data directory"],
-)
-def test_a_model_that_was_made_anew_is_compared_with_the_release_of_the_same_run(
-    config, first, versions, tmp_path, changes
-):
-    # A run's name must be new to ML Metadata; pytest numbers the directories of this test.
-    name = tmp_path.name
-    served = {"serving_dir": str(tmp_path / "serving")}
-    assert run(config, f"{name}-a", **served).result.release.version == 1
-    again = run(config, f"{name}-b", **served, **changes(config))
-    assert "Trainer" not in again.result.cached
-    assert len(again.watch.notes) == 1
-    assert set(again.result.seconds) == COMPONENTS
-    names = {check.name for check in again.result.checks}
-    assert "not_worse" in names
-    assert "baseline" not in names  # "first release, no baseline"
-    assert (again.result.outcome, again.result.release.version) == (result.RELEASED, 2)
-    _, second = serving_dir.versions(tmp_path / "serving")
-    assert second.manifest.release["baseline"] == again.result.baseline
-    assert again.result.baseline["version"] == 1
-    assert versions() == [1]
-
-
 def test_refused_data_trains_nothing(config, first, versions):
     bounds = DataGateConfig(max_train_test_overlap=0.0)
     refused = run(config, "run-8", data_gate=bounds)
@@ -490,19 +412,7 @@ def test_a_signal_that_became_a_components_error_does_not_fail_the_run(
     assert "Transform failed" not in caplog.text
 
 
-def test_a_result_that_was_made_while_a_signal_was_swallowed_is_made_again(
-    config, first, tmp_path, monkeypatch, survives
-):
-    bounds = dataclasses.replace(config.data_gate, max_class_drift=0.9)
-    own = dataclasses.replace(config, data_gate=bounds)
-    _terminated_in("DataGate", own, f"{tmp_path.name}-a", monkeypatch, ended=True)
-    again = run(own, f"{tmp_path.name}-b")
-    assert again.result.error is None
-    assert "DataGate" not in again.result.cached
-    assert again.watch.notes[0].startswith("the result of DataGate in ")
-
-
-def test_a_release_that_was_made_before_the_signal_is_told(
+def test_a_release_that_was_made_before_the_signal_is_told_and_its_component_runs_again(
     config, first, tmp_path, monkeypatch, survives
 ):
     own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
@@ -512,3 +422,47 @@ def test_a_release_that_was_made_before_the_signal_is_told(
     again = run(own, f"{tmp_path.name}-b")
     assert again.result.error is None
     assert (again.result.outcome, again.result.release) == (result.UNCHANGED, ended.release)
+    # What a component makes of a swallowed signal is not recorded as its result.
+    assert "Pusher" not in again.result.cached
+    assert again.watch.notes[0].startswith("the result of Pusher in ")
+
+
+def _alter_the_model(config: RunConfig) -> str:
+    path = _newest(config, "Trainer/model/*/Format-Serving/variables/variables.data-*")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return "Trainer"
+
+
+def _truncate_the_examples(config: RunConfig) -> str:
+    path = _newest(config, "ExampleGen/examples/*/Split-train/*.gz")
+    path.write_bytes(path.read_bytes()[:-100])
+    return "ExampleGen"
+
+
+def _newest(config: RunConfig, pattern: str) -> Path:
+    found = Path(config.pipeline_root, "artifacts").glob(f"idx_thirds_*/{pattern}")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+@pytest.mark.parametrize("damage", [_alter_the_model, _truncate_the_examples])
+def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_release_of_the_old_one(
+    config, first, versions, tmp_path, damage
+):
+    before = versions()
+    component = damage(config)
+    # A run's name must be new to ML Metadata; pytest numbers the directories of a test.
+    again = run(config, f"{tmp_path.name}-run")
+    assert {component, "Trainer"}.isdisjoint(again.result.cached)
+    damaged, compared = again.watch.notes
+    assert damaged.startswith(f"the result of {component} in {config.pipeline_root}/artifacts/")
+    assert damaged.endswith(" was altered, or never recorded: making it again")
+    assert compared == "The released model could not be taken over: comparing a new one with it"
+    assert set(again.result.seconds) == COMPONENTS
+    names = {check.name for check in again.result.checks}
+    assert "not_worse" in names
+    assert "baseline" not in names  # "first release, no baseline"
+    assert (again.result.outcome, versions()) == (result.RELEASED, [*before, before[-1] + 1])
+    assert again.result.baseline["version"] == before[-1]
+    newest = serving_dir.newest_valid(Path(again.result.release.path).parent)
+    assert newest.manifest.release["baseline"] == again.result.baseline

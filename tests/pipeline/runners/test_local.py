@@ -11,7 +11,7 @@ import pytest
 from components.serving_dir import LOG_NAME
 from pipeline.config import RunConfig, build
 from pipeline.runners import local
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from trainer.hparams import HParams
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 
 # Holds the lock of the directory that it is given, until its standard input ends.

@@ -16,7 +16,7 @@ from components.gate.check import Check
 from components.gate.policy import GateConfig
 from pipeline import result
 from pipeline.config import build, policy_for
-from pipeline.runners.errors import CannotStart
+from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
 from pipeline.runners.locking import locked
@@ -190,7 +190,7 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp
 def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_would_take(
     python, thirds: str, tmp_path: Path
 ) -> None:
-    from pipeline.plan import make_plan
+    from pipeline.run_plan import make_plan
 
     program = python("(home / 'order.json').write_text(json.dumps(order))")
     other = tmp_path / "other" / "thirds"

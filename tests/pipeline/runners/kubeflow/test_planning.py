@@ -9,7 +9,7 @@ import pytest
 from components.gate.check import Refused
 from components.serving_dir import digest_of, publish
 from pipeline.config import ConfigError, RunConfig
-from pipeline.plan import find_dataset, plan_for
+from pipeline.run_plan import find_dataset, plan_for
 from pipeline.runners.kubeflow import planning, topology
 from pipeline.runners.kubeflow.compiling import SCRATCH
 from trainer.hparams import HParams

@@ -20,7 +20,7 @@ from pipeline.config import (
     RunConfig,
     ServingConfig,
 )
-from pipeline.plan import Plan, make_plan, metadata_path
+from pipeline.run_plan import RunPlan, make_plan, metadata_path
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -34,18 +34,18 @@ def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def plan(config: RunConfig) -> Plan:
+def plan(config: RunConfig) -> RunPlan:
     return make_plan(config, run_id="run-1")
 
 
-def test_it_holds_what_the_source_says_of_itself(plan: Plan) -> None:
+def test_it_holds_what_the_source_says_of_itself(plan: RunPlan) -> None:
     assert re.fullmatch("idx_thirds_[0-9a-f]{8}", plan.dataset.name)
     assert plan.dataset.image_shape == (12, 12, 1)
     assert plan.dataset.class_names == ("0", "1", "2")
 
 
 def test_all_directories_are_absolute_and_below_the_root_by_default(
-    config: RunConfig, plan: Plan
+    config: RunConfig, plan: RunPlan
 ) -> None:
     root = Path(config.pipeline_root)
     assert root.is_absolute()
@@ -144,7 +144,7 @@ def test_images_that_the_networks_pool_away_are_refused(config: RunConfig, tmp_p
 # --- the run key ---------------------------------------------------------------------------------
 
 
-def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: Plan) -> None:
+def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: RunPlan) -> None:
     again = make_plan(config, run_id="run-2")
     assert again.run_key == plan.run_key
 
@@ -162,19 +162,19 @@ def test_another_run_of_the_same_has_the_same_key(config: RunConfig, plan: Plan)
     ids=lambda change: next(iter(change)),
 )
 def test_what_decides_the_result_changes_the_key(
-    config: RunConfig, plan: Plan, change: dict[str, object]
+    config: RunConfig, plan: RunPlan, change: dict[str, object]
 ) -> None:
     other = make_plan(dataclasses.replace(config, **change), run_id="run-1")
     assert other.run_key != plan.run_key
 
 
-def test_what_does_not_decide_the_result_leaves_the_key(config: RunConfig, plan: Plan) -> None:
+def test_what_does_not_decide_the_result_leaves_the_key(config: RunConfig, plan: RunPlan) -> None:
     other = dataclasses.replace(config, beam_args=("--direct_num_workers=2",), serving_dir="other")
     assert make_plan(other, run_id="run-1").run_key == plan.run_key
 
 
 def test_thresholds_that_say_what_is_the_default_leave_the_key(
-    config: RunConfig, plan: Plan
+    config: RunConfig, plan: RunPlan
 ) -> None:
     spelt_out = GateConfig(floor=UNKNOWN_SET.floor, class_floor=UNKNOWN_SET.class_floor)
     other = dataclasses.replace(config, gate=spelt_out)
@@ -187,13 +187,15 @@ def test_thresholds_that_say_what_is_the_default_leave_the_key(
     ids=lambda change: next(iter(change)),
 )
 def test_another_default_for_the_set_changes_the_key(
-    config: RunConfig, plan: Plan, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+    config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
     monkeypatch.setattr("pipeline.config.UNKNOWN_SET", dataclasses.replace(UNKNOWN_SET, **change))
     assert make_plan(config, run_id="run-1").run_key != plan.run_key
 
 
-def test_one_changed_pixel_changes_the_key(config: RunConfig, plan: Plan, tmp_path: Path) -> None:
+def test_one_changed_pixel_changes_the_key(
+    config: RunConfig, plan: RunPlan, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(config.dataset.removeprefix("idx:"), tmp_path / "thirds"))
     same = make_plan(dataclasses.replace(config, dataset=f"idx:{folder}"), run_id="run-1")
     file = folder / "train-images-idx3-ubyte"
@@ -208,26 +210,26 @@ def test_one_changed_pixel_changes_the_key(config: RunConfig, plan: Plan, tmp_pa
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_changed_code_changes_the_run_key_where_it_makes_the_model(
-    config: RunConfig, plan: Plan, monkeypatch: pytest.MonkeyPatch, component: str
+    config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, component: str
 ) -> None:
     changed = {**plan.code, component: "changed"}
-    monkeypatch.setattr("pipeline.plan.code_keys", lambda: changed)
+    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda: changed)
     makes = component in {"ExampleGen", "CuratedSchema", "Transform", "Trainer"}
     assert (make_plan(config, run_id="run-1").run_key != plan.run_key) == makes
 
 
 def test_the_searchs_code_makes_the_model_where_there_is_a_search(
-    config: RunConfig, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searching = dataclasses.replace(config, tuning=TuningConfig(enabled=True))
     before = make_plan(searching, run_id="run-1").run_key
     changed = {**plan.code, "Tuner": "changed"}
-    monkeypatch.setattr("pipeline.plan.code_keys", lambda: changed)
+    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda: changed)
     assert make_plan(searching, run_id="run-1").run_key != before
 
 
 def test_a_release_is_not_looked_for_in_another_roots_metadata(
-    config: RunConfig, plan: Plan, tmp_path: Path
+    config: RunConfig, plan: RunPlan, tmp_path: Path
 ) -> None:
     moved = dataclasses.replace(config, pipeline_root=str(tmp_path))
     assert make_plan(moved, run_id="run-1").run_key != plan.run_key
@@ -237,7 +239,7 @@ def test_a_release_is_not_looked_for_in_another_roots_metadata(
 
 
 @pytest.fixture
-def served(config: RunConfig, plan: Plan, tmp_path: Path) -> tuple[RunConfig, str]:
+def served(config: RunConfig, plan: RunPlan, tmp_path: Path) -> tuple[RunConfig, str]:
     """A configuration whose very result is served already, and the digest of that model."""
     model = tmp_path / "model"
     model.mkdir()
@@ -248,7 +250,7 @@ def served(config: RunConfig, plan: Plan, tmp_path: Path) -> tuple[RunConfig, st
     return dataclasses.replace(config, serving_dir=str(tmp_path / "serving")), digest_of(model)
 
 
-def test_with_nothing_served_there_is_no_baseline(plan: Plan) -> None:
+def test_with_nothing_served_there_is_no_baseline(plan: RunPlan) -> None:
     assert plan.context.baseline is None
     assert plan.context.token == "run-1"
 

@@ -1,4 +1,4 @@
-"""What the report says of a run, as plain values: no HTML.
+"""The statements of the report about a run, as plain values without HTML.
 
 Synopsis::
 
@@ -41,7 +41,7 @@ def _version(release: Release | None) -> str:
 
 
 def comparison(result: RunResult) -> list[str]:
-    """What the model was compared with, or why with nothing; empty where that is not known."""
+    """The version that the model was compared with, or why there was none; empty if unknown."""
     sentences = [check.sentence for check in result.checks if check.name == "baseline"]
     if result.baseline is not None:
         sentences.append(f"compared with version {result.baseline['version']}")
@@ -49,7 +49,7 @@ def comparison(result: RunResult) -> list[str]:
 
 
 def decision(checks: Sequence[Check]) -> int | None:
-    """How many decisions on this test split there were with this one; None where none was made."""
+    """The number of this decision on the test split, 1 for the first; None where none was made."""
     counted = (check.actual for check in checks if check.name == "test_budget")
     return next((int(actual) for actual in counted if actual is not None), None)
 
@@ -144,15 +144,15 @@ def confusion(evidence: Evidence | None) -> list[tuple[str, list[Cell]]]:
 
 @dataclasses.dataclass(frozen=True)
 class PowerRow:
-    """What the gate sees of a group.
+    """The power of the gate on a group.
 
     Attributes:
       label: the words for the group.
       rows: test images.
       smallest_loss: of accuracy, that is refused with probability `LIKELY`; None where none is.
-      images: the same, in test images.
-      unharmed: probability of refusing a model that is worse by nothing.
-      refusals: probability of refusing a model that is worse by each of `LOSSES`.
+      images: the same loss, in test images.
+      unharmed: probability of refusing a model that is exactly as good.
+      refusals: probability of refusing a model that loses each of `LOSSES`.
     """
 
     label: str

@@ -5,7 +5,7 @@ import pytest
 
 from components.gate import power
 from components.gate.evidence import Evidence, Tally
-from pipeline.report import content
+from pipeline.report import findings
 from tests.pipeline.report.runs import (
     ALONE,
     COMPARED,
@@ -22,36 +22,36 @@ from tests.pipeline.report.runs import (
 
 def test_the_headline_is_the_outcome() -> None:
     checks = len(REFUSED_RUN.checks)
-    assert content.headline(RELEASED_RUN) == "Released: version 3 is served."
-    assert content.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
-    assert content.headline(REFUSED_RUN) == (
+    assert findings.headline(RELEASED_RUN) == "Released: version 3 is served."
+    assert findings.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
+    assert findings.headline(REFUSED_RUN) == (
         f"Refused by 1 of {checks} checks: nothing was released, what was served stays."
     )
-    assert content.headline(FAILED_RUN) == f"Failed: {FAILED_RUN.error}"
+    assert findings.headline(FAILED_RUN) == f"Failed: {FAILED_RUN.error}"
 
 
 def test_an_overridden_baseline_is_said_beside_the_one_compared_with() -> None:
     policy = dataclasses.replace(POLICY, allow_missing_baseline=True)
     checks = decided(COMPARED, policy, damage="version 5 lacks a file")
-    (damage, compared) = content.comparison(dataclasses.replace(RELEASED_RUN, checks=checks))
+    (damage, compared) = findings.comparison(dataclasses.replace(RELEASED_RUN, checks=checks))
     assert "version 5 lacks a file; overridden by gate.allow_missing_baseline" in damage
     assert compared == "compared with version 2"
 
 
 def test_the_bounds_are_the_gates() -> None:
-    given = content.measured(RELEASED_RUN)
+    given = findings.measured(RELEASED_RUN)
     assert given is not None
     bound_of = {check.name: check.actual for check in RELEASED_RUN.checks}
     assert given.lower == bound_of["floor"]
     assert given.loss == bound_of["max_drop"]
-    alone = content.measured(FIRST_RUN)
+    alone = findings.measured(FIRST_RUN)
     assert alone is not None
     assert alone.loss is None
 
 
 def test_a_later_decisions_bound_has_the_confidence_that_the_gate_used() -> None:
     worn = dataclasses.replace(RELEASED_RUN, checks=decided(COMPARED, decision=50))
-    given = content.measured(worn)
+    given = findings.measured(worn)
     assert given is not None
     assert given.confidence == pytest.approx(1 - 0.05 * 10 / (59 * 60))
     floor = next(check for check in worn.checks if check.name == "floor")
@@ -65,7 +65,7 @@ def test_a_group_fails_by_its_floor_or_by_its_change() -> None:
     )
     for evidence in (by_floor, by_change):
         run = dataclasses.replace(RELEASED_RUN, evidence=evidence, checks=decided(evidence))
-        assert [(row.label, row.verdict) for row in content.groups(run)] == [
+        assert [(row.label, row.verdict) for row in findings.groups(run)] == [
             ("class cat", "passed"),
             ("class <dog>", "failed"),
             ("width below 20", "not judged"),  # 50 of at least 100 images
@@ -73,7 +73,7 @@ def test_a_group_fails_by_its_floor_or_by_its_change() -> None:
 
 
 def test_an_error_is_as_hot_as_it_is_frequent() -> None:
-    cells = [cell for _, row in content.confusion(COMPARED) for cell in row]
+    cells = [cell for _, row in findings.confusion(COMPARED) for cell in row]
     assert [cell.rows for cell in cells] == [490, 10, 20, 480]
     assert [cell.correct for cell in cells] == [True, False, False, True]
     assert [cell.heat for cell in cells] == [0.0, 0.5, 1.0, 0.0]  # 20 is the most frequent
@@ -81,13 +81,13 @@ def test_an_error_is_as_hot_as_it_is_frequent() -> None:
 
 def test_a_matrix_without_errors_or_that_was_not_counted_is_no_error() -> None:
     perfect = dataclasses.replace(COMPARED, confusion=((500, 0), (0, 500)))
-    assert all(cell.heat == 0.0 for _, row in content.confusion(perfect) for cell in row)
-    assert content.confusion(dataclasses.replace(COMPARED, confusion=())) == []
-    assert content.confusion(None) == []
+    assert all(cell.heat == 0.0 for _, row in findings.confusion(perfect) for cell in row)
+    assert findings.confusion(dataclasses.replace(COMPARED, confusion=())) == []
+    assert findings.confusion(None) == []
 
 
 def test_the_power_is_that_of_all_images_and_of_each_judged_group() -> None:
-    rows = content.power_table(RELEASED_RUN)
+    rows = findings.power_table(RELEASED_RUN)
     assert [row.label for row in rows] == ["all test images", "class cat", "class <dog>"]
     whole = power.of_all(COMPARED, POLICY, decision=3)
     assert whole is not None
@@ -99,8 +99,8 @@ def test_the_power_is_that_of_all_images_and_of_each_judged_group() -> None:
 def test_without_a_measurement_there_is_nothing_to_say() -> None:
     for name in ("failed", "broken"):
         run = RUNS[name]
-        assert content.measured(run) is None
-        assert content.groups(run) == content.power_table(run) == []
+        assert findings.measured(run) is None
+        assert findings.groups(run) == findings.power_table(run) == []
 
 
 def test_the_power_for_mnist_takes_less_than_a_second() -> None:
@@ -115,5 +115,5 @@ def test_the_power_for_mnist_takes_less_than_a_second() -> None:
     )
     run = dataclasses.replace(RELEASED_RUN, evidence=evidence)
     start = time.process_time()
-    assert len(content.power_table(run)) == 11
+    assert len(findings.power_table(run)) == 11
     assert time.process_time() - start < 1.0

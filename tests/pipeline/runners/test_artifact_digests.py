@@ -4,7 +4,7 @@ import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.runners import artifacts
+from pipeline.runners.artifact_digests import find_damaged, give_up, record
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def stored(store: metadata_store.MetadataStore, number: int) -> metadata_store_p
 
 def test_what_was_recorded_and_left_alone_is_not_damaged(store, folder):
     artifact = registered(store, folder)
-    artifacts.record(store, [artifact])
-    assert artifacts.find_damaged([stored(store, artifact.id)]) == []
+    record(store, [artifact])
+    assert find_damaged([stored(store, artifact.id)]) == []
 
 
 @pytest.mark.parametrize(
@@ -57,26 +57,26 @@ def test_what_was_recorded_and_left_alone_is_not_damaged(store, folder):
 )
 def test_any_change_of_the_files_is_damage(store, folder, damage):
     artifact = registered(store, folder)
-    artifacts.record(store, [artifact])
+    record(store, [artifact])
     damage(folder)
-    found = artifacts.find_damaged([stored(store, artifact.id)])
+    found = find_damaged([stored(store, artifact.id)])
     assert [damaged.uri for damaged in found] == [str(folder)]
 
 
 def test_one_file_may_be_an_artifact(store, folder):
     artifact = registered(store, folder / "schema")
-    artifacts.record(store, [artifact])
+    record(store, [artifact])
     (folder / "schema").write_bytes(b"another one")
-    assert len(artifacts.find_damaged([stored(store, artifact.id)])) == 1
+    assert len(find_damaged([stored(store, artifact.id)])) == 1
 
 
 def test_what_has_no_record_is_taken_for_damaged(store, folder):
     artifact = registered(store, folder)
-    assert artifacts.find_damaged([artifact]) == [artifact]
+    assert find_damaged([artifact]) == [artifact]
 
 
 def test_what_is_given_up_is_not_live_any_more_and_its_files_stay(store, folder):
     artifact = registered(store, folder)
-    artifacts.give_up(store, [artifact])
+    give_up(store, [artifact])
     assert stored(store, artifact.id).state != metadata_store_pb2.Artifact.LIVE
     assert (folder / "schema").exists()

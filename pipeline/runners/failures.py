@@ -1,7 +1,7 @@
-"""The one error that leaves a runner before a run has begun, and what is said of all others.
+"""`CannotStart`, the one error that a runner raises, and the line that stands for any other error.
 
-The command line catches it without importing what raised it, because TensorFlow may stand behind
-that: `--help` and usage errors must answer at once.
+The command line catches `CannotStart` without importing what raises it, which may be TensorFlow:
+`--help` and usage errors must answer at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LONGEST = 500  # characters of somebody else's message
 
 
 class CannotStart(Exception):
-    """A run that could not even start, so that there is no result and nothing was written.
+    """A run that could not start: there is no result, and nothing was written.
 
     Attributes:
       message: one line for the user: what, the actual value, the expected one, the remedy.
@@ -31,9 +31,9 @@ class CannotStart(Exception):
 
 
 def no_space(error: BaseException | None, pipeline_root: str) -> str | None:
-    """The line for an error that comes of a full disk; None for another one.
+    """The line for an error that a full disk has caused; None for another error.
 
-    TensorFlow, Beam and ML Metadata make errors of their own of it, with nothing but the text.
+    TensorFlow, Beam and ML Metadata raise errors of their own then, which keep only the text.
     """
     signs = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
     texts = [str(one) for one in _chain(error)]
@@ -47,7 +47,7 @@ def no_space(error: BaseException | None, pipeline_root: str) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it was raised from, and what was handled when it was raised."""
+    """The error, and those from which or while handling which it was raised."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         yield error

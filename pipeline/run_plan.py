@@ -4,7 +4,7 @@ Synopsis::
 
     plan = make_plan(config, run_id="20261123T103000Z-3f2a")
     plan.dataset.image_shape      # (28, 28, 1)
-    plan.context.baseline         # what is served now, or None
+    plan.context.baseline         # the version to compare with, or None
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components import served_model
 from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
+from components.gate import decide
+from components.gate.check import Refused
 from components.gate.policy import Policy
 from pipeline import preflight
 from pipeline.beam_runner import beam_arguments
@@ -28,26 +31,26 @@ from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig, policy_for
 from trainer.cluster import Cluster, ClusterError
 
-# Versions that decide what a run computes.
+# Libraries whose versions decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """A configuration, and what was looked up for it.
+class RunPlan:
+    """A configuration, and what was looked up for it. All directories are absolute.
 
     Attributes:
       config: what the user asked for.
       dataset: what the source says of itself.
-      serving_dir: the directory that the server watches, absolute.
+      serving_dir: the directory that the server watches.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `served_model.released_data`.
-      run_key: hex SHA-256 over all that makes the model, over what it must hold, and over the
-        pipeline root; equal keys mean that one run can take over the other's model.
+      run_key: hex SHA-256 over all that makes the model, over the thresholds that it must hold, and
+        over the pipeline root; equal keys mean that one run can take over the other's model.
       code: by component, the digest of its code, see `pipeline.code_keys`.
-      artifacts_dir: where the components write, absolute.
-      cache_dir: where prepared data sets stay between runs, absolute.
-      checkpoints_dir: where trainings that have not ended keep their state, absolute.
+      artifacts_dir: where the components write.
+      cache_dir: where prepared data sets stay between runs.
+      checkpoints_dir: where trainings that have not ended keep their state.
       searches_dir: the same for searches for hyper-parameters.
       beam_args: for every Beam pipeline.
       workers: machines that train together.
@@ -72,8 +75,19 @@ class Plan:
         """The thresholds that the model must hold."""
         return _policy(self.config, self.dataset)
 
+    def require_baseline(self) -> None:
+        """Refuses a run whose served model is damaged, unless the configuration overrides that.
 
-def make_plan(config: RunConfig, *, run_id: str) -> Plan:
+        Raises:
+          Refused: with the failed check.
+        """
+        if self.context.damage is not None:
+            check = decide.damage_check(self.context.damage, self.policy)
+            if not check.passed:
+                raise Refused([check])
+
+
+def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
     """Prepares the data set and looks at what is served.
 
     Raises:
@@ -111,7 +125,7 @@ def find_dataset(config: RunConfig) -> example_dataset.DatasetInfo:
 
 def plan_for(
     config: RunConfig, dataset: example_dataset.DatasetInfo, *, run_id: str, takes_over: bool
-) -> Plan:
+) -> RunPlan:
     """The plan over a data set that was found.
 
     Args:
@@ -124,16 +138,12 @@ def plan_for(
     root = Path(config.pipeline_root).absolute()
     served = config.served_from(dataset.slug)
     preflight.require_releasable(served)
-    code = code_keys()
-    workers = _workers()
+    code, workers = code_keys(), _workers()
     run_key = _run_key(config, dataset, code, workers)
-    context = served_model.release_context(served, run_key if takes_over else "", run_id)
-    return Plan(
+    return RunPlan(
         config=config,
         dataset=dataset,
         serving_dir=str(served),
-        context=context,
-        released_data=served_model.released_data(served, context.baseline),
         run_key=run_key,
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
@@ -142,20 +152,23 @@ def plan_for(
         searches_dir=str(root / "tuning"),
         beam_args=beam_arguments(config.beam_args),
         workers=workers,
+        **_compared(served, run_key if takes_over else "", run_id),
     )
 
 
-def make_fresh(plan: Plan, *, run_id: str) -> Plan:
+def make_fresh(plan: RunPlan, *, run_id: str) -> RunPlan:
     """The plan of a run that takes over no earlier release: it is compared with what is served.
 
     Raises:
       ServingDirError: the serving directory cannot be read.
     """
-    served = Path(plan.serving_dir)
-    context = served_model.release_context(served, "", run_id)
-    return dataclasses.replace(
-        plan, context=context, released_data=served_model.released_data(served, context.baseline)
-    )
+    return dataclasses.replace(plan, **_compared(Path(plan.serving_dir), "", run_id))
+
+
+def _compared(served: Path, run_key: str, run_id: str) -> dict[str, Any]:
+    context = served_model.release_context(served, run_key, run_id)
+    data = served_model.released_data(served, context.baseline)
+    return {"context": context, "released_data": data}
 
 
 def _workers() -> int:
@@ -187,9 +200,9 @@ def _run_key(
 ) -> str:
     """Digest of all that decides a result, and of where it can be taken over from.
 
-    Of the code, that which makes the model. Where the gates' or the Pusher's has changed, they run
-    again, over the comparison that released the model: with another key the model would be compared
-    with itself, and that decision would use the test set up.
+    Only the code that makes the model counts. A gate or a Pusher whose code has changed runs again
+    over the comparison that released the model. With another key the model would be compared with
+    itself, in one more decision on the test split.
     """
     decisive = {
         "metadata": str(metadata_path(config)),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runners.errors import no_space, one_line
+from pipeline.runners.failures import no_space, one_line
 
 LINE = (
     f"no space left on device: free some for the pipeline root root and for "

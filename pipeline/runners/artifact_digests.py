@@ -1,0 +1,64 @@
+"""Whether the files of an artifact are still those that its component wrote.
+
+Synopsis::
+
+    record(store, outputs)                # when the component has executed
+    damaged = find_damaged(outputs)       # before an earlier result of it is taken over
+    give_up(store, damaged)               # TFX then executes the component again
+
+TFX takes an earlier result over when its directory exists, and does not look at the files. So the
+SHA-256 of an artifact's files is kept with the artifact in ML Metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto.metadata_store_pb2 import Artifact
+
+from components.serving_dir.durable import copy_file, scan
+
+_PROPERTY = "files_sha256"
+
+
+def record(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
+    """Keeps the digests of artifacts that have just been written."""
+    for artifact in artifacts:
+        artifact.custom_properties[_PROPERTY].string_value = digest(Path(artifact.uri))
+    store.put_artifacts(artifacts)
+
+
+def find_damaged(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Artifacts whose files differ from what was recorded, or of which nothing was recorded."""
+    return [artifact for artifact in artifacts if _recorded(artifact) != digest(Path(artifact.uri))]
+
+
+def _recorded(artifact: Artifact) -> str | None:
+    # Asking a map of protobuf for a missing key would put an empty value there.
+    if _PROPERTY not in artifact.custom_properties:
+        return None
+    return str(artifact.custom_properties[_PROPERTY].string_value)
+
+
+def give_up(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
+    """Marks artifacts, so that no run takes them over again; the files stay."""
+    for artifact in artifacts:
+        artifact.state = Artifact.MARKED_FOR_DELETION
+    store.put_artifacts(artifacts)
+
+
+def digest(path: Path) -> str:
+    """Hex SHA-256 over the names and contents of all files below a directory, or of one file."""
+    if path.is_file():
+        return _digest_of_file(path)
+    sha256 = hashlib.sha256()
+    for name in scan(path).files:
+        sha256.update(f"{name}\0{_digest_of_file(path / name)}\n".encode())
+    return sha256.hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    return copy_file(path, None, max_bytes=None).sha256  # a data set's records may be of any size
