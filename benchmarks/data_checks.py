@@ -21,7 +21,7 @@ from components.data_gate.label_noise import estimate, noise_checks
 from components.data_gate.near_duplicates import Search
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from components.example_gen import idx, sample
-from pipeline.config import known_set
+from pipeline.dataset_defaults import defaults_of
 
 BATCH_ROWS = 1000
 
@@ -183,7 +183,7 @@ def main() -> None:
     data = idx.read_directory(arguments.directory) if arguments.directory else sample.read()
     train, test = data.splits["train"], data.splits["test"]
     order = np.random.default_rng(0).permutation(len(test.labels))
-    bound = known_set(data.name).max_label_noise
+    bound = defaults_of(data.name).max_label_noise
     print(f"### {data.name}: {len(train.labels)} in train, bound {bound:.2%}\n")
     for line in label_noise(train.images, train.labels, bound, arguments.seeds):
         print(line, flush=True)

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from processes import measure
 
-from pipeline.config import ConfigError, build
+from pipeline.config import ConfigError
+from pipeline.config_model import build
 from trainer.hparams import HParams
 
 OPTIONS: dict[str, dict[str, Any]] = {

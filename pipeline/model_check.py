@@ -28,7 +28,8 @@ from components.gate.check import Check, passed
 from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.serving_dir import ServingDirError
-from pipeline.config import ConfigError, RunConfig, policy_for
+from pipeline.config import ConfigError, RunConfig
+from pipeline.dataset_defaults import policy_for
 from pipeline.result import json_able
 from trainer import features
 

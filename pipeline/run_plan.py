@@ -28,7 +28,8 @@ from components.gate.policy import Policy
 from pipeline import preflight
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import MAKERS, code_keys
-from pipeline.config import ConfigError, RunConfig, policy_for
+from pipeline.config import ConfigError, RunConfig
+from pipeline.dataset_defaults import policy_for
 from trainer.cluster import Cluster, ClusterError
 
 # Libraries whose versions decide what a run computes.

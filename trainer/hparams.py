@@ -4,94 +4,128 @@ Synopsis::
 
     hparams = HParams(epochs=5, learning_rate=0.01)
     HParams.from_config(hparams.to_config()) == hparams
+
+A plugin (`trainer.host.registry`) adds a hyper-parameter of its own, which is set by
+`training.extra.NAME` and read, by a network for instance, as `hparams.extra["NAME"]`::
+
+    HYPER_PARAMETERS.add("heads", HyperParameter("attention heads", default=4, parse=int))
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainer.architectures import ARCHITECTURES
-from trainer.host.text import quoted
+from trainer.host.fields import check, setting
+from trainer.host.registry import Registry
 
-OPTIMIZERS = ("adam", "adadelta")
-SCHEDULES = ("one_cycle", "constant")
-PRECISIONS = ("float32", "bfloat16", "float16")
-MAX_WIDTH = 16.0  # a typing error would be found by a machine without memory
+
+@dataclasses.dataclass(frozen=True)
+class HyperParameter:
+    """An entry of `HYPER_PARAMETERS`.
+
+    Attributes:
+      help: what it is, in a line.
+      default: its value where none is set, JSON-able.
+      parse: reads the text of a value; a ValueError says what is expected.
+    """
+
+    help: str
+    default: Any
+    parse: Callable[[str], Any]
+
+
+HYPER_PARAMETERS: Registry[HyperParameter] = Registry("hyper-parameter")
 
 
 @dataclasses.dataclass(frozen=True)
 class HParams:
     """What decides how a model is trained, apart from the data and the seed.
 
-    Attributes:
-      architecture: "convnet" (two small convolutions), "deep" (five, each with batch
-        normalization) or "article" (the article's network).
-      width: times the architecture's own numbers of channels and units; above 0.
-      epochs: passes over the training split, at least 1.
-      per_replica_batch: examples per replica and step; the global batch is this times the replicas.
-      optimizer: "adam" or "adadelta".
-      learning_rate: the peak of the one-cycle schedule, or the constant rate; above 0.
-      schedule: "one_cycle" or "constant".
-      dropout: fraction of units dropped before the last layer, 0 up to but not 1; "deep" drops it
-        behind each pooling and before its dense layer as well, "article" half of it behind its
-        convolutions.
-      weight_decay: fraction of a weight that each step takes away, times the learning rate, not of
-        biases and normalization (Loshchilov and Hutter 2019, arXiv 1711.05101); 0 up to but not 1.
-      label_smoothing: weight moved from the label to all classes alike, 0 up to but not 1. It
-        raises the cross-entropy on purpose, and the release gate bounds that.
-      max_shift: largest shift of a training image in each direction, pixels.
-      max_rotation: largest rotation of a training image either way, degrees, 0 to 180.
-      max_zoom: largest change of a training image's size, as a fraction, 0 up to but not 1.
-      averaging: of the weights over the steps: what is evaluated and exported is their exponential
-        moving average with this decay per step, 0 (the last step's own weights) up to but not 1.
-      patience: epochs without a better loss on eval after which training stops and the best
-        epoch's weights are taken; 0 trains all epochs and takes the last one's.
-      precision: of the layers while training, "float32", "bfloat16" or "float16"; weights, loss
-        and the exported model are float32.
-      jit_compile: whether XLA compiles the forward and backward pass; not with several replicas.
-      deterministic: whether every operation must give the same bits each time.
+    Each field describes itself; `tfx-mnist config keys` shows them all.
     """
 
-    architecture: str = "convnet"
-    width: float = 1.0
-    epochs: int = 5
-    per_replica_batch: int = 256
-    optimizer: str = "adam"
-    learning_rate: float = 0.01
-    schedule: str = "one_cycle"
-    dropout: float = 0.0
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    max_shift: int = 2
-    max_rotation: float = 0.0
-    max_zoom: float = 0.0
-    averaging: float = 0.0
-    patience: int = 0
-    precision: str = "float32"
-    jit_compile: bool = False
-    deterministic: bool = False
+    architecture: str = setting(
+        "convnet",
+        "the network: convnet (two small convolutions), deep (five, each with batch "
+        "normalization), article (the article's), or one of a plugin",
+        choices=ARCHITECTURES,
+    )
+    width: float = setting(
+        1.0,
+        "factor on the architecture's own numbers of channels and units",
+        gt=0,
+        le=16,  # a typing error would be found by a machine without memory
+    )
+    epochs: int = setting(5, "passes over the training split", ge=1)
+    per_replica_batch: int = setting(
+        256, "examples per replica and step; the global batch is this times the replicas", ge=1
+    )
+    optimizer: str = setting("adam", "the optimizer", choices=("adam", "adadelta"))
+    learning_rate: float = setting(
+        0.01, "peak of the one-cycle schedule, or the constant rate", gt=0
+    )
+    schedule: str = setting(
+        "one_cycle", "the learning rate's course", choices=("one_cycle", "constant")
+    )
+    dropout: float = setting(
+        0.0,
+        "fraction of units dropped before the last layer; deep drops it behind each pooling and "
+        "before its dense layer as well, article half of it behind its convolutions",
+        ge=0,
+        lt=1,
+    )
+    weight_decay: float = setting(
+        0.0,
+        "fraction of a weight that each step takes away, times the learning rate; not of biases "
+        "and normalization (Loshchilov and Hutter 2019, arXiv 1711.05101)",
+        ge=0,
+        lt=1,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "weight moved from the label to all classes alike; it raises the cross-entropy on "
+        "purpose, which the release gate bounds",
+        ge=0,
+        lt=1,
+    )
+    max_shift: int = setting(2, "largest shift of a training image in each direction, pixels", ge=0)
+    max_rotation: float = setting(
+        0.0, "largest rotation of a training image either way, degrees", ge=0, le=180
+    )
+    max_zoom: float = setting(
+        0.0, "largest change of a training image's size, as a fraction", ge=0, lt=1
+    )
+    averaging: float = setting(
+        0.0,
+        "decay per step of the exponential moving average of the weights that is evaluated and "
+        "exported; 0 takes the last step's own weights",
+        ge=0,
+        lt=1,
+    )
+    patience: int = setting(
+        0,
+        "epochs without a better loss on eval after which training stops and the best epoch's "
+        "weights are taken; 0 trains all epochs and takes the last one's",
+        ge=0,
+    )
+    precision: str = setting(
+        "float32",
+        "of the layers while training; weights, loss and the exported model are float32",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    jit_compile: bool = setting(
+        False, "whether XLA compiles the forward and backward pass; not with several replicas"
+    )
+    deterministic: bool = setting(
+        False, "whether every operation must give the same bits each time"
+    )
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _one_of("architecture", self.architecture, ARCHITECTURES)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("precision", self.precision, PRECISIONS)
-        _at_least("epochs", self.epochs, 1)
-        _at_least("per_replica_batch", self.per_replica_batch, 1)
-        _at_least("max_shift", self.max_shift, 0)
-        _at_least("patience", self.patience, 0)
-        if not 0.0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate is {self.learning_rate}, expected a number above 0")
-        if not 0.0 < self.width <= MAX_WIDTH:
-            raise ValueError(f"width is {self.width}, expected above 0, up to {MAX_WIDTH:g}")
-        if not 0.0 <= self.max_rotation <= 180.0:
-            raise ValueError(f"max_rotation is {self.max_rotation}, expected 0 to 180 degrees")
-        for name in ("dropout", "weight_decay", "label_smoothing", "max_zoom", "averaging"):
-            value = getattr(self, name)
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} is {value}, expected 0 up to but not 1")
+        check(self, "training")
 
     def to_config(self) -> dict[str, Any]:
         """As JSON-able values, for TFX's `custom_config`."""
@@ -100,13 +134,3 @@ class HParams:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HParams:
         return cls(**config)
-
-
-def _one_of(name: str, value: str, known: Collection[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {quoted(value)}, expected one of {', '.join(known)}")
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} is {value}, expected {least} or more")

@@ -15,63 +15,78 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.gate.slices import Bands
+from trainer.host.fields import check, setting
+
+_FRACTION = "0.99 stands for 99 %"
 
 
 @dataclasses.dataclass(frozen=True)
 class GateConfig:
     """What a model must hold on the test split. docs/gate.md gives reasons and sources.
 
-    Its fields are the keys `gate.*` of the configuration; None stands for the data set's own value
-    (`pipeline.config.policy_for`).
-
-    Attributes:
-      floor: accuracy over all examples that the confidence bound must reach, 0..1.
-      class_floor: accuracy over the examples of each class, and of each slice, that the counts
-        must not contradict, 0..1.
-      max_cross_entropy: largest mean cross-entropy over all examples, nats, 0 or more.
-      max_drop: largest loss of accuracy against the served model that the confidence bound may
-        leave open, 0..1.
-      slices: further groups of examples that are held like classes.
-      must_improve: whether the candidate must be shown to be better than the served model, where
-        it otherwise must not be shown to be worse.
-      min_slice_rows: a slice with fewer examples is not judged.
-      confidence: above 0.5 and below 1. 1 - confidence, alpha, is the level of each test or family
-        of tests that refuses a model for being shown to be bad, and the probability that of all
-        decisions on one test set any releases a bad model (`Policy.release_alpha`).
-      test_budget: decisions on one test set that are planned for, 1 or more: they may spend half
-        of that probability, all further ones together the other half.
-      allow_missing_baseline: whether a model may ship though what is served cannot be read.
+    Its fields are the keys `gate.*` of the configuration, and describe themselves; None stands for
+    the data set's own value (`pipeline.dataset_defaults.policy_for`). `extra` holds the thresholds
+    of plugins' checks by name (`components.gate.decide.GATE_CHECKS`).
     """
 
-    floor: float | None = None
-    class_floor: float | None = None
-    max_cross_entropy: float | None = None
-    max_drop: float | None = None
-    slices: tuple[Bands, ...] | None = None
-    must_improve: bool = False
-    min_slice_rows: int = 100
-    confidence: float = 0.95
-    test_budget: int = 10
-    allow_missing_baseline: bool = False
+    floor: float | None = setting(
+        None,
+        "accuracy over all test images that the confidence bound must reach",
+        ge=0,
+        le=1,
+        hint=_FRACTION,
+    )
+    class_floor: float | None = setting(
+        None,
+        "accuracy over the test images of each class, and of each slice, that the counts must not "
+        "contradict",
+        ge=0,
+        le=1,
+        hint=_FRACTION,
+    )
+    max_cross_entropy: float | None = setting(
+        None, "largest mean cross-entropy over all test images, nats", ge=0
+    )
+    max_drop: float | None = setting(
+        None,
+        "largest loss of accuracy against the baseline that the confidence bound may leave open",
+        ge=0,
+        le=1,
+        hint=_FRACTION,
+    )
+    slices: tuple[Bands, ...] | None = setting(
+        None,
+        "further groups of images that are held like classes, such as "
+        "mean_intensity:0.1,0.15;height:20",
+    )
+    must_improve: bool = setting(
+        False,
+        "whether the candidate must be shown to be better than the baseline, where it otherwise "
+        "must not be shown to be worse",
+    )
+    min_slice_rows: int = setting(100, "a slice with fewer images is not judged", ge=1)
+    confidence: float = setting(
+        0.95,
+        "1 - confidence, alpha, is the level of each test or family of tests that refuses a model "
+        "for being shown to be bad, and the probability that of all decisions on one test set any "
+        "releases a bad model",
+        gt=0.5,
+        lt=1,
+        hint="0.95 stands for 95 %",
+    )
+    test_budget: int = setting(
+        10,
+        "decisions on one test set that are planned for: they may spend half of alpha, all "
+        "further ones together the other half",
+        ge=1,
+    )
+    allow_missing_baseline: bool = setting(
+        False, "whether a model may ship though what is served cannot be read"
+    )
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("floor", "class_floor", "max_drop"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise ValueError(
-                    f"gate.{name} is {value}, expected a fraction from 0 to 1: 0.99 stands for 99 %"
-                )
-        most = self.max_cross_entropy
-        if most is not None and not 0.0 <= most < math.inf:
-            raise ValueError(f"gate.max_cross_entropy is {most}, expected nats, 0 or more")
-        if not 0.5 < self.confidence < 1.0:
-            raise ValueError(
-                f"gate.confidence is {self.confidence}, expected above 0.5 and below 1: 0.95 "
-                "stands for 95 %"
-            )
-        for name in ("min_slice_rows", "test_budget"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"gate.{name} is {getattr(self, name)}, expected 1 or more")
+        check(self, "gate", GateConfig)
         features = [bands.feature for bands in self.slices or ()]
         if len(set(features)) != len(features):
             raise ValueError("gate.slices names a feature twice, expected one list of edges each")

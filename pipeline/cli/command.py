@@ -22,10 +22,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from pipeline.cli import output
-from pipeline.config import unknown
 from pipeline.result import ExitCode
 from trainer.host import paths
-from trainer.host.text import quoted
+from trainer.host.text import quoted, unknown
 
 _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 _BY_SIGNALS = {

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from pipeline import config
 from pipeline.cli import hparams_file
 from pipeline.cli.command import LOCAL_PATH
 from pipeline.config import ConfigError, RunConfig
+from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
 from pipeline.result import RunResult
-from trainer.host.text import quoted
+from trainer.host.text import quoted, unknown
 
 Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
@@ -52,7 +52,7 @@ class Given:
         Raises:
           ConfigError: an unreadable file, an unknown preset or key, a bad value.
         """
-        return config.build(*self.chosen())
+        return build(*self.chosen())
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """The preset, and the values of the file, the hyper-parameters and the flags, by key.
@@ -66,7 +66,7 @@ class Given:
         files_preset = str(from_file.pop("preset", default))
         if from_file or files_preset != default:
             try:  # alone, so that its mistakes are reported with its name
-                config.build(files_preset, from_file)
+                build(files_preset, from_file)
             except ConfigError as error:
                 raise ConfigError(f"{self.config_file}: {error}") from None
         found = {} if self.hparams_file is None else hparams_file.read(self.hparams_file)
@@ -83,7 +83,7 @@ class Given:
         """
         for key, _ in self.overrides:
             if key not in known:
-                raise ConfigError(config.unknown("key", key, known))
+                raise ConfigError(unknown("key", key, known))
 
 
 pass_given = click.make_pass_decorator(Given, ensure=True)
@@ -142,7 +142,7 @@ def _complete_presets(
 def _complete_keys(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    return [CompletionItem(f"{key}=") for key in config.keys() if key.startswith(incomplete)]  # noqa: SIM118
+    return [CompletionItem(f"{key}=") for key in keys() if key.startswith(incomplete)]
 
 
 _OPTIONS = dict(
@@ -256,6 +256,6 @@ def read_file(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(tree).__name__}, expected keys with values, such as 'seed: 3'"
         )
     try:
-        return config.flatten(tree)
+        return flatten(tree)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -18,7 +18,8 @@ from pipeline.cli import configuration, logs, output, summary
 from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
-from pipeline.config import RunConfig, keys_of
+from pipeline.config import RunConfig
+from pipeline.config_model import keys
 from pipeline.result import ExitCode
 from trainer import features
 from trainer.host import paths
@@ -26,7 +27,7 @@ from trainer.host import paths
 if TYPE_CHECKING:  # TensorFlow stands behind it
     from pipeline.model_check import ModelCheck, Subject
 
-_KEYS = ("data_dir", "pipeline_root", "serving_dir", *keys_of("gate"))
+_KEYS = ("data_dir", "pipeline_root", "serving_dir", *keys("gate"))
 
 
 def _signature(flag: str, text: str) -> Callable[[Any], Any]:

@@ -15,7 +15,8 @@ from components.gate.policy import Policy
 from pipeline.cli import configuration, output
 from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole
 from pipeline.cli.configuration import Given, pass_given
-from pipeline.config import keys_of, policy_for
+from pipeline.config_model import keys
+from pipeline.dataset_defaults import policy_for
 from pipeline.result import ExitCode
 from trainer.host.text import quoted
 
@@ -190,7 +191,7 @@ def _submit(policy: Policy, asked: _Asked) -> list[Series]:
 
 def _policy(given: Given, asked: _Asked) -> tuple[str, Policy]:
     """The set's name, and its thresholds with what was set."""
-    given.require_keys(keys_of("gate"))
+    given.require_keys(keys("gate"))
     try:
         spec = parse_dataset(asked.dataset)
     except DataError as error:

@@ -1,7 +1,9 @@
 """Hyper-parameters in a file: what a search has found, for later runs.
 
+Synopsis::
+
     save({"learning_rate": 0.004, "width": 1.25}, Path("best.json"))
-    read("best.json")       # {"training.learning_rate": 0.004, "training.width": 1.25}
+    read(Path("best.json"))     # {"training.learning_rate": 0.004, "training.width": 1.25}
 
 A file is JSON or YAML, an object with some keys of `training`. That, or what keras-tuner and TFX
 write: the file of a HyperParameters artifact can be copied and given.
@@ -15,12 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
 from pipeline.config import ConfigError, RunConfig
+from pipeline.config_model import build, flatten, keys
 from trainer.host import paths
+from trainer.host.text import unknown
 from trainer.tuning.trials import searched
-
-_SECTION = "training."
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -39,13 +40,14 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} holds no hyper-parameters, expected keys with values, such as "
             "'learning_rate: 0.004'"
         )
-    known = [key.removeprefix(_SECTION) for key in config.keys_of(_SECTION.rstrip("."))]
-    for name in tree:
-        if name not in known:
-            raise ConfigError(f"{path}: {config.unknown('hyper-parameter', name, known)}")
-    values = {_SECTION + name: value for name, value in tree.items()}
     try:
-        config.build(RunConfig().preset, values)
+        values, known = flatten({"training": tree}), keys("training")
+        for key in values:
+            if key not in known:
+                names = [name.removeprefix("training.") for name in known]
+                given = key.removeprefix("training.")
+                raise ConfigError(unknown("hyper-parameter", given, names))
+        build(RunConfig().preset, values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return values

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import config
 from pipeline.cli import configuration, logs, output
 from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config import RunConfig
+from pipeline.config_model import build
 from pipeline.result import ExitCode
 from pipeline.runners.kubeflow.installed import require_kfp
 from pipeline.runners.kubeflow.names import TRAINER, TUNER
@@ -127,7 +127,7 @@ def compile_(given: Given, /, *, file: Path, verbose: bool, as_json: bool, **val
 def _compiled(preset: str, overrides: Mapping[str, Any], target: _Target) -> Compiled:
     from pipeline.runners.kubeflow.compiling import compile_pipeline
 
-    configured = config.build(preset, overrides)
+    configured = build(preset, overrides)
     return compile_pipeline(preset, overrides, _compile_options(target, configured))
 
 

@@ -56,8 +56,11 @@ COMMANDS = Group(
         "predict": "pipeline.cli.predict:predict",
         "config": Group(
             "config",
-            "Describes the configuration of a run.",
-            {"keys": "pipeline.cli.config_keys:keys"},
+            "Says what the configuration of a run may hold.",
+            {
+                "keys": "pipeline.cli.config_help:keys",
+                "schema": "pipeline.cli.config_help:schema",
+            },
         ),
         "gate": Group(
             "gate",

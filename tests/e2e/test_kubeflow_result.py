@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config, result
+from pipeline import result
+from pipeline.config_model import build
 from pipeline.runners import local
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
@@ -38,7 +39,7 @@ class Both:
     def __call__(self, **overrides) -> tuple[result.RunResult, result.RunResult]:
         given = {"dataset": self._dataset, **SMALL, **overrides}
         root = str(self._folder / "local")
-        configured = config.build("quick", {**given, "pipeline_root": root})
+        configured = build("quick", {**given, "pipeline_root": root})
         expected = local.run(configured, run_id="run-1", observer=Watch())
         found, _ = run_in_containers(self._folder / "containers", self._python, **given)
         return found, expected

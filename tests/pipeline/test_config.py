@@ -4,18 +4,9 @@ from components.gate import decide
 from components.gate.evidence import Tally
 from components.gate.policy import GateConfig
 from components.gate.slices import Bands
-from pipeline.config import (
-    KNOWN_SETS,
-    UNKNOWN_SET,
-    ConfigError,
-    DataGateConfig,
-    RunConfig,
-    build,
-    flatten,
-    keys,
-    known_set,
-    policy_for,
-)
+from pipeline.config import ConfigError, DataGateConfig, RunConfig
+from pipeline.config_model import build, flatten, keys
+from pipeline.dataset_defaults import DATASET_DEFAULTS, UNKNOWN_SET, defaults_of, policy_for
 
 
 @pytest.mark.parametrize(
@@ -38,50 +29,59 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
 @pytest.mark.parametrize(
     ("key", "given", "line"),
     [
-        ("seed", "x", "seed is 'x', expected a whole number"),
-        ("seed", True, "seed is True, expected a whole number"),
-        ("seed", 1.5, "seed is 1.5, expected a whole number"),
-        ("seed", "-1", "seed is -1, expected 0 to 2147483647"),
-        ("seed", 2**31, "seed is 2147483648, expected 0 to 2147483647"),
-        ("replicas", "-2", "replicas is -2, expected 0 (automatic) or more"),
+        ("seed", "x", "seed is 'x', expected a whole number from 0 to 2147483647"),
+        ("seed", True, "seed is True, expected a whole number from 0 to 2147483647"),
+        ("replicas", 1.5, "replicas is 1.5, expected a whole number, 0 or more: 0 is automatic"),
+        ("seed", "-1", "seed is '-1', expected a whole number from 0 to 2147483647"),
+        ("seed", 2**31, "seed is 2147483648, expected a whole number from 0 to 2147483647"),
+        ("replicas", "-2", "replicas is '-2', expected a whole number, 0 or more: 0 is automatic"),
         ("cache", "yes", "cache is 'yes', expected true or false"),
         ("dataset", 7, "dataset is 7, expected a string"),
         ("dataset", None, "dataset is None, expected a string"),
         ("beam_args", "--a", "beam_args is '--a', expected a list of strings"),
         ("beam_args", 3, "beam_args is 3, expected a list of strings"),
         ("beam_args", [3], "beam_args is [3], expected a list of strings"),
-        ("training.learning_rate", "fast", "training.learning_rate is 'fast', expected a number"),
-        ("training.epochs", "0", "epochs is 0, expected 1 or more"),
-        ("training.dropout", "1", "dropout is 1.0, expected 0 up to but not 1"),
+        (
+            "training.learning_rate",
+            "fast",
+            "training.learning_rate is 'fast', expected a number above 0",
+        ),
+        (
+            "training.patience",
+            str(2**63),
+            "training.patience is '9223372036854775808', expected a whole number of 64 bits",
+        ),
+        ("training.epochs", "0", "training.epochs is '0', expected a whole number, 1 or more"),
+        ("training.dropout", "1", "training.dropout is '1', expected a number from 0 to below 1"),
         (
             "training.optimizer",
             "adm",
-            "optimizer is 'adm', expected one of adam, adadelta",
+            "training.optimizer is 'adm', expected one of adam, adadelta",
         ),
         (
             "gate.floor",
             "99",
-            "gate.floor is 99.0, expected a fraction from 0 to 1: 0.99 stands for 99 %",
+            "gate.floor is '99', expected a number from 0 to 1: 0.99 stands for 99 %",
         ),
         (
             "gate.floor",
             "nan",
-            "gate.floor is nan, expected a fraction from 0 to 1: 0.99 stands for 99 %",
+            "gate.floor is 'nan', expected a number from 0 to 1: 0.99 stands for 99 %",
         ),
         (
             "data_gate.max_class_drift",
             "-0.1",
-            "data_gate.max_class_drift is -0.1, expected 0 to 1",
+            "data_gate.max_class_drift is '-0.1', expected a number from 0 to 1",
         ),
         (
             "serving.max_p99_latency_ms",
             "0",
-            "serving.max_p99_latency_ms is 0.0, expected a finite number above 0",
+            "serving.max_p99_latency_ms is '0', expected a number above 0",
         ),
         (
             "serving.max_memory_mib",
             "nan",
-            "serving.max_memory_mib is nan, expected a finite number above 0",
+            "serving.max_memory_mib is 'nan', expected a number above 0",
         ),
     ],
 )
@@ -152,23 +152,25 @@ def test_flatten_joins_nested_keys_with_dots() -> None:
 
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
-    known = KNOWN_SETS["fashion_mnist"]
+    known = DATASET_DEFAULTS["fashion_mnist"]
     policy = policy_for(GateConfig(floor=0.5), "fashion_mnist", num_classes=10, test_rows=1000)
     assert (policy.floor, policy.class_floor) == (0.5, known.class_floor)
 
 
 def test_an_unknown_set_gets_the_strict_thresholds() -> None:
-    assert known_set("idx_of_mine") is UNKNOWN_SET
+    assert defaults_of("idx_of_mine") is UNKNOWN_SET
 
 
 def test_one_bound_of_the_mean_intensity_can_be_set_alone() -> None:
-    low, high = KNOWN_SETS["mnist"].mean_intensity
+    low, high = DATASET_DEFAULTS["mnist"].mean_intensity
     assert DataGateConfig(min_mean_intensity=0.2).mean_intensity("mnist") == (0.2, high)
     assert DataGateConfig(max_mean_intensity=0.3).mean_intensity("mnist") == (low, 0.3)
 
 
 def test_the_bound_of_label_noise_is_the_sets_unless_told() -> None:
-    assert DataGateConfig().label_noise("mnist") == KNOWN_SETS["mnist"].max_label_noise == 0.005
+    assert (
+        DataGateConfig().label_noise("mnist") == DATASET_DEFAULTS["mnist"].max_label_noise == 0.005
+    )
     assert DataGateConfig().label_noise("idx_of_mine") == UNKNOWN_SET.max_label_noise == 0.03
     assert DataGateConfig(max_label_noise=0.2).label_noise("mnist") == 0.2
 
@@ -193,7 +195,9 @@ def test_the_drop_that_is_let_pass_is_one_that_the_test_split_can_show(rows, own
 
 def test_a_known_sets_own_drop_comes_first_and_what_is_set_before_it() -> None:
     size = {"num_classes": 10, "test_rows": 10_000}
-    assert policy_for(GateConfig(), "cifar10", **size).max_drop == KNOWN_SETS["cifar10"].max_drop
+    assert (
+        policy_for(GateConfig(), "cifar10", **size).max_drop == DATASET_DEFAULTS["cifar10"].max_drop
+    )
     assert policy_for(GateConfig(max_drop=0.3), "cifar10", **size).max_drop == 0.3
 
 
@@ -232,12 +236,15 @@ def test_the_policys_defaults_are_the_configurations() -> None:
 def test_none_gives_a_threshold_back_to_the_data_set() -> None:
     config = build("quick", {"gate.floor": "none", "gate.slices": "none"})
     policy = policy_for(config.gate, "mnist", num_classes=10, test_rows=10_000)
-    assert (policy.floor, policy.slices) == (KNOWN_SETS["mnist"].floor, KNOWN_SETS["mnist"].slices)
+    assert (policy.floor, policy.slices) == (
+        DATASET_DEFAULTS["mnist"].floor,
+        DATASET_DEFAULTS["mnist"].slices,
+    )
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN_SETS))
+@pytest.mark.parametrize("name", sorted(DATASET_DEFAULTS))
 def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
     assert (
         policy_for(RunConfig().gate, name, num_classes=10, test_rows=1000).class_floor
-        <= KNOWN_SETS[name].floor
+        <= DATASET_DEFAULTS[name].floor
     )

@@ -18,7 +18,8 @@ from components.gate.decision_log import Decision, register
 from components.gate.evidence import Tally
 from components.gate.slices import Bands
 from components.serving_dir import LOG_NAME, ServingDirError, digest_of, publish
-from pipeline.config import ConfigError, RunConfig, build
+from pipeline.config import ConfigError, RunConfig
+from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model
 from tests.pipeline.saved_models import brightest_third, images, save_function
 

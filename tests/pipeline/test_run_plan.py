@@ -13,13 +13,8 @@ from components.gate.policy import GateConfig
 from components.gate.slices import Bands
 from components.serving_dir import LOCK_NAME, LOG_NAME, digest_of, publish
 from pipeline.code_keys import COMPONENTS
-from pipeline.config import (
-    UNKNOWN_SET,
-    ConfigError,
-    DataGateConfig,
-    RunConfig,
-    ServingConfig,
-)
+from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
+from pipeline.dataset_defaults import UNKNOWN_SET
 from pipeline.run_plan import RunPlan, make_plan, metadata_path
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -189,7 +184,9 @@ def test_thresholds_that_say_what_is_the_default_leave_the_key(
 def test_another_default_for_the_set_changes_the_key(
     config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
-    monkeypatch.setattr("pipeline.config.UNKNOWN_SET", dataclasses.replace(UNKNOWN_SET, **change))
+    monkeypatch.setattr(
+        "pipeline.dataset_defaults.UNKNOWN_SET", dataclasses.replace(UNKNOWN_SET, **change)
+    )
     assert make_plan(config, run_id="run-1").run_key != plan.run_key
 
 

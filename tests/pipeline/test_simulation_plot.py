@@ -8,7 +8,7 @@ from PIL import Image
 
 from components.gate.policy import GateConfig
 from components.gate.simulation import Point, Setting
-from pipeline.config import policy_for
+from pipeline.dataset_defaults import policy_for
 from pipeline.simulation_plot import draw
 
 POLICY = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)

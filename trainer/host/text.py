@@ -9,7 +9,9 @@ Synopsis::
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 
 _MOST = 80  # characters of a quoted value
 _LONGEST_ERROR = 300  # characters
@@ -44,3 +46,11 @@ def quoted(value: object) -> str:
 def one_line(error: BaseException) -> str:
     """Kind and text of a library's error, which may have many lines, cut to 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> str:
+    """The line for a name that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {quoted(given)}: {hint}known are {', '.join(names)}"

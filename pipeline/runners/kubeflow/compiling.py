@@ -19,11 +19,13 @@ from components.served_model import ReleaseContext
 from pipeline import config
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import COMPONENTS
+from pipeline.config_model import build
 from pipeline.graph import create_pipeline
 from pipeline.run_plan import RunPlan
 from pipeline.runners.kubeflow import cluster, names, parameters, spec, topology
 from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
 from pipeline.runners.kubeflow.spec import Deployment
+from trainer.host.text import unknown
 
 # Where a container writes what nobody needs afterwards, such as a prepared data set.
 SCRATCH = "/tmp/tfx-mnist"
@@ -66,7 +68,7 @@ def compile_pipeline(
 
     Args:
       preset: the runtime parameters' defaults start from it.
-      overrides: values by key, as `pipeline.config.build` takes them.
+      overrides: values by key, as `pipeline.config_model.build` takes them.
 
     Raises:
       ConfigError: an unknown key or a bad value; or no such task for a resource.
@@ -75,7 +77,7 @@ def compile_pipeline(
     if options.data is not None:
         placed["data_dir"] = options.data.path
     defaults, settings = parameters.split(preset, placed)
-    graph = topology.nodes(create_pipeline(_stand_in(config.build(preset, placed))))
+    graph = topology.nodes(create_pipeline(_stand_in(build(preset, placed))))
     _require_tasks(options.deployment, [node.name for node in graph])
     documents = [
         spec.pipeline_spec(
@@ -115,7 +117,7 @@ def _require_tasks(deployment: Deployment, nodes: list[str]) -> None:
     known = [names.PLAN, names.BASELINE, *nodes]
     for name in deployment.resources:
         if name not in known:
-            raise config.ConfigError(config.unknown("component", name, known))
+            raise config.ConfigError(unknown("component", name, known))
 
 
 def _header(defaults: Mapping[str, parameters.Value]) -> str:

@@ -28,8 +28,9 @@ from components.example_gen.naming import name_of
 from components.example_gen.spec import DatasetSpec, parse_dataset, slug
 from components.gate.check import Check
 from components.gate.policy import Policy
-from pipeline import config, result
+from pipeline import result
 from pipeline.config import ConfigError, RunConfig
+from pipeline.config_model import build
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.installed import require_kfp
@@ -84,7 +85,7 @@ def run(
     """Runs the pipeline to a decision.
 
     Args:
-      preset: as `pipeline.config.build` takes it, like `overrides`.
+      preset: as `pipeline.config_model.build` takes it, like `overrides`.
       overrides: the configuration; its directories are those of this machine.
 
     Raises:
@@ -92,7 +93,7 @@ def run(
         run on this pipeline root.
     """
     try:
-        configured = config.build(preset, overrides)
+        configured = build(preset, overrides)
         spec = parse_dataset(configured.dataset)
         places = _Places.of(configured, spec, run_id)
         places.require_data()

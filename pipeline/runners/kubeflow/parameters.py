@@ -17,8 +17,8 @@ from typing import Any
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import IDX_PREFIX, parse_dataset
-from pipeline import config
 from pipeline.config import ConfigError, RunConfig
+from pipeline.config_model import build
 from trainer.host.text import quoted
 
 Value = str | int
@@ -61,7 +61,7 @@ def split(preset: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Value], 
 
     Args:
       preset: its name.
-      overrides: values by key, as `pipeline.config.build` takes them.
+      overrides: values by key, as `pipeline.config_model.build` takes them.
 
     Raises:
       ConfigError: an unknown preset or key, or a bad value.
@@ -107,8 +107,8 @@ def configuration(values: Mapping[str, Any], settings: Mapping[str, Any]) -> Run
 
 
 def _build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """As `pipeline.config.build`; the data set must be one that a container can look for."""
-    built = config.build(preset, overrides)
+    """As `pipeline.config_model.build`; the data set must be one that a container can look for."""
+    built = build(preset, overrides)
     try:
         source = parse_dataset(built.dataset)
     except DataError as error:

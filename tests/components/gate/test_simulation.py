@@ -13,7 +13,7 @@ from components.gate.evidence import Tally
 from components.gate.policy import GateConfig, Policy
 from components.gate.simulation import Point, Setting, evidence, operating_curve, rows_by_group
 from components.gate.slices import Bands
-from pipeline.config import policy_for
+from pipeline.dataset_defaults import policy_for
 
 BANDS = Bands("mean_intensity", (0.1, 0.2))
 SIZES = Bands("height", (20.0,))

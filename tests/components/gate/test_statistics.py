@@ -23,7 +23,7 @@ from components.gate.statistics import (
     mcnemar,
     tango_upper,
 )
-from pipeline.config import KNOWN_SETS, UNKNOWN_SET
+from pipeline.dataset_defaults import DATASET_DEFAULTS, UNKNOWN_SET
 
 CONFIDENCES = (0.9, 0.95, 0.975, 0.9975)
 
@@ -59,7 +59,7 @@ def test_nothing_is_known_of_no_trials() -> None:
 
 # Floors and sizes of the test splits of the known sets, of what else docs/gate.md names, and of
 # small sets of somebody's own.
-FLOORS = {known.floor for known in KNOWN_SETS.values()} | {UNKNOWN_SET.floor, 0.995, 0.997}
+FLOORS = {known.floor for known in DATASET_DEFAULTS.values()} | {UNKNOWN_SET.floor, 0.995, 0.997}
 SIZES = (60, 250, 1_000, 10_000, 18_800)
 DECISIONS = (1, 2, 10, 100)
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)

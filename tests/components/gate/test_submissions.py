@@ -16,7 +16,7 @@ from components.gate.submissions import (
     allowed_errors,
     submit,
 )
-from pipeline.config import policy_for
+from pipeline.dataset_defaults import policy_for
 
 SIMULATIONS = 4_000
 POLICY = Policy(floor=0.96, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)

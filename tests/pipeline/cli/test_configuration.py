@@ -131,7 +131,7 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
         ("seed: 2026-13-45", "FILE: seed is '2026-13-45', expected a whole number"),
         ("cache: no", "FILE: cache is 'no', expected true or false"),
         ("gate: {floor: .inf}", "FILE: gate.floor is '.inf', expected a number"),
-        ("gate: {floor: nan}", "FILE: gate.floor is nan, expected a fraction from 0 to 1"),
+        ("gate: {floor: nan}", "FILE: gate.floor is 'nan', expected a number from 0 to 1"),
         (
             "gate.floor: 0.9\ngate: {floor: 0.95}",
             "FILE: gate.floor is given twice, expected once; remove one of them",

@@ -98,7 +98,7 @@ def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None
         (["--drops", "1"], "the drop is 1, expected 0 to 0.9917: what the served model gets right"),
         (["--set", "gate.flor=1"], "unknown key 'gate.flor': did you mean 'gate.floor'? known"),
         (["--set", "seed=1"], "unknown key 'seed': did you mean 'gate."),
-        (["--set", "gate.floor=2"], "gate.floor is 2.0, expected a fraction from 0 to 1"),
+        (["--set", "gate.floor=2"], "gate.floor is '2', expected a number from 0 to 1"),
         (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
         (["--dataset", "idx:/a"], "dataset is idx:/a, expected the name of a set, such as mnist"),
     ],

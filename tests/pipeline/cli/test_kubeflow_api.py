@@ -377,7 +377,7 @@ def test_a_file_that_is_no_compiled_pipeline_ends_with_2_before_the_api_is_asked
     [
         (["--preset", "quik"], "unknown preset 'quik'"),
         (["--epochs", "many"], "training.epochs is 'many'"),
-        (["--floor", "2"], "gate.floor is 2.0"),
+        (["--floor", "2"], "gate.floor is '2'"),
         (["--dataset", "MNIST!"], "dataset is 'MNIST!'"),
         (["--dataset", "idx:data"], "dataset is 'idx:data'"),
     ],

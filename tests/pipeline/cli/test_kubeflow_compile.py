@@ -118,7 +118,7 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
             ["--set", "serving_dir=/x"],
             "serving_dir is set in the configuration, expected by --serv",
         ),
-        (["--set", "gate.floor=2"], "gate.floor is 2.0, expected a fraction from 0 to 1"),
+        (["--set", "gate.floor=2"], "gate.floor is '2', expected a number from 0 to 1"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

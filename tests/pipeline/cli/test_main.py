@@ -76,7 +76,10 @@ def test_words_that_make_no_command_are_refused_in_one_line(
             ["run", "--sede", "1"],
             "tfx-mnist: unknown option '--sede': did you mean '--seed'? see tfx-mnist run --help\n",
         ),
-        (["run", "--seed", "x"], "tfx-mnist: seed is 'x', expected a whole number\n"),
+        (
+            ["run", "--seed", "x"],
+            "tfx-mnist: seed is 'x', expected a whole number from 0 to 2147483647\n",
+        ),
         (
             ["run", "--preset", "fastest"],
             "tfx-mnist: unknown preset 'fastest': did you mean 'fast'? "

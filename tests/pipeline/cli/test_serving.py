@@ -47,7 +47,7 @@ def test_a_data_set_has_its_directory(dataset: str, name: str, root: Path) -> No
 
 
 def test_it_is_the_directory_that_a_run_releases_to(root: Path, thirds: str) -> None:
-    from pipeline.config import build
+    from pipeline.config_model import build
     from pipeline.run_plan import make_plan
 
     for dataset in ("mnist_sample", thirds):

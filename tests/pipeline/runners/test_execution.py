@@ -25,7 +25,8 @@ from components.gate.decision_log import LOG_NAME
 from components.gate.policy import GateConfig, Policy
 from pipeline import result
 from pipeline.cli.summary import summary
-from pipeline.config import DataGateConfig, RunConfig, ServingConfig, policy_for
+from pipeline.config import DataGateConfig, RunConfig, ServingConfig
+from pipeline.dataset_defaults import policy_for
 from pipeline.run_plan import metadata_path
 from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in

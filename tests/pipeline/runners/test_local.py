@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import LOG_NAME
-from pipeline.config import RunConfig, build
+from pipeline.config import RunConfig
+from pipeline.config_model import build
 from pipeline.runners import local
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked

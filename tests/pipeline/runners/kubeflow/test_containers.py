@@ -15,7 +15,8 @@ import pytest
 from components.gate.check import Check
 from components.gate.policy import GateConfig
 from pipeline import result
-from pipeline.config import build, policy_for
+from pipeline.config_model import build
+from pipeline.dataset_defaults import policy_for
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions

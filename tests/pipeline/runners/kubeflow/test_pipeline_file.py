@@ -41,7 +41,7 @@ def test_values_that_a_run_is_not_given_are_the_compiled_ones(path: Path) -> Non
     [
         ({"preset": "quik"}, "unknown preset 'quik': did you mean 'quick'"),
         ({"epochs": "many"}, "training.epochs is 'many', expected a whole number"),
-        ({"floor": "2"}, "gate.floor is 2.0, expected a fraction from 0 to 1"),
+        ({"floor": "2"}, "gate.floor is '2', expected a fraction from 0 to 1"),
         ({"dataset": "MNIST!"}, "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
         ({"seed": 2**31}, "seed is 2147483648, expected 0 to 2147483647"),
     ],

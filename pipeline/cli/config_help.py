@@ -1,0 +1,57 @@
+"""`tfx-mnist config keys` and `config schema`: what a configuration may say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+from pipeline import config_model
+from pipeline.cli import output
+from pipeline.cli.command import Command
+from pipeline.config_model import Key
+from pipeline.result import ExitCode
+
+_WIDTH = 100
+
+
+@click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "listed"})
+def keys(as_json: bool) -> int:
+    """Lists every key, with its default, what it takes and what it is.
+
+    --set and a configuration file take these keys. A default of `none` is the data set's own value,
+    or no limit, as the text says. A preset sets some keys of `training`.
+    """
+    described = config_model.described()
+    fields = {"keys": [dataclasses.asdict(one) for one in described]}
+    lines = [line for one in described for line in _lines(one)]
+    output.answer(fields, lines, as_json=as_json)
+    return ExitCode.DONE
+
+
+def _lines(key: Key) -> Iterator[str]:
+    default = {None: "none", True: "true", False: "false", (): "none", "": "empty"}
+    known = isinstance(key.default, bool | str | tuple | None)
+    shown = default.get(key.default, key.default) if known else key.default
+    yield f"{key.key} (default: {shown}; takes {key.expected})"
+    yield from textwrap.wrap(
+        key.description, _WIDTH, initial_indent="    ", subsequent_indent="    "
+    )
+
+
+@click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "printed"})
+def schema(as_json: bool) -> int:
+    """Prints the JSON schema of a configuration file, for editors.
+
+    With `tfx-mnist config schema > schema.json`, and `# yaml-language-server: $schema=schema.json`
+    in the first line of the YAML file, an editor completes and checks its keys.
+    """
+    found = config_model.json_schema()
+    if as_json:
+        output.say_json(found)
+    else:
+        output.say(json.dumps(found, indent=2).splitlines())
+    return ExitCode.DONE

@@ -1,0 +1,93 @@
+"""What holds for a data set where a configuration does not say otherwise, and the policy of both.
+
+Synopsis::
+
+    defaults_of("mnist").floor      # 0.99
+    # The data set's thresholds, then what was set:
+    policy_for(config.gate, "mnist", num_classes=10, test_rows=10_000)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from components.gate.policy import GateConfig, Policy, promised_cross_entropy
+from components.gate.slices import Bands
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetDefaults:
+    """Thresholds for a data set (docs/gate.md), and facts about its images (docs/data.md).
+
+    Attributes:
+      floor: accuracy on test that the model must be shown to have, 0..1.
+      class_floor: accuracy of each class on test that its errors must not contradict, 0..1.
+      max_drop: largest loss of accuracy against the baseline, 0..1; of a small test split, more
+        (`minimum_detectable_drop`).
+      mean_intensity: smallest and largest mean of one image that is no defect, 0..1.
+      max_label_noise: largest share of wrong training labels, of all and of each class, 0..1.
+      slices: groups of test images that are held like classes.
+    """
+
+    floor: float
+    class_floor: float
+    max_drop: float
+    mean_intensity: tuple[float, float]
+    max_label_noise: float = 0.03
+    slices: tuple[Bands, ...] = ()
+
+
+# Of a set whose images nobody has measured, only a blank one can be told.
+_ANY_BUT_BLANK = (0.0001, 0.9999)
+# Thin, medium and bold digits: the thirds of the training images.
+_STROKES = (Bands("mean_intensity", (0.11, 0.147)),)
+
+DATASET_DEFAULTS: Mapping[str, DatasetDefaults] = {
+    "mnist_sample": DatasetDefaults(0.96, 0.88, 0.003, (0.01, 0.50), 0.005, _STROKES),
+    "mnist": DatasetDefaults(0.99, 0.97, 0.0032, (0.01, 0.50), 0.005, _STROKES),
+    "fashion_mnist": DatasetDefaults(0.90, 0.65, 0.01, (0.01, 0.88)),
+    "kmnist": DatasetDefaults(0.94, 0.88, 0.007, _ANY_BUT_BLANK),
+    "emnist/balanced": DatasetDefaults(0.84, 0.45, 0.01, _ANY_BUT_BLANK),
+    "cifar10": DatasetDefaults(0.65, 0.40, 0.02, _ANY_BUT_BLANK),
+}
+# An unknown set must be good, or its owner must say what is good enough.
+UNKNOWN_SET = DatasetDefaults(0.95, 0.85, 0.003, _ANY_BUT_BLANK)
+
+_DETECTABLE_ERRORS = 20  # images
+
+
+def minimum_detectable_drop(test_rows: int) -> float:
+    """The least `max_drop` that a test split of that size bears, 0..1: the share of 20 images.
+
+    The split cannot show of any model that it loses less than that. With a smaller `max_drop` the
+    gate would refuse models that are as good as the baseline.
+    """
+    return min(1.0, _DETECTABLE_ERRORS / test_rows)
+
+
+def defaults_of(dataset: str) -> DatasetDefaults:
+    """The defaults of the data set of that name, or those of an unknown one."""
+    return DATASET_DEFAULTS.get(dataset, UNKNOWN_SET)
+
+
+def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: int) -> Policy:
+    """The data set's own thresholds, with what was set in place of them.
+
+    Args:
+      gate: what was set.
+      dataset: name of the data set.
+      num_classes: at least 2.
+      test_rows: size of its test split, 1 or more.
+    """
+    defaults = defaults_of(dataset)
+    given = {name: value for name, value in vars(gate).items() if value is not None}
+    floor = given.get("floor", defaults.floor)
+    own = {
+        "floor": floor,
+        "class_floor": defaults.class_floor,
+        "max_cross_entropy": promised_cross_entropy(floor, num_classes),
+        "max_drop": max(defaults.max_drop, minimum_detectable_drop(test_rows)),
+        "slices": defaults.slices,
+    }
+    return Policy(**{**own, **given})

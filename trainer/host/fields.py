@@ -1,0 +1,132 @@
+"""Fields of frozen settings: default, description and bounds in one place.
+
+Synopsis::
+
+    @dataclasses.dataclass(frozen=True)
+    class Oven:
+        degrees: float = setting(180.0, "temperature, Celsius", gt=0, le=300)
+
+        def __post_init__(self) -> None:
+            check(self, "oven")
+
+    Oven(degrees=0.0)   # ValueError: oven.degrees is 0.0, expected a number above 0, up to 300
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from trainer.host.text import quoted
+
+T = TypeVar("T")
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+
+
+def setting(
+    default: T,
+    description: str,
+    *,
+    choices: Collection[str] = (),
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    hint: str = "",
+    is_path: bool = False,
+) -> T:
+    """A field of a dataclass.
+
+    Args:
+      default: its value where none is given; it need not keep the bounds, as None does not.
+      description: what it is, for the help, without a full stop.
+      choices: the texts that it may be; it is not read before a value is checked.
+      ge: the least value; gt, le and lt likewise. A number with bounds must be finite as well.
+      gt: see ge.
+      le: see ge.
+      lt: see ge.
+      hint: what an error adds to the bounds.
+      is_path: whether it is a path of this machine.
+    """
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    metadata = {
+        "description": description,
+        "choices": choices,
+        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+        "hint": hint,
+        "is_path": is_path,
+    }
+    field: T = dataclasses.field(default=default, metadata=metadata)
+    return field
+
+
+def check(values: Any, section: str, of: type | None = None) -> None:
+    """Refuses values that their fields do not allow.
+
+    Args:
+      values: a dataclass.
+      section: what a user calls it: "gate"; "" for the outermost one.
+      of: the class whose fields say what is allowed; None for the values' own.
+
+    Raises:
+      ValueError: the first such value; one line.
+    """
+    for field in dataclasses.fields(of or type(values)):
+        value = getattr(values, field.name)
+        if value != field.default and not _is_allowed(value, field.metadata):
+            key = f"{section}.{field.name}" if section else field.name
+            kind = typing.get_type_hints(of or type(values))[field.name]
+            raise ValueError(f"{key} is {quoted(value)}, expected {expected(kind, field.metadata)}")
+
+
+def _is_allowed(value: Any, metadata: Mapping[str, Any]) -> bool:
+    if value is not None and (bounds := metadata.get("bounds")):
+        return math.isfinite(value) and (
+            bounds.get("ge", -math.inf) <= value <= bounds.get("le", math.inf)
+            and bounds.get("gt", -math.inf) < value < bounds.get("lt", math.inf)
+        )
+    choices = metadata.get("choices")
+    return not choices or value in choices
+
+
+def inner_kind(kind: Any) -> Any:
+    """The type of a field without None: int for `int | None`."""
+    if typing.get_origin(kind) not in (types.UnionType, typing.Union):
+        return kind
+    (inner,) = (one for one in typing.get_args(kind) if one is not type(None))
+    return inner
+
+
+def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
+    """What a field takes, for messages: "a whole number, 1 or more", "one of adam, adadelta".
+
+    Args:
+      kind: the field's type.
+      metadata: the field's, of `setting`.
+    """
+    inner = inner_kind(kind)
+    if choices := metadata.get("choices"):
+        return f"one of {', '.join(choices)}"
+    name = _NAMES.get(inner, "a list of strings")
+    hint = f": {metadata['hint']}" if metadata.get("hint") else ""
+    return f"{name}{_range(**metadata.get('bounds', {}))}{hint}"
+
+
+def _range(
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> str:
+    low = f" from {ge:g}" if ge is not None else f" above {gt:g}" if gt is not None else ""
+    if le is not None:
+        return f" from {ge:.10g} to {le:.10g}" if ge is not None else f"{low}, up to {le:.10g}"
+    if lt is not None:
+        return f"{low} to below {lt:g}" if ge is not None else f"{low} and below {lt:g}"
+    return f", {ge:g} or more" if ge is not None else low
