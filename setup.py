@@ -78,6 +78,7 @@ setup(
         "pyyaml",
         "requests",
         "rich",
+        "scipy",
         # TensorBoard 2.16 imports pkg_resources, which setuptools 82 no longer has.
         "setuptools<82; python_version < '3.11'",
         # TensorFlow 2.21 no longer installs it, and its Keras callback needs it.
@@ -103,7 +104,6 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
-            "scipy",
             "statsmodels",
             "types-PyYAML",
         ],

@@ -199,9 +199,9 @@ class LossUpperBound(_GateMetric):
       max_drop: the loss that the bound is held against, 0..1.
     """
 
-    def __init__(self, confidence: float, max_drop: float, name: str = "loss_upper_bound") -> None:
+    def __init__(self, confidence: float, max_drop: float, name: str = "drop_upper_bound") -> None:
         def bound(counts: Mapping[str, int]) -> float:
-            return statistics.loss_upper(
+            return statistics.drop_upper(
                 counts[LOST], counts[GAINED], counts[ROWS], confidence, max_drop=max_drop
             )
 

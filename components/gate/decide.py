@@ -84,9 +84,9 @@ def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
     return statistics.clopper_pearson_lower(overall.correct, overall.rows, confidence)
 
 
-def loss_upper(overall: Tally, policy: Policy, decision: int) -> float:
+def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
     """The accuracy that the candidate is shown to lose at most against the served model, -1..1."""
-    return statistics.loss_upper(
+    return statistics.drop_upper(
         overall.lost,
         overall.gained,
         overall.rows,
@@ -286,7 +286,7 @@ def _improved(overall: Tally, policy: Policy, decision: int) -> Check:
 
 
 def _max_drop(overall: Tally, policy: Policy, decision: int) -> Check:
-    bound = loss_upper(overall, policy, decision)
+    bound = drop_upper(overall, policy, decision)
     holds = bound <= policy.max_drop
     sentence = f"accuracy changes by {overall.change:+.4f} and " + (
         f"falls by less than {bound:.4f}" if bound > 0 else f"rises by more than {-bound:.4f}"

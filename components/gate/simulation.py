@@ -1,4 +1,4 @@
-"""How often the release policy refuses a good model and passes a bad one, by simulation.
+"""How often the release policy refuses a good model and releases a bad one, by simulation.
 
 Synopsis::
 
@@ -7,14 +7,13 @@ Synopsis::
     equal.refusal, worse.release        # 0.074, 0.0
     equal.refused_by["max_drop"]        # 72 of 1000
 
-Test sets are drawn, and each is put before the gate itself, `components.gate.decide`. On each test
-image either both models are right, or only the served one (the image is lost), or only the
-candidate (it is gained), or neither is. Two equally good models lose and gain half of the
-discordance each. A model that is worse by d loses d more and gains no more: the same loss spread
-over more discordant images would be harder to see. Images are drawn one by one with the same
-probabilities, so no class and no slice is harder than another.
+Test sets are drawn, and the gate itself (`components.gate.decide`) decides on each. A test image is
+got right by both models, by the served one alone (lost), by the candidate alone (gained), or by
+neither. Equally good models lose and gain half of the discordance each. A model that is worse by d
+loses d more and gains no more: the same drop spread over more discordant images would be harder to
+detect. Images are independent and alike, so no class and no slice is harder than another.
 
-Cross-entropy and the checks of integrity are not simulated: they are taken as passed.
+Cross-entropy, integrity and checks from outside are not simulated: they are taken as passed.
 """
 
 from __future__ import annotations
@@ -22,30 +21,29 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from components.gate import statistics
-from components.gate.check import Check, passed
+from components.gate.check import passed
 from components.gate.decide import decide
 from components.gate.evidence import Evidence, Provenance, Tally
 from components.gate.policy import Policy
+from components.gate.statistics import proportion_interval
 
 _TAKEN_AS_PASSED = ("integrity", "test_budget", "cross_entropy")
-_TAIL = 0.975  # each end of a two-sided 95 % interval
 
 _Counts = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Where the gate has to decide.
+    """The test set and the models on which the gate decides.
 
     Attributes:
-      rows: test images, at least one per class; classes, and the bands of a slice, have as many as
-        each other.
+      rows: test images, at least one per class; classes have equally many, and so have the bands of
+        a slice.
       num_classes: at least 2.
       accuracy: of the served model, 0..1.
       discordance: fraction of the test images on which exactly one of two equally good models is
@@ -78,9 +76,8 @@ class Setting:
 
     @property
     def error(self) -> float:
-        """Of the served model, 0..1."""
-        # 1 - 0.9 is 0.09999999999999998.
-        return round(1.0 - self.accuracy, 12)
+        """Fraction of the images that the served model gets wrong, 0..1."""
+        return round(1.0 - self.accuracy, 12)  # 1 - 0.9 is 0.09999999999999998
 
     def probabilities(self, drop: float) -> tuple[float, float, float, float]:
         """Of an image that both get right, that is lost, that is gained, that both get wrong.
@@ -89,7 +86,7 @@ class Setting:
           drop: how much worse the candidate is than the served model, 0..1.
 
         Raises:
-          ValueError: there is no such candidate.
+          ValueError: no candidate can be worse by that.
         """
         half = self.discordance / 2
         if not 0.0 <= drop <= self.accuracy - half:
@@ -102,14 +99,14 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """What the gate said of candidates that are worse by one drop.
+    """The gate's decisions on candidates that are worse by the same drop.
 
     Attributes:
       drop: how much worse they are than the served model, 0..1.
-      simulations: how many were put before the gate.
-      refused: how many of them it refused.
-      refused_by: of how many of them a check of each kind failed, such as "floor" or
-        "class_change"; several may fail at once.
+      simulations: candidates.
+      refused: candidates that were refused.
+      refused_by: candidates that failed a check of each kind, such as "floor" or "class_change";
+        several kinds may refuse the same one.
     """
 
     drop: float
@@ -129,17 +126,13 @@ class Point:
 
     @property
     def refusal_by(self) -> dict[str, float]:
-        """Estimated probability that a check of that kind fails, 0..1."""
+        """Estimated probability that a check of each kind fails, 0..1."""
         return {kind: count / self.simulations for kind, count in self.refused_by.items()}
 
     @property
     def release_interval(self) -> tuple[float, float]:
-        """Where that probability lies with 95 % confidence, exactly."""
-        released = self.simulations - self.refused
-        return (
-            statistics.clopper_pearson_lower(released, self.simulations, _TAIL),
-            1.0 - statistics.clopper_pearson_lower(self.refused, self.simulations, _TAIL),
-        )
+        """Exact 95 % confidence interval of the probability of a release."""
+        return proportion_interval(self.simulations - self.refused, self.simulations)
 
 
 def operating_curve(
@@ -151,7 +144,7 @@ def operating_curve(
     seed: int,
     decision: int = 1,
 ) -> list[Point]:
-    """How often the gate refuses candidates that are worse by each of the drops.
+    """Estimates how often the gate refuses candidates that are worse by each of the drops.
 
     Args:
       setting: the test set and the models.
@@ -159,46 +152,27 @@ def operating_curve(
       drops: each 0..1; 0 is a candidate as good as the served model.
       simulations: test sets that are drawn for each drop, 1 or more.
       seed: of the draws.
-      decision: how many decisions on its test set each one makes, from 1.
+      decision: the number of each decision on its test set, from 1.
 
     Raises:
-      ValueError: there is no candidate with such a drop.
+      ValueError: no candidate can be worse by one of the drops.
     """
     each = [setting.probabilities(drop) for drop in drops]
-    rng = np.random.default_rng(seed)
-    return [
-        _point(setting, policy, drop, probabilities, simulations, decision, rng)
-        for drop, probabilities in zip(drops, each, strict=True)
-    ]
-
-
-def _point(
-    setting: Setting,
-    policy: Policy,
-    drop: float,
-    probabilities: Sequence[float],
-    simulations: int,
-    decision: int,
-    rng: np.random.Generator,
-) -> Point:
     rows = rows_by_group(setting, policy)  # [K, bands, ...]
     sound = Provenance(setting.rows, "simulated", "simulated", "simulated", "simulated")
-    refused, refused_by = 0, Counter[str]()
-    for _ in range(simulations):
-        drawn = rng.multinomial(rows, probabilities)  # [K, bands, ..., 4]
-        made = decide(evidence(drawn, policy), policy, provenance=sound, decision=decision)
-        refused += not passed(made)
-        refused_by.update(_failures(made))
-    return Point(drop, simulations, refused, refused_by)
-
-
-def _failures(checks: Iterable[Check]) -> dict[str, int]:
-    """{kind of check: 1 where one of that kind failed, or else 0}."""
-    failures: dict[str, int] = {}
-    for check in checks:
-        if check.kind not in _TAKEN_AS_PASSED:
-            failures[check.kind] = max(failures.get(check.kind, 0), int(not check.passed))
-    return failures
+    rng = np.random.default_rng(seed)
+    points = []
+    for drop, probabilities in zip(drops, each, strict=True):
+        refused, refused_by = 0, Counter[str]()
+        for _ in range(simulations):
+            counted = evidence(rng.multinomial(rows, probabilities), policy)
+            made = decide(counted, policy, provenance=sound, decision=decision)
+            refused += not passed(made)
+            refused_by.update({check.kind: 0 for check in made})
+            refused_by.update({check.kind for check in made if not check.passed})
+        judged = {kind: n for kind, n in refused_by.items() if kind not in _TAKEN_AS_PASSED}
+        points.append(Point(drop, simulations, refused, judged))
+    return points
 
 
 def rows_by_group(setting: Setting, policy: Policy) -> _Counts:
@@ -213,35 +187,32 @@ def rows_by_group(setting: Setting, policy: Policy) -> _Counts:
 
 
 def evidence(drawn: _Counts, policy: Policy) -> Evidence:
-    """What was drawn, as the Evaluator would have counted it.
+    """Counts of a drawn test set.
 
     Args:
       drawn: [K, bands, ..., 4] images that both models get right, that are lost, that are gained,
         that both get wrong; as `rows_by_group` but for the last axis.
       policy: its slices.
     """
+
+    def tallies(axis: int | None = None) -> list[Tally]:
+        """One for each class or band on an axis, or one of all images."""
+        others = tuple(other for other in range(drawn.ndim - 1) if other != axis)
+        counts = drawn.sum(axis=others).reshape(-1, 4).tolist()
+        return [
+            Tally(both + lost + gained + neither, both + gained, lost=lost, gained=gained)
+            for both, lost, gained, neither in counts
+        ]
+
     return Evidence(
-        overall=_tally(_sums(drawn)),
-        classes={str(label): _tally(counts) for label, counts in enumerate(_sums(drawn, 0))},
+        overall=tallies()[0],
+        classes={str(label): tally for label, tally in enumerate(tallies(0))},
         slices={
-            name: _tally(counts)
+            name: tally
             for axis, bands in enumerate(policy.slices, start=1)
-            for name, counts in zip(bands.names, _sums(drawn, axis), strict=True)
+            for name, tally in zip(bands.names, tallies(axis), strict=True)
         },
         cross_entropy=0.0,
         top_2_accuracy=math.nan,
         compared=True,
-    )
-
-
-def _sums(drawn: _Counts, kept: int | None = None) -> list:
-    """Counts over all axes but one, and the last one: [kept, 4], or [4]."""
-    summed = tuple(axis for axis in range(drawn.ndim - 1) if axis != kept)
-    return drawn.sum(axis=summed).tolist()
-
-
-def _tally(counts: Sequence[int]) -> Tally:
-    both, lost, gained, neither = counts
-    return Tally(
-        rows=both + lost + gained + neither, correct=both + gained, lost=lost, gained=gained
     )

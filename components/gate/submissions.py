@@ -2,16 +2,15 @@
 
 Synopsis::
 
-    for kind in SUBMITTERS:
-        outcome = submit(kind, policy, rows=10_000, decisions=100, simulations=20_000, seed=0)
-        outcome.share                   # 0.037 of the independent ones, 1.0 of who sees accuracies
+    for submitter in SUBMITTERS:
+        series = submit(submitter, policy, rows=10_000, decisions=100, simulations=20_000, seed=0)
+        series.share                    # 0.037 of independent models, 1.0 of who sees the accuracy
 
-Every model that is put before the gate has a true accuracy of exactly the floor, which is where a
-bad model has the best chance, and nothing is served. Of the test images some are doubtful: there
-the models guess between two answers, so that no choice among the guesses makes them better on new
-images. They get everything else right (with a floor below one half: wrong). What the submitter
-learns from decisions can therefore only fit this test set, and each release is an error of the
-gate.
+Every submitted model has a true accuracy of exactly the floor, at which bad models are released most
+often, and nothing is served. Some test images are doubtful: there a model guesses between two
+classes, so that no choice among the guesses makes it better on new images. All others it gets right
+(with a floor below one half: wrong). What a submitter learns from decisions can therefore only fit
+this test set, and each release is an error of the gate.
 """
 
 from __future__ import annotations
@@ -22,29 +21,27 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from components.gate import statistics
 from components.gate.decide import floor_check
 from components.gate.evidence import Tally
 from components.gate.policy import Policy
+from components.gate.statistics import proportion_interval
 
 INDEPENDENT = "independent models"
 PASS_OR_FAIL = "sees pass or fail"
 ACCURACY = "sees the accuracy"
 SUBMITTERS = (INDEPENDENT, PASS_OR_FAIL, ACCURACY)
 
-_TAIL = 0.975  # each end of a two-sided 95 % interval
-
 _Counts = npt.NDArray[np.int64]  # [simulations]
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """What came of one kind of submitter.
+    """The outcome of many series of decisions by one kind of submitter.
 
     Attributes:
       submitter: one of `SUBMITTERS`.
       simulations: test sets, each with a series of decisions.
-      erred: those on which any decision released a bad model.
+      erred: test sets on which any decision released a bad model.
     """
 
     submitter: str
@@ -58,12 +55,8 @@ class Series:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where that probability lies with 95 % confidence, exactly."""
-        sound = self.simulations - self.erred
-        return (
-            statistics.clopper_pearson_lower(self.erred, self.simulations, _TAIL),
-            1.0 - statistics.clopper_pearson_lower(sound, self.simulations, _TAIL),
-        )
+        """Exact 95 % confidence interval of that probability."""
+        return proportion_interval(self.erred, self.simulations)
 
 
 def submit(
@@ -72,10 +65,10 @@ def submit(
     """Puts series of bad models before the floor's check.
 
     Args:
-      submitter: one of `SUBMITTERS`. `INDEPENDENT`: other images are doubtful in each model.
-        `PASS_OR_FAIL`: the same ones are, and since a refusal tells nothing of single images, the
-        submitter guesses all of them anew, until a model is released. `ACCURACY`: the submitter
-        turns a few of his guesses at a time, and keeps what raises the accuracy.
+      submitter: one of `SUBMITTERS`. `INDEPENDENT`: each model doubts other images.
+        `PASS_OR_FAIL`: all doubt the same images; a refusal tells nothing of single images, so the
+        submitter guesses all of them anew until a model is released. `ACCURACY`: the submitter
+        changes a few guesses at a time, and keeps the changes that raise the accuracy.
       policy: the gate's.
       rows: test images.
       decisions: on each test set.
@@ -105,14 +98,14 @@ def submit(
 def _images(
     accuracy: float, rows: int, simulations: int, rng: np.random.Generator
 ) -> tuple[_Counts, _Counts]:
-    """Of each test set, the images on which a model guesses between two answers, or is wrong."""
+    """Draws the number of images on which a model guesses, and of those it gets wrong for sure."""
     shares = (2.0 * min(accuracy, 1.0 - accuracy), max(0.0, 1.0 - 2.0 * accuracy))
     doubtful, hopeless, _ = rng.multinomial(rows, [*shares, 1.0 - sum(shares)], simulations).T
     return doubtful, hopeless
 
 
 def allowed_errors(policy: Policy, rows: int, decision: int) -> int:
-    """The most errors with which the k-th decision finds that the floor is held; -1 for none."""
+    """The largest number of errors at which the k-th decision passes the floor; -1 for none."""
 
     def refused(errors: int) -> bool:
         return not floor_check(Tally(rows, rows - errors), policy, decision).passed

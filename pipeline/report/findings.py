@@ -79,7 +79,7 @@ def measured(result: RunResult) -> Measured | None:
     return Measured(
         confidence=1.0 - policy.release_alpha(number),
         lower=decide.accuracy_lower(overall, policy, number),
-        loss=decide.loss_upper(overall, policy, number) if evidence.compared else None,
+        loss=decide.drop_upper(overall, policy, number) if evidence.compared else None,
     )
 
 
@@ -173,8 +173,8 @@ def power_table(result: RunResult) -> list[PowerRow]:
     return [_power_row(sight) for sight in (*first, *power.of_groups(evidence, policy))]
 
 
-def _power_row(sight: power.Sight) -> PowerRow:
-    smallest = sight.smallest_loss(LIKELY)
+def _power_row(sight: power.Power) -> PowerRow:
+    smallest = sight.minimum_detectable_drop(LIKELY)
     return PowerRow(
         label=sight.label,
         rows=sight.tally.rows,

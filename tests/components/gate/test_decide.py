@@ -213,7 +213,7 @@ def test_every_check_whose_error_is_a_release_spends_and_no_other_does() -> None
     assert changed == {"test_budget", "floor", "improved", "max_drop"}
     level = POLICY.release_alpha(40)
     assert later["improved"].required == level
-    assert later["max_drop"].actual == statistics.loss_upper(
+    assert later["max_drop"].actual == statistics.drop_upper(
         *(COMPARED.overall.lost, COMPARED.overall.gained, COMPARED.overall.rows),
         1.0 - level,
         max_drop=POLICY.max_drop,

@@ -13,7 +13,7 @@ from components.gate import decide, power
 from components.gate.check import passed
 from components.gate.evidence import Evidence, Provenance, Tally
 from components.gate.policy import Policy
-from components.gate.power import ErrorRule, PairedRule, smallest_loss
+from components.gate.power import ErrorRule, PairedRule, minimum_detectable_drop
 from components.gate.simulation import Setting, operating_curve
 from components.gate.slices import Bands
 from components.gate.statistics import mcnemar
@@ -55,10 +55,10 @@ def mcnemar_rule(rows: int, gained: float, alpha: float) -> PairedRule:
 # --- one rule ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.01, 0.2, 0.9])
-def test_errors_are_refused_with_scipys_binomial_probability(loss: float) -> None:
+@pytest.mark.parametrize("drop", [0.0, 0.01, 0.2, 0.9])
+def test_errors_are_refused_with_scipys_binomial_probability(drop: float) -> None:
     rule = ErrorRule(rows=500, accuracy=0.95, critical=40)
-    assert rule.refusal(loss) == pytest.approx(stats.binom.sf(39, 500, 0.05 + loss), rel=1e-9)
+    assert rule.refusal(drop) == pytest.approx(stats.binom.sf(39, 500, 0.05 + drop), rel=1e-9)
 
 
 def test_the_power_of_mcnemars_test_is_that_of_gpower() -> None:
@@ -68,48 +68,48 @@ def test_the_power_of_mcnemars_test_is_that_of_gpower() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gained", "loss"), [(0.0, 0.0), (0.0, 0.4), (0.02, 0.1), (0.02, 0.8), (0.2, 0.0), (0.2, 0.4)]
+    ("gained", "drop"), [(0.0, 0.0), (0.0, 0.4), (0.02, 0.1), (0.02, 0.8), (0.2, 0.0), (0.2, 0.4)]
 )
-def test_the_power_of_a_paired_rule_is_the_sum_over_all_outcomes(gained: float, loss: float):
+def test_the_power_of_a_paired_rule_is_the_sum_over_all_outcomes(gained: float, drop: float):
     rows = 12
     rule = mcnemar_rule(rows, gained, 0.05)
-    shares = [gained, gained + loss, 1.0 - 2 * gained - loss]
+    shares = [gained, gained + drop, 1.0 - 2 * gained - drop]
     expected = sum(
         stats.multinomial.pmf([up, down, rows - up - down], rows, shares)
         for up, down in itertools.product(range(rows + 1), repeat=2)
         if up + down <= rows and mcnemar(down, up) <= 0.05
     )
-    assert rule.refusal(loss) == pytest.approx(expected, abs=1e-12)
+    assert rule.refusal(drop) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_power_of_mcnemars_test_comes_near_connors_approximation() -> None:
     # Connor 1987, formula 3.3 solved for the power: discordance psi, difference d, n pairs. Normal,
     # without correction for continuity, and so a little above the exact one.
-    rows, gained, loss = 10_000, 0.01, 0.003
-    psi = 2 * gained + loss
-    z = (math.sqrt(rows) * loss - stats.norm.ppf(0.95) * math.sqrt(psi)) / math.sqrt(psi - loss**2)
+    rows, gained, drop = 10_000, 0.01, 0.003
+    psi = 2 * gained + drop
+    z = (math.sqrt(rows) * drop - stats.norm.ppf(0.95) * math.sqrt(psi)) / math.sqrt(psi - drop**2)
     actual = power.of_all(
         evidence(Tally(rows, 9_800, lost=100, gained=100)),
         dataclasses.replace(POLICY, floor=0.0, max_drop=1.0),
     )
     assert actual is not None
-    assert stats.norm.cdf(z) - 0.03 < actual.refusal(loss) < stats.norm.cdf(z)
+    assert stats.norm.cdf(z) - 0.03 < actual.refusal(drop) < stats.norm.cdf(z)
 
 
-def test_the_smallest_loss_is_refused_as_often_as_asked_and_a_smaller_one_is_not() -> None:
+def test_the_minimum_detectable_drop_is_refused_as_often_as_asked_and_no_smaller_one() -> None:
     for rule in (ErrorRule(1000, 0.98, 40), mcnemar_rule(200, 0.03, 0.05)):
         for probability in (0.2, 0.8, 0.95):
-            loss = smallest_loss(rule, probability)
-            assert loss is not None
-            assert rule.refusal(loss) >= probability > rule.refusal(loss - 0.1 / rule.rows)
+            drop = minimum_detectable_drop(rule, probability)
+            assert drop is not None
+            assert rule.refusal(drop) >= probability > rule.refusal(drop - 0.1 / rule.rows)
 
 
-def test_what_is_never_refused_so_often_has_no_smallest_loss() -> None:
-    assert smallest_loss(ErrorRule(rows=3, accuracy=1.0, critical=4), 0.8) is None
+def test_what_is_never_refused_so_often_has_no_detectable_drop() -> None:
+    assert minimum_detectable_drop(ErrorRule(rows=3, accuracy=1.0, critical=4), 0.8) is None
 
 
-def test_what_is_refused_without_a_loss_needs_none() -> None:
-    assert smallest_loss(ErrorRule(rows=10, accuracy=0.5, critical=1), 0.8) == 0.0
+def test_what_is_refused_without_a_drop_needs_none() -> None:
+    assert minimum_detectable_drop(ErrorRule(rows=10, accuracy=0.5, critical=1), 0.8) == 0.0
 
 
 # --- the gate's rules ----------------------------------------------------------------------------
@@ -119,9 +119,9 @@ def test_what_is_refused_without_a_loss_needs_none() -> None:
 def test_the_floor_refuses_from_where_the_gate_does(decision: int, errors: int) -> None:
     # docs/gate.md: 74 errors of 10,000 hold 99 % at the first decision, 62 at the hundredth.
     policy = dataclasses.replace(POLICY, floor=0.99)
-    sight = power.of_all(evidence(Tally(10_000, 9_950), compared=False), policy, decision=decision)
-    assert sight is not None
-    assert sight.floor.critical == errors + 1
+    found = power.of_all(evidence(Tally(10_000, 9_950), compared=False), policy, decision=decision)
+    assert found is not None
+    assert found.floor.critical == errors + 1
     for count, holds in ((errors, True), (errors + 1, False)):
         counted = evidence(Tally(10_000, 10_000 - count), compared=False)
         assert released(counted, policy, decision=decision) is holds
@@ -129,10 +129,10 @@ def test_the_floor_refuses_from_where_the_gate_does(decision: int, errors: int) 
 
 def test_the_comparison_refuses_from_where_the_gate_does() -> None:
     rows = 1000
-    sight = power.of_all(evidence(Tally(rows, 980, lost=10, gained=10)), POLICY)
-    assert sight is not None
-    assert sight.comparison is not None
-    for gained, critical in sight.comparison.critical:
+    found = power.of_all(evidence(Tally(rows, 980, lost=10, gained=10)), POLICY)
+    assert found is not None
+    assert found.comparison is not None
+    for gained, critical in found.comparison.critical:
         for lost, holds in ((critical - 1, True), (critical, False)):
             counted = Tally(rows, rows - lost, lost=lost, gained=gained)
             assert released(evidence(counted), POLICY) is holds
@@ -146,11 +146,11 @@ def test_the_whole_gates_refusals_are_those_of_a_simulation(must_improve: bool) 
         POLICY, floor=0.0, class_floor=0.0, max_drop=0.03, must_improve=must_improve
     )
     measured = evidence(Tally(1000, 950, lost=15, gained=15))
-    sight = power.of_all(measured, policy)
-    assert sight is not None
+    found = power.of_all(measured, policy)
+    assert found is not None
     rng = np.random.default_rng(20261124)
-    for loss in (0.0, 0.01, 0.03):
-        draws = rng.multinomial(1000, [0.015, 0.015 + loss, 0.97 - loss], size=2_000)
+    for drop in (0.0, 0.01, 0.03):
+        draws = rng.multinomial(1000, [0.015, 0.015 + drop, 0.97 - drop], size=2_000)
         refused = np.mean(
             [
                 not passed(
@@ -161,35 +161,35 @@ def test_the_whole_gates_refusals_are_those_of_a_simulation(must_improve: bool) 
                 for up, down, _ in draws.tolist()
             ]
         )
-        assert sight.refusal(loss) == pytest.approx(refused, abs=0.035)
+        assert found.refusal(drop) == pytest.approx(refused, abs=0.035)
 
 
 def test_the_power_of_the_comparison_is_that_of_the_gates_simulation() -> None:
     # 2,000 test sets: standard error 1.1 points at most, so 3.5 points are three of them.
     policy = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
     setting = Setting(rows=1000, num_classes=2, accuracy=0.95, discordance=0.03)
-    sight = power.of_all(evidence(Tally(1000, 950, lost=15, gained=15)), policy)
-    assert sight is not None
-    losses = [0.0, 0.01, 0.02]
-    for point in operating_curve(setting, policy, drops=losses, simulations=2_000, seed=0):
+    found = power.of_all(evidence(Tally(1000, 950, lost=15, gained=15)), policy)
+    assert found is not None
+    drops = [0.0, 0.01, 0.02]
+    for point in operating_curve(setting, policy, drops=drops, simulations=2_000, seed=0):
         simulated = point.refused_by.get("not_worse", 0) / point.simulations
-        assert sight.refusal(point.drop) == pytest.approx(simulated, abs=0.035)
+        assert found.refusal(point.drop) == pytest.approx(simulated, abs=0.035)
 
 
 def test_a_class_is_refused_from_where_the_gate_does_in_the_worst_company() -> None:
     # Four classes that are beyond doubt leave the fifth the factor 5.
     good, rows = Tally(100, 100), 100
-    (sight, *_) = power.of_groups(
+    (found, *_) = power.of_groups(
         evidence(Tally(rows, 90, lost=5, gained=5), good, good, good, good), POLICY
     )
-    assert sight.comparison is not None
+    assert found.comparison is not None
     _, upper = binom_test_reject_interval(0.2, rows, alpha=0.01, alternative="larger")
-    assert sight.floor.critical == upper  # 0.05 / 5
-    for errors, holds in ((sight.floor.critical - 1, True), (sight.floor.critical, False)):
+    assert found.floor.critical == upper  # 0.05 / 5
+    for errors, holds in ((found.floor.critical - 1, True), (found.floor.critical, False)):
         counted = evidence(Tally(rows, rows - errors), good, good, good, good, compared=False)
         assert released(counted, dataclasses.replace(POLICY, floor=0.0)) is holds
     anything = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
-    for gained, critical in sight.comparison.critical:
+    for gained, critical in found.comparison.critical:
         for lost, holds in ((critical - 1, True), (critical, False)):
             counted = Tally(rows, rows - lost, lost=lost, gained=gained)
             # The others gain what this one loses, so that the whole does not decide.
@@ -204,47 +204,47 @@ def test_slices_belong_to_the_family_where_they_are_judged() -> None:
         slices={"dark": Tally(150, 145), "bright": Tally(50, 45)},
     )
     policy = dataclasses.replace(POLICY, slices=(bands,), min_slice_rows=100)
-    assert [sight.label for sight in power.of_groups(counted, policy)] == ["class 0", "dark"]
+    assert [found.label for found in power.of_groups(counted, policy)] == ["class 0", "dark"]
 
 
-def test_losses_are_counted_from_the_served_model_or_else_from_the_candidate() -> None:
+def test_drops_are_counted_from_the_served_model_or_else_from_the_candidate() -> None:
     tally = Tally(1000, 960, lost=20, gained=10)  # served: 970
     compared = power.of_all(evidence(tally), POLICY)
     first = power.of_all(evidence(Tally(1000, 960), compared=False), POLICY)
     assert compared is not None
     assert first is not None
-    assert (compared.accuracy, first.accuracy) == (0.97, 0.96)
+    assert (compared.floor.accuracy, first.floor.accuracy) == (0.97, 0.96)
     assert first.comparison is None
     assert compared.comparison is not None
     assert compared.comparison.gained == 0.015  # half of 30 of 1,000
 
 
 def test_no_more_is_gained_than_the_reference_gets_wrong() -> None:
-    sight = power.of_all(evidence(Tally(1000, 960, lost=40, gained=0)), POLICY)  # served: 1,000
-    assert sight is not None
-    assert sight.comparison is not None
-    assert sight.comparison.gained == 0.0
+    found = power.of_all(evidence(Tally(1000, 960, lost=40, gained=0)), POLICY)  # served: 1,000
+    assert found is not None
+    assert found.comparison is not None
+    assert found.comparison.gained == 0.0
 
 
 def test_the_rule_that_sees_most_counts() -> None:
-    sight = power.of_all(evidence(Tally(1000, 970, lost=10, gained=10)), POLICY)
-    assert sight is not None
-    losses = [smallest_loss(rule, 0.8) for rule in sight.rules]
-    assert sight.smallest_loss(0.8) == min(losses)
-    assert sight.refusal(0.04) == max(rule.refusal(0.04) for rule in sight.rules)
-    assert sight.refusal(5.0) == 1.0  # all that there is to lose
+    found = power.of_all(evidence(Tally(1000, 970, lost=10, gained=10)), POLICY)
+    assert found is not None
+    drops = [minimum_detectable_drop(rule, 0.8) for rule in found.rules]
+    assert found.minimum_detectable_drop(0.8) == min(drops)
+    assert found.refusal(0.04) == max(rule.refusal(0.04) for rule in found.rules)
+    assert found.refusal(5.0) == 1.0  # all that there is to lose
 
 
 def test_labels_swapped_in_a_twentieth_of_a_small_class_are_seen_by_no_check() -> None:
     # 100 images of each of ten classes, as in the embedded sample: 5 more errors in one of them.
     classes = [Tally(100, 98, lost=1, gained=1)] * 10
     policy = dataclasses.replace(POLICY, floor=0.96, class_floor=0.88, max_drop=0.02)
-    for sight in power.of_groups(evidence(*classes), policy):
-        assert sight.refusal(0.05) < 0.2
+    for found in power.of_groups(evidence(*classes), policy):
+        assert found.refusal(0.05) < 0.2
     # 1,000 images of each: seen.
     classes = [Tally(1000, 980, lost=10, gained=10)] * 10
-    for sight in power.of_groups(evidence(*classes), policy):
-        assert sight.refusal(0.05) > 0.95
+    for found in power.of_groups(evidence(*classes), policy):
+        assert found.refusal(0.05) > 0.95
 
 
 def test_of_no_examples_nothing_is_seen() -> None:

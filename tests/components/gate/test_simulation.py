@@ -104,7 +104,7 @@ class TestOperatingCurve:
         worse = np.array([statistics.mcnemar(*pair) <= 0.05 for pair in pairs])
         confidence = 1.0 - COMPARING.release_alpha(1)
         too_bad = np.array(
-            [statistics.loss_upper(*pair, 1000, confidence, max_drop=0.01) > 0.01 for pair in pairs]
+            [statistics.drop_upper(*pair, 1000, confidence, max_drop=0.01) > 0.01 for pair in pairs]
         )
 
         found = point(setting, COMPARING, drop, simulations=4000)
