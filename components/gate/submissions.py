@@ -6,7 +6,7 @@ Synopsis::
         series = submit(submitter, policy, rows=10_000, decisions=100, simulations=20_000, seed=0)
         series.share                    # 0.037 of independent models, 1.0 of who sees the accuracy
 
-Every submitted model has a true accuracy of exactly the floor, at which bad models are released most
+Every submitted model has a true accuracy of exactly the floor, where bad models are released most
 often, and nothing is served. Some test images are doubtful: there a model guesses between two
 classes, so that no choice among the guesses makes it better on new images. All others it gets right
 (with a floor below one half: wrong). What a submitter learns from decisions can therefore only fit
