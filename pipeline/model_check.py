@@ -5,8 +5,8 @@ Synopsis::
     result = check_model(config, Asked(Path("their_model"), "serve"), Asked(Path("serving/3")))
     result.passed, result.checks
 
-The test split is read from its source as ExampleGen reads it, both models are asked by their own
-signatures, and what comes of that is counted as the Evaluator counts it. Policy, decision and
+The test split is read from its source as ExampleGen reads it, both models predict it by their own
+signatures, and the predictions are counted as the Evaluator counts them. Policy, decision and
 decision log are those of a run. TensorFlow is imported; TFX, TFMA and Beam are not.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from components import serving_dir
-from components.evaluation.predictions import Answers, ask, require_numbers
-from components.evaluation.saved_model import Model, ModelRefused, load, require_saved_model
+from components.evaluation.predictions import predict, require_numbers
+from components.evaluation.saved_model import ModelRefused, load, require_saved_model
 from components.example_gen import sources
 from components.example_gen.arrays import TEST
 from components.example_gen.dataset import DatasetInfo, describe
@@ -27,18 +27,19 @@ from components.gate import decide
 from components.gate.check import Check, passed
 from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
+from components.gate.policy import Policy
 from components.serving_dir import ServingDirError
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
 from pipeline.result import json_able
 from trainer import features
 
-_RUN_ID = "gate check"  # what the decision log calls it
+_RUN_ID = "gate check"  # in the decision log
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A SavedModel's directory, and the signature by which it is asked."""
+    """A SavedModel's directory, and the signature that predicts."""
 
     path: Path
     signature: str = features.SERVING_DEFAULT
@@ -50,9 +51,9 @@ class Subject:
 
     Attributes:
       path: its directory.
-      digest: of its files, as its manifest has it where there is one.
-      signature: the one that was asked.
-      takes: what that takes, such as "PNG bytes".
+      digest: of its files.
+      signature: the one that predicted.
+      takes: the signature's input, such as "PNG bytes".
     """
 
     path: str
@@ -63,12 +64,12 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class ModelCheck:
-    """What the gate said.
+    """The gate's decision.
 
     Attributes:
       dataset: name, digest (fingerprint of the source), and the test split's rows and digest.
       model: the candidate.
-      baseline: what it was compared with; None where none was given.
+      baseline: the model that it was compared with; None where none was given.
       evidence: counts on the test split.
       checks: the gate's.
     """
@@ -81,7 +82,6 @@ class ModelCheck:
 
     @property
     def passed(self) -> bool:
-        """The decision."""
         return passed(self.checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     Args:
       config: its data set, directories and gate.
       model: the candidate.
-      baseline: what it is compared with.
+      baseline: the model that it is compared with.
 
     Raises:
       ModelRefused: a model does not keep the contract, or not its own manifest. That holds for the
@@ -112,12 +112,49 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
       ConfigError: the policy does not fit the examples.
       ServingDirError, DecisionLogError: the serving directory cannot be used.
     """
-    model_digest = _digest(model)
-    baseline_digest = _digest(baseline) if baseline else None
+    asked = [model, baseline] if baseline else [model]
+    digests = [_digest(one.path) for one in asked]
     builder = sources.resolve(
         config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
     )
     dataset = describe(builder, config.dataset)
+    policy = _policy(config, dataset)
+    directory = config.served_from(dataset.slug)
+    withdrawal = serving_dir.withdrawn_digests(directory).get(digests[0])
+    shape, classes = dataset.image_shape, dataset.num_classes
+    models = [
+        load(one.path, one.signature, image_shape=shape, num_classes=classes) for one in asked
+    ]
+    predictions = predict(builder, dataset, models)
+    evidence = predictions.evidence(dataset.class_names, policy.slices)
+    provenance = Provenance(
+        split_rows=builder.info.splits[TEST].num_examples,
+        split_digest=predictions.digest,
+        # A source declares rows and no digest: what was predicted is what was hashed.
+        recorded_digest=predictions.digest,
+        evaluated_model=str(model.path),
+        exported_model=str(model.path),
+        withdrawn=str(withdrawal) if withdrawal else None,
+    )
+    decision = Decision(
+        predictions.digest, digests[0], digests[1] if baseline else None, policy_digest(policy)
+    )
+    number = register(directory, decision, run_id=_RUN_ID)
+    candidate, *others = (
+        Subject(str(one.path), digest, one.signature, loaded.takes)
+        for one, digest, loaded in zip(asked, digests, models, strict=True)
+    )
+    test = {"rows": len(predictions.labels), "digest": predictions.digest}
+    return ModelCheck(
+        dataset={"name": dataset.name, "digest": dataset.fingerprint, "splits": {TEST: test}},
+        model=candidate,
+        baseline=others[0] if others else None,
+        evidence=evidence,
+        checks=decide.decide(evidence, policy, provenance=provenance, decision=number),
+    )
+
+
+def _policy(config: RunConfig, dataset: DatasetInfo) -> Policy:
     policy = policy_for(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
@@ -125,75 +162,23 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         require_numbers(policy.slices)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    directory = config.served_from(dataset.slug)
-    serving_dir.versions(directory)  # refused before the models are asked
-    candidate = _load(model, dataset)
-    served = _load(baseline, dataset) if baseline else None
-    answers = ask(builder, dataset, [candidate, served] if served else [candidate])
-    evidence = answers.count(dataset.class_names, policy.slices)
-    decision = Decision(answers.digest, model_digest, baseline_digest, policy_digest(policy))
-    checks = decide.decide(
-        evidence,
-        policy,
-        provenance=Provenance(
-            split_rows=builder.info.splits[TEST].num_examples,
-            split_digest=answers.digest,
-            # A source declares rows and no digest. What was hashed is what was asked about.
-            recorded_digest=answers.digest,
-            evaluated_model=str(model.path),
-            exported_model=str(model.path),
-            withdrawn=_withdrawal(directory, model_digest),
-        ),
-        decision=register(directory, decision, run_id=_RUN_ID),
-    )
-    return ModelCheck(
-        dataset=_described(dataset, answers),
-        model=_subject(model, model_digest, candidate),
-        baseline=_subject(baseline, baseline_digest, served)
-        if baseline and baseline_digest and served
-        else None,
-        evidence=evidence,
-        checks=checks,
-    )
+    return policy
 
 
-def _digest(asked: Asked) -> str:
-    """The digest of a model's files.
+def _digest(path: Path) -> str:
+    """The digest of a model's files, as its manifest has it where there is one.
 
     Raises:
       ModelRefused: there is no such model, or it does not match its manifest.
     """
-    require_saved_model(asked.path)
-    manifest, problems = serving_dir.check_manifest(asked.path)
+    require_saved_model(path)
+    manifest, problems = serving_dir.check_manifest(path)
     if problems:
         raise ModelRefused(
-            f"the model does not match its manifest: {asked.path}: {'; '.join(problems)}; give a "
-            f"whole copy, or one without {serving_dir.MANIFEST_NAME}"
+            f"the model does not match its manifest: {path}: {'; '.join(problems)}; give a whole "
+            f"copy, or one without {serving_dir.MANIFEST_NAME}"
         )
     try:
-        return manifest.model_digest if manifest else serving_dir.digest_of(asked.path)
+        return manifest.model_digest if manifest else serving_dir.digest_of(path)
     except ServingDirError as error:
         raise ModelRefused(str(error)) from error
-
-
-def _load(asked: Asked, dataset: DatasetInfo) -> Model:
-    return load(
-        asked.path,
-        asked.signature,
-        image_shape=dataset.image_shape,
-        num_classes=dataset.num_classes,
-    )
-
-
-def _withdrawal(directory: Path, model_digest: str) -> str | None:
-    withdrawal = serving_dir.withdrawn_digests(directory).get(model_digest)
-    return None if withdrawal is None else str(withdrawal)
-
-
-def _subject(asked: Asked, digest: str, model: Model) -> Subject:
-    return Subject(str(asked.path), digest, asked.signature, model.takes)
-
-
-def _described(dataset: DatasetInfo, answers: Answers) -> dict[str, Any]:
-    test = {"rows": len(answers.labels), "digest": answers.digest}
-    return {"name": dataset.name, "digest": dataset.fingerprint, "splits": {TEST: test}}

@@ -1,104 +1,141 @@
-"""Counts what the gate decides by, from arrays of probabilities: the Evaluator's counts without it.
+"""What the gate decides by, counted over test examples: in TFMA's pipelines and from arrays alike.
 
 Synopsis::
 
-    evidence = count(labels, candidate, baseline=served, class_names=names,
-                     slices=policy.slices, numbers={"mean_intensity": intensities})
+    outcomes = count(labels, candidate, baseline)   # {(label, prediction, baseline right): rows}
+    evidence = from_outcomes(outcomes, {"dark": dark_outcomes}, class_names=names, compared=True,
+                             cross_entropy=cross_entropy(candidate, labels),
+                             top_2_accuracy=top_2_accuracy(candidate, labels))
 
-The same model on the same examples gives the very counts that `gate_metrics` and TFMA give (tests
-hold the two together), so that `components.gate.decide` decides alike.
+Outcomes add up over batches, workers and slices, and every count of the evidence follows from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from components.gate.evidence import Evidence, Tally
-from components.gate.slices import Bands
 
-# Keras keeps probabilities that far from 0 and 1 before it takes their logarithm.
+# Keras keeps probabilities at this distance from 0 and 1 before it takes their logarithm.
 _EPSILON = 1e-7
+# Stands for the prediction where a probability of the candidate is NaN or infinite.
+NOT_FINITE = -1
 
-_Mask = npt.NDArray[np.bool_]  # [N]
+# Examples by (label, the candidate's prediction, whether the baseline is right). Without a
+# baseline it counts as right where the candidate is, so that nothing is lost or gained.
+Outcomes = Counter[tuple[int, int, bool]]
 
 
-def count(
-    labels: np.ndarray,
-    candidate: np.ndarray,
-    *,
-    baseline: np.ndarray | None,
-    class_names: Sequence[str],
-    slices: Sequence[Bands],
-    numbers: Mapping[str, np.ndarray],
-) -> Evidence:
-    """What `components.gate.decide.decide` wants to know.
+def count(labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray | None) -> Outcomes:
+    """Counts the outcomes of examples.
 
     Args:
-      labels: [N] int64, at least one.
-      candidate: [N, K] probabilities; an example's answer is its most probable class, and one with
-        a probability that is NaN or infinite is wrong.
-      baseline: [N, K], of what the candidate is compared with; None with nothing to compare.
-      class_names: K, in the order of the labels.
-      slices: those of the policy.
-      numbers: [N] each, by the features that the slices name.
+      labels: [N] int64.
+      candidate: [N, K] probabilities; the prediction is the most probable class.
+      baseline: [N, K], of the model that the candidate is compared with; None without one.
     """
-    finite = np.isfinite(candidate).all(axis=1)
-    right = _right(candidate, labels)
-    before = right if baseline is None else _right(baseline, labels)
+    predicted = _predictions(candidate)
+    right = (predicted if baseline is None else _predictions(baseline)) == labels
+    return Counter(zip(labels.tolist(), predicted.tolist(), right.tolist(), strict=True))
 
-    def tally(among: _Mask) -> Tally:
-        groups = (among, among & right, among & before & ~right, among & right & ~before)
-        return Tally(*(int(group.sum()) for group in groups))
 
+def _predictions(probabilities: np.ndarray) -> npt.NDArray[np.int64]:
+    finite = np.isfinite(probabilities).all(axis=1)
+    return np.where(finite, probabilities.argmax(axis=1), NOT_FINITE)
+
+
+def tally(outcomes: Outcomes) -> Tally:
+    """Adds up outcomes."""
+    counts = Counter[str]()
+    for (label, predicted, before), rows in outcomes.items():
+        right = predicted == label
+        counts["rows"] += rows
+        counts["correct"] += rows * right
+        counts["lost"] += rows * (before and not right)
+        counts["gained"] += rows * (right and not before)
+    return Tally(counts["rows"], counts["correct"], counts["lost"], counts["gained"])
+
+
+def from_outcomes(
+    outcomes: Outcomes,
+    slices: Mapping[str, Outcomes],
+    *,
+    class_names: Sequence[str],
+    compared: bool,
+    cross_entropy: float,
+    top_2_accuracy: float,
+) -> Evidence:
+    """The evidence for `components.gate.decide.decide`.
+
+    Args:
+      outcomes: of all test examples.
+      slices: of the examples of each slice, by its name.
+      class_names: K, in the order of the labels.
+      compared: whether there was a baseline.
+      cross_entropy: see `Evidence`.
+      top_2_accuracy: see `Evidence`.
+    """
+    confusion = [[0] * len(class_names) for _ in class_names]
+    by_label = [Outcomes() for _ in class_names]
+    not_finite = 0
+    for (label, predicted, before), rows in outcomes.items():
+        by_label[label][label, predicted, before] = rows
+        if predicted == NOT_FINITE:
+            not_finite += rows
+        else:
+            confusion[label][predicted] += rows
     return Evidence(
-        overall=tally(np.ones(len(labels), bool)),
-        classes={name: tally(labels == label) for label, name in enumerate(class_names)},
-        slices={
-            name: tally(_bands(numbers[cut.feature], cut) == index)
-            for cut in slices
-            for index, name in enumerate(cut.names)
-        },
-        cross_entropy=_cross_entropy(candidate, labels),
-        top_2_accuracy=float((finite & _among_two(candidate, labels)).mean()),
-        not_finite=int((~finite).sum()),
-        compared=baseline is not None,
-        confusion=_confusion(labels[finite], candidate[finite].argmax(axis=1), len(class_names)),
+        overall=tally(outcomes),
+        classes=dict(zip(class_names, map(tally, by_label), strict=True)),
+        slices={name: tally(of_slice) for name, of_slice in slices.items()},
+        cross_entropy=cross_entropy,
+        top_2_accuracy=top_2_accuracy,
+        not_finite=not_finite,
+        compared=compared,
+        confusion=tuple(map(tuple, confusion)),
     )
 
 
-def _confusion(
-    labels: np.ndarray, answers: np.ndarray, num_classes: int
-) -> tuple[tuple[int, ...], ...]:
-    counts = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(counts, (labels, answers), 1)
-    return tuple(map(tuple, counts.tolist()))
+def to_rows(outcomes: Outcomes) -> npt.NDArray[np.int64]:
+    """[outcomes, 4]: label, prediction, whether the baseline is right, and examples; sorted."""
+    rows = [(*outcome, number) for outcome, number in sorted(outcomes.items())]
+    return np.array(rows, np.int64).reshape(-1, 4)
 
 
-def _right(probabilities: np.ndarray, labels: np.ndarray) -> _Mask:
-    finite = np.isfinite(probabilities).all(axis=1)
-    return finite & (probabilities.argmax(axis=1) == labels)
+def from_rows(rows: Iterable[Sequence[int]]) -> Outcomes:
+    """Reads what `to_rows` wrote."""
+    return Counter({(label, predicted, bool(right)): n for label, predicted, right, n in rows})
 
 
-def _bands(values: np.ndarray, cut: Bands) -> npt.NDArray[np.int64]:
-    """`Bands.index` of each value."""
-    return np.searchsorted(cut.edges, values.astype(np.float64), side="right")
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -ln(probability of the label), nats; NaN where a probability is NaN or infinite.
 
+    As Keras has it, by which the Evaluator measures.
 
-def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -ln(probability of the label), nats; NaN where a probability is none."""
+    Args:
+      probabilities: [N, K].
+      labels: [N] int64.
+    """
     with np.errstate(invalid="ignore"):
         shares = probabilities / probabilities.sum(axis=1, keepdims=True)
         of_label = np.clip(_of_label(shares, labels), _EPSILON, 1.0 - _EPSILON)
         return float(-np.log(of_label).mean())
 
 
-def _among_two(probabilities: np.ndarray, labels: np.ndarray) -> _Mask:
-    """Whether at most one class is more probable than the label."""
+def top_2_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of the examples for which at most one class is more probable than the label, 0..1.
+
+    Args:
+      probabilities: [N, K]; an example with NaN or infinity does not count as right.
+      labels: [N] int64.
+    """
     more = probabilities > _of_label(probabilities, labels)[:, np.newaxis]
-    return more.sum(axis=1) < 2
+    finite = np.isfinite(probabilities).all(axis=1)
+    return float((finite & (more.sum(axis=1) < 2)).mean())
 
 
 def _of_label(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

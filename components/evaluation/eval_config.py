@@ -1,11 +1,11 @@
-"""The Evaluator's configuration, and what it wrote, as values.
+"""The Evaluator's configuration, and the evaluation that it writes, as values.
 
     config = eval_config(policy, compared=True, code=digest)  # for TFX's Evaluator
     evidence = read_evidence(uri, class_names, policy.slices)  # after it ran
 
-What TFMA can decide stands as thresholds in the EvalConfig: the floor, the cross-entropy and,
-against a served model, both paired tests (`gate_metrics`). What it cannot (families of
-tests, the budget of the test set, integrity) is `release_gate`'s.
+The Evaluator counts, and blesses a model whose accuracy is at least the floor, as TFX's users
+expect. Every model that `components.gate.decide` releases fulfils that, since there a lower bound
+of the accuracy has to reach the same floor.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
@@ -23,8 +24,8 @@ from google.protobuf import wrappers_pb2
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
 from components.evaluation import gate_metrics, prediction_sample
-from components.gate.decide import TOLERANCE
-from components.gate.evidence import Evidence, Tally
+from components.evaluation.counting import Outcomes, from_outcomes, from_rows
+from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from components.gate.slices import Bands
 from trainer import features
@@ -41,21 +42,25 @@ _OVERALL: _SliceKey = ()
 
 
 def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
-    """TFMA's configuration: metrics, slices, and those of the policy's checks that it can decide.
+    """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
-    The examples of a class are its slice by the raw feature `label`; other slices need the module
-    `components.evaluation.slice_bands` in the Evaluator.
+    Slices other than the classes need the module `components.evaluation.slice_bands` in the
+    Evaluator.
 
     Args:
-      policy: as the first decision on a test set holds it; `release_gate` asks a later
-        one for more confidence.
-      compared: whether there will be a baseline. It is said here, and not left to TFX's Evaluator,
-        which drops what concerns a baseline without a word when it is given none.
+      policy: its floor and its slices.
+      compared: whether there will be a baseline; the evaluation fails if it then gets none.
       code: a digest of the code that counts. TFX's Evaluator has no parameter for it, and its cache
         would not see a change.
     """
     names = (CANDIDATE, BASELINE) if compared else (CANDIDATE,)
     keys = [features.LABEL, *map(str, policy.slices)]
+    accuracy = _metric("ExactAccuracy", gate_metrics.__name__, compared=compared, code=code)
+    # Of all examples together; `MetricConfig.threshold` would hold for each slice.
+    floor = accuracy.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()])
+    floor.threshold.value_threshold.lower_bound.CopyFrom(
+        wrappers_pb2.DoubleValue(value=policy.floor)
+    )
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -76,82 +81,26 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
             config_pb2.MetricsSpec(
                 model_names=[CANDIDATE],
                 metrics=[
-                    config_pb2.MetricConfig(
-                        class_name="TopKCategoricalAccuracy",
-                        config=json.dumps({"k": 2, "name": _TOP_2}),
-                    ),
-                    config_pb2.MetricConfig(
-                        class_name="CategoricalCrossentropy",
-                        per_slice_thresholds=_overall(most=policy.max_cross_entropy + TOLERANCE),
-                    ),
-                    config_pb2.MetricConfig(
-                        class_name="PredictionSample", module=prediction_sample.__name__
-                    ),
-                    _gate_metric("PairedCounts", code=code),
-                    _gate_metric(
-                        "AccuracyLowerBound",
-                        confidence=1.0 - policy.release_alpha(1),
-                        least=policy.floor,
-                    ),
-                    *(_paired_metrics(policy) if compared else ()),
+                    accuracy,
+                    _metric("TopKCategoricalAccuracy", k=2, name=_TOP_2),
+                    _metric("CategoricalCrossentropy"),
+                    _metric("PredictionSample", prediction_sample.__name__),
                 ],
             ),
         ],
     )
 
 
-def _paired_metrics(policy: Policy) -> list[config_pb2.MetricConfig]:
-    return [
-        _gate_metric("BetterByChance", most=policy.release_alpha(1))
-        if policy.must_improve
-        # The policy asks for more than alpha, TFMA's bounds are inclusive.
-        else _gate_metric("WorseByChance", least=math.nextafter(policy.alpha, 1.0)),
-        _gate_metric(
-            "LossUpperBound",
-            confidence=1.0 - policy.release_alpha(1),
-            max_drop=policy.max_drop,
-            most=policy.max_drop,
-        ),
-    ]
-
-
-def _gate_metric(
-    class_name: str,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    **arguments: float | str,
-) -> config_pb2.MetricConfig:
-    return config_pb2.MetricConfig(
-        class_name=class_name,
-        module=gate_metrics.__name__,
-        config=json.dumps(arguments),
-        per_slice_thresholds=_overall(least, most),
-    )
-
-
-def _overall(
-    least: float | None = None, most: float | None = None
-) -> list[config_pb2.PerSliceMetricThreshold]:
-    """Inclusive bounds that hold for all examples together, and not, as `threshold`, per slice."""
-    if least is None and most is None:
-        return []
-    bounds = config_pb2.GenericValueThreshold(
-        lower_bound=None if least is None else wrappers_pb2.DoubleValue(value=least),
-        upper_bound=None if most is None else wrappers_pb2.DoubleValue(value=most),
-    )
-    return [
-        config_pb2.PerSliceMetricThreshold(
-            slicing_specs=[config_pb2.SlicingSpec()],
-            threshold=config_pb2.MetricThreshold(value_threshold=bounds),
-        )
-    ]
+def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.MetricConfig:
+    """A metric of Keras, or of a module of ours."""
+    config = json.dumps(arguments) if arguments else ""
+    return config_pb2.MetricConfig(class_name=class_name, module=module, config=config)
 
 
 def read_evidence(
     evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Bands] = ()
 ) -> Evidence:
-    """What the Evaluator counted, for `components.gate.decide.decide`.
+    """The Evaluator's counts, for `components.gate.decide.decide`.
 
     Args:
       evaluation_uri: directory of a ModelEvaluation artifact.
@@ -166,20 +115,18 @@ def read_evidence(
     compared = CANDIDATE in models
     candidate = models[CANDIDATE if compared else ""]
     overall = candidate[_OVERALL]
-    by_label = [candidate.get(((features.LABEL, label),)) for label in range(len(class_names))]
-    return Evidence(
-        overall=_tally(overall),
-        classes=dict(zip(class_names, map(_tally, by_label), strict=True)),
-        slices={
-            name: _tally(candidate.get(((str(bands), index),)))
+    return from_outcomes(
+        _outcomes(overall),
+        {
+            # A slice that holds no example is not in TFMA's output.
+            name: _outcomes(candidate.get(((str(bands), index),)))
             for bands in slices
             for index, name in enumerate(bands.names)
         },
+        class_names=class_names,
+        compared=compared,
         cross_entropy=_number(overall[_CROSS_ENTROPY]),
         top_2_accuracy=_number(overall[_TOP_2]),
-        not_finite=_count(overall, gate_metrics.NOT_FINITE),
-        compared=compared,
-        confusion=tuple(_answers(metrics, len(class_names)) for metrics in by_label),
     )
 
 
@@ -190,26 +137,13 @@ def model_location(evaluation_uri: str) -> str:
     return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])
 
 
-def _tally(metrics: _Metrics | None) -> Tally:
-    """A slice that no example falls into is not in TFMA's output at all."""
+def _outcomes(metrics: _Metrics | None) -> Outcomes:
     if metrics is None:
-        return Tally(rows=0, correct=0)
-    return Tally(
-        rows=_count(metrics, gate_metrics.ROWS),
-        correct=_count(metrics, gate_metrics.CORRECT),
-        lost=_count(metrics, gate_metrics.LOST),
-        gained=_count(metrics, gate_metrics.GAINED),
-    )
-
-
-def _answers(metrics: _Metrics | None, num_classes: int) -> tuple[int, ...]:
-    """How often each class was the answer."""
-    given = () if metrics is None else metrics[gate_metrics.ANSWERS].array_value.int64_values
-    return (*given, *[0] * (num_classes - len(given)))
-
-
-def _count(metrics: _Metrics, name: str) -> int:
-    return int(_number(metrics[name]))
+        return Outcomes()
+    array = metrics[gate_metrics.OUTCOMES].array_value
+    width = array.shape[1]
+    numbers = list(array.int64_values)
+    return from_rows(numbers[at : at + width] for at in range(0, len(numbers), width))
 
 
 def _number(value: metrics_for_slice_pb2.MetricValue) -> float:

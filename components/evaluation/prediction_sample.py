@@ -10,7 +10,6 @@ batches or workers in which they come, and it can be drawn again from the images
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,9 +31,7 @@ SIZE = 200  # images
 # As `eval_config` names the candidate; TFMA leaves the name out where there is one model.
 _CANDIDATE = ("candidate", "")
 
-_Digest = bytes  # 32 of them
-_Probabilities = bytes  # [K] little-endian float32
-_Sketch = dict[_Digest, _Probabilities]
+_Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
 
 
 class PredictionSample(metric_types.Metric):  # type: ignore[misc]
@@ -42,9 +39,6 @@ class PredictionSample(metric_types.Metric):  # type: ignore[misc]
 
     TFMA computes each metric for each slice. Only the overall slice of this metric is used; each
     other slice costs up to 14 KB in the evaluation's file (200 images, ten classes).
-
-    Args:
-      size: how many images.
     """
 
     def __init__(self, size: int = SIZE, name: str = NAME) -> None:
@@ -78,9 +72,9 @@ def _computations(
 class _Prefilter(metric_types.Preprocessor):  # type: ignore[misc]
     """Example -> (digest, probabilities) where it can still belong to the sample, else nothing.
 
-    TFMA calls it once per example, and what it yields goes to every slice of the example. So the
-    digest is made once, and most examples cost the slices nothing: an image is left out when
-    `size` images with smaller digests were seen before, whatever became of those.
+    TFMA calls it once per example and gives its output to every slice of the example. An image is
+    left out when `size` images with smaller digests were seen before, so most examples cost the
+    slices nothing.
     """
 
     def __init__(self, size: int, model_name: str, eval_config: config_pb2.EvalConfig) -> None:
@@ -91,10 +85,10 @@ class _Prefilter(metric_types.Preprocessor):  # type: ignore[misc]
         self._eval_config = eval_config
 
     def setup(self) -> None:
-        self._seen: set[_Digest] = set()
-        self._largest: _Digest = b"\xff" * hashlib.sha256().digest_size
+        self._seen: set[bytes] = set()
+        self._largest = b"\xff" * hashlib.sha256().digest_size
 
-    def process(self, extracts: Mapping[str, Any]) -> Iterator[tuple[_Digest, _Probabilities]]:
+    def process(self, extracts: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
         (image,) = np.ravel(extracts[constants.FEATURES_KEY][features.IMAGE])
         digest = hashlib.sha256(image).digest()
         if digest > self._largest:
@@ -103,16 +97,13 @@ class _Prefilter(metric_types.Preprocessor):  # type: ignore[misc]
         if len(self._seen) >= 2 * self._size:
             self._seen = set(sorted(self._seen)[: self._size])
             self._largest = max(self._seen)
-        yield digest, self._probabilities(extracts).astype("<f4").tobytes()
-
-    def _probabilities(self, extracts: Mapping[str, Any]) -> npt.NDArray[np.float32]:
         ((_, probabilities, _),) = metric_util.to_label_prediction_example_weight(
             metric_util.to_standard_metric_inputs(extracts),
             eval_config=self._eval_config,
             model_name=self._model_name,
             flatten=False,
         )
-        return probabilities
+        yield digest, probabilities.astype("<f4").tobytes()
 
 
 class _BottomK(beam.CombineFn):  # type: ignore[misc]
@@ -125,45 +116,38 @@ class _BottomK(beam.CombineFn):  # type: ignore[misc]
     def create_accumulator(self) -> _Sketch:
         return {}
 
-    def add_input(self, sketch: _Sketch, element: tuple[_Digest, _Probabilities]) -> _Sketch:
+    def add_input(self, sketch: _Sketch, element: tuple[bytes, bytes]) -> _Sketch:
         digest, probabilities = element
-        # The same image twice, in batches of different sizes, may differ by rounding: the smaller
-        # one is as good, and does not depend on the order.
+        # The same image in batches of different sizes may differ by rounding: the smaller bytes
+        # are as good, and do not depend on the order.
         sketch[digest] = min(probabilities, sketch.get(digest, probabilities))
         return self._smallest(sketch) if len(sketch) > 2 * self._size else sketch
 
     def merge_accumulators(self, sketches: Iterable[_Sketch]) -> _Sketch:
-        return functools.reduce(
-            self.add_input, (item for sketch in sketches for item in sketch.items()), {}
-        )
+        merged = self.create_accumulator()
+        for sketch in sketches:
+            for element in sketch.items():
+                merged = self.add_input(merged, element)
+        return merged
 
     def extract_output(self, sketch: _Sketch) -> dict[metric_types.MetricKey, bytes]:
-        return {self._key: _encode(self._smallest(sketch))}
+        """As NumPy's own file format, which says dtype and shape."""
+        rows = [
+            (np.frombuffer(digest, np.uint8), np.frombuffer(probabilities, "<f4"))
+            for digest, probabilities in self._smallest(sketch).items()
+        ]
+        digest_size, classes = hashlib.sha256().digest_size, len(rows[0][1]) if rows else 0
+        dtype = [("digest", np.uint8, digest_size), ("probabilities", "<f4", classes)]
+        file = io.BytesIO()
+        np.save(file, np.array(rows, dtype), allow_pickle=False)
+        return {self._key: file.getvalue()}
 
     def _smallest(self, sketch: _Sketch) -> _Sketch:
         return {digest: sketch[digest] for digest in sorted(sketch)[: self._size]}
 
 
-def _encode(sketch: _Sketch) -> bytes:
-    """As NumPy's own file format, which says dtype and shape."""
-    rows = [
-        (np.frombuffer(digest, np.uint8), np.frombuffer(probabilities, "<f4"))
-        for digest, probabilities in sketch.items()
-    ]
-    classes = len(rows[0][1]) if rows else 0
-    dtype = [("digest", np.uint8, hashlib.sha256().digest_size), ("probabilities", "<f4", classes)]
-    file = io.BytesIO()
-    np.save(file, np.array(rows, dtype), allow_pickle=False)
-    return file.getvalue()
-
-
-def _decode(content: bytes) -> dict[str, npt.NDArray[np.float32]]:
-    rows = np.load(io.BytesIO(content), allow_pickle=False)
-    return {row["digest"].tobytes().hex(): row["probabilities"] for row in rows}
-
-
 def read_predictions(evaluation_uri: str) -> dict[str, npt.NDArray[np.float32]]:
-    """Reads what the Evaluator's candidate predicted for the sampled images.
+    """Reads the candidate's sampled predictions.
 
     Args:
       evaluation_uri: directory of a ModelEvaluation artifact.
@@ -178,5 +162,6 @@ def read_predictions(evaluation_uri: str) -> dict[str, npt.NDArray[np.float32]]:
         if not record.slice_key.single_slice_keys:
             for item in record.metric_keys_and_values:
                 if item.key.name == NAME and item.key.model_name in _CANDIDATE:
-                    return _decode(item.value.bytes_value)
+                    rows = np.load(io.BytesIO(item.value.bytes_value), allow_pickle=False)
+                    return {row["digest"].tobytes().hex(): row["probabilities"] for row in rows}
     raise KeyError(f"the evaluation in {evaluation_uri} has no metric {NAME!r} of a candidate")

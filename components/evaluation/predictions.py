@@ -1,20 +1,21 @@
-"""What models say of a data set's test split, read from the source without a pipeline.
+"""A data set's test split as models see it, read from the source without a pipeline.
 
 Synopsis::
 
-    answers = ask(builder, dataset, [candidate, served])
-    evidence = answers.count(dataset.class_names, policy.slices)
+    predictions = predict(builder, dataset, [candidate, served])
+    evidence = predictions.evidence(dataset.class_names, policy.slices)
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from components.evaluation.counting import count
+from components.evaluation import counting
 from components.evaluation.saved_model import Model
 from components.example_gen import records
 from components.example_gen.arrays import TEST
@@ -25,7 +26,7 @@ from components.gate.evidence import Evidence
 from components.gate.slices import Bands
 from trainer import features
 
-# What an example holds one number of, so that slices can be cut by it.
+# The features that hold one number in each example, by which slices can be cut.
 NUMBERS = (
     features.CHANNELS,
     features.HEIGHT,
@@ -34,11 +35,11 @@ NUMBERS = (
     features.WIDTH,
 )
 
-_BATCH = 250  # images at once: what a large network makes of large ones must fit into memory
+_BATCH = 250  # images at once: the activations of a large network have to fit into memory
 
 
 def require_numbers(slices: Sequence[Bands]) -> None:
-    """Refuses slices by what the examples do not hold.
+    """Refuses slices by a feature that is not among `NUMBERS`.
 
     Raises:
       ValueError: one line.
@@ -52,15 +53,15 @@ def require_numbers(slices: Sequence[Bands]) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
-    """Examples, and what one or two models said of them.
+class Predictions:
+    """Examples, and the predictions of one or two models.
 
     Attributes:
       labels: [N] int64.
       mean_intensity: [N] float32, 0..1.
       image_shape: (height, width, channels).
       digest: of the split, see `content.digest_of`.
-      probabilities: [N, K] of the candidate and, where there is one, of what it is compared with.
+      probabilities: [N, K] of the candidate and, where there is one, of the baseline.
     """
 
     labels: np.ndarray
@@ -69,40 +70,50 @@ class Answers:
     digest: str
     probabilities: Sequence[np.ndarray]
 
-    def count(self, class_names: Sequence[str], slices: Sequence[Bands]) -> Evidence:
+    def evidence(self, class_names: Sequence[str], slices: Sequence[Bands]) -> Evidence:
         """Counts what the gate decides by.
 
         Args:
           class_names: in the order of the labels.
           slices: by features among `NUMBERS`.
         """
-        candidate, *others = self.probabilities
-        height, width, channels = (np.full(len(self.labels), size) for size in self.image_shape)
-        return count(
-            self.labels,
-            candidate,
-            baseline=others[0] if others else None,
+        labels, (candidate, *others) = self.labels, self.probabilities
+        height, width, channels = (np.full(len(labels), size) for size in self.image_shape)
+        numbers = {
+            features.LABEL: labels,
+            features.MEAN_INTENSITY: self.mean_intensity,
+            features.HEIGHT: height,
+            features.WIDTH: width,
+            features.CHANNELS: channels,
+        }
+
+        def outcomes(rows: Any = slice(None)) -> counting.Outcomes:
+            baseline = others[0][rows] if others else None
+            return counting.count(labels[rows], candidate[rows], baseline)
+
+        by_slice: dict[str, counting.Outcomes] = {}
+        for cut in slices:
+            bands = np.array([cut.index(number) for number in numbers[cut.feature].tolist()])
+            by_slice |= {name: outcomes(bands == index) for index, name in enumerate(cut.names)}
+        return counting.from_outcomes(
+            outcomes(),
+            by_slice,
             class_names=class_names,
-            slices=slices,
-            numbers={
-                features.LABEL: self.labels,
-                features.MEAN_INTENSITY: self.mean_intensity,
-                features.HEIGHT: height,
-                features.WIDTH: width,
-                features.CHANNELS: channels,
-            },
+            compared=bool(others),
+            cross_entropy=counting.cross_entropy(candidate, labels),
+            top_2_accuracy=counting.top_2_accuracy(candidate, labels),
         )
 
 
-def ask(
+def predict(
     builder: tfds.core.DatasetBuilder, dataset: DatasetInfo, models: Sequence[Model]
-) -> Answers:
-    """Reads the test split once, and asks each model about each image.
+) -> Predictions:
+    """Reads the test split once, and has each model predict each image.
 
     Args:
       builder: prepared.
       dataset: its description.
-      models: the candidate and, maybe, what it is compared with.
+      models: the candidate and, maybe, the baseline.
 
     Raises:
       DataError: the split cannot be used.
@@ -110,20 +121,20 @@ def ask(
     """
     source = find_keys(builder.info, dataset.spec)
     labels, hashes, sums = [], [], []
-    answers: list[list[np.ndarray]] = [[] for _ in models]
+    predicted: list[list[np.ndarray]] = [[] for _ in models]
     for shard in records.shards_of(builder, TEST):
         for rows in records.read_rows(builder, shard, source):
             labels.append(rows.labels)
             hashes.append(hash_examples(rows.pixels, rows.labels)[1])
             sums.append(records.sums_of(rows.pixels))
-            for model, answered in zip(models, answers, strict=True):
-                answered.extend(_in_batches(model, rows))
-    return Answers(
+            for model, batches in zip(models, predicted, strict=True):
+                batches.extend(_in_batches(model, rows))
+    return Predictions(
         labels=np.concatenate(labels),
         mean_intensity=records.mean_intensities(np.concatenate(sums), dataset.image_shape),
         image_shape=dataset.image_shape,
         digest=digest_of(np.concatenate(hashes)),
-        probabilities=[np.concatenate(answered) for answered in answers],
+        probabilities=[np.concatenate(batches) for batches in predicted],
     )
 
 

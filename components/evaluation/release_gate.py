@@ -1,9 +1,9 @@
-"""The release decision: one list of checks, and a blessing when all of them passed.
+"""The release decision in a run: one list of checks, and a blessing when all of them passed.
 
-The Evaluator has made those checks that TFMA can make, as thresholds. `ReleaseGate` stands behind
-it: it makes the whole list from the Evaluator's counts (`components.gate.decide`), adds what no
-evaluation knows (whose test split and whose model that was, how often the test set has been used,
-what was withdrawn), and holds both decisions against each other::
+The Evaluator has counted, and blessed a model whose accuracy is at least the floor. `ReleaseGate`
+makes the decision from those counts (`components.gate.decide`) and from what no evaluation knows:
+whose test split and whose model that was, how many decisions the test set has served, what was
+withdrawn::
 
     release_gate = ReleaseGate(
         examples=example_gen.outputs["examples"],
@@ -18,8 +18,8 @@ what was withdrawn), and holds both decisions against each other::
     )
     pusher = AtomicPusher(..., model_blessing=release_gate.outputs["blessing"])
 
-A refusal is an answer and no error: the blessing says no, with every check, and nothing behind it
-publishes.
+A refusal is a result and no error: the blessing is negative and holds every check, and no component
+behind it publishes.
 """
 
 from __future__ import annotations
@@ -41,20 +41,13 @@ from components import serving_dir
 from components.evaluation import eval_config as evaluations
 from components.example_gen import summary
 from components.example_gen.split import digest_split
-from components.gate import check, decide
+from components.gate import decide
 from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.gate.policy import Policy
 from components.served_model import VERSION_PROPERTY
 
-EXAMPLES = "examples"
-MODEL = "model"
-BASELINE_MODEL = "baseline_model"
-EVALUATION = "evaluation"
-EVALUATOR_BLESSING = "evaluator_blessing"
-BLESSING = "blessing"
-
-# Facts of the blessing, see `components.blessing`. The last two are what was decided on.
+# Facts of the blessing, see `components.blessing`.
 EVIDENCE = "evidence"  # `components.gate.evidence.Evidence.to_dict()`
 MODEL_DIGEST = "model_digest"  # of the candidate's SavedModel
 COMPARED = "compared"  # `serving_dir.Comparison.to_json()`
@@ -63,39 +56,41 @@ _log = logging.getLogger(__name__)
 
 
 class Contradiction(Exception):
-    """The Evaluator's blessing is not what the policy's checks say."""
+    """This run's policy and baseline cannot have given the evaluation: nothing may be released."""
+
+    def __init__(self, difference: str) -> None:
+        super().__init__(f"{difference}: nothing is released on a contradiction; please report it")
 
 
-def require_agreement(evidence: Evidence, policy: Policy, *, blessed: bool, compared: bool) -> None:
-    """Holds the Evaluator's decision against the policy's, where both can make it.
+def require_own_evaluation(
+    evidence: Evidence, policy: Policy, *, blessed: bool, compared: bool
+) -> None:
+    """Compares an evaluation with this run.
 
     Args:
-      evidence: what the Evaluator counted.
-      policy: the one that its thresholds were made from.
-      blessed: its decision.
-      compared: whether there was a served model to compare with.
+      evidence: the Evaluator's counts.
+      policy: this run's.
+      blessed: whether the Evaluator blessed the model. If not, the floor's check refuses it too,
+        because no lower bound of the accuracy lies above the accuracy.
+      compared: whether this run has a baseline.
 
     Raises:
-      Contradiction: they differ: nothing may be released on that.
+      Contradiction: they do not fit.
     """
     if evidence.compared != compared:
         raise Contradiction(
             f"the Evaluator compared with {'a' if evidence.compared else 'no'} served model, but "
-            f"there is {'one' if compared else 'none'}: nothing is released on a contradiction; "
-            "please report it"
+            f"there is {'one' if compared else 'none'}"
         )
-    made = decide.measured_checks(evidence, policy)
-    if check.passed(made) != blessed:
-        failed = sum(not check.passed for check in made)
+    if not blessed and evidence.overall.accuracy >= policy.floor:
         raise Contradiction(
-            f"the Evaluator {'blessed' if blessed else 'did not bless'} the model, but {failed} of "
-            f"the {len(made)} checks that it makes failed: nothing is released on a contradiction; "
-            "please report it"
+            f"the Evaluator did not bless the model, but its accuracy {evidence.overall.accuracy} "
+            f"is not below the floor {policy.floor}"
         )
 
 
 class ReleaseGateExecutor(base_executor.BaseExecutor):
-    """Decides, and says on the blessing what was decided and why."""
+    """Decides, and writes the decision and its reasons on the blessing."""
 
     def Do(
         self,
@@ -103,91 +98,60 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `ReleaseGate`.
-
-        Raises:
-          Contradiction: the Evaluator decided otherwise.
-          decision_log.DecisionLogError: the decision cannot be written down.
-        """
+        """Raises `Contradiction`, or DecisionLogError where the decision cannot be written down."""
         examples, model, evaluation, evaluator_blessing = (
             artifact_utils.get_single_instance(input_dict[key])
-            for key in (EXAMPLES, MODEL, EVALUATION, EVALUATOR_BLESSING)
+            for key in ("examples", "model", "evaluation", "evaluator_blessing")
         )
-        served = input_dict.get(BASELINE_MODEL) or []
-        compared = serving_dir.Comparison(_baseline(served), exec_properties["damage"] or None)
+        served = _baseline(input_dict.get("baseline_model") or [])
+        compared = serving_dir.Comparison(served, exec_properties["damage"] or None)
         policy = Policy.from_config(json.loads(exec_properties["policy"]))
         served_from = Path(exec_properties["serving_dir"])
         recorded = summary.read(examples)
         evidence = evaluations.read_evidence(evaluation.uri, recorded.class_names, policy.slices)
-        require_agreement(
-            evidence,
-            policy,
-            blessed=blessings.is_blessed(evaluator_blessing),
-            compared=bool(served),
-        )
+        blessed = blessings.is_blessed(evaluator_blessing)
+        require_own_evaluation(evidence, policy, blessed=blessed, compared=served is not None)
         exported = Path(path_utils.serving_model_path(model.uri))
         model_digest = serving_dir.digest_of(exported)
-        provenance = _provenance(
-            examples,
-            recorded,
-            evaluated=evaluations.model_location(evaluation.uri),
-            exported=exported,
-            withdrawn=_withdrawal(served_from, model_digest),
+        withdrawal = serving_dir.withdrawn_digests(served_from).get(model_digest)
+        provenance = Provenance(
+            split_rows=recorded.splits[evaluations.TEST_SPLIT].rows,
+            split_digest=_digest(examples, recorded.image_shape),
+            recorded_digest=recorded.splits[evaluations.TEST_SPLIT].digest,
+            evaluated_model=evaluations.model_location(evaluation.uri),
+            exported_model=str(exported),
+            withdrawn=str(withdrawal) if withdrawal else None,
         )
-        # All that can fail has been read by now: what cannot be decided uses no decision up.
-        number = register(
-            served_from,
-            Decision(
-                test_digest=provenance.split_digest,
-                model_digest=model_digest,
-                baseline_digest=compared.baseline.model_digest if compared.baseline else None,
-                policy_digest=policy_digest(policy),
-            ),
-            run_id=str(self._context.pipeline_run_id) if self._context else "",
+        decision = Decision(
+            test_digest=provenance.split_digest,
+            model_digest=model_digest,
+            baseline_digest=served.model_digest if served else None,
+            policy_digest=policy_digest(policy),
         )
+        # All inputs have been read by now: an error above uses no decision up.
+        run_id = str(self._context.pipeline_run_id) if self._context else ""
         made = decide.decide(
-            evidence, policy, provenance=provenance, decision=number, damage=compared.damage
+            evidence,
+            policy,
+            provenance=provenance,
+            decision=register(served_from, decision, run_id=run_id),
+            damage=compared.damage,
         )
-        blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         facts = {
             EVIDENCE: evidence.to_dict(),
             MODEL_DIGEST: model_digest,
             COMPARED: compared.to_json(),
         }
-        blessed = blessings.write(blessing, made, facts=facts)
-        _log.info("%s: %s", "passed" if blessed else "refused", [c.sentence for c in made])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        released = blessings.write(blessing, made, facts=facts)
+        _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 
 
-def _provenance(
-    examples: Any,
-    recorded: summary.ExamplesSummary,
-    *,
-    evaluated: str,
-    exported: Path,
-    withdrawn: str | None,
-) -> Provenance:
-    """Reads the whole test split, for its digest."""
-    test = recorded.splits[evaluations.TEST_SPLIT]
-    _, digest = digest_split(
-        _files(examples, evaluations.TEST_SPLIT), image_shape=recorded.image_shape
-    )
-    return Provenance(
-        split_rows=test.rows,
-        split_digest=digest,
-        recorded_digest=test.digest,
-        evaluated_model=evaluated,
-        exported_model=str(exported),
-        withdrawn=withdrawn,
-    )
-
-
-def _withdrawal(directory: Path, model_digest: str) -> str | None:
-    withdrawal = serving_dir.withdrawn_digests(directory).get(model_digest)
-    return None if withdrawal is None else str(withdrawal)
-
-
-def _files(examples: Any, split: str) -> Sequence[str]:
-    return sorted(tf.io.gfile.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"))
+def _digest(examples: Any, image_shape: tuple[int, int, int]) -> str:
+    """Of the whole test split, which is read for it."""
+    split = artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT)
+    _, digest = digest_split(sorted(tf.io.gfile.glob(f"{split}/*")), image_shape=image_shape)
+    return digest
 
 
 def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:
@@ -209,16 +173,18 @@ class ReleaseGateSpec(component_spec.ComponentSpec):
         "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
-        EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        BASELINE_MODEL: component_spec.ChannelParameter(
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(
             type=standard_artifacts.Model, optional=True
         ),
-        EVALUATION: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        EVALUATOR_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "evaluator_blessing": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelBlessing
+        ),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
-        BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
 
 
@@ -228,16 +194,16 @@ class ReleaseGate(base_component.BaseComponent):
     Args:
       examples: with the custom property `dataset`.
       model: the candidate.
-      baseline_model: what is served, as the Evaluator was given it; may hold no artifact.
+      baseline_model: the served model that the Evaluator was given; may hold no artifact.
       evaluation: the Evaluator's counts.
-      evaluator_blessing: the Evaluator's own decision.
+      evaluator_blessing: the Evaluator's blessing.
       policy: the thresholds.
-      serving_dir: where the decision is written down, and what was withdrawn is read.
-      damage: why what is served cannot be read; None where it can.
+      serving_dir: holds the decision log, with the decisions and the withdrawn models.
+      damage: why the served model cannot be read; None where it can.
       code: a digest of the code that decides; changes the cache key.
 
     Output `blessing`: a ModelBlessing that holds the checks and, as facts, the evidence, the
-    digest of the model that was decided on, and what that was compared with.
+    digest of the candidate, and the baseline.
     """
 
     SPEC_CLASS = ReleaseGateSpec

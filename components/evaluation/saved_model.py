@@ -93,19 +93,21 @@ class Model:
                 f"{self.takes}: {one_line(error)}; choose another signature, or export one that "
                 "takes them"
             ) from error
-        answer = np.asarray(outputs[self.output].numpy(), np.float64)
-        self._require_probabilities(answer, rows=len(pixels))
-        return answer
+        given = np.asarray(outputs[self.output].numpy(), np.float64)
+        self._require_probabilities(given, rows=len(pixels))
+        return given
 
-    def _require_probabilities(self, answer: np.ndarray, *, rows: int) -> None:
-        signature = f"the signature {quoted(self.signature)} of {self.path}"
-        what = f"the output {quoted(self.output)} of {signature}"
-        if answer.shape != (rows, self.num_classes):
+    def _require_probabilities(self, given: np.ndarray, *, rows: int) -> None:
+        what = (
+            f"the output {quoted(self.output)} of the signature {quoted(self.signature)} of "
+            f"{self.path}"
+        )
+        if given.shape != (rows, self.num_classes):
             raise ModelRefused(
-                f"{what} has the shape {answer.shape} for {rows} images, expected "
+                f"{what} has the shape {given.shape} for {rows} images, expected "
                 f"{(rows, self.num_classes)}: one probability for each class"
             )
-        finite = answer[np.isfinite(answer).all(axis=1)]
+        finite = given[np.isfinite(given).all(axis=1)]
         tolerance = sum_tolerance(finite)
         off = (np.abs(finite.sum(axis=1) - 1.0) > tolerance) | (finite < 0.0).any(axis=1)
         if off.any():

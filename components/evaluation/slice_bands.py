@@ -20,25 +20,25 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.gate.slices import Bands
 
-_AFTER = "ExtractFeatures"
-
 
 def custom_extractors(
     eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any
 ) -> list[Any]:
     """Returns TFMA's own extractors, and one that adds the bands to each example's features."""
-    extractors = model_eval_lib.default_extractors(
-        eval_shared_model=eval_shared_model,
-        eval_config=eval_config,
-        tensor_adapter_config=tensor_adapter_config,
-    )
+    extractors = [
+        *model_eval_lib.default_extractors(
+            eval_shared_model=eval_shared_model,
+            eval_config=eval_config,
+            tensor_adapter_config=tensor_adapter_config,
+        )
+    ]
     bands = bands_of(eval_config)
-    if not bands:
-        return list(extractors)
-    # Batches are still whole, and slices not yet cut.
-    at = 1 + [extractor.stage_name for extractor in extractors].index(_AFTER)
-    added = tfma.extractors.Extractor("ExtractBands", beam.Map(add_bands, bands))
-    return [*extractors[:at], added, *extractors[at:]]
+    if bands:
+        # Batches are still whole, and slices not yet cut.
+        at = 1 + [extractor.stage_name for extractor in extractors].index("ExtractFeatures")
+        added = tfma.extractors.Extractor("ExtractBands", beam.Map(add_bands, bands))
+        extractors.insert(at, added)
+    return extractors
 
 
 def bands_of(eval_config: config_pb2.EvalConfig) -> tuple[Bands, ...]:
@@ -48,23 +48,13 @@ def bands_of(eval_config: config_pb2.EvalConfig) -> tuple[Bands, ...]:
 
 
 def add_bands(extracts: dict[str, Any], bands: tuple[Bands, ...]) -> dict[str, Any]:
-    """Returns the batch with the feature `str(bands)`, [B, 1] int64, for each of the bands.
+    """Adds to a batch the feature `str(bands)`, [B, 1] int64, for each of the bands.
 
-    Raises:
-      ValueError: an example lacks the feature, or its value is not a number.
+    Each example holds one number of their features: `predictions.require_numbers` refused others
+    before the run.
     """
     features = dict(extracts[tfma.FEATURES_KEY])
     for cut in bands:
-        values = features.get(cut.feature)
-        try:
-            numbers = np.asarray(values, np.float64)
-        except (TypeError, ValueError):
-            numbers = np.asarray(np.nan)
-        if values is None or numbers.size != len(values) or np.isnan(numbers).any():
-            known = ", ".join(sorted(features))
-            raise ValueError(
-                f"gate.slices names the feature {cut.feature!r}, expected one number in each "
-                f"example; the examples have {known}"
-            )
-        features[str(cut)] = np.array([[cut.index(value)] for value in numbers.ravel()], np.int64)
+        numbers = np.ravel(features[cut.feature]).tolist()
+        features[str(cut)] = np.array([[cut.index(number)] for number in numbers], np.int64)
     return {**extracts, tfma.FEATURES_KEY: features}

@@ -1,4 +1,4 @@
-"""What every gate says: checks with names, answers and sentences.
+"""The result of a gate: checks, each with a name, whether it passed, and a sentence.
 
 Synopsis::
 
@@ -6,8 +6,8 @@ Synopsis::
     raise Refused([check])
     raise NotChecked("the server ended with SIGKILL: free memory, and run again")
 
-A check passes, fails, or cannot be made. `NotChecked` is the third: it says nothing about what was
-to be checked, so it is no refusal, and no result that a cache may keep.
+A check passes, fails, or cannot be made. The third, `NotChecked`, says nothing about the model or
+the data, so it is no refusal, and no result that a cache may keep.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One question that a gate asks, with its answer.
+    """A condition for a release, and whether it holds.
 
     Attributes:
-      name: stable and dotted, such as "accuracy", "class.7" or "data.overlap".
-      passed: the answer.
-      actual: what was found, in the unit of the check; None where there is nothing to measure.
-      required: the bound or value it was held against; None where none applies.
-      sentence: the same for a person, with numbers and, when it failed, a remedy.
+      name: stable and dotted, such as "floor", "class.7" or "data.overlap".
+      passed: whether it holds.
+      actual: the value found; None where there is nothing to measure.
+      required: the bound or value that it was compared with; None where there is none.
+      sentence: the same for people, with a remedy where it failed.
     """
 
     name: str
@@ -35,9 +35,24 @@ class Check:
     required: float | str | None
     sentence: str
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        passed: bool,
+        actual: float | str | None,
+        required: float | str | None,
+        *,
+        start: str = "",
+        good: str = "",
+        bad: str,
+    ) -> Check:
+        """A check whose sentence goes on with `good` where it passed, else with `bad`."""
+        return cls(name, passed, actual, required, start + (good if passed else bad))
+
     @property
     def kind(self) -> str:
-        """What the name begins with, such as "class" of "class.7"."""
+        """The first part of the name, such as "class" of "class.7"."""
         return self.name.partition(".")[0]
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +64,7 @@ class Check:
 
 
 class Refused(Exception):
-    """A gate said no, so that nothing more is to be done.
+    """A gate refused the data or the model, so the run ends.
 
     Attributes:
       checks: all that were made, the failed ones first.

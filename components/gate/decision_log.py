@@ -1,14 +1,13 @@
-"""Which decisions were made on which test set: an append-only file beside the versions.
+"""The decisions that were made on each test set: an append-only file beside the versions.
 
     decision = Decision(test_digest="bfa9", model_digest="1c77", baseline_digest=None,
                         policy_digest="7e0d")
     number = register(Path("serving"), decision, run_id="20261124T103000Z-3f2a")
     number                                     # 3: two others were made on that test set before
 
-Each decision tells something of the test set it is made on, so the gate counts them
-(`components.gate.policy.Policy.release_alpha`). The log lies in the serving directory, as
-`.decisions.jsonl`, since it is about this line of releases (`components.serving_dir.log`). Neither
-TFX nor TensorFlow is imported.
+Each decision tells something about its test set, so the gate counts them
+(`components.gate.policy.Policy.release_alpha`). The log is `.decisions.jsonl` in the serving
+directory (`components.serving_dir.log`).
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ class DecisionLogError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What is decided, by digests; the same again is the same decision.
+    """The subject of a decision, by digests; the same again is the same decision.
 
     Attributes:
       test_digest: of the test split.
       model_digest: of the candidate's files.
-      baseline_digest: of the files of what it is compared with; None with nothing to compare.
-      policy_digest: of the thresholds, see `policy_digest`.
+      baseline_digest: of the served model's files; None with nothing to compare.
+      policy_digest: see the function.
     """
 
     test_digest: str
@@ -58,19 +57,19 @@ def policy_digest(policy: Policy) -> str:
 def register(
     directory: Path, decision: Decision, *, run_id: str, now: datetime | None = None
 ) -> int:
-    """Writes the decision down, unless it stands there already.
+    """Writes a decision down, unless it is in the log already.
 
-    It is written before it is made: looking is what uses the test set up, and a gate that was
-    killed has looked.
+    To be called before the decision is made: looking at the counts uses the test set up, and a gate
+    that is killed has looked.
 
     Args:
-      directory: where the log lies; created if need be.
-      decision: what is about to be decided.
+      directory: of the log; created if need be.
+      decision: the one to be made.
       run_id: for people.
       now: the time to write down; None for the clock's.
 
     Returns:
-      How many decisions on that test set there are up to this one, itself included.
+      The number of this decision on its test set, from 1.
 
     Raises:
       DecisionLogError: the log cannot be read or written, or another process holds it.
@@ -98,7 +97,7 @@ def register(
 
 
 def require_readable(directory: Path) -> None:
-    """Reads the log where there is one, so that damage is found before a model is trained.
+    """Reads the log if there is one, so that damage is found before a model is trained.
 
     Raises:
       DecisionLogError: the log cannot be read.

@@ -1,4 +1,4 @@
-"""What a decision goes by: counts over groups of test examples, and where they come from.
+"""The evidence of a decision: counts over groups of test examples, and their origin.
 
 Synopsis::
 
@@ -25,8 +25,7 @@ class Tally:
       rows: examples.
       correct: those that the candidate gets right.
       lost: those that only the served model gets right; 0 where nothing is served.
-      gained: those that only the candidate gets right, of those that the served model gets wrong; 0
-        where nothing is served.
+      gained: those that only the candidate gets right; 0 where nothing is served.
     """
 
     rows: int
@@ -58,7 +57,7 @@ class Tally:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What the Evaluator counted on the test split.
+    """Counts on the test split.
 
     Attributes:
       overall: over all examples.
@@ -67,11 +66,10 @@ class Evidence:
       slices: over the examples of each slice, by its name.
       cross_entropy: the candidate's mean of -ln(probability of the label), nats.
       top_2_accuracy: fraction whose label is among the candidate's two most probable classes.
-      not_finite: examples for which the candidate gave a probability that is NaN or infinite.
+      not_finite: examples for which a probability of the candidate is NaN or infinite.
       compared: whether there was a served model, so that `lost` and `gained` mean something.
-      confusion: [label][answer], examples of each class by the class that the candidate took them
-        for, both in the order of the labels; one that is `not_finite` got no answer. Empty where
-        that was not counted: no check needs it.
+      confusion: [label][prediction], examples in the order of the labels, without the `not_finite`
+        ones. Empty where it was not counted: no check needs it.
     """
 
     overall: Tally
@@ -85,7 +83,7 @@ class Evidence:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The candidate's, as the release record and `--json` have them."""
+        """The candidate's, for the release record and `--json`."""
         return {
             "accuracy": self.overall.accuracy,
             "top_2_accuracy": self.top_2_accuracy,
@@ -111,15 +109,15 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """What the evidence was taken from, beside what it should have been taken from.
+    """The origin of the evidence, beside the one that it should have.
 
     Attributes:
-      split_rows: examples that the data source's component recorded for the test split.
+      split_rows: examples of the test split that ExampleGen recorded.
       split_digest: of the examples that were evaluated.
-      recorded_digest: of the test split, as the data source's component recorded it.
+      recorded_digest: of the test split, as ExampleGen recorded it.
       evaluated_model: directory of the SavedModel that was evaluated.
       exported_model: directory of the SavedModel that is to ship.
-      withdrawn: when and why this very model was taken back before; None where it never was.
+      withdrawn: when and why this very model was withdrawn; None where it never was.
     """
 
     split_rows: int
@@ -131,15 +129,34 @@ class Provenance:
 
 
 @dataclasses.dataclass(frozen=True)
+class Case:
+    """All that a check of the gate judges by.
+
+    Attributes:
+      evidence: counts on the test split.
+      policy: the thresholds.
+      provenance: the origin of the evidence.
+      decision: the number of this decision on this test set, from 1.
+      damage: why the served model cannot be read; None where it can, or where nothing is served.
+    """
+
+    evidence: Evidence
+    policy: Policy
+    provenance: Provenance
+    decision: int = 1
+    damage: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Group:
     """A class or a slice.
 
     Attributes:
       kind: "class" or "slice".
       label: the words for it.
-      name: of the check that holds it to the class floor, such as "class.7".
+      name: of its check against the class floor, such as "class.7".
       tally: its counts.
-      judged: whether it belongs to the family of tests.
+      judged: whether it has enough examples for tests.
     """
 
     kind: str

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from components.gate import decide
+from components.gate import accuracy
 from components.gate.check import passed
 from components.gate.evidence import Evidence, Group, Tally, groups
 from components.gate.policy import Policy
@@ -32,86 +32,54 @@ _PRECISION = 0.05  # of a drop, in examples
 
 
 @dataclasses.dataclass(frozen=True)
-class ErrorRule:
-    """Refuses from `critical` errors on, more than `rows` where it never does.
+class Rule:
+    """Refuses from a number of lost examples on, which depends on the number of gained ones.
+
+    For a rule on the accuracy every error is lost, and none is gained.
 
     Attributes:
       rows: examples.
-      accuracy: the reference's, 0..1.
-      critical: the smallest number of errors that is refused.
-    """
-
-    rows: int
-    accuracy: float
-    critical: int
-
-    @property
-    def largest_drop(self) -> float:
-        return self.accuracy
-
-    def refusal(self, drop: float) -> float:
-        """Probability of refusing a model that is worse by `drop`."""
-        return binomial_tail(self.critical, self.rows, min(1.0, 1.0 - self.accuracy + drop))
-
-
-@dataclasses.dataclass(frozen=True)
-class PairedRule:
-    """Refuses from a number of lost examples on that depends on the number of gained ones.
-
-    Attributes:
-      rows: examples.
-      accuracy: the reference's, 0..1.
-      gained: probability that an example is gained, 0 to 0.5 and to 1 - accuracy.
+      lost: probability that a model as good as the reference loses an example, 0..1.
+      gained: probability that it gains one, 0 to 0.5.
+      largest_drop: from the reference, 0..1.
       critical: (gained examples, the smallest number of lost ones that is refused beside them), for
         every likely number of gained ones, rising; more than `rows` where none is refused.
     """
 
     rows: int
-    accuracy: float
+    lost: float
     gained: float
+    largest_drop: float
     critical: tuple[tuple[int, int], ...]
 
-    @property
-    def largest_drop(self) -> float:
-        return max(0.0, self.accuracy - self.gained)
-
     def refusal(self, drop: float) -> float:
-        """Probability of refusing a model that is worse by `drop`; exact.
+        """Probability of refusing a model that is worse by `drop`, or by the largest drop; exact.
 
         Miettinen 1968 (Biometrics 24, 339) and Connor 1987 (Biometrics 43, 207) approximate it.
         """
         counts, critical = np.array(self.critical).T
-        return 1.0 - paired_pass(
-            counts, critical, self.rows, lost=self.gained + drop, gained=self.gained
-        )
+        lost = self.lost + min(drop, self.largest_drop)
+        return 1.0 - paired_pass(counts, critical, self.rows, lost=lost, gained=self.gained)
 
+    def minimum_detectable_drop(self, probability: float) -> float | None:
+        """The smallest drop that is refused with that probability.
 
-Rule = ErrorRule | PairedRule
-
-
-def minimum_detectable_drop(rule: Rule, probability: float) -> float | None:
-    """The smallest drop that the rule refuses with that probability.
-
-    Args:
-      rule: whose refusals become more likely as the drop grows.
-      probability: such as 0.8.
-
-    Returns:
-      0 to 1, at most a twentieth of an example too large; None where even the largest drop is
-      refused less often.
-    """
-    low, high = 0.0, rule.largest_drop
-    if rule.refusal(high) < probability:
-        return None
-    if rule.refusal(low) >= probability:
-        return low
-    while high - low > _PRECISION / rule.rows:
-        middle = (low + high) / 2
-        if rule.refusal(middle) < probability:
-            low = middle
-        else:
-            high = middle
-    return high
+        Returns:
+          0 to 1, at most a twentieth of an example too large; None where even the largest drop is
+          refused less often.
+        """
+        low, high = 0.0, self.largest_drop
+        if self.refusal(high) < probability:
+            return None
+        if self.refusal(low) >= probability:
+            return low
+        while high - low > _PRECISION / self.rows:
+            middle = (low + high) / 2
+            if self.refusal(middle) < probability:
+                low = middle
+            else:
+                high = middle
+        return high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,26 +89,20 @@ class Power:
     Attributes:
       label: the words for the group.
       tally: its counts.
-      floor: the check against an accuracy.
-      comparison: the checks against the served model; None with nothing served.
+      rules: on the accuracy and, against a served model, on the comparison.
     """
 
     label: str
     tally: Tally
-    floor: ErrorRule
-    comparison: PairedRule | None
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        return (self.floor,) if self.comparison is None else (self.floor, self.comparison)
+    rules: tuple[Rule, ...]
 
     def refusal(self, drop: float) -> float:
-        """Probability of refusing a model that is worse by `drop`, at least: the larger rule's."""
-        return max(rule.refusal(min(drop, rule.largest_drop)) for rule in self.rules)
+        """Probability of refusing a model that is worse by `drop`, at least: the largest rule's."""
+        return max(rule.refusal(drop) for rule in self.rules)
 
     def minimum_detectable_drop(self, probability: float) -> float | None:
         """The smallest drop that is refused with at least that probability; None for none."""
-        drops = (minimum_detectable_drop(rule, probability) for rule in self.rules)
+        drops = (rule.minimum_detectable_drop(probability) for rule in self.rules)
         return min((drop for drop in drops if drop is not None), default=None)
 
 
@@ -148,22 +110,17 @@ def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | 
     """The power of the checks over all examples; None without examples.
 
     These are the floor and, against a served model, both paired checks. The cross-entropy does not
-    follow from counts.
-
-    Args:
-      evidence: counts on the test split.
-      policy: whose checks they are.
-      decision: as for `gate.decide`.
+    follow from counts. The arguments are those of `decide`.
     """
     overall = evidence.overall
 
     def refuses_errors(errors: int) -> bool:
         tally = Tally(rows=overall.rows, correct=overall.rows - errors)
-        return not decide.floor_check(tally, policy, decision).passed
+        return not accuracy.floor_check(tally, policy, decision).passed
 
     def refuses_lost(lost: int, gained: int) -> bool:
         tally = Tally(overall.rows, overall.rows - lost, lost=lost, gained=gained)
-        return not passed(decide.paired_checks(tally, policy, decision))
+        return not passed(accuracy.paired_checks(tally, policy, decision))
 
     if not overall.rows:
         return None
@@ -177,10 +134,6 @@ def of_groups(evidence: Evidence, policy: Policy) -> list[Power]:
     Holm's method multiplies a p-value by the number of tests at most, and by less where other
     p-values are smaller. Here each is multiplied by that number: what is refused then is refused
     whatever the other classes and slices show.
-
-    Args:
-      evidence: counts on the test split.
-      policy: whose checks they are.
     """
     judged = [group for group in groups(evidence, policy) if group.judged]
 
@@ -206,15 +159,15 @@ def _power(
 ) -> Power:
     """Searches the smallest counts that are refused; all larger ones are refused too."""
     rows = tally.rows
-    accuracy = (tally.correct + tally.lost - tally.gained) / rows
+    reference = (tally.correct + tally.lost - tally.gained) / rows
     errors = bisect.bisect_left(range(rows + 1), True, key=refuses_errors)
-    comparison = None
+    rules = [Rule(rows, 1.0 - reference, 0.0, reference, ((0, errors),))]
     if refuses_lost is not None:
         # No more can be gained than the reference gets wrong.
-        gained = min((tally.lost + tally.gained) / (2 * rows), 1.0 - accuracy)
-        critical = tuple(_critical(rows, likely(rows, gained), refuses_lost))
-        comparison = PairedRule(rows, accuracy, gained, critical)
-    return Power(label, tally, ErrorRule(rows, accuracy, errors), comparison)
+        half = min((tally.lost + tally.gained) / (2 * rows), 1.0 - reference)
+        critical = tuple(_critical(rows, likely(rows, half), refuses_lost))
+        rules.append(Rule(rows, half, half, max(0.0, reference - half), critical))
+    return Power(label, tally, tuple(rules))
 
 
 def _critical(

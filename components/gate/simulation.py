@@ -13,7 +13,8 @@ neither. Equally good models lose and gain half of the discordance each. A model
 loses d more and gains no more: the same drop spread over more discordant images would be harder to
 detect. Images are independent and alike, so no class and no slice is harder than another.
 
-Cross-entropy, integrity and checks from outside are not simulated: they are taken as passed.
+Checks that judge by more than right and wrong predictions, such as that of the cross-entropy, are
+taken as passed (`components.gate.decide.GateCheck.simulated`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from components.gate.decide import decide
 from components.gate.evidence import Evidence, Provenance, Tally
 from components.gate.policy import Policy
 from components.gate.statistics import proportion_interval
-
-_TAKEN_AS_PASSED = ("integrity", "test_budget", "cross_entropy")
 
 _Counts = npt.NDArray[np.int64]
 
@@ -82,11 +81,8 @@ class Setting:
     def probabilities(self, drop: float) -> tuple[float, float, float, float]:
         """Of an image that both get right, that is lost, that is gained, that both get wrong.
 
-        Args:
-          drop: how much worse the candidate is than the served model, 0..1.
-
         Raises:
-          ValueError: no candidate can be worse by that.
+          ValueError: no candidate can be worse than the served model by that drop.
         """
         half = self.discordance / 2
         if not 0.0 <= drop <= self.accuracy - half:
@@ -116,17 +112,15 @@ class Point:
 
     @property
     def release(self) -> float:
-        """Estimated probability of a release, 0..1."""
+        """Fraction of the candidates that were released."""
         return 1.0 - self.refusal
 
     @property
     def refusal(self) -> float:
-        """Estimated probability of a refusal, 0..1."""
         return self.refused / self.simulations
 
     @property
     def refusal_by(self) -> dict[str, float]:
-        """Estimated probability that a check of each kind fails, 0..1."""
         return {kind: count / self.simulations for kind, count in self.refused_by.items()}
 
     @property
@@ -166,20 +160,16 @@ def operating_curve(
         refused, refused_by = 0, Counter[str]()
         for _ in range(simulations):
             counted = evidence(rng.multinomial(rows, probabilities), policy)
-            made = decide(counted, policy, provenance=sound, decision=decision)
+            made = decide(counted, policy, provenance=sound, decision=decision, simulated=True)
             refused += not passed(made)
             refused_by.update({check.kind: 0 for check in made})
             refused_by.update({check.kind for check in made if not check.passed})
-        judged = {kind: n for kind, n in refused_by.items() if kind not in _TAKEN_AS_PASSED}
-        points.append(Point(drop, simulations, refused, judged))
+        points.append(Point(drop, simulations, refused, dict(refused_by)))
     return points
 
 
 def rows_by_group(setting: Setting, policy: Policy) -> _Counts:
-    """Test images in each class and band: [K] and one axis for each of the policy's slices.
-
-    As equal as whole numbers allow: classes among each other first.
-    """
+    """Test images in each class and band, as equal as can be: [K] and an axis for each slice."""
     shape = (setting.num_classes, *(len(bands.names) for bands in policy.slices))
     groups = math.prod(shape)
     bounds = np.arange(groups + 1) * setting.rows // groups
@@ -191,7 +181,7 @@ def evidence(drawn: _Counts, policy: Policy) -> Evidence:
 
     Args:
       drawn: [K, bands, ..., 4] images that both models get right, that are lost, that are gained,
-        that both get wrong; as `rows_by_group` but for the last axis.
+        that both get wrong.
       policy: its slices.
     """
 

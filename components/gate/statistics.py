@@ -34,12 +34,7 @@ def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> flo
     """Exact one-sided lower confidence bound of a proportion (Clopper and Pearson 1934).
 
     The largest proportion under which this many successes or more have a probability of at most
-    1 - confidence.
-
-    Args:
-      successes: 0 to `trials`.
-      trials: 0 or more; of 0 trials nothing is known, and the bound is 0.
-      confidence: such as 0.95, above 0.5 and below 1.
+    1 - confidence; 0 of 0 trials.
     """
     if successes == 0:
         return 0.0
@@ -69,7 +64,7 @@ def mcnemar(lost: int, gained: int) -> float:
       gained: examples that only the new model gets right.
 
     Returns:
-      Probability of at least that many lost ones; 1 where the models never differ.
+      Probability of at least that many lost examples; 1 where the models never differ.
     """
     return binomial_tail(lost, lost + gained, 0.5)
 
@@ -83,9 +78,9 @@ def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop
     Args:
       lost: examples that only the old model gets right.
       gained: examples that only the new model gets right.
-      rows: all examples; of 0 examples nothing is known, and the bound is 1.
-      confidence: such as 0.95, above 0.5; with 1 the bound is 1, since nothing is certain.
-      max_drop: the drop that the bound is held against, 0..1.
+      rows: all examples; of 0 examples the bound is 1.
+      confidence: such as 0.95, above 0.5; with 1 the bound is 1.
+      max_drop: the drop that the bound is compared with, 0..1.
 
     Returns:
       -1 to 1; the point estimate is (lost - gained) / rows.
@@ -124,8 +119,8 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
 
     Args:
       rows: all examples.
-      drop: the true drop, 0..1, that the bound is to lie below that seldom.
-      confidence: such as 0.95, above 0.5 and below 1.
+      drop: the true one, 0..1. The bound errs where it lies at or below it.
+      confidence: such as 0.95, above 0.5.
     """
     alpha = 1.0 - confidence
     if not rows or drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
@@ -145,10 +140,7 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
 def drop_level(rows: int, drop: float, confidence: float) -> float:
     """The largest probability, over 48 discordances, that `tango_upper` is at most the true drop.
 
-    Args:
-      rows: all examples, 1 or more.
-      drop: the true one, 0..1.
-      confidence: of the bound.
+    Arguments are those of `drop_confidence`, with at least one example.
     """
     z = NormalDist().inv_cdf(confidence)
     most = (1.0 - drop) / 2  # can be gained: then each example is either lost or gained

@@ -21,7 +21,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from components.gate.decide import floor_check
+from components.gate.accuracy import floor_check
 from components.gate.evidence import Tally
 from components.gate.policy import Policy
 from components.gate.statistics import proportion_interval
@@ -36,10 +36,10 @@ _Counts = npt.NDArray[np.int64]  # [simulations]
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """The outcome of many series of decisions by one kind of submitter.
+    """Series of decisions by one of `SUBMITTERS`.
 
     Attributes:
-      submitter: one of `SUBMITTERS`.
+      submitter: which one.
       simulations: test sets, each with a series of decisions.
       erred: test sets on which any decision released a bad model.
     """
@@ -50,7 +50,7 @@ class Series:
 
     @property
     def share(self) -> float:
-        """Estimated probability that any decision releases a bad model, 0..1."""
+        """Fraction of the test sets on which any decision released a bad model."""
         return self.erred / self.simulations
 
     @property

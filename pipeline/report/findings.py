@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from components.gate import decide, power
+from components.gate import accuracy, power
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Group, Tally
 from components.gate.evidence import groups as evidence_groups
@@ -78,8 +78,8 @@ def measured(result: RunResult) -> Measured | None:
     number = decision(result.checks) or 1
     return Measured(
         confidence=1.0 - policy.release_alpha(number),
-        lower=decide.accuracy_lower(overall, policy, number),
-        loss=decide.drop_upper(overall, policy, number) if evidence.compared else None,
+        lower=accuracy.accuracy_lower(overall, policy, number),
+        loss=accuracy.drop_upper(overall, policy, number) if evidence.compared else None,
     )
 
 

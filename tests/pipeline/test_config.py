@@ -1,6 +1,6 @@
 import pytest
 
-from components.gate import decide
+from components.gate import accuracy
 from components.gate.evidence import Tally
 from components.gate.policy import GateConfig
 from components.gate.slices import Bands
@@ -190,7 +190,7 @@ def test_the_drop_that_is_let_pass_is_one_that_the_test_split_can_show(rows, own
         policy = policy_for(GateConfig(), name, num_classes=10, test_rows=rows)
         assert policy.max_drop == pytest.approx(max_drop)
         # A model that never differs passes.
-        assert decide.drop_upper(Tally(rows, rows), policy, 1) <= policy.max_drop
+        assert accuracy.drop_upper(Tally(rows, rows), policy, 1) <= policy.max_drop
 
 
 def test_a_known_sets_own_drop_comes_first_and_what_is_set_before_it() -> None:

@@ -1,4 +1,4 @@
-"""Counts from arrays: by hand, and held against what the Evaluator's own metrics count."""
+"""Counts from arrays: by hand, against numpy alone, and as the Evaluator counts."""
 
 import dataclasses
 from typing import Any
@@ -7,15 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_model_analysis.metrics import metric_types
-from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import path_utils
 
-from components.evaluation import eval_config, gate_metrics
-from components.evaluation.counting import count
+from components.evaluation import counting, eval_config
+from components.evaluation.predictions import Predictions
 from components.evaluation.saved_model import load
 from components.gate.evidence import Evidence, Tally
-from components.gate.slices import Bands
 from tests.components.evaluated import BANDS, Setting
 from tests.trainer.samples import SPEC
 from trainer import features
@@ -28,9 +25,20 @@ CANDIDATE = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.5, 0
 BASELINE = np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
 
 
-def counted(candidate: Any = CANDIDATE, baseline: Any = BASELINE, **changes: Any) -> Evidence:
-    arguments = {"class_names": CLASSES, "slices": (), "numbers": {}, **changes}
-    return count(LABELS, np.array(candidate), baseline=baseline, **arguments)
+def counted(
+    candidate: Any = CANDIDATE, baseline: np.ndarray | None = BASELINE, labels: Any = LABELS
+) -> Evidence:
+    """Over all examples, and over the slice of the first two."""
+    candidate = np.array(candidate)
+    first = None if baseline is None else baseline[:2]
+    return counting.from_outcomes(
+        counting.count(labels, candidate, baseline),
+        {"first": counting.count(labels[:2], candidate[:2], first), "none": counting.Outcomes()},
+        class_names=CLASSES,
+        compared=baseline is not None,
+        cross_entropy=counting.cross_entropy(candidate, labels),
+        top_2_accuracy=counting.top_2_accuracy(candidate, labels),
+    )
 
 
 def test_each_image_is_right_or_wrong_by_its_most_probable_class() -> None:
@@ -45,7 +53,7 @@ def test_each_image_is_right_or_wrong_by_its_most_probable_class() -> None:
     assert found.compared
 
 
-def test_each_label_is_confused_with_the_answers_that_it_got() -> None:
+def test_the_confusion_matrix_has_labels_as_rows() -> None:
     assert counted().confusion == ((1, 0, 0), (1, 0, 0), (1, 0, 1))
 
 
@@ -65,12 +73,11 @@ def test_the_label_may_be_the_second_most_probable_class() -> None:
     assert (counted().top_2_accuracy, counted(third).top_2_accuracy) == (1.0, 0.75)
 
 
-def test_a_slice_holds_the_values_from_its_lower_edge_on() -> None:
-    cut = Bands("mean_intensity", (0.1, 0.2))
-    values = np.array([0.1, 0.05, 0.2, 0.3], np.float32)  # 0.1 and 0.2 are a little above
-    found = counted(slices=[cut], numbers={"mean_intensity": values})
-    assert [found.slices[name].rows for name in cut.names] == [1, 1, 2]
-    assert found.slices["mean_intensity<0.1"] == Tally(rows=1, correct=0, lost=1)
+def test_a_slice_is_counted_like_the_whole_and_may_be_empty() -> None:
+    assert counted().slices == {
+        "first": Tally(rows=2, correct=1, lost=1, gained=1),
+        "none": Tally(rows=0, correct=0),
+    }
 
 
 @pytest.mark.parametrize("broken", [NAN, INF, -INF])
@@ -78,49 +85,56 @@ def test_what_is_no_number_is_wrong_and_counted(broken: float) -> None:
     found = counted([[broken, 0.2, 0.1], *CANDIDATE[1:]])
     assert found.not_finite == 1
     assert found.overall == Tally(rows=4, correct=1, lost=1)
-    assert sum(map(sum, found.confusion)) == 3  # it got no answer
+    assert sum(map(sum, found.confusion)) == 3  # it has no prediction
     assert np.isnan(found.cross_entropy)
     of_baseline = counted(baseline=np.array([*BASELINE[:2], [broken, 0.2, 0.7], BASELINE[3]]))
     assert of_baseline.not_finite == 0
     assert of_baseline.overall.gained == 2
 
 
-# --- as the Evaluator counts ---------------------------------------------------------------------
+# --- against numpy alone --------------------------------------------------------------------------
 
 
-def _by_gate_metrics(labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray) -> dict:
-    """What the metric `PairedCounts` makes of the same rows."""
-    specs = [
-        config_pb2.ModelSpec(name="candidate"),
-        config_pb2.ModelSpec(name="baseline", is_baseline=True),
-    ]
-    (computation,) = gate_metrics.PairedCounts().computations(
-        eval_config=config_pb2.EvalConfig(model_specs=specs), model_names=["candidate"]
-    )
-    combiner, total = computation.combiner, computation.combiner.create_accumulator()
-    for label, *rows in zip(labels, candidate, baseline, strict=True):
-        given = {
-            name: {features.PROBABILITIES: row}
-            for name, row in zip(("candidate", "baseline"), rows, strict=True)
-        }
-        one_hot = np.eye(3, dtype=np.float32)[label]
-        element = metric_types.StandardMetricInputs(
-            {"labels": dict.fromkeys(given, one_hot), "predictions": given}
-        )
-        total = combiner.add_input(total, element)
-    return {key.name: value for key, value in combiner.extract_output(total).items()}
-
-
-def test_ties_and_what_is_no_number_are_counted_as_the_gates_metrics_do() -> None:
+def _random() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels and two models' probabilities, with ties, NaN and infinities among them."""
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 500)
     values, mostly_finite = [0.1, 0.3, 0.6, NAN, INF, -INF], [0.3, 0.32, 0.3, 0.04, 0.02, 0.02]
     candidate, baseline = rng.choice(values, (2, 500, 3), p=mostly_finite)
-    found = count(labels, candidate, baseline=baseline, class_names=CLASSES, slices=(), numbers={})
-    by_metrics = _by_gate_metrics(labels, candidate, baseline)
-    answers = by_metrics.pop(gate_metrics.ANSWERS).tolist()
-    assert {**dataclasses.asdict(found.overall), "not_finite": found.not_finite} == by_metrics
-    assert [sum(column) for column in zip(*found.confusion, strict=True)] == answers
+    return rng.integers(0, 3, 500), candidate, baseline
+
+
+def test_every_count_is_what_numpy_counts_with_masks() -> None:
+    labels, candidate, baseline = _random()
+    finite, known = np.isfinite(candidate).all(1), np.isfinite(baseline).all(1)
+    right = finite & (candidate.argmax(1) == labels)
+    before = known & (baseline.argmax(1) == labels)
+
+    def tally(rows: np.ndarray) -> Tally:
+        groups = (rows, rows & right, rows & before & ~right, rows & right & ~before)
+        return Tally(*(int(group.sum()) for group in groups))
+
+    found = counted(candidate, baseline, labels)
+    assert found.overall == tally(labels >= 0)
+    assert [*found.classes.values()] == [tally(labels == label) for label in range(3)]
+    assert found.slices["first"] == tally(np.arange(500) < 2)
+    assert found.not_finite == (~finite).sum() > 0
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (labels[finite], candidate[finite].argmax(1)), 1)
+    assert found.confusion == tuple(map(tuple, confusion.tolist()))
+
+
+def test_outcomes_add_up_over_parts_and_survive_being_written_as_rows() -> None:
+    labels, candidate, baseline = _random()
+    whole = counting.count(labels, candidate, baseline)
+    halves = (
+        counting.count(labels[part], candidate[part], baseline[part])
+        for part in (slice(200), slice(200, None))
+    )
+    assert sum(halves, counting.Outcomes()) == whole
+    rows = counting.to_rows(whole)
+    assert rows.sum(axis=0)[-1] == 500
+    assert counting.from_rows(rows.tolist()) == whole
+    assert counting.to_rows(counting.Outcomes()).shape == (0, 4)
 
 
 def test_probabilities_on_their_bounds_are_weighed_as_keras_does() -> None:
@@ -135,29 +149,34 @@ def test_probabilities_on_their_bounds_are_weighed_as_keras_does() -> None:
     assert found.top_2_accuracy == pytest.approx(float(top_2.result()))
 
 
-def _counted_from(setting: Setting, signature: str, *, compared: bool) -> Evidence:
-    """From what the exported models say by one of their signatures."""
+# --- as the Evaluator counts ---------------------------------------------------------------------
+
+
+def _by_signature(setting: Setting, signature: str, *, compared: bool) -> Evidence:
+    """From the predictions of the exported models by one of their signatures, as `gate check`."""
     examples = [
         tf.train.Example.FromString(record).features.feature for record in setting.serialized
     ]
     pngs = np.array([example[features.IMAGE].bytes_list.value[0] for example in examples], object)
     pixels = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
     intensities = [example[features.MEAN_INTENSITY].float_list.value[0] for example in examples]
-
-    def probabilities(model: Any) -> np.ndarray:
-        path = path_utils.serving_model_path(model.uri)
-        shape, classes = SPEC.image_shape, SPEC.num_classes
-        asked = load(path, signature, image_shape=shape, num_classes=classes)
-        return asked.probabilities(pngs, pixels)
-
-    return count(
-        setting.labels,
-        probabilities(setting.candidate),
-        baseline=probabilities(setting.baseline) if compared else None,
-        class_names=SPEC.class_names,
-        slices=[BANDS],
-        numbers={features.MEAN_INTENSITY: np.array(intensities, np.float32)},
+    probabilities = [
+        load(
+            path_utils.serving_model_path(model.uri),
+            signature,
+            image_shape=SPEC.image_shape,
+            num_classes=SPEC.num_classes,
+        ).probabilities(pngs, pixels)
+        for model in (setting.candidate, *([setting.baseline] if compared else []))
+    ]
+    predictions = Predictions(
+        labels=setting.labels,
+        mean_intensity=np.array(intensities, np.float32),
+        image_shape=SPEC.image_shape,
+        digest="",
+        probabilities=probabilities,
     )
+    return predictions.evidence(SPEC.class_names, [BANDS])
 
 
 @pytest.mark.parametrize("signature", [features.SERVING_DEFAULT, features.PREDICT_PIXELS])
@@ -167,7 +186,7 @@ def test_an_exported_model_is_counted_as_the_evaluator_does(
 ) -> None:
     verdict = request.getfixturevalue("held" if compared else "first")
     evaluated = eval_config.read_evidence(verdict.uri, SPEC.class_names, [BANDS])
-    found = _counted_from(setting, signature, compared=compared)
+    found = _by_signature(setting, signature, compared=compared)
     approximate = {
         "cross_entropy": pytest.approx(evaluated.cross_entropy, rel=1e-5),
         "top_2_accuracy": pytest.approx(evaluated.top_2_accuracy, abs=1e-6),

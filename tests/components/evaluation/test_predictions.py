@@ -1,5 +1,6 @@
-"""Asking models about a test split: the examples are those of a run, and each is asked about."""
+"""Predictions of a test split: the examples are those of a run, and each is predicted."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from components.evaluation.predictions import Answers, ask
+from components.evaluation.predictions import Predictions, predict
 from components.evaluation.saved_model import Model, load
 from components.example_gen.arrays import TEST
 from components.example_gen.dataset import DatasetInfo, describe
@@ -60,59 +61,59 @@ def striped(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture(scope="module")
-def answers(sample: Source, striped: Model) -> Answers:
-    return ask(*sample, [striped, striped])
+def predictions(sample: Source, striped: Model) -> Predictions:
+    return predict(*sample, [striped, striped])
 
 
 def test_the_split_has_the_rows_and_the_digest_that_example_gen_records(
-    sample: Source, batches: list[Batch], answers: Answers
+    sample: Source, batches: list[Batch], predictions: Predictions
 ) -> None:
     recorded = make_plan(batches, sample[1]).summary.splits[TEST]
-    assert len(answers.labels) == recorded.rows == 1000
-    assert answers.digest == recorded.digest
+    assert len(predictions.labels) == recorded.rows == 1000
+    assert predictions.digest == recorded.digest
 
 
 def test_numbers_are_to_the_last_bit_those_of_the_examples(
-    examples: list[Any], answers: Answers
+    examples: list[Any], predictions: Predictions
 ) -> None:
     written = [example["mean_intensity"].float_list.value[0] for example in examples]
-    assert answers.mean_intensity.dtype == np.float32
-    assert answers.mean_intensity.tolist() == written
-    assert answers.labels.tolist() == [example["label"].int64_list.value[0] for example in examples]
+    assert predictions.mean_intensity.dtype == np.float32
+    assert predictions.mean_intensity.tolist() == written
+    assert predictions.labels.tolist() == [
+        example["label"].int64_list.value[0] for example in examples
+    ]
 
 
 def test_each_model_is_asked_about_each_image_in_its_place(
-    examples: list[Any], striped: Model, answers: Answers
+    examples: list[Any], striped: Model, predictions: Predictions
 ) -> None:
     pngs = np.array([example["image"].bytes_list.value[0] for example in examples], object)
     pixels = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
     at_once = striped.probabilities(pngs, pixels)
-    for probabilities in answers.probabilities:
+    for probabilities in predictions.probabilities:
         np.testing.assert_allclose(probabilities, at_once, rtol=1e-6)
 
 
-def test_slices_by_every_number_of_an_example_are_counted(answers: Answers) -> None:
+def test_slices_by_every_number_of_an_example_are_counted(predictions: Predictions) -> None:
     cuts = [
         Bands("label", (5.0,)),
         Bands("mean_intensity", (0.0,)),
         *(Bands(size, (28.0,)) for size in ("height", "width")),
         Bands("channels", (2.0,)),
     ]
-    found = answers.count([str(label) for label in range(10)], cuts)
+    found = predictions.evidence([str(label) for label in range(10)], cuts)
     rows = [tally.rows for tally in found.slices.values()]
     assert rows == [500, 500, 0, 1000, 0, 1000, 0, 1000, 1000, 0]
 
 
-def test_two_models_are_compared_and_one_is_not(answers: Answers, sample: Source) -> None:
+def test_two_models_are_compared_and_one_is_not(predictions: Predictions, sample: Source) -> None:
     names = sample[1].class_names
-    wrong = np.eye(10)[(answers.labels + 1) % 10]
-    right = np.eye(10)[answers.labels]
+    wrong = np.eye(10)[(predictions.labels + 1) % 10]
+    right = np.eye(10)[predictions.labels]
 
     def overall(*probabilities: np.ndarray) -> Tally:
-        given = Answers(
-            answers.labels, answers.mean_intensity, (28, 28, 1), answers.digest, probabilities
-        )
-        return given.count(names, ()).overall
+        given = dataclasses.replace(predictions, probabilities=probabilities)
+        return given.evidence(names, ()).overall
 
     assert overall(right) == Tally(rows=1000, correct=1000)
     assert overall(right, wrong) == Tally(rows=1000, correct=1000, gained=1000)

@@ -13,12 +13,16 @@ from tfx.utils import path_utils
 
 from components import blessing as blessings
 from components import serving_dir
-from components.evaluation.release_gate import Contradiction, ReleaseGateExecutor, require_agreement
+from components.evaluation.release_gate import (
+    Contradiction,
+    ReleaseGateExecutor,
+    require_own_evaluation,
+)
 from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from components.serving_dir import LOG_NAME, digest_of
-from tests.components.evaluated import HELD, MISSED, ROWS, Setting, Verdict
+from tests.components.evaluated import BELOW, HELD, MISSED, ROWS, Setting, Verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +113,6 @@ def test_the_blessing_says_of_which_model_and_from_what(setting, held, tmp_path)
     assert Evidence.from_dict(facts["evidence"]).overall.correct == 96
 
 
-def test_a_model_that_misses_it_is_refused_and_that_is_no_error(setting, missed, tmp_path) -> None:
-    decided = decide(setting, missed, MISSED, tmp_path)
-    assert not decided.blessed
-    assert decided.failed == ["floor", "cross_entropy", "not_worse", "max_drop"]
-
-
 def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path) -> None:
     # 4 wrong of 100 hold the floor of all, yet 3 of 28 bees are too many where 1 of 200 is allowed.
     strict = dataclasses.replace(HELD, class_floor=0.995)
@@ -124,7 +122,7 @@ def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path)
 
 
 def test_a_first_release_says_so(setting, first, tmp_path) -> None:
-    decided = decide(setting, first, MISSED, tmp_path, compared=False)
+    decided = decide(setting, first, BELOW, tmp_path, compared=False)
     assert "first release, no baseline" in decided.find("baseline").sentence
     assert blessings.facts_of(decided.blessing)["compared"] == {"baseline": None, "damage": None}
 
@@ -196,25 +194,36 @@ def test_a_later_decision_refuses_what_stands_on_the_bounds_of_the_first(
     assert "its 99.62 % lower bound" in decided.find("floor").sentence  # 1 - 0.05 10 / (11 12)
 
 
-# --- one decision --------------------------------------------------------------------------------
+# --- the Evaluator's blessing and the decision ----------------------------------------------------
 
 
-def test_a_blessing_that_contradicts_the_policy_is_no_decision(setting, held, tmp_path) -> None:
-    with pytest.raises(
-        Contradiction, match="the Evaluator blessed the model, but 4 of the 4 check"
-    ):
-        decide(setting, held, MISSED, tmp_path)
-
-
-def test_a_missing_blessing_that_contradicts_the_policy_is_none_either(
+def test_a_model_that_the_evaluator_blesses_is_refused_when_a_bound_misses(
     setting, missed, tmp_path
 ) -> None:
-    with pytest.raises(Contradiction, match="did not bless the model, but 0 of the 4 checks"):
-        decide(setting, missed, HELD, tmp_path)
+    assert missed.blessed  # its accuracy 0.96 lies above the floor, and the lower bound below it
+    decided = decide(setting, missed, MISSED, tmp_path)
+    assert not decided.blessed
+    assert decided.failed == ["floor", "cross_entropy", "not_worse", "max_drop"]
+
+
+def test_a_model_that_the_evaluator_does_not_bless_is_refused_by_the_floor(
+    setting, first, tmp_path
+) -> None:
+    assert not first.blessed
+    decided = decide(setting, first, BELOW, tmp_path, compared=False)
+    assert not decided.blessed
+    assert "accuracy 0.9600; its 97.73 % lower bound" in decided.find("floor").sentence
+    assert "floor" in decided.failed
+
+
+def test_an_evaluation_by_another_floor_is_no_decision(setting, first, tmp_path) -> None:
+    with pytest.raises(Contradiction, match=r"did not bless the model, but its accuracy 0\.96 is"):
+        decide(setting, first, HELD, tmp_path, compared=False)
+    assert not (tmp_path / "serving").exists()
 
 
 @pytest.mark.parametrize("compared", [True, False])
 def test_an_evaluation_that_compared_with_something_else_is_no_decision(compared: bool) -> None:
     evidence = Evidence({}, {}, {}, 0.0, 1.0, compared=not compared)
     with pytest.raises(Contradiction, match=r"compared with .* served model, but there is"):
-        require_agreement(evidence, HELD, blessed=True, compared=compared)
+        require_own_evaluation(evidence, HELD, blessed=True, compared=compared)

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import binom_test_reject_interval
 
-from components.gate import decide, power
+from components.gate import accuracy, decide, power
 from components.gate.check import passed
 from components.gate.evidence import Evidence, Provenance, Tally
 from components.gate.policy import Policy
-from components.gate.power import ErrorRule, PairedRule, minimum_detectable_drop
+from components.gate.power import Rule
 from components.gate.simulation import Setting, operating_curve
 from components.gate.slices import Bands
 from components.gate.statistics import mcnemar
@@ -43,13 +43,17 @@ def released(given: Evidence, policy: Policy = POLICY, *, decision: int = 1) -> 
     return passed(decide.decide(given, policy, provenance=provenance, decision=decision))
 
 
-def mcnemar_rule(rows: int, gained: float, alpha: float) -> PairedRule:
+def mcnemar_rule(rows: int, gained: float, alpha: float) -> Rule:
     """McNemar's test alone, for every number of gained examples."""
     critical = []
     for count in range(rows + 1):
         refused = (lost for lost in range(rows - count + 1) if mcnemar(lost, count) <= alpha)
         critical.append((count, next(refused, rows + 1)))
-    return PairedRule(rows, 1.0 - gained, gained, tuple(critical))
+    return Rule(rows, gained, gained, 1.0 - 2 * gained, tuple(critical))
+
+
+def error_rule(rows: int, accuracy: float, critical: int) -> Rule:
+    return Rule(rows, 1.0 - accuracy, 0.0, accuracy, ((0, critical),))
 
 
 # --- one rule ------------------------------------------------------------------------------------
@@ -57,7 +61,7 @@ def mcnemar_rule(rows: int, gained: float, alpha: float) -> PairedRule:
 
 @pytest.mark.parametrize("drop", [0.0, 0.01, 0.2, 0.9])
 def test_errors_are_refused_with_scipys_binomial_probability(drop: float) -> None:
-    rule = ErrorRule(rows=500, accuracy=0.95, critical=40)
+    rule = error_rule(500, 0.95, critical=40)
     assert rule.refusal(drop) == pytest.approx(stats.binom.sf(39, 500, 0.05 + drop), rel=1e-9)
 
 
@@ -97,19 +101,19 @@ def test_the_power_of_mcnemars_test_comes_near_connors_approximation() -> None:
 
 
 def test_the_minimum_detectable_drop_is_refused_as_often_as_asked_and_no_smaller_one() -> None:
-    for rule in (ErrorRule(1000, 0.98, 40), mcnemar_rule(200, 0.03, 0.05)):
+    for rule in (error_rule(1000, 0.98, 40), mcnemar_rule(200, 0.03, 0.05)):
         for probability in (0.2, 0.8, 0.95):
-            drop = minimum_detectable_drop(rule, probability)
+            drop = rule.minimum_detectable_drop(probability)
             assert drop is not None
             assert rule.refusal(drop) >= probability > rule.refusal(drop - 0.1 / rule.rows)
 
 
 def test_what_is_never_refused_so_often_has_no_detectable_drop() -> None:
-    assert minimum_detectable_drop(ErrorRule(rows=3, accuracy=1.0, critical=4), 0.8) is None
+    assert error_rule(3, 1.0, critical=4).minimum_detectable_drop(0.8) is None
 
 
 def test_what_is_refused_without_a_drop_needs_none() -> None:
-    assert minimum_detectable_drop(ErrorRule(rows=10, accuracy=0.5, critical=1), 0.8) == 0.0
+    assert error_rule(10, 0.5, critical=1).minimum_detectable_drop(0.8) == 0.0
 
 
 # --- the gate's rules ----------------------------------------------------------------------------
@@ -121,7 +125,7 @@ def test_the_floor_refuses_from_where_the_gate_does(decision: int, errors: int) 
     policy = dataclasses.replace(POLICY, floor=0.99)
     found = power.of_all(evidence(Tally(10_000, 9_950), compared=False), policy, decision=decision)
     assert found is not None
-    assert found.floor.critical == errors + 1
+    assert found.rules[0].critical == ((0, errors + 1),)
     for count, holds in ((errors, True), (errors + 1, False)):
         counted = evidence(Tally(10_000, 10_000 - count), compared=False)
         assert released(counted, policy, decision=decision) is holds
@@ -131,8 +135,7 @@ def test_the_comparison_refuses_from_where_the_gate_does() -> None:
     rows = 1000
     found = power.of_all(evidence(Tally(rows, 980, lost=10, gained=10)), POLICY)
     assert found is not None
-    assert found.comparison is not None
-    for gained, critical in found.comparison.critical:
+    for gained, critical in found.rules[1].critical:
         for lost, holds in ((critical - 1, True), (critical, False)):
             counted = Tally(rows, rows - lost, lost=lost, gained=gained)
             assert released(evidence(counted), POLICY) is holds
@@ -153,11 +156,7 @@ def test_the_whole_gates_refusals_are_those_of_a_simulation(must_improve: bool) 
         draws = rng.multinomial(1000, [0.015, 0.015 + drop, 0.97 - drop], size=2_000)
         refused = np.mean(
             [
-                not passed(
-                    decide.measured_checks(
-                        evidence(Tally(1000, 1000 - down, lost=down, gained=up)), policy
-                    )
-                )
+                not passed(accuracy.paired_checks(Tally(1000, 1000 - down, down, up), policy, 1))
                 for up, down, _ in draws.tolist()
             ]
         )
@@ -182,14 +181,13 @@ def test_a_class_is_refused_from_where_the_gate_does_in_the_worst_company() -> N
     (found, *_) = power.of_groups(
         evidence(Tally(rows, 90, lost=5, gained=5), good, good, good, good), POLICY
     )
-    assert found.comparison is not None
     _, upper = binom_test_reject_interval(0.2, rows, alpha=0.01, alternative="larger")
-    assert found.floor.critical == upper  # 0.05 / 5
-    for errors, holds in ((found.floor.critical - 1, True), (found.floor.critical, False)):
+    assert found.rules[0].critical == ((0, upper),)  # 0.05 / 5
+    for errors, holds in ((upper - 1, True), (upper, False)):
         counted = evidence(Tally(rows, rows - errors), good, good, good, good, compared=False)
         assert released(counted, dataclasses.replace(POLICY, floor=0.0)) is holds
     anything = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
-    for gained, critical in found.comparison.critical:
+    for gained, critical in found.rules[1].critical:
         for lost, holds in ((critical - 1, True), (critical, False)):
             counted = Tally(rows, rows - lost, lost=lost, gained=gained)
             # The others gain what this one loses, so that the whole does not decide.
@@ -213,23 +211,22 @@ def test_drops_are_counted_from_the_served_model_or_else_from_the_candidate() ->
     first = power.of_all(evidence(Tally(1000, 960), compared=False), POLICY)
     assert compared is not None
     assert first is not None
-    assert (compared.floor.accuracy, first.floor.accuracy) == (0.97, 0.96)
-    assert first.comparison is None
-    assert compared.comparison is not None
-    assert compared.comparison.gained == 0.015  # half of 30 of 1,000
+    assert [rule.largest_drop for rule in first.rules] == [0.96]
+    # Half of the 30 discordant images of 1,000 are gained and cannot be dropped.
+    assert [rule.largest_drop for rule in compared.rules] == pytest.approx([0.97, 0.97 - 0.015])
+    assert compared.rules[1].gained == 0.015
 
 
 def test_no_more_is_gained_than_the_reference_gets_wrong() -> None:
     found = power.of_all(evidence(Tally(1000, 960, lost=40, gained=0)), POLICY)  # served: 1,000
     assert found is not None
-    assert found.comparison is not None
-    assert found.comparison.gained == 0.0
+    assert found.rules[1].gained == 0.0
 
 
 def test_the_rule_that_sees_most_counts() -> None:
     found = power.of_all(evidence(Tally(1000, 970, lost=10, gained=10)), POLICY)
     assert found is not None
-    drops = [minimum_detectable_drop(rule, 0.8) for rule in found.rules]
+    drops = [rule.minimum_detectable_drop(0.8) for rule in found.rules]
     assert found.minimum_detectable_drop(0.8) == min(drops)
     assert found.refusal(0.04) == max(rule.refusal(0.04) for rule in found.rules)
     assert found.refusal(5.0) == 1.0  # all that there is to lose

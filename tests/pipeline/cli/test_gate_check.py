@@ -55,8 +55,8 @@ def test_the_lines_are_those_of_a_run_and_the_last_one_is_the_decision(
     ]
     assert lines[4:6] == [
         "  passed: 6 integrity checks",
-        "  passed: decision 1 on this test set: it passes a bad model with probability 0.45 % at "
-        "most, all decisions together with 5 %",
+        "  passed: decision 1 on this test set: it releases a bad model with a probability of at "
+        "most 0.45 %, all decisions together with at most 5 %",
     ]
     assert lines[-1] == "passed"
     assert shown.err == ""
@@ -67,7 +67,7 @@ def test_a_refusal_has_its_sentence_and_ends_with_3(
 ) -> None:
     assert main([*words, *LOOSE, "--set", "gate.floor=0.99", "--model", str(model)]) == 3
     shown = capfd.readouterr()
-    assert "  failed: accuracy is 0.9833; its 99.55 % lower bound 0.8" in shown.out
+    assert "  failed: accuracy 0.9833; its 99.55 % lower bound 0.8" in shown.out
     assert shown.out.endswith("\nrefused\n")
     assert shown.err == ""
 

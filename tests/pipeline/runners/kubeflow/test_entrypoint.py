@@ -224,7 +224,7 @@ def test_a_failed_task_uploads_nothing_so_the_gate_completes_and_the_task_behind
     assert (refused["ReleaseGate"].code, refused["ServingCheck"].code) == (0, 3)
     assert "Pusher" not in refused
     reason = refused["ReleaseGate"].answer.parameters["refusal"]
-    assert reason.startswith("accuracy is ")
+    assert reason.startswith("accuracy 0.")
     assert refused["ReleaseGate"].answer.artifacts["blessing"].metadata["blessed"] == 0
     assert [version.number for version in _versions(folder)] == [1, 2]
 

@@ -1,0 +1,171 @@
+"""Checks of the predictions: over all examples, by class and slice, against the served model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.gate import statistics
+from components.gate.check import Check
+from components.gate.evidence import Case, Tally, groups
+from components.gate.policy import Policy
+
+_TOLERANCE = 1e-6  # of the cross-entropy, which TFMA computes as a float32
+
+
+def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
+    """Lower confidence bound of the candidate's accuracy, 0..1."""
+    confidence = 1.0 - policy.release_alpha(decision)
+    return statistics.clopper_pearson_lower(overall.correct, overall.rows, confidence)
+
+
+def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
+    """Upper confidence bound of the candidate's drop in accuracy from the served model, -1..1."""
+    return statistics.drop_upper(
+        overall.lost,
+        overall.gained,
+        overall.rows,
+        1.0 - policy.release_alpha(decision),
+        max_drop=policy.max_drop,
+    )
+
+
+def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
+    """Whether the lower bound of the accuracy reaches the floor."""
+    bound = accuracy_lower(overall, policy, decision)
+    return Check.of(
+        "floor",
+        bound >= policy.floor,
+        bound,
+        policy.floor,
+        start=f"accuracy {overall.accuracy:.4f}; its {_confidence(policy, decision)} lower bound "
+        f"{bound:.4f} ",
+        good=f"reaches the floor {policy.floor:.4f}",
+        bad=f"misses the floor {policy.floor:.4f}: train longer, look at the data, or set "
+        "gate.floor",
+    )
+
+
+def floor(case: Case) -> Iterator[Check]:
+    """See `floor_check`."""
+    yield floor_check(case.evidence.overall, case.policy, case.decision)
+
+
+def cross_entropy(case: Case) -> Iterator[Check]:
+    """Whether the probabilities are as good as the floor promises."""
+    actual, bound = case.evidence.cross_entropy, case.policy.max_cross_entropy
+    yield Check.of(
+        "cross_entropy",
+        actual <= bound + _TOLERANCE,
+        actual,
+        bound,
+        start=f"cross-entropy {actual:.4f}; at most {bound:.4f} is allowed",
+        bad=": the probabilities cannot be relied on; look for wrong labels in the training data, "
+        "or set gate.max_cross_entropy",
+    )
+
+
+def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check, Check]:
+    """Whether the candidate is better or not worse than the served model, and by how much."""
+    if policy.must_improve:
+        p, level = statistics.mcnemar(overall.gained, overall.lost), policy.release_alpha(decision)
+        better = Check.of(
+            "improved",
+            p <= level,
+            p,
+            level,
+            start=f"{_pairs(overall)}: ",
+            good=f"shown to be better (p = {p:.2g})",
+            bad=f"not shown to be better (p = {p:.2g}, required at most {level:.2g}, since "
+            "gate.must_improve is set): the served model stays",
+        )
+    else:
+        p = statistics.mcnemar(overall.lost, overall.gained)
+        better = _not_worse("not_worse", p, p, policy.alpha, policy, start=f"{_pairs(overall)}: ")
+    bound = drop_upper(overall, policy, decision)
+    extent = f"drops by at most {bound:.4f}" if bound > 0 else f"rises by at least {-bound:.4f}"
+    return better, Check.of(
+        "max_drop",
+        bound <= policy.max_drop,
+        bound,
+        policy.max_drop,
+        start=f"accuracy changes by {overall.change:+.4f}; with {_confidence(policy, decision)} "
+        f"confidence it {extent}; a drop of at most {policy.max_drop:.4f} is allowed",
+        bad=": the served model stays; evaluate on more test images, or set gate.max_drop",
+    )
+
+
+def paired(case: Case) -> Iterator[Check]:
+    """See `paired_checks`; none with nothing served."""
+    if case.evidence.compared:
+        yield from paired_checks(case.evidence.overall, case.policy, case.decision)
+
+
+def group_floors(case: Case) -> Iterator[Check]:
+    """Exact binomial tests, one family: does a class or slice err more often than it may?"""
+    policy, every = case.policy, groups(case.evidence, case.policy)
+    tails = {
+        group.name: statistics.binomial_tail(
+            group.tally.errors, group.tally.rows, policy.allowed_error
+        )
+        for group in every
+        if group.judged
+    }
+    p_values = dict(zip(tails, statistics.holm([*tails.values()]), strict=True))
+    for group in every:
+        floor, accuracy = policy.class_floor, group.tally.accuracy
+        if not group.judged:
+            sentence = (
+                f"{group.label} has {group.tally.rows:,} test images, not judged below "
+                f"{policy.min_slice_rows:,} (gate.min_slice_rows)"
+            )
+            yield Check(group.name, True, None, floor, sentence)
+            continue
+        p = p_values[group.name]
+        yield Check.of(
+            group.name,
+            p > policy.alpha,
+            accuracy,
+            floor,
+            start=f"{group.label}: accuracy {accuracy:.4f}, ",
+            good=f"not shown to be below the class floor {floor:.4f} (p = {p:.2g})",
+            bad=f"shown to be below the class floor {floor:.4f} (p = {p:.2g}, required above "
+            f"{policy.alpha:g}): look at the {group.kind}'s examples, or set gate.class_floor",
+        )
+
+
+def group_changes(case: Case) -> Iterator[Check]:
+    """Exact McNemar tests, one family: was a class or slice traded away for others?"""
+    if not case.evidence.compared:
+        return
+    judged = [group for group in groups(case.evidence, case.policy) if group.judged]
+    tails = [statistics.mcnemar(group.tally.lost, group.tally.gained) for group in judged]
+    for group, p in zip(judged, statistics.holm(tails), strict=True):
+        name = group.name.replace(".", "_change.", 1)
+        start = f"{group.label}: {_pairs(group.tally)}, "
+        yield _not_worse(name, p, group.tally.change, 0.0, case.policy, start=start)
+
+
+def _not_worse(
+    name: str, p: float, actual: float, required: float, policy: Policy, *, start: str
+) -> Check:
+    return Check.of(
+        name,
+        p > policy.alpha,
+        actual,
+        required,
+        start=start,
+        good=f"not shown to be worse (p = {p:.2g})",
+        bad=f"shown to be worse (p = {p:.2g}, required above {policy.alpha:g}): the served model "
+        "stays",
+    )
+
+
+def _pairs(tally: Tally) -> str:
+    return (
+        f"{tally.gained:,} gained and {tally.lost:,} lost of {tally.rows:,} test images against "
+        "the served model"
+    )
+
+
+def _confidence(policy: Policy, decision: int) -> str:
+    return f"{(1.0 - policy.release_alpha(decision)) * 100:.4g} %"

@@ -1,0 +1,114 @@
+"""Checks of the evidence itself: whose counts these are, and whether they can be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.gate.check import Check
+from components.gate.evidence import Case
+from components.gate.policy import Policy
+
+_AGAIN = "run again with --no-cache"
+
+
+def integrity(case: Case) -> Iterator[Check]:
+    """Whether the counts are of the recorded test split and of the model that is to ship."""
+    evidence, provenance = case.evidence, case.provenance
+    rows, recorded = evidence.overall.rows, provenance.split_rows
+    yield Check.of(
+        "integrity.rows",
+        rows == recorded > 0,
+        rows,
+        recorded,
+        start=f"{rows:,} test images evaluated",
+        bad=f", expected the {recorded:,} recorded: {_AGAIN}",
+    )
+    digest, expected = provenance.split_digest, provenance.recorded_digest
+    yield Check.of(
+        "integrity.digest",
+        digest == expected,
+        digest,
+        expected,
+        start=f"the test split has the digest {digest[:12]}",
+        bad=f", expected the recorded {expected[:12]}: {_AGAIN}",
+    )
+    evaluated, exported = provenance.evaluated_model, provenance.exported_model
+    yield Check.of(
+        "integrity.model",
+        evaluated == exported,
+        evaluated,
+        exported,
+        good="the exported SavedModel was evaluated",
+        bad=f"the model in {evaluated} was evaluated, expected the exported one in {exported}: "
+        f"{_AGAIN}",
+    )
+    withdrawn = provenance.withdrawn
+    yield Check.of(
+        "integrity.withdrawn",
+        withdrawn is None,
+        withdrawn,
+        None,
+        good="this model was never withdrawn",
+        bad=f"this very model was withdrawn: {withdrawn}; train another one",
+    )
+    missing = [name for name, tally in evidence.classes.items() if not tally.rows]
+    classes, present = len(evidence.classes), len(evidence.classes) - len(missing)
+    yield Check.of(
+        "integrity.classes",
+        0 < present == classes,
+        present,
+        classes,
+        good=f"all {present} classes are in the test split",
+        bad=f"the test split has no example of {', '.join(missing) or 'any class'}, so no model "
+        "can be judged there: look at the source",
+    )
+    broken = evidence.not_finite
+    yield Check.of(
+        "integrity.finite",
+        broken == 0,
+        broken,
+        0,
+        good="every probability is a finite number",
+        bad=f"{broken:,} of {rows:,} predictions hold NaN or infinity, expected none: look at the "
+        "training's loss",
+    )
+
+
+def test_budget(case: Case) -> Iterator[Check]:
+    """Always passes: the checks whose error is a release hold the level that is left."""
+    policy, decision = case.policy, case.decision
+    sentence = (
+        f"decision {decision:,} on this test set: it releases a bad model with a probability of at "
+        f"most {policy.release_alpha(decision) * 100:.2g} %, all decisions together with at most "
+        f"{policy.alpha * 100:.4g} %"
+    )
+    if decision > policy.test_budget:
+        sentence += f"; {policy.test_budget:,} were planned for: collect new test images"
+    yield Check("test_budget", True, decision, policy.test_budget, sentence)
+
+
+def damage_check(damage: str, policy: Policy) -> Check:
+    """Whether a model may ship though the served one cannot be read.
+
+    Args:
+      damage: why it cannot, as one clause.
+      policy: whether that is overridden.
+    """
+    return Check.of(
+        "baseline",
+        policy.allow_missing_baseline,
+        damage,
+        "a version that matches its manifest",
+        start=f"the served model cannot be read: {damage}; ",
+        good="overridden by gate.allow_missing_baseline",
+        bad="repair it, roll back to a good version, or override with --allow-missing-baseline",
+    )
+
+
+def baseline(case: Case) -> Iterator[Check]:
+    """Why the candidate was compared with nothing, or with an older version; else no check."""
+    if case.damage is not None:
+        yield damage_check(case.damage, case.policy)
+    elif not case.evidence.compared:
+        sentence = "first release, no baseline: nothing is served to compare with"
+        yield Check("baseline", True, None, None, sentence)
