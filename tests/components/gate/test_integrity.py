@@ -1,0 +1,104 @@
+"""Whose counts they are, and how often the test set was used."""
+
+import dataclasses
+
+import pytest
+
+from components.gate.check import Check
+from components.gate.evidence import Tally
+from components.gate.integrity import damage_check
+from tests.components.gate.cases import (
+    ANYTHING,
+    GOOD,
+    POLICY,
+    checks_of,
+    compared_with,
+    evidence,
+    failed,
+    find,
+    provenance,
+)
+
+
+@pytest.mark.parametrize("rows", [1999, 2001])
+def test_other_rows_than_recorded_are_refused(rows: int) -> None:
+    checks = checks_of(GOOD, provenance=provenance(rows))
+    assert failed(checks) == ["integrity.rows"]
+    sentence = find(checks, "integrity.rows").sentence
+    assert sentence == (
+        f"2,000 test images evaluated, expected the {rows:,} recorded: run again with --no-cache"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"split_digest": "e" * 64}, "integrity.digest"),
+        ({"evaluated_model": "another"}, "integrity.model"),
+        ({"withdrawn": "version 3 on 2026-11-24: confuses 4 and 9"}, "integrity.withdrawn"),
+    ],
+)
+def test_other_examples_or_another_model_are_refused(change: dict[str, str], name: str) -> None:
+    checks = checks_of(GOOD, provenance=provenance(2000, **change))
+    assert failed(checks) == [name]
+    (value,) = change.values()
+    assert value[:12] in find(checks, name).sentence
+
+
+def test_a_class_without_examples_is_refused() -> None:
+    checks = checks_of(evidence(cat=990, dog=980, eel=Tally(rows=0, correct=0)))
+    assert failed(checks) == ["integrity.classes"]
+    assert "no example of eel" in find(checks, "integrity.classes").sentence
+
+
+def test_no_class_at_all_is_refused() -> None:
+    nothing = dataclasses.replace(GOOD, classes={})
+    assert "integrity.classes" in failed(checks_of(nothing))
+
+
+def test_a_prediction_that_is_no_number_is_refused() -> None:
+    checks = checks_of(dataclasses.replace(GOOD, not_finite=1), ANYTHING)
+    assert failed(checks) == ["integrity.finite"]
+    assert "1 of 2,000 predictions hold NaN" in find(checks, "integrity.finite").sentence
+
+
+# --- the budget of the test set -------------------------------------------------------------------
+
+
+def test_each_decision_says_how_often_it_may_err() -> None:
+    assert find(checks_of(GOOD, decision=10), "test_budget").sentence == (
+        "decision 10 on this test set: it releases a bad model with a probability of at most 0.13 "
+        "%, all decisions together with at most 5 %"
+    )
+
+
+def test_beyond_its_budget_a_test_set_should_be_replaced() -> None:
+    check = find(checks_of(GOOD, decision=11), "test_budget")
+    assert check.passed
+    assert check.sentence.endswith("; 10 were planned for: collect new test images")
+
+
+# --- the baseline ---------------------------------------------------------------------------------
+
+
+def test_a_first_release_says_that_it_is_one() -> None:
+    sentence = "first release, no baseline: nothing is served to compare with"
+    assert find(checks_of(GOOD), "baseline") == Check("baseline", True, None, None, sentence)
+
+
+def test_a_served_model_that_cannot_be_read_refuses_the_release() -> None:
+    checks = checks_of(GOOD, damage="version 3: has no manifest.json")
+    assert failed(checks) == ["baseline"]
+    assert find(checks, "baseline").sentence == (
+        "the served model cannot be read: version 3: has no manifest.json; repair it, roll back to "
+        "a good version, or override with --allow-missing-baseline"
+    )
+
+
+def test_the_override_is_recorded_and_what_can_be_compared_still_is() -> None:
+    policy = dataclasses.replace(POLICY, allow_missing_baseline=True)
+    checks = checks_of(compared_with(26, 14), policy, damage="version 3 has no manifest.json")
+    assert failed(checks) == ["not_worse"]
+    baseline = find(checks, "baseline")
+    assert baseline == damage_check("version 3 has no manifest.json", policy)
+    assert baseline.sentence.endswith("overridden by gate.allow_missing_baseline")
