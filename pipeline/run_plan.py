@@ -22,7 +22,7 @@ from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
 from components.example_gen.content import eval_size
-from components.gate import decide
+from components.gate import integrity
 from components.gate.check import Refused
 from components.gate.policy import Policy
 from pipeline import preflight
@@ -83,7 +83,7 @@ class RunPlan:
           Refused: with the failed check.
         """
         if self.context.damage is not None:
-            check = decide.damage_check(self.context.damage, self.policy)
+            check = integrity.damage_check(self.context.damage, self.policy)
             if not check.passed:
                 raise Refused([check])
 
