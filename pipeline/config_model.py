@@ -18,6 +18,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
+from components.gate.decide import GATE_CHECKS
 from components.gate.slices import Bands
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # takes 0.1 s to import, and `--help` does without it
     from pydantic import BaseModel, ValidationError
 
 # What plugins add keys to, by the section below which their `extra.NAME` stand.
-_EXTRA: Mapping[str, Mapping[str, Any]] = {"training": HYPER_PARAMETERS}
+_EXTRA: Mapping[str, Mapping[str, Any]] = {"gate": GATE_CHECKS, "training": HYPER_PARAMETERS}
 
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:

@@ -20,8 +20,6 @@ import bisect
 import dataclasses
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from components.gate import accuracy
 from components.gate.check import passed
 from components.gate.evidence import Evidence, Group, Tally, groups
@@ -57,6 +55,8 @@ class Rule:
 
         Miettinen 1968 (Biometrics 24, 339) and Connor 1987 (Biometrics 43, 207) approximate it.
         """
+        import numpy as np
+
         counts, critical = np.array(self.critical).T
         lost = self.lost + min(drop, self.largest_drop)
         return 1.0 - paired_pass(counts, critical, self.rows, lost=lost, gained=self.gained)

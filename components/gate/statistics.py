@@ -7,7 +7,8 @@
 
 No bound and no p-value rests on an approximation. The score bound of a paired drop is approximate
 by itself, so its exact level is computed, and it is asked for more confidence (`drop_confidence`).
-docs/gate.md spells out the sources that the docstrings name.
+docs/gate.md spells out the sources that the docstrings name. NumPy and SciPy, which take half a
+second, are imported when something is computed: commands that only list the checks start at once.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-from scipy import special
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _BISECTIONS = 60  # of an interval of length 2: more digits than a float has
 _DISCORDANCES = 48  # at which the level of the paired bound is computed
@@ -36,6 +38,8 @@ def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> flo
     The largest proportion under which this many successes or more have a probability of at most
     1 - confidence; 0 of 0 trials.
     """
+    from scipy import special
+
     if successes == 0:
         return 0.0
     return float(special.betaincinv(successes, trials - successes + 1, 1.0 - confidence))
@@ -50,6 +54,8 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
 @functools.lru_cache(maxsize=65_536)
 def binomial_tail(at_least: int, trials: int, probability: float) -> float:
     """P(X >= at_least) for X ~ Binomial(trials, probability)."""
+    from scipy import special
+
     return 0.0 if at_least > trials else float(special.bdtrc(at_least - 1, trials, probability))
 
 
@@ -142,6 +148,8 @@ def drop_level(rows: int, drop: float, confidence: float) -> float:
 
     Arguments are those of `drop_confidence`, with at least one example.
     """
+    import numpy as np
+
     z = NormalDist().inv_cdf(confidence)
     most = (1.0 - drop) / 2  # can be gained: then each example is either lost or gained
     step = (20.0 * rows * most) ** (1.0 / (_DISCORDANCES - 2))
@@ -204,6 +212,9 @@ def paired_pass(
       lost: probability that an example is lost, 0..1.
       gained: probability that an example is gained, below 1.
     """
+    import numpy as np
+    from scipy import special
+
     shares = np.exp(
         special.gammaln(rows + 1)
         - special.gammaln(counts + 1)

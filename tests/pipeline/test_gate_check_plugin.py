@@ -26,18 +26,17 @@ GATE_CHECKS.add("hardest_class", GateCheck("accuracy of the hardest class", hard
 
 # Arguments: the data set, the pipeline root, the model, thresholds.
 CHECK = """
-import dataclasses, json, sys
+import json, sys
 from pathlib import Path
-from components.gate.decide import GATE_CHECKS
 from components.gate.policy import Policy
-from pipeline.config import build, policy_for
+from pipeline.config_model import build
+from pipeline.dataset_defaults import policy_for
 from pipeline.model_check import Asked, check_model
 
 dataset, root, model, *thresholds = sys.argv[1:]
 for threshold in thresholds:
-    config = build("quick", {"dataset": dataset, "pipeline_root": root, "gate.floor": 0.8})
-    extra = {"hardest_class": GATE_CHECKS["hardest_class"].parse(threshold)}
-    config = dataclasses.replace(config, gate=dataclasses.replace(config.gate, extra=extra))
+    given = {"dataset": dataset, "pipeline_root": root, "gate.floor": 0.8}
+    config = build("quick", {**given, "gate.extra.hardest_class": threshold})
     result = check_model(config, Asked(Path(model)))
     policy = policy_for(config.gate, "any", num_classes=3, test_rows=60)
     print(json.dumps([result.to_dict(), Policy.from_config(policy.to_config()).to_config()]))
