@@ -144,7 +144,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         Subject(str(one.path), digest, one.signature, loaded.takes)
         for one, digest, loaded in zip(asked, digests, models, strict=True)
     )
-    test = {"rows": len(predictions.labels), "digest": predictions.digest}
+    test = {"rows": evidence.overall.rows, "digest": predictions.digest}
     return ModelCheck(
         dataset={"name": dataset.name, "digest": dataset.fingerprint, "splits": {TEST: test}},
         model=candidate,

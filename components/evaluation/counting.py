@@ -69,7 +69,7 @@ def from_outcomes(
     cross_entropy: float,
     top_2_accuracy: float,
 ) -> Evidence:
-    """The evidence for `components.gate.decide.decide`.
+    """Adds up the evidence for `components.gate.decide.decide`.
 
     Args:
       outcomes: of all test examples.
@@ -101,7 +101,7 @@ def from_outcomes(
 
 
 def to_rows(outcomes: Outcomes) -> npt.NDArray[np.int64]:
-    """[outcomes, 4]: label, prediction, whether the baseline is right, and examples; sorted."""
+    """Writes [outcomes, 4]: label, prediction, whether the baseline is right, examples; sorted."""
     rows = [(*outcome, number) for outcome, number in sorted(outcomes.items())]
     return np.array(rows, np.int64).reshape(-1, 4)
 
@@ -112,7 +112,7 @@ def from_rows(rows: Iterable[Sequence[int]]) -> Outcomes:
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -ln(probability of the label), nats; NaN where a probability is NaN or infinite.
+    """Returns the mean of -ln(probability of the label), nats; NaN if a probability is not finite.
 
     As Keras has it, by which the Evaluator measures.
 
@@ -127,7 +127,7 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def top_2_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Fraction of the examples for which at most one class is more probable than the label, 0..1.
+    """Returns the fraction of examples for which at most one class is more probable than the label.
 
     Args:
       probabilities: [N, K]; an example with NaN or infinity does not count as right.

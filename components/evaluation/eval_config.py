@@ -42,7 +42,7 @@ _OVERALL: _SliceKey = ()
 
 
 def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
-    """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
+    """Returns TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
     Slices other than the classes need the module `components.evaluation.slice_bands` in the
     Evaluator.
@@ -100,7 +100,7 @@ def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.M
 def read_evidence(
     evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Bands] = ()
 ) -> Evidence:
-    """The Evaluator's counts, for `components.gate.decide.decide`.
+    """Reads the Evaluator's counts, for `components.gate.decide.decide`.
 
     Args:
       evaluation_uri: directory of a ModelEvaluation artifact.
@@ -131,7 +131,7 @@ def read_evidence(
 
 
 def model_location(evaluation_uri: str) -> str:
-    """Directory of the SavedModel that was evaluated as the candidate, as TFMA wrote it down."""
+    """Reads which SavedModel was evaluated as the candidate: its directory."""
     written = json.loads(Path(evaluation_uri, "eval_config.json").read_text())
     locations = written["modelLocations"]
     return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])

@@ -9,7 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,16 +57,12 @@ class Predictions:
     """Examples, and the predictions of one or two models.
 
     Attributes:
-      labels: [N] int64.
-      mean_intensity: [N] float32, 0..1.
-      image_shape: (height, width, channels).
+      numbers: [N] for each of `NUMBERS`, as the examples of a run hold them.
       digest: of the split, see `content.digest_of`.
       probabilities: [N, K] of the candidate and, where there is one, of the baseline.
     """
 
-    labels: np.ndarray
-    mean_intensity: np.ndarray
-    image_shape: tuple[int, int, int]
+    numbers: Mapping[str, np.ndarray]
     digest: str
     probabilities: Sequence[np.ndarray]
 
@@ -77,15 +73,7 @@ class Predictions:
           class_names: in the order of the labels.
           slices: by features among `NUMBERS`.
         """
-        labels, (candidate, *others) = self.labels, self.probabilities
-        height, width, channels = (np.full(len(labels), size) for size in self.image_shape)
-        numbers = {
-            features.LABEL: labels,
-            features.MEAN_INTENSITY: self.mean_intensity,
-            features.HEIGHT: height,
-            features.WIDTH: width,
-            features.CHANNELS: channels,
-        }
+        labels, (candidate, *others) = self.numbers[features.LABEL], self.probabilities
 
         def outcomes(rows: Any = slice(None)) -> counting.Outcomes:
             baseline = others[0][rows] if others else None
@@ -93,7 +81,7 @@ class Predictions:
 
         by_slice: dict[str, counting.Outcomes] = {}
         for cut in slices:
-            bands = np.array([cut.index(number) for number in numbers[cut.feature].tolist()])
+            bands = np.array([cut.index(number) for number in self.numbers[cut.feature].tolist()])
             by_slice |= {name: outcomes(bands == index) for index, name in enumerate(cut.names)}
         return counting.from_outcomes(
             outcomes(),
@@ -129,10 +117,16 @@ def predict(
             sums.append(records.sums_of(rows.pixels))
             for model, batches in zip(models, predicted, strict=True):
                 batches.extend(_in_batches(model, rows))
+    shape = dataset.image_shape
+    height, width, channels = (np.full(sum(map(len, labels)), size) for size in shape)
     return Predictions(
-        labels=np.concatenate(labels),
-        mean_intensity=records.mean_intensities(np.concatenate(sums), dataset.image_shape),
-        image_shape=dataset.image_shape,
+        numbers={
+            features.CHANNELS: channels,
+            features.HEIGHT: height,
+            features.LABEL: np.concatenate(labels),
+            features.MEAN_INTENSITY: records.mean_intensities(np.concatenate(sums), shape),
+            features.WIDTH: width,
+        },
         digest=digest_of(np.concatenate(hashes)),
         probabilities=[np.concatenate(batches) for batches in predicted],
     )

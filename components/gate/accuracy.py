@@ -13,13 +13,13 @@ _TOLERANCE = 1e-6  # of the cross-entropy, which TFMA computes as a float32
 
 
 def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
-    """Lower confidence bound of the candidate's accuracy, 0..1."""
+    """Returns the lower confidence bound of the candidate's accuracy, 0..1."""
     confidence = 1.0 - policy.release_alpha(decision)
     return statistics.clopper_pearson_lower(overall.correct, overall.rows, confidence)
 
 
 def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
-    """Upper confidence bound of the candidate's drop in accuracy from the served model, -1..1."""
+    """Returns the upper confidence bound of the drop from the served model's accuracy, -1..1."""
     return statistics.drop_upper(
         overall.lost,
         overall.gained,
@@ -30,7 +30,7 @@ def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
 
 
 def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
-    """Whether the lower bound of the accuracy reaches the floor."""
+    """Checks whether the lower bound of the accuracy reaches the floor."""
     bound = accuracy_lower(overall, policy, decision)
     return Check.of(
         "floor",
@@ -46,12 +46,12 @@ def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
 
 
 def floor(case: Case) -> Iterator[Check]:
-    """See `floor_check`."""
+    """Makes the `floor_check`."""
     yield floor_check(case.evidence.overall, case.policy, case.decision)
 
 
 def cross_entropy(case: Case) -> Iterator[Check]:
-    """Whether the probabilities are as good as the floor promises."""
+    """Checks whether the probabilities are as good as the floor promises."""
     actual, bound = case.evidence.cross_entropy, case.policy.max_cross_entropy
     yield Check.of(
         "cross_entropy",
@@ -65,7 +65,7 @@ def cross_entropy(case: Case) -> Iterator[Check]:
 
 
 def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check, Check]:
-    """Whether the candidate is better or not worse than the served model, and by how much."""
+    """Checks whether the candidate is worse than the served model, and by how much."""
     if policy.must_improve:
         p, level = statistics.mcnemar(overall.gained, overall.lost), policy.release_alpha(decision)
         better = Check.of(
@@ -95,13 +95,13 @@ def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check,
 
 
 def paired(case: Case) -> Iterator[Check]:
-    """See `paired_checks`; none with nothing served."""
+    """Makes the `paired_checks`, with a served model."""
     if case.evidence.compared:
         yield from paired_checks(case.evidence.overall, case.policy, case.decision)
 
 
 def group_floors(case: Case) -> Iterator[Check]:
-    """Exact binomial tests, one family: does a class or slice err more often than it may?"""
+    """Checks by exact binomial tests, as one family, whether a class or slice errs too often."""
     policy, every = case.policy, groups(case.evidence, case.policy)
     tails = {
         group.name: statistics.binomial_tail(
@@ -134,7 +134,7 @@ def group_floors(case: Case) -> Iterator[Check]:
 
 
 def group_changes(case: Case) -> Iterator[Check]:
-    """Exact McNemar tests, one family: was a class or slice traded away for others?"""
+    """Checks by exact McNemar tests, as one family, whether a class or slice got worse."""
     if not case.evidence.compared:
         return
     judged = [group for group in groups(case.evidence, case.policy) if group.judged]

@@ -50,7 +50,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Decision))
 
 
 def policy_digest(policy: Policy) -> str:
-    """Hex SHA-256 of the thresholds."""
+    """Returns the hexadecimal SHA-256 of the thresholds."""
     return hashlib.sha256(json.dumps(policy.to_config(), sort_keys=True).encode()).hexdigest()
 
 

@@ -46,12 +46,12 @@ class Tally:
 
     @property
     def accuracy(self) -> float:
-        """0..1; NaN of nothing."""
+        """Of the candidate, 0..1; NaN without examples."""
         return self.correct / self.rows if self.rows else math.nan
 
     @property
     def change(self) -> float:
-        """Accuracy less the served model's, -1..1; NaN of nothing."""
+        """The candidate's accuracy less the served model's, -1..1; NaN without examples."""
         return (self.gained - self.lost) / self.rows if self.rows else math.nan
 
 
@@ -167,7 +167,7 @@ class Group:
 
 
 def groups(evidence: Evidence, policy: Policy) -> list[Group]:
-    """The classes and slices, which are one family of tests."""
+    """Returns the classes and slices, which are one family of tests."""
     return [
         *(
             Group("class", f"class {name}", f"class.{name}", tally, judged=tally.rows > 0)

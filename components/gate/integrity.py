@@ -12,7 +12,7 @@ _AGAIN = "run again with --no-cache"
 
 
 def integrity(case: Case) -> Iterator[Check]:
-    """Whether the counts are of the recorded test split and of the model that is to ship."""
+    """Checks whether the counts are of the recorded test split and of the model that is to ship."""
     evidence, provenance = case.evidence, case.provenance
     rows, recorded = evidence.overall.rows, provenance.split_rows
     yield Check.of(
@@ -75,7 +75,7 @@ def integrity(case: Case) -> Iterator[Check]:
 
 
 def test_budget(case: Case) -> Iterator[Check]:
-    """Always passes: the checks whose error is a release hold the level that is left."""
+    """Says the number of the decision, by which other checks are stricter; always passes."""
     policy, decision = case.policy, case.decision
     sentence = (
         f"decision {decision:,} on this test set: it releases a bad model with a probability of at "
@@ -88,7 +88,7 @@ def test_budget(case: Case) -> Iterator[Check]:
 
 
 def damage_check(damage: str, policy: Policy) -> Check:
-    """Whether a model may ship though the served one cannot be read.
+    """Checks whether a model may ship though the served one cannot be read.
 
     Args:
       damage: why it cannot, as one clause.
@@ -106,7 +106,7 @@ def damage_check(damage: str, policy: Policy) -> Check:
 
 
 def baseline(case: Case) -> Iterator[Check]:
-    """Why the candidate was compared with nothing, or with an older version; else no check."""
+    """Says why the candidate was compared with nothing, or with an older version."""
     if case.damage is not None:
         yield damage_check(case.damage, case.policy)
     elif not case.evidence.compared:

@@ -51,7 +51,7 @@ class Rule:
     critical: tuple[tuple[int, int], ...]
 
     def refusal(self, drop: float) -> float:
-        """Probability of refusing a model that is worse by `drop`, or by the largest drop; exact.
+        """Returns the exact probability of refusing a model that is worse by `drop`.
 
         Miettinen 1968 (Biometrics 24, 339) and Connor 1987 (Biometrics 43, 207) approximate it.
         """
@@ -62,7 +62,7 @@ class Rule:
         return 1.0 - paired_pass(counts, critical, self.rows, lost=lost, gained=self.gained)
 
     def minimum_detectable_drop(self, probability: float) -> float | None:
-        """The smallest drop that is refused with that probability.
+        """Returns the smallest drop that is refused with that probability.
 
         Returns:
           0 to 1, at most a twentieth of an example too large; None where even the largest drop is
@@ -97,17 +97,17 @@ class Power:
     rules: tuple[Rule, ...]
 
     def refusal(self, drop: float) -> float:
-        """Probability of refusing a model that is worse by `drop`, at least: the largest rule's."""
+        """Returns the least probability of refusing a model that is worse by `drop`."""
         return max(rule.refusal(drop) for rule in self.rules)
 
     def minimum_detectable_drop(self, probability: float) -> float | None:
-        """The smallest drop that is refused with at least that probability; None for none."""
+        """Returns the smallest drop that is refused with at least that probability, or None."""
         drops = (rule.minimum_detectable_drop(probability) for rule in self.rules)
         return min((drop for drop in drops if drop is not None), default=None)
 
 
 def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | None:
-    """The power of the checks over all examples; None without examples.
+    """Returns the power of the checks over all examples; None without examples.
 
     These are the floor and, against a served model, both paired checks. The cross-entropy does not
     follow from counts. The arguments are those of `decide`.
@@ -129,7 +129,7 @@ def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | 
 
 
 def of_groups(evidence: Evidence, policy: Policy) -> list[Power]:
-    """The power of the checks within each class and slice that is judged, at least.
+    """Returns the least power of the checks within each class and slice that is judged.
 
     Holm's method multiplies a p-value by the number of tests at most, and by less where other
     p-values are smaller. Here each is multiplied by that number: what is refused then is refused

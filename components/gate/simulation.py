@@ -79,7 +79,7 @@ class Setting:
         return round(1.0 - self.accuracy, 12)  # 1 - 0.9 is 0.09999999999999998
 
     def probabilities(self, drop: float) -> tuple[float, float, float, float]:
-        """Of an image that both get right, that is lost, that is gained, that both get wrong.
+        """Returns those of an image that both get right, is lost, is gained, both get wrong.
 
         Raises:
           ValueError: no candidate can be worse than the served model by that drop.
@@ -169,7 +169,7 @@ def operating_curve(
 
 
 def rows_by_group(setting: Setting, policy: Policy) -> _Counts:
-    """Test images in each class and band, as equal as can be: [K] and an axis for each slice."""
+    """Shares the images among classes and bands evenly: [K] and an axis for each slice."""
     shape = (setting.num_classes, *(len(bands.names) for bands in policy.slices))
     groups = math.prod(shape)
     bounds = np.arange(groups + 1) * setting.rows // groups
@@ -177,7 +177,7 @@ def rows_by_group(setting: Setting, policy: Policy) -> _Counts:
 
 
 def evidence(drawn: _Counts, policy: Policy) -> Evidence:
-    """Counts of a drawn test set.
+    """Adds up a drawn test set.
 
     Args:
       drawn: [K, bands, ..., 4] images that both models get right, that are lost, that are gained,

@@ -33,7 +33,7 @@ _CERTAIN = 1.0 - 1e-13  # from this confidence on, floats cannot tell 1 - confid
 
 @functools.lru_cache(maxsize=4_096)
 def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> float:
-    """Exact one-sided lower confidence bound of a proportion (Clopper and Pearson 1934).
+    """Returns the exact lower confidence bound of a proportion (Clopper and Pearson 1934).
 
     The largest proportion under which this many successes or more have a probability of at most
     1 - confidence; 0 of 0 trials.
@@ -46,21 +46,21 @@ def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> flo
 
 
 def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Exact two-sided 95 % confidence interval of a proportion, of 1 trial or more."""
+    """Returns the exact two-sided 95 % interval of a proportion, of 1 trial or more."""
     low = clopper_pearson_lower(successes, trials, 0.975)
     return low, 1.0 - clopper_pearson_lower(trials - successes, trials, 0.975)
 
 
 @functools.lru_cache(maxsize=65_536)
 def binomial_tail(at_least: int, trials: int, probability: float) -> float:
-    """P(X >= at_least) for X ~ Binomial(trials, probability)."""
+    """Returns P(X >= at_least) for X ~ Binomial(trials, probability)."""
     from scipy import special
 
     return 0.0 if at_least > trials else float(special.bdtrc(at_least - 1, trials, probability))
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """p-value of the exact one-sided McNemar test (McNemar 1947; Dietterich 1998).
+    """Returns the p-value of the exact one-sided McNemar test (McNemar 1947; Dietterich 1998).
 
     Examples that both models get right, or both wrong, say nothing. Of the others, equally good
     models lose each with probability 1/2.
@@ -76,7 +76,7 @@ def mcnemar(lost: int, gained: int) -> float:
 
 
 def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop: float) -> float:
-    """One-sided upper confidence bound of the drop in accuracy, paired.
+    """Returns the one-sided upper confidence bound of the drop in accuracy, paired.
 
     Tango's bound at a higher confidence than was asked for: just so high that a model which loses
     `max_drop` or more has a bound below it with a probability of at most 1 - confidence.
@@ -96,7 +96,7 @@ def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop
 
 @functools.lru_cache(maxsize=65_536)
 def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
-    """One-sided upper score bound of the drop in accuracy, paired (Tango 1998).
+    """Returns the one-sided upper score bound of the drop in accuracy, paired (Tango 1998).
 
     The largest drop that a score test, with the variance under that very drop, does not reject.
     Unlike Wald's bound it is above zero also where the models never differ. Its confidence is
@@ -117,7 +117,7 @@ def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
 
 @functools.lru_cache(maxsize=4_096)
 def drop_confidence(rows: int, drop: float, confidence: float) -> float:
-    """The confidence at which `tango_upper` errs with a probability of at most 1 - confidence.
+    """Returns the confidence at which `tango_upper` errs with a probability of 1 - confidence.
 
     An exact unconditional test, ordered by Tango's score: it holds its level under the discordance
     at which it errs most often, of all that two models can have (Hsueh, Liu and Chen 2001; Sidik
@@ -144,9 +144,10 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
 
 @functools.lru_cache(maxsize=4_096)
 def drop_level(rows: int, drop: float, confidence: float) -> float:
-    """The largest probability, over 48 discordances, that `tango_upper` is at most the true drop.
+    """Returns the probability that `tango_upper` is at most the true drop.
 
-    Arguments are those of `drop_confidence`, with at least one example.
+    The largest one of 48 discordances. Arguments are those of `drop_confidence`, with at least one
+    example.
     """
     import numpy as np
 
@@ -186,7 +187,7 @@ def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
 
 
 def likely(trials: int, probability: float) -> range:
-    """The numbers of successes outside which less than one chance in a billion lies."""
+    """Returns the numbers of successes outside which less than one chance in a billion lies."""
     mean = trials * probability
     spread = 7.0 * math.sqrt(mean * (1.0 - probability)) + 10.0
     return range(max(0, math.floor(mean - spread)), min(trials, math.ceil(mean + spread)) + 1)
@@ -200,7 +201,7 @@ def paired_pass(
     lost: float,
     gained: float,
 ) -> float:
-    """Probability that fewer examples are lost than the critical number beside the gained ones.
+    """Returns the probability that fewer examples are lost than is critical beside the gained.
 
     The probability given the number of gained examples, averaged over that number: exact, as
     Duffy 1984 (Biometrics 40, 1005) computes the power of McNemar's test.
@@ -229,7 +230,7 @@ def paired_pass(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number (Holm 1979), in the given order.
+    """Adjusts p-values for their number (Holm 1979), in the given order.
 
     Rejecting those at or below alpha errs anywhere among them with a probability of at most alpha,
     however they depend on each other.

@@ -105,7 +105,7 @@ def _images(
 
 
 def allowed_errors(policy: Policy, rows: int, decision: int) -> int:
-    """The largest number of errors at which the k-th decision passes the floor; -1 for none."""
+    """Returns the largest number of errors that the k-th decision allows, or -1."""
 
     def refused(errors: int) -> bool:
         return not floor_check(Tally(rows, rows - errors), policy, decision).passed

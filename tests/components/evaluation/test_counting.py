@@ -170,9 +170,7 @@ def _by_signature(setting: Setting, signature: str, *, compared: bool) -> Eviden
         for model in (setting.candidate, *([setting.baseline] if compared else []))
     ]
     predictions = Predictions(
-        labels=setting.labels,
-        mean_intensity=np.array(intensities, np.float32),
-        image_shape=SPEC.image_shape,
+        numbers={"label": setting.labels, "mean_intensity": np.array(intensities, np.float32)},
         digest="",
         probabilities=probabilities,
     )

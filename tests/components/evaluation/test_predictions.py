@@ -69,7 +69,7 @@ def test_the_split_has_the_rows_and_the_digest_that_example_gen_records(
     sample: Source, batches: list[Batch], predictions: Predictions
 ) -> None:
     recorded = make_plan(batches, sample[1]).summary.splits[TEST]
-    assert len(predictions.labels) == recorded.rows == 1000
+    assert len(predictions.numbers["label"]) == recorded.rows == 1000
     assert predictions.digest == recorded.digest
 
 
@@ -77,9 +77,9 @@ def test_numbers_are_to_the_last_bit_those_of_the_examples(
     examples: list[Any], predictions: Predictions
 ) -> None:
     written = [example["mean_intensity"].float_list.value[0] for example in examples]
-    assert predictions.mean_intensity.dtype == np.float32
-    assert predictions.mean_intensity.tolist() == written
-    assert predictions.labels.tolist() == [
+    assert predictions.numbers["mean_intensity"].dtype == np.float32
+    assert predictions.numbers["mean_intensity"].tolist() == written
+    assert predictions.numbers["label"].tolist() == [
         example["label"].int64_list.value[0] for example in examples
     ]
 
@@ -108,8 +108,8 @@ def test_slices_by_every_number_of_an_example_are_counted(predictions: Predictio
 
 def test_two_models_are_compared_and_one_is_not(predictions: Predictions, sample: Source) -> None:
     names = sample[1].class_names
-    wrong = np.eye(10)[(predictions.labels + 1) % 10]
-    right = np.eye(10)[predictions.labels]
+    wrong = np.eye(10)[(predictions.numbers["label"] + 1) % 10]
+    right = np.eye(10)[predictions.numbers["label"]]
 
     def overall(*probabilities: np.ndarray) -> Tally:
         given = dataclasses.replace(predictions, probabilities=probabilities)
