@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.serving_dir import (
+    LOG_NAME,
     ServingDirError,
     live,
     prune,
@@ -32,7 +33,6 @@ from components.serving_dir import (
     verify,
     withdrawn_digests,
 )
-from components.serving_dir.log import LOG_NAME
 from tests.components.serving_dir.samples import publish_letters, write_model
 from tests.components.serving_dir.test_kills_and_races import KEPT, Before, hidden_in
 

@@ -20,8 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from components.gate.policy import Policy
-from components.serving_dir import withdrawals
-from components.serving_dir.log import LOG_NAME, opened, read_lines
+from components.serving_dir.log import LOG_NAME, opened, read_lines, withdrawal_in
 from trainer.host.files import make_directory
 
 
@@ -117,7 +116,7 @@ def _decisions(lines: Sequence[bytes], path: Path) -> list[Decision]:
     decisions = []
     for number, line in enumerate(lines, start=1):
         try:
-            if withdrawals.read(line) is None:
+            if withdrawal_in(line) is None:
                 record = json.loads(line)
                 decisions.append(Decision(**{name: record[name] for name in _FIELDS}))
         except (ValueError, KeyError) as error:

@@ -39,27 +39,33 @@ published version, and what only Python takes for a number (other scripts' digit
 above int64) is no version to TensorFlow Serving either: all of these are ignored.
 """
 
-from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
-from components.serving_dir.changing import (
-    DEFAULT_LOCK_TIMEOUT_S,
+from components.serving_dir.baseline import (
+    Baseline,
+    Comparison,
+    Decided,
+    ReleaseContext,
+    compared_now,
+    export_baseline,
+    release_context,
+    released_data,
+)
+from components.serving_dir.log import LOG_NAME, Withdrawal
+from components.serving_dir.model_files import (
+    MANIFEST_NAME,
+    ServingDirError,
+    StaleDecision,
+    digest_of,
+)
+from components.serving_dir.pruning import Pruned, prune
+from components.serving_dir.publishing import (
     LOCK_NAME,
     REMOVED_PREFIX,
     STAGING_PREFIX,
     locked,
+    publish,
 )
-from components.serving_dir.errors import ServingDirError, StaleDecision
-from components.serving_dir.log import LOG_NAME
-from components.serving_dir.manifest import (
-    MANIFEST_FORMAT,
-    MANIFEST_NAME,
-    FileRecord,
-    Manifest,
-)
-from components.serving_dir.pruning import Pruned, Removed, prune
-from components.serving_dir.publishing import Published, digest_of, publish
 from components.serving_dir.reading import find, live, newest_valid, versions, withdrawn_digests
-from components.serving_dir.release_record import Rollback
-from components.serving_dir.rolling_back import RolledBack, rollback
+from components.serving_dir.rolling_back import rollback
 from components.serving_dir.version import (
     Version,
     check_manifest,
@@ -67,26 +73,18 @@ from components.serving_dir.version import (
     require_valid,
     verify,
 )
-from components.serving_dir.withdrawals import Withdrawal
 
 __all__ = [
-    "DEFAULT_LOCK_TIMEOUT_S",
     "LOCK_NAME",
     "LOG_NAME",
-    "MANIFEST_FORMAT",
     "MANIFEST_NAME",
     "REMOVED_PREFIX",
     "STAGING_PREFIX",
     "Baseline",
     "Comparison",
     "Decided",
-    "FileRecord",
-    "Manifest",
     "Pruned",
-    "Published",
-    "Removed",
-    "Rollback",
-    "RolledBack",
+    "ReleaseContext",
     "ServingDirError",
     "StaleDecision",
     "Version",
@@ -94,6 +92,7 @@ __all__ = [
     "check_manifest",
     "compared_now",
     "digest_of",
+    "export_baseline",
     "export_model",
     "find",
     "live",
@@ -101,6 +100,8 @@ __all__ = [
     "newest_valid",
     "prune",
     "publish",
+    "release_context",
+    "released_data",
     "require_valid",
     "rollback",
     "verify",

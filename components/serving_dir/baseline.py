@@ -8,13 +8,18 @@ The second line publishes only where `compared_now` would still give the same va
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from components.serving_dir.model_files import ServingDirError
 from components.serving_dir.reading import newest_valid, versions
-from components.serving_dir.version import Version, verify
+from components.serving_dir.version import Version, export_model, verify
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Decided:
-    """What somebody decided to release.
+    """A decision to release.
 
     Attributes:
         model_digest: of the model that was judged.
@@ -80,20 +85,116 @@ class Decided:
     compared: Comparison
 
 
+@dataclass(frozen=True)
+class ReleaseContext:
+    """What a run is compared with, and a token that changes when it must be released anew.
+
+    Attributes:
+        baseline: the version to compare with; None with nothing to compare with.
+        token: a text that differs between releases.
+        recorded: whether both are an earlier run's, whose results are expected in the cache.
+        damage: see `Comparison`.
+    """
+
+    baseline: Baseline | None
+    token: str
+    recorded: bool = False
+    damage: str | None = None
+
+
 def compared_now(serving_dir: Path) -> Comparison:
     """Returns what a candidate has to be compared with at this moment; reads those files."""
     present = versions(serving_dir)
     newest = newest_valid(serving_dir)
+    baseline = damage = None
+    if newest is not None and newest.manifest is not None:
+        baseline = Baseline(newest.number, newest.manifest.model_digest)
     # The files of the newest valid version have just been read: once is enough where it is live.
-    undamaged = not present or (newest is not None and newest.number == present[-1].number)
-    return Comparison(
-        baseline=Baseline(newest.number, newest.manifest.model_digest)
-        if newest and newest.manifest
-        else None,
-        damage=None if undamaged else _damage(present[-1]),
-    )
+    if present and (newest is None or newest.number != present[-1].number):
+        problems = verify(present[-1])
+        damage = f"version {present[-1].number}: {'; '.join(problems)}" if problems else None
+    return Comparison(baseline, damage)
 
 
-def _damage(live: Version) -> str | None:
-    problems = verify(live)
-    return f"version {live.number}: {'; '.join(problems)}" if problems else None
+def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
+    """Decides on the baseline and on the token that goes into the release record.
+
+    The baseline is the newest version that is valid and not withdrawn. When that very version is
+    live and was released by a run of the same key, though, baseline and token are those of its own
+    record: a second identical run then has the parameters of the first, and finds everything in
+    TFX's cache, the publishing included. The run is compared and released anew where that version
+    was deleted, where another one was published since, where the baseline that its record names
+    is gone, and where the highest version is damaged and has to be replaced.
+
+    Args:
+        serving_dir: the directory that TensorFlow Serving watches; it need not exist.
+        run_key: digest of all that decides a run's outcome: data, code, configuration.
+        fresh_token: a text never used before.
+    """
+    compared = compared_now(serving_dir)
+    present = versions(serving_dir)
+    live = present[-1] if present else None
+    if compared.baseline and live and live.number == compared.baseline.version and live.manifest:
+        release = live.manifest.release
+        recorded = _recorded(release) if release.get("run_key") == run_key else None
+        if recorded and (recorded.baseline is None or _find(present, recorded.baseline)):
+            return recorded
+        if recorded:
+            _log.info("the release of %s is not taken over: %s", live.path, recorded)
+    return ReleaseContext(compared.baseline, fresh_token, damage=compared.damage)
+
+
+def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
+    """Returns what the release record of the baseline says of its data.
+
+    Returns:
+        `ExamplesSummary.to_json()`; "null" where the record says nothing, "" without a baseline.
+    """
+    version = baseline and _find(versions(serving_dir), baseline)
+    if not version or version.manifest is None:
+        return ""
+    return json.dumps(version.manifest.release.get("dataset"), sort_keys=True)
+
+
+def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> None:
+    """Copies the baseline's files, without its manifest, to a directory that is created.
+
+    Raises:
+        ServingDirError: there is no such version, it is not what it was when the run began, or its
+            files do not match its manifest.
+    """
+    found = [version for version in versions(serving_dir) if version.number == baseline.version]
+    if not found:
+        raise ServingDirError(
+            f"the baseline, version {baseline.version}, is not in {serving_dir} any more: "
+            "start the run again"
+        )
+    version = found[-1]
+    if version.model_digest not in (None, baseline.model_digest):
+        raise ServingDirError(
+            f"the baseline, version {baseline.version} in {serving_dir}, has the model digest "
+            f"{version.model_digest}, expected {baseline.model_digest}: start the run again"
+        )
+    export_model(version, destination)
+
+
+def _recorded(release: Mapping[str, object]) -> ReleaseContext | None:
+    """What the run that made this record was compared with; None where the record has no token."""
+    match release:
+        case {"release_token": str(token), "baseline": None}:
+            return ReleaseContext(None, token, recorded=True)
+        case {
+            "release_token": str(token),
+            "baseline": {"version": int(version), "model_digest": str(digest)},
+        }:
+            return ReleaseContext(Baseline(version, digest), token, recorded=True)
+    return None
+
+
+def _find(present: Sequence[Version], baseline: Baseline) -> Version | None:
+    """Returns the valid version that a baseline names."""
+    for version in present:
+        named = (version.number, version.model_digest) == (baseline.version, baseline.model_digest)
+        if named and not verify(version):
+            return version
+    return None

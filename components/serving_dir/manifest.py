@@ -1,21 +1,25 @@
-"""What is known of a published version: the manifest beside its files, and the model's digest."""
+"""What is known of a published version: the manifest beside its files, with its release record.
+
+The release record is the publisher's own JSON object. Some of it is read again: to list the
+versions, to compare the next candidate, to tell a run from another. What is read is of the expected
+type, or null, or missing; a record that holds something else there is damaged.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from components.serving_dir.release_record import ROLLBACK, Rollback, require_release
+from components.serving_dir.model_files import FileRecord, digest_of_records
 from trainer.host.strict_json import is_count, loads
 from trainer.host.text import quoted
 
-MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
+ROLLBACK = "rollback"  # the key of a rollback in a release record
 
 # A manifest of this tool has 10 kB, and 150 bytes per file: a model of 25,000 files fits.
 MAX_MANIFEST_BYTES = 4 << 20
@@ -23,7 +27,7 @@ MAX_MANIFEST_BYTES = 4 << 20
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 # RFC 3339, section 5.6; without an offset as well. `datetime.fromisoformat` takes other times with
 # each version of Python.
-_TIME = re.compile(
+_TIME_FORM = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
     r"(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)?",
     re.ASCII,
@@ -31,11 +35,35 @@ _TIME = re.compile(
 
 
 @dataclass(frozen=True)
-class FileRecord:
-    """What the manifest knows of one file: the hex SHA-256 of its content and its size in bytes."""
+class Rollback:
+    """How a version came about that a rollback made.
 
-    sha256: str
-    bytes: int
+    Attributes:
+        restores: the version whose files this one holds.
+        withdraws: the version that was live before.
+        withdrawn_digest: the model digest of that one. None where it could not be read, and where
+            this version holds the same model: then its files were damaged, and no model is at
+            fault.
+        reason: the operator's own words, maybe none.
+    """
+
+    restores: int
+    withdraws: int
+    withdrawn_digest: str | None
+    reason: str
+
+    @classmethod
+    def from_json(cls, record: object) -> Rollback | None:
+        """Reads what `dataclasses.asdict` gave; None for anything else."""
+        match record:
+            case {
+                "restores": int(restores),
+                "withdraws": int(withdraws),
+                "withdrawn_digest": str() | None as digest,
+                "reason": str(reason),
+            } if is_count(restores) and is_count(withdraws):
+                return cls(restores, withdraws, digest, reason)
+        return None
 
 
 @dataclass(frozen=True)
@@ -87,14 +115,14 @@ class Manifest:
         if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
             raise ValueError(f"not a manifest of format {MANIFEST_FORMAT}")
         manifest = cls(
-            version=_count(content, "version"),
-            published_at=_time(content, "published_at"),
-            model_digest=_digest(content, "model_digest"),
+            version=_field(content, "version", _COUNT),
+            published_at=_field(content, "published_at", _TIME),
+            model_digest=_field(content, "model_digest", _DIGEST),
             files={
-                name: FileRecord(sha256=_digest(record, "sha256"), bytes=_count(record, "bytes"))
-                for name, record in _object(content, "files").items()
+                name: FileRecord(_field(record, "sha256", _DIGEST), _field(record, "bytes", _COUNT))
+                for name, record in _field(content, "files", _OBJECT).items()
             },
-            release=require_release(content.get("release")),
+            release=_release(content.get("release")),
         )
         rollback = manifest.rollback
         if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
@@ -104,75 +132,99 @@ class Manifest:
         return manifest
 
 
-def _field(content: object, name: str) -> object:
-    if not isinstance(content, dict) or name not in content:
+# What is expected, in words and as a test.
+_Kind = tuple[str, Callable[[object], bool]]
+
+
+def _field(content: object, name: str, kind: _Kind) -> Any:
+    if not isinstance(content, Mapping) or name not in content:
         raise ValueError(f"{name} is missing")
+    _require(content[name], name, kind)
     return content[name]
 
 
-def _object(content: object, name: str) -> dict[str, Any]:
-    value = _field(content, name)
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {quoted(value)}, expected an object")
-    return value
+def _release(release: object) -> Mapping[str, object]:
+    _require(release, "release", _OBJECT)
+    for place, kind in _USED.items():
+        value = release
+        for name in place.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is not None:
+            _require(value, f"release.{place}", kind)
+    return release  # type: ignore[return-value]  # an object
 
 
-def _count(content: object, name: str) -> int:
-    value = _field(content, name)
-    if not isinstance(value, int) or not is_count(value):
-        raise ValueError(f"{name} is {quoted(value)}, expected a whole number of zero or more")
-    return value
+def _require(value: object, name: str, kind: _Kind) -> None:
+    expected, fits = kind
+    if not fits(value):
+        raise ValueError(f"{name} is {quoted(value)}, expected {expected}")
 
 
-def _digest(content: object, name: str) -> str:
-    value = _field(content, name)
-    if not isinstance(value, str) or not _HEX_SHA256.fullmatch(value):
-        raise ValueError(f"{name} is {quoted(value)}, expected 64 hexadecimal digits")
-    return value
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and _HEX_SHA256.fullmatch(value) is not None
 
 
-def _time(content: object, name: str) -> str:
-    value = _field(content, name)
-    if not isinstance(value, str) or not _is_time(value):
-        raise ValueError(
-            f"{name} is {quoted(value)}, expected a time such as 2026-11-26T10:00:00+00:00"
-        )
-    return value
-
-
-def _is_time(text: str) -> bool:
-    found = _TIME.fullmatch(text)
-    if not found:
-        return False
+def _is_time(value: object) -> bool:
+    found = _TIME_FORM.fullmatch(value) if isinstance(value, str) else None
     try:
-        datetime(*map(int, found.groups()))  # type: ignore[arg-type]  # six of its numbers
-    except ValueError:
+        return found is not None and bool(datetime(*map(int, found.groups())))  # type: ignore[arg-type]
+    except ValueError:  # such as February 29
         return False
-    return True
 
 
-def digest_of_records(files: Mapping[str, FileRecord]) -> str:
-    """Returns the digest of a model with these files: SHA-256 over their sorted records."""
-    rows = [[name, record.sha256, record.bytes] for name, record in sorted(files.items())]
-    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def differences(
-    actual: Mapping[str, FileRecord], others: tuple[str, ...], expected: Mapping[str, FileRecord]
-) -> tuple[str, ...]:
-    """Returns what is wrong with files: against the manifest, and entries that are no files."""
-    problems = [f"{name!r} is a symbolic link or special file" for name in others]
-    for name in sorted(actual.keys() | expected.keys()):
-        if name not in actual:
-            problems.append(f"file {name!r} is missing")
-        elif name not in expected:
-            problems.append(f"file {name!r} is not in {MANIFEST_NAME}")
-        elif actual[name].bytes != expected[name].bytes:
-            problems.append(
-                f"file {name!r} has {actual[name].bytes} bytes, expected {expected[name].bytes}"
-            )
-        elif actual[name] != expected[name]:
-            problems.append(
-                f"file {name!r} has SHA-256 {actual[name].sha256}, expected {expected[name].sha256}"
-            )
-    return tuple(problems)
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_baseline(value: object) -> bool:
+    match value:
+        case {"version": version, "model_digest": str(digest)}:
+            return is_count(version) and bool(digest)
+    return False
+
+
+def _is_image_shape(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(is_count, value))
+
+
+def _are_splits(value: object) -> bool:
+    """Tells whether these are `components.example_gen.summary.SplitSummary`, as JSON."""
+    return isinstance(value, Mapping) and all(map(_is_split, value.values()))
+
+
+def _is_split(value: object) -> bool:
+    match value:
+        case {"rows": rows, "class_counts": list(counts), "digest": str()}:
+            return all(map(is_count, [rows, *counts]))
+    return False
+
+
+_COUNT: _Kind = ("a whole number of zero or more", is_count)
+_DIGEST: _Kind = ("64 hexadecimal digits", _is_digest)
+_TIME: _Kind = ("a time such as 2026-11-26T10:00:00+00:00", _is_time)
+_TEXT: _Kind = ("a text", lambda value: isinstance(value, str))
+_OBJECT: _Kind = ("an object", lambda value: isinstance(value, Mapping))
+
+# What is read of a release record, by its place in it. Parents first.
+_USED: Mapping[str, _Kind] = {
+    "run_id": _TEXT,
+    "run_key": _TEXT,
+    "release_token": _TEXT,
+    "baseline": ("an object with a version and a model_digest", _is_baseline),
+    "dataset": _OBJECT,
+    "dataset.name": _TEXT,
+    "dataset.fingerprint": _TEXT,
+    "dataset.class_names": ("a list of texts", _are_texts),
+    "dataset.image_shape": ("height, width and channels", _is_image_shape),
+    "dataset.splits": ("the rows, class_counts and digest of each split", _are_splits),
+    "metrics": _OBJECT,
+    "metrics.accuracy": ("a number from 0 to 1", _is_fraction),
+    ROLLBACK: (
+        "restores, withdraws, withdrawn_digest and reason",
+        lambda value: Rollback.from_json(value) is not None,
+    ),
+}

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.serving_dir.changing import DEFAULT_LOCK_TIMEOUT_S, REMOVED_PREFIX, changing
-from components.serving_dir.durable import scan
-from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.reading import made_by, versions
+from components.serving_dir.log import keep as keep_withdrawals
+from components.serving_dir.model_files import ServingDirError, explain, scan
+from components.serving_dir.publishing import DEFAULT_LOCK_TIMEOUT_S, REMOVED_PREFIX, locked
+from components.serving_dir.reading import versions, withdrawals_by
 from components.serving_dir.rolling_back import default_target
 from components.serving_dir.version import Version
-from components.serving_dir.withdrawals import keep as keep_withdrawals
 from trainer.host.files import sync_directory
 
 
@@ -80,7 +79,7 @@ def prune(
     serving_dir = Path(serving_dir)
     if not versions(serving_dir):
         return Pruned((), ())
-    lock = contextlib.nullcontext() if dry_run else changing(serving_dir, timeout_s=lock_timeout_s)
+    lock = contextlib.nullcontext() if dry_run else locked(serving_dir, timeout_s=lock_timeout_s)
     try:
         with lock:
             present = versions(serving_dir)
@@ -88,18 +87,14 @@ def prune(
             removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
             if not dry_run:
                 # Before the first of them goes: a kill in between costs nothing but a line.
-                keep_withdrawals(serving_dir, made_by(going))
+                keep_withdrawals(serving_dir, withdrawals_by(going))
                 for old in going:
                     _remove(old)
     except OSError as error:
         raise ServingDirError(
             f"cannot prune {serving_dir}: {explain(error)}, and prune again"
         ) from error
-    return Pruned(tuple(removed), tuple(old for old in present if not _is_ours(old)))
-
-
-def _is_ours(version: Version) -> bool:
-    return version.manifest is not None and not version.problems
+    return Pruned(tuple(removed), tuple(old for old in present if old.problems))
 
 
 def _removable(present: Sequence[Version], keep: int, target: Version | None) -> list[Version]:
@@ -113,23 +108,17 @@ def _removable(present: Sequence[Version], keep: int, target: Version | None) ->
       that rollbacks made, go last, by rising number. And the mark of such a version is held by a
       higher one: a rollback refuses a model that is withdrawn already.
     """
-    ours = [version for version in present if _is_ours(version)]
-    others = [version for version in present if not _is_ours(version)]
+    ours = [version for version in present if not version.problems]
+    others = [version for version in present if version.problems]
     needed = [*others, *ours[-keep:], *present[-1:], *([target] if target else [])]
     staying = {version.number for version in needed}
-    while marks := _holders_of_marks(present, staying) - staying:
-        staying |= marks
+    while (
+        holders := {old.withdrawn.by for old in present if old.withdrawn and old.number in staying}
+        - staying
+    ):
+        staying |= holders
     going = [version for version in ours if version.number not in staying]
-    return sorted(going, key=lambda version: (_holds_a_mark(version), version.number))
-
-
-def _holders_of_marks(present: Sequence[Version], numbers: set[int]) -> set[int]:
-    """Returns the versions that withdraw one of these."""
-    return {v.withdrawn.by for v in present if v.withdrawn and v.number in numbers}
-
-
-def _holds_a_mark(version: Version) -> bool:
-    return version.manifest is not None and version.manifest.rollback is not None
+    return sorted(going, key=lambda version: (bool(withdrawals_by([version])), version.number))
 
 
 def _size(path: Path) -> int:

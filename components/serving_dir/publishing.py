@@ -1,30 +1,47 @@
-"""A model becomes the newest version."""
+"""A model becomes the newest version: prepared aside, then made visible by one rename.
+
+What all changes of a serving directory share stands here too: the lock, and how a version is added.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import secrets
+import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from components.serving_dir.baseline import Decided, compared_now
-from components.serving_dir.changing import (
-    DEFAULT_LOCK_TIMEOUT_S,
-    add_version,
-    changing,
-    staging_in,
-    utc_now,
+from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
+from components.serving_dir.model_files import (
+    MANIFEST_NAME,
+    FileRecord,
+    ServingDirError,
+    StaleDecision,
+    Tree,
+    copy_tree,
+    digest_of_records,
+    explain,
+    scan_model,
 )
-from components.serving_dir.durable import Tree, copy_file, copy_tree, scan
-from components.serving_dir.errors import ServingDirError, StaleDecision, explain
-from components.serving_dir.manifest import MANIFEST_NAME, digest_of_records
 from components.serving_dir.reading import live, withdrawn_digests
-from components.serving_dir.version import Version, verify
-from trainer.host.files import make_directory
+from components.serving_dir.version import verify
+from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
+from trainer.host.locks import AlreadyLocked, exclusive
+from trainer.host.strict_json import INT64_MAX
+
+LOCK_NAME = ".publish.lock"
+DEFAULT_LOCK_TIMEOUT_S = 60.0
+STAGING_PREFIX = ".staging-"
+REMOVED_PREFIX = ".removed-"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,11 @@ class Published:
     path: Path
     created: bool
     model_digest: str
+
+
+def utc_now() -> datetime:
+    """Returns the time of the machine's clock."""
+    return datetime.now(timezone.utc)
 
 
 def publish(
@@ -73,10 +95,10 @@ def publish(
     model_dir, serving_dir = Path(model_dir), Path(serving_dir)
     _require_json(release)
     try:
-        model = _scan_model(model_dir)
+        model = scan_model(model_dir)
         _require_apart(model_dir, serving_dir)
         _make_serving_dir(serving_dir)
-        with changing(serving_dir, timeout_s=lock_timeout_s):
+        with locked(serving_dir, timeout_s=lock_timeout_s):
             return _publish_locked(model, serving_dir, release, decided, now)
     except OSError as error:
         raise ServingDirError(
@@ -85,19 +107,77 @@ def publish(
         ) from error
 
 
-def digest_of(model_dir: Path) -> str:
-    """Returns a model's digest: SHA-256 over the sorted (path, SHA-256, size) of its files.
+@contextlib.contextmanager
+def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
+    """Holds the lock of an existing serving directory, and removes what killed processes left.
 
-    Times, owners, permissions and empty directories have no influence.
+    The lock file stays: removing it would let two processes lock two files of the same name.
 
     Raises:
-        ServingDirError: no such directory, no file in it, or a symbolic link or special file.
+        ServingDirError: another process still held it after `timeout_s` seconds.
     """
+    path = serving_dir / LOCK_NAME
+    lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(lock, timeout_s=timeout_s))
+        except AlreadyLocked:
+            raise ServingDirError(
+                f"another process that changes the serving directory has held {path} for more "
+                f"than {timeout_s:g} s: wait until it ends, and try again"
+            ) from None
+        _remove_leftovers(serving_dir)
+        yield
+
+
+@contextlib.contextmanager
+def staging_in(serving_dir: Path) -> Iterator[Path]:
+    """Gives a hidden path for a new version's files; what is still there afterwards is removed."""
+    staging = serving_dir / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
     try:
-        model = _scan_model(Path(model_dir))
-        return digest_of_records({name: copy_file(model.root / name, None) for name in model.files})
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def add_version(
+    staging: Path,
+    files: Mapping[str, FileRecord],
+    release: Mapping[str, object],
+    now: Callable[[], datetime],
+) -> Path:
+    """Makes the files in a staging directory the newest version; to be called with the lock held.
+
+    Args:
+        staging: what `staging_in` gave, with the files, synced to disk.
+        files: their records.
+        release: JSON object for the manifest.
+        now: the clock for `published_at`.
+
+    Returns:
+        The version's directory.
+
+    Raises:
+        ServingDirError: the numbers are used up; or, where the message says that the version is in
+            place, the last sync failed.
+        OSError: no version was added.
+    """
+    serving_dir = staging.parent
+    number = _next_number(serving_dir)
+    published_at = now().astimezone(timezone.utc).isoformat(timespec="seconds")
+    manifest = Manifest(number, published_at, digest_of_records(files), files, release).to_json()
+    _require_readable(manifest)
+    write_durably(staging / MANIFEST_NAME, manifest)
+    target = serving_dir / str(number)
+    os.rename(staging, target)
+    try:
+        sync_directory(serving_dir)
     except OSError as error:
-        raise ServingDirError(f"cannot read the model {model_dir}: {explain(error)}") from error
+        raise ServingDirError(
+            f"version {number} is complete and in place at {target}, but a power cut may undo it, "
+            f"since {serving_dir} could not be synced to disk: {explain(error)}"
+        ) from error
+    return target
 
 
 def _publish_locked(
@@ -113,7 +193,7 @@ def _publish_locked(
         if decided is not None:
             _require_serveable(model.root, digest, serving_dir, decided)
         newest = live(serving_dir)
-        if newest and _is_model(newest, digest):
+        if newest and newest.model_digest == digest and not verify(newest):
             return Published(newest.number, newest.path, False, digest)
         if decided is not None:
             _require_same_comparison(serving_dir, decided)
@@ -145,24 +225,6 @@ def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
         )
 
 
-def _is_model(version: Version, digest: str) -> bool:
-    """Tells whether a version is valid and holds the model of that digest."""
-    return (
-        version.manifest is not None
-        and version.manifest.model_digest == digest
-        and not verify(version)
-    )
-
-
-def _make_serving_dir(serving_dir: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISDIR(serving_dir.stat().st_mode):  # a loop of links is an OSError here
-            raise ServingDirError(
-                f"the serving directory {serving_dir} is a file: choose another path, or remove it"
-            )
-    make_directory(serving_dir)
-
-
 def _require_json(release: Mapping[str, object]) -> None:
     try:
         json.dumps(dict(release), allow_nan=False)
@@ -182,21 +244,51 @@ def _require_apart(model_dir: Path, serving_dir: Path) -> None:
         )
 
 
-def _scan_model(model_dir: Path) -> Tree:
-    if not model_dir.is_dir():
-        actual = "is a file" if model_dir.exists() else "does not exist"
-        raise ServingDirError(f"the model {model_dir} {actual}: give an exported model's directory")
-    tree = scan(model_dir)
-    if tree.others:
+def _make_serving_dir(serving_dir: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(serving_dir.stat().st_mode):  # a loop of links is an OSError here
+            raise ServingDirError(
+                f"the serving directory {serving_dir} is a file: choose another path, or remove it"
+            )
+    make_directory(serving_dir)
+
+
+def _require_readable(manifest: str) -> None:
+    """Refuses to publish what would be a damaged version from its first moment on."""
+    if len(manifest) > MAX_MANIFEST_BYTES:
         raise ServingDirError(
-            f"the model {model_dir} holds {tree.others[0]!r}, a symbolic link or special file: "
-            "only regular files and directories can be published"
+            f"the manifest has {len(manifest):,} bytes, expected at most {MAX_MANIFEST_BYTES:,}: "
+            "give a model of fewer files, or a smaller release record"
         )
-    if MANIFEST_NAME in (*tree.files, *tree.directories):
+    try:
+        Manifest.from_json(manifest)
+    except ValueError as error:
         raise ServingDirError(
-            f"the model {model_dir} holds {MANIFEST_NAME!r}, a name kept for the release's own "
-            "manifest: rename it, or give a model that was not published yet"
+            f"the manifest could not be read again: {error}; give another release record"
+        ) from error
+
+
+def _next_number(serving_dir: Path) -> int:
+    newest = live(serving_dir)
+    if newest is None:
+        return 1
+    if newest.number == INT64_MAX:
+        raise ServingDirError(
+            f"{newest.path} has the highest number that TensorFlow Serving can read: move it away"
         )
-    if not tree.files:
-        raise ServingDirError(f"the model {model_dir} holds no file: export the model first")
-    return tree
+    return newest.number + 1
+
+
+def _remove_leftovers(serving_dir: Path) -> None:
+    """What cannot be removed costs space and nothing else."""
+    for leftover in serving_dir.iterdir():
+        if not leftover.name.startswith((STAGING_PREFIX, REMOVED_PREFIX)):
+            continue
+        _log.info("removing what an interrupted change left: %s", leftover)
+        try:
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        except OSError as error:
+            _log.warning("cannot remove %s: %s", leftover, explain(error))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.manifest import MANIFEST_NAME
-from components.serving_dir.version import Version, read_manifest, verify
-from components.serving_dir.withdrawals import Withdrawal, kept
+from components.serving_dir.log import Withdrawal, kept
+from components.serving_dir.model_files import ServingDirError, explain
+from components.serving_dir.version import Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
 
 _INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
@@ -32,7 +30,7 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
         ServingDirError: the directory cannot be read.
     """
     found = _read_present(Path(serving_dir))
-    made = made_by(found)
+    made = withdrawals_by(found)
     # After the versions: what is not found there any more was written to the log before it went.
     models = {one.model_digest: one for one in _kept(Path(serving_dir))}
     found = [
@@ -72,19 +70,6 @@ def find(serving_dir: Path, number: int | None = None) -> Version:
     raise ServingDirError(f"there is no version {number} in {serving_dir}: known are {known}")
 
 
-def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
-    """Returns the models that are not to be served again, by their digests.
-
-    A model stays among them for good, whether or not its versions are pruned.
-
-    Raises:
-        ServingDirError: the directory or the log in it cannot be read.
-    """
-    made = made_by(versions(serving_dir))
-    withdrawals = [*kept(Path(serving_dir)), *made]
-    return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
-
-
 def newest_valid(serving_dir: Path) -> Version | None:
     """Returns the highest version that is valid and not withdrawn, or None; reads all its files.
 
@@ -101,36 +86,15 @@ def newest_valid(serving_dir: Path) -> Version | None:
     return None
 
 
-def _number(name: str) -> int | None:
-    """Returns the number that TensorFlow Serving reads in a name, if it is one from 0 to int64."""
-    if not _INTEGER_NAME.fullmatch(name):
-        return None
-    digits = name.strip().lstrip("+").lstrip("0")
-    if len(digits) > len(str(INT64_MAX)):  # Python refuses to convert very many digits
-        return None
-    number = int(digits or "0")
-    return number if number <= INT64_MAX else None
+def _read_present(serving_dir: Path) -> list[Version]:
+    """Reads every entry by rising number, but for those that were pruned since they were listed.
 
-
-def _read_version(path: Path, number: int) -> Version:
-    try:
-        mode = path.lstat().st_mode
-    except OSError as error:
-        return Version(number, path, None, (f"cannot be read: {explain(error)}",))
-    if stat.S_ISLNK(mode):
-        return Version(number, path, None, ("is a symbolic link, expected a directory",))
-    if not stat.S_ISDIR(mode):
-        return Version(number, path, None, ("is not a directory",))
-    manifest, unreadable = read_manifest(path)
-    if manifest is None:
-        missing = (f"has no {MANIFEST_NAME}: not published by this tool",)
-        return Version(number, path, None, unreadable or missing)
-    problems = []
-    if path.name != str(number):
-        problems.append(f"is named {path.name!r}, expected {str(number)!r}")
-    if manifest.version != number:
-        problems.append(f"{MANIFEST_NAME} is that of version {manifest.version}")
-    return Version(number, path, manifest, tuple(problems))
+    The highest first: pruning takes a withdrawn version before the one that withdrew it, so that
+    whoever still finds the former has read the latter already.
+    """
+    numbered = _numbered(serving_dir)
+    found = [read_version(serving_dir / name, number) for number, name in reversed(numbered)]
+    return [version for version in reversed(found) if version.manifest or _is_there(version)]
 
 
 def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
@@ -148,38 +112,40 @@ def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
     return sorted(numbered, key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
 
 
-def _read_present(serving_dir: Path) -> list[Version]:
-    """Reads every entry by rising number, but for those that were pruned since they were listed.
-
-    The highest first: pruning takes a withdrawn version before the one that withdrew it, so that
-    whoever still finds the former has read the latter already.
-    """
-    numbered = _numbered(serving_dir)
-    found = [_read_version(serving_dir / name, number) for number, name in reversed(numbered)]
-    return [version for version in reversed(found) if version.manifest or _is_there(version)]
+def _number(name: str) -> int | None:
+    """Returns the number that TensorFlow Serving reads in a name, if it is one from 0 to int64."""
+    if not _INTEGER_NAME.fullmatch(name):
+        return None
+    digits = name.strip().lstrip("+").lstrip("0")
+    if len(digits) > len(str(INT64_MAX)):  # Python refuses to convert very many digits
+        return None
+    number = int(digits or "0")
+    return number if number <= INT64_MAX else None
 
 
 def _is_there(version: Version) -> bool:
     """Tells whether an entry exists; what the system refuses to say of it counts as there."""
     try:
         version.path.lstat()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
     return True
 
 
-def _kept(serving_dir: Path) -> list[Withdrawal]:
-    """What the log says; a damaged log keeps nobody from looking at the versions."""
-    try:
-        return kept(serving_dir)
-    except ServingDirError as error:
-        _log.warning("%s", error)
-        return []
+def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
+    """Returns the models that are not to be served again, by their digests.
+
+    A model stays among them for good, whether or not its versions are pruned.
+
+    Raises:
+        ServingDirError: the directory or the log in it cannot be read.
+    """
+    made = withdrawals_by(versions(serving_dir))
+    withdrawals = [*kept(Path(serving_dir)), *made]
+    return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
 
 
-def made_by(present: Sequence[Version]) -> list[Withdrawal]:
+def withdrawals_by(present: Sequence[Version]) -> list[Withdrawal]:
     """Returns what the manifests of versions withdraw, oldest first."""
     return [
         Withdrawal(
@@ -202,3 +168,12 @@ def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withd
         if same_model or version.number == withdrawal.version:
             return withdrawal
     return None
+
+
+def _kept(serving_dir: Path) -> list[Withdrawal]:
+    """What the log says; a damaged log keeps nobody from looking at the versions."""
+    try:
+        return kept(serving_dir)
+    except ServingDirError as error:
+        _log.warning("%s", error)
+        return []

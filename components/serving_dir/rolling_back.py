@@ -8,20 +8,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from components.serving_dir.changing import (
+from components.serving_dir.log import keep, kept
+from components.serving_dir.manifest import ROLLBACK, Rollback
+from components.serving_dir.model_files import ServingDirError, explain
+from components.serving_dir.publishing import (
     DEFAULT_LOCK_TIMEOUT_S,
     add_version,
-    changing,
+    locked,
     staging_in,
     utc_now,
 )
-from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.reading import find, made_by, versions
-from components.serving_dir.release_record import ROLLBACK, Rollback
+from components.serving_dir.reading import find, versions, withdrawals_by
 from components.serving_dir.version import Version, copy_checked, verify
-from components.serving_dir.withdrawals import keep, kept
 
-# By these a run knows a version for the outcome of a run like itself (`components.served_model`).
+# By these a run knows a version for the outcome of a run like itself (`release_context`).
 # What a rollback made is no run's outcome.
 _OF_THE_RUN = frozenset({"run_key", "release_token"})
 
@@ -77,7 +77,7 @@ def rollback(
     serving_dir = Path(serving_dir)
     find(serving_dir)  # where there is nothing, not even the lock file is made
     try:
-        with changing(serving_dir, timeout_s=lock_timeout_s):
+        with locked(serving_dir, timeout_s=lock_timeout_s):
             current = find(serving_dir)
             target = _choose(serving_dir, version, current)
             done = _restore(target, current, reason, now)
@@ -90,17 +90,6 @@ def rollback(
         ) from error
 
 
-def _note(serving_dir: Path, done: RolledBack) -> None:
-    """Writes the withdrawal to the log too; where that fails, `prune` does it before it is needed.
-
-    The rollback is done by then, and nothing that follows may make it look failed.
-    """
-    try:
-        keep(serving_dir, made_by([find(serving_dir, done.version)]))
-    except (OSError, ServingDirError) as error:
-        _log.warning("the log of %s does not know the withdrawn model yet: %s", serving_dir, error)
-
-
 def default_target(serving_dir: Path) -> Version | None:
     """Returns the version that `rollback` restores when it is not told which, or None."""
     present = versions(serving_dir)
@@ -110,11 +99,7 @@ def default_target(serving_dir: Path) -> Version | None:
 
 def _choose(serving_dir: Path, number: int | None, current: Version) -> Version:
     if number is None:
-        _require_log(serving_dir)
-        target = default_target(serving_dir)
-        if target is None:
-            raise ServingDirError(_nothing_older(serving_dir, current))
-        return target
+        return _choose_by_default(serving_dir, current)
     target = find(serving_dir, number)
     if obstacle := _obstacle(target, current):
         raise ServingDirError(
@@ -123,20 +108,18 @@ def _choose(serving_dir: Path, number: int | None, current: Version) -> Version:
     return target
 
 
-def _require_log(serving_dir: Path) -> None:
-    """Without the log the newest version that seems good may be a withdrawn one."""
+def _choose_by_default(serving_dir: Path, current: Version) -> Version:
     try:
-        kept(serving_dir)
+        kept(serving_dir)  # without the log, the newest version that seems good may be withdrawn
     except ServingDirError as error:
         raise ServingDirError(
             f"cannot choose the version to restore in {serving_dir}: {error}; or name the version"
         ) from error
-
-
-def _nothing_older(serving_dir: Path, current: Version) -> str:
+    if target := default_target(serving_dir):
+        return target
     older = [version for version in versions(serving_dir) if version.number < current.number]
     reasons = "; ".join(f"{version.number} {_obstacle(version, current)}" for version in older)
-    return (
+    raise ServingDirError(
         f"cannot roll back version {current.number} in {serving_dir}: there is no older good "
         f"version{f' ({reasons})' if reasons else ''}; release a better model instead"
     )
@@ -170,10 +153,16 @@ def _restore(
         )
         release = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
         path = add_version(staging, manifest.files, {**release, ROLLBACK: asdict(record)}, now)
-    return RolledBack(
-        version=int(path.name),
-        path=path,
-        model_digest=manifest.model_digest,
-        restores=target.number,
-        withdraws=current.number,
-    )
+    number, digest = int(path.name), manifest.model_digest
+    return RolledBack(number, path, digest, restores=target.number, withdraws=current.number)
+
+
+def _note(serving_dir: Path, done: RolledBack) -> None:
+    """Writes the withdrawal to the log too; where that fails, `prune` does it before it is needed.
+
+    The rollback is done by then, and nothing that follows may make it look failed.
+    """
+    try:
+        keep(serving_dir, withdrawals_by([find(serving_dir, done.version)]))
+    except (OSError, ServingDirError) as error:
+        _log.warning("the log of %s does not know the withdrawn model yet: %s", serving_dir, error)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.serving_dir.durable import copy_file, copy_tree, scan
-from components.serving_dir.errors import ServingDirError, explain
-from components.serving_dir.manifest import (
+from components.serving_dir.log import Withdrawal
+from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
+from components.serving_dir.model_files import (
     MANIFEST_NAME,
-    MAX_MANIFEST_BYTES,
     FileRecord,
-    Manifest,
+    ServingDirError,
+    Tree,
+    copy_file,
+    copy_tree,
     differences,
+    explain,
+    scan,
 )
-from components.serving_dir.withdrawals import Withdrawal
 from trainer.host.files import read_regular
 
 
@@ -46,6 +50,28 @@ class Version:
         return self.manifest.model_digest if self.manifest else None
 
 
+def read_version(path: Path, number: int) -> Version:
+    """Returns an entry of a serving directory; what cannot be read of it is among its problems."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return Version(number, path, None, (f"cannot be read: {explain(error)}",))
+    if stat.S_ISLNK(mode):
+        return Version(number, path, None, ("is a symbolic link, expected a directory",))
+    if not stat.S_ISDIR(mode):
+        return Version(number, path, None, ("is not a directory",))
+    manifest, unreadable = _read_manifest(path)
+    if manifest is None:
+        missing = (f"has no {MANIFEST_NAME}: not published by this tool",)
+        return Version(number, path, None, unreadable or missing)
+    problems = []
+    if path.name != str(number):
+        problems.append(f"is named {path.name!r}, expected {str(number)!r}")
+    if manifest.version != number:
+        problems.append(f"{MANIFEST_NAME} is that of version {manifest.version}")
+    return Version(number, path, manifest, tuple(problems))
+
+
 def verify(version: Version) -> tuple[str, ...]:
     """Compares a version's files with its manifest; returns what is wrong, nothing if it is valid.
 
@@ -63,7 +89,7 @@ def check_manifest(directory: Path) -> tuple[Manifest | None, tuple[str, ...]]:
         The manifest, or None where none can be read; and what is wrong. Nothing is wrong where
         there is no manifest: another tool made the model.
     """
-    manifest, problems = read_manifest(directory)
+    manifest, problems = _read_manifest(directory)
     return manifest, problems if manifest is None else _compare(directory, manifest)
 
 
@@ -73,8 +99,7 @@ def require_valid(version: Version) -> None:
     Raises:
         ServingDirError: its files do not match its manifest; the line names them.
     """
-    if problems := verify(version):
-        raise ServingDirError(_invalid(version, problems))
+    _refuse(version, verify(version))
 
 
 def export_model(version: Version, destination: Path) -> None:
@@ -90,11 +115,10 @@ def export_model(version: Version, destination: Path) -> None:
         raise ServingDirError(f"cannot copy {version.path} to {destination}: it exists already")
     try:
         copy_checked(version, destination)
-    except ServingDirError:
+    except (ServingDirError, OSError) as error:
         shutil.rmtree(destination, ignore_errors=True)
-        raise
-    except OSError as error:
-        shutil.rmtree(destination, ignore_errors=True)
+        if isinstance(error, ServingDirError):
+            raise
         raise ServingDirError(
             f"cannot copy {version.path} to {destination}: {explain(error)}"
         ) from error
@@ -107,21 +131,17 @@ def copy_checked(version: Version, destination: Path) -> Manifest:
         ServingDirError: the version is not valid.
         OSError: the copy failed.
     """
-    if version.manifest is None or version.problems:
-        raise ServingDirError(_invalid(version, version.problems))
-    tree = scan(version.path)
-    model = replace(tree, files=tuple(name for name in tree.files if name != MANIFEST_NAME))
+    _refuse(version, version.problems)
+    assert version.manifest is not None  # or there is a problem
     expected = version.manifest.files
+    model = _model_in(version.path)
     sizes = {name: _sized(model.root / name, expected.get(name)) for name in model.files}
-    problems = differences(sizes, tree.others, expected)
-    if not problems:
-        problems = differences(copy_tree(model, destination, expected), (), expected)
-    if problems:
-        raise ServingDirError(_invalid(version, problems))
+    _refuse(version, differences(sizes, model.others, expected))
+    _refuse(version, differences(copy_tree(model, destination, expected), (), expected))
     return version.manifest
 
 
-def read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
+def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
     """Returns the manifest in a directory, or why it cannot be read; neither if there is none."""
     try:
         content = read_regular(path / MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
@@ -137,15 +157,16 @@ def read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
 def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:
     """Returns what is wrong with the files in a directory against their manifest."""
     try:
-        tree = scan(path)
-        actual = {
-            name: _hashed(tree.root / name, manifest.files.get(name))
-            for name in tree.files
-            if name != MANIFEST_NAME
-        }
+        model = _model_in(path)
+        actual = {name: _hashed(path / name, manifest.files.get(name)) for name in model.files}
     except OSError as error:
         return (f"cannot be read: {explain(error)}",)
-    return differences(actual, tree.others, manifest.files)
+    return differences(actual, model.others, manifest.files)
+
+
+def _model_in(path: Path) -> Tree:
+    tree = scan(path)
+    return replace(tree, files=tuple(name for name in tree.files if name != MANIFEST_NAME))
 
 
 def _hashed(path: Path, expected: FileRecord | None) -> FileRecord:
@@ -160,8 +181,9 @@ def _sized(path: Path, expected: FileRecord | None) -> FileRecord:
     return expected if expected and expected.bytes == size else FileRecord("", size)
 
 
-def _invalid(version: Version, problems: tuple[str, ...]) -> str:
-    return (
-        f"version {version.number} at {version.path} does not match its manifest: "
-        f"{'; '.join(problems)}; restore its files, roll back, or remove it"
-    )
+def _refuse(version: Version, problems: tuple[str, ...]) -> None:
+    if problems:
+        raise ServingDirError(
+            f"version {version.number} at {version.path} does not match its manifest: "
+            f"{'; '.join(problems)}; restore its files, roll back, or remove it"
+        )

@@ -19,7 +19,7 @@ from pathlib import Path
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Artifact
 
-from components.serving_dir.durable import copy_file, scan
+from components.serving_dir.model_files import copy_file, scan
 
 _PROPERTY = "files_sha256"
 

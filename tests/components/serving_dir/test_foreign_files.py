@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import LOCK_NAME, MANIFEST_NAME, ServingDirError, publish, versions
-from components.serving_dir.durable import MAX_FILE_BYTES
-from components.serving_dir.log import LOG_NAME
+from components.serving_dir import (
+    LOCK_NAME,
+    LOG_NAME,
+    MANIFEST_NAME,
+    ServingDirError,
+    publish,
+    versions,
+)
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES
+from components.serving_dir.model_files import MAX_FILE_BYTES
 from tests.components.serving_dir.samples import publish_letters
 from tests.limits import limited
 from tests.trainer.host.test_files import STAND_INS

@@ -1,0 +1,206 @@
+"""Files of a model: listed, hashed, and copied so that they are on disk before they are relied on.
+
+Here too are the one error of this package, and the remedies for what the operating system refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.host.files import read_pieces, sync_directory
+
+MANIFEST_NAME = "manifest.json"
+
+# Of one file of a model that is to be published: no classifier of small images comes near, and to
+# hash as much takes less than a minute.
+MAX_FILE_BYTES = 16 << 30
+
+_REMEDIES = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space in that quota",
+    errno.EFBIG: "raise the limit on file sizes",
+    errno.EACCES: "give this user permission there",
+    errno.EPERM: "give this user permission there",
+    errno.EROFS: "choose a serving directory on a writable disk",
+    errno.ELOOP: "remove that symbolic link",
+    errno.ENOTDIR: "choose a serving directory whose parents are directories",
+    errno.ETIMEDOUT: "wait until it ends, and try again",
+}
+
+
+class ServingDirError(RuntimeError):
+    """One line: what could not be done with the serving directory, why, and the remedy."""
+
+
+class StaleDecision(ServingDirError):
+    """A decision to release does not hold any more, and nothing was published."""
+
+
+def explain(error: OSError) -> str:
+    """Returns what the system said, of which file, and the remedy."""
+    where = f" ({str(error.filename)!r})" if error.filename else ""
+    remedy = _REMEDIES.get(error.errno or 0, "see to that path")
+    return f"{error.strerror or error}{where}: {remedy}"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the manifest knows of one file: the hex SHA-256 of its content and its size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The entries below a directory as sorted relative paths; `others` are links, sockets, ..."""
+
+    root: Path
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def scan(root: Path) -> Tree:
+    """Returns the entries below a directory; follows no symbolic link."""
+    files, directories, others = [], [], []
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        with os.scandir(root / prefix) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(name)
+                    pending.append(name + "/")
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(name)
+                else:
+                    others.append(name)
+    return Tree(root, tuple(sorted(files)), tuple(sorted(directories)), tuple(sorted(others)))
+
+
+def copy_tree(
+    tree: Tree, target: Path, expected: Mapping[str, FileRecord] | None = None
+) -> dict[str, FileRecord]:
+    """Copies files and directories, all synced to disk; returns the records of what was copied.
+
+    Args:
+        tree: what is copied.
+        target: a directory that is created.
+        expected: the records of all files where they are known: none is read further than that.
+    """
+    target.mkdir()
+    for name in tree.directories:  # sorted: parents come before their children
+        (target / name).mkdir()
+    copied = {}
+    for name in tree.files:
+        most = expected[name].bytes if expected else MAX_FILE_BYTES
+        copied[name] = copy_file(tree.root / name, target / name, max_bytes=most)
+    for name in reversed(tree.directories):
+        sync_directory(target / name)
+    sync_directory(target)
+    return copied
+
+
+def copy_file(
+    source: Path, target: Path | None, *, max_bytes: int | None = MAX_FILE_BYTES
+) -> FileRecord:
+    """Hashes a file in one pass, copying it durably on the way where there is a target.
+
+    Raises:
+        OSError: the file cannot be read or written, is no regular file, or has more bytes.
+    """
+    sha256, size = hashlib.sha256(), 0
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(target.open("xb")) if target else None
+        for piece in read_pieces(source, max_bytes=max_bytes):
+            sha256.update(piece)
+            size += len(piece)
+            if writer:
+                writer.write(piece)
+        if writer:
+            writer.flush()
+            os.fsync(writer.fileno())
+    return FileRecord(sha256.hexdigest(), size)
+
+
+def scan_model(model_dir: Path) -> Tree:
+    """Lists the files of a model that is to be published, or that was exported.
+
+    Raises:
+        ServingDirError: no such directory, no file in it, a symbolic link or special file, or a
+            file with the manifest's name.
+    """
+    if not model_dir.is_dir():
+        actual = "is a file" if model_dir.exists() else "does not exist"
+        raise ServingDirError(f"the model {model_dir} {actual}: give an exported model's directory")
+    tree = scan(model_dir)
+    if tree.others:
+        raise ServingDirError(
+            f"the model {model_dir} holds {tree.others[0]!r}, a symbolic link or special file: "
+            "only regular files and directories can be published"
+        )
+    if MANIFEST_NAME in (*tree.files, *tree.directories):
+        raise ServingDirError(
+            f"the model {model_dir} holds {MANIFEST_NAME!r}, a name kept for the release's own "
+            "manifest: rename it, or give a model that was not published yet"
+        )
+    if not tree.files:
+        raise ServingDirError(f"the model {model_dir} holds no file: export the model first")
+    return tree
+
+
+def digest_of(model_dir: Path) -> str:
+    """Returns a model's digest: SHA-256 over the sorted (path, SHA-256, size) of its files.
+
+    Times, owners, permissions and empty directories have no influence.
+
+    Raises:
+        ServingDirError: the model cannot be read, or as `scan_model`.
+    """
+    try:
+        model = scan_model(Path(model_dir))
+        return digest_of_records({name: copy_file(model.root / name, None) for name in model.files})
+    except OSError as error:
+        raise ServingDirError(f"cannot read the model {model_dir}: {explain(error)}") from error
+
+
+def digest_of_records(files: Mapping[str, FileRecord]) -> str:
+    """Returns the digest of a model with these files, see `digest_of`."""
+    rows = [[name, record.sha256, record.bytes] for name, record in sorted(files.items())]
+    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def differences(
+    actual: Mapping[str, FileRecord], others: tuple[str, ...], expected: Mapping[str, FileRecord]
+) -> tuple[str, ...]:
+    """Returns how files differ from their records in a manifest, one problem each.
+
+    Args:
+        actual: the files that are there.
+        others: entries that are no files.
+        expected: the manifest's records.
+    """
+    problems = [f"{name!r} is a symbolic link or special file" for name in others]
+    for name in sorted(actual.keys() | expected.keys()):
+        if name not in actual:
+            problems.append(f"file {name!r} is missing")
+        elif name not in expected:
+            problems.append(f"file {name!r} is not in {MANIFEST_NAME}")
+        elif actual[name].bytes != expected[name].bytes:
+            problems.append(
+                f"file {name!r} has {actual[name].bytes} bytes, expected {expected[name].bytes}"
+            )
+        elif actual[name] != expected[name]:
+            problems.append(
+                f"file {name!r} has SHA-256 {actual[name].sha256}, expected {expected[name].sha256}"
+            )
+    return tuple(problems)
