@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components.gate.check import Check, passed
+from components.gate.evidence import Evidence
+from components.serving_dir import Comparison, Decided
 
 BLESSED = "blessed"  # custom property: 1 or 0
 CHECKS = "checks"  # custom property: JSON list of `Check.to_dict()`
@@ -27,9 +30,40 @@ CHECKS_FILE = "checks.json"  # the same list
 FACTS = "facts"  # custom property: JSON object, what the decision was made from
 FACTS_FILE = "facts.json"  # the same object
 
-# (yes, no) by what the artifact's type judges.
+# The files of a model that is blessed and of one that is not, by the artifact's type.
 _FILES = {"InfraBlessing": ("INFRA_BLESSED", "INFRA_NOT_BLESSED")}
 _MODEL_FILES = ("BLESSED", "NOT_BLESSED")
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """The facts of the release gate's blessing.
+
+    Attributes:
+      evidence: what the decision was made from.
+      decided: which model was judged, and what it was compared with.
+    """
+
+    evidence: Evidence
+    decided: Decided
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> ReleaseFacts:
+        """Reads what `to_dict` gave.
+
+        Raises:
+          KeyError: another gate left these facts.
+        """
+        decided = Decided(facts["model_digest"], Comparison.from_json(facts["compared"]))
+        return cls(Evidence.from_dict(facts["evidence"]), decided)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `of` reads; JSON-able."""
+        return {
+            "evidence": self.evidence.to_dict(),
+            "model_digest": self.decided.model_digest,
+            "compared": self.decided.compared.to_json(),
+        }
 
 
 def write(

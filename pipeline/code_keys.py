@@ -30,7 +30,7 @@ from trainer.host import registry
 COMPONENTS: Mapping[str, Sequence[str]] = {
     "ExampleGen": ["components.example_gen.component"],
     "CuratedSchema": ["components.example_gen.schema"],
-    "ServedModel": ["components.served_model"],
+    "BaselineModel": ["components.baseline_model"],
     "DataGate": ["components.data_gate.data_gate"],
     "Transform": ["trainer.preprocessing"],
     "Tuner": ["components.tuner.tuner", "trainer.tuning.tune"],
@@ -41,7 +41,7 @@ COMPONENTS: Mapping[str, Sequence[str]] = {
         "components.evaluation.slice_bands",
     ],
     "ReleaseGate": ["components.evaluation.release_gate"],
-    "ServingCheck": ["components.serving_check.component"],
+    "ServingCheck": ["components.serving_check.serving_check"],
     "Pusher": ["components.pusher"],
 }
 

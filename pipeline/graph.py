@@ -8,6 +8,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
@@ -18,14 +19,14 @@ from tfx.components.transform.component import Transform
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2, tuner_pb2
 
+from components.baseline_model import BaselineModel
 from components.data_gate.data_gate import DataGate
 from components.evaluation import eval_config, slice_bands
 from components.evaluation.release_gate import ReleaseGate
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
-from components.served_model import ServedModel
-from components.serving_check.component import ServingCheck
+from components.serving_check.serving_check import ServingCheck
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run
 from trainer.features import ImageSpec
@@ -57,10 +58,10 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )
-    served_model = ServedModel(
+    baseline_model = BaselineModel(
         serving_dir=plan.serving_dir,
         baseline=plan.context.baseline,
-        code=plan.code["ServedModel"],
+        code=plan.code["BaselineModel"],
     )
     data_gate = DataGate(
         examples=examples,
@@ -114,7 +115,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         examples=examples,
         example_splits=[eval_config.TEST_SPLIT],
         model=model,
-        baseline_model=served_model.outputs["model"],
+        baseline_model=baseline_model.outputs["model"],
         eval_config=eval_config.eval_config(
             plan.policy,
             compared=plan.context.baseline is not None,
@@ -125,7 +126,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     release_gate = ReleaseGate(
         examples=examples,
         model=model,
-        baseline_model=served_model.outputs["model"],
+        baseline_model=baseline_model.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
         evaluator_blessing=evaluator.outputs["blessing"],
         policy=plan.policy,
@@ -151,7 +152,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         model_blessing=release_gate.outputs["blessing"],
         infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
-        release=_release_record(plan),
+        release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
         code=plan.code["Pusher"],
     ).with_id("Pusher")
 
@@ -163,7 +164,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
             schema_gen,
             statistics_gen,
             example_validator,
-            served_model,
+            baseline_model,
             data_gate,
             transform,
             *filter(None, [tuner]),

@@ -16,7 +16,7 @@ from components import serving_dir
 from components.evaluation.predictions import require_numbers
 from components.example_gen.dataset import DatasetInfo
 from components.gate import decision_log
-from components.serving_check.model_server import find_model_server
+from components.serving_check.servers import find_model_server
 from pipeline.config import ConfigError, RunConfig
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import served_model
 from components.example_gen import dataset as example_dataset
 from components.example_gen import sources
 from components.example_gen.arrays import TRAIN
@@ -25,6 +24,7 @@ from components.example_gen.content import eval_size
 from components.gate import integrity
 from components.gate.check import Refused
 from components.gate.policy import Policy
+from components.serving_dir import ReleaseContext, release_context, released_data
 from pipeline import preflight
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import MAKERS, code_keys
@@ -45,7 +45,7 @@ class RunPlan:
       dataset: what the source says of itself.
       serving_dir: the directory that the server watches.
       context: the baseline, and the token that names this release.
-      released_data: of the baseline, see `served_model.released_data`.
+      released_data: of the baseline, see `serving_dir.released_data`.
       run_key: hex SHA-256 over all that makes the model, over the thresholds that it must hold, and
         over the pipeline root; equal keys mean that one run can take over the other's model.
       code: by component, the digest of its code, see `pipeline.code_keys`.
@@ -60,7 +60,7 @@ class RunPlan:
     config: RunConfig
     dataset: example_dataset.DatasetInfo
     serving_dir: str
-    context: served_model.ReleaseContext
+    context: ReleaseContext
     released_data: str
     run_key: str
     code: Mapping[str, str]
@@ -167,8 +167,8 @@ def make_fresh(plan: RunPlan, *, run_id: str) -> RunPlan:
 
 
 def _compared(served: Path, run_key: str, run_id: str) -> dict[str, Any]:
-    context = served_model.release_context(served, run_key, run_id)
-    data = served_model.released_data(served, context.baseline)
+    context = release_context(served, run_key, run_id)
+    data = released_data(served, context.baseline)
     return {"context": context, "released_data": data}
 
 

@@ -58,9 +58,9 @@ sys.exit(main(["worker", "--search", str(job)]))
     "a served model": """
 from pathlib import Path
 from components.serving_check.contract import ServerLost, Timeouts
-from components.serving_check.loader import serve_with_loader
+from components.serving_check.servers import serve
 try:
-    with serve_with_loader(Path("model"), Timeouts()): pass
+    with serve(Path("model"), None, Timeouts()): pass
 except ServerLost as lost:
     assert "exit status 0" in str(lost), lost
 """,

@@ -147,7 +147,7 @@ def DataGate(
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
-      released: the data on which the baseline was trained, see `served_model.released_data`.
+      released: the data on which the baseline was trained, see `serving_dir.released_data`.
       code: a digest of the code that looks; changes the cache key.
 
     Raises:

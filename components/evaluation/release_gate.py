@@ -8,7 +8,7 @@ withdrawn::
     release_gate = ReleaseGate(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
-        baseline_model=served_model.outputs["model"],
+        baseline_model=baseline_model.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
         evaluator_blessing=evaluator.outputs["blessing"],
         policy=policy,
@@ -38,6 +38,7 @@ from tfx.utils import path_utils
 
 from components import blessing as blessings
 from components import serving_dir
+from components.baseline_model import VERSION_PROPERTY
 from components.evaluation import eval_config as evaluations
 from components.example_gen import summary
 from components.example_gen.split import digest_split
@@ -45,12 +46,13 @@ from components.gate import decide
 from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.gate.policy import Policy
-from components.served_model import VERSION_PROPERTY
 
-# Facts of the blessing, see `components.blessing`.
-EVIDENCE = "evidence"  # `components.gate.evidence.Evidence.to_dict()`
-MODEL_DIGEST = "model_digest"  # of the candidate's SavedModel
-COMPARED = "compared"  # `serving_dir.Comparison.to_json()`
+EXAMPLES = "examples"
+MODEL = "model"
+BASELINE_MODEL = "baseline_model"
+EVALUATION = "evaluation"
+EVALUATOR_BLESSING = "evaluator_blessing"
+BLESSING = "blessing"
 
 _log = logging.getLogger(__name__)
 
@@ -137,14 +139,10 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             decision=register(served_from, decision, run_id=run_id),
             damage=compared.damage,
         )
-        facts = {
-            EVIDENCE: evidence.to_dict(),
-            MODEL_DIGEST: model_digest,
-            COMPARED: compared.to_json(),
-        }
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        released = blessings.write(blessing, made, facts=facts)
-        _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
+        facts = blessings.ReleaseFacts(evidence, serving_dir.Decided(model_digest, compared))
+        blessed = blessings.write(blessing, made, facts=facts.to_dict())
+        _log.info("%s: %s", "passed" if blessed else "refused", [c.sentence for c in made])
 
 
 def _digest(examples: Any, image_shape: tuple[int, int, int]) -> str:

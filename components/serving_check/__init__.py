@@ -1,8 +1,6 @@
 """Before it ships: proof that the exported model can be served, by asking a fresh server process.
 
-`component` is the TFX node. `verdict` says what is the model's fault, and `checks` what is asked of
-a server that `servers` starts: `model_server` where tensorflow_model_server is installed, else
-`loader`, whose other half `tensorflow_loader` runs in the server's process; the two speak
-`messages`. `contract` says what an answer must be, `sample` which images are asked about, and
-`process` sees to it that nothing is left behind.
+`serving_check` is the TFX component. `verdict` says what is the model's fault, by the `questions`
+about `asked_images` that it puts to a server of `servers`; `contract` says what an answer must be.
+`prediction` classifies image files with a model that was released.
 """

@@ -1,6 +1,6 @@
 """What is promised of a served model, and how asking for it can fail.
 
-    answer = server.apis["gRPC"]("serving_default", {"image_bytes": pngs})
+    answer = server.ask("serving_default", {"image_bytes": pngs})
     probabilities(answer, class_names, rows=len(pngs))      # [N, K]
 
 The promise itself, signature by signature, stands in docs/serving.md.
@@ -85,13 +85,15 @@ class Server:
 
     Attributes:
       name: for sentences.
-      apis: the ways to ask it, by name.
+      api: the way in which it is asked, for sentences too.
+      ask: asks it.
       start_s: seconds from its start until it could be asked.
       peak_memory_mib: largest resident memory of its process so far; raises ServerLost.
     """
 
     name: str
-    apis: Mapping[str, Ask]
+    api: str
+    ask: Ask
     start_s: float
     peak_memory_mib: Callable[[], float]
 

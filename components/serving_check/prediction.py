@@ -56,10 +56,10 @@ class ClassProbability:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the model says of one image.
+    """The model's prediction for one image.
 
     Attributes:
-      class_index: of the class that it answers.
+      class_index: of the class that it predicts.
       class_name: of the same.
       probabilities: of every class, the most probable first; they sum to 1.
     """
@@ -72,7 +72,7 @@ class Prediction:
 def classify(
     paths: Sequence[Path], model_dir: Path, class_names: Sequence[str]
 ) -> list[Prediction | ImageError]:
-    """What the model says of each file, or why it can say nothing.
+    """The model's prediction for each file, or why there is none.
 
     Args:
       paths: PNG or JPEG files.
@@ -82,47 +82,40 @@ def classify(
     Raises:
       ModelError: the model cannot be used.
     """
-    answers: dict[int, Prediction | ImageError] = {}
-    images: dict[int, Path] = {}
-    for place, path in enumerate(paths):
+    answers: list[Prediction | ImageError] = []
+    classifier = None
+    for path in paths:
         try:
-            require_image(path)
-            images[place] = path
+            with _opened(path):  # its header alone, so that no model is loaded for other files
+                pass
+            classifier = classifier or Classifier(model_dir, class_names)
+            answers.append(classifier.predict(read_pixels(path, classifier.image_shape)))
         except ImageError as error:
-            answers[place] = error
-    if images:
-        classifier = Classifier(model_dir, class_names)
-        for place, path in images.items():
-            try:
-                answers[place] = classifier.predict(read_pixels(path, classifier.image_shape))
-            except ImageError as error:
-                answers[place] = error
-    return [answers[place] for place in range(len(paths))]
-
-
-def require_image(path: Path) -> None:
-    """Looks at the header alone.
-
-    Raises:
-      ImageError: the file cannot be read, is too large, or is no PNG or JPEG file.
-    """
-    with _opened(path):
-        pass
+            answers.append(error)
+    return answers
 
 
 def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[H, W, C] uint8 of a PNG or JPEG file, upright as its EXIF orientation says; see `to_pixels`.
+    """[H, W, C] uint8 of a PNG or JPEG file, upright as its EXIF orientation says; C is 1 or 3.
+
+    Colours become grey by their luma (ITU-R 601-2), and grey becomes equal red, green and blue.
+    Through what is transparent black is seen, the background of the MNIST family. Of 16 bits per
+    channel the upper 8 are taken, as TensorFlow's own PNG decoder does.
 
     Raises:
-      ImageError: it cannot be read, is no such file, is damaged, or has another size, which its
-        header says before anything is decoded.
+      ImageError: it cannot be read, is too large, is no such file, is damaged, or has another size,
+        which its header says before anything is decoded.
     """
-    height, width, _ = image_shape
+    height, width, channels = image_shape
     with _opened(path) as image:
         if image.size not in ((width, height), (height, width)):
             raise _of_another_size(image, width, height)
         _scale_transparency(image)
-        return to_pixels(ImageOps.exif_transpose(image), image_shape)
+        upright = ImageOps.exif_transpose(image)
+        if upright.size != (width, height):
+            raise _of_another_size(upright, width, height)
+        pixels = np.asarray(_on_black(_in_8_bits(upright)).convert(_MODES[channels]))
+        return pixels.reshape(image_shape)
 
 
 @contextlib.contextmanager
@@ -159,23 +152,6 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info["transparency"] = transparent * 255 // _GREY_LEVELS[stored]
     elif stored == _COLOUR_OF_16_BITS:
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
-
-
-def to_pixels(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[H, W, C] uint8 of an image of that size; C is 1 or 3.
-
-    Colours become grey by their luma (ITU-R 601-2), and grey becomes equal red, green and blue.
-    Through what is transparent black is seen, the background of the MNIST family. Of 16 bits per
-    channel the upper 8 are taken, as TensorFlow's own PNG decoder does.
-
-    Raises:
-      ImageError: the image has another size.
-    """
-    height, width, channels = image_shape
-    if image.size != (width, height):
-        raise _of_another_size(image, width, height)
-    pixels = np.asarray(_on_black(_in_8_bits(image)).convert(_MODES[channels]))
-    return pixels.reshape(image_shape)
 
 
 def _of_another_size(image: Image.Image, width: int, height: int) -> ImageError:

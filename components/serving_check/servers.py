@@ -1,25 +1,90 @@
-"""A server for a model: tensorflow_model_server where there is one, else TensorFlow's loader.
+"""A fresh server for a model: tensorflow_model_server where there is one, else TensorFlow's loader.
 
 Synopsis::
 
     with serve(model_directory, find_model_server(""), Timeouts()) as server:
-        server.name, list(server.apis)      # ("tensorflow_model_server", ["gRPC"])
+        server.ask("serving_default", {"image_bytes": pngs})
+
+tensorflow_model_server is asked over gRPC. It listens on a UNIX socket in a directory that is this
+user's alone, since its ports would be open on all interfaces (server.cc, evhttp_server.cc); its
+REST API has nothing but a port, and is not asked. Written from what TensorFlow Serving publishes:
+its protos and the flags in its main.cc. It was tried against a stand-in that the tests wrote from
+the same pages, and never against the real binary: see docs/serving.md.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from components.serving_check.contract import Server, Timeouts
-from components.serving_check.loader import serve_with_loader
-from components.serving_check.model_server import serve_with_model_server
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from components.serving_check import tensorflow_loader
+from components.serving_check.contract import (
+    RequestFailed,
+    Server,
+    ServerLost,
+    ServingError,
+    Tensors,
+    Timeouts,
+)
+from components.serving_check.server_process import PREFIX, ServerProcess, server_process
+from trainer.host.children import python_child
+
+MODEL_SERVER = "tensorflow_model_server"
+LOADER = "TensorFlow's loader"
+
+_MODEL = "candidate"
+_VERSION = "1"
+_POLL_S = 0.1
+_SOCKET_BYTES = 107  # of a UNIX socket's path at most (unix(7))
+# While the server loads the model there is no socket yet: by itself gRPC tries ever more seldom.
+_CHANNEL_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
+    ("grpc.max_receive_message_length", tensorflow_loader.MAX_BYTES),
+)
+# States of a model: `ModelVersionStatus.State`.
+_AVAILABLE = "AVAILABLE"
+_END = "END"
+# What says nothing about the model that was asked.
+_OF_THE_MACHINE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED)
 
 
-def serve(
-    model_directory: Path, model_server: str | None, timeouts: Timeouts
-) -> AbstractContextManager[Server]:
-    """A context in which a fresh server has loaded the model.
+def find_model_server(given: str) -> str | None:
+    """The path of tensorflow_model_server; None where none is installed.
+
+    Args:
+      given: its path, or empty to look for it on the PATH.
+
+    Raises:
+      FileNotFoundError: a path was given, and no executable is there.
+    """
+    found = shutil.which(given or MODEL_SERVER)
+    if given and found is None:
+        raise FileNotFoundError(
+            f"serving.model_server is {given!r}, expected the path of an executable "
+            f"{MODEL_SERVER}; leave it empty to look for one on the PATH"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -> Iterator[Server]:
+    """Runs a server that has loaded the model as long as the context lasts.
 
     Args:
       model_directory: of the SavedModel.
@@ -27,10 +92,162 @@ def serve(
       timeouts: how long is waited.
 
     Raises:
-      ServerLost: on entry, where it could not be loaded.
+      ServerLost: it could not load the model, or not in time.
     """
-    # Absolute, since links to it are made elsewhere.
-    path = model_directory.resolve()
-    if model_server is None:
-        return serve_with_loader(path, timeouts)
-    return serve_with_model_server(model_server, path, timeouts)
+    started = time.perf_counter()
+    model = model_directory.resolve()  # absolute, since links to it are made elsewhere
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
+        api: _Grpc | _Pipe
+        if model_server is None:
+            api = _Pipe(model, directory, timeouts.request_s, stack)
+        else:
+            api = _Grpc(model_server, model, directory, timeouts.request_s, stack)
+        api.wait_until_loaded(timeouts.start_s)
+        seconds = time.perf_counter() - started
+        yield Server(api.server, api.name, api, seconds, api.process.peak_memory_mib)
+
+
+class _Pipe:
+    """TensorFlow's loader in a process of its own, asked over a pair of sockets."""
+
+    server = LOADER
+    name = "a pipe"
+
+    def __init__(
+        self, model: Path, directory: Path, timeout_s: float, stack: contextlib.ExitStack
+    ) -> None:
+        self._stream, theirs = map(stack.enter_context, socket.socketpair())
+        self._timeout_s = timeout_s
+        end = theirs.fileno()
+        child = python_child(tensorflow_loader.__name__, str(model), str(end))
+        self.process = stack.enter_context(
+            server_process(child.command, directory, environment=child.environment, pass_fds=[end])
+        )
+        theirs.close()  # the server's copy is the only one now, so its end is the socket's
+
+    def wait_until_loaded(self, timeout_s: float) -> None:
+        try:
+            self._receive(timeout_s)
+        except RequestFailed as reason:
+            raise ServerLost(reason, by_itself=True) from None
+
+    def __call__(self, signature: str, inputs: Tensors) -> Tensors:
+        try:
+            tensorflow_loader.send(self._stream, signature, inputs, timeout_s=self._timeout_s)
+        except tensorflow_loader.Garbled as reason:
+            raise ServerLost(f"the request is {reason}") from None
+        except OSError:
+            pass  # what follows finds out why
+        return self._receive(self._timeout_s)
+
+    def _receive(self, timeout_s: float) -> Tensors:
+        try:
+            text, outputs = tensorflow_loader.receive(self._stream, timeout_s=timeout_s)
+        except TimeoutError:
+            reason = f"no answer within {timeout_s:g} s{self.process.last_line()}"
+            raise ServerLost(reason) from None
+        except (EOFError, OSError):
+            raise self.process.lost() from None
+        except tensorflow_loader.Garbled as reason:
+            raise ServerLost(f"the server sent {reason}") from None
+        if text.startswith(tensorflow_loader.EXHAUSTED):
+            raise ServerLost(text.removeprefix(tensorflow_loader.EXHAUSTED))
+        if text != tensorflow_loader.ANSWERED:
+            raise RequestFailed(text.removeprefix(tensorflow_loader.FAILED))
+        return outputs
+
+
+class _Grpc:
+    """tensorflow_model_server, asked by its PredictionService and ModelService."""
+
+    server = MODEL_SERVER
+    name = "gRPC"
+
+    def __init__(
+        self,
+        binary: str,
+        model: Path,
+        directory: Path,
+        timeout_s: float,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._timeout_s = timeout_s
+        base_path = directory / "model"
+        base_path.mkdir()
+        # No copy is needed: the server takes every entry whose name is a number, whatever it is,
+        # and opens the files below it (file_system_storage_path_source.cc).
+        (base_path / _VERSION).symlink_to(model, target_is_directory=True)
+        address = _socket_in(directory)
+        command = [
+            binary,
+            "--port=0",
+            f"--grpc_socket_path={address}",
+            f"--model_name={_MODEL}",
+            f"--model_base_path={base_path}",
+            # By itself it tries five times more, a minute apart.
+            "--max_num_load_retries=0",
+        ]
+        self.process: ServerProcess = stack.enter_context(server_process(command, directory))
+        channel = stack.enter_context(
+            grpc.insecure_channel(f"unix:{address}", options=_CHANNEL_OPTIONS)
+        )
+        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(channel)
+
+    def wait_until_loaded(self, timeout_s: float) -> None:
+        """It listens once it has loaded the model (server.cc, `BuildAndStart`)."""
+        deadline = time.perf_counter() + timeout_s
+        state = ""
+        while state != _AVAILABLE:
+            if self.process.ended():
+                raise self.process.lost()
+            if time.perf_counter() > deadline:
+                raise ServerLost(f"not ready in time{self.process.last_line()}")
+            time.sleep(_POLL_S)
+            state, error = self._state()
+            if state == _END:
+                raise ServerLost(error, by_itself=True)
+
+    def _state(self) -> tuple[str, str]:
+        """(state, error message) of the model; ("", "") where it is not known yet."""
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = _MODEL
+        try:
+            response = self._models.GetModelStatus(request, timeout=self._timeout_s)
+        except grpc.RpcError:
+            return "", ""
+        (version,) = response.model_version_status
+        state = get_model_status_pb2.ModelVersionStatus.State.Name(version.state)
+        return str(state), str(version.status.error_message)
+
+    def __call__(self, signature: str, inputs: Tensors) -> Tensors:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = _MODEL
+        request.model_spec.signature_name = signature
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        try:
+            response = self._predictions.Predict(request, timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise self._problem(error) from None
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def _problem(self, error: grpc.RpcError) -> ServingError:
+        code = error.code()
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return self.process.lost()
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServerLost(f"no answer within {self._timeout_s:g} s")
+        reason = f"{self.name} {code.name}: {error.details()}"
+        return ServerLost(reason) if code in _OF_THE_MACHINE else RequestFailed(reason)
+
+
+def _socket_in(directory: Path) -> Path:
+    path = directory / "grpc"
+    if len(os.fsencode(path)) > _SOCKET_BYTES:
+        raise ServerLost(
+            f"the path of its UNIX socket has {len(os.fsencode(path))} bytes, expected "
+            f"{_SOCKET_BYTES} at most: let TMPDIR name a directory with a shorter path"
+        )
+    return path

@@ -1,29 +1,149 @@
-"""The process of the server in `loader`: TensorFlow, and nothing else.
+"""TensorFlow's loader as a server: what its process does, and the messages to and from it.
 
-It gets a model's directory and the file descriptor of a socket. A model that cannot be loaded
-without TFX, Beam or our packages at hand cannot be served, so none of them is imported here (Keras
-is, by TensorFlow itself).
+Synopsis::
 
-Requests and answers are `messages`; the process ends when the socket's other end is closed. A
-request's text is the signature. An answer's text is `ANSWERED`, or what failed: `FAILED` or, where
-the machine and not the model may be the cause, `EXHAUSTED`, followed by the reason. The first one
-is sent when the model is loaded.
+    send(stream, "serving_default", {"pixels": pixels})
+    text, outputs = receive(stream, timeout_s=60.0)     # text is ANSWERED
+
+The process gets a model's directory and the file descriptor of a socket, and ends when the socket's
+other end is closed. A model that cannot be loaded without TFX, Beam or our packages at hand cannot
+be served, so none of them is imported here (Keras is, by TensorFlow itself).
+
+A message is a text and named tensors, in JSON. Nothing in it can run code, as a pickle would when
+it is read: the process runs a model that nobody has released yet. The text of a request is the
+signature. The text of an answer is `ANSWERED`, or `FAILED` or `EXHAUSTED` and the reason: the
+latter where the machine and not the model may be the cause. The first answer is sent when the model
+is loaded.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gc
+import json
+import re
 import socket
+import struct
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from components.serving_check import messages
+import numpy as np
+import numpy.typing as npt
 
 ANSWERED = ""
 FAILED = "failed: "
 EXHAUSTED = "exhausted: "
+MAX_BYTES = 512 << 20  # of a message
+
+_LENGTH = struct.Struct("!Q")  # of a message, in front of it
+_STRINGS = "O"  # bytes objects
+# V is what NumPy does not know, such as bfloat16.
+_NUMBERS = re.compile(r"[<>|][biufcV][1-9][0-9]?")
+
+
+class Garbled(Exception):
+    """No message that is accepted; the text says what it is instead."""
+
+
+def send(
+    stream: socket.socket,
+    text: str,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    *,
+    timeout_s: float | None = None,
+) -> None:
+    """Sends one message.
+
+    Args:
+      stream: connected to the other end.
+      text: of any kind.
+      tensors: numbers, or objects that are bytes.
+      timeout_s: how long it may take; None for ever.
+
+    Raises:
+      TimeoutError: it took longer.
+      OSError: the other end is gone.
+      Garbled: it is larger than is accepted.
+    """
+    entries = [
+        {
+            "name": name,
+            "shape": value.shape,
+            "dtype": _STRINGS if value.dtype == object else value.dtype.str,
+            "data": [
+                base64.b64encode(item).decode()
+                for item in (value.flat if value.dtype == object else [value.tobytes()])
+            ],
+        }
+        for name, value in tensors.items()
+    ]
+    content = json.dumps({"text": text, "tensors": entries}).encode()
+    _require_acceptable(len(content))
+    stream.settimeout(timeout_s)
+    stream.sendall(_LENGTH.pack(len(content)) + content)
+
+
+def receive(
+    stream: socket.socket, *, timeout_s: float | None = None
+) -> tuple[str, dict[str, npt.NDArray[Any]]]:
+    """Waits for one message.
+
+    Args:
+      stream: connected to the other end.
+      timeout_s: how long it may take until all of it is here; None for ever.
+
+    Raises:
+      TimeoutError: it took longer.
+      EOFError: the other end is closed.
+      OSError: the connection broke.
+      Garbled: what came is no message, or larger than is accepted.
+    """
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    (size,) = _LENGTH.unpack(_read(stream, _LENGTH.size, end))
+    _require_acceptable(size)
+    content = _read(stream, size, end)
+    try:
+        message = json.loads(content)
+        tensors = {str(entry["name"]): _tensor(entry) for entry in message["tensors"]}
+        return str(message["text"]), tensors
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Garbled(f"no message: {error!r:.200}") from None
+
+
+def _tensor(entry: Mapping[str, Any]) -> npt.NDArray[Any]:
+    items = [base64.b64decode(item, validate=True) for item in entry["data"]]
+    if entry["dtype"] == _STRINGS:
+        value = np.empty(len(items), object)
+        value[:] = items
+    elif _NUMBERS.fullmatch(entry["dtype"]):
+        value = np.frombuffer(b"".join(items), np.dtype(entry["dtype"]))
+    else:
+        raise ValueError(f"{entry['dtype']!r} is no kind of numbers")
+    return value.reshape(entry["shape"])
+
+
+def _require_acceptable(size: int) -> None:
+    if size > MAX_BYTES:
+        raise Garbled(f"a message of {size:,} bytes, expected at most {MAX_BYTES:,}")
+
+
+def _read(stream: socket.socket, size: int, end: float | None) -> bytearray:
+    """That many bytes, until the clock's `end`."""
+    content = bytearray(size)
+    missing = memoryview(content)
+    while missing:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError
+        stream.settimeout(left)
+        count = stream.recv_into(missing)
+        if not count:
+            raise EOFError
+        missing = missing[count:]
+    return content
 
 
 def main(model_directory: str, file_descriptor: int) -> None:
@@ -38,12 +158,12 @@ def main(model_directory: str, file_descriptor: int) -> None:
         try:
             model = tf.saved_model.load(model_directory)
         except Exception as error:
-            messages.send(stream, _reason(error), {})
+            send(stream, _reason(error), {})
             return
-        messages.send(stream, ANSWERED, {})
+        send(stream, ANSWERED, {})
         while True:
-            signature, inputs = messages.receive(stream)
-            messages.send(stream, *_answer(model.signatures, signature, inputs))
+            signature, inputs = receive(stream)
+            send(stream, *_answer(model.signatures, signature, inputs))
 
 
 def _answer(
@@ -64,8 +184,6 @@ def _answer(
 
 def _array(value: Any) -> Any:
     """[...], also of a scalar, which TensorFlow gives as no array."""
-    import numpy as np
-
     found = value.numpy()
     return np.array(found, object) if isinstance(found, bytes) else np.asarray(found)
 

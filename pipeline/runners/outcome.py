@@ -16,10 +16,8 @@ from pathlib import Path
 from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 from components import blessing, pusher
-from components.evaluation import release_gate
 from components.example_gen import summary
 from components.gate.check import Check
-from components.gate.evidence import Evidence
 from components.tuner import results
 from pipeline.result import GATES, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.hparams import HParams
@@ -59,8 +57,8 @@ def _read_blessing(run: RunResult, given: Artifact) -> None:
     checks = json.loads(_text(given, blessing.CHECKS) or "[]")
     run.checks += tuple(Check.from_dict(check) for check in checks)
     facts = json.loads(_text(given, blessing.FACTS) or "{}")
-    if release_gate.EVIDENCE in facts:
-        run.evidence = Evidence.from_dict(facts[release_gate.EVIDENCE])
+    if facts:
+        run.evidence = blessing.ReleaseFacts.of(facts).evidence
     if not _number(given, blessing.BLESSED):
         run.outcome = REFUSED
 

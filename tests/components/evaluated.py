@@ -117,7 +117,7 @@ def make_setting(prepared: Any, root: Path) -> Setting:
         )
         export.save(network, graph, SPEC, path_utils.serving_model_path(model.uri))
         models.append(model)
-    models[1].set_int_custom_property("version", 7)  # as ServedModel says it
+    models[1].set_int_custom_property("version", 7)  # as BaselineModel says it
     return Setting(
         _examples(root / "examples", pixels, labels, serialized), *models, serialized, labels
     )
@@ -196,7 +196,7 @@ def evaluate(
         {
             "examples": [setting.examples],
             "model": [setting.candidate],
-            "baseline_model": [setting.baseline] if given else [],  # as ServedModel gives it
+            "baseline_model": [setting.baseline] if given else [],  # as BaselineModel gives it
         },
         {"evaluation": [measured], "blessing": [blessing]},
         {

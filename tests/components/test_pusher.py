@@ -13,18 +13,21 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import Channel
 
 from components import blessing as blessings
+from components.baseline_model import BaselineModel
 from components.gate.check import Check, Refused
 from components.gate.evidence import Evidence, Tally
-from components.pusher import AtomicPusher, AtomicPusherExecutor
-from components.served_model import ReleaseContext, ServedModel, release_context
+from components.pusher import AtomicPusher
 from components.serving_dir import (
     MANIFEST_NAME,
     Baseline,
     Comparison,
+    Decided,
+    ReleaseContext,
     compared_now,
     digest_of,
     newest_valid,
     publish,
+    release_context,
     rollback,
     versions,
 )
@@ -84,18 +87,14 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
 
 def facts(model: Any, compared: Comparison = NOTHING) -> dict[str, Any]:
     """What the release gate says of a model besides its checks."""
-    return {
-        "model_digest": digest_of(Path(model.uri) / SERVING_FORMAT),
-        "compared": compared.to_json(),
-        "evidence": EVIDENCE.to_dict(),
-    }
+    digest = digest_of(Path(model.uri) / SERVING_FORMAT)
+    return blessings.ReleaseFacts(EVIDENCE, Decided(digest, compared)).to_dict()
 
 
 def push(serving: Path, release: dict[str, object], inputs: dict[str, Any]) -> Any:
     """Runs the executor as TFX does; returns the PushedModel artifact."""
     pushed = standard_artifacts.PushedModel()
-    context = base_executor.BaseExecutor.Context(pipeline_run_id="run 1")
-    AtomicPusherExecutor(context).Do(
+    AtomicPusher.EXECUTOR_SPEC.executor_class().Do(
         {key: [value] for key, value in inputs.items()},
         {"pushed_model": [pushed]},
         {"serving_dir": str(serving), "release": json.dumps(release)},
@@ -121,7 +120,7 @@ def test_what_a_search_found_is_in_the_release_record(
 def test_blessed_model_is_published_with_its_release_record(
     inputs: dict[str, Any], serving: Path
 ) -> None:
-    pushed = push(serving, {"run_key": "key"}, inputs)
+    pushed = push(serving, {"run_id": "run 1", "run_key": "key"}, inputs)
 
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_int_custom_property("version") == 1
@@ -139,11 +138,6 @@ def test_blessed_model_is_published_with_its_release_record(
     }
 
 
-def test_what_is_known_at_graph_time_wins(inputs: dict[str, Any], serving: Path) -> None:
-    push(serving, {"run_id": "mine"}, inputs)
-    assert newest_valid(serving).manifest.release["run_id"] == "mine"
-
-
 @pytest.mark.parametrize("gate", ["data_blessing", "model_blessing", "infra_blessing"])
 @pytest.mark.parametrize("checks", [[], [FAILED]], ids=["nothing", "no"])
 def test_a_model_that_one_gate_does_not_bless_is_not_published(
@@ -153,7 +147,7 @@ def test_a_model_that_one_gate_does_not_bless_is_not_published(
     pushed = push(serving, {}, inputs)
 
     assert pushed.get_int_custom_property("pushed") == 0
-    assert pushed.get_string_custom_property("reason") == f"{gate} says no"
+    assert pushed.get_string_custom_property("reason") == f"refused by {gate}"
     assert not serving.exists()
 
 
@@ -229,8 +223,9 @@ def test_no_blessing_wired_is_an_error(gate: str) -> None:
         "model_blessing": Channel(type=standard_artifacts.ModelBlessing),
         "infra_blessing": Channel(type=standard_artifacts.InfraBlessing),
     }
-    with pytest.raises(ValueError, match=rf"{gate}=None, .* only with every blessing"):
-        AtomicPusher(**{**channels, gate: None}, serving_dir="serving", release={})
+    del channels[gate]
+    with pytest.raises(ValueError, match=f"AtomicPusher expects input '{gate}'"):
+        AtomicPusher(**channels, serving_dir="serving", release="{}")
 
 
 # --- in a pipeline, with TFX's cache -------------------------------------------------------------
@@ -341,7 +336,7 @@ class House:
 
     def _pipeline(self, weights: str, context: ReleaseContext) -> pipeline.Pipeline:
         trainer = FakeTrainer(weights)
-        served = ServedModel(serving_dir=str(self.serving), baseline=context.baseline)
+        served = BaselineModel(serving_dir=str(self.serving), baseline=context.baseline)
         evaluator = FakeEvaluator(trainer.outputs["model"], served.outputs["model"])
         pusher = AtomicPusher(
             model=trainer.outputs["model"],
@@ -350,10 +345,7 @@ class House:
             model_blessing=evaluator.outputs["blessing"],
             infra_blessing=evaluator.outputs["infra_blessing"],
             serving_dir=str(self.serving),
-            release={
-                "run_key": weights,
-                "release_token": context.token,
-            },
+            release=json.dumps({"run_key": weights, "release_token": context.token}),
         )
         return pipeline.Pipeline(
             pipeline_name="house",
@@ -373,7 +365,7 @@ class House:
         return str(kind.name).rsplit(".", 1)[-1]
 
 
-NODES = ("FakeTrainer", "ServedModel", "FakeEvaluator", "AtomicPusher")
+NODES = ("FakeTrainer", "BaselineModel", "FakeEvaluator", "AtomicPusher")
 
 
 def states(*values: str) -> dict[str, str]:

@@ -73,7 +73,7 @@ def test_what_publishes_retrains_nothing(changed_by: Callable[[str], set[str]]) 
 
 
 def test_what_decides_retrains_nothing(changed_by: Callable[[str], set[str]]) -> None:
-    assert changed_by("components/gate/decide.py") == {"ReleaseGate", "Pusher"}
+    assert changed_by("components/gate/decide.py") == {"ReleaseGate"}
 
 
 def test_what_example_gen_takes_from_the_trainer_is_in_its_key(

@@ -65,7 +65,7 @@ def readers(nodes: dict[str, Any], producer: str, output: str) -> set[str]:
 def test_components_run_from_the_data_to_the_release(nodes: dict[str, Any]) -> None:
     order = list(nodes)
     assert set(order) == {
-        *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
+        *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "BaselineModel"),
         *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
     }
     chain = ("ExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer")
@@ -100,8 +100,8 @@ def test_the_pusher_has_the_blessing_of_every_gate(nodes: dict[str, Any]) -> Non
     assert readers(nodes, "ServingCheck", "infra_blessing") == {"Pusher"}
 
 
-def test_the_served_model_is_what_the_gates_compare_with(nodes: dict[str, Any]) -> None:
-    assert readers(nodes, "ServedModel", "model") == {"Evaluator", "ReleaseGate"}
+def test_the_baseline_is_what_the_gates_compare_with(nodes: dict[str, Any]) -> None:
+    assert readers(nodes, "BaselineModel", "model") == {"Evaluator", "ReleaseGate"}
     assert "baseline_model" in nodes["Evaluator"].inputs.inputs
 
 

@@ -15,7 +15,7 @@ import tfx
 import yaml
 
 from components.example_gen.dataset import DatasetInfo
-from components.served_model import ReleaseContext
+from components.serving_dir import ReleaseContext
 from pipeline import config
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import COMPONENTS

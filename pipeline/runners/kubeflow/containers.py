@@ -352,7 +352,7 @@ def _read_outputs(
     Returns:
       The tasks that did.
     """
-    from components.served_model import baseline_in
+    from components.baseline_model import baseline_in
     from pipeline.runners import outcome
     from pipeline.runners.kubeflow.artifacts import to_message
 
@@ -365,7 +365,7 @@ def _read_outputs(
         elif task == names.BASELINE:
             release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
             state.policy = Policy.from_config(release["policy"])
-            baseline = baseline_in(json.loads(answer.parameters["ServedModel"]))
+            baseline = baseline_in(json.loads(answer.parameters["BaselineModel"]))
             state.baseline = baseline.to_json() if baseline else None
         else:
             outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}

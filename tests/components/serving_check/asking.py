@@ -1,11 +1,16 @@
 """How long the tests wait, what they allow, what the checks are called, and servers that err."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from components.gate.check import Check
-from components.serving_check.checks import Bounds
+from components.serving_check.asked_images import Sample
 from components.serving_check.contract import OUTPUTS, Server, Tensors, Timeouts
+from components.serving_check.questions import Bounds
+from components.serving_check.servers import serve
+from components.serving_check.verdict import check_model
 
 TIMEOUTS = Timeouts(start_s=60.0, request_s=20.0)
 # Two busy cores may be slow, and that is not what is tested.
@@ -23,6 +28,18 @@ NAMES = [
 ]
 
 
+def check(
+    model: Path,
+    sample: Sample,
+    *,
+    model_server: str | None = None,
+    timeouts: Timeouts = TIMEOUTS,
+) -> tuple[Check, ...]:
+    """Serves the model by tensorflow_model_server, or by TensorFlow's loader, and asks it all."""
+    served = functools.partial(serve, model_server=model_server, timeouts=timeouts)
+    return check_model(served, model, sample, BOUNDS)
+
+
 def failed(checks: Iterable[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks if not check.passed}
 
@@ -30,7 +47,7 @@ def failed(checks: Iterable[Check]) -> dict[str, Check]:
 def altered(server: Server, alter: Callable[[str, Tensors, Tensors], Tensors]) -> Server:
     """The server, but `alter` gets (signature, inputs, answer) and says what is answered."""
 
-    def wrap(ask):
-        return lambda signature, inputs: alter(signature, inputs, ask(signature, inputs))
+    def ask(signature: str, inputs: Tensors) -> Tensors:
+        return alter(signature, inputs, server.ask(signature, inputs))
 
-    return dataclasses.replace(server, apis={name: wrap(ask) for name, ask in server.apis.items()})
+    return dataclasses.replace(server, ask=ask)

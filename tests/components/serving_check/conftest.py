@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.serving_check.asked_images import Sample, read_sample
 from components.serving_check.contract import Server
-from components.serving_check.loader import serve_with_loader
-from components.serving_check.sample import Sample, read_sample
+from components.serving_check.servers import serve
 from tests.components.serving_check.asking import TIMEOUTS
 from tests.components.serving_check.leftovers import running
 from tests.trainer.samples import SPEC, png
@@ -81,7 +81,7 @@ def without_pixels(prepared, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def loader(exported) -> Iterator[Server]:
-    with serve_with_loader(exported, TIMEOUTS) as server:
+    with serve(exported, None, TIMEOUTS) as server:
         yield server
 
 

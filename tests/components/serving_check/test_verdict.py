@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from components.gate.check import NotChecked
-from components.serving_check.checks import LATENCY_REQUESTS
 from components.serving_check.contract import Server, ServerLost
-from components.serving_check.verdict import check_model, judge
-from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, failed
+from components.serving_check.questions import LATENCY_REQUESTS
+from components.serving_check.verdict import check_model
+from tests.components.serving_check.asking import BOUNDS, NAMES, altered, check, failed
 from trainer import features
 
 CRASH = ServerLost("the server ended with SIGSEGV", by_itself=True)
@@ -73,9 +73,7 @@ class Servers:
         else:
             self.trivial_served += 1
             assert (directory / "saved_model.pb").is_file()
-            yield altered(
-                dataclasses.replace(self._loader, apis={"a pipe": doubling}), self._trivial
-            )
+            yield altered(dataclasses.replace(self._loader, ask=doubling), self._trivial)
 
 
 @pytest.fixture
@@ -84,7 +82,7 @@ def ask(loader, exported, sample):
 
     def judged(*turns, trivial=as_it_is, bounds=BOUNDS):
         servers = Servers(loader, exported, turns, trivial)
-        return judge(servers, exported, sample, bounds), servers
+        return check_model(servers, exported, sample, bounds), servers
 
     return judged
 
@@ -138,7 +136,7 @@ def test_what_another_check_refuses_is_refused_at_once(
     ask, another_models_sample, loader, exported
 ):
     servers = Servers(loader, exported, [as_it_is], as_it_is)
-    checks = judge(servers, exported, another_models_sample, BOUNDS)
+    checks = check_model(servers, exported, another_models_sample, BOUNDS)
     assert list(failed(checks)) == ["serving.agreement"]
     assert servers.trivial_served == 0
 
@@ -170,7 +168,7 @@ def test_a_latency_that_a_trivial_model_misses_too_is_not_judged(ask):
 
 
 def test_a_model_that_cannot_be_loaded_is_refused(truncated, nothing_left, sample):
-    (load,) = check_model(truncated, sample, BOUNDS, model_server=None, timeouts=TIMEOUTS)
+    (load,) = check(truncated, sample)
     assert (load.name, load.passed) == ("serving.load", False)
     assert load.sentence.startswith("the exported model cannot be served: ")
     assert "Read less bytes than requested" in load.actual
@@ -182,4 +180,4 @@ def test_a_full_disk_leaves_the_checks_unmade(exported, sample, monkeypatch):
     with pytest.raises(
         NotChecked, match=r"'/proc/serving-check-.*the same command makes the check"
     ):
-        check_model(exported, sample, BOUNDS, model_server=None, timeouts=TIMEOUTS)
+        check(exported, sample)

@@ -35,7 +35,7 @@ from trainer.host import termination
 from trainer.hparams import HParams
 
 COMPONENTS = {
-    *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
+    *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "BaselineModel"),
     *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
 }
 ANY_MODEL = GateConfig(

@@ -17,7 +17,7 @@ from tests.pipeline.runners.kubeflow.compiled import OPTIONS, compiled, document
 
 GOLDEN = Path(__file__).with_name("golden.yaml")
 NODES = {
-    *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "ServedModel"),
+    *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "BaselineModel"),
     *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
 }
 
@@ -103,7 +103,7 @@ def test_a_change_of_the_data_is_seen_since_each_nodes_values_come_from_a_task_n
         name: tasks[name]["inputs"]["parameters"]["exec_properties"]["taskOutputParameter"]
         for name in NODES
     }
-    behind = {"ServedModel", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"}
+    behind = {"BaselineModel", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"}
     for name, planner in planners.items():
         expected = "Baseline" if name in behind else "Plan"
         assert planner == {"producerTask": expected, "outputParameterKey": name}
@@ -180,7 +180,7 @@ def test_the_serving_claim_is_mounted_where_it_is_read_or_written(platform) -> N
         for name, config in executors.items()
     }
     assert {name for name, claims in mounted.items() if "models" in claims} == {
-        *("Plan", "Baseline", "ServedModel", "ReleaseGate", "Pusher")
+        *("Plan", "Baseline", "BaselineModel", "ReleaseGate", "Pusher")
     }
     assert {name for name, claims in mounted.items() if "data" in claims} == {"Plan", "ExampleGen"}
 

@@ -77,7 +77,7 @@ def test_what_the_baseline_task_chose_is_in_the_result(python, tmp_path: Path) -
     policy = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)
     release = json.dumps({"policy": policy.to_config()})
     served = {"serving_dir": "/s", "baseline_version": 3, "baseline_digest": "1c77"}
-    values = {"Pusher": json.dumps({"release": release}), "ServedModel": json.dumps(served)}
+    values = {"Pusher": json.dumps({"release": release}), "BaselineModel": json.dumps(served)}
     program = python(f"say('Baseline', 'started'); leave('Baseline', {values!r}); sys.exit(1)")
     outcome, _ = run_in_containers(tmp_path / "root", program)
     assert outcome.baseline == {"version": 3, "model_digest": "1c77"}

@@ -91,7 +91,7 @@ def _checks_of(gate: Ended) -> list[dict[str, Any]]:
 
 def test_the_first_run_releases_version_1_without_a_baseline(first, folder: Path) -> None:
     assert {name: ended.code for name, ended in first.items() if ended.code} == {}
-    assert first["ServedModel"].answer.artifacts["model"].absent
+    assert first["BaselineModel"].answer.artifacts["model"].absent
     version = _versions(folder)[0]
     assert (version.number, version.problems) == (1, ())
     assert version.manifest.release["baseline"] is None
@@ -100,7 +100,7 @@ def test_the_first_run_releases_version_1_without_a_baseline(first, folder: Path
 
 def test_the_second_run_is_compared_with_version_1(second, folder: Path) -> None:
     assert {name: ended.code for name, ended in second.items() if ended.code} == {}
-    assert not second["ServedModel"].answer.artifacts["model"].absent
+    assert not second["BaselineModel"].answer.artifacts["model"].absent
     checks = _checks_of(second["ReleaseGate"])
     assert "max_drop" in {check["name"] for check in checks}
     assert [version.number for version in _versions(folder)] == [1, 2]
@@ -164,7 +164,7 @@ def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows
     changed = {name for name in first if first[name].parameters != second[name].parameters}
     # Another seed, and what is served now. The gates notice by their input artifacts.
     assert changed == {
-        *("Plan", "Baseline", "DataGate", "Trainer", "ServedModel", "Evaluator", "Pusher")
+        *("Plan", "Baseline", "DataGate", "Trainer", "BaselineModel", "Evaluator", "Pusher")
     }
 
 

@@ -14,7 +14,7 @@ from pipeline.runners.kubeflow import planning, topology
 from pipeline.runners.kubeflow.compiling import SCRATCH
 from trainer.hparams import HParams
 
-BEHIND_TRAINER = ("ServedModel", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher")
+BEHIND_TRAINER = ("BaselineModel", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_same_model_again_takes_over_the_release_that_is_there(config, model
         config, "run-2", dataset_info=info, model_digest=digest_of(model)
     )
     assert _token(again) == token
-    assert json.loads(again["ServedModel"])["baseline_digest"] == ""
+    assert json.loads(again["BaselineModel"])["baseline_digest"] == ""
 
 
 def test_another_model_of_the_same_run_is_compared_with_what_is_served(config, model) -> None:
@@ -97,7 +97,7 @@ def test_another_model_of_the_same_run_is_compared_with_what_is_served(config, m
     _release(config, model, info)
     other = planning.choose_baseline(config, "run-2", dataset_info=info, model_digest="9f2c")
     assert _token(other) == "run-2"
-    assert json.loads(other["ServedModel"])["baseline_version"] == 1
+    assert json.loads(other["BaselineModel"])["baseline_version"] == 1
 
 
 def test_without_a_cache_no_release_is_taken_over(config, model) -> None:

@@ -13,6 +13,7 @@
 TFX's InfraValidator knows Docker and Kubernetes only, and cannot be compiled for Kubeflow.
 """
 
+import functools
 import logging
 from pathlib import Path
 
@@ -25,10 +26,10 @@ from components import blessing as blessings
 from components.evaluation.eval_config import TEST_SPLIT
 from components.evaluation.prediction_sample import read_predictions
 from components.example_gen import summary
-from components.serving_check.checks import Bounds
+from components.serving_check.asked_images import read_sample
 from components.serving_check.contract import Timeouts
-from components.serving_check.model_server import find_model_server
-from components.serving_check.sample import read_sample
+from components.serving_check.questions import Bounds
+from components.serving_check.servers import find_model_server, serve
 from components.serving_check.verdict import check_model
 from trainer.features import ImageSpec
 
@@ -49,12 +50,12 @@ def ServingCheck(
 ) -> None:
     """Blesses a model that a fresh server process loads and serves as documented.
 
-    A model that is refused already is not served: nothing is started, and the blessing says no
+    A model that is refused already is not served: nothing is started, and it is not blessed,
     without a check, since the reason for the refusal is another gate's.
 
     Args:
       model: the candidate.
-      blessing: of the model; a no makes this one a no as well.
+      blessing: the release gate's; a model that it refuses is refused here as well.
       examples: with the split `test` and the custom property `dataset`.
       evaluation: with the metric `PredictionSample`.
       infra_blessing: holds the checks.
@@ -81,10 +82,9 @@ def ServingCheck(
         ImageSpec(dataset.image_shape, dataset.class_names),
     )
     checks = check_model(
+        functools.partial(serve, model_server=server, timeouts=Timeouts()),
         Path(path_utils.serving_model_path(model.uri)),
         sample,
         Bounds(max_p99_latency_ms, max_memory_mib),
-        model_server=server,
-        timeouts=Timeouts(),
     )
     blessings.write(infra_blessing, checks)

@@ -1,41 +1,30 @@
-"""The baseline: which version it is, and what the Evaluator gets of it."""
+"""Which version a run is compared with, and whether it takes an earlier release over."""
 
 import json
 from pathlib import Path
 
 import pytest
-from tfx.types import standard_artifacts
-from tfx.utils import path_utils
 
-from components.served_model import (
+from components.serving_dir import (
+    Baseline,
     ReleaseContext,
-    ServedModel,
-    ServedModelExecutor,
+    digest_of,
+    publish,
     release_context,
     released_data,
+    rollback,
 )
-from components.serving_dir import Baseline, ServingDirError, digest_of, publish, rollback
-
-
-def write_model(path: Path, content: str) -> Path:
-    path.mkdir()
-    (path / "saved_model.pb").write_text(content)
-    return path
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    return tmp_path / "serving"
+from tests.components.serving_dir.samples import letter_model
 
 
 @pytest.fixture
 def first_model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "first", "one")
+    return letter_model(tmp_path, "a")
 
 
 @pytest.fixture
 def second_model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "second", "two")
+    return letter_model(tmp_path, "b")
 
 
 def record(key: str, token: str, baseline: Baseline | None) -> dict[str, object]:
@@ -44,9 +33,6 @@ def record(key: str, token: str, baseline: Baseline | None) -> dict[str, object]
         "release_token": token,
         "baseline": baseline.to_json() if baseline else None,
     }
-
-
-# --- which baseline, which token -----------------------------------------------------------------
 
 
 def test_nothing_served_means_no_baseline(serving: Path) -> None:
@@ -88,7 +74,7 @@ def test_run_whose_version_was_superseded_is_compared_anew(
 def test_run_whose_version_is_not_the_live_one_is_compared_anew(
     serving: Path, first_model: Path, second_model: Path, tmp_path: Path
 ) -> None:
-    own = write_model(tmp_path / "own", "three")
+    own = letter_model(tmp_path, "c")
     publish(first_model, serving, {})
     publish(second_model, serving, {})
     rollback(serving)  # 3, withdraws the second model
@@ -149,57 +135,3 @@ def test_the_baselines_data_is_what_its_release_record_says(
 def test_baseline_without_a_digest_is_refused() -> None:
     with pytest.raises(ValueError, match="None stands for no baseline"):
         Baseline(1, "")
-
-
-# --- the component -------------------------------------------------------------------------------
-
-
-def execute(component: ServedModel, uri: Path) -> list[standard_artifacts.Model]:
-    uri.mkdir()
-    model = standard_artifacts.Model()
-    model.uri = str(uri)
-    outputs = {"model": [model]}
-    ServedModelExecutor().Do({}, outputs, dict(component.exec_properties))
-    return outputs["model"]
-
-
-def test_baseline_stands_where_tfx_looks_for_it(
-    serving: Path, first_model: Path, tmp_path: Path
-) -> None:
-    publish(first_model, serving, record("key", "token", None))
-    baseline = Baseline(1, digest_of(first_model))
-
-    [model] = execute(ServedModel(serving_dir=str(serving), baseline=baseline), tmp_path / "uri")
-
-    path = Path(path_utils.serving_model_path(model.uri))
-    assert digest_of(path) == digest_of(first_model)
-    assert model.get_int_custom_property("version") == 1
-
-
-def test_no_baseline_means_no_artifact_and_no_directory(serving: Path, tmp_path: Path) -> None:
-    component = ServedModel(serving_dir=str(serving), baseline=None)
-    assert execute(component, tmp_path / "uri") == []
-    assert not (tmp_path / "uri").exists()
-
-
-def test_damaged_baseline_is_refused(serving: Path, first_model: Path, tmp_path: Path) -> None:
-    publish(first_model, serving, {})
-    (serving / "1" / "saved_model.pb").write_text("ONE")
-    component = ServedModel(serving_dir=str(serving), baseline=Baseline(1, digest_of(first_model)))
-    with pytest.raises(ServingDirError, match=r"version 1 .*'saved_model.pb' has SHA-256"):
-        execute(component, tmp_path / "uri")
-
-
-def test_baseline_replaced_meanwhile_is_refused(
-    serving: Path, first_model: Path, second_model: Path, tmp_path: Path
-) -> None:
-    publish(second_model, serving, {})
-    component = ServedModel(serving_dir=str(serving), baseline=Baseline(1, digest_of(first_model)))
-    with pytest.raises(ServingDirError, match=r"has the model digest .* start the run again"):
-        execute(component, tmp_path / "uri")
-
-
-def test_baseline_deleted_meanwhile_is_refused(serving: Path, tmp_path: Path) -> None:
-    component = ServedModel(serving_dir=str(serving), baseline=Baseline(3, "d3"))
-    with pytest.raises(ServingDirError, match=r"version 3, is not in .* start the run again"):
-        execute(component, tmp_path / "uri")

@@ -1,4 +1,4 @@
-"""The test images that a server is asked about, and what the Evaluator said of them.
+"""The test images that a server is asked about, and the Evaluator's predictions for them.
 
 Synopsis::
 
@@ -44,7 +44,7 @@ class Images:
         return len(self.pngs)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Images:
-        """Those of these numbers, in this order."""
+        """The images of these numbers, in this order."""
         return Images(self.pngs[rows], self.pixels[rows], self.examples[rows])
 
     def inputs(self, signature: str) -> Tensors:
@@ -86,7 +86,7 @@ def read_sample(
       spec: of the data set.
 
     Raises:
-      ValueError: one of them is not there: what was evaluated is not what is read.
+      ValueError: one of them is not there, so that other examples were evaluated.
     """
     found: dict[str, tuple[bytes, bytes, int]] = {}
     for examples, images, labels in _read(split_uri):
@@ -126,7 +126,7 @@ def _read(split_uri: str) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def wrong_shape(spec: ImageSpec) -> tuple[int, int, int]:
-    """That of an image which is a pixel too high and too wide."""
+    """The shape of an image that is a pixel too high and too wide."""
     height, width, channels = spec.image_shape
     return height + 1, width + 1, channels
 

@@ -1,4 +1,4 @@
-"""tensorflow_model_server as far as it can be tried without the real one: see `stand_in`."""
+"""TensorFlow's loader, and tensorflow_model_server without the real one: see `stand_in`."""
 
 import re
 import stat
@@ -6,20 +6,60 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from components.gate.check import NotChecked
-from components.serving_check.checks import ask_all
-from components.serving_check.contract import Server, ServerLost, Timeouts
-from components.serving_check.model_server import (
-    GRPC,
-    find_model_server,
-    serve_with_model_server,
-)
-from components.serving_check.verdict import check_model
+from components.serving_check.asked_images import not_png
+from components.serving_check.contract import RequestFailed, Server, ServerLost, Timeouts
+from components.serving_check.questions import ask_all
+from components.serving_check.servers import find_model_server, serve
 from tests.components.serving_check import stand_in
-from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, failed
+from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, check, failed
+from tests.pipeline.saved_models import images, save_function, without_end
+from trainer import features
+
+# --- TensorFlow's loader -------------------------------------------------------------------------
+
+
+def test_a_request_that_fails_does_not_end_it(loader, sample):
+    ask, good = loader.ask, sample.images.inputs(features.SERVING_DEFAULT)
+    before = ask(features.SERVING_DEFAULT, good)
+    for signature, inputs in (
+        *not_png().items(),
+        (features.PREDICT_PIXELS, {features.PIXELS_INPUT: np.zeros((1, 2, 2, 2, 2), np.uint8)}),
+        (features.SERVING_DEFAULT, {"another input": np.zeros(1)}),
+    ):
+        with pytest.raises(RequestFailed):
+            ask(signature, inputs)
+    after = ask(features.SERVING_DEFAULT, good)
+    np.testing.assert_array_equal(after["probabilities"], before["probabilities"])
+
+
+def test_a_signature_that_is_missing_is_named(loader):
+    with pytest.raises(RequestFailed, match="no signature 'other', the model has predict_pixels,"):
+        loader.ask("other", {})
+
+
+def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
+    with (
+        pytest.raises(ServerLost, match=r"^no answer within 0\.01 s"),
+        serve(nothing_left, None, Timeouts(start_s=0.01)),
+    ):
+        pass
+
+
+def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path):
+    large = save_function(tmp_path / "large", without_end, images(2))
+    request = {"images": np.zeros((1, 2), np.uint8)}
+    with serve(large, None, TIMEOUTS) as server:
+        with pytest.raises(ServerLost, match="ResourceExhaustedError: ") as lost:
+            server.ask(features.SERVING_DEFAULT, request)
+        assert not lost.value.by_itself
+
+
+# --- tensorflow_model_server ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +90,12 @@ def misbehave(misbehaviour):
 @pytest.fixture(scope="module")
 def server(binary, misbehaviour, exported) -> Iterator[Server]:
     timeouts = Timeouts(start_s=60.0, request_s=2.0)
-    with serve_with_model_server(binary, exported, timeouts) as running:
+    with serve(exported, binary, timeouts) as running:
         yield running
 
 
 def test_a_good_model_passes_every_check(server, sample):
     checks = tuple(ask_all(server, sample, BOUNDS))
-    assert list(server.apis) == [GRPC]
     assert [check.name for check in checks] == NAMES
     assert failed(checks) == {}
     assert {check.name: check for check in checks}["serving.agreement"].actual < 1e-6
@@ -102,7 +141,7 @@ def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
     binary, nothing_left, sample, misbehave
 ):
     misbehave(stand_in.DIES_ON_A_BAD_REQUEST)
-    checks = check_model(nothing_left, sample, BOUNDS, model_server=binary, timeouts=TIMEOUTS)
+    checks = check(nothing_left, sample, model_server=binary)
     assert [check.name for check in checks] == ["serving.load", *NAMES[:9]]
     (wrong,) = failed(checks).values()
     assert wrong.name == "serving.wrong_size"
@@ -114,7 +153,7 @@ def test_a_model_that_cannot_be_loaded_says_why(binary, truncated):
         pytest.raises(
             ServerLost, match="the server ended with exit status 255: Failed to start serv"
         ) as lost,
-        serve_with_model_server(binary, truncated, TIMEOUTS),
+        serve(truncated, binary, TIMEOUTS),
     ):
         pass
     assert "did not become available" in str(lost.value)
@@ -127,7 +166,7 @@ def test_a_server_that_is_never_ready_leaves_the_checks_unmade(
     misbehave(stand_in.NEVER_READY)
     timeouts = Timeouts(start_s=0.5)
     with pytest.raises(NotChecked, match="not ready in time"):
-        check_model(nothing_left, sample, BOUNDS, model_server=binary, timeouts=timeouts)
+        check(nothing_left, sample, model_server=binary, timeouts=timeouts)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +188,7 @@ def test_a_server_that_serves_nothing_leaves_the_checks_unmade(
     broken.chmod(0o755)
     what = "the model could not be served, which says nothing about the model: "
     with pytest.raises(NotChecked, match=re.escape(what + reason)):
-        check_model(nothing_left, sample, BOUNDS, model_server=str(broken), timeouts=TIMEOUTS)
+        check(nothing_left, sample, model_server=str(broken))
 
 
 def test_a_socket_whose_path_is_too_long_is_said(binary, exported, sample, tmp_path, monkeypatch):
@@ -157,7 +196,7 @@ def test_a_socket_whose_path_is_too_long_is_said(binary, exported, sample, tmp_p
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
     with pytest.raises(NotChecked, match="let TMPDIR name a directory with a shorter path"):
-        check_model(exported, sample, BOUNDS, model_server=binary, timeouts=TIMEOUTS)
+        check(exported, sample, model_server=binary)
     assert list(deep.iterdir()) == []
 
 

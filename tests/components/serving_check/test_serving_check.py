@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 from components import blessing
 from components.evaluation import eval_config
 from components.gate.check import NotChecked
-from components.serving_check.component import ServingCheck
+from components.serving_check.serving_check import ServingCheck
 from tests.components.sampled_evaluation import evaluate, examples_of
 from tests.trainer.samples import SPEC
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.serving_check.sample import not_png, read_sample, wrong_size
+from components.serving_check.asked_images import not_png, read_sample, wrong_size
 from tests.trainer.samples import SPEC, png
 from trainer import features
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.serving_check.contract import ServerLost
-from components.serving_check.process import server_process
+from components.serving_check.server_process import server_process
 from tests.components.serving_check.leftovers import running
 
 ROOT = Path(__file__).parents[3]
@@ -63,7 +63,7 @@ def test_nothing_is_left_when_its_user_is_killed(tmp_path):
     (directory / "link").symlink_to(ROOT)
     code = (
         "import os, pathlib, signal\n"
-        "from components.serving_check.process import server_process\n"
+        "from components.serving_check.server_process import server_process\n"
         f"directory = pathlib.Path({str(directory)!r})\n"
         "with server_process(['tail', '-f', '/dev/null', str(directory)], directory):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

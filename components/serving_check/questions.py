@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 import statistics
 import time
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from components.gate.check import Check
 from components.serving_check import contract
+from components.serving_check.asked_images import Sample, not_png, wrong_shape, wrong_size
 from components.serving_check.contract import (
     OUTPUTS,
     PREDICTING,
@@ -34,7 +34,6 @@ from components.serving_check.contract import (
     ServingError,
     Tensors,
 )
-from components.serving_check.sample import Sample, not_png, wrong_shape, wrong_size
 from trainer import features
 
 BATCH = 128  # images
@@ -45,9 +44,9 @@ LATENCY_ROUNDS = 3
 # differ by 3e-7 between batches of one image and of many, and by 7e-7 between TensorFlow 2.16 and
 # 2.21 and between instruction sets; trained with another seed, by 0.7 (docs/serving.md).
 AGREEMENT = 1e-5
+REMEDY = "serve the model by hand and ask it the same (docs/serving.md)"
 
 _FEW = 3  # images
-REMEDY = "serve the model by hand and ask it the same (docs/serving.md)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,17 +97,12 @@ def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
     for name, what, expected, put in _Examination(server, sample, bounds).questions():
         try:
             yield Check(f"serving.{name}", *put())
-        except ServerLost as reason:
-            if reason.by_itself:
-                yield _failed(name, what, expected, reason)
-            raise
         except ServingError as reason:
-            yield _failed(name, what, expected, reason)
-
-
-def _failed(name: str, what: str, expected: str, reason: ServingError) -> Check:
-    sentence = f"{what}: {reason}, expected {expected}; {REMEDY}"
-    return Check(f"serving.{name}", False, str(reason), expected, sentence)
+            if not isinstance(reason, ServerLost) or reason.by_itself:
+                sentence = f"{what}: {reason}, expected {expected}; {REMEDY}"
+                yield Check(f"serving.{name}", False, str(reason), expected, sentence)
+            if isinstance(reason, ServerLost):
+                raise
 
 
 def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
@@ -118,7 +112,7 @@ def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
     percentile by nearest rank.
 
     Args:
-      ask: one of the server's APIs.
+      ask: asks the server.
       signature: what is asked.
       requests: sent one after the other, in each round.
     """
@@ -134,13 +128,12 @@ def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
 
 
 class _Examination:
-    """The questions to one server; each is put over all of its APIs."""
+    """The questions to one server."""
 
     def __init__(self, server: Server, sample: Sample, bounds: Bounds) -> None:
         self._server = server
         self._sample = sample
         self._bounds = bounds
-        self._over = " and ".join(server.apis)
 
     def questions(self) -> Iterator[_Question]:
         """What a server may not survive comes late, and its memory last."""
@@ -163,25 +156,22 @@ class _Examination:
         yield _Question("memory", "the server's memory", "a running server", self._memory)
 
     def _signature(self, signature: str) -> _Finding:
-        for api in self._server.apis:
-            self._ask(api, signature, self._rows(_FEW))
-        sentence = f"signature {signature} answers as documented over {self._over}"
+        self._ask(signature, self._rows(_FEW))
+        sentence = f"signature {signature} answers as documented over {self._server.api}"
         return _Finding(True, None, None, sentence)
 
     def _request(self, what: str, rows: int) -> _Finding:
-        for api in self._server.apis:
-            self._ask(api, features.SERVING_DEFAULT, self._rows(rows))
-        return _Finding(True, None, None, f"{what} in one request: answered over {self._over}")
+        self._ask(features.SERVING_DEFAULT, self._rows(rows))
+        sentence = f"{what} in one request: answered over {self._server.api}"
+        return _Finding(True, None, None, sentence)
 
     def _agreement(self) -> _Finding:
         expected = self._sample.probabilities
-        asked = list(itertools.product(self._server.apis, PREDICTING))
-        served = [self._ask_all_images(api, signature) for api, signature in asked]  # [N, K] each
+        served = [self._ask_all_images(signature) for signature in PREDICTING]  # [N, K] each
         differences = [np.abs(answers - expected).max() for answers in served]
         other = sum(np.sum(answers.argmax(1) != expected.argmax(1)) for answers in served)
         worst = int(np.argmax(differences))  # a NaN counts as the largest
         difference = float(differences[worst])
-        api, signature = asked[worst]
         holds = difference <= AGREEMENT and not other
         sentence = (
             f"served and evaluated probabilities of {len(expected)} test images differ by up to "
@@ -189,8 +179,8 @@ class _Examination:
         )
         if not holds:
             sentence += (
-                f"; {signature} over {api} differs most, and {other} answers of "
-                f"{len(served) * len(expected)} name another class: what was exported is not "
+                f"; {PREDICTING[worst]} over {self._server.api} differs most, and {other} answers "
+                f"of {len(served) * len(expected)} name another class: what was exported is not "
                 "what was evaluated; run again with --no-cache"
             )
         return _Finding(holds, difference, AGREEMENT, sentence)
@@ -201,16 +191,13 @@ class _Examination:
             images.take(np.array([row])).inputs(features.SERVING_DEFAULT)
             for row in self._rows(LATENCY_REQUESTS)
         ]
-        found_ms, api = max(
-            (p99_ms(ask, features.SERVING_DEFAULT, requests), api)
-            for api, ask in self._server.apis.items()
-        )
+        found_ms = p99_ms(self._server.ask, features.SERVING_DEFAULT, requests)
         bound = self._bounds.max_p99_latency_ms
         holds = found_ms <= bound
         sentence = (
-            f"99 of 100 requests for one image take at most {found_ms:.1f} ms over {api} "
-            f"(median of {LATENCY_ROUNDS} times {LATENCY_REQUESTS} requests), allowed are "
-            f"{bound:g} ms"
+            f"99 of 100 requests for one image take at most {found_ms:.1f} ms over "
+            f"{self._server.api} (median of {LATENCY_ROUNDS} times {LATENCY_REQUESTS} requests), "
+            f"allowed are {bound:g} ms"
         )
         if not holds:
             sentence += (
@@ -229,33 +216,33 @@ class _Examination:
         return _Finding(holds, peak_mib, bound, sentence)
 
     def _refusal(self, what: str, requests: Mapping[str, Tensors]) -> _Finding:
-        for api, (signature, inputs) in itertools.product(self._server.apis, requests.items()):
+        for signature, inputs in requests.items():
             try:
-                self._server.apis[api](signature, inputs)
+                self._server.ask(signature, inputs)
             except RequestFailed:
-                self._ask(api, features.SERVING_DEFAULT, self._rows(1))
+                self._ask(features.SERVING_DEFAULT, self._rows(1))
             else:
-                raise BadAnswer(f"{signature} over {api} answered it")
-        sentence = f"{what} is refused over {self._over}, and the next request answered"
+                raise BadAnswer(f"{signature} over {self._server.api} answered it")
+        sentence = f"{what} is refused over {self._server.api}, and the next request answered"
         return _Finding(True, None, None, sentence)
 
     def _rows(self, count: int) -> npt.NDArray[np.intp]:
         """Numbers of that many images of the sample, from the first one, over and over."""
         return np.arange(count) % len(self._sample.images)
 
-    def _ask_all_images(self, api: str, signature: str) -> npt.NDArray[np.float32]:
+    def _ask_all_images(self, signature: str) -> npt.NDArray[np.float32]:
         """[N, K], in requests of one, of `BATCH` and of the remaining images."""
         requests = np.split(np.arange(len(self._sample.images)), [1, 1 + BATCH])
-        return np.concatenate([self._ask(api, signature, rows) for rows in requests if len(rows)])
+        return np.concatenate([self._ask(signature, rows) for rows in requests if len(rows)])
 
-    def _ask(self, api: str, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    def _ask(self, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """[rows, K] of the answer, once it was found to be as documented."""
         spec, inputs = self._sample.spec, self._sample.images.take(rows).inputs(signature)
-        answer = self._server.apis[api](signature, inputs)
+        answer = self._server.ask(signature, inputs)
         try:
             if signature == features.TRANSFORM_FEATURES:
                 labels = self._sample.labels[rows]
                 return contract.one_hot_labels(answer, labels, num_classes=spec.num_classes)
             return contract.probabilities(answer, spec.class_names, rows=len(rows))
         except BadAnswer as reason:
-            raise BadAnswer(f"over {api}, {reason}") from None
+            raise BadAnswer(f"over {self._server.api}, {reason}") from None

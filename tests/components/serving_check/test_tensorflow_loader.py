@@ -2,6 +2,7 @@ import json
 import pickle
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -9,8 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from components.serving_check import messages
-from components.serving_check.messages import Garbled, receive, send
+from components.serving_check import tensorflow_loader
+from components.serving_check.tensorflow_loader import Garbled, receive, send
+from trainer.host.children import python_child
 
 
 @pytest.fixture
@@ -24,8 +26,10 @@ def _frame(content: bytes) -> bytes:
     return struct.pack("!Q", len(content)) + content
 
 
-def _head(*tensors: object) -> bytes:
-    return _frame(json.dumps({"text": "", "tensors": tensors}).encode())
+def _message(**entry: object) -> bytes:
+    """A message of one tensor, of one number by itself."""
+    tensor = {"name": "x", "shape": [1], "dtype": "<f4", "data": ["AAAAAA=="], **entry}
+    return _frame(json.dumps({"text": "", "tensors": [tensor]}).encode())
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,7 @@ def _head(*tensors: object) -> bytes:
 def test_what_is_sent_arrives(ends, value):
     ours, theirs = ends
     send(ours, "text", {"first": value, "second": np.arange(2)})
-    text, tensors = receive(theirs, seconds=10)
+    text, tensors = receive(theirs, timeout_s=10)
     assert (text, list(tensors)) == ("text", ["first", "second"])
     np.testing.assert_array_equal(tensors["first"], value)
     assert tensors["first"].dtype == value.dtype
@@ -57,7 +61,13 @@ def test_what_is_sent_arrives(ends, value):
 def test_numbers_that_numpy_does_not_know_arrive_as_no_numbers(ends):
     ours, theirs = ends
     send(ours, "", {"x": np.ones(2, ml_dtypes.bfloat16)})
-    assert receive(theirs, seconds=10)[1]["x"].dtype.kind == "V"
+    assert receive(theirs, timeout_s=10)[1]["x"].dtype.kind == "V"
+
+
+def test_the_message_that_the_forgeries_alter_is_one(ends):
+    ours, theirs = ends
+    ours.sendall(_message())
+    assert receive(theirs, timeout_s=10) == ("", {"x": np.zeros(1, np.float32)})
 
 
 @pytest.mark.parametrize(
@@ -68,39 +78,32 @@ def test_numbers_that_numpy_does_not_know_arrive_as_no_numbers(ends):
         _frame(b"{}"),
         _frame(b"[" * 100_000),
         _frame(b'{"text": "", "tensors": 1}'),
-        _head({"name": "x", "shape": [1], "strings": ["no base64"]}),
-        _head({"name": "x", "shape": [2], "strings": ["YQ=="]}),
-        _head({"name": "x", "shape": [1], "strings": 3}),
-        _head({"name": "x", "shape": [1], "dtype": "O"}),
-        _head({"name": "x", "shape": [1], "dtype": "|O8"}),
-        _head({"name": "x", "shape": [1], "dtype": "(2)i4,O"}),
-        _head({"name": "x", "shape": [3], "dtype": "<f4"}) + _frame(b"1234"),
-        _head({"name": "x", "shape": [1], "dtype": "<f4"}) + _frame(b"123"),
-        _head({"name": "x", "shape": [10**30, 0], "dtype": "<f4"}) + _frame(b""),
-        _head({"name": "x", "shape": "ab", "dtype": "<f4"}) + _frame(b"1234"),
+        _message(dtype="O", data=["no base64"]),
+        _message(dtype="O", data=["YQ=="], shape=[2]),
+        _message(data=3),
+        _message(data=[3]),
+        _message(dtype="|O8"),
+        _message(dtype="(2)i4,O"),
+        _message(dtype=None),
+        _message(shape=[3]),
+        _message(data=["AAAA"]),
+        _message(shape=[10**30, 0], data=[]),
+        _message(shape="ab"),
     ],
 )
 def test_anything_else_is_refused(ends, sent):
     ours, theirs = ends
     threading.Thread(target=ours.sendall, args=[sent]).start()
     with pytest.raises(Garbled, match=r"^no message: ") as error:
-        receive(theirs, seconds=10)
+        receive(theirs, timeout_s=10)
     assert len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        struct.pack("!Q", messages.MAX_BYTES + 1),
-        _head({"name": "x", "shape": [1], "dtype": "|u1"}) + struct.pack("!Q", messages.MAX_BYTES),
-    ],
-    ids=["head", "numbers"],
-)
-def test_a_message_that_is_too_large_is_refused_before_it_is_read(ends, sent):
+def test_a_message_that_is_too_large_is_refused_before_it_is_read(ends):
     ours, theirs = ends
-    ours.sendall(sent)
-    with pytest.raises(Garbled, match=r"a message of .* bytes or more, expected at most 536,870,"):
-        receive(theirs, seconds=10)
+    ours.sendall(struct.pack("!Q", tensorflow_loader.MAX_BYTES + 1))
+    with pytest.raises(Garbled, match=r"a message of 536,870,913 bytes, expected at most 536,870,"):
+        receive(theirs, timeout_s=10)
 
 
 def test_a_message_that_never_ends_is_waited_for_until_its_time_is_over(ends):
@@ -116,7 +119,7 @@ def test_a_message_that_never_ends_is_waited_for_until_its_time_is_over(ends):
     dripping.start()
     try:
         with pytest.raises(TimeoutError):
-            receive(theirs, seconds=0.3)
+            receive(theirs, timeout_s=0.3)
     finally:
         over.set()
         dripping.join()
@@ -126,7 +129,7 @@ def test_a_message_that_nobody_takes_is_sent_until_its_time_is_over(ends):
     ours, _ = ends
     start = time.monotonic()
     with pytest.raises(TimeoutError):
-        send(ours, "", {"x": np.zeros(50_000_000, np.uint8)}, seconds=0.3)
+        send(ours, "", {"x": np.zeros(50_000_000, np.uint8)}, timeout_s=0.3)
     assert time.monotonic() - start < 60
 
 
@@ -135,4 +138,19 @@ def test_an_end_that_is_closed_is_no_message(ends):
     ours.sendall(_frame(b"{}")[:5])
     ours.close()
     with pytest.raises(EOFError):
-        receive(theirs, seconds=10)
+        receive(theirs, timeout_s=10)
+
+
+def test_it_ends_with_the_connection(exported):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = python_child(tensorflow_loader.__name__, str(exported), str(theirs.fileno()))
+        process = subprocess.Popen(
+            child.command,
+            env=child.environment,
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.DEVNULL,
+        )
+        theirs.close()
+        assert receive(ours, timeout_s=60) == (tensorflow_loader.ANSWERED, {})
+    assert process.wait(timeout=20) == 0

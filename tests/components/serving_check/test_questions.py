@@ -7,21 +7,20 @@ import time
 import numpy as np
 import pytest
 
-from components.serving_check.checks import (
+from components.serving_check.contract import RequestFailed, ServerLost
+from components.serving_check.questions import (
     AGREEMENT,
     BATCH,
     LATENCY_REQUESTS,
     LATENCY_ROUNDS,
     ask_all,
 )
-from components.serving_check.contract import RequestFailed, ServerLost
-from components.serving_check.verdict import check_model
-from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, failed
+from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, check, failed
 from trainer import features
 
 
 def test_a_good_model_passes_every_check_and_leaves_nothing(nothing_left, sample):
-    checks = check_model(nothing_left, sample, BOUNDS, model_server=None, timeouts=TIMEOUTS)
+    checks = check(nothing_left, sample)
     assert [check.name for check in checks] == ["serving.load", *NAMES]
     assert failed(checks) == {}
     numbers = {check.name: (check.actual, check.required) for check in checks}
@@ -32,7 +31,7 @@ def test_a_good_model_passes_every_check_and_leaves_nothing(nothing_left, sample
 
 
 def test_a_missing_signature_is_named(without_pixels, sample):
-    checks = check_model(without_pixels, sample, BOUNDS, model_server=None, timeouts=TIMEOUTS)
+    checks = check(without_pixels, sample)
     # The weights are others too, but what is asked first is said first.
     wrong = failed(checks)["serving.signature.predict_pixels"]
     assert "no signature 'predict_pixels', the model has serving_default" in wrong.sentence
@@ -140,22 +139,17 @@ def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
 
 
 def test_a_bad_image_that_is_answered_fails_its_check(loader, sample):
-    good = loader.apis["a pipe"](
+    good = loader.ask(
         features.SERVING_DEFAULT, sample.images.take(np.array([0])).inputs(features.SERVING_DEFAULT)
     )
 
-    def never_refuses(ask):
-        def forgiving(signature, inputs):
-            try:
-                return ask(signature, inputs)
-            except RequestFailed:
-                return good
+    def never_refuses(signature, inputs):
+        try:
+            return loader.ask(signature, inputs)
+        except RequestFailed:
+            return good
 
-        return forgiving
-
-    server = dataclasses.replace(
-        loader, apis={name: never_refuses(ask) for name, ask in loader.apis.items()}
-    )
+    server = dataclasses.replace(loader, ask=never_refuses)
     wrong = failed(ask_all(server, sample, BOUNDS))
     assert list(wrong) == ["serving.wrong_size", "serving.not_png"]
     assert wrong["serving.wrong_size"].sentence.startswith(
