@@ -5,8 +5,8 @@
     checks_of(blessing), facts_of(blessing)                   # for whoever shows why
 
 The form is TFX's own (tfx/components/evaluator/constants.py, infra_validator/executor.py): the
-custom property `blessed`, 1 or 0, and a file. Checks and facts stand in `checks.json` and
-`facts.json` and, where ML Metadata is at hand but the files are not, in custom properties.
+custom property `blessed`, 1 or 0, and a file. Checks and facts stand in custom properties, which
+are read, and for people in `checks.json` and `facts.json`.
 """
 
 from __future__ import annotations
@@ -94,30 +94,16 @@ def write(
 
 
 def is_blessed(blessing: Artifact) -> bool:
-    """Tells whether a blessing is given.
-
-    Its custom property decides or, if an orchestrator lost it, the file that was written.
-    """
-    if blessing.has_custom_property(BLESSED):
-        return bool(blessing.get_int_custom_property(BLESSED) == 1)
-    yes, _ = _FILES.get(blessing.type_name, _MODEL_FILES)
-    return (Path(blessing.uri) / yes).is_file()
+    """Tells whether a gate blessed the model, TFX's own Evaluator included."""
+    return bool(blessing.get_int_custom_property(BLESSED) == 1)
 
 
 def checks_of(blessing: Artifact) -> tuple[Check, ...]:
-    """Returns the checks that `write` wrote; none if another component made the blessing."""
-    return tuple(Check.from_dict(check) for check in _read(blessing, CHECKS, CHECKS_FILE) or ())
+    """The checks that `write` wrote; none where another component blessed."""
+    checks = json.loads(blessing.get_string_custom_property(CHECKS) or "[]")
+    return tuple(map(Check.from_dict, checks))
 
 
 def facts_of(blessing: Artifact) -> dict[str, Any]:
-    """Returns the facts that `write` wrote; none if another component made the blessing."""
-    return dict(_read(blessing, FACTS, FACTS_FILE) or {})
-
-
-def _read(blessing: Artifact, name: str, file: str) -> Any:
-    """A custom property's JSON; where an orchestrator lost that, the file's; else None."""
-    content = blessing.get_string_custom_property(name)
-    path = Path(blessing.uri) / file
-    if not content and path.is_file():
-        content = path.read_text()
-    return json.loads(content) if content else None
+    """The facts that `write` wrote; none where another component blessed."""
+    return dict(json.loads(blessing.get_string_custom_property(FACTS) or "{}"))

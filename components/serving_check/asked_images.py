@@ -3,7 +3,7 @@
 Synopsis::
 
     sample = read_sample(uri_of_test_split, predictions, spec)
-    sample.images.inputs("serving_default")     # {"image_bytes": [N] PNG}
+    sample.inputs("serving_default", np.arange(3))     # {"image_bytes": [3] PNG}
 """
 
 from __future__ import annotations
@@ -27,52 +27,37 @@ _READ_AT_ONCE = 1024  # examples
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
-    """The same images, as each signature takes them.
+class Sample:
+    """N images of the test split, at least one.
 
     Attributes:
       pngs: [N] bytes objects.
-      pixels: [N, H, W, C] uint8.
-      examples: [N] bytes objects, serialized tf.Examples.
-    """
-
-    pngs: npt.NDArray[np.object_]
-    pixels: npt.NDArray[np.uint8]
-    examples: npt.NDArray[np.object_]
-
-    def __len__(self) -> int:
-        return len(self.pngs)
-
-    def take(self, rows: npt.NDArray[np.intp]) -> Images:
-        """The images of these numbers, in this order."""
-        return Images(self.pngs[rows], self.pixels[rows], self.examples[rows])
-
-    def inputs(self, signature: str) -> Tensors:
-        """All of them as that signature's input."""
-        by_signature: dict[str, Tensors] = {
-            features.SERVING_DEFAULT: {features.IMAGE_BYTES_INPUT: self.pngs},
-            features.PREDICT_PIXELS: {features.PIXELS_INPUT: self.pixels},
-            features.SERVING_EXAMPLES: {features.EXAMPLES_INPUT: self.examples},
-            features.TRANSFORM_FEATURES: {features.EXAMPLES_INPUT: self.examples},
-        }
-        return by_signature[signature]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Images of the test split, at least one.
-
-    Attributes:
-      images: N of them.
+      pixels: [N, H, W, C] uint8, of the same images.
+      examples: [N] bytes objects, their serialized tf.Examples.
       labels: [N] int64.
       probabilities: [N, K] float32, as the Evaluator's candidate predicted them.
       spec: shape of the images, names of the K classes.
     """
 
-    images: Images
+    pngs: npt.NDArray[np.object_]
+    pixels: npt.NDArray[np.uint8]
+    examples: npt.NDArray[np.object_]
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
     spec: ImageSpec
+
+    def __len__(self) -> int:
+        return len(self.pngs)
+
+    def inputs(self, signature: str, rows: npt.NDArray[np.intp]) -> Tensors:
+        """The images of these numbers, in this order, as that signature's input."""
+        name, values = {
+            features.SERVING_DEFAULT: (features.IMAGE_BYTES_INPUT, self.pngs),
+            features.PREDICT_PIXELS: (features.PIXELS_INPUT, self.pixels),
+            features.SERVING_EXAMPLES: (features.EXAMPLES_INPUT, self.examples),
+            features.TRANSFORM_FEATURES: (features.EXAMPLES_INPUT, self.examples),
+        }[signature]
+        return {name: values[rows]}
 
 
 def read_sample(
@@ -89,32 +74,29 @@ def read_sample(
       ValueError: one of them is not there, so that other examples were evaluated.
     """
     found: dict[str, tuple[bytes, bytes, int]] = {}
-    for examples, images, labels in _read(split_uri):
-        for example, image, label in zip(examples, images, labels, strict=True):
-            digest = hashlib.sha256(image).hexdigest()
-            if digest in predictions:
-                found[digest] = image, example, label
+    for example, image, label in _read(split_uri):
+        digest = hashlib.sha256(image).hexdigest()
+        if digest in predictions:
+            found[digest] = image, example, label
     if not predictions or found.keys() != predictions.keys():
         raise ValueError(
             f"{split_uri} holds {len(found)} of the {len(predictions)} images whose predictions "
             "the evaluation kept, expected all of them and at least one: were other examples "
             "evaluated?"
         )
-    pngs, serialized, found_labels = zip(*found.values(), strict=True)
+    pngs, examples, labels = zip(*found.values(), strict=True)
     return Sample(
-        images=Images(
-            pngs=np.array(pngs, object),
-            pixels=decode_png(tf.constant(pngs), spec.image_shape).numpy(),
-            examples=np.array(serialized, object),
-        ),
-        labels=np.array(found_labels),
+        pngs=np.array(pngs, object),
+        pixels=decode_png(tf.constant(pngs), spec.image_shape).numpy(),
+        examples=np.array(examples, object),
+        labels=np.array(labels),
         probabilities=np.array([predictions[digest] for digest in found]),
         spec=spec,
     )
 
 
-def _read(split_uri: str) -> Iterator[tuple[Any, Any, Any]]:
-    """Batches of (serialized examples, PNG images, labels)."""
+def _read(split_uri: str) -> Iterator[tuple[bytes, bytes, int]]:
+    """(serialized example, PNG image, label) of each example."""
     spec = {
         features.IMAGE: tf.io.FixedLenFeature([], tf.string),
         features.LABEL: tf.io.FixedLenFeature([], tf.int64),
@@ -122,7 +104,8 @@ def _read(split_uri: str) -> Iterator[tuple[Any, Any, Any]]:
     files = sorted(str(path) for path in Path(split_uri).iterdir())
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_AT_ONCE):
         parsed = tf.io.parse_example(batch, spec)
-        yield batch.numpy(), parsed[features.IMAGE].numpy(), parsed[features.LABEL].numpy()
+        columns: list[Any] = [batch, parsed[features.IMAGE], parsed[features.LABEL]]
+        yield from zip(*(column.numpy() for column in columns), strict=True)
 
 
 def wrong_shape(spec: ImageSpec) -> tuple[int, int, int]:

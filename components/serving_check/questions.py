@@ -15,7 +15,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,29 +61,8 @@ class Bounds:
     max_memory_mib: float
 
 
-class _Finding(NamedTuple):
-    """A check but for its name."""
-
-    passed: bool
-    actual: float | str | None
-    required: float | str | None
-    sentence: str
-
-
-class _Question(NamedTuple):
-    """One check to make.
-
-    Attributes:
-      name: the check's, below "serving.".
-      what: what is asked, for the sentence where there is no good answer.
-      expected: what a good answer would be, likewise.
-      put: asks; raises ServingError where there is no good answer.
-    """
-
-    name: str
-    what: str
-    expected: str
-    put: Callable[[], _Finding]
+# A check but for its name: passed, actual, required, sentence.
+_Finding = tuple[bool, float | str | None, float | str | None, str]
 
 
 def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
@@ -135,35 +113,40 @@ class _Examination:
         self._sample = sample
         self._bounds = bounds
 
-    def questions(self) -> Iterator[_Question]:
-        """What a server may not survive comes late, and its memory last."""
+    def questions(self) -> Iterator[tuple[str, str, str, Callable[[], _Finding]]]:
+        """The questions in their order.
+
+        What a server may not survive comes late, and its memory last.
+
+        Yields:
+          The check's name below "serving."; what is asked, and what a good answer would be, for the
+          sentence where there is none; and what asks, and raises ServingError then.
+        """
         for signature, outputs in OUTPUTS.items():
-            answered = functools.partial(self._signature, signature)
-            what = f"signature {signature}"
-            yield _Question(f"signature.{signature}", what, ", ".join(outputs), answered)
+            ask = functools.partial(self._signature, signature)
+            yield f"signature.{signature}", f"signature {signature}", ", ".join(outputs), ask
         for name, what, rows in (("single", "one image", 1), ("batch", f"{BATCH} images", BATCH)):
-            answered = functools.partial(self._request, what, rows)
-            yield _Question(name, f"{what} in one request", "an answer", answered)
-        yield _Question("agreement", "the evaluated images", "answers", self._agreement)
-        yield _Question("latency", "one image after the other", "answers", self._latency)
+            ask = functools.partial(self._request, what, rows)
+            yield name, f"{what} in one request", "an answer", ask
+        yield "agreement", "the evaluated images", "answers", self._agreement
+        yield "latency", "one image after the other", "answers", self._latency
         size = "x".join(map(str, wrong_shape(self._sample.spec)))
         for name, what, requests in (
             ("wrong_size", f"an image of {size}", wrong_size(self._sample.spec)),
             ("not_png", "an image that is no PNG", not_png()),
         ):
-            refused = functools.partial(self._refusal, what, requests)
-            yield _Question(name, what, "a refusal, then an answer to a good request", refused)
-        yield _Question("memory", "the server's memory", "a running server", self._memory)
+            ask = functools.partial(self._refusal, what, requests)
+            yield name, what, "a refusal, then an answer to a good request", ask
+        yield "memory", "the server's memory", "a running server", self._memory
 
     def _signature(self, signature: str) -> _Finding:
         self._ask(signature, self._rows(_FEW))
         sentence = f"signature {signature} answers as documented over {self._server.api}"
-        return _Finding(True, None, None, sentence)
+        return True, None, None, sentence
 
     def _request(self, what: str, rows: int) -> _Finding:
         self._ask(features.SERVING_DEFAULT, self._rows(rows))
-        sentence = f"{what} in one request: answered over {self._server.api}"
-        return _Finding(True, None, None, sentence)
+        return True, None, None, f"{what} in one request: answered over {self._server.api}"
 
     def _agreement(self) -> _Finding:
         expected = self._sample.probabilities
@@ -183,37 +166,34 @@ class _Examination:
                 f"of {len(served) * len(expected)} name another class: what was exported is not "
                 "what was evaluated; run again with --no-cache"
             )
-        return _Finding(holds, difference, AGREEMENT, sentence)
+        return holds, difference, AGREEMENT, sentence
 
     def _latency(self) -> _Finding:
-        images = self._sample.images
+        signature = features.SERVING_DEFAULT
         requests = [
-            images.take(np.array([row])).inputs(features.SERVING_DEFAULT)
-            for row in self._rows(LATENCY_REQUESTS)
+            self._sample.inputs(signature, np.array([row])) for row in self._rows(LATENCY_REQUESTS)
         ]
-        found_ms = p99_ms(self._server.ask, features.SERVING_DEFAULT, requests)
+        found_ms = p99_ms(self._server.ask, signature, requests)
         bound = self._bounds.max_p99_latency_ms
-        holds = found_ms <= bound
         sentence = (
             f"99 of 100 requests for one image take at most {found_ms:.1f} ms over "
             f"{self._server.api} (median of {LATENCY_ROUNDS} times {LATENCY_REQUESTS} requests), "
             f"allowed are {bound:g} ms"
         )
-        if not holds:
+        if found_ms > bound:
             sentence += (
                 ": make the model smaller, set serving.max_p99_latency_ms, or run again with "
                 "--no-cache on an idle machine"
             )
-        return _Finding(holds, found_ms, bound, sentence)
+        return found_ms <= bound, found_ms, bound, sentence
 
     def _memory(self) -> _Finding:
         peak_mib = self._server.peak_memory_mib()
         bound = self._bounds.max_memory_mib
-        holds = peak_mib <= bound
         sentence = f"the server took up to {peak_mib:,.0f} MiB, allowed are {bound:,g} MiB"
-        if not holds:
+        if peak_mib > bound:
             sentence += ": make the model smaller, or set serving.max_memory_mib"
-        return _Finding(holds, peak_mib, bound, sentence)
+        return peak_mib <= bound, peak_mib, bound, sentence
 
     def _refusal(self, what: str, requests: Mapping[str, Tensors]) -> _Finding:
         for signature, inputs in requests.items():
@@ -224,20 +204,20 @@ class _Examination:
             else:
                 raise BadAnswer(f"{signature} over {self._server.api} answered it")
         sentence = f"{what} is refused over {self._server.api}, and the next request answered"
-        return _Finding(True, None, None, sentence)
+        return True, None, None, sentence
 
     def _rows(self, count: int) -> npt.NDArray[np.intp]:
         """Numbers of that many images of the sample, from the first one, over and over."""
-        return np.arange(count) % len(self._sample.images)
+        return np.arange(count) % len(self._sample)
 
     def _ask_all_images(self, signature: str) -> npt.NDArray[np.float32]:
         """[N, K], in requests of one, of `BATCH` and of the remaining images."""
-        requests = np.split(np.arange(len(self._sample.images)), [1, 1 + BATCH])
+        requests = np.split(np.arange(len(self._sample)), [1, 1 + BATCH])
         return np.concatenate([self._ask(signature, rows) for rows in requests if len(rows)])
 
     def _ask(self, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """[rows, K] of the answer, once it was found to be as documented."""
-        spec, inputs = self._sample.spec, self._sample.images.take(rows).inputs(signature)
+        spec, inputs = self._sample.spec, self._sample.inputs(signature, rows)
         answer = self._server.ask(signature, inputs)
         try:
             if signature == features.TRANSFORM_FEATURES:

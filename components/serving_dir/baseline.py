@@ -74,12 +74,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision to release.
-
-    Attributes:
-        model_digest: of the model that was judged.
-        compared: what it was compared with.
-    """
+    """A decision to release: which model was judged, and what it was compared with."""
 
     model_digest: str
     compared: Comparison
@@ -127,7 +122,7 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
     is gone, and where the highest version is damaged and has to be replaced.
 
     Args:
-        serving_dir: the directory that TensorFlow Serving watches; it need not exist.
+        serving_dir: it need not exist.
         run_key: digest of all that decides a run's outcome: data, code, configuration.
         fresh_token: a text never used before.
     """
@@ -157,7 +152,7 @@ def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
 
 
 def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> None:
-    """Copies the baseline's files, without its manifest, to a directory that is created.
+    """Copies the baseline's files, see `export_model`.
 
     Raises:
         ServingDirError: there is no such version, it is not what it was when the run began, or its

@@ -36,13 +36,7 @@ _MAX_BYTES = 1 << 27  # some 300,000 decisions
 
 @dataclass(frozen=True)
 class Log:
-    """A log that this process holds.
-
-    Attributes:
-        path: of the file.
-        lines: what it held when it was opened.
-        descriptor: of the open file.
-    """
+    """A log that this process holds; `lines` are those that stood there when it was opened."""
 
     path: Path
     lines: tuple[bytes, ...]

@@ -43,7 +43,7 @@ class Pruned:
 
     @property
     def bytes(self) -> int:
-        """How much space there is now that was not there before."""
+        """How much space was freed."""
         return sum(removed.bytes for removed in self.removed)
 
 
@@ -68,7 +68,7 @@ def prune(
         serving_dir: the directory that TensorFlow Serving watches.
         keep: how many of the newest versions stay in any case, 1 or more.
         dry_run: only say what would be removed; takes no lock and writes nothing.
-        lock_timeout_s: how long to wait for another process that changes it, in seconds.
+        lock_timeout_s: how long to wait for another process that changes the directory.
 
     Raises:
         ValueError: `keep` is less than 1.

@@ -85,7 +85,7 @@ def publish(
         decided: what was decided on; None where nobody decided, and the caller answers for the
             model: it may be another one than was judged, or a withdrawn one.
         now: the clock for `published_at`.
-        lock_timeout_s: how long to wait for another process that changes it, in seconds.
+        lock_timeout_s: how long to wait for another process that changes the directory.
 
     Raises:
         StaleDecision: the decision does not hold any more; nothing was published.
@@ -114,7 +114,7 @@ def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
     The lock file stays: removing it would let two processes lock two files of the same name.
 
     Raises:
-        ServingDirError: another process still held it after `timeout_s` seconds.
+        ServingDirError: another process still held it after that time.
     """
     path = serving_dir / LOCK_NAME
     lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
@@ -146,13 +146,7 @@ def add_version(
     release: Mapping[str, object],
     now: Callable[[], datetime],
 ) -> Path:
-    """Makes the files in a staging directory the newest version; to be called with the lock held.
-
-    Args:
-        staging: what `staging_in` gave, with the files, synced to disk.
-        files: their records.
-        release: JSON object for the manifest.
-        now: the clock for `published_at`.
+    """Makes the synced files in a staging directory the newest version, with the lock held.
 
     Returns:
         The version's directory.

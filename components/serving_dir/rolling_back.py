@@ -30,15 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RolledBack:
-    """What `rollback` did.
-
-    Attributes:
-        version: the new live version.
-        path: its directory.
-        model_digest: of the model that is live now.
-        restores: the version whose files it holds.
-        withdraws: the version that was live before.
-    """
+    """What `rollback` did: the new live version holds the files of the one that it restores."""
 
     version: int
     path: Path
@@ -68,7 +60,7 @@ def rollback(
             With None the log must be readable, since a withdrawal may stand in it alone.
         reason: kept in the manifest, for people.
         now: the clock for `published_at`.
-        lock_timeout_s: how long to wait for another process that changes it, in seconds.
+        lock_timeout_s: how long to wait for another process that changes the directory.
 
     Raises:
         ServingDirError: nothing was changed, and nothing was left behind; but for one case, which

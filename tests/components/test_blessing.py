@@ -18,18 +18,12 @@ def artifact(request, tmp_path: Path):
     return made
 
 
-def _without_properties(artifact):
-    bare = type(artifact)()
-    bare.uri = artifact.uri
-    return bare
-
-
 @pytest.mark.parametrize(
     ("checks", "expected"),
     [((PASSED,), True), ((PASSED, FAILED), False), ((), False)],
     ids=["all passed", "one failed", "no check"],
 )
-def test_it_says_yes_when_every_check_passed_and_there_are_any(artifact, checks, expected):
+def test_it_blesses_when_every_check_passed_and_there_are_any(artifact, checks, expected):
     assert blessing.write(artifact, checks) is expected
     assert blessing.is_blessed(artifact) is expected
     assert blessing.checks_of(artifact) == checks
@@ -38,34 +32,15 @@ def test_it_says_yes_when_every_check_passed_and_there_are_any(artifact, checks,
 def test_facts_go_with_the_checks(artifact):
     blessing.write(artifact, (PASSED,), facts={"digest": "1c77"})
     assert blessing.facts_of(artifact) == {"digest": "1c77"}
-    assert blessing.facts_of(_without_properties(artifact)) == {"digest": "1c77"}
 
 
-@pytest.mark.parametrize("checks", [(PASSED,), (PASSED, FAILED)])
-def test_the_files_say_the_same_where_the_properties_are_lost(artifact, checks):
-    blessed = blessing.write(artifact, checks)
-    bare = _without_properties(artifact)
-    assert blessing.is_blessed(bare) is blessed
-    assert blessing.checks_of(bare) == checks
+def test_the_checks_stand_in_a_file_too(artifact):
+    blessing.write(artifact, (PASSED, FAILED))
     written = json.loads(Path(artifact.uri, blessing.CHECKS_FILE).read_text())
-    assert written == [check.to_dict() for check in checks]
+    assert written == [PASSED.to_dict(), FAILED.to_dict()]
 
 
-@pytest.mark.parametrize(
-    ("prop", "file", "expected"),
-    [(1, False, True), (0, True, False), (None, True, True), (None, False, False)],
-)
-def test_the_property_decides_and_the_file_where_there_is_none(tmp_path, prop, file, expected):
-    artifact = standard_artifacts.ModelBlessing()
-    artifact.uri = str(tmp_path)
-    if prop is not None:
-        artifact.set_int_custom_property("blessed", prop)
-    if file:
-        (tmp_path / "BLESSED").touch()
-    assert blessing.is_blessed(artifact) is expected
-
-
-def test_an_empty_artifact_says_no(artifact):
+def test_an_empty_artifact_blesses_nothing(artifact):
     assert not blessing.is_blessed(artifact)
     assert blessing.checks_of(artifact) == ()
     assert blessing.facts_of(artifact) == {}

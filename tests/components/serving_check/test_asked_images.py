@@ -12,21 +12,21 @@ def test_it_holds_each_predicted_image_with_its_label_and_prediction(
 ):
     wanted = dict(list(predictions.items())[3:10])
     sample = read_sample(split_uri, wanted, SPEC)
-    np.testing.assert_array_equal(sample.images.pixels, prepared.eval_pixels[3:10])
+    np.testing.assert_array_equal(sample.pixels, prepared.eval_pixels[3:10])
     np.testing.assert_array_equal(sample.labels, prepared.eval_labels[3:10])
     np.testing.assert_array_equal(sample.probabilities, list(wanted.values()))
 
 
 def test_each_signature_gets_the_same_images(prepared, sample):
-    images = sample.images.take(np.array([5, 1]))
+    rows = np.array([5, 1])
     encoded = [png(prepared.eval_pixels[row]) for row in (5, 1)]
-    assert list(images.inputs(features.SERVING_DEFAULT)["image_bytes"]) == encoded
-    examples = images.inputs(features.SERVING_EXAMPLES)["examples"]
+    assert list(sample.inputs(features.SERVING_DEFAULT, rows)["image_bytes"]) == encoded
+    examples = sample.inputs(features.SERVING_EXAMPLES, rows)["examples"]
     for example, image in zip(examples, encoded, strict=True):
         parsed = tf.train.Example.FromString(example).features.feature
         assert parsed[features.IMAGE].bytes_list.value[0] == image
     np.testing.assert_array_equal(
-        images.inputs(features.PREDICT_PIXELS)["pixels"], prepared.eval_pixels[[5, 1]]
+        sample.inputs(features.PREDICT_PIXELS, rows)["pixels"], prepared.eval_pixels[[5, 1]]
     )
 
 

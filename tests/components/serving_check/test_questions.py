@@ -66,9 +66,7 @@ def test_each_signature_is_held_to_the_evaluated_predictions(loader, sample):
 
 def test_another_class_does_not_agree_however_near_it_is(loader, sample):
     tied = np.array([0.25, 0.25, 0.25 + AGREEMENT / 10, 0.25 - AGREEMENT / 10], np.float32)
-    sample = dataclasses.replace(
-        sample, probabilities=np.tile(np.roll(tied, 1), (len(sample.images), 1))
-    )
+    sample = dataclasses.replace(sample, probabilities=np.tile(np.roll(tied, 1), (len(sample), 1)))
 
     def all_are_cats(signature, inputs, answer):
         if signature == features.TRANSFORM_FEATURES:
@@ -140,7 +138,7 @@ def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
 
 def test_a_bad_image_that_is_answered_fails_its_check(loader, sample):
     good = loader.ask(
-        features.SERVING_DEFAULT, sample.images.take(np.array([0])).inputs(features.SERVING_DEFAULT)
+        features.SERVING_DEFAULT, sample.inputs(features.SERVING_DEFAULT, np.array([0]))
     )
 
     def never_refuses(signature, inputs):

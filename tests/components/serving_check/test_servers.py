@@ -24,7 +24,7 @@ from trainer import features
 
 
 def test_a_request_that_fails_does_not_end_it(loader, sample):
-    ask, good = loader.ask, sample.images.inputs(features.SERVING_DEFAULT)
+    ask, good = loader.ask, sample.inputs(features.SERVING_DEFAULT, np.arange(3))
     before = ask(features.SERVING_DEFAULT, good)
     for signature, inputs in (
         *not_png().items(),

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components import serving_dir
 from components.serving_dir import (
     LOCK_NAME,
-    LOG_NAME,
     REMOVED_PREFIX,
-    STAGING_PREFIX,
     Pruned,
     ServingDirError,
-    locked,
     prune,
     publish,
     rollback,
@@ -212,16 +208,6 @@ def test_to_keep_none_is_refused(keep: int, serving: Path) -> None:
     assert numbers(serving) == [1, 2]
 
 
-def test_a_lock_that_is_held_is_a_clear_error(serving: Path) -> None:
-    publish_letters(serving, "abc")
-    with (
-        locked(serving, timeout_s=0.0),
-        pytest.raises(ServingDirError, match=r"another process .* and try again"),
-    ):
-        prune(serving, 1, lock_timeout_s=0.05)
-    assert numbers(serving) == [1, 2, 3]
-
-
 def test_files_that_cannot_be_deleted_are_hidden_and_do_not_stop_the_next_change(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,15 +225,3 @@ def test_files_that_cannot_be_deleted_are_hidden_and_do_not_stop_the_next_change
         patched.undo()
     assert pruned(serving, 1) == []
     assert list(serving.glob(f"{REMOVED_PREFIX}*")) == []
-
-
-@pytest.mark.parametrize("change", ["publish", "rollback", "prune"])
-def test_leftovers_are_removed_by_every_change(change: str, serving: Path) -> None:
-    publish_letters(serving, "ab")
-    for name in (f"{STAGING_PREFIX}dead", f"{REMOVED_PREFIX}1-dead"):
-        (serving / name / "variables").mkdir(parents=True)
-    if change == "publish":
-        publish(letter_model(serving.parent, "c"), serving, {})
-    else:
-        getattr(serving_dir, change)(serving, 1)
-    assert {path.name for path in serving.glob(".*")} <= {LOCK_NAME, LOG_NAME}

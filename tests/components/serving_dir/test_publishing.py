@@ -16,10 +16,8 @@ import pytest
 from components.serving_dir import (
     LOCK_NAME,
     MANIFEST_NAME,
-    STAGING_PREFIX,
     ServingDirError,
     digest_of,
-    locked,
     newest_valid,
     publish,
     verify,
@@ -279,20 +277,3 @@ def test_failed_write_is_refused_and_leaves_nothing(tmp_path: Path, serving: Pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert publish(model, serving, {}).version == 1
-
-
-def test_lock_held_by_another_publisher_is_a_clear_error(model: Path, serving: Path) -> None:
-    serving.mkdir()
-    with locked(serving, timeout_s=0.0):
-        assert_refused(
-            "another process .* has held .*try again", model, serving, lock_timeout_s=0.05
-        )
-    assert publish(model, serving, {}, lock_timeout_s=0.0).version == 1
-
-
-def test_leftovers_are_removed_by_the_next_publish(model: Path, serving: Path) -> None:
-    write_model(serving / f"{STAGING_PREFIX}dead" / "variables")
-    (serving / f"{STAGING_PREFIX}link").symlink_to(model)
-    publish(model, serving, {})
-    assert staging_in(serving) == []
-    assert model.is_dir()

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 from components.serving_dir import (
     LOCK_NAME,
     MANIFEST_NAME,
-    STAGING_PREFIX,
     ServingDirError,
     Withdrawal,
     digest_of,
     live,
-    locked,
     newest_valid,
     rollback,
     verify,
@@ -30,7 +27,6 @@ from tests.components.serving_dir.samples import (
     letters_in,
     marks_in,
     publish_letters,
-    staging_in,
 )
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
@@ -261,13 +257,6 @@ def test_the_live_model_is_refused(serving: Path) -> None:
     assert_refused("it holds the same model as the live version 3; choose another", serving, 1)
 
 
-def test_a_lock_that_is_held_is_a_clear_error(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    with locked(serving, timeout_s=0.0):
-        assert_refused("another process .* wait until it ends, and try again", serving)
-    assert rollback(serving).version == 3
-
-
 def test_a_full_disk_leaves_nothing(serving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -276,16 +265,3 @@ def test_a_full_disk_leaves_nothing(serving: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "fsync", full)
     assert_refused("cannot roll back .*No space left.*free space .* no version was added", serving)
     assert marks_in(serving) == {}
-
-
-def test_leftovers_are_removed(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    (serving / f"{STAGING_PREFIX}dead").mkdir()
-    rollback(serving)
-    assert staging_in(serving) == []
-
-
-def test_no_number_is_left_above_int64(serving: Path) -> None:
-    publish_letters(serving, "a")
-    shutil.copytree(serving / "1", serving / "9223372036854775807")
-    assert_refused("highest number.*move it away", serving, 1)

@@ -1,0 +1,51 @@
+"""One change at a time, and each cleans up after the killed ones before it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import (
+    LOCK_NAME,
+    LOG_NAME,
+    REMOVED_PREFIX,
+    STAGING_PREFIX,
+    ServingDirError,
+    locked,
+    prune,
+    publish,
+    rollback,
+)
+from tests.components.serving_dir.samples import letter_model, numbers, publish_letters
+
+Change = Callable[..., object]
+
+
+@pytest.fixture(params=["publish", "rollback", "prune"])
+def change(request: pytest.FixtureRequest, serving: Path) -> Change:
+    """A change of a serving directory that holds the models a and b."""
+    publish_letters(serving, "ab")
+    return {
+        "publish": partial(publish, letter_model(serving.parent, "c"), serving, {}),
+        "rollback": partial(rollback, serving),
+        "prune": partial(prune, serving, 1),
+    }[request.param]
+
+
+def test_a_lock_that_another_process_holds_is_one_line(change: Change, serving: Path) -> None:
+    message = r"another process that changes .* has held .*: wait until it ends, and try again"
+    with locked(serving, timeout_s=0.0), pytest.raises(ServingDirError, match=message):
+        change(lock_timeout_s=0.05)
+    assert numbers(serving) == [1, 2]
+    change(lock_timeout_s=0.0)
+
+
+def test_leftovers_of_killed_changes_are_removed(change: Change, serving: Path) -> None:
+    for name in (f"{STAGING_PREFIX}dead", f"{REMOVED_PREFIX}1-dead"):
+        (serving / name / "variables").mkdir(parents=True)
+    model = letter_model(serving.parent, "a")
+    (serving / f"{STAGING_PREFIX}link").symlink_to(model)
+    change()
+    assert {path.name for path in serving.glob(".*")} <= {LOCK_NAME, LOG_NAME}
+    assert model.is_dir()
