@@ -1,4 +1,4 @@
-"""What is promised of a served model, and how asking for it can fail.
+"""The answers that a served model promises, and the errors of asking for them.
 
     answer = server.ask("serving_default", {"image_bytes": pngs})
     probabilities(answer, class_names, rows=len(pngs))      # [N, K]
@@ -68,12 +68,7 @@ class ServerLost(ServingError):
 
 @dataclasses.dataclass(frozen=True)
 class Timeouts:
-    """How long is waited, in seconds.
-
-    Attributes:
-      start_s: for a server to load the model.
-      request_s: for the answer to one request.
-    """
+    """How long a server may take to load the model, and to answer one request."""
 
     start_s: float = 120.0
     request_s: float = 60.0

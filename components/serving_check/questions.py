@@ -1,4 +1,4 @@
-"""What is asked of a served model before it ships, and what the answers mean.
+"""The questions to a served model before it ships, and the checks that its answers make.
 
     bounds = Bounds(max_p99_latency_ms=250.0, max_memory_mib=2048.0)
     for check in ask_all(server, sample, bounds):
@@ -50,12 +50,7 @@ _FEW = 3  # images
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What a server may take.
-
-    Attributes:
-      max_p99_latency_ms: largest time that 99 of 100 requests for one image may take.
-      max_memory_mib: largest resident memory of its process at its peak.
-    """
+    """Longest time of 99 in 100 requests for one image, and largest peak memory of the server."""
 
     max_p99_latency_ms: float
     max_memory_mib: float
@@ -69,8 +64,8 @@ def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
     """Puts the questions in their order.
 
     Raises:
-      ServerLost: there is no answer. Where that may be the model's doing, the failed check is given
-        before.
+      ServerLost: there is no answer. Where the model may have caused that, the failed check is
+        yielded first.
     """
     for name, what, expected, put in _Examination(server, sample, bounds).questions():
         try:
@@ -146,7 +141,8 @@ class _Examination:
 
     def _request(self, what: str, rows: int) -> _Finding:
         self._ask(features.SERVING_DEFAULT, self._rows(rows))
-        return True, None, None, f"{what} in one request: answered over {self._server.api}"
+        sentence = f"one request with {what} is answered over {self._server.api}"
+        return True, None, None, sentence
 
     def _agreement(self) -> _Finding:
         expected = self._sample.probabilities
@@ -157,8 +153,8 @@ class _Examination:
         difference = float(differences[worst])
         holds = difference <= AGREEMENT and not other
         sentence = (
-            f"served and evaluated probabilities of {len(expected)} test images differ by up to "
-            f"{difference:.1e}, allowed is {AGREEMENT:.0e}"
+            f"served and evaluated probabilities of {len(expected)} test images differ by at "
+            f"most {difference:.1e}; the bound is {AGREEMENT:.0e}"
         )
         if not holds:
             sentence += (
@@ -177,8 +173,8 @@ class _Examination:
         bound = self._bounds.max_p99_latency_ms
         sentence = (
             f"99 of 100 requests for one image take at most {found_ms:.1f} ms over "
-            f"{self._server.api} (median of {LATENCY_ROUNDS} times {LATENCY_REQUESTS} requests), "
-            f"allowed are {bound:g} ms"
+            f"{self._server.api} (median of {LATENCY_ROUNDS} rounds of {LATENCY_REQUESTS} "
+            f"requests); the bound is {bound:g} ms"
         )
         if found_ms > bound:
             sentence += (
@@ -190,7 +186,7 @@ class _Examination:
     def _memory(self) -> _Finding:
         peak_mib = self._server.peak_memory_mib()
         bound = self._bounds.max_memory_mib
-        sentence = f"the server took up to {peak_mib:,.0f} MiB, allowed are {bound:,g} MiB"
+        sentence = f"the server's memory peaked at {peak_mib:,.0f} MiB; the bound is {bound:,g} MiB"
         if peak_mib > bound:
             sentence += ": make the model smaller, or set serving.max_memory_mib"
         return peak_mib <= bound, peak_mib, bound, sentence

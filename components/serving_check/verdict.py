@@ -1,4 +1,4 @@
-"""Serves the candidate and asks it everything: what is its fault, and what is the machine's.
+"""Serves the candidate, asks it everything, and tells the model's fault from the machine's.
 
     served = functools.partial(serve, model_server=None, timeouts=Timeouts())
     checks = check_model(served, model_directory, sample, bounds)
@@ -82,12 +82,7 @@ def check_model(
 
 @dataclasses.dataclass(frozen=True)
 class _Attempt:
-    """What came of asking one server.
-
-    Attributes:
-      checks: those that were made.
-      lost: why there are no more; None where all were made.
-    """
+    """The checks that one server made possible, and why there are no more if it was lost."""
 
     checks: tuple[Check, ...]
     lost: ServerLost | None
@@ -99,7 +94,7 @@ class _Attempt:
 
     @property
     def settled(self) -> bool:
-        """Whether it needs no second one: all passed, or one failed by the model's doing alone."""
+        """Whether no second one is needed: all passed, or one failed by the model's fault alone."""
         failed = {check.name for check in self.checks if not check.passed} - {self.crashed_at}
         return bool(failed - {LATENCY}) or (self.lost is None and not failed)
 
@@ -153,7 +148,7 @@ def _require_sound_machine(served: Serve, max_p99_latency_ms: float | None) -> N
     if found_ms > max_p99_latency_ms:
         raise NotChecked(
             "the latency could not be judged, which says nothing about the model: a trivial one "
-            f"takes {found_ms:.1f} ms here, allowed are {max_p99_latency_ms:g} ms; run the same "
+            f"takes {found_ms:.1f} ms here; the bound is {max_p99_latency_ms:g} ms; run the same "
             "command again when the machine is idle, or set serving.max_p99_latency_ms"
         )
 

@@ -1,4 +1,4 @@
-"""The log beside the versions: JSON objects, one a line, each of them there whole or not at all.
+"""The log beside the versions: JSON objects, one a line, each complete or absent.
 
     with opened(Path("serving")) as log:          # this process alone
         log.append([{"at": "2026-11-26", "run_id": "3f2a"}])

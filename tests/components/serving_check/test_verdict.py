@@ -161,7 +161,7 @@ def test_a_latency_that_a_trivial_model_misses_too_is_not_judged(ask):
         ask(as_it_is, as_it_is, bounds=bounds)
     assert re.fullmatch(
         r"the latency could not be judged, which says nothing about the model: a trivial one takes "
-        r"\d+\.\d ms here, allowed are 0 ms; run the same command again when the machine is idle, "
+        r"\d+\.\d ms here; the bound is 0 ms; run the same command again when the machine is idle, "
         r"or set serving\.max_p99_latency_ms",
         str(error.value),
     )
