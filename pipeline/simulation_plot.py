@@ -25,7 +25,7 @@ _MOST_LABELS = 8  # more than that would cover each other
 def draw(
     points: Sequence[Point], setting: Setting, policy: Policy, name: str, *, decision: int = 1
 ) -> bytes:
-    """Returns a PNG of the probability of a release against the true loss of accuracy.
+    """Returns a PNG of the probability of a release against the true drop in accuracy.
 
     Args:
       points: at least one, by rising drop.
@@ -49,7 +49,7 @@ def draw(
         f"{setting.accuracy:g}, decision {decision:,} on the test set",
         fontsize="medium",
     )
-    axes.set_xlabel("true loss of accuracy against the served model, percentage points")
+    axes.set_xlabel("true drop in accuracy from the served model, percentage points")
     axes.set_ylabel("probability of release")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     axes.set_ylim(-0.02, 1.09)
@@ -61,23 +61,23 @@ def draw(
 
 
 def _draw_curve(axes: Axes, points: Sequence[Point]) -> None:
-    losses = [100 * point.drop for point in points]
+    drops = [100 * point.drop for point in points]
     released = [point.release for point in points]
     low, high = zip(*(point.release_interval for point in points), strict=True)
     label = f"released, of {points[0].simulations:,} simulations each (band: 95%)"
-    axes.plot(losses, released, "o-", color=_CURVE, markersize=5, linewidth=1, label=label)
-    axes.fill_between(losses, low, high, color=_CURVE, alpha=0.3, linewidth=0)
+    axes.plot(drops, released, "o-", color=_CURVE, markersize=5, linewidth=1, label=label)
+    axes.fill_between(drops, low, high, color=_CURVE, alpha=0.3, linewidth=0)
     axes.margins(x=0.08)  # room for the last label
     if len(points) <= _MOST_LABELS:
-        for loss, share in zip(losses, released, strict=True):
+        for drop, share in zip(drops, released, strict=True):
             axes.annotate(
-                f"{share:.1%}", (loss, share), (7, 5), textcoords="offset points", color=_CURVE
+                f"{share:.1%}", (drop, share), (7, 5), textcoords="offset points", color=_CURVE
             )
 
 
 def _draw_bound(axes: Axes, max_drop: float) -> None:
-    """Shades the losses that must not ship, as far as they are in the picture."""
+    """Shades the drops that must not ship, as far as they are in the picture."""
     left, right = axes.get_xlim()
-    label = f"loss above gate.max_drop, {100 * max_drop:g} points"
+    label = f"drop above gate.max_drop, {100 * max_drop:g} points"
     axes.axvspan(min(100 * max_drop, right), right, color=_TOO_BAD, alpha=0.08, label=label)
     axes.set_xlim(left, right)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.gate.check import Check
-from components.gate.evidence import Case
+from components.gate.evidence import Case, Evidence
 from components.gate.policy import Policy
 
 _AGAIN = "run again with --no-cache"
@@ -51,6 +51,10 @@ def integrity(case: Case) -> Iterator[Check]:
         good="this model was never withdrawn",
         bad=f"this very model was withdrawn: {withdrawn}; train another one",
     )
+    yield from _completeness(evidence)
+
+
+def _completeness(evidence: Evidence) -> Iterator[Check]:
     missing = [name for name, tally in evidence.classes.items() if not tally.rows]
     classes, present = len(evidence.classes), len(evidence.classes) - len(missing)
     yield Check.of(
@@ -62,7 +66,7 @@ def integrity(case: Case) -> Iterator[Check]:
         bad=f"the test split has no example of {', '.join(missing) or 'any class'}, so no model "
         "can be judged there: look at the source",
     )
-    broken = evidence.not_finite
+    rows, broken = evidence.overall.rows, evidence.not_finite
     yield Check.of(
         "integrity.finite",
         broken == 0,
