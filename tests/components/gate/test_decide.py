@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +70,12 @@ def test_every_check_whose_error_is_a_release_spends_and_no_other_does() -> None
 def test_simulations_make_the_checks_that_judge_by_right_and_wrong_alone() -> None:
     kinds = {check.kind for check in checks_of(COMPARED, simulated=True)}
     assert kinds == {"floor", "not_worse", "max_drop", "class", "class_change"}
+
+
+def test_the_checks_are_listed_without_numpy_and_scipy() -> None:
+    code = "import sys, components.gate.decide as d; list(d.GATE_CHECKS); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "scipy", "tensorflow"} & set(done.stdout.split())
 
 
 # --- properties -----------------------------------------------------------------------------------
