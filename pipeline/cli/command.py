@@ -3,34 +3,32 @@
 Synopsis::
 
     @click.command(cls=Command, exit_codes={ExitCode.DONE: "removed"})
-    @click.option("--keep", type=Whole(1), required=True)
-    def prune(keep: int, as_json: bool) -> int:
+    @click.option("--keep", type=whole(1), required=True)
+    def prune(keep: int) -> Answer:
         # Its docstring is the help; the first sentence stands in the list of commands.
+        return Answer({"removed": [1, 2]}, ["removed: versions 1 and 2"])
 
-    top = Group("tfx-mnist", "the program", {"prune": "pipeline.cli.prune:prune"})
+    top = Group("tfx-mnist", "The program.", {"prune": "pipeline.cli.versions:prune"})
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
 from pipeline.cli import output
+from pipeline.cli.output import Line
 from pipeline.result import ExitCode
 from trainer.host import paths
 from trainer.host.text import quoted, unknown
 
 _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
-_BY_SIGNALS = {
-    ExitCode.INTERRUPTED: "interrupted",
-    ExitCode.TERMINATED: "terminated by SIGTERM, within 10 s",
-}
 
 
 class CommandError(Exception):
@@ -45,24 +43,42 @@ class UsageError(CommandError):
     exit_code = ExitCode.USAGE
 
 
+class Answer(NamedTuple):
+    """What a command came to.
+
+    Attributes:
+      fields: the object for programs, without its `error`.
+      lines: for people.
+      exit_code: of the process.
+      errors: a line each for stderr; together they are the object's `error`.
+    """
+
+    fields: Mapping[str, Any]
+    lines: Iterable[str | Line]
+    exit_code: ExitCode = ExitCode.DONE
+    errors: Sequence[str] = ()
+
+
 class _WithExitCodes(click.Command):
     """A command whose help ends with its exit codes."""
 
     def __init__(self, *args: Any, exit_codes: Mapping[ExitCode, str], **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.exit_codes = {**exit_codes, **_BY_SIGNALS} if exit_codes else {}
+        by_signals = {
+            ExitCode.INTERRUPTED: "interrupted",
+            ExitCode.TERMINATED: "terminated by SIGTERM, within 10 s",
+        }
+        self.exit_codes = {**exit_codes, **by_signals} if exit_codes else {}
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_epilog(ctx, formatter)
         if self.exit_codes:
             with formatter.section("Exit codes"):
-                formatter.write_dl(
-                    [(str(int(code)), text) for code, text in self.exit_codes.items()]
-                )
+                rows = [(str(int(code)), text) for code, text in self.exit_codes.items()]
+                formatter.write_dl(rows)
 
 
 class Command(_WithExitCodes):
-    """Something that the program can do; its function takes `as_json` and returns the exit code.
+    """Something that the program can do; its function returns an `Answer`, or an exit code.
 
     Attributes:
       exit_codes: what each means, for the help.
@@ -84,8 +100,10 @@ class Command(_WithExitCodes):
         self.shows = shows
         self.error_object = error_object
         self.after_a_signal = after_a_signal
-        text = "Print one JSON object on stdout, all else on stderr."
-        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=text))
+        help_ = "Print one JSON object on stdout, all else on stderr."
+        json = click.Option(["--json"], is_flag=True, help=help_, expose_value=False)
+        json.callback = lambda ctx, param, given: ctx.meta.update({__name__: given})
+        self.params.append(json)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -100,7 +118,22 @@ class Command(_WithExitCodes):
         return rest
 
     def invoke(self, ctx: click.Context) -> int:
-        return output.end(super().invoke(ctx), shows=self.shows(ctx.params))
+        answer = super().invoke(ctx)
+        if isinstance(answer, Answer):
+            error = "; ".join(answer.errors) or None
+            if as_json(ctx):
+                output.say_json({**answer.fields, "error": error})
+            else:
+                output.say(answer.lines)
+            for line in answer.errors:
+                output.complain(line)
+            answer = answer.exit_code
+        return output.end(answer, shows=self.shows(ctx.params))
+
+
+def as_json(ctx: click.Context) -> bool:
+    """Whether the command line asks for JSON."""
+    return bool(ctx.meta[__name__])
 
 
 class Group(_WithExitCodes, click.Group):
@@ -119,7 +152,7 @@ class Group(_WithExitCodes, click.Group):
         self,
         name: str,
         help: str,
-        members: Mapping[str, str | Group],
+        members: Mapping[str, str | click.Command],
         exit_codes: Mapping[ExitCode, str] | None = None,
         **settings: Any,
     ) -> None:
@@ -129,13 +162,12 @@ class Group(_WithExitCodes, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.members)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Command | Group | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         member = self.members.get(cmd_name)
-        if not isinstance(member, str):
-            return member
-        module, _, attribute = member.partition(":")
-        found: Command = getattr(importlib.import_module(module), attribute)
-        return found
+        if isinstance(member, str):
+            module, _, attribute = member.partition(":")
+            member = getattr(importlib.import_module(module), attribute)
+        return member
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -155,81 +187,77 @@ class Group(_WithExitCodes, click.Group):
 
 def chosen(top: Group, words: Sequence[str]) -> Command | None:
     """The command that the first words name; None where they name none."""
-    member: Command | Group | None = top
-    ctx = click.Context(top)
+    member: click.Command | None = top
     for word in words:
         if not isinstance(member, Group):
             break
-        member = member.get_command(ctx, word)
+        member = member.get_command(click.Context(member), word)
     return member if isinstance(member, Command) else None
 
 
 def usage_line(error: click.UsageError) -> str:
     """The line for words that click refuses."""
-    ctx = error.ctx
-    see = f"; see {ctx.command_path} --help" if ctx else ""
-    if isinstance(error, click.NoSuchOption) and ctx:
-        return _no_such_option(error.option_name, ctx, see)
-    if isinstance(error, click.MissingParameter) and error.param:
-        return f"{_name(error.param)} is missing{see}"
-    if isinstance(error, click.BadParameter) and error.param:
-        return f"{_name(error.param)} {error.message}{see}"
+    see = f"see {error.ctx.command_path} --help" if error.ctx else ""
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        return _no_such_option(error.option_name, error.ctx, see)
     message = error.format_message().rstrip(".")
-    return f"{message[:1].lower()}{message[1:]}{see}"
+    message = f"{message[:1].lower()}{message[1:]}"
+    param = getattr(error, "param", None)
+    if param is not None:
+        name = max(param.opts, key=len) if isinstance(param, click.Option) else param.metavar
+        is_missing = isinstance(error, click.MissingParameter)
+        message = f"{name} {'is missing' if is_missing else error.message}"
+    return f"{message}; {see}".rstrip("; ")
 
 
 def _no_such_option(flag: str, ctx: click.Context, see: str) -> str:
-    if isinstance(ctx.command, Group):
-        members = [ctx.command.get_command(ctx, name) for name in ctx.command.members]
+    command = ctx.command
+    if isinstance(command, Group):
+        members = [command.get_command(ctx, name) for name in command.members]
         if any(flag in one.opts for member in members if member for one in member.params):
             return f"{flag} stands before the command, expected after it"
-    known = [name for param in ctx.command.get_params(ctx) for name in param.opts if name[0] == "-"]
+    known = [name for param in command.get_params(ctx) for name in param.opts if name[0] == "-"]
     (near,) = difflib.get_close_matches(flag, known, n=1, cutoff=0.0)
-    return f"unknown option {quoted(flag)}: did you mean {near!r}?{see.replace(';', '')}"
+    return f"unknown option {quoted(flag)}: did you mean {near!r}? {see}"
 
 
-def _name(param: click.Parameter) -> str:
-    if isinstance(param, click.Option):
-        return max(param.opts, key=len)
-    return param.make_metavar(click.Context(click.Command(None))).strip("[].")
+class Read(click.ParamType):
+    """A value that a function reads from the words; its ValueError says what is expected."""
 
+    name = "value"
 
-class Whole(click.ParamType):
-    """A whole number from `least` on, of 64 bits at most."""
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self.read = read
 
-    name = "whole number"
-
-    def __init__(self, least: int) -> None:
-        self.least = least
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):  # a default
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):  # a default
             return value
-        if not value.isdecimal() or len(value) > _MOST_DIGITS or int(value) < self.least:
-            most = f", of {_MOST_DIGITS} digits at most" if len(value) > _MOST_DIGITS else ""
-            text = f"is {quoted(value)}, expected a whole number, {self.least} or more{most}"
-            self.fail(text, param, ctx)
-        return int(value)
-
-
-class LocalPath(click.ParamType):
-    """A file or directory of this machine; `~` stands for the home directory."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         try:
-            return Path(paths.expanded(str(value)))
+            return self.read(value)
         except ValueError as error:
             self.fail(f"is {quoted(value)}, expected {error}", param, ctx)
 
+
+def whole(least: int) -> Read:
+    """A whole number from `least` on, of 64 bits at most."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < least:
+            most = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
+            raise ValueError(f"a whole number, {least} or more{most}")
+        return int(text)
+
+    return Read(read)
+
+
+class _LocalPath(Read):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Leaves it to the shell."""
-        return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(incomplete, type="file")]  # the shell does it
 
 
-LOCAL_PATH = LocalPath()
+# A file or directory of this machine; `~` stands for the home directory.
+LOCAL_PATH = _LocalPath(lambda text: Path(paths.expanded(text)))
 
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show the libraries' logs on stderr.")

@@ -11,7 +11,7 @@ import click
 
 from pipeline import config_model
 from pipeline.cli import output
-from pipeline.cli.command import Command
+from pipeline.cli.command import Answer, Command
 from pipeline.config_model import Key
 from pipeline.result import ExitCode
 
@@ -19,7 +19,7 @@ _WIDTH = 100
 
 
 @click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "listed"})
-def keys(as_json: bool) -> int:
+def keys() -> Answer:
     """Lists every key, with its default, what it takes and what it is.
 
     --set and a configuration file take these keys. A default of `none` is the data set's own value,
@@ -27,9 +27,7 @@ def keys(as_json: bool) -> int:
     """
     described = config_model.described()
     fields = {"keys": [dataclasses.asdict(one) for one in described]}
-    lines = [line for one in described for line in _lines(one)]
-    output.answer(fields, lines, as_json=as_json)
-    return ExitCode.DONE
+    return Answer(fields, [line for one in described for line in _lines(one)])
 
 
 def _lines(key: Key) -> Iterator[str]:
@@ -43,15 +41,11 @@ def _lines(key: Key) -> Iterator[str]:
 
 
 @click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "printed"})
-def schema(as_json: bool) -> int:
+def schema() -> int:
     """Prints the JSON schema of a configuration file, for editors.
 
     With `tfx-mnist config schema > schema.json`, and `# yaml-language-server: $schema=schema.json`
     in the first line of the YAML file, an editor completes and checks its keys.
     """
-    found = config_model.json_schema()
-    if as_json:
-        output.say_json(found)
-    else:
-        output.say(json.dumps(found, indent=2).splitlines())
+    output.say(json.dumps(config_model.json_schema(), indent=2).splitlines())
     return ExitCode.DONE

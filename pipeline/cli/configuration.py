@@ -5,7 +5,7 @@ Synopsis::
     @click.command(cls=Command, ...)
     @options("--preset", "--set")
     @pass_given
-    def command(given: Given, as_json: bool) -> int:
+    def command(given: Given, /) -> Answer:
         config = given.configuration()      # preset, then the YAML file, then flags
 """
 
@@ -61,16 +61,9 @@ class Given:
           ConfigError: as `configuration`, but for the flags' values.
         """
         from_file = {} if self.config_file is None else read_file(self.config_file)
-        flags = dict(self.overrides)
-        default = RunConfig().preset
-        files_preset = str(from_file.pop("preset", default))
-        if from_file or files_preset != default:
-            try:  # alone, so that its mistakes are reported with its name
-                build(files_preset, from_file)
-            except ConfigError as error:
-                raise ConfigError(f"{self.config_file}: {error}") from None
         found = {} if self.hparams_file is None else hparams_file.read(self.hparams_file)
-        return flags.pop("preset", files_preset), {**from_file, **found, **flags}
+        values = {**from_file, **found, **dict(self.overrides)}
+        return values.pop("preset", RunConfig.preset), values
 
     def require_keys(self, known: Collection[str]) -> None:
         """Refuses what the command line sets for nothing.
@@ -89,137 +82,104 @@ class Given:
 pass_given = click.make_pass_decorator(Given, ensure=True)
 
 
-def _record(ctx: click.Context, key: str, value: Any) -> None:
-    ctx.ensure_object(Given).overrides.append((key, value))
+def _record(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Notes an option that was given, by the key that it is named after."""
+    given, name = ctx.ensure_object(Given), param.name or ""
+    if value is None or value == ():
+        return
+    if name == "set":
+        given.overrides += map(_pair, value)
+    elif name in ("config_file", "hparams_file"):
+        setattr(given, name, value)
+    else:
+        given.overrides.append((name.replace("__", "."), value))
 
 
-def _option(flag: str, *names: str, **settings: Any) -> tuple[str, Callable[[Any], Any]]:
-    return flag, click.option(flag, *names, expose_value=False, **settings)
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(
+            f"{quoted(text)} has no '=', expected key=value such as gate.floor=0.99"
+        )
+    return key, value
 
 
-def _flag(flag: str, key: str, metavar: str, text: str, **settings: Any) -> tuple[str, Any]:
-    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            _record(ctx, key, value)
-
-    return _option(flag, metavar=metavar, help=text, callback=callback, **settings)
+def _option(flag: str, text: str, *, name: str = "", **settings: Any) -> tuple[str, Any]:
+    """An option of `Given`; `name` is its key, with "__" for a dot, where the flag does not say."""
+    decls = filter(None, [flag, name])
+    return flag, click.option(*decls, help=text, expose_value=False, callback=_record, **settings)
 
 
-def _switch(flag: str, key: str, value: bool, text: str) -> tuple[str, Any]:
-    def callback(ctx: click.Context, param: click.Parameter, given: bool) -> None:
-        if given:
-            _record(ctx, key, value)
-
-    return _option(flag, is_flag=True, help=text, callback=callback)
+def _completer(names: Callable[[], Collection[str]]) -> Callable[..., list[CompletionItem]]:
+    return lambda ctx, param, incomplete: [
+        CompletionItem(name) for name in names() if name.startswith(incomplete)
+    ]
 
 
-def _set_keys(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(
-                f"{quoted(text)} has no '=', expected key=value such as gate.floor=0.99"
-            )
-        _record(ctx, key, value)
-
-
-def _beam_args(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
-    if texts:
-        _record(ctx, "beam_args", texts)
-
-
-def _file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    if param.name is not None:
-        setattr(ctx.ensure_object(Given), param.name, path)
-
-
-def _complete_presets(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in PRESETS if name.startswith(incomplete)]
-
-
-def _complete_keys(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    return [CompletionItem(f"{key}=") for key in keys() if key.startswith(incomplete)]
-
+_PRESETS = _completer(lambda: PRESETS)
+_KEYS = _completer(lambda: [f"{key}=" for key in keys()])
+_FILE: Mapping[str, Any] = {"metavar": "FILE", "type": LOCAL_PATH}
+_ON: Mapping[str, Any] = {"is_flag": True, "flag_value": True, "default": None}
+_OFF: Mapping[str, Any] = {"is_flag": True, "flag_value": False, "default": None}
 
 _OPTIONS = dict(
     [
-        _flag(
+        _option(
             "--preset",
-            "preset",
-            "P",
             f"Where the values start: {', '.join(PRESETS)} (default: quick).",
-            shell_complete=_complete_presets,
+            metavar="P",
+            shell_complete=_PRESETS,
         ),
-        _flag(
+        _option(
             "--dataset",
-            "dataset",
-            "D",
             "mnist_sample (default, no network needed), a tensorflow-datasets name such as mnist "
             "or emnist/balanced, or idx:DIR for a folder with the four IDX files.",
+            metavar="D",
         ),
-        _flag("--data-dir", "data_dir", "DIR", "tensorflow-datasets' own directory."),
-        _flag(
-            "--pipeline-root",
-            "pipeline_root",
-            "DIR",
-            "Where the run writes (default: pipeline_root).",
-        ),
-        _flag("--serving-dir", "serving_dir", "DIR", "The directory that the server watches."),
-        _flag("--seed", "seed", "N", "Seed of weights, order and augmentation (default: 0)."),
-        _flag(
-            "--replicas", "replicas", "N", "Devices that train (default: all GPUs, else one CPU)."
-        ),
+        _option("--data-dir", "tensorflow-datasets' own directory.", metavar="DIR"),
+        _option("--pipeline-root", "Where the run writes (default: pipeline_root).", metavar="DIR"),
+        _option("--serving-dir", "The directory that the server watches.", metavar="DIR"),
+        _option("--seed", "Seed of weights, order and augmentation (default: 0).", metavar="N"),
+        _option("--replicas", "Devices that train (default: all GPUs, else one CPU).", metavar="N"),
         _option(
             "--set",
-            multiple=True,
+            "Set a key, see `tfx-mnist config keys`; may be given again.",
             metavar="KEY=VALUE",
-            callback=_set_keys,
-            shell_complete=_complete_keys,
-            help="Set a key, see `tfx-mnist config keys`; may be given again.",
+            multiple=True,
+            shell_complete=_KEYS,
         ),
-        _option(
-            "--config",
-            "config_file",
-            metavar="FILE",
-            type=LOCAL_PATH,
-            callback=_file,
-            help="Read keys from a YAML or JSON file.",
-        ),
+        _option("--config", "Read keys from a YAML or JSON file.", name="config_file", **_FILE),
         _option(
             "--hparams",
-            "hparams_file",
-            metavar="FILE",
-            type=LOCAL_PATH,
-            callback=_file,
-            help="Take hyper-parameters from a file, as --save-hparams writes it.",
+            "Take hyper-parameters from a file, as --save-hparams writes it.",
+            name="hparams_file",
+            **_FILE,
         ),
         _option(
             "--beam-arg",
-            multiple=True,
+            "Argument of every Beam pipeline, such as --direct_num_workers=2; may be given again.",
+            name="beam_args",
             metavar="ARG",
-            callback=_beam_args,
-            help="Argument of every Beam pipeline, such as --direct_num_workers=2; may be given "
-            "again.",
+            multiple=True,
         ),
-        _switch(
+        _option(
             "--deterministic",
-            "training.deterministic",
-            True,
             "Train to the same weights, bit for bit, from the same seed and data on this machine.",
+            name="training__deterministic",
+            **_ON,
         ),
-        _switch(
-            "--tune", "tuning.enabled", True, "Search for hyper-parameters first, see tuning.*."
+        _option(
+            "--tune",
+            "Search for hyper-parameters first, see tuning.*.",
+            name="tuning__enabled",
+            **_ON,
         ),
-        _switch("--no-cache", "cache", False, "Execute every component anew."),
-        _switch(
+        _option("--no-cache", "Execute every component anew.", name="cache", **_OFF),
+        _option(
             "--allow-missing-baseline",
-            "gate.allow_missing_baseline",
-            True,
             "Release although what is served cannot be read; the release record says so.",
+            name="gate__allow_missing_baseline",
+            **_ON,
         ),
     ]
 )
@@ -241,10 +201,10 @@ def options(*only: str) -> Callable[[_Function], _Function]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The values of a YAML file by dotted key; an empty file has none.
+    """The values of a YAML file by dotted key, checked; an empty file has none.
 
     Raises:
-      ConfigError: the file cannot be read, is not YAML, or holds no mapping.
+      ConfigError: the file cannot be read, is not YAML, or holds something else; the line names it.
     """
     from pipeline import settings_file  # PyYAML stands behind it
 
@@ -256,6 +216,9 @@ def read_file(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(tree).__name__}, expected keys with values, such as 'seed: 3'"
         )
     try:
-        return flatten(tree)
+        values = flatten(tree)
+        alone = dict(values)
+        build(str(alone.pop("preset", RunConfig.preset)), alone)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,8 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.gate.check import NotChecked
 from components.gate.decision_log import DecisionLogError
-from pipeline.cli import configuration, logs, output, summary
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, verbose
+from pipeline.cli import configuration, logs, summary
+from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, UsageError, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig
@@ -26,8 +25,6 @@ from trainer.host import paths
 
 if TYPE_CHECKING:  # TensorFlow stands behind it
     from pipeline.model_check import ModelCheck, Subject
-
-_KEYS = ("data_dir", "pipeline_root", "serving_dir", *keys("gate"))
 
 
 def _signature(flag: str, text: str) -> Callable[[Any], Any]:
@@ -77,8 +74,7 @@ def check(
     baseline_signature: str,
     dataset: str,
     verbose: bool,
-    as_json: bool,
-) -> int:
+) -> Answer:
     """Puts any SavedModel before the release gate, without a run.
 
     Evaluates it on all test images of a data set and decides on it as a run would, by the same
@@ -92,16 +88,12 @@ def check(
     config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})
     with logs.quiet(show=verbose):
         result = _check(config, (model, signature), (baseline, baseline_signature))
-    if as_json:
-        output.say_json({**result.to_dict(), "error": None})
-    else:
-        colour = summary.wants_colour(sys.stdout, os.environ.get("NO_COLOR"))
-        output.write(_lines(result), sys.stdout, colour=colour)
-    return ExitCode.DONE if result.passed else ExitCode.REFUSED
+    exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
+    return Answer(result.to_dict(), _lines(result), exit_code)
 
 
 def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
-    given.require_keys(_KEYS)
+    given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("gate")])
     try:
         parse_dataset(dataset)  # refused before TensorFlow is imported
     except DataError as error:

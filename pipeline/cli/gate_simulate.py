@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,64 +13,33 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole
+from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, Read, UsageError, whole
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config_model import keys
 from pipeline.dataset_defaults import policy_for
 from pipeline.result import ExitCode
-from trainer.host.text import quoted
 
 if TYPE_CHECKING:  # NumPy stands behind it
     from components.gate.simulation import Point, Setting
     from components.gate.submissions import Series
 
 
-class _Fractions(click.ParamType):
-    """Numbers from 0 to 1, rising, each once."""
-
-    name = "fractions"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[float]:
-        return sorted({_FRACTION.convert(part, param, ctx) for part in value.split(",")})
-
-
-class _Fraction(click.ParamType):
-    """A number from 0 to 1."""
-
-    name = "fraction"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            number = -1.0
-        if not 0.0 <= number <= 1.0:
-            self.fail(f"is {quoted(value)}, expected a fraction from 0 to 1", param, ctx)
-        return number
+def _fraction(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise ValueError("a fraction from 0 to 1")
+    return number
 
 
-_FRACTION = _Fraction()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Asked:
-    """What the command line asks for; see the help of `simulate`."""
-
-    dataset: str
-    rows: int
-    classes: int
-    accuracy: float
-    discordance: float
-    drops: list[float]
-    decision: int
-    decisions: int
-    simulations: int
-    seed: int
-    png: Path | None
+def _fractions(text: str) -> list[float]:
+    """Rising, each once."""
+    try:
+        return sorted(set(map(_fraction, text.split(","))))
+    except ValueError:
+        raise ValueError("fractions from 0 to 1") from None
 
 
 def _option(flag: str, metavar: str, type_: Any, default: Any, text: str) -> Callable[[Any], Any]:
@@ -96,13 +65,13 @@ def _option(flag: str, metavar: str, type_: Any, default: Any, text: str) -> Cal
     "The set whose policy is meant, by name; its data are not read.",
 )
 @configuration.options("--set")
-@_option("--rows", "N", Whole(1), 10_000, "Test images.")
-@_option("--classes", "N", Whole(2), 10, "Classes.")
-@_option("--accuracy", "A", _FRACTION, 0.994, "Of the served model.")
+@_option("--rows", "N", whole(1), 10_000, "Test images.")
+@_option("--classes", "N", whole(2), 10, "Classes.")
+@_option("--accuracy", "A", Read(_fraction), 0.994, "Of the served model.")
 @_option(
     "--discordance",
     "D",
-    _FRACTION,
+    Read(_fraction),
     # Two seeds of the preset `fast` differ on 47 of MNIST's 10,000 test images
     # (docs/gate-check.md).
     0.0047,
@@ -112,27 +81,27 @@ def _option(flag: str, metavar: str, type_: Any, default: Any, text: str) -> Cal
 @_option(
     "--drops",
     "D,D,...",
-    _Fractions(),
+    Read(_fractions),
     "0,0.001,0.002,0.005,0.01",
     "How much worse the candidates are than the served model.",
 )
-@_option("--decision", "N", Whole(1), 1, "How many decisions on its test set each one makes.")
+@_option("--decision", "N", whole(1), 1, "How many decisions on its test set each one makes.")
 @_option(
     "--decisions",
     "N",
-    Whole(1),
+    whole(1),
     100,
     "How many decisions on one test set a submitter of bad models has.",
 )
 @_option(
-    "--simulations", "N", Whole(1), 5_000, "What is simulated for each drop and each submitter."
+    "--simulations", "N", whole(1), 5_000, "What is simulated for each drop and each submitter."
 )
-@_option("--seed", "N", Whole(0), 0, "Seed of the simulation.")
+@_option("--seed", "N", whole(0), 0, "Seed of the simulation.")
 @click.option(
     "--png", metavar="FILE", type=LOCAL_PATH, help="Draw the curve into a PNG file as well."
 )
 @pass_given
-def simulate(given: Given, /, *, as_json: bool, **values: Any) -> int:
+def simulate(given: Given, /, **values: Any) -> Answer:
     """Shows how often good models are refused and bad ones released.
 
     Simulates the release gate's decisions on candidates that are as good as the served model, or
@@ -148,7 +117,7 @@ def simulate(given: Given, /, *, as_json: bool, **values: Any) -> int:
     models are independent of the set, when the submitter sees whether they pass, and when the
     submitter sees their accuracy.
     """
-    asked = _Asked(**values)
+    asked = SimpleNamespace(**values)
     name, policy = _policy(given, asked)
     from components.gate.simulation import Setting, operating_curve
 
@@ -168,11 +137,10 @@ def simulate(given: Given, /, *, as_json: bool, **values: Any) -> int:
     if asked.png is not None:
         _draw(points, setting, policy, name, asked.decision, asked.png)
     lines = [*_lines(points, policy, name, asked), "", *_series_lines(series, asked)]
-    output.answer(_fields(points, series, policy, name, asked), lines, as_json=as_json)
-    return ExitCode.DONE
+    return Answer(_fields(points, series, policy, name, asked), lines)
 
 
-def _submit(policy: Policy, asked: _Asked) -> list[Series]:
+def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
     """What comes of each kind of submitter."""
     from components.gate.submissions import SUBMITTERS, submit
 
@@ -189,7 +157,7 @@ def _submit(policy: Policy, asked: _Asked) -> list[Series]:
     ]
 
 
-def _policy(given: Given, asked: _Asked) -> tuple[str, Policy]:
+def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
     """The set's name, and its thresholds with what was set."""
     given.require_keys(keys("gate"))
     try:
@@ -220,18 +188,16 @@ def _draw(
 
 
 def _fields(
-    points: Sequence[Point], series: Sequence[Series], policy: Policy, name: str, asked: _Asked
+    points: Sequence[Point],
+    series: Sequence[Series],
+    policy: Policy,
+    name: str,
+    asked: SimpleNamespace,
 ) -> dict[str, Any]:
     return {
+        **{name: value for name, value in vars(asked).items() if name != "drops"},
         "dataset": name,
         "policy": policy.to_config(),
-        "rows": asked.rows,
-        "classes": asked.classes,
-        "accuracy": asked.accuracy,
-        "discordance": asked.discordance,
-        "decision": asked.decision,
-        "simulations": asked.simulations,
-        "seed": asked.seed,
         "curve": [
             {
                 "drop": point.drop,
@@ -242,7 +208,6 @@ def _fields(
             }
             for point in points
         ],
-        "decisions": asked.decisions,
         "bad_models": [
             {
                 "submitter": one.submitter,
@@ -255,7 +220,7 @@ def _fields(
     }
 
 
-def _lines(points: Sequence[Point], policy: Policy, name: str, asked: _Asked) -> list[str]:
+def _lines(points: Sequence[Point], policy: Policy, name: str, asked: SimpleNamespace) -> list[str]:
     slices = "; ".join(map(str, policy.slices)) or "none"
     kinds = list(points[0].refused_by)
     header = ["worse by", "released", "95 % interval", "refused", "by", *kinds]
@@ -273,7 +238,7 @@ def _lines(points: Sequence[Point], policy: Policy, name: str, asked: _Asked) ->
     ]
 
 
-def _series_lines(series: Sequence[Series], asked: _Asked) -> list[str]:
+def _series_lines(series: Sequence[Series], asked: SimpleNamespace) -> list[str]:
     rows = [[one.submitter, f"{one.share:.2%}", _interval(one.interval)] for one in series]
     return [
         f"any bad model released by {asked.decisions:,} decisions on one test set; the models' "

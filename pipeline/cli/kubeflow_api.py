@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import logs, output
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, verbose
+from pipeline.cli import logs
+from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, UsageError, verbose
 from pipeline.result import ExitCode
 from pipeline.runners.kubeflow import cron as crontab
 from pipeline.runners.kubeflow.installed import require_kfp
@@ -35,7 +35,7 @@ _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 
 # As `pipeline.runners.kubeflow.parameters`, which imports the configuration.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 
-_Function = Callable[..., int]
+_Function = Callable[..., Answer]
 
 
 class _Name(click.ParamType):
@@ -102,7 +102,7 @@ def _connection(function: _Function) -> _Function:
     @_option("--key", "FILE", "Its private key.", type=LOCAL_PATH)
     @verbose
     @functools.wraps(function)
-    def with_api(**values: Any) -> int:
+    def with_api(**values: Any) -> Answer:
         fields = {field.name: values.pop(field.name) for field in dataclasses.fields(_Api)}
         return function(api=_Api(**fields), **values)
 
@@ -130,7 +130,7 @@ def _run_options(function: _Function) -> _Function:
     )
     @_option("--service-account", "NAME", "Of Kubernetes, for the run's pods.", default="")
     @functools.wraps(function)
-    def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> int:
+    def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> Answer:
         given = {name: values.pop(name) for name in _VALUES}
         parameters = {name: text for name, text in given.items() if text is not None}
         wanted = _Run(pipeline, parameters, experiment, service_account)
@@ -145,7 +145,7 @@ def _run_options(function: _Function) -> _Function:
 @click.command(cls=Command, exit_codes=_EXIT_CODES)
 @_run_options
 @_connection
-def submit(wanted: _Run, api: _Api, as_json: bool) -> int:
+def submit(wanted: _Run, api: _Api) -> Answer:
     """Starts a run in the cluster.
 
     Uploads the compiled pipeline, once for each content, and starts a run of it.
@@ -158,8 +158,7 @@ def submit(wanted: _Run, api: _Api, as_json: bool) -> int:
         return submit(client, pipeline, values, **_place(wanted))
 
     run = _by_api(api, act)
-    output.answer({"run": run}, [f"submitted: run {run}"], as_json=as_json)
-    return ExitCode.DONE
+    return Answer({"run": run}, [f"submitted: run {run}"])
 
 
 @click.command(
@@ -183,7 +182,7 @@ def submit(wanted: _Run, api: _Api, as_json: bool) -> int:
 @click.option("--catch-up", is_flag=True, help="Make up for runs that were missed.")
 @_run_options
 @_connection
-def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool, as_json: bool) -> int:
+def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool) -> Answer:
     """Makes runs begin at times; the same name again replaces.
 
     Uploads the compiled pipeline, once for each content, and makes runs of it begin at times, one
@@ -202,8 +201,7 @@ def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool, as_j
     line = f"scheduled: {name} at {cron} (UTC)"
     line += f", in place of {replaced}" if replaced else ""
     fields = {"schedule": made, "name": name, "replaced": replaced}
-    output.answer(fields, [line], as_json=as_json)
-    return ExitCode.DONE
+    return Answer(fields, [line])
 
 
 @click.command(
@@ -212,7 +210,7 @@ def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool, as_j
     exit_codes=_EXIT_CODES,
 )
 @_connection
-def schedules(api: _Api, as_json: bool) -> int:
+def schedules(api: _Api) -> Answer:
     """Lists the pipeline's schedules."""
 
     def act(client: Client) -> list[Any]:
@@ -227,14 +225,13 @@ def schedules(api: _Api, as_json: bool) -> int:
         for one in found
     ]
     fields = {"schedules": list(map(dataclasses.asdict, found))}
-    output.answer(fields, lines or ["no schedule"], as_json=as_json)
-    return ExitCode.DONE
+    return Answer(fields, lines or ["no schedule"])
 
 
 @click.command(cls=Command, exit_codes=_EXIT_CODES)
 @click.argument("name", metavar="NAME")
 @_connection
-def unschedule(name: str, api: _Api, as_json: bool) -> int:
+def unschedule(name: str, api: _Api) -> Answer:
     """Removes a schedule; runs that began go on.
 
     NAME is as `kubeflow schedules` shows it.
@@ -246,8 +243,7 @@ def unschedule(name: str, api: _Api, as_json: bool) -> int:
         return unschedule(client, name)
 
     removed = _by_api(api, act)
-    output.answer({"removed": removed}, [f"unscheduled: {name}; runs go on"], as_json=as_json)
-    return ExitCode.DONE
+    return Answer({"removed": removed}, [f"unscheduled: {name}; runs go on"])
 
 
 @click.command(
@@ -262,7 +258,7 @@ def unschedule(name: str, api: _Api, as_json: bool) -> int:
 )
 @click.argument("run", metavar="RUN", type=_Name())
 @_connection
-def status(run: str, api: _Api, as_json: bool) -> int:
+def status(run: str, api: _Api) -> Answer:
     """Shows how a run goes.
 
     RUN is the id that `kubeflow submit` prints.
@@ -275,10 +271,10 @@ def status(run: str, api: _Api, as_json: bool) -> int:
 
     found = _by_api(api, act)
     fields = {**dataclasses.asdict(found), "refused": found.refused}
-    output.answer(fields, _status_lines(found), as_json=as_json)
+    exit_code = ExitCode.FAILED if found.state in FAILED_STATES else ExitCode.DONE
     if found.refused:
-        return ExitCode.REFUSED
-    return ExitCode.FAILED if found.state in FAILED_STATES else ExitCode.DONE
+        exit_code = ExitCode.REFUSED
+    return Answer(fields, _status_lines(found), exit_code)
 
 
 def _status_lines(run: RunStatus) -> Iterator[str]:

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import configuration, logs, output
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole, verbose
+from pipeline.cli import configuration, logs
+from pipeline.cli.command import (
+    LOCAL_PATH,
+    Answer,
+    Command,
+    CommandError,
+    UsageError,
+    verbose,
+    whole,
+)
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config import RunConfig
 from pipeline.config_model import build
@@ -95,7 +103,7 @@ class _Target:
     "--retries",
     "N",
     "Further attempts at a task that failed; a gate's refusal is final.",
-    type=Whole(0),
+    type=whole(0),
     default=2,
     show_default=True,
 )
@@ -103,7 +111,7 @@ class _Target:
 @configuration.options(*_OF_RUN)
 @verbose
 @pass_given
-def compile_(given: Given, /, *, file: Path, verbose: bool, as_json: bool, **values: Any) -> int:
+def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Answer:
     """Writes the pipeline as YAML for Kubeflow Pipelines.
 
     The file is for the open-source backend, and for any number of runs: data set, preset, seed,
@@ -120,8 +128,7 @@ def compile_(given: Given, /, *, file: Path, verbose: bool, as_json: bool, **val
     except OSError as error:
         raise CommandError(f"cannot write {file}: {error.strerror}; give another -o") from error
     line = f"compiled: {len(compiled.tasks)} tasks in {file}"
-    output.answer({"pipeline": str(file), "tasks": compiled.tasks}, [line], as_json=as_json)
-    return ExitCode.DONE
+    return Answer({"pipeline": str(file), "tasks": compiled.tasks}, [line])
 
 
 def _compiled(preset: str, overrides: Mapping[str, Any], target: _Target) -> Compiled:

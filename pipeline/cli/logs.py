@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from pipeline.cli import streams
+from pipeline.cli.output import text_stream
 from trainer import progress
 from trainer.host.text import printable
 
@@ -119,8 +119,8 @@ def _redirected(path: Path) -> Iterator[Terminal]:
     _flush(sys.stdout, sys.stderr)
     with contextlib.ExitStack() as stack:
         terminal = Terminal(
-            out=stack.enter_context(streams.text(os.dup(1), like=sys.stdout, closefd=True)),
-            err=stack.enter_context(streams.text(os.dup(2), like=sys.stderr, closefd=True)),
+            out=stack.enter_context(text_stream(os.dup(1), like=sys.stdout, closefd=True)),
+            err=stack.enter_context(text_stream(os.dup(2), like=sys.stderr, closefd=True)),
         )
         log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         for fd, stream in ((1, terminal.out), (2, terminal.err)):
@@ -131,7 +131,7 @@ def _redirected(path: Path) -> Iterator[Terminal]:
         # terminal (a crash would lose their last lines), and may have been replaced. They are
         # never closed: a library's log handler that got hold of one uses it until the end.
         for fd, redirect in ((1, contextlib.redirect_stdout), (2, contextlib.redirect_stderr)):
-            stack.enter_context(redirect(streams.text(fd, like=None, closefd=False)))
+            stack.enter_context(redirect(text_stream(fd, like=None, closefd=False)))
         try:
             yield terminal
         finally:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from components.serving_dir import ServingDirError
-from pipeline.cli import output, streams
+from pipeline.cli import output
 from pipeline.cli.command import CommandError, Group, chosen, usage_line
 from pipeline.cli.configuration import Runner
 from pipeline.cli.output import PROG
@@ -50,9 +50,9 @@ COMMANDS = Group(
         "run": "pipeline.cli.run:run",
         "worker": "pipeline.cli.worker:worker",
         "versions": "pipeline.cli.versions:versions",
-        "rollback": "pipeline.cli.rollback:rollback",
-        "prune": "pipeline.cli.prune:prune",
-        "verify": "pipeline.cli.verify:verify",
+        "rollback": "pipeline.cli.versions:rollback",
+        "prune": "pipeline.cli.versions:prune",
+        "verify": "pipeline.cli.versions:verify",
         "predict": "pipeline.cli.predict:predict",
         "config": Group(
             "config",
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None, *, run: Runner | None = None) -> int
     """
     collect_seldom()
     words = sys.argv[1:] if argv is None else list(argv)
-    with streams.standard(), output.complaining():
+    with output.standard():
         if instruction := os.environ.get(_COMPLETE):
             from click.shell_completion import shell_complete
 
@@ -153,5 +153,5 @@ def _execute(words: list[str], run: Runner | None) -> int:
         line += command.after_a_signal
     fields = command.error_object(line) if command else {"error": line}
     as_json = "--json" in itertools.takewhile("--".__ne__, words)
-    output.fail(line, exit_code, fields if as_json else None)
+    output.fail(line, fields if as_json else None)
     return output.end(exit_code, shows=False)

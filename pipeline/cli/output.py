@@ -1,5 +1,14 @@
 """The output of commands: text for people, one object for programs, one line for an error.
 
+Synopsis::
+
+    with standard():
+        say(["done"])        # never raises: a full disk, a closed pipe, another encoding
+        lost(sys.stdout)     # OSError(28, "No space left on device"), or None
+
+A release does not fail because its message cannot be printed. So a failed write is recorded and not
+raised, and a character that the encoding lacks becomes an escape.
+
 Text for people leaves only through `write`, which escapes characters that a terminal would obey,
 because names, reasons and messages come from others. Programs get JSON, which escapes them anyway.
 """
@@ -9,14 +18,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import io
 import json
 import logging
+import os
 import re
+import select
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from pipeline.cli import streams
 from pipeline.result import ExitCode, json_able
 from trainer.host.text import printable, quoted
 
@@ -25,6 +36,104 @@ PROG = "tfx-mnist"
 _LONGEST_LINE = 10_000  # characters
 _NO_PATH = re.compile(r"\S{4097,}")  # which have 4,096 bytes at most: somebody's 5,000 digits
 _WIDEST_COLUMN = 80
+
+
+class Outlet(io.FileIO):
+    """A descriptor to which every write succeeds.
+
+    Attributes:
+      error: that of the first failed write; None if none has failed.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Writes, and waits if the descriptor is non-blocking and full."""
+        try:
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+        except OSError as error:
+            self.error = self.error or error
+            return len(data)
+        return written
+
+
+def text_stream(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextIO:
+    """Returns a line-buffered text stream on an `Outlet`.
+
+    Args:
+      descriptor: to write to.
+      like: the stream whose encoding to use; UTF-8 without one.
+      closefd: whether closing the stream closes the descriptor.
+    """
+    return io.TextIOWrapper(
+        io.BufferedWriter(Outlet(descriptor, "w", closefd=closefd)),
+        encoding=getattr(like, "encoding", None) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+def lost(stream: TextIO) -> OSError | None:
+    """Returns why some output of the stream was lost; None if none was."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw.error if isinstance(raw, Outlet) else None
+
+
+@contextlib.contextmanager
+def standard() -> Iterator[None]:
+    """Makes stdout and stderr such streams, and each warning a line of ours, until it is left.
+
+    Python would write a warning that no handler logs as it is.
+    """
+    _occupy_closed_descriptors()
+    former, logging.lastResort = logging.lastResort, _Complaints(logging.WARNING)
+    try:
+        with (
+            contextlib.redirect_stdout(_never_failing(sys.stdout, 1)),
+            contextlib.redirect_stderr(_never_failing(sys.stderr, 2)),
+        ):
+            yield
+    finally:
+        logging.lastResort = former
+
+
+def _occupy_closed_descriptors() -> None:
+    """Opens closed descriptors, whose numbers the next opened file would get, with libraries'
+    output.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number, which is this one. For reading: a write is lost, and noted.
+            os.open(os.devnull, os.O_RDONLY)
+
+
+def _never_failing(given: TextIO | None, descriptor: int) -> TextIO:
+    if given is None:  # the interpreter found it closed
+        return text_stream(descriptor, like=None, closefd=False)
+    try:
+        descriptor = given.fileno()
+    except OSError:
+        return given  # a test's, in memory
+    with contextlib.suppress(OSError):
+        given.flush()
+    return text_stream(descriptor, like=given, closefd=False)
+
+
+class _Complaints(logging.Handler):
+    """A line for each record that says something new: a damaged log is read several times."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self._said:
+            self._said.add(line)
+            complain(line)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +153,26 @@ _ANSI = {"good": "\x1b[32m", "bad": "\x1b[31m"}
 _ANSI_END = "\x1b[0m"
 
 
-def write(lines: Iterable[Line], stream: TextIO, *, colour: bool = False) -> None:
+def write(lines: Iterable[str | Line], stream: TextIO) -> None:
     """Writes lines without wrapping and control characters, so a path stays whole at any width."""
+    colour = can_be_live(stream) and not os.environ.get("NO_COLOR")  # no-color.org
     for line in lines:
-        code = _ANSI.get(line.style, "") if colour else ""
-        text = _NO_PATH.sub(lambda word: quoted(word[0]), line.text)
+        shown = Line(line) if isinstance(line, str) else line
+        code = _ANSI.get(shown.style, "") if colour else ""
+        text = _NO_PATH.sub(lambda word: quoted(word[0]), shown.text)
         text = printable(_cut(text, _LONGEST_LINE))
         print(f"{code}{text}{_ANSI_END if code else ''}", file=stream)
     stream.flush()
 
 
-def say(lines: Iterable[str]) -> None:
+def can_be_live(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def say(lines: Iterable[str | Line]) -> None:
     """Writes lines on stdout."""
-    write(map(Line, lines), sys.stdout)
+    write(lines, sys.stdout)
 
 
 def say_json(fields: Mapping[str, Any]) -> None:
@@ -64,54 +180,16 @@ def say_json(fields: Mapping[str, Any]) -> None:
     print(json.dumps(json_able(fields), allow_nan=False), flush=True)
 
 
-def answer(fields: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    """Prints the result of a command: the object for programs, or the lines for people."""
-    if as_json:
-        say_json({**fields, "error": None})
-    else:
-        say(lines)
-
-
 def complain(line: str) -> None:
     """Writes one line on stderr, after the program's name."""
-    write([Line(f"{PROG}: {line}")], sys.stderr)
+    write([f"{PROG}: {line}"], sys.stderr)
 
 
-@contextlib.contextmanager
-def complaining() -> Iterator[None]:
-    """Prints each warning that no handler logs as one line; Python would print it raw."""
-    former = logging.lastResort
-    logging.lastResort = _Complaints(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.lastResort = former
-
-
-class _Complaints(logging.Handler):
-    """A line for each record that says something new: a damaged log is read several times."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self._said: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if line not in self._said:
-            self._said.add(line)
-            complain(line)
-
-
-def fail(line: str, exit_code: int, fields: Mapping[str, Any] | None) -> int:
-    """Ends a command with an error: the line on stderr, and the object, if any, on stdout.
-
-    Returns:
-      The exit code.
-    """
+def fail(line: str, fields: Mapping[str, Any] | None) -> None:
+    """Writes the line on stderr, and the object on stdout where there is one."""
     complain(line)
     if fields is not None:
         say_json(fields)
-    return exit_code
 
 
 def end(exit_code: int, *, shows: bool) -> int:
@@ -127,7 +205,7 @@ def end(exit_code: int, *, shows: bool) -> int:
       The exit code of the process.
     """
     sys.stdout.flush()
-    error = streams.lost(sys.stdout)
+    error = lost(sys.stdout)
     if error is None or error.errno == errno.EPIPE:
         return exit_code
     done = exit_code == 0 and not shows

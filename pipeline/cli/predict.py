@@ -12,7 +12,7 @@ import click
 
 from components.serving_dir import Version, find, require_valid
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Whole, verbose
+from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, verbose, whole
 from pipeline.result import ExitCode
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
@@ -34,14 +34,12 @@ if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     "--version",
     "number",
     metavar="V",
-    type=Whole(0),
+    type=whole(0),
     help="The version that classifies, be it withdrawn or not (default: the live one).",
 )
 @serving.options
 @verbose
-def predict(
-    directory: Path, images: Sequence[Path], number: int | None, verbose: bool, as_json: bool
-) -> int:
+def predict(directory: Path, images: Sequence[Path], number: int | None, verbose: bool) -> Answer:
     """Classifies image files with the live model.
 
     Takes PNG and JPEG files, and shows the probability of each class. The files of the version are
@@ -56,14 +54,9 @@ def predict(
         predictions = _classify(version, images)
     described = [_describe(*pair) for pair in zip(images, predictions, strict=True)]
     refused = [f"{image['path']} {image['error']}" for image in described if image["error"]]
-    if as_json:
-        fields = {"serving_dir": str(directory), "version": version.number, "images": described}
-        output.say_json({**fields, "error": "; ".join(refused) or None})
-    else:
-        output.say(_lines(version, described))
-    for line in refused:
-        output.complain(line)
-    return ExitCode.USAGE if refused else ExitCode.DONE
+    fields = {"serving_dir": str(directory), "version": version.number, "images": described}
+    exit_code = ExitCode.USAGE if refused else ExitCode.DONE
+    return Answer(fields, _lines(version, described), exit_code, refused)
 
 
 def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | ImageError]:

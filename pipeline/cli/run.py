@@ -17,10 +17,10 @@ from typing import Any
 
 import click
 
-from pipeline.cli import configuration, hparams_file, logs, output, terminal
+from pipeline.cli import command, configuration, hparams_file, logs, output, terminal
 from pipeline.cli.command import LOCAL_PATH, Command, verbose
 from pipeline.cli.configuration import Given, Runner, pass_given
-from pipeline.cli.summary import summary, wants_colour
+from pipeline.cli.summary import summary
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
@@ -81,11 +81,10 @@ def new_run_id(now: datetime.datetime, suffix: str) -> str:
     return f"{now.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{suffix}"
 
 
-def execute(
-    given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool, as_json: bool
-) -> int:
+def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool) -> int:
     """Runs, shows how it goes on and what came of it; returns the exit code."""
     started, run_id = time.monotonic(), _fresh_run_id()
+    as_json = command.as_json(click.get_current_context())
     config = given.configuration()
     if save_hparams is not None:
         hparams_file.require_writable(save_hparams)
@@ -118,7 +117,8 @@ def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
         line += f" after version {known.release.version} was released in {known.release.path}"
     line += "; the same command goes on from what is finished"
     fields = dataclasses.replace(known, error=line).to_dict() if as_json else None
-    return output.fail(line, exit_code, fields)
+    output.fail(line, fields)
+    return exit_code
 
 
 def _fresh_run_id() -> str:
@@ -202,4 +202,4 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         output.say_json(result.to_dict())
     human = sys.stderr if as_json or result.outcome == FAILED else sys.stdout
-    output.write(summary(result), human, colour=wants_colour(human, os.environ.get("NO_COLOR")))
+    output.write(summary(result), human)

@@ -3,7 +3,7 @@
 Synopsis::
 
     @options
-    def versions(directory: Path, as_json: bool) -> int:
+    def versions(directory: Path) -> Answer:
         ...     # `directory` is such as pipeline_root/serving/mnist
 
 Like everything that answers at once, it does not import TensorFlow.
@@ -15,16 +15,17 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset, slug
-from pipeline.cli.command import LOCAL_PATH, UsageError
+from pipeline.cli.command import LOCAL_PATH, Answer, UsageError
 from pipeline.config import SERVING, RunConfig
 
 
-def options(function: Callable[..., int]) -> Callable[..., int]:
+def options(function: Callable[..., Answer]) -> Callable[..., Answer]:
     """Adds the options that name a serving directory; the function takes it as `directory`."""
 
     @click.option(
@@ -42,28 +43,28 @@ def options(function: Callable[..., int]) -> Callable[..., int]:
         "--pipeline-root",
         metavar="DIR",
         type=LOCAL_PATH,
-        default=RunConfig().pipeline_root,
+        default=RunConfig.pipeline_root,
         show_default=True,
         help="Where `run` writes; without --serving-dir and --dataset, its only serving directory "
         "is taken.",
     )
     @functools.wraps(function)
     def with_directory(
-        *, serving_dir: Path | None, dataset: str | None, pipeline_root: Path, **values: object
-    ) -> int:
+        *, serving_dir: Path | None, dataset: str | None, pipeline_root: Path, **values: Any
+    ) -> Answer:
         return function(directory=_chosen(serving_dir, dataset, pipeline_root), **values)
 
     return with_directory
 
 
 def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) -> Path:
-    """The directory that the options name.
-
-    Raises:
-      UsageError: there is no such directory, or there are several; the line lists them.
-    """
     if serving_dir is not None:
-        return _existing(serving_dir)
+        if not os.path.isdir(serving_dir):  # `Path`'s own raises for a name that is too long
+            actual = "is no directory" if os.path.exists(serving_dir) else "does not exist"
+            raise UsageError(
+                f"the serving directory {serving_dir} {actual}: give another --serving-dir"
+            )
+        return serving_dir
     home = pipeline_root / SERVING
     present = _directories_in(home)
     if dataset is not None:
@@ -79,13 +80,6 @@ def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) 
             f"--serving-dir; {_listed(present)}"
         )
     return present[0]
-
-
-def _existing(path: Path) -> Path:
-    if not os.path.isdir(path):  # `Path`'s own raises for a name that is too long
-        actual = "is no directory" if os.path.exists(path) else "does not exist"
-        raise UsageError(f"the serving directory {path} {actual}: give another --serving-dir")
-    return path
 
 
 def _of_dataset(text: str, home: Path, present: Sequence[Path]) -> Path:

@@ -2,60 +2,53 @@
 
 Synopsis::
 
-    for line in summary(result):
-        print(line.text)
+    output.say(summary(result))
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence
-from pipeline.cli import trials
 from pipeline.cli.output import Line
-from pipeline.cli.terminal import can_be_live, duration
+from pipeline.cli.terminal import duration
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from trainer.tuning.trials import COMPLETED, Results, Trial, ranked
+
+_MOST_TRIALS = 10  # in the table
 
 
-def wants_colour(stream: TextIO, no_color: str | None) -> bool:
-    """Tells whether to colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
-    return can_be_live(stream) and not no_color
-
-
-def summary(result: RunResult) -> list[Line]:
+def summary(result: RunResult) -> Iterator[Line]:
     """Returns the lines: data, accuracy, checks, outcome, time, report, and the log if needed."""
-    return [
-        *data(result.dataset),
-        *_tuning(result),
-        *evaluation(result.evidence),
-        *check_lines(result.checks),
-        *_outcome(result),
-        *_time(result),
-        *_report(result),
-        *_log(result),
-    ]
+    yield from data(result.dataset)
+    if result.tuning is not None:
+        yield from map(Line, trials(result.tuning, result.tuning_plot))
+    yield from evaluation(result.evidence)
+    yield from check_lines(result.checks)
+    yield _outcome(result)
+    taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
+    yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
+    if result.report:
+        yield Line(f"report: {result.report}")
+    if result.outcome in (REFUSED, FAILED) and result.log_file:
+        yield Line(f"log: {result.log_file}")
 
 
 def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
     """Yields the data set, if it is known, with the rows of its splits, if they are."""
-    if not dataset:
-        return
-    splits = dataset.get("splits") or {}
-    rows = ", ".join(f"{name} {_rows(split)}" for name, split in splits.items())
-    yield Line(f"data: {dataset.get('name')}" + (f" ({rows})" if rows else ""))
+    if dataset:
+        splits = dataset.get("splits") or {}
+        rows = ", ".join(f"{name} {_rows(split)}" for name, split in splits.items())
+        yield Line(f"data: {dataset.get('name')}" + (f" ({rows})" if rows else ""))
 
 
 def _rows(split: object) -> str:
     rows = split.get("rows") if isinstance(split, dict) else split
     return f"{rows:,}" if isinstance(rows, int) else str(rows)
-
-
-def _tuning(result: RunResult) -> Iterator[Line]:
-    if result.tuning is not None:
-        yield from map(Line, trials.lines(result.tuning, result.tuning_plot))
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[Line]:
@@ -94,31 +87,48 @@ def _lowest(kind: str, checks: Sequence[Check]) -> str:
     return f", lowest {name.partition('.')[2]}: {form.format(actual=actual, bound=bound)}"
 
 
-def _outcome(result: RunResult) -> Iterator[Line]:
+def _outcome(result: RunResult) -> Line:
     if result.outcome == RELEASED:
-        yield Line(f"released: {_release(result.release)}", "good")
-    elif result.outcome == UNCHANGED:
-        yield Line(f"unchanged: {_release(result.release)} holds this model already", "good")
-    elif result.outcome == REFUSED:
-        yield Line("refused: nothing was released, what was served stays", "bad")
-    elif result.outcome == FAILED:
-        yield Line(f"failed: {result.error}", "bad")
+        return Line(f"released: {_release(result.release)}", "good")
+    if result.outcome == UNCHANGED:
+        return Line(f"unchanged: {_release(result.release)} holds this model already", "good")
+    if result.outcome == REFUSED:
+        return Line("refused: nothing was released, what was served stays", "bad")
+    return Line(f"failed: {result.error}", "bad")
 
 
 def _release(release: Release | None) -> str:
     return "no version" if release is None else f"version {release.version} in {release.path}"
 
 
-def _time(result: RunResult) -> Iterator[Line]:
-    taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
-    yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
+def trials(results: Results, plot: str | None) -> Iterator[str]:
+    """The best trial of a search, what it tried, a table of the best, and where all of them are."""
+    best, first, count = results.best, results.trials[0], len(results.trials)
+    start = f"; what it started from, trial 1: {_score(first, results)}" if first != best else ""
+    yield (
+        f"tuning: {count} trials, best on eval is trial {best.number} with {results.objective} "
+        f"{_score(best, results)}{start}"
+    )
+    yield f"hyper-parameters: {', '.join(f'{k} {v:g}' for k, v in best.values.items())}"
+    shown = ranked(results.trials, results.objective)[:_MOST_TRIALS]
+    rows = [("trial", "accuracy", "loss", "epochs", "time", *best.values), *map(_trial, shown)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(map(str.rjust, row, widths))
+    if plot:
+        more = f"the best {_MOST_TRIALS} of them above, " if count > _MOST_TRIALS else ""
+        yield f"trials: {more}all in {Path(plot).with_suffix('.json')}, drawn in {plot}"
 
 
-def _report(result: RunResult) -> Iterator[Line]:
-    if result.report:
-        yield Line(f"report: {result.report}")
+def _score(trial: Trial, results: Results) -> str:
+    score = trial.eval_accuracy if results.objective == "accuracy" else trial.eval_loss
+    return trial.status if score is None else f"{score:.4f}"
 
 
-def _log(result: RunResult) -> Iterator[Line]:
-    if result.outcome in (REFUSED, FAILED) and result.log_file:
-        yield Line(f"log: {result.log_file}")
+def _trial(trial: Trial) -> tuple[str, ...]:
+    accuracy, loss, seconds = trial.status, "", ""
+    if trial.status == COMPLETED:
+        accuracy, loss = f"{trial.eval_accuracy:.4f}", f"{trial.eval_loss:.4f}"
+        seconds = duration(trial.seconds or 0.0)
+    values = (f"{value:g}" for value in trial.values.values())
+    return (str(trial.number), accuracy, loss, str(trial.epochs), seconds, *values)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -39,7 +38,7 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
     """
     with contextlib.ExitStack() as stack:
         shown: Observer
-        if can_be_live(err) and not verbose and err.encoding.lower().startswith("utf"):
+        if output.can_be_live(err) and not verbose and err.encoding.lower().startswith("utf"):
             shown = stack.enter_context(live(err))
         else:
             shown = PlainDisplay(human)
@@ -47,11 +46,6 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
         progress.LOGGER.addHandler(handler)
         stack.callback(progress.LOGGER.removeHandler, handler)
         yield shown
-
-
-def can_be_live(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def duration(seconds: float) -> str:
@@ -98,7 +92,7 @@ class PlainDisplay:
             self._line(f"  {training_text(state)}")
 
     def _line(self, text: str) -> None:
-        output.write([output.Line(text)], self._stream)
+        output.write([text], self._stream)
 
 
 class LiveDisplay:

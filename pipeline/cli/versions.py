@@ -1,49 +1,173 @@
-"""`tfx-mnist versions`: lists the released versions, and which one is live."""
+"""`tfx-mnist versions`, `verify`, `rollback` and `prune`: the released versions."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from components.serving_dir import Version
-from components.serving_dir import versions as read_versions
+from components import serving_dir
+from components.serving_dir import Pruned, Version
 from pipeline.cli import output, serving
-from pipeline.cli.command import Command
+from pipeline.cli.command import Answer, Command, whole
 from pipeline.result import ExitCode
+from trainer.host.termination import Terminated
 
 _DIGEST_DIGITS = 8
 _UNKNOWN = "-"
 _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baseline", "files", "")
 
 
-@click.command(
-    cls=Command,
-    shows=lambda _: True,
-    exit_codes={
-        ExitCode.DONE: "listed, damaged versions as well",
-        ExitCode.FAILED: "the serving directory cannot be read",
+def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Answer]], Command]:
+    """A command on a serving directory, with what its exit codes 0 and 1 mean."""
+    exit_codes = {
+        ExitCode.DONE: done,
+        ExitCode.FAILED: failed,
         ExitCode.USAGE: "usage, or there is no such serving directory",
-    },
+    }
+
+    def decorate(function: Callable[..., Answer]) -> Command:
+        options = serving.options(function)
+        return click.command(cls=Command, exit_codes=exit_codes, **settings)(options)
+
+    return decorate
+
+
+@_command(
+    "listed, damaged versions as well",
+    "the serving directory cannot be read",
+    shows=lambda _: True,
 )
-@serving.options
-def versions(directory: Path, as_json: bool) -> int:
+def versions(directory: Path) -> Answer:
     """Lists the released versions, and which one is live.
 
     Shows for every version in a serving directory when and by which run it was released, on which
     data, its accuracy, its baseline, whether its files match its manifest, and whether it was
     withdrawn. The live version is the highest, which the server serves.
     """
-    present = read_versions(directory, check_files=True)
+    present = serving_dir.versions(directory, check_files=True)
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
-    lines = [f"serving directory: {directory}", *_lines(described)]
-    output.answer(fields, lines, as_json=as_json)
-    return ExitCode.DONE
+    return Answer(fields, [f"serving directory: {directory}", *_table(described)])
+
+
+@_command(
+    "all files of all versions match",
+    "a version is damaged, or the serving directory cannot be read",
+)
+def verify(directory: Path) -> Answer:
+    """Checks every version's files against its manifest.
+
+    Reads every file of every version and compares its SHA-256 with the manifest of the version.
+    """
+    present = serving_dir.versions(directory, check_files=True)
+    checked = [_integrity(version) for version in present]
+    lines = [f"serving directory: {directory}"] + ["no version yet"] * (not present)
+    for version in present:
+        lines.append(f"version {version.number}: {'damaged' if version.problems else 'valid'}")
+        lines += [f"  {problem}" for problem in version.problems]
+    fields = {"serving_dir": str(directory), "versions": checked}
+    damaged = ", ".join(version.path.name for version in present if version.problems)
+    if not damaged:
+        return Answer(fields, lines)
+    error = (
+        f"damaged versions in {directory}: {damaged}; restore their files, or roll back and prune"
+    )
+    return Answer(fields, lines, ExitCode.FAILED, [error])
+
+
+@_command(
+    "rolled back",
+    "no version is good, the one asked for is not, or failed; nothing was changed, unless the line "
+    "says so",
+)
+@click.argument("version", metavar="VERSION", required=False, type=whole(0))
+@click.option("--reason", metavar="TEXT", default="", help="Kept with the withdrawn version.")
+def rollback(directory: Path, version: int | None, reason: str) -> Answer:
+    """Makes an older version the live one again.
+
+    Publishes the files of VERSION again as the newest version, which the server then serves, and
+    withdraws the version that was live: it is never a baseline or restored again, and its model is
+    never released again. Both happen at once, or not at all.
+
+    Without VERSION it restores the newest good older version: its files match its manifest, it is
+    not withdrawn, and its model differs from the live one.
+    """
+    before = serving_dir.live(directory)
+    try:
+        done = serving_dir.rollback(directory, version, reason=reason)
+    except (KeyboardInterrupt, Terminated):
+        _say_if_done(directory, before)
+        raise
+    fields = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
+    lines = [
+        f"live: version {done.version} in {done.path}, which restores {done.restores}",
+        f"withdrawn: version {done.withdraws}",
+    ]
+    return Answer({"serving_dir": str(directory), **fields}, lines)
+
+
+def _say_if_done(directory: Path, before: Version | None) -> None:
+    """Says that a rollback was done before a signal came, for scripts that would try again."""
+    now = serving_dir.live(directory)
+    done = now.manifest.rollback if now and now.manifest else None
+    if now and done and before and done.withdraws == before.number:
+        output.complain(f"rolled back before that: version {now.number} in {now.path} is live")
+
+
+@_command(
+    "removed, or there was nothing to remove",
+    "failed, and what is there is complete; or a dry run's list cannot be written",
+    shows=lambda options: options["dry_run"],
+)
+@click.option(
+    "--keep",
+    metavar="N",
+    required=True,
+    type=whole(1),
+    help="How many of the newest versions stay in any case; no fewer than the server loads.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+def prune(directory: Path, keep: int, dry_run: bool) -> Answer:
+    """Removes old versions.
+
+    Removes all versions but the newest N. The live version stays, the one that `rollback` would
+    restore, and each one that withdrew a version which is still there. Versions of another tool are
+    left alone and named.
+    """
+    done = serving_dir.prune(directory, keep, dry_run=dry_run)
+    fields = {
+        "serving_dir": str(directory),
+        "dry_run": dry_run,
+        "removed": [{**dataclasses.asdict(old), "path": str(old.path)} for old in done.removed],
+        "bytes": done.bytes,
+        "left_alone": [
+            {"path": str(other.path), "problems": list(other.problems)} for other in done.left_alone
+        ],
+    }
+    return Answer(fields, _pruned(done, dry_run=dry_run))
+
+
+def _pruned(done: Pruned, *, dry_run: bool) -> Iterator[str]:
+    removed, freed = ("would remove", "would free") if dry_run else ("removed", "freed")
+    for old in done.removed:
+        yield f"{removed}: version {old.version} in {old.path}, {output.size(old.bytes)}"
+    yield f"{freed}: {output.size(done.bytes)}" if done.removed else "nothing to remove"
+    for other in done.left_alone:
+        yield f"left alone: {other.path} {'; '.join(other.problems)}"
+
+
+def _integrity(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "path": str(version.path),
+        "valid": not version.problems,
+        "problems": list(version.problems),
+    }
 
 
 def _describe(version: Version, *, live: bool) -> dict[str, Any]:
@@ -76,7 +200,7 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
     }
 
 
-def _lines(described: Sequence[Mapping[str, Any]]) -> list[str]:
+def _table(described: Sequence[Mapping[str, Any]]) -> list[str]:
     if not described:
         return ["no version yet"]
     lines = output.table([_HEADER, *map(_row, described)])

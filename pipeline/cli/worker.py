@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
-from pipeline.cli import output
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, UsageError, Whole
+from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, UsageError, whole
 from pipeline.config import RunConfig
 from pipeline.result import ExitCode
 from trainer import supervision
@@ -40,7 +38,7 @@ from trainer.tuning import processes
 @click.option(
     "--wait",
     metavar="SECONDS",
-    type=Whole(0),
+    type=whole(0),
     default=3600,
     show_default=True,
     help="How long to wait for the chief's training to begin.",
@@ -52,7 +50,7 @@ from trainer.tuning import processes
     help="Take part in a search, by the job file that its chief names, in place of a training of "
     "the pipeline root; the environment says where the chief is, see docs/tuning.md.",
 )
-def worker(pipeline_root: Path, wait: int, search: Path | None, as_json: bool) -> int:
+def worker(pipeline_root: Path, wait: int, search: Path | None) -> Answer:
     """Trains as one of several machines.
 
     Takes part in the next training of the pipeline root as one of the machines that TF_CONFIG
@@ -60,15 +58,10 @@ def worker(pipeline_root: Path, wait: int, search: Path | None, as_json: bool) -
     start again, wait for it, and go on. With --search it trains the trials that the chief of a
     search, `tfx-mnist run --tune`, proposes.
     """
-    if search is None:
-        fields, line = _train(pipeline_root, wait)
-    else:
-        fields, line = _search(search)
-    output.answer(fields, [line], as_json=as_json)
-    return ExitCode.DONE
+    return _train(pipeline_root, wait) if search is None else _search(search)
 
 
-def _train(pipeline_root: Path, wait: int) -> tuple[dict[str, Any], str]:
+def _train(pipeline_root: Path, wait: int) -> Answer:
     try:
         cluster = Cluster.from_environment()
     except ClusterError as error:
@@ -88,13 +81,11 @@ def _train(pipeline_root: Path, wait: int) -> tuple[dict[str, Any], str]:
         supervision.train(file)
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
-    return (
-        {"worker": cluster.index, "workers": cluster.size},
-        f"trained: as number {cluster.index} of {cluster.size} machines",
-    )
+    line = f"trained: as number {cluster.index} of {cluster.size} machines"
+    return Answer({"worker": cluster.index, "workers": cluster.size}, [line])
 
 
-def _search(job: Path) -> tuple[dict[str, Any], str]:
+def _search(job: Path) -> Answer:
     name = _require_worker_of_a_search()
     if not job.is_file():
         raise UsageError(f"there is no file {job}, expected the job file that the chief names")
@@ -102,7 +93,8 @@ def _search(job: Path) -> tuple[dict[str, Any], str]:
         processes.work(job)
     except processes.WorkerDied as error:
         raise CommandError(str(error)) from error
-    return {"worker": name, "search": str(job)}, f"searched: as {name}, until no trial was left"
+    line = f"searched: as {name}, until no trial was left"
+    return Answer({"worker": name, "search": str(job)}, [line])
 
 
 def _require_worker_of_a_search() -> str:

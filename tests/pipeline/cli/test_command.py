@@ -7,7 +7,7 @@ from pipeline.cli.command import Command, Group, chosen, usage_line
 from pipeline.result import ExitCode
 
 FLOOR = click.Option(["--floor"])
-IMAGES = click.Argument(["images"], nargs=-1, required=True)
+IMAGES = click.Argument(["images"], metavar="IMAGE", nargs=-1, required=True)
 
 
 def command(name: str, *params: click.Parameter) -> Command:
@@ -73,7 +73,7 @@ def test_a_command_in_a_group_is_found_and_its_exit_code_is_the_programs() -> No
         (["rollback", "-x"], "unknown option '-x': did you mean '-h'? see prog rollback --help"),
         (["rollback", "3", "4"], "unexpected argument '4'; see prog rollback --help"),
         (["rollback", "3", "--", "-4"], "unexpected argument '-4'; see prog rollback --help"),
-        (["predict"], "IMAGES is missing; see prog predict --help"),
+        (["predict"], "IMAGE is missing; see prog predict --help"),
     ],
 )
 def test_words_that_find_nothing_are_refused_in_one_line(words: list[str], line: str) -> None:

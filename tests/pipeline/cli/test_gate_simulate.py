@@ -92,7 +92,7 @@ def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None
     [
         (["--rows", "0"], "--rows is '0', expected a whole number, 1 or more; see tfx-"),
         (["--accuracy", "99"], "--accuracy is '99', expected a fraction from 0 to 1; se"),
-        (["--drops", "0,x"], "--drops is 'x', expected a fraction from 0 to 1; see"),
+        (["--drops", "0,x"], "--drops is '0,x', expected fractions from 0 to 1; see"),
         (["--rows", "9"], "9 test images of 10 classes, expected at least one of each"),
         (["--discordance", "0.1"], "the discordance is 0.1, expected at most 0.012: of two models"),
         (["--drops", "1"], "the drop is 1, expected 0 to 0.9917: what the served model gets right"),

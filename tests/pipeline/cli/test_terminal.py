@@ -9,9 +9,8 @@ from rich.console import Console
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
-from pipeline.cli import streams
-from pipeline.cli.output import Line, write
-from pipeline.cli.summary import summary, wants_colour
+from pipeline.cli.output import Line, text_stream, write
+from pipeline.cli.summary import summary
 from pipeline.cli.terminal import LiveDisplay, PlainDisplay, display, duration, training_text
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer import progress
@@ -94,7 +93,7 @@ class TestPlain:
     def test_a_reader_that_went_away_is_no_error(self) -> None:
         read_end, write_end = os.pipe()
         os.close(read_end)
-        with streams.text(write_end, like=None, closefd=True) as stream:
+        with text_stream(write_end, like=None, closefd=True) as stream:
             PlainDisplay(stream).component_started("Trainer")
 
 
@@ -317,27 +316,29 @@ class TestSummary:
 class TestWrite:
     def test_a_long_path_is_never_broken(self) -> None:
         out, path = io.StringIO(), "a/" * 300 + "b"
-        write([Line(path)], out, colour=False)
+        write([path], out)
         assert out.getvalue() == f"{path}\n"
 
-    def test_colour_surrounds_what_is_good_or_bad(self) -> None:
-        out = io.StringIO()
-        write([Line("yes", "good"), Line("no", "bad"), Line("so")], out, colour=True)
-        assert out.getvalue() == "\x1b[32myes\x1b[0m\n\x1b[31mno\x1b[0m\nso\n"
-
-    def test_without_colour_text_is_bare(self) -> None:
-        out = io.StringIO()
-        write([Line("yes", "good")], out, colour=False)
-        assert out.getvalue() == "yes\n"
-
-    def test_colour_is_for_terminals_without_no_color(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("no_color", "term", "shown"),
+        [
+            ("", "xterm", b"\x1b[32myes\x1b[0m\r\n\x1b[31mno\x1b[0m\r\nso\r\n"),
+            ("1", "xterm", b"yes\r\nno\r\nso\r\n"),
+            ("", "dumb", b"yes\r\nno\r\nso\r\n"),
+        ],
+    )
+    def test_good_and_bad_are_coloured_on_a_terminal_without_no_color(
+        self, no_color: str, term: str, shown: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("TERM", term)
+        monkeypatch.setenv("NO_COLOR", no_color)
         controller, terminal = pty.openpty()
         with open(terminal, "w") as stream:
-            assert wants_colour(stream, None)
-            assert wants_colour(stream, "")
-            assert not wants_colour(stream, "1")
+            write([Line("yes", "good"), Line("no", "bad"), Line("so")], stream)
+            assert os.read(controller, 1_000) == shown
         os.close(controller)
-        assert not wants_colour(io.StringIO(), None)
+
+    def test_elsewhere_text_is_bare(self) -> None:
+        out = io.StringIO()
+        write([Line("yes", "good")], out)
+        assert out.getvalue() == "yes\n"

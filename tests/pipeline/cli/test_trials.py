@@ -1,4 +1,4 @@
-from pipeline.cli.trials import lines
+from pipeline.cli.summary import trials as lines
 from trainer.tuning.trials import COMPLETED, FAILED, Results, Trial
 
 
