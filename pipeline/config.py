@@ -110,12 +110,18 @@ class ServingConfig:
 class RunConfig:
     """One run of the pipeline; each field describes itself."""
 
-    preset: str = setting("quick", "where the training section starts from", choices=PRESETS)
+    preset: str = setting(
+        "quick",
+        f"where the training section starts from: {', '.join(PRESETS)}",
+        choices=PRESETS,
+    )
     dataset: str = setting(
-        "mnist_sample", "mnist_sample, a tensorflow-datasets name, or idx:DIR for four IDX files"
+        "mnist_sample",
+        "the images: mnist_sample (needs no network), a tensorflow-datasets name such as mnist or "
+        "emnist/balanced, or idx:DIR for a folder with the four IDX files",
     )
     data_dir: str | None = setting(
-        None, "tensorflow-datasets' own directory; none for its default", is_path=True
+        None, "directory of tensorflow-datasets; none for its default", is_path=True
     )
     pipeline_root: str = setting("pipeline_root", "where the run writes", is_path=True)
     serving_dir: str | None = setting(

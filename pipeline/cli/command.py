@@ -4,11 +4,11 @@ Synopsis::
 
     @click.command(cls=Command, exit_codes={ExitCode.DONE: "removed"})
     @click.option("--keep", type=whole(1), required=True)
-    def prune(keep: int) -> Answer:
+    def prune(keep: int) -> Reply:
         # Its docstring is the help; the first sentence stands in the list of commands.
-        return Answer({"removed": [1, 2]}, ["removed: versions 1 and 2"])
+        return Reply({"removed": [1, 2]}, ["removed: versions 1 and 2"])
 
-    top = Group("tfx-mnist", "The program.", {"prune": "pipeline.cli.versions:prune"})
+    top = CommandGroup("tfx-mnist", "The program.", {"prune": "pipeline.cli.versions:prune"})
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class UsageError(CommandError):
     exit_code = ExitCode.USAGE
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What a command came to.
 
     Attributes:
@@ -78,7 +78,7 @@ class _WithExitCodes(click.Command):
 
 
 class Command(_WithExitCodes):
-    """Something that the program can do; its function returns an `Answer`, or an exit code.
+    """Something that the program can do; its function returns an `Reply`, or an exit code.
 
     Attributes:
       exit_codes: what each means, for the help.
@@ -119,7 +119,7 @@ class Command(_WithExitCodes):
 
     def invoke(self, ctx: click.Context) -> int:
         answer = super().invoke(ctx)
-        if isinstance(answer, Answer):
+        if isinstance(answer, Reply):
             error = "; ".join(answer.errors) or None
             if as_json(ctx):
                 output.say_json({**answer.fields, "error": error})
@@ -136,7 +136,7 @@ def as_json(ctx: click.Context) -> bool:
     return bool(ctx.meta[__name__])
 
 
-class Group(_WithExitCodes, click.Group):
+class CommandGroup(_WithExitCodes, click.Group):
     """Commands and groups below one word, each imported when it is asked for.
 
     Args:
@@ -185,11 +185,11 @@ class Group(_WithExitCodes, click.Group):
         return super().resolve_command(ctx, args)
 
 
-def chosen(top: Group, words: Sequence[str]) -> Command | None:
+def chosen(top: CommandGroup, words: Sequence[str]) -> Command | None:
     """The command that the first words name; None where they name none."""
     member: click.Command | None = top
     for word in words:
-        if not isinstance(member, Group):
+        if not isinstance(member, CommandGroup):
             break
         member = member.get_command(click.Context(member), word)
     return member if isinstance(member, Command) else None
@@ -212,7 +212,7 @@ def usage_line(error: click.UsageError) -> str:
 
 def _no_such_option(flag: str, ctx: click.Context, see: str) -> str:
     command = ctx.command
-    if isinstance(command, Group):
+    if isinstance(command, CommandGroup):
         members = [command.get_command(ctx, name) for name in command.members]
         if any(flag in one.opts for member in members if member for one in member.params):
             return f"{flag} stands before the command, expected after it"

@@ -11,7 +11,7 @@ import click
 
 from pipeline import config_model
 from pipeline.cli import output
-from pipeline.cli.command import Answer, Command
+from pipeline.cli.command import Command, Reply
 from pipeline.config_model import Key
 from pipeline.result import ExitCode
 
@@ -19,7 +19,7 @@ _WIDTH = 100
 
 
 @click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "listed"})
-def keys() -> Answer:
+def keys() -> Reply:
     """Lists every key, with its default, what it takes and what it is.
 
     --set and a configuration file take these keys. A default of `none` is the data set's own value,
@@ -27,7 +27,7 @@ def keys() -> Answer:
     """
     described = config_model.described()
     fields = {"keys": [dataclasses.asdict(one) for one in described]}
-    return Answer(fields, [line for one in described for line in _lines(one)])
+    return Reply(fields, [line for one in described for line in _lines(one)])
 
 
 def _lines(key: Key) -> Iterator[str]:

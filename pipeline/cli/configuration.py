@@ -5,7 +5,7 @@ Synopsis::
     @click.command(cls=Command, ...)
     @options("--preset", "--set")
     @pass_given
-    def command(given: Given, /) -> Answer:
+    def command(given: Given, /) -> Reply:
         config = given.configuration()      # preset, then the YAML file, then flags
 """
 
@@ -105,9 +105,30 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _option(flag: str, text: str, *, name: str = "", **settings: Any) -> tuple[str, Any]:
-    """An option of `Given`; `name` is its key, with "__" for a dot, where the flag does not say."""
-    decls = filter(None, [flag, name])
-    return flag, click.option(*decls, help=text, expose_value=False, callback=_record, **settings)
+    """An option of `Given`; `name` is its key, with "__" for a dot, if the flag is not the key."""
+    names = filter(None, [flag, name])
+    return flag, click.option(*names, help=text, expose_value=False, callback=_record, **settings)
+
+
+def _of_key(flag: str, metavar: str, **settings: Any) -> tuple[str, Any]:
+    """An option that is named after a key, and described as it is."""
+    field = RunConfig.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")]
+    text = field.metadata["description"]
+    default = f" (default: {field.default})" if field.default is not None else ""
+    return _option(flag, f"{text[:1].upper()}{text[1:]}{default}.", metavar=metavar, **settings)
+
+
+def _switch(flag: str, name: str, text: str, *, value: bool = True) -> tuple[str, Any]:
+    return _option(flag, text, name=name, is_flag=True, flag_value=value, default=None)
+
+
+def _file(flag: str, name: str, text: str) -> tuple[str, Any]:
+    return _option(flag, text, name=name, metavar="FILE", type=LOCAL_PATH)
+
+
+def _list(flag: str, name: str, metavar: str, text: str, **settings: Any) -> tuple[str, Any]:
+    text = f"{text}; may be given again."
+    return _option(flag, text, name=name, metavar=metavar, multiple=True, **settings)
 
 
 def _completer(names: Callable[[], Collection[str]]) -> Callable[..., list[CompletionItem]]:
@@ -116,71 +137,31 @@ def _completer(names: Callable[[], Collection[str]]) -> Callable[..., list[Compl
     ]
 
 
-_PRESETS = _completer(lambda: PRESETS)
 _KEYS = _completer(lambda: [f"{key}=" for key in keys()])
-_FILE: Mapping[str, Any] = {"metavar": "FILE", "type": LOCAL_PATH}
-_ON: Mapping[str, Any] = {"is_flag": True, "flag_value": True, "default": None}
-_OFF: Mapping[str, Any] = {"is_flag": True, "flag_value": False, "default": None}
-
+_DETERMINISTIC = (
+    "Train to the same weights, bit for bit, from the same seed and data on this machine."
+)
+_MISSING = "Release although what is served cannot be read; the release record says so."
 _OPTIONS = dict(
     [
-        _option(
-            "--preset",
-            f"Where the values start: {', '.join(PRESETS)} (default: quick).",
-            metavar="P",
-            shell_complete=_PRESETS,
-        ),
-        _option(
-            "--dataset",
-            "mnist_sample (default, no network needed), a tensorflow-datasets name such as mnist "
-            "or emnist/balanced, or idx:DIR for a folder with the four IDX files.",
-            metavar="D",
-        ),
-        _option("--data-dir", "tensorflow-datasets' own directory.", metavar="DIR"),
-        _option("--pipeline-root", "Where the run writes (default: pipeline_root).", metavar="DIR"),
-        _option("--serving-dir", "The directory that the server watches.", metavar="DIR"),
-        _option("--seed", "Seed of weights, order and augmentation (default: 0).", metavar="N"),
-        _option("--replicas", "Devices that train (default: all GPUs, else one CPU).", metavar="N"),
-        _option(
-            "--set",
-            "Set a key, see `tfx-mnist config keys`; may be given again.",
-            metavar="KEY=VALUE",
-            multiple=True,
+        _of_key("--preset", "P", shell_complete=_completer(lambda: PRESETS)),
+        _of_key("--dataset", "D"),
+        _of_key("--data-dir", "DIR"),
+        _of_key("--pipeline-root", "DIR"),
+        _of_key("--serving-dir", "DIR"),
+        _of_key("--seed", "N"),
+        _of_key("--replicas", "N"),
+        _list(
+            *("--set", "", "KEY=VALUE", "Set a key, see `tfx-mnist config keys`"),
             shell_complete=_KEYS,
         ),
-        _option("--config", "Read keys from a YAML or JSON file.", name="config_file", **_FILE),
-        _option(
-            "--hparams",
-            "Take hyper-parameters from a file, as --save-hparams writes it.",
-            name="hparams_file",
-            **_FILE,
-        ),
-        _option(
-            "--beam-arg",
-            "Argument of every Beam pipeline, such as --direct_num_workers=2; may be given again.",
-            name="beam_args",
-            metavar="ARG",
-            multiple=True,
-        ),
-        _option(
-            "--deterministic",
-            "Train to the same weights, bit for bit, from the same seed and data on this machine.",
-            name="training__deterministic",
-            **_ON,
-        ),
-        _option(
-            "--tune",
-            "Search for hyper-parameters first, see tuning.*.",
-            name="tuning__enabled",
-            **_ON,
-        ),
-        _option("--no-cache", "Execute every component anew.", name="cache", **_OFF),
-        _option(
-            "--allow-missing-baseline",
-            "Release although what is served cannot be read; the release record says so.",
-            name="gate__allow_missing_baseline",
-            **_ON,
-        ),
+        _file("--config", "config_file", "Read keys from a YAML or JSON file."),
+        _file("--hparams", "hparams_file", "Take hyper-parameters from a file of --save-hparams."),
+        _list("--beam-arg", "beam_args", "ARG", "Argument of every Beam pipeline"),
+        _switch("--deterministic", "training__deterministic", _DETERMINISTIC),
+        _switch("--tune", "tuning__enabled", "Search for hyper-parameters first, see tuning.*."),
+        _switch("--no-cache", "cache", "Execute every component anew.", value=False),
+        _switch("--allow-missing-baseline", "gate__allow_missing_baseline", _MISSING),
     ]
 )
 

@@ -14,7 +14,7 @@ from components.example_gen.spec import parse_dataset
 from components.gate.check import NotChecked
 from components.gate.decision_log import DecisionLogError
 from pipeline.cli import configuration, logs, summary
-from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, UsageError, verbose
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, UsageError, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig
@@ -74,7 +74,7 @@ def check(
     baseline_signature: str,
     dataset: str,
     verbose: bool,
-) -> Answer:
+) -> Reply:
     """Puts any SavedModel before the release gate, without a run.
 
     Evaluates it on all test images of a data set and decides on it as a run would, by the same
@@ -89,7 +89,7 @@ def check(
     with logs.quiet(show=verbose):
         result = _check(config, (model, signature), (baseline, baseline_signature))
     exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
-    return Answer(result.to_dict(), _lines(result), exit_code)
+    return Reply(result.to_dict(), _lines(result), exit_code)
 
 
 def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:

@@ -13,7 +13,7 @@ from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
-from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, Read, UsageError, whole
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Read, Reply, UsageError, whole
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config_model import keys
 from pipeline.dataset_defaults import policy_for
@@ -101,7 +101,7 @@ def _option(flag: str, metavar: str, type_: Any, default: Any, text: str) -> Cal
     "--png", metavar="FILE", type=LOCAL_PATH, help="Draw the curve into a PNG file as well."
 )
 @pass_given
-def simulate(given: Given, /, **values: Any) -> Answer:
+def simulate(given: Given, /, **values: Any) -> Reply:
     """Shows how often good models are refused and bad ones released.
 
     Simulates the release gate's decisions on candidates that are as good as the served model, or
@@ -137,7 +137,7 @@ def simulate(given: Given, /, **values: Any) -> Answer:
     if asked.png is not None:
         _draw(points, setting, policy, name, asked.decision, asked.png)
     lines = [*_lines(points, policy, name, asked), "", *_series_lines(series, asked)]
-    return Answer(_fields(points, series, policy, name, asked), lines)
+    return Reply(_fields(points, series, policy, name, asked), lines)
 
 
 def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:

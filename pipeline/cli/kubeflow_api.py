@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import logs
-from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, UsageError, verbose
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, UsageError, verbose
 from pipeline.result import ExitCode
 from pipeline.runners.kubeflow import cron as crontab
 from pipeline.runners.kubeflow.installed import require_kfp
@@ -35,7 +35,7 @@ _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 
 # As `pipeline.runners.kubeflow.parameters`, which imports the configuration.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 
-_Function = Callable[..., Answer]
+_Function = Callable[..., Reply]
 
 
 class _Name(click.ParamType):
@@ -102,7 +102,7 @@ def _connection(function: _Function) -> _Function:
     @_option("--key", "FILE", "Its private key.", type=LOCAL_PATH)
     @verbose
     @functools.wraps(function)
-    def with_api(**values: Any) -> Answer:
+    def with_api(**values: Any) -> Reply:
         fields = {field.name: values.pop(field.name) for field in dataclasses.fields(_Api)}
         return function(api=_Api(**fields), **values)
 
@@ -130,7 +130,7 @@ def _run_options(function: _Function) -> _Function:
     )
     @_option("--service-account", "NAME", "Of Kubernetes, for the run's pods.", default="")
     @functools.wraps(function)
-    def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> Answer:
+    def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> Reply:
         given = {name: values.pop(name) for name in _VALUES}
         parameters = {name: text for name, text in given.items() if text is not None}
         wanted = _Run(pipeline, parameters, experiment, service_account)
@@ -145,7 +145,7 @@ def _run_options(function: _Function) -> _Function:
 @click.command(cls=Command, exit_codes=_EXIT_CODES)
 @_run_options
 @_connection
-def submit(wanted: _Run, api: _Api) -> Answer:
+def submit(wanted: _Run, api: _Api) -> Reply:
     """Starts a run in the cluster.
 
     Uploads the compiled pipeline, once for each content, and starts a run of it.
@@ -158,7 +158,7 @@ def submit(wanted: _Run, api: _Api) -> Answer:
         return submit(client, pipeline, values, **_place(wanted))
 
     run = _by_api(api, act)
-    return Answer({"run": run}, [f"submitted: run {run}"])
+    return Reply({"run": run}, [f"submitted: run {run}"])
 
 
 @click.command(
@@ -182,7 +182,7 @@ def submit(wanted: _Run, api: _Api) -> Answer:
 @click.option("--catch-up", is_flag=True, help="Make up for runs that were missed.")
 @_run_options
 @_connection
-def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool) -> Answer:
+def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool) -> Reply:
     """Makes runs begin at times; the same name again replaces.
 
     Uploads the compiled pipeline, once for each content, and makes runs of it begin at times, one
@@ -201,7 +201,7 @@ def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool) -> A
     line = f"scheduled: {name} at {cron} (UTC)"
     line += f", in place of {replaced}" if replaced else ""
     fields = {"schedule": made, "name": name, "replaced": replaced}
-    return Answer(fields, [line])
+    return Reply(fields, [line])
 
 
 @click.command(
@@ -210,7 +210,7 @@ def schedule(wanted: _Run, api: _Api, cron: str, name: str, catch_up: bool) -> A
     exit_codes=_EXIT_CODES,
 )
 @_connection
-def schedules(api: _Api) -> Answer:
+def schedules(api: _Api) -> Reply:
     """Lists the pipeline's schedules."""
 
     def act(client: Client) -> list[Any]:
@@ -225,13 +225,13 @@ def schedules(api: _Api) -> Answer:
         for one in found
     ]
     fields = {"schedules": list(map(dataclasses.asdict, found))}
-    return Answer(fields, lines or ["no schedule"])
+    return Reply(fields, lines or ["no schedule"])
 
 
 @click.command(cls=Command, exit_codes=_EXIT_CODES)
 @click.argument("name", metavar="NAME")
 @_connection
-def unschedule(name: str, api: _Api) -> Answer:
+def unschedule(name: str, api: _Api) -> Reply:
     """Removes a schedule; runs that began go on.
 
     NAME is as `kubeflow schedules` shows it.
@@ -243,7 +243,7 @@ def unschedule(name: str, api: _Api) -> Answer:
         return unschedule(client, name)
 
     removed = _by_api(api, act)
-    return Answer({"removed": removed}, [f"unscheduled: {name}; runs go on"])
+    return Reply({"removed": removed}, [f"unscheduled: {name}; runs go on"])
 
 
 @click.command(
@@ -258,7 +258,7 @@ def unschedule(name: str, api: _Api) -> Answer:
 )
 @click.argument("run", metavar="RUN", type=_Name())
 @_connection
-def status(run: str, api: _Api) -> Answer:
+def status(run: str, api: _Api) -> Reply:
     """Shows how a run goes.
 
     RUN is the id that `kubeflow submit` prints.
@@ -274,7 +274,7 @@ def status(run: str, api: _Api) -> Answer:
     exit_code = ExitCode.FAILED if found.state in FAILED_STATES else ExitCode.DONE
     if found.refused:
         exit_code = ExitCode.REFUSED
-    return Answer(fields, _status_lines(found), exit_code)
+    return Reply(fields, _status_lines(found), exit_code)
 
 
 def _status_lines(run: RunStatus) -> Iterator[str]:

@@ -14,9 +14,9 @@ import click
 from pipeline.cli import configuration, logs
 from pipeline.cli.command import (
     LOCAL_PATH,
-    Answer,
     Command,
     CommandError,
+    Reply,
     UsageError,
     verbose,
     whole,
@@ -111,7 +111,7 @@ class _Target:
 @configuration.options(*_OF_RUN)
 @verbose
 @pass_given
-def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Answer:
+def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Reply:
     """Writes the pipeline as YAML for Kubeflow Pipelines.
 
     The file is for the open-source backend, and for any number of runs: data set, preset, seed,
@@ -128,7 +128,7 @@ def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> An
     except OSError as error:
         raise CommandError(f"cannot write {file}: {error.strerror}; give another -o") from error
     line = f"compiled: {len(compiled.tasks)} tasks in {file}"
-    return Answer({"pipeline": str(file), "tasks": compiled.tasks}, [line])
+    return Reply({"pipeline": str(file), "tasks": compiled.tasks}, [line])
 
 
 def _compiled(preset: str, overrides: Mapping[str, Any], target: _Target) -> Compiled:

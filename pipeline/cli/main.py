@@ -17,7 +17,7 @@ import click
 
 from components.serving_dir import ServingDirError
 from pipeline.cli import output
-from pipeline.cli.command import CommandError, Group, chosen, usage_line
+from pipeline.cli.command import CommandError, CommandGroup, chosen, usage_line
 from pipeline.cli.configuration import Runner
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
@@ -43,7 +43,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     ctx.exit()
 
 
-COMMANDS = Group(
+COMMANDS = CommandGroup(
     PROG,
     "From an image data set to a released classifier, with a gate in between.",
     {
@@ -54,7 +54,7 @@ COMMANDS = Group(
         "prune": "pipeline.cli.versions:prune",
         "verify": "pipeline.cli.versions:verify",
         "predict": "pipeline.cli.predict:predict",
-        "config": Group(
+        "config": CommandGroup(
             "config",
             "Says what the configuration of a run may hold.",
             {
@@ -62,7 +62,7 @@ COMMANDS = Group(
                 "schema": "pipeline.cli.config_help:schema",
             },
         ),
-        "gate": Group(
+        "gate": CommandGroup(
             "gate",
             "The release gate by itself: its decisions, and how sure it is.",
             {
@@ -70,7 +70,7 @@ COMMANDS = Group(
                 "simulate": "pipeline.cli.gate_simulate:simulate",
             },
         ),
-        "kubeflow": Group(
+        "kubeflow": CommandGroup(
             "kubeflow",
             "Compiles for Kubeflow Pipelines, and runs there or here.",
             {

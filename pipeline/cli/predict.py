@@ -12,7 +12,7 @@ import click
 
 from components.serving_dir import Version, find, require_valid
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, verbose, whole
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, verbose, whole
 from pipeline.result import ExitCode
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # NumPy and Pillow stand behind it
 )
 @serving.options
 @verbose
-def predict(directory: Path, images: Sequence[Path], number: int | None, verbose: bool) -> Answer:
+def predict(directory: Path, images: Sequence[Path], number: int | None, verbose: bool) -> Reply:
     """Classifies image files with the live model.
 
     Takes PNG and JPEG files, and shows the probability of each class. The files of the version are
@@ -56,7 +56,7 @@ def predict(directory: Path, images: Sequence[Path], number: int | None, verbose
     refused = [f"{image['path']} {image['error']}" for image in described if image["error"]]
     fields = {"serving_dir": str(directory), "version": version.number, "images": described}
     exit_code = ExitCode.USAGE if refused else ExitCode.DONE
-    return Answer(fields, _lines(version, described), exit_code, refused)
+    return Reply(fields, _lines(version, described), exit_code, refused)
 
 
 def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | ImageError]:

@@ -3,7 +3,7 @@
 Synopsis::
 
     @options
-    def versions(directory: Path) -> Answer:
+    def versions(directory: Path) -> Reply:
         ...     # `directory` is such as pipeline_root/serving/mnist
 
 Like everything that answers at once, it does not import TensorFlow.
@@ -21,11 +21,11 @@ import click
 
 from components.example_gen.errors import DataError
 from components.example_gen.spec import parse_dataset, slug
-from pipeline.cli.command import LOCAL_PATH, Answer, UsageError
+from pipeline.cli.command import LOCAL_PATH, Reply, UsageError
 from pipeline.config import SERVING, RunConfig
 
 
-def options(function: Callable[..., Answer]) -> Callable[..., Answer]:
+def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
     """Adds the options that name a serving directory; the function takes it as `directory`."""
 
     @click.option(
@@ -51,7 +51,7 @@ def options(function: Callable[..., Answer]) -> Callable[..., Answer]:
     @functools.wraps(function)
     def with_directory(
         *, serving_dir: Path | None, dataset: str | None, pipeline_root: Path, **values: Any
-    ) -> Answer:
+    ) -> Reply:
         return function(directory=_chosen(serving_dir, dataset, pipeline_root), **values)
 
     return with_directory

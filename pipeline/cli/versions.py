@@ -12,7 +12,7 @@ import click
 from components import serving_dir
 from components.serving_dir import Pruned, Version
 from pipeline.cli import output, serving
-from pipeline.cli.command import Answer, Command, whole
+from pipeline.cli.command import Command, Reply, whole
 from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
 
@@ -21,7 +21,7 @@ _UNKNOWN = "-"
 _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baseline", "files", "")
 
 
-def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Answer]], Command]:
+def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
     """A command on a serving directory, with what its exit codes 0 and 1 mean."""
     exit_codes = {
         ExitCode.DONE: done,
@@ -29,7 +29,7 @@ def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[...,
         ExitCode.USAGE: "usage, or there is no such serving directory",
     }
 
-    def decorate(function: Callable[..., Answer]) -> Command:
+    def decorate(function: Callable[..., Reply]) -> Command:
         options = serving.options(function)
         return click.command(cls=Command, exit_codes=exit_codes, **settings)(options)
 
@@ -41,7 +41,7 @@ def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[...,
     "the serving directory cannot be read",
     shows=lambda _: True,
 )
-def versions(directory: Path) -> Answer:
+def versions(directory: Path) -> Reply:
     """Lists the released versions, and which one is live.
 
     Shows for every version in a serving directory when and by which run it was released, on which
@@ -52,14 +52,14 @@ def versions(directory: Path) -> Answer:
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
-    return Answer(fields, [f"serving directory: {directory}", *_table(described)])
+    return Reply(fields, [f"serving directory: {directory}", *_table(described)])
 
 
 @_command(
     "all files of all versions match",
     "a version is damaged, or the serving directory cannot be read",
 )
-def verify(directory: Path) -> Answer:
+def verify(directory: Path) -> Reply:
     """Checks every version's files against its manifest.
 
     Reads every file of every version and compares its SHA-256 with the manifest of the version.
@@ -73,11 +73,11 @@ def verify(directory: Path) -> Answer:
     fields = {"serving_dir": str(directory), "versions": checked}
     damaged = ", ".join(version.path.name for version in present if version.problems)
     if not damaged:
-        return Answer(fields, lines)
+        return Reply(fields, lines)
     error = (
         f"damaged versions in {directory}: {damaged}; restore their files, or roll back and prune"
     )
-    return Answer(fields, lines, ExitCode.FAILED, [error])
+    return Reply(fields, lines, ExitCode.FAILED, [error])
 
 
 @_command(
@@ -87,7 +87,7 @@ def verify(directory: Path) -> Answer:
 )
 @click.argument("version", metavar="VERSION", required=False, type=whole(0))
 @click.option("--reason", metavar="TEXT", default="", help="Kept with the withdrawn version.")
-def rollback(directory: Path, version: int | None, reason: str) -> Answer:
+def rollback(directory: Path, version: int | None, reason: str) -> Reply:
     """Makes an older version the live one again.
 
     Publishes the files of VERSION again as the newest version, which the server then serves, and
@@ -108,7 +108,7 @@ def rollback(directory: Path, version: int | None, reason: str) -> Answer:
         f"live: version {done.version} in {done.path}, which restores {done.restores}",
         f"withdrawn: version {done.withdraws}",
     ]
-    return Answer({"serving_dir": str(directory), **fields}, lines)
+    return Reply({"serving_dir": str(directory), **fields}, lines)
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:
@@ -132,7 +132,7 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     help="How many of the newest versions stay in any case; no fewer than the server loads.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-def prune(directory: Path, keep: int, dry_run: bool) -> Answer:
+def prune(directory: Path, keep: int, dry_run: bool) -> Reply:
     """Removes old versions.
 
     Removes all versions but the newest N. The live version stays, the one that `rollback` would
@@ -149,7 +149,7 @@ def prune(directory: Path, keep: int, dry_run: bool) -> Answer:
             {"path": str(other.path), "problems": list(other.problems)} for other in done.left_alone
         ],
     }
-    return Answer(fields, _pruned(done, dry_run=dry_run))
+    return Reply(fields, _pruned(done, dry_run=dry_run))
 
 
 def _pruned(done: Pruned, *, dry_run: bool) -> Iterator[str]:

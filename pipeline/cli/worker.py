@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.command import LOCAL_PATH, Answer, Command, CommandError, UsageError, whole
+from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, UsageError, whole
 from pipeline.config import RunConfig
 from pipeline.result import ExitCode
 from trainer import supervision
@@ -50,7 +50,7 @@ from trainer.tuning import processes
     help="Take part in a search, by the job file that its chief names, in place of a training of "
     "the pipeline root; the environment says where the chief is, see docs/tuning.md.",
 )
-def worker(pipeline_root: Path, wait: int, search: Path | None) -> Answer:
+def worker(pipeline_root: Path, wait: int, search: Path | None) -> Reply:
     """Trains as one of several machines.
 
     Takes part in the next training of the pipeline root as one of the machines that TF_CONFIG
@@ -61,7 +61,7 @@ def worker(pipeline_root: Path, wait: int, search: Path | None) -> Answer:
     return _train(pipeline_root, wait) if search is None else _search(search)
 
 
-def _train(pipeline_root: Path, wait: int) -> Answer:
+def _train(pipeline_root: Path, wait: int) -> Reply:
     try:
         cluster = Cluster.from_environment()
     except ClusterError as error:
@@ -82,10 +82,10 @@ def _train(pipeline_root: Path, wait: int) -> Answer:
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
     line = f"trained: as number {cluster.index} of {cluster.size} machines"
-    return Answer({"worker": cluster.index, "workers": cluster.size}, [line])
+    return Reply({"worker": cluster.index, "workers": cluster.size}, [line])
 
 
-def _search(job: Path) -> Answer:
+def _search(job: Path) -> Reply:
     name = _require_worker_of_a_search()
     if not job.is_file():
         raise UsageError(f"there is no file {job}, expected the job file that the chief names")
@@ -94,7 +94,7 @@ def _search(job: Path) -> Answer:
     except processes.WorkerDied as error:
         raise CommandError(str(error)) from error
     line = f"searched: as {name}, until no trial was left"
-    return Answer({"worker": name, "search": str(job)}, [line])
+    return Reply({"worker": name, "search": str(job)}, [line])
 
 
 def _require_worker_of_a_search() -> str:

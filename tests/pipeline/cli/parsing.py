@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline.cli.command import Group
+from pipeline.cli.command import CommandGroup
 from pipeline.cli.configuration import Given
 from pipeline.cli.main import COMMANDS
 
@@ -13,7 +13,7 @@ def parsed(*words: str) -> click.Context:
     while True:
         name = left.pop(0)
         command = ctx.command.get_command(ctx, name)
-        if not isinstance(command, Group):
+        if not isinstance(command, CommandGroup):
             return command.make_context(name, left, parent=ctx)
         ctx = click.Context(command, parent=ctx, info_name=name)
 

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from pipeline.cli.command import Command, Group, chosen, usage_line
+from pipeline.cli.command import Command, CommandGroup, chosen, usage_line
 from pipeline.result import ExitCode
 
 FLOOR = click.Option(["--floor"])
@@ -16,15 +16,15 @@ def command(name: str, *params: click.Parameter) -> Command:
     return Command(name, params=list(params), callback=lambda **_: 7, help=help_, exit_codes=codes)
 
 
-def top() -> Group:
+def top() -> CommandGroup:
     optional = click.Argument(["version"], metavar="VERSION", required=False)
-    gate = Group(
+    gate = CommandGroup(
         "gate",
         "Ask the gate.",
         {"simulate": command("simulate", FLOOR), "check": command("check", FLOOR)},
     )
     members = {"rollback": command("rollback", optional), "gate": gate}
-    return Group(
+    return CommandGroup(
         "prog",
         "The program.",
         {**members, "predict": command("predict", IMAGES, FLOOR)},

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from pipeline.cli.command import LOCAL_PATH, Group
+from pipeline.cli.command import LOCAL_PATH, CommandGroup
 from pipeline.cli.main import COMMANDS, main
 
 # Paths of other machines, or keys of the configuration, which reads them.
@@ -18,12 +18,12 @@ ELSEWHERE = {
 }
 
 
-def options(group: Group, *words: str) -> Iterator[tuple[str, click.Parameter]]:
+def options(group: CommandGroup, *words: str) -> Iterator[tuple[str, click.Parameter]]:
     """The options of all commands, with the words that lead to each."""
     ctx = click.Context(group)
     for name in group.list_commands(ctx):
         member = group.get_command(ctx, name)
-        if isinstance(member, Group):
+        if isinstance(member, CommandGroup):
             yield from options(member, *words, name)
         else:
             yield from ((" ".join([*words, name]), param) for param in member.params)
