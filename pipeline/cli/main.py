@@ -24,6 +24,7 @@ from pipeline.config import ConfigError
 from pipeline.result import ExitCode
 from pipeline.runners.failures import CannotStart
 from trainer.garbage import collect_seldom
+from trainer.host.registry import PluginError
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted
 
@@ -139,7 +140,7 @@ def _execute(words: list[str], run: Runner | None) -> int:
         line, exit_code = str(error), error.exit_code
     except ConfigError as error:
         line, exit_code = str(error), ExitCode.USAGE
-    except ServingDirError as error:
+    except (ServingDirError, PluginError) as error:
         line, exit_code = str(error), ExitCode.FAILED
     except OSError as error:
         where = f" ({quoted(str(error.filename))})" if error.filename else ""

@@ -108,6 +108,15 @@ def test_a_bad_value_of_it_is_one_line(setting: str, line: str, plugin: dict[str
     assert done.stderr.startswith(f"tfx-mnist: {line}")
 
 
+def test_a_plugin_that_cannot_be_imported_is_one_line_and_ends_with_1(
+    plugin: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "plugin_of_a_test.py").write_text("import no_such_module")
+    done = process(["config", "keys"], plugin)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("tfx-mnist: the plugin plugin-of-a-test cannot be used, as its m")
+
+
 @pytest.mark.slow
 def test_a_network_is_built_with_it(plugin: dict[str, str]) -> None:
     done = script(
