@@ -24,10 +24,7 @@ from pipeline.cli.command import LOCAL_PATH
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
-from pipeline.result import RunResult
 from trainer.host.text import quoted, unknown
-
-Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

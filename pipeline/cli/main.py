@@ -11,17 +11,16 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
 from components.serving_dir import ServingDirError
 from pipeline.cli import output
 from pipeline.cli.command import CommandError, CommandGroup, chosen, usage_line
-from pipeline.cli.configuration import Runner
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
-from pipeline.result import ExitCode
+from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from trainer.garbage import collect_seldom
 from trainer.host.registry import PluginError
@@ -107,7 +106,7 @@ COMMANDS = CommandGroup(
 )
 
 
-def main(argv: Sequence[str] | None = None, *, run: Runner | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, run: Callable[..., RunResult] | None = None) -> int:
     """Does what the command line says.
 
     Args:
@@ -127,7 +126,7 @@ def main(argv: Sequence[str] | None = None, *, run: Runner | None = None) -> int
         return _execute(words, run)
 
 
-def _execute(words: list[str], run: Runner | None) -> int:
+def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
     exit_code: int
     try:
         with terminable(), COMMANDS.make_context(PROG, list(words), obj=run) as ctx:

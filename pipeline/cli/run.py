@@ -19,7 +19,7 @@ import click
 
 from pipeline.cli import command, configuration, hparams_file, logs, output, terminal
 from pipeline.cli.command import LOCAL_PATH, Command, verbose
-from pipeline.cli.configuration import Given, Runner, pass_given
+from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
@@ -33,6 +33,8 @@ from trainer.host.text import one_line
 _WRITTEN = (
     *("artifacts", "checkpoints", "datasets", "kubeflow", "logs", "reports", "serving", "tuning"),
 )
+
+Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
 EXIT_CODES = {
     ExitCode.DONE: "released, or unchanged: the model is the newest version already",
