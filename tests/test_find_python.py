@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parent.parent / "scripts" / "find-python"
 
 # A Python that is of another version, and lacks what the case takes away from it: the real one,

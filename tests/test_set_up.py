@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 
 # `uv venv` makes a real environment without pip; `uv pip install` notes its arguments, fails when

@@ -1,16 +1,17 @@
-"""Whole runs whose Beam pipelines are executed elsewhere: the paths that clusters take."""
+"""A whole run whose Beam pipelines are executed elsewhere: the path that clusters take.
+
+`tests/pipeline/test_beam_runner.py` has the processes that we start ourselves.
+"""
 
 import contextlib
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from components.gate.policy import GateConfig
@@ -59,24 +60,7 @@ def answers(port: int) -> bool:
         return client.connect_ex(("localhost", port)) == 0
 
 
-def run(root: Path, dataset: str, *beam_args: str) -> result.RunResult:
-    config = RunConfig(
-        dataset=dataset,
-        pipeline_root=str(root),
-        beam_args=beam_args,
-        training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
-        gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
-        data_gate=DataGateConfig(max_train_test_overlap=0.1),
-    )
-    return local.run(config, run_id="run-1", observer=Watch())
-
-
-@pytest.fixture
-def thirds(tmp_path: Path) -> str:
-    return write_thirds(tmp_path / "thirds")
-
-
-def test_workers_in_processes_of_their_own_behind_a_job_service(thirds: str, tmp_path: Path):
+def test_workers_in_processes_of_their_own_behind_a_job_service(tmp_path: Path):
     # What Flink and Spark are to Beam: a job service, and workers that they are told of.
     jobs = "apache_beam.runners.portability.local_job_service_main"
     pool = "apache_beam.runners.worker.worker_pool_main"
@@ -84,51 +68,20 @@ def test_workers_in_processes_of_their_own_behind_a_job_service(thirds: str, tmp
         service(jobs, "--port", tmp_path / "jobs.log") as job_endpoint,
         service(pool, "--service_port", tmp_path / "pool.log") as workers,
     ):
-        released = run(
-            tmp_path / "root",
-            thirds,
-            *("--runner=PortableRunner", f"--job_endpoint={job_endpoint}"),
-            *("--environment_type=EXTERNAL", f"--environment_config={workers}"),
+        config = RunConfig(
+            dataset=write_thirds(tmp_path / "thirds"),
+            pipeline_root=str(tmp_path / "root"),
+            beam_args=(
+                *("--runner=PortableRunner", f"--job_endpoint={job_endpoint}"),
+                *("--environment_type=EXTERNAL", f"--environment_config={workers}"),
+            ),
+            training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
+            gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
+            data_gate=DataGateConfig(max_train_test_overlap=0.1),
         )
+        released = local.run(config, run_id="run-1", observer=Watch())
     assert (released.outcome, released.error) == (result.RELEASED, None)
     assert released.evidence.overall.rows == 60
     # One job for each component with a Beam pipeline, each done by a worker of the pool.
     assert (tmp_path / "jobs.log").read_text().count("with state DONE") >= 4
     assert "Starting worker with command" in (tmp_path / "pool.log").read_text()
-
-
-@contextlib.contextmanager
-def seen_children() -> Iterator[set[str]]:
-    """The command lines of all processes that this one has, directly or not, while it lasts."""
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.1):
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):  # it has ended already
-                    seen.add(f"{child.pid} {' '.join(child.cmdline())}")
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
-
-
-def test_several_processes_on_this_machine(thirds: str, tmp_path: Path):
-    with seen_children() as seen:
-        released = run(
-            tmp_path / "root",
-            thirds,
-            *("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
-        )
-    assert (released.outcome, released.error) == (result.RELEASED, None)
-    assert released.evidence.overall.rows == 60
-    # Two for each component with a Beam pipeline.
-    workers = [
-        line for line in seen if "child_main.py apache_beam.runners.worker.sdk_worker_main" in line
-    ]
-    assert len(workers) >= 8

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import apache_beam as beam
 import pytest
 from tfx.utils import dependency_utils
@@ -42,3 +45,28 @@ def test_tfx_does_not_pack_itself_up_for_components_that_run_in_this_process():
     """It packs itself up unless an argument says where the workers get their packages from."""
     given = list(beam_arguments(()))
     assert dependency_utils.make_beam_dependency_flags(given) == given
+
+
+def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: Path):
+    folder = str(tmp_path)
+
+    def work(_: int) -> None:  # in a worker, which gets this function and not this module
+        import os
+        import pathlib
+
+        import psutil
+
+        import components.example_gen.records
+
+        assert components.example_gen.records
+        words = psutil.Process().cmdline()
+        pathlib.Path(folder, str(os.getpid())).write_text(" ".join(words))
+
+    arguments = beam_arguments(("--direct_num_workers=2", PROCESSES))
+    with beam.Pipeline(argv=list(arguments)) as pipeline:
+        _ = pipeline | beam.Create(range(100)) | beam.Reshuffle() | beam.Map(work)
+    workers = list(tmp_path.iterdir())
+    assert len(workers) == 2
+    assert str(os.getpid()) not in {path.name for path in workers}
+    for path in workers:
+        assert "child_main.py apache_beam.runners.worker.sdk_worker_main" in path.read_text()

@@ -12,6 +12,8 @@ import pytest
 from pipeline.code_keys import COMPONENTS, closure, code_keys
 from tests.plugins import install
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("components", "pipeline", "trainer")
 
