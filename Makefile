@@ -7,8 +7,9 @@
 
 BIN := .venv/bin
 ARGS ?=
-# A file's tests stay together, for what they share; each process holds TensorFlow, about 1 GB.
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# A file's tests stay together, for what they share, in the order of tests/conftest.py; each process
+# holds TensorFlow, about 1 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 DIR ?=
 export PYTHON
 

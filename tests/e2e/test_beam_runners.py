@@ -23,7 +23,7 @@ from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
 from trainer.hparams import HParams
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 START_S = 60
 

@@ -16,7 +16,7 @@ from tests.e2e.idx_folders import (
 )
 from tests.e2e.runs import run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def failed_checks(result: dict) -> list[str]:

@@ -34,6 +34,8 @@ from tests.pipeline.runners.watch import Watch
 from trainer.host import termination
 from trainer.hparams import HParams
 
+pytestmark = pytest.mark.slow
+
 COMPONENTS = {
     *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "BaselineModel"),
     *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
