@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from processes import Run, measure, pipeline_command
+from processes import Run, measure_run
 
 from components.example_gen import idx
 
@@ -36,12 +36,6 @@ def repeat(source: Path, target: Path, times: int) -> Path:
         name = path.name if path.suffix == ".gz" else f"{path.name}.gz"
         (target / name).write_bytes(gzip.compress(content, compresslevel=1))
     return target
-
-
-def run(folder: Path, words: list[str]) -> Run:
-    """One run, from nothing."""
-    with tempfile.TemporaryDirectory() as root:
-        return measure(pipeline_command(folder, root, *words))
 
 
 def row(name: str, runs: list[Run]) -> str:
@@ -69,9 +63,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         repeated = repeat(arguments.folder, Path(work, "repeated"), arguments.times)
         for _ in range(arguments.runs):
-            small.append(run(arguments.folder, words))
+            small.append(measure_run(arguments.folder, *words))
             print(row("as it is", small[-1:]), file=sys.stderr)
-            large.append(run(repeated, words))
+            large.append(measure_run(repeated, *words))
             print(row("repeated", large[-1:]), file=sys.stderr)
     print("| `train` | wall time | of it Trainer | CPU time | peak memory |")
     print("| --- | --- | --- | --- | --- |")

@@ -10,19 +10,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from processes import Run, measure, pipeline_command
+from processes import Run, measure_run
 
 _REST = "imports, start, the runner"
-
-
-def run(folder: Path, preset: str, seed: int) -> Run:
-    """One run, from nothing."""
-    with tempfile.TemporaryDirectory() as root:
-        return measure(pipeline_command(folder, root, "--preset", preset, "--seed", str(seed)))
 
 
 def run_row(preset: str, seed: int, run: Run) -> str:
@@ -74,7 +67,8 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for seed in range(arguments.seeds):
         for preset, done in runs.items():
-            done.append(run(arguments.folder, preset, seed))
+            words = ("--preset", preset, "--seed", str(seed))
+            done.append(measure_run(arguments.folder, *words))
             print(run_row(preset, seed, done[-1]), flush=True)
     print("\n| preset | seeds | mean accuracy | sd | wall time | CPU time | peak memory |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

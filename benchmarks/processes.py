@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,20 @@ def pipeline_command(folder: Path, root: str, *words: str) -> list[str]:
         *(sys.executable, "-m", "pipeline.cli", "run", "--json"),
         *("--dataset", f"idx:{folder}", "--pipeline-root", root, *words),
     ]
+
+
+def measure_run(folder: Path, *words: str) -> Run:
+    """Measures one run of the pipeline in a pipeline root of its own, with nothing in the cache.
+
+    Args:
+      folder: holds the four IDX files.
+      words: further arguments.
+
+    Raises:
+      SystemExit: the run released nothing.
+    """
+    with tempfile.TemporaryDirectory() as root:
+        return measure(pipeline_command(folder, root, *words))
 
 
 def measure(command: Sequence[str]) -> Run:

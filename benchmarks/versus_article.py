@@ -12,24 +12,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
-from processes import Run, measure, pipeline_command
+from processes import Run, measure, measure_run
 
 
 def run_article(folder: Path, seed: int) -> Run:
     """The plain script, once."""
     script = str(Path(__file__).with_name("article.py"))
     return measure([sys.executable, script, str(folder), "--seed", str(seed)])
-
-
-def run_pipeline(folder: Path, preset: str, seed: int) -> Run:
-    """The whole pipeline, once, from nothing."""
-    with tempfile.TemporaryDirectory() as root:
-        return measure(
-            pipeline_command(folder, root, "--preset", preset, "--seed", str(seed)),
-        )
 
 
 def accuracy(run: Run) -> float:
@@ -59,8 +50,9 @@ def main() -> None:
     arguments = parser.parse_args()
     article, pipeline = [], []
     for seed in range(arguments.runs):
+        words = ("--preset", arguments.preset, "--seed", str(seed))
         article.append(run_article(arguments.folder, seed))
-        pipeline.append(run_pipeline(arguments.folder, arguments.preset, seed))
+        pipeline.append(measure_run(arguments.folder, *words))
         for name, runs in (("article", article), ("pipeline", pipeline)):
             print(f"seed {seed}: {row(name, runs[-1:])}", file=sys.stderr)
     print("| | median wall time | median CPU time | peak memory | median test accuracy |")
