@@ -18,9 +18,10 @@ from PIL import Image
 
 from components.data_gate.block_means import block_means
 from components.data_gate.label_noise import estimate, noise_checks
-from components.data_gate.near_duplicates import Search
+from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
-from components.example_gen import idx, sample
+from components.example_gen.images import read_arrays
+from components.example_gen.sources import open_dataset
 from pipeline.dataset_defaults import defaults_of
 
 BATCH_ROWS = 1000
@@ -166,8 +167,8 @@ def near_duplicates(train: np.ndarray, test: np.ndarray) -> Iterator[str]:
         yield f"| {name} | {search.found.mean():.1%} |"
 
 
-def _search(test: np.ndarray, *others: np.ndarray) -> Search:
-    search = Search(test)
+def _search(test: np.ndarray, *others: np.ndarray) -> NearDuplicateSearch:
+    search = NearDuplicateSearch(test)
     for images in others:
         for start in range(0, len(images), BATCH_ROWS):
             search.look_in(images[start : start + BATCH_ROWS])
@@ -180,15 +181,16 @@ def main() -> None:
     parser.add_argument("directory", type=Path, nargs="?", help="of IDX files; else the sample")
     parser.add_argument("--seeds", type=int, default=20)
     arguments = parser.parse_args()
-    data = idx.read_directory(arguments.directory) if arguments.directory else sample.read()
-    train, test = data.splits["train"], data.splits["test"]
-    order = np.random.default_rng(0).permutation(len(test.labels))
-    bound = defaults_of(data.name).max_label_noise
-    print(f"### {data.name}: {len(train.labels)} in train, bound {bound:.2%}\n")
-    for line in label_noise(train.images, train.labels, bound, arguments.seeds):
+    text = f"idx:{arguments.directory}" if arguments.directory else "mnist_sample"
+    data = open_dataset(text, data_dir=None)
+    (train, labels), (test, _) = read_arrays(data, "train"), read_arrays(data, "test")
+    order = np.random.default_rng(0).permutation(len(test))
+    bound = defaults_of(data.info.name).max_label_noise
+    print(f"### {data.info.name}: {len(train)} in train, bound {bound:.2%}\n")
+    for line in label_noise(train, labels, bound, arguments.seeds):
         print(line, flush=True)
     print()
-    for line in near_duplicates(train.images, test.images[order]):
+    for line in near_duplicates(train, test[order]):
         print(line, flush=True)
 
 

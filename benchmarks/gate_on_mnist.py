@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import shutil
 import struct
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from components.example_gen import idx
-from components.example_gen.idx_file import read_labels
+from components.example_gen.idx_file import LABELS, read_idx
 
 _LABELS = "train-labels-idx1-ubyte"
 _LABELS_MAGIC = 0x801
@@ -88,7 +89,7 @@ def poisoned(source: Path, target: Path, poison: Poison) -> Path:
 
 def _labels(source: Path) -> bytes:
     (path,) = (path for path in idx.find_files(source) if path.name.startswith(_LABELS))
-    return read_labels(path).values.tobytes()
+    return b"".join(map(np.ndarray.tobytes, read_idx(path, LABELS, hashlib.sha256())))
 
 
 def run(data: Path, serving: Path, root: Path, *words: str) -> dict[str, Any]:

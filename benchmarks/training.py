@@ -104,11 +104,11 @@ def _splits(folder: Path, eval_share: int) -> Any:
     """`train` without one part of `eval_share`, and that part."""
     import tensorflow as tf
 
-    from components.example_gen import idx
+    from components.example_gen.images import read_arrays
+    from components.example_gen.sources import open_dataset
     from trainer.inputs import Split
 
-    split = idx.read_directory(folder).splits["train"]
-    images, labels = np.asarray(split.images), np.asarray(split.labels)
+    images, labels = read_arrays(open_dataset(f"idx:{folder}", data_dir=None), "train")
     order = np.random.default_rng(0).permutation(len(images))
     levels = np.arange(256, dtype=np.float32)[:, None] / 255.0
     levels = (levels - images.mean() / 255.0) / (images.std() / 255.0)

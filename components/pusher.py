@@ -30,7 +30,7 @@ from tfx.utils import path_constants
 
 from components import blessing as blessings
 from components.blessing import ReleaseFacts
-from components.example_gen import summary
+from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
 from components.serving_dir import StaleDecision, publish
 from components.tuner.results import read_best
@@ -92,9 +92,10 @@ def AtomicPusher(
     facts = ReleaseFacts.of(blessings.facts_of(model_blessing))
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
     baseline = facts.decided.compared.baseline
+    described = examples.get_string_custom_property(examples_summary.PROPERTY)
     record = {
         **json.loads(release),
-        "dataset": json.loads(examples.get_string_custom_property(summary.PROPERTY) or "null"),
+        "dataset": json.loads(described or "null"),
         "checks": [check.to_dict() for check in checks],
         "metrics": facts.evidence.metrics,
         "baseline": baseline.to_json() if baseline else None,

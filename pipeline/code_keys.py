@@ -28,7 +28,7 @@ from trainer.host import registry
 
 # What TFX starts for each component. StatisticsGen and ExampleValidator run no code of ours.
 COMPONENTS: Mapping[str, Sequence[str]] = {
-    "ExampleGen": ["components.example_gen.component"],
+    "ExampleGen": ["components.example_gen.image_example_gen"],
     "CuratedSchema": ["components.example_gen.schema"],
     "BaselineModel": ["components.baseline_model"],
     "DataGate": ["components.data_gate.data_gate"],

@@ -115,11 +115,7 @@ class RunConfig:
         f"where the training section starts from: {', '.join(PRESETS)}",
         choices=PRESETS,
     )
-    dataset: str = setting(
-        "mnist_sample",
-        "the images: mnist_sample (needs no network), a tensorflow-datasets name such as mnist or "
-        "emnist/balanced, or idx:DIR for a folder with the four IDX files",
-    )
+    dataset: str = setting("mnist_sample", "the images")
     data_dir: str | None = setting(
         None, "directory of tensorflow-datasets; none for its default", is_path=True
     )
@@ -157,15 +153,10 @@ class RunConfig:
                     "Kubeflow's, see tfx-mnist kubeflow compile --help"
                 )
 
-    @property
-    def datasets_dir(self) -> Path:
-        """Where prepared data sets stay between runs, absolute."""
-        return Path(self.pipeline_root).absolute() / "datasets"
-
     def served_from(self, slug: str) -> Path:
         """The directory that the server watches, absolute.
 
         Args:
-          slug: of the data set, see `components.example_gen.spec.slug`.
+          slug: of the data set, see `components.example_gen.sources.slug`.
         """
         return Path(self.serving_dir or Path(self.pipeline_root, SERVING, slug)).absolute()

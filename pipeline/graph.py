@@ -23,7 +23,7 @@ from components.baseline_model import BaselineModel
 from components.data_gate.data_gate import DataGate
 from components.evaluation import eval_config, slice_bands
 from components.evaluation.release_gate import ReleaseGate
-from components.example_gen.component import ImageExampleGen
+from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
@@ -42,8 +42,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
 
     example_gen = ImageExampleGen(
         dataset=dataset.to_json(),
-        data_dir=config.data_dir,
-        cache_dir=plan.cache_dir,
+        data_dir=config.data_dir or "",
         code=plan.code["ExampleGen"],
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]

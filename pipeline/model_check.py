@@ -20,9 +20,8 @@ from typing import Any
 from components import serving_dir
 from components.evaluation.predictions import predict, require_numbers
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
-from components.example_gen import sources
-from components.example_gen.arrays import TEST
-from components.example_gen.dataset import DatasetInfo, describe
+from components.example_gen.image_set import TEST, DatasetInfo
+from components.example_gen.sources import open_dataset
 from components.gate import decide
 from components.gate.check import Check, passed
 from components.gate.decision_log import Decision, policy_digest, register
@@ -114,10 +113,8 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     """
     asked = [model, baseline] if baseline else [model]
     digests = [_digest(one.path) for one in asked]
-    builder = sources.resolve(
-        config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
-    )
-    dataset = describe(builder, config.dataset)
+    image_set = open_dataset(config.dataset, data_dir=config.data_dir)
+    dataset = image_set.info
     policy = _policy(config, dataset)
     directory = config.served_from(dataset.slug)
     withdrawal = serving_dir.withdrawn_digests(directory).get(digests[0])
@@ -125,10 +122,10 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     models = [
         load(one.path, one.signature, image_shape=shape, num_classes=classes) for one in asked
     ]
-    predictions = predict(builder, dataset, models)
+    predictions = predict(image_set, models)
     evidence = predictions.evidence(dataset.class_names, policy.slices)
     provenance = Provenance(
-        split_rows=builder.info.splits[TEST].num_examples,
+        split_rows=dataset.test_rows,
         split_digest=predictions.digest,
         # A source declares rows and no digest: what was predicted is what was hashed.
         recorded_digest=predictions.digest,

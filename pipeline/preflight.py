@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components import serving_dir
 from components.evaluation.predictions import require_numbers
-from components.example_gen.dataset import DatasetInfo
+from components.example_gen.image_set import DatasetInfo
 from components.gate import decision_log
 from components.serving_check.servers import find_model_server
 from pipeline.config import ConfigError, RunConfig

@@ -17,10 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.example_gen import dataset as example_dataset
-from components.example_gen import sources
-from components.example_gen.arrays import TRAIN
-from components.example_gen.content import eval_size
+from components.example_gen.example_facts import eval_size
+from components.example_gen.image_set import TRAIN, DatasetInfo
+from components.example_gen.sources import open_dataset
 from components.gate import integrity
 from components.gate.check import Refused
 from components.gate.policy import Policy
@@ -50,7 +49,6 @@ class RunPlan:
         over the pipeline root; equal keys mean that one run can take over the other's model.
       code: by component, the digest of its code, see `pipeline.code_keys`.
       artifacts_dir: where the components write.
-      cache_dir: where prepared data sets stay between runs.
       checkpoints_dir: where trainings that have not ended keep their state.
       searches_dir: the same for searches for hyper-parameters.
       beam_args: for every Beam pipeline.
@@ -58,14 +56,13 @@ class RunPlan:
     """
 
     config: RunConfig
-    dataset: example_dataset.DatasetInfo
+    dataset: DatasetInfo
     serving_dir: str
     context: ReleaseContext
     released_data: str
     run_key: str
     code: Mapping[str, str]
     artifacts_dir: str
-    cache_dir: str
     checkpoints_dir: str
     searches_dir: str
     beam_args: tuple[str, ...]
@@ -103,18 +100,16 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
     return plan_for(config, find_dataset(config), run_id=run_id, takes_over=takes_over)
 
 
-def find_dataset(config: RunConfig) -> example_dataset.DatasetInfo:
+def find_dataset(config: RunConfig) -> DatasetInfo:
     """Prepares the data set.
 
     Raises:
       DataError, ConfigError, ServingDirError: as `make_plan`.
     """
     preflight.require_possible(config)
-    builder = sources.resolve(
-        config.dataset, data_dir=config.data_dir, cache_dir=str(config.datasets_dir)
-    )
-    dataset = example_dataset.describe(builder, config.dataset)
-    source_rows = builder.info.splits[TRAIN].num_examples
+    image_set = open_dataset(config.dataset, data_dir=config.data_dir)
+    dataset = image_set.info
+    source_rows = image_set.rows(TRAIN)
     preflight.require_fitting(
         config,
         dataset,
@@ -124,9 +119,7 @@ def find_dataset(config: RunConfig) -> example_dataset.DatasetInfo:
     return dataset
 
 
-def plan_for(
-    config: RunConfig, dataset: example_dataset.DatasetInfo, *, run_id: str, takes_over: bool
-) -> RunPlan:
+def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
     """The plan over a data set that was found.
 
     Args:
@@ -148,7 +141,6 @@ def plan_for(
         run_key=run_key,
         code=code,
         artifacts_dir=str(root / "artifacts" / dataset.slug),
-        cache_dir=str(config.datasets_dir),
         checkpoints_dir=str(root / "checkpoints"),
         searches_dir=str(root / "tuning"),
         beam_args=beam_arguments(config.beam_args),
@@ -195,7 +187,7 @@ def metadata_path(config: RunConfig) -> Path:
 
 def _run_key(
     config: RunConfig,
-    dataset: example_dataset.DatasetInfo,
+    dataset: DatasetInfo,
     code: Mapping[str, str],
     workers: int,
 ) -> str:
@@ -226,7 +218,7 @@ def _run_key(
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _policy(config: RunConfig, dataset: example_dataset.DatasetInfo) -> Policy:
+def _policy(config: RunConfig, dataset: DatasetInfo) -> Policy:
     return policy_for(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )

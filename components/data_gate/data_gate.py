@@ -1,11 +1,5 @@
 """The data gate decides whether a run may train on the data that it read.
 
-    checks = [
-        *feature_checks("train", anomalies, statistics, schema),
-        *image_checks(files, summary, max_overlap=0.01, max_label_noise=0.005),
-        drift_check(train={"cat": 50, "dog": 50}, released=None, bound=0.05),
-    ]
-
 ExampleValidator records anomalies and lets the run go on. `DataGate` reads these, checks what no
 schema can state (whether splits share images, whether many labels are wrong, whether shape and
 classes are those of the last release) and stops the run with `Refused`, which names split, feature,
@@ -28,7 +22,7 @@ from tfx.utils import io_utils
 from components import blessing as blessings
 from components.data_gate.feature_checks import feature_checks
 from components.data_gate.image_checks import image_checks
-from components.example_gen.summary import ExamplesSummary, read
+from components.example_gen.examples_summary import ExamplesSummary, read
 from components.gate.check import Check, Refused, passed
 
 
@@ -38,12 +32,12 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
     A gzip file that was cut at a record's edge reads without an error.
     """
     holds = validated == recorded > 0
-    sentence = (
-        f"{split}: {validated} examples validated"
-        if holds
-        else f"{split}: {validated} examples validated, expected the {recorded} that ExampleGen "
-        "wrote; its files are damaged or empty: run again with --no-cache"
-    )
+    sentence = f"{split}: {validated} examples validated"
+    if not holds:
+        sentence += (
+            f", expected the {recorded} that ExampleGen wrote; its files are damaged or empty: run "
+            "again with --no-cache"
+        )
     return Check(f"data.{split}.rows", holds, validated, recorded, sentence)
 
 
@@ -77,27 +71,31 @@ def drift_check(
             "look at the source"
         )
         return Check(name, False, None, bound, sentence)
-    shares = {key: (train[key] / rows, released[key] / released_rows) for key in train}
-    worst = max(shares, key=lambda key: abs(shares[key][0] - shares[key][1]))
-    now, before = shares[worst]
-    drift = abs(now - before)
-    holds = drift <= bound
-    sentence = f"train: share of class {worst} went from {before:.4f} to {now:.4f}, " + (
-        f"at most {bound:g} apart"
-        if holds
-        else f"expected at most {bound:g} apart; look at how the data was collected since the last "
-        "release, or set data_gate.max_class_drift"
+    drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
+    worst = max(drifts, key=lambda key: drifts[key])
+    holds = drifts[worst] <= bound
+    sentence = (
+        f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
+        f"{train[worst] / rows:.4f}, {'' if holds else 'expected '}at most {bound:g} apart"
     )
-    return Check(name, holds, drift, bound, sentence)
+    if not holds:
+        sentence += (
+            "; look at how the data was collected since the last release, or set "
+            "data_gate.max_class_drift"
+        )
+    return Check(name, holds, drifts[worst], bound, sentence)
 
 
-def shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
-    """Checks whether the images have the shape that the served model takes.
+def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
+    if len(actual) != len(required):
+        return f"{len(actual)} classes", f"{len(required)}"
+    pairs = zip(actual, required, strict=True)
+    label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"label {label} is {ours}", theirs
 
-    Args:
-      shape: (height, width, channels) of this run's images.
-      released: the same for the run that released the baseline.
-    """
+
+def _shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
+    """Whether the images are of the shape that the baseline takes."""
     actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
     holds = actual == required
     sentence = f"train: image is {actual}, " + (
@@ -109,17 +107,9 @@ def shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> 
     return Check("data.shape", holds, actual, required, sentence)
 
 
-def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
-    if len(actual) != len(required):
-        return f"{len(actual)} classes", f"{len(required)}"
-    pairs = zip(actual, required, strict=True)
-    label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    return f"label {label} is {ours}", theirs
-
-
-def class_counts(summary: ExamplesSummary, split: str) -> dict[str, int]:
-    """Returns the number of examples by class name, in the order of the labels."""
-    return dict(zip(summary.class_names, summary.splits[split].class_counts, strict=True))
+def _class_counts(summary: ExamplesSummary) -> dict[str, int]:
+    """Training examples per class name, in the order of the labels."""
+    return dict(zip(summary.class_names, summary.splits["train"].class_counts, strict=True))
 
 
 @component
@@ -142,13 +132,13 @@ def DataGate(
       statistics: of every split.
       anomalies: of every split.
       schema: the one that the anomalies were found with.
-      blessing: holds the checks, in `checks.json` and as the custom property `checks`. It is of
-        the type that it judges, because Kubeflow's backend resolves TFX's own types alone.
+      blessing: takes the checks, see `components.blessing`. It is of the type that it judges,
+        because Kubeflow's backend resolves TFX's own types alone.
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
       released: the data on which the baseline was trained, see `serving_dir.released_data`.
-      code: a digest of the code that looks; changes the cache key.
+      code: a digest of the code that checks; changes the cache key.
 
     Raises:
       Refused: with every check, the failed ones first.
@@ -158,15 +148,20 @@ def DataGate(
     curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     checks: list[Check] = []
     for split, recorded in summary.splits.items():
-        stats = _read_statistics(statistics, split)
+        (stats,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(
+            _read(statistics, split, statistics_gen.DEFAULT_FILE_NAME)
+        ).datasets
         checks.append(rows_check(split, stats.num_examples, recorded.rows))
-        checks += feature_checks(split, _read_anomalies(anomalies, split), stats, curated)
+        found = anomalies_pb2.Anomalies.FromString(
+            _read(anomalies, split, example_validator.DEFAULT_FILE_NAME)
+        )
+        checks += feature_checks(split, found, stats, curated)
     before = _released(released)
     if before is not None:
-        checks.append(shape_check(summary.image_shape, before.image_shape))
-    counts_before = None if before is None else class_counts(before, "train")
-    checks.append(drift_check(class_counts(summary, "train"), counts_before, max_class_drift))
-    # Only what passes so far is known to have images of one shape, and labels within the classes.
+        checks.append(_shape_check(summary.image_shape, before.image_shape))
+    counts_before = None if before is None else _class_counts(before)
+    checks.append(drift_check(_class_counts(summary), counts_before, max_class_drift))
+    # Data that passes so far has images of one shape, and labels within the classes.
     if passed(checks):
         files = {split: _files(examples, split) for split in summary.splits}
         checks += image_checks(
@@ -182,26 +177,18 @@ def _files(examples: Artifact, split: str) -> list[str]:
     return sorted(os.path.join(uri, name) for name in fileio.listdir(uri))
 
 
-def _read_statistics(statistics: Artifact, split: str) -> statistics_pb2.DatasetFeatureStatistics:
-    uri = artifact_utils.get_split_uri([statistics], split)
-    content = io_utils.read_bytes_file(os.path.join(uri, statistics_gen.DEFAULT_FILE_NAME))
-    (dataset,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets
-    return dataset
-
-
-def _read_anomalies(anomalies: Artifact, split: str) -> anomalies_pb2.Anomalies:
-    uri = artifact_utils.get_split_uri([anomalies], split)
-    content = io_utils.read_bytes_file(os.path.join(uri, example_validator.DEFAULT_FILE_NAME))
-    return anomalies_pb2.Anomalies.FromString(content)
+def _read(artifact: Artifact, split: str, name: str) -> bytes:
+    uri = artifact_utils.get_split_uri([artifact], split)
+    return bytes(io_utils.read_bytes_file(os.path.join(uri, name)))
 
 
 def _released(text: str) -> ExamplesSummary | None:
-    """The data of the run that released what is served; None where nothing is."""
+    """The data of the baseline; None where there is no baseline."""
     if not text:
         return None
     try:
         summary = ExamplesSummary.from_json(text)
-        class_counts(summary, "train")
+        _class_counts(summary)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "

@@ -21,6 +21,12 @@ _MISSING = (
 )
 _OUT_OF_RANGE = (_Reason.INT_TYPE_BIG_INT, _Reason.INT_TYPE_SMALL_INT)
 _SHAPE = (features.HEIGHT, features.WIDTH, features.CHANNELS)
+_REMEDIES = {
+    **dict.fromkeys(_SHAPE, "bring all images to one shape"),
+    features.LABEL: "correct the labels of the source",
+    features.MEAN_INTENSITY: "remove the image, or set data_gate.min_mean_intensity or "
+    "data_gate.max_mean_intensity",
+}
 
 
 def feature_checks(
@@ -36,17 +42,16 @@ def feature_checks(
     expected = {feature.name: feature for feature in schema.feature}
     found = {_name(feature.path, feature.name): feature for feature in statistics.features}
     wrong = {_name(info.path, key): info for key, info in anomalies.anomaly_info.items()}
-    names = [*expected, *sorted(set(wrong) - set(expected))]
-    checks = [
-        _feature_check(
-            split,
-            name,
-            actual=_actual(found.get(name), statistics.num_examples),
-            required=_required(expected.get(name)),
-            anomaly=wrong.get(name),
-        )
-        for name in names
-    ]
+    checks = []
+    for name in (*expected, *sorted(set(wrong) - set(expected))):
+        actual = _actual(found.get(name), statistics.num_examples)
+        required = _required(expected.get(name))
+        sentence = f"{name} is {actual}"
+        if name in wrong:
+            remedy = _REMEDIES.get(name, "look at the source")
+            sentence = f"{_problem(name, wrong[name])}: {sentence}, expected {required}; {remedy}"
+        sentence = f"{split}: {sentence}"
+        checks.append(Check(f"data.{split}.{name}", name not in wrong, actual, required, sentence))
     if anomalies.HasField("dataset_anomaly_info"):
         what = anomalies.dataset_anomaly_info.description
         sentence = f"{split}: {what}; look at the source"
@@ -58,26 +63,8 @@ def _name(path: Any, fallback: str) -> str:
     return ".".join(path.step) or fallback
 
 
-def _feature_check(
-    split: str,
-    name: str,
-    *,
-    actual: str,
-    required: str,
-    anomaly: anomalies_pb2.AnomalyInfo | None,
-) -> Check:
-    check = f"data.{split}.{name}"
-    if anomaly is None:
-        return Check(check, True, actual, required, f"{split}: {name} is {actual}")
-    sentence = (
-        f"{split}: {_problem(name, anomaly)}: {name} is {actual}, expected {required}; "
-        f"{_remedy(name)}"
-    )
-    return Check(check, False, actual, required, sentence)
-
-
 def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> str:
-    """What the statistics found, such as "INT in 20 of 21 examples, from 0 to 12"."""
+    """The feature's statistics, such as "INT in 20 of 21 examples, from 0 to 12"."""
     if feature is None:
         return f"in none of {rows} examples"
     stats = getattr(feature, feature.WhichOneof("stats"))
@@ -94,7 +81,7 @@ def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> 
 
 
 def _required(feature: schema_pb2.Feature | None) -> str:
-    """What the schema asks for, in the words of `_actual`."""
+    """The schema's demand, in the words of `_actual`."""
     if feature is None:
         return "no such feature"
     text = f"{schema_pb2.FeatureType.Name(feature.type)} in each example"
@@ -110,28 +97,16 @@ def _range(low: float, high: float) -> str:
 
 
 def _problem(name: str, anomaly: anomalies_pb2.AnomalyInfo) -> str:
-    """The anomaly in this field's words; TFDV's own where there are none."""
+    """The anomaly in this field's words, or else in TFDV's own."""
     reasons = {reason.type for reason in anomaly.reason}
+    low, high = _Reason.FLOAT_TYPE_SMALL_FLOAT, _Reason.FLOAT_TYPE_BIG_FLOAT
+    out_of_range = reasons & set(_OUT_OF_RANGE)
     known = {
         f"missing {name}": reasons & set(_MISSING),
-        "unknown label": name == features.LABEL and reasons & set(_OUT_OF_RANGE),
-        "wrong shape": name in _SHAPE and reasons & set(_OUT_OF_RANGE),
-        "blank image": name == features.MEAN_INTENSITY
-        and _Reason.FLOAT_TYPE_SMALL_FLOAT in reasons,
-        "inverted image": name == features.MEAN_INTENSITY
-        and _Reason.FLOAT_TYPE_BIG_FLOAT in reasons,
+        "unknown label": name == features.LABEL and out_of_range,
+        "wrong shape": name in _SHAPE and out_of_range,
+        "blank image": name == features.MEAN_INTENSITY and low in reasons,
+        "inverted image": name == features.MEAN_INTENSITY and high in reasons,
     }
     named = [problem for problem, holds in known.items() if holds]
     return " and ".join(named) or anomaly.short_description.lower()
-
-
-def _remedy(name: str) -> str:
-    if name == features.MEAN_INTENSITY:
-        return (
-            "remove the image, or set data_gate.min_mean_intensity or data_gate.max_mean_intensity"
-        )
-    if name in _SHAPE:
-        return "bring all images to one shape"
-    if name == features.LABEL:
-        return "correct the labels of the source"
-    return "look at the source"

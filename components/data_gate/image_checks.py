@@ -17,11 +17,11 @@ import numpy as np
 
 from components.data_gate.block_means import block_means
 from components.data_gate.label_noise import estimate, noise_checks
-from components.data_gate.near_duplicates import Search
+from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
-from components.example_gen.content import hash_examples
-from components.example_gen.split import read_split
-from components.example_gen.summary import ExamplesSummary
+from components.example_gen.example_facts import hash_examples, keys_of
+from components.example_gen.examples_summary import ExamplesSummary
+from components.example_gen.images import read_split
 from components.gate.check import Check
 
 _TEST = "test"
@@ -53,16 +53,16 @@ def image_checks(
     shape, classes = summary.image_shape, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(shape)))
     step = _step(summary.splits[_TEST].rows, few)
-    tests = _numbered(files[_TEST], shape)
-    test_images = np.concatenate([images[_every(step, first)] for first, images, _ in tests])
-    search = Search(test_images)
+    tests = _every(step, files[_TEST], shape)
+    test_images = np.concatenate([images[chosen] for images, _, chosen in tests])
+    search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
     means, labels = [], []
     for split in _LEARNED_FROM:
-        for first, images, given in _numbered(files[split], shape):
+        for images, given, chosen in _every(step, files[split], shape):
             search.look_in(images)
-            means.append(block_means(images[_every(step, first)], MAX_SIDE))
-            labels.append(given[_every(step, first)])
+            means.append(block_means(images[chosen], MAX_SIDE))
+            labels.append(given[chosen])
     known = np.concatenate(labels)  # [N]
     noise = estimate(leave_one_out_scores(np.concatenate(means), known, classes), known)
     return (
@@ -72,22 +72,17 @@ def image_checks(
 
 
 def _step(rows: int, at_most: int) -> int:
-    """The smallest step with which every step-th of the rows makes `at_most` rows at most."""
+    """The smallest step so that every step-th of the rows makes `at_most` rows at most."""
     return -(-rows // at_most)
 
 
-def _every(step: int, first: int) -> slice:
-    """Of a batch whose first row has that number, the rows whose numbers `step` divides."""
-    return slice(-first % step, None, step)
-
-
-def _numbered(
-    files: Sequence[str], image_shape: tuple[int, int, int]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(number of the first row, images [n, H, W, C] uint8, labels [n] int64), batch by batch."""
+def _every(
+    step: int, files: Sequence[str], image_shape: tuple[int, int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
+    """Batches of images [n, H, W, C] and labels [n], and of each every `step`-th row of all."""
     first = 0
     for images, labels in read_split(files, image_shape=image_shape):
-        yield first, images, labels
+        yield images, labels, slice(-first % step, None, step)
         first += len(labels)
 
 
@@ -100,9 +95,9 @@ def overlap_check(
     accuracy a by up to f x (1 - a).
 
     Args:
-      summary: how many stand there pixel by pixel, of all test images.
+      summary: has the number of all test images that stand there pixel by pixel.
       looked_at: [N, H, W, C] uint8, the test images that were compared.
-      found: [N] bool, which of these stand there exactly or nearly, see `near_duplicates`.
+      found: [N] bool, those that stand there exactly or nearly, see `near_duplicates`.
       bound: largest accepted fraction, 0..1.
     """
     exact, rows, near = summary.overlap.train_test, summary.splits[_TEST].rows, int(found.sum())
@@ -115,10 +110,9 @@ def overlap_check(
         return Check("data.overlap", True, fraction, bound, f"{sentence}, at most {bound:.4%} may")
     some = looked_at[found][:_NAMED]
     hashes, _ = hash_examples(some, np.zeros(len(some), np.int64))
-    names = [image.tobytes().hex() for image in hashes] or summary.overlap.examples
-    sentence = (
-        f"{sentence}, expected at most {bound:.4%}, such as "
-        f"{', '.join(name[:12] for name in names)}; remove them from the training files, or set "
-        "data_gate.max_train_test_overlap"
+    names = [key.hex() for key in keys_of(hashes)] or summary.overlap.examples
+    sentence += (
+        f", expected at most {bound:.4%}, such as {', '.join(name[:12] for name in names)}; remove "
+        "them from the training files, or set data_gate.max_train_test_overlap"
     )
     return Check("data.overlap", False, fraction, bound, sentence)

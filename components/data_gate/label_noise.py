@@ -33,7 +33,7 @@ from components.gate.check import Check
 from components.gate.statistics import binomial_tail
 
 _STRICT = 0.75  # quantile of a class's scores among the examples with its label
-_ALPHA = 0.05  # how often the bound is called exceeded where it is just met
+_ALPHA = 0.05  # probability of a refusal where the bound is just met
 # What the classifier must predict of the labels that the estimate leaves as right, beyond chance.
 _LEAST_SKILL = 0.7
 _LEAST_SKILL_BY_CLASS = 0.9
@@ -47,7 +47,7 @@ class Noise:
     Attributes:
       lenient: share that counts for another class by the published thresholds, 0..1.
       strict: the same by the strict thresholds, 0..1.
-      rows: how many examples reach a strict threshold.
+      rows: number of examples that reach a strict threshold.
       is_judged: whether the classifier is good enough to tell wrong labels from hard images.
     """
 
@@ -63,7 +63,7 @@ class Noise:
 
     @property
     def share(self) -> float:
-        """The estimate of the share of wrong labels, 0..1."""
+        """The estimated share of wrong labels, 0..1."""
         return max(0.0, self.strict - self.confused)
 
     def exceeds(self, bound: float, *, tests: int = 1) -> bool:
@@ -73,11 +73,9 @@ class Noise:
           bound: 0..1.
           tests: number of such tests that are made together (Bonferroni).
         """
-        if not self.is_judged:
-            return False
         found = round(self.strict * self.rows)
         by_chance = min(1.0, bound + self.confused)
-        return binomial_tail(found, self.rows, by_chance) < _ALPHA / tests
+        return self.is_judged and binomial_tail(found, self.rows, by_chance) < _ALPHA / tests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,15 +118,13 @@ def estimate(scores: Floats, labels: Labels) -> LabelNoise:
     left = 1 - overall.share  # of the labels, as right
     judged = (skill >= _LEAST_SKILL_BY_CLASS * left) & (recalls >= _LEAST_SKILL * left)
     np.fill_diagonal(counts, 0)
+    columns = (values.tolist() for values in (lenient, strict, rows, judged))
     return LabelNoise(
         examples=len(labels),
         accuracy=accuracy,
         overall=dataclasses.replace(overall, is_judged=skill >= _LEAST_SKILL * left),
-        by_class=tuple(
-            Noise(float(lenient[label]), float(strict[label]), int(rows[label]), bool(is_judged))
-            for label, is_judged in enumerate(judged)
-        ),
-        looks_like=tuple(map(int, counts.argmax(axis=1))),
+        by_class=tuple(Noise(*values) for values in zip(*columns, strict=True)),
+        looks_like=tuple(counts.argmax(axis=1).tolist()),
     )
 
 
@@ -203,10 +199,11 @@ def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) ->
     worst = max(among, key=lambda label: among[label].share)
     share = among[worst].share
     found = f"train and eval: about {share:.2%} of the labels {class_names[worst]} look wrong"
-    if not exceeding:
+    if exceeding:
+        alike = class_names[noise.looks_like[worst]]
+        sentence = f"{found}, most of them like {alike}, expected at most {bound:.2%}; {_REMEDY}"
+    elif share:
         sentence = f"{found}, more than of any other class, which chance explains"
-        nothing = "train and eval: no class has labels that look wrong"
-        return Check(name, True, share, bound, sentence if share else nothing)
-    alike = class_names[noise.looks_like[worst]]
-    sentence = f"{found}, most of them like {alike}, expected at most {bound:.2%}; {_REMEDY}"
-    return Check(name, False, share, bound, sentence)
+    else:
+        sentence = "train and eval: no class has labels that look wrong"
+    return Check(name, not exceeding, share, bound, sentence)

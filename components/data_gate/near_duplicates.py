@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    search = Search(test_images)          # [N, H, W, C] uint8
+    search = NearDuplicateSearch(test_images)          # [N, H, W, C] uint8
     search.look_in(train_images)          # once for each batch
     search.found                          # [N] bool
 
@@ -27,14 +27,14 @@ from components.data_gate.block_means import block_means
 
 _NOISE = 0.2  # standard deviations of the values
 _FEW = 0.05  # of the values that differ between two images drawn at random
-_PAIRS = 1000  # drawn at random, to see how many values differ
+_PAIRS = 1000  # drawn at random, to count the values that differ
 _MEANS = 64  # per image at most, of all channels; at least one block per channel
 _AT_ONCE = 2000  # images of which all distances to the test images are in memory
 
 Images = npt.NDArray[np.uint8]
 
 
-class Search:
+class NearDuplicateSearch:
     """Looks for near-duplicates of some images in others, batch by batch."""
 
     def __init__(self, images: Images) -> None:
@@ -60,7 +60,7 @@ class Search:
         distances += np.square(means).sum(axis=1)
         nearest = distances.argmin(axis=1)  # [N], a row of `images` each
         smallest = distances[np.arange(len(nearest)), nearest]
-        # What is further away than an image seen before is no nearer to being a duplicate.
+        # An image further away than one seen before cannot be the duplicate.
         rows = np.flatnonzero((smallest < self._nearest) & ~self.found)
         self._nearest[rows] = smallest[rows]
         others = images.reshape(len(images), -1)[nearest[rows]]
@@ -69,6 +69,6 @@ class Search:
         self.found[rows] = (differing < self._few) | equal
 
     def _differing(self, images: Images, others: Images) -> npt.NDArray[np.int64]:
-        """[N] int64: how many values of two images differ by more than noise does."""
+        """[N] int64: the number of values of two images that differ by more than noise does."""
         apart = np.maximum(images, others) - np.minimum(images, others)
         return np.count_nonzero(apart > self._noise, axis=1)

@@ -2,8 +2,8 @@
 
 Synopsis::
 
-    predictions = predict(builder, dataset, [candidate, served])
-    evidence = predictions.evidence(dataset.class_names, policy.slices)
+    predictions = predict(image_set, [candidate, served])
+    evidence = predictions.evidence(image_set.info.class_names, policy.slices)
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from components.evaluation import counting
 from components.evaluation.saved_model import Model
-from components.example_gen import records
-from components.example_gen.arrays import TEST
-from components.example_gen.content import digest_of, hash_examples
-from components.example_gen.dataset import DatasetInfo
-from components.example_gen.features import find_keys
+from components.example_gen.example_facts import digest_of, hash_examples, sums_of
+from components.example_gen.image_set import TEST, ImageSet
+from components.example_gen.images import mean_intensities, read_rows
 from components.gate.evidence import Evidence
 from components.gate.slices import Bands
 from trainer import features
@@ -58,7 +55,7 @@ class Predictions:
 
     Attributes:
       numbers: [N] for each of `NUMBERS`, as the examples of a run hold them.
-      digest: of the split, see `content.digest_of`.
+      digest: of the split, see `example_facts.digest_of`.
       probabilities: [N, K] of the candidate and, where there is one, of the baseline.
     """
 
@@ -93,38 +90,34 @@ class Predictions:
         )
 
 
-def predict(
-    builder: tfds.core.DatasetBuilder, dataset: DatasetInfo, models: Sequence[Model]
-) -> Predictions:
+def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
     """Reads the test split once, and has each model predict each image.
 
     Args:
-      builder: prepared.
-      dataset: its description.
+      image_set: as `open_dataset` gives it.
       models: the candidate and, maybe, the baseline.
 
     Raises:
       DataError: the split cannot be used.
       ModelRefused: a model fails, or gives no probabilities.
     """
-    source = find_keys(builder.info, dataset.spec)
     labels, hashes, sums = [], [], []
     predicted: list[list[np.ndarray]] = [[] for _ in models]
-    for shard in records.shards_of(builder, TEST):
-        for rows in records.read_rows(builder, shard, source):
-            labels.append(rows.labels)
-            hashes.append(hash_examples(rows.pixels, rows.labels)[1])
-            sums.append(records.sums_of(rows.pixels))
+    for shard in image_set.shards_of(TEST):
+        for images, given, pixels in read_rows(image_set, shard):
+            labels.append(given)
+            hashes.append(hash_examples(pixels, given)[1])
+            sums.append(sums_of(pixels))
             for model, batches in zip(models, predicted, strict=True):
-                batches.extend(_in_batches(model, rows))
-    shape = dataset.image_shape
+                batches.extend(_in_batches(model, images, pixels))
+    shape = image_set.info.image_shape
     height, width, channels = (np.full(sum(map(len, labels)), size) for size in shape)
     return Predictions(
         numbers={
             features.CHANNELS: channels,
             features.HEIGHT: height,
             features.LABEL: np.concatenate(labels),
-            features.MEAN_INTENSITY: records.mean_intensities(np.concatenate(sums), shape),
+            features.MEAN_INTENSITY: mean_intensities(np.concatenate(sums), shape),
             features.WIDTH: width,
         },
         digest=digest_of(np.concatenate(hashes)),
@@ -132,6 +125,6 @@ def predict(
     )
 
 
-def _in_batches(model: Model, rows: records.Rows) -> Iterator[np.ndarray]:
-    for at in range(0, len(rows.labels), _BATCH):
-        yield model.probabilities(rows.pngs[at : at + _BATCH], rows.pixels[at : at + _BATCH])
+def _in_batches(model: Model, images: np.ndarray, pixels: np.ndarray) -> Iterator[np.ndarray]:
+    for at in range(0, len(images), _BATCH):
+        yield model.probabilities(images[at : at + _BATCH], pixels[at : at + _BATCH])

@@ -40,8 +40,8 @@ from components import blessing as blessings
 from components import serving_dir
 from components.baseline_model import VERSION_PROPERTY
 from components.evaluation import eval_config as evaluations
-from components.example_gen import summary
-from components.example_gen.split import digest_split
+from components.example_gen import examples_summary
+from components.example_gen.images import digest_split
 from components.gate import decide
 from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
@@ -109,7 +109,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         compared = serving_dir.Comparison(served, exec_properties["damage"] or None)
         policy = Policy.from_config(json.loads(exec_properties["policy"]))
         served_from = Path(exec_properties["serving_dir"])
-        recorded = summary.read(examples)
+        recorded = examples_summary.read(examples)
         evidence = evaluations.read_evidence(evaluation.uri, recorded.class_names, policy.slices)
         blessed = blessings.is_blessed(evaluator_blessing)
         require_own_evaluation(evidence, policy, blessed=blessed, compared=served is not None)

@@ -1,31 +1,43 @@
-"""The four classic IDX files of a directory, read and checked in memory (`idx_file`).
+"""The data source `idx:DIR`: the four classic IDX files of a directory.
 
-arrays = read_directory(Path("mnist"))
-arrays.splits["train"].images.shape      # (60000, 28, 28, 1)
+Synopsis::
+
+    image_set = open_directory(parse_dataset("idx:digits"), None)      # reads all four files
+    image_set.info.name, image_set.rows("train")        # ("idx_digits_0a1b2c3d", 60000)
+
+Of the images nothing is kept in memory; whoever wants them reads the files again, as a stream.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import filecmp
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.arrays import TEST, TRAIN, ImageArrays, Split, class_count
-from components.example_gen.errors import DataError
-from components.example_gen.idx_file import read_images, read_labels, unreadable
-from components.example_gen.known_sets import recognize
+from components.example_gen.idx_file import IMAGES, LABELS, read_idx, unreadable
+from components.example_gen.image_set import (
+    TEST,
+    TRAIN,
+    DatasetInfo,
+    ImageSet,
+    Shard,
+    SourceRows,
+)
+from components.example_gen.sources import DataError, DatasetSpec
 
 _NAME_DIGITS = 8  # hexadecimal, of the test files' digest
 # Characters of the directory's name: with "idx_" and the digits not more than a slug has.
 _NAME_WORDS = 40
 
-# Role in the set -> what stands before and after the dot or dash in the file's name.
+# Role in the set, and the words after the dot or dash in the file's name.
 _FILES = (
     ("train-images", "idx3-ubyte"),
     ("train-labels", "idx1-ubyte"),
@@ -33,34 +45,77 @@ _FILES = (
     ("t10k-labels", "idx1-ubyte"),
 )
 
+# Published sets by the SHA-256 of their uncompressed test images and test labels; name and classes
+# are those of tensorflow-datasets.
+_PUBLISHED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    (
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ): ("mnist", tuple("0123456789")),
+    (
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ): (
+        "fashion_mnist",
+        (
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+    ),
+}
 
-def read_directory(directory: Path) -> ImageArrays:
+
+@dataclasses.dataclass(frozen=True)
+class _IdxSplit:
+    """A split's two files after they were read once.
+
+    Attributes:
+      images, labels: the files.
+      digests: hexadecimal SHA-256 of their uncompressed contents.
+      image_size: (height, width).
+      counts: [K] int64, images per label; K is the highest label plus one.
+    """
+
+    images: Path
+    labels: Path
+    digests: tuple[str, str]
+    image_size: tuple[int, int]
+    counts: np.ndarray
+
+
+def open_directory(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
     """Reads and checks a directory of IDX files; writes nothing.
 
     Raises:
       DataError: the files are not there, cannot be read, or do not hold a whole data set.
     """
+    (directory,) = spec.folders
     paths = find_files(directory)
     with ThreadPoolExecutor() as pool:  # zlib and hashlib release the interpreter's lock
-        readers = (read_images, read_labels, read_images, read_labels)
-        contents = list(pool.map(lambda read, path: read(path), readers, paths))
-    digests = [content.sha256 for content in contents]
-    train = _split(paths[0], contents[0].values, paths[1], contents[1].values)
-    test = _split(paths[2], contents[2].values, paths[3], contents[3].values)
-    count = class_count(f"idx:{directory}", train, test)
-    known = recognize(digests[2], digests[3])
-    if known is not None and len(known.class_names) == count:
-        name, class_names = known.name, known.class_names
-    else:
-        name, class_names = (
-            _name_of(directory, digests[2:]),
-            tuple(str(label) for label in range(count)),
-        )
-    return ImageArrays(
-        name=name,
-        fingerprint=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
-        class_names=class_names,
-        splits={TRAIN: train, TEST: test},
+        train, test = pool.map(_look_at, paths[::2], paths[1::2])
+    _require_alike(spec.text, train, test)
+    count = len(train.counts)
+    # The test split alone decides: a set keeps its name, and with it the bounds of its gate, when
+    # it moves, or when its training split was changed, enlarged or cut.
+    name, class_names = _PUBLISHED.get(test.digests, ("", ()))
+    if len(class_names) != count:
+        name = _name_of(directory, test.digests)
+        class_names = tuple(str(label) for label in range(count))
+    splits = {TRAIN: train, TEST: test}
+    rows = {name: int(split.counts.sum()) for name, split in splits.items()}
+    height, width = train.image_size
+    return ImageSet(
+        DatasetInfo(
+            spec=spec.text,
+            name=name,
+            fingerprint=_digest([*train.digests, *test.digests]),
+            image_shape=(height, width, 1),
+            class_names=class_names,
+            test_rows=rows[TEST],
+        ),
+        shards=tuple(Shard(split, 0, count) for split, count in rows.items()),
+        num_bytes={split: count * height * width for split, count in rows.items()},
+        read=functools.partial(_read, splits),
     )
 
 
@@ -70,6 +125,9 @@ def find_files(directory: Path) -> list[Path]:
     Both spellings (`train-images-idx3-ubyte`, `train-images.idx3-ubyte`) are taken, with or
     without `.gz`, in the directory or, as Kaggle's archive of MNIST has them, in a directory of
     that name. A file that is there twice is taken once.
+
+    Raises:
+      DataError: one is missing, or is there twice and differs.
     """
     try:
         if not directory.exists():
@@ -101,25 +159,78 @@ def _find_file(directory: Path, role: str, ending: str) -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is anything but a directory; what it is, its reader finds out."""
+    """Whether there is anything but a directory; its reader refuses what is no regular file."""
     return os.path.lexists(path) and not path.is_dir()
 
 
-def _split(images_path: Path, pixels: np.ndarray, labels_path: Path, labels: np.ndarray) -> Split:
-    if len(pixels) != len(labels):
+def _look_at(images: Path, labels: Path) -> _IdxSplit:
+    """Reads both files to the end."""
+    digests = hashlib.sha256(), hashlib.sha256()
+    rows, size = 0, (0, 0)
+    for pixels in read_idx(images, IMAGES, digests[0]):
+        rows, size = rows + len(pixels), (pixels.shape[1], pixels.shape[2])
+    counts = np.zeros(256, np.int64)
+    for values in read_idx(labels, LABELS, digests[1]):
+        counts += np.bincount(values, minlength=256)
+    if counts.sum() != rows:
         raise DataError(
-            f"{labels_path}: holds {len(labels):,} labels, expected {len(pixels):,}, "
-            f"one per image of {images_path.name}"
+            f"{labels}: holds {counts.sum():,} labels, expected {rows:,}, one per image of "
+            f"{images.name}"
         )
-    return Split(pixels, labels.astype(np.int64))
+    counts = np.trim_zeros(counts, "b")
+    return _IdxSplit(images, labels, (digests[0].hexdigest(), digests[1].hexdigest()), size, counts)
+
+
+def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
+    """Refuses splits of two shapes, a single class, and a class that one of the splits has not."""
+    if train.image_size != test.image_size:
+        shapes = [f"{split.image_size[0]}x{split.image_size[1]}x1" for split in (train, test)]
+        raise DataError(
+            f"{source}: images of differing shapes: {shapes[0]} in train, {shapes[1]} in test; "
+            "expected one shape in both"
+        )
+    count = len(train.counts)
+    if count < 2:
+        raise DataError(f"{source}: the training labels name one class, expected two or more")
+    if len(test.counts) > count:
+        raise DataError(
+            f"{source}: label {len(test.counts) - 1} in test is out of range, "
+            f"expected 0 to {count - 1}, the labels of train"
+        )
+    for name, split in ((TRAIN, train), (TEST, test)):
+        counts = np.pad(split.counts, (0, count - len(split.counts)))
+        if missing := [str(label) for label in np.flatnonzero(counts == 0)]:
+            raise DataError(
+                f"{source}: the {name} split has no image of class {', '.join(missing)}, expected "
+                f"each of the {count} classes in it"
+            )
 
 
 def _name_of(directory: Path, test_digests: Sequence[str]) -> str:
-    """The directory's name and a digest of the test files, as tensorflow-datasets takes a name.
+    """The directory's name and a digest of the test files, as TFX takes a name.
 
-    Two directories of one name are two sets, also below one serving directory. As for a known set,
-    the test split alone decides: the name stays when the directory moves or training data grows.
+    Two directories of one name are two sets, also below one serving directory.
     """
     words = "_".join(re.findall(r"[a-z0-9]+", directory.name.lower()))[:_NAME_WORDS].strip("_")
-    digest = hashlib.sha256("\n".join(test_digests).encode()).hexdigest()
-    return "_".join(filter(None, ["idx", words, digest[:_NAME_DIGITS]]))
+    return "_".join(filter(None, ["idx", words, _digest(test_digests)[:_NAME_DIGITS]]))
+
+
+def _digest(digests: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _read(splits: Mapping[str, _IdxSplit], shard: Shard) -> Iterator[SourceRows]:
+    """A whole split, which must still be as it was when it was opened."""
+    split = splits[shard.split]
+    digests = hashlib.sha256(), hashlib.sha256()
+    labels = np.concatenate(list(read_idx(split.labels, LABELS, digests[1]))).astype(np.int64)
+    start = 0
+    for images in read_idx(split.images, IMAGES, digests[0]):
+        pixels = images[..., np.newaxis]  # [n, H, W, 1] uint8
+        given = labels[start : start + len(pixels)]
+        if (len(given), *pixels.shape[1:3]) != (len(pixels), *split.image_size):
+            break
+        yield SourceRows(given, pixels=pixels)
+        start += len(pixels)
+    if (digests[0].hexdigest(), digests[1].hexdigest()) != split.digests:
+        raise DataError(f"{split.images.parent} has changed since the run began; start it again")

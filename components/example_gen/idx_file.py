@@ -2,8 +2,10 @@
 
 Synopsis::
 
-    images = read_images(Path("train-images-idx3-ubyte.gz"))
-    images.values.shape, images.sha256       # (60000, 28, 28, 1), "ba89..."
+    digest = hashlib.sha256()
+    for images in read_idx(Path("train-images-idx3-ubyte.gz"), IMAGES, digest):
+        images.shape                          # (1000, 28, 28) uint8
+    digest.hexdigest()                        # of the uncompressed content
 
 The format is described at http://yann.lecun.com/exdb/mnist/: a big-endian magic number (two zero
 bytes, the type, the number of dimensions), the sizes, then the values.
@@ -11,35 +13,37 @@ bytes, the type, the number of dimensions), the sizes, then the values.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
-import hashlib
 import math
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from components.example_gen.errors import DataError
+from components.example_gen.sources import DataError
 from trainer.host.files import open_regular
 
-# Images are held in memory. The largest known set in this format, EMNIST ByClass, has 547 MB.
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+# The training holds images in memory. The largest known set in this format, EMNIST ByClass, has
+# 547 MB of them.
 MAX_BYTES = 2 << 30
-# Labels are held as int64. These are eight times those of the largest set made of MNIST (8.1 M).
+# Eight times those of the largest set made of MNIST (8.1 M).
 MAX_LABELS = 1 << 26
 
+_ROWS_AT_ONCE = 1000
+_BYTES_AT_ONCE = 16 << 20
 _PIECE_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 
-_Content = BinaryIO | gzip.GzipFile
-
 
 @dataclasses.dataclass(frozen=True)
-class _Kind:
+class IdxKind:
     """What a file holds, by its magic number."""
 
     name: str
@@ -49,56 +53,25 @@ class _Kind:
 
 
 # Unsigned bytes in three dimensions and in one; the sizes follow the magic number.
-_IMAGES = _Kind("images", 0x00000803, struct.Struct(">IIII"), MAX_BYTES)
-_LABELS = _Kind("labels", 0x00000801, struct.Struct(">II"), MAX_LABELS)
-_KINDS = {kind.magic: kind for kind in (_IMAGES, _LABELS)}
+IMAGES = IdxKind("images", 0x00000803, struct.Struct(">IIII"), MAX_BYTES)
+LABELS = IdxKind("labels", 0x00000801, struct.Struct(">II"), MAX_LABELS)
+_KINDS = {kind.magic: kind for kind in (IMAGES, LABELS)}
 
 
-@dataclasses.dataclass(frozen=True)
-class IdxFile:
-    """What a file holds.
+def read_idx(path: Path, kind: IdxKind, digest: _Hash) -> Iterator[np.ndarray]:
+    """Yields the values in batches: images [n, H, W] or labels [n], uint8.
 
-    Attributes:
-      values: images [N, H, W, 1] or labels [N], uint8.
-      sha256: hexadecimal, of the uncompressed content.
-    """
-
-    values: np.ndarray
-    sha256: str
-
-
-def read_images(path: Path) -> IdxFile:
-    """Reads a file of images.
+    Args:
+      path: of the file.
+      kind: IMAGES or LABELS.
+      digest: is given the uncompressed content.
 
     Raises:
-      DataError: it cannot be read, or is no whole file of one image or more.
+      DataError: the file cannot be read, or is not whole; batches may have been yielded before.
     """
-    found = _read(path, _IMAGES)
-    count, rows, columns = found.values.shape
-    return dataclasses.replace(found, values=found.values.reshape(count, rows, columns, 1))
-
-
-def read_labels(path: Path) -> IdxFile:
-    """Reads a file of labels.
-
-    Raises:
-      DataError: it cannot be read, or is no whole file of labels.
-    """
-    return _read(path, _LABELS)
-
-
-def unreadable(path: Path, error: OSError) -> DataError:
-    """What the system says of a file or directory."""
-    return DataError(
-        f"{path}: cannot be read ({error.strerror or error}); expected a file that this user may "
-        "read"
-    )
-
-
-def _read(path: Path, kind: _Kind) -> IdxFile:
     try:
-        with open_regular(path, max_bytes=MAX_BYTES) as file, _uncompressed(file) as content:
-            return _parse(path, content, kind)
+        with open_regular(path, max_bytes=MAX_BYTES) as file:
+            yield from _read(path, _uncompressed(file), kind, digest)
     except EOFError as error:
         raise DataError(
             f"{path}: truncated gzip: it ends after {path.stat().st_size:,} compressed bytes, "
@@ -112,19 +85,22 @@ def _read(path: Path, kind: _Kind) -> IdxFile:
         raise unreadable(path, error) from error
 
 
-@contextlib.contextmanager
-def _uncompressed(file: BinaryIO) -> Iterator[_Content]:
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file or directory that the system does not let us read."""
+    return DataError(
+        f"{path}: cannot be read ({error.strerror or error}); expected a file that this user may "
+        "read"
+    )
+
+
+def _uncompressed(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
     zipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     file.seek(0)
-    if not zipped:
-        yield file
-        return
-    with gzip.GzipFile(fileobj=file) as content:
-        yield content
+    return gzip.GzipFile(fileobj=file) if zipped else file
 
 
 def _gzip_damage(reason: str) -> str:
-    """What Python's messages mean (`gzip._GzipReader`)."""
+    """The meaning of Python's messages (`gzip._GzipReader`)."""
     if reason.startswith(("CRC check failed", "Incorrect length")):
         return "a failed checksum: gzip's own does not match its content"
     if reason.startswith("Not a gzipped file"):
@@ -132,31 +108,41 @@ def _gzip_damage(reason: str) -> str:
     return f"damaged gzip ({reason})"
 
 
-def _parse(path: Path, content: _Content, kind: _Kind) -> IdxFile:
+def _read(
+    path: Path, content: BinaryIO | gzip.GzipFile, kind: IdxKind, digest: _Hash
+) -> Iterator[np.ndarray]:
     header = content.read(kind.header.size)
-    shape = _shape(path, header, kind)
-    declared = math.prod(shape)
-    digest, values = hashlib.sha256(header), bytearray()
-    while piece := content.read(min(_PIECE_BYTES, declared - len(values))):
-        digest.update(piece)
-        values += piece
-    if len(values) < declared:
-        whole = len(values) // math.prod(shape[1:])
-        raise DataError(
-            f"{path}: truncated: it holds {whole:,} {kind.name}, expected the {shape[0]:,} "
-            "that its header declares; copy the file again"
-        )
+    count, *size = _shape(path, header, kind)
+    digest.update(header)
+    row_bytes = math.prod(size)
+    at_once = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
+    for start in range(0, count, at_once):
+        rows = min(at_once, count - start)
+        values = _read_up_to(content, rows * row_bytes)
+        if len(values) < rows * row_bytes:
+            raise DataError(
+                f"{path}: truncated: it holds {start + len(values) // row_bytes:,} {kind.name}, "
+                f"expected the {count:,} that its header declares; copy the file again"
+            )
+        digest.update(values)
+        yield np.frombuffer(values, np.uint8).reshape(rows, *size)
     if more := len(content.read(_PIECE_BYTES)):  # looks at gzip's checksum, too
         raise DataError(
             f"{path}: {more:,} trailing bytes{' or more' if more == _PIECE_BYTES else ''} after "
-            f"the {shape[0]:,} {kind.name} that its header declares, expected none; copy the file "
+            f"the {count:,} {kind.name} that its header declares, expected none; copy the file "
             "again"
         )
-    read_only = memoryview(values).toreadonly()
-    return IdxFile(np.frombuffer(read_only, np.uint8).reshape(shape), digest.hexdigest())
 
 
-def _shape(path: Path, header: bytes, kind: _Kind) -> tuple[int, ...]:
+def _read_up_to(content: BinaryIO | gzip.GzipFile, size: int) -> bytes:
+    """Reads by pieces, so that a header that lies costs no memory."""
+    values = bytearray()
+    while piece := content.read(min(_PIECE_BYTES, size - len(values))):
+        values += piece
+    return bytes(values)
+
+
+def _shape(path: Path, header: bytes, kind: IdxKind) -> tuple[int, ...]:
     """The sizes that the header declares, all of them possible."""
     if len(header) < kind.header.size:
         raise DataError(
@@ -169,15 +155,15 @@ def _shape(path: Path, header: bytes, kind: _Kind) -> tuple[int, ...]:
             f"{path}: wrong IDX magic number {magic:#010x}, expected {kind.magic:#010x} "
             f"({kind.name}){mixed_up}"
         )
-    if kind is _IMAGES and not shape[0]:
+    if kind is IMAGES and not shape[0]:
         raise DataError(f"{path}: holds no image (an empty split), expected at least one")
     if 0 in shape[1:]:
         raise DataError(f"{path}: images of {shape[1]}x{shape[2]} pixels, expected at least 1x1")
     if math.prod(shape) > kind.max_values:
-        size = f" of {shape[1]}x{shape[2]} pixels" if kind is _IMAGES else ""
+        size = f" of {shape[1]}x{shape[2]} pixels" if kind is IMAGES else ""
         raise DataError(
             f"{path}: its header declares {shape[0]:,} {kind.name}{size}, expected at most "
-            f"{kind.max_values:,} {'pixels' if kind is _IMAGES else 'labels'}, which are held in "
+            f"{kind.max_values:,} {'pixels' if kind is IMAGES else 'labels'}, which are held in "
             "memory: copy the file again, or give a part of the set"
         )
     return tuple(shape)

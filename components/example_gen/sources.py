@@ -1,228 +1,199 @@
-"""Finds the data set that `--dataset` names, and prepares it when it is not prepared yet.
+"""Data sources: what `--dataset` takes. Reading its text imports neither TensorFlow nor NumPy.
 
-    builder = resolve("mnist_sample", data_dir=None, cache_dir="~/.cache/tfx-mnist")
-    builder.info.splits["train"].num_examples     # 4000
+Synopsis::
 
-Every source ends as a prepared tensorflow-datasets builder that has an image, a label, a train and
-a test split; what has not is refused before anything is written.
+    parse_dataset("emnist/balanced:3.1.0").name             # "emnist/balanced"
+    image_set = open_dataset("idx:digits", data_dir=None)
+    image_set.info.image_shape                              # (28, 28, 1)
+
+`SOURCES` holds them by the word before the colon. A plugin (`trainer.host.registry`) adds its own,
+and everything that reads data knows it::
+
+    SOURCES.add("stripes", DataSource("stripes:SIDE", "drawn stripes", parse, open_stripes))
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import logging
-import shutil
-from collections.abc import Iterator
+import dataclasses
+import hashlib
+import importlib
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-import requests
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
-from tensorflow_datasets.core.download.util import DownloadError
-
-from components.example_gen import idx, sample
-from components.example_gen.arrays import TEST, TRAIN
-from components.example_gen.errors import DataError
-from components.example_gen.features import find_keys
-from components.example_gen.prepare import prepared, quiet_tfds
-from components.example_gen.scratch import remove_abandoned, scratch_in
-from components.example_gen.spec import SAMPLE, DatasetSpec, parse_dataset
+from trainer.host.registry import PluginError, Registry
 from trainer.host.text import quoted
 
-_PROBE_TIMEOUT_S = 10.0
-_DOWNLOADS_PREFIX = ".tfx-mnist-downloading-"
-_KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
-_WITHOUT_NETWORK = (
-    f"use --dataset {SAMPLE}, which needs no network, or --dataset idx:DIR with the set's IDX files"
-)
+if TYPE_CHECKING:
+    from components.example_gen.image_set import ImageSet
 
-_log = logging.getLogger(__name__)
+SAMPLE = "mnist_sample"
+TFDS = "tfds"
+
+# tensorflow-datasets' own syntax: name[/config][:version].
+_TFDS_NAME = re.compile(r"([a-z][a-z0-9_]*(?:/[\w.\-]+)?)(?::\d+\.\d+\.\d+)?", re.ASCII)
+
+# TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
+_MAX_SLUG = 53
+_SLUG_DIGITS = 8  # hexadecimal
 
 
-def resolve(text: str, *, data_dir: str | None, cache_dir: str) -> tfds.core.DatasetBuilder:
-    """The prepared builder of a data set.
+class DataError(ValueError):
+    """A data set that cannot be used. The message is one line: what, actual, expected, remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """One data set of a source.
+
+    Attributes:
+      source: its key in `SOURCES`.
+      text: what `--dataset` takes for it. It means the same in every process and working directory,
+        so that it can stand in a cache key.
+      name: the data set's, as far as the text tells it; None where its content decides.
+      folders: absolute directories of this machine that are read.
+    """
+
+    source: str
+    text: str
+    name: str | None = None
+    folders: tuple[Path, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """One kind of data source.
+
+    Attributes:
+      usage: how a user writes it: "idx:DIR".
+      help: a few words for `--help` and for messages.
+      parse: reads the text behind the colon, "" where there is none; raises DataError.
+      open: finds and checks a data set, given `--data-dir` or None; raises DataError.
+      find_name: gives the name of a data set that need not be prepared, where that is neither the
+        spec's nor found by opening it.
+    """
+
+    usage: str
+    help: str
+    parse: Callable[[str], DatasetSpec]
+    open: Callable[[DatasetSpec, str | None], ImageSet]
+    find_name: Callable[[DatasetSpec, str | None], str] | None = None
+
+
+SOURCES: Registry[DataSource] = Registry("data source")
+
+
+def usages() -> str:
+    """All that `--dataset` takes, in one sentence."""
+    *others, last = (f"{source.usage} ({source.help})" for source in SOURCES.values())
+    return f"{', '.join(others)} or {last}"
+
+
+def parse_dataset(text: str) -> DatasetSpec:
+    """Reads what `--dataset` says, without looking whether there is such a set.
+
+    Raises:
+      DataError: no source takes this text.
+    """
+    text = text.strip()
+    word, _, argument = text.partition(":")
+    try:
+        source = SOURCES.get(word)
+    except PluginError as error:
+        raise DataError(str(error)) from error
+    return source.parse(argument.strip()) if source else SOURCES[TFDS].parse(text)
+
+
+def open_dataset(text: str, *, data_dir: str | None) -> ImageSet:
+    """Finds and checks a data set, and prepares it where its source has to.
 
     Args:
-      text: what `--dataset` says, see `spec.parse_dataset`.
-      data_dir: tensorflow-datasets' own directory, None for its default.
-      cache_dir: where `mnist_sample` and `idx:DIR` are prepared.
+      text: what `--dataset` says.
+      data_dir: tensorflow-datasets' directory, None for its default.
 
     Raises:
       DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written then.
     """
     spec = parse_dataset(text)
-    if spec.kind == "tfds":
-        return _resolve_tfds(spec, data_dir)
-    cache = Path(cache_dir).expanduser()
-    if spec.path is not None:
-        arrays = idx.read_directory(spec.path)
-        return prepared(cache, arrays.name, arrays.fingerprint, lambda: arrays)
-    return prepared(cache, SAMPLE, sample.fingerprint(), sample.read)
+    return SOURCES[spec.source].open(spec, data_dir)
 
 
-def _resolve_tfds(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    builder = _find_builder(spec, data_dir)
-    find_keys(builder.info, spec.text)  # before anything is downloaded
-    if builder.is_prepared():
-        _require_splits(builder, spec)
-        return builder
-    _require_network(builder, spec)
-    return _download(builder, spec, data_dir)
+def find_name(spec: DatasetSpec, *, data_dir: str | None) -> str:
+    """The name of a data set: thresholds, artifacts and releases go by it.
 
-
-def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    try:
-        return tfds.builder(spec.text, data_dir=data_dir, try_gcs=False)
-    except tfds.core.DatasetNotFoundError as error:
-        known = [SAMPLE, *tfds.list_builders(with_community_datasets=False)]
-        raise DataError(
-            f"dataset {quoted(spec.name)} is unknown{_nearest(spec.name, known)}; expected "
-            f"{SAMPLE}, idx:DIR or an image set of tensorflow-datasets"
-        ) from error
-    # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
-    # set's own code, and damaged metadata of a prepared set, raise anything.
-    except Exception as error:
-        raise DataError(
-            f"dataset {quoted(spec.text)} cannot be loaded: {_reason(spec, error)}"
-        ) from error
-
-
-def _reason(spec: DatasetSpec, error: Exception) -> str:
-    if not isinstance(error, AssertionError | ValueError):
-        return _typed(error)
-    configs = list(tfds.builder_cls(spec.name).builder_configs)
-    if spec.config is not None and spec.config not in configs:
-        expected = (
-            f"one of {', '.join(configs[:12])}" if configs else "none: the set has no configs"
-        )
-        near = _nearest(spec.config, configs)
-        return f"config {quoted(spec.config)} is unknown{near}; expected {expected}"
-    if isinstance(error, AssertionError) and spec.version is not None:
-        versions = str(error).rpartition("only: ")[2].rstrip(".")
-        return f"version {spec.version} is unknown; expected {versions}"
-    return _typed(error)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f", did you mean {near[0]!r}" if near else ""
-
-
-def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
-    have = sorted(builder.info.splits)
-    for split in (TRAIN, TEST):
-        if split not in have:
-            raise DataError(
-                f"dataset {quoted(spec.text)} has no split {split!r}, only "
-                f"{', '.join(have) or 'none'}; expected a set that was published with a train and "
-                "a test split"
-            )
-        if not builder.info.splits[split].num_examples:
-            raise DataError(
-                f"dataset {quoted(spec.text)}: the {split} split is empty, expected at least one "
-                "image"
-            )
-
-
-def _require_network(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
-    """Asks the download host once: tensorflow-datasets itself would retry for minutes."""
-    urls = [url for url in builder.url_infos or {} if url.startswith("http")]
-    if not urls:
-        return
-    try:
-        requests.head(urls[0], timeout=_PROBE_TIMEOUT_S, allow_redirects=False)
-    except requests.exceptions.RequestException as error:
-        raise _out_of_reach(spec, f"{urlsplit(urls[0]).hostname} does not answer") from error
-
-
-def _download(
-    builder: tfds.core.DatasetBuilder, spec: DatasetSpec, data_dir: str | None
-) -> tfds.core.DatasetBuilder:
-    """Prepares the set, or takes what another process has prepared meanwhile."""
-    home = Path(builder.data_dir)
-    with _downloads_beside(home) as downloads:
-        config = tfds.download.DownloadConfig(
-            try_download_gcs=False, manual_dir=Path(builder.data_dir_root) / "downloads" / "manual"
-        )
-        _log.info("Downloading %s to %s", spec.text, home)
-        try:
-            with quiet_tfds():
-                builder.download_and_prepare(download_dir=downloads, download_config=config)
-        except Exception as error:
-            # Of two processes that prepare a set at once, one cannot rename: the other's is whole.
-            if not builder.is_prepared():
-                raise _not_prepared(builder, spec, error) from error
-        found = _find_builder(spec, data_dir)
-        try:
-            _require_splits(found, spec)
-        except DataError:
-            shutil.rmtree(home, ignore_errors=True)
-            raise
-        return found
-
-
-def _not_prepared(
-    builder: tfds.core.DatasetBuilder, spec: DatasetSpec, error: Exception
-) -> DataError:
-    """What the user is told of an error of `download_and_prepare`."""
-    if isinstance(error, NonMatchingChecksumError):
-        url = str(error).partition("Artifact ")[2].partition(",")[0]
-        return DataError(
-            f"dataset {quoted(spec.text)}: a failed checksum: {url or 'a file'} is not the one "
-            "that tensorflow-datasets knows; try again, or use --dataset idx:DIR with good files"
-        )
-    if isinstance(error, DownloadError | requests.exceptions.RequestException | ConnectionError):
-        return _out_of_reach(spec, f"the download failed ({_first_line(error)})")
-    if isinstance(error, AssertionError):  # tfds: files that the user must fetch by hand
-        return DataError(f"dataset {quoted(spec.text)} cannot be prepared: {_first_line(error)}")
-    if isinstance(error, OSError):
-        return DataError(
-            f"dataset {quoted(spec.text)} cannot be prepared in {builder.data_dir} "
-            f"({_typed(error)}); choose another --data-dir"
-        )
-    # The set's own code runs here, and may raise anything.
-    return DataError(f"dataset {quoted(spec.text)} cannot be prepared: {_typed(error)}")
-
-
-@contextlib.contextmanager
-def _downloads_beside(home: Path) -> Iterator[Path]:
-    """Gives a directory for downloads; afterwards it is gone, with all folders that stayed empty.
-
-    Downloads are kept apart from tensorflow-datasets' shared `downloads` folder, so that what a
-    failed one leaves can be removed without touching another run's files.
+    Raises:
+      DataError: it can only be known from data that are missing or damaged.
     """
-    missing = [folder for folder in home.parents if not folder.exists()]
-    present = home.parents[len(missing) :]
-    try:
-        with contextlib.ExitStack() as stack:
-            try:
-                for folder in present:  # a killed run may have found fewer of them
-                    remove_abandoned(folder, _DOWNLOADS_PREFIX)
-                downloads = stack.enter_context(scratch_in(present[0], _DOWNLOADS_PREFIX))
-            except OSError as error:
-                raise DataError(
-                    f"{home}: the data cannot be prepared there ({error.strerror or error}), "
-                    "expected a directory that can be written: choose another --data-dir"
-                ) from error
-            yield downloads
-    finally:
-        for folder in missing:
-            with contextlib.suppress(OSError):  # not empty, or never made
-                folder.rmdir()
+    source = SOURCES[spec.source]
+    if source.find_name is not None:
+        return source.find_name(spec, data_dir)
+    return spec.name or source.open(spec, data_dir).info.name
 
 
-def _out_of_reach(spec: DatasetSpec, why: str) -> DataError:
-    return DataError(
-        f"dataset {quoted(spec.text)} is not prepared yet and there is no network to download it: "
-        f"{why}; {_WITHOUT_NETWORK}"
-    )
+def slug(name: str) -> str:
+    """A data set's name, as a file name; the end of a long one is replaced by a digest."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    if len(words) <= _MAX_SLUG:
+        return words
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_SLUG_DIGITS]
+    return f"{words[: _MAX_SLUG - _SLUG_DIGITS - 1]}_{digest}"
 
 
-def _typed(error: Exception) -> str:
-    return f"{type(error).__name__}: {_first_line(error)}"
+def _parse_sample(argument: str) -> DatasetSpec:
+    if argument:
+        raise DataError(f"dataset is {quoted(f'{SAMPLE}:{argument}')}, expected {SAMPLE} alone")
+    return DatasetSpec(SAMPLE, SAMPLE, name=SAMPLE)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_KEPT_ERROR_CHARACTERS]
+def _parse_idx(argument: str) -> DatasetSpec:
+    if not argument:
+        raise DataError("dataset is 'idx:', expected a directory after the colon: idx:DIR")
+    path = Path(os.path.abspath(os.path.expanduser(argument)))
+    return DatasetSpec("idx", f"idx:{path}", folders=(path,))
+
+
+def _parse_tfds(text: str) -> DatasetSpec:
+    match = _TFDS_NAME.fullmatch(text)
+    if match is None:
+        raise DataError(f"dataset is {quoted(text)}, expected {usages()}")
+    return DatasetSpec(TFDS, text, name=match[1])
+
+
+def _in(module: str, function: str) -> Callable[[DatasetSpec, str | None], Any]:
+    """A function of a module that is imported when it is called."""
+    return lambda *args: getattr(importlib.import_module(module), function)(*args)
+
+
+SOURCES.add(
+    SAMPLE,
+    DataSource(
+        SAMPLE,
+        "5,000 images of MNIST, no network needed",
+        _parse_sample,
+        _in("components.example_gen.mnist_sample", "open_sample"),
+    ),
+)
+SOURCES.add(
+    "idx",
+    DataSource(
+        "idx:DIR",
+        "a folder with the four IDX files",
+        _parse_idx,
+        _in("components.example_gen.idx", "open_directory"),
+    ),
+)
+SOURCES.add(
+    TFDS,
+    DataSource(
+        "a tensorflow-datasets name",
+        "such as mnist, emnist/balanced or cifar10:3.0.2",
+        _parse_tfds,
+        _in("components.example_gen.tfds_sets", "open_set"),
+        _in("components.example_gen.tfds_sets", "find_name"),
+    ),
+)

@@ -25,7 +25,7 @@ from tfx.utils import path_utils
 from components import blessing as blessings
 from components.evaluation.eval_config import TEST_SPLIT
 from components.evaluation.prediction_sample import read_predictions
-from components.example_gen import summary
+from components.example_gen import examples_summary
 from components.serving_check.asked_images import read_sample
 from components.serving_check.contract import Timeouts
 from components.serving_check.questions import Bounds
@@ -75,7 +75,7 @@ def ServingCheck(
         blessings.write(infra_blessing, ())
         return
     server = find_model_server(model_server)
-    dataset = summary.read(examples)
+    dataset = examples_summary.read(examples)
     sample = read_sample(
         artifact_utils.get_split_uri([examples], TEST_SPLIT),
         read_predictions(evaluation.uri),

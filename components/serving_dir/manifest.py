@@ -192,7 +192,7 @@ def _is_image_shape(value: object) -> bool:
 
 
 def _are_splits(value: object) -> bool:
-    """Tells whether these are `components.example_gen.summary.SplitSummary`, as JSON."""
+    """Tells whether these are `components.example_gen.examples_summary.SplitSummary`, as JSON."""
     return isinstance(value, Mapping) and all(map(_is_split, value.values()))
 
 

@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from components.example_gen.sources import usages
 from pipeline.cli import hparams_file
-from pipeline.cli.command import LOCAL_PATH
+from pipeline.cli.command import LOCAL_PATH, UsageError
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
+from trainer.host.registry import PluginError
 from trainer.host.text import quoted, unknown
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -101,6 +103,17 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+class DatasetOption(click.Option):
+    """An option whose help ends with all data sources, which are looked up when it is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        try:
+            return record and (record[0], f"{record[1]} Takes {usages()}.")
+        except PluginError as error:
+            raise UsageError(str(error)) from error
+
+
 def _option(flag: str, text: str, *, name: str = "", **settings: Any) -> tuple[str, Any]:
     """An option of `Given`; `name` is its key, with "__" for a dot, if the flag is not the key."""
     names = filter(None, [flag, name])
@@ -142,7 +155,7 @@ _MISSING = "Release although what is served cannot be read; the release record s
 _OPTIONS = dict(
     [
         _of_key("--preset", "P", shell_complete=_completer(lambda: PRESETS)),
-        _of_key("--dataset", "D"),
+        _of_key("--dataset", "D", cls=DatasetOption),
         _of_key("--data-dir", "DIR"),
         _of_key("--pipeline-root", "DIR"),
         _of_key("--serving-dir", "DIR"),

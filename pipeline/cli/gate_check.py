@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from components.example_gen.errors import DataError
-from components.example_gen.spec import parse_dataset
+from components.example_gen.sources import DataError, parse_dataset
 from components.gate.check import NotChecked
 from components.gate.decision_log import DecisionLogError
 from pipeline.cli import configuration, logs, summary
@@ -58,8 +57,8 @@ def _signature(flag: str, text: str) -> Callable[[Any], Any]:
     "--dataset",
     metavar="D",
     required=True,
-    help="Whose test images are asked about: mnist_sample, a tensorflow-datasets name, or idx:DIR, "
-    "as for run.",
+    cls=configuration.DatasetOption,
+    help="The data set of the test images.",
 )
 @configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--set", "--config")
 @verbose

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from components.example_gen.errors import DataError
-from components.example_gen.spec import parse_dataset
+from components.example_gen.sources import DataError, parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
 from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Read, Reply, UsageError, whole
@@ -164,13 +163,13 @@ def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
         spec = parse_dataset(asked.dataset)
     except DataError as error:
         raise UsageError(str(error)) from error
-    if spec.kind == "idx":
+    if spec.name is None:
         raise UsageError(
             f"dataset is {spec.text}, expected the name of a set, such as mnist: no data are read "
             "here; give its thresholds with --set"
         )
     gate = given.configuration().gate
-    name = spec.full_name
+    name = spec.name
     return name, policy_for(gate, name, num_classes=asked.classes, test_rows=asked.rows)
 
 

@@ -30,9 +30,7 @@ from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import one_line
 
 # What a run writes below the pipeline root.
-_WRITTEN = (
-    *("artifacts", "checkpoints", "datasets", "kubeflow", "logs", "reports", "serving", "tuning"),
-)
+_WRITTEN = (*("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving", "tuning"),)
 
 Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 

@@ -19,8 +19,7 @@ from typing import Any
 
 import click
 
-from components.example_gen.errors import DataError
-from components.example_gen.spec import parse_dataset, slug
+from components.example_gen.sources import DataError, find_name, parse_dataset, slug
 from pipeline.cli.command import LOCAL_PATH, Reply, UsageError
 from pipeline.config import SERVING, RunConfig
 
@@ -87,17 +86,16 @@ def _of_dataset(text: str, home: Path, present: Sequence[Path]) -> Path:
         spec = parse_dataset(text)
     except DataError as error:
         raise UsageError(str(error)) from error
-    expected = home / slug(spec.full_name)
+    name = spec.name
     # A set that has configurations is never released under its bare name, so there is none to ask.
-    if spec.kind == "idx" or expected not in present:
-        from components.example_gen.naming import name_of  # NumPy stands behind it
-
+    if name is None or home / slug(name) not in present:
         try:
-            expected = home / slug(name_of(spec, data_dir=None))
+            name = find_name(spec, data_dir=None)
         except DataError as error:
             raise UsageError(
                 f"{error}; or choose with --serving-dir: {_listed(present)}"
             ) from error
+    expected = home / slug(name)
     if expected not in present:
         raise UsageError(
             f"the data set {text} has no serving directory {expected}: choose another --dataset, "

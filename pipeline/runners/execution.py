@@ -28,7 +28,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from components import serving_dir
-from components.example_gen.errors import DataError
+from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from pipeline.graph import create_pipeline
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult

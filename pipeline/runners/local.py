@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.example_gen.errors import DataError
-from components.example_gen.spec import parse_dataset
+from components.example_gen.sources import DataError, parse_dataset
 from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
 from pipeline.config import ConfigError, RunConfig

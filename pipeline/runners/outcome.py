@@ -16,7 +16,7 @@ from pathlib import Path
 from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 from components import blessing, pusher
-from components.example_gen import summary
+from components.example_gen import examples_summary
 from components.gate.check import Check
 from components.tuner import results
 from pipeline.result import GATES, REFUSED, RELEASED, UNCHANGED, Release, RunResult
@@ -34,7 +34,7 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
       training: the hyper-parameters as configured; what a search has found replaces some of them.
     """
     if name == "ExampleGen":
-        facts = json.loads(_text(outputs["examples"][0], summary.PROPERTY) or "{}")
+        facts = json.loads(_text(outputs["examples"][0], examples_summary.PROPERTY) or "{}")
         run.dataset["splits"] = {
             split: {"rows": found["rows"], "digest": found["digest"]}
             for split, found in facts["splits"].items()

@@ -17,8 +17,8 @@ from tfx.utils import path_utils, proto_utils
 
 from components.blessing import is_blessed
 from components.evaluation import eval_config, slice_bands
-from components.example_gen import summary
-from components.example_gen.content import digest_of, hash_examples
+from components.example_gen import examples_summary
+from components.example_gen.example_facts import digest_of, hash_examples
 from components.gate import statistics
 from components.gate.policy import Policy
 from components.gate.slices import Bands
@@ -155,21 +155,21 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
     examples.split_names = artifact_utils.encode_split_names(["test"])
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
-    split = summary.SplitSummary(
+    split = examples_summary.SplitSummary(
         rows=len(labels),
         class_counts=tuple(np.bincount(labels).tolist()),
         digest=digest_of(hash_examples(pixels, labels)[1]),
         mean_intensity=0.5,
     )
-    recorded = summary.ExamplesSummary(
+    recorded = examples_summary.ExamplesSummary(
         name="quadrants",
         fingerprint="f" * 64,
         image_shape=SPEC.image_shape,
         class_names=SPEC.class_names,
         splits={"test": split},
-        overlap=summary.Overlap(train_test=0, examples=()),
+        overlap=examples_summary.Overlap(train_test=0, examples=()),
     )
-    summary.write(examples, recorded)
+    examples_summary.write(examples, recorded)
     return examples
 
 

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen import sample
+from components.example_gen.images import read_arrays
+from components.example_gen.sources import open_dataset
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 def write_idx(folder: Path, *, change_train: Callable[[np.ndarray, np.ndarray], Arrays]) -> Path:
     """The sample as IDX files, its training split passed through `change_train`."""
-    data = sample.read()
+    sample = open_dataset("mnist_sample", data_dir=None)
     folder.mkdir()
     for prefix, split in (("train", "train"), ("t10k", "test")):
-        images = np.asarray(data.splits[split].images)
-        labels = np.asarray(data.splits[split].labels).astype(np.uint8)
+        images, labels = read_arrays(sample, split)
+        labels = labels.astype(np.uint8)
         if split == "train":
-            images, labels = change_train(images.copy(), labels.copy())
+            images, labels = change_train(images, labels)
         count, height, width = images.shape[:3]
         header = np.array([0x803, count, height, width], ">i4").tobytes()
         (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
@@ -42,10 +43,9 @@ def shuffle_some_labels(images: np.ndarray, labels: np.ndarray) -> Arrays:
 
 def add_test_images(images: np.ndarray, labels: np.ndarray) -> Arrays:
     """All test images stand in train too, with one pixel changed."""
-    test = sample.read().splits["test"]
-    changed = np.array(test.images)
+    changed, test_labels = read_arrays(open_dataset("mnist_sample", data_dir=None), "test")
     changed[:, 14, 14] = 255 - changed[:, 14, 14]
-    return np.concatenate([images, changed]), np.concatenate([labels, test.labels.astype(np.uint8)])
+    return np.concatenate([images, changed]), np.concatenate([labels, test_labels.astype(np.uint8)])
 
 
 def shuffle_labels(images: np.ndarray, labels: np.ndarray) -> Arrays:

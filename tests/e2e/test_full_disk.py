@@ -10,8 +10,8 @@ from tests.e2e.runs import RUN
 
 pytestmark = pytest.mark.e2e
 
-# Enough for the prepared sample, and not for the database of ML Metadata.
-SMALL = "1800k"
+# Not enough for the database of ML Metadata.
+SMALL = "300k"
 MOUNT = f'mount -t tmpfs -o size={SMALL} tmpfs "$0" && exec "$@"'
 
 

@@ -56,9 +56,9 @@ def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: 
 
         import psutil
 
-        import components.example_gen.records
+        import components.example_gen.images
 
-        assert components.example_gen.records
+        assert components.example_gen.images
         words = psutil.Process().cmdline()
         pathlib.Path(folder, str(os.getpid())).write_text(" ".join(words))
 

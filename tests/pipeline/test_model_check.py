@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from components import serving_dir
 from components.evaluation.saved_model import ModelRefused
-from components.example_gen.errors import DataError
-from components.example_gen.sources import resolve
+from components.example_gen.sources import DataError
 from components.gate.check import Check
 from components.gate.decision_log import Decision, register
 from components.gate.evidence import Tally
@@ -282,16 +281,15 @@ def test_a_slice_by_what_examples_do_not_hold_is_refused(
 
 
 def test_a_split_that_lost_a_row_is_refused(
-    config: RunConfig, models: dict[str, Path], thirds: str
+    config: RunConfig, models: dict[str, Path], thirds: str, tmp_path: Path
 ) -> None:
-    builder = resolve(thirds, data_dir=None, cache_dir=str(config.datasets_dir))
-    path = str(builder.info.splits["test"].filepaths[0])
-    kept = list(tf.data.TFRecordDataset(path).as_numpy_iterator())[:-1]
-    with tf.io.TFRecordWriter(path) as writer:
-        for record in kept:
-            writer.write(record)
-    with pytest.raises(DataError, match="holds 59 rows, expected the 60 that the set declares"):
-        check_model(config, Asked(models["good"]))
+    data = shutil.copytree(thirds.removeprefix("idx:"), tmp_path / "data")
+    (path,) = data.glob("t10k-images*")
+    images = path.read_bytes()
+    path.write_bytes(images[: -12 * 12])  # pixels of one image
+    cut = dataclasses.replace(config, dataset=f"idx:{data}")
+    with pytest.raises(DataError, match="truncated: it holds 59 images, expected the 60"):
+        check_model(cut, Asked(models["good"]))
     assert nothing_logged(config)
 
 

@@ -46,7 +46,6 @@ def test_all_directories_are_absolute_and_below_the_root_by_default(
     assert root.is_absolute()
     assert Path(plan.serving_dir) == root / "serving" / plan.dataset.name
     assert Path(plan.artifacts_dir) == root / "artifacts" / plan.dataset.name
-    assert Path(plan.cache_dir) == root / "datasets"
     assert Path(plan.checkpoints_dir) == root / "checkpoints"
 
 
@@ -243,6 +242,7 @@ def served(config: RunConfig, plan: RunPlan, tmp_path: Path) -> tuple[RunConfig,
     (model / "saved_model.pb").write_text("a model")
     release = {"run_key": plan.run_key, "release_token": "its run", "baseline": None}
     publish(model, tmp_path / "serving", release)
+    Path(config.pipeline_root).mkdir(exist_ok=True)
     metadata_path(config).touch()
     return dataclasses.replace(config, serving_dir=str(tmp_path / "serving")), digest_of(model)
 

@@ -100,7 +100,7 @@ def platform_spec(
     secrets: Sequence[SecretVariable],
 ) -> dict[str, Any]:
     """The document; each claim is mounted only where the task's parameters name a place in it."""
-    reads_data = {PLAN, *(node.name for node in graph if "cache_dir" in node.exec_properties)}
+    reads_data = {PLAN, *(node.name for node in graph if "data_dir" in node.exec_properties)}
     reads_served = {
         *(PLAN, BASELINE),
         *(node.name for node in graph if "serving_dir" in node.exec_properties),

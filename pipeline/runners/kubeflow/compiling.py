@@ -14,7 +14,7 @@ from typing import Any
 import tfx
 import yaml
 
-from components.example_gen.dataset import DatasetInfo
+from components.example_gen.image_set import DatasetInfo
 from components.serving_dir import ReleaseContext
 from pipeline import config
 from pipeline.beam_runner import beam_arguments
@@ -106,7 +106,6 @@ def _stand_in(configured: config.RunConfig) -> RunPlan:
         run_key="",
         code=dict.fromkeys(COMPONENTS, ""),
         artifacts_dir="",
-        cache_dir="",
         checkpoints_dir="",
         searches_dir="",
         beam_args=beam_arguments(configured.beam_args),

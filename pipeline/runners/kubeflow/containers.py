@@ -23,9 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.errors import DataError
-from components.example_gen.naming import name_of
-from components.example_gen.spec import DatasetSpec, parse_dataset, slug
+from components.example_gen.sources import (
+    DataError,
+    DatasetSpec,
+    find_name,
+    parse_dataset,
+    slug,
+)
 from components.gate.check import Check
 from components.gate.policy import Policy
 from pipeline import result
@@ -153,13 +157,13 @@ class _Places:
       home: where kfp puts what the tasks write.
       served: the serving directory.
       data: tensorflow-datasets' directory; None for none.
-      folder: the IDX files; None for none.
+      folders: that the data set is read from.
     """
 
     home: Path
     served: Path
     data: Path | None
-    folder: Path | None
+    folders: tuple[Path, ...]
 
     @classmethod
     def of(cls, configured: RunConfig, spec: DatasetSpec, run_id: str) -> _Places:
@@ -169,12 +173,12 @@ class _Places:
           DataError: the IDX files are refused.
         """
         root = Path(configured.pipeline_root).absolute()
-        name = name_of(spec, data_dir=configured.data_dir)
+        name = find_name(spec, data_dir=configured.data_dir)
         return cls(
             home=root / "kubeflow" / run_id,
             served=configured.served_from(slug(name)),
             data=Path(configured.data_dir).absolute() if configured.data_dir else None,
-            folder=spec.path,
+            folders=spec.folders,
         )
 
     def require_data(self) -> None:
@@ -222,7 +226,7 @@ class _Places:
                 {"path": str(self.served), "read_only": False},
                 *(
                     {"path": str(path), "read_only": True}
-                    for path in (self.data, self.folder)
+                    for path in (self.data, *self.folders)
                     if path
                 ),
             ],

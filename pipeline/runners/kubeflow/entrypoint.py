@@ -27,7 +27,7 @@ from typing import Any
 
 from absl import logging as absl_logging
 
-from components.example_gen.errors import DataError
+from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import GATES

@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.example_gen.errors import DataError
-from components.example_gen.spec import IDX_PREFIX, parse_dataset
+from components.example_gen.sources import DataError, parse_dataset
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from trainer.host.text import quoted
@@ -113,8 +112,8 @@ def _build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         source = parse_dataset(built.dataset)
     except DataError as error:
         raise ConfigError(str(error)) from error
-    directory = built.dataset.strip().removeprefix(IDX_PREFIX).strip()
-    if source.kind == "idx" and not directory.startswith("/"):
+    directory = built.dataset.partition(":")[2].strip()
+    if source.folders and not directory.startswith("/"):
         raise ConfigError(
             f"dataset is {quoted(built.dataset)}, expected an absolute directory, as the "
             "containers see it, such as idx:/mnt/CLAIM/FOLDER"

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from components import serving_dir
-from components.example_gen.dataset import DatasetInfo
+from components.example_gen.image_set import DatasetInfo
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
 from pipeline.run_plan import RunPlan, find_dataset, make_fresh, plan_for

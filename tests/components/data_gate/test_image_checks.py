@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from components.data_gate import image_checks as module
 from components.data_gate.image_checks import image_checks
-from components.example_gen import records, sample
-from components.example_gen.content import hash_examples
-from components.example_gen.summary import ExamplesSummary, Overlap, SplitSummary
+from components.example_gen.example_facts import hash_examples, sums_of
+from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
+from components.example_gen.images import encode_examples, read_arrays
+from components.example_gen.sources import open_dataset
 from components.gate.check import Check
 
 SPLITS = ("train", "eval", "test")
@@ -20,11 +21,12 @@ Arrays = tuple[np.ndarray, np.ndarray]
 @pytest.fixture(scope="module")
 def digits() -> dict[str, Arrays]:
     """Images and labels by split; a quarter of the sample, in random order."""
-    splits = sample.read().splits
+    sample = open_dataset("mnist_sample", data_dir=None)
     chosen = {}
-    for name, split in splits.items():
-        rows = np.random.default_rng(0).permutation(len(split.labels))[::4]
-        chosen[name] = (np.asarray(split.images)[rows], np.asarray(split.labels)[rows])
+    for name in ("train", "test"):
+        images, labels = read_arrays(sample, name)
+        rows = np.random.default_rng(0).permutation(len(labels))[::4]
+        chosen[name] = (images[rows], labels[rows])
     images, labels = chosen["train"]
     return {
         "train": (images[100:], labels[100:]),
@@ -35,8 +37,9 @@ def digits() -> dict[str, Arrays]:
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray) -> list[str]:
     """Two files of examples."""
-    pngs = np.array([tf.io.encode_png(image).numpy() for image in images], object)
-    examples = records.encode_examples(pngs, labels, records.sums_of(images), images.shape[1:])
+    examples = encode_examples(
+        tf.io.encode_png(images).numpy(), labels, sums_of(images), images.shape[1:]
+    )
     files = [f"{path}-{number}" for number in range(2)]
     for number, file in enumerate(files):
         with tf.io.TFRecordWriter(file, "GZIP") as writer:

@@ -6,7 +6,8 @@ import pytest
 from components.data_gate.block_means import block_means
 from components.data_gate.label_noise import LabelNoise, Noise, estimate, noise_checks
 from components.data_gate.quick_classifier import MAX_SIDE, leave_one_out_scores
-from components.example_gen import sample
+from components.example_gen.images import read_arrays
+from components.example_gen.sources import open_dataset
 
 CLASSES = tuple("0123456789")
 BOUND = 0.005  # of the sample
@@ -15,8 +16,7 @@ BOUND = 0.005  # of the sample
 @pytest.fixture(scope="module")
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of the sample's training split."""
-    train = sample.read().splits["train"]
-    return np.asarray(train.images), np.asarray(train.labels)
+    return read_arrays(open_dataset("mnist_sample", data_dir=None), "train")
 
 
 def noise_of(images: np.ndarray, labels: np.ndarray, side: int = MAX_SIDE) -> LabelNoise:

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data_gate.near_duplicates import Search
-from components.example_gen import sample
+from components.data_gate.near_duplicates import NearDuplicateSearch
+from components.example_gen.images import read_arrays
+from components.example_gen.sources import open_dataset
 
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Images of train and of test, these in random order."""
-    splits = sample.read().splits
-    test = np.asarray(splits["test"].images)
-    order = np.random.default_rng(0).permutation(len(test))
-    return np.asarray(splits["train"].images), test[order]
+    sample = open_dataset("mnist_sample", data_dir=None)
+    (train, _), (test, _) = read_arrays(sample, "train"), read_arrays(sample, "test")
+    return train, test[np.random.default_rng(0).permutation(len(test))]
 
 
 def share_found(images: np.ndarray, *among: np.ndarray) -> float:
-    search = Search(images)
+    search = NearDuplicateSearch(images)
     for others in among:
         search.look_in(others)
     return float(search.found.mean())
@@ -74,7 +74,7 @@ def test_images_of_any_shape_are_searched(shape):
     copies = images[:20].copy()
     copies[:, 0, 0, 0] ^= 255
 
-    search = Search(images)
+    search = NearDuplicateSearch(images)
     search.look_in(np.concatenate([others, copies]))
 
     np.testing.assert_array_equal(np.flatnonzero(search.found), np.arange(20))

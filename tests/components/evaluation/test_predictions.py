@@ -6,38 +6,26 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from components.evaluation.predictions import Predictions, predict
 from components.evaluation.saved_model import Model, load
-from components.example_gen.arrays import TEST
-from components.example_gen.dataset import DatasetInfo, describe
-from components.example_gen.features import find_keys
-from components.example_gen.generate import make_plan
-from components.example_gen.records import Batch, read_shard, shards_of
-from components.example_gen.sources import resolve
+from components.example_gen.generate import Batch, make_plan, read_shard
+from components.example_gen.image_set import TEST, ImageSet
+from components.example_gen.sources import open_dataset
 from components.gate.evidence import Tally
 from components.gate.slices import Bands
 from tests.pipeline.saved_models import images, save_function
 
-Source = tuple[tfds.core.DatasetBuilder, DatasetInfo]
+
+@pytest.fixture(scope="module")
+def sample() -> ImageSet:
+    return open_dataset("mnist_sample", data_dir=None)
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """1,000 test images in three shards."""
-    cache = str(tmp_path_factory.mktemp("cache"))
-    builder = resolve("mnist_sample", data_dir=None, cache_dir=cache)
-    return builder, describe(builder, "mnist_sample")
-
-
-@pytest.fixture(scope="module")
-def batches(sample: Source) -> list[Batch]:
+def batches(sample: ImageSet) -> list[Batch]:
     """As ExampleGen reads the whole set."""
-    builder, info = sample
-    source = find_keys(builder.info, info.spec)
-    shards = [*shards_of(builder, "train"), *shards_of(builder, TEST)]
-    return [batch for shard in shards for batch in read_shard(builder, shard, source)]
+    return [batch for shard in sample.shards for batch in read_shard(shard, sample)]
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +49,14 @@ def striped(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture(scope="module")
-def predictions(sample: Source, striped: Model) -> Predictions:
-    return predict(*sample, [striped, striped])
+def predictions(sample: ImageSet, striped: Model) -> Predictions:
+    return predict(sample, [striped, striped])
 
 
 def test_the_split_has_the_rows_and_the_digest_that_example_gen_records(
-    sample: Source, batches: list[Batch], predictions: Predictions
+    sample: ImageSet, batches: list[Batch], predictions: Predictions
 ) -> None:
-    recorded = make_plan(batches, sample[1]).summary.splits[TEST]
+    recorded = make_plan(batches, sample.info).summary.splits[TEST]
     assert len(predictions.numbers["label"]) == recorded.rows == 1000
     assert predictions.digest == recorded.digest
 
@@ -106,8 +94,8 @@ def test_slices_by_every_number_of_an_example_are_counted(predictions: Predictio
     assert rows == [500, 500, 0, 1000, 0, 1000, 0, 1000, 1000, 0]
 
 
-def test_two_models_are_compared_and_one_is_not(predictions: Predictions, sample: Source) -> None:
-    names = sample[1].class_names
+def test_two_models_are_compared_and_one_is_not(predictions: Predictions, sample: ImageSet) -> None:
+    names = sample.info.class_names
     wrong = np.eye(10)[(predictions.numbers["label"] + 1) % 10]
     right = np.eye(10)[predictions.numbers["label"]]
 

@@ -1,29 +1,23 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
-from components.example_gen.content import eval_rows, hash_examples
-from components.example_gen.dataset import DatasetInfo
-from components.example_gen.generate import Plan, assign_files, make_plan
-from components.example_gen.records import Batch, Shard, failed
+from components.example_gen.example_facts import FACTS, eval_rows, facts_of, hash_examples
+from components.example_gen.generate import (
+    Batch,
+    SplitPlan,
+    assign_files,
+    make_plan,
+)
+from components.example_gen.image_set import DatasetInfo, Shard
 
 INFO = DatasetInfo("tiny", "tiny", "0" * 64, (2, 2, 1), ("a", "b"), 1)
 
 
 def batch_of(images: np.ndarray, labels: np.ndarray, shard: Shard, start: int) -> Batch:
-    image_hashes, example_hashes = hash_examples(images, labels)
-    return Batch(
-        shard=shard,
-        start=start,
-        labels=labels,
-        image_hashes=image_hashes,
-        example_hashes=example_hashes,
-        pixel_sums=images.reshape(len(labels), -1).sum(axis=1, dtype=np.int64),
-        examples=[
-            bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
-        ],
-    )
+    examples = [
+        bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
+    ]
+    return Batch(shard, start, facts_of(images, labels), examples)
 
 
 def split_batches(split: str, images: np.ndarray, labels: np.ndarray, rows: int) -> list[Batch]:
@@ -52,7 +46,7 @@ def all_batches(rows: int = 8) -> list[Batch]:
     return [*split_batches("train", *TRAIN, rows), *split_batches("test", *TEST, 4)]
 
 
-def files_of(batches: list[Batch], plan: Plan, files: dict[str, int]) -> dict:  # type: ignore[type-arg]
+def files_of(batches: list[Batch], plan: SplitPlan, files: dict[str, int]) -> dict:  # type: ignore[type-arg]
     found: dict = {}  # type: ignore[type-arg]
     for batch in batches:
         for key, (_, examples) in assign_files(batch, plan, files):
@@ -109,7 +103,10 @@ def test_few_of_many_overlapping_images_are_named() -> None:
 
 
 def test_any_problem_of_a_shard_stops_all_writing() -> None:
-    batches = [*all_batches(), failed(Shard("test", 1, 3), "it is broken")]
+    batches = [
+        *all_batches(),
+        Batch(Shard("test", 1, 3), 0, np.empty(0, FACTS), [], "it is broken"),
+    ]
     plan = make_plan(batches, INFO)
     assert plan.problems == ("dataset 'tiny': it is broken",)
     assert files_of(batches, plan, {"train": 1, "eval": 1, "test": 1}) == {}
@@ -117,12 +114,10 @@ def test_any_problem_of_a_shard_stops_all_writing() -> None:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_missing_class_is_a_problem(split: str) -> None:
-    batches = [
-        dataclasses.replace(batch, labels=np.zeros_like(batch.labels))
-        if batch.shard.split == split
-        else batch
-        for batch in all_batches()
-    ]
+    batches = all_batches()
+    for batch in batches:
+        if batch.shard.split == split:
+            batch.facts["label"] = 0
     assert make_plan(batches, INFO).problems == (
         f"dataset 'tiny': the {split} split has no image of class b, "
         "expected each of the 2 classes in it",

@@ -3,43 +3,52 @@ import hashlib
 import re
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_contents import idx_file, split_of
 
-from components.example_gen.errors import DataError
-from components.example_gen.idx import read_directory
-from components.example_gen.known_sets import KNOWN_SETS, recognize
-from components.example_gen.spec import slug
+from components.example_gen import idx
+from components.example_gen.image_set import ImageSet
+from components.example_gen.images import decode, read_arrays, read_rows
+from components.example_gen.sources import DataError, open_dataset, slug
 
 Write = Callable[..., Path]
-AsIdx = Callable[[np.ndarray], bytes]
-SplitOf = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 
 
-def test_images_and_labels_are_read(idx_folder: Write, split_of: SplitOf) -> None:
-    arrays = read_directory(idx_folder())
-    images, labels = split_of(48, 1)
-    np.testing.assert_array_equal(arrays.splits["train"].images, images[..., np.newaxis])
-    np.testing.assert_array_equal(arrays.splits["train"].labels, labels)
-    assert arrays.image_shape == (6, 5, 1)
-    assert arrays.class_names == ("0", "1", "2")
+def open_directory(directory: Path) -> ImageSet:
+    return open_dataset(f"idx:{directory}", data_dir=None)
+
+
+def test_images_and_labels_are_read(idx_folder: Write) -> None:
+    image_set = open_directory(idx_folder())
+    images, labels = read_arrays(image_set, "train")
+    np.testing.assert_array_equal(images[..., 0], split_of(48, 1)[0])
+    np.testing.assert_array_equal(labels, split_of(48, 1)[1])
+    assert image_set.info.image_shape == (6, 5, 1)
+    assert image_set.info.class_names == ("0", "1", "2")
+    assert (image_set.rows("train"), image_set.rows("test")) == (48, 12)
+
+
+def test_the_stored_images_are_png_of_the_pixels(idx_folder: Write) -> None:
+    image_set = open_directory(idx_folder())
+    ((images, _, pixels),) = read_rows(image_set, image_set.shards[1])
+    np.testing.assert_array_equal(decode(images, (6, 5, 1)), pixels)
 
 
 def test_gzip_changes_neither_content_nor_fingerprint(idx_folder: Write) -> None:
-    plain, zipped = read_directory(idx_folder("a")), read_directory(idx_folder("b", gz=True))
-    assert plain.fingerprint == zipped.fingerprint
+    plain, zipped = open_directory(idx_folder("a")), open_directory(idx_folder("b", gz=True))
+    assert plain.info.fingerprint == zipped.info.fingerprint
 
 
-def test_one_changed_pixel_changes_the_fingerprint(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
+def test_one_changed_pixel_changes_the_fingerprint(idx_folder: Write) -> None:
     images, _ = split_of(48, 1)
     images[7, 2, 3] ^= 1
-    changed = read_directory(idx_folder("b", train_images=idx_file(images)))
-    assert changed.fingerprint != read_directory(idx_folder("a")).fingerprint
+    changed = open_directory(idx_folder("b", train_images=idx_file(images)))
+    assert changed.info.fingerprint != open_directory(idx_folder("a")).info.fingerprint
 
 
 def test_the_name_comes_from_the_directory_and_the_test_files(idx_folder: Write) -> None:
@@ -49,40 +58,36 @@ def test_the_name_comes_from_the_directory_and_the_test_files(idx_folder: Write)
         for name in ("images-idx3", "labels-idx1")
     ]
     digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    assert read_directory(directory).name == f"idx_my_digits_2_{digest[:8]}"
+    assert open_directory(directory).info.name == f"idx_my_digits_2_{digest[:8]}"
 
 
 @pytest.mark.parametrize("length", [40, 46, 230])
 def test_a_long_name_is_cut_to_what_tfx_takes(length: int, idx_folder: Write) -> None:
-    name = read_directory(idx_folder("d" * length)).name
+    name = open_directory(idx_folder("d" * length)).info.name
     assert re.fullmatch("idx_d{40}_[0-9a-f]{8}", name)
     assert slug(name) == name  # as a pipeline's name, which may have 63 characters
 
 
 def test_a_name_of_another_script_leaves_the_digest(idx_folder: Write) -> None:
-    assert re.fullmatch("idx_[0-9a-f]{8}", read_directory(idx_folder("数字")).name)
+    assert re.fullmatch("idx_[0-9a-f]{8}", open_directory(idx_folder("数字")).info.name)
 
 
-def test_two_directories_of_one_name_are_two_sets(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
+def test_two_directories_of_one_name_are_two_sets(idx_folder: Write) -> None:
     other = idx_folder("b/digits", test_images=idx_file(split_of(12, 9)[0]))
-    assert read_directory(idx_folder("a/digits")).name != read_directory(other).name
+    assert open_directory(idx_folder("a/digits")).info.name != open_directory(other).info.name
 
 
-def test_the_name_stays_when_the_directory_moves_or_training_data_grows(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
+def test_the_name_stays_when_the_directory_moves_or_training_data_grows(idx_folder: Write) -> None:
     images, labels = split_of(96, 9)
     moved = idx_folder("b/digits", train_images=idx_file(images), train_labels=idx_file(labels))
-    assert read_directory(idx_folder("a/digits")).name == read_directory(moved).name
+    assert open_directory(idx_folder("a/digits")).info.name == open_directory(moved).info.name
 
 
 def test_both_spellings_of_the_file_names_are_taken(idx_folder: Write) -> None:
     directory = idx_folder()
     for path in list(directory.iterdir()):
         path.rename(directory / path.name.replace("-idx", ".idx"))
-    assert len(read_directory(directory).splits["test"].labels) == 12
+    assert open_directory(directory).rows("test") == 12
 
 
 @pytest.mark.parametrize("gz", [False, True])
@@ -96,7 +101,7 @@ def test_files_in_directories_of_their_names_are_read(
         path.rename(directory / "moved")
         (directory / name).mkdir()
         (directory / "moved").rename(directory / name / f"{name}{'.gz' * gz}")
-    assert len(read_directory(directory).splits["test"].labels) == 12
+    assert open_directory(directory).rows("test") == 12
 
 
 def test_an_archive_that_holds_each_file_twice_is_read(idx_folder: Write) -> None:
@@ -107,7 +112,7 @@ def test_an_archive_that_holds_each_file_twice_is_read(idx_folder: Write) -> Non
         path.rename(directory / "moved")
         path.mkdir()
         (directory / "moved").rename(path / path.name)
-    assert len(read_directory(directory).splits["test"].labels) == 12
+    assert open_directory(directory).rows("test") == 12
     (directory / "t10k-labels-idx1-ubyte" / "t10k-labels-idx1-ubyte").write_bytes(b"other")
     assert (
         "t10k-labels.idx1-ubyte and t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte are both there "
@@ -127,18 +132,51 @@ def test_a_gzip_of_several_members_is_read(idx_folder: Write) -> None:
     path = directory / "t10k-images-idx3-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(content[:100]) + gzip.compress(content[100:]) + bytes(7))
-    assert len(read_directory(directory).splits["test"].labels) == 12
+    assert open_directory(directory).rows("test") == 12
 
 
-@pytest.mark.parametrize("known", KNOWN_SETS, ids=lambda known: known.name)
-def test_a_known_set_is_recognized_by_its_test_files(known) -> None:  # type: ignore[no-untyped-def]
-    assert recognize(known.test_images_sha256, known.test_labels_sha256) is known
-    assert recognize(known.test_images_sha256, "0" * 64) is None
+@pytest.mark.parametrize("changed", ["nothing", "train_images", "test_images"])
+def test_a_published_set_is_recognized_by_its_test_files(
+    idx_folder: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: str,
+) -> None:
+    directory = idx_folder()
+    digests = [
+        hashlib.sha256((directory / f"t10k-{name}-ubyte").read_bytes()).hexdigest()
+        for name in ("images-idx3", "labels-idx1")
+    ]
+    published = ("fruits", ("apple", "pear", "plum"))
+    monkeypatch.setattr(idx, "_PUBLISHED", {tuple(digests): published})
+    rows = 12 if changed == "test_images" else 48
+    other = {} if changed == "nothing" else {changed: idx_file(split_of(rows, 9)[0])}
+    image_set = open_directory(idx_folder("other", **other))
+    assert (image_set.info.name == "fruits") == (changed != "test_images")
+    assert (image_set.info.class_names == published[1]) == (changed != "test_images")
+
+
+def test_a_published_set_with_more_classes_is_another_set(
+    idx_folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = idx_folder()
+    image_set = open_directory(directory)
+    monkeypatch.setattr(idx, "_PUBLISHED", defaultdict(lambda: ("pair", ("a", "b"))))
+    assert open_directory(directory).info == image_set.info
+
+
+def test_files_that_change_while_they_are_read_are_refused(idx_folder: Write) -> None:
+    directory = idx_folder()
+    image_set = open_directory(directory)
+    path = directory / "train-images-idx3-ubyte"
+    for content in (idx_file(split_of(48, 9)[0]), idx_file(split_of(47, 1)[0])):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="has changed since the run began"):
+            read_arrays(image_set, "train")
 
 
 def refusal(directory: Path) -> str:
     with pytest.raises(DataError) as caught:
-        read_directory(directory)
+        open_directory(directory)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -175,55 +213,67 @@ def test_an_unreadable_file_is_refused(idx_folder: Write) -> None:
     assert "cannot be read (No such file or directory); expected" in refusal(directory)
 
 
-def test_a_wrong_magic_number_is_refused(idx_folder: Write) -> None:
-    directory = idx_folder(train_images=struct.pack(">IIII", 0xD03, 1, 1, 1) + b"x")
-    assert "wrong IDX magic number 0x00000d03, expected 0x00000803 (images)" in refusal(directory)
+IMAGES, LABELS = split_of(48, 1)
+TEST_IMAGES, TEST_LABELS = split_of(12, 2)
+OUT_OF_RANGE = np.where(np.arange(12) == 4, 3, TEST_LABELS)
 
 
-def test_labels_in_place_of_images_are_named_so(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
-    directory = idx_folder(train_images=idx_file(split_of(48, 1)[1]))
-    assert "expected 0x00000803 (images): this is a file of labels" in refusal(directory)
-
-
-def test_a_file_without_a_header_is_refused(idx_folder: Write) -> None:
-    assert "3 bytes long, expected an IDX header of 16 bytes" in refusal(
-        idx_folder(test_images=b"abc")
-    )
-
-
-def test_a_label_file_of_another_length_is_refused(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
-    directory = idx_folder(train_labels=idx_file(split_of(47, 1)[1]))
-    assert "holds 47 labels, expected 48, one per image of train-images-idx3-ubyte" in refusal(
-        directory
-    )
-
-
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (
+            {"train_images": struct.pack(">IIII", 0xD03, 1, 1, 1) + b"x"},
+            "wrong IDX magic number 0x00000d03, expected 0x00000803 (images)",
+        ),
+        (
+            {"train_images": idx_file(LABELS)},
+            "expected 0x00000803 (images): this is a file of labels",
+        ),
+        ({"test_images": b"abc"}, "3 bytes long, expected an IDX header of 16 bytes"),
+        (
+            {"train_labels": idx_file(LABELS[1:])},
+            "holds 47 labels, expected 48, one per image of train-images-idx3-ubyte",
+        ),
+        (
+            {"train_images": idx_file(IMAGES)[: -6 * 5]},
+            "truncated: it holds 47 images, expected the 48 that its header declares",
+        ),
+        ({"test_labels": idx_file(TEST_LABELS)[:-2]}, "it holds 10 labels, expected the 12"),
+        ({"train_images": idx_file(IMAGES) + b"more"}, "4 trailing bytes after the 48 images"),
+        (
+            {"test_labels": idx_file(OUT_OF_RANGE)},
+            "label 3 in test is out of range, expected 0 to 2",
+        ),
+        (
+            {"train_labels": idx_file(np.arange(48) % 2 * 2)},
+            "the train split has no image of class 1, expected each of the 3",
+        ),
+        (
+            {"test_labels": idx_file(np.arange(12) % 2 * 2)},
+            "the test split has no image of class 1, expected each of the 3",
+        ),
+        (
+            {"train_labels": idx_file(LABELS * 0), "test_labels": idx_file(TEST_LABELS * 0)},
+            "the training labels name one class, expected two or more",
+        ),
+        (
+            {"test_images": idx_file(TEST_IMAGES[:0]), "test_labels": idx_file(TEST_LABELS[:0])},
+            "holds no image (an empty split)",
+        ),
+        ({"test_labels": idx_file(TEST_LABELS[:0])}, "holds 0 labels, expected 12"),
+        ({"train_images": idx_file(IMAGES[:, :0])}, "images of 0x5 pixels, expected at least 1x1"),
+        (
+            {"test_images": idx_file(np.zeros((12, 7, 5)))},
+            "images of differing shapes: 6x5x1 in train, 7x5x1 in test",
+        ),
+    ],
+)
 @pytest.mark.parametrize("gz", [False, True])
-def test_a_file_cut_at_a_records_edge_is_refused(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf, gz: bool
+def test_files_that_hold_no_whole_data_set_are_refused(
+    idx_folder: Write, contents: dict[str, bytes], said: str, gz: bool
 ) -> None:
-    content = idx_file(split_of(48, 1)[0])[: -6 * 5]
-    assert "truncated: it holds 47 images, expected the 48 that its header declares" in refusal(
-        idx_folder(train_images=content, gz=gz)
-    )
-
-
-def test_labels_cut_short_are_refused(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
-    content = idx_file(split_of(12, 2)[1])[:-2]
-    assert "truncated: it holds 10 labels, expected the 12" in refusal(
-        idx_folder(test_labels=content)
-    )
-
-
-def test_trailing_bytes_are_refused(idx_folder: Write, idx_file: AsIdx, split_of: SplitOf) -> None:
-    content = idx_file(split_of(48, 1)[0]) + b"more"
-    assert "4 trailing bytes after the 48 images" in refusal(idx_folder(train_images=content))
+    # The file's name ends in .gz where it is compressed.
+    assert said in refusal(idx_folder(gz=gz, **contents)).replace("ubyte.gz", "ubyte")
 
 
 @pytest.mark.parametrize("kept", [5, 30, 200, -9, -8, -1])
@@ -234,9 +284,7 @@ def test_a_truncated_gzip_is_refused(idx_folder: Write, kept: int) -> None:
     assert "truncated gzip" in refusal(directory)
 
 
-def test_a_gzip_flushed_at_a_records_edge_and_cut_there_is_refused(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
+def test_a_gzip_flushed_at_a_records_edge_and_cut_there_is_refused(idx_folder: Write) -> None:
     directory = idx_folder(gz=True)
     stream = zlib.compressobj(wbits=31)
     whole_records = stream.compress(idx_file(split_of(48, 1)[0])[: 16 + 30 * 10])
@@ -270,46 +318,3 @@ def test_a_damaged_gzip_is_refused(idx_folder: Write) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:10] + b"\xff\xff\xff\xff" + content[14:])
     assert "damaged gzip" in refusal(directory)
-
-
-def test_a_test_label_out_of_range_is_refused(
-    idx_folder: Write, idx_file: AsIdx, split_of: SplitOf
-) -> None:
-    labels = split_of(12, 2)[1]
-    labels[4] = 3
-    assert "label 3 in test is out of range, expected 0 to 2" in refusal(
-        idx_folder(test_labels=idx_file(labels))
-    )
-
-
-@pytest.mark.parametrize(("split", "rows"), [("train", 48), ("test", 12)])
-def test_a_missing_class_is_refused(
-    idx_folder: Write, idx_file: AsIdx, split: str, rows: int
-) -> None:
-    labels = idx_file(np.arange(rows) % 2 * 2)  # 0 and 2
-    directory = idx_folder(**{f"{split}_labels": labels})
-    assert f"the {split} split has no image of class 1, expected each of the 3" in refusal(
-        directory
-    )
-
-
-def test_a_single_class_is_refused(idx_folder: Write, idx_file: AsIdx) -> None:
-    directory = idx_folder(train_labels=idx_file(np.zeros(48)), test_labels=idx_file(np.zeros(12)))
-    assert "the training labels name one class, expected two or more" in refusal(directory)
-
-
-def test_an_empty_split_is_refused(idx_folder: Write, idx_file: AsIdx) -> None:
-    directory = idx_folder(
-        test_images=idx_file(np.zeros((0, 6, 5))), test_labels=idx_file(np.zeros(0))
-    )
-    assert "holds no image (an empty split)" in refusal(directory)
-
-
-def test_images_of_no_size_are_refused(idx_folder: Write, idx_file: AsIdx) -> None:
-    directory = idx_folder(train_images=idx_file(np.zeros((48, 0, 5))))
-    assert "images of 0x5 pixels, expected at least 1x1" in refusal(directory)
-
-
-def test_differing_shapes_of_train_and_test_are_refused(idx_folder: Write, idx_file: AsIdx) -> None:
-    directory = idx_folder(test_images=idx_file(np.zeros((12, 7, 5), np.uint8)))
-    assert "images of differing shapes: 6x5x1 in train, 7x5x1 in test" in refusal(directory)

@@ -13,11 +13,9 @@ from tests.trainer.host.test_files import STAND_INS
 
 READ = """
 import sys
-from pathlib import Path
-from components.example_gen.errors import DataError
-from components.example_gen.idx import read_directory
+from components.example_gen.sources import DataError, open_dataset
 try:
-    read_directory(Path(sys.argv[1]))
+    open_dataset(f"idx:{sys.argv[1]}", data_dir=None)
 except DataError as error:
     print(error)
 """

@@ -1,368 +1,186 @@
-import hashlib
-import http.server
+import json
 import os
-import threading
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tensorflow_datasets as tfds
-import tiny_sets
-from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from components.example_gen import prepare
-from components.example_gen.arrays import ImageArrays
-from components.example_gen.dataset import describe
-from components.example_gen.errors import DataError
-from components.example_gen.idx import read_directory
-from components.example_gen.prepare import prepared
-from components.example_gen.sources import resolve
+from components.example_gen.image_set import DatasetInfo
+from components.example_gen.sources import (
+    DataError,
+    DatasetSpec,
+    find_name,
+    open_dataset,
+    parse_dataset,
+    slug,
+)
+from tests.limits import ROOT
+from tests.plugins import install
 
-Write = Callable[..., Path]
+# A source of images that are drawn: 64 for training and 16 for testing, of two classes.
+STRIPES = """
+import functools, hashlib
+from components.example_gen.sources import SOURCES, DataError, DataSource, DatasetSpec
 
+def parse(argument):
+    if not argument.isdecimal():
+        raise DataError(f"stripes:{argument}: expected a number of pixels")
+    return DatasetSpec("stripes", f"stripes:{argument}", name="stripes")
 
-def everything_below(directory: Path) -> set[Path]:
-    return set(directory.rglob("*"))
-
-
-def refusal(text: str, directory: Path) -> str:
-    """The message; and nothing was written."""
-    before = everything_below(directory)
-    with pytest.raises(DataError) as caught:
-        resolve(text, data_dir=str(directory / "tfds"), cache_dir=str(directory / "cache"))
-    assert everything_below(directory) == before
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_idx_files_become_a_prepared_builder(idx_folder: Write, tmp_path: Path) -> None:
-    directory = idx_folder("digits")
-    builder = resolve(f"idx:{directory}", data_dir=None, cache_dir=str(tmp_path / "cache"))
-    assert builder.is_prepared()
-    assert builder.name.startswith("idx_digits_")
-    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-    assert counts == {"train": 48, "test": 12}
-
-
-def test_the_prepared_pixels_are_those_of_the_files(
-    idx_folder: Write, tmp_path: Path, split_of: Callable
-) -> None:
-    builder = resolve(f"idx:{idx_folder()}", data_dir=None, cache_dir=str(tmp_path / "cache"))
-    found = {row["image"].tobytes() for row in tfds.as_numpy(builder.as_dataset("test"))}
-    assert found == {image.tobytes() for image in split_of(12, 2)[0]}
-
-
-def test_unchanged_files_are_prepared_once(idx_folder: Write, tmp_path: Path) -> None:
-    text = f"idx:{idx_folder()}"
-    cache = tmp_path / "cache"
-    first = resolve(text, data_dir=None, cache_dir=str(cache))
-    times = {path: path.stat().st_mtime_ns for path in everything_below(cache)}
-    second = resolve(text, data_dir=None, cache_dir=str(cache))
-    assert {path: path.stat().st_mtime_ns for path in everything_below(cache)} == times
-    assert describe(first, text) == describe(second, text)
-
-
-def test_changed_files_are_prepared_anew(
-    idx_folder: Write, tmp_path: Path, split_of: Callable, idx_file: Callable
-) -> None:
-    directory, cache = idx_folder(), str(tmp_path / "cache")
-    before = describe(
-        resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}"
-    )
-    (directory / "train-images-idx3-ubyte").write_bytes(idx_file(split_of(48, 9)[0]))
-    after = describe(
-        resolve(f"idx:{directory}", data_dir=None, cache_dir=cache), f"idx:{directory}"
-    )
-    assert before.fingerprint != after.fingerprint
-
-
-def test_another_layout_is_prepared_beside_the_old_one(
-    idx_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text, cache = f"idx:{idx_folder()}", tmp_path / "cache"
-    resolve(text, data_dir=None, cache_dir=str(cache))
-    monkeypatch.setattr(prepare, "_VERSION", "9.0.0")
-    monkeypatch.setattr(prepare._ArraysBuilder, "VERSION", tfds.core.Version("9.0.0"))
-    builder = resolve(text, data_dir=None, cache_dir=str(cache))
-    assert str(builder.version) == "9.0.0"
-    assert len(list(cache.iterdir())) == 2
-
-
-def test_preparing_leaves_nothing_but_the_prepared_directory(
-    idx_folder: Write, tmp_path: Path
-) -> None:
-    builder = resolve(f"idx:{idx_folder()}", data_dir=None, cache_dir=str(tmp_path / "cache"))
-    (home,) = (tmp_path / "cache").iterdir()
-    assert list(home.iterdir()) == [Path(builder.data_dir).parent]
-
-
-def test_what_a_killed_run_left_goes_also_where_the_set_is_prepared(
-    idx_folder: Write, tmp_path: Path
-) -> None:
-    text, cache = f"idx:{idx_folder()}", tmp_path / "cache"
-    resolve(text, data_dir=None, cache_dir=str(cache))
-    (cache / ".preparing-0123" / "digits").mkdir(parents=True)
-    resolve(text, data_dir=None, cache_dir=str(cache))
-    assert not (cache / ".preparing-0123").exists()
-
-
-def test_the_prepared_directory_has_the_mode_that_the_umask_says(
-    idx_folder: Write, tmp_path: Path
-) -> None:
-    before = os.umask(0o077)
-    try:
-        resolve(f"idx:{idx_folder()}", data_dir=None, cache_dir=str(tmp_path / "cache"))
-    finally:
-        os.umask(before)
-    modes = {path.stat().st_mode & 0o077 for path in everything_below(tmp_path / "cache")}
-    assert modes == {0}
-
-
-def test_preparing_prints_nothing_on_stdout(
-    idx_folder: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    resolve(f"idx:{idx_folder()}", data_dir=None, cache_dir=str(tmp_path / "cache"))
-    assert capfd.readouterr().out == ""
-
-
-def test_the_sample_is_prepared_without_network(tmp_path: Path, no_network: None) -> None:
-    builder = resolve("mnist_sample", data_dir=None, cache_dir=str(tmp_path))
-    assert builder.info.splits["train"].num_examples == 4000
-    assert builder.info.splits["test"].num_examples == 1000
-
-
-def test_refused_idx_files_leave_nothing(idx_folder: Write, tmp_path: Path) -> None:
-    directory = idx_folder(train_images=b"abc")
-    assert "expected an IDX header" in refusal(f"idx:{directory}", tmp_path)
-
-
-def test_a_cache_directory_that_cannot_be_made_is_refused(
-    idx_folder: Write, tmp_path: Path
-) -> None:
-    directory = idx_folder()
-    (tmp_path / "cache").touch()
-    assert "cannot be prepared there (File exists)" in refusal(f"idx:{directory}", tmp_path)
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All requests go to a proxy that is not there: port 9 of this machine."""
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.usefixtures("no_network")
-class TestWithoutNetwork:
-    def test_a_prepared_set_is_used_as_it_is(self, tmp_path: Path) -> None:
-        tiny_sets.TinyDays(data_dir=tmp_path).download_and_prepare()
-        builder = resolve("tiny_days", data_dir=str(tmp_path), cache_dir=str(tmp_path / "cache"))
-        assert builder.info.splits["train"].num_examples == 40
-        assert not (tmp_path / "cache").exists()
-
-    def test_a_set_that_needs_no_download_is_prepared(self, tmp_path: Path) -> None:
-        data_dir = tmp_path / "tfds"
-        resolve("tiny_days:1.2.0", data_dir=str(data_dir), cache_dir=str(tmp_path / "cache"))
-        assert [path.name for path in data_dir.iterdir()] == ["tiny_days"]
-        assert os.listdir(data_dir / "tiny_days") == ["1.2.0"]
-
-    def test_a_set_to_download_is_refused_with_the_ways_out(self, tmp_path: Path) -> None:
-        message = refusal("mnist", tmp_path)
-        assert "'mnist' is not prepared yet and there is no network to download it" in message
-        assert "use --dataset mnist_sample" in message
-        assert "or --dataset idx:DIR" in message
-
-    def test_an_unknown_set_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
-        assert "dataset 'fashon_mnist' is unknown, did you mean 'fashion_mnist'" in refusal(
-            "fashon_mnist", tmp_path
-        )
-
-    def test_a_misspelt_sample_is_known_too(self, tmp_path: Path) -> None:
-        assert "did you mean 'mnist_sample'" in refusal("mnist_sampel", tmp_path)
-
-    def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
-        assert "config 'balancd' is unknown, did you mean 'balanced'; expected one of byclass" in (
-            refusal("emnist/balancd", tmp_path)
-        )
-
-    def test_a_config_of_a_set_without_configs_is_refused(self, tmp_path: Path) -> None:
-        assert "config 'x' is unknown; expected none" in refusal("mnist/x", tmp_path)
-
-    def test_an_unknown_version_is_refused_with_the_known(self, tmp_path: Path) -> None:
-        assert "version 9.9.9 is unknown; expected 3.0.1" in refusal("mnist:9.9.9", tmp_path)
-
-    def test_a_set_of_texts_is_refused_before_its_download(self, tmp_path: Path) -> None:
-        assert "'imdb_reviews' has no image feature" in refusal("imdb_reviews", tmp_path)
-
-    def test_images_of_differing_shapes_are_refused_before_their_download(
-        self, tmp_path: Path
-    ) -> None:
-        assert "images of differing shapes (declared ?x?x3)" in refusal("tf_flowers", tmp_path)
-
-
-def test_a_set_without_a_test_split_is_refused(tmp_path: Path) -> None:
-    assert "'tiny_train_only' has no split 'test', only train" in refusal(
-        "tiny_train_only", tmp_path
+def open_stripes(spec, data_dir):
+    from components.example_gen.image_set import DatasetInfo, ImageSet, Shard
+    side = int(spec.text.partition(":")[2])
+    fingerprint = hashlib.sha256(spec.text.encode()).hexdigest()
+    shape, classes = (side, side, 1), ("upright", "level")
+    return ImageSet(
+        DatasetInfo(spec.text, "stripes", fingerprint, shape, classes, test_rows=16),
+        shards=(Shard("train", 0, 32), Shard("train", 1, 32), Shard("test", 0, 16)),
+        num_bytes={"train": 64 * side * side, "test": 16 * side * side},
+        read=functools.partial(read, side),
     )
 
+def read(side, shard):
+    import numpy as np
+    from components.example_gen.image_set import SourceRows
+    rng = np.random.default_rng([shard.index, len(shard.split)])
+    lines = rng.integers(0, 256, (shard.rows, 1, side, 1), np.uint8)
+    images = np.repeat(lines, side, axis=1)
+    labels = np.arange(shard.rows) % 2
+    images[labels == 1] = images[labels == 1].swapaxes(1, 2)
+    yield SourceRows(labels, pixels=images)
 
-def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "tfds").touch()
-    assert "choose another --data-dir" in refusal("tiny_days", tmp_path)
+SOURCES.add("stripes", DataSource("stripes:SIDE", "drawn stripes", parse, open_stripes))
+"""
+RUN = """
+import json, sys
+import apache_beam as beam
+from tfx.types import standard_artifacts
+from components.example_gen import examples_summary
+from components.example_gen.image_example_gen import ImageExampleGen
+from components.example_gen.sources import open_dataset, usages
 
-
-def test_the_fingerprint_follows_the_prepared_content(tmp_path: Path) -> None:
-    builder = resolve("tiny_days", data_dir=str(tmp_path), cache_dir=str(tmp_path))
-    before = describe(builder, "tiny_days")
-    path = Path(builder.info.splits["test"].filepaths[0])
-    path.write_bytes(path.read_bytes()[:-1])
-    assert describe(builder, "tiny_days").fingerprint != before.fingerprint
-    assert (before.name, before.image_shape) == ("tiny_days", (4, 5, 3))
-    assert before.class_names == ("day", "night")
-
-
-def test_a_prepared_set_whose_file_is_gone_is_refused(tmp_path: Path) -> None:
-    builder = resolve("tiny_days", data_dir=str(tmp_path), cache_dir=str(tmp_path))
-    Path(builder.info.splits["test"].filepaths[0]).unlink()
-    with pytest.raises(DataError, match=r"cannot be read .* remove .*/tiny_days/1.2.0 to have it"):
-        describe(builder, "tiny_days")
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
-        self._answer(b"")
-
-    def do_GET(self) -> None:
-        self._answer(b"some bytes")
-
-    def _answer(self, body: bytes) -> None:
-        self.send_response(404 if "missing" in self.path else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Says nothing."""
+examples = standard_artifacts.Examples()
+examples.uri = sys.argv[1]
+info = open_dataset("stripes:12", data_dir=None).info
+pipeline = beam.Pipeline("FnApiRunner")
+ImageExampleGen.test_call(examples=examples, dataset=info.to_json(), beam_pipeline=pipeline)
+print(json.dumps([usages(), examples_summary.read(examples).to_json()]))
+"""
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a real server that answers with ten bytes, or 404 for a missing file."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}"
-        http_server.shutdown()
-        thread.join()
+def test_a_source_from_another_distribution_is_read_by_example_gen(tmp_path: Path) -> None:
+    install(tmp_path, STRIPES)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(tmp_path / "examples")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    taken, text = json.loads(done.stdout.splitlines()[-1])
+    summary = json.loads(text)
+    assert taken.endswith("or stripes:SIDE (drawn stripes)")
+    assert (summary["name"], summary["image_shape"]) == ("stripes", [12, 12, 1])
+    assert {name: split["class_counts"] for name, split in summary["splits"].items()} == {
+        "train": [28, 28],  # 64 - 64 / 8
+        "eval": [4, 4],
+        "test": [8, 8],
+    }
 
 
-def offer(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str) -> None:
-    info = UrlInfo(size=tfds.core.utils.Size(10), checksum=sha256, filename="file")
-    monkeypatch.setattr(tiny_sets.TinyRemote, "url", url, raising=False)
-    monkeypatch.setattr(tiny_sets.TinyRemote, "url_infos", {url: info})
-
-
-def test_a_download_is_prepared_and_not_kept(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    offer(monkeypatch, f"{server}/file", hashlib.sha256(b"some bytes").hexdigest())
-    resolve("tiny_remote", data_dir=str(tmp_path / "tfds"), cache_dir=str(tmp_path / "cache"))
-    assert [path.name for path in (tmp_path / "tfds").iterdir()] == ["tiny_remote"]
-    assert [path.name for path in tmp_path.iterdir()] == ["tfds"]
-
-
-def test_a_download_with_a_failed_checksum_is_refused(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    offer(monkeypatch, f"{server}/file", "0" * 64)
-    message = refusal("tiny_remote", tmp_path)
-    assert f"a failed checksum: {server}/file is not the one that tensorflow-datasets" in message
-
-
-def test_a_download_that_fails_is_refused_with_the_ways_out(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    offer(monkeypatch, f"{server}/missing", "0" * 64)
-    message = refusal("tiny_remote", tmp_path)
-    assert "the download failed (" in message
-    assert "use --dataset mnist_sample" in message
-
-
-def test_of_two_that_prepare_a_set_at_once_both_use_what_the_first_has_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def prepare_too() -> None:
-        monkeypatch.setattr(tiny_sets.TinyRaced, "meanwhile", lambda: None)
-        tiny_sets.TinyRaced(data_dir=tmp_path).download_and_prepare()
-
-    monkeypatch.setattr(tiny_sets.TinyRaced, "meanwhile", prepare_too, raising=False)
-    builder = resolve("tiny_raced", data_dir=str(tmp_path), cache_dir=str(tmp_path / "cache"))
-    assert builder.is_prepared()
-    assert len(list(builder.as_dataset("train"))) == 40
-    assert os.listdir(tmp_path / "tiny_raced") == ["1.2.0"]
-
-
-def test_of_two_that_prepare_idx_files_at_once_both_use_what_the_first_has_made(
-    idx_folder: Write, tmp_path: Path
-) -> None:
-    cache, arrays = tmp_path / "cache", read_directory(idx_folder())
-
-    def read_while_another_prepares() -> ImageArrays:
-        prepared(cache, arrays.name, arrays.fingerprint, lambda: arrays)
-        return arrays
-
-    builder = prepared(cache, arrays.name, arrays.fingerprint, read_while_another_prepares)
-    assert len(list(builder.as_dataset("train"))) == 48
-    assert list(cache.iterdir()) == [Path(builder.data_dir).parent.parent]
+def test_the_sample_has_its_name_alone() -> None:
+    sample = DatasetSpec("mnist_sample", "mnist_sample", name="mnist_sample")
+    assert parse_dataset(" mnist_sample ") == sample
+    with pytest.raises(DataError, match="'mnist_sample:3', expected mnist_sample alone"):
+        parse_dataset("mnist_sample:3")
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("text", "name"),
     [
-        ValueError("a value"),
-        ImportError("No module named 'x'"),
-        EOFError("the end"),
-        OSError("disk"),
-        KeyError("a key"),
+        ("mnist", "mnist"),
+        ("emnist/balanced", "emnist/balanced"),
+        ("cifar10:3.0.2", "cifar10"),
+        ("emnist/by-class:3.1.0", "emnist/by-class"),
     ],
-    ids=lambda error: type(error).__name__,
 )
-def test_whatever_a_sets_own_code_raises_is_one_line_with_its_type_and_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    monkeypatch.setattr(tiny_sets.TinyBroken, "error", error, raising=False)
-    message = refusal("tiny_broken", tmp_path)
-    assert message.startswith("dataset 'tiny_broken' cannot be prepared")
-    assert f"{type(error).__name__}: {error}" in message
+def test_a_tfds_name_is_taken_apart(text: str, name: str) -> None:
+    assert parse_dataset(text) == DatasetSpec("tfds", text, name=name)
 
 
-@pytest.mark.parametrize("kind", [ImportError, EOFError])
-def test_a_set_that_cannot_be_loaded_is_refused_with_the_cause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
-) -> None:
-    def fail(self: tfds.core.DatasetBuilder) -> None:
-        raise kind("why it fails")
-
-    monkeypatch.setattr(tiny_sets.TinyDays, "_info", fail)
-    message = refusal("tiny_days", tmp_path)
-    assert f"'tiny_days' cannot be loaded: {kind.__name__}: " in message
-    assert message.endswith("why it fails")
+def test_an_idx_directory_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = parse_dataset("idx:data/../digits")
+    assert spec.folders == (tmp_path / "digits",)
+    assert spec.text == f"idx:{tmp_path}/digits"
+    assert spec.name is None
+    assert parse_dataset(spec.text) == spec
 
 
-@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
-def test_damaged_metadata_of_a_prepared_set_is_refused(
-    idx_folder: Write, tmp_path: Path, name: str
-) -> None:
-    text = f"idx:{idx_folder()}"
-    builder = resolve(text, data_dir=None, cache_dir=str(tmp_path / "cache"))
-    Path(builder.data_dir, name).write_text("{")
-    assert "remove it to have it prepared again" in refusal(text, tmp_path)
+@pytest.mark.parametrize("text", ["", "MNIST!", "a b", "huggingface:x", "mnist:latest", "../mnist"])
+def test_anything_else_is_refused_with_what_is_expected(text: str) -> None:
+    with pytest.raises(DataError, match=r"expected mnist_sample \(.*\), idx:DIR \(.*tensorflow-"):
+        parse_dataset(text)
 
 
-def test_damaged_metadata_of_a_downloaded_set_is_refused(tmp_path: Path) -> None:
-    builder = resolve("tiny_days", data_dir=str(tmp_path / "tfds"), cache_dir=str(tmp_path))
-    Path(builder.data_dir, "dataset_info.json").write_text("{")
-    assert "dataset 'tiny_days' cannot be loaded: " in refusal("tiny_days", tmp_path)
+def test_idx_without_a_directory_is_refused() -> None:
+    with pytest.raises(DataError, match="expected a directory after the colon: idx:DIR"):
+        parse_dataset("idx: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("mnist_sample", "mnist_sample"),
+        ("emnist", "emnist/byclass"),  # its default configuration
+        ("emnist/balanced", "emnist/balanced"),
+        ("no_such_set", "no_such_set"),
+    ],
+)
+def test_a_set_has_a_name_before_it_is_prepared(text: str, name: str) -> None:
+    assert find_name(parse_dataset(text), data_dir=None) == name
+
+
+def test_the_name_of_idx_files_is_that_of_what_a_run_reads(idx_folder: Callable[..., Path]) -> None:
+    text = f"idx:{idx_folder('digits')}"
+    name = find_name(parse_dataset(text), data_dir=None)
+    assert name.startswith("idx_digits_")
+    assert name == open_dataset(text, data_dir=None).info.name
+
+
+def test_idx_files_that_are_damaged_have_no_name(idx_folder: Callable[..., Path]) -> None:
+    spec = parse_dataset(f"idx:{idx_folder(test_labels=b'')}")
+    with pytest.raises(DataError, match="expected an IDX header"):
+        find_name(spec, data_dir=None)
+
+
+def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
+    assert slug("emnist/balanced") == "emnist_balanced"
+    assert slug("a" * 53) == "a" * 53
+    one, other = slug("a" * 54 + "/b"), slug("a" * 54 + "/c")
+    assert len(one) == len(other) == 53
+    assert one != other
+
+
+def test_a_description_survives_json() -> None:
+    info = DatasetInfo("tiny", "tiny/a", "0" * 64, (4, 5, 3), ("day", "night"), 10)
+    assert DatasetInfo.from_json(info.to_json()) == info
+    assert info.slug == "tiny_a"
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("parse_dataset('mnist')", ("numpy", "tensorflow", "tensorflow_datasets")),
+        ("find_name(parse_dataset('emnist'), data_dir=None)", ("tensorflow",)),
+    ],
+)
+def test_a_text_and_a_name_cost_no_large_import(code: str, unwanted: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from components.example_gen.sources import find_name, parse_dataset; "
+        f"{code}; sys.exit(str(set({unwanted}) & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.strip() == ""

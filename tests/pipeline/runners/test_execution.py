@@ -21,6 +21,7 @@ from tfx.orchestration.portable import launcher
 from components import serving_dir
 from components.evaluation import eval_config
 from components.example_gen import generate
+from components.example_gen.sources import DataError
 from components.gate.decision_log import LOG_NAME
 from components.gate.policy import GateConfig, Policy
 from pipeline import result
@@ -327,7 +328,10 @@ def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
     config, first, tmp_path, monkeypatch
 ):
     # IDX files are checked before the run begins; sets of tensorflow-datasets only here.
-    monkeypatch.setattr(generate, "read_report", lambda path: (("no image of class 2",), None))
+    def refuse(path: str) -> None:
+        raise DataError("no image of class 2")
+
+    monkeypatch.setattr(generate, "read_report", refuse)
     root = tmp_path / "root"
     failed = run(config, "run-11", pipeline_root=str(root))
     assert (failed.result.outcome, failed.result.bad_data) == (result.FAILED, True)

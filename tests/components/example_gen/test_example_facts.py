@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.example_gen.content import (
+from components.example_gen.example_facts import (
     digest_of,
-    eval_quotas,
     eval_rows,
     eval_size,
     hash_examples,
+    quotas_of,
 )
 
 
@@ -67,13 +67,13 @@ def test_an_eighth_of_train_becomes_eval_and_5000_at_most(train_rows: int, size:
     ],
 )
 def test_quotas_follow_the_largest_remainder(counts: list[int], quotas: list[int]) -> None:
-    assert eval_quotas(np.array(counts)).tolist() == quotas
+    assert quotas_of(np.array(counts), eval_size(sum(counts))).tolist() == quotas
 
 
 def test_eval_takes_the_rows_of_each_class_with_the_smallest_hash() -> None:
     labels, hashes = random_examples(400, 3)
     chosen = set(eval_rows(labels, hashes))
-    for label, quota in enumerate(eval_quotas(np.bincount(labels))):
+    for label, quota in enumerate(quotas_of(np.bincount(labels), eval_size(400))):
         rows = [row for row in range(400) if labels[row] == label]
         smallest = sorted(rows, key=lambda row: hashes[row].tobytes())[:quota]
         assert chosen & set(rows) == set(smallest)

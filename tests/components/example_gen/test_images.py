@@ -7,16 +7,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 import tiny_sets
 
-from components.example_gen.content import hash_examples
-from components.example_gen.features import find_keys
-from components.example_gen.records import (
-    Batch,
-    Shard,
-    decode,
-    encode_examples,
-    png_problem,
-    read_shard,
-)
+from components.example_gen.image_set import ImageSet, Shard
+from components.example_gen.images import decode, encode_examples, png_problem, read_rows
+from components.example_gen.sources import DataError, open_dataset
 
 SHAPE = (4, 5, 3)
 
@@ -79,38 +72,44 @@ def test_an_example_holds_the_stored_bytes_and_what_describes_them() -> None:
     assert list(feature["mean_intensity"].float_list.value) == [pytest.approx(0.2)]
 
 
-def read(builder: tfds.core.DatasetBuilder, split: str) -> list[Batch]:
-    shard = Shard(split, 0, builder.info.splits[split].shard_lengths[0])
-    return list(read_shard(builder, shard, find_keys(builder.info, builder.name)))
-
-
-def prepared(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+def opened(builder: tfds.core.DatasetBuilder) -> ImageSet:
+    """The set, prepared beforehand where tensorflow-datasets would put it."""
     builder.download_and_prepare()
-    return builder
+    return open_dataset(builder.name, data_dir=str(builder.data_dir_root))
 
 
-def test_a_shard_is_read_with_its_facts(tmp_path: Path) -> None:
-    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
-    (batch,) = read(builder, "test")
-    rows = list(tfds.as_numpy(builder.as_dataset("test")))
-    images = np.stack([row["image"] for row in rows])
-    assert batch.labels.tolist() == [row["label"] for row in rows]
-    assert batch.pixel_sums.tolist() == [int(image.sum()) for image in images]
-    np.testing.assert_array_equal(batch.example_hashes, hash_examples(images, batch.labels)[1])
+def shard_of(image_set: ImageSet, split: str) -> Shard:
+    (shard,) = image_set.shards_of(split)
+    return shard
+
+
+def path_of(builder: tfds.core.DatasetBuilder, split: str) -> Path:
+    (path,) = builder.info.splits[split].filepaths
+    return Path(path)
+
+
+def problem_of(image_set: ImageSet, split: str) -> str:
+    with pytest.raises(DataError) as caught:
+        list(read_rows(image_set, shard_of(image_set, split)))
+    return str(caught.value)
+
+
+def test_a_shard_is_read_and_decoded(tmp_path: Path) -> None:
+    builder = tiny_sets.TinyDays(data_dir=tmp_path)
+    image_set = opened(builder)
+    ((_, labels, pixels),) = read_rows(image_set, shard_of(image_set, "test"))
+    expected = list(tfds.as_numpy(builder.as_dataset("test")))
+    assert labels.tolist() == [row["label"] for row in expected]
+    np.testing.assert_array_equal(pixels, np.stack([row["image"] for row in expected]))
 
 
 def test_the_stored_png_bytes_pass_through_untouched(tmp_path: Path) -> None:
-    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
-    (batch,) = read(builder, "test")
+    builder = tiny_sets.TinyDays(data_dir=tmp_path)
+    image_set = opened(builder)
+    ((images, *_),) = read_rows(image_set, shard_of(image_set, "test"))
     skip = {"image": tfds.decode.SkipDecoding()}
     stored = [row["image"] for row in tfds.as_numpy(builder.as_dataset("test", decoders=skip))]
-    examples = [tf.train.Example.FromString(example) for example in batch.examples]
-    assert [e.features.feature["image"].bytes_list.value[0] for e in examples] == stored
-
-
-def only_problem(batches: list[Batch]) -> str:
-    (problem,) = (problem for batch in batches for problem in batch.problems)
-    return problem
+    assert images.tolist() == stored
 
 
 @pytest.mark.parametrize(
@@ -121,47 +120,45 @@ def only_problem(batches: list[Batch]) -> str:
         (tiny_sets.TinyJpeg, "row 0 of shard 0 of split 'test' is not stored as PNG"),
     ],
 )
-def test_a_bad_row_is_a_problem_that_names_it(
+def test_a_bad_row_is_refused_by_its_place(
     kind: type[tiny_sets.TinyBuilder], problem: str, tmp_path: Path
 ) -> None:
-    assert problem in only_problem(read(prepared(kind(data_dir=tmp_path)), "test"))
+    assert problem in problem_of(opened(kind(data_dir=tmp_path)), "test")
 
 
-def rewrite(builder: tfds.core.DatasetBuilder, split: str, records: slice) -> None:
-    """Keeps some of a shard's records."""
-    path = str(builder.info.splits[split].filepaths[0])
-    kept = list(tf.data.TFRecordDataset(path).as_numpy_iterator())[records]
+def test_a_shard_cut_at_a_records_edge_is_refused(tmp_path: Path) -> None:
+    builder = tiny_sets.TinyDays(data_dir=tmp_path)
+    image_set = opened(builder)
+    path = str(path_of(builder, "train"))
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
     with tf.io.TFRecordWriter(path) as writer:
-        for record in kept:
+        for record in records[:-1]:
             writer.write(record)
-
-
-def test_a_shard_cut_at_a_records_edge_is_a_problem(tmp_path: Path) -> None:
-    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
-    rewrite(builder, "train", slice(-1))
-    assert "holds 39 rows, expected the 40 that the set declares; remove" in only_problem(
-        read(builder, "train")
+    assert "holds 39 rows, expected the 40 that the set declares; remove" in problem_of(
+        image_set, "train"
     )
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_shard_is_a_problem(tmp_path: Path, damage: str) -> None:
-    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
-    path = Path(builder.info.splits["train"].filepaths[0])
+def test_a_damaged_shard_is_refused(tmp_path: Path, damage: str) -> None:
+    builder = tiny_sets.TinyDays(data_dir=tmp_path)
+    image_set = opened(builder)
+    path = path_of(builder, "train")
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     if damage == "gone":
         path.unlink()
     else:
-        path.write_bytes(path.read_bytes()[:-9] if damage == "cut" else content)
-    problem = only_problem(read(builder, "train"))
+        path.write_bytes(content[:-9] if damage == "cut" else content)
+    problem = problem_of(image_set, "train")
     assert problem.startswith("shard 0 of split 'train' cannot be read after row ")
     assert "to have it prepared again" in problem
 
 
-def test_an_image_that_does_not_decode_is_a_problem(tmp_path: Path) -> None:
-    builder = prepared(tiny_sets.TinyDays(data_dir=tmp_path))
-    path = str(builder.info.splits["test"].filepaths[0])
+def test_an_image_that_does_not_decode_is_refused(tmp_path: Path) -> None:
+    builder = tiny_sets.TinyDays(data_dir=tmp_path)
+    image_set = opened(builder)
+    path = str(path_of(builder, "test"))
     records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
     example = tf.train.Example.FromString(records[4])
     png = example.features.feature["image"].bytes_list
@@ -170,6 +167,6 @@ def test_an_image_that_does_not_decode_is_a_problem(tmp_path: Path) -> None:
     with tf.io.TFRecordWriter(path) as writer:
         for record in records:
             writer.write(record)
-    assert "the image in row 4 of shard 0 of split 'test' cannot be decoded" in only_problem(
-        read(builder, "test")
+    assert "the image in row 4 of shard 0 of split 'test' cannot be decoded" in problem_of(
+        image_set, "test"
     )

@@ -1,8 +1,8 @@
 import pytest
 from tfx.types import standard_artifacts
 
-from components.example_gen import summary
-from components.example_gen.summary import ExamplesSummary, Overlap, SplitSummary
+from components.example_gen import examples_summary
+from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 
 SUMMARY = ExamplesSummary(
     name="mnist",
@@ -20,10 +20,10 @@ def test_json_gives_the_same_value_back() -> None:
 
 def test_an_artifact_gives_the_recorded_value_back() -> None:
     artifact = standard_artifacts.Examples()
-    summary.write(artifact, SUMMARY)
-    assert summary.read(artifact) == SUMMARY
+    examples_summary.write(artifact, SUMMARY)
+    assert examples_summary.read(artifact) == SUMMARY
 
 
 def test_an_artifact_of_another_component_is_refused() -> None:
     with pytest.raises(ValueError, match="no custom property 'dataset', expected those of Image"):
-        summary.read(standard_artifacts.Examples())
+        examples_summary.read(standard_artifacts.Examples())

@@ -1,4 +1,4 @@
-"""The summary of a set of examples, which ExampleGen records on its artifact and the gates read.
+"""The summary of a set of examples: ExampleGen records it on its artifact, and the gates read it.
 
 Synopsis::
 
@@ -22,9 +22,9 @@ class SplitSummary:
 
     Attributes:
       rows: number of examples.
-      class_counts: number of examples of each class, in the order of the labels.
-      digest: hexadecimal SHA-256 over the sorted content hashes of the examples, see `content`.
-      mean_intensity: mean over all pixels, 0 (black) to 1 (white).
+      class_counts: examples of each class, in the order of the labels.
+      digest: hexadecimal, see `example_facts.digest_of`.
+      mean_intensity: of all pixels, 0 (black) to 1 (white).
     """
 
     rows: int
@@ -35,11 +35,11 @@ class SplitSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """The images that stand in test and in train or eval, compared by their pixels.
+    """Images that are both in test and in train or eval, compared by their pixels.
 
     Attributes:
-      train_test: number of test images that also stand in train or eval.
-      examples: the content hashes of up to five of them, hexadecimal.
+      train_test: number of such images of test.
+      examples: the hashes of up to five of them, hexadecimal.
     """
 
     train_test: int
@@ -51,10 +51,7 @@ class ExamplesSummary:
     """A data set as the pipeline uses it.
 
     Attributes:
-      name: as `DatasetInfo.name`.
-      fingerprint: as `DatasetInfo.fingerprint`.
-      image_shape: (height, width, channels).
-      class_names: in the order of the labels.
+      name, fingerprint, image_shape, class_names: as in `DatasetInfo`.
       splits: train, eval and test.
       overlap: of train and eval with test.
     """

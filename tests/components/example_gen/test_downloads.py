@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from components.example_gen.scratch import remove_abandoned, scratch_in
+from components.example_gen.downloads import remove_abandoned, scratch_in
 from tests.limits import ROOT
 
-PREFIX = ".preparing-"
 # Holds a scratch directory with something in it until its stdin ends or it is killed.
 HOLDER = """
 import os, sys
 from pathlib import Path
-from components.example_gen.scratch import scratch_in
+from components.example_gen.downloads import scratch_in
 os.umask(int(sys.argv[2], 8))
-with scratch_in(Path(sys.argv[1]), ".preparing-") as folder:
+with scratch_in(Path(sys.argv[1])) as folder:
     (folder / "some").mkdir()
     (folder / "some" / "thing").touch()
     print(folder, flush=True)
@@ -43,24 +42,23 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     holder.kill()
     holder.communicate()
     assert (folder / "some" / "thing").exists()
-    with scratch_in(tmp_path, PREFIX) as mine:
-        assert list(tmp_path.iterdir()) == [mine]
+    remove_abandoned(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
     holder, folder = start_holder(tmp_path)
-    with scratch_in(tmp_path, PREFIX) as mine:
-        assert {*tmp_path.iterdir()} == {folder, mine}
+    remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
     holder.communicate()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_many_makers_at_once_take_nothing_from_each_other(tmp_path: Path) -> None:
     def make(number: int) -> bool:
-        with scratch_in(tmp_path, PREFIX) as folder:
+        with scratch_in(tmp_path) as folder:
             (folder / str(number)).touch()
-            remove_abandoned(tmp_path, PREFIX)
+            remove_abandoned(tmp_path)
             return (folder / str(number)).exists()
 
     with ThreadPoolExecutor(8) as pool:
@@ -68,22 +66,15 @@ def test_many_makers_at_once_take_nothing_from_each_other(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_renamed_stays(tmp_path: Path) -> None:
-    with scratch_in(tmp_path, PREFIX) as folder:
-        folder.rename(tmp_path / "mnist")
-    assert list(tmp_path.iterdir()) == [tmp_path / "mnist"]
-
-
 def test_nothing_but_directories_of_the_prefix_goes(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / ".preparing-link").symlink_to("mine")
-    (tmp_path / ".preparing-file").touch()
-    with scratch_in(tmp_path, PREFIX):
-        pass
+    (tmp_path / ".tfx-mnist-downloading-link").symlink_to("mine")
+    (tmp_path / ".tfx-mnist-downloading-file").touch()
+    remove_abandoned(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "mine",
-        ".preparing-link",
-        ".preparing-file",
+        ".tfx-mnist-downloading-link",
+        ".tfx-mnist-downloading-file",
     }
 
 

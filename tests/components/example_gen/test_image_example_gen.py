@@ -3,45 +3,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
-import tiny_sets
+from idx_contents import idx_file, split_of
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.example_gen import summary
-from components.example_gen.component import Executor, ImageExampleGen
-from components.example_gen.dataset import DatasetInfo, describe
-from components.example_gen.errors import DataError
-from components.example_gen.sources import resolve
+from components.example_gen import examples_summary
+from components.example_gen.image_example_gen import ImageExampleGen
+from components.example_gen.sources import DataError, open_dataset
 
 Write = Callable[..., Path]
 
 
 class Run:
-    """One execution of the component's executor."""
+    """One execution of the component."""
 
-    def __init__(self, text: str, directory: Path, beam_args: list[str]) -> None:
-        self.text = text
-        self.cache = str(directory / "cache")
+    def __init__(self, text: str, directory: Path) -> None:
         self.artifact = standard_artifacts.Examples()
         self.artifact.uri = str(directory / "examples")
         Path(self.artifact.uri).mkdir()
-        context = Executor.Context(beam_pipeline_args=list(beam_args), tmp_dir=str(directory))
-        self.executor = Executor(context)
-        builder = resolve(text, data_dir=self.cache, cache_dir=self.cache)
-        self.info = describe(builder, text)
-        self.builder = builder
+        self.data_dir = str(directory / "tfds")
+        self.info = open_dataset(text, data_dir=self.data_dir).info
 
     def do(self) -> Any:
-        properties = {
-            "dataset": self.info.to_json(),
-            "data_dir": self.cache,
-            "cache_dir": self.cache,
-            "code": "",
-        }
-        self.executor.Do({}, {"examples": [self.artifact]}, properties)
+        ImageExampleGen.test_call(
+            examples=self.artifact,
+            dataset=self.info.to_json(),
+            data_dir=self.data_dir,
+            beam_pipeline=beam.Pipeline("FnApiRunner"),
+        )
         return self.artifact
 
 
@@ -49,10 +41,10 @@ MakeRun = Callable[..., Run]
 
 
 @pytest.fixture
-def run(tmp_path: Path, beam_args: list[str]) -> MakeRun:
+def run(tmp_path: Path) -> MakeRun:
     def make(text: str, name: str = "run") -> Run:
         (tmp_path / name).mkdir()
-        return Run(text, tmp_path / name, beam_args)
+        return Run(text, tmp_path / name)
 
     return make
 
@@ -67,7 +59,7 @@ def read_split(artifact: Any, split: str) -> list[tf.train.Example]:
 def test_three_splits_are_written_and_summarized(run: MakeRun, idx_folder: Write) -> None:
     artifact = run(f"idx:{idx_folder('digits')}").do()
     assert artifact_utils.decode_split_names(artifact.split_names) == ["train", "eval", "test"]
-    recorded = summary.read(artifact)
+    recorded = examples_summary.read(artifact)
     rows = {"train": 42, "eval": 6, "test": 12}  # 48 - 48 / 8, 48 / 8
     assert {name: split.rows for name, split in recorded.splits.items()} == rows
     assert {name: len(read_split(artifact, name)) for name in rows} == rows
@@ -77,9 +69,7 @@ def test_three_splits_are_written_and_summarized(run: MakeRun, idx_folder: Write
     assert recorded.class_names == ("0", "1", "2")
 
 
-def test_the_examples_are_the_sources_images_and_labels(
-    run: MakeRun, idx_folder: Write, split_of: Callable
-) -> None:
+def test_the_examples_are_the_sources_images_and_labels(run: MakeRun, idx_folder: Write) -> None:
     artifact = run(f"idx:{idx_folder()}").do()
     found = set()
     for example in read_split(artifact, "train") + read_split(artifact, "eval"):
@@ -98,7 +88,7 @@ def test_nothing_but_the_splits_is_left(run: MakeRun, idx_folder: Write) -> None
 
 
 def test_the_sources_order_changes_neither_the_examples_nor_their_order(
-    run: MakeRun, idx_folder: Write, idx_file: Callable, split_of: Callable
+    run: MakeRun, idx_folder: Write
 ) -> None:
     images, labels = split_of(48, 1)
     order = np.random.default_rng(0).permutation(48)
@@ -107,14 +97,14 @@ def test_the_sources_order_changes_neither_the_examples_nor_their_order(
         "other/digits", train_images=idx_file(images[order]), train_labels=idx_file(labels[order])
     )
     one, two = run(f"idx:{first}", "one").do(), run(f"idx:{second}", "two").do()
-    assert summary.read(one).splits == summary.read(two).splits
+    assert examples_summary.read(one).splits == examples_summary.read(two).splits
     for split in ("train", "eval", "test"):
         assert read_split(one, split) == read_split(two, split)
 
 
 def test_a_tfds_set_takes_the_same_way(run: MakeRun) -> None:
     artifact = run("tiny_days").do()
-    recorded = summary.read(artifact)
+    recorded = examples_summary.read(artifact)
     assert (recorded.name, recorded.image_shape) == ("tiny_days", (4, 5, 3))
     assert recorded.class_names == ("day", "night")
     assert {name: split.rows for name, split in recorded.splits.items()} == {
@@ -125,7 +115,7 @@ def test_a_tfds_set_takes_the_same_way(run: MakeRun) -> None:
 
 
 def test_the_sample_is_cut_3500_500_1000_the_same_in_every_environment(run: MakeRun) -> None:
-    recorded = summary.read(run("mnist_sample").do())
+    recorded = examples_summary.read(run("mnist_sample").do())
     assert recorded.overlap.train_test == 0
     assert {name: (s.class_counts, s.digest[:16]) for name, s in recorded.splits.items()} == {
         "train": ((350,) * 10, "c97d48b474bee531"),
@@ -155,37 +145,11 @@ def test_bad_data_is_refused_and_nothing_is_left(run: MakeRun, name: str, messag
     assert message in refusal(run(name))
 
 
-def test_a_prepared_shard_cut_at_a_records_edge_is_refused(run: MakeRun, idx_folder: Write) -> None:
-    cut = run(f"idx:{idx_folder()}")
-    path = str(cut.builder.info.splits["train"].filepaths[0])
-    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
-    with tf.io.TFRecordWriter(path) as writer:
-        for record in records[:-1]:
-            writer.write(record)
-    assert "holds 47 rows, expected the 48 that the set declares" in refusal(cut)
-
-
-def test_data_that_changed_since_the_run_began_are_refused(
-    run: MakeRun, idx_folder: Write, idx_file: Callable, split_of: Callable
-) -> None:
+def test_data_that_changed_since_the_run_began_are_refused(run: MakeRun, idx_folder: Write) -> None:
     directory = idx_folder()
     changed = run(f"idx:{directory}")
     (directory / "train-images-idx3-ubyte").write_bytes(idx_file(split_of(48, 9)[0]))
     assert "has changed since the run began" in refusal(changed)
-
-
-def test_a_runner_that_fails_leaves_nothing(
-    run: MakeRun, idx_folder: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failing = run(f"idx:{idx_folder()}")
-
-    def no_pipeline() -> None:
-        raise RuntimeError("no runner")
-
-    monkeypatch.setattr(failing.executor, "_make_beam_pipeline", no_pipeline)
-    with pytest.raises(RuntimeError, match="no runner"):
-        failing.do()
-    assert os.listdir(failing.artifact.uri) == []
 
 
 def test_tfx_reads_the_artifact_as_examples(run: MakeRun, idx_folder: Write) -> None:
@@ -210,26 +174,3 @@ def _options() -> Any:
     from tfx_bsl.tfxio import dataset_options
 
     return dataset_options.RecordBatchesOptions(batch_size=100, num_epochs=1, shuffle=False)
-
-
-def test_the_component_has_its_parameters_and_its_output() -> None:
-    info = DatasetInfo("tiny", "tiny", "0" * 64, (4, 5, 3), ("a", "b"), 1)
-    component = ImageExampleGen(dataset=info.to_json(), cache_dir="cache", code="1234")
-    assert component.exec_properties["dataset"] == info.to_json()
-    assert component.exec_properties["code"] == "1234"
-    assert component.outputs["examples"].type is standard_artifacts.Examples
-
-
-def test_a_description_survives_json(tmp_path: Path) -> None:
-    builder = tiny_sets.TinyDays(data_dir=tmp_path)
-    builder.download_and_prepare()
-    info = describe(builder, "tiny_days")
-    assert DatasetInfo.from_json(info.to_json()) == info
-    assert isinstance(builder, tfds.core.DatasetBuilder)
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"), [("emnist/balanced", "emnist_balanced"), ("mnist", "mnist")]
-)
-def test_the_slug_is_a_file_name(name: str, slug: str) -> None:
-    assert DatasetInfo("x", name, "0" * 64, (1, 1, 1), ("a", "b"), 1).slug == slug

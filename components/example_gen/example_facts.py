@@ -1,0 +1,120 @@
+"""Facts of examples: content hashes, and the digests and the eval split that follow from them.
+
+Synopsis::
+
+    image_hashes, example_hashes = hash_examples(images, labels)     # [N, 32] uint8 each
+    digest_of(example_hashes)                                        # of a split, hexadecimal
+    eval_rows(labels, example_hashes)                                # rows of train that go to eval
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+HASH_BYTES = 32
+MAX_EVAL_ROWS = 5000
+MIN_TRAIN_PER_EVAL = 8
+
+Hashes = npt.NDArray[np.uint8]  # [N, 32]
+
+# What is kept of each example for the plan.
+FACTS = np.dtype(
+    [
+        ("label", np.int64),
+        ("image_hash", np.uint8, HASH_BYTES),
+        ("example_hash", np.uint8, HASH_BYTES),
+        ("pixel_sum", np.int64),
+    ]
+)
+
+
+def hash_examples(images: np.ndarray, labels: np.ndarray) -> tuple[Hashes, Hashes]:
+    """Returns the SHA-256 of each image and of each labelled image, independent of the PNG encoder.
+
+    Args:
+      images: [N, H, W, C] uint8.
+      labels: [N] int64.
+
+    Returns:
+      Hashes of the images: over height, width and channels as little-endian int64, then the
+      pixels; and of the examples: the same after the label as little-endian int64. [N, 32] each.
+    """
+    shape = np.asarray(images.shape[1:], "<i8").tobytes()
+    label_bytes = labels.astype("<i8").tobytes()
+    sha256 = hashlib.sha256
+    of_images, of_examples = [], []
+    for row, image in enumerate(images):
+        content = shape + image.tobytes()
+        of_images.append(sha256(content).digest())
+        of_examples.append(sha256(label_bytes[8 * row : 8 * row + 8] + content).digest())
+    image_hashes, example_hashes = (
+        np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
+        for hashes in (of_images, of_examples)
+    )
+    return image_hashes, example_hashes
+
+
+def sums_of(pixels: np.ndarray) -> np.ndarray:
+    """[n, H, W, C] uint8 -> [n] int64, over all pixels and channels."""
+    return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)
+
+
+def facts_of(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """[n, H, W, C] uint8 and [n] int64 -> [n] FACTS."""
+    facts = np.empty(len(labels), FACTS)
+    facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
+    facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
+    return facts
+
+
+def digest_of(example_hashes: Hashes) -> str:
+    """Returns the digest of a set of examples: SHA-256 over their sorted hashes, hexadecimal."""
+    return hashlib.sha256(b"".join(sorted(keys_of(example_hashes)))).hexdigest()
+
+
+def keys_of(hashes: Hashes) -> list[bytes]:
+    """Returns [N, 32] bytes as N values that sort and compare."""
+    content = hashes.tobytes()
+    return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
+
+
+def eval_size(train_rows: int) -> int:
+    """Returns how many rows of the source's training split become `eval`."""
+    return min(MAX_EVAL_ROWS, train_rows // MIN_TRAIN_PER_EVAL)
+
+
+def eval_rows(labels: np.ndarray, example_hashes: Hashes) -> npt.NDArray[np.int64]:
+    """The rows that become `eval`, ascending; see `quotas_of` and `smallest_rows`."""
+    quotas = quotas_of(np.bincount(labels), eval_size(len(labels)))
+    return smallest_rows(labels, example_hashes, quotas)
+
+
+def quotas_of(class_counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """Divides `size` rows among classes: in proportion, by the largest remainder.
+
+    Ties go to the lower label.
+    """
+    total = max(1, int(class_counts.sum()))
+    quotas = class_counts * size // total
+    remainders = class_counts * size % total
+    left = size - int(quotas.sum())
+    quotas[np.argsort(-remainders, kind="stable")[:left]] += 1
+    return quotas
+
+
+def smallest_rows(
+    labels: np.ndarray, example_hashes: Hashes, quotas: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Of each class as many rows as its quota, those with the smallest content hashes; ascending.
+
+    The same images are chosen in whatever order and shards the rows come.
+    """
+    # As text of fixed width: numpy compares such values byte by byte.
+    keys = np.ascontiguousarray(example_hashes).view(f"S{HASH_BYTES}").ravel()
+    order = np.lexsort((keys, labels))
+    ends = np.cumsum(np.bincount(labels, minlength=len(quotas)))
+    chosen = [rows[:quota] for rows, quota in zip(np.split(order, ends), quotas, strict=False)]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *chosen]))

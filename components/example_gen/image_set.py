@@ -1,0 +1,124 @@
+"""An opened data set: what every data source gives, and what the rest of the project knows of it.
+
+Synopsis::
+
+    image_set = open_dataset("mnist_sample", data_dir=None)
+    DatasetInfo.from_json(image_set.info.to_json()) == image_set.info
+    for shard in image_set.shards:
+        for rows in image_set.read(shard):
+            rows.images, rows.labels            # [n] PNG bytes or None, [n] int64
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from components.example_gen.sources import slug
+
+TRAIN = "train"
+TEST = "test"
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before its images are read; a part of TFX's cache keys.
+
+    Attributes:
+      spec: what `--dataset` takes for it, see `DatasetSpec.text`.
+      name: "mnist_sample", "mnist", "emnist/balanced" or, for IDX files that are no known set's,
+        "idx_<directory>_<digest of the test files>".
+      fingerprint: hexadecimal SHA-256 of the content; changes when the data changes.
+      image_shape: (height, width, channels).
+      class_names: one per label, in the order of the labels.
+      test_rows: examples of the test split.
+    """
+
+    spec: str
+    name: str
+    fingerprint: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    test_rows: int
+
+    def __post_init__(self) -> None:
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise ValueError(
+                f"image_shape is {self.image_shape}, expected (height, width, channels), each >= 1"
+            )
+        if not re.fullmatch(r"[0-9a-f]{64}", self.fingerprint):
+            raise ValueError(f"fingerprint is {self.fingerprint!r}, expected 64 hexadecimal digits")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def slug(self) -> str:
+        """The name, as a file name."""
+        return slug(self.name)
+
+    def to_json(self) -> str:
+        """One line, the same for equal values."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> DatasetInfo:
+        values = json.loads(text)
+        height, width, channels = values.pop("image_shape")
+        class_names = tuple(values.pop("class_names"))
+        return cls(**values, image_shape=(height, width, channels), class_names=class_names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A part of a split that is read by itself, and the number of rows that it must have."""
+
+    split: str
+    index: int
+    rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceRows:
+    """Some successive rows of a shard: their images either as they are stored or as pixels.
+
+    Attributes:
+      labels: [n] int64.
+      images: [n] bytes objects, PNG; None where a PNG is to be made of the pixels.
+      pixels: [n, H, W, C] uint8; None where the PNG is to be decoded.
+    """
+
+    labels: np.ndarray
+    images: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """A data set that was found, and checked as far as that goes without decoding its images.
+
+    Attributes:
+      info: its description.
+      shards: of `train` and of `test`, each numbered from 0.
+      num_bytes: by split, of its images as they are stored; large splits become more files.
+      read: yields a shard's rows in batches that fit into memory, and raises DataError. Beam sends
+        it to its workers, so it must be picklable, and opens its files when it is called.
+      remedy: for messages about damaged content.
+    """
+
+    info: DatasetInfo
+    shards: tuple[Shard, ...]
+    num_bytes: Mapping[str, int]
+    read: Callable[[Shard], Iterable[SourceRows]]
+    remedy: str = "look at the source"
+
+    def shards_of(self, split: str) -> list[Shard]:
+        return [shard for shard in self.shards if shard.split == split]
+
+    def rows(self, split: str) -> int:
+        return sum(shard.rows for shard in self.shards_of(split))

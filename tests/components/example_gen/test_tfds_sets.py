@@ -1,0 +1,327 @@
+import hashlib
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+import tiny_sets
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
+from components.example_gen.image_set import ImageSet, SourceRows
+from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
+from components.example_gen.tfds_sets import find_keys
+
+
+def everything_below(directory: Path) -> set[Path]:
+    return set(directory.rglob("*"))
+
+
+def refusal(text: str, directory: Path) -> str:
+    """The message; and nothing was written."""
+    before = everything_below(directory)
+    with pytest.raises(DataError) as caught:
+        open_dataset(text, data_dir=str(directory / "tfds"))
+    assert everything_below(directory) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests go to a proxy that is not there: port 9 of this machine."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_network")
+class TestWithoutNetwork:
+    def test_a_prepared_set_is_used_as_it_is(self, tmp_path: Path) -> None:
+        tiny_sets.TinyDays(data_dir=tmp_path).download_and_prepare()
+        before = everything_below(tmp_path)
+        image_set = open_dataset("tiny_days", data_dir=str(tmp_path))
+        assert (image_set.rows("train"), image_set.rows("test")) == (40, 10)
+        assert (image_set.info.image_shape, image_set.info.class_names) == (
+            (4, 5, 3),
+            ("day", "night"),
+        )
+        assert everything_below(tmp_path) == before
+
+    def test_a_set_that_needs_no_download_is_prepared(self, tmp_path: Path) -> None:
+        data_dir = tmp_path / "tfds"
+        open_dataset("tiny_days:1.2.0", data_dir=str(data_dir))
+        assert [path.name for path in data_dir.iterdir()] == ["tiny_days"]
+        assert os.listdir(data_dir / "tiny_days") == ["1.2.0"]
+
+    def test_a_set_to_download_is_refused_with_the_ways_out(self, tmp_path: Path) -> None:
+        message = refusal("mnist", tmp_path)
+        assert "'mnist' is not prepared yet and there is no network to download it" in message
+        assert "use --dataset mnist_sample" in message
+        assert "or --dataset idx:DIR" in message
+
+    def test_an_unknown_set_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
+        assert "dataset 'fashon_mnist' is unknown, did you mean 'fashion_mnist'" in refusal(
+            "fashon_mnist", tmp_path
+        )
+
+    def test_a_misspelt_sample_is_known_too(self, tmp_path: Path) -> None:
+        assert "did you mean 'mnist_sample'" in refusal("mnist_sampel", tmp_path)
+
+    def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
+        assert "config 'balancd' is unknown, did you mean 'balanced'; expected one of byclass" in (
+            refusal("emnist/balancd", tmp_path)
+        )
+
+    def test_a_config_of_a_set_without_configs_is_refused(self, tmp_path: Path) -> None:
+        assert "config 'x' is unknown; expected none" in refusal("mnist/x", tmp_path)
+
+    def test_an_unknown_version_is_refused_with_the_known(self, tmp_path: Path) -> None:
+        assert "version 9.9.9 is unknown; expected 3.0.1" in refusal("mnist:9.9.9", tmp_path)
+
+    def test_a_set_of_texts_is_refused_before_its_download(self, tmp_path: Path) -> None:
+        assert "'imdb_reviews' has no image feature" in refusal("imdb_reviews", tmp_path)
+
+    def test_images_of_differing_shapes_are_refused_before_their_download(
+        self, tmp_path: Path
+    ) -> None:
+        assert "images of differing shapes (declared ?x?x3)" in refusal("tf_flowers", tmp_path)
+
+
+def test_a_set_without_a_test_split_is_refused(tmp_path: Path) -> None:
+    assert "'tiny_train_only' has no split 'test', only train" in refusal(
+        "tiny_train_only", tmp_path
+    )
+
+
+def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tfds").touch()
+    assert "choose another --data-dir" in refusal("tiny_days", tmp_path)
+
+
+def prepare(builder: tfds.core.DatasetBuilder) -> Path:
+    """Prepares the set; the file of its test split."""
+    builder.download_and_prepare()
+    (path,) = builder.info.splits["test"].filepaths
+    return Path(path)
+
+
+def test_the_fingerprint_follows_the_prepared_content(tmp_path: Path) -> None:
+    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path))
+    before = open_dataset("tiny_days", data_dir=str(tmp_path)).info.fingerprint
+    path.write_bytes(path.read_bytes()[:-1])
+    assert open_dataset("tiny_days", data_dir=str(tmp_path)).info.fingerprint != before
+
+
+def test_a_prepared_set_whose_file_is_gone_is_refused(tmp_path: Path) -> None:
+    prepare(tiny_sets.TinyDays(data_dir=tmp_path)).unlink()
+    with pytest.raises(DataError, match=r"cannot be read .* remove .*/tiny_days/1.2.0 to have it"):
+        open_dataset("tiny_days", data_dir=str(tmp_path))
+
+
+class TinySeasons(tiny_sets.TinyBuilder):
+    """A set of two configurations; the first one is its default."""
+
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
+        tfds.core.BuilderConfig(name=name, version=tfds.core.Version("1.2.0"), description=name)
+        for name in ("summer", "winter")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("tiny_days", "tiny_days"),
+        ("tiny_days:1.2.0", "tiny_days"),
+        ("tiny_seasons", "tiny_seasons/summer"),
+        ("tiny_seasons/winter", "tiny_seasons/winter"),
+    ],
+)
+def test_the_name_is_that_of_what_a_run_reads(text: str, name: str, tmp_path: Path) -> None:
+    assert find_name(parse_dataset(text), data_dir=str(tmp_path)) == name
+    assert open_dataset(text, data_dir=str(tmp_path)).info.name == name
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(b"some bytes")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(404 if "missing" in self.path else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a real server that answers with ten bytes, or 404 for a missing file."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
+        thread.join()
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str) -> None:
+    info = UrlInfo(size=tfds.core.utils.Size(10), checksum=sha256, filename="file")
+    monkeypatch.setattr(tiny_sets.TinyRemote, "url", url, raising=False)
+    monkeypatch.setattr(tiny_sets.TinyRemote, "url_infos", {url: info})
+
+
+def test_a_download_is_prepared_and_not_kept(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, f"{server}/file", hashlib.sha256(b"some bytes").hexdigest())
+    open_dataset("tiny_remote", data_dir=str(tmp_path / "tfds"))
+    assert [path.name for path in (tmp_path / "tfds").iterdir()] == ["tiny_remote"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tfds"]
+
+
+def test_a_download_with_a_failed_checksum_is_refused(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, f"{server}/file", "0" * 64)
+    message = refusal("tiny_remote", tmp_path)
+    assert f"a failed checksum: {server}/file is not the one that tensorflow-datasets" in message
+
+
+def test_a_download_that_fails_is_refused_with_the_ways_out(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, f"{server}/missing", "0" * 64)
+    message = refusal("tiny_remote", tmp_path)
+    assert "the download failed (" in message
+    assert "use --dataset mnist_sample" in message
+
+
+def rows_of(image_set: ImageSet) -> list[SourceRows]:
+    return [rows for shard in image_set.shards for rows in image_set.read(shard)]
+
+
+def test_of_two_that_prepare_a_set_at_once_both_use_what_the_first_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare_too() -> None:
+        monkeypatch.setattr(tiny_sets.TinyRaced, "meanwhile", lambda: None)
+        tiny_sets.TinyRaced(data_dir=tmp_path).download_and_prepare()
+
+    monkeypatch.setattr(tiny_sets.TinyRaced, "meanwhile", prepare_too, raising=False)
+    image_set = open_dataset("tiny_raced", data_dir=str(tmp_path))
+    assert sum(len(rows.labels) for rows in rows_of(image_set)) == 40 + 10
+    assert os.listdir(tmp_path / "tiny_raced") == ["1.2.0"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a value"),
+        ImportError("No module named 'x'"),
+        EOFError("the end"),
+        OSError("disk"),
+        KeyError("a key"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_sets_own_code_raises_is_one_line_with_its_type_and_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(tiny_sets.TinyBroken, "error", error, raising=False)
+    message = refusal("tiny_broken", tmp_path)
+    assert message.startswith("dataset 'tiny_broken' cannot be prepared")
+    assert f"{type(error).__name__}: {error}" in message
+
+
+@pytest.mark.parametrize("kind", [ImportError, EOFError])
+def test_a_set_that_cannot_be_loaded_is_refused_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def fail(self: tfds.core.DatasetBuilder) -> None:
+        raise kind("why it fails")
+
+    monkeypatch.setattr(tiny_sets.TinyDays, "_info", fail)
+    message = refusal("tiny_days", tmp_path)
+    assert f"'tiny_days' cannot be loaded: {kind.__name__}: " in message
+    assert message.endswith("why it fails")
+
+
+def test_damaged_metadata_of_a_prepared_set_is_refused(tmp_path: Path) -> None:
+    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path / "tfds"))
+    path.with_name("dataset_info.json").write_text("{")
+    assert "dataset 'tiny_days' cannot be loaded: " in refusal("tiny_days", tmp_path)
+
+
+Image = tfds.features.Image
+PNG = Image(shape=(4, 5, 1), encoding_format="png")
+LABEL = tfds.features.ClassLabel(names=["a", "b"])
+
+
+class FakeInfo:
+    """The two attributes of tfds.core.DatasetInfo that are asked for."""
+
+    def __init__(self, features: Any, supervised_keys: Any = None) -> None:
+        self.features = features
+        self.supervised_keys = supervised_keys
+
+
+def info(supervised_keys: Any = None, **features: Any) -> FakeInfo:
+    return FakeInfo(tfds.features.FeaturesDict(features), supervised_keys)
+
+
+def test_supervised_keys_go_first() -> None:
+    found = find_keys(
+        info(("photo", "coarse"), image=PNG, photo=PNG, label=LABEL, coarse=LABEL), "x"
+    )
+    assert found == ("photo", "coarse")
+
+
+def test_then_the_features_of_that_name() -> None:
+    found = find_keys(info(image=PNG, mask=PNG, label=LABEL, coarse=LABEL), "x")
+    assert found == ("image", "label")
+
+
+def test_then_the_only_ones_of_their_kind() -> None:
+    found = find_keys(info(("id", "photo"), id=LABEL, photo=PNG), "x")
+    assert found == ("photo", "id")
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"text": tfds.features.Text(), "label": LABEL}, "'x' has no image feature among text"),
+        ({"image": PNG}, "'x' has no label feature among image"),
+        ({"left": PNG, "right": PNG, "label": LABEL}, "'x' has 2 image features among left"),
+        ({"image": Image(), "label": LABEL}, r"differing shapes \(declared \?x\?x3\)"),
+        (
+            {"image": Image(shape=(4, 5, 3), encoding_format="jpeg"), "label": LABEL},
+            "stores its images as jpeg, expected png",
+        ),
+        (
+            {"image": Image(shape=(4, 5, 1), dtype=np.uint16), "label": LABEL},
+            "images of uint16, expected uint8",
+        ),
+        (
+            {"image": PNG, "label": tfds.features.ClassLabel(num_classes=1)},
+            "has 1 classes, expected two or more",
+        ),
+    ],
+)
+def test_a_set_without_a_usable_image_and_label_is_refused(
+    features: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        find_keys(info(**features), "x")
