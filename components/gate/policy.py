@@ -22,7 +22,7 @@ _FRACTION = "0.99 stands for 99 %"
 
 @dataclasses.dataclass(frozen=True)
 class GateConfig:
-    """What a model must hold on the test split. docs/gate.md gives reasons and sources.
+    """The thresholds of the release gate. docs/gate.md gives reasons and sources.
 
     Its fields are the keys `gate.*` of the configuration, and describe themselves; None stands for
     the data set's own value (`pipeline.dataset_defaults.policy_for`). `extra` holds the thresholds
@@ -81,7 +81,7 @@ class GateConfig:
         ge=1,
     )
     allow_missing_baseline: bool = setting(
-        False, "whether a model may ship though what is served cannot be read"
+        False, "whether a model may ship though the served model cannot be read"
     )
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
@@ -140,12 +140,12 @@ class Policy(GateConfig):
 
 
 def promised_cross_entropy(floor: float, num_classes: int) -> float:
-    """The cross-entropy of a model that is as good as the floor, and knows it, in nats.
+    """Returns the cross-entropy, in nats, of a model that is as good as the floor and knows it.
 
-    It gives its answer the probability `floor`, shares the rest among the other classes alike, and
-    is right in that fraction of the cases: -f ln f - (1 - f) ln((1 - f) / (K - 1)). A model with
-    more is too sure where it errs, or unsure where it is right, as one that was trained on
-    wrong labels: its accuracy may hold the floor, but nobody can act on its probabilities.
+    It gives its prediction the probability `floor`, shares the rest evenly among the other classes,
+    and is right in that fraction of the cases: -f ln f - (1 - f) ln((1 - f) / (K - 1)). A model
+    with more is too sure where it errs, or unsure where it is right, as after training on wrong
+    labels: its accuracy may reach the floor, but its probabilities cannot be relied on.
 
     Args:
       floor: accuracy f, 0..1; below chance it counts as chance.

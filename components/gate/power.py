@@ -132,8 +132,8 @@ def of_groups(evidence: Evidence, policy: Policy) -> list[Power]:
     """Returns the least power of the checks within each class and slice that is judged.
 
     Holm's method multiplies a p-value by the number of tests at most, and by less where other
-    p-values are smaller. Here each is multiplied by that number: what is refused then is refused
-    whatever the other classes and slices show.
+    p-values are smaller. Here each is multiplied by that number: a count that is refused then is
+    refused whatever the other classes and slices show.
     """
     judged = [group for group in groups(evidence, policy) if group.judged]
 

@@ -78,8 +78,8 @@ def mcnemar(lost: int, gained: int) -> float:
 def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop: float) -> float:
     """Returns the one-sided upper confidence bound of the drop in accuracy, paired.
 
-    Tango's bound at a higher confidence than was asked for: just so high that a model which loses
-    `max_drop` or more has a bound below it with a probability of at most 1 - confidence.
+    Tango's bound at a higher confidence, at which a model that loses `max_drop` or more has a bound
+    of at most `max_drop` with a probability of at most 1 - confidence.
 
     Args:
       lost: examples that only the old model gets right.

@@ -4,7 +4,7 @@ Synopsis::
 
     for submitter in SUBMITTERS:
         series = submit(submitter, policy, rows=10_000, decisions=100, simulations=20_000, seed=0)
-        series.share                    # 0.037 of independent models, 1.0 of who sees the accuracy
+        series.share                    # 0.037: independent models; 1.0: sees the accuracy
 
 Every submitted model has a true accuracy of exactly the floor, where bad models are released most
 often, and nothing is served. Some test images are doubtful: there a model guesses between two

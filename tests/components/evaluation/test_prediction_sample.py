@@ -91,15 +91,15 @@ def models(prepared, tmp_path_factory) -> dict[str, Any]:
 
 
 def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
-    """The same from what the exported signature answers, one image at a time."""
+    """The same from what the exported signature predicts, one image at a time."""
     signatures = tf.saved_model.load(path_utils.serving_model_path(model.uri)).signatures
     by_digest = {}
     for image, label in zip(prepared.eval_pixels, prepared.eval_labels, strict=True):
-        answer = signatures[features.SERVING_EXAMPLES](
+        predicted = signatures[features.SERVING_EXAMPLES](
             examples=tf.constant([serialize(png(image), int(label))])
         )
         digest = hashlib.sha256(png(image)).hexdigest()
-        (by_digest[digest],) = answer[features.PROBABILITIES].numpy()
+        (by_digest[digest],) = predicted[features.PROBABILITIES].numpy()
     return {digest: by_digest[digest] for digest in sorted(by_digest)[:SIZE]}
 
 

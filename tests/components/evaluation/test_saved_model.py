@@ -77,10 +77,10 @@ class TestAsked:
     ) -> None:
         model = fitting(save_function(tmp_path, function, spec), image_shape)
         assert (model.takes, model.input, model.output) == (takes, spec.name, "scores")
-        answer = model.probabilities(*batch(image_shape))
-        assert (answer.shape, answer.dtype) == ((5, 3), np.float64)
-        np.testing.assert_allclose(answer.sum(axis=1), 1.0, rtol=1e-6)
-        assert answer.argmax(axis=1).tolist() == [2] * 5
+        predicted = model.probabilities(*batch(image_shape))
+        assert (predicted.shape, predicted.dtype) == ((5, 3), np.float64)
+        np.testing.assert_allclose(predicted.sum(axis=1), 1.0, rtol=1e-6)
+        assert predicted.argmax(axis=1).tolist() == [2] * 5
 
     def test_the_pipelines_own_model_is_one_of_them(self, tmp_path: Path) -> None:
         path = save(tmp_path, GREY, ("left", "right"))
@@ -119,8 +119,8 @@ class TestAsked:
             return {"scores": tf.cast(tf.nn.softmax(logits), given or dtype)}
 
         model = fitting(save_function(tmp_path, softmax, images(*GREY)))
-        answer = model.probabilities(*batch(GREY, rows=2000))
-        assert 1e-4 < np.abs(answer.sum(axis=1) - 1).max() <= 4 * 2.0**-8
+        predicted = model.probabilities(*batch(GREY, rows=2000))
+        assert 1e-4 < np.abs(predicted.sum(axis=1) - 1).max() <= 4 * 2.0**-8
 
     def test_a_sum_is_off_by_the_rounding_of_its_type_at_most(self) -> None:
         # (ceil(log2 10) + 2) u = 6 u, of u = 2^-8 and 2^-11
@@ -292,7 +292,7 @@ class TestRefusedWhenAsked:
         assert f"'serving_default' of {tmp_path} fails on test images as PNG bytes: " in said
         assert said.endswith("choose another signature, or export one that takes them")
 
-    def test_a_shape_that_only_an_answer_shows(self, tmp_path: Path) -> None:
+    def test_a_shape_that_only_a_prediction_shows(self, tmp_path: Path) -> None:
         def unknown(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
             halves = tf.ones([5, 2]) / 2
             return {"scores": tf.compat.v1.placeholder_with_default(halves, [None, None])}

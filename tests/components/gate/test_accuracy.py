@@ -68,7 +68,7 @@ def test_a_model_that_held_the_floor_fails_it_when_the_test_set_is_worn_out() ->
 # --- cross-entropy --------------------------------------------------------------------------------
 
 
-def test_probabilities_worse_than_promised_are_refused_although_the_answers_are_right() -> None:
+def test_probabilities_worse_than_promised_are_refused_although_the_predictions_are_right() -> None:
     checks = checks_of(dataclasses.replace(GOOD, cross_entropy=0.31))
     assert failed(checks) == ["cross_entropy"]
     sentence = find(checks, "cross_entropy").sentence

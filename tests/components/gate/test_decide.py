@@ -114,7 +114,7 @@ def models(draw: st.DrawFn) -> list[tuple[str, str, bool, bool]]:
 
 
 def counted(examples: list[tuple[str, str, bool, bool]], *, compared: bool) -> Evidence:
-    """Of a model that gives its answer the probability 0.9, and 0.1 to the right one if it errs."""
+    """Of a model with probability 0.9 for its prediction, and 0.1 for the label where it errs."""
 
     def tally(column: int | None = None, value: str = "") -> Tally:
         group = [e for e in examples if column is None or e[column] == value]
