@@ -47,13 +47,6 @@ from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.gate.policy import Policy
 
-EXAMPLES = "examples"
-MODEL = "model"
-BASELINE_MODEL = "baseline_model"
-EVALUATION = "evaluation"
-EVALUATOR_BLESSING = "evaluator_blessing"
-BLESSING = "blessing"
-
 _log = logging.getLogger(__name__)
 
 
@@ -139,10 +132,10 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             decision=register(served_from, decision, run_id=run_id),
             damage=compared.damage,
         )
-        blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         facts = blessings.ReleaseFacts(evidence, serving_dir.Decided(model_digest, compared))
-        blessed = blessings.write(blessing, made, facts=facts.to_dict())
-        _log.info("%s: %s", "passed" if blessed else "refused", [c.sentence for c in made])
+        released = blessings.write(blessing, made, facts=facts.to_dict())
+        _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 
 
 def _digest(examples: Any, image_shape: tuple[int, int, int]) -> str:
@@ -164,12 +157,9 @@ def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:
 class ReleaseGateSpec(component_spec.ComponentSpec):
     """Parameters, inputs and output of `ReleaseGate`."""
 
-    PARAMETERS: ClassVar[dict[str, Any]] = {
-        "policy": component_spec.ExecutionParameter(type=str),
-        "serving_dir": component_spec.ExecutionParameter(type=str),
-        "damage": component_spec.ExecutionParameter(type=str),
-        "code": component_spec.ExecutionParameter(type=str),
-    }
+    PARAMETERS: ClassVar[dict[str, Any]] = dict.fromkeys(
+        ("policy", "serving_dir", "damage", "code"), component_spec.ExecutionParameter(type=str)
+    )
     INPUTS: ClassVar[dict[str, Any]] = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
