@@ -204,7 +204,8 @@ def usage_line(error: click.UsageError) -> str:
     message = f"{message[:1].lower()}{message[1:]}"
     param = getattr(error, "param", None)
     if param is not None:
-        name = max(param.opts, key=len) if isinstance(param, click.Option) else param.metavar
+        is_option = isinstance(param, click.Option)
+        name = max(param.opts, key=len) if is_option else (param.metavar or "").rstrip(".")
         is_missing = isinstance(error, click.MissingParameter)
         message = f"{name} {'is missing' if is_missing else error.message}"
     return f"{message}; {see}".rstrip("; ")

@@ -335,8 +335,11 @@ class TestWrite:
         controller, terminal = pty.openpty()
         with open(terminal, "w") as stream:
             write([Line("yes", "good"), Line("no", "bad"), Line("so")], stream)
-            assert os.read(controller, 1_000) == shown
+            read = b""
+            while len(read) < len(shown):
+                read += os.read(controller, 1_000)
         os.close(controller)
+        assert read == shown
 
     def test_elsewhere_text_is_bare(self) -> None:
         out = io.StringIO()
