@@ -6,8 +6,8 @@ Synopsis::
     features = ARCHITECTURES["deep"].build(image, HParams())     # all but the last layer
 
 To add a network, write its function and its entry here, or both in a plugin
-(`trainer.host.registry`). Such a module imports Keras inside its functions: the table is read
-where the command line is, and Keras takes seconds.
+(`trainer.host.registry`). Such a module imports Keras inside its functions, because the command
+line reads the table and Keras takes seconds to import.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ class Architecture:
 
     Attributes:
       help: one line for the user.
-      min_side: smallest height and width of an image, pixels, that its pooling leaves something of.
-      build: Keras's symbolic images [B, H, W, C] float32, and the hyper-parameters, to features
-        [B, N]. Batch normalization is `trainer.normalization.BatchNormalization`.
+      min_side: smallest height and width of an image, in pixels, that pooling does not reduce to
+        nothing.
+      build: makes features [B, N] of Keras's symbolic images [B, H, W, C] float32 and the
+        hyper-parameters. For batch normalization it uses
+        `trainer.normalization.BatchNormalization`.
     """
 
     help: str
@@ -49,7 +51,7 @@ def _wide(count: int, hparams: HParams) -> int:
 def _convnet(x: Any, hparams: HParams) -> Any:
     """conv5-24, pool, conv3-32, pool, dense 256 with batch normalization.
 
-    The shape is that of tuomaso/train_mnist_fast: few, cheap convolutions for a CPU.
+    As in tuomaso/train_mnist_fast: few, cheap convolutions for a CPU.
     """
     from keras import layers
 
@@ -68,8 +70,8 @@ def _convnet(x: Any, hparams: HParams) -> Any:
 def _deep(x: Any, hparams: HParams) -> Any:
     """conv5-32, pool, conv3-64, conv3-64, pool, conv3-128, conv3-128, dense 256.
 
-    Batch normalization behind each, and behind the pooling where there is one: it then has a
-    quarter of the values to pass over. Dropout behind each pooling and before both dense layers.
+    Each is followed by batch normalization, after the pooling if there is one, which leaves a
+    quarter of the values to normalize. Dropout follows each pooling and precedes both dense layers.
     """
     from keras import layers
 

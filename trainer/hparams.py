@@ -1,4 +1,4 @@
-"""Hyper-parameters of one training, frozen and self-checking.
+"""The hyper-parameters of one training, which check themselves.
 
 Synopsis::
 
@@ -42,7 +42,7 @@ HYPER_PARAMETERS: Registry[HyperParameter] = Registry("hyper-parameter")
 
 @dataclasses.dataclass(frozen=True)
 class HParams:
-    """What decides how a model is trained, apart from the data and the seed.
+    """Everything but the data and the seed that decides how a model is trained.
 
     Each field describes itself; `tfx-mnist config keys` shows them all.
     """
@@ -128,7 +128,7 @@ class HParams:
         check(self, "training")
 
     def to_config(self) -> dict[str, Any]:
-        """As JSON-able values, for TFX's `custom_config`."""
+        """Returns JSON-able values, for TFX's `custom_config`."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -23,10 +23,10 @@ def build_model(
     """Builds the network with random weights.
 
     In the scope of a strategy with several replicas, batch normalization takes its statistics over
-    all of them, so that they train as one does.
+    all of them, so that they train like one.
 
     Args:
-      hparams: architecture, width, dropout and precision are used.
+      hparams: of which architecture, width, dropout and precision are used.
       image_shape: (height, width, channels), at least the architecture's `min_side`.
       num_classes: width of the last layer.
 
@@ -42,7 +42,7 @@ def build_model(
 
 @contextlib.contextmanager
 def _layers_in(precision: str) -> Iterator[None]:
-    """Layers that are made inside compute in that precision; their weights stay float32."""
+    """Makes layers inside compute in this precision; their weights stay float32."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     try:

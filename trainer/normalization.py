@@ -16,10 +16,10 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer with the same weights and results, over the last axis, in less time.
 
-    Keras 3 puts it together from elementary operations, each of which passes over the whole tensor:
-    44 % of a training step of the network `deep`. TensorFlow's one operation takes a third of that
-    (docs/decisions/0011). It knows nothing of other replicas: in the scope of a strategy with
-    several, Keras's own computation takes the statistics over all of them.
+    Keras 3 composes the layer of elementary operations, each of which passes over the whole tensor:
+    44 % of a training step of the network `deep`. TensorFlow's single operation takes a third of
+    that (docs/decisions/0011), but does not know other replicas: under a strategy with several,
+    Keras's own computation takes the statistics over all of them.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -27,7 +27,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(**{"synchronized": several, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        """[B, C] or [B, H, W, C] -> the same shape, in the layer's compute dtype."""
+        """Normalizes [B, C] or [B, H, W, C], and returns the layer's compute dtype."""
         if self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         # Whatever the precision, scale, offset and statistics are float32.

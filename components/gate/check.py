@@ -6,8 +6,8 @@ Synopsis::
     raise Refused([check])
     raise NotChecked("the server ended with SIGKILL: free memory, and run again")
 
-A check passes, fails, or cannot be made. The third, `NotChecked`, says nothing about the model or
-the data, so it is no refusal, and no result that a cache may keep.
+A check passes, fails, or cannot be made. The third case, `NotChecked`, says nothing about the model
+or the data, so it is not a refusal, and not a result that a cache may keep.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Check:
     Attributes:
       name: stable and dotted, such as "floor", "class.7" or "data.overlap".
       passed: whether it holds.
-      actual: the value found; None where there is nothing to measure.
-      required: the bound or value that it was compared with; None where there is none.
-      sentence: the same for people, with a remedy where it failed.
+      actual: the value found; None if there is nothing to measure.
+      required: the bound or value with which it was compared; None if there is none.
+      sentence: the same for people, with a remedy if it failed.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Check:
         good: str = "",
         bad: str,
     ) -> Check:
-        """A check whose sentence goes on with `good` where it passed, else with `bad`."""
+        """Makes a check whose sentence continues with `good` if it passed, else with `bad`."""
         return cls(name, passed, actual, required, start + (good if passed else bad))
 
     @property
@@ -67,7 +67,7 @@ class Refused(Exception):
     """A gate refused the data or the model, so the run ends.
 
     Attributes:
-      checks: all that were made, the failed ones first.
+      checks: all checks that were made, the failed ones first.
     """
 
     def __init__(self, checks: Sequence[Check]) -> None:
@@ -85,5 +85,5 @@ class NotChecked(Exception):
 
 
 def passed(checks: Sequence[Check]) -> bool:
-    """Whether all of them passed; an empty list proves nothing and does not pass."""
+    """Tells whether all checks passed; an empty list proves nothing and does not pass."""
     return bool(checks) and all(check.passed for check in checks)

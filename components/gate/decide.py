@@ -15,8 +15,8 @@ whose threshold is set by `gate.extra.NAME` and stands in the release record::
 
     GATE_CHECKS.add("top_2", GateCheck("the label is among the first two", top_2, parse=float))
 
-docs/gate.md says what each check asks, and from which source its statistics are. Neither TFX nor
-TensorFlow is imported here.
+docs/gate.md describes each check, with the sources of its statistics. Neither TFX nor TensorFlow is
+imported here.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class GateCheck:
     """An entry of `GATE_CHECKS`.
 
     Attributes:
-      help: what it asks, in a line.
-      make: gives any number of checks, named NAME, NAME.this, NAME.that of its entry's name.
+      help: what it checks, in a line.
+      make: yields any number of checks, whose names are NAME or begin with "NAME.", NAME being that
+        of the entry.
       parse: reads the text of its threshold `gate.extra.NAME` into a JSON-able value; a ValueError
         says what is expected. None for an entry without such a threshold.
       simulated: whether it judges by nothing but right and wrong predictions, so that

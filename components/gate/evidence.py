@@ -22,10 +22,10 @@ class Tally:
     """Counts over a group of examples.
 
     Attributes:
-      rows: examples.
-      correct: those that the candidate gets right.
-      lost: those that only the served model gets right; 0 where nothing is served.
-      gained: those that only the candidate gets right; 0 where nothing is served.
+      rows: number of examples.
+      correct: number of those that the candidate predicts right.
+      lost: number of those that only the served model predicts right; 0 if nothing is served.
+      gained: number of those that only the candidate predicts right; 0 if nothing is served.
     """
 
     rows: int
@@ -83,7 +83,7 @@ class Evidence:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The candidate's, for the release record and `--json`."""
+        """The candidate's metrics, for the release record and `--json`."""
         return {
             "accuracy": self.overall.accuracy,
             "top_2_accuracy": self.top_2_accuracy,
@@ -109,15 +109,15 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """The origin of the evidence, beside the one that it should have.
+    """The origin of the evidence, and the origin that it should have.
 
     Attributes:
-      split_rows: examples of the test split that ExampleGen recorded.
-      split_digest: of the examples that were evaluated.
-      recorded_digest: of the test split, as ExampleGen recorded it.
+      split_rows: number of test examples that ExampleGen recorded.
+      split_digest: digest of the examples that were evaluated.
+      recorded_digest: digest of the test split that ExampleGen recorded.
       evaluated_model: directory of the SavedModel that was evaluated.
       exported_model: directory of the SavedModel that is to ship.
-      withdrawn: when and why this very model was withdrawn; None where it never was.
+      withdrawn: when and why this model was withdrawn; None if it never was.
     """
 
     split_rows: int
@@ -130,14 +130,14 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """All that a check of the gate judges by.
+    """Everything by which a check of the gate judges.
 
     Attributes:
       evidence: counts on the test split.
       policy: the thresholds.
       provenance: the origin of the evidence.
       decision: the number of this decision on this test set, from 1.
-      damage: why the served model cannot be read; None where it can, or where nothing is served.
+      damage: why the served model cannot be read; None if it can, or if nothing is served.
     """
 
     evidence: Evidence
@@ -153,8 +153,8 @@ class Group:
 
     Attributes:
       kind: "class" or "slice".
-      label: the words for it.
-      name: of its check against the class floor, such as "class.7".
+      label: its name in messages.
+      name: name of its check against the class floor, such as "class.7".
       tally: its counts.
       judged: whether it has enough examples for tests.
     """

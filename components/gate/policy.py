@@ -1,4 +1,4 @@
-"""The release policy: the thresholds that a model must hold, and how decisions share the error.
+"""The release policy: the thresholds for a model, and how decisions share the error.
 
 Synopsis::
 
@@ -104,17 +104,18 @@ class Policy(GateConfig):
 
     @property
     def alpha(self) -> float:
-        """Level of each test, and of each family of tests."""
+        """The level of each test, and of each family of tests."""
         # 1 - 0.95 is 0.05000000000000004.
         return round(1.0 - self.confidence, 12)
 
     @property
     def allowed_error(self) -> float:
-        """Fraction of a class, or of a slice, that may be wrong, 0..1."""
+        """The fraction of a class or of a slice that may be wrong, 0..1."""
         return round(1.0 - self.class_floor, 12)
 
     def release_alpha(self, decision: int) -> float:
-        """Largest probability that the k-th decision on one test set releases a bad model.
+        """Returns the largest probability that the k-th decision on a test set releases a bad
+        model.
 
         Each test whose error is such a release holds this level. With b for the test budget it is
         alpha b / ((k + b - 1)(k + b)), which is alpha b (1/(k + b - 1) - 1/(k + b)): the first n
@@ -148,7 +149,7 @@ def promised_cross_entropy(floor: float, num_classes: int) -> float:
     labels: its accuracy may reach the floor, but its probabilities cannot be relied on.
 
     Args:
-      floor: accuracy f, 0..1; below chance it counts as chance.
+      floor: accuracy f, 0..1; values below chance count as chance.
       num_classes: K, at least 2.
     """
     f = max(floor, 1.0 / num_classes)

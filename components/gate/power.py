@@ -31,13 +31,14 @@ _PRECISION = 0.05  # of a drop, in examples
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Refuses from a number of lost examples on, which depends on the number of gained ones.
+    """A rule that refuses from a number of lost examples on, which depends on the number of gained
+    ones.
 
-    For a rule on the accuracy every error is lost, and none is gained.
+    A rule on the accuracy counts every error as lost, and nothing as gained.
 
     Attributes:
-      rows: examples.
-      lost: probability that a model as good as the reference loses an example, 0..1.
+      rows: number of examples.
+      lost: probability that a model which is as good as the reference loses an example, 0..1.
       gained: probability that it gains one, 0 to 0.5.
       largest_drop: from the reference, 0..1.
       critical: (gained examples, the smallest number of lost ones that is refused beside them), for
@@ -65,7 +66,7 @@ class Rule:
         """Returns the smallest drop that is refused with that probability.
 
         Returns:
-          0 to 1, at most a twentieth of an example too large; None where even the largest drop is
+          0 to 1, at most a twentieth of an example too large; None if even the largest drop is
           refused less often.
         """
         low, high = 0.0, self.largest_drop
@@ -84,12 +85,12 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Power:
-    """Which drops within a group of examples the gate refuses, and how often.
+    """The power of the gate within a group of examples: which drops it refuses, and how often.
 
     Attributes:
-      label: the words for the group.
+      label: the name of the group in messages.
       tally: its counts.
-      rules: on the accuracy and, against a served model, on the comparison.
+      rules: those on the accuracy and, with a served model, on the comparison.
     """
 
     label: str
@@ -109,8 +110,8 @@ class Power:
 def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | None:
     """Returns the power of the checks over all examples; None without examples.
 
-    These are the floor and, against a served model, both paired checks. The cross-entropy does not
-    follow from counts. The arguments are those of `decide`.
+    These checks are the floor and, with a served model, both paired checks. The cross-entropy does
+    not follow from counts. The arguments are those of `decide`.
     """
     overall = evidence.overall
 
@@ -157,7 +158,7 @@ def _power(
     refuses_errors: Callable[[int], bool],
     refuses_lost: Callable[[int, int], bool] | None,
 ) -> Power:
-    """Searches the smallest counts that are refused; all larger ones are refused too."""
+    """Searches the smallest refused counts; all larger counts are refused too."""
     rows = tally.rows
     reference = (tally.correct + tally.lost - tally.gained) / rows
     errors = bisect.bisect_left(range(rows + 1), True, key=refuses_errors)
@@ -173,7 +174,9 @@ def _power(
 def _critical(
     rows: int, counts: range, refuses_lost: Callable[[int, int], bool]
 ) -> Iterator[tuple[int, int]]:
-    """The smallest refused number of lost examples, which never falls with that of gained ones."""
+    """Returns the smallest refused number of lost examples, which never falls as that of gained
+    ones grows.
+    """
     lost = bisect.bisect_left(
         range(rows - counts[0] + 1), True, key=lambda lost: refuses_lost(lost, counts[0])
     )

@@ -7,14 +7,15 @@ Synopsis::
     equal.refusal, worse.release        # 0.074, 0.0
     equal.refused_by["max_drop"]        # 72 of 1000
 
-Test sets are drawn, and the gate itself (`components.gate.decide`) decides on each. A test image is
-got right by both models, by the served one alone (lost), by the candidate alone (gained), or by
-neither. Equally good models lose and gain half of the discordance each. A model that is worse by d
-loses d more and gains no more: the same drop spread over more discordant images would be harder to
-detect. Images are independent and alike, so no class and no slice is harder than another.
+Test sets are drawn at random, and the gate itself (`components.gate.decide`) decides on each. Each
+test image is predicted right by both models, only by the served one (lost), only by the candidate
+(gained), or by neither. Equally good models lose and gain half of the discordance each. A model
+that is worse by d loses d more and gains no more: the same drop among more discordant images would
+be harder to detect. Images are independent and alike, so no class and no slice is harder than
+another.
 
 Checks that judge by more than right and wrong predictions, such as that of the cross-entropy, are
-taken as passed (`components.gate.decide.GateCheck.simulated`).
+assumed to pass (`components.gate.decide.GateCheck.simulated`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Setting:
       rows: test images, at least one per class; classes have equally many, and so have the bands of
         a slice.
       num_classes: at least 2.
-      accuracy: of the served model, 0..1.
+      accuracy: that of the served model, 0..1.
       discordance: fraction of the test images on which exactly one of two equally good models is
         right, 0..1.
     """
@@ -75,7 +76,7 @@ class Setting:
 
     @property
     def error(self) -> float:
-        """Fraction of the images that the served model gets wrong, 0..1."""
+        """The fraction of the images that the served model predicts wrong, 0..1."""
         return round(1.0 - self.accuracy, 12)  # 1 - 0.9 is 0.09999999999999998
 
     def probabilities(self, drop: float) -> tuple[float, float, float, float]:
@@ -112,7 +113,7 @@ class Point:
 
     @property
     def release(self) -> float:
-        """Fraction of the candidates that were released."""
+        """The fraction of the candidates that were released."""
         return 1.0 - self.refusal
 
     @property
@@ -125,7 +126,7 @@ class Point:
 
     @property
     def release_interval(self) -> tuple[float, float]:
-        """Exact 95 % confidence interval of the probability of a release."""
+        """The exact 95 % confidence interval of the probability of a release."""
         return proportion_interval(self.simulations - self.refused, self.simulations)
 
 
@@ -142,10 +143,10 @@ def operating_curve(
 
     Args:
       setting: the test set and the models.
-      policy: the gate's.
+      policy: that of the gate.
       drops: each 0..1; 0 is a candidate as good as the served model.
-      simulations: test sets that are drawn for each drop, 1 or more.
-      seed: of the draws.
+      simulations: number of test sets that are drawn for each drop, 1 or more.
+      seed: seed of the draws.
       decision: the number of each decision on its test set, from 1.
 
     Raises:
@@ -180,9 +181,9 @@ def evidence(drawn: _Counts, policy: Policy) -> Evidence:
     """Adds up a drawn test set.
 
     Args:
-      drawn: [K, bands, ..., 4] images that both models get right, that are lost, that are gained,
-        that both get wrong.
-      policy: its slices.
+      drawn: [K, bands, ..., 4] numbers of images that are right by both models, lost, gained, and
+        wrong by both.
+      policy: of which the slices are used.
     """
 
     def tallies(axis: int | None = None) -> list[Tally]:

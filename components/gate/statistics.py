@@ -35,8 +35,8 @@ _CERTAIN = 1.0 - 1e-13  # from this confidence on, floats cannot tell 1 - confid
 def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> float:
     """Returns the exact lower confidence bound of a proportion (Clopper and Pearson 1934).
 
-    The largest proportion under which this many successes or more have a probability of at most
-    1 - confidence; 0 of 0 trials.
+    It is the largest proportion for which this many successes or more have a probability of at most
+    1 - confidence; 0 for 0 trials.
     """
     from scipy import special
 
@@ -62,15 +62,15 @@ def binomial_tail(at_least: int, trials: int, probability: float) -> float:
 def mcnemar(lost: int, gained: int) -> float:
     """Returns the p-value of the exact one-sided McNemar test (McNemar 1947; Dietterich 1998).
 
-    Examples that both models get right, or both wrong, say nothing. Of the others, equally good
-    models lose each with probability 1/2.
+    Examples that both models predict right, or both wrong, do not count. Of the others, equally
+    good models lose each with probability 1/2.
 
     Args:
-      lost: examples that only the old model gets right.
-      gained: examples that only the new model gets right.
+      lost: number of examples that only the old model predicts right.
+      gained: number of examples that only the new model predicts right.
 
     Returns:
-      Probability of at least that many lost examples; 1 where the models never differ.
+      The probability of at least that many lost examples; 1 if the models never differ.
     """
     return binomial_tail(lost, lost + gained, 0.5)
 
@@ -82,11 +82,11 @@ def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop
     of at most `max_drop` with a probability of at most 1 - confidence.
 
     Args:
-      lost: examples that only the old model gets right.
-      gained: examples that only the new model gets right.
-      rows: all examples; of 0 examples the bound is 1.
+      lost: number of examples that only the old model predicts right.
+      gained: number of examples that only the new model predicts right.
+      rows: number of all examples; for 0 the bound is 1.
       confidence: such as 0.95, above 0.5; with 1 the bound is 1.
-      max_drop: the drop that the bound is compared with, 0..1.
+      max_drop: the drop with which the bound is compared, 0..1.
 
     Returns:
       -1 to 1; the point estimate is (lost - gained) / rows.
@@ -98,8 +98,8 @@ def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop
 def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
     """Returns the one-sided upper score bound of the drop in accuracy, paired (Tango 1998).
 
-    The largest drop that a score test, with the variance under that very drop, does not reject.
-    Unlike Wald's bound it is above zero also where the models never differ. Its confidence is
+    It is the largest drop that a score test, with the variance under that drop, does not reject.
+    Unlike Wald's bound it is above zero even if the models never differ. Its confidence is
     approximate. Arguments and result are those of `drop_upper`.
     """
     if rows == 0 or confidence >= _CERTAIN:
@@ -119,13 +119,12 @@ def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
 def drop_confidence(rows: int, drop: float, confidence: float) -> float:
     """Returns the confidence at which `tango_upper` errs with a probability of 1 - confidence.
 
-    An exact unconditional test, ordered by Tango's score: it holds its level under the discordance
-    at which it errs most often, of all that two models can have (Hsueh, Liu and Chen 2001; Sidik
-    2003).
+    It makes an exact unconditional test, ordered by Tango's score, which holds its level under
+    every discordance that two models can have (Hsueh, Liu and Chen 2001; Sidik 2003).
 
     Args:
-      rows: all examples.
-      drop: the true one, 0..1. The bound errs where it lies at or below it.
+      rows: number of all examples.
+      drop: the true drop, 0..1. The bound errs if it lies at or below it.
       confidence: such as 0.95, above 0.5.
     """
     alpha = 1.0 - confidence
@@ -164,7 +163,7 @@ def drop_level(rows: int, drop: float, confidence: float) -> float:
 
 
 def _refused_lost(rows: int, drop: float, z: float, most_gained: int) -> Iterator[int]:
-    """For 0, 1, ... gained examples, the fewest lost ones whose bound lies above `drop`."""
+    """Yields, for 0, 1, ... gained examples, the fewest lost ones with a bound above `drop`."""
     lost = 0  # which never falls with the number of gained examples
     for gained in range(most_gained + 1):
         while lost <= rows - gained and _tango_score(lost, gained, rows, drop) <= -z:
@@ -173,7 +172,9 @@ def _refused_lost(rows: int, drop: float, z: float, most_gained: int) -> Iterato
 
 
 def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
-    """Standardized distance of the counts from a true drop; falls as the drop grows."""
+    """Returns the standardized distance of the counts from a true drop, which falls as the drop
+    grows.
+    """
     a = 2 * rows
     b = -lost - gained + (2 * rows - lost + gained) * drop
     c = -gained * drop * (1 - drop)
@@ -209,7 +210,7 @@ def paired_pass(
     Args:
       counts: [C], the likely numbers of gained examples.
       critical: [C], for each of them a number of lost examples.
-      rows: all examples.
+      rows: number of all examples.
       lost: probability that an example is lost, 0..1.
       gained: probability that an example is gained, below 1.
     """

@@ -69,11 +69,11 @@ def submit(
         `PASS_OR_FAIL`: all doubt the same images; a refusal tells nothing of single images, so the
         submitter guesses all of them anew until a model is released. `ACCURACY`: the submitter
         changes a few guesses at a time, and keeps the changes that raise the accuracy.
-      policy: the gate's.
-      rows: test images.
+      policy: that of the gate.
+      rows: number of test images.
       decisions: on each test set.
       simulations: test sets that are drawn.
-      seed: of the draws.
+      seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
     allowed = [allowed_errors(policy, rows, decision) for decision in range(1, decisions + 1)]

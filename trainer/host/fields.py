@@ -1,4 +1,4 @@
-"""Fields of frozen settings: default, description and bounds in one place.
+"""Fields of settings with default, description and bounds in one place.
 
 Synopsis::
 
@@ -40,18 +40,18 @@ def setting(
     hint: str = "",
     is_path: bool = False,
 ) -> T:
-    """A field of a dataclass.
+    """Makes a field of a dataclass.
 
     Args:
-      default: its value where none is given; it need not keep the bounds, as None does not.
-      description: what it is, for the help, without a full stop.
-      choices: the texts that it may be; it is not read before a value is checked.
-      ge: the least value; gt, le and lt likewise. A number with bounds must be finite as well.
+      default: its default, which need not keep the bounds (None does not).
+      description: its meaning, for the help, without a full stop.
+      choices: the allowed texts; not read before a value is checked.
+      ge: smallest value; gt, le and lt are like it. A number with bounds must also be finite.
       gt: see ge.
       le: see ge.
       lt: see ge.
       hint: what an error adds to the bounds.
-      is_path: whether it is a path of this machine.
+      is_path: whether it is a path on this machine.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     metadata = {
@@ -70,11 +70,11 @@ def check(values: Any, section: str, of: type | None = None) -> None:
 
     Args:
       values: a dataclass.
-      section: what a user calls it: "gate"; "" for the outermost one.
-      of: the class whose fields say what is allowed; None for the values' own.
+      section: its name for users, such as "gate"; "" for the outermost dataclass.
+      of: the class whose fields state what is allowed; None for that of the values.
 
     Raises:
-      ValueError: the first such value; one line.
+      ValueError: the first such value, in one line.
     """
     for field in dataclasses.fields(of or type(values)):
         value = getattr(values, field.name)
@@ -95,7 +95,7 @@ def _is_allowed(value: Any, metadata: Mapping[str, Any]) -> bool:
 
 
 def inner_kind(kind: Any) -> Any:
-    """The type of a field without None: int for `int | None`."""
+    """Returns the type of a field without None: int for `int | None`."""
     if typing.get_origin(kind) not in (types.UnionType, typing.Union):
         return kind
     (inner,) = (one for one in typing.get_args(kind) if one is not type(None))
@@ -103,11 +103,11 @@ def inner_kind(kind: Any) -> Any:
 
 
 def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
-    """What a field takes, for messages: "a whole number, 1 or more", "one of adam, adadelta".
+    """Says what a field takes, for messages: "a whole number, 1 or more", "one of adam, adadelta".
 
     Args:
       kind: the field's type.
-      metadata: the field's, of `setting`.
+      metadata: that of the field, made by `setting`.
     """
     inner = inner_kind(kind)
     if choices := metadata.get("choices"):

@@ -1,4 +1,4 @@
-"""Tables by name that other distributions extend: architectures, data sources, gate checks.
+"""Tables by name that other distributions can extend: architectures, data sources, gate checks.
 
 Synopsis::
 
@@ -6,14 +6,14 @@ Synopsis::
     ARCHITECTURES.add("convnet", Architecture(...))
     ARCHITECTURES["convnet"], list(ARCHITECTURES)
 
-A plugin is a distribution with an entry point of the group `tfx_mnist`, which names a module. That
-module adds to the tables when it is imported, here of a distribution with the module `tiny_nets`::
+A plugin is a distribution with an entry point of the group `tfx_mnist`, which names a module that
+adds to the tables when it is imported. For a module `tiny_nets`::
 
     [project.entry-points.tfx_mnist]
     tiny-nets = "tiny_nets"
 
-All plugins are imported when a table is first listed, or asked for a name that it does not have.
-So every process, worker and container in which the distribution is installed finds the same
+All plugins are imported when a table is first listed, or first asked for a name that it does not
+have. So every process, worker and container in which the plugin is installed finds the same
 entries.
 """
 
@@ -37,11 +37,11 @@ class PluginError(ValueError):
 class Registry(Mapping[str, T], Generic[T]):
     """Entries by name in the order of `add`, the product's own before those of plugins.
 
-    Every read but that of an entry which is there already may raise `PluginError`.
+    Every read may raise `PluginError`, except that of an entry which is already in the table.
     """
 
     def __init__(self, kind: str) -> None:
-        """Holds nothing yet.
+        """Makes an empty table.
 
         Args:
           kind: what an entry is, for messages: "architecture".
@@ -74,7 +74,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def plugin_modules() -> tuple[str, ...]:
-    """The modules that the installed plugins name, sorted; none of them is imported for it."""
+    """Returns the names of the plugins' modules, sorted, without importing them."""
     return tuple(sorted({module for _, module in _entry_points()}))
 
 
@@ -112,7 +112,7 @@ class _Plugins:
             except Exception as error:
                 return PluginError(
                     f"the plugin {distribution} cannot be used, as its module {module} cannot be "
-                    f"imported ({one_line(error)}): mend or uninstall {distribution}"
+                    f"imported ({one_line(error)}): repair or uninstall {distribution}"
                 )
         return None
 

@@ -1,4 +1,4 @@
-r"""Text that somebody else wrote, made fit to be shown: file names, records, messages of libraries.
+r"""Makes text of others fit to be shown: file names, records, messages of libraries.
 
 Synopsis::
 
@@ -21,10 +21,10 @@ _short.maxstring = _short.maxother = _short.maxlong = _MOST
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Each character that Python does not call printable as its escape, such as `\x1b`.
+    r"""Returns the text with an escape such as `\x1b` for each character that is not printable.
 
-    These are control characters, line breaks, marks that turn the direction of writing around,
-    invisible ones, spaces other than U+0020, and bytes of a file name that are no text.
+    Not printable are control characters, line breaks, marks of writing direction, invisible
+    characters, spaces other than U+0020, and bytes of a file name that are not text.
 
     Args:
       text: any text.
@@ -39,12 +39,12 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def quoted(value: object) -> str:
-    """The value as Python writes it, for an error; of a long one the beginning and the end."""
+    """Returns the value's `repr` for an error message, shortened in the middle to 80 characters."""
     return _short.repr(value)
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and text of a library's error, which may have many lines, cut to 300 characters."""
+    """Returns type and text of a library's error in one line of at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
 
 

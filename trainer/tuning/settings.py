@@ -1,4 +1,4 @@
-"""What a search for hyper-parameters is told, frozen and self-checking.
+"""The settings of a search for hyper-parameters, which check themselves.
 
 Synopsis::
 
@@ -48,5 +48,5 @@ class TuningConfig:
 
     @property
     def metric(self) -> str:
-        """What a trial's result calls the objective."""
+        """The name of the objective in the result of a trial."""
         return f"eval_{self.objective}"

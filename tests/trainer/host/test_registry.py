@@ -57,7 +57,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_at_every_read(tmp_path: Path)
     install(tmp_path, "import no_such_module", name="my-shapes")
     line = (
         "the plugin my-shapes cannot be used, as its module my_shapes cannot be imported "
-        "(ModuleNotFoundError: No module named 'no_such_module'): mend or uninstall my-shapes"
+        "(ModuleNotFoundError: No module named 'no_such_module'): repair or uninstall my-shapes"
     )
     assert _error(tmp_path).splitlines() == [line, line]
 
