@@ -30,13 +30,13 @@ class DecisionLogError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """The subject of a decision, by digests; the same again is the same decision.
+    """The subject of a decision, by digests; equal subjects are the same decision.
 
     Attributes:
-      test_digest: of the test split.
-      model_digest: of the candidate's files.
-      baseline_digest: of the served model's files; None with nothing to compare.
-      policy_digest: see the function.
+      test_digest: that of the test split.
+      model_digest: that of the candidate's files.
+      baseline_digest: that of the served model's files; None without one.
+      policy_digest: see the function of that name.
     """
 
     test_digest: str
@@ -58,14 +58,14 @@ def register(
 ) -> int:
     """Writes a decision down, unless it is in the log already.
 
-    To be called before the decision is made: looking at the counts uses the test set up, and a gate
-    that is killed has looked.
+    Call it before the decision is made: looking at the counts uses the test set up, even if the
+    gate is killed then.
 
     Args:
-      directory: of the log; created if need be.
+      directory: that of the log; made if it is missing.
       decision: the one to be made.
       run_id: for people.
-      now: the time to write down; None for the clock's.
+      now: the time of the decision; None for the clock's.
 
     Returns:
       The number of this decision on its test set, from 1.

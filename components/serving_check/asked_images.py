@@ -1,4 +1,4 @@
-"""The test images that a server is asked about, and the Evaluator's predictions for them.
+"""The test images about which a server is asked, and the Evaluator's predictions for them.
 
 Synopsis::
 
@@ -63,7 +63,7 @@ class Sample:
 def read_sample(
     split_uri: str, predictions: Mapping[str, npt.NDArray[np.float32]], spec: ImageSpec
 ) -> Sample:
-    """Finds the images that were predicted.
+    """Finds the images for which the evaluation kept predictions.
 
     Args:
       split_uri: directory of gzipped TFRecords of tf.Example, as ExampleGen writes them.
@@ -71,7 +71,7 @@ def read_sample(
       spec: of the data set.
 
     Raises:
-      ValueError: one of them is not there, so that other examples were evaluated.
+      ValueError: one of them is missing, so other examples were evaluated.
     """
     found: dict[str, tuple[bytes, bytes, int]] = {}
     for example, image, label in _read(split_uri):
@@ -109,13 +109,13 @@ def _read(split_uri: str) -> Iterator[tuple[bytes, bytes, int]]:
 
 
 def wrong_shape(spec: ImageSpec) -> tuple[int, int, int]:
-    """The shape of an image that is a pixel too high and too wide."""
+    """Returns the shape of an image that is a pixel too high and too wide."""
     height, width, channels = spec.image_shape
     return height + 1, width + 1, channels
 
 
 def wrong_size(spec: ImageSpec) -> Mapping[str, Tensors]:
-    """By signature, a request for a black image of the wrong shape."""
+    """Returns, by signature, a request for a black image of the wrong shape."""
     pixels = np.zeros((1, *wrong_shape(spec)), np.uint8)
     return {
         **_encoded(tf.io.encode_png(pixels[0]).numpy()),
@@ -124,7 +124,9 @@ def wrong_size(spec: ImageSpec) -> Mapping[str, Tensors]:
 
 
 def not_png() -> Mapping[str, Tensors]:
-    """By signature, a request for an image that is no PNG; only pixels cannot be wrong that way."""
+    """Returns, by signature, a request for an image that is not a PNG, for all but the one for
+    pixels.
+    """
     return _encoded(b"no image")
 
 

@@ -3,7 +3,7 @@
     answer = server.ask("serving_default", {"image_bytes": pngs})
     probabilities(answer, class_names, rows=len(pngs))      # [N, K]
 
-The promise itself, signature by signature, stands in docs/serving.md.
+docs/serving.md lists the promises by signature.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LONGEST_REASON = 300  # characters
 
 
 class ServingError(Exception):
-    """A request got no good answer; the message is one line."""
+    """A request was not answered as promised; the message is one line."""
 
     def __init__(self, reason: object) -> None:
         lines = str(reason).strip().splitlines() or ["no reason given"]
@@ -45,20 +45,20 @@ class ServingError(Exception):
 
 
 class RequestFailed(ServingError):
-    """The server answered that it cannot."""
+    """The server answered with an error."""
 
 
 class BadAnswer(ServingError):
-    """The server answered something else than was promised."""
+    """The server answered something else than it promises."""
 
 
 class ServerLost(ServingError):
-    """There is no answer, and no use in asking for another one.
+    """The server gave no answer, and will not give another one.
 
     Attributes:
-      by_itself: whether the server ended by itself or said that it cannot load the model, which may
-        be the model's doing. Otherwise it was not started, was killed from outside, took too long,
-        ran out of a resource, or the connection broke.
+      by_itself: whether the server ended by itself or said that it cannot load the model, so that
+        the model may be the cause. Otherwise the server was not started, was killed from outside,
+        took too long, ran out of a resource, or lost the connection.
     """
 
     def __init__(self, reason: object, *, by_itself: bool = False) -> None:
@@ -79,11 +79,11 @@ class Server:
     """A running server that has loaded the model.
 
     Attributes:
-      name: for sentences.
-      api: the way in which it is asked, for sentences too.
-      ask: asks it.
+      name: its name in messages.
+      api: the name in messages of the way in which it is asked.
+      ask: sends a request to a signature, and returns the outputs.
       start_s: seconds from its start until it could be asked.
-      peak_memory_mib: largest resident memory of its process so far; raises ServerLost.
+      peak_memory_mib: returns the largest resident memory of its process so far; raises ServerLost.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Server:
 def probabilities(
     answer: Tensors, class_names: Sequence[str], *, rows: int
 ) -> npt.NDArray[np.float32]:
-    """The probabilities [rows, K] of an answer, once all of it was found to be as promised.
+    """Returns the probabilities [rows, K] of an answer, if all of it is as promised.
 
     Raises:
       BadAnswer: names, shapes or kinds differ, or the three outputs contradict each other.
@@ -121,10 +121,10 @@ def probabilities(
 def one_hot_labels(
     answer: Tensors, labels: npt.NDArray[np.int64], *, num_classes: int
 ) -> npt.NDArray[np.float32]:
-    """The labels [N, K] of an answer, once they were found to be these, one-hot.
+    """Returns the labels [N, K] of an answer, if they are these, one-hot.
 
     Raises:
-      BadAnswer: they are not, or there is something else.
+      BadAnswer: they are not, or the answer holds something else.
     """
     _expect(answer, OUTPUTS[features.TRANSFORM_FEATURES])
     found = _numbers(answer, features.ONE_HOT_LABEL, (len(labels), num_classes))

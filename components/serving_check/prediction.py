@@ -1,13 +1,13 @@
-"""Image files, classified by a model as it is served.
+"""Classifies image files with a model as it is served.
 
 Synopsis::
 
     (answer,) = classify([Path("seven.png")], Path("serving/3"), class_names="0123456789")
     answer.class_name, answer.probabilities[0].probability      # ("7", 0.998)
 
-An image becomes pixels here, and nothing more: normalization is part of the model. TensorFlow is
-imported when a model is loaded, so that files that are no images are refused before that. Only an
-image whose header declares the size that the model takes is decoded.
+Images become pixels here; normalization is part of the model. TensorFlow is imported when a model
+is loaded, after files that are not images have been refused. An image is decoded only if its header
+declares the size that the model takes.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _MAX_FILE_BYTES = 32 << 20
 
 
 class ImageError(ValueError):
-    """A file or image that cannot be classified; the message says why, but not which."""
+    """A file or image cannot be classified; the message says why, but does not name the file."""
 
 
 class ModelError(RuntimeError):
-    """A model that cannot be used; the message is one line for the user."""
+    """The model cannot be used; the message is one line for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassProbability:
-    """How probable a class is, 0..1."""
+    """The probability of a class, 0..1."""
 
     class_index: int
     class_name: str
@@ -60,7 +60,7 @@ class Prediction:
 
     Attributes:
       class_index: of the class that it predicts.
-      class_name: of the same.
+      class_name: name of the predicted class.
       probabilities: of every class, the most probable first; they sum to 1.
     """
 
@@ -99,8 +99,8 @@ def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """[H, W, C] uint8 of a PNG or JPEG file, upright as its EXIF orientation says; C is 1 or 3.
 
     Colours become grey by their luma (ITU-R 601-2), and grey becomes equal red, green and blue.
-    Through what is transparent black is seen, the background of the MNIST family. Of 16 bits per
-    channel the upper 8 are taken, as TensorFlow's own PNG decoder does.
+    Transparent images are laid on black, the background of the MNIST family. Of 16 bits per channel
+    the upper 8 are taken, as by TensorFlow's PNG decoder.
 
     Raises:
       ImageError: it cannot be read, is too large, is no such file, is damaged, or has another size,
@@ -192,11 +192,11 @@ class Classifier:
 
         Args:
           model_dir: the SavedModel.
-          class_names: in the order of the labels. Where there are more or fewer of them than the
-            model has classes, the classes go by their numbers.
+          class_names: in the order of the labels. If their number is not that of the model's
+            classes, the classes are named by their numbers.
 
         Raises:
-          ModelError: it cannot be loaded, or is no model of this pipeline.
+          ModelError: it cannot be loaded, or is not a model of this pipeline.
         """
         import tensorflow as tf
 

@@ -61,7 +61,7 @@ _Finding = tuple[bool, float | str | None, float | str | None, str]
 
 
 def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
-    """Puts the questions in their order.
+    """Asks the questions in their order, and yields the checks.
 
     Raises:
       ServerLost: there is no answer. Where the model may have caused that, the failed check is
@@ -79,15 +79,15 @@ def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
 
 
 def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
-    """The time that 99 of 100 requests take at most, once the server is warm.
+    """Returns the longest time that 99 of 100 requests take, when the server is warm.
 
-    The median of `LATENCY_ROUNDS` rounds, so that one disturbance decides nothing; in each the 99th
-    percentile by nearest rank.
+    It is the median of `LATENCY_ROUNDS` rounds, so that one disturbance decides nothing; each round
+    gives the 99th percentile by nearest rank.
 
     Args:
       ask: asks the server.
       signature: what is asked.
-      requests: sent one after the other, in each round.
+      requests: the requests of each round, sent one after the other.
     """
     rounds = []
     for _ in range(LATENCY_ROUNDS):

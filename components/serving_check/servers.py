@@ -89,7 +89,7 @@ def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -
     Args:
       model_directory: of the SavedModel.
       model_server: path of tensorflow_model_server; None for TensorFlow's loader.
-      timeouts: how long is waited.
+      timeouts: the longest waits.
 
     Raises:
       ServerLost: it could not load the model, or not in time.

@@ -3,9 +3,9 @@
     served = functools.partial(serve, model_server=None, timeouts=Timeouts())
     checks = check_model(served, model_directory, sample, bounds)
 
-Where the server was lost or too slow, the candidate is served again by a fresh process. Where that
-is lost or too slow as well, the same server is given a trivial model. The candidate is blamed only
-for what that model did not suffer: a crash at the same question both times, or a missed bound.
+If the server was lost or too slow, a fresh process serves the candidate again. If that one is lost
+or too slow too, the same server gets a trivial model. The candidate is blamed only for what the
+trivial model did not suffer: a crash at the same question both times, or a missed bound.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ Serve = Callable[[Path], AbstractContextManager[Server]]
 def check_model(
     served: Serve, model_directory: Path, sample: Sample, bounds: Bounds
 ) -> tuple[Check, ...]:
-    """Serves the model, asks it everything, and stops the server.
+    """Serves the model, asks all questions, and stops the server.
 
     Args:
       served: a context in which a fresh server has loaded the model of a directory.
       model_directory: of the SavedModel.
-      sample: what it is asked about.
-      bounds: what it may take.
+      sample: the images about which it is asked.
+      bounds: those that the server must keep.
 
     Returns:
       The checks; only those up to the one at which the model ended its server, if it did.
@@ -100,7 +100,7 @@ class _Attempt:
 
     @property
     def problem(self) -> str:
-        """Why it is not settled."""
+        """Why a second attempt is needed."""
         if self.lost is not None:
             return str(self.lost)
         return next(check.sentence for check in self.checks if not check.passed)

@@ -166,7 +166,7 @@ def write(lines: Iterable[str | Line], stream: TextIO) -> None:
 
 
 def can_be_live(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that can move its cursor."""
+    """Tells whether the stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     "number",
     metavar="V",
     type=whole(0),
-    help="The version that classifies, be it withdrawn or not (default: the live one).",
+    help="Version to use, which may be a withdrawn one (default: the live one).",
 )
 @serving.options
 @verbose

@@ -86,7 +86,9 @@ def verify(directory: Path) -> Reply:
     "says so",
 )
 @click.argument("version", metavar="VERSION", required=False, type=whole(0))
-@click.option("--reason", metavar="TEXT", default="", help="Kept with the withdrawn version.")
+@click.option(
+    "--reason", metavar="TEXT", default="", help="Reason, kept with the withdrawn version."
+)
 def rollback(directory: Path, version: int | None, reason: str) -> Reply:
     """Makes an older version the live one again.
 
@@ -129,9 +131,9 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     metavar="N",
     required=True,
     type=whole(1),
-    help="How many of the newest versions stay in any case; no fewer than the server loads.",
+    help="Number of newest versions to keep; at least as many as the server loads.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 def prune(directory: Path, keep: int, dry_run: bool) -> Reply:
     """Removes old versions.
 

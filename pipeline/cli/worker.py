@@ -33,7 +33,7 @@ from trainer.tuning import processes
     type=LOCAL_PATH,
     default=RunConfig.pipeline_root,
     show_default=True,
-    help="The chief's, on a file system that the machines share.",
+    help="Pipeline root of the chief, on a file system that the machines share.",
 )
 @click.option(
     "--wait",
@@ -81,7 +81,7 @@ def _train(pipeline_root: Path, wait: int) -> Reply:
         supervision.train(file)
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
-    line = f"trained: as number {cluster.index} of {cluster.size} machines"
+    line = f"trained: as machine {cluster.index} of {cluster.size} machines"
     return Reply({"worker": cluster.index, "workers": cluster.size}, [line])
 
 
