@@ -81,7 +81,7 @@ def _train(pipeline_root: Path, wait: int) -> Reply:
         supervision.train(file)
     except supervision.TrainingFailed as error:
         raise CommandError(str(error)) from error
-    line = f"trained: as machine {cluster.index} of {cluster.size} machines"
+    line = f"trained: as machine {cluster.index} of {cluster.size}"
     return Reply({"worker": cluster.index, "workers": cluster.size}, [line])
 
 
