@@ -58,7 +58,7 @@ class ReleaseFacts:
         return cls(Evidence.from_dict(facts["evidence"]), decided)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `of` reads; JSON-able."""
+        """Returns a JSON-able object, which `of` reads."""
         return {
             "evidence": self.evidence.to_dict(),
             "model_digest": self.decided.model_digest,
@@ -99,11 +99,11 @@ def is_blessed(blessing: Artifact) -> bool:
 
 
 def checks_of(blessing: Artifact) -> tuple[Check, ...]:
-    """The checks that `write` wrote; none where another component blessed."""
+    """Returns the checks that `write` wrote; none where another component blessed."""
     checks = json.loads(blessing.get_string_custom_property(CHECKS) or "[]")
     return tuple(map(Check.from_dict, checks))
 
 
 def facts_of(blessing: Artifact) -> dict[str, Any]:
-    """The facts that `write` wrote; none where another component blessed."""
+    """Returns the facts that `write` wrote; none where another component blessed."""
     return dict(json.loads(blessing.get_string_custom_property(FACTS) or "{}"))

@@ -58,7 +58,7 @@ _DETECTABLE_ERRORS = 20  # images
 
 
 def minimum_detectable_drop(test_rows: int) -> float:
-    """The least `max_drop` that a test split of that size bears, 0..1: the share of 20 images.
+    """Returns the smallest `max_drop` for a test split of that size, 0..1: the share of 20 images.
 
     The split cannot show of any model that it loses less than that. With a smaller `max_drop` the
     gate would refuse models that are as good as the baseline.
@@ -67,12 +67,12 @@ def minimum_detectable_drop(test_rows: int) -> float:
 
 
 def defaults_of(dataset: str) -> DatasetDefaults:
-    """The defaults of the data set of that name, or those of an unknown one."""
+    """Returns the defaults of the data set of that name, or those of an unknown one."""
     return DATASET_DEFAULTS.get(dataset, UNKNOWN_SET)
 
 
 def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: int) -> Policy:
-    """The data set's own thresholds, with what was set in place of them.
+    """Returns the thresholds of the data set, replaced by those that were set.
 
     Args:
       gate: what was set.

@@ -92,7 +92,7 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
 
 
 def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.MetricConfig:
-    """A metric of Keras, or of a module of ours."""
+    """Makes the configuration of a metric of Keras, or of one of our modules."""
     config = json.dumps(arguments) if arguments else ""
     return config_pb2.MetricConfig(class_name=class_name, module=module, config=config)
 
@@ -147,12 +147,12 @@ def _outcomes(metrics: _Metrics | None) -> Outcomes:
 
 
 def _number(value: metrics_for_slice_pb2.MetricValue) -> float:
-    """NaN where TFMA wrote down that there is none."""
+    """Returns the number, or NaN if TFMA recorded that there is none."""
     return float(value.double_value.value) if value.HasField("double_value") else math.nan
 
 
 def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, _Metrics]]:
-    """{model name: {slice: its metrics}}."""
+    """Returns the metrics by model name and slice."""
     found: dict[str, dict[_SliceKey, _Metrics]] = {}
     for record in tfma.load_metrics(evaluation_uri):
         key = tuple(

@@ -131,7 +131,7 @@ class _BottomK(beam.CombineFn):  # type: ignore[misc]
         return merged
 
     def extract_output(self, sketch: _Sketch) -> dict[metric_types.MetricKey, bytes]:
-        """As NumPy's own file format, which says dtype and shape."""
+        """Encodes the sample in NumPy's file format, which holds dtype and shape."""
         rows = [
             (np.frombuffer(digest, np.uint8), np.frombuffer(probabilities, "<f4"))
             for digest, probabilities in self._smallest(sketch).items()

@@ -151,7 +151,7 @@ def require_saved_model(path: Path) -> None:
 
 
 def _instead(path: Path) -> str:
-    """What is in the place of a SavedModel, and the remedy."""
+    """Says what is there instead of a SavedModel, and the remedy."""
     if os.path.isfile(path):
         if path.suffix in _KERAS_SUFFIXES:
             return (
@@ -234,7 +234,7 @@ def _require_one_graph(path: Path) -> None:
 def _input(
     what: str, inputs: Mapping[str, tf.TensorSpec], image_shape: tuple[int, int, int]
 ) -> tuple[str, str]:
-    """The name of the only input, and what it takes."""
+    """Returns the name of the only input, and what it takes."""
     height, width, channels = image_shape
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
@@ -252,7 +252,7 @@ def _input(
 
 
 def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -> str:
-    """The name of the output that holds the probabilities."""
+    """Returns the name of the output that holds the probabilities."""
     fitting = [
         name
         for name, spec in outputs.items()
@@ -270,7 +270,7 @@ def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -
 
 
 def _fits(spec: tf.TensorSpec, dtype: tf.DType, *sizes: int) -> bool:
-    """Whether batches of any length fit, of tensors of these sizes."""
+    """Tells whether batches of any length fit, of tensors of these sizes."""
     return spec.dtype == dtype and all(
         spec.shape.is_compatible_with([rows, *sizes]) for rows in (1, 2)
     )

@@ -112,7 +112,7 @@ def require_readable(directory: Path) -> None:
 
 
 def _decisions(lines: Sequence[bytes], path: Path) -> list[Decision]:
-    """The decisions in their order."""
+    """Returns the decisions in their order."""
     decisions = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -129,7 +129,9 @@ class Policy(GateConfig):
         return self.alpha * budget / ((decision + budget - 1) * (decision + budget))
 
     def to_config(self) -> dict[str, Any]:
-        """As JSON-able values, for TFX's parameters and the release record; `extra` where set."""
+        """Returns JSON-able values for TFX's parameters and the release record; `extra` if it is
+        set.
+        """
         config = {**dataclasses.asdict(self), "slices": [str(bands) for bands in self.slices]}
         if not self.extra:  # so that the digests of policies without it stay
             del config["extra"]

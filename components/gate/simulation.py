@@ -187,7 +187,7 @@ def evidence(drawn: _Counts, policy: Policy) -> Evidence:
     """
 
     def tallies(axis: int | None = None) -> list[Tally]:
-        """One for each class or band on an axis, or one of all images."""
+        """Returns a tally for each class or band on an axis, or one for all images."""
         others = tuple(other for other in range(drawn.ndim - 1) if other != axis)
         counts = drawn.sum(axis=others).reshape(-1, 4).tolist()
         return [

@@ -79,5 +79,5 @@ class Bands:
 
 
 def _text(number: float) -> str:
-    """All its digits, so that it is read back as it was."""
+    """Returns the number with all digits, so that it can be read back exactly."""
     return repr(number).removesuffix(".0")

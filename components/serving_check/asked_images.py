@@ -50,7 +50,7 @@ class Sample:
         return len(self.pngs)
 
     def inputs(self, signature: str, rows: npt.NDArray[np.intp]) -> Tensors:
-        """The images of these numbers, in this order, as that signature's input."""
+        """Returns the images of these numbers, in this order, as that signature's input."""
         name, values = {
             features.SERVING_DEFAULT: (features.IMAGE_BYTES_INPUT, self.pngs),
             features.PREDICT_PIXELS: (features.PIXELS_INPUT, self.pixels),
@@ -96,7 +96,7 @@ def read_sample(
 
 
 def _read(split_uri: str) -> Iterator[tuple[bytes, bytes, int]]:
-    """(serialized example, PNG image, label) of each example."""
+    """Yields (serialized example, PNG image, label) of each example."""
     spec = {
         features.IMAGE: tf.io.FixedLenFeature([], tf.string),
         features.LABEL: tf.io.FixedLenFeature([], tf.int64),

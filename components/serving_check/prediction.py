@@ -72,7 +72,7 @@ class Prediction:
 def classify(
     paths: Sequence[Path], model_dir: Path, class_names: Sequence[str]
 ) -> list[Prediction | ImageError]:
-    """The model's prediction for each file, or why there is none.
+    """Returns the model's prediction for each file, or why there is none.
 
     Args:
       paths: PNG or JPEG files.
@@ -96,7 +96,8 @@ def classify(
 
 
 def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[H, W, C] uint8 of a PNG or JPEG file, upright as its EXIF orientation says; C is 1 or 3.
+    """Reads a PNG or JPEG file as [H, W, C] uint8, turned upright by its EXIF orientation; C is 1
+    or 3.
 
     Colours become grey by their luma (ITU-R 601-2), and grey becomes equal red, green and blue.
     Transparent images are laid on black, the background of the MNIST family. Of 16 bits per channel

@@ -109,7 +109,7 @@ class _Examination:
         self._bounds = bounds
 
     def questions(self) -> Iterator[tuple[str, str, str, Callable[[], _Finding]]]:
-        """The questions in their order.
+        """Yields the questions in their order.
 
         What a server may not survive comes late, and its memory last.
 
@@ -207,12 +207,14 @@ class _Examination:
         return np.arange(count) % len(self._sample)
 
     def _ask_all_images(self, signature: str) -> npt.NDArray[np.float32]:
-        """[N, K], in requests of one, of `BATCH` and of the remaining images."""
+        """Returns the probabilities [N, K], by requests of one, of `BATCH` and of the remaining
+        images.
+        """
         requests = np.split(np.arange(len(self._sample)), [1, 1 + BATCH])
         return np.concatenate([self._ask(signature, rows) for rows in requests if len(rows)])
 
     def _ask(self, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """[rows, K] of the answer, once it was found to be as documented."""
+        """Returns the probabilities [rows, K] of an answer, if it is as documented."""
         spec, inputs = self._sample.spec, self._sample.inputs(signature, rows)
         answer = self._server.ask(signature, inputs)
         try:

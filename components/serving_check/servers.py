@@ -65,7 +65,7 @@ _OF_THE_MACHINE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSIO
 
 
 def find_model_server(given: str) -> str | None:
-    """The path of tensorflow_model_server; None where none is installed.
+    """Returns the path of tensorflow_model_server; None where none is installed.
 
     Args:
       given: its path, or empty to look for it on the PATH.
@@ -210,7 +210,7 @@ class _Grpc:
                 raise ServerLost(error, by_itself=True)
 
     def _state(self) -> tuple[str, str]:
-        """(state, error message) of the model; ("", "") where it is not known yet."""
+        """Returns state and error message of the model; ("", "") if they are not known yet."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = _MODEL
         try:

@@ -174,7 +174,7 @@ def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) ->
 
 
 def _recorded(release: Mapping[str, object]) -> ReleaseContext | None:
-    """What the run that made this record was compared with; None where the record has no token."""
+    """Returns what the run of this record was compared with; None if the record has no token."""
     match release:
         case {"release_token": str(token), "baseline": None}:
             return ReleaseContext(None, token, recorded=True)

@@ -171,7 +171,7 @@ def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withd
 
 
 def _kept(serving_dir: Path) -> list[Withdrawal]:
-    """What the log says; a damaged log keeps nobody from looking at the versions."""
+    """Reads the log; if it is damaged, warns, so that the versions can be shown all the same."""
     try:
         return kept(serving_dir)
     except ServingDirError as error:

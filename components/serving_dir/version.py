@@ -125,7 +125,8 @@ def export_model(version: Version, destination: Path) -> None:
 
 
 def copy_checked(version: Version, destination: Path) -> Manifest:
-    """As `export_model`, but leaves what it has copied when it fails, and returns the manifest.
+    """Does what `export_model` does, but leaves a partial copy when it fails, and returns the
+    manifest.
 
     Raises:
         ServingDirError: the version is not valid.

@@ -212,6 +212,6 @@ class _Formatter(logging.Formatter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Training reports several times a second; the file gets the ends of epochs."""
+    """Tells whether a record goes to the file, which gets only the ends of epochs of a training."""
     state = getattr(record, "progress", None)
     return not isinstance(state, progress.Progress) or state.epoch_ended

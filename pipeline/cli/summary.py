@@ -102,7 +102,7 @@ def _release(release: Release | None) -> str:
 
 
 def trials(results: Results, plot: str | None) -> Iterator[str]:
-    """The best trial of a search, what it tried, a table of the best, and where all of them are."""
+    """Yields the best trial, its values, a table of the best trials, and the path of all."""
     best, first, count = results.best, results.trials[0], len(results.trials)
     start = f"; what it started from, trial 1: {_score(first, results)}" if first != best else ""
     yield (

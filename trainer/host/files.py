@@ -119,7 +119,7 @@ def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
 
 
 def open_descriptor(path: Path, flags: int, *, max_bytes: int | None) -> int:
-    """As `os.open` of a regular file, without waiting; see `open_regular`."""
+    """Opens a regular file like `os.open`, without waiting; see `open_regular`."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
     try:
         status = os.fstat(descriptor)

@@ -49,7 +49,7 @@ def one_line(error: BaseException) -> str:
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
-    """The line for a name that does not exist, with the nearest one that does."""
+    """Returns the line for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""
