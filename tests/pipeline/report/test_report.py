@@ -128,7 +128,7 @@ def test_the_power_is_said_in_a_sentence() -> None:
 
 def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:
     text = Page(render(FAILED_RUN)).text
-    assert "The run ended before any gate was asked." in text
+    assert "The run ended before any check was made." in text
     for section in ("Accuracy", "Confusion matrix", "Power"):
         assert section not in text
 
