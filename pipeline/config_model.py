@@ -32,10 +32,59 @@ if TYPE_CHECKING:  # takes 0.1 s to import, and `--help` does without it
 
 # What plugins add keys to, by the section below which their `extra.NAME` stand.
 _EXTRA: Mapping[str, Mapping[str, Any]] = {"gate": GATE_CHECKS, "training": HYPER_PARAMETERS}
+_PLAIN = (bool, int, float, str)  # parsers of plugins that stand for a type
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key of the configuration.
+
+    Attributes:
+      name: such as "gate.floor".
+      default: its value if none is set.
+      description: what it is.
+      expected: what it takes, in words.
+      kind: its type, or the parser of a plugin.
+      metadata: of its field.
+    """
+
+    name: str
+    default: Any
+    description: str
+    expected: str
+    kind: Any
+    metadata: Mapping[str, Any]
+
+
+def described() -> list[Key]:
+    """Every key that a configuration file takes, those of plugins included."""
+    return list(_described(RunConfig))
+
+
+def _described(cls: type, prefix: str = "") -> Iterator[Key]:
+    kinds = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        kind, name, about = kinds[field.name], prefix + field.name, field.metadata
+        if dataclasses.is_dataclass(kind):
+            yield from _described(typing.cast(type, kind), f"{name}.")
+        elif about:
+            takes = expected(kind, about)
+            yield Key(name, field.default, about["description"], takes, kind, about)
+    for name, entry in _EXTRA.get(prefix.rstrip("."), {}).items():
+        if entry.parse:
+            kind, default = entry.parse, getattr(entry, "default", None)
+            takes = expected(kind, {}) if kind in _PLAIN else "a value that its plugin reads"
+            yield Key(f"{prefix}extra.{name}", default, entry.help, takes, kind, {})
+
+
+def keys(section: str = "") -> list[str]:
+    """Every key that `build` takes, or those of one section, such as "gate"."""
+    prefix = f"{section}." if section else ""
+    return [one.name for one in described() if one.name.startswith(prefix) and one.name != "preset"]
 
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """The preset's configuration with `overrides` on top.
+    """Returns the preset's configuration with `overrides` on top.
 
     Args:
       preset: a name in `PRESETS`.
@@ -47,124 +96,112 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     """
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
-    known, tree = keys(), dict[str, Any]()
-    for key, value in overrides.items():
-        if key not in known:
-            raise ConfigError(unknown("key", key, known))
-        *sections, name = key.split(".", 2)
-        node = tree
-        for section in sections:
-            node = node.setdefault(section, {})
-        node[name] = value
-    defaults = {name: entry.default for name, entry in HYPER_PARAMETERS.items()}
-    training = dataclasses.replace(PRESETS[preset](), extra=defaults)
+    known = keys()
+    for name in overrides:
+        if name not in known:
+            raise ConfigError(unknown("key", name, known))
     from pydantic import ValidationError
 
     try:
-        return _replaced(RunConfig(preset, training=training), _model().model_validate(tree))
+        given = _model().model_validate(overrides)
+        return _configured(preset, {key: getattr(given, key) for key in overrides})
     except ValidationError as error:
         raise ConfigError(_line(error, overrides)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _replaced(config: Any, given: BaseModel) -> Any:
-    """The dataclass with the values that the model was given."""
-    changes = {}
-    for name in given.model_fields_set:
-        value, old = getattr(given, name), getattr(config, name)
-        if name == "extra":
-            value = {**old, **value.model_dump(exclude_unset=True)}
-        elif dataclasses.is_dataclass(old):
-            value = _replaced(old, value)
-        changes[name] = value
-    return dataclasses.replace(config, **changes)
+def _configured(preset: str, values: Mapping[str, Any]) -> RunConfig:
+    """The preset's configuration with values by key."""
+    extra = {name: entry.default for name, entry in HYPER_PARAMETERS.items()}
+    training = dataclasses.replace(PRESETS[preset](), extra=extra)
+    config = RunConfig(preset, training=training)
+    changes: dict[str, dict[str, Any]] = {"": {}}
+    for name, value in values.items():
+        *sections, field = name.split(".", 2)
+        section = ".".join(sections)
+        changes.setdefault(section, {})[field] = value
+    for section in _EXTRA:
+        if set_ := changes.pop(f"{section}.extra", {}):
+            all_ = {**getattr(config, section).extra, **set_}
+            changes.setdefault(section, {})["extra"] = all_
+    top = changes.pop("")
+    for section, values_ in changes.items():
+        top[section] = dataclasses.replace(getattr(config, section), **values_)
+    return dataclasses.replace(config, **top)
 
 
 def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
     """The line for the first value that its field refuses."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(map(str, first["loc"]))  # of an element in a list "beam_args.0"
-    (key,) = (one for one in described() if place == one.key or place.startswith(f"{one.key}."))
+    (key,) = (one for one in described() if one.name == first["loc"][0])
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
-        return f"{key.key}: {cause}"
+        return f"{key.name}: {cause}"
     wanted = str(cause or "") or key.expected
-    return f"{key.key} is {quoted(overrides[key.key])}, expected {wanted}"
+    return f"{key.name} is {quoted(overrides[key.name])}, expected {wanted}"
 
 
 @functools.cache
 def _model() -> type[BaseModel]:
-    return _model_of(RunConfig)
-
-
-def _model_of(cls: type, section: str = "") -> type[BaseModel]:
+    """The model of all keys, each of which is a field's name, dots included."""
     from pydantic import Field, create_model
 
     fields: dict[str, Any] = {}
-    for field, kind in _fields(cls):
-        if dataclasses.is_dataclass(kind):
-            fields[field.name] = (_model_of(typing.cast(type, kind), field.name), None)
-        elif field.name == "extra":
-            fields["extra"] = (_model_of_extra(section), None)
-        else:
-            choices = field.metadata["choices"]
-            about = Field(
-                default=field.default,
-                description=field.metadata["description"],
-                json_schema_extra={"enum": list(choices)} if choices else None,
-            )
-            fields[field.name] = (_annotated(kind, field.metadata, field.default), about)
-    return create_model(cls.__name__, __config__=_STRICT, **fields)
+    for key in described():
+        choices = key.metadata.get("choices")
+        about = Field(
+            default=key.default,
+            description=key.description,
+            json_schema_extra={"enum": list(choices)} if choices else None,
+        )
+        fields[key.name] = (_annotated(key), about)
+    strict: Any = {"extra": "forbid", "allow_inf_nan": False}
+    return create_model("Configuration", __config__=strict, **fields)
 
 
-_PLAIN = (bool, int, float, str)  # parsers of plugins that stand for a type
-_STRICT: Any = {"extra": "forbid", "allow_inf_nan": False}
-
-
-def _model_of_extra(section: str) -> type[BaseModel]:
-    """The model of what plugins add to a section."""
-    from pydantic import BeforeValidator, Field, create_model
-
-    def kind(parse: Any) -> Any:
-        if parse in _PLAIN:
-            return _annotated(parse, {}, None)
-        return Annotated[Any, BeforeValidator(lambda value: parse(str(value)))]
-
-    fields: dict[str, Any] = {
-        name: (kind(entry.parse), Field(default=None, description=entry.help))
-        for name, entry in _extra(section).items()
+def json_schema() -> dict[str, Any]:
+    """Returns the JSON schema of a configuration file, nested or with dotted keys."""
+    flat: dict[str, Any] = _model().model_json_schema()["properties"]
+    properties = dict(flat)
+    for key, schema in flat.items():
+        *sections, name = key.split(".", 2)
+        node = properties
+        for section in sections:
+            empty = {"type": ["object", "null"], "additionalProperties": False, "properties": {}}
+            node = node.setdefault(section, empty)["properties"]
+        node[name] = schema
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The configuration of a run of tfx-mnist",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
     }
-    return create_model(f"{section}_extra", __config__=_STRICT, **fields)
 
 
-def _extra(section: str) -> dict[str, Any]:
-    """The entries of plugins that a user can set, by name."""
-    return {name: entry for name, entry in _EXTRA.get(section, {}).items() if entry.parse}
-
-
-def _annotated(kind: Any, metadata: Mapping[str, Any], default: Any) -> Any:
-    """The type of a field with what pydantic would take too easily."""
+def _annotated(key: Key) -> Any:
+    """The type of a key's value with validators for what pydantic would take too easily."""
     from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-    inner = inner_kind(kind)
+    about, inner = key.metadata, inner_kind(key.kind)
     typed: Any = inner
     if inner == tuple[Bands, ...]:
         typed = Annotated[Any, PlainValidator(_slices), WithJsonSchema({"type": "string"})]
     elif inner is bool:
         typed = Annotated[bool, BeforeValidator(_bool)]
     elif inner in (int, float):
-        bounds = Field(**metadata.get("bounds", {}))
+        bounds = Field(**about.get("bounds", {}))
         typed = Annotated[inner, bounds, AfterValidator(_int64), BeforeValidator(_no_bool)]
-    elif metadata.get("is_path"):
-        typed = Annotated[str, AfterValidator(functools.partial(_path, default=default))]
-    elif choices := metadata.get("choices"):
+    elif about.get("is_path"):
+        typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
+    elif choices := about.get("choices"):
         typed = Annotated[str, AfterValidator(functools.partial(_one_of, choices=choices))]
     elif inner is str:
         typed = Annotated[str, AfterValidator(_text)]
-    if inner is kind:
-        return typed
-    return Annotated[typed | None, BeforeValidator(_none)]
+    elif not about:
+        typed = Annotated[Any, BeforeValidator(lambda value: inner(str(value)))]
+    return typed if inner is key.kind else Annotated[typed | None, BeforeValidator(_none)]
 
 
 def _none(value: Any) -> Any:
@@ -217,71 +254,13 @@ def _slices(value: Any) -> tuple[Bands, ...]:
         raise ConfigError(str(error)) from None
 
 
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A key of the configuration: its default, what it takes and what it is, in words."""
-
-    key: str
-    default: Any
-    expected: str
-    description: str
-
-
-def described() -> list[Key]:
-    """Every key that a configuration file takes, those of plugins included."""
-    return list(_described(RunConfig))
-
-
-def _described(cls: type, section: str = "") -> Iterator[Key]:
-    prefix = f"{section}." if section else ""
-    for field, kind in _fields(cls):
-        if dataclasses.is_dataclass(kind):
-            yield from _described(typing.cast(type, kind), field.name)
-        elif field.name == "extra":
-            for name, entry in _extra(section).items():
-                default = getattr(entry, "default", None)
-                takes = "a value that its plugin reads"
-                if entry.parse in _PLAIN:
-                    takes = expected(entry.parse, {})
-                yield Key(f"{prefix}extra.{name}", default, takes, entry.help)
-        else:
-            yield Key(
-                prefix + field.name,
-                field.default,
-                expected(kind, field.metadata),
-                field.metadata["description"],
-            )
-
-
-def _fields(cls: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
-    """The fields of a dataclass, each with its type."""
-    kinds = typing.get_type_hints(cls)
-    return ((field, kinds[field.name]) for field in dataclasses.fields(cls))
-
-
-def keys(section: str = "") -> list[str]:
-    """Every key that `build` takes, or those of one section, such as "gate"."""
-    prefix = f"{section}." if section else ""
-    return [one.key for one in described() if one.key.startswith(prefix) and one.key != "preset"]
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration file, nested or with dotted keys."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_model().model_json_schema(),
-        "title": "tfx-mnist",
-        "patternProperties": {r"^\w+\.": {}},
-    }
-
-
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Nested mappings, as YAML gives them, as one with dotted keys; a section of None is empty.
 
     Raises:
       ConfigError: a key stands there twice, such as `gate.floor` and `floor` below `gate`.
     """
-    sections = {field.name for field, kind in _fields(RunConfig) if dataclasses.is_dataclass(kind)}
+    sections = {name.partition(".")[0] for name in keys() if "." in name}
     flat: dict[str, Any] = {}
     for key, value in _flat(tree):
         if key in flat:

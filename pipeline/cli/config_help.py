@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import textwrap
 from collections.abc import Iterator
@@ -26,7 +25,17 @@ def keys() -> Reply:
     or no limit, as the text says. A preset sets some keys of `training`.
     """
     described = config_model.described()
-    fields = {"keys": [dataclasses.asdict(one) for one in described]}
+    fields = {
+        "keys": [
+            {
+                "key": one.name,
+                "default": one.default,
+                "expected": one.expected,
+                "description": one.description,
+            }
+            for one in described
+        ]
+    }
     return Reply(fields, [line for one in described for line in _lines(one)])
 
 
@@ -34,7 +43,7 @@ def _lines(key: Key) -> Iterator[str]:
     default = {None: "none", True: "true", False: "false", (): "none", "": "empty"}
     known = isinstance(key.default, bool | str | tuple | None)
     shown = default.get(key.default, key.default) if known else key.default
-    yield f"{key.key} (default: {shown}; takes {key.expected})"
+    yield f"{key.name} (default: {shown}; takes {key.expected})"
     yield from textwrap.wrap(
         key.description, _WIDTH, initial_indent="    ", subsequent_indent="    "
     )
