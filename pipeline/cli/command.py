@@ -2,8 +2,8 @@
 
 Synopsis::
 
-    @click.command(cls=Command, exit_codes={ExitCode.DONE: "removed"})
-    @click.option("--keep", type=whole(1), required=True)
+    @command(done="removed", failed="a version cannot be removed")
+    @option("--keep", "N", "How many versions stay.", type=whole(1), required=True)
     def prune(keep: int) -> Reply:
         # Its docstring is the help; the first sentence stands in the list of commands.
         return Reply({"removed": [1, 2]}, ["removed: versions 1 and 2"])
@@ -129,6 +129,16 @@ class Command(_WithExitCodes):
                 output.complain(line)
             answer = answer.exit_code
         return output.end(answer, shows=self.shows(ctx.params))
+
+
+def command(
+    *, done: str, failed: str, usage: str = "usage refused", refused: str = "", **settings: Any
+) -> Callable[[Callable[..., Reply | int]], Command]:
+    """Makes a function a `Command`; done to refused say what its exit codes 0 to 3 mean."""
+    exit_codes = {ExitCode.DONE: done, ExitCode.FAILED: failed, ExitCode.USAGE: usage}
+    if refused:
+        exit_codes[ExitCode.REFUSED] = refused
+    return click.command(cls=Command, exit_codes=exit_codes, **settings)
 
 
 def as_json(ctx: click.Context) -> bool:
@@ -260,5 +270,17 @@ class _LocalPath(Read):
 
 # A file or directory of this machine; `~` stands for the home directory.
 LOCAL_PATH = _LocalPath(lambda text: Path(paths.expanded(text)))
+
+
+def option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option with a value; its default, if it has one, stands in the help."""
+    shown = "default" in settings
+    return click.option(flag, metavar=metavar, help=text, show_default=shown, **settings)
+
+
+def path_option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option that takes a file or directory of this machine."""
+    return option(flag, metavar, text, type=LOCAL_PATH, **settings)
+
 
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show the libraries' logs on stderr.")

@@ -6,18 +6,16 @@ import json
 import textwrap
 from collections.abc import Iterator
 
-import click
-
 from pipeline import config_model
 from pipeline.cli import output
-from pipeline.cli.command import Command, Reply
+from pipeline.cli.command import Reply, command
 from pipeline.config_model import Key
 from pipeline.result import ExitCode
 
 _WIDTH = 100
 
 
-@click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "listed"})
+@command(done="listed", failed="a plugin cannot be imported", shows=lambda _: True)
 def keys() -> Reply:
     """Lists every key, with its default, what it takes and what it is.
 
@@ -49,7 +47,7 @@ def _lines(key: Key) -> Iterator[str]:
     )
 
 
-@click.command(cls=Command, shows=lambda _: True, exit_codes={ExitCode.DONE: "printed"})
+@command(done="printed", failed="a plugin cannot be imported", shows=lambda _: True)
 def schema() -> int:
     """Prints the JSON schema of a configuration file, for editors.
 

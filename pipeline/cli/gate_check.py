@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from components.example_gen.sources import DataError, parse_dataset
 from components.gate.check import NotChecked
 from components.gate.decision_log import DecisionLogError
 from pipeline.cli import configuration, logs, summary
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, UsageError, verbose
+from pipeline.cli.command import (
+    CommandError,
+    Reply,
+    UsageError,
+    command,
+    option,
+    path_option,
+    verbose,
+)
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig
@@ -26,39 +32,28 @@ if TYPE_CHECKING:  # TensorFlow stands behind it
     from pipeline.model_check import ModelCheck, Subject
 
 
-def _signature(flag: str, text: str) -> Callable[[Any], Any]:
-    default = features.SERVING_DEFAULT
-    return click.option(flag, metavar="NAME", default=default, show_default=True, help=text)
-
-
-@click.command(
-    cls=Command,
-    exit_codes={
-        ExitCode.DONE: "passed",
-        ExitCode.FAILED: "failed: the decision cannot be written down, the serving directory "
-        "cannot be read, or there is no memory to ask a model; nothing was decided",
-        ExitCode.USAGE: "usage, data source refused, or a model that does not fit; nothing was "
-        "decided",
-        ExitCode.REFUSED: "refused by the gate",
-    },
+@command(
+    done="passed",
+    failed="the decision cannot be written down, the serving directory cannot be read, or there is "
+    "no memory to ask a model; nothing was decided",
+    usage="usage, data source refused, or a model that does not fit; nothing was decided",
+    refused="refused by the gate",
 )
-@click.option(
-    "--model", metavar="DIR", type=LOCAL_PATH, required=True, help="The SavedModel to decide on."
+@path_option("--model", "DIR", "The SavedModel to decide on.", required=True)
+@option("--signature", "NAME", "The model's signature to ask.", default=features.SERVING_DEFAULT)
+@path_option("--baseline", "DIR", "The SavedModel that it must not be worse than.")
+@option(
+    "--baseline-signature",
+    "NAME",
+    "The baseline's signature to ask.",
+    default=features.SERVING_DEFAULT,
 )
-@_signature("--signature", "The model's signature to ask.")
-@click.option(
-    "--baseline",
-    metavar="DIR",
-    type=LOCAL_PATH,
-    help="The SavedModel that it must not be worse than.",
-)
-@_signature("--baseline-signature", "The baseline's signature to ask.")
-@click.option(
+@option(
     "--dataset",
-    metavar="D",
+    "D",
+    "The data set of the test images.",
     required=True,
     cls=configuration.DatasetOption,
-    help="The data set of the test images.",
 )
 @configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--set", "--config")
 @verbose

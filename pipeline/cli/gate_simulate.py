@@ -7,16 +7,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from components.example_gen.sources import DataError, parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Read, Reply, UsageError, whole
+from pipeline.cli.command import (
+    CommandError,
+    Read,
+    Reply,
+    UsageError,
+    command,
+    option,
+    path_option,
+    whole,
+)
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config_model import keys
 from pipeline.dataset_defaults import policy_for
-from pipeline.result import ExitCode
 
 if TYPE_CHECKING:  # NumPy stands behind it
     from components.gate.simulation import Point, Setting
@@ -41,64 +47,46 @@ def _fractions(text: str) -> list[float]:
         raise ValueError("fractions from 0 to 1") from None
 
 
-def _option(flag: str, metavar: str, type_: Any, default: Any, text: str) -> Callable[[Any], Any]:
-    return click.option(
-        flag, metavar=metavar, type=type_, default=default, show_default=True, help=text
-    )
+def _count(flag: str, least: int, default: int, text: str) -> Callable[[Any], Any]:
+    return option(flag, "N", text, type=whole(least), default=default)
 
 
-@click.command(
-    cls=Command,
+@command(
+    done="simulated",
+    failed="the PNG file cannot be written",
+    usage="usage, or numbers that no two models can have",
     shows=lambda _: True,
-    exit_codes={
-        ExitCode.DONE: "simulated",
-        ExitCode.FAILED: "the PNG file cannot be written",
-        ExitCode.USAGE: "usage, or numbers that no two models can have",
-    },
 )
-@_option(
+@option(
     "--dataset",
     "NAME",
-    str,
-    "mnist",
     "The set whose policy is meant, by name; its data are not read.",
+    default="mnist",
 )
 @configuration.options("--set")
-@_option("--rows", "N", whole(1), 10_000, "Test images.")
-@_option("--classes", "N", whole(2), 10, "Classes.")
-@_option("--accuracy", "A", Read(_fraction), 0.994, "Of the served model.")
-@_option(
+@_count("--rows", 1, 10_000, "Test images.")
+@_count("--classes", 2, 10, "Classes.")
+@option("--accuracy", "A", "Of the served model.", type=Read(_fraction), default=0.994)
+@option(
     "--discordance",
     "D",
-    Read(_fraction),
-    # Two seeds of the preset `fast` differ on 47 of MNIST's 10,000 test images
-    # (docs/gate-check.md).
-    0.0047,
     "Fraction of the test images on which exactly one of two equally good models is right; the "
-    "default was measured on MNIST between two seeds of the preset fast.",
+    "default was measured on MNIST between two seeds of the preset fast (docs/gate-check.md).",
+    type=Read(_fraction),
+    default=0.0047,
 )
-@_option(
+@option(
     "--drops",
     "D,D,...",
-    Read(_fractions),
-    "0,0.001,0.002,0.005,0.01",
     "How much worse the candidates are than the served model.",
+    type=Read(_fractions),
+    default="0,0.001,0.002,0.005,0.01",
 )
-@_option("--decision", "N", whole(1), 1, "How many decisions on its test set each one makes.")
-@_option(
-    "--decisions",
-    "N",
-    whole(1),
-    100,
-    "How many decisions on one test set a submitter of bad models has.",
-)
-@_option(
-    "--simulations", "N", whole(1), 5_000, "What is simulated for each drop and each submitter."
-)
-@_option("--seed", "N", whole(0), 0, "Seed of the simulation.")
-@click.option(
-    "--png", metavar="FILE", type=LOCAL_PATH, help="Draw the curve into a PNG file as well."
-)
+@_count("--decision", 1, 1, "How many decisions on its test set each one makes.")
+@_count("--decisions", 1, 100, "How many decisions a submitter of bad models has on one test set.")
+@_count("--simulations", 1, 5_000, "What is simulated for each drop and each submitter.")
+@_count("--seed", 0, 0, "Seed of the simulation.")
+@path_option("--png", "FILE", "Draw the curve into a PNG file as well.")
 @pass_given
 def simulate(given: Given, /, **values: Any) -> Reply:
     """Shows how often good models are refused and bad ones released.

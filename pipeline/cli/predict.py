@@ -12,34 +12,29 @@ import click
 
 from components.serving_dir import Version, find, require_valid
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, verbose, whole
+from pipeline.cli.command import LOCAL_PATH, CommandError, Reply, command, option, verbose, whole
 from pipeline.result import ExitCode
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     from components.serving_check.prediction import ImageError, Prediction
 
 
-@click.command(
-    cls=Command,
+@command(
+    done="classified",
+    failed="there is no such version, or it is damaged or cannot be loaded",
+    usage="usage, no such serving directory, or images refused; the others are classified",
     shows=lambda _: True,
-    exit_codes={
-        ExitCode.DONE: "classified",
-        ExitCode.FAILED: "there is no such version, or it is damaged or cannot be loaded",
-        ExitCode.USAGE: "usage, no such serving directory, or images refused; the others are "
-        "classified",
-    },
 )
 @click.argument("images", metavar="IMAGE...", type=LOCAL_PATH, nargs=-1, required=True)
-@click.option(
+@option(
     "--version",
-    "number",
-    metavar="V",
+    "V",
+    "Version to use, which may be a withdrawn one (default: the live one).",
     type=whole(0),
-    help="Version to use, which may be a withdrawn one (default: the live one).",
 )
 @serving.options
 @verbose
-def predict(directory: Path, images: Sequence[Path], number: int | None, verbose: bool) -> Reply:
+def predict(directory: Path, images: Sequence[Path], version: int | None, verbose: bool) -> Reply:
     """Classifies image files with the live model.
 
     Takes PNG and JPEG files, and shows the probability of each class. The files of the version are
@@ -48,15 +43,15 @@ def predict(directory: Path, images: Sequence[Path], number: int | None, verbose
     An image must have the size that the model takes. It is turned upright by its EXIF orientation,
     converted to grey or RGB as the model needs, and laid on black where it is transparent.
     """
-    version = find(directory, number)
-    require_valid(version)
+    found = find(directory, version)
+    require_valid(found)
     with logs.quiet(show=verbose):
-        predictions = _classify(version, images)
+        predictions = _classify(found, images)
     described = [_describe(*pair) for pair in zip(images, predictions, strict=True)]
     refused = [f"{image['path']} {image['error']}" for image in described if image["error"]]
-    fields = {"serving_dir": str(directory), "version": version.number, "images": described}
+    fields = {"serving_dir": str(directory), "version": found.number, "images": described}
     exit_code = ExitCode.USAGE if refused else ExitCode.DONE
-    return Reply(fields, _lines(version, described), exit_code, refused)
+    return Reply(fields, _lines(found, described), exit_code, refused)
 
 
 def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | ImageError]:

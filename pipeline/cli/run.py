@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from pipeline.cli import command, configuration, hparams_file, logs, output, terminal
-from pipeline.cli.command import LOCAL_PATH, Command, verbose
+from pipeline.cli.command import Command, path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
 from pipeline.config import ConfigError, RunConfig
@@ -44,12 +44,8 @@ EXIT_CODES = {
 
 def options(function: Callable[..., int]) -> Callable[..., int]:
     """Adds the options of a run; the function takes them as `execute` does."""
-    save = click.option(
-        "--save-hparams",
-        metavar="FILE",
-        type=LOCAL_PATH,
-        help="Write the hyper-parameters that were trained with, for --hparams.",
-    )
+    text = "Write the hyper-parameters that were trained with, for --hparams."
+    save = path_option("--save-hparams", "FILE", text)
     return configuration.options()(save(verbose(pass_given(function))))
 
 

@@ -17,35 +17,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from components.example_gen.sources import DataError, find_name, parse_dataset, slug
-from pipeline.cli.command import LOCAL_PATH, Reply, UsageError
+from pipeline.cli.command import Reply, UsageError, option, path_option
 from pipeline.config import SERVING, RunConfig
 
 
 def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
     """Adds the options that name a serving directory; the function takes it as `directory`."""
 
-    @click.option(
-        "--serving-dir",
-        metavar="DIR",
-        type=LOCAL_PATH,
-        help="The directory that the server watches.",
-    )
-    @click.option(
+    @path_option("--serving-dir", "DIR", "The directory that the server watches.")
+    @option(
         "--dataset",
-        metavar="D",
-        help="The directory that `run` releases this data set to, below --pipeline-root.",
+        "D",
+        "The directory that `run` releases this data set to, below --pipeline-root.",
     )
-    @click.option(
+    @path_option(
         "--pipeline-root",
-        metavar="DIR",
-        type=LOCAL_PATH,
+        "DIR",
+        "Where `run` writes; without --serving-dir and --dataset, its only serving directory is "
+        "taken.",
         default=RunConfig.pipeline_root,
-        show_default=True,
-        help="Where `run` writes; without --serving-dir and --dataset, its only serving directory "
-        "is taken.",
     )
     @functools.wraps(function)
     def with_directory(

@@ -12,7 +12,7 @@ import click
 from components import serving_dir
 from components.serving_dir import Pruned, Version
 from pipeline.cli import output, serving
-from pipeline.cli.command import Command, Reply, whole
+from pipeline.cli.command import Command, Reply, command, option, whole
 from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
 
@@ -22,18 +22,10 @@ _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baselin
 
 
 def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
-    """A command on a serving directory, with what its exit codes 0 and 1 mean."""
-    exit_codes = {
-        ExitCode.DONE: done,
-        ExitCode.FAILED: failed,
-        ExitCode.USAGE: "usage, or there is no such serving directory",
-    }
-
-    def decorate(function: Callable[..., Reply]) -> Command:
-        options = serving.options(function)
-        return click.command(cls=Command, exit_codes=exit_codes, **settings)(options)
-
-    return decorate
+    """A command on a serving directory; done and failed say what exit codes 0 and 1 mean."""
+    usage = "usage, or there is no such serving directory"
+    decorate = command(done=done, failed=failed, usage=usage, **settings)
+    return lambda function: decorate(serving.options(function))
 
 
 @_command(
@@ -86,9 +78,7 @@ def verify(directory: Path) -> Reply:
     "says so",
 )
 @click.argument("version", metavar="VERSION", required=False, type=whole(0))
-@click.option(
-    "--reason", metavar="TEXT", default="", help="Reason, kept with the withdrawn version."
-)
+@option("--reason", "TEXT", "Reason, kept with the withdrawn version.", default="")
 def rollback(directory: Path, version: int | None, reason: str) -> Reply:
     """Makes an older version the live one again.
 
@@ -126,12 +116,12 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     "failed, and what is there is complete; or a dry run's list cannot be written",
     shows=lambda options: options["dry_run"],
 )
-@click.option(
+@option(
     "--keep",
-    metavar="N",
-    required=True,
+    "N",
+    "Number of newest versions to keep; at least as many as the server loads.",
     type=whole(1),
-    help="Number of newest versions to keep; at least as many as the server loads.",
+    required=True,
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 def prune(directory: Path, keep: int, dry_run: bool) -> Reply:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
-
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, UsageError, whole
+from pipeline.cli.command import (
+    CommandError,
+    Reply,
+    UsageError,
+    command,
+    option,
+    path_option,
+    whole,
+)
 from pipeline.config import RunConfig
-from pipeline.result import ExitCode
 from trainer import supervision
 from trainer.cluster import Cluster, ClusterError
 from trainer.host.text import quoted
@@ -17,38 +22,30 @@ from trainer.job import job_file
 from trainer.tuning import processes
 
 
-@click.command(
-    cls=Command,
+@command(
+    done="trained to the end",
+    failed="no training began, the chief ended before, or an error that would come again",
+    usage="usage, or the environment makes this machine no worker",
     after_a_signal="; the same command goes on after the last finished epoch",
-    exit_codes={
-        ExitCode.DONE: "trained to the end",
-        ExitCode.FAILED: "failed: no training began, the chief ended before, or an error that "
-        "would come again",
-        ExitCode.USAGE: "usage, or the environment makes this machine no worker",
-    },
 )
-@click.option(
+@path_option(
     "--pipeline-root",
-    metavar="DIR",
-    type=LOCAL_PATH,
+    "DIR",
+    "Pipeline root of the chief, on a file system that the machines share.",
     default=RunConfig.pipeline_root,
-    show_default=True,
-    help="Pipeline root of the chief, on a file system that the machines share.",
 )
-@click.option(
+@option(
     "--wait",
-    metavar="SECONDS",
+    "SECONDS",
+    "How long to wait for the chief's training to begin.",
     type=whole(0),
     default=3600,
-    show_default=True,
-    help="How long to wait for the chief's training to begin.",
 )
-@click.option(
+@path_option(
     "--search",
-    metavar="JOB",
-    type=LOCAL_PATH,
-    help="Take part in a search, by the job file that its chief names, in place of a training of "
-    "the pipeline root; the environment says where the chief is, see docs/tuning.md.",
+    "JOB",
+    "Take part in a search, by the job file that its chief names, in place of a training of the "
+    "pipeline root; the environment says where the chief is, see docs/tuning.md.",
 )
 def worker(pipeline_root: Path, wait: int, search: Path | None) -> Reply:
     """Trains as one of several machines.
