@@ -215,7 +215,7 @@ def usage_line(error: click.UsageError) -> str:
     param = getattr(error, "param", None)
     if param is not None:
         is_option = isinstance(param, click.Option)
-        name = max(param.opts, key=len) if is_option else (param.metavar or "").rstrip(".")
+        name = max(param.opts, key=len) if is_option else (param.metavar or "").strip("[].")
         is_missing = isinstance(error, click.MissingParameter)
         message = f"{name} {'is missing' if is_missing else error.message}"
     return f"{message}; {see}".rstrip("; ")
@@ -274,7 +274,7 @@ LOCAL_PATH = _LocalPath(lambda text: Path(paths.expanded(text)))
 
 def option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
     """An option with a value; its default, if it has one, stands in the help."""
-    shown = "default" in settings
+    shown = settings.get("default") not in (None, "")
     return click.option(flag, metavar=metavar, help=text, show_default=shown, **settings)
 
 

@@ -77,7 +77,7 @@ def verify(directory: Path) -> Reply:
     "no version is good, the one asked for is not, or failed; nothing was changed, unless the line "
     "says so",
 )
-@click.argument("version", metavar="VERSION", required=False, type=whole(0))
+@click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
 @option("--reason", "TEXT", "Reason, kept with the withdrawn version.", default="")
 def rollback(directory: Path, version: int | None, reason: str) -> Reply:
     """Makes an older version the live one again.
