@@ -21,11 +21,10 @@ from click.shell_completion import CompletionItem
 
 from components.example_gen.sources import usages
 from pipeline.cli import hparams_file
-from pipeline.cli.command import LOCAL_PATH, UsageError
+from pipeline.cli.command import LOCAL_PATH
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
-from trainer.host.registry import PluginError
 from trainer.host.text import quoted, unknown
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -108,10 +107,7 @@ class DatasetOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
-        try:
-            return record and (record[0], f"{record[1]} Takes {usages()}.")
-        except PluginError as error:
-            raise UsageError(str(error)) from error
+        return record and (record[0], f"{record[1]} Takes {usages()}.")
 
 
 def _option(flag: str, text: str, *, name: str = "", **settings: Any) -> tuple[str, Any]:
