@@ -64,10 +64,10 @@ def AtomicPusher(
 
     Args:
         model: the candidate.
-        examples: the data, for `dataset` in the release record.
-        data_blessing: DataGate's verdict.
-        model_blessing: ReleaseGate's verdict.
-        infra_blessing: ServingCheck's verdict.
+        examples: with the custom property `dataset`, for the release record.
+        data_blessing: DataGate's.
+        model_blessing: ReleaseGate's.
+        infra_blessing: ServingCheck's.
         pushed_model: gets the custom properties `pushed`, `reason`, and if pushed `version`, `path`
             and `created`.
         serving_dir: the directory that TensorFlow Serving watches.

@@ -98,7 +98,7 @@ def server_process(
     Args:
       command: program and arguments.
       directory: a temporary one of the server's own, which is removed if we are killed.
-      environment: its variables.
+      environment: of the command.
       pass_fds: file descriptors that it inherits.
 
     Raises:

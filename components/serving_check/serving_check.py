@@ -55,7 +55,7 @@ def ServingCheck(
 
     Args:
       model: the candidate.
-      blessing: the release gate's; a model that it refuses is refused here as well.
+      blessing: the release gate's.
       examples: with the split `test` and the custom property `dataset`.
       evaluation: with the metric `PredictionSample`.
       infra_blessing: holds the checks.

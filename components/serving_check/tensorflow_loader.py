@@ -55,13 +55,7 @@ def send(
     *,
     timeout_s: float | None = None,
 ) -> None:
-    """Sends one message.
-
-    Args:
-      stream: connected to the other end.
-      text: of any kind.
-      tensors: numbers, or objects that are bytes.
-      timeout_s: how long it may take; None for ever.
+    """Sends one message; tensors are numbers, or objects that are bytes.
 
     Raises:
       TimeoutError: it took longer.
@@ -89,11 +83,7 @@ def send(
 def receive(
     stream: socket.socket, *, timeout_s: float | None = None
 ) -> tuple[str, dict[str, npt.NDArray[Any]]]:
-    """Waits for one message.
-
-    Args:
-      stream: connected to the other end.
-      timeout_s: how long it may take until all of it is here; None for ever.
+    """Waits for one message, until all of it is here.
 
     Raises:
       TimeoutError: it took longer.

@@ -7,7 +7,7 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -155,53 +155,65 @@ def assert_refused(message: str, model: Path, serving: Path, **options: object) 
         assert staging_in(serving) == []
 
 
-def test_missing_model_is_refused(tmp_path: Path, serving: Path) -> None:
-    assert_refused("model .* does not exist: give", tmp_path / "none", serving)
-    assert not serving.exists()
+def no_model(folder: Path) -> Path:
+    return folder / "none"
 
 
-def test_file_as_model_is_refused(tmp_path: Path, serving: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    assert_refused("model .* is a file: give", tmp_path / "file", serving)
+def a_file(folder: Path) -> Path:
+    (folder / "model").write_bytes(b"")
+    return folder / "model"
 
 
-def test_model_without_files_is_refused(tmp_path: Path, serving: Path) -> None:
-    (tmp_path / "model" / "assets").mkdir(parents=True)
-    assert_refused("holds no file: export", tmp_path / "model", serving)
-    assert not serving.exists()
+def no_file(folder: Path) -> Path:
+    (folder / "model" / "assets").mkdir(parents=True)
+    return folder / "model"
 
 
-def test_symbolic_link_in_the_model_is_refused(model: Path, serving: Path) -> None:
+def a_link(folder: Path) -> Path:
+    model = write_model(folder / "model")
     (model / "variables" / "link").symlink_to("/etc/passwd")
-    assert_refused("'variables/link', a symbolic link", model, serving)
+    return model
+
+
+def a_fifo(folder: Path) -> Path:
+    model = write_model(folder / "model")
+    os.mkfifo(model / "pipe")
+    return model
+
+
+def its_own_manifest(folder: Path) -> Path:
+    return write_model(folder / "model", {MANIFEST_NAME: b"{}"})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (no_model, "model .* does not exist: give"),
+        (a_file, "model .* is a file: give"),
+        (no_file, "holds no file: export"),
+        (a_link, "'variables/link', a symbolic link"),
+        (a_fifo, "'pipe', a symbolic link or special file"),
+        (its_own_manifest, "holds 'manifest.json', a name kept"),
+    ],
+)
+def test_what_is_no_model_is_refused(
+    make: Callable[[Path], Path], message: str, tmp_path: Path, serving: Path
+) -> None:
+    assert_refused(message, make(tmp_path), serving)
     assert not serving.exists()
 
 
-def test_special_file_in_the_model_is_refused(model: Path, serving: Path) -> None:
-    os.mkfifo(model / "pipe")
-    assert_refused("'pipe', a symbolic link or special file", model, serving)
-
-
-def test_model_with_a_manifest_of_its_own_is_refused(model: Path, serving: Path) -> None:
-    (model / MANIFEST_NAME).write_text("{}")
-    assert_refused("holds 'manifest.json', a name kept", model, serving)
-
-
-def test_serving_directory_inside_the_model_is_refused(model: Path) -> None:
+def test_a_serving_directory_inside_the_model_is_refused(model: Path) -> None:
     assert_refused("is inside the model", model, model / "serving")
 
 
-def test_serving_directory_on_a_file_is_refused(model: Path, serving: Path) -> None:
+def test_a_serving_directory_that_cannot_be_one_is_refused(model: Path, serving: Path) -> None:
     serving.write_bytes(b"precious")
     assert_refused("is a file: choose another path", model, serving)
+    assert_refused("Not a directory.*parents are directories", model, serving / "below")
     assert serving.read_bytes() == b"precious"
     with pytest.raises(ServingDirError, match="cannot read the serving directory"):
         versions(serving)
-
-
-def test_serving_directory_below_a_file_is_refused(model: Path, serving: Path) -> None:
-    serving.write_bytes(b"")
-    assert_refused("Not a directory.*parents are directories", model, serving / "below")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", Path("/")])

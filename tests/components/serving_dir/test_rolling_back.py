@@ -197,9 +197,20 @@ def test_without_any_version_nothing_is_made(serving: Path) -> None:
     assert list(serving.iterdir()) == []
 
 
-def test_the_only_version_cannot_be_rolled_back(serving: Path) -> None:
-    publish_letters(serving, "a")
-    assert_refused(r"version 1 in .*: there is no older good version; release a better", serving)
+@pytest.mark.parametrize(
+    ("letters", "version", "message"),
+    [
+        ("a", None, "version 1 in .*: there is no older good version; release a better"),
+        ("ab", 7, "there is no version 7 in .*: known are 1, 2"),
+        ("ab", 2, "it is live already; choose another"),
+        ("aba", 1, "it holds the same model as the live version 3; choose another"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused(
+    letters: str, version: int | None, message: str, serving: Path
+) -> None:
+    publish_letters(serving, letters)
+    assert_refused(message, serving, version)
 
 
 def test_why_no_older_version_is_good_is_said_of_each(serving: Path) -> None:
@@ -212,11 +223,6 @@ def test_why_no_older_version_is_good_is_said_of_each(serving: Path) -> None:
         r"version 5; 4 is withdrawn by version 5 at",
         serving,
     )
-
-
-def test_an_unknown_version_is_refused(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    assert_refused("there is no version 7 in .*: known are 1, 2", serving, 7)
 
 
 def test_a_damaged_version_is_refused_with_its_files(serving: Path) -> None:
@@ -245,16 +251,6 @@ def test_a_copy_of_a_withdrawn_model_is_refused(serving: Path) -> None:
     publish_letters(serving, "abca")
     rollback(serving, 2)
     assert_refused("it is withdrawn by version 5 at .*: no reason given", serving, 1)
-
-
-def test_the_live_version_is_refused(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    assert_refused("it is live already; choose another", serving, 2)
-
-
-def test_the_live_model_is_refused(serving: Path) -> None:
-    publish_letters(serving, "aba")
-    assert_refused("it holds the same model as the live version 3; choose another", serving, 1)
 
 
 def test_a_full_disk_leaves_nothing(serving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
