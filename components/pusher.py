@@ -21,7 +21,9 @@ component refuses by an error, so that TFX keeps no result that a later run woul
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -91,15 +93,7 @@ def AtomicPusher(
         return
     facts = ReleaseFacts.of(blessings.facts_of(model_blessing))
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
-    baseline = facts.decided.compared.baseline
-    described = examples.get_string_custom_property(examples_summary.PROPERTY)
-    record = {
-        **json.loads(release),
-        "dataset": json.loads(described or "null"),
-        "checks": [check.to_dict() for check in checks],
-        "metrics": facts.evidence.metrics,
-        "baseline": baseline.to_json() if baseline else None,
-    }
+    record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:
         record["training"] = {**record["training"], **read_best(Path(hyperparameters.uri))}
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
@@ -113,3 +107,18 @@ def AtomicPusher(
     pushed_model.set_int_custom_property(VERSION, published.version)
     pushed_model.set_string_custom_property(PATH, str(published.path))
     pushed_model.set_int_custom_property(CREATED, int(published.created))
+
+
+def _release_record(
+    release: Mapping[str, Any], examples: Any, facts: ReleaseFacts, checks: Sequence[Check]
+) -> dict[str, Any]:
+    """What was known when the graph was built, and what is known only now."""
+    baseline = facts.decided.compared.baseline
+    described = examples.get_string_custom_property(examples_summary.PROPERTY)
+    return {
+        **release,
+        "dataset": json.loads(described or "null"),
+        "checks": [check.to_dict() for check in checks],
+        "metrics": facts.evidence.metrics,
+        "baseline": baseline.to_json() if baseline else None,
+    }
