@@ -6,18 +6,12 @@ Synopsis::
     noise.overall.share, noise.overall.is_judged       # (0.091, True): about 9.1 % are wrong
     noise_checks(noise, class_names, bound=0.01)
 
-The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). Each class has a
-threshold: the mean score of this class among the examples with its label. An example counts for the
-class whose threshold its score reaches, and for the one with the highest score if it reaches
-several. An example that counts for another class than its label has a wrong label. The counts of
-each label are scaled to the number of examples that have it.
-
-With a weak classifier this rule mistakes confused images for wrong labels: 50 % of CIFAR-10's. So a
-second count uses strict thresholds, which only a quarter of each class reaches. A wrong label is
-found by both, because its image looks like any other of its true class; most confused images are
-not found by the strict count. The estimate is the share that the strict thresholds find, minus the
-share that only the lenient ones find, since as many confused images may be left. Nothing is judged
-if the classifier is poor.
+The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). An example counts for
+the class whose threshold its score reaches, and for the one with the highest score if it reaches
+several. A class's threshold is its mean score among the examples with its label. A second count
+with strict thresholds tells wrong labels from the confusions of a weak classifier: the estimate is
+the share that it finds, minus the share that only the lenient count finds
+(docs/decisions/0006-label-noise-and-near-duplicates.md). A poor classifier judges nothing.
 """
 
 from __future__ import annotations

@@ -6,16 +6,10 @@ Synopsis::
     search.look_in(train_images)          # once for each batch
     search.found                          # [N] bool
 
-Two images are near-duplicates if few of their values differ by more than noise. Both bounds follow
-from the test images: two values differ if they are further apart than a fifth of the standard
-deviation of all values, and "few" is less than a twentieth of the number of values that differ
-between two random images (the median over pairs). So neither bound depends on how large, dark or
-empty the images of a set are.
-
-Only one pair per test image and batch is compared value by value: the test image and its nearest
-neighbour by the means of blocks of pixels, which a changed pixel or noise hardly moves. Time: one
-product of [batch, 49] and [49, N] matrices per batch. Memory: the test images, and one such
-product.
+Two images are near-duplicates if few of their values differ by more than noise; both bounds follow
+from the test images (docs/decisions/0006-label-noise-and-near-duplicates.md). Of each batch only
+the nearest image by means of blocks of pixels is compared value by value: a product of [batch, 49]
+and [49, N] matrices.
 """
 
 from __future__ import annotations
