@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from components.gate.slices import Bands
 from pipeline.cli.main import main
-from pipeline.config_model import described, json_schema, keys
+from pipeline.config import ConfigError
+from pipeline.config_model import build, described, flatten, json_schema, keys
+from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from tests.pipeline.cli.processes import process, script
 from tests.plugins import install
 
@@ -29,6 +32,167 @@ ARCHITECTURES.add("hidden", Architecture("one hidden layer", 1, hidden))
 HYPER_PARAMETERS.add("units", HyperParameter("units of the hidden layer", default=2, parse=int))
 HYPER_PARAMETERS.add("pairs", HyperParameter("pairs", default=0, parse=even))
 """
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("seed", "3", 3),
+        ("seed", 3, 3),
+        ("cache", "false", False),
+        ("cache", True, True),
+        ("data_dir", "none", None),
+        ("data_dir", None, None),
+        ("data_dir", "somewhere", "somewhere"),
+        ("beam_args", ["--a=1", "--b"], ("--a=1", "--b")),
+    ],
+)
+def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: object) -> None:
+    assert getattr(build("quick", {key: given}), key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "line"),
+    [
+        ("seed", "x", "seed is 'x', expected a whole number from 0 to 2147483647"),
+        ("seed", True, "seed is True, expected a whole number from 0 to 2147483647"),
+        ("replicas", 1.5, "replicas is 1.5, expected a whole number, 0 or more: 0 is automatic"),
+        ("seed", "-1", "seed is '-1', expected a whole number from 0 to 2147483647"),
+        ("seed", 2**31, "seed is 2147483648, expected a whole number from 0 to 2147483647"),
+        ("replicas", "-2", "replicas is '-2', expected a whole number, 0 or more: 0 is automatic"),
+        ("cache", "yes", "cache is 'yes', expected true or false"),
+        ("dataset", 7, "dataset is 7, expected a string"),
+        ("dataset", None, "dataset is None, expected a string"),
+        ("beam_args", "--a", "beam_args is '--a', expected a list of strings"),
+        ("beam_args", 3, "beam_args is 3, expected a list of strings"),
+        ("beam_args", [3], "beam_args is [3], expected a list of strings"),
+        (
+            "training.learning_rate",
+            "fast",
+            "training.learning_rate is 'fast', expected a number above 0",
+        ),
+        (
+            "training.patience",
+            str(2**63),
+            "training.patience is '9223372036854775808', expected a whole number of 64 bits",
+        ),
+        ("training.epochs", "0", "training.epochs is '0', expected a whole number, 1 or more"),
+        ("training.dropout", "1", "training.dropout is '1', expected a number from 0 to below 1"),
+        (
+            "training.optimizer",
+            "adm",
+            "training.optimizer is 'adm', expected one of adam, adadelta",
+        ),
+        (
+            "gate.floor",
+            "99",
+            "gate.floor is '99', expected a number from 0 to 1: 0.99 stands for 99 %",
+        ),
+        (
+            "gate.floor",
+            "nan",
+            "gate.floor is 'nan', expected a number from 0 to 1: 0.99 stands for 99 %",
+        ),
+        (
+            "data_gate.max_class_drift",
+            "-0.1",
+            "data_gate.max_class_drift is '-0.1', expected a number from 0 to 1",
+        ),
+        (
+            "serving.max_p99_latency_ms",
+            "0",
+            "serving.max_p99_latency_ms is '0', expected a number above 0",
+        ),
+        (
+            "serving.max_memory_mib",
+            "nan",
+            "serving.max_memory_mib is 'nan', expected a number above 0",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(key: str, given: object, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {key: given})
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("key", ["pipeline_root", "serving_dir"])
+def test_an_object_store_is_no_directory_to_run_in(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {key: "gs://bucket/x"})
+    assert str(caught.value) == (
+        f"{key} is 'gs://bucket/x', expected a directory of this machine: locks and renames need "
+        "one; runs that keep their artifacts in an object store are Kubeflow's, see tfx-mnist "
+        "kubeflow compile --help"
+    )
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a number"):
+        build("quick", {"gate.floor": 10**400})
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("sed", "seed"), ("gate.flor", "gate.floor"), ("training.epoch", "training.epochs")],
+)
+def test_an_unknown_key_names_the_nearest_one(key: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{key}': did you mean '{near}'"):
+        build("quick", {key: "1"})
+
+
+def test_a_section_is_no_key() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'gate'"):
+        build("quick", {"gate": None})
+
+
+def test_the_preset_is_no_key_of_build() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'preset'"):
+        build("quick", {"preset": "fast"})
+
+
+def test_an_unknown_preset_names_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="unknown preset 'fsat': did you mean 'fast'"):
+        build("fsat", {})
+
+
+def test_a_section_keeps_its_other_values() -> None:
+    changed = build("article", {"training.epochs": "2"}).training
+    assert (changed.epochs, changed.optimizer) == (2, "adadelta")
+
+
+def test_flatten_joins_nested_keys_with_dots() -> None:
+    tree = {"seed": 1, "gate": {"floor": 0.9, "max_drop": 0.1}, "training": {}}
+    assert flatten(tree) == {"seed": 1, "gate.floor": 0.9, "gate.max_drop": 0.1}
+
+
+def test_slices_are_one_text_with_semicolons() -> None:
+    both = build("quick", {"gate.slices": "mean_intensity:0.1,0.2;height:20"}).gate
+    expected = (Bands("mean_intensity", (0.1, 0.2)), Bands("height", (20.0,)))
+    assert policy_for(both, "", num_classes=10, test_rows=1000).slices == expected
+
+
+@pytest.mark.parametrize("key", ["pipeline_root", "serving_dir", "data_dir", "dataset"])
+def test_a_path_that_is_no_text_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {key: "idx:/data-\udcff"})
+    assert str(caught.value) == (
+        rf"{key} is 'idx:/data-\udcff', expected text in UTF-8: ML Metadata takes no other"
+    )
+
+
+def test_a_bad_slice_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="a slice is 'weight', expected feature:edge"):
+        build("quick", {"gate.slices": "weight"})
+
+
+def test_none_gives_a_threshold_back_to_the_data_set() -> None:
+    config = build("quick", {"gate.floor": "none", "gate.slices": "none"})
+    policy = policy_for(config.gate, "mnist", num_classes=10, test_rows=10_000)
+    assert (policy.floor, policy.slices) == (
+        DATASET_DEFAULTS["mnist"].floor,
+        DATASET_DEFAULTS["mnist"].slices,
+    )
 
 
 def schema(section: str = "") -> dict[str, Any]:

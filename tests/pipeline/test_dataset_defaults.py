@@ -1,0 +1,59 @@
+"""Thresholds and facts of data sets, and the policy that they make with what was set."""
+
+import pytest
+
+from components.gate import accuracy
+from components.gate.evidence import Tally
+from components.gate.policy import GateConfig
+from pipeline.config import RunConfig
+from pipeline.dataset_defaults import DATASET_DEFAULTS, UNKNOWN_SET, defaults_of, policy_for
+
+
+def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
+    known = DATASET_DEFAULTS["fashion_mnist"]
+    policy = policy_for(GateConfig(floor=0.5), "fashion_mnist", num_classes=10, test_rows=1000)
+    assert (policy.floor, policy.class_floor) == (0.5, known.class_floor)
+
+
+def test_an_unknown_set_gets_the_strict_thresholds() -> None:
+    assert defaults_of("idx_of_mine") is UNKNOWN_SET
+
+
+@pytest.mark.parametrize(
+    ("rows", "own", "of_mnist"),
+    [(60, 20 / 60, 20 / 60), (1_000, 0.02, 0.02), (60_000, 0.003, 0.0032), (7, 1.0, 1.0)],
+)
+def test_the_drop_that_is_let_pass_is_one_that_the_test_split_can_show(rows, own, of_mnist) -> None:
+    for name, max_drop in (("idx_of_mine", own), ("mnist", of_mnist)):
+        policy = policy_for(GateConfig(), name, num_classes=10, test_rows=rows)
+        assert policy.max_drop == pytest.approx(max_drop)
+        # A model that never differs passes.
+        assert accuracy.drop_upper(Tally(rows, rows), policy, 1) <= policy.max_drop
+
+
+def test_a_known_sets_own_drop_comes_first_and_what_is_set_before_it() -> None:
+    size = {"num_classes": 10, "test_rows": 10_000}
+    assert (
+        policy_for(GateConfig(), "cifar10", **size).max_drop == DATASET_DEFAULTS["cifar10"].max_drop
+    )
+    assert policy_for(GateConfig(max_drop=0.3), "cifar10", **size).max_drop == 0.3
+
+
+def test_a_known_sets_slices_can_be_taken_away() -> None:
+    assert policy_for(GateConfig(), "mnist", num_classes=10, test_rows=1000).slices
+    assert policy_for(GateConfig(slices=()), "mnist", num_classes=10, test_rows=1000).slices == ()
+
+
+def test_the_policys_defaults_are_the_configurations() -> None:
+    policy = policy_for(GateConfig(), "mnist", num_classes=10, test_rows=10_000)
+    given = {name: value for name, value in vars(GateConfig()).items() if value is not None}
+    assert set(vars(policy)) == set(vars(GateConfig()))
+    assert given.items() <= vars(policy).items()
+
+
+@pytest.mark.parametrize("name", sorted(DATASET_DEFAULTS))
+def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
+    assert (
+        policy_for(RunConfig().gate, name, num_classes=10, test_rows=1000).class_floor
+        <= DATASET_DEFAULTS[name].floor
+    )
