@@ -3,7 +3,7 @@
 Synopsis::
 
     headline(result)               # "Released: version 3 is served."
-    power_table(result)[0].smallest_loss    # 0.0062, of all test images
+    power_table(result)[0].minimum_detectable_drop    # 0.0062, over all test images
 """
 
 from __future__ import annotations
@@ -149,15 +149,16 @@ class PowerRow:
     Attributes:
       label: the words for the group.
       rows: test images.
-      smallest_loss: of accuracy, that is refused with probability `LIKELY`; None where none is.
-      images: the same loss, in test images.
+      minimum_detectable_drop: the smallest drop of accuracy, 0..1, that is refused with probability
+        `LIKELY`; None where none is.
+      images: the same drop, in test images.
       unharmed: probability of refusing a model that is exactly as good.
       refusals: probability of refusing a model that loses each of `LOSSES`.
     """
 
     label: str
     rows: int
-    smallest_loss: float | None
+    minimum_detectable_drop: float | None
     images: float | None
     unharmed: float
     refusals: tuple[float, ...]
@@ -170,16 +171,16 @@ def power_table(result: RunResult) -> list[PowerRow]:
         return []
     whole = power.of_all(evidence, policy, decision=decision(result.checks) or 1)
     first = [] if whole is None else [whole]
-    return [_power_row(sight) for sight in (*first, *power.of_groups(evidence, policy))]
+    return [_power_row(group) for group in (*first, *power.of_groups(evidence, policy))]
 
 
-def _power_row(sight: power.Power) -> PowerRow:
-    smallest = sight.minimum_detectable_drop(LIKELY)
+def _power_row(group: power.Power) -> PowerRow:
+    drop = group.minimum_detectable_drop(LIKELY)
     return PowerRow(
-        label=sight.label,
-        rows=sight.tally.rows,
-        smallest_loss=smallest,
-        images=None if smallest is None else smallest * sight.tally.rows,
-        unharmed=sight.refusal(0.0),
-        refusals=tuple(sight.refusal(loss) for loss in LOSSES),
+        label=group.label,
+        rows=group.tally.rows,
+        minimum_detectable_drop=drop,
+        images=None if drop is None else drop * group.tally.rows,
+        unharmed=group.refusal(0.0),
+        refusals=tuple(group.refusal(loss) for loss in LOSSES),
     )

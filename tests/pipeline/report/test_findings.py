@@ -91,8 +91,8 @@ def test_the_power_is_that_of_all_images_and_of_each_judged_group() -> None:
     assert [row.label for row in rows] == ["all test images", "class cat", "class <dog>"]
     whole = power.of_all(COMPARED, POLICY, decision=3)
     assert whole is not None
-    assert rows[0].smallest_loss == whole.minimum_detectable_drop(0.8)
-    assert rows[0].images == pytest.approx(1000 * rows[0].smallest_loss)
+    assert rows[0].minimum_detectable_drop == whole.minimum_detectable_drop(0.8)
+    assert rows[0].images == pytest.approx(1000 * rows[0].minimum_detectable_drop)
     assert rows[0].refusals == tuple(whole.refusal(x) for x in (0.001, 0.002, 0.005, 0.01))
 
 
