@@ -59,11 +59,10 @@ def train(
     folder: Path, hparams: HParams, *, replicas: int, seed: int, eval_share: int
 ) -> dict[str, float]:
     """Trains in this process."""
-    import keras
     import tensorflow as tf
 
     from trainer import loop
-    from trainer.model import build_model
+    from trainer.features import ImageSpec
     from trainer.strategy import mirrored_strategy, prepare_devices
 
     prepare_devices(replicas)
@@ -71,21 +70,14 @@ def train(
         tf.config.experimental.enable_op_determinism()
     train_split, eval_split = _splits(folder, eval_share)
     shape, classes = tuple(train_split.images.shape[1:]), int(train_split.labels.shape[1])
-    keras.utils.set_random_seed(seed)
-    strategy = mirrored_strategy(replicas)
     hparams = dataclasses.replace(hparams, per_replica_batch=hparams.per_replica_batch // replicas)
-    with strategy.scope():
-        model = build_model(hparams, image_shape=shape, num_classes=classes)
-    plain = dataclasses.replace(hparams, precision="float32")
-    served = build_model(plain, image_shape=shape, num_classes=classes)
     wall, cpu = time.monotonic(), time.process_time()
-    history = loop.train(
-        model,
-        served,
+    model, history = loop.train(
+        hparams,
+        spec=ImageSpec(shape, tuple(map(str, range(classes)))),
         train_split=train_split,
         eval_split=eval_split,
-        hparams=hparams,
-        strategy=strategy,
+        strategy=mirrored_strategy(replicas),
         seed=seed,
     )
     images = len(train_split) // (hparams.per_replica_batch * replicas)
@@ -106,7 +98,7 @@ def _splits(folder: Path, eval_share: int) -> Any:
 
     from components.example_gen.images import read_arrays
     from components.example_gen.sources import open_dataset
-    from trainer.inputs import Split
+    from trainer.inputs import LoadedSplit
 
     images, labels = read_arrays(open_dataset(f"idx:{folder}", data_dir=None), "train")
     order = np.random.default_rng(0).permutation(len(images))
@@ -114,8 +106,8 @@ def _splits(folder: Path, eval_share: int) -> Any:
     levels = (levels - images.mean() / 255.0) / (images.std() / 255.0)
     one_hot = np.eye(labels.max() + 1, dtype=np.float32)[labels]
 
-    def part(rows: np.ndarray) -> Split:
-        return Split(
+    def part(rows: np.ndarray) -> LoadedSplit:
+        return LoadedSplit(
             images=tf.constant(images[rows]),
             labels=tf.constant(one_hot[rows]),
             levels=tf.constant(levels, tf.float32),

@@ -35,7 +35,7 @@ from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
 from components.serving_dir import StaleDecision, publish
-from components.tuner.results import read_best
+from trainer.tuning.results import read_best
 
 # Custom properties of the PushedModel artifact.
 PUSHED = "pushed"  # int: 1 when the model is in the serving directory now, 0 when it was refused

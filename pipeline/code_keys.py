@@ -33,8 +33,8 @@ COMPONENTS: Mapping[str, Sequence[str]] = {
     "BaselineModel": ["components.baseline_model"],
     "DataGate": ["components.data_gate.data_gate"],
     "Transform": ["trainer.preprocessing"],
-    "Tuner": ["components.tuner.tuner", "trainer.tuning.tune"],
-    "Trainer": ["trainer.run"],
+    "Tuner": ["components.tuner.tuner", "trainer.tuning.tuner_fn"],
+    "Trainer": ["trainer.run_fn"],
     "Evaluator": [
         "components.evaluation.gate_metrics",
         "components.evaluation.prediction_sample",

@@ -28,7 +28,7 @@ from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
 from pipeline.run_plan import RunPlan
-from trainer import preprocessing, run
+from trainer import preprocessing, run_fn
 from trainer.features import ImageSpec
 
 _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
@@ -98,7 +98,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         hyperparameters=hyperparameters,
-        run_fn=_path(run.run_fn),
+        run_fn=_path(run_fn.run_fn),
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
@@ -183,13 +183,13 @@ def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[st
     from components.tuner.tuner import (
         Tuner,  # with keras-tuner and matplotlib, which others do without
     )
-    from trainer.tuning import tune
+    from trainer.tuning import tuner_fn
 
     tuning = plan.config.tuning
     return Tuner(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
-        tuner_fn=_path(tune.tuner_fn),
+        tuner_fn=_path(tuner_fn.tuner_fn),
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         tune_args=tuner_pb2.TuneArgs(num_parallel_trials=tuning.parallel_trials),

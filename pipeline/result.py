@@ -18,7 +18,7 @@ from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from trainer.host import termination
-from trainer.tuning.trials import Results
+from trainer.tuning.results import Results
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already

@@ -43,8 +43,8 @@ import threading, types
 from pathlib import Path
 from trainer.tuning.processes import chief_of_local_workers, train_in_workers
 with chief_of_local_workers():
-    search = types.SimpleNamespace(search=threading.Event().wait)
-    train_in_workers(search, Path("job.json"), count=1)
+    wait = threading.Event().wait
+    train_in_workers(types.SimpleNamespace(search=wait, job_file=Path("job.json")), count=1)
 """,
     "a trial's training that a user starts": """
 import os, pathlib, sys
@@ -157,7 +157,7 @@ def test_a_child_imports_nothing_from_where_the_user_stands(
 
 
 def test_the_traps_catch_what_is_started_without_care(traps, tmp_path):
-    command = [sys.executable, "-m", "trainer.worker", "job.json"]
+    command = [sys.executable, "-m", "trainer.supervision", "job.json"]
     done = subprocess.run(command, cwd=traps, capture_output=True, text=True, timeout=60)
     assert str(traps) in done.stderr
     (tmp_path / "trapped").unlink()

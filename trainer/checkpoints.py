@@ -8,9 +8,9 @@ Synopsis::
     kept.latest()       # the newest one, in this process or the next; None if there is none
     kept.remove()       # the training is over
 
-Each epoch has one file, in a directory that is named by the training's key. A file is written under
-a hidden name, synced, and renamed; only then is the last but one removed. So a kill at any moment,
-of the process or of the machine, leaves the last finished epoch or the one before it.
+Each epoch has one file, in a directory that is named by the training's key. It is written
+durably, and only then is the last but one removed. So a kill at any moment, of the process or of
+the machine, leaves the last finished epoch or the one before it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,9 +28,9 @@ from typing import Any
 import numpy as np
 
 from trainer import progress
+from trainer.host.files import write_durably
 
 _SUFFIX = ".checkpoint"
-_WRITING = ".writing"
 _KEPT = 2  # the newest one, and one to fall back to should its file be damaged
 
 
@@ -89,8 +88,11 @@ class Checkpoints:
         """
         if not self._writes:
             return
+        path = self._folder / f"{checkpoint.epoch:06d}{_SUFFIX}"
         try:
-            self._write(checkpoint)
+            write_durably(path, _encode(checkpoint, self.key))
+            for older in self._files()[:-_KEPT]:
+                older.unlink()
         except OSError as error:
             if not self._warned:
                 progress.LOGGER.warning(
@@ -108,7 +110,12 @@ class Checkpoints:
                 return _decode(path.read_bytes(), self.key)
             except (OSError, _Unusable) as error:
                 progress.LOGGER.warning("checkpoint %s is not used: %s", path, error)
-        self._mention_others()
+        if any(path.parent != self._folder for path in self._root.glob(f"*/*{_SUFFIX}")):
+            progress.LOGGER.info(
+                "starting anew: the checkpoints in %s are of trainings with other data, code, "
+                "hyper-parameters, seed or replicas; remove what will not be run again",
+                self._root,
+            )
         return None
 
     def remove(self) -> None:
@@ -122,30 +129,6 @@ class Checkpoints:
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_SUFFIX}"))
 
-    def _write(self, checkpoint: Checkpoint) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        writing = self._folder / _WRITING
-        try:
-            with writing.open("wb") as file:
-                file.write(_encode(checkpoint, self.key))
-                file.flush()
-                os.fsync(file.fileno())
-            writing.replace(self._folder / f"{checkpoint.epoch:06d}{_SUFFIX}")
-            _sync(self._folder)
-        finally:
-            writing.unlink(missing_ok=True)
-        for path in self._files()[:-_KEPT]:
-            path.unlink()
-
-    def _mention_others(self) -> None:
-        others = [path for path in self._root.glob(f"*/*{_SUFFIX}") if path.parent != self._folder]
-        if others:
-            progress.LOGGER.info(
-                "starting anew: the checkpoints in %s are of trainings with other data, code, "
-                "hyper-parameters, seed or replicas; remove what will not be run again",
-                self._root,
-            )
-
 
 class _Unusable(Exception):
     """The bytes are no checkpoint of this training; the message says why."""
@@ -153,11 +136,6 @@ class _Unusable(Exception):
 
 def _encode(checkpoint: Checkpoint, key: str) -> bytes:
     """SHA-256 of the rest, a line of JSON, the arrays as an uncompressed .npz."""
-    arrays = {
-        f"{group}.{position}": value
-        for group, values in checkpoint.arrays.items()
-        for position, value in enumerate(values)
-    }
     header = {
         "key": key,
         "epoch": checkpoint.epoch,
@@ -165,7 +143,14 @@ def _encode(checkpoint: Checkpoint, key: str) -> bytes:
         "facts": checkpoint.facts,
     }
     payload = io.BytesIO()
-    np.savez(payload, **arrays)
+    np.savez(
+        payload,
+        **{
+            f"{group}.{position}": value
+            for group, values in checkpoint.arrays.items()
+            for position, value in enumerate(values)
+        },
+    )
     content = json.dumps(header).encode() + b"\n" + payload.getvalue()
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
@@ -184,12 +169,3 @@ def _decode(encoded: bytes, key: str) -> Checkpoint:
             for group, count in header["groups"].items()
         }
     return Checkpoint(epoch=header["epoch"], arrays=groups, facts=header["facts"])
-
-
-def _sync(folder: Path) -> None:
-    """Syncs the names in a directory to disk."""
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

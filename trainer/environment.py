@@ -1,8 +1,9 @@
-"""The variables by which a user's environment would steer or hang us, settled in every process.
+"""What every process settles before it imports TensorFlow: its variables, and its garbage.
 
 Synopsis::
 
-    settle(os.environ)       # before TensorFlow and Keras are imported; children inherit it
+    settle(os.environ)       # done by `import trainer`; children inherit it
+    collect_seldom()
 
 Keras reads `keras.json` of the user's home, or of /tmp where that cannot be written, and takes the
 image data format, the float type and epsilon from it: other numbers, or a network that cannot be
@@ -13,7 +14,10 @@ on through the user's proxy.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import gc
 import os
 import socket
 from collections.abc import Mapping, MutableMapping
@@ -32,6 +36,21 @@ _KERAS_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENA
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORACLE_IP = "KERASTUNER_ORACLE_IP"
 _EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
+
+_ALLOCATIONS = 50_000  # container objects between two searches of the youngest; Python: 700
+
+
+@functools.cache
+def collect_seldom() -> None:
+    """For the rest of this process, searches for cyclic garbage less often than Python does.
+
+    Importing TensorFlow, TFX and Beam makes more than a million objects, all of which stay. Python
+    would search them again and again while they come, and once more when the process ends
+    (docs/decisions/0014). To be called before these imports.
+    """
+    gc.set_threshold(_ALLOCATIONS)
+    # The end has its own search, which passes over what is frozen. The system frees the memory.
+    atexit.register(gc.freeze)
 
 
 def settle(environment: MutableMapping[str, str]) -> None:

@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 
 from trainer import features
 from trainer.features import ImageSpec
-from trainer.transform_graph import TransformGraph
+from trainer.inputs import TransformGraph
 
 
 class ServingModel(tf.Module):

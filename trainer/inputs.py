@@ -1,8 +1,10 @@
-"""Records -> tensors in memory -> batches.
+"""Records -> tensors in memory -> batches, and the transform graph on the way.
 
 Synopsis::
 
-    split = load_split(files, tft_output)                  # decoded once, kept as uint8
+    transform = TransformGraph(tft_output)
+    transform({"image": png})["normalized_image"]      # [B] string -> [B, H, W, C] float32
+    split = load_split(files, tft_output)              # decoded once, kept as uint8
     for images, labels in training_batches(split, batch=256, epochs=5, seed=1, augment=...): ...
 
 The transform graph is applied here: see docs/decisions/0001-transform-in-the-input-pipeline.md. It
@@ -14,22 +16,51 @@ a batch is normalized by looking its pixels up, to the same bits (docs/decisions
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from trainer import features
 from trainer.augmentation import Augment
 from trainer.preprocessing import decode_png
-from trainer.transform_graph import TransformGraph
 
 _DECODE_BATCH = 1024  # examples decoded at a time
 _ROUNDING = 1e-5  # of normalized values, where a machine's vector and scalar operations differ
 
 
+class TransformGraph(tf.Module):
+    """What `preprocessing_fn` became, on any of its inputs; saved along with whatever holds it.
+
+    `transform_features_layer` does the same as a tf_keras model. AutoGraph converts that model's
+    code when it is first called, and once more when it is saved: 4 of the Trainer's seconds each,
+    for code without a Python branch on a tensor.
+    """
+
+    def __init__(self, tft_output: tft.TFTransformOutput) -> None:
+        super().__init__()
+        loader = SavedModelLoader(tft_output.transform_savedmodel_dir)
+        self._apply = loader.apply_transform_model
+        # The loader itself is not tracked; without what it loaded a saved model lacks its tables.
+        self._loaded = [
+            value
+            for value in vars(loader).values()
+            if isinstance(value, tf.__internal__.tracking.Trackable)
+        ]
+
+    def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Raw features by name -> those transformed features that can be made of them.
+
+        Inside a `tf.function`, where the part of the graph that nobody asks for is left out: called
+        eagerly, it decodes an empty image when it is given labels alone.
+        """
+        transformed: dict[str, tf.Tensor] = self._apply(raw)
+        return transformed
+
+
 @dataclasses.dataclass(frozen=True)
-class Split:
+class LoadedSplit:
     """A split in memory.
 
     Attributes:
@@ -57,7 +88,7 @@ class Split:
         return tf.gather(tf.reshape(self.levels, [-1]), places)
 
 
-def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) -> Split:
+def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) -> LoadedSplit:
     """Reads the gzipped TFRecords of one split in the order of their names.
 
     Raises:
@@ -86,7 +117,7 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
     )
     if not batches:
         raise ValueError(f"no examples in {', '.join(file_patterns)}: is the split empty?")
-    split = Split(
+    split = LoadedSplit(
         images=tf.concat([images for images, _ in batches], axis=0),
         labels=tf.concat([labels for _, labels in batches], axis=0),
         levels=_levels(normalize, shape, raw_shape=spec[features.IMAGE].shape),
@@ -120,7 +151,7 @@ def _levels(
 
 
 def training_batches(
-    split: Split,
+    split: LoadedSplit,
     *,
     batch: int,
     epochs: int,

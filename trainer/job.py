@@ -1,10 +1,9 @@
-"""What one training is to do, as a file that the machines which train together read.
+"""A training or a search as a file, which the processes and machines that share it read.
 
 Synopsis::
 
-    file = job_file(Path("pipeline_root"))
-    Job.from_fn_args(fn_args).write(file)        # by the chief
-    Job.read(file)                               # by each process that trains
+    Job.from_fn_args(fn_args).write(file)     # by the chief
+    Job.read(file).hparams                    # by each process that trains
 """
 
 from __future__ import annotations
@@ -15,60 +14,73 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.features import ImageSpec
 from trainer.host.files import write_durably
 from trainer.hparams import HParams
-from trainer.tuning.trials import tuned
+from trainer.tuning.results import tuned
 
 
 def job_file(pipeline_root: Path) -> Path:
-    """Where the chief of a training says what the others shall do."""
+    """The file in which the chief of a training tells the other machines what to do."""
     return pipeline_root / "training-job.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The part of `tfx.components.trainer.fn_args_utils.FnArgs` that a training needs.
+    """The part of `tfx.components.trainer.fn_args_utils.FnArgs` that is needed to train.
 
     Attributes:
-      train_files: patterns of gzipped TFRecords, as `eval_files`.
-      eval_files: see there.
-      transform_output: directory of the transform graph.
-      serving_model_dir: where the model is exported to.
-      model_run_dir: where TensorBoard's event files go.
+      train_files: patterns of gzipped TFRecords.
+      eval_files: likewise.
+      transform_graph_path: directory of the transform graph.
       custom_config: "spec" (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "seed"
-        (int), "replicas" (int, 0 for all GPUs or one CPU), "workers" (int, machines that train
-        together), "code" (a digest of what trains) and "checkpoints" (the directory of all
-        trainings' checkpoints).
+        (int), "replicas" (int, 0 for all GPUs or one CPU) and "code" (a digest of what trains). For
+        a training "workers" (int, machines that train together) and "checkpoints" (the directory of
+        all trainings' checkpoints); for a search "tuning" (`TuningConfig` as a dict) and "searches"
+        (the directory of all searches that have not ended).
+      serving_model_dir: where a training exports the model to.
+      model_run_dir: where TensorBoard's event files of a training go.
     """
 
     train_files: list[str]
     eval_files: list[str]
-    transform_output: str
-    serving_model_dir: str
-    model_run_dir: str
+    transform_graph_path: str
     custom_config: Mapping[str, Any]
+    serving_model_dir: str = ""
+    model_run_dir: str = ""
 
     @classmethod
     def from_fn_args(cls, fn_args: Any) -> Job:
-        """The fields of that name; what a search has found replaces the hyper-parameters."""
+        """Takes the fields of the same names; the result of a search replaces hyper-parameters."""
         names = [field.name for field in dataclasses.fields(cls)]
-        job = cls(**{name: getattr(fn_args, name) for name in names})
-        if not fn_args.hyperparameters:
+        job = cls(**{name: value for name in names if (value := getattr(fn_args, name, None))})
+        found = getattr(fn_args, "hyperparameters", None)
+        if not found:
             return job
-        given = HParams.from_config(job.custom_config["hparams"])
-        found = tuned(given, fn_args.hyperparameters["values"]).to_config()
-        return dataclasses.replace(job, custom_config={**job.custom_config, "hparams": found})
+        hparams = tuned(job.hparams, found["values"]).to_config()
+        return dataclasses.replace(job, custom_config={**job.custom_config, "hparams": hparams})
 
     @classmethod
     def read(cls, file: Path) -> Job:
-        """What `write` has written."""
-        return cls(**json.loads(file.read_text()))
-
-    @property
-    def pipeline_root(self) -> Path:
-        """The directory that the machines share."""
-        return Path(self.custom_config["checkpoints"]).parent
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     def write(self, file: Path) -> None:
         """Writes it whole or not at all."""
         write_durably(file, json.dumps(dataclasses.asdict(self)))
+
+    @property
+    def spec(self) -> ImageSpec:
+        return ImageSpec.from_config(self.custom_config["spec"])
+
+    @property
+    def hparams(self) -> HParams:
+        """What a training trains with, and a search starts from."""
+        return HParams.from_config(self.custom_config["hparams"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.custom_config["seed"])
+
+    @property
+    def replicas(self) -> int:
+        return int(self.custom_config["replicas"])

@@ -2,15 +2,17 @@
 
 Synopsis::
 
-    history = train(model, served, train_split=train, eval_split=evaluation, hparams=HParams(),
-                    strategy=strategy, seed=1)
-    served(images)      # the twin of `model` that holds what was learned
+    model, history = train(HParams(), spec=spec, train_split=train, eval_split=evaluation,
+                           strategy=strategy, seed=1)
+    logits = model(images)
 
 Why not `model.fit`: with Keras 3 it fails under several strategies (docs/decisions/0002).
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -20,16 +22,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import inputs, progress, schedule
+from trainer import inputs, progress
 from trainer.augmentation import augmentation
 from trainer.checkpoints import Checkpoints
-from trainer.events import Events
+from trainer.features import ImageSpec
 from trainer.hparams import HParams
+from trainer.model import build_model
+from trainer.optimizer import make_optimizer
+from trainer.reporter import Reporter
 from trainer.state import Epoch, State
 from trainer.strategy import distribute, global_batch, require_agreement
 
 _EVAL_BATCH = 1000
-_PROGRESS_INTERVAL_S = 0.5
 
 
 class TrainingDiverged(ArithmeticError):
@@ -37,97 +41,101 @@ class TrainingDiverged(ArithmeticError):
 
 
 def train(
-    model: keras.Model,
-    served: keras.Model,
-    *,
-    train_split: inputs.Split,
-    eval_split: inputs.Split,
     hparams: HParams,
+    *,
+    spec: ImageSpec,
+    train_split: inputs.LoadedSplit,
+    eval_split: inputs.LoadedSplit,
     strategy: tf.distribute.Strategy,
     seed: int,
     log_dir: str | None = None,
     checkpoints: Checkpoints | None = None,
-) -> list[Epoch]:
-    """Trains `model`, and gives `served` what came of it.
+) -> tuple[keras.Model, list[Epoch]]:
+    """Builds a network and trains it.
 
     Args:
-      model: built in the scope of `strategy`; gives logits.
-      served: its twin outside of the scope, in float32: what is evaluated, and to be exported.
+      hparams: what and how to train.
+      spec: of the images.
       train_split: N examples.
       eval_split: looked at after each epoch; decides nothing unless `hparams.patience` is set.
-      hparams: how to train; the architecture is the model's.
       strategy: its replicas share each global batch.
-      seed: of the order and the augmentation.
+      seed: of the first weights, the order and the augmentation.
       log_dir: where TensorBoard's event files go; None writes none.
       checkpoints: those of this very training: it goes on from the latest one, and writes one per
         epoch; None writes none.
 
     Returns:
-      The epochs in order. `served` holds the weights of the last one, or with `patience` of the
-      one with the smallest loss on eval; with `averaging`, their average over the steps.
+      The network in float32, which knows nothing of replicas, and the epochs in order. It holds the
+      weights of the last epoch, or with `patience` of the one with the smallest loss on eval; with
+      `averaging`, their average over the steps.
 
     Raises:
       TrainingDiverged: the loss on train or on eval became NaN or infinite.
       ValueError: the global batch is larger than the training split, or XLA is to compile for
         several replicas.
     """
-    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
-            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
-        )
     batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
     steps = inputs.steps_per_epoch(len(train_split), batch)
-    with strategy.scope():
-        optimizer = _optimizer(hparams, total_steps=hparams.epochs * steps)
-        optimizer.build(model.trainable_variables)
-    state = State(
-        model=model,
-        optimizer=optimizer,
-        served=served,
-        epochs=hparams.epochs,
-        patience=hparams.patience,
-    )
-    events = Events(log_dir)
+    state = _first_state(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
     if checkpoints:
-        _resume(state, checkpoints, events, strategy)
-    done = len(state.history)
-    reporter = _Reporter(steps_per_epoch=steps, epochs=hparams.epochs, epochs_done=done)
-    batches = inputs.training_batches(
-        train_split,
-        batch=batch,
-        epochs=hparams.epochs,
-        seed=seed,
-        augment=augmentation(hparams),
-        epochs_done=done,
+        _resume(state, checkpoints, strategy)
+    reporter = Reporter(
+        steps_per_epoch=steps, epochs=hparams.epochs, history=state.history, log_dir=log_dir
     )
     run_steps = _training(
-        state, strategy, batches, hparams, batch=batch, steps=steps, reporter=reporter
+        state, train_split, strategy, hparams, seed=seed, batch=batch, reporter=reporter
     )
-    evaluate = _evaluation(served, eval_split)
+    evaluate = _evaluation(state.served, eval_split)
     while not state.is_over:
         epoch = _run_epoch(state, run_steps, evaluate, hparams)
         state.end_epoch(epoch)
         if checkpoints:
             checkpoints.save(state.checkpoint())
         reporter.epoch_ended(epoch)
-        events.write(epoch)
     state.finish()
-    return state.history
+    return state.served, state.history
 
 
-def _resume(
-    state: State, checkpoints: Checkpoints, events: Events, strategy: tf.distribute.Strategy
-) -> None:
+def _first_state(
+    hparams: HParams,
+    spec: ImageSpec,
+    strategy: tf.distribute.Strategy,
+    *,
+    seed: int,
+    total_steps: int,
+) -> State:
+    """The network with random weights, its optimizer, and its twin outside of the strategy."""
+    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
+            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
+        )
+    build = functools.partial(
+        build_model, image_shape=spec.image_shape, num_classes=spec.num_classes
+    )
+    keras.utils.set_random_seed(seed)
+    with strategy.scope():
+        model = build(hparams)
+    served = build(dataclasses.replace(hparams, precision="float32"))
+    with strategy.scope():
+        optimizer = make_optimizer(hparams, total_steps=total_steps)
+        optimizer.build(model.trainable_variables)
+    return State(
+        model=model,
+        optimizer=optimizer,
+        served=served,
+        epochs=hparams.epochs,
+        patience=hparams.patience,
+    )
+
+
+def _resume(state: State, checkpoints: Checkpoints, strategy: tf.distribute.Strategy) -> None:
     """Takes over what a killed process has finished, if it has finished an epoch."""
     found = checkpoints.latest()
     require_agreement(strategy, f"{checkpoints.key} {found.epoch if found else 0}")
-    if found is None:
-        return
-    state.restore(found)
-    for epoch in state.history:
-        events.write(epoch)
-    progress.LOGGER.info("resumed after epoch %d", found.epoch)
+    if found is not None:
+        state.restore(found)
+        progress.LOGGER.info("resumed after epoch %d", found.epoch)
 
 
 def _run_epoch(
@@ -162,34 +170,27 @@ def _require_finite(name: str, loss: float, number: int, hparams: HParams) -> No
         )
 
 
-def _optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimizer:
-    rate: Any = hparams.learning_rate
-    if hparams.schedule == "one_cycle":
-        rate = schedule.OneCycle(hparams.learning_rate, total_steps)
-    kinds = {"adam": keras.optimizers.Adam, "adadelta": keras.optimizers.Adadelta}
-    optimizer = kinds[hparams.optimizer](
-        learning_rate=rate, weight_decay=hparams.weight_decay or None
-    )
-    if hparams.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    if hparams.precision == "float16":  # small gradients would become 0
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
-
-
 def _training(
     state: State,
+    split: inputs.LoadedSplit,
     strategy: tf.distribute.Strategy,
-    batches: tf.data.Dataset,
     hparams: HParams,
     *,
+    seed: int,
     batch: int,
-    steps: int,
-    reporter: _Reporter,
+    reporter: Reporter,
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains for one epoch: () -> (mean loss, accuracy)."""
+    batches = inputs.training_batches(
+        split,
+        batch=batch,
+        epochs=hparams.epochs,
+        seed=seed,
+        augment=augmentation(hparams),
+        epochs_done=len(state.history),
+    )
     step = _train_step(state, strategy, hparams, batch)
-    iterator = iter(distribute(batches, strategy))
+    iterator, steps = iter(distribute(batches, strategy)), len(split) // batch
 
     def run_steps() -> tuple[float, float]:
         losses, correct = [], []
@@ -254,7 +255,7 @@ def _move_average(state: State, decay: float) -> None:
         mean.assign_add((1.0 - decay) * (value - mean))
 
 
-def _evaluation(model: keras.Model, split: inputs.Split) -> Callable[[], tuple[float, float]]:
+def _evaluation(model: keras.Model, split: inputs.LoadedSplit) -> Callable[[], tuple[float, float]]:
     """A function that evaluates: () -> (mean cross-entropy, accuracy) over the split."""
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -278,39 +279,3 @@ def _evaluation(model: keras.Model, split: inputs.Split) -> Callable[[], tuple[f
 def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     hits = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(labels, axis=-1))
     return tf.reduce_sum(tf.cast(hits, tf.float32))
-
-
-class _Reporter:
-    """Turns steps into `trainer.progress` records, a few per second at most."""
-
-    def __init__(self, *, steps_per_epoch: int, epochs: int, epochs_done: int) -> None:
-        self._steps_per_epoch = steps_per_epoch
-        self._epochs = epochs
-        self._start = self._last = time.monotonic()
-        self._first = self._step = epochs_done * steps_per_epoch
-        self._eval_accuracy: float | None = None
-
-    def step_done(self) -> None:
-        self._step += 1
-        if time.monotonic() - self._last >= _PROGRESS_INTERVAL_S:
-            self._report(epoch=(self._step - 1) // self._steps_per_epoch + 1, ended=False)
-
-    def epoch_ended(self, epoch: Epoch) -> None:
-        self._eval_accuracy = epoch.eval_accuracy
-        self._report(epoch=epoch.number, ended=True)
-
-    def _report(self, *, epoch: int, ended: bool) -> None:
-        self._last = time.monotonic()
-        total = self._steps_per_epoch * self._epochs
-        seconds_per_step = (self._last - self._start) / (self._step - self._first)
-        progress.report(
-            progress.Progress(
-                step=self._step,
-                total_steps=total,
-                epoch=epoch,
-                epochs=self._epochs,
-                seconds_left=seconds_per_step * (total - self._step),
-                eval_accuracy=self._eval_accuracy,
-                epoch_ended=ended,
-            )
-        )

@@ -71,6 +71,8 @@ def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
     """Makes a MirroredStrategy over the GPUs, or without GPUs over logical CPU devices.
 
+    Make one per process: TensorFlow mixes up what the replicas of two of them exchange.
+
     Args:
       replicas: number of devices; 0 takes all GPUs or, without GPUs, one CPU.
 

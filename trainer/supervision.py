@@ -1,4 +1,4 @@
-"""A training among several machines, kept alive: whoever is lost, all start again and go on.
+"""Keeps a training among several machines alive: when one is lost, all restart and resume.
 
 Synopsis::
 
@@ -6,31 +6,62 @@ Synopsis::
 
 When one machine is lost, the collective operations of all others fail within seconds, and
 TensorFlow cannot be told to go on without a new process. So each machine trains in a process of its
-own, which is started again, waits for the others, and goes on from the last finished epoch. Needs
-no TensorFlow itself.
+own, which is started again, waits for the others, and goes on from the last finished epoch.
+
+That process runs this module too, for one attempt, and it alone imports TensorFlow. It writes one
+JSON object per line to its standard output: `{"progress": {...}}` for each
+`trainer.progress.Progress`, and `{"error": "..."}` before it ends with exit code 1 because of an
+error that another attempt would meet again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
+import os
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from trainer import progress
-from trainer.host.children import python_child
+from trainer.cluster import Cluster
+from trainer.environment import collect_seldom
+from trainer.host.children import end_with_parent, running_child
+from trainer.host.text import one_line
+from trainer.job import Job
 
 ATTEMPTS = 10  # in a row in which no epoch ends
 PAUSE_S = 1.0
 JOIN_S = 3600.0  # the machines may take so long to find each other and make the first steps
 LAST_WORDS_S = 60.0  # the job's file may be gone for so long while the others still end
 
+_AGAIN = 3  # exit code: another attempt may succeed
+
 
 class TrainingFailed(RuntimeError):
-    """The training among several machines did not come to its end; one line says why."""
+    """The training among several machines failed; the message is one line for the user."""
+
+
+def wait_for(job: Path, *, seconds: float) -> None:
+    """Waits until the chief has written the job's file.
+
+    Raises:
+      TrainingFailed: it has not within that time.
+    """
+    end = time.monotonic() + seconds
+    while not job.exists():
+        if time.monotonic() >= end:
+            raise TrainingFailed(
+                f"there is no {job} after {seconds:g} s: start the chief with the same pipeline "
+                "root on a file system that the machines share"
+            )
+        time.sleep(PAUSE_S)
 
 
 def train(job: Path) -> None:
@@ -46,7 +77,7 @@ def train(job: Path) -> None:
     failed = 0
     while failed < ATTEMPTS:
         ended_epoch, joined, end = False, threading.Event(), time.monotonic() + JOIN_S
-        with _process(job, joined, end) as process:
+        with _attempt(job, joined, end) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 joined.set()
@@ -80,44 +111,17 @@ def train(job: Path) -> None:
     )
 
 
-def wait_for(job: Path, *, seconds: float) -> None:
-    """Waits until the chief has written the job's file.
-
-    Raises:
-      TrainingFailed: it has not within that time.
-    """
-    end = time.monotonic() + seconds
-    while not job.exists():
-        if time.monotonic() >= end:
-            raise TrainingFailed(
-                f"there is no {job} after {seconds:g} s: start the chief with the same pipeline "
-                "root on a file system that the machines share"
-            )
-        time.sleep(PAUSE_S)
-
-
 @contextmanager
-def _process(job: Path, joined: threading.Event, end: float) -> Iterator[subprocess.Popen[str]]:
-    """The process that trains; it is gone when the block is left, and soon after the job's file.
+def _attempt(job: Path, joined: threading.Event, end: float) -> Iterator[subprocess.Popen[str]]:
+    """The process that trains. It is killed when the block is left, some time after the job's file
+    is gone, and if the machines have not joined by `end`, a time of `time.monotonic()`.
 
-    It cannot see to the latter itself: while TensorFlow waits for a chief that has given up, it
-    holds the interpreter's lock. It is ended, too, where the machines have not joined by `end`, a
-    time of `time.monotonic()`.
+    It cannot watch the file itself: while TensorFlow waits for a chief that has given up, it holds
+    the interpreter's lock.
     """
-    child = python_child("trainer.worker", str(job))
-    process = subprocess.Popen(
-        child.command,
-        env=child.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    threading.Thread(target=_watch, args=(process, job, joined, end), daemon=True).start()
-    try:
+    with running_child("trainer.supervision", str(job), stdout=subprocess.PIPE) as process:
+        threading.Thread(target=_watch, args=(process, job, joined, end), daemon=True).start()
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def _watch(process: subprocess.Popen[str], job: Path, joined: threading.Event, end: float) -> None:
@@ -130,3 +134,53 @@ def _watch(process: subprocess.Popen[str], job: Path, joined: threading.Event, e
         process.wait(LAST_WORDS_S)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+class _Forward(logging.Handler):
+    """Sends progress to the parent process; other records go to the log alone."""
+
+    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        state = getattr(record, "progress", None)
+        if state is not None:
+            self._say({"progress": dataclasses.asdict(state)})
+
+
+def _make_attempt(job: Path) -> int:
+    """Trains in this process; returns its exit code."""
+    end_with_parent(_AGAIN)
+    collect_seldom()
+    said = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is for the log
+
+    def say(line: dict[str, Any]) -> None:
+        print(json.dumps(line), file=said)
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    progress.LOGGER.addHandler(_Forward(say))
+
+    import tensorflow as tf
+
+    from trainer.strategy import Disagreement
+    from trainer.training import train_and_export
+
+    try:
+        train_and_export(Job.read(job), Cluster.from_environment())
+    except (tf.errors.OpError, Disagreement, FileNotFoundError):
+        logging.exception("another attempt may succeed")
+        return _AGAIN
+    except Exception as error:
+        logging.exception("another attempt would meet this again")
+        say({"error": one_line(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = _make_attempt(Path(sys.argv[1]))
+    sys.stderr.flush()
+    # Not through Python's end, which waits for the machines that are gone.
+    os._exit(status)

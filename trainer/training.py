@@ -8,7 +8,6 @@ Synopsis::
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -19,11 +18,7 @@ import tensorflow_transform as tft
 from trainer import export, inputs, loop
 from trainer.checkpoints import Checkpoints, training_key
 from trainer.cluster import Cluster
-from trainer.features import ImageSpec
-from trainer.hparams import HParams
 from trainer.job import Job
-from trainer.model import build_model
-from trainer.state import Epoch
 from trainer.strategy import (
     mirrored_strategy,
     multi_worker_strategy,
@@ -49,54 +44,66 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
       strategy.Disagreement: the machines do not train the same.
       tf.errors.OpError: another machine of the cluster is gone.
     """
-    config = job.custom_config
-    spec = ImageSpec.from_config(config["spec"])
-    hparams = HParams.from_config(config["hparams"])
-    seed, replicas = int(config["seed"]), int(config["replicas"])
-    if hparams.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    # Before anything else: TensorFlow splits its CPU, and joins a cluster, only before its first
-    # operation. In a container, and in a process of several machines, this is the first.
-    if cluster is None:
-        prepare_devices(replicas)
-        strategy = mirrored_strategy(replicas)
-    else:
-        _log.info("waiting for the machines %s", ", ".join(cluster.addresses))
-        strategy = multi_worker_strategy(replicas)
-    _log.info("replicas: %d", strategy.num_replicas_in_sync)
-    tft_output = tft.TFTransformOutput(job.transform_output)
-    train_split = inputs.load_split(job.train_files, tft_output)
-    eval_split = inputs.load_split(job.eval_files, tft_output)
-
+    strategy = prepare(job, cluster)
+    splits = load_splits(job)
     writes = cluster is None or cluster.is_chief
-    checkpoints = Checkpoints(
-        Path(config["checkpoints"]),
-        training_key(
-            data=[*train_split.tensors, *eval_split.tensors],
-            settings={
-                **{name: config[name] for name in ("hparams", "seed", "code")},
-                "replicas": strategy.num_replicas_in_sync,
-                "libraries": [tf.__version__, keras.__version__],
-            },
-        ),
-        writes=writes,
+    config = job.custom_config
+    key = training_key(
+        data=[tensor for split in splits.values() for tensor in split.tensors],
+        settings={
+            **{name: config[name] for name in ("hparams", "seed", "code")},
+            "replicas": strategy.num_replicas_in_sync,
+            "libraries": [tf.__version__, keras.__version__],
+        },
     )
-    served, history = fit(
-        hparams,
-        spec=spec,
-        train_split=train_split,
-        eval_split=eval_split,
+    checkpoints = Checkpoints(Path(config["checkpoints"]), key, writes=writes)
+    model, history = loop.train(
+        job.hparams,
+        spec=job.spec,
         strategy=strategy,
-        seed=seed,
+        seed=job.seed,
         log_dir=job.model_run_dir if writes else None,
         checkpoints=checkpoints,
+        **splits,
     )
     _log.info("trained: %s", history[-1])
     if writes:
-        export.save(served, tft_output, spec, job.serving_model_dir)
+        graph = tft.TFTransformOutput(job.transform_graph_path)
+        export.save(model, graph, job.spec, job.serving_model_dir)
     if cluster is not None:
         _end_together(strategy, cluster)
     checkpoints.remove()
+
+
+def prepare(job: Job, cluster: Cluster | None = None) -> tf.distribute.Strategy:
+    """Sets up the devices that train, and waits for the other machines of a cluster.
+
+    Call it before TensorFlow runs its first operation: only before that can TensorFlow split its
+    CPU and join a cluster.
+
+    Raises:
+      strategy.DeviceError: fewer devices than replicas.
+      tf.errors.OpError: the other machines do not connect.
+    """
+    if job.hparams.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if cluster is None:
+        prepare_devices(job.replicas)
+        strategy = mirrored_strategy(job.replicas)
+    else:
+        _log.info("waiting for the machines %s", ", ".join(cluster.addresses))
+        strategy = multi_worker_strategy(job.replicas)
+    _log.info("replicas: %d", strategy.num_replicas_in_sync)
+    return strategy
+
+
+def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
+    """Loads `train` and `eval`, as keyword arguments of `loop.train`."""
+    graph = tft.TFTransformOutput(job.transform_graph_path)
+    return {
+        "train_split": inputs.load_split(job.train_files, graph),
+        "eval_split": inputs.load_split(job.eval_files, graph),
+    }
 
 
 def _end_together(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
@@ -114,44 +121,3 @@ def _end_together(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
     # Once more, so that no process ends while another still waits for its part of the first one.
     with needs_nobody:
         require_agreement(strategy, "all know it")
-
-
-def fit(
-    hparams: HParams,
-    *,
-    spec: ImageSpec,
-    train_split: inputs.Split,
-    eval_split: inputs.Split,
-    strategy: tf.distribute.Strategy,
-    seed: int,
-    log_dir: str | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> tuple[keras.Model, list[Epoch]]:
-    """Builds a network and trains it: what a run and each trial of a search do alike.
-
-    Args: see `loop.train`; `seed` is that of the first weights as well.
-
-    Returns:
-      The network to be exported, and the epochs in order.
-    """
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = build_model(hparams, image_shape=spec.image_shape, num_classes=spec.num_classes)
-    # A twin outside of the strategy: the export then knows nothing of replicas.
-    served = build_model(
-        dataclasses.replace(hparams, precision="float32"),
-        image_shape=spec.image_shape,
-        num_classes=spec.num_classes,
-    )
-    history = loop.train(
-        model,
-        served,
-        train_split=train_split,
-        eval_split=eval_split,
-        hparams=hparams,
-        strategy=strategy,
-        seed=seed,
-        log_dir=log_dir,
-        checkpoints=checkpoints,
-    )
-    return served, history

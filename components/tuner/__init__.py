@@ -1,1 +1,1 @@
-"""TFX's shell around the search for hyper-parameters, its results and their picture."""
+"""TFX's shell around the search for hyper-parameters, and the picture of its trials."""

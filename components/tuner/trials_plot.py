@@ -10,12 +10,13 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trainer.tuning.trials import COMPLETED, Results, Trial
+from trainer.tuning.results import COMPLETED, Results, Trial
 
 _TRIAL, _BEST, _FAILED = "tab:blue", "tab:orange", "tab:red"
 _COLUMNS = 3
@@ -40,7 +41,7 @@ def draw(results: Results) -> bytes:
     best = results.best
     figure.suptitle(
         f"{len(results.trials)} trials, best is trial {best.number} with eval "
-        f"{results.objective} {_score(best, results.objective):.4f}",
+        f"{results.objective} {results.score(best):.4f}",
         fontsize="x-large",
     )
     file = io.BytesIO()
@@ -48,14 +49,14 @@ def draw(results: Results) -> bytes:
     return file.getvalue()
 
 
-def _score(trial: Trial, objective: str) -> float:
-    score = trial.eval_accuracy if objective == "accuracy" else trial.eval_loss
-    return math.nan if score is None else score
+def _scores(results: Results, trials: Iterable[Trial]) -> list[float]:
+    scores = map(results.score, trials)
+    return [math.nan if score is None else score for score in scores]
 
 
 def _draw_course(axes: Axes, results: Results) -> None:
     numbers = [trial.number for trial in results.trials]
-    scores = [_score(trial, results.objective) for trial in results.trials]
+    scores = _scores(results, results.trials)
     better = max if results.objective == "accuracy" else min
     so_far = itertools.accumulate(
         scores, lambda best, score: better(filter(math.isfinite, (best, score)), default=math.nan)
@@ -74,10 +75,10 @@ def _draw_course(axes: Axes, results: Results) -> None:
 
 def _draw_against(axes: Axes, results: Results, name: str) -> None:
     values = [trial.values[name] for trial in results.trials]
-    scores = [_score(trial, results.objective) for trial in results.trials]
+    scores = _scores(results, results.trials)
     axes.plot(values, scores, "o", color=_TRIAL, markersize=5, alpha=0.7)
     best = results.best
-    axes.plot([best.values[name]], [_score(best, results.objective)], "o", color=_BEST)
+    axes.plot([best.values[name]], _scores(results, [best]), "o", color=_BEST)
     if name == "learning_rate":
         axes.set_xscale("log")
     if name == "weight_decay":  # 0 is one of its values

@@ -2,18 +2,12 @@
 
 Synopsis::
 
-    tuner = Tuner(
-        examples=example_gen.outputs["examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        tuner_fn="trainer.tuning.tune.tuner_fn",
-        tune_args=tuner_pb2.TuneArgs(num_parallel_trials=2),
-        custom_config={...},
-    )
+    tuner = Tuner(tuner_fn="trainer.tuning.tuner_fn.tuner_fn", ...)     # arguments of TFX's Tuner
     tuner.outputs["best_hyperparameters"]       # for TFX's Trainer
-    tuner.outputs["tuner_results"]              # for `components.tuner.results.read_results`
+    tuner.outputs["tuner_results"]              # for `trainer.tuning.results.read_results`
 
-The component is TFX's own with its inputs and outputs; the executor writes beside TFX's files a
-table of all trials, the failed ones too, and a picture of it.
+The component has the inputs and outputs of TFX's own. The executor adds to TFX's files a table of
+all trials, failed ones included, and a picture of it.
 """
 
 from __future__ import annotations
@@ -32,12 +26,12 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.tuner import trials_plot
-from components.tuner.results import PLOT, TABLE
 from trainer import progress
 from trainer.tuning import processes
+from trainer.tuning.results import PLOT, TABLE
 
 
-class Executor(tfx_executor.Executor):
+class SearchExecutor(tfx_executor.Executor):
     """Opens the search, searches in this process or in several, and writes what was found."""
 
     def Do(
@@ -46,13 +40,7 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `Tuner`.
-
-        Raises:
-          trainer.tuning.trials.NoneCompleted: no trial was.
-          trainer.tuning.processes.WorkerDied: one of several processes did.
-          trainer.tuning.processes.WorkersSilent: those of other machines have nothing to say.
-        """
+        """Raises `NoneCompleted`, `WorkerDied` or `WorkersSilent` of `trainer.tuning`."""
         tune_args = tfx_executor.get_tune_args(exec_properties)
         workers = tune_args.num_parallel_trials if tune_args else 1
         others = processes.ORACLE_IP in os.environ  # this is their chief, see docs/tuning.md
@@ -63,22 +51,23 @@ class Executor(tfx_executor.Executor):
             )
             search = given.tuner
             if others:
-                progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job.path)
+                progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job_file)
                 processes.serve_workers(search)
             elif local:
-                processes.train_in_workers(search, search.job.path, count=workers)
+                processes.train_in_workers(search, count=workers)
             else:
                 search.search(**given.fit_kwargs)
         results = search.results()
+        table = json.dumps(results.to_dict(), indent=2)  # refuses a search without a best trial
         tfx_executor.write_best_hyperparameters(search, output_dict)
         tuner_results = output_dict[standard_component_specs.TUNER_RESULTS_KEY]
         folder = Path(artifact_utils.get_single_uri(tuner_results))
-        (folder / TABLE).write_text(json.dumps(results.to_dict(), indent=2), encoding="utf-8")
+        (folder / TABLE).write_text(table, encoding="utf-8")
         (folder / PLOT).write_bytes(trials_plot.draw(results))
         search.remove()
 
 
 class Tuner(tfx_component.Tuner):
-    """TFX's Tuner with the executor above. `tuner_fn` gives a `trainer.tuning.search.Search`."""
+    """TFX's Tuner with the executor above; `tuner_fn` must return a `Search`."""
 
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SearchExecutor)

@@ -21,7 +21,7 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from trainer.host import paths
 from trainer.host.text import unknown
-from trainer.tuning.trials import searched
+from trainer.tuning.results import searched
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
-from trainer.garbage import collect_seldom
+from trainer.environment import collect_seldom
 from trainer.host.registry import PluginError
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted

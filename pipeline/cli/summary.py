@@ -17,7 +17,7 @@ from components.gate.evidence import Evidence
 from pipeline.cli.output import Line
 from pipeline.cli.terminal import duration
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from trainer.tuning.trials import COMPLETED, Results, Trial, ranked
+from trainer.tuning.results import COMPLETED, Results, Trial
 
 _MOST_TRIALS = 10  # in the table
 
@@ -110,7 +110,7 @@ def trials(results: Results, plot: str | None) -> Iterator[str]:
         f"{_score(best, results)}{start}"
     )
     yield f"hyper-parameters: {', '.join(f'{k} {v:g}' for k, v in best.values.items())}"
-    shown = ranked(results.trials, results.objective)[:_MOST_TRIALS]
+    shown = results.ranked()[:_MOST_TRIALS]
     rows = [("trial", "accuracy", "loss", "epochs", "time", *best.values), *map(_trial, shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -121,7 +121,7 @@ def trials(results: Results, plot: str | None) -> Iterator[str]:
 
 
 def _score(trial: Trial, results: Results) -> str:
-    score = trial.eval_accuracy if results.objective == "accuracy" else trial.eval_loss
+    score = results.score(trial)
     return trial.status if score is None else f"{score:.4f}"
 
 

@@ -18,10 +18,10 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact
 from components import blessing, pusher
 from components.example_gen import examples_summary
 from components.gate.check import Check
-from components.tuner import results
 from pipeline.result import GATES, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.hparams import HParams
-from trainer.tuning.trials import tuned
+from trainer.tuning import results
+from trainer.tuning.results import tuned
 
 Outputs = Mapping[str, Sequence[Artifact]]
 

@@ -193,7 +193,7 @@ def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
 ) -> None:
     for name, key, path in (
         ("Transform", "preprocessing_fn", "trainer.preprocessing.preprocessing_fn"),
-        ("Trainer", "run_fn", "trainer.run.run_fn"),
+        ("Trainer", "run_fn", "trainer.run_fn.run_fn"),
     ):
         parameters = nodes[name].parameters.parameters
         assert parameters[key].field_value.string_value == path

@@ -5,7 +5,7 @@ import pytest
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from trainer.tuning.trials import COMPLETED, Results, Trial
+from trainer.tuning.results import COMPLETED, Results, Trial
 
 EVIDENCE = Evidence(
     overall=Tally(rows=4, correct=3),

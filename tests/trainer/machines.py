@@ -15,7 +15,7 @@ from trainer.supervision import LAST_WORDS_S
 
 CHIEF = """
 import json, logging, sys, types
-from trainer.run import run_fn
+from trainer.run_fn import run_fn
 logging.basicConfig(level="INFO", format="%(message)s")
 run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
 """

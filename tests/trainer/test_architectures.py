@@ -1,4 +1,4 @@
-"""A network from another distribution, trained like one of ours."""
+"""A network and its hyper-parameter from another distribution, trained like one of ours."""
 
 import json
 import os
@@ -12,31 +12,36 @@ from tests.plugins import install
 
 PLUGIN = """
 from trainer.architectures import ARCHITECTURES, Architecture
+from trainer.hparams import HYPER_PARAMETERS, HyperParameter
 
-def linear(image, hparams):
+def mlp(image, hparams):
     from keras import layers
-    return layers.Flatten()(image)
+    return layers.Dense(hparams.extra["units"])(layers.Flatten()(image))
 
-ARCHITECTURES.add("linear", Architecture("no hidden layer", 1, linear))
+ARCHITECTURES.add("mlp", Architecture("one hidden layer", 1, mlp))
+HYPER_PARAMETERS.add("units", HyperParameter("of the hidden layer", default=8, parse=int))
 """
 
 TRAIN = """
 import json, sys
 from trainer.hparams import HParams
 assert "keras" not in sys.modules
-hparams = HParams(architecture="linear", epochs=3, per_replica_batch=16, max_shift=0)
+hparams = HParams(
+    architecture="mlp", epochs=20, per_replica_batch=16, max_shift=0, extra={"units": 5}
+)
 assert "keras" not in sys.modules
 
 import numpy as np, tensorflow as tf
-from trainer import inputs, training
+from trainer import inputs, loop
 from trainer.features import ImageSpec
 from trainer.strategy import mirrored_strategy
 
 labels = np.arange(64) % 2
 pixels = np.where(labels, 255, 0)[:, None, None, None] * np.ones((4, 4, 1))
 levels = np.arange(256, dtype=np.float32)[:, None] / 255.0
-split = inputs.Split(tf.constant(pixels, tf.uint8), tf.one_hot(labels, 2), tf.constant(levels))
-model, history = training.fit(
+images = tf.constant(pixels, tf.uint8)
+split = inputs.LoadedSplit(images, tf.one_hot(labels, 2), tf.constant(levels))
+model, history = loop.train(
     hparams,
     spec=ImageSpec((4, 4, 1), ("black", "white")),
     train_split=split,
@@ -59,5 +64,5 @@ def test_an_architecture_from_outside_is_trained(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    # One dense layer from 4*4 pixels to 2 classes.
-    assert json.loads(done.stdout.splitlines()[-1]) == [16 * 2 + 2, 1.0]
+    # Dense layers from 4*4 pixels to 5 units and from these to 2 classes.
+    assert json.loads(done.stdout.splitlines()[-1]) == [16 * 5 + 5 + 5 * 2 + 2, 1.0]

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import checkpoints
 from trainer.checkpoints import Checkpoint, Checkpoints, training_key
 
 KEY = "0123456789abcdef" * 4
@@ -77,7 +76,7 @@ def test_a_kill_while_one_is_written_leaves_the_one_before(tmp_path, moment):
         [sys.executable, "-c", KILLED, str(tmp_path), moment], check=False, timeout=120
     )
     assert done.returncode == -9
-    assert ".writing" in files(tmp_path)
+    assert files(tmp_path) == [".000002.checkpoint.writing", "000001.checkpoint"]
     kept = Checkpoints(tmp_path, KEY)
     assert kept.latest().epoch == 1
     kept.save(of_epoch(2))
@@ -125,7 +124,7 @@ def test_a_full_disk_is_one_warning_and_the_next_epoch_tries_again(tmp_path, not
 
     kept = Checkpoints(tmp_path, KEY)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         kept.save(of_epoch(1))
         kept.save(of_epoch(2))
     (note,) = notes()

@@ -1,4 +1,4 @@
-"""What of a user's environment reaches Keras and gRPC in our processes."""
+"""What of a user's environment reaches Keras and gRPC in our processes, and their garbage."""
 
 import json
 import os
@@ -32,6 +32,32 @@ with beam.Pipeline(argv=arguments) as pipeline:
     pids = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(lambda _: os.getpid())
     pids | beam.Map(print)
 """
+
+
+WATCHED = """
+import atexit, gc
+from trainer.environment import collect_seldom
+atexit.register(lambda: print(gc.get_freeze_count() > 10_000))  # after what is registered later
+collect_seldom()
+collect_seldom()
+import tensorflow
+print(sum(generation["collections"] for generation in gc.get_stats()))
+"""
+# Each begins with this and is known by what it does next.
+PROCESSES = {
+    "the command line": "from pipeline.cli.main import main; main(['--version'])",
+    "a task on Kubeflow": """
+import contextlib
+from pipeline.runners.kubeflow.entrypoint import main
+with contextlib.suppress(SystemExit): main(["--help"])
+""",
+    "a worker of a search": """
+import contextlib, os, pathlib
+from trainer.tuning.processes import _train_proposals
+os.dup2(os.pipe()[0], 0)  # it ends when nobody is left to write to its stdin
+with contextlib.suppress(FileNotFoundError): _train_proposals(pathlib.Path("no job"))
+""",
+}
 
 
 def run_python(code: str, **environment: str) -> list[str]:
@@ -140,3 +166,14 @@ def test_the_proxies_themselves_stay() -> None:
     environment = dict(given)
     settle(environment)
     assert given.items() <= environment.items()
+
+
+def test_an_import_is_searched_seldom_and_nothing_at_the_end() -> None:
+    searches, frozen = run_python(WATCHED)
+    assert int(searches) < 100  # thousands by default
+    assert frozen == "True"
+
+
+@pytest.mark.parametrize("code", PROCESSES.values(), ids=PROCESSES)
+def test_the_processes_that_import_much_search_seldom(code: str) -> None:
+    assert run_python(f"{code}\nimport gc; print(gc.get_threshold()[0])")[-1] == "50000"

@@ -1,7 +1,7 @@
 import pytest
 
 from trainer.hparams import HParams
-from trainer.schedule import OneCycle
+from trainer.optimizer import OneCycle
 
 
 def test_survives_the_way_through_custom_config():

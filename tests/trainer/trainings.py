@@ -15,7 +15,7 @@ from trainer.hparams import HParams
 
 RUN = """
 import json, logging, sys, types
-from trainer.run import run_fn
+from trainer.run_fn import run_fn
 logging.basicConfig(level="INFO", format="%(message)s")
 run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
 from tensorflow.python.framework.config import is_op_determinism_enabled  # no public one asks
@@ -36,7 +36,7 @@ class Training:
         self.fn_args = {
             "train_files": [prepared.train_files],
             "eval_files": [prepared.eval_files],
-            "transform_output": prepared.transform_output,
+            "transform_graph_path": prepared.transform_output,
             "serving_model_dir": str(self.exported),
             "model_run_dir": str(root / "logs"),
             "hyperparameters": None,

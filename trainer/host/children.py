@@ -1,9 +1,11 @@
-"""How a Python process is started that imports nothing from the directory where the user stands.
+"""Child processes of this interpreter, which end with their parent and import nothing by accident.
 
 Synopsis::
 
-    child = python_child("trainer.worker", str(job))
-    subprocess.Popen(child.command, env=child.environment)
+    with running_child("trainer.supervision", str(job)) as process:
+        process.wait()
+
+    end_with_parent(exit_code=3)      # what such a child calls first
 
 `python -m` and `python -c` look into the working directory first for every import: a `random.py`
 that lies there takes the standard library's place. `-P` forbids that from Python 3.11 on; `-I` does
@@ -14,8 +16,14 @@ arguments mean what they mean to the parent.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +31,7 @@ from trainer.host import child_main
 
 _MAIN = Path(child_main.__file__)
 _PATH = "PYTHONPATH"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Child(NamedTuple):
@@ -54,3 +63,42 @@ def python_child(module: str, *arguments: str, **variables: str) -> Child:
     if parts:
         environment[_PATH] = os.pathsep.join(parts)
     return Child([sys.executable, str(_MAIN), module, *arguments], environment)
+
+
+@contextlib.contextmanager
+def running_child(
+    module: str, *arguments: str, stdout: int, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A child that is killed when the block is left; its stdin closes when this process is gone.
+
+    Args:
+      module: see `python_child`, also for the arguments and variables.
+      stdout: a file descriptor, or `subprocess.PIPE`.
+    """
+    child = python_child(module, *arguments, **variables)
+    process = subprocess.Popen(
+        child.command, env=child.environment, stdin=subprocess.PIPE, stdout=stdout, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def end_with_parent(exit_code: int) -> None:
+    """From now on, ends this process when the one at the other end of its stdin has ended.
+
+    On Linux also while no Python code can run: TensorFlow holds the interpreter's lock while it
+    waits for other machines. Linux kills this process when the *thread* that started it ends, so
+    the parent must start it in a thread that lives as long as the parent (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
+
+    def wait() -> None:
+        os.read(0, 1)  # sys.stdin has a lock, which would be held when the interpreter ends
+        os._exit(exit_code)
+
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=wait, daemon=True).start()

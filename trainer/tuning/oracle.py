@@ -1,4 +1,4 @@
-"""keras-tuner's oracles, which propose the trials, with a budget and a first trial of our own.
+"""Proposes trials: keras-tuner's oracles over our search space, with a budget of time.
 
 Synopsis::
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -16,41 +17,68 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
 from trainer import progress
 from trainer.hparams import HParams
+from trainer.tuning.results import searched
 from trainer.tuning.settings import TuningConfig
-from trainer.tuning.space import search_space
-from trainer.tuning.trials import searched
+
+# Times the training's own learning rate, on a logarithmic scale: Adam and Adadelta are a factor of
+# a hundred apart.
+_LEARNING_RATE = (0.1, 3.0)
+
+# Few values each: a search has some dozen trials.
+_CHOICES: Mapping[str, Sequence[float]] = {
+    "width": (0.5, 0.75, 1.0, 1.25, 1.5),
+    "dropout": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    "weight_decay": (0.0, 1e-4, 1e-3, 1e-2, 1e-1),
+    "label_smoothing": (0.0, 0.02, 0.05, 0.1),
+    "max_shift": (0, 1, 2, 3),
+    "max_rotation": (0.0, 5.0, 10.0, 15.0),
+    "max_zoom": (0.0, 0.05, 0.1, 0.15),
+}
+
+
+def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParameters:
+    """Learning rate, width, regularization and the strength of the augmentation.
+
+    Args:
+      hparams: of the training; its own values are the defaults, and added to the choices.
+      objective: "accuracy" or "loss"; the latter is not searched over `label_smoothing`.
+    """
+    space = keras_tuner.HyperParameters()
+    rate = hparams.learning_rate
+    low, high = (factor * rate for factor in _LEARNING_RATE)
+    space.Float("learning_rate", low, high, sampling="log", default=rate)
+    for name, choices in _CHOICES.items():
+        if name == "label_smoothing" and objective == "loss":
+            continue
+        own = type(choices[0])(getattr(hparams, name))
+        space.Choice(name, sorted({*choices, own}), default=own)
+    return space
 
 
 class _WithBudget(keras_tuner.Oracle):
-    """Over an oracle of keras-tuner: the budget of time, the first trial, lines for who watches.
+    """Adds to an oracle of keras-tuner a budget of time, the first trial, and lines of progress.
 
-    `heard_at` tells when a trial was last asked for or ended.
+    The first trial has the hyper-parameters from which the search starts, so the best trial is at
+    least as good on `eval`.
 
-    The first trial has the hyper-parameters that the search starts from, so that what is found was
-    better on `eval` than those.
+    Attributes:
+      heard_at: `time.monotonic()` when a worker last asked for a trial or ended one; None before.
     """
 
-    def __init__(self, *, max_trials: int, max_seconds: float, metric: str, **kwargs: Any) -> None:
-        direction = "max" if metric == "eval_accuracy" else "min"
+    def __init__(self, *, max_trials: int, max_seconds: float, **options: Any) -> None:
         super().__init__(
-            objective=keras_tuner.Objective(metric, direction),
             # A trial that fails is a point to stay away from, not a reason to end the search.
             max_consecutive_failed_trials=max_trials + 1,
-            **kwargs,
+            **options,
         )
         self.max_trials = max_trials  # HyperbandOracle does not take it
+        self.heard_at: float | None = None
         self._max_seconds = max_seconds
-        self._seconds_before = 0.0
-        self._since = time.monotonic()
-        self.heard_at: float | None = None  # of time.monotonic()
-
-    @property
-    def _seconds_used(self) -> float:
-        return self._seconds_before + time.monotonic() - self._since
+        self._began = time.monotonic()  # less the seconds of the processes before this one
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The next trial's values, or the end of the search."""
-        if self._seconds_used >= self._max_seconds:
+        if time.monotonic() - self._began >= self._max_seconds:
             return {"status": "STOPPED", "values": None}
         proposed = super().populate_space(trial_id)
         if proposed["status"] == "RUNNING" and not self.trials:
@@ -59,7 +87,7 @@ class _WithBudget(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
-        """As keras-tuner's own; says what is tried."""
+        """Logs the trial's values."""
         self.heard_at = time.monotonic()
         trial = super().create_trial(tuner_id)
         if trial.status == "RUNNING":
@@ -73,32 +101,27 @@ class _WithBudget(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
-        """As keras-tuner's own; says what came of it."""
+        """Logs the trial's score and the best one."""
         self.heard_at = time.monotonic()
         super().end_trial(trial)
         self.save()  # keras-tuner did while the trial still counted as one that runs
-        ended, name = self.trials[trial.trial_id], self.objective.name
-        score = "failed" if ended.score is None else f"{_words(name)} {ended.score:.4f}"
-        line = f"trial {int(trial.trial_id) + 1}: {score}"
-        best = self.get_best_trials()[0]
+        score, best = self.trials[trial.trial_id].score, self.get_best_trials()[0]
+        name = self.objective.name.replace("_", " ")
+        line = f"trial {int(trial.trial_id) + 1}: "
+        line += "failed" if score is None else f"{name} {score:.4f}"
         if best.score is not None:
             line += f", best {best.score:.4f} (trial {int(best.trial_id) + 1})"
         progress.LOGGER.info(line)
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "seconds_used": self._seconds_used}
+        return {**super().get_state(), "seconds_used": time.monotonic() - self._began}
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         # keras-tuner reads them in any order, and a Gaussian process makes a difference of that.
         in_order = sorted(self.trials, key=int)
         self.trials: dict[str, Any] = {name: self.trials[name] for name in in_order}
-        self._seconds_before = state["seconds_used"]
-        self._since = time.monotonic()
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")
+        self._began = time.monotonic() - state["seconds_used"]
 
 
 class _Bayesian(_WithBudget, BayesianOptimizationOracle):
@@ -111,10 +134,11 @@ class _Hyperband(_WithBudget, HyperbandOracle):
 
 def make_oracle(settings: TuningConfig, hparams: HParams, *, seed: int) -> keras_tuner.Oracle:
     """The oracle of the settings, over the space around `hparams`."""
+    direction = "max" if settings.objective == "accuracy" else "min"
     common: dict[str, Any] = {
         "max_trials": settings.max_trials,
         "max_seconds": 60 * (settings.max_minutes or math.inf),
-        "metric": settings.metric,
+        "objective": keras_tuner.Objective(f"eval_{settings.objective}", direction),
         "hyperparameters": search_space(hparams, objective=settings.objective),
         "seed": seed + 1,  # 0 would mean a random one
     }

@@ -1,30 +1,40 @@
-"""keras-tuner's chief and workers: on other machines by hand, on this one by themselves.
+"""The processes of a search: keras-tuner's chief, and workers on this or on other machines.
 
 Synopsis::
 
     with chief_of_local_workers():
-        search = open_search(job)
-        train_in_workers(search, job.path, count=2)
+        search = open_search(job, folder, strategy)
+        train_in_workers(search, count=2)
 
     work(Path("job.json"))      # on another machine, by `tfx-mnist worker --search job.json`
 
 keras-tuner knows a process's part by three environment variables: KERASTUNER_TUNER_ID ("chief" or
 another name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's).
+
+A worker is a process that runs this module. It trains what the chief proposes until the search is
+over, and reads the job's file, and the files that this names, by the same paths as the chief.
+SIGTERM ends it at once with 143, and SIGINT with 130: its finished trials are on disk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.host.children import python_child
+from trainer.environment import collect_seldom
+from trainer.host.children import end_with_parent, running_child
+from trainer.host.termination import end_at_once
 
 if TYPE_CHECKING:
     from trainer.tuning.search import Search
@@ -38,6 +48,9 @@ NEXT_WORD_S = 24 * 3600.0  # no trial takes as long
 
 _POLL_S = 0.2
 _LOOPBACK = "127.0.0.1"
+_MODULE = "trainer.tuning.processes"
+
+_Worker = subprocess.Popen[str]
 
 
 class WorkerDied(RuntimeError):
@@ -45,7 +58,7 @@ class WorkerDied(RuntimeError):
 
 
 class WorkersSilent(RuntimeError):
-    """No worker of another machine asks for a trial or ends one."""
+    """No worker of another machine has asked for a trial or ended one for too long."""
 
 
 def is_worker(environment: Mapping[str, str]) -> bool:
@@ -60,46 +73,36 @@ def chief_of_local_workers() -> Iterator[None]:
         probe.bind((_LOOPBACK, 0))
         port = probe.getsockname()[1]
     part = {TUNER_ID: "chief", ORACLE_IP: _LOOPBACK, ORACLE_PORT: str(port)}
-    before = {name: os.environ.get(name) for name in part}
+    before = dict(os.environ)
     os.environ.update(part)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in part:
+            del os.environ[name]
+        os.environ.update({name: before[name] for name in part if name in before})
 
 
-def train_in_workers(search: Search, job: Path, *, count: int) -> None:
+def train_in_workers(search: Search, *, count: int) -> None:
     """Searches with `count` processes that train, until no trial is left.
 
     Raises:
-      WorkerDied: one of them did; the others are ended, and the search goes on the next time.
+      WorkerDied: one process did. The others are ended; the next call resumes the search.
     """
-    # keras-tuner's server looks every 20 s whether it is still needed; the workers know at once.
-    server = _Server(search)
-    with _workers(job, count) as workers:
+    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+    server = _serve(search)
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(_worker(search.job_file, **{TUNER_ID: f"tuner{number}"}, **threads))
+            for number in range(count)
+        ]
+        # keras-tuner's server notices the end up to 20 s late, the workers at once.
         while any(worker.poll() is None for worker in workers):
             time.sleep(_POLL_S)
-            server.require_well()
+            if server.done():
+                server.result()
             _require_well(workers)
         _require_well(workers)
-
-
-def work(job: Path) -> None:
-    """Trains what a chief on another machine proposes, in a process that the environment names.
-
-    Args:
-      job: the file that the chief names; `TUNER_ID`, `ORACLE_IP` and `ORACLE_PORT` are set.
-
-    Raises:
-      WorkerDied: the process did; started again by the same name, it gets its trial back.
-    """
-    with _worker(job) as worker:
-        worker.wait()
-        _require_well([worker])
 
 
 def serve_workers(
@@ -113,48 +116,52 @@ def serve_workers(
       next_word_s: how long to wait from then on until a worker asks for a trial or ends one.
 
     Raises:
-      WorkersSilent: nothing was heard of a worker within that time.
+      WorkersSilent: no worker asked for a trial or ended one within that time.
     """
-    began, server = time.monotonic(), _Server(search)
-    while not server.ended():
+    began, server = time.monotonic(), _serve(search)
+    while not server.done():
         heard = search.oracle.heard_at
         since, bound = (began, first_word_s) if heard is None else (heard, next_word_s)
         if time.monotonic() - since > bound:
             raise WorkersSilent(
                 f"no worker has asked for a trial or ended one for {bound:g} s: start "
-                f"`tfx-mnist worker --search {search.job.path}` on its machine, and then the "
+                f"`tfx-mnist worker --search {search.job_file}` on its machine, and then the "
                 "same command again, which goes on with the trials that are left"
             )
-    server.require_well()
+        time.sleep(_POLL_S)
+    server.result()
 
 
-class _Server:
-    """keras-tuner's server, in a thread that ends with this process at the latest."""
+def work(job_file: Path) -> None:
+    """Trains what a chief on another machine proposes; the environment says where the chief is.
 
-    def __init__(self, search: Search) -> None:
-        self._search = search
-        self._failed: list[BaseException] = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+    Raises:
+      WorkerDied: the process did. Under the same `TUNER_ID` a new one gets its trial back.
+    """
+    with _worker(job_file) as worker:
+        worker.wait()
+        _require_well([worker])
 
-    def ended(self) -> bool:
-        """Waits a moment for its end."""
-        self._thread.join(_POLL_S)
-        return not self._thread.is_alive()
 
-    def require_well(self) -> None:
-        """Raises what it has raised."""
-        if self._failed:
-            raise self._failed[0]
+def _serve(search: Search) -> Future[None]:
+    """Starts keras-tuner's server, in a thread that ends with this process at the latest."""
+    server: Future[None] = Future()
 
-    def _serve(self) -> None:
+    def serve() -> None:
         try:
-            self._search.search()
+            server.set_result(search.search())
         except BaseException as error:
-            self._failed.append(error)
+            server.set_exception(error)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
 
 
-def _require_well(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+def _worker(job_file: Path, **variables: str) -> AbstractContextManager[_Worker]:
+    return running_child(_MODULE, str(job_file), stdout=2, **variables)  # prints are for the log
+
+
+def _require_well(workers: Sequence[_Worker]) -> None:
     for number, worker in enumerate(workers):
         if worker.poll():
             raise WorkerDied(
@@ -163,25 +170,23 @@ def _require_well(workers: Sequence[subprocess.Popen[bytes]]) -> None:
             )
 
 
-@contextlib.contextmanager
-def _workers(job: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(_worker(job, **{TUNER_ID: f"tuner{number}"}, **threads))
-            for number in range(count)
-        ]
+def _train_proposals(job_file: Path) -> None:
+    """Trains in this process, a worker, until the search is over."""
+    end_at_once("the same command goes on with the trials that are left")
+    end_with_parent(exit_code=1)
+    collect_seldom()
+    from trainer import training
+    from trainer.job import Job
+    from trainer.tuning.search import open_search
+
+    logging.basicConfig(level=logging.INFO)
+    job = Job.read(job_file)
+    strategy = training.prepare(job)
+    chief = ":".join(os.environ.get(name, "") for name in (ORACLE_IP, ORACLE_PORT))
+    logging.info("waiting for keras-tuner's chief at %s, an hour at most", chief)
+    search = open_search(job, job_file.parent, strategy)
+    search.search(**training.load_splits(job))
 
 
-@contextlib.contextmanager
-def _worker(job: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    child = python_child("trainer.tuning.worker", str(job), **variables)
-    # Its stdin closes when this process is gone, however it went. What it prints is for the log.
-    worker = subprocess.Popen(child.command, env=child.environment, stdin=subprocess.PIPE, stdout=2)
-    try:
-        yield worker
-    finally:
-        worker.kill()  # what it has finished is on disk
-        worker.wait()
-        if worker.stdin:
-            worker.stdin.close()
+if __name__ == "__main__":
+    _train_proposals(Path(sys.argv[1]))

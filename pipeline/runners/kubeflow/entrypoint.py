@@ -57,7 +57,7 @@ from pipeline.runners.kubeflow.wire import (
     WireError,
     leave_message,
 )
-from trainer.garbage import collect_seldom
+from trainer.environment import collect_seldom
 from trainer.host.termination import INTERRUPTED, TERMINATED, Terminated, terminable
 from trainer.host.text import printable
 

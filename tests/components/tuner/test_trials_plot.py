@@ -3,7 +3,7 @@ import io
 from PIL import Image
 
 from components.tuner.trials_plot import draw
-from trainer.tuning.trials import COMPLETED, FAILED, Results, Trial
+from trainer.tuning.results import COMPLETED, FAILED, Results, Trial
 
 
 def trial(number: int, accuracy: float | None) -> Trial:

@@ -1,5 +1,5 @@
 from pipeline.cli.summary import trials as lines
-from trainer.tuning.trials import COMPLETED, FAILED, Results, Trial
+from trainer.tuning.results import COMPLETED, FAILED, Results, Trial
 
 
 def trial(number: int, accuracy: float) -> Trial:

@@ -12,10 +12,10 @@ from pipeline import result
 from pipeline.config import DataGateConfig, RunConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
-from trainer import training
+from trainer import loop
 from trainer.hparams import HParams
+from trainer.tuning.results import tuned
 from trainer.tuning.settings import TuningConfig
-from trainer.tuning.trials import tuned
 
 pytestmark = pytest.mark.slow
 
@@ -54,9 +54,9 @@ def runs(config: RunConfig) -> Runs:
             raise KeyboardInterrupt
         return real(hparams, **arguments)
 
-    real = training.fit
+    real = loop.train
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.tuning.search.training.fit", fit)
+        patch.setattr("trainer.tuning.search.loop.train", fit)
         with pytest.raises(KeyboardInterrupt):
             local.run(config, run_id="run-1", observer=Watch())
         left = [path.name for path in searches.iterdir()]
@@ -66,7 +66,7 @@ def runs(config: RunConfig) -> Runs:
 
 def test_the_search_goes_on_where_it_was_and_leaves_nothing(config, runs):
     assert len(runs.left) == 1
-    assert len(runs.result.tuning.trials) == 3
+    assert len(runs.result.tuning.results) == 3
     # The first trial once, the second one twice, the third one once; then the training itself.
     first, interrupted, resumed, _, _ = runs.trained
     assert first == HPARAMS
@@ -97,7 +97,7 @@ def test_the_same_search_is_taken_from_the_cache(config, runs):
 
 
 def test_another_search_is_searched(config, runs, monkeypatch):
-    monkeypatch.setattr("trainer.tuning.search.training.fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("trainer.tuning.search.loop.train", lambda *_, **__: 1 / 0)
     other = dataclasses.replace(config.tuning, objective="loss")
     done = local.run(dataclasses.replace(config, tuning=other), run_id="run-4", observer=Watch())
     assert (done.outcome, done.error) == ("failed", "Tuner: ZeroDivisionError: division by zero")

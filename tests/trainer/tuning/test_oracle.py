@@ -1,4 +1,4 @@
-"""What is proposed, without any training: the scores are made up."""
+"""What is searched and proposed, without any training: the scores are made up."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from trainer import progress
 from trainer.hparams import HParams
-from trainer.tuning.oracle import make_oracle
+from trainer.tuning.oracle import make_oracle, search_space
 from trainer.tuning.settings import TuningConfig
 
 pytestmark = [
@@ -14,6 +14,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:(\\n|.)*lbfgs failed to converge"),
     pytest.mark.filterwarnings("ignore:The optimal value found for"),
 ]
+
+
+SEARCHED = {
+    *("learning_rate", "width", "dropout", "weight_decay", "label_smoothing"),
+    *("max_shift", "max_rotation", "max_zoom"),
+}
 
 
 def accuracy(values):
@@ -88,3 +94,23 @@ def test_whoever_watches_is_told_of_each_trial_and_of_the_best(tmp_path, caplog)
     assert lines[0].startswith("trial 1: learning_rate 0.01, width 1, dropout 0.5, ")
     assert lines[1] == "trial 1: eval accuracy 0.8500, best 0.8500 (trial 1)"
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    "hparams", [HParams(), HParams(learning_rate=1.0, dropout=0.35, max_shift=4, width=2.0)]
+)
+def test_the_search_starts_from_the_hyper_parameters_themselves(hparams):
+    space = search_space(hparams, objective="accuracy")
+    assert space.values == {name: getattr(hparams, name) for name in SEARCHED}
+
+
+def test_every_value_that_can_be_drawn_is_valid():
+    space = search_space(HParams(), objective="accuracy")
+    for seed in range(20):
+        drawn = {hp.name: hp.random_sample(seed) for hp in space.space}
+        assert HParams(**drawn).learning_rate <= 0.03
+
+
+def test_the_loss_does_not_judge_what_raises_it_on_purpose():
+    space = search_space(HParams(), objective="loss")
+    assert set(space.values) == SEARCHED - {"label_smoothing"}

@@ -2,13 +2,18 @@
 
 import dataclasses
 import os
+import subprocess
+import time
 import types
+from pathlib import Path
 
 import pytest
 
 from tests.loopback import NO_PROXY_THERE
 from tests.trainer.samples import SPEC
+from trainer.host.children import python_child
 from trainer.hparams import HParams
+from trainer.tuning import processes
 from trainer.tuning.processes import (
     ORACLE_IP,
     TUNER_ID,
@@ -20,7 +25,7 @@ from trainer.tuning.processes import (
     train_in_workers,
 )
 from trainer.tuning.settings import TuningConfig
-from trainer.tuning.tune import tuner_fn
+from trainer.tuning.tuner_fn import tuner_fn
 
 pytestmark = pytest.mark.slow
 
@@ -49,20 +54,20 @@ def search(prepared, tmp_path, monkeypatch):
 
 
 def test_two_workers_share_the_trials(search):
-    train_in_workers(search, search.job.path, count=2)
+    train_in_workers(search, count=2)
     results = search.results()
     assert [trial.status for trial in results.trials] == ["completed"] * 4
     assert len({str(trial.values) for trial in results.trials}) == 4
 
 
 def test_a_worker_that_dies_ends_the_search(search):
-    search.job.path.write_text("no job")
+    search.job_file.write_text("no job")
     with pytest.raises(WorkerDied, match="worker 1 of 1 ended with code 1: see the log"):
-        train_in_workers(search, search.job.path, count=1)
+        train_in_workers(search, count=1)
 
 
 def test_a_chief_whose_workers_do_not_come_says_so_and_ends(search):
-    with pytest.raises(WorkersSilent, match=rf"for 0.5 s: start .* {search.job.path}"):
+    with pytest.raises(WorkersSilent, match=rf"for 0.5 s: start .* {search.job_file}"):
         serve_workers(search, first_word_s=0.5)
 
 
@@ -79,3 +84,29 @@ def test_the_environment_is_as_before_afterwards():
         assert is_worker({**os.environ, TUNER_ID: "tuner0"})
         assert os.environ[ORACLE_IP] == "127.0.0.1"
     assert dict(os.environ) == before
+
+
+def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    os.mkfifo(job)
+    child = python_child(processes.__name__, str(job))
+    with subprocess.Popen(
+        child.command, env=child.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as worker:
+        reading = _opened_by_its_reader(job)
+        worker.terminate()
+        assert worker.wait(60) == 143
+        os.close(reading)
+        said = worker.stderr.read().decode()
+    assert said.endswith("terminated; the same command goes on with the trials that are left\n")
+
+
+def _opened_by_its_reader(fifo: Path) -> int:
+    """The descriptor to write to a FIFO, once somebody reads it."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.05)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.samples import SPEC
-from trainer import progress, training
+from trainer import loop, progress
 from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
 from trainer.loop import TrainingDiverged
@@ -18,7 +18,7 @@ from trainer.tuning import processes
 from trainer.tuning import search as search_module
 from trainer.tuning.search import TrialBroke
 from trainer.tuning.settings import TuningConfig
-from trainer.tuning.tune import tuner_fn
+from trainer.tuning.tuner_fn import tuner_fn
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +28,10 @@ SETTINGS = TuningConfig(enabled=True, max_trials=3)
 
 IN_A_CONTAINER = """
 import json, sys, types
-from trainer.strategy import mirrored_strategy
-from trainer.tuning.tune import tuner_fn
-tuner_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
-print(mirrored_strategy(2).num_replicas_in_sync)
+from trainer.tuning.tuner_fn import tuner_fn
+given = tuner_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
+given.tuner.search(**given.fit_kwargs)
+print([trial.status for trial in given.tuner.results().trials])
 """
 
 
@@ -80,8 +80,8 @@ def trained(monkeypatch):
             raise raising[len(seen)]
         return real(hparams, **arguments)
 
-    real = training.fit
-    monkeypatch.setattr(search_module.training, "fit", fit)
+    real = loop.train
+    monkeypatch.setattr(search_module.loop, "train", fit)
     return types.SimpleNamespace(hparams=seen, raising=raising)
 
 
@@ -108,7 +108,7 @@ def test_two_replicas_search_in_a_process_that_nobody_prepared(prepared, tmp_pat
     said = subprocess.run(
         [sys.executable, "-c", IN_A_CONTAINER, given], capture_output=True, text=True, check=True
     )
-    assert said.stdout.splitlines()[-1] == "2"
+    assert said.stdout.splitlines()[-1] == str(["completed"] * 3)
 
 
 def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(
@@ -155,7 +155,7 @@ def test_more_or_fewer_processes_go_on_with_the_same_search(opened, trained, tmp
 
     with processes.chief_of_local_workers():
         search, _ = opened(settings=dataclasses.replace(SETTINGS, parallel_trials=2))
-        processes.train_in_workers(search, search.job.path, count=2)
+        processes.train_in_workers(search, count=2)
     together = without_seconds(search.results().trials)
     assert [trial.status for trial in together] == ["completed"] * 3
 

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from trainer import progress
-from trainer.events import Events
+from trainer.reporter import Reporter
 from trainer.state import Epoch
 
 EPOCH = Epoch(
@@ -14,6 +14,10 @@ EPOCH = Epoch(
     learning_rate=0.01,
     seconds=2.0,
 )
+
+
+def reporter(folder, history):
+    return Reporter(steps_per_epoch=4, epochs=3, history=history, log_dir=str(folder))
 
 
 @pytest.fixture
@@ -31,9 +35,7 @@ def test_a_disk_that_fills_up_is_said_once_and_ends_the_events_alone(tmp_path, m
 
     monkeypatch.setattr(writer, "flush", flush)
     monkeypatch.setattr(tf.summary, "create_file_writer", lambda folder: writer)
-    events = Events(str(tmp_path))
-    events.write(EPOCH)
-    events.write(EPOCH)
+    reporter(tmp_path, history=[EPOCH, EPOCH])
     assert said() == [
         f"no TensorBoard events can be written to {tmp_path} (ResourceExhaustedError): training "
         "goes on without them; make room there"
@@ -43,7 +45,6 @@ def test_a_disk_that_fills_up_is_said_once_and_ends_the_events_alone(tmp_path, m
 def test_a_folder_that_cannot_be_made_ends_the_events_alone(tmp_path, said):
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "logs"
-    events = Events(str(folder))
-    events.write(EPOCH)
+    reporter(folder, history=[EPOCH])
     (line,) = said()
     assert line.startswith(f"no TensorBoard events can be written to {folder} (FailedPrecondition")

@@ -5,6 +5,7 @@ TFX reloads this module, so it holds functions only.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from trainer import supervision
@@ -30,7 +31,7 @@ def run_fn(fn_args: Any) -> None:
 
         train_and_export(job, cluster)
         return
-    file = job_file(job.pipeline_root)
+    file = job_file(Path(job.custom_config["checkpoints"]).parent)
     job.write(file)
     try:
         supervision.train(file)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from trainer.hparams import HParams
-from trainer.tuning.trials import COMPLETED, FAILED, NoneCompleted, Trial, best, ranked, tuned
+from trainer.tuning.results import COMPLETED, FAILED, NoneCompleted, Results, Trial, tuned
 
 FIRST = Trial(1, COMPLETED, {"dropout": 0.0}, 5, eval_accuracy=0.98, eval_loss=0.08, seconds=3.0)
 SECOND = dataclasses.replace(FIRST, number=2, eval_accuracy=0.99, eval_loss=0.09)
@@ -13,20 +13,22 @@ EQUAL = dataclasses.replace(SECOND, number=4)
 
 @pytest.mark.parametrize(("objective", "found"), [("accuracy", SECOND), ("loss", FIRST)])
 def test_the_objective_decides_which_is_best(objective, found):
-    assert best([FIRST, SECOND, DIVERGED], objective) == found
+    assert Results(objective, (FIRST, SECOND, DIVERGED)).best == found
 
 
 def test_of_equal_trials_the_first_is_best_and_failed_ones_come_last():
-    assert ranked([EQUAL, DIVERGED, SECOND, FIRST], "accuracy") == [SECOND, EQUAL, FIRST, DIVERGED]
+    results = Results("accuracy", (FIRST, SECOND, DIVERGED, EQUAL))
+    assert results.ranked() == [SECOND, EQUAL, FIRST, DIVERGED]
 
 
 def test_a_search_without_a_completed_trial_has_no_best_one():
     with pytest.raises(NoneCompleted, match="none of the 1 trials of the search was completed"):
-        best([DIVERGED], "accuracy")
+        _ = Results("accuracy", (DIVERGED,)).best
 
 
-def test_a_trial_survives_the_way_through_json():
-    assert Trial.from_dict(FIRST.to_dict()) == FIRST
+def test_results_survive_the_way_through_json():
+    results = Results("loss", (FIRST, DIVERGED))
+    assert Results.from_dict(results.to_dict()) == results
 
 
 def test_what_was_found_replaces_what_the_search_started_from():

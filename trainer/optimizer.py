@@ -1,4 +1,9 @@
-"""Learning rates over the steps of a training."""
+"""The optimizer that the hyper-parameters ask for, and its learning rates over the steps.
+
+Synopsis::
+
+    optimizer = make_optimizer(HParams(), total_steps=1000)
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,27 @@ from typing import Any
 import keras
 from keras import ops
 
+from trainer.hparams import HParams
+
 _WARM_UP = 0.25  # of all steps; Smith 2018 (arXiv 1803.09820), the rise of the one-cycle policy
 _START = 0.1  # of the peak
 _END = 0.001  # of the peak
+
+
+def make_optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimizer:
+    """Adam or Adadelta, with weight decay on kernels alone."""
+    rate: Any = hparams.learning_rate
+    if hparams.schedule == "one_cycle":
+        rate = OneCycle(hparams.learning_rate, total_steps)
+    kinds = {"adam": keras.optimizers.Adam, "adadelta": keras.optimizers.Adadelta}
+    optimizer = kinds[hparams.optimizer](
+        learning_rate=rate, weight_decay=hparams.weight_decay or None
+    )
+    if hparams.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    if hparams.precision == "float16":  # small gradients would become 0
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 @keras.saving.register_keras_serializable(package="tfx_mnist")

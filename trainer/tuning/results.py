@@ -1,0 +1,130 @@
+"""The results of a search as plain values; nothing here needs keras-tuner.
+
+Synopsis::
+
+    results = read_results(Path(tuner_results.uri))
+    results.best.values                                  # {"learning_rate": 0.004, ...}
+    tuned(HParams(), results.best.values)                # the hyper-parameters to train with
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.hparams import HParams
+
+COMPLETED = "completed"
+FAILED = "failed"  # its loss was no number, or its network did not fit into memory
+
+# Files in the TunerResults artifact, and TFX's own in the HyperParameters artifact.
+TABLE = "trials.json"
+PLOT = "trials.png"
+_BEST = "best_hyperparameters.txt"
+
+_KERAS_TUNERS_OWN = "tuner/"  # hyperband writes such keys between the hyper-parameters
+
+
+class NoneCompleted(ValueError):
+    """A search without any trial that was completed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training of a search.
+
+    Attributes:
+      number: 1 for the first one, which has the hyper-parameters that the search started from.
+      status: "completed" or "failed".
+      values: the hyper-parameters that were searched over, by name.
+      epochs: number of epochs of the trial.
+      eval_accuracy: 0..1, after the last epoch; None for a failed trial, like the next two.
+      eval_loss: mean cross-entropy on `eval`, nats.
+      seconds: duration.
+    """
+
+    number: int
+    status: str
+    values: Mapping[str, Any]
+    epochs: int
+    eval_accuracy: float | None = None
+    eval_loss: float | None = None
+    seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """All ended trials of a search.
+
+    Attributes:
+      objective: "accuracy" or "loss".
+      trials: in order.
+    """
+
+    objective: str
+    trials: tuple[Trial, ...]
+
+    def score(self, trial: Trial) -> float | None:
+        """The objective on `eval`; None for a trial that failed."""
+        return trial.eval_accuracy if self.objective == "accuracy" else trial.eval_loss
+
+    def ranked(self) -> list[Trial]:
+        """The trials from best to worst, equal ones in order, failed ones last.
+
+        Raises:
+          NoneCompleted: every trial failed.
+        """
+        sign = -1.0 if self.objective == "accuracy" else 1.0
+        scores = {trial.number: self.score(trial) for trial in self.trials}
+        costs = {number: sign * score for number, score in scores.items() if score is not None}
+        if not costs:
+            raise NoneCompleted(
+                f"none of the {len(self.trials)} trials of the search was completed: no finite "
+                "loss, or memory ran out; set training.learning_rate or training.width lower"
+            )
+        return sorted(self.trials, key=lambda trial: costs.get(trial.number, float("inf")))
+
+    @property
+    def best(self) -> Trial:
+        """The first of the best trials; raises `NoneCompleted`."""
+        return self.ranked()[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; "best" is a trial's number."""
+        return {
+            "objective": self.objective,
+            "best": self.best.number,
+            "trials": [dataclasses.asdict(trial) for trial in self.trials],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Results:
+        return cls(values["objective"], tuple(Trial(**trial) for trial in values["trials"]))
+
+
+def read_results(folder: Path) -> Results:
+    """The trials in a TunerResults artifact's directory."""
+    return Results.from_dict(json.loads((folder / TABLE).read_text(encoding="utf-8")))
+
+
+def read_best(folder: Path) -> dict[str, Any]:
+    """The values of the best trial in a HyperParameters artifact's directory."""
+    return searched(json.loads((folder / _BEST).read_text(encoding="utf-8"))["values"])
+
+
+def searched(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a keras-tuner trial, rounded to four digits, without keras-tuner's own."""
+    return {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        for name, value in values.items()
+        if not name.startswith(_KERAS_TUNERS_OWN)
+    }
+
+
+def tuned(hparams: HParams, values: Mapping[str, Any]) -> HParams:
+    """Replaces hyper-parameters by the values of a keras-tuner trial."""
+    return dataclasses.replace(hparams, **searched(values))

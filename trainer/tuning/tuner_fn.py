@@ -1,0 +1,52 @@
+"""`tuner_fn`, what TFX's Tuner calls.
+
+TFX reloads this module, so it holds functions only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import tensorflow as tf
+
+from trainer import training
+from trainer.checkpoints import training_key
+from trainer.job import Job
+from trainer.tuning.search import open_search
+
+# What may differ between two runs of one search that was interrupted in between.
+_BUDGET = ("max_minutes", "parallel_trials", "enabled")
+
+
+def tuner_fn(fn_args: Any) -> Any:
+    """Opens the search over what `fn_args` names; one that was interrupted goes on.
+
+    Args:
+      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`; see `trainer.job.Job`.
+
+    Returns:
+      `tfx.components.tuner.component.TunerFnResult`.
+
+    Raises:
+      strategy.DeviceError: fewer devices than replicas.
+    """
+    from tfx.components.tuner.component import TunerFnResult
+
+    job = Job.from_fn_args(fn_args)
+    strategy = training.prepare(job)
+    splits = training.load_splits(job)
+    config = job.custom_config
+    key = training_key(
+        data=[tensor for split in splits.values() for tensor in split.tensors],
+        settings={
+            **{name: config[name] for name in ("spec", "hparams", "seed", "replicas", "code")},
+            "tuning": {k: v for k, v in config["tuning"].items() if k not in _BUDGET},
+            "libraries": [tf.__version__, keras.__version__, keras_tuner.__version__],
+        },
+    )
+    search = open_search(job, Path(config["searches"]) / key[:16], strategy)
+    job.write(search.job_file)
+    return TunerFnResult(tuner=search, fit_kwargs=splits)
