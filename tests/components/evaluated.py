@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import executor as evaluator
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
@@ -186,17 +188,32 @@ def evaluate(
       given: whether there is one; None for what the configuration says.
     """
     given = compared if given is None else given
+    models = [setting.candidate, *([setting.baseline] if given else [])]
+    config = eval_config.eval_config(policy, compared=compared, code="c0de")
+    return run_evaluator(setting.examples, models, config, path)
+
+
+def run_evaluator(
+    examples: Any, models: Sequence[Any], config: config_pb2.EvalConfig, path: Path
+) -> Verdict:
+    """Runs TFX's Evaluator on the split `test`.
+
+    Args:
+      examples: an Examples artifact.
+      models: the candidate's Model artifact and, maybe, the baseline's.
+      config: TFMA's configuration.
+      path: an empty directory.
+    """
     measured, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     measured.uri, blessing.uri = str(path / "evaluation"), str(path / "blessing")
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(path / "tmp"), unique_id="1"
     )
-    config = eval_config.eval_config(policy, compared=compared, code="c0de")
     evaluator.Executor(context).Do(
         {
-            "examples": [setting.examples],
-            "model": [setting.candidate],
-            "baseline_model": [setting.baseline] if given else [],  # as BaselineModel gives it
+            "examples": [examples],
+            "model": [models[0]],
+            "baseline_model": list(models[1:]),  # as the component Baseline gives it
         },
         {"evaluation": [measured], "blessing": [blessing]},
         {

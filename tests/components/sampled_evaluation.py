@@ -5,15 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorflow_model_analysis.proto import config_pb2
-from tfx.components.evaluator import executor as evaluator
-from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import proto_utils
 
 from components.evaluation import eval_config, prediction_sample
-from pipeline.beam_runner import beam_arguments
-from trainer import features
+from tests.components.evaluated import HELD, run_evaluator
 
 
 def examples_of(split_uri: str, path: Path) -> Any:
@@ -33,48 +28,19 @@ def evaluate(examples: Any, models: Mapping[str, Any], path: Path, *, size: int)
 
     Args:
       examples: with the split `test`.
-      models: Model artifacts by `evaluation.CANDIDATE` and, if compared, `evaluation.BASELINE`.
+      models: Model artifacts by `eval_config.CANDIDATE` and then, if compared, `BASELINE`.
       path: where it writes.
       size: of the sample.
     """
-    sample = config_pb2.MetricConfig(
+    config = eval_config.eval_config(HELD, compared=eval_config.BASELINE in models, code="")
+    (metrics,) = config.metrics_specs
+    del metrics.metrics[:], config.slicing_specs[2:]
+    metrics.metrics.add(
         class_name=prediction_sample.PredictionSample.__name__,
         module=prediction_sample.__name__,
         config=json.dumps({"size": size}),
     )
-    config = config_pb2.EvalConfig(
-        model_specs=[
-            config_pb2.ModelSpec(
-                name=name,
-                is_baseline=name == eval_config.BASELINE,
-                signature_name=features.SERVING_EXAMPLES,
-                preprocessing_function_names=[features.TRANSFORM_FEATURES],
-                label_key=features.ONE_HOT_LABEL,
-                prediction_key=features.PROBABILITIES,
-            )
-            for name in models
-        ],
-        slicing_specs=[
-            config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
-        ],
-        metrics_specs=[config_pb2.MetricsSpec(metrics=[sample])],
-    )
-    measured, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
-    measured.uri, blessing.uri = str(path / "evaluation"), str(path / "blessing")
-    context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(path / "tmp"), unique_id="1"
-    )
-    evaluator.Executor(context).Do(
-        {
-            "examples": [examples],
-            "model": [models[eval_config.CANDIDATE]],
-            "baseline_model": [models[name] for name in models if name == eval_config.BASELINE],
-        },
-        {"evaluation": [measured], "blessing": [blessing]},
-        {
-            "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json.dumps([eval_config.TEST_SPLIT]),
-        },
-    )
-    return measured
+    ordered = [
+        models[name] for name in (eval_config.CANDIDATE, eval_config.BASELINE) if name in models
+    ]
+    return run_evaluator(examples, ordered, config, path).evaluation
