@@ -20,8 +20,8 @@ class CannotStart(Exception):
 
     Attributes:
       message: one line for the user: what, the actual value, the expected one, the remedy.
-      exit_code: what the process ends with: 1 for a state of the machine that may pass (another
-        run holds the pipeline root), 2 for a configuration or data source that was refused.
+      exit_code: of the process: FAILED for a state of the machine that may pass (another run holds
+        the pipeline root), USAGE for a configuration or data source that was refused.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

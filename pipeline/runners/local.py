@@ -18,7 +18,7 @@ from components.example_gen.sources import DataError, parse_dataset
 from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
 from pipeline.config import ConfigError, RunConfig
-from pipeline.result import RunResult
+from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
@@ -52,13 +52,13 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
         from pipeline.run_plan import make_plan, metadata_path
         from trainer.strategy import DeviceError, prepare_devices
     except DataError as error:
-        raise CannotStart(str(error), 2) from error
+        raise CannotStart(str(error), ExitCode.USAGE) from error
     _require_sound(metadata_path(config))
     try:
         prepare_devices(config.replicas)
         return make_plan(config, run_id=run_id)
     except (ConfigError, DataError, DecisionLogError, DeviceError, ServingDirError) as error:
-        raise CannotStart(str(error), 2) from error
+        raise CannotStart(str(error), ExitCode.USAGE) from error
 
 
 def _require_sound(database: Path) -> None:
@@ -78,5 +78,5 @@ def _require_sound(database: Path) -> None:
             f"cannot use {database}, where earlier runs are recorded: {' '.join(finding.split())}; "
             "expected an SQLite database to read and to write; move it away, and all is made "
             "again, or choose another --pipeline-root",
-            2,
+            ExitCode.USAGE,
         )

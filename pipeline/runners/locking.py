@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.result import ExitCode
 from pipeline.runners.failures import CannotStart
 from trainer.host.locks import AlreadyLocked, exclusive
 
@@ -39,13 +40,13 @@ def locked(root: Path) -> Iterator[None]:
                 raise CannotStart(
                     f"another run is at work in {root}: wait for it, or give this one its own "
                     "--pipeline-root",
-                    1,
+                    ExitCode.FAILED,
                 ) from None
             except OSError as error:
                 raise CannotStart(
                     f"cannot use the pipeline root {root}: {error.strerror}; choose another one "
                     "with --pipeline-root",
-                    2,
+                    ExitCode.USAGE,
                 ) from error
             yield
     except CannotStart:
