@@ -1,8 +1,12 @@
+import io
 import json
+import os
+import pty
 
 import pytest
 
 from pipeline.cli import output
+from pipeline.cli.output import Line, write
 
 Captured = pytest.CaptureFixture[str]
 
@@ -71,3 +75,37 @@ def test_a_failure_is_one_line_and_with_json_an_object(capsys: Captured) -> None
     assert capsys.readouterr() == ('{"error": "no such thing"}\n', "tfx-mnist: no such thing\n")
     output.fail("no such thing", None)
     assert capsys.readouterr() == ("", "tfx-mnist: no such thing\n")
+
+
+class TestWrite:
+    def test_a_long_path_is_never_broken(self) -> None:
+        out, path = io.StringIO(), "a/" * 300 + "b"
+        write([path], out)
+        assert out.getvalue() == f"{path}\n"
+
+    @pytest.mark.parametrize(
+        ("no_color", "term", "shown"),
+        [
+            ("", "xterm", b"\x1b[32myes\x1b[0m\r\n\x1b[31mno\x1b[0m\r\nso\r\n"),
+            ("1", "xterm", b"yes\r\nno\r\nso\r\n"),
+            ("", "dumb", b"yes\r\nno\r\nso\r\n"),
+        ],
+    )
+    def test_good_and_bad_are_coloured_on_a_terminal_without_no_color(
+        self, no_color: str, term: str, shown: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TERM", term)
+        monkeypatch.setenv("NO_COLOR", no_color)
+        controller, terminal = pty.openpty()
+        with open(terminal, "w") as stream:
+            write([Line("yes", "good"), Line("no", "bad"), Line("so")], stream)
+            read = b""
+            while len(read) < len(shown):
+                read += os.read(controller, 1_000)
+        os.close(controller)
+        assert read == shown
+
+    def test_elsewhere_text_is_bare(self) -> None:
+        out = io.StringIO()
+        write([Line("yes", "good")], out)
+        assert out.getvalue() == "yes\n"

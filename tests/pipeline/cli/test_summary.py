@@ -1,0 +1,112 @@
+from components.gate.check import Check
+from components.gate.evidence import Evidence, Tally
+from pipeline.cli.summary import summary, trials
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from trainer.tuning.results import COMPLETED, Results, Trial
+from trainer.tuning.results import FAILED as FAILED_TRIAL
+
+EVIDENCE = Evidence(
+    overall=Tally(rows=1000, correct=981),
+    classes={"7": Tally(rows=500, correct=488), "8": Tally(rows=500, correct=493)},
+    slices={},
+    cross_entropy=0.1,
+    top_2_accuracy=0.99,
+)
+PASSED = (
+    Check("data.blank", True, 0, 0, "no image is blank"),
+    Check("data.overlap", True, 0, 0, "0 of 1,000 test images stand in train"),
+    Check("accuracy", True, 0.981, 0.96, "accuracy is 0.9810, at least 0.9600"),
+    Check("class.7", True, 0.976, 0.88, "accuracy of class 7 is 0.9760, allowed is 0.8800"),
+    Check("class.8", True, 0.986, 0.88, "accuracy of class 8 is 0.9860, allowed is 0.8800"),
+    Check("class_change.7", True, -0.002, 0.0, "class 7: 1 gained and 2 lost"),
+    Check("class_change.8", True, 0.004, 0.0, "class 8: 2 gained and 0 lost"),
+    Check("baseline", True, None, None, "first release, no baseline"),
+)
+
+
+class TestSummary:
+    def _text(self, result: RunResult) -> list[str]:
+        return [line.text for line in summary(result)]
+
+    def test_a_released_run(self) -> None:
+        result = RunResult(
+            run_id="r",
+            outcome=RELEASED,
+            dataset={
+                "name": "mnist_sample",
+                "digest": "ab",
+                "splits": {"train": {"rows": 3500}, "eval": {"rows": 500}, "test": {"rows": 1000}},
+            },
+            evidence=EVIDENCE,
+            checks=PASSED,
+            release=Release(3, "pipeline_root/serving/mnist_sample/3"),
+            total_seconds=42.0,
+            log_file="x.log",
+        )
+        assert self._text(result) == [
+            "data: mnist_sample (train 3,500, eval 500, test 1,000)",
+            "accuracy: 0.9810 on 1,000 test images",
+            "  passed: 2 data checks",
+            "  passed: accuracy is 0.9810, at least 0.9600",
+            "  passed: 2 class checks, lowest 7: 0.9760 (allowed 0.88)",
+            "  passed: 2 class change checks, lowest 7: -0.0020",
+            "  passed: first release, no baseline",
+            "released: version 3 in pipeline_root/serving/mnist_sample/3",
+            "time: 42 s",
+        ]
+
+    def test_row_counts_may_stand_alone(self) -> None:
+        result = RunResult("r", RELEASED, dataset={"name": "m", "splits": {"test": 1000}})
+        assert "data: m (test 1,000)" in self._text(result)
+
+    def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
+        failed = Check("class.8", False, 0.8, 0.88, "accuracy of class 8 is 0.8000, required ...")
+        result = RunResult("r", REFUSED, checks=(*PASSED[3:4], failed), log_file="logs/r.log")
+        assert self._text(result) == [
+            "  failed: accuracy of class 8 is 0.8000, required ...",
+            "  passed: accuracy of class 7 is 0.9760, allowed is 0.8800",
+            "refused: nothing was released, what was served stays",
+            "time: 0.0 s",
+            "log: logs/r.log",
+        ]
+
+    def test_a_failed_run_says_why_and_where_the_log_is(self) -> None:
+        result = RunResult("r", FAILED, error="Trainer: loss is nan", log_file="logs/r.log")
+        assert self._text(result)[0] == "failed: Trainer: loss is nan"
+        assert self._text(result)[-1] == "log: logs/r.log"
+
+    def test_an_unchanged_run_names_the_version_that_holds_the_model(self) -> None:
+        result = RunResult("r", UNCHANGED, release=Release(3, "serving/3"), log_file="x.log")
+        assert self._text(result)[0] == "unchanged: version 3 in serving/3 holds this model already"
+
+    def test_components_from_the_cache_are_counted(self) -> None:
+        result = RunResult("r", UNCHANGED, seconds={"A": 0.0, "B": 1.0}, cached=("A",))
+        assert self._text(result)[-1] == "time: 0.0 s, 1 of 2 components from the cache"
+
+
+def trial(number: int, accuracy: float) -> Trial:
+    values = {"learning_rate": 0.01, "width": 1.0 + number}
+    return Trial(number, COMPLETED, values, 5, accuracy, eval_loss=1.0 - accuracy, seconds=3.0)
+
+
+def test_the_best_trial_stands_first_and_a_failed_one_last() -> None:
+    failed = Trial(2, FAILED_TRIAL, {"learning_rate": 0.03, "width": 0.5}, 5)
+    results = Results("accuracy", (trial(1, 0.98), failed, trial(3, 0.99)))
+    assert list(trials(results, "root/trials.png")) == [
+        "tuning: 3 trials, best on eval is trial 3 with accuracy 0.9900; "
+        "what it started from, trial 1: 0.9800",
+        "hyper-parameters: learning_rate 0.01, width 4",
+        "  trial  accuracy    loss  epochs   time  learning_rate  width",
+        "      3    0.9900  0.0100       5  3.0 s           0.01      4",
+        "      1    0.9800  0.0200       5  3.0 s           0.01      2",
+        "      2    failed               5                  0.03    0.5",
+        "trials: all in root/trials.json, drawn in root/trials.png",
+    ]
+
+
+def test_of_many_trials_the_best_ten_are_shown() -> None:
+    results = Results("loss", tuple(trial(number, 0.9) for number in range(1, 13)))
+    shown = list(trials(results, "trials.png"))
+    assert len(shown) == 2 + 1 + 10 + 1
+    assert shown[0] == "tuning: 12 trials, best on eval is trial 1 with loss 0.1000"
+    assert shown[-1] == "trials: the best 10 of them above, all in trials.json, drawn in trials.png"
