@@ -99,7 +99,7 @@ def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None
         (["--set", "gate.flor=1"], "unknown key 'gate.flor': did you mean 'gate.floor'? known"),
         (["--set", "seed=1"], "unknown key 'seed': did you mean 'gate."),
         (["--set", "gate.floor=2"], "gate.floor is '2', expected a number from 0 to 1"),
-        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample, idx:DIR"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample (5,000 images"),
         (["--dataset", "idx:/a"], "dataset is idx:/a, expected the name of a set, such as mnist"),
     ],
 )
