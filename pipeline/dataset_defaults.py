@@ -24,7 +24,7 @@ class DatasetDefaults:
       floor: accuracy on test that the model must be shown to have, 0..1.
       class_floor: accuracy of each class on test that its errors must not contradict, 0..1.
       max_drop: largest loss of accuracy against the baseline, 0..1; of a small test split, more
-        (`minimum_detectable_drop`).
+        (`least_max_drop`).
       mean_intensity: smallest and largest mean of one image that is no defect, 0..1.
       max_label_noise: largest share of wrong training labels, of all and of each class, 0..1.
       slices: groups of test images that are held like classes.
@@ -54,16 +54,16 @@ DATASET_DEFAULTS: Mapping[str, DatasetDefaults] = {
 # An unknown set must be good, or its owner must say what is good enough.
 UNKNOWN_SET = DatasetDefaults(0.95, 0.85, 0.003, _ANY_BUT_BLANK)
 
-_DETECTABLE_ERRORS = 20  # images
+_LEAST_ERRORS = 20  # images
 
 
-def minimum_detectable_drop(test_rows: int) -> float:
+def least_max_drop(test_rows: int) -> float:
     """Returns the smallest `max_drop` for a test split of that size, 0..1: the share of 20 images.
 
     The split cannot show of any model that it loses less than that. With a smaller `max_drop` the
     gate would refuse models that are as good as the baseline.
     """
-    return min(1.0, _DETECTABLE_ERRORS / test_rows)
+    return min(1.0, _LEAST_ERRORS / test_rows)
 
 
 def defaults_of(dataset: str) -> DatasetDefaults:
@@ -87,7 +87,7 @@ def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: i
         "floor": floor,
         "class_floor": defaults.class_floor,
         "max_cross_entropy": promised_cross_entropy(floor, num_classes),
-        "max_drop": max(defaults.max_drop, minimum_detectable_drop(test_rows)),
+        "max_drop": max(defaults.max_drop, least_max_drop(test_rows)),
         "slices": defaults.slices,
     }
     return Policy(**{**own, **given})
