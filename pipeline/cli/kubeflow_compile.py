@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +21,12 @@ from pipeline.cli.command import (
     whole,
 )
 from pipeline.cli.configuration import Given, pass_given
-from pipeline.config import RunConfig
-from pipeline.config_model import build
 from pipeline.result import ExitCode
-from pipeline.runners.kubeflow.installed import require_kfp
-from pipeline.runners.kubeflow.names import TRAINER, TUNER
+from pipeline.runners.kubeflow.names import require_kfp
 from trainer.host.text import quoted
 
 if TYPE_CHECKING:
-    from pipeline.runners.kubeflow.compiling import Compiled, CompileOptions
-    from pipeline.runners.kubeflow.spec import Resources
+    from pipeline.runners.kubeflow.deployment import Deployment, Resource
 
 # Run's own flags but for its directories, which are given in another way.
 _OF_RUN = (
@@ -51,21 +46,6 @@ def _option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[An
 
 def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
     return _option(flag, metavar, f"{text}; may be given again.", multiple=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Target:
-    """What the options say about the cluster; see the help of `compile`."""
-
-    image: str
-    pipeline_root: str
-    serving_dir: str
-    data_dir: str | None
-    gpus: tuple[str, ...]
-    cpus: tuple[str, ...]
-    memory: tuple[str, ...]
-    retries: int
-    secret_env: tuple[str, ...]
 
 
 @click.command(
@@ -122,20 +102,15 @@ def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Re
     _require_ours(overrides)
     require_kfp()
     with logs.quiet(show=verbose):
-        compiled = _compiled(preset, overrides, _Target(**values))
+        from pipeline.runners.kubeflow.compiling import compile_pipeline
+
+        compiled = compile_pipeline(preset, overrides, _deployment(**values))
     try:
         file.write_text(compiled.text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"cannot write {file}: {error.strerror}; give another -o") from error
     line = f"compiled: {len(compiled.tasks)} tasks in {file}"
     return Reply({"pipeline": str(file), "tasks": compiled.tasks}, [line])
-
-
-def _compiled(preset: str, overrides: Mapping[str, Any], target: _Target) -> Compiled:
-    from pipeline.runners.kubeflow.compiling import compile_pipeline
-
-    configured = build(preset, overrides)
-    return compile_pipeline(preset, overrides, _compile_options(target, configured))
 
 
 def _require_ours(overrides: Mapping[str, Any]) -> None:
@@ -148,51 +123,47 @@ def _require_ours(overrides: Mapping[str, Any]) -> None:
             )
 
 
-def _compile_options(target: _Target, configured: RunConfig) -> CompileOptions:
-    from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
-    from pipeline.runners.kubeflow.compiling import CompileOptions
-    from pipeline.runners.kubeflow.spec import Deployment
+def _deployment(
+    *,
+    image: str,
+    pipeline_root: str,
+    serving_dir: str,
+    data_dir: str | None,
+    secret_env: Sequence[str],
+    retries: int,
+    **resources: Sequence[str],
+) -> Deployment:
+    from pipeline.runners.kubeflow.deployment import Deployment, Mount, SecretVariable
 
-    if not _ROOT.fullmatch(target.pipeline_root):
-        raise UsageError(f"--pipeline-root is {quoted(target.pipeline_root)}, expected {_ROOTS}")
-    return CompileOptions(
-        deployment=Deployment(
-            image=target.image,
-            pipeline_root=target.pipeline_root,
-            resources=_resources(target, _learners(configured)),
-            retries=target.retries,
-            cache=configured.cache,
-        ),
-        serving=Mount.parse(target.serving_dir),
-        data=Mount.parse(target.data_dir) if target.data_dir else None,
-        secrets=tuple(map(SecretVariable.parse, target.secret_env)),
+    if not _ROOT.fullmatch(pipeline_root):
+        raise UsageError(f"--pipeline-root is {quoted(pipeline_root)}, expected {_ROOTS}")
+    return Deployment(
+        image=image,
+        pipeline_root=pipeline_root,
+        serving=Mount.parse(serving_dir),
+        data=Mount.parse(data_dir) if data_dir else None,
+        secrets=tuple(map(SecretVariable.parse, secret_env)),
+        resources=tuple(_resources(**resources)),
+        retries=retries,
     )
 
 
-def _learners(configured: RunConfig) -> Sequence[str]:
-    """Components that want a GPU where there is one."""
-    return (TUNER, TRAINER) if configured.tuning.enabled else (TRAINER,)
+def _resources(
+    *, gpus: Sequence[str], cpus: Sequence[str], memory: Sequence[str]
+) -> Iterator[Resource]:
+    from pipeline.runners.kubeflow.deployment import Resource
 
-
-def _resources(target: _Target, learners: Sequence[str]) -> dict[str, Resources]:
-    """By component, what the three flags ask for; where they name none, for the `learners`."""
-    from pipeline.runners.kubeflow.spec import Resources
-
-    asked: dict[str, dict[str, Any]] = {}
-    for flag, texts, field, read in (
-        ("--gpus", target.gpus, "gpus", _count),
-        ("--cpus", target.cpus, "cpus", _amount),
-        ("--memory", target.memory, "memory_gb", _gigabytes),
+    for flag, texts, kind, read in (
+        ("--gpus", gpus, "gpus", _count),
+        ("--cpus", cpus, "cpus", _amount),
+        ("--memory", memory, "memory_gb", _gigabytes),
     ):
         for text in texts:
             component, _, value = text.rpartition("=")
             try:
-                amount = read(value)
+                yield Resource(kind, read(value), component)
             except ValueError as error:
                 raise UsageError(f"{flag} is {quoted(text)}, expected {error}") from None
-            for name in (component,) if component else learners:
-                asked.setdefault(name, {})[field] = amount
-    return {name: Resources(**fields) for name, fields in asked.items()}
 
 
 def _count(text: str) -> int:

@@ -54,16 +54,16 @@ def local(
     without a network, by kfp's local runner on Docker or Podman. There is no cache: each run
     executes everything.
     """
-    preset, overrides = given.chosen()
+    _, overrides = given.chosen()
     environment = _environment(variables)
 
-    def run_in_containers(_: RunConfig, **told: Any) -> RunResult:
+    def run_in_containers(configured: RunConfig, **told: Any) -> RunResult:
         from pipeline.runners.kubeflow import containers
 
         options = containers.LocalOptions(
             image=image, kfp_python=str(kfp_python), user=user, environment=environment
         )
-        return containers.run(preset, overrides, options, **told)
+        return containers.run(configured, overrides, options, **told)
 
     return run.execute(given, run_in_containers, **values)
 

@@ -1,51 +1,63 @@
-"""The pipeline as YAML for the open-source backend of Kubeflow Pipelines.
+"""The pipeline as YAML for the open-source backend of Kubeflow Pipelines, by kfp's compiler.
 
 Synopsis::
 
-    Path("pipeline.yaml").write_text(compile_pipeline("quick", {}, options).text)
+    Path("pipeline.yaml").write_text(compile_pipeline("quick", {}, deployment).text)
+
+Each component of the graph becomes a task, and two tasks more make the plan in the cluster
+(docs/decisions/0020). A task behind a gate gets the gate's refusal as a parameter (0021).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import tfx
-import yaml
+from kfp import compiler, dsl
+from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.pipeline_task import PipelineTask
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.types.channel import Channel
 
 from components.example_gen.image_set import DatasetInfo
 from components.serving_dir import ReleaseContext
-from pipeline import config
 from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import COMPONENTS
-from pipeline.config_model import build
+from pipeline.config import ConfigError, RunConfig
 from pipeline.graph import create_pipeline
+from pipeline.result import GATES
 from pipeline.run_plan import RunPlan
-from pipeline.runners.kubeflow import cluster, names, parameters, spec, topology
-from pipeline.runners.kubeflow.cluster import Mount, SecretVariable
-from pipeline.runners.kubeflow.spec import Deployment
+from pipeline.runners.kubeflow import parameters
+from pipeline.runners.kubeflow.container_task import container_task, signature
+from pipeline.runners.kubeflow.deployment import Deployment
+from pipeline.runners.kubeflow.names import (
+    BASELINE,
+    DATASET_INFO,
+    EXEC_PROPERTIES,
+    MODEL_DIGEST,
+    PIPELINE_NAME,
+    PLAN,
+    REFUSAL,
+    SETTINGS,
+    TRAINER,
+    refusal_of,
+    task_id,
+)
+from pipeline.runners.kubeflow.parameters import PARAMETERS
 from trainer.host.text import unknown
 
 # Where a container writes what nobody needs afterwards, such as a prepared data set.
 SCRATCH = "/tmp/tfx-mnist"
 
+_DESCRIPTION = "From images to a gated release."
 
-@dataclass(frozen=True)
-class CompileOptions:
-    """What the cluster needs to know beyond the configuration.
-
-    Attributes:
-      deployment: image, resources, retries, pipeline root.
-      serving: the serving directory.
-      data: tensorflow-datasets' directory, or where IDX folders lie; None for neither.
-      secrets: environment of every task.
-    """
-
-    deployment: Deployment
-    serving: Mount
-    data: Mount | None = None
-    secrets: tuple[SecretVariable, ...] = ()
+# What components answer beside their artifacts.
+_ANSWERS = {TRAINER: [MODEL_DIGEST], **{gate: [REFUSAL] for gate in GATES}}
 
 
 @dataclass(frozen=True)
@@ -61,41 +73,48 @@ class Compiled:
     tasks: list[str]
 
 
-def compile_pipeline(
-    preset: str, overrides: Mapping[str, Any], options: CompileOptions
-) -> Compiled:
+def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Deployment) -> Compiled:
     """Compiles the graph for the cluster.
 
     Args:
       preset: the runtime parameters' defaults start from it.
       overrides: values by key, as `pipeline.config_model.build` takes them.
+      deployment: where and how the tasks run.
 
     Raises:
-      ConfigError: an unknown key or a bad value; or no such task for a resource.
+      ConfigError: an unknown key, a bad value, or resources for a component that is not there.
     """
-    placed = {**overrides, "pipeline_root": SCRATCH, "serving_dir": options.serving.path}
-    if options.data is not None:
-        placed["data_dir"] = options.data.path
-    defaults, settings = parameters.split(preset, placed)
-    graph = topology.nodes(create_pipeline(_stand_in(build(preset, placed))))
-    _require_tasks(options.deployment, [node.name for node in graph])
-    documents = [
-        spec.pipeline_spec(
-            graph,
-            defaults,
-            settings,
-            options.deployment,
-            sdk_version=f"tfx-{tfx.__version__}",
-        ),
-        cluster.platform_spec(
-            graph, serving=options.serving, data=options.data, secrets=options.secrets
-        ),
-    ]
-    text = _header(defaults) + yaml.safe_dump_all(documents, sort_keys=True)
-    return Compiled(text, spec.task_names(documents[0]))
+    placed = {**overrides, "pipeline_root": SCRATCH, "serving_dir": deployment.serving.path}
+    if deployment.data is not None:
+        placed["data_dir"] = deployment.data.path
+    configured = parameters.check(preset, placed)
+    defaults, settings = parameters.split(configured, placed)
+    graph = create_pipeline(_stand_in(configured)).components
+    known = [PLAN, BASELINE, *(node.id for node in graph)]
+    for resource in deployment.resources:
+        if resource.component and resource.component not in known:
+            raise ConfigError(unknown("component", resource.component, known))
+    made: dict[str, PipelineTask] = {}
+
+    def pipeline(*values: Any) -> None:
+        given = dict(zip(PARAMETERS, values, strict=True))
+        given[SETTINGS] = json.dumps(settings, sort_keys=True)
+        _add_tasks(made, graph, given, deployment, cache=configured.cache)
+
+    # The server refuses a run that lacks a value, so that each parameter has a default
+    # (kubeflow/pipelines, backend/src/apiserver/template/v2_template.go,
+    # validatePipelineJobInputs).
+    kinds = {name: parameter.kind for name, parameter in PARAMETERS.items()}
+    pipeline.__signature__ = signature(kinds, defaults)  # type: ignore[attr-defined]
+    helps = (f"  {name}: {parameter.help}" for name, parameter in PARAMETERS.items())
+    pipeline.__doc__ = "\n".join([_DESCRIPTION, "", "Args:", *helps])
+    decorate = dsl.pipeline(
+        name=PIPELINE_NAME, description=_DESCRIPTION, pipeline_root=deployment.pipeline_root
+    )
+    return Compiled(_text(decorate(pipeline), graph), list(made))
 
 
-def _stand_in(configured: config.RunConfig) -> RunPlan:
+def _stand_in(configured: RunConfig) -> RunPlan:
     """A plan that has the graph's shape; every value of it is replaced in the cluster."""
     return RunPlan(
         config=configured,
@@ -112,15 +131,118 @@ def _stand_in(configured: config.RunConfig) -> RunPlan:
     )
 
 
-def _require_tasks(deployment: Deployment, nodes: list[str]) -> None:
-    known = [names.PLAN, names.BASELINE, *nodes]
-    for name in deployment.resources:
-        if name not in known:
-            raise config.ConfigError(unknown("component", name, known))
+def _add_tasks(
+    made: dict[str, PipelineTask],
+    graph: Sequence[BaseNode],
+    given: dict[str, Any],
+    deployment: Deployment,
+    *,
+    cache: bool,
+) -> None:
+    """Makes all tasks, within kfp's pipeline.
+
+    `Plan` looks at the data, and fills in the components up to the Trainer. `Baseline` looks at
+    what is served, and fills in those behind it. Neither is ever taken from the cache.
+    """
+    early = _with_ancestors(next(node for node in graph if node.id == TRAINER))
+    before = [node for node in graph if node.id in early]
+    behind = [node for node in graph if node.id not in early]
+    answers = [DATASET_INFO, *(node.id for node in before)]
+    made[PLAN] = container_task(
+        deployment,
+        PLAN,
+        ["plan"],
+        given,
+        answers=answers,
+        places=["data_dir", "serving_dir"],
+        cached=False,
+    )
+    for node in before:
+        made[node.id] = _node_task(node, PLAN, made, deployment, cache=cache)
+    given = {
+        **given,
+        DATASET_INFO: made[PLAN].outputs[DATASET_INFO],
+        MODEL_DIGEST: made[TRAINER].outputs[MODEL_DIGEST],
+    }
+    answers = [node.id for node in behind]
+    made[BASELINE] = container_task(
+        deployment,
+        BASELINE,
+        ["baseline"],
+        given,
+        answers=answers,
+        places=["serving_dir"],
+        cached=False,
+    )
+    for node in behind:
+        made[node.id] = _node_task(node, BASELINE, made, deployment, cache=cache)
 
 
-def _header(defaults: Mapping[str, parameters.Value]) -> str:
-    """For people, as kfp's own compiler writes it."""
-    lines = ["# PIPELINE DEFINITION", f"# Name: {names.PIPELINE_NAME}", "# Inputs:"]
-    lines += [f"#    {p.name}: {defaults[p.name]!r} ({p.help})" for p in parameters.PARAMETERS]
-    return "\n".join(lines) + "\n"
+def _with_ancestors(node: BaseNode) -> set[str]:
+    return {node.id}.union(*map(_with_ancestors, node.upstream_nodes))
+
+
+def _node_task(
+    node: BaseNode,
+    planner: str,
+    made: Mapping[str, PipelineTask],
+    deployment: Deployment,
+    *,
+    cache: bool,
+) -> PipelineTask:
+    """A component of the graph: TFX's executor, within our entrypoint."""
+    if not isinstance(node, BaseComponent):
+        raise ValueError(
+            f"{node.id} is a {type(node).__name__}, expected a component that runs in a container: "
+            "the open-source backend runs no Resolver"
+        )
+    types = {"inputs": _class_paths(node.inputs), "outputs": _class_paths(node.outputs)}
+    upstream = sorted(one.id for one in node.upstream_nodes)
+    task = container_task(
+        deployment,
+        node.id,
+        [
+            "component",
+            *("--name", node.id),
+            *("--executor", node.executor_spec.class_path),
+            *("--types", json.dumps(types, sort_keys=True)),
+            *(f"--beam-arg={arg}" for arg in getattr(node.executor_spec, "beam_pipeline_args", ())),
+        ],
+        {
+            EXEC_PROPERTIES: made[planner].outputs[node.id],
+            **{refusal_of(one): made[one].outputs[REFUSAL] for one in GATES if one in upstream},
+        },
+        answers=_ANSWERS.get(node.id, ()),
+        artifacts={
+            key: made[one.producer_component_id].outputs[one.output_key]
+            for key, one in node.inputs.items()
+        },
+        written=node.outputs,
+        places=node.exec_properties,
+        cached=cache,
+    )
+    return task.after(*(made[name] for name in upstream))
+
+
+def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
+    """Import paths of the artifacts' classes: of a type the backend keeps its title alone.
+
+    (kubeflow/pipelines, backend/src/v2/metadata/client.go, SchemaToArtifactType)
+    """
+    return {key: f"{one.type.__module__}.{one.type.__name__}" for key, one in channels.items()}
+
+
+def _text(pipeline: GraphComponent, graph: Sequence[BaseNode]) -> str:
+    """The YAML, with TFX's types of artifacts: kfp's functions take types of `system` alone."""
+    for node in graph:
+        component = pipeline.pipeline_spec.components[f"comp-{task_id(node.id)}"]
+        for channels, declared in (
+            (node.inputs, component.input_definitions),
+            (node.outputs, component.output_definitions),
+        ):
+            for key, channel in channels.items():
+                declared.artifacts[key].artifact_type.schema_title = f"tfx.{channel.type_name}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pipeline.yaml")
+        compiler.Compiler().compile(pipeline, str(path))
+        return path.read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ r"""What runs in each container, between the backend's launcher and TFX's execut
     python -m pipeline.runners.kubeflow.entrypoint baseline --executor-input '{{$}}'
 
 TFX's own entrypoint (tfx/orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py) does not
-know this backend's ways; `wire` lists them. On stdout it says how it goes on, in lines that begin
-with the program and the task (`report`). The exit codes are those of `run`.
+know this backend's ways; `task_io` lists them. On stdout the task says how it goes on, in lines
+that begin with the program and the task (`task_lines`). The exit codes are those of `run`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import logging as absl_logging
 
 from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from pipeline.config import ConfigError, RunConfig
-from pipeline.result import GATES
+from pipeline.result import GATES, ExitCode
 from pipeline.runners.failures import one_line
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import (
@@ -42,23 +41,15 @@ from pipeline.runners.kubeflow.names import (
     SETTINGS,
     refusal_of,
 )
-from pipeline.runners.kubeflow.report import (
-    COMPLETED,
-    FAILED,
-    FAILURES,
-    INVALID,
-    REFUSED,
-    STARTED,
-    Report,
-)
-from pipeline.runners.kubeflow.wire import (
+from pipeline.runners.kubeflow.task_io import (
     TERMINATION_LOG,
     ExecutorInput,
-    WireError,
+    TaskInputError,
     leave_message,
 )
+from pipeline.runners.kubeflow.task_lines import COMPLETED, FAILURES, STARTED, TaskLog, reason
 from trainer.environment import collect_seldom
-from trainer.host.termination import INTERRUPTED, TERMINATED, Terminated, terminable
+from trainer.host.termination import Terminated, terminable
 from trainer.host.text import printable
 
 # An engine removes a container that has ended, and may not have handed on its last lines by then.
@@ -73,7 +64,7 @@ _AFTER_A_SIGNAL = (
 
 
 class RefusedBefore(Exception):
-    """A gate in front of the task said no; the message says which, and its reason."""
+    """A gate in front of the task refused; the message says which, and its reason."""
 
 
 def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATION_LOG) -> int:
@@ -91,42 +82,44 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
     # TFX hands `sys.argv` to every Beam pipeline.
     sys.argv = sys.argv[:1]
     _log_to_stderr()
-    report = Report(options.name, sys.stdout)
+    log = TaskLog(options.name, sys.stdout)
     try:
-        with terminable(), report.training():
-            report.say(STARTED)
+        with terminable(), log.training():
+            log.say(STARTED)
             options.run(options, ExecutorInput.parse(options.executor_input))
     except (Exception, Terminated, KeyboardInterrupt) as error:
         code, text = _end_of(error)
         line = printable(text)  # one line of UTF-8, whatever names are in it
-        if code in (FAILED, INVALID):
+        if code in (ExitCode.FAILED, ExitCode.USAGE):
             traceback.print_exception(error)
         if isinstance(error, Refused):
-            report.say_checks(error.checks)
+            log.say_checks(error.checks)
         leave_message(line, termination_log)
-        report.say(line)
+        log.say(line)
         return code
-    report.say(COMPLETED)
-    return 0
+    log.say(COMPLETED)
+    return ExitCode.DONE
 
 
-def _end_of(error: BaseException) -> tuple[int, str]:
+def _end_of(error: BaseException) -> tuple[ExitCode, str]:
     """(exit code, the task's last line)."""
     if isinstance(error, Terminated):
-        return TERMINATED, f"{FAILURES[TERMINATED]}: SIGTERM {_AFTER_A_SIGNAL}"
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, f"{FAILURES[INTERRUPTED]}: SIGINT {_AFTER_A_SIGNAL}"
-    if isinstance(error, RefusedBefore):
-        return REFUSED, f"{FAILURES[REFUSED]} by {error}"
-    if isinstance(error, Refused):
-        failed = (check.sentence for check in error.checks if not check.passed)
-        return REFUSED, f"{FAILURES[REFUSED]}: {'; '.join(failed)}"
-    code = INVALID if isinstance(error, ConfigError | DataError) else FAILED
-    return code, f"{FAILURES[code]}: {one_line(error)}"
+        code, text = ExitCode.TERMINATED, f": SIGTERM {_AFTER_A_SIGNAL}"
+    elif isinstance(error, KeyboardInterrupt):
+        code, text = ExitCode.INTERRUPTED, f": SIGINT {_AFTER_A_SIGNAL}"
+    elif isinstance(error, RefusedBefore):
+        code, text = ExitCode.REFUSED, f" by {error}"
+    elif isinstance(error, Refused):
+        code, text = ExitCode.REFUSED, f": {reason(error.checks)}"
+    elif isinstance(error, ConfigError | DataError):
+        code, text = ExitCode.USAGE, f": {one_line(error)}"
+    else:
+        code, text = ExitCode.FAILED, f": {one_line(error)}"
+    return code, FAILURES[code] + text
 
 
 def _log_to_stderr() -> None:
-    """The libraries' logs; training reports several times a second, which `report` thins out."""
+    """The libraries' logs; training reports several times a second, which `TaskLog` thins out."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: not hasattr(record, "progress"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -150,57 +143,46 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(options: argparse.Namespace, given: ExecutorInput) -> None:
-    from pipeline.runners.kubeflow import planning
+    from pipeline.runners.kubeflow import tasks
 
-    _answer(given, planning.plan_run(_config(given), _run_id()))
+    given.write_answer(parameters=tasks.plan_run(_config(given), _run_id()))
 
 
 def _baseline(options: argparse.Namespace, given: ExecutorInput) -> None:
-    from pipeline.runners.kubeflow import planning
+    from pipeline.runners.kubeflow import tasks
 
-    chosen = planning.choose_baseline(
+    chosen = tasks.choose_baseline(
         _config(given),
         _run_id(),
         dataset_info=given.parameters[DATASET_INFO],
         model_digest=given.parameters[MODEL_DIGEST],
     )
-    _answer(given, chosen)
+    given.write_answer(parameters=chosen)
 
 
 def _component(options: argparse.Namespace, given: ExecutorInput) -> None:
-    _require_no_refusal(given.parameters)
-    from pipeline.runners.kubeflow import running
-
-    component = running.Component(
-        executor=options.executor,
-        input_types=options.types["inputs"],
-        output_types=options.types["outputs"],
-        gate=GATES.get(options.name),
-        beam_args=tuple(options.beam_args),
-    )
-    running.run(component, given, run_id=_run_id())
-
-
-def _require_no_refusal(values: Mapping[str, Any]) -> None:
     for gate in GATES:
-        refusal = values.get(refusal_of(gate))
-        if refusal:
+        if refusal := given.parameters.get(refusal_of(gate)):
             raise RefusedBefore(f"{gate}: {refusal}")
+    from pipeline.runners.kubeflow import tasks
+
+    tasks.run_component(
+        given,
+        _run_id(),
+        executor=options.executor,
+        types=options.types,
+        gate=GATES.get(options.name),
+        beam_args=options.beam_args,
+    )
 
 
 def _config(given: ExecutorInput) -> RunConfig:
-    return parameters.configuration(given.parameters, json.loads(given.parameters[SETTINGS]))
-
-
-def _answer(given: ExecutorInput, values: Mapping[str, str]) -> None:
-    """Those values that the task declares."""
-    declared = {name: text for name, text in values.items() if name in given.output_parameters}
-    given.write_answer(parameters=declared)
+    return parameters.read_back(given.parameters, json.loads(given.parameters[SETTINGS]))
 
 
 def _run_id() -> str:
     if RUN_ID_VARIABLE not in os.environ:
-        raise WireError(
+        raise TaskInputError(
             f"{RUN_ID_VARIABLE} is not in the environment, expected the run's id: the pipeline's "
             "second document, for Kubernetes, sets it; submit both"
         )

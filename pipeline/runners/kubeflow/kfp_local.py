@@ -24,35 +24,25 @@ KFP = (2, 16)
 LABEL = "tfx-mnist.run"
 
 
-class CannotRun(Exception):
-    """Nothing can run here, or not that image; one line.
+def check(image: str) -> tuple[int, str]:
+    """Looks for kfp, for the engine and for the image.
 
-    Attributes:
-      exit_code: 1 for what this machine lacks, 2 for a name that is none.
-    """
-
-    def __init__(self, line: str, exit_code: int = 1) -> None:
-        super().__init__(line)
-        self.exit_code = exit_code
-
-
-def check(image: str) -> str:
-    """The image's own name: kfp compares whole names, and pulls what it does not find.
-
-    Raises:
-      CannotRun: no kfp, no engine, no such image.
+    Returns:
+      (0, the image's own name), since kfp compares whole names and pulls an image that it does not
+      find; or (1 for something that this machine lacks or 2 for a name that is none, the reason in
+      one line).
     """
     try:
         import kfp
 
         import docker
     except ImportError as error:
-        raise CannotRun(
+        return 1, (
             f"{sys.executable} has no {error.name}, expected kfp and docker: install "
             "'tfx-mnist[kubeflow]', or name another Python with --kfp-python"
-        ) from error
+        )
     if tuple(map(int, kfp.__version__.split(".")[:2])) < KFP:
-        raise CannotRun(
+        return 1, (
             f"{sys.executable} has kfp {kfp.__version__}, expected {'.'.join(map(str, KFP))} or "
             "newer, whose local runner runs whole pipelines: name another Python with --kfp-python"
         )
@@ -60,28 +50,23 @@ def check(image: str) -> str:
         client = docker.from_env()
         client.ping()
     except docker.errors.DockerException as error:
-        raise CannotRun(
+        return 1, (
             f"no container engine answers ({error}): start Docker, or `podman system service` and "
             "set DOCKER_HOST"
-        ) from error
+        )
     try:
         found = client.images.get(image)
-    except docker.errors.ImageNotFound as error:
-        raise CannotRun(
-            f"there is no image {image}: make it with `make image`, or pull it"
-        ) from error
+    except docker.errors.ImageNotFound:
+        return 1, f"there is no image {image}: make it with `make image`, or pull it"
     except docker.errors.DockerException as error:
-        raise CannotRun(
+        return 2, (
             f"the image is {image!r}, expected a name such as localhost/tfx-mnist:0.1.0: the "
-            f"engine says {error}",
-            2,
-        ) from error
+            f"engine says {error}"
+        )
     own = [*found.tags, *(found.attrs.get("RepoDigests") or ())]
     if not own:
-        raise CannotRun(
-            f"the image {image} has no name, expected one, by which kfp finds it: tag it"
-        )
-    return str(own[0])
+        return 1, f"the image {image} has no name, expected one, by which kfp finds it: tag it"
+    return 0, str(own[0])
 
 
 def run(order: dict[str, Any]) -> int:
@@ -145,12 +130,9 @@ def stop(run_id: str) -> None:
 def main(words: list[str]) -> int:
     """Does what the command line says."""
     if words[0] == "check":
-        try:
-            print(check(words[1]))
-        except CannotRun as error:
-            print(" ".join(str(error).split()))
-            return error.exit_code
-        return 0
+        exit_code, line = check(words[1])
+        print(" ".join(line.split()))
+        return exit_code
     if words[0] == "stop":
         stop(words[1])
         return 0

@@ -1,6 +1,11 @@
-"""Names that the compiled pipeline and its containers share."""
+"""Names that the compiled pipeline, its containers and the commands share."""
 
 from __future__ import annotations
+
+import importlib.util
+import re
+
+from pipeline.runners.failures import CannotStart
 
 PIPELINE_NAME = "tfx-mnist"
 
@@ -21,10 +26,31 @@ REFUSAL = "refusal"
 # In the environment of every container.
 RUN_ID_VARIABLE = "KFP_RUN_ID"
 
-# States of a run or a task that ended badly (run.proto, RuntimeState).
-FAILED_STATES = ("FAILED", "CANCELED")
-
 
 def refusal_of(gate: str) -> str:
     """The input parameter in which a task behind a gate gets that gate's `REFUSAL`."""
     return f"{REFUSAL}_{gate}"
+
+
+def task_id(name: str) -> str:
+    """The backend's id of a task, as kfp's compiler writes it: "example-gen" for "ExampleGen"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+
+
+def task_name(id_: str) -> str:
+    """The task whose id it is, the other way round."""
+    return id_.title().replace("-", "")
+
+
+def require_kfp() -> None:
+    """Ends what needs kfp before anything heavy is imported.
+
+    Raises:
+      CannotStart: kfp, which an extra installs, is missing; the line says what to install.
+    """
+    if importlib.util.find_spec("kfp") is None:
+        raise CannotStart(
+            "kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install "
+            "'tfx-mnist[kubeflow]'",
+            1,
+        )

@@ -1,112 +1,71 @@
-"""The runtime parameters: what one upload is told anew for each run.
+"""The configuration on Kubeflow: compiled in, changed by a run's parameters, read back at once.
 
 Synopsis::
 
-    defaults, settings = split("fast", {"dataset": "mnist", "gate.max_drop": "0.01"})
-    defaults       # {"dataset": "mnist", "preset": "fast", "seed": 0, "epochs": "", "floor": ""}
-    settings       # {"gate.max_drop": "0.01"}: compiled in
-    config = configuration({**defaults, "seed": 3}, settings)
+    configured = check("fast", {"dataset": "mnist", "gate.max_drop": "0.01"})
+    values, settings = split(configured, {"dataset": "mnist", "gate.max_drop": "0.01"})
+    values         # {"dataset": "mnist", "preset": "fast", "seed": 0, "epochs": "", "floor": ""}
+    settings       # {"gate.max_drop": "0.01"}: compiled in, the same for every run
+    read_back({**values, "seed": 3}, settings)           # the RunConfig of a run
+    CompiledFile.read(Path("pipeline.yaml")).values({"seed": "3"})
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from components.example_gen.sources import DataError, parse_dataset
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
+from pipeline.runners.kubeflow.names import PLAN, SETTINGS, task_id
+from pipeline.settings_file import BoundedLoader, NotPlain
+from trainer.host.files import read_regular
 from trainer.host.text import quoted
 
 Value = str | int
 
+_MAX_BYTES = 1 << 20  # a compiled pipeline has 40 KB, and its settings
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """A runtime parameter.
+    """A runtime parameter: one value that a run may give in place of the compiled one.
 
     Attributes:
-      name: as the backend and its UI show it.
-      key: the configuration's key; "" for the preset, which is none.
-      kind: pipeline_spec.proto's ParameterType.
+      key: the configuration's key.
+      kind: `int` or `str`.
+      help: one line, which the backend's UI shows.
       optional: whether "" stands for the preset's or the data set's own value.
-      help: one line.
     """
 
-    name: str
     key: str
-    kind: str
-    optional: bool
+    kind: type
     help: str
+    optional: bool = False
 
 
-DATASET = "dataset"
-PRESET = "preset"
-
-PARAMETERS = (
-    Parameter(DATASET, "dataset", "STRING", False, "what --dataset takes"),
-    Parameter(PRESET, "", "STRING", False, "where the values start"),
-    Parameter("seed", "seed", "NUMBER_INTEGER", False, "of weights, order and augmentation"),
-    Parameter("epochs", "training.epochs", "STRING", True, "empty: the preset's"),
-    Parameter("floor", "gate.floor", "STRING", True, "of the gate; empty: the data set's"),
-)
-_BY_KEY = {parameter.key: parameter for parameter in PARAMETERS if parameter.key}
+PARAMETERS: Mapping[str, Parameter] = {
+    "dataset": Parameter("dataset", str, "what --dataset takes"),
+    "preset": Parameter("preset", str, "where the values start"),
+    "seed": Parameter("seed", int, "of weights, order and augmentation"),
+    "epochs": Parameter("training.epochs", str, "empty: the preset's", optional=True),
+    "floor": Parameter("gate.floor", str, "of the gate; empty: the data set's", optional=True),
+}
 
 
-def split(preset: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Value], dict[str, Any]]:
-    """A configuration as values of the runtime parameters, and what is left.
-
-    Args:
-      preset: its name.
-      overrides: values by key, as `pipeline.config_model.build` takes them.
+def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
+    """Builds the configuration; a container must be able to find its data set.
 
     Raises:
       ConfigError: an unknown preset or key, or a bad value.
     """
-    checked = _build(preset, overrides)
-    values: dict[str, Value] = {
-        DATASET: checked.dataset,
-        PRESET: preset,
-        "seed": checked.seed,
-        "epochs": "",
-        "floor": "",
-    }
-    values |= {
-        _BY_KEY[key].name: str(value)
-        for key, value in overrides.items()
-        if key in _BY_KEY and _BY_KEY[key].optional and value is not None
-    }
-    return values, {key: value for key, value in overrides.items() if key not in _BY_KEY}
-
-
-def configuration(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a run.
-
-    Args:
-      values: of the runtime parameters; numbers may be floats, as JSON has them.
-      settings: what was compiled in.
-
-    Raises:
-      ConfigError: a missing parameter or a bad value.
-    """
-    missing = [parameter.name for parameter in PARAMETERS if parameter.name not in values]
-    if missing:
-        raise ConfigError(
-            f"the runtime parameter {missing[0]!r} is missing, expected "
-            f"{', '.join(parameter.name for parameter in PARAMETERS)}; compile the pipeline again"
-        )
-    given = {
-        parameter.key: _typed(parameter, values[parameter.name])
-        for parameter in PARAMETERS
-        if parameter.key and not (parameter.optional and values[parameter.name] == "")
-    }
-    return _build(str(values[PRESET]), {**settings, **given})
-
-
-def _build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """As `pipeline.config_model.build`; the data set must be one that a container can look for."""
     built = build(preset, overrides)
     try:
         source = parse_dataset(built.dataset)
@@ -121,28 +80,142 @@ def _build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     return built
 
 
-def typed(text: Mapping[str, str]) -> dict[str, Value]:
-    """Values from a command line, each of its parameter's type; without those not given.
+def split(
+    configured: RunConfig, overrides: Mapping[str, Any]
+) -> tuple[dict[str, Value], dict[str, Any]]:
+    """(values of the runtime parameters, the overrides that are compiled in).
+
+    Args:
+      configured: what `check` made of the overrides.
+      overrides: values by key.
+    """
+    values: dict[str, Value] = {}
+    for name, parameter in PARAMETERS.items():
+        if parameter.optional:
+            given = overrides.get(parameter.key)
+            values[name] = "" if given is None else str(given)
+        else:
+            values[name] = getattr(configured, parameter.key)
+    keys = {parameter.key for parameter in PARAMETERS.values()}
+    return values, {key: value for key, value in overrides.items() if key not in keys}
+
+
+def read_back(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run.
+
+    Args:
+      values: of the runtime parameters; numbers may be floats or texts.
+      settings: what was compiled in.
 
     Raises:
-      ConfigError: a bad value.
+      ConfigError: a missing parameter or a bad value.
     """
-    by_name = {parameter.name: parameter for parameter in PARAMETERS}
-    return {name: _typed(by_name[name], value) for name, value in text.items()}
+    missing = [name for name in PARAMETERS if name not in values]
+    if missing:
+        raise ConfigError(
+            f"the runtime parameter {missing[0]!r} is missing, expected {', '.join(PARAMETERS)}; "
+            "compile the pipeline again"
+        )
+    given = {
+        parameter.key: _typed(name, values[name])
+        for name, parameter in PARAMETERS.items()
+        if not (parameter.optional and values[name] == "")
+    }
+    return check(str(given.pop("preset")), {**settings, **given})
 
 
-def _typed(parameter: Parameter, value: Any) -> Any:
+def _typed(name: str, value: Any) -> Any:
     """A whole number where the parameter is one: JSON has floats only, a command line text."""
-    if parameter.kind != "NUMBER_INTEGER":
+    if PARAMETERS[name].kind is not int:
         return value
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):  # also 5,000 digits, NaN and infinity
         raise ConfigError(
-            f"{parameter.name} is {quoted(value)}, expected a whole number, 0 or more"
+            f"{name} is {quoted(value)}, expected a whole number, 0 or more"
         ) from None
 
 
-def to_text(settings: Mapping[str, Any]) -> str:
-    """Settings as one line, the same for equal ones."""
-    return json.dumps(settings, sort_keys=True)
+@dataclass(frozen=True)
+class CompiledFile:
+    """A file that `kubeflow compile` wrote.
+
+    Attributes:
+      path: of the file.
+      version: digest of the content, hexadecimal.
+      root: URI below which the backend keeps artifacts.
+      defaults: of the runtime parameters.
+      settings: the rest of the configuration.
+    """
+
+    path: Path
+    version: str
+    root: str
+    defaults: Mapping[str, Value]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> CompiledFile:
+        """Reads the file.
+
+        Raises:
+          ConfigError: the file cannot be read, or holds no pipeline of this version.
+        """
+        try:
+            content = read_regular(path, max_bytes=_MAX_BYTES)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {path}: {error.strerror}; make it with `tfx-mnist kubeflow compile`"
+            ) from error
+        try:
+            spec, _ = yaml.load_all(content, Loader=BoundedLoader)
+            declared = spec["root"]["inputDefinitions"]["parameters"]
+            given = spec["root"]["dag"]["tasks"][task_id(PLAN)]["inputs"]["parameters"][SETTINGS]
+            compiled = cls(
+                path=path,
+                version=hashlib.sha256(content).hexdigest()[:12],
+                root=spec["defaultPipelineRoot"],
+                defaults={name: _typed(name, declared[name]["defaultValue"]) for name in declared},
+                settings=dict(json.loads(given["runtimeValue"]["constant"])),
+            )
+            if compiled.defaults.keys() == PARAMETERS.keys():
+                return compiled
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+            *(yaml.YAMLError, NotPlain),
+        ):
+            pass
+        raise ConfigError(
+            f"{path} is no pipeline of this version, expected one that `tfx-mnist kubeflow "
+            "compile` wrote"
+        )
+
+    def values(self, given: Mapping[str, Value]) -> dict[str, Value]:
+        """Of every parameter: the server fills in no default of a run that a version starts.
+
+        Args:
+          given: those that replace the compiled ones; numbers may be texts.
+
+        Raises:
+          ConfigError: the task `Plan` would refuse them.
+        """
+        values = {**self.defaults, **{name: _typed(name, value) for name, value in given.items()}}
+        read_back(values, self.settings)
+        return values
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is wanted, now or at times.
+
+    Attributes:
+      compiled: the pipeline; it is uploaded, once for each content.
+      values: of every runtime parameter, as `CompiledFile.values` gives them.
+      experiment: under which the UI shows the run.
+      service_account: of Kubernetes; "" for the backend's own.
+    """
+
+    compiled: CompiledFile
+    values: Mapping[str, Value]
+    experiment: str
+    service_account: str = ""

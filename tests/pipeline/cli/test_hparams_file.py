@@ -49,7 +49,7 @@ class TestRead:
             ("- 1", "f holds no hyper-parameters, expected keys with values, such as"),
             ("", "f holds no hyper-parameters, expected keys with values, such as"),
             ("1: 2", "f: unknown hyper-parameter '1': did you mean"),
-            ("dropout: 0.1\ndropout: 0.2", "f: line 2: the key 'dropout' occurs twice"),
+            ("dropout: 0.1\ndropout: 0.2", "f: line 2: the key 'dropout' stands there for the"),
             ("{", "f is not YAML: line 1, column 2"),
         ],
     )

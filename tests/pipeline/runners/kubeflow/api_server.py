@@ -150,6 +150,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             case "POST", ["recurringruns"]:
                 made = read(body, "V2beta1RecurringRun")
                 self._require_version(made)
+                if made.trigger.cron_schedule.cron == "0 0 24 * * *":  # by robfig/cron
+                    raise Refused("Schedule cron is not a supported format")
                 made.recurring_run_id = state.id()
                 made.namespace = next(
                     one.namespace

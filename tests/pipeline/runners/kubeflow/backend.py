@@ -6,14 +6,16 @@ of its own for logs. What follows a task that failed does not run, and there is 
 
 import dataclasses
 import functools
+import graphlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.runners.kubeflow import entrypoint, spec
-from pipeline.runners.kubeflow.wire import Answer
+from pipeline.runners.kubeflow import entrypoint
+from pipeline.runners.kubeflow.names import task_name
+from pipeline.runners.kubeflow.task_io import Answer
 from tests.pipeline.runners.kubeflow.compiled import documents
 from tests.pipeline.runners.kubeflow.executor_inputs import artifact, executor_input
 
@@ -44,13 +46,15 @@ class Backend:
         given = {name: one["defaultValue"] for name, one in defaults.items()} | values
         folder = self._root / f"run-{next(self._ids)}"
         ended: dict[str, Ended] = {}
-        for name in spec.task_names(self.pipeline):
-            task = self.pipeline["root"]["dag"]["tasks"][name]
-            upstream = [ended.get(one) for one in task.get("dependentTasks", ())]
+        tasks = self.pipeline["root"]["dag"]["tasks"]
+        needed = {id_: task.get("dependentTasks", ()) for id_, task in tasks.items()}
+        for id_ in graphlib.TopologicalSorter(needed).static_order():
+            task, name = tasks[id_], tasks[id_]["taskInfo"]["name"]
+            upstream = [ended.get(task_name(one)) for one in needed[id_]]
             if all(one is not None and one.code == 0 for one in upstream):
                 attempt = functools.partial(self._task, task, given, dict(ended))
                 self._attempts[name] = attempt
-                ended[name] = attempt(folder / name)
+                ended[name] = attempt(folder / id_)
         return ended
 
     def retry(self, name: str) -> Ended:
@@ -93,7 +97,9 @@ class Backend:
         return Ended(code, message.read_text(), answer, parameters, arguments)
 
     def _input(self, source: Mapping[str, str], ended: Mapping[str, Ended]) -> dict[str, Any]:
-        written = ended[source["producerTask"]].answer.artifacts[source["outputArtifactKey"]]
+        written = ended[task_name(source["producerTask"])].answer.artifacts[
+            source["outputArtifactKey"]
+        ]
         metadata = json.loads(json.dumps(dict(written.metadata)), parse_int=float)
         return artifact(written.uri, name=str(next(self._ids)), **metadata)
 
@@ -107,5 +113,5 @@ def _value(source: Mapping[str, Any], given: Mapping[str, Any], ended: Mapping[s
         task, key = (
             source["taskOutputParameter"][n] for n in ("producerTask", "outputParameterKey")
         )
-        value = ended[task].answer.parameters[key]
+        value = ended[task_name(task)].answer.parameters[key]
     return float(value) if isinstance(value, int) else value

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 from pipeline import result
+from pipeline.config_model import build
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
 from tests.pipeline.runners.watch import Watch
@@ -19,13 +20,14 @@ def write_kfp_python(folder: Path, code: str = "", check: str = "", code_of_chec
     path = folder / "kfp-python"
     path.write_text(
         f"#!{sys.executable}\n"
-        "import json, os, pathlib, sys\n"
+        "import json, os, pathlib, re, sys\n"
         "verb, order = sys.argv[3:5]\n"
         f"if verb == 'check': print({check!r} or 'own/' + order); sys.exit({code_of_check})\n"
         "order = json.loads(order); home = pathlib.Path(order['pipeline_root'])\n"
         "def say(task, text): print(f'    tfx-mnist: {task}: {text}', flush=True)\n"
         "def leave(task, parameters={}, artifacts={}):\n"
-        "    folder = home / 'run' / task; folder.mkdir(parents=True)\n"
+        "    id_ = re.sub('(?<!^)(?=[A-Z])', '-', task).lower()\n"
+        "    folder = home / 'run' / id_; folder.mkdir(parents=True)\n"
         "    message = {'parameterValues': parameters, 'artifacts': {\n"
         "        key: {'artifacts': [{'uri': str(folder / key), 'metadata': one}]}\n"
         "        for key, one in artifacts.items()}}\n"
@@ -40,8 +42,8 @@ def run_in_containers(root: Path, python: str, **overrides) -> tuple[result.RunR
     """A run of the preset `quick`, and what its watcher saw."""
     watch = Watch()
     outcome = containers.run(
-        "quick",
-        {"pipeline_root": str(root), **overrides},
+        build("quick", {"pipeline_root": str(root), **overrides}),
+        overrides,
         LocalOptions(image="image:1", kfp_python=python, user="7:7", environment={"A": "b"}),
         run_id="run-1",
         observer=watch,

@@ -322,8 +322,8 @@ def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
     kfp, watch = FakeKfp(folder, code), Terminates()
     with pytest.raises(Terminated):
         containers.run(
-            "quick",
-            {"pipeline_root": str(folder / "root")},
+            build("quick", {"pipeline_root": str(folder / "root")}),
+            {},
             LocalOptions(image="image:1", kfp_python=kfp.python),
             run_id="run-1",
             observer=watch,

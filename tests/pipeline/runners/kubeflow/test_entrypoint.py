@@ -16,11 +16,10 @@ import pytest
 from components import serving_dir
 from components.serving_dir.log import LOG_NAME
 from pipeline.runners.kubeflow import compiling, entrypoint
-from pipeline.runners.kubeflow.cluster import Mount
-from pipeline.runners.kubeflow.compiling import CompileOptions, compile_pipeline
+from pipeline.runners.kubeflow.compiling import compile_pipeline
+from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
-from pipeline.runners.kubeflow.report import Line
-from pipeline.runners.kubeflow.spec import Deployment
+from pipeline.runners.kubeflow.task_lines import TaskLine
 from tests.pipeline.cli.processes import script
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 
@@ -53,11 +52,9 @@ def process_as_it_was():
 
 def backend(thirds: str, folder: Path, **changes: Any) -> Backend:
     """Of a pipeline that serves from `folder`; nothing is written elsewhere."""
-    options = CompileOptions(
-        deployment=Deployment("image", "minio://mlpipeline"), serving=Mount(str(folder / "serving"))
-    )
+    deployment = Deployment("image", "minio://mlpipeline", serving=Mount(str(folder / "serving")))
     overrides = {"dataset": thirds, **ANY_MODEL, **changes}
-    text = compile_pipeline("quick", overrides, options).text
+    text = compile_pipeline("quick", overrides, deployment).text
     return Backend(text.replace(compiling.SCRATCH, str(folder / "scratch")), folder)
 
 
@@ -119,7 +116,7 @@ def test_a_retry_of_the_publication_publishes_only_what_still_holds(
     withdrawn = cluster.retry("Pusher")
     assert (withdrawn.code, withdrawn.answer) == (3, None)
     assert withdrawn.message.startswith("refused: this very model was withdrawn after the decision")
-    said = [Line.parse(line) for line in capsys.readouterr().out.splitlines()]
+    said = [TaskLine.parse(line) for line in capsys.readouterr().out.splitlines()]
     (checks,) = [line.checks for line in said if line and line.checks]
     assert [check.name for check in checks if not check.passed] == ["integrity.current"]
     assert [version.number for version in _versions(folder)] == [1, 2, 3]
@@ -201,7 +198,7 @@ def test_a_terminated_training_ends_with_143_and_keeps_its_checkpoint(
         (tmp_path / "stderr").open("w") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
-        lines = map(Line.parse, process.stdout)
+        lines = map(TaskLine.parse, process.stdout)
         epochs_ended = (line for line in lines if line and line.progress)
         assert list(itertools.islice(epochs_ended, 2)), (tmp_path / "stderr").read_text()
         process.send_signal(signal.SIGTERM)

@@ -2,14 +2,14 @@ r"""What a container says on stdout, and how it is read again.
 
 In the container::
 
-    report = Report("Trainer", sys.stdout)
-    with report.training():
+    log = TaskLog("Trainer", sys.stdout)
+    with log.training():
         ...
-    report.say("completed")            # tfx-mnist: Trainer: completed
+    log.say("completed")               # tfx-mnist: Trainer: completed
 
 On the machine that runs it::
 
-    Line.parse("    tfx-mnist: Trainer: completed\n")   # Line(task="Trainer", text="completed")
+    TaskLine.parse("    tfx-mnist: Trainer: completed\n")   # TaskLine("Trainer", "completed")
 """
 
 from __future__ import annotations
@@ -19,29 +19,17 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from components.gate.check import Check
+from pipeline.result import ExitCode
 from trainer import progress
-from trainer.host.termination import INTERRUPTED, TERMINATED
 from trainer.progress import Progress
 
 STARTED = "started"
 COMPLETED = "completed"
-# The exit codes of a task that does not complete, as those of `tfx-mnist run`.
-FAILED = 1
-INVALID = 2  # the configuration or the data source was refused
-REFUSED = 3  # by a gate
-# The first word of the last line, such as "refused by ReleaseGate: accuracy is ...".
-FAILURES = {
-    FAILED: "failed",
-    INVALID: "invalid",
-    REFUSED: "refused",
-    INTERRUPTED: "interrupted",
-    TERMINATED: "terminated",
-}
 _PROGRESS = "progress "
 _CHECKS = "checks "
 
@@ -49,8 +37,18 @@ _CHECKS = "checks "
 _LINE = re.compile(r"\s*tfx-mnist: (?P<task>\w+): (?P<text>.*)")
 
 
+# The first word of a failed task's last line, such as "refused by ReleaseGate: accuracy ...".
+FAILURES: Mapping[ExitCode, str] = {
+    ExitCode.FAILED: "failed",
+    ExitCode.USAGE: "invalid",  # the configuration or the data source
+    ExitCode.REFUSED: "refused",
+    ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "terminated",
+}
+
+
 @dataclass(frozen=True)
-class Line:
+class TaskLine:
     """Something that a task said.
 
     Attributes:
@@ -62,38 +60,44 @@ class Line:
     text: str
 
     @classmethod
-    def parse(cls, printed: str) -> Line | None:
+    def parse(cls, printed: str) -> TaskLine | None:
         """None for what a library printed."""
         match = _LINE.fullmatch(printed.rstrip())
         return match and cls(match["task"], match["text"])
 
     @property
-    def failure(self) -> tuple[int, str] | None:
+    def failure(self) -> tuple[ExitCode, str] | None:
         """(exit code, reason) of a task that failed."""
-        what, _, reason = self.text.partition(": ")
+        words, _, reason = self.text.partition(": ")
         codes = {word: code for code, word in FAILURES.items()}
-        word = what.split(" ")[0]
-        return (codes[word], reason) if word in codes else None
+        code = codes.get(words.split(" ")[0])
+        return None if code is None else (code, reason)
 
     @property
     def progress(self) -> Progress | None:
-        """The training's state, if it is that."""
+        """The training's state, if the line tells it."""
         if not self.text.startswith(_PROGRESS):
             return None
         return Progress(**json.loads(self.text.removeprefix(_PROGRESS)))
 
     @property
     def checks(self) -> tuple[Check, ...] | None:
-        """What the task asked before it said no, if it is that."""
+        """The checks of a task that refused, if the line tells them."""
         if not self.text.startswith(_CHECKS):
             return None
         return tuple(map(Check.from_dict, json.loads(self.text.removeprefix(_CHECKS))))
 
 
-class Report:
-    """What one task says."""
+def reason(checks: Sequence[Check]) -> str:
+    """The sentences of the checks that failed, as one line; empty where none did."""
+    return "; ".join(check.sentence for check in checks if not check.passed)
+
+
+class TaskLog(logging.Handler):
+    """What one task says; as a handler of `trainer.progress` one line per epoch."""
 
     def __init__(self, task: str, stream: TextIO) -> None:
+        super().__init__()
         self._task = task
         self._stream = stream
 
@@ -107,28 +111,20 @@ class Report:
         self._stream.flush()
 
     def say_checks(self, checks: Sequence[Check]) -> None:
-        """Says what was asked before a no: a task that fails has no outputs."""
+        """Says the checks of a refusal that fails the task, which then has no outputs."""
         self.say(_CHECKS + json.dumps([check.to_dict() for check in checks]))
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Says how training goes on, until the block is left."""
-        handler = _ProgressHandler(self)
-        progress.LOGGER.addHandler(handler)
+        progress.LOGGER.addHandler(self)
         try:
             yield
         finally:
-            progress.LOGGER.removeHandler(handler)
-
-
-class _ProgressHandler(logging.Handler):
-    """One line per epoch: a log is no terminal."""
-
-    def __init__(self, report: Report) -> None:
-        super().__init__()
-        self._report = report
+            progress.LOGGER.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Says a training's state at the end of an epoch."""
         state = getattr(record, "progress", None)
         if isinstance(state, Progress) and state.epoch_ended:
-            self._report.say(_PROGRESS + json.dumps(dataclasses.asdict(state)))
+            self.say(_PROGRESS + json.dumps(dataclasses.asdict(state)))

@@ -4,12 +4,12 @@ Synopsis::
 
     given = ExecutorInput.parse(argument)              # what stood for {{$}} in the arguments
     given.parameters["exec_properties"]
-    given.inputs["examples"].uri                       # "minio://mlpipeline/v2/.../examples"
-    local_path(given.inputs["examples"].uri)           # "/minio/mlpipeline/v2/.../examples"
+    given.inputs["examples"].path                      # "/minio/mlpipeline/v2/.../examples"
     given.write_answer(parameters={"refusal": ""}, metadata={"model": {"version": 3}})
 
 Each function answers one behaviour of the open-source backend, named where it is: files of
-kubeflow/pipelines, read at 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp is imported here.
+kubeflow/pipelines, read at 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp is imported here, so
+that a task behind a refusal ends at once.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from trainer.host.termination import raise_if_arrived
 # The launcher mounts or makes these. (backend/src/v2/component/launcher_v2.go, LocalPathForURI)
 _STAGED = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
-# Metadata of an artifact that was declared and not written, see `ABSENT`.
+# Metadata of an artifact that was declared and not written, see `TaskArtifact.absent`.
 ABSENT = "absent"
 
 TERMINATION_LOG = Path("/dev/termination-log")
 # The kubelet cuts the message there. (Kubernetes API, Container.terminationMessagePath)
-TERMINATION_BYTES = 4096
+_TERMINATION_BYTES = 4096
 
 _PROPERTIES_FILE = ".properties.json"
 _LONG = 1024  # characters of a text that goes into the file
 
 
-class WireError(ValueError):
+class TaskInputError(ValueError):
     """What the backend handed over cannot be used; one line."""
 
 
 @dataclass(frozen=True)
-class WireArtifact:
+class TaskArtifact:
     """An artifact as the backend describes it.
 
-    Its type is left out: of an input the backend knows no more than a title, and sends an empty
-    `instanceSchema` with it (backend/src/v2/metadata/client.go, SchemaToArtifactType; driver). The
-    compiled arguments say of which type each artifact is.
+    Its type is left out: the backend keeps no more than a title of it, and sends an empty
+    `instanceSchema` (backend/src/v2/metadata/client.go, SchemaToArtifactType). The compiled
+    arguments say of which type each artifact is.
 
     Attributes:
-      uri: where it lies; the launcher has staged it at `local_path(uri)`.
-      metadata: its properties, see `artifacts`; numbers are floats.
+      uri: where it lies; the launcher has staged it at `path`.
+      metadata: its properties but for long texts; numbers are floats.
       name: the backend's id for it; kfp's local runner gives its key.
     """
 
@@ -69,6 +69,59 @@ class WireArtifact:
         """
         return bool(self.metadata.get(ABSENT))
 
+    @property
+    def path(self) -> Path:
+        """Where the launcher has staged an input, and uploads an output from.
+
+        TensorFlow cannot read minio:// itself, and need not hold credentials for the others
+        (launcher_v2.go, LocalPathForURI). kfp's local runner gives plain paths.
+
+        Raises:
+          TaskInputError: another kind of URI, which the launcher does not stage either.
+        """
+        for scheme, folder in _STAGED.items():
+            if self.uri.startswith(scheme):
+                return Path(folder + self.uri.removeprefix(scheme))
+        if "://" in self.uri:
+            raise TaskInputError(
+                f"the artifact URI is {self.uri!r}, expected one of {', '.join(_STAGED)}: submit "
+                "with another --pipeline-root"
+            )
+        return Path(self.uri)
+
+    @property
+    def properties(self) -> dict[str, str | int | float]:
+        """All properties, with the long texts and with whole numbers as integers.
+
+        JSON knows one kind of number, and the backend makes each a double
+        (backend/src/v2/metadata/converter.go, StructValueToMLMDValue). What it adds of other kinds
+        nobody here reads.
+        """
+        file = self.path / _PROPERTIES_FILE
+        long = json.loads(file.read_text()) if file.is_file() else {}
+        return {
+            name: value if isinstance(value, str) or value % 1 else int(value)
+            for name, value in {**self.metadata, **long}.items()
+            if isinstance(value, str | int | float)
+        }
+
+
+def leave_long_texts(directory: Path, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Moves long texts into a file in the artifact's directory; returns the other properties.
+
+    The driver puts the metadata of all inputs into one command-line argument, and into the
+    workflow's status (backend/src/v2/driver, initPodSpecPatch). Linux allows 128 KiB for the one,
+    Argo 1 MiB for all tasks in the other. The checks of a set with many classes are longer.
+    """
+    long = {
+        name: value
+        for name, value in properties.items()
+        if isinstance(value, str) and len(value) > _LONG
+    }
+    if long:
+        (directory / _PROPERTIES_FILE).write_text(json.dumps(long))
+    return {name: value for name, value in properties.items() if name not in long}
+
 
 @dataclass(frozen=True)
 class ExecutorInput:
@@ -83,8 +136,8 @@ class ExecutorInput:
     """
 
     parameters: Mapping[str, Any]
-    inputs: Mapping[str, WireArtifact]
-    outputs: Mapping[str, WireArtifact]
+    inputs: Mapping[str, TaskArtifact]
+    outputs: Mapping[str, TaskArtifact]
     output_parameters: frozenset[str]
     output_file: Path
 
@@ -93,7 +146,7 @@ class ExecutorInput:
         """Reads the JSON form of the message ExecutorInput (pipeline_spec.proto).
 
         Raises:
-          WireError: it is no such thing.
+          TaskInputError: the text is no such message.
         """
         try:
             message = json.loads(text)
@@ -106,7 +159,7 @@ class ExecutorInput:
                 output_file=Path(outputs["outputFile"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WireError(
+            raise TaskInputError(
                 f"the executor input is {text[:200]!r} ({error!r}), expected the JSON that the "
                 "backend puts in place of {{$}}; run this in a pipeline that `tfx-mnist kubeflow "
                 "compile` made"
@@ -115,20 +168,24 @@ class ExecutorInput:
     def write_answer(
         self,
         *,
-        parameters: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str],
         metadata: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """Writes the message ExecutorOutput, which `Answer` reads.
 
-        The URI is given back as it came, since the launcher uploads to the one that stands here
-        (launcher_v2.go, mergeRuntimeArtifacts).
+        Args:
+          parameters: values; those that the task does not declare are left out.
+          metadata: properties of the output artifacts, by key.
 
         Raises:
-          Terminated, KeyboardInterrupt: SIGTERM or SIGINT has arrived, so that this may be no
-            answer: other people's code may have swallowed the signal.
+          Terminated, KeyboardInterrupt: SIGTERM or SIGINT has arrived, and other people's code may
+            have swallowed it, so that there may be no answer.
         """
         raise_if_arrived()
+        declared = {key: text for key, text in parameters.items() if key in self.output_parameters}
         artifacts = {
+            # With the URI as it came: the launcher uploads to the one that stands here
+            # (launcher_v2.go, mergeRuntimeArtifacts).
             key: {
                 "artifacts": [
                     {
@@ -140,22 +197,17 @@ class ExecutorInput:
             }
             for key, values in (metadata or {}).items()
         }
-        message = {"parameterValues": dict(parameters or {}), "artifacts": artifacts}
+        message = {"parameterValues": declared, "artifacts": artifacts}
         self.output_file.parent.mkdir(parents=True, exist_ok=True)
         self.output_file.write_text(json.dumps(message, allow_nan=False))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a task wrote.
-
-    Attributes:
-      parameters: values of its output parameters.
-      artifacts: its output artifacts by key, with their properties.
-    """
+    """The values of a task's output parameters, and its output artifacts by key."""
 
     parameters: Mapping[str, Any]
-    artifacts: Mapping[str, WireArtifact]
+    artifacts: Mapping[str, TaskArtifact]
 
     @classmethod
     def parse(cls, text: str) -> Answer:
@@ -164,60 +216,13 @@ class Answer:
         return cls(message["parameterValues"], _first_artifacts(message))
 
 
-def _first_artifacts(side: Mapping[str, Any]) -> dict[str, WireArtifact]:
+def _first_artifacts(side: Mapping[str, Any]) -> dict[str, TaskArtifact]:
     """One artifact per key: the backend supports no more than the first of each list."""
     return {
-        key: WireArtifact(
-            uri=lists["artifacts"][0]["uri"],
-            metadata=lists["artifacts"][0].get("metadata", {}),
-            name=lists["artifacts"][0].get("name", ""),
-        )
+        key: TaskArtifact(one["uri"], one.get("metadata", {}), one.get("name", ""))
         for key, lists in side.get("artifacts", {}).items()
-        if lists.get("artifacts")
+        for one in lists.get("artifacts", ())[:1]
     }
-
-
-def local_path(uri: str) -> str:
-    """Where the launcher has staged an input, and uploads an output from.
-
-    TensorFlow cannot read minio:// itself, and need not hold credentials for the others
-    (launcher_v2.go, LocalPathForURI). kfp's local runner gives plain paths.
-
-    Raises:
-      WireError: another kind of URI, which the launcher does not stage either.
-    """
-    for scheme, folder in _STAGED.items():
-        if uri.startswith(scheme):
-            return folder + uri.removeprefix(scheme)
-    if "://" in uri:
-        raise WireError(
-            f"the artifact URI is {uri!r}, expected one of {', '.join(_STAGED)}: submit with "
-            "another --pipeline-root"
-        )
-    return uri
-
-
-def without_long_texts(directory: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Moves long texts from an artifact's metadata into a file in its directory.
-
-    The driver puts the metadata of all inputs into one command-line argument, and into the
-    workflow's status (backend/src/v2/driver, initPodSpecPatch). Linux allows 128 KiB for the one,
-    Argo 1 MiB for all tasks in the other. The checks of a set with many classes are longer.
-    """
-    long = {
-        name: value
-        for name, value in metadata.items()
-        if isinstance(value, str) and len(value) > _LONG
-    }
-    if long:
-        (directory / _PROPERTIES_FILE).write_text(json.dumps(long))
-    return {name: value for name, value in metadata.items() if name not in long}
-
-
-def with_long_texts(directory: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata with what `without_long_texts` moved."""
-    file = directory / _PROPERTIES_FILE
-    return {**metadata, **(json.loads(file.read_text()) if file.is_file() else {})}
 
 
 def leave_message(line: str, path: Path) -> None:
@@ -228,4 +233,4 @@ def leave_message(line: str, path: Path) -> None:
     command ended with an exit status. Outside of Kubernetes there is no such file.
     """
     if path.exists():
-        path.write_bytes(line.encode()[:TERMINATION_BYTES])
+        path.write_bytes(line.encode()[:_TERMINATION_BYTES])

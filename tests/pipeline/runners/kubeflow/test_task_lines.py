@@ -6,36 +6,36 @@ import logging
 import pytest
 
 from components.gate.check import Check
-from pipeline.runners.kubeflow.report import COMPLETED, Line, Report
+from pipeline.runners.kubeflow.task_lines import COMPLETED, TaskLine, TaskLog
 from trainer import progress
 from trainer.progress import Progress
 
 
-def _said(text: str) -> Line | None:
+def _said(text: str) -> TaskLine | None:
     stream = io.StringIO()
-    Report("Trainer", stream).say(text)
-    return Line.parse(f"    {stream.getvalue()}")  # kfp's local runner indents it
+    TaskLog("Trainer", stream).say(text)
+    return TaskLine.parse(f"    {stream.getvalue()}")  # kfp's local runner indents it
 
 
 def test_what_is_said_is_read_again() -> None:
-    assert _said(COMPLETED) == Line("Trainer", COMPLETED)
+    assert _said(COMPLETED) == TaskLine("Trainer", COMPLETED)
 
 
 def test_local_runner_indents_the_end_of_a_line_that_comes_by_itself() -> None:
-    assert Line.parse("    tfx-mnist: Plan: completed    \n") == Line("Plan", COMPLETED)
+    assert TaskLine.parse("    tfx-mnist: Plan: completed    \n") == TaskLine("Plan", COMPLETED)
 
 
 def test_a_line_is_one_piece_with_its_end() -> None:
     pieces: list[str] = []
     stream = io.StringIO()
     stream.write = pieces.append
-    Report("Plan", stream).say(COMPLETED)
+    TaskLog("Plan", stream).say(COMPLETED)
     assert pieces == ["tfx-mnist: Plan: completed\n"]
 
 
 @pytest.mark.parametrize("printed", ["epoch 1\n", "W tfx-mnist: Trainer: x\n", "", "tfx-mnist:\n"])
 def test_what_a_library_prints_is_none_of_it(printed: str) -> None:
-    assert Line.parse(printed) is None
+    assert TaskLine.parse(printed) is None
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_the_last_line_says_how_it_ended(text: str, failure: tuple[int, str] | N
 def test_the_checks_of_a_no_are_a_line_of_their_own() -> None:
     checks = (Check("baseline", False, "no manifest", None, "what is served cannot be read"),)
     stream = io.StringIO()
-    Report("Plan", stream).say_checks(checks)
-    line = Line.parse(stream.getvalue())
+    TaskLog("Plan", stream).say_checks(checks)
+    line = TaskLine.parse(stream.getvalue())
     assert (line.task, line.checks, line.failure) == ("Plan", checks, None)
-    assert Line("Plan", COMPLETED).checks is None
+    assert TaskLine("Plan", COMPLETED).checks is None
 
 
 def test_an_epoch_that_ends_is_a_line_and_a_batch_is_none(caplog: pytest.LogCaptureFixture) -> None:
@@ -72,9 +72,9 @@ def test_an_epoch_that_ends_is_a_line_and_a_batch_is_none(caplog: pytest.LogCapt
         Progress(3, 18, 1, 2, seconds_left=5.0, eval_accuracy=None, epoch_ended=False),
         Progress(9, 18, 1, 2, seconds_left=4.0, eval_accuracy=0.9, epoch_ended=True),
     ]
-    with Report("Trainer", stream).training():
+    with TaskLog("Trainer", stream).training():
         for state in states:
             progress.report(state)
     progress.report(states[1])  # nobody listens any more
-    lines = [Line.parse(text) for text in stream.getvalue().splitlines()]
+    lines = [TaskLine.parse(text) for text in stream.getvalue().splitlines()]
     assert [line.progress for line in lines] == [state for state in states if state.epoch_ended]

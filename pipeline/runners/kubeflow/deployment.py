@@ -1,0 +1,141 @@
+"""Where and how the tasks of the compiled pipeline run: image, storage, resources, secrets.
+
+Synopsis::
+
+    deployment = Deployment(
+        image="registry.example/tfx-mnist:0.1.0",
+        pipeline_root="minio://mlpipeline/v2/artifacts",
+        serving=Mount.parse("pvc://models/mnist"),     # Mount("/mnt/models/mnist", claim="models")
+    )
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipeline.config import ConfigError
+from trainer.host.text import quoted
+
+_CLAIM = "pvc://"
+_MOUNTS = "/mnt"
+_CLAIM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+# [registry/]path[:tag][@digest] (distribution/reference, regexp.go).
+_PATH = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"([A-Za-z0-9.-]+(:[0-9]+)?/)?{_PATH}(/{_PATH})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@[A-Za-z0-9+._-]+:[0-9A-Fa-f]{32,})?"
+)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A directory in the containers.
+
+    Attributes:
+      path: absolute, in the container.
+      claim: name of the PersistentVolumeClaim that is mounted for it; "" where the directory is in
+        the containers already.
+    """
+
+    path: str
+    claim: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Mount:
+        """Reads "pvc://CLAIM/SUB/DIRECTORY" or an absolute directory.
+
+        Raises:
+          ConfigError: the text is neither.
+        """
+        if text.startswith(_CLAIM):
+            claim, _, rest = text.removeprefix(_CLAIM).partition("/")
+            if not _CLAIM_NAME.fullmatch(claim) or ".." in rest.split("/"):
+                raise ConfigError(
+                    f"{quoted(text)} names no directory of a volume claim, expected "
+                    "pvc://CLAIM/DIRECTORY"
+                )
+            return cls("/".join(filter(None, (_MOUNTS, claim, rest.strip("/")))), claim)
+        if not text.startswith("/") or ".." in text.split("/"):
+            raise ConfigError(
+                f"{quoted(text)} is no directory in a container, expected pvc://CLAIM/DIRECTORY or "
+                "an absolute path without '..': a release is one rename, which an object store "
+                "does not have"
+            )
+        return cls(text)
+
+    @property
+    def root(self) -> str:
+        """Where the claim is mounted."""
+        return f"{_MOUNTS}/{self.claim}"
+
+
+@dataclass(frozen=True)
+class SecretVariable:
+    """An environment variable whose value is a key of a Kubernetes secret."""
+
+    secret: str
+    key: str
+    variable: str
+
+    @classmethod
+    def parse(cls, text: str) -> SecretVariable:
+        """Reads "SECRET:KEY=VARIABLE".
+
+        Raises:
+          ConfigError: the text has another form.
+        """
+        secret, colon, rest = text.partition(":")
+        key, equals, variable = rest.partition("=")
+        if not (secret and colon and key and equals and variable.isidentifier()):
+            raise ConfigError(
+                f"{quoted(text)} names no variable from a secret, expected SECRET:KEY=VARIABLE "
+                "such as proxy:url=HTTPS_PROXY"
+            )
+        return cls(secret, key, variable)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a task asks of its node.
+
+    Attributes:
+      kind: "gpus", "cpus" or "memory_gb" (10^9 bytes).
+      amount: 0 asks for nothing; GPUs are whole.
+      component: which asks; "" for those that train.
+    """
+
+    kind: str
+    amount: float
+    component: str = ""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where and how the tasks run.
+
+    Attributes:
+      image: of every task; a reference such as registry.example/tfx-mnist:0.1.0.
+      pipeline_root: URI below which the backend keeps artifacts.
+      serving: the serving directory.
+      data: tensorflow-datasets' directory, or where IDX folders lie; None for neither.
+      secrets: environment of every task.
+      resources: of two for the same component and kind the later one counts.
+      retries: further attempts at a task that failed.
+    """
+
+    image: str
+    pipeline_root: str
+    serving: Mount
+    data: Mount | None = None
+    secrets: tuple[SecretVariable, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        if not _IMAGE.fullmatch(self.image):
+            raise ConfigError(
+                f"the image is {quoted(self.image)}, expected one as a node pulls it, such as "
+                "registry.example/tfx-mnist:0.1.0"
+            )

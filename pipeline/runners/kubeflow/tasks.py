@@ -1,0 +1,225 @@
+"""What the tasks in the containers do: `Plan`, `Baseline`, and each component of the graph.
+
+Synopsis::
+
+    plan_run(config, run_id)          # {"dataset_info": ..., "ExampleGen": ..., "Trainer": ...}
+    choose_baseline(config, run_id, dataset_info=text, model_digest=digest)
+    run_component(given, run_id, executor=path, types=types, gate="blessing")
+
+Why the plan is made by two tasks, see docs/decisions/0020. Where a comment names a file, it is of
+kubeflow/pipelines, read at 2.14 to 2.17.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.components.base import base_beam_executor, base_executor
+from tfx.orchestration.portable import outputs_utils
+from tfx.types.artifact import Artifact
+from tfx.utils import import_utils, path_utils
+
+from components import blessing, serving_dir
+from components.example_gen.image_set import DatasetInfo
+from components.gate.check import Refused
+from pipeline.config import RunConfig
+from pipeline.graph import create_pipeline
+from pipeline.run_plan import RunPlan, find_dataset, make_fresh, plan_for
+from pipeline.runners.kubeflow.names import DATASET_INFO, EXEC_PROPERTIES, MODEL_DIGEST, REFUSAL
+from pipeline.runners.kubeflow.task_io import (
+    ABSENT,
+    ExecutorInput,
+    TaskArtifact,
+    leave_long_texts,
+)
+from pipeline.runners.kubeflow.task_lines import reason
+
+_MODEL = "model"  # the Trainer's output
+
+_Artifacts = dict[str, list[Artifact]]
+
+
+def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
+    """Looks at the data set, and fills in the parameters of all components.
+
+    Those behind the Trainer are filled in again by `choose_baseline`, by what is served once there
+    is a model.
+
+    Raises:
+      DataError, ConfigError, ServingDirError: as `pipeline.run_plan.make_plan`.
+      Refused: what is served cannot be read, so that the gate would refuse whatever is trained.
+    """
+    dataset = find_dataset(config)
+    plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
+    plan.require_baseline()
+    return {DATASET_INFO: dataset.to_json(), **exec_properties(plan)}
+
+
+def choose_baseline(
+    config: RunConfig, run_id: str, *, dataset_info: str, model_digest: str
+) -> dict[str, str]:
+    """Every component's parameters, now that there is a model.
+
+    Args:
+      dataset_info: as `plan_run` gave it.
+      model_digest: of the model that is to be decided on.
+
+    Raises:
+      ServingDirError: the serving directory cannot be read.
+    """
+    dataset = DatasetInfo.from_json(dataset_info)
+    plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
+    if plan.context.recorded:
+        newest = serving_dir.newest_valid(Path(plan.serving_dir))
+        served = newest.manifest.model_digest if newest and newest.manifest else None
+        if served != model_digest:
+            # The cache no longer held the released model, so that another one was trained.
+            plan = make_fresh(plan, run_id=run_id)
+    return exec_properties(plan)
+
+
+def exec_properties(plan: RunPlan) -> dict[str, str]:
+    """By component, its parameters as one line of JSON, the same for equal ones."""
+    return {
+        node.id: json.dumps(
+            {key: value for key, value in node.exec_properties.items() if value is not None},
+            sort_keys=True,
+        )
+        for node in create_pipeline(plan).components
+    }
+
+
+def run_component(
+    given: ExecutorInput,
+    run_id: str,
+    *,
+    executor: str,
+    types: Mapping[str, Mapping[str, str]],
+    gate: str | None = None,
+    beam_args: Sequence[str] = (),
+) -> None:
+    """Runs TFX's executor and writes the answer; a gate's refusal is an answer like any other.
+
+    Args:
+      given: what the backend hands over.
+      run_id: of the run.
+      executor: import path of the executor's class.
+      types: import path of each artifact's class, by key, of the "inputs" and of the "outputs".
+      gate: key of the output that holds a gate's decision; None for other components.
+      beam_args: of its Beam pipeline.
+
+    Raises:
+      Whatever the executor raises; nothing is written then.
+    """
+    inputs = _typed(given.inputs, types["inputs"])
+    outputs = _typed(given.outputs, types["outputs"])
+    for (artifact,) in outputs.values():
+        # The launcher makes no more than the directory above it
+        # (backend/src/v2/component/launcher_v2.go, prepareOutputFolders).
+        os.makedirs(artifact.uri, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        context = {"tmp_dir": scratch, "unique_id": "0", "pipeline_run_id": run_id}
+        try:
+            _executor(executor, context, beam_args).Do(
+                inputs, outputs, json.loads(given.parameters[EXEC_PROPERTIES])
+            )
+        except Refused as refused:
+            if gate is None:
+                raise
+            blessing.write(outputs[gate][0], refused.checks)
+    outputs_utils.tag_output_artifacts_with_version(outputs)
+    answers: dict[str, str] = {}  # see docs/decisions/0020 and 0021
+    if gate is not None:
+        decision = outputs[gate][0]
+        refusal = reason(blessing.checks_of(decision)) or "no reason given"
+        answers[REFUSAL] = "" if blessing.is_blessed(decision) else refusal
+    if MODEL_DIGEST in given.output_parameters:
+        exported = Path(path_utils.serving_model_path(outputs[_MODEL][0].uri))
+        answers[MODEL_DIGEST] = serving_dir.digest_of(exported)
+    given.write_answer(
+        parameters=answers,
+        metadata={
+            key: to_metadata(artifacts[0]) if artifacts else {ABSENT: 1}
+            for key, artifacts in outputs.items()
+        },
+    )
+
+
+def _executor(
+    path: str, context: Mapping[str, Any], beam_args: Sequence[str]
+) -> base_executor.BaseExecutor:
+    """The executor, in a context such as TFX's local launcher gives."""
+    executor_class = import_utils.import_class_by_path(path)
+    if issubclass(executor_class, base_beam_executor.BaseBeamExecutor):
+        beam = base_beam_executor.BaseBeamExecutor.Context(
+            beam_pipeline_args=list(beam_args), **context
+        )
+        return executor_class(beam)
+    return executor_class(base_executor.BaseExecutor.Context(**context))
+
+
+def _typed(given: Mapping[str, TaskArtifact], types: Mapping[str, str]) -> _Artifacts:
+    """TFX's artifacts, by the graph's keys alone.
+
+    With log publishing on, the driver adds an output `executor-logs` of a type that is not TFX's
+    (backend/src/v2/driver, provisionOutputs): the launcher's business.
+    """
+    return {
+        key: [] if given[key].absent else [to_tfx(given[key], path)]
+        for key, path in types.items()
+        if key in given
+    }
+
+
+def to_tfx(given: TaskArtifact, type_path: str) -> Artifact:
+    """The artifact as TFX's executors expect it: typed, with its properties, at a local path.
+
+    Args:
+      given: an input, or an output that is not written yet.
+      type_path: import path of the artifact's class.
+    """
+    artifact: Artifact = import_utils.import_class_by_path(type_path)()
+    artifact.uri = str(given.path)
+    # The backend names artifacts by their ids (backend/src/v2/metadata/converter.go,
+    # toRuntimeArtifact); the Evaluator notes those of the models.
+    if given.name.isdecimal():
+        artifact.id = int(given.name)
+    message = artifact.mlmd_artifact
+    for name, value in given.properties.items():
+        declared = name in artifact.artifact_type.properties
+        _set(message.properties[name] if declared else message.custom_properties[name], value)
+    artifact.set_mlmd_artifact(message)
+    return artifact
+
+
+def to_message(given: TaskArtifact) -> metadata_store_pb2.Artifact:
+    """The artifact as ML Metadata would show it, of whatever type; all properties are custom."""
+    message = metadata_store_pb2.Artifact(uri=given.uri)
+    for name, value in given.properties.items():
+        _set(message.custom_properties[name], value)
+    return message
+
+
+def _set(to: metadata_store_pb2.Value, value: str | float) -> None:
+    kind = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
+    setattr(to, kind, value)
+
+
+def to_metadata(artifact: Artifact) -> dict[str, Any]:
+    """The artifact's properties as the backend takes them, long ones left in a file beside it."""
+    message = artifact.mlmd_artifact
+    properties = {
+        name: getattr(value, value.WhichOneof("value"))
+        for properties in (message.properties, message.custom_properties)
+        for name, value in properties.items()
+        # The backend fails on a null (backend/src/v2/metadata/converter.go,
+        # StructValueToMLMDValue).
+        if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
+    }
+    return leave_long_texts(Path(artifact.uri), properties)

@@ -1,0 +1,131 @@
+"""What a run in containers comes to: from the lines they print, and the outputs they leave.
+
+Synopsis::
+
+    transcript = Transcript(RunResult(run_id), observer)
+    transcript.listen(process.stdout)
+    transcript.read_outputs(home, tasks, training)
+    transcript.conclude(process.returncode).outcome          # "released"
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from components.baseline_model import baseline_in
+from components.gate.check import Check
+from components.gate.policy import Policy
+from pipeline.result import FAILED, REFUSED, ExitCode, RunResult
+from pipeline.runners import outcome
+from pipeline.runners.kubeflow.names import BASELINE, DATASET_INFO, PLAN, task_name
+from pipeline.runners.kubeflow.task_io import Answer
+from pipeline.runners.kubeflow.task_lines import COMPLETED, STARTED, TaskLine
+from pipeline.runners.kubeflow.tasks import to_message
+from pipeline.runners.observer import Observer
+from trainer import progress
+from trainer.hparams import HParams
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+_log = logging.getLogger(__name__)
+
+
+class Transcript:
+    """Fills in the result of a run, and tells its observer."""
+
+    def __init__(self, run: RunResult, observer: Observer) -> None:
+        self._run = run
+        self._observer = observer
+        self._started: dict[str, float] = {}  # by task, in seconds of a monotonic clock
+        self._refused: tuple[Check, ...] | None = None  # by a task that left no blessing
+        self._last_foreign = ""  # the last line of a library or of kfp
+        self._ended = 0.0
+
+    def listen(self, printed: Iterable[str]) -> None:
+        """Takes in what kfp and the containers print, to its end."""
+        for text in printed:
+            _log.info("%s", text.rstrip())
+            line = TaskLine.parse(text)
+            if line is None:
+                self._last_foreign = _COLOUR.sub("", text).strip() or self._last_foreign
+            elif line.text == STARTED:
+                self._started[line.task] = time.monotonic()
+                self._observer.component_started(line.task)
+            elif line.progress is not None:
+                progress.report(line.progress)
+            elif line.checks is not None:
+                self._refused = line.checks
+            elif line.text == COMPLETED or line.failure is not None:
+                self._end(line)
+        self._ended = time.monotonic()
+
+    def _end(self, line: TaskLine) -> None:
+        now = time.monotonic()
+        seconds = now - self._started.get(line.task, now)
+        self._run.seconds[line.task] = seconds
+        if line.failure is None:
+            self._observer.component_finished(line.task, seconds, cached=False)
+            return
+        self._observer.note(f"{line.task}: {line.text}")
+        code, reason = line.failure
+        if code == ExitCode.REFUSED:
+            self._run.outcome = REFUSED
+        else:
+            self._run.error = f"{line.task}: {reason}"
+            self._run.bad_data = code == ExitCode.USAGE
+
+    def read_outputs(self, home: Path, tasks: Sequence[str], training: HParams) -> None:
+        """Reads what the tasks wrote, in the order of the run.
+
+        Args:
+          home: kfp makes a folder in it for the run, and in that one for each task.
+          tasks: names of all tasks, in the order of the run.
+          training: the hyper-parameters as configured.
+        """
+        run = self._run
+        written = {
+            task_name(path.parent.name): path for path in home.glob("*/*/executor_output.json")
+        }
+        for task in filter(written.__contains__, tasks):
+            answer = Answer.parse(written[task].read_text())
+            if task == PLAN:
+                info = json.loads(answer.parameters[DATASET_INFO])
+                run.dataset |= {"name": info["name"], "digest": info["fingerprint"]}
+            elif task == BASELINE:
+                release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
+                run.policy = Policy.from_config(release["policy"])
+                baseline = baseline_in(json.loads(answer.parameters["BaselineModel"]))
+                run.baseline = baseline.to_json() if baseline else None
+            else:
+                outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}
+                outcome.read(run, task, outputs, training)
+        # A task that left its answer has completed, also where its last line was lost. kfp runs
+        # one at a time, so that it had ended when the next one began.
+        ends = [*self._started.values(), self._ended][1:]
+        for (task, began), end in zip(self._started.items(), ends, strict=True):
+            if task in written and task not in run.seconds:
+                run.seconds[task] = end - began
+        run.seconds = {task: run.seconds[task] for task in tasks if task in run.seconds}
+
+    def conclude(self, exit_code: int) -> RunResult:
+        """The result, with what no output says: a refusal without a blessing, a silent failure.
+
+        Args:
+          exit_code: of kfp.
+        """
+        run = self._run
+        if self._refused is not None:
+            run.outcome, run.checks = REFUSED, self._refused
+        elif run.outcome == FAILED and run.error is None:
+            silent = "".join(
+                f"{task} did not say how it ended, as when it is killed for memory; "
+                for task in self._started
+                if task not in run.seconds
+            )
+            run.error = f"{silent}kfp ended with exit code {exit_code}: {self._last_foreign}"
+        return run
