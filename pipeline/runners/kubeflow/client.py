@@ -33,7 +33,6 @@ from pipeline.runners.kubeflow.task_lines import FAILURES
 from trainer.host.text import quoted
 
 ANSWER_S = 60  # the longest wait for one answer of the API
-
 _FAILED = ("FAILED", "CANCELED")  # states of a run or a task (run.proto, RuntimeState)
 
 # Argo puts "main: Error (exit code 1): " in front of a container's message (argo-workflows,
@@ -160,9 +159,9 @@ class PipelineClient(kfp_client.Client):
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
         """As kfp's, without five attempts."""
-        # As kfp-server-api 2.16 and newer call it, and as older ones do.
-        names = ("healthz_service_get_healthz", "get_healthz")
-        ask = next(filter(None, (getattr(self._healthz_api, name, None) for name in names)))
+        api = self._healthz_api
+        # As kfp-server-api 2.16 and newer call it, or as older ones do.
+        ask = getattr(api, "healthz_service_get_healthz", None) or api.get_healthz
         return ask(_request_timeout=ANSWER_S)
 
     def _load_context_setting_or_default(self) -> None:

@@ -28,8 +28,8 @@ from components.example_gen.sources import (
     parse_dataset,
     slug,
 )
-from pipeline import result
 from pipeline.config import ConfigError, RunConfig
+from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.deployment import Deployment, Mount
@@ -74,7 +74,7 @@ def run(
     *,
     run_id: str,
     observer: Observer,
-) -> result.RunResult:
+) -> RunResult:
     """Runs the pipeline to a decision.
 
     Args:
@@ -88,7 +88,7 @@ def run(
     try:
         places = _Places.of(configured, run_id)
     except (ConfigError, DataError) as error:
-        raise CannotStart(str(error), 2) from error
+        raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()
     with locked(Path(configured.pipeline_root)):
         image = _find_image(options)
@@ -117,7 +117,7 @@ def run(
             "mounts": places.mounts,
         }
         observer.planned(compiled.tasks)
-        transcript = Transcript(result.RunResult(run_id), observer)
+        transcript = Transcript(RunResult(run_id), observer)
         exit_code = _follow(options, order, transcript, observer)
     transcript.read_outputs(places.home, compiled.tasks, configured.training)
     return transcript.conclude(exit_code)
@@ -175,7 +175,7 @@ def _make_directories(*directories: Path) -> None:
             raise CannotStart(
                 f"cannot make {directory}: {error.strerror}; choose another --pipeline-root or "
                 "--serving-dir",
-                2,
+                ExitCode.USAGE,
             ) from error
 
 
@@ -193,16 +193,17 @@ def _find_image(options: LocalOptions) -> str:
         raise CannotStart(
             f"the container engine has not said within {CHECK_S:g} s whether it has the image "
             f"{options.image}: see whether `docker info` answers",
-            1,
+            ExitCode.FAILED,
         ) from error
     except OSError as error:
         raise CannotStart(
-            f"cannot start {options.kfp_python}: {error.strerror}; give another --kfp-python", 2
+            f"cannot start {options.kfp_python}: {error.strerror}; give another --kfp-python",
+            ExitCode.USAGE,
         ) from error
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
         line = lines[-1] if lines else f"{options.kfp_python} failed"
-        raise CannotStart(line, 2 if done.returncode == 2 else 1)
+        raise CannotStart(line, ExitCode.USAGE if done.returncode == 2 else ExitCode.FAILED)
     return done.stdout.splitlines()[-1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 
+from pipeline.result import ExitCode
 from pipeline.runners.failures import CannotStart
 
 PIPELINE_NAME = "tfx-mnist"
@@ -52,5 +53,5 @@ def require_kfp() -> None:
         raise CannotStart(
             "kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install "
             "'tfx-mnist[kubeflow]'",
-            1,
+            ExitCode.FAILED,
         )
