@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_released_run_fills_every_key() -> None:
         "tuning": {
             "objective": "accuracy",
             "best": 1,
-            "trials": [TRIAL.to_dict()],
+            "trials": [dataclasses.asdict(TRIAL)],
             "plot": "trials.png",
         },
         "metrics": {
