@@ -1,4 +1,4 @@
-"""Everything that a run can be told, as frozen dataclasses that check themselves.
+"""The configuration of a run, as frozen dataclasses that check themselves.
 
 Synopsis::
 
@@ -26,7 +26,7 @@ SERVING = "serving"  # where the serving directories are, below the pipeline roo
 
 
 class ConfigError(ValueError):
-    """A key or value that cannot be used; the message is one line for the user."""
+    """A key or value cannot be used; the message is one line for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +35,13 @@ class DataGateConfig:
 
     min_mean_intensity: float | None = setting(
         None,
-        "an image that is darker on average is called blank; none takes the data set's own bound",
+        "mean intensity below which an image is called blank; none takes the data set's own bound",
         ge=0,
         le=1,
     )
     max_mean_intensity: float | None = setting(
         None,
-        "an image that is brighter on average is called inverted; none takes the data set's own "
+        "mean intensity above which an image is called inverted; none takes the data set's own "
         "bound",
         ge=0,
         le=1,
@@ -54,8 +54,8 @@ class DataGateConfig:
     )
     max_train_test_overlap: float = setting(
         0.01,
-        "largest fraction of the test images that may stand in train or eval as well, pixel by "
-        "pixel or nearly",
+        "largest fraction of the test images that may also be in train or eval, pixel by pixel or "
+        "nearly",
         ge=0,
         le=1,
     )
@@ -71,7 +71,7 @@ class DataGateConfig:
         check(self, "data_gate")
 
     def mean_intensity(self, dataset: str) -> tuple[float, float]:
-        """Smallest and largest mean intensity of one image for the data set of that name."""
+        """Returns the smallest and largest mean intensity of one image for a data set."""
         low, high = defaults_of(dataset).mean_intensity
         return (
             low if self.min_mean_intensity is None else self.min_mean_intensity,
@@ -79,7 +79,7 @@ class DataGateConfig:
         )
 
     def label_noise(self, dataset: str) -> float:
-        """Largest share of wrong labels for the data set of that name."""
+        """Returns the largest share of wrong labels for a data set."""
         if self.max_label_noise is None:
             return defaults_of(dataset).max_label_noise
         return self.max_label_noise
@@ -87,7 +87,7 @@ class DataGateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ServingConfig:
-    """The serving check: its bounds, and the server that it starts; each field describes itself."""
+    """The bounds of the serving check, and its server; each field describes itself."""
 
     max_p99_latency_ms: float = setting(
         250.0, "largest time that 99 of 100 requests for one image may take", gt=0
@@ -112,29 +112,29 @@ class RunConfig:
 
     preset: str = setting(
         "quick",
-        f"where the training section starts from: {', '.join(PRESETS)}",
+        f"preset from which the training section starts: {', '.join(PRESETS)}",
         choices=PRESETS,
     )
     dataset: str = setting("mnist_sample", "the images")
     data_dir: str | None = setting(
         None, "directory of tensorflow-datasets; none for its default", is_path=True
     )
-    pipeline_root: str = setting("pipeline_root", "where the run writes", is_path=True)
+    pipeline_root: str = setting("pipeline_root", "directory in which the run writes", is_path=True)
     serving_dir: str | None = setting(
         None,
         "the directory that the server watches; none for one per data set below pipeline_root",
         is_path=True,
     )
-    seed: int = setting(0, "seed of weights, order and augmentation", ge=0, le=2**31 - 1)
+    seed: int = setting(
+        0, "seed of the weights, the order of examples and the augmentation", ge=0, le=2**31 - 1
+    )
     replicas: int = setting(
         0,
-        "devices that train; 0 for all GPUs, or one CPU where there are none",
+        "number of devices that train; 0 takes all GPUs or, without GPUs, one CPU",
         ge=0,
         hint="0 is automatic",
     )
-    cache: bool = setting(
-        True, "whether results of an earlier run with the same inputs are taken over"
-    )
+    cache: bool = setting(True, "whether to take over results of earlier runs with the same inputs")
     beam_args: tuple[str, ...] = setting((), "further arguments of every Beam pipeline")
     training: HParams = HParams()
     tuning: TuningConfig = TuningConfig()
@@ -154,7 +154,7 @@ class RunConfig:
                 )
 
     def served_from(self, slug: str) -> Path:
-        """The directory that the server watches, absolute.
+        """Returns the absolute directory that the server watches.
 
         Args:
           slug: of the data set, see `components.example_gen.sources.slug`.

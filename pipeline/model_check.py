@@ -1,4 +1,4 @@
-"""Puts any SavedModel before the release gate, without a run that trained it.
+"""Puts any SavedModel before the release gate, without a run.
 
 Synopsis::
 
@@ -70,7 +70,7 @@ class ModelCheck:
       model: the candidate.
       baseline: the model that it was compared with; None where none was given.
       evidence: counts on the test split.
-      checks: the gate's.
+      checks: those of the gate.
     """
 
     dataset: Mapping[str, Any]
@@ -84,7 +84,9 @@ class ModelCheck:
         return passed(self.checks)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, NaN and infinities as None; the keys are documented and stay."""
+        """Returns the JSON object that docs/gate-check.md describes, with None for NaN and
+        infinity.
+        """
         fields = {
             "decision": "passed" if self.passed else "refused",
             "checks": [check.to_dict() for check in self.checks],
@@ -97,16 +99,16 @@ class ModelCheck:
 
 
 def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) -> ModelCheck:
-    """Decides on a model, and writes the decision down as a run does.
+    """Decides on a model, and records the decision like a run.
 
     Args:
-      config: its data set, directories and gate.
+      config: of which the data set, the directories and the gate are used.
       model: the candidate.
       baseline: the model that it is compared with.
 
     Raises:
-      ModelRefused: a model does not keep the contract, or not its own manifest. That holds for the
-        baseline too, whatever the policy says of one that is missing: this one was named.
+      ModelRefused: a model does not keep the contract or does not match its manifest. A baseline
+        that was named must do both, even if the policy allows a missing one.
       DataError: the data source is refused.
       ConfigError: the policy does not fit the examples.
       ServingDirError, DecisionLogError: the serving directory cannot be used.

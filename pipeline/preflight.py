@@ -24,7 +24,7 @@ from trainer.tuning import processes
 
 
 def require_possible(config: RunConfig) -> None:
-    """Refuses a configuration that fits no data set, before any is prepared.
+    """Refuses a configuration that fits no data set, before one is prepared.
 
     Raises:
       ConfigError: one line.
@@ -71,9 +71,9 @@ def require_fitting(
     """Refuses a configuration that does not fit the data set.
 
     Args:
-      train_rows: of the split `train`, after `eval` was cut from it.
-      devices: that train together; without --replicas there may be several on each machine too,
-        which the Trainer alone can count.
+      train_rows: number of rows of `train`, after `eval` was cut from it.
+      devices: number of devices that train together. Without --replicas there may be more, which
+        only the Trainer can count.
 
     Raises:
       ConfigError: one line.

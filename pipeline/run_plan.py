@@ -1,4 +1,4 @@
-"""What has to be looked up before the graph can be drawn: the data, the baseline, the code.
+"""Looks up what the graph needs before it is drawn: the data, the baseline, the code.
 
 Synopsis::
 
@@ -37,22 +37,22 @@ _LIBRARIES = ("tfx", "tensorflow", "keras")
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
-    """A configuration, and what was looked up for it. All directories are absolute.
+    """A configuration, and everything that was looked up for it. All directories are absolute.
 
     Attributes:
-      config: what the user asked for.
-      dataset: what the source says of itself.
+      config: the user's configuration.
+      dataset: the description of the data set by its source.
       serving_dir: the directory that the server watches.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `serving_dir.released_data`.
-      run_key: hex SHA-256 over all that makes the model, over the thresholds that it must hold, and
-        over the pipeline root; equal keys mean that one run can take over the other's model.
-      code: by component, the digest of its code, see `pipeline.code_keys`.
-      artifacts_dir: where the components write.
-      checkpoints_dir: where trainings that have not ended keep their state.
-      searches_dir: the same for searches for hyper-parameters.
+      run_key: hex SHA-256 over everything that makes the model, the policy, and the pipeline root.
+        A run can take over the model of another run with an equal key.
+      code: the digest of each component's code, see `pipeline.code_keys`.
+      artifacts_dir: directory in which the components write.
+      checkpoints_dir: directory for the state of trainings that have not ended.
+      searches_dir: directory for the state of searches that have not ended.
       beam_args: for every Beam pipeline.
-      workers: machines that train together.
+      workers: number of machines that train together.
     """
 
     config: RunConfig
@@ -70,11 +70,11 @@ class RunPlan:
 
     @property
     def policy(self) -> Policy:
-        """The thresholds that the model must hold."""
+        """The policy that the model must keep."""
         return _policy(self.config, self.dataset)
 
     def require_baseline(self) -> None:
-        """Refuses a run whose served model is damaged, unless the configuration overrides that.
+        """Refuses the run if the served version is damaged, unless the configuration allows that.
 
         Raises:
           Refused: with the failed check.
@@ -86,7 +86,7 @@ class RunPlan:
 
 
 def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
-    """Prepares the data set and looks at what is served.
+    """Prepares the data set, and looks up what is served.
 
     Raises:
       DataError: the data source is refused.
@@ -120,10 +120,10 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
 
 
 def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
-    """The plan over a data set that was found.
+    """Returns the plan for a data set.
 
     Args:
-      takes_over: whether a release by a run of the same key is taken over.
+      takes_over: whether the release of a run with the same key may be taken over.
 
     Raises:
       ConfigError, DecisionLogError: nothing could be released to the serving directory.
@@ -150,7 +150,8 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
 
 
 def make_fresh(plan: RunPlan, *, run_id: str) -> RunPlan:
-    """The plan of a run that takes over no earlier release: it is compared with what is served.
+    """Returns the plan without taking over an earlier release, so the model is compared with what
+    is served.
 
     Raises:
       ServingDirError: the serving directory cannot be read.
@@ -165,7 +166,7 @@ def _compared(served: Path, run_key: str, run_id: str) -> dict[str, Any]:
 
 
 def _workers() -> int:
-    """How many machines train together."""
+    """Returns the number of machines that train together."""
     try:
         cluster = Cluster.from_environment()
     except ClusterError as error:
@@ -181,7 +182,7 @@ def _workers() -> int:
 
 
 def metadata_path(config: RunConfig) -> Path:
-    """The ML Metadata database of the pipeline root."""
+    """Returns the path of the pipeline root's ML Metadata database."""
     return Path(config.pipeline_root).absolute() / "metadata.sqlite"
 
 
@@ -191,11 +192,11 @@ def _run_key(
     code: Mapping[str, str],
     workers: int,
 ) -> str:
-    """Digest of all that decides a result, and of where it can be taken over from.
+    """Returns a digest of everything that decides a result, and of where it can be taken over.
 
-    Only the code that makes the model counts. A gate or a Pusher whose code has changed runs again
-    over the comparison that released the model. With another key the model would be compared with
-    itself, in one more decision on the test split.
+    Only code that makes the model counts. When the code of a gate or of the Pusher changes, it runs
+    again on the comparison that released the model. With another key the model would be compared
+    with itself, in one more decision on the test split.
     """
     decisive = {
         "metadata": str(metadata_path(config)),

@@ -103,7 +103,7 @@ def overlap_check(
     exact, rows, near = summary.overlap.train_test, summary.splits[_TEST].rows, int(found.sum())
     fraction = max(exact / rows, near / len(found))
     sentence = (
-        f"test: {exact} of {rows} images stand in train or eval too, pixel by pixel, and {near} of "
+        f"test: {exact} of {rows} images are also in train or eval, pixel by pixel, and {near} of "
         f"{len(found)} exactly or nearly ({fraction:.4%})"
     )
     if fraction <= bound:

@@ -188,7 +188,7 @@ class ReleaseGate(base_component.BaseComponent):
       policy: the thresholds.
       serving_dir: holds the decision log, with the decisions and the withdrawn models.
       damage: why the served model cannot be read; None where it can.
-      code: a digest of the code that decides; changes the cache key.
+      code: a digest of this component's code, a part of the cache key.
 
     Output `blessing`: a ModelBlessing that holds the checks and, as facts, the evidence, the
     digest of the candidate, and the baseline.

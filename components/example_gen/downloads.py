@@ -1,9 +1,8 @@
-"""Downloads and prepares a set of tensorflow-datasets, so that a failure or a kill leaves nothing.
+"""Downloads and prepares a set of tensorflow-datasets; a failure or a kill leaves nothing behind.
 
 Synopsis::
 
-    with prepare(builder, "mnist"):
-        check(builder)                  # an error here removes the prepared set again
+    with prepare(builder, "mnist"): check(builder) # an error here removes the prepared set again
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
-    """Prepares the set, or takes the one that another process has prepared meanwhile.
+    """Prepares the set, or takes the one that another process prepared in the meantime.
 
     Args:
-      builder: not prepared yet.
+      builder: a builder that is not prepared yet.
       dataset: as the user named it, for messages.
 
     Raises:
@@ -68,7 +67,7 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
 
 
 def typed(error: Exception) -> str:
-    """An exception's type and the first line of its text."""
+    """Returns an exception's type and the first line of its text."""
     return f"{type(error).__name__}: {_first_line(error)}"
 
 
@@ -77,7 +76,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _require_network(builder: tfds.core.DatasetBuilder, dataset: str) -> None:
-    """Asks the download host once: tensorflow-datasets itself would retry for minutes."""
+    """Asks the download host once, because tensorflow-datasets would retry for minutes."""
     urls = [url for url in builder.url_infos or {} if url.startswith("http")]
     if not urls:
         return
@@ -96,7 +95,7 @@ def _out_of_reach(dataset: str, why: str) -> DataError:
 
 
 def _not_prepared(builder: tfds.core.DatasetBuilder, dataset: str, error: Exception) -> DataError:
-    """The user's error for one of `download_and_prepare`."""
+    """Turns an error of `download_and_prepare` into one for the user."""
     if isinstance(error, NonMatchingChecksumError):
         url = str(error).partition("Artifact ")[2].partition(",")[0]
         return DataError(
@@ -126,7 +125,8 @@ def _quiet_tfds() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _downloads_beside(home: Path) -> Iterator[Path]:
-    """Gives a directory for downloads; afterwards it is gone, with all folders that stayed empty.
+    """Makes a directory for downloads, and removes it afterwards with all folders that stayed
+    empty.
 
     Downloads are kept apart from tensorflow-datasets' shared `downloads` folder, so that a failed
     one can be removed without touching another run's files.
@@ -153,9 +153,9 @@ def _downloads_beside(home: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_in(parent: Path) -> Iterator[Path]:
-    """Gives a new directory with the mode that the umask says, and removes it afterwards.
+    """Makes a directory with the mode of the umask, and removes it afterwards.
 
-    Its maker holds a lock on it, which the kernel releases when the maker ends, however it ends.
+    The process holds a lock on it, which the kernel releases when the process ends in any way.
 
     Raises:
       OSError: it cannot be made.
@@ -187,9 +187,9 @@ def _lock_new(folder: Path) -> int | None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Removes the scratch directories whose makers are gone.
+    """Removes the scratch directories of processes that have ended.
 
-    One that cannot be removed only costs space. On a file system without locks all stay.
+    A directory that cannot be removed only costs space. On a file system without locks all stay.
     """
     for folder in parent.glob(f"{_PREFIX}*"):
         with (

@@ -1,4 +1,4 @@
-"""Facts of examples: content hashes, and the digests and the eval split that follow from them.
+"""Content hashes of examples, and the digests and the eval split that follow from them.
 
 Synopsis::
 
@@ -58,12 +58,12 @@ def hash_examples(images: np.ndarray, labels: np.ndarray) -> tuple[Hashes, Hashe
 
 
 def sums_of(pixels: np.ndarray) -> np.ndarray:
-    """[n, H, W, C] uint8 -> [n] int64, over all pixels and channels."""
+    """Sums [n, H, W, C] uint8 over all pixels and channels: [n] int64."""
     return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)
 
 
 def facts_of(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """[n, H, W, C] uint8 and [n] int64 -> [n] FACTS."""
+    """Returns the [n] FACTS of images [n, H, W, C] uint8 and labels [n] int64."""
     facts = np.empty(len(labels), FACTS)
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)

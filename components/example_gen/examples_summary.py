@@ -24,7 +24,7 @@ class SplitSummary:
       rows: number of examples.
       class_counts: examples of each class, in the order of the labels.
       digest: hexadecimal, see `example_facts.digest_of`.
-      mean_intensity: of all pixels, 0 (black) to 1 (white).
+      mean_intensity: mean over all pixels, 0 (black) to 1 (white).
     """
 
     rows: int
@@ -48,12 +48,12 @@ class Overlap:
 
 @dataclasses.dataclass(frozen=True)
 class ExamplesSummary:
-    """A data set as the pipeline uses it.
+    """The data set of a run.
 
     Attributes:
       name, fingerprint, image_shape, class_names: as in `DatasetInfo`.
       splits: train, eval and test.
-      overlap: of train and eval with test.
+      overlap: images that test shares with train or eval.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ExamplesSummary:
     overlap: Overlap
 
     def to_json(self) -> str:
-        """One line, the same for equal values."""
+        """Returns one line, which is the same for equal values."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
@@ -91,7 +91,7 @@ def read(artifact: Any) -> ExamplesSummary:
     """The summary that ExampleGen recorded on an Examples artifact.
 
     Raises:
-      ValueError: the artifact has none: another component made it.
+      ValueError: the artifact has none, because another component made it.
     """
     text = artifact.get_string_custom_property(PROPERTY)
     if not text:

@@ -1,8 +1,8 @@
 """The Beam pipeline of ExampleGen: shards of a data set are read, hashed, split and written.
 
-Beam's elements are whole batches, so that its cost per element does not count. The facts of all
-batches make one plan (the rows of `eval`, the problems, the summary), which reaches the writers as
-a side input.
+Beam's elements are whole batches, so its cost per element does not matter. The facts of all batches
+make one plan (the rows of `eval`, the problems, the summary), which reaches the writers as a side
+input.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Batch:
     """Some successive rows of a shard.
 
     Attributes:
-      shard: that they come from.
-      start: the number of the first one within the shard.
+      shard: the shard from which they come.
+      start: number of the first row within the shard.
       facts: [n] FACTS.
-      examples: n serialized tf.Examples; none where only the facts are carried on.
-      problem: why this shard cannot be used; rows may be missing then.
+      examples: n serialized tf.Examples; none if only the facts are carried on.
+      problem: why this shard cannot be used, in which case rows may be missing.
     """
 
     shard: Shard
@@ -70,11 +70,11 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class SplitPlan:
-    """What to write.
+    """What the writers write.
 
     Attributes:
       problems: why nothing is written.
-      is_eval: by index of a training shard and start of a batch, [n] bool, the rows for eval.
+      is_eval: the rows for eval, [n] bool, by index of a training shard and start of a batch.
       summary: None when there are problems.
     """
 
@@ -87,7 +87,7 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
     """Adds all steps to a pipeline; `finish` reads the outcome.
 
     Args:
-      pipeline: empty.
+      pipeline: an empty pipeline.
       image_set: the data set.
       uri: the directory that takes the splits.
     """
@@ -115,9 +115,9 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
 
 
 def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
-    """Reads, checks and hashes one shard; a bad one ends in a batch with the problem.
+    """Reads, checks and hashes one shard; a bad shard ends with a batch that states the problem.
 
-    Problems are values and not exceptions: an exception loses its type on its way through Beam.
+    Problems are values, because exceptions lose their type on the way through Beam.
     """
     counter = beam.metrics.Metrics.counter("ImageExampleGen", "rows_read")
     start = 0
@@ -134,7 +134,7 @@ def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
 
 
 def make_plan(batches: Sequence[Batch], info: DatasetInfo) -> SplitPlan:
-    """Cuts `eval`, checks the splits, and summarizes. `batches` may come in any order."""
+    """Cuts `eval`, checks the splits, and summarizes them; `batches` may come in any order."""
     if problems := sorted(batch.problem for batch in batches if batch.problem):
         return _refusal(info, problems)
     batches = sorted(batches, key=lambda batch: (batch.shard.index, batch.start))
@@ -236,7 +236,7 @@ def _directory(split: str) -> str:
 
 
 def file_counts(image_set: ImageSet) -> dict[str, int]:
-    """By split, the number of files that it is written to."""
+    """Returns the number of files of each split."""
     rows, num_bytes = image_set.rows(TRAIN), image_set.num_bytes[TRAIN]
     cut = eval_size(rows)
     share = cut / max(1, rows)
@@ -256,8 +256,8 @@ def _write_file(
 ) -> None:
     """Writes one gzip TFRecord file, its rows in the order of their content hashes.
 
-    So the files hold the same examples in the same order, in whatever order and shards the source
-    gave them, and a reader meets the classes mixed.
+    So the files do not depend on the order and shards of the source, and a reader meets the classes
+    mixed.
     """
     (split, number), parts = file
     rows = sorted(
@@ -276,14 +276,14 @@ def _write_file(
 
 
 def _write_report(plan: SplitPlan, uri: str) -> None:
-    """Leaves the outcome where the driver of the pipeline finds it, on whatever runner."""
+    """Leaves the outcome where the driver of the pipeline finds it, on any runner."""
     summary = plan.summary.to_json() if plan.summary else None
     with tf.io.gfile.GFile(os.path.join(uri, _REPORT), "w") as file:
         file.write(json.dumps({"problems": plan.problems, "summary": summary}))
 
 
 def finish(uri: str) -> ExamplesSummary:
-    """Removes the pipeline's temporary files, and gives the summary of the examples.
+    """Removes the pipeline's temporary files, and returns the summary of the examples.
 
     Raises:
       DataError: the data cannot be used, and no examples were written.

@@ -5,7 +5,7 @@ Synopsis::
     image_set = open_directory(parse_dataset("idx:digits"), None)      # reads all four files
     image_set.info.name, image_set.rows("train")        # ("idx_digits_0a1b2c3d", 60000)
 
-Of the images nothing is kept in memory; whoever wants them reads the files again, as a stream.
+No images are kept in memory: they are read again from the files, as a stream.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ _PUBLISHED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class _IdxSplit:
-    """A split's two files after they were read once.
+    """The two files of a split after they were read once.
 
     Attributes:
       images, labels: the files.
       digests: hexadecimal SHA-256 of their uncompressed contents.
       image_size: (height, width).
-      counts: [K] int64, images per label; K is the highest label plus one.
+      counts: [K] int64, number of images per label; K is the highest label plus one.
     """
 
     images: Path
@@ -87,7 +87,7 @@ def open_directory(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
     """Reads and checks a directory of IDX files; writes nothing.
 
     Raises:
-      DataError: the files are not there, cannot be read, or do not hold a whole data set.
+      DataError: files are missing, cannot be read, or do not hold a complete data set.
     """
     (directory,) = spec.folders
     paths = find_files(directory)
@@ -120,14 +120,14 @@ def open_directory(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
 
 
 def find_files(directory: Path) -> list[Path]:
-    """The paths of train images and labels, test images and labels, in this order.
+    """Returns the paths of train images and labels, and of test images and labels, in this order.
 
-    Both spellings (`train-images-idx3-ubyte`, `train-images.idx3-ubyte`) are taken, with or
-    without `.gz`, in the directory or, as Kaggle's archive of MNIST has them, in a directory of
-    that name. A file that is there twice is taken once.
+    Both spellings (`train-images-idx3-ubyte`, `train-images.idx3-ubyte`) are accepted, with or
+    without `.gz`, in the directory or, as in Kaggle's archive of MNIST, each in a directory of its
+    name. Of two equal files one is taken.
 
     Raises:
-      DataError: one is missing, or is there twice and differs.
+      DataError: a file is missing, or exists twice with different content.
     """
     try:
         if not directory.exists():
@@ -159,12 +159,14 @@ def _find_file(directory: Path, role: str, ending: str) -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is anything but a directory; its reader refuses what is no regular file."""
+    """Tells whether something other than a directory exists; the reader refuses all but regular
+    files.
+    """
     return os.path.lexists(path) and not path.is_dir()
 
 
 def _look_at(images: Path, labels: Path) -> _IdxSplit:
-    """Reads both files to the end."""
+    """Reads both files of a split to the end."""
     digests = hashlib.sha256(), hashlib.sha256()
     rows, size = 0, (0, 0)
     for pixels in read_idx(images, IMAGES, digests[0]):
@@ -182,7 +184,7 @@ def _look_at(images: Path, labels: Path) -> _IdxSplit:
 
 
 def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
-    """Refuses splits of two shapes, a single class, and a class that one of the splits has not."""
+    """Refuses splits of different shapes, a single class, and a class that a split lacks."""
     if train.image_size != test.image_size:
         shapes = [f"{split.image_size[0]}x{split.image_size[1]}x1" for split in (train, test)]
         raise DataError(
@@ -207,9 +209,9 @@ def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
 
 
 def _name_of(directory: Path, test_digests: Sequence[str]) -> str:
-    """The directory's name and a digest of the test files, as TFX takes a name.
+    """Returns the directory's name and a digest of the test files, as a name for TFX.
 
-    Two directories of one name are two sets, also below one serving directory.
+    Two directories of the same name are two sets, even below one pipeline root.
     """
     words = "_".join(re.findall(r"[a-z0-9]+", directory.name.lower()))[:_NAME_WORDS].strip("_")
     return "_".join(filter(None, ["idx", words, _digest(test_digests)[:_NAME_DIGITS]]))
@@ -220,7 +222,7 @@ def _digest(digests: Sequence[str]) -> str:
 
 
 def _read(splits: Mapping[str, _IdxSplit], shard: Shard) -> Iterator[SourceRows]:
-    """A whole split, which must still be as it was when it was opened."""
+    """Reads a whole split, which must still be what it was when it was opened."""
     split = splits[shard.split]
     digests = hashlib.sha256(), hashlib.sha256()
     labels = np.concatenate(list(read_idx(split.labels, LABELS, digests[1]))).astype(np.int64)

@@ -1,4 +1,4 @@
-"""One IDX file, gzipped or not, read by pieces: its header first, and no more than that declares.
+"""Reads an IDX file, gzipped or not, by pieces: its header first, and no more than it declares.
 
 Synopsis::
 
@@ -44,7 +44,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclasses.dataclass(frozen=True)
 class IdxKind:
-    """What a file holds, by its magic number."""
+    """The content of a file, by its magic number."""
 
     name: str
     magic: int
@@ -64,10 +64,10 @@ def read_idx(path: Path, kind: IdxKind, digest: _Hash) -> Iterator[np.ndarray]:
     Args:
       path: of the file.
       kind: IMAGES or LABELS.
-      digest: is given the uncompressed content.
+      digest: a hash object, which is updated with the uncompressed content.
 
     Raises:
-      DataError: the file cannot be read, or is not whole; batches may have been yielded before.
+      DataError: the file cannot be read or is incomplete; batches may have been yielded before.
     """
     try:
         with open_regular(path, max_bytes=MAX_BYTES) as file:
@@ -86,7 +86,7 @@ def read_idx(path: Path, kind: IdxKind, digest: _Hash) -> Iterator[np.ndarray]:
 
 
 def unreadable(path: Path, error: OSError) -> DataError:
-    """The error for a file or directory that the system does not let us read."""
+    """Returns the error for a file or directory that the system does not let us read."""
     return DataError(
         f"{path}: cannot be read ({error.strerror or error}); expected a file that this user may "
         "read"
@@ -100,7 +100,7 @@ def _uncompressed(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
 
 
 def _gzip_damage(reason: str) -> str:
-    """The meaning of Python's messages (`gzip._GzipReader`)."""
+    """Explains the messages of Python's `gzip._GzipReader`."""
     if reason.startswith(("CRC check failed", "Incorrect length")):
         return "a failed checksum: gzip's own does not match its content"
     if reason.startswith("Not a gzipped file"):
@@ -135,7 +135,7 @@ def _read(
 
 
 def _read_up_to(content: BinaryIO | gzip.GzipFile, size: int) -> bytes:
-    """Reads by pieces, so that a header that lies costs no memory."""
+    """Reads by pieces, so that a false header costs no memory."""
     values = bytearray()
     while piece := content.read(min(_PIECE_BYTES, size - len(values))):
         values += piece
@@ -143,7 +143,7 @@ def _read_up_to(content: BinaryIO | gzip.GzipFile, size: int) -> bytes:
 
 
 def _shape(path: Path, header: bytes, kind: IdxKind) -> tuple[int, ...]:
-    """The sizes that the header declares, all of them possible."""
+    """Returns the sizes that the header declares, and refuses impossible ones."""
     if len(header) < kind.header.size:
         raise DataError(
             f"{path}: {len(header)} bytes long, expected an IDX header of {kind.header.size} bytes"

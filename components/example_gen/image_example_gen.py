@@ -1,4 +1,4 @@
-"""The ExampleGen of all image sets: whatever the source, it becomes three splits of Examples.
+"""The ExampleGen of all data sources, which writes three splits of Examples.
 
 Synopsis::
 
@@ -40,10 +40,9 @@ def ImageExampleGen(
     Args:
       examples: the splits train, eval and test as gzipped TFRecord files of tf.Example (features:
         `trainer.features`), with their summary, see `examples_summary`.
-      dataset: `DatasetInfo.to_json()`; holds the content's fingerprint, so that changed data is
-        never taken from TFX's cache.
-      data_dir: tensorflow-datasets' own directory, empty for its default.
-      code: a digest of the code that makes the examples; changes the cache key.
+      dataset: `DatasetInfo.to_json()`, whose fingerprint keeps TFX's cache from returning old data.
+      data_dir: tensorflow-datasets' directory; empty for its default.
+      code: a digest of this component's code, a part of the cache key.
       beam_pipeline: set by TFX.
 
     Raises:

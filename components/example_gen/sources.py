@@ -1,4 +1,4 @@
-"""Data sources: what `--dataset` takes. Reading its text imports neither TensorFlow nor NumPy.
+"""The data sources of `--dataset`. Parsing its text imports neither TensorFlow nor NumPy.
 
 Synopsis::
 
@@ -6,8 +6,7 @@ Synopsis::
     image_set = open_dataset("idx:digits", data_dir=None)
     image_set.info.image_shape                              # (28, 28, 1)
 
-`SOURCES` holds them by the word before the colon. A plugin (`trainer.host.registry`) adds its own,
-and everything that reads data knows it::
+`SOURCES` holds them by the word before the colon. A plugin (`trainer.host.registry`) adds its own::
 
     SOURCES.add("stripes", DataSource("stripes:SIDE", "drawn stripes", parse, open_stripes))
 """
@@ -41,7 +40,7 @@ _SLUG_DIGITS = 8  # hexadecimal
 
 
 class DataError(ValueError):
-    """A data set that cannot be used. The message is one line: what, actual, expected, remedy."""
+    """The data set cannot be used; one line: the thing, its value, the expected one, the remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
@@ -53,10 +52,10 @@ class DatasetSpec:
 
     Attributes:
       source: its key in `SOURCES`.
-      text: what `--dataset` takes for it. It means the same in every process and working directory,
-        so that it can stand in a cache key.
-      name: the data set's, as far as the text tells it; None where its content decides.
-      folders: absolute directories of this machine that are read.
+      text: its text for `--dataset`, which means the same in every process and working directory,
+        so it can be part of a cache key.
+      name: the name of the data set; None if its content decides it.
+      folders: absolute directories on this machine from which it is read.
     """
 
     source: str
@@ -70,12 +69,12 @@ class DataSource:
     """One kind of data source.
 
     Attributes:
-      usage: how a user writes it: "idx:DIR".
+      usage: how a user writes it, such as "idx:DIR".
       help: a few words for `--help` and for messages.
-      parse: reads the text behind the colon, "" where there is none; raises DataError.
+      parse: reads the text after the colon, "" if there is none; raises DataError.
       open: finds and checks a data set, given `--data-dir` or None; raises DataError.
-      find_name: gives the name of a data set that need not be prepared, where that is neither the
-        spec's nor found by opening it.
+      find_name: returns the name of a data set without preparing it; None if the spec has the name,
+        or opening the set finds it.
     """
 
     usage: str
@@ -89,16 +88,16 @@ SOURCES: Registry[DataSource] = Registry("data source")
 
 
 def usages() -> str:
-    """All that `--dataset` takes, in one sentence."""
+    """Returns all that `--dataset` takes, in one sentence."""
     *others, last = (f"{source.usage} ({source.help})" for source in SOURCES.values())
     return f"{', '.join(others)} or {last}"
 
 
 def parse_dataset(text: str) -> DatasetSpec:
-    """Reads what `--dataset` says, without looking whether there is such a set.
+    """Parses the text of `--dataset`, without looking for the data set.
 
     Raises:
-      DataError: no source takes this text.
+      DataError: no source accepts the text.
     """
     text = text.strip()
     word, _, argument = text.partition(":")
@@ -110,24 +109,24 @@ def parse_dataset(text: str) -> DatasetSpec:
 
 
 def open_dataset(text: str, *, data_dir: str | None) -> ImageSet:
-    """Finds and checks a data set, and prepares it where its source has to.
+    """Finds and checks a data set, and prepares it if necessary.
 
     Args:
-      text: what `--dataset` says.
-      data_dir: tensorflow-datasets' directory, None for its default.
+      text: that of `--dataset`.
+      data_dir: tensorflow-datasets' directory; None for its default.
 
     Raises:
-      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written then.
+      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
     """
     spec = parse_dataset(text)
     return SOURCES[spec.source].open(spec, data_dir)
 
 
 def find_name(spec: DatasetSpec, *, data_dir: str | None) -> str:
-    """The name of a data set: thresholds, artifacts and releases go by it.
+    """Returns the name of a data set, which selects thresholds and names artifacts and releases.
 
     Raises:
-      DataError: it can only be known from data that are missing or damaged.
+      DataError: it follows from data that are missing or damaged.
     """
     source = SOURCES[spec.source]
     if source.find_name is not None:
@@ -136,7 +135,7 @@ def find_name(spec: DatasetSpec, *, data_dir: str | None) -> str:
 
 
 def slug(name: str) -> str:
-    """A data set's name, as a file name; the end of a long one is replaced by a digest."""
+    """Returns a name as a file name, with a digest instead of the end of a long one."""
     words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     if len(words) <= _MAX_SLUG:
         return words
@@ -165,7 +164,7 @@ def _parse_tfds(text: str) -> DatasetSpec:
 
 
 def _in(module: str, function: str) -> Callable[[DatasetSpec, str | None], Any]:
-    """A function of a module that is imported when it is called."""
+    """Returns a function of a module that is imported only when the function is called."""
     return lambda *args: getattr(importlib.import_module(module), function)(*args)
 
 

@@ -5,9 +5,9 @@ Synopsis::
     image_set = open_set(parse_dataset("emnist/balanced"), None)   # downloads it where it has to
     find_name(parse_dataset("emnist"), None)                       # "emnist/byclass", the default
 
-The files of the prepared set are read, and not `builder.as_dataset`: with parsing and decoding a
-batch at a time, not a row at a time, MNIST costs 1.9 s of processor time in place of 4.6 s.
-TensorFlow is imported only when they are read.
+The files of the prepared set are read directly, because `builder.as_dataset` parses and decodes row
+by row: by batches MNIST takes 1.9 s of processor time instead of 4.6 s. TensorFlow is imported only
+when they are read.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 def open_set(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
-    """Finds a set, prepares it when it is not prepared yet, and digests its files.
+    """Finds a set, prepares it if necessary, and digests its files.
 
     Raises:
-      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written then.
+      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
     """
     builder = _find_builder(spec, data_dir)
     image_key, label_key = find_keys(builder.info, spec.text)  # before anything is downloaded
@@ -74,10 +74,10 @@ def open_set(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
 
 
 def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
-    """The set's name with its configuration.
+    """Returns the name of the set with its configuration.
 
-    A set that tensorflow-datasets cannot find keeps the name that it was given: whoever opens it is
-    told why it cannot be found.
+    A set that tensorflow-datasets cannot find keeps its given name; opening it says why it cannot
+    be found.
     """
     assert spec.name is not None
     if "/" in spec.name:
@@ -149,18 +149,18 @@ def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> Non
 
 
 def find_keys(info: tfds.core.DatasetInfo, dataset: str) -> tuple[str, str]:
-    """The keys of a set's image and label.
+    """Returns the keys of the image and the label of a set.
 
-    They are the set's supervised keys, else those called "image" and "label", else the only image
-    and the only class label.
+    They are the supervised keys of the set, or else those named "image" and "label", or else the
+    only image and the only class label.
 
     Args:
-      info: of the builder; it need not be prepared.
+      info: that of the builder, which need not be prepared.
       dataset: the set's name, for messages.
 
     Raises:
-      DataError: there is no such pair, or it cannot be used: fewer than two classes, images of
-        differing shapes, not 8 bits deep, or not stored as PNG.
+      DataError: there is no such pair, or it cannot be used: fewer than two classes, or images that
+        differ in shape, are not 8 bits deep or are not stored as PNG.
     """
     kinds = tfds.features
     features = dict(info.features.items()) if isinstance(info.features, kinds.FeaturesDict) else {}

@@ -1,4 +1,4 @@
-"""Checks of the evidence itself: whose counts these are, and whether they can be judged."""
+"""Checks of the evidence itself: its origin, and whether it can be judged."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def damage_check(damage: str, policy: Policy) -> Check:
     """Checks whether a model may ship though the served one cannot be read.
 
     Args:
-      damage: why it cannot, as one clause.
-      policy: whether that is overridden.
+      damage: why it cannot be read, as one clause.
+      policy: says whether this is overridden.
     """
     return Check.of(
         "baseline",

@@ -1,4 +1,4 @@
-"""What click does not do: our exit codes, `--json` everywhere, one-line errors, types of options.
+"""Additions to click: our exit codes, `--json` everywhere, one-line errors, types of options.
 
 Synopsis::
 
@@ -32,13 +32,13 @@ _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 
 
 class CommandError(Exception):
-    """A command that cannot do what it was asked; the message is one line for the user."""
+    """The command cannot do what it was asked; the message is one line for the user."""
 
     exit_code = ExitCode.FAILED
 
 
 class UsageError(CommandError):
-    """Words that make no command, or that name something that is not there."""
+    """The words make no command, or name something that does not exist."""
 
     exit_code = ExitCode.USAGE
 
@@ -81,11 +81,11 @@ class Command(_WithExitCodes):
     """Something that the program can do; its function returns an `Reply`, or an exit code.
 
     Attributes:
-      exit_codes: what each means, for the help.
-      shows: whether what it prints is all that it is for, with these parameters, so that it has
-        failed when that cannot be written; another one's exit code says what was done or decided.
-      error_object: what `--json` prints in place of a result, by the line of the error.
-      after_a_signal: what is said behind "interrupted" or "terminated".
+      exit_codes: the meaning of each exit code, for the help.
+      shows: tells, by the parameters, whether the command only shows something. Then it fails if
+        its output cannot be written; otherwise the exit code says what was done or decided.
+      error_object: returns what `--json` prints instead of a result, given the line of the error.
+      after_a_signal: the text after "interrupted" or "terminated".
     """
 
     def __init__(
@@ -147,15 +147,15 @@ def as_json(ctx: click.Context) -> bool:
 
 
 class CommandGroup(_WithExitCodes, click.Group):
-    """Commands and groups below one word, each imported when it is asked for.
+    """Commands and groups below one word, each of which is imported when it is used.
 
     Args:
       name: the word.
       help: one line.
-      members: groups, and commands by where they are, such as "pipeline.cli.run:run"; in the order
-        of the help.
-      exit_codes: as those of a command; none where each command says so itself.
-      settings: those of `click.Group`.
+      members: groups, and import paths of commands such as "pipeline.cli.run:run", in the order of
+        the help.
+      exit_codes: as those of a command; none if each command shows its own.
+      settings: further settings of `click.Group`.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class CommandGroup(_WithExitCodes, click.Group):
 
 
 def chosen(top: CommandGroup, words: Sequence[str]) -> Command | None:
-    """The command that the first words name; None where they name none."""
+    """Returns the command that the first words name; None if they name none."""
     member: click.Command | None = top
     for word in words:
         if not isinstance(member, CommandGroup):
@@ -206,7 +206,7 @@ def chosen(top: CommandGroup, words: Sequence[str]) -> Command | None:
 
 
 def usage_line(error: click.UsageError) -> str:
-    """The line for words that click refuses."""
+    """Returns the line for words that click refuses."""
     see = f"see {error.ctx.command_path} --help" if error.ctx else ""
     if isinstance(error, click.NoSuchOption) and error.ctx:
         return _no_such_option(error.option_name, error.ctx, see)
@@ -250,7 +250,7 @@ class Read(click.ParamType):
 
 
 def whole(least: int) -> Read:
-    """A whole number from `least` on, of 64 bits at most."""
+    """A whole number of at most 64 bits, `least` or more."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < least:

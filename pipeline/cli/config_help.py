@@ -1,4 +1,4 @@
-"""`tfx-mnist config keys` and `config schema`: what a configuration may say."""
+"""`tfx-mnist config keys` and `config schema`: the keys of a configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WIDTH = 100
 
 @command(done="listed", failed="a plugin cannot be imported", shows=lambda _: True)
 def keys() -> Reply:
-    """Lists every key, with its default, what it takes and what it is.
+    """Lists every key with its default, its type and its meaning.
 
-    --set and a configuration file take these keys. A default of `none` is the data set's own value,
-    or no limit, as the text says. A preset sets some keys of `training`.
+    --set and configuration files take these keys. A default of `none` means the value of the data
+    set, or no limit, as the text says. A preset sets some keys of `training`.
     """
     described = config_model.described()
     fields = {
@@ -51,8 +51,9 @@ def _lines(key: Key) -> Iterator[str]:
 def schema() -> int:
     """Prints the JSON schema of a configuration file, for editors.
 
-    With `tfx-mnist config schema > schema.json`, and `# yaml-language-server: $schema=schema.json`
-    in the first line of the YAML file, an editor completes and checks its keys.
+    Write it to a file, `tfx-mnist config schema > schema.json`, and put `# yaml-language-server:
+    $schema=schema.json` into the first line of a YAML file: editors then complete and check its
+    keys.
     """
     output.say(json.dumps(config_model.json_schema(), indent=2).splitlines())
     return ExitCode.DONE

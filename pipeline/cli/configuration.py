@@ -1,4 +1,4 @@
-"""The options that configure a run: from the words of a command line to a checked configuration.
+"""The options that configure a run, from the words of a command line to a checked configuration.
 
 Synopsis::
 
@@ -32,7 +32,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclasses.dataclass
 class Given:
-    """What a command line says about a configuration.
+    """The values of a configuration that a command line gives.
 
     Attributes:
       overrides: values by key, in the order in which their options were given.
@@ -45,18 +45,18 @@ class Given:
     hparams_file: Path | None = None
 
     def configuration(self) -> RunConfig:
-        """What the options ask for.
+        """Returns the configuration that the options ask for.
 
         Raises:
-          ConfigError: an unreadable file, an unknown preset or key, a bad value.
+          ConfigError: a file cannot be read, or a preset, key or value is wrong.
         """
         return build(*self.chosen())
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
-        """The preset, and the values of the file, the hyper-parameters and the flags, by key.
+        """Returns the preset, and the values of file, hyper-parameters and flags by key.
 
         Raises:
-          ConfigError: as `configuration`, but for the flags' values.
+          ConfigError: as `configuration`, except for the values of flags.
         """
         from_file = {} if self.config_file is None else read_file(self.config_file)
         found = {} if self.hparams_file is None else hparams_file.read(self.hparams_file)
@@ -64,10 +64,10 @@ class Given:
         return values.pop("preset", RunConfig.preset), values
 
     def require_keys(self, known: Collection[str]) -> None:
-        """Refuses what the command line sets for nothing.
+        """Refuses keys that the command does not use.
 
         Args:
-          known: the keys that the command looks at.
+          known: the keys that the command uses.
 
         Raises:
           ConfigError: another key is set.
@@ -147,7 +147,7 @@ _KEYS = _completer(lambda: [f"{key}=" for key in keys()])
 _DETERMINISTIC = (
     "Train to the same weights, bit for bit, from the same seed and data on this machine."
 )
-_MISSING = "Release although what is served cannot be read; the release record says so."
+_MISSING = "Release although the served version cannot be read; the release record says so."
 _OPTIONS = dict(
     [
         _of_key("--preset", "P", shell_complete=_completer(lambda: PRESETS)),
@@ -176,7 +176,7 @@ def options(*only: str) -> Callable[[_Function], _Function]:
     """Adds the options that a `Given` holds.
 
     Args:
-      only: those that the command takes; none for all, as a run does.
+      only: the options that the command takes; none for all.
     """
 
     def decorate(function: _Function) -> _Function:

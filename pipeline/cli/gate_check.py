@@ -1,4 +1,4 @@
-"""`tfx-mnist gate check`: puts somebody's SavedModel before the release gate."""
+"""`tfx-mnist gate check`: puts any SavedModel before the release gate."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def check(
 ) -> Reply:
     """Puts any SavedModel before the release gate, without a run.
 
-    Evaluates it on all test images of a data set and decides on it as a run would, by the same
-    policy, compared with another SavedModel if one is given. Nothing is released. --set takes the
-    keys gate.*; a YAML file may hold those of a run.
+    Evaluates it on all test images of a data set, compares it with another SavedModel if one is
+    given, and decides by the policy of a run. Nothing is released. --set takes the keys gate.*; a
+    configuration file may hold all keys of a run.
 
-    A signature takes any number of images as PNG bytes, or as pixels from 0 to 255 (uint8), and
-    gives their probabilities. A decision uses the test set up a little: it is written down and
-    counted in the serving directory that `run` would release to.
+    A signature takes any number of images as PNG bytes or as pixels from 0 to 255 (uint8), and
+    gives probabilities. Each decision uses the test set up a little, so it is recorded and counted
+    in the serving directory to which `run` would release.
     """
     config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})
     with logs.quiet(show=verbose):

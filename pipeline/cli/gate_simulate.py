@@ -1,4 +1,4 @@
-"""`tfx-mnist gate simulate`: how often the policy refuses a good model and passes a bad one."""
+"""`tfx-mnist gate simulate`: how often the policy refuses good models and passes bad ones."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _count(flag: str, least: int, default: int, text: str) -> Callable[[Any], An
 @option(
     "--dataset",
     "NAME",
-    "The set whose policy is meant, by name; its data are not read.",
+    "Data set whose policy is used, by name; its data are not read.",
     default="mnist",
 )
 @configuration.options("--set")
 @_count("--rows", 1, 10_000, "Test images.")
 @_count("--classes", 2, 10, "Classes.")
-@option("--accuracy", "A", "Of the served model.", type=Read(_fraction), default=0.994)
+@option("--accuracy", "A", "Accuracy of the served model.", type=Read(_fraction), default=0.994)
 @option(
     "--discordance",
     "D",
@@ -78,31 +78,30 @@ def _count(flag: str, least: int, default: int, text: str) -> Callable[[Any], An
 @option(
     "--drops",
     "D,D,...",
-    "How much worse the candidates are than the served model.",
+    "Drops in accuracy of the candidates from the served model.",
     type=Read(_fractions),
     default="0,0.001,0.002,0.005,0.01",
 )
-@_count("--decision", 1, 1, "How many decisions on its test set each one makes.")
+@_count("--decision", 1, 1, "Number of the decision on the test set, from 1.")
 @_count("--decisions", 1, 100, "How many decisions a submitter of bad models has on one test set.")
-@_count("--simulations", 1, 5_000, "What is simulated for each drop and each submitter.")
+@_count("--simulations", 1, 5_000, "Number of simulations for each drop and each submitter.")
 @_count("--seed", 0, 0, "Seed of the simulation.")
 @path_option("--png", "FILE", "Draw the curve into a PNG file as well.")
 @pass_given
 def simulate(given: Given, /, **values: Any) -> Reply:
     """Shows how often good models are refused and bad ones released.
 
-    Simulates the release gate's decisions on candidates that are as good as the served model, or
-    worse by so much, and shows how often each is released, and which checks refuse it. --set takes
-    the keys gate.*.
+    Simulates decisions on candidates that are as good as the served model or worse by a given drop,
+    and shows how often each is released and which checks refuse it. --set takes the keys gate.*.
 
-    Each test image is got right by both models, by the served one alone (lost), by the candidate
-    alone (gained), or by neither. Equally good models lose and gain half of the discordance each; a
-    candidate that is worse by d loses d more and gains no more. Classes, and the bands of a slice,
-    have equally many images. Cross-entropy and integrity are taken as passed.
+    Each test image is predicted right by both models, only by the served one (lost), only by the
+    candidate (gained), or by neither. An equally good candidate loses and gains half of the
+    discordance each; one that is worse by d loses d more and gains no more. All classes, and all
+    bands of a slice, have equally many images. Cross-entropy and integrity are assumed to pass.
 
-    Then series of decisions on one test set: how often any of them releases a bad model, when the
-    models are independent of the set, when the submitter sees whether they pass, and when the
-    submitter sees their accuracy.
+    Then it simulates series of decisions on one test set, and shows how often any of them releases
+    a bad model: if the models do not depend on the set, if the submitter sees whether they pass,
+    and if the submitter sees their accuracy.
     """
     asked = SimpleNamespace(**values)
     name, policy = _policy(given, asked)
@@ -128,7 +127,7 @@ def simulate(given: Given, /, **values: Any) -> Reply:
 
 
 def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
-    """What comes of each kind of submitter."""
+    """Simulates each kind of submitter."""
     from components.gate.submissions import SUBMITTERS, submit
 
     return [
@@ -145,7 +144,7 @@ def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
 
 
 def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
-    """The set's name, and its thresholds with what was set."""
+    """Returns the name of the set, and its policy with the values of --set."""
     given.require_keys(keys("gate"))
     try:
         spec = parse_dataset(asked.dataset)

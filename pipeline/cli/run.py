@@ -1,4 +1,4 @@
-"""`tfx-mnist run`: runs the pipeline, shows how it goes on, and says what came of it.
+"""`tfx-mnist run`: runs the pipeline, shows its progress, and prints the result.
 
 Nothing heavy is imported before a run begins.
 """
@@ -50,7 +50,7 @@ def options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def failed(line: str) -> Mapping[str, Any]:
-    """What `--json` prints of a run that could not begin."""
+    """Returns what `--json` prints for a run that could not begin."""
     return RunResult(_fresh_run_id(), FAILED, error=line).to_dict()
 
 
@@ -73,12 +73,12 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
 
 
 def new_run_id(now: datetime.datetime, suffix: str) -> str:
-    """Sorts by time, and is unique by its suffix: "20261123T103000Z-3f2a"."""
+    """Returns an id that sorts by time and has a unique suffix: "20261123T103000Z-3f2a"."""
     return f"{now.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{suffix}"
 
 
 def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool) -> int:
-    """Runs, shows how it goes on and what came of it; returns the exit code."""
+    """Runs the pipeline, shows progress and result, and returns the exit code."""
     started, run_id = time.monotonic(), _fresh_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
@@ -105,7 +105,7 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
 
 
 def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
-    """Says of a run that a signal has ended what it had done by then; returns the exit code."""
+    """Says what a run had done when a signal ended it, and returns the exit code."""
     line, exit_code = "interrupted", ExitCode.INTERRUPTED
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
@@ -148,7 +148,7 @@ def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
 def _observed(
     config: RunConfig, run_id: str, log: logs.RunLog, run: Runner, *, verbose: bool, as_json: bool
 ) -> RunResult:
-    """Runs with the libraries' output in the log and the progress on the terminal."""
+    """Runs the pipeline with the libraries' output in the log and progress on the terminal."""
     with log.capture(show=verbose) as real:
         human = real.err if as_json else real.out
         try:
@@ -160,7 +160,7 @@ def _observed(
             raise
         except Exception as error:  # a bug: a runner turns what can go wrong into a result
             raise_if_arrived()
-            logging.exception("the run ended by an error that nobody expected")
+            logging.exception("the run ended by an unexpected error")
             line = no_space(error, config.pipeline_root) or one_line(error)
             return RunResult(run_id, FAILED, error=line)
 
@@ -172,7 +172,7 @@ def _local_run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResu
 
 
 def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
-    """Writes them; a file that cannot be written changes nothing of the outcome."""
+    """Writes the hyper-parameters; if that fails, the outcome stays."""
     try:
         hparams_file.save(hparams, path)
     except OSError as error:
@@ -180,7 +180,7 @@ def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
 
 
 def _write_report(result: RunResult, root: Path) -> str | None:
-    """The page's path; None where it cannot be written, which changes nothing of the outcome."""
+    """Writes the report and returns its path, or None if that fails; the outcome stays."""
     path = root / "reports" / f"{result.run_id}.html"
     try:
         from pipeline import report

@@ -1,4 +1,4 @@
-"""Which serving directory a command is about.
+"""Finds the serving directory that a command concerns.
 
 Synopsis::
 
@@ -6,7 +6,7 @@ Synopsis::
     def versions(directory: Path) -> Reply:
         ...     # `directory` is such as pipeline_root/serving/mnist
 
-Like everything that answers at once, it does not import TensorFlow.
+It does not import TensorFlow, so the commands answer at once.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
     @path_option(
         "--pipeline-root",
         "DIR",
-        "Where `run` writes; without --serving-dir and --dataset, its only serving directory is "
-        "taken.",
+        "Directory in which `run` writes; without --serving-dir and --dataset, its only serving "
+        "directory is taken.",
         default=RunConfig.pipeline_root,
     )
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""How a run looks while it goes on: a live region on a terminal, plain lines elsewhere.
+"""Shows a running pipeline: a live region on a terminal, plain lines elsewhere.
 
     with display(human=terminal.out, err=terminal.err, verbose=False) as observer:
         run(config, run_id=run_id, observer=observer)
@@ -32,9 +32,10 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
     """Shows a run until the block is left.
 
     Args:
-      human: where plain lines go.
-      err: the real stderr; a live region is shown there when it is a terminal for any character.
-      verbose: whether logs share the terminal: a live region would be torn apart by them.
+      human: the stream for plain lines.
+      err: the real stderr, which shows a live region if it is a terminal that can print any
+        character.
+      verbose: whether logs share the terminal, which would tear a live region apart.
     """
     with contextlib.ExitStack() as stack:
         shown: Observer
@@ -49,7 +50,7 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "0.4 s", "42 s", "3 min 05 s", "2 h 07 min"."""
+    """Returns a duration for people: "0.4 s", "42 s", "3 min 05 s", "2 h 07 min"."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -61,14 +62,14 @@ def duration(seconds: float) -> str:
 
 
 def training_text(state: Progress) -> str:
-    """One line on a training: the epoch, what the last finished one reached, the time left."""
+    """Returns one line on a training: the epoch, the accuracy after the last one, the time left."""
     accuracy = "" if state.eval_accuracy is None else f", eval accuracy {state.eval_accuracy:.4f}"
     left = "" if state.step >= state.total_steps else f", {duration(state.seconds_left)} left"
     return f"epoch {state.epoch}/{state.epochs}{accuracy}{left}"
 
 
 class PlainDisplay:
-    """One line per start and end of a component, and per epoch: for files and CI."""
+    """Prints a line per start and end of a component and per epoch, for files and CI."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -96,7 +97,9 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Finished components as lines; below them the running one, with its bar while it trains."""
+    """Prints finished components as lines, and below them the running one, with a bar while it
+    trains.
+    """
 
     def __init__(self, console: Console) -> None:
         from rich.spinner import Spinner
@@ -150,7 +153,7 @@ class LiveDisplay:
 
 @contextlib.contextmanager
 def live(stream: TextIO) -> Iterator[LiveDisplay]:
-    """A display that redraws its last line until the block is left, and then takes it away."""
+    """Shows a display that redraws its last line until the block is left, and then removes it."""
     from rich.console import Console
     from rich.live import Live
 
@@ -172,7 +175,7 @@ def live(stream: TextIO) -> Iterator[LiveDisplay]:
 
 
 class _ProgressHandler(logging.Handler):
-    """Shows how far training is, and what else it has to say, such as that it was resumed."""
+    """Shows the progress of a training and its other messages, such as that it was resumed."""
 
     def __init__(self, shown: Observer) -> None:
         super().__init__()
@@ -187,5 +190,5 @@ class _ProgressHandler(logging.Handler):
 
 
 def _place(names: Sequence[str], name: str) -> str:
-    """Where a planned component stands, such as "[3/12] "; nothing for another one."""
+    """Returns the place of a planned component, such as "[3/12] "; "" for another one."""
     return f"[{names.index(name) + 1}/{len(names)}] " if name in names else ""

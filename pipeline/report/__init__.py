@@ -1,10 +1,10 @@
-"""The report of a run: one HTML page for a person, which needs nothing but itself.
+"""The report of a run: one HTML page for people.
 
 Synopsis::
 
     write(result, Path("pipeline_root/reports/20261123T103000Z-3f2a.html"))
 
-Without scripts and external resources, so that it can be mailed, archived and printed.
+The page has no scripts and no external resources, so it can be mailed, archived and printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainer.host.text import printable
 
 
 def render(result: RunResult) -> str:
-    """The page as HTML; every text in it is escaped, control characters too."""
+    """Returns the page as HTML, with every text escaped, control characters too."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report", ""),
         autoescape=True,
@@ -54,7 +54,7 @@ def _printable(value: Any) -> Any:
 
 
 def write(result: RunResult, path: Path) -> None:
-    """Writes the page; it is there whole or not at all.
+    """Writes the page completely or not at all.
 
     Raises:
       OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Whether the files of an artifact are still those that its component wrote.
+"""Finds artifacts whose files are no longer those that their component wrote.
 
 Synopsis::
 
@@ -6,7 +6,7 @@ Synopsis::
     damaged = find_damaged(outputs)       # before an earlier result of it is taken over
     give_up(store, damaged)               # TFX then executes the component again
 
-TFX takes an earlier result over when its directory exists, and does not look at the files. So the
+TFX takes over an earlier result if its directory exists, without looking at the files. So the
 SHA-256 of an artifact's files is kept with the artifact in ML Metadata.
 """
 
@@ -25,14 +25,14 @@ _PROPERTY = "files_sha256"
 
 
 def record(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
-    """Keeps the digests of artifacts that have just been written."""
+    """Records the digests of artifacts that have just been written."""
     for artifact in artifacts:
         artifact.custom_properties[_PROPERTY].string_value = digest(Path(artifact.uri))
     store.put_artifacts(artifacts)
 
 
 def find_damaged(artifacts: Sequence[Artifact]) -> list[Artifact]:
-    """Artifacts whose files differ from what was recorded, or of which nothing was recorded."""
+    """Returns the artifacts whose files differ from the recorded digest, or that have none."""
     return [artifact for artifact in artifacts if _recorded(artifact) != digest(Path(artifact.uri))]
 
 
@@ -44,14 +44,14 @@ def _recorded(artifact: Artifact) -> str | None:
 
 
 def give_up(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
-    """Marks artifacts, so that no run takes them over again; the files stay."""
+    """Marks artifacts so that no run takes them over again; their files stay."""
     for artifact in artifacts:
         artifact.state = Artifact.MARKED_FOR_DELETION
     store.put_artifacts(artifacts)
 
 
 def digest(path: Path) -> str:
-    """Hex SHA-256 over the names and contents of all files below a directory, or of one file."""
+    """Returns a hex SHA-256 over names and contents of the files at a path."""
     if path.is_file():
         return _digest_of_file(path)
     sha256 = hashlib.sha256()

@@ -1,11 +1,11 @@
-"""Executes a plan component by component, and reads what came out.
+"""Executes a plan component by component, and reads the results.
 
 Synopsis::
 
     result = execute(plan, run_id="20261123T103000Z-3f2a", observer=observer)
 
-TFX's own LocalDagRunner does the same loop, but tells neither which component runs nor which
-results came from the cache.
+TFX's LocalDagRunner runs the same loop, but tells neither which component runs nor which results
+came from the cache.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _log = logging.getLogger(__name__)
 
 
 class _BeginAgain(Exception):
-    """An earlier result that the run was to take over cannot be used; the text says which."""
+    """An earlier result to be taken over cannot be used; the text says which."""
 
 
 class _ModelMadeAnew(_BeginAgain):
-    """The recorded baseline is the released model's, and another model was trained."""
+    """Another model was trained, so the recorded baseline does not apply to it."""
 
 
 def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
-    """Runs every component, up to the first that fails or refuses.
+    """Runs the components up to the first one that fails or refuses.
 
-    A served model that cannot be read is refused before any component runs.
+    A run whose served version cannot be read is refused before any component runs.
     """
     execution = _Execution(plan, run_id, observer)
     execution.run()
@@ -60,7 +60,7 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 
 
 class _Execution:
-    """One run of a plan, which may begin again under another name."""
+    """One run of a plan, which may start over under another run id."""
 
     def __init__(self, plan: RunPlan, run_id: str, observer: Observer) -> None:
         dataset = {"name": plan.dataset.name, "digest": plan.dataset.fingerprint}
@@ -70,7 +70,7 @@ class _Execution:
         self._executed: set[str] = set()
 
     def run(self) -> None:
-        """Runs the components, and makes an outcome of whatever ends them."""
+        """Runs the components, and turns whatever ends them into an outcome."""
         run, run_id = self.result, self.result.run_id
         try:
             self._plan.require_baseline()
@@ -88,7 +88,7 @@ class _Execution:
         run.baseline = None if baseline is None else baseline.to_json()
 
     def _run_to_the_end(self, run_id: str) -> None:
-        """Runs the components, and all of them again where an earlier result cannot be used."""
+        """Runs the components, and starts over if an earlier result cannot be used."""
         while True:
             try:
                 self._run_components(run_id)
@@ -166,7 +166,7 @@ class _Execution:
 
 
 def _release_by(run_id: str, served: Path) -> Release | None:
-    """The version that the run has published, which may have ended before it could say so."""
+    """Returns the version that the run published, even if a signal came before it could say so."""
     with contextlib.suppress(serving_dir.ServingDirError):
         for version in reversed(serving_dir.versions(served)):
             release = version.manifest.release if version.manifest else {}
@@ -180,10 +180,11 @@ def _launch(
     node: pipeline_pb2.PipelineNode,
     connection: metadata_store_pb2.ConnectionConfig,
 ) -> tuple[outcome.Outputs, bool]:
-    """Executes one component, or takes it from the cache; (its outputs, whether cached).
+    """Executes a component or takes its result from the cache; returns its outputs, and whether
+    cached.
 
     Raises:
-      _BeginAgain: the files in the cache differ from what was written; they are not used again.
+      _BeginAgain: the files in the cache differ from those that were written, and are given up.
     """
     deployment = runner_utils.extract_local_deployment_config(ir)
     name = node.node_info.id
@@ -219,9 +220,9 @@ def _launch(
 
 
 def _give_memory_back() -> None:
-    """Hands what the C library keeps of freed memory to the system: after ExampleGen much of it.
+    """Returns the memory that the C library keeps after it was freed, much of it after ExampleGen.
 
-    glibc alone has a word for it (malloc_trim(3)); elsewhere nothing is done.
+    Only glibc can do this (malloc_trim(3)); elsewhere nothing happens.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -229,7 +230,7 @@ def _give_memory_back() -> None:
 
 @contextlib.contextmanager
 def _without_arguments() -> Iterator[None]:
-    """Hides our command line from TFX, which hands `sys.argv` to every Beam pipeline."""
+    """Hides our command line from TFX, which passes `sys.argv` to every Beam pipeline."""
     arguments = sys.argv
     sys.argv = arguments[:1]
     try:

@@ -1,4 +1,4 @@
-"""Who watches a run: a display of the terminal, or a test."""
+"""The observer of a run: a display on the terminal, or a test."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from trainer.progress import Progress
 
 
 class Observer(Protocol):
-    """Whoever shows how a run goes."""
+    """Shows how a run goes on."""
 
     def planned(self, names: Sequence[str]) -> None:
-        """All components, in the order in which they will run."""
+        """Receives all components, in the order in which they will run."""
 
     def note(self, text: str) -> None:
-        """One line that a person who watches should know."""
+        """Receives a line for people."""
 
     def component_started(self, name: str) -> None:
-        """The component begins."""
+        """A component has started."""
 
     def trained(self, state: Progress) -> None:
-        """The training that the running component does has come this far."""
+        """The training of the running component has made progress."""
 
     def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
-        """The component has ended well, after `seconds` of wall time."""
+        """A component has ended well, after `seconds` of wall time."""

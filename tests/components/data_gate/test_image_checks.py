@@ -78,7 +78,7 @@ def test_real_digits_pass(digits, tmp_path):
     assert list(checks) == ["data.overlap", "data.label_noise", "data.class_label_noise"]
     assert all(check.passed for check in checks.values())
     assert checks["data.overlap"].sentence == (
-        "test: 0 of 250 images stand in train or eval too, pixel by pixel, and 0 of 250 exactly or "
+        "test: 0 of 250 images are also in train or eval, pixel by pixel, and 0 of 250 exactly or "
         "nearly (0.0000%), at most 1.0000% may"
     )
     assert checks["data.label_noise"].sentence.startswith("train and eval: about 0.0")
@@ -99,7 +99,7 @@ def test_test_images_with_one_pixel_changed_are_refused(digits, tmp_path, split)
     check = checks_of(tmp_path, {**digits, **poisoned})["data.overlap"]
 
     assert (check.passed, check.actual, check.required) == (False, 50 / 250, 0.01)
-    assert check.sentence.startswith("test: 0 of 250 images stand in train or eval too, pixel by ")
+    assert check.sentence.startswith("test: 0 of 250 images are also in train or eval, pixel by ")
     named = check.sentence.partition("such as ")[2].partition(";")[0].split(", ")
     hashes, _ = hash_examples(test_images, test_labels)
     assert len(named) == 5
