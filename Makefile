@@ -70,6 +70,7 @@ dist: setup
 	rm -rf build/bdist.* build/lib dist
 	@$(BIN)/python -c 'from setuptools.build_meta import *; build_sdist("dist"); build_wheel("dist")' >build/dist.log 2>&1 \
 		|| { tail -n 20 build/dist.log; exit 1; }
+	@rm -rf build/lib build/bdist.* tfx_mnist.egg-info # which Python would take for what is installed
 	@ls -l dist
 
 constraints:

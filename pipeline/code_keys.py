@@ -1,19 +1,19 @@
-"""By component, a digest of the code that it runs: what TFX's cache must see of a change.
+"""Digests of the code that each component runs, by which TFX's cache notices a change.
 
 Synopsis::
 
     code_keys()["Pusher"]                        # hex SHA-256
     closure(["components.pusher"])               # ("components", "components.blessing", ...)
 
-The rule: a component's code are the modules of ours that the modules in `COMPONENTS` import, at
-any depth and within functions too. Importing `a.b.c` runs `a/__init__.py` and `a/b/__init__.py`,
-so these belong to it. A text that is a module's dotted name, such as the one after `python -m`,
-counts as an import. What is imported for the type checker alone does not run and does not count.
-Comments count, as a file is digested byte by byte. To what reads a registry, the modules of the
-installed plugins belong as well, and what these import of their own top-level package.
+The code of a component is made of our modules that its entry modules in `COMPONENTS` import, at any
+depth and also inside functions. Importing `a.b.c` runs `a/__init__.py` and `a/b/__init__.py`, so
+these count. A text that is the dotted name of a module, such as the one after `python -m`, counts
+as an import. Imports for the type checker only do not count. Comments count, because files are
+digested byte by byte. A component that reads a registry includes the modules of the installed
+plugins, and what these import of their own top-level package.
 
-The sources are parsed, and nothing is imported: the keys are the same in an editable install, in a
-wheel and in a container.
+The sources are parsed and not imported, so the keys are the same in an editable install, in a wheel
+and in a container.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ROOT = Path(__file__).parents[1]  # of our packages
 
 
 def code_keys(root: Path = _ROOT) -> dict[str, str]:
-    """Hex SHA-256 over the names and contents of the modules of each component's closure.
+    """Returns a hex SHA-256 over names and contents of the modules of each component.
 
     Args:
       root: the directory that holds our packages.
@@ -63,7 +63,7 @@ def code_keys(root: Path = _ROOT) -> dict[str, str]:
 
 
 def closure(entries: Sequence[str], root: Path = _ROOT) -> tuple[str, ...]:
-    """The modules of ours that run when `entries` are imported, these included, in order."""
+    """Returns our modules that run when `entries` are imported, including these, in order."""
     return _Sources(root).closure(entries)
 
 

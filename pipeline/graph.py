@@ -1,4 +1,4 @@
-"""The whole pipeline on one screen.
+"""Wires the whole pipeline.
 
 Synopsis::
 
@@ -35,7 +35,7 @@ _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 
 
 def create_pipeline(plan: RunPlan) -> Pipeline:
-    """Chains the components: data, its checks, training, the decision, the release."""
+    """Creates the pipeline: data, its checks, training, the decision, the release."""
     config, dataset = plan.config, plan.dataset
     spec = ImageSpec(dataset.image_shape, dataset.class_names).to_config()
     low, high = config.data_gate.mean_intensity(dataset.name)
@@ -179,7 +179,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
 
 
 def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
-    """The search for hyper-parameters; `training` is what the Trainer is given too."""
+    """Creates the search for hyper-parameters; `training` also goes to the Trainer."""
     from components.tuner.tuner import (
         Tuner,  # with keras-tuner and matplotlib, which others do without
     )
@@ -203,12 +203,12 @@ def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[st
 
 
 def _path(function: Any) -> str:
-    """The import path by which TFX finds a function."""
+    """Returns the import path by which TFX finds a function."""
     return f"{function.__module__}.{function.__qualname__}"
 
 
 def _release_record(plan: RunPlan) -> dict[str, Any]:
-    """What the manifest says of the run that made the model, as far as it is known by now."""
+    """Returns the part of the release record that is known before the run."""
     return {
         "run_id": plan.context.token,
         "release_token": plan.context.token,

@@ -1,4 +1,4 @@
-"""What a run came to: the object that `--json` prints.
+"""The result of a run, which `--json` prints.
 
 Synopsis::
 
@@ -56,29 +56,29 @@ GATES: Mapping[str, str] = {
 
 @dataclasses.dataclass
 class RunResult:
-    """Result of one run; it grows while the run goes on.
+    """The result of a run, which is filled in while the run goes on.
 
     Attributes:
       run_id: unique per run, names its log file.
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows; empty
         before that is known.
-      policy: what the release gate holds the counts against; None before that is known.
-      baseline: version and model digest of what is compared with, as the release record has them;
-        None with nothing to compare with.
-      hparams: what the model was trained with; None when the run ended before.
+      policy: the policy of the release gate; None before it is known.
+      baseline: version and model digest of the baseline, as in the release record; None without
+        one.
+      hparams: the hyper-parameters of the training; None if the run ended before it.
       tuning: the trials of the search for them; None without one.
       tuning_plot: the picture of those trials; None without a search.
-      evidence: counts on the test split; None when the run ended before.
-      checks: every question a gate asked, data gate first.
-      release: where the model is served; None when nothing was published.
+      evidence: counts on the test split; None if the run ended before the evaluation.
+      checks: those of all gates, the data gate first.
+      release: the version that serves the model; None if nothing was published.
       seconds: wall time of each component, in order.
       cached: names of the components whose earlier result was taken over.
       total_seconds: wall time of the run, imports included.
-      error: one line; None unless the run failed.
-      bad_data: whether it failed because the data source was refused.
-      log_file: where the libraries' logs are.
-      report: the page that shows all this to a person; None where none was written.
+      error: one line; None if the run did not fail.
+      bad_data: whether the run failed because the data source was refused.
+      log_file: path of the libraries' logs.
+      report: path of the HTML report; None if none was written.
     """
 
     run_id: str

@@ -113,7 +113,7 @@ class Checkpoints:
         if any(path.parent != self._folder for path in self._root.glob(f"*/*{_SUFFIX}")):
             progress.LOGGER.info(
                 "starting anew: the checkpoints in %s are of trainings with other data, code, "
-                "hyper-parameters, seed or replicas; remove what will not be run again",
+                "hyper-parameters, seed or replicas; remove those that you will not resume",
                 self._root,
             )
         return None

@@ -5,11 +5,11 @@ Synopsis::
     settle(os.environ)       # done by `import trainer`; children inherit it
     collect_seldom()
 
-Keras reads `keras.json` of the user's home, or of /tmp where that cannot be written, and takes the
-image data format, the float type and epsilon from it: other numbers, or a network that cannot be
-built. gRPC takes `http_proxy` for connections to this very machine as well, and waits for good for
-a proxy that does not lead back here: Beam's workers, keras-tuner's and TensorFlow's. Downloads go
-on through the user's proxy.
+Keras reads `keras.json` from the user's home, or from /tmp if the home cannot be written, and takes
+the image data format, the float type and epsilon from it, which gives other numbers or a network
+that cannot be built. gRPC uses `http_proxy` even for connections to this machine, and waits forever
+for a proxy that does not lead back here; this concerns Beam's, keras-tuner's and TensorFlow's
+workers. Downloads still use the user's proxy.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def collect_seldom() -> None:
 
 
 def settle(environment: MutableMapping[str, str]) -> None:
-    """Pins Keras's settings, and lets no proxy stand between processes that work together.
+    """Pins Keras's settings, and bypasses proxies between processes that work together.
 
-    These are on this machine, or are the machines of TF_CONFIG and keras-tuner's chief.
+    Such processes run on this machine, on the machines of TF_CONFIG or on keras-tuner's chief.
     """
     environment.update(_KERAS)
     for name in _KERAS_LIMITS:

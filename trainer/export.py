@@ -1,4 +1,5 @@
-"""The model as it is served: one SavedModel that takes raw inputs and holds the transform graph.
+"""Exports the model for serving: one SavedModel that takes raw inputs and holds the transform
+graph.
 
 Synopsis::
 
@@ -19,7 +20,7 @@ from trainer.inputs import TransformGraph
 
 
 class ServingModel(tf.Module):
-    """A trained network behind the transform graph that it was trained with.
+    """A trained network behind the transform graph with which it was trained.
 
     Every signature but `transform_features` returns `probabilities` [B, num_classes] float32,
     `class_name` [B] string and `class_index` [B] int64.
@@ -36,7 +37,7 @@ class ServingModel(tf.Module):
         self._class_names = tf.constant(spec.class_names)  # [num_classes]
 
     def signatures(self) -> dict[str, Any]:
-        """The concrete functions by signature name; `trainer.features` names their inputs."""
+        """Returns the functions by signature name; `trainer.features` names their inputs."""
         batch_of_strings = [None]
         pixels = [None, *self._spec.image_shape]
         return {

@@ -8,9 +8,9 @@ Synopsis::
     for images, labels in training_batches(split, batch=256, epochs=5, seed=1, augment=...): ...
 
 The transform graph is applied here: see docs/decisions/0001-transform-in-the-input-pipeline.md. It
-normalizes each pixel by itself, so that what it makes of the 256 grey levels of each channel is all
-that must be known of it: pixels stay in memory as uint8, a quarter of what floats would take, and
-a batch is normalized by looking its pixels up, to the same bits (docs/decisions/0012).
+normalizes each pixel independently, so its values for the 256 grey levels of each channel describe
+it completely. Pixels stay in memory as uint8, a quarter of the size of floats, and a batch is
+normalized by looking its pixels up, with bit-equal results (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _ROUNDING = 1e-5  # of normalized values, where a machine's vector and scalar op
 
 
 class TransformGraph(tf.Module):
-    """What `preprocessing_fn` became, on any of its inputs; saved along with whatever holds it.
+    """The graph of `preprocessing_fn`, on any of its inputs; saved with the object that holds it.
 
-    `transform_features_layer` does the same as a tf_keras model. AutoGraph converts that model's
-    code when it is first called, and once more when it is saved: 4 of the Trainer's seconds each,
-    for code without a Python branch on a tensor.
+    TFT's `transform_features_layer` is a tf_keras model, whose code AutoGraph converts at its first
+    call and again when it is saved. Each conversion takes 4 s and has no use, because the code has
+    no Python branch on a tensor.
     """
 
     def __init__(self, tft_output: tft.TFTransformOutput) -> None:
@@ -50,10 +50,10 @@ class TransformGraph(tf.Module):
         ]
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Raw features by name -> those transformed features that can be made of them.
+        """Returns the transformed features that can be computed from these raw features, by name.
 
-        Inside a `tf.function`, where the part of the graph that nobody asks for is left out: called
-        eagerly, it decodes an empty image when it is given labels alone.
+        Call it inside a `tf.function`, which omits the part of the graph that is not used: called
+        eagerly with labels only, it would decode an empty image.
         """
         transformed: dict[str, tf.Tensor] = self._apply(raw)
         return transformed
@@ -78,11 +78,11 @@ class LoadedSplit:
 
     @property
     def tensors(self) -> tuple[tf.Tensor, ...]:
-        """All that the split holds."""
+        """All tensors of the split."""
         return self.images, self.labels, self.levels
 
     def normalized(self, images: tf.Tensor) -> tf.Tensor:
-        """[B, H, W, C] uint8 -> [B, H, W, C] float32."""
+        """Normalizes [B, H, W, C] uint8 to [B, H, W, C] float32."""
         channels = self.levels.shape[1]
         places = tf.cast(images, tf.int32) * channels + tf.range(channels)  # [B, H, W, C]
         return tf.gather(tf.reshape(self.levels, [-1]), places)
@@ -92,8 +92,8 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
     """Reads the gzipped TFRecords of one split in the order of their names.
 
     Raises:
-      ValueError: the files hold no example, or the transform graph does more than to normalize each
-        pixel by itself.
+      ValueError: the files hold no example, or the transform graph does more than normalize each
+        pixel independently.
     """
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_DECODE_BATCH)
@@ -159,19 +159,19 @@ def training_batches(
     augment: Augment,
     epochs_done: int = 0,
 ) -> tf.data.Dataset:
-    """Global batches of all epochs, each epoch in an order of its own.
+    """Returns the global batches of all epochs, each epoch in another order.
 
-    Order and augmentation depend on nothing but `seed` and the step, so that any number of replicas
-    sees the same batches, and so does a training that goes on where another process ended. An
-    epoch drops the rest that fills no batch, another one each time.
+    Order and augmentation depend on nothing but `seed` and the step, so any number of replicas sees
+    the same batches, and so does a resumed training. Each epoch drops the examples that fill no
+    batch, others each time.
 
     Args:
-      split: what to train on, N examples.
+      split: N examples to train on.
       batch: global batch, 1..N.
       epochs: passes over the split.
       seed: any integer.
-      augment: changes the images of a batch by a seed of its own.
-      epochs_done: as many epochs are left out at the start.
+      augment: changes the images of a batch, given a seed for this batch.
+      epochs_done: number of epochs to skip at the start.
 
     Returns:
       N // batch elements per epoch, ([batch, H, W, C] float32, [batch, num_classes] float32).
@@ -197,10 +197,10 @@ def training_batches(
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
-    """Full batches in one epoch.
+    """Returns the number of full batches in one epoch.
 
     Raises:
-      ValueError: not even one.
+      ValueError: there is no full batch.
     """
     if batch > rows:
         raise ValueError(

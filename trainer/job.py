@@ -1,4 +1,5 @@
-"""A training or a search as a file, which the processes and machines that share it read.
+"""The description of a training or a search, as a file for the processes and machines that share
+it.
 
 Synopsis::
 
@@ -27,19 +28,19 @@ def job_file(pipeline_root: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The part of `tfx.components.trainer.fn_args_utils.FnArgs` that is needed to train.
+    """The part of `tfx.components.trainer.fn_args_utils.FnArgs` that a training or a search needs.
 
     Attributes:
       train_files: patterns of gzipped TFRecords.
-      eval_files: likewise.
+      eval_files: patterns of gzipped TFRecords.
       transform_graph_path: directory of the transform graph.
       custom_config: "spec" (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "seed"
         (int), "replicas" (int, 0 for all GPUs or one CPU) and "code" (a digest of what trains). For
         a training "workers" (int, machines that train together) and "checkpoints" (the directory of
         all trainings' checkpoints); for a search "tuning" (`TuningConfig` as a dict) and "searches"
         (the directory of all searches that have not ended).
-      serving_model_dir: where a training exports the model to.
-      model_run_dir: where TensorBoard's event files of a training go.
+      serving_model_dir: directory to which a training exports the model.
+      model_run_dir: directory for TensorBoard's event files of a training.
     """
 
     train_files: list[str]
@@ -65,7 +66,7 @@ class Job:
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     def write(self, file: Path) -> None:
-        """Writes it whole or not at all."""
+        """Writes the file completely or not at all."""
         write_durably(file, json.dumps(dataclasses.asdict(self)))
 
     @property
@@ -74,7 +75,7 @@ class Job:
 
     @property
     def hparams(self) -> HParams:
-        """What a training trains with, and a search starts from."""
+        """The hyper-parameters of the training, or those from which the search starts."""
         return HParams.from_config(self.custom_config["hparams"])
 
     @property

@@ -6,7 +6,7 @@ Synopsis::
                            strategy=strategy, seed=1)
     logits = model(images)
 
-Why not `model.fit`: with Keras 3 it fails under several strategies (docs/decisions/0002).
+It replaces `model.fit`, which fails under several strategies with Keras 3 (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EVAL_BATCH = 1000
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss is no longer a number."""
+    """The loss became NaN or infinite."""
 
 
 def train(
@@ -57,11 +57,11 @@ def train(
       hparams: what and how to train.
       spec: of the images.
       train_split: N examples.
-      eval_split: looked at after each epoch; decides nothing unless `hparams.patience` is set.
+      eval_split: evaluated after each epoch; it decides nothing unless `hparams.patience` is set.
       strategy: its replicas share each global batch.
       seed: of the first weights, the order and the augmentation.
-      log_dir: where TensorBoard's event files go; None writes none.
-      checkpoints: those of this very training: it goes on from the latest one, and writes one per
+      log_dir: directory for TensorBoard's event files; None writes none.
+      checkpoints: those of this training, which resumes from the latest one and writes one per
         epoch; None writes none.
 
     Returns:
@@ -180,7 +180,7 @@ def _training(
     batch: int,
     reporter: Reporter,
 ) -> Callable[[], tuple[float, float]]:
-    """A function that trains for one epoch: () -> (mean loss, accuracy)."""
+    """Returns a function that trains for one epoch: () -> (mean loss, accuracy)."""
     batches = inputs.training_batches(
         split,
         batch=batch,
@@ -208,7 +208,9 @@ def _training(
 def _train_step(
     state: State, strategy: tf.distribute.Strategy, hparams: HParams, batch: int
 ) -> Callable[[Iterator[Any]], tuple[tf.Tensor, tf.Tensor]]:
-    """One step over all replicas: iterator -> (mean loss of the global batch, correct answers)."""
+    """Returns one step over all replicas: iterator -> (mean loss of the global batch, number
+    right).
+    """
     model, optimizer = state.model, state.optimizer
     smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
 
@@ -246,8 +248,8 @@ def _train_step(
 def _move_average(state: State, decay: float) -> None:
     """Moves `served` towards `model`: an exponential moving average over the steps.
 
-    In the first steps, when there is little to average, with less inertia (as TensorFlow's
-    ExponentialMovingAverage does). The statistics of batch normalization are averaged like weights.
+    As in TensorFlow's ExponentialMovingAverage, the inertia is smaller in the first steps, when
+    there is little to average. The statistics of batch normalization are averaged like weights.
     """
     steps = tf.cast(state.optimizer.iterations, tf.float32)
     decay = tf.minimum(decay, (1.0 + steps) / (10.0 + steps))
@@ -256,7 +258,7 @@ def _move_average(state: State, decay: float) -> None:
 
 
 def _evaluation(model: keras.Model, split: inputs.LoadedSplit) -> Callable[[], tuple[float, float]]:
-    """A function that evaluates: () -> (mean cross-entropy, accuracy) over the split."""
+    """Returns a function that evaluates: () -> (mean cross-entropy, accuracy) over the split."""
 
     @tf.function(autograph=False, reduce_retracing=True)
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

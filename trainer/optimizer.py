@@ -1,4 +1,4 @@
-"""The optimizer that the hyper-parameters ask for, and its learning rates over the steps.
+"""The optimizer that the hyper-parameters ask for, and its learning rate over the steps.
 
 Synopsis::
 
@@ -20,7 +20,7 @@ _END = 0.001  # of the peak
 
 
 def make_optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimizer:
-    """Adam or Adadelta, with weight decay on kernels alone."""
+    """Makes Adam or Adadelta, with weight decay on kernels only."""
     rate: Any = hparams.learning_rate
     if hparams.schedule == "one_cycle":
         rate = OneCycle(hparams.learning_rate, total_steps)

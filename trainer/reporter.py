@@ -23,9 +23,9 @@ _INTERVAL_S = 0.5
 
 
 class Reporter:
-    """Turns steps and epochs into progress, a few records per second at most, and into curves.
+    """Turns steps and epochs into progress, at most a few records per second, and into curves.
 
-    Where the disk does not take the curves, the training goes on without them.
+    On a full disk the training goes on without curves.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Reporter:
             self._give_up(error)
 
     def _give_up(self, error: tf.errors.OpError) -> None:
-        """For good: a record that was written in part ends what TensorBoard reads of a file."""
+        """Stops writing, because TensorBoard reads a file up to an incomplete record only."""
         self._writer = None
         progress.LOGGER.warning(
             "no TensorBoard events can be written to %s (%s): training goes on without them; make "

@@ -52,7 +52,7 @@ def wait_for(job: Path, *, seconds: float) -> None:
     """Waits until the chief has written the job's file.
 
     Raises:
-      TrainingFailed: it has not within that time.
+      TrainingFailed: the file did not appear within this time.
     """
     end = time.monotonic() + seconds
     while not job.exists():
@@ -65,14 +65,14 @@ def wait_for(job: Path, *, seconds: float) -> None:
 
 
 def train(job: Path) -> None:
-    """Trains as one machine of those that TF_CONFIG names.
+    """Trains as one of the machines that TF_CONFIG names.
 
     Args:
-      job: the job's file; when it is gone, the chief has ended.
+      job: the job's file, which the chief removes when it ends.
 
     Raises:
-      TrainingFailed: an error that would come again, too many attempts, the other machines do not
-        come, or the chief has ended before.
+      TrainingFailed: an error would occur again, there were too many attempts, the other machines
+        did not connect, or the chief ended before.
     """
     failed = 0
     while failed < ATTEMPTS:

@@ -1,4 +1,4 @@
-"""One training from the files to the exported model, alone or as one machine of several.
+"""One training from the files to the exported model, on one machine or as one of several.
 
 Synopsis::
 
@@ -30,19 +30,21 @@ _log = logging.getLogger(__name__)
 
 
 def train_and_export(job: Job, cluster: Cluster | None) -> None:
-    """Trains on `train`, watches `eval`, and exports; of several machines the chief alone writes.
+    """Trains on `train`, evaluates on `eval`, and exports; of several machines only the chief
+    writes.
 
-    A training that was killed goes on from its last finished epoch: see docs/training.md.
+    A killed training resumes after its last finished epoch: see docs/training.md.
 
     Args:
       job: what to train on and how.
-      cluster: the machines that train together, each of which calls this; None for this one alone.
+      cluster: the machines that train together, each of which calls this function; None for one
+        machine.
 
     Raises:
       loop.TrainingDiverged: the loss became NaN or infinite.
       strategy.DeviceError: fewer devices than replicas.
-      strategy.Disagreement: the machines do not train the same.
-      tf.errors.OpError: another machine of the cluster is gone.
+      strategy.Disagreement: the machines would not train the same.
+      tf.errors.OpError: another machine of the cluster was lost.
     """
     strategy = prepare(job, cluster)
     splits = load_splits(job)

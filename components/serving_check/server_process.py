@@ -1,9 +1,9 @@
-"""A server's process: it ends with the context, and even when we are killed.
+"""A server's process, which ends with its context, even if this process is killed.
 
     with server_process(command, directory) as process:
         process.peak_memory_mib()
 
-A second process watches over the first, for who is killed cannot stop anything any more.
+A second process watches over it, because a killed process cannot stop anything.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ServerProcess:
         return self._popen.poll() is not None
 
     def lost(self) -> ServerLost:
-        """Why there is no answer, where the connection broke: how the process has ended."""
+        """Returns the error for a broken connection, which says how the process ended."""
         try:
             code = self._popen.wait(timeout=_ENDING_S)
         except subprocess.TimeoutExpired:
@@ -61,16 +61,17 @@ class ServerProcess:
         )
 
     def last_line(self) -> str:
-        """The last line of its output, after a colon; empty where it wrote none."""
+        """Returns the last line of its output after a colon, or nothing if there is none."""
         with self._log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LAST_BYTES))
             lines = log.read(_LAST_BYTES).decode(errors="replace").strip().splitlines()
         return f": {lines[-1].strip()}" if lines else ""
 
     def peak_memory_mib(self) -> float:
-        """Largest resident memory so far, as Linux counts it for this program (proc(5), VmHWM).
+        """Returns the largest resident memory so far, as Linux counts it for the program (proc(5),
+        VmHWM).
 
-        Not the `ru_maxrss` of wait4(2): that one begins with the memory of who started it.
+        The `ru_maxrss` of wait4(2) would not do, because it starts with the memory of the parent.
 
         Raises:
           ServerLost: it has ended.
@@ -93,11 +94,12 @@ def server_process(
 ) -> Iterator[ServerProcess]:
     """Runs a command as long as the context lasts.
 
-    It sees no GPU: whoever trained here holds of its memory all that the training took.
+    The process sees no GPU, because the training's process still holds its memory.
 
     Args:
       command: program and arguments.
-      directory: a temporary one of the server's own, which is removed if we are killed.
+      directory: a temporary directory of the server, which is removed even if this process is
+        killed.
       environment: of the command.
       pass_fds: file descriptors that it inherits.
 

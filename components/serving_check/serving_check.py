@@ -10,7 +10,8 @@
     )
     serving_check.outputs["infra_blessing"]
 
-TFX's InfraValidator knows Docker and Kubernetes only, and cannot be compiled for Kubeflow.
+It replaces TFX's InfraValidator, which needs Docker or Kubernetes and cannot be compiled for
+Kubeflow.
 """
 
 import functools
@@ -48,7 +49,7 @@ def ServingCheck(
     model_server: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
-    """Blesses a model that a fresh server process loads and serves as documented.
+    """Blesses a model if a fresh server process loads it and serves it as documented.
 
     A model that is refused already is not served: nothing is started, and it is not blessed,
     without a check, since the reason for the refusal is another gate's.
@@ -59,11 +60,11 @@ def ServingCheck(
       examples: with the split `test` and the custom property `dataset`.
       evaluation: with the metric `PredictionSample`.
       infra_blessing: holds the checks.
-      max_p99_latency_ms: largest time that 99 of 100 requests for one image may take.
-      max_memory_mib: largest resident memory of the server's process at its peak.
-      model_server: path of tensorflow_model_server; where it is empty, the one on the PATH is
-        used, and TensorFlow's own loader where there is none.
-      code: a digest of the code that asks; changes the cache key.
+      max_p99_latency_ms: longest time that 99 of 100 requests for one image may take.
+      max_memory_mib: largest peak of the resident memory of the server's process.
+      model_server: path of tensorflow_model_server; if empty, the one on the PATH, or else
+        TensorFlow's own loader.
+      code: a digest of this component's code, a part of the cache key.
 
     Raises:
       FileNotFoundError: there is no server at `model_server`.

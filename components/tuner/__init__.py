@@ -1,1 +1,1 @@
-"""TFX's shell around the search for hyper-parameters, and the picture of its trials."""
+"""The TFX component that searches for hyper-parameters, and the picture of its trials."""

@@ -1,4 +1,4 @@
-"""The trials of a search as a picture: how it went on, and what each hyper-parameter did.
+"""Draws the trials of a search: the objective over time, and against each hyper-parameter.
 
 Synopsis::
 
@@ -23,7 +23,7 @@ _COLUMNS = 3
 
 
 def draw(results: Results) -> bytes:
-    """The objective by trial, then against each hyper-parameter, as PNG.
+    """Returns a PNG of the objective by trial, then against each hyper-parameter.
 
     Args:
       results: at least one completed trial, all over the same hyper-parameters.

@@ -1,4 +1,4 @@
-"""TFX's Tuner, whose search survives being killed, uses several processes, and can be looked at.
+"""TFX's Tuner with a search that survives a kill, uses several processes, and shows its trials.
 
 Synopsis::
 
@@ -32,7 +32,7 @@ from trainer.tuning.results import PLOT, TABLE
 
 
 class SearchExecutor(tfx_executor.Executor):
-    """Opens the search, searches in this process or in several, and writes what was found."""
+    """Opens the search, searches in this process or in several, and writes the results."""
 
     def Do(
         self,

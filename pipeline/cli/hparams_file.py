@@ -1,12 +1,12 @@
-"""Hyper-parameters in a file: what a search has found, for later runs.
+"""Hyper-parameters in a file, as a search found them, for later runs.
 
 Synopsis::
 
     save({"learning_rate": 0.004, "width": 1.25}, Path("best.json"))
     read(Path("best.json"))     # {"training.learning_rate": 0.004, "training.width": 1.25}
 
-A file is JSON or YAML, an object with some keys of `training`. That, or what keras-tuner and TFX
-write: the file of a HyperParameters artifact can be copied and given.
+The file is a JSON or YAML object with some keys of `training`, or the file of a HyperParameters
+artifact, as keras-tuner and TFX write it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from trainer.tuning.results import searched
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Values by dotted key, all of them checked.
+    """Reads and checks the values by dotted key.
 
     Raises:
-      ConfigError: the file cannot be read, or holds something else; the line names the file.
+      ConfigError: the file cannot be read or holds something else; the line names the file.
     """
     from pipeline import settings_file  # PyYAML stands behind it
 
@@ -54,10 +54,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def require_writable(path: Path) -> None:
-    """Refuses at once what could not be saved hours later.
+    """Refuses, before a run, a file that could not be written after it.
 
     Raises:
-      ConfigError: there is no such directory, the path is one, or this user may not write there.
+      ConfigError: the directory does not exist, the path is a directory, or this user may not write
+        there.
     """
     if os.path.isdir(path) or not os.path.isdir(path.parent):  # no name is too long for these
         raise ConfigError(
@@ -73,7 +74,7 @@ def require_writable(path: Path) -> None:
 
 
 def save(hparams: Mapping[str, Any], path: Path) -> None:
-    """Writes them as JSON.
+    """Writes hyper-parameters as JSON.
 
     Raises:
       OSError: the file cannot be written.

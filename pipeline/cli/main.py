@@ -2,8 +2,8 @@
 
     raise SystemExit(main(["run", "--preset", "quick"]))
 
-Each command is a module of this package, imported when it is asked for. Here their errors end.
-Nothing heavy is imported: `tfx-mnist --help` answers at once.
+Each command is a module of this package, which is imported when it is used. All errors end here.
+Nothing heavy is imported, so `tfx-mnist --help` answers at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 COMMANDS = CommandGroup(
     PROG,
-    "From an image data set to a released classifier, with a gate in between.",
+    "Trains image classifiers, and releases those that pass a gate.",
     {
         "run": "pipeline.cli.run:run",
         "worker": "pipeline.cli.worker:worker",
@@ -56,7 +56,7 @@ COMMANDS = CommandGroup(
         "predict": "pipeline.cli.predict:predict",
         "config": CommandGroup(
             "config",
-            "Says what the configuration of a run may hold.",
+            "Describes the configuration of a run.",
             {
                 "keys": "pipeline.cli.config_help:keys",
                 "schema": "pipeline.cli.config_help:schema",
@@ -64,7 +64,7 @@ COMMANDS = CommandGroup(
         ),
         "gate": CommandGroup(
             "gate",
-            "The release gate by itself: its decisions, and how sure it is.",
+            "Uses the release gate without a run.",
             {
                 "check": "pipeline.cli.gate_check:check",
                 "simulate": "pipeline.cli.gate_simulate:simulate",
@@ -72,7 +72,7 @@ COMMANDS = CommandGroup(
         ),
         "kubeflow": CommandGroup(
             "kubeflow",
-            "Compiles for Kubeflow Pipelines, and runs there or here.",
+            "Compiles the pipeline for Kubeflow Pipelines, and runs it there or here.",
             {
                 "compile": "pipeline.cli.kubeflow_compile:compile_",
                 "local": "pipeline.cli.kubeflow_local:local",
@@ -87,10 +87,10 @@ COMMANDS = CommandGroup(
     exit_codes={
         ExitCode.DONE: "released, unchanged, or done",
         ExitCode.FAILED: "failed: something broke or is damaged, another run holds the pipeline "
-        "root, or an answer cannot be written",
+        "root, or the output cannot be written",
         ExitCode.USAGE: "usage, configuration or data source refused; nothing was written",
-        ExitCode.REFUSED: "refused by a gate, or overtaken by another release: what was served "
-        "stays",
+        ExitCode.REFUSED: "refused by a gate, or overtaken by another release: the served "
+        "version stays",
     },
     params=[
         click.Option(
@@ -107,10 +107,10 @@ COMMANDS = CommandGroup(
 
 
 def main(argv: Sequence[str] | None = None, *, run: Callable[..., RunResult] | None = None) -> int:
-    """Does what the command line says.
+    """Runs a command line.
 
     Args:
-      argv: the words after the program's name; None for the process's own.
+      argv: the words after the program's name; None for those of the process.
       run: the runner; None for the local one.
 
     Returns:

@@ -38,7 +38,8 @@ EXIT_CODES = {
     ExitCode.DONE: "released, or unchanged: the model is the newest version already",
     ExitCode.FAILED: "failed: something broke, or another run holds the pipeline root",
     ExitCode.USAGE: "usage, configuration or data source refused; nothing was written",
-    ExitCode.REFUSED: "refused by a gate, or overtaken by another release: what was served stays",
+    ExitCode.REFUSED: "refused by a gate, or overtaken by another release: the served version "
+    "stays",
 }
 
 

@@ -93,7 +93,7 @@ def _outcome(result: RunResult) -> Line:
     if result.outcome == UNCHANGED:
         return Line(f"unchanged: {_release(result.release)} holds this model already", "good")
     if result.outcome == REFUSED:
-        return Line("refused: nothing was released, what was served stays", "bad")
+        return Line("refused: nothing was released, and the served version stays", "bad")
     return Line(f"failed: {result.error}", "bad")
 
 
@@ -104,7 +104,7 @@ def _release(release: Release | None) -> str:
 def trials(results: Results, plot: str | None) -> Iterator[str]:
     """Yields the best trial, its values, a table of the best trials, and the path of all."""
     best, first, count = results.best, results.trials[0], len(results.trials)
-    start = f"; what it started from, trial 1: {_score(first, results)}" if first != best else ""
+    start = f"; trial 1, the start, has {_score(first, results)}" if first != best else ""
     yield (
         f"tuning: {count} trials, best on eval is trial {best.number} with {results.objective} "
         f"{_score(best, results)}{start}"

@@ -56,9 +56,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException | None) -> str:
-    """The gist of an error; Beam and TensorFlow put whole traces into theirs.
+    """Returns an error in one line; those of Beam and TensorFlow hold whole traces.
 
-    Our own errors are written for the user; of another one the kind says as much as the text.
+    Our own errors are written for the user; of other ones the type is shown too.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kind = type(error)

@@ -34,7 +34,8 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
     """Runs the pipeline to a decision.
 
     Raises:
-      CannotStart: bad data, devices or directories, or another run on this pipeline root.
+      CannotStart: data, devices or directories cannot be used, or another run holds the pipeline
+        root.
     """
     start = time.monotonic()
     with locked(Path(config.pipeline_root)):

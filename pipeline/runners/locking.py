@@ -1,4 +1,4 @@
-"""One run at a time on a pipeline root, whichever runner it is.
+"""Allows one run at a time on a pipeline root, by any runner.
 
 Synopsis::
 
@@ -22,12 +22,12 @@ from trainer.host.locks import AlreadyLocked, exclusive
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keeps a second run off the pipeline root, which is made where there is none.
+    """Makes the pipeline root if it is missing, and keeps a second run off it.
 
-    Directories that were made for a run that cannot start are removed again.
+    If the run cannot start, the directories that were made for it are removed again.
 
     Raises:
-      CannotStart: another run holds it, or it is no directory that can be used.
+      CannotStart: another run holds it, or it is not a usable directory.
     """
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:

@@ -1,4 +1,4 @@
-"""What the components of a run left in ML Metadata, read into the run's result.
+"""Reads the outputs of a run's components into its result.
 
 Synopsis::
 
@@ -27,11 +27,11 @@ Outputs = Mapping[str, Sequence[Artifact]]
 
 
 def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None:
-    """Takes over what the component of that name says of the run; most components say nothing.
+    """Adds what the outputs of a component say about the run; most say nothing.
 
     Args:
       run: changed in place.
-      training: the hyper-parameters as configured; what a search has found replaces some of them.
+      training: the configured hyper-parameters, some of which a search may replace.
     """
     if name == "ExampleGen":
         facts = json.loads(_text(outputs["examples"][0], examples_summary.PROPERTY) or "{}")
@@ -70,10 +70,10 @@ def _read_pushed(run: RunResult, pushed: Artifact) -> None:
 
 
 def _text(artifact: Artifact, name: str) -> str:
-    """A custom property; "" where the artifact lacks it."""
+    """Returns a custom property; "" if the artifact lacks it."""
     return str(artifact.custom_properties[name].string_value)
 
 
 def _number(artifact: Artifact, name: str) -> int:
-    """A custom property; 0 where the artifact lacks it."""
+    """Returns a custom property; 0 if the artifact lacks it."""
     return int(artifact.custom_properties[name].int_value)

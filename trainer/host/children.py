@@ -7,11 +7,11 @@ Synopsis::
 
     end_with_parent(exit_code=3)      # what such a child calls first
 
-`python -m` and `python -c` look into the working directory first for every import: a `random.py`
-that lies there takes the standard library's place. `-P` forbids that from Python 3.11 on; `-I` does
-so on 3.10 as well, but ignores PYTHONPATH and all other settings. So the child runs a file of ours,
-`child_main`, which then runs the module. The working directory stays: relative paths among the
-arguments mean what they mean to the parent.
+`python -m` and `python -c` look into the working directory first for every import, so a `random.py`
+there replaces the one of the standard library. `-P` prevents this from Python 3.11 on; `-I` does so
+on 3.10 too, but ignores PYTHONPATH and all other settings. So the child runs `child_main`, which
+then runs the module. The working directory stays the same, so relative paths in the arguments keep
+their meaning.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Child(NamedTuple):
 
 
 def python_child(module: str, *arguments: str, **variables: str) -> Child:
-    """A child that runs a module as `python -m` does, by this interpreter.
+    """Returns a child that runs a module as `python -m` does, by this interpreter.
 
-    What PYTHONPATH names stays importable, also where it names the working directory. An empty part
-    of it, which Python takes for the working directory ("$PYTHONPATH:/mine" has one when PYTHONPATH
-    was unset), is left out.
+    Directories of PYTHONPATH stay importable, even the working directory if PYTHONPATH names it.
+    Empty parts, which Python takes for the working directory ("$PYTHONPATH:/mine" has one when
+    PYTHONPATH was unset), are left out.
 
     Args:
-      module: its full name; a module of ours, or any other.
-      arguments: what it finds in `sys.argv` behind its own name.
-      variables: of the environment, on top of this process's.
+      module: the full name of any module.
+      arguments: what it finds in `sys.argv` after its own name.
+      variables: environment variables in addition to those of this process.
     """
     environment = {**os.environ, **variables}
     parts = list(filter(None, environment.pop(_PATH, "").split(os.pathsep)))
@@ -87,12 +87,12 @@ def running_child(
 
 
 def end_with_parent(exit_code: int) -> None:
-    """From now on, ends this process when the one at the other end of its stdin has ended.
+    """From now on, ends this process when the process at the other end of its stdin has ended.
 
-    On Linux also while no Python code can run: TensorFlow holds the interpreter's lock while it
-    waits for other machines. Linux kills this process when the *thread* that started it ends, so
-    the parent must start it in a thread that lives as long as the parent (prctl(2),
-    PR_SET_PDEATHSIG).
+    On Linux this works even while no Python code can run, as when TensorFlow holds the
+    interpreter's lock and waits for other machines. Linux kills this process when the *thread* of
+    the parent that started it ends (prctl(2), PR_SET_PDEATHSIG), so the parent must start it from a
+    thread that lives as long as the parent does.
     """
 
     def wait() -> None:

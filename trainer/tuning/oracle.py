@@ -37,11 +37,11 @@ _CHOICES: Mapping[str, Sequence[float]] = {
 
 
 def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParameters:
-    """Learning rate, width, regularization and the strength of the augmentation.
+    """Returns the space of learning rate, width, regularization and strength of the augmentation.
 
     Args:
-      hparams: of the training; its own values are the defaults, and added to the choices.
-      objective: "accuracy" or "loss"; the latter is not searched over `label_smoothing`.
+      hparams: those of the training; its values are the defaults, and are added to the choices.
+      objective: "accuracy" or "loss"; "loss" leaves out `label_smoothing`, which raises it.
     """
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
@@ -77,7 +77,7 @@ class _WithBudget(keras_tuner.Oracle):
         self._began = time.monotonic()  # less the seconds of the processes before this one
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next trial's values, or the end of the search."""
+        """Returns the values of the next trial, or the end of the search."""
         if time.monotonic() - self._began >= self._max_seconds:
             return {"status": "STOPPED", "values": None}
         proposed = super().populate_space(trial_id)
@@ -133,7 +133,7 @@ class _Hyperband(_WithBudget, HyperbandOracle):
 
 
 def make_oracle(settings: TuningConfig, hparams: HParams, *, seed: int) -> keras_tuner.Oracle:
-    """The oracle of the settings, over the space around `hparams`."""
+    """Returns the oracle that the settings ask for, over the space around `hparams`."""
     direction = "max" if settings.objective == "accuracy" else "min"
     common: dict[str, Any] = {
         "max_trials": settings.max_trials,

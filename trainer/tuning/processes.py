@@ -8,8 +8,8 @@ Synopsis::
 
     work(Path("job.json"))      # on another machine, by `tfx-mnist worker --search job.json`
 
-keras-tuner knows a process's part by three environment variables: KERASTUNER_TUNER_ID ("chief" or
-another name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's).
+Three environment variables tell keras-tuner the role of a process: KERASTUNER_TUNER_ID ("chief" or
+the name of a worker), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's address).
 
 A worker is a process that runs this module. It trains what the chief proposes until the search is
 over, and reads the job's file, and the files that this names, by the same paths as the chief.
@@ -62,13 +62,13 @@ class WorkersSilent(RuntimeError):
 
 
 def is_worker(environment: Mapping[str, str]) -> bool:
-    """Whether the environment makes a process one of keras-tuner's workers."""
+    """Tells whether the environment makes a process one of keras-tuner's workers."""
     return ORACLE_IP in environment and "chief" not in environment.get(TUNER_ID, "")
 
 
 @contextlib.contextmanager
 def chief_of_local_workers() -> Iterator[None]:
-    """Makes this process keras-tuner's chief, at a free port of the loopback interface."""
+    """Makes this process keras-tuner's chief, on a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         port = probe.getsockname()[1]
@@ -111,7 +111,7 @@ def serve_workers(
     """Proposes trials to workers that were started by hand, until no trial is left.
 
     Args:
-      search: of which this process is the chief.
+      search: the search of which this process is the chief.
       first_word_s: how long to wait for the first worker, in seconds.
       next_word_s: how long to wait from then on until a worker asks for a trial or ends one.
 

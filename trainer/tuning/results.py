@@ -30,7 +30,7 @@ _KERAS_TUNERS_OWN = "tuner/"  # hyperband writes such keys between the hyper-par
 
 
 class NoneCompleted(ValueError):
-    """A search without any trial that was completed."""
+    """No trial of the search was completed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Trial:
     """One training of a search.
 
     Attributes:
-      number: 1 for the first one, which has the hyper-parameters that the search started from.
+      number: 1 for the first trial, which has the hyper-parameters from which the search started.
       status: "completed" or "failed".
       values: the hyper-parameters that were searched over, by name.
       epochs: number of epochs of the trial.
@@ -69,7 +69,7 @@ class Results:
     trials: tuple[Trial, ...]
 
     def score(self, trial: Trial) -> float | None:
-        """The objective on `eval`; None for a trial that failed."""
+        """Returns the objective on `eval`; None for a failed trial."""
         return trial.eval_accuracy if self.objective == "accuracy" else trial.eval_loss
 
     def ranked(self) -> list[Trial]:
@@ -107,12 +107,12 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """The trials in a TunerResults artifact's directory."""
+    """Reads the trials from the directory of a TunerResults artifact."""
     return Results.from_dict(json.loads((folder / TABLE).read_text(encoding="utf-8")))
 
 
 def read_best(folder: Path) -> dict[str, Any]:
-    """The values of the best trial in a HyperParameters artifact's directory."""
+    """Reads the values of the best trial from the directory of a HyperParameters artifact."""
     return searched(json.loads((folder / _BEST).read_text(encoding="utf-8"))["values"])
 
 

@@ -1,4 +1,4 @@
-"""A search: keras-tuner proposes, our training loop trains, and all of it survives being killed.
+"""A search: keras-tuner proposes, our training loop trains, and a killed search can be continued.
 
 Synopsis::
 
@@ -7,9 +7,9 @@ Synopsis::
     search.results().best
     search.remove()             # the search is over
 
-A search has a folder of its own. keras-tuner keeps its state there, each finished trial leaves its
-result, and a trial that was cut short its checkpoints. Should the state be damaged, keras-tuner
-proposes the same trials again, and the finished ones are not trained anew.
+A search has its own folder, which holds keras-tuner's state, the result of each finished trial, and
+the checkpoints of an interrupted one. If the state is damaged, keras-tuner proposes the same trials
+again, and the finished ones are not trained anew.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Search(BaseTuner):
 
     @property
     def job_file(self) -> Path:
-        """Where the job is written for other processes."""
+        """The file from which other processes read the job."""
         return self.folder / "job.json"
 
     def run_trial(self, trial: Any, **splits: inputs.LoadedSplit) -> dict[str, float]:
@@ -115,7 +115,7 @@ class Search(BaseTuner):
         )
 
     def remove(self) -> None:
-        """Removes the search's folder, and the one above if no other search is left there."""
+        """Removes the folder of the search, and the one above if it is empty then."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()

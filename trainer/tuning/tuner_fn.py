@@ -22,7 +22,7 @@ _BUDGET = ("max_minutes", "parallel_trials", "enabled")
 
 
 def tuner_fn(fn_args: Any) -> Any:
-    """Opens the search over what `fn_args` names; one that was interrupted goes on.
+    """Opens the search that `fn_args` describes, or continues it if it was interrupted.
 
     Args:
       fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`; see `trainer.job.Job`.

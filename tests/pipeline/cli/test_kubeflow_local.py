@@ -38,4 +38,4 @@ def test_what_cannot_start_is_said_in_one_line_and_leaves_nothing(
 def test_the_help_names_the_exit_codes_of_run(capfd: Captured) -> None:
     assert main(["kubeflow", "local", "--help"]) == 0
     shown = " ".join(capfd.readouterr().out.split())
-    assert "3 refused by a gate, or overtaken by another release: what was served stays" in shown
+    assert "3 refused by a gate, or overtaken by another release: the served version stays" in shown

@@ -65,7 +65,7 @@ class TestSummary:
         assert self._text(result) == [
             "  failed: accuracy of class 8 is 0.8000, required ...",
             "  passed: accuracy of class 7 is 0.9760, allowed is 0.8800",
-            "refused: nothing was released, what was served stays",
+            "refused: nothing was released, and the served version stays",
             "time: 0.0 s",
             "log: logs/r.log",
         ]
@@ -94,7 +94,7 @@ def test_the_best_trial_stands_first_and_a_failed_one_last() -> None:
     results = Results("accuracy", (trial(1, 0.98), failed, trial(3, 0.99)))
     assert list(trials(results, "root/trials.png")) == [
         "tuning: 3 trials, best on eval is trial 3 with accuracy 0.9900; "
-        "what it started from, trial 1: 0.9800",
+        "trial 1, the start, has 0.9800",
         "hyper-parameters: learning_rate 0.01, width 4",
         "  trial  accuracy    loss  epochs   time  learning_rate  width",
         "      3    0.9900  0.0100       5  3.0 s           0.01      4",

@@ -25,7 +25,7 @@ def test_the_headline_is_the_outcome() -> None:
     assert findings.headline(RELEASED_RUN) == "Released: version 3 is served."
     assert findings.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
     assert findings.headline(REFUSED_RUN) == (
-        f"Refused by 1 of {checks} checks: nothing was released, what was served stays."
+        f"Refused by 1 of {checks} checks: nothing was released, and the served version stays."
     )
     assert findings.headline(FAILED_RUN) == f"Failed: {FAILED_RUN.error}"
 
