@@ -33,3 +33,15 @@ def broken_links(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_of_the_documentation_lead_somewhere(page: Path) -> None:
     assert list(broken_links(page)) == []
+
+
+def test_files_of_tests_that_the_documentation_names_exist() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"[\w/]*test_\w+\.py", page.read_text("utf-8"))
+    }
+    files = [path.as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    assert {
+        name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)
+    } == set()
