@@ -66,7 +66,7 @@ def runs(config: RunConfig) -> Runs:
 
 def test_the_search_goes_on_where_it_was_and_leaves_nothing(config, runs):
     assert len(runs.left) == 1
-    assert len(runs.result.tuning.results) == 3
+    assert len(runs.result.tuning.trials) == 3
     # The first trial once, the second one twice, the third one once; then the training itself.
     first, interrupted, resumed, _, _ = runs.trained
     assert first == HPARAMS
