@@ -157,6 +157,6 @@ class RunConfig:
         """Returns the absolute directory that the server watches.
 
         Args:
-          slug: of the data set, see `components.example_gen.sources.slug`.
+          slug: of the data set, see `trainer.host.paths.slug`.
         """
         return Path(self.serving_dir or Path(self.pipeline_root, SERVING, slug)).absolute()

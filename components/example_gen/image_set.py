@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from components.example_gen.sources import slug
+from trainer.host.paths import slug
 
 TRAIN = "train"
 TEST = "test"

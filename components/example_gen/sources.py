@@ -14,7 +14,6 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import os
 import re
@@ -33,10 +32,6 @@ TFDS = "tfds"
 
 # tensorflow-datasets' own syntax: name[/config][:version].
 _TFDS_NAME = re.compile(r"([a-z][a-z0-9_]*(?:/[\w.\-]+)?)(?::\d+\.\d+\.\d+)?", re.ASCII)
-
-# TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
-_MAX_SLUG = 53
-_SLUG_DIGITS = 8  # hexadecimal
 
 
 class DataError(ValueError):
@@ -132,15 +127,6 @@ def find_name(spec: DatasetSpec, *, data_dir: str | None) -> str:
     if source.find_name is not None:
         return source.find_name(spec, data_dir)
     return spec.name or source.open(spec, data_dir).info.name
-
-
-def slug(name: str) -> str:
-    """Returns a name as a file name, with a digest instead of the end of a long one."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
-    if len(words) <= _MAX_SLUG:
-        return words
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_SLUG_DIGITS]
-    return f"{words[: _MAX_SLUG - _SLUG_DIGITS - 1]}_{digest}"
 
 
 def _parse_sample(argument: str) -> DatasetSpec:

@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.sources import DataError, find_name, parse_dataset, slug
+from components.example_gen.sources import DataError, find_name, parse_dataset
 from pipeline.cli.command import Reply, UsageError, option, path_option
 from pipeline.config import SERVING, RunConfig
+from trainer.host.paths import slug
 
 
 def options(function: Callable[..., Reply]) -> Callable[..., Reply]:

@@ -8,12 +8,18 @@ The checks leave nothing on the disk.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 
 # TFX, Beam and TensorFlow look their own files up by patterns. In a directory named a[b] they find
 # none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
 _PATTERN_CHARACTERS = "*?[\\"
+
+# TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
+_MAX_SLUG = 53
+_SLUG_DIGITS = 8  # hexadecimal
 
 
 def expanded(path: str) -> str:
@@ -125,3 +131,12 @@ def require_access(what: str, path: str | os.PathLike[str]) -> None:
 def is_utf8(text: str) -> bool:
     """Tells whether a path is UTF-8; Python represents its other bytes by surrogates (PEP 383)."""
     return text == text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def slug(name: str) -> str:
+    """Returns a name as a file name, with a digest instead of the end of a long one."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    if len(words) <= _MAX_SLUG:
+        return words
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_SLUG_DIGITS]
+    return f"{words[: _MAX_SLUG - _SLUG_DIGITS - 1]}_{digest}"
