@@ -40,9 +40,9 @@ class BoundedLoader(yaml.SafeLoader):
         """Composes the node of the next events, and refuses them before it reads further ones."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            _refuse(event, f"the alias {quoted(event.anchor)} stands there: write the value out")
+            _refuse(event, f"the alias {quoted(event.anchor)} is not allowed: write the value out")
         if getattr(event, "tag", None) is not None:
-            _refuse(event, f"the tag {quoted(event.tag)} stands there: write the value alone")
+            _refuse(event, f"the tag {quoted(event.tag)} is not allowed: write the value alone")
         if self._depth == _MAX_DEPTH:
             _refuse(event, f"values are nested deeper than {_MAX_DEPTH} levels")
         self._depth += 1
@@ -56,7 +56,7 @@ class BoundedLoader(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                _refuse(key, f"the key {quoted(key.value)} stands there for the second time")
+                _refuse(key, f"the key {quoted(key.value)} occurs twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

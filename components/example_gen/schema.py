@@ -96,7 +96,7 @@ def CuratedSchema(
       dataset: JSON with `image_shape` and `class_names` (other keys are ignored).
       min_mean_intensity: smallest accepted mean of one image, 0..1.
       max_mean_intensity: largest accepted mean of one image, 0..1.
-      code: a digest of the code that makes the schema; changes the cache key.
+      code: a digest of this component's code, a part of the cache key.
     """
     del code
     spec = features.ImageSpec.from_config(json.loads(dataset))

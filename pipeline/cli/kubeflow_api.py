@@ -68,15 +68,17 @@ def _connection(function: _Function) -> _Function:
     @_option(
         "--host", "URL", "The API, such as http://localhost:8888 of a port-forward.", required=True
     )
-    @_option("--namespace", "NAME", "The user's, where the cluster has several.", default="")
-    @_file("--token-file", "token_file", "Holds a bearer token; it is read at each start.")
+    @_option(
+        "--namespace", "NAME", "The user's namespace, if the cluster has several users.", default=""
+    )
+    @_file("--token-file", "token_file", "File with a bearer token, which is read at each start.")
     @_file(
         "--ca-cert",
         "ca_file",
-        "Authorities to trust, where the API's certificate is no public one.",
+        "Certificates of authorities to trust for the API.",
     )
-    @_file("--cert", "cert_file", "Our own certificate, PEM; needs --key.")
-    @_file("--key", "key_file", "Its private key.")
+    @_file("--cert", "cert_file", "Client certificate, PEM; needs --key.")
+    @_file("--key", "key_file", "Private key of --cert.")
     @verbose
     @functools.wraps(function)
     def with_client(*, verbose: bool, **values: Any) -> Reply:
@@ -136,7 +138,7 @@ def _run_options(function: _Function) -> _Function:
     @_option(
         "--pipeline",
         "FILE",
-        "What `kubeflow compile` wrote.",
+        "The file that `kubeflow compile` wrote.",
         type=LOCAL_PATH,
         default="pipeline.yaml",
         show_default=True,
@@ -144,12 +146,14 @@ def _run_options(function: _Function) -> _Function:
     @_option(
         "--experiment",
         "NAME",
-        "Under which the UI shows the runs.",
+        "Experiment under which the UI shows the runs.",
         callback=_name,
         default="tfx-mnist",
         show_default=True,
     )
-    @_option("--service-account", "NAME", "Of Kubernetes, for the run's pods.", default="")
+    @_option(
+        "--service-account", "NAME", "Kubernetes service account of the run's pods.", default=""
+    )
     @functools.wraps(function)
     def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> Reply:
         from pipeline.runners.kubeflow.parameters import CompiledFile, Run
@@ -172,7 +176,7 @@ def _run_options(function: _Function) -> _Function:
 def submit(run: Run, client: _Client) -> Reply:
     """Starts a run in the cluster.
 
-    Uploads the compiled pipeline, once for each content, and starts a run of it.
+    Uploads the compiled pipeline, unless the same file was uploaded before, and starts a run of it.
     """
     with client as api:
         run_id = api.submit(run)
@@ -190,7 +194,7 @@ def submit(run: Run, client: _Client) -> Reply:
 @_option(
     "--name",
     "N",
-    "The schedule's; what had it before is replaced.",
+    "Name of the schedule; an earlier one of this name is replaced.",
     callback=_name,
     default="tfx-mnist",
     show_default=True,
@@ -199,10 +203,10 @@ def submit(run: Run, client: _Client) -> Reply:
 @_run_options
 @_connection
 def schedule(run: Run, client: _Client, cron: str, name: str, catch_up: bool) -> Reply:
-    """Makes runs begin at times; the same name again replaces.
+    """Schedules runs, or replaces the schedule of that name.
 
-    Uploads the compiled pipeline, once for each content, and makes runs of it begin at times, one
-    at a time. What had the name before is replaced.
+    Uploads the compiled pipeline, unless the same file was uploaded before, and schedules runs of
+    it, one at a time.
     """
     with client as api:
         made, replaced = api.schedule(run, name=name, cron=cron, catch_up=catch_up)
@@ -245,9 +249,9 @@ def _cron_of(schedule: V2beta1RecurringRun) -> str:
 @click.argument("name", metavar="NAME")
 @_connection
 def unschedule(name: str, client: _Client) -> Reply:
-    """Removes a schedule; runs that began go on.
+    """Removes a schedule; running runs go on.
 
-    NAME is as `kubeflow schedules` shows it.
+    `kubeflow schedules` shows the NAME.
     """
     with client as api:
         removed = api.unschedule(name)
@@ -267,7 +271,7 @@ def unschedule(name: str, client: _Client) -> Reply:
 @click.argument("run", metavar="RUN", callback=_name)
 @_connection
 def status(run: str, client: _Client) -> Reply:
-    """Shows how a run goes.
+    """Shows the state of a run.
 
     RUN is the id that `kubeflow submit` prints.
     """
@@ -285,7 +289,7 @@ def _status_lines(run: RunStatus) -> Iterator[str]:
     for task, state in run.tasks.items():
         yield f"  {task}: {state.lower()}"
     for task, message in run.failures.items():
-        yield f"{task}: {message or 'the API does not say why; its message stands in the UI'}"
+        yield f"{task}: {message or 'the API does not say why; its message is in the UI'}"
     if any(not message for message in run.failures.values()):
         yield (
             f"or: kubectl get workflow -l pipeline/runid={run.run_id} -o "

@@ -74,7 +74,7 @@ def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
     type=LOCAL_PATH,
     default="pipeline.yaml",
     show_default=True,
-    help="Where the YAML goes.",
+    help="The YAML file to write.",
 )
 @_list("--gpus", "N", "NVIDIA GPUs of the Trainer, with --tune of the Tuner; or COMPONENT=N")
 @_list("--cpus", "C", "CPUs, in the same way")
@@ -94,9 +94,9 @@ def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
 def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Reply:
     """Writes the pipeline as YAML for Kubeflow Pipelines.
 
-    The file is for the open-source backend, and for any number of runs: data set, preset, seed,
-    epochs and floor are parameters of a run, and the flags set their defaults. All else that the
-    flags say is compiled in.
+    The file is for the open-source backend and serves any number of runs: data set, preset, seed,
+    epochs and floor are parameters of a run, whose defaults the flags set. All other flags are
+    compiled in.
     """
     preset, overrides = given.chosen()
     _require_ours(overrides)
@@ -114,7 +114,7 @@ def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Re
 
 
 def _require_ours(overrides: Mapping[str, Any]) -> None:
-    """The directories of a configuration file are those of another machine."""
+    """Refuses directories in a configuration file, because they are those of another machine."""
     for key, flag in {**_PLACES, "data_dir": "--data-dir"}.items():
         if key in overrides:
             raise UsageError(

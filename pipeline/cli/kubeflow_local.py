@@ -35,14 +35,14 @@ from trainer.host.text import quoted
     "--user",
     metavar="UID:GID",
     default=f"{os.getuid()}:{os.getgid()}",
-    help="Who runs in the containers, and must be able to write to the directories (default: you).",
+    help="Who runs in the containers and can write to the directories (default: you).",
 )
 @click.option(
     "--env",
     "variables",
     multiple=True,
     metavar="VARIABLE=VALUE",
-    help="In the containers' environment; may be given again.",
+    help="Variable for the containers; may be given again.",
 )
 @run.options
 def local(
@@ -50,9 +50,9 @@ def local(
 ) -> int:
     """Runs the compiled pipeline's containers on this machine.
 
-    Compiles the pipeline and runs it without a cluster: each task in a container of its own,
-    without a network, by kfp's local runner on Docker or Podman. There is no cache: each run
-    executes everything.
+    Compiles the pipeline and runs it without a cluster, by kfp's local runner on Docker or Podman:
+    each task in a container of its own without a network. There is no cache, so each run executes
+    everything.
     """
     _, overrides = given.chosen()
     environment = _environment(variables)

@@ -22,7 +22,7 @@ LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Coh
 
 
 def headline(result: RunResult) -> str:
-    """The outcome in one sentence."""
+    """Returns the outcome in one sentence."""
     if result.outcome == RELEASED:
         return f"Released: {_version(result.release)} is served."
     if result.outcome == UNCHANGED:
@@ -56,11 +56,11 @@ def decision(checks: Sequence[Check]) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The candidate over all test images.
+    """The accuracy of the candidate over all test images, with bounds.
 
     Attributes:
-      confidence: of each bound, 0..1.
-      lower: exact one-sided bound of the accuracy, 0..1.
+      confidence: that of each bound, 0..1.
+      lower: exact one-sided lower bound of the accuracy, 0..1.
       loss: one-sided upper bound of the loss against the baseline; None without one.
     """
 
@@ -70,7 +70,7 @@ class Measured:
 
 
 def measured(result: RunResult) -> Measured | None:
-    """The bounds at the policy's confidence; None where nothing was measured."""
+    """Returns the bounds at the policy's confidence; None if nothing was measured."""
     evidence, policy = result.evidence, result.policy
     if evidence is None or policy is None:
         return None
@@ -85,7 +85,7 @@ def measured(result: RunResult) -> Measured | None:
 
 @dataclasses.dataclass(frozen=True)
 class GroupRow:
-    """A class or slice: its counts, and "passed", "failed" or "not judged"."""
+    """A class or slice with its counts, and "passed", "failed" or "not judged"."""
 
     label: str
     tally: Tally
@@ -93,7 +93,7 @@ class GroupRow:
 
 
 def groups(result: RunResult) -> list[GroupRow]:
-    """The classes and slices with what their checks said."""
+    """Returns the classes and slices with the results of their checks."""
     evidence, policy = result.evidence, result.policy
     if evidence is None or policy is None:
         return []
@@ -113,12 +113,12 @@ def groups(result: RunResult) -> list[GroupRow]:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Of the confusion matrix.
+    """A cell of the confusion matrix.
 
     Attributes:
-      rows: examples.
-      correct: whether it stands on the diagonal.
-      heat: of an error, its part of the most frequent one, 0..1; 0 on the diagonal.
+      rows: number of examples.
+      correct: whether the cell is on the diagonal.
+      heat: frequency of the error relative to the most frequent one, 0..1; 0 on the diagonal.
     """
 
     rows: int
@@ -127,7 +127,7 @@ class Cell:
 
 
 def confusion(evidence: Evidence | None) -> list[tuple[str, list[Cell]]]:
-    """(class, cells by answer) in the order of the labels; empty where that was not counted."""
+    """Returns (class, cells by prediction) in the order of the labels; empty if not counted."""
     if evidence is None:
         return []
     matrix = evidence.confusion
@@ -147,8 +147,8 @@ class PowerRow:
     """The power of the gate on a group.
 
     Attributes:
-      label: the words for the group.
-      rows: test images.
+      label: the name of the group in messages.
+      rows: number of test images.
       minimum_detectable_drop: the smallest drop of accuracy, 0..1, that is refused with probability
         `LIKELY`; None where none is.
       images: the same drop, in test images.
@@ -165,7 +165,7 @@ class PowerRow:
 
 
 def power_table(result: RunResult) -> list[PowerRow]:
-    """All test images first, then the classes and slices that are judged."""
+    """Returns the row of all test images, then those of the judged classes and slices."""
     evidence, policy = result.evidence, result.policy
     if evidence is None or policy is None:
         return []

@@ -35,7 +35,7 @@ def expanded(path: str) -> str:
         raise ValueError("a path without a null character")
     found = os.path.expanduser(path)
     if found.startswith("~") and not os.path.lexists(found):
-        raise ValueError(f"the home directory of a known user; what is named so is ./{path}")
+        raise ValueError(f"the home directory of a known user; a file of this name is ./{path}")
     return found
 
 

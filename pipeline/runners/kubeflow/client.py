@@ -1,4 +1,4 @@
-"""Talks to the API of Kubeflow Pipelines, by kfp's client.
+"""Talks to the API of Kubeflow Pipelines by kfp's client.
 
 Synopsis::
 
@@ -8,7 +8,7 @@ Synopsis::
         client.status(client.submit(run)).state                 # "PENDING"
         client.schedule(run, name="nightly", cron="0 0 2 * * *", catch_up=False)
 
-Needs kfp. Whatever goes wrong within `connected` is a `ClientError`, in one line.
+This module needs kfp. Every error within `connected` is a `ClientError` of one line.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ _REFUSED = re.compile(rf"(\w+: \w+ \(exit code \d+\): )?{FAILURES[ExitCode.REFUS
 
 
 class ClientError(Exception):
-    """The API did not answer, or refused; one line."""
+    """The API did not answer, or refused; the message is one line."""
 
 
 class InvalidRequest(ClientError):
-    """A name of something that does not exist, or a value that the API does not take."""
+    """Something of this name does not exist, or the API does not accept a value."""
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a run goes.
+    """The state of a run.
 
     Attributes:
       state: such as "RUNNING", "SUCCEEDED" or "FAILED".
-      tasks: by the task's name, its state.
-      failures: of each task that failed, the API's message; most versions leave it empty.
+      tasks: the state of each task, by its name.
+      failures: the API's message for each failed task; most versions leave it empty.
     """
 
     run_id: str
@@ -71,7 +71,7 @@ class RunStatus:
 
     @property
     def refused(self) -> bool:
-        """Whether a gate refused, as far as the API tells."""
+        """Whether a gate refused the run, if the API tells."""
         return any(map(_REFUSED.match, self.failures.values()))
 
 
@@ -80,7 +80,7 @@ def connected(host: str, **credentials: Any) -> Iterator[PipelineClient]:
     """A client, which takes the arguments; what goes wrong while it is used is one line.
 
     Raises:
-      InvalidRequest: the API answers that something does not exist or is invalid.
+      InvalidRequest: something does not exist or is invalid, says the API.
       ClientError: the API does not answer, or refuses.
     """
     try:
@@ -106,7 +106,7 @@ def _unreachable(host: str, reason: object) -> str:
 
 
 def _reason(error: kfp_server_api.ApiException) -> str:
-    """The server's message (google.rpc.Status), or what to look at."""
+    """Returns the server's message (google.rpc.Status), or a remedy."""
     remedies = {401: "give another --token-file", 403: "ask for the rights, or another --namespace"}
     try:
         message = json.loads(error.body)["message"]
@@ -116,7 +116,7 @@ def _reason(error: kfp_server_api.ApiException) -> str:
 
 
 class PipelineClient(kfp_client.Client):
-    """kfp's client for our pipeline, with a certificate of the caller's and a bound on waiting."""
+    """kfp's client for our pipeline, with a client certificate and limited waits."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class PipelineClient(kfp_client.Client):
 
         Args:
           host: URL of the API, such as that of a port-forward.
-          namespace: of the user, where the cluster has several; "" elsewhere.
+          namespace: that of the user, in a cluster of several users; "" elsewhere.
           token: bearer token; "" for none.
           ca_file: certificates of authorities to trust; None for the system's.
           cert_file: the caller's certificate; None for none.
@@ -158,14 +158,14 @@ class PipelineClient(kfp_client.Client):
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-        """As kfp's, without five attempts."""
+        """Does what kfp's method does, but tries only once."""
         api = self._healthz_api
         # As kfp-server-api 2.16 and newer call it, or as older ones do.
         ask = getattr(api, "healthz_service_get_healthz", None) or api.get_healthz
         return ask(_request_timeout=ANSWER_S)
 
     def _load_context_setting_or_default(self) -> None:
-        """None of the settings that another program left in the home directory."""
+        """Ignores settings that another program left in the home directory."""
         self._context_setting = {"namespace": ""}
 
     def submit(self, run: Run) -> str:
@@ -175,18 +175,19 @@ class PipelineClient(kfp_client.Client):
         return str(self.run_pipeline(experiment_id, name, **settings).run_id)
 
     def schedule(self, run: Run, *, name: str, cron: str, catch_up: bool) -> tuple[str, int]:
-        """Makes runs begin at times; an earlier schedule of that name is replaced.
+        """Schedules runs; replaces an earlier schedule of that name.
 
-        One run at a time: a second one would be compared with what the first is about to replace.
+        Runs never overlap: a second one would be compared with the version that the first is about
+        to replace.
 
         Args:
           run: begins each time.
-          name: unique among the pipeline's schedules.
-          cron: in UTC, six fields, seconds first.
-          catch_up: whether runs that were missed are made up for.
+          name: the name of the schedule, unique for this pipeline.
+          cron: six fields in UTC, seconds first.
+          catch_up: whether to make up for missed runs.
 
         Returns:
-          The id, and how many were replaced.
+          The id of the schedule, and the number of replaced ones.
         """
         experiment_id, settings = self._prepare(run)
         older = [one for one in self.schedules() if one.display_name == name]
@@ -204,7 +205,7 @@ class PipelineClient(kfp_client.Client):
         return str(made.recurring_run_id), len(older)
 
     def schedules(self) -> list[kfp_server_api.V2beta1RecurringRun]:
-        """Every schedule of our pipeline in the namespace, by name."""
+        """Returns the schedules of our pipeline in the namespace, by name."""
         ours = self._our_pipeline_id()
         if ours is None:
             return []
@@ -215,7 +216,8 @@ class PipelineClient(kfp_client.Client):
         return sorted(of_ours, key=lambda one: (one.display_name, one.recurring_run_id))
 
     def unschedule(self, name: str) -> int:
-        """Removes our pipeline's schedules of that name; returns how many there were. Runs go on.
+        """Removes our pipeline's schedules of that name, and returns their number. Running runs go
+        on.
 
         Raises:
           InvalidRequest: there is none.
@@ -230,7 +232,7 @@ class PipelineClient(kfp_client.Client):
         return len(named)
 
     def status(self, run_id: str) -> RunStatus:
-        """How a run goes."""
+        """The state of a run."""
         run = self.get_run(run_id)
         details = run.run_details and run.run_details.task_details
         by_id = {one.display_name: one for one in details or ()}
@@ -251,7 +253,7 @@ class PipelineClient(kfp_client.Client):
         )
 
     def _prepare(self, run: Run) -> tuple[str, dict[str, Any]]:
-        """Uploads the pipeline; (the experiment's id, what kfp's client is told of a run)."""
+        """Uploads the pipeline; returns the experiment's id, and kfp's arguments for a run."""
         version = self._upload(run.compiled)
         experiment = self.create_experiment(run.experiment, namespace=self._our_namespace)
         return experiment.experiment_id, {
@@ -263,7 +265,7 @@ class PipelineClient(kfp_client.Client):
         }
 
     def _upload(self, compiled: CompiledFile) -> kfp_server_api.V2beta1PipelineVersion:
-        """The pipeline as a version that its content names: the same file is uploaded once."""
+        """Uploads the pipeline as a version named after its content, unless it exists already."""
         path, namespace = str(compiled.path), self._our_namespace
         id_ = self._our_pipeline_id()
         if id_ is None:
@@ -274,7 +276,7 @@ class PipelineClient(kfp_client.Client):
         return self.upload_pipeline_version(path, compiled.version, pipeline_id=id_)
 
     def _our_pipeline_id(self) -> str | None:
-        """Of our pipeline; kfp's `get_pipeline_id` sends no namespace (2.5 to 2.16)."""
+        """Returns our pipeline's id; kfp's `get_pipeline_id` sends no namespace (2.5 to 2.16)."""
         named = {"operation": "EQUALS", "key": "display_name", "stringValue": PIPELINE_NAME}
         found = _pages(
             self.list_pipelines,
@@ -290,7 +292,7 @@ class PipelineClient(kfp_client.Client):
 
 
 def _pages(list_: Callable[..., Any], field: str, **given: Any) -> Iterator[Any]:
-    """Everything that a listing method gives, page by page."""
+    """Yields all entries of a listing method, page by page."""
     token = ""
     while True:
         answer = list_(page_token=token, page_size=100, **given)

@@ -1,10 +1,10 @@
-"""The pipeline as YAML for the open-source backend of Kubeflow Pipelines, by kfp's compiler.
+"""Compiles the pipeline to YAML for the open-source backend of Kubeflow Pipelines.
 
 Synopsis::
 
     Path("pipeline.yaml").write_text(compile_pipeline("quick", {}, deployment).text)
 
-Each component of the graph becomes a task, and two tasks more make the plan in the cluster
+Each component of the graph becomes a task, and two further tasks make the plan in the cluster
 (docs/decisions/0020). A task behind a gate gets the gate's refusal as a parameter (0021).
 """
 
@@ -65,7 +65,7 @@ class Compiled:
     """A compiled pipeline.
 
     Attributes:
-      text: two YAML documents: the pipeline, and what Kubernetes adds.
+      text: two YAML documents, the pipeline and its settings for Kubernetes.
       tasks: names of its tasks, in an order in which they can run.
     """
 
@@ -77,12 +77,13 @@ def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Depl
     """Compiles the graph for the cluster.
 
     Args:
-      preset: the runtime parameters' defaults start from it.
+      preset: the preset for the defaults of the runtime parameters.
       overrides: values by key, as `pipeline.config_model.build` takes them.
       deployment: where and how the tasks run.
 
     Raises:
-      ConfigError: an unknown key, a bad value, or resources for a component that is not there.
+      ConfigError: a key is unknown, a value is bad, or resources name a component that does not
+        exist.
     """
     placed = {**overrides, "pipeline_root": SCRATCH, "serving_dir": deployment.serving.path}
     if deployment.data is not None:
@@ -115,7 +116,7 @@ def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Depl
 
 
 def _stand_in(configured: RunConfig) -> RunPlan:
-    """A plan that has the graph's shape; every value of it is replaced in the cluster."""
+    """Returns a plan with the shape of the graph; every value of it is replaced in the cluster."""
     return RunPlan(
         config=configured,
         dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1"), test_rows=1),
@@ -141,8 +142,8 @@ def _add_tasks(
 ) -> None:
     """Makes all tasks, within kfp's pipeline.
 
-    `Plan` looks at the data, and fills in the components up to the Trainer. `Baseline` looks at
-    what is served, and fills in those behind it. Neither is ever taken from the cache.
+    `Plan` looks at the data and fills in the components up to the Trainer. `Baseline` looks at the
+    serving directory and fills in the components behind it. Neither is ever taken from the cache.
     """
     early = _with_ancestors(next(node for node in graph if node.id == TRAINER))
     before = [node for node in graph if node.id in early]
@@ -190,7 +191,7 @@ def _node_task(
     *,
     cache: bool,
 ) -> PipelineTask:
-    """A component of the graph: TFX's executor, within our entrypoint."""
+    """Makes the task of a component: TFX's executor within our entrypoint."""
     if not isinstance(node, BaseComponent):
         raise ValueError(
             f"{node.id} is a {type(node).__name__}, expected a component that runs in a container: "
@@ -225,7 +226,8 @@ def _node_task(
 
 
 def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
-    """Import paths of the artifacts' classes: of a type the backend keeps its title alone.
+    """Returns the import paths of the artifacts' classes, since the backend keeps only the title of
+    a type.
 
     (kubeflow/pipelines, backend/src/v2/metadata/client.go, SchemaToArtifactType)
     """
@@ -233,7 +235,9 @@ def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
 
 
 def _text(pipeline: GraphComponent, graph: Sequence[BaseNode]) -> str:
-    """The YAML, with TFX's types of artifacts: kfp's functions take types of `system` alone."""
+    """Returns the YAML with TFX's artifact types, because kfp's functions only accept those of
+    `system`.
+    """
     for node in graph:
         component = pipeline.pipeline_spec.components[f"comp-{task_id(node.id)}"]
         for channels, declared in (

@@ -7,7 +7,7 @@ Synopsis, within a function that `dsl.pipeline` decorates::
     )
     plan.outputs["ExampleGen"]
 
-Where a comment names a file and no kfp, it is of kubeflow/pipelines, read at 2.14 to 2.17.
+Files in comments are those of kubeflow/pipelines, 2.14 to 2.17, unless kfp is named.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def container_task(
     """Makes a task that runs our entrypoint.
 
     Args:
-      deployment: where and how it runs.
-      name: of the task.
-      args: of the command, in front of the ExecutorInput.
-      given: input parameters: a value, or what another task answers.
-      answers: output parameters; all are strings.
-      artifacts: the artifacts that it reads, by input key.
-      written: output keys of the artifacts that it writes.
+      deployment: where and how the task runs.
+      name: name of the task.
+      args: arguments of the command before the ExecutorInput.
+      given: input parameters, each a value or the output of another task.
+      answers: names of output parameters, all of them strings.
+      artifacts: the artifacts that the task reads, by input key.
+      written: output keys of the artifacts that the task writes.
       places: names of parameters; a volume is mounted where one of them lies in it.
-      cached: whether an earlier result may be taken over.
+      cached: whether the backend may take over an earlier result.
     """
     artifacts = artifacts or {}
 
@@ -85,7 +85,7 @@ def container_task(
 def signature(
     kinds: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> inspect.Signature:
-    """The signature from which kfp reads inputs and outputs, by name and kind."""
+    """Returns the signature from which kfp reads inputs and outputs."""
     return inspect.Signature(
         [
             inspect.Parameter(

@@ -1,11 +1,11 @@
-"""Runs the compiled pipeline on this machine, every task in a container: no cluster is needed.
+"""Runs the compiled pipeline on this machine without a cluster, each task in a container.
 
 Synopsis::
 
     result = run(configured, overrides, options, run_id="20261124T103000Z-3f2a", observer=observer)
 
-kfp's local runner does it, in a process of its own (`kfp_local`). The lines that the containers
-print reach the observer, and their outputs are read as those of a local run (`transcript`).
+kfp's local runner runs it in a process of its own (`kfp_local`). The lines that the containers
+print reach the observer, and their outputs are read like those of a local run (`transcript`).
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class LocalOptions:
     """How the containers run.
 
     Attributes:
-      image: of every task.
+      image: the image of every task.
       kfp_python: a Python that has kfp 2.16 and docker.
       user: "UID:GID" of the containers; "" for the image's own.
-      environment: variables of the containers.
+      environment: environment variables of the containers.
     """
 
     image: str
@@ -79,11 +79,11 @@ def run(
 
     Args:
       configured: the configuration; its directories are those of this machine.
-      overrides: by which it differs from its preset.
+      overrides: the values in which it differs from its preset.
 
     Raises:
-      CannotStart: no engine, no image, no kfp, data that are refused, or another run on this
-        pipeline root.
+      CannotStart: the engine, the image or kfp is missing, the data are refused, or another run
+        holds the pipeline root.
     """
     try:
         places = _Places.of(configured, run_id)
@@ -129,7 +129,7 @@ class _Places:
 
     Attributes:
       dataset: its folders are read where they are.
-      home: where kfp puts what the tasks write.
+      home: where kfp puts the outputs of the tasks.
       served: the serving directory.
       data: tensorflow-datasets' directory; None for none.
     """
@@ -141,10 +141,10 @@ class _Places:
 
     @classmethod
     def of(cls, configured: RunConfig, run_id: str) -> _Places:
-        """The places of a configuration.
+        """Returns the directories of a configuration.
 
         Raises:
-          DataError: the data are not there, or IDX files are refused.
+          DataError: the data are missing, or IDX files are refused.
         """
         dataset = parse_dataset(configured.dataset)
         name = find_name(dataset, data_dir=configured.data_dir)
@@ -159,7 +159,7 @@ class _Places:
 
     @property
     def mounts(self) -> list[dict[str, Any]]:
-        """What `kfp_local` mounts."""
+        """Returns what `kfp_local` mounts."""
         read = [path for path in (self.data, *self.dataset.folders) if path]
         return [
             {"path": str(self.served), "read_only": False},
@@ -180,7 +180,7 @@ def _make_directories(*directories: Path) -> None:
 
 
 def _find_image(options: LocalOptions) -> str:
-    """The image's own name in the engine, which is there, as kfp is."""
+    """Checks engine, image and kfp; returns the engine's name of the image."""
     try:
         done = subprocess.run(
             [options.kfp_python, "-I", kfp_local.__file__, "check", options.image],
@@ -230,7 +230,7 @@ def _follow(
 
 
 def _stop(process: subprocess.Popen[str], python: str, run_id: str, observer: Observer) -> None:
-    """Ends kfp, which ends its containers; both by force where it does not."""
+    """Ends kfp, which ends its containers, or else ends both by force."""
     os.killpg(process.pid, signal.SIGTERM)
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Where and how the tasks of the compiled pipeline run: image, storage, resources, secrets.
+"""How the tasks of the compiled pipeline run: image, storage, resources, secrets.
 
 Synopsis::
 
@@ -35,8 +35,8 @@ class Mount:
 
     Attributes:
       path: absolute, in the container.
-      claim: name of the PersistentVolumeClaim that is mounted for it; "" where the directory is in
-        the containers already.
+      claim: name of the PersistentVolumeClaim to mount; "" if the directory exists in the
+        containers.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Mount:
 
     @property
     def root(self) -> str:
-        """Where the claim is mounted."""
+        """The directory at which the claim is mounted."""
         return f"{_MOUNTS}/{self.claim}"
 
 
@@ -98,12 +98,12 @@ class SecretVariable:
 
 @dataclass(frozen=True)
 class Resource:
-    """What a task asks of its node.
+    """A resource that a task asks for.
 
     Attributes:
       kind: "gpus", "cpus" or "memory_gb" (10^9 bytes).
       amount: 0 asks for nothing; GPUs are whole.
-      component: which asks; "" for those that train.
+      component: the component that asks; "" for those that train.
     """
 
     kind: str
@@ -116,13 +116,13 @@ class Deployment:
     """Where and how the tasks run.
 
     Attributes:
-      image: of every task; a reference such as registry.example/tfx-mnist:0.1.0.
+      image: the image of every task, such as registry.example/tfx-mnist:0.1.0.
       pipeline_root: URI below which the backend keeps artifacts.
       serving: the serving directory.
-      data: tensorflow-datasets' directory, or where IDX folders lie; None for neither.
-      secrets: environment of every task.
-      resources: of two for the same component and kind the later one counts.
-      retries: further attempts at a task that failed.
+      data: the directory of tensorflow-datasets or of IDX folders; None for neither.
+      secrets: environment variables of every task.
+      resources: the resources; a later one for the same component and kind replaces an earlier one.
+      retries: number of further attempts at a failed task.
     """
 
     image: str

@@ -1,4 +1,4 @@
-r"""What runs in each container, between the backend's launcher and TFX's executors.
+r"""The program in each container, between the backend's launcher and TFX's executors.
 
 ::
 
@@ -7,9 +7,10 @@ r"""What runs in each container, between the backend's launcher and TFX's execut
     python -m pipeline.runners.kubeflow.entrypoint plan --executor-input '{{$}}'
     python -m pipeline.runners.kubeflow.entrypoint baseline --executor-input '{{$}}'
 
-TFX's own entrypoint (tfx/orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py) does not
-know this backend's ways; `task_io` lists them. On stdout the task says how it goes on, in lines
-that begin with the program and the task (`task_lines`). The exit codes are those of `run`.
+It replaces TFX's own entrypoint
+(tfx/orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py), which does not fit this
+backend; `task_io` says why. On stdout the task reports its progress in lines that begin with the
+program and the task (`task_lines`). The exit codes are those of `run`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _AFTER_A_SIGNAL = (
 
 
 class RefusedBefore(Exception):
-    """A gate in front of the task refused; the message says which, and its reason."""
+    """A gate before this task refused; the message says which one, and why."""
 
 
 def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATION_LOG) -> int:
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
 
     Args:
       argv: the arguments; None for the process's own.
-      termination_log: where the task's message goes.
+      termination_log: the file for the task's message.
 
     Returns:
       The exit code.

@@ -6,9 +6,9 @@
         "mounts": [{"path": "/tmp/serving", "read_only": false}]}'
     python -I kfp_local.py stop 20261124T103000Z-3f2a
 
-Needs kfp and docker and nothing of this project: a Python without TFX, and with another protobuf,
-can run it. Each task runs in a container of its own without a network, and what it prints comes
-out here.
+It needs kfp and docker and nothing of this project, so a Python without TFX and with another
+protobuf can run it. Each task runs in a container of its own without a network; its output is
+printed here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ LABEL = "tfx-mnist.run"
 
 
 def check(image: str) -> tuple[int, str]:
-    """Looks for kfp, for the engine and for the image.
+    """Checks that kfp, the engine and the image exist.
 
     Returns:
-      (0, the image's own name), since kfp compares whole names and pulls an image that it does not
-      find; or (1 for something that this machine lacks or 2 for a name that is none, the reason in
-      one line).
+      (0, the full name of the image), since kfp compares full names and pulls an image that it does
+      not find. Otherwise 1 for something that this machine lacks or 2 for a bad name, and the
+      reason in one line.
     """
     try:
         import kfp
@@ -70,10 +70,10 @@ def check(image: str) -> tuple[int, str]:
 
 
 def run(order: dict[str, Any]) -> int:
-    """Runs the pipeline to its end, with its defaults; no container outlives it.
+    """Runs the pipeline with its defaults; no container outlives it.
 
     Returns:
-      0 when every task ended well, else 1.
+      0 if every task ended well, else 1.
 
     Raises:
       KeyboardInterrupt: SIGINT or SIGTERM has arrived.
@@ -115,7 +115,7 @@ def run(order: dict[str, Any]) -> int:
 
 
 def stop(run_id: str) -> None:
-    """Ends the containers of a run, those included that the engine is about to start."""
+    """Ends the containers of a run, including those that the engine is about to start."""
     import docker
 
     for container in docker.from_env().containers.list(
@@ -128,7 +128,7 @@ def stop(run_id: str) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Does what the command line says."""
+    """Runs a command line."""
     if words[0] == "check":
         exit_code, line = check(words[1])
         print(" ".join(line.split()))

@@ -29,22 +29,24 @@ RUN_ID_VARIABLE = "KFP_RUN_ID"
 
 
 def refusal_of(gate: str) -> str:
-    """The input parameter in which a task behind a gate gets that gate's `REFUSAL`."""
+    """Returns the input parameter by which a task behind a gate gets the gate's `REFUSAL`."""
     return f"{REFUSAL}_{gate}"
 
 
 def task_id(name: str) -> str:
-    """The backend's id of a task, as kfp's compiler writes it: "example-gen" for "ExampleGen"."""
+    """Returns the backend's id of a task, as kfp's compiler writes it: "example-gen" for
+    "ExampleGen".
+    """
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 def task_name(id_: str) -> str:
-    """The task whose id it is, the other way round."""
+    """Returns the task with this id, see `task_id`."""
     return id_.title().replace("-", "")
 
 
 def require_kfp() -> None:
-    """Ends what needs kfp before anything heavy is imported.
+    """Refuses a command that needs kfp if it is missing, before anything heavy is imported.
 
     Raises:
       CannotStart: kfp, which an extra installs, is missing; the line says what to install.

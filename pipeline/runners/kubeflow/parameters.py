@@ -1,4 +1,5 @@
-"""The configuration on Kubeflow: compiled in, changed by a run's parameters, read back at once.
+"""The configuration on Kubeflow: compiled in, changed by a run's parameters, and read in the
+cluster.
 
 Synopsis::
 
@@ -36,13 +37,13 @@ _MAX_BYTES = 1 << 20  # a compiled pipeline has 40 KB, and its settings
 
 @dataclass(frozen=True)
 class Parameter:
-    """A runtime parameter: one value that a run may give in place of the compiled one.
+    """A runtime parameter: a value that a run may replace.
 
     Attributes:
       key: the configuration's key.
       kind: `int` or `str`.
       help: one line, which the backend's UI shows.
-      optional: whether "" stands for the preset's or the data set's own value.
+      optional: whether "" means the value of the preset or of the data set.
     """
 
     key: str
@@ -83,10 +84,10 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
 def split(
     configured: RunConfig, overrides: Mapping[str, Any]
 ) -> tuple[dict[str, Value], dict[str, Any]]:
-    """(values of the runtime parameters, the overrides that are compiled in).
+    """Returns the values of the runtime parameters, and the overrides that are compiled in.
 
     Args:
-      configured: what `check` made of the overrides.
+      configured: the result of `check` for the overrides.
       overrides: values by key.
     """
     values: dict[str, Value] = {}
@@ -104,8 +105,8 @@ def read_back(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConf
     """The configuration of a run.
 
     Args:
-      values: of the runtime parameters; numbers may be floats or texts.
-      settings: what was compiled in.
+      values: those of the runtime parameters; numbers may be floats or texts.
+      settings: the overrides that were compiled in.
 
     Raises:
       ConfigError: a missing parameter or a bad value.
@@ -125,7 +126,7 @@ def read_back(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConf
 
 
 def _typed(name: str, value: Any) -> Any:
-    """A whole number where the parameter is one: JSON has floats only, a command line text."""
+    """Returns a parameter's value, given a float of JSON or a text of a command line."""
     if PARAMETERS[name].kind is not int:
         return value
     try:
@@ -144,8 +145,8 @@ class CompiledFile:
       path: of the file.
       version: digest of the content, hexadecimal.
       root: URI below which the backend keeps artifacts.
-      defaults: of the runtime parameters.
-      settings: the rest of the configuration.
+      defaults: those of the runtime parameters.
+      settings: the compiled-in rest of the configuration.
     """
 
     path: Path
@@ -191,10 +192,10 @@ class CompiledFile:
         )
 
     def values(self, given: Mapping[str, Value]) -> dict[str, Value]:
-        """Of every parameter: the server fills in no default of a run that a version starts.
+        """Returns the values of all parameters, because the server fills in no defaults.
 
         Args:
-          given: those that replace the compiled ones; numbers may be texts.
+          given: the values that replace compiled ones; numbers may be texts.
 
         Raises:
           ConfigError: the task `Plan` would refuse them.
@@ -206,13 +207,13 @@ class CompiledFile:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is wanted, now or at times.
+    """A run to start, now or by a schedule.
 
     Attributes:
-      compiled: the pipeline; it is uploaded, once for each content.
-      values: of every runtime parameter, as `CompiledFile.values` gives them.
-      experiment: under which the UI shows the run.
-      service_account: of Kubernetes; "" for the backend's own.
+      compiled: the pipeline, which is uploaded unless it was before.
+      values: those of all runtime parameters, from `CompiledFile.values`.
+      experiment: the experiment under which the UI shows the run.
+      service_account: the Kubernetes service account; "" for the backend's default.
     """
 
     compiled: CompiledFile

@@ -1,4 +1,4 @@
-"""What the backend hands to a container, and what it takes back, as plain values.
+"""Inputs that the backend passes to a container, and outputs that it takes back, as plain values.
 
 Synopsis::
 
@@ -7,9 +7,9 @@ Synopsis::
     given.inputs["examples"].path                      # "/minio/mlpipeline/v2/.../examples"
     given.write_answer(parameters={"refusal": ""}, metadata={"model": {"version": 3}})
 
-Each function answers one behaviour of the open-source backend, named where it is: files of
-kubeflow/pipelines, read at 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp is imported here, so
-that a task behind a refusal ends at once.
+Each function answers one behaviour of the open-source backend, with the place where it was read:
+files of kubeflow/pipelines 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp is imported here, so
+a task behind a refusal ends at once.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ _LONG = 1024  # characters of a text that goes into the file
 
 
 class TaskInputError(ValueError):
-    """What the backend handed over cannot be used; one line."""
+    """The backend's input cannot be used; the message is one line."""
 
 
 @dataclass(frozen=True)
 class TaskArtifact:
     """An artifact as the backend describes it.
 
-    Its type is left out: the backend keeps no more than a title of it, and sends an empty
+    It has no type, because the backend keeps only the title of a type and sends an empty
     `instanceSchema` (backend/src/v2/metadata/client.go, SchemaToArtifactType). The compiled
-    arguments say of which type each artifact is.
+    arguments hold the type of each artifact.
 
     Attributes:
-      uri: where it lies; the launcher has staged it at `path`.
-      metadata: its properties but for long texts; numbers are floats.
-      name: the backend's id for it; kfp's local runner gives its key.
+      uri: its URI; the launcher has staged it at `path`.
+      metadata: its properties without long texts; numbers are floats.
+      name: the backend's id of it; from kfp's local runner, its key.
     """
 
     uri: str
@@ -60,24 +60,24 @@ class TaskArtifact:
 
     @property
     def absent(self) -> bool:
-        """Whether its producer declared it and did not write it.
+        """Whether its producer declared it but did not write it.
 
-        The backend records every declared output, also one without a file
-        (launcher_v2.go, uploadOutputArtifacts: "We allow components to not produce output files"),
-        and kfp's local runner refuses a consumer whose producer left one out
-        (kfp/local/io.py, get_task_output). So the artifact itself says that there is none.
+        The backend records every declared output, even without a file (launcher_v2.go,
+        uploadOutputArtifacts: "We allow components to not produce output files"), and kfp's local
+        runner refuses a consumer whose producer left one out (kfp/local/io.py, get_task_output). So
+        the artifact itself says that it is absent.
         """
         return bool(self.metadata.get(ABSENT))
 
     @property
     def path(self) -> Path:
-        """Where the launcher has staged an input, and uploads an output from.
+        """The path at which the launcher staged an input, or from which it uploads an output.
 
-        TensorFlow cannot read minio:// itself, and need not hold credentials for the others
+        TensorFlow cannot read minio://, and needs no credentials for the others in this way
         (launcher_v2.go, LocalPathForURI). kfp's local runner gives plain paths.
 
         Raises:
-          TaskInputError: another kind of URI, which the launcher does not stage either.
+          TaskInputError: the URI is of another kind, which the launcher does not stage either.
         """
         for scheme, folder in _STAGED.items():
             if self.uri.startswith(scheme):
@@ -91,11 +91,10 @@ class TaskArtifact:
 
     @property
     def properties(self) -> dict[str, str | int | float]:
-        """All properties, with the long texts and with whole numbers as integers.
+        """All properties, including the long texts, with whole numbers as integers.
 
-        JSON knows one kind of number, and the backend makes each a double
-        (backend/src/v2/metadata/converter.go, StructValueToMLMDValue). What it adds of other kinds
-        nobody here reads.
+        JSON has one kind of number, which the backend makes a double
+        (backend/src/v2/metadata/converter.go, StructValueToMLMDValue).
         """
         file = self.path / _PROPERTIES_FILE
         long = json.loads(file.read_text()) if file.is_file() else {}
@@ -109,9 +108,9 @@ class TaskArtifact:
 def leave_long_texts(directory: Path, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Moves long texts into a file in the artifact's directory; returns the other properties.
 
-    The driver puts the metadata of all inputs into one command-line argument, and into the
-    workflow's status (backend/src/v2/driver, initPodSpecPatch). Linux allows 128 KiB for the one,
-    Argo 1 MiB for all tasks in the other. The checks of a set with many classes are longer.
+    The driver puts the metadata of all inputs into one command-line argument, which Linux limits to
+    128 KiB, and into the status of the workflow, which Argo limits to 1 MiB for all tasks
+    (backend/src/v2/driver, initPodSpecPatch). The checks of a set with many classes are longer.
     """
     long = {
         name: value
@@ -125,14 +124,14 @@ def leave_long_texts(directory: Path, properties: Mapping[str, Any]) -> dict[str
 
 @dataclass(frozen=True)
 class ExecutorInput:
-    """One task's inputs, and where its outputs go.
+    """The inputs of a task, and the places of its outputs.
 
     Attributes:
       parameters: input parameters by name.
       inputs: input artifacts by key.
       outputs: output artifacts by key, not written yet.
-      output_parameters: names of those that the task declares.
-      output_file: where the answer goes.
+      output_parameters: names of the output parameters that the task declares.
+      output_file: the file for the answer.
     """
 
     parameters: Mapping[str, Any]
@@ -146,7 +145,7 @@ class ExecutorInput:
         """Reads the JSON form of the message ExecutorInput (pipeline_spec.proto).
 
         Raises:
-          TaskInputError: the text is no such message.
+          TaskInputError: the text is not such a message.
         """
         try:
             message = json.loads(text)
@@ -174,12 +173,12 @@ class ExecutorInput:
         """Writes the message ExecutorOutput, which `Answer` reads.
 
         Args:
-          parameters: values; those that the task does not declare are left out.
-          metadata: properties of the output artifacts, by key.
+          parameters: values by name; those that the task does not declare are left out.
+          metadata: properties of the output artifacts by key.
 
         Raises:
-          Terminated, KeyboardInterrupt: SIGTERM or SIGINT has arrived, and other people's code may
-            have swallowed it, so that there may be no answer.
+          Terminated, KeyboardInterrupt: SIGTERM or SIGINT has arrived, even if a library swallowed
+            it; then there must be no answer.
         """
         raise_if_arrived()
         declared = {key: text for key, text in parameters.items() if key in self.output_parameters}
@@ -217,7 +216,7 @@ class Answer:
 
 
 def _first_artifacts(side: Mapping[str, Any]) -> dict[str, TaskArtifact]:
-    """One artifact per key: the backend supports no more than the first of each list."""
+    """Returns one artifact per key, because the backend supports only the first of each list."""
     return {
         key: TaskArtifact(one["uri"], one.get("metadata", {}), one.get("name", ""))
         for key, lists in side.get("artifacts", {}).items()
@@ -226,11 +225,11 @@ def _first_artifacts(side: Mapping[str, Any]) -> dict[str, TaskArtifact]:
 
 
 def leave_message(line: str, path: Path) -> None:
-    """Makes a line the message of the task that fails.
+    """Leaves a line as the message of the failed task.
 
-    Kubernetes takes it from that file, Argo from Kubernetes (argo-workflows,
-    workflow/controller/operator.go, inferFailedReason). The launcher itself would only say that a
-    command ended with an exit status. Outside of Kubernetes there is no such file.
+    Kubernetes takes it from this file, and Argo from Kubernetes (argo-workflows,
+    workflow/controller/operator.go, inferFailedReason). The launcher would only say that a command
+    ended with an exit status. Outside of Kubernetes the file does not exist.
     """
     if path.exists():
         path.write_bytes(line.encode()[:_TERMINATION_BYTES])

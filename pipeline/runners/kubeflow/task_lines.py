@@ -1,4 +1,4 @@
-r"""What a container says on stdout, and how it is read again.
+r"""The lines that a container prints on stdout, and their parser.
 
 In the container::
 
@@ -49,11 +49,11 @@ FAILURES: Mapping[ExitCode, str] = {
 
 @dataclass(frozen=True)
 class TaskLine:
-    """Something that a task said.
+    """A line that a task printed.
 
     Attributes:
       task: its name.
-      text: `STARTED`, `COMPLETED`, a training's state, checks, or why it failed.
+      text: `STARTED`, `COMPLETED`, the state of a training, checks, or the reason of a failure.
     """
 
     task: str
@@ -61,13 +61,13 @@ class TaskLine:
 
     @classmethod
     def parse(cls, printed: str) -> TaskLine | None:
-        """None for what a library printed."""
+        """Parses a line; returns None for one that a library printed."""
         match = _LINE.fullmatch(printed.rstrip())
         return match and cls(match["task"], match["text"])
 
     @property
     def failure(self) -> tuple[ExitCode, str] | None:
-        """(exit code, reason) of a task that failed."""
+        """Exit code and reason of a failed task; None for another line."""
         words, _, reason = self.text.partition(": ")
         codes = {word: code for code, word in FAILURES.items()}
         code = codes.get(words.split(" ")[0])
@@ -75,26 +75,26 @@ class TaskLine:
 
     @property
     def progress(self) -> Progress | None:
-        """The training's state, if the line tells it."""
+        """The state of a training, if the line has it."""
         if not self.text.startswith(_PROGRESS):
             return None
         return Progress(**json.loads(self.text.removeprefix(_PROGRESS)))
 
     @property
     def checks(self) -> tuple[Check, ...] | None:
-        """The checks of a task that refused, if the line tells them."""
+        """The checks of a task that refused, if the line has them."""
         if not self.text.startswith(_CHECKS):
             return None
         return tuple(map(Check.from_dict, json.loads(self.text.removeprefix(_CHECKS))))
 
 
 def reason(checks: Sequence[Check]) -> str:
-    """The sentences of the checks that failed, as one line; empty where none did."""
+    """Returns the sentences of the failed checks as one line; "" if none failed."""
     return "; ".join(check.sentence for check in checks if not check.passed)
 
 
 class TaskLog(logging.Handler):
-    """What one task says; as a handler of `trainer.progress` one line per epoch."""
+    """Prints the lines of a task; as a handler of `trainer.progress` one line per epoch."""
 
     def __init__(self, task: str, stream: TextIO) -> None:
         super().__init__()
@@ -102,21 +102,21 @@ class TaskLog(logging.Handler):
         self._stream = stream
 
     def say(self, text: str) -> None:
-        """Prints one line, at once.
+        """Prints one line at once.
 
-        `print` writes the line's end by itself when Python is unbuffered, and kfp's local runner
-        indents each piece that it gets (kfp 2.16, kfp/local/logging_utils.py).
+        `print` writes the end of a line separately when Python is unbuffered, and kfp's local
+        runner indents each piece that it gets (kfp 2.16, kfp/local/logging_utils.py).
         """
         self._stream.write(f"tfx-mnist: {self._task}: {text}\n")
         self._stream.flush()
 
     def say_checks(self, checks: Sequence[Check]) -> None:
-        """Says the checks of a refusal that fails the task, which then has no outputs."""
+        """Prints the checks of a refusal that fails the task, which then has no outputs."""
         self.say(_CHECKS + json.dumps([check.to_dict() for check in checks]))
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Says how training goes on, until the block is left."""
+        """Prints the progress of trainings until the block is left."""
         progress.LOGGER.addHandler(self)
         try:
             yield
@@ -124,7 +124,7 @@ class TaskLog(logging.Handler):
             progress.LOGGER.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Says a training's state at the end of an epoch."""
+        """Prints the state of a training at the end of an epoch."""
         state = getattr(record, "progress", None)
         if isinstance(state, Progress) and state.epoch_ended:
             self.say(_PROGRESS + json.dumps(dataclasses.asdict(state)))

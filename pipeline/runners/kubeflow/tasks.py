@@ -1,4 +1,4 @@
-"""What the tasks in the containers do: `Plan`, `Baseline`, and each component of the graph.
+"""The tasks in the containers: `Plan`, `Baseline`, and each component of the graph.
 
 Synopsis::
 
@@ -6,8 +6,8 @@ Synopsis::
     choose_baseline(config, run_id, dataset_info=text, model_digest=digest)
     run_component(given, run_id, executor=path, types=types, gate="blessing")
 
-Why the plan is made by two tasks, see docs/decisions/0020. Where a comment names a file, it is of
-kubeflow/pipelines, read at 2.14 to 2.17.
+docs/decisions/0020 says why two tasks make the plan. Files in comments are those of
+kubeflow/pipelines, 2.14 to 2.17.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _Artifacts = dict[str, list[Artifact]]
 def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
     """Looks at the data set, and fills in the parameters of all components.
 
-    Those behind the Trainer are filled in again by `choose_baseline`, by what is served once there
-    is a model.
+    `choose_baseline` fills in those behind the Trainer again, by what is served when the model is
+    trained.
 
     Raises:
       DataError, ConfigError, ServingDirError: as `pipeline.run_plan.make_plan`.
-      Refused: what is served cannot be read, so that the gate would refuse whatever is trained.
+      Refused: the served version cannot be read, so the gate would refuse any model.
     """
     dataset = find_dataset(config)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
@@ -64,11 +64,11 @@ def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
 def choose_baseline(
     config: RunConfig, run_id: str, *, dataset_info: str, model_digest: str
 ) -> dict[str, str]:
-    """Every component's parameters, now that there is a model.
+    """Returns the parameters of every component, once the model is trained.
 
     Args:
-      dataset_info: as `plan_run` gave it.
-      model_digest: of the model that is to be decided on.
+      dataset_info: from `plan_run`.
+      model_digest: that of the model on which the gate will decide.
 
     Raises:
       ServingDirError: the serving directory cannot be read.
@@ -85,7 +85,7 @@ def choose_baseline(
 
 
 def exec_properties(plan: RunPlan) -> dict[str, str]:
-    """By component, its parameters as one line of JSON, the same for equal ones."""
+    """Returns the parameters of each component as one line of JSON, the same for equal ones."""
     return {
         node.id: json.dumps(
             {key: value for key, value in node.exec_properties.items() if value is not None},
@@ -104,18 +104,18 @@ def run_component(
     gate: str | None = None,
     beam_args: Sequence[str] = (),
 ) -> None:
-    """Runs TFX's executor and writes the answer; a gate's refusal is an answer like any other.
+    """Runs TFX's executor and writes the answer, which may be a gate's refusal.
 
     Args:
-      given: what the backend hands over.
-      run_id: of the run.
+      given: the input of the task.
+      run_id: the id of the run.
       executor: import path of the executor's class.
-      types: import path of each artifact's class, by key, of the "inputs" and of the "outputs".
-      gate: key of the output that holds a gate's decision; None for other components.
-      beam_args: of its Beam pipeline.
+      types: import paths of the artifacts' classes by key, for "inputs" and "outputs".
+      gate: key of the output with a gate's decision; None for other components.
+      beam_args: arguments of its Beam pipeline.
 
     Raises:
-      Whatever the executor raises; nothing is written then.
+      Everything that the executor raises; then nothing is written.
     """
     inputs = _typed(given.inputs, types["inputs"])
     outputs = _typed(given.outputs, types["outputs"])
@@ -154,7 +154,7 @@ def run_component(
 def _executor(
     path: str, context: Mapping[str, Any], beam_args: Sequence[str]
 ) -> base_executor.BaseExecutor:
-    """The executor, in a context such as TFX's local launcher gives."""
+    """Makes the executor, with a context like that of TFX's local launcher."""
     executor_class = import_utils.import_class_by_path(path)
     if issubclass(executor_class, base_beam_executor.BaseBeamExecutor):
         beam = base_beam_executor.BaseBeamExecutor.Context(
@@ -165,10 +165,10 @@ def _executor(
 
 
 def _typed(given: Mapping[str, TaskArtifact], types: Mapping[str, str]) -> _Artifacts:
-    """TFX's artifacts, by the graph's keys alone.
+    """Returns TFX's artifacts for the keys of the graph only.
 
-    With log publishing on, the driver adds an output `executor-logs` of a type that is not TFX's
-    (backend/src/v2/driver, provisionOutputs): the launcher's business.
+    With log publishing on, the driver adds an output `executor-logs`, whose type is not TFX's
+    (backend/src/v2/driver, provisionOutputs).
     """
     return {
         key: [] if given[key].absent else [to_tfx(given[key], path)]
@@ -178,10 +178,11 @@ def _typed(given: Mapping[str, TaskArtifact], types: Mapping[str, str]) -> _Arti
 
 
 def to_tfx(given: TaskArtifact, type_path: str) -> Artifact:
-    """The artifact as TFX's executors expect it: typed, with its properties, at a local path.
+    """Returns the artifact as TFX's executors expect it: typed, with its properties, at a local
+    path.
 
     Args:
-      given: an input, or an output that is not written yet.
+      given: an input, or an output that is still to be written.
       type_path: import path of the artifact's class.
     """
     artifact: Artifact = import_utils.import_class_by_path(type_path)()
@@ -199,7 +200,7 @@ def to_tfx(given: TaskArtifact, type_path: str) -> Artifact:
 
 
 def to_message(given: TaskArtifact) -> metadata_store_pb2.Artifact:
-    """The artifact as ML Metadata would show it, of whatever type; all properties are custom."""
+    """Returns the artifact as ML Metadata would show it, with all properties as custom ones."""
     message = metadata_store_pb2.Artifact(uri=given.uri)
     for name, value in given.properties.items():
         _set(message.custom_properties[name], value)
@@ -212,7 +213,9 @@ def _set(to: metadata_store_pb2.Value, value: str | float) -> None:
 
 
 def to_metadata(artifact: Artifact) -> dict[str, Any]:
-    """The artifact's properties as the backend takes them, long ones left in a file beside it."""
+    """Returns the artifact's properties as the backend takes them; long ones go to a file beside
+    it.
+    """
     message = artifact.mlmd_artifact
     properties = {
         name: getattr(value, value.WhichOneof("value"))

@@ -1,4 +1,4 @@
-"""What a run in containers comes to: from the lines they print, and the outputs they leave.
+"""Makes the result of a run in containers from the lines that they print and their outputs.
 
 Synopsis::
 

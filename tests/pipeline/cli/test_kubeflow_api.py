@@ -247,7 +247,7 @@ def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(
         "a run: failed",
         "  Plan: succeeded",
         "  Pusher: failed",
-        "Pusher: the API does not say why; its message stands in the UI",
+        "Pusher: the API does not say why; its message is in the UI",
         "or: kubectl get workflow -l pipeline/runid=r1 -o "
         "jsonpath='{.items[*].status.nodes.*.message}'",
     ]

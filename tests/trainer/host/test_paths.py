@@ -52,7 +52,10 @@ class TestExpanded:
             ("", "a path"),
             (" ", "a path"),
             ("a\0b", "a path without a null character"),
-            ("~nosuchuser/x", "the home directory of a known user; what is named so is ./~nosuch"),
+            (
+                "~nosuchuser/x",
+                "the home directory of a known user; a file of this name is ./~nosuch",
+            ),
         ],
     )
     def test_what_is_no_path_is_refused(self, path: str, expected: str) -> None:
