@@ -26,7 +26,6 @@ from components.example_gen.sources import (
     DatasetSpec,
     find_name,
     parse_dataset,
-    slug,
 )
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult
@@ -35,6 +34,7 @@ from pipeline.runners.kubeflow import kfp_local, names
 from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
+from trainer.host.paths import slug
 
 if TYPE_CHECKING:
     from pipeline.runners.kubeflow.transcript import Transcript
