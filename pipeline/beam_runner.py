@@ -1,9 +1,4 @@
-"""The arguments of Beam's pipelines, and the processes that Beam starts on this machine.
-
-Synopsis::
-
-    beam_arguments(("--direct_num_workers=2",))     # for a TFX pipeline
-"""
+"""Beam's arguments, and the processes that Beam starts on this machine."""
 
 from __future__ import annotations
 
@@ -23,12 +18,11 @@ _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
 
 
 def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Names the runner unless the user does, and takes ours if Beam starts processes on this
-    machine.
+    """Adds the runner unless the user names one, and `ProcessRunner` for several processes here.
 
-    Beam's own default, Prism, downloads a Go binary. `--sdk_container_image=none` starts no
-    container: it keeps TFX from building a package of itself for each component, which takes 0.9 s
-    and leaves 49 MB behind (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
+    Beam's own default, Prism, downloads a Go binary. `--sdk_container_image=none` keeps TFX from
+    building a package of itself for each component, which takes 0.9 s and leaves 49 MB behind
+    (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
     """
     values = {arg.rpartition("=")[2] for arg in given}
     named = any(arg.split("=")[0] == "--runner" for arg in given)
@@ -46,7 +40,6 @@ class ProcessRunner(FnApiRunner):
     """
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> Any:
-        """Runs the pipeline, in several processes if `--direct_running_mode` asks for them."""
         direct = options.view_as(DirectOptions)
         if direct.direct_running_mode != _PROCESSES:
             return super().run_pipeline(pipeline, options)
@@ -56,7 +49,7 @@ class ProcessRunner(FnApiRunner):
 
 
 def _worker_command() -> str:
-    """A line for the shell, which the worker replaces: to end the one is to end the other."""
+    """A shell command that `exec`s the worker, so that ending the shell ends the worker."""
     child = python_child(_WORKER)
     path = child.environment.get("PYTHONPATH", "")  # Beam hands on all variables as they are
     return shlex.join(["exec", "env", f"PYTHONPATH={path}", *child.command])

@@ -1,19 +1,10 @@
 """Digests of the code that each component runs, by which TFX's cache notices a change.
 
-Synopsis::
-
-    code_keys()["Pusher"]                        # hex SHA-256
-    closure(["components.pusher"])               # ("components", "components.blessing", ...)
-
-The code of a component is made of our modules that its entry modules in `COMPONENTS` import, at any
-depth and also inside functions. Importing `a.b.c` runs `a/__init__.py` and `a/b/__init__.py`, so
-these count. A text that is the dotted name of a module, such as the one after `python -m`, counts
-as an import. Imports for the type checker only do not count. Comments count, because files are
-digested byte by byte. A component that reads a registry includes the modules of the installed
-plugins, and what these import of their own top-level package.
-
-The sources are parsed and not imported, so the keys are the same in an editable install, in a wheel
-and in a container.
+That code is our modules that the component's entry modules import, at any depth and also inside
+functions, but not for the type checker only; their packages; modules that a text names, as after
+`python -m`; and, where a registry is read, the installed plugins with what they import of their own
+top-level package. Comments count, because files are digested byte by byte. The sources are parsed
+and not imported, so an editable install, a wheel and a container agree.
 """
 
 from __future__ import annotations
@@ -53,23 +44,17 @@ _ROOT = Path(__file__).parents[1]  # of our packages
 
 
 def code_keys(root: Path = _ROOT) -> dict[str, str]:
-    """Returns a hex SHA-256 over names and contents of the modules of each component.
-
-    Args:
-      root: the directory that holds our packages.
-    """
+    """Returns a hex SHA-256 over names and contents of the modules of each component."""
     sources = _Sources(root)
     return {name: sources.digest(entries) for name, entries in COMPONENTS.items()}
 
 
 def closure(entries: Sequence[str], root: Path = _ROOT) -> tuple[str, ...]:
-    """Returns our modules that run when `entries` are imported, including these, in order."""
+    """Returns the names of our modules that importing `entries` runs, including these, sorted."""
     return _Sources(root).closure(entries)
 
 
 class _Sources:
-    """Our packages' files; each is read and parsed once."""
-
     def __init__(self, root: Path) -> None:
         self._root = root
         self._plugins = registry.plugin_modules()
@@ -78,7 +63,6 @@ class _Sources:
         self._imported: dict[str, frozenset[str]] = {}
 
     def digest(self, entries: Sequence[str]) -> str:
-        """Hex SHA-256 over the closure."""
         digest = hashlib.sha256()
         for module in self.closure(entries):
             digest.update(f"{module}\0".encode())
@@ -86,7 +70,6 @@ class _Sources:
         return digest.hexdigest()
 
     def closure(self, entries: Sequence[str]) -> tuple[str, ...]:
-        """See `closure`."""
         found: set[str] = set()
         waiting = [name for entry in entries for name in _with_packages(entry)]
         while waiting:
@@ -111,7 +94,6 @@ class _Sources:
         return self._imported[module]
 
     def _file(self, module: str) -> Path | None:
-        """A module's or a package's file; None where it is neither ours nor a plugin's."""
         parts = module.split(".")
         if parts[0] not in self._roots or not all(map(str.isidentifier, parts)):
             return None
@@ -121,7 +103,7 @@ class _Sources:
 
 
 def _roots_of(modules: Sequence[str]) -> dict[str, Path]:
-    """The directories that hold the top-level packages of modules, which are not imported."""
+    """Finds the directories of the modules' top-level packages without importing these."""
     roots = {}
     for package in {module.partition(".")[0] for module in modules}:
         spec = importlib.util.find_spec(package)
@@ -133,13 +115,12 @@ def _roots_of(modules: Sequence[str]) -> dict[str, Path]:
 
 
 def _with_packages(module: str) -> list[str]:
-    """The packages on the way to a module, and the module: a, a.b and a.b.c."""
+    """a.b.c gives a, a.b and a.b.c, because importing a module runs the packages above it."""
     parts = module.split(".")
     return [".".join(parts[: end + 1]) for end in range(len(parts))]
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
-    """All that may be a module's name among what a module imports and the texts that it holds."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()

@@ -5,8 +5,7 @@ Synopsis::
     config = RunConfig(dataset="idx:DIR", gate=GateConfig(floor=0.995))
     RunConfig(seed=-1)      # ValueError: seed is -1, expected a whole number from 0 to 2147483647
 
-A key is a field of `RunConfig`, or `section.field` for a field of one of its sections. Presets
-come first, then a YAML file, then flags. `pipeline.config_model` reads texts as the fields' types.
+A key is a field of `RunConfig`, or `section.field` for a field of one of its sections.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class DataGateConfig:
         check(self, "data_gate")
 
     def mean_intensity(self, dataset: str) -> tuple[float, float]:
-        """Returns the smallest and largest mean intensity of one image for a data set."""
+        """The smallest and largest mean intensity of one image, 0..1."""
         low, high = defaults_of(dataset).mean_intensity
         return (
             low if self.min_mean_intensity is None else self.min_mean_intensity,
@@ -79,7 +78,7 @@ class DataGateConfig:
         )
 
     def label_noise(self, dataset: str) -> float:
-        """Returns the largest share of wrong labels for a data set."""
+        """The largest share of wrong labels, 0..1."""
         if self.max_label_noise is None:
             return defaults_of(dataset).max_label_noise
         return self.max_label_noise
@@ -154,9 +153,5 @@ class RunConfig:
                 )
 
     def served_from(self, slug: str) -> Path:
-        """Returns the absolute directory that the server watches.
-
-        Args:
-          slug: of the data set, see `trainer.host.paths.slug`.
-        """
+        """Returns the absolute directory that the server of a data set's slug watches."""
         return Path(self.serving_dir or Path(self.pipeline_root, SERVING, slug)).absolute()

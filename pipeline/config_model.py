@@ -4,10 +4,8 @@ Synopsis::
 
     config = build(preset="fast", overrides={"dataset": "idx:DIR", "gate.floor": "0.995"})
     keys()          # ["dataset", ..., "training.epochs", ..., "gate.floor", ...]
-    json_schema()   # of a configuration file, for editors
 
-The dataclasses are the standard library's, since the trainer and the gate import nothing else. The
-model is made of their fields, and of what plugins add, when it is first needed.
+The dataclasses are the standard library's, since the trainer and the gate import nothing else.
 """
 
 from __future__ import annotations
@@ -41,11 +39,8 @@ class Key:
 
     Attributes:
       name: such as "gate.floor".
-      default: its value if none is set.
-      description: what it is.
-      expected: what it takes, in words.
+      expected: its type and bounds in words, for the help.
       kind: its type, or the parser of a plugin.
-      metadata: of its field.
     """
 
     name: str
@@ -84,12 +79,7 @@ def keys(section: str = "") -> list[str]:
 
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """Returns the preset's configuration with `overrides` on top.
-
-    Args:
-      preset: a name in `PRESETS`.
-      overrides: values by key, such as {"seed": 3, "training.epochs": "5"}; a string is read as
-        the field's type, so flags and YAML take the same way.
+    """Returns the preset's configuration with `overrides` by key; texts are read as the keys' types.
 
     Raises:
       ConfigError: an unknown preset or key (the line names the nearest one), or a bad value.
@@ -112,7 +102,6 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
 
 
 def _configured(preset: str, values: Mapping[str, Any]) -> RunConfig:
-    """The preset's configuration with values by key."""
     extra = {name: entry.default for name, entry in HYPER_PARAMETERS.items()}
     training = dataclasses.replace(PRESETS[preset](), extra=extra)
     config = RunConfig(preset, training=training)
@@ -132,7 +121,6 @@ def _configured(preset: str, values: Mapping[str, Any]) -> RunConfig:
 
 
 def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
-    """The line for the first value that its field refuses."""
     first = error.errors(include_url=False)[0]
     (key,) = (one for one in described() if one.name == first["loc"][0])
     cause = first.get("ctx", {}).get("error")
@@ -144,7 +132,7 @@ def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _model() -> type[BaseModel]:
-    """The model of all keys, each of which is a field's name, dots included."""
+    """The model of all keys, each of which is the name of a field, dots included."""
     from pydantic import Field, create_model
 
     fields: dict[str, Any] = {}
@@ -181,7 +169,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _annotated(key: Key) -> Any:
-    """The type of a key's value with validators for what pydantic would take too easily."""
+    """Adds validators that refuse what pydantic would silently convert."""
     from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
     about, inner = key.metadata, inner_kind(key.kind)
@@ -245,7 +233,6 @@ def _one_of(value: str, choices: Iterable[str]) -> str:
 
 
 def _slices(value: Any) -> tuple[Bands, ...]:
-    """Reads "mean_intensity:0.1,0.15;height:20"; "" stands for none."""
     if not isinstance(value, str):
         raise ValueError("a string such as 'mean_intensity:0.1,0.15;height:20'")
     try:
@@ -255,7 +242,7 @@ def _slices(value: Any) -> tuple[Bands, ...]:
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings, as YAML gives them, as one with dotted keys; a section of None is empty.
+    """Turns nested mappings, as YAML gives them, into one with dotted keys.
 
     Raises:
       ConfigError: a key stands there twice, such as `gate.floor` and `floor` below `gate`.

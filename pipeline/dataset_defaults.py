@@ -1,11 +1,4 @@
-"""What holds for a data set where a configuration does not say otherwise, and the policy of both.
-
-Synopsis::
-
-    defaults_of("mnist").floor      # 0.99
-    # The data set's thresholds, then what was set:
-    policy_for(config.gate, "mnist", num_classes=10, test_rows=10_000)
-"""
+"""The thresholds of each data set, for what a configuration does not set."""
 
 from __future__ import annotations
 
@@ -27,7 +20,7 @@ class DatasetDefaults:
         (`least_max_drop`).
       mean_intensity: smallest and largest mean of one image that is no defect, 0..1.
       max_label_noise: largest share of wrong training labels, of all and of each class, 0..1.
-      slices: groups of test images that are held like classes.
+      slices: groups of test images that are checked like classes.
     """
 
     floor: float
@@ -58,10 +51,9 @@ _LEAST_ERRORS = 20  # images
 
 
 def least_max_drop(test_rows: int) -> float:
-    """Returns the smallest `max_drop` for a test split of that size, 0..1: the share of 20 images.
+    """Returns the smallest `max_drop` for a size of the test split, 0..1: the share of 20 images.
 
-    The split cannot show of any model that it loses less than that. With a smaller `max_drop` the
-    gate would refuse models that are as good as the baseline.
+    With a smaller one the gate would refuse models that are as good as the baseline.
     """
     return min(1.0, _LEAST_ERRORS / test_rows)
 
@@ -72,14 +64,7 @@ def defaults_of(dataset: str) -> DatasetDefaults:
 
 
 def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: int) -> Policy:
-    """Returns the thresholds of the data set, replaced by those that were set.
-
-    Args:
-      gate: what was set.
-      dataset: name of the data set.
-      num_classes: at least 2.
-      test_rows: size of its test split, 1 or more.
-    """
+    """Returns the thresholds of the data set, replaced by those that were set."""
     defaults = defaults_of(dataset)
     given = {name: value for name, value in vars(gate).items() if value is not None}
     floor = given.get("floor", defaults.floor)

@@ -1,9 +1,4 @@
-"""Wires the whole pipeline.
-
-Synopsis::
-
-    pipeline = create_pipeline(plan)      # a tfx Pipeline, for any runner
-"""
+"""Wires the whole pipeline, for any runner."""
 
 from __future__ import annotations
 
@@ -179,7 +174,6 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
 
 
 def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
-    """Creates the search for hyper-parameters; `training` also goes to the Trainer."""
     from components.tuner.tuner import (
         Tuner,  # with keras-tuner and matplotlib, which others do without
     )
@@ -203,12 +197,11 @@ def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[st
 
 
 def _path(function: Any) -> str:
-    """Returns the import path by which TFX finds a function."""
     return f"{function.__module__}.{function.__qualname__}"
 
 
 def _release_record(plan: RunPlan) -> dict[str, Any]:
-    """Returns the part of the release record that is known before the run."""
+    """The part of the release record that is known before the run."""
     return {
         "run_id": plan.context.token,
         "release_token": plan.context.token,

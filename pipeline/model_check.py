@@ -5,9 +5,8 @@ Synopsis::
     result = check_model(config, Asked(Path("their_model"), "serve"), Asked(Path("serving/3")))
     result.passed, result.checks
 
-The test split is read from its source as ExampleGen reads it, both models predict it by their own
-signatures, and the predictions are counted as the Evaluator counts them. Policy, decision and
-decision log are those of a run. TensorFlow is imported; TFX, TFMA and Beam are not.
+Data, counting, policy, decision and decision log are those of a run; the models predict by their
+own signatures. Neither TFX, TFMA nor Beam is imported.
 """
 
 from __future__ import annotations
@@ -46,14 +45,7 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A model that was put before the gate.
-
-    Attributes:
-      path: its directory.
-      digest: of its files.
-      signature: the one that predicted.
-      takes: the signature's input, such as "PNG bytes".
-    """
+    """A model that was put before the gate; `takes` is its input, such as "PNG bytes"."""
 
     path: str
     digest: str
@@ -63,15 +55,7 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class ModelCheck:
-    """The gate's decision.
-
-    Attributes:
-      dataset: name, digest (fingerprint of the source), and the test split's rows and digest.
-      model: the candidate.
-      baseline: the model that it was compared with; None where none was given.
-      evidence: counts on the test split.
-      checks: those of the gate.
-    """
+    """The gate's decision on `model`; `dataset` holds name, rows of the test split, and digests."""
 
     dataset: Mapping[str, Any]
     model: Subject
@@ -84,9 +68,7 @@ class ModelCheck:
         return passed(self.checks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON object that docs/gate-check.md describes, with None for NaN and
-        infinity.
-        """
+        """Returns the object that docs/gate-check.md describes, with None for NaN and infinity."""
         fields = {
             "decision": "passed" if self.passed else "refused",
             "checks": [check.to_dict() for check in self.checks],
@@ -100,11 +82,6 @@ class ModelCheck:
 
 def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) -> ModelCheck:
     """Decides on a model, and records the decision like a run.
-
-    Args:
-      config: of which the data set, the directories and the gate are used.
-      model: the candidate.
-      baseline: the model that it is compared with.
 
     Raises:
       ModelRefused: a model does not keep the contract or does not match its manifest. A baseline
@@ -165,11 +142,6 @@ def _policy(config: RunConfig, dataset: DatasetInfo) -> Policy:
 
 
 def _digest(path: Path) -> str:
-    """The digest of a model's files, as its manifest has it where there is one.
-
-    Raises:
-      ModelRefused: there is no such model, or it does not match its manifest.
-    """
     require_saved_model(path)
     manifest, problems = serving_dir.check_manifest(path)
     if problems:

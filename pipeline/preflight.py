@@ -1,11 +1,4 @@
-"""Refuses before a run what a component would find out only after the training.
-
-Synopsis::
-
-    require_possible(config)                        # before the data set is prepared
-    require_fitting(config, dataset, train_rows=3500, devices=1)
-    require_releasable(Path("serving/mnist"))       # directory, lock and decision log
-"""
+"""Refuses before a run what a component would find out only after the training."""
 
 from __future__ import annotations
 
@@ -27,7 +20,7 @@ def require_possible(config: RunConfig) -> None:
     """Refuses a configuration that fits no data set, before one is prepared.
 
     Raises:
-      ConfigError: one line.
+      ConfigError: the refusal.
       DecisionLogError, ServingDirError: the serving directory that it names cannot be read.
     """
     try:
@@ -53,8 +46,7 @@ def require_releasable(served: Path) -> None:
     """Refuses a serving directory to which no version could be added.
 
     Raises:
-      ConfigError: it cannot be written to.
-      DecisionLogError: the decisions in it cannot be read.
+      ConfigError, DecisionLogError: it cannot be written to, or its decisions cannot be read.
     """
     try:
         paths.require_directory("serving_dir", served)
@@ -68,15 +60,11 @@ def require_releasable(served: Path) -> None:
 def require_fitting(
     config: RunConfig, dataset: DatasetInfo, *, train_rows: int, devices: int
 ) -> None:
-    """Refuses a configuration that does not fit the data set.
+    """Refuses a configuration that does not fit the data set, by a ConfigError.
 
     Args:
       train_rows: number of rows of `train`, after `eval` was cut from it.
-      devices: number of devices that train together. Without --replicas there may be more, which
-        only the Trainer can count.
-
-    Raises:
-      ConfigError: one line.
+      devices: at least that many train together; without --replicas only the Trainer can count.
     """
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"

@@ -50,8 +50,7 @@ def best() -> HParams:
 
 
 def article() -> HParams:
-    """For comparison with the article that the README names: its network, Adadelta, batch 128, 12
-    epochs.
+    """For comparison with the README's article: its network, Adadelta, batch 128, 12 epochs.
 
     Test accuracy 0.9938, 0.9933, 0.9928 (seeds 0, 1, 2), 151 s:
     `tfx-mnist run --preset article --dataset mnist`.

@@ -1,10 +1,4 @@
-"""The result of a run, which `--json` prints.
-
-Synopsis::
-
-    result.outcome          # "released", "unchanged", "refused" or "failed"
-    json.dumps(result.to_dict())
-"""
+"""The result of a run, which `--json` prints."""
 
 from __future__ import annotations
 
@@ -56,29 +50,20 @@ GATES: Mapping[str, str] = {
 
 @dataclasses.dataclass
 class RunResult:
-    """The result of a run, which is filled in while the run goes on.
+    """The result of a run, filled in while it goes on; None where there is nothing, or nothing yet.
 
     Attributes:
-      run_id: unique per run, names its log file.
       outcome: one of the constants above.
-      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows; empty
-        before that is known.
-      policy: the policy of the release gate; None before it is known.
-      baseline: version and model digest of the baseline, as in the release record; None without
-        one.
-      hparams: the hyper-parameters of the training; None if the run ended before it.
-      tuning: the trials of the search for them; None without one.
-      tuning_plot: the picture of those trials; None without a search.
-      evidence: counts on the test split; None if the run ended before the evaluation.
+      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      baseline: version and model digest, as in the release record.
+      tuning_plot: the path of a picture of the trials.
+      evidence: counts on the test split.
       checks: those of all gates, the data gate first.
-      release: the version that serves the model; None if nothing was published.
       seconds: wall time of each component, in order.
       cached: names of the components whose earlier result was taken over.
       total_seconds: wall time of the run, imports included.
-      error: one line; None if the run did not fail.
+      error: one line, if the run failed.
       bad_data: whether the run failed because the data source was refused.
-      log_file: path of the libraries' logs.
-      report: path of the HTML report; None if none was written.
     """
 
     run_id: str
@@ -102,13 +87,12 @@ class RunResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a process that ran this ends with."""
         if self.outcome == FAILED:
             return ExitCode.USAGE if self.bad_data else ExitCode.FAILED
         return ExitCode.REFUSED if self.outcome == REFUSED else ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, NaN and infinities as None; docs/cli.md documents the keys, which stay."""
+        """Returns the object whose keys docs/cli.md promises, with None for NaN and infinity."""
         gate = {
             "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
                 self.outcome
@@ -136,10 +120,9 @@ class RunResult:
 
 
 def json_able(value: Any) -> Any:
-    """The value without what some readers of JSON refuse: NaN, and halves of surrogate pairs.
+    """Returns a value that all readers of JSON take: None for NaN and infinity, and text as UTF-8.
 
-    Such a half stands for a byte of a file name that is no text (PEP 383). It becomes its escape,
-    as on a terminal.
+    A byte of a file name that is no text (half a surrogate pair, PEP 383) becomes its escape.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -3,7 +3,6 @@
 Synopsis::
 
     plan = make_plan(config, run_id="20261123T103000Z-3f2a")
-    plan.dataset.image_shape      # (28, 28, 1)
     plan.context.baseline         # the version to compare with, or None
 """
 
@@ -40,18 +39,12 @@ class RunPlan:
     """A configuration, and everything that was looked up for it. All directories are absolute.
 
     Attributes:
-      config: the user's configuration.
-      dataset: the description of the data set by its source.
-      serving_dir: the directory that the server watches.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `serving_dir.released_data`.
       run_key: hex SHA-256 over everything that makes the model, the policy, and the pipeline root.
         A run can take over the model of another run with an equal key.
       code: the digest of each component's code, see `pipeline.code_keys`.
-      artifacts_dir: directory in which the components write.
-      checkpoints_dir: directory for the state of trainings that have not ended.
-      searches_dir: directory for the state of searches that have not ended.
-      beam_args: for every Beam pipeline.
+      checkpoints_dir, searches_dir: for the state of trainings and searches that have not ended.
       workers: number of machines that train together.
     """
 
@@ -70,15 +63,10 @@ class RunPlan:
 
     @property
     def policy(self) -> Policy:
-        """The policy that the model must keep."""
         return _policy(self.config, self.dataset)
 
     def require_baseline(self) -> None:
-        """Refuses the run if the served version is damaged, unless the configuration allows that.
-
-        Raises:
-          Refused: with the failed check.
-        """
+        """Raises `Refused` if the served version is damaged, unless the configuration allows it."""
         if self.context.damage is not None:
             check = integrity.damage_check(self.context.damage, self.policy)
             if not check.passed:
@@ -86,13 +74,12 @@ class RunPlan:
 
 
 def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
-    """Prepares the data set, and looks up what is served.
+    """Prepares the data set, and looks up the served version.
 
     Raises:
       DataError: the data source is refused.
       ConfigError: the configuration does not fit the data set.
-      ConfigError, DecisionLogError: nothing could be released to the serving directory.
-      ServingDirError: it cannot be read.
+      ConfigError, DecisionLogError, ServingDirError: the serving directory cannot be used.
     """
     # A release is recognized as this very run's only where its results can still be taken over;
     # otherwise the model is made anew, and compared with what is served like any other.
@@ -101,11 +88,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
 
 
 def find_dataset(config: RunConfig) -> DatasetInfo:
-    """Prepares the data set.
-
-    Raises:
-      DataError, ConfigError, ServingDirError: as `make_plan`.
-    """
+    """Prepares the data set; raises as `make_plan`."""
     preflight.require_possible(config)
     image_set = open_dataset(config.dataset, data_dir=config.data_dir)
     dataset = image_set.info
@@ -120,14 +103,10 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
 
 
 def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
-    """Returns the plan for a data set.
+    """Returns the plan for a data set; raises as `make_plan`.
 
     Args:
       takes_over: whether the release of a run with the same key may be taken over.
-
-    Raises:
-      ConfigError, DecisionLogError: nothing could be released to the serving directory.
-      ServingDirError: it cannot be read.
     """
     root = Path(config.pipeline_root).absolute()
     served = config.served_from(dataset.slug)
@@ -150,8 +129,7 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
 
 
 def make_fresh(plan: RunPlan, *, run_id: str) -> RunPlan:
-    """Returns the plan without taking over an earlier release, so the model is compared with what
-    is served.
+    """Returns the plan with no earlier release to take over, so that its model is compared anew.
 
     Raises:
       ServingDirError: the serving directory cannot be read.
@@ -166,7 +144,6 @@ def _compared(served: Path, run_key: str, run_id: str) -> dict[str, Any]:
 
 
 def _workers() -> int:
-    """Returns the number of machines that train together."""
     try:
         cluster = Cluster.from_environment()
     except ClusterError as error:
@@ -192,11 +169,11 @@ def _run_key(
     code: Mapping[str, str],
     workers: int,
 ) -> str:
-    """Returns a digest of everything that decides a result, and of where it can be taken over.
+    """A digest of everything that decides a result, and of where it can be taken over.
 
-    Only code that makes the model counts. When the code of a gate or of the Pusher changes, it runs
-    again on the comparison that released the model. With another key the model would be compared
-    with itself, in one more decision on the test split.
+    Only code that makes the model counts: after a change of a gate or of the Pusher, the model is
+    compared again with its recorded baseline. With another key the model would be compared with
+    itself, in one more decision on the test split.
     """
     decisive = {
         "metadata": str(metadata_path(config)),

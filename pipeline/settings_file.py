@@ -1,10 +1,8 @@
 """Reads a user's YAML and JSON files, within bounds of size and depth, and with one meaning only.
 
-    load("run.yaml", "configuration")      # {"seed": "3", "gate": {"floor": "0.99"}}
-
 A plain word of YAML stays text, which its field reads like the value of a flag; YAML 1.1 would read
 010 as 8, 1:30 as 90 and "no" as false. Aliases, tags and repeated keys are refused while the file
-is parsed, before anything is built of it, because nested aliases can take gigabytes.
+is parsed, because nested aliases can take gigabytes.
 """
 
 from __future__ import annotations
@@ -37,7 +35,6 @@ class BoundedLoader(yaml.SafeLoader):
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Composes the node of the next events, and refuses them before it reads further ones."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             _refuse(event, f"the alias {quoted(event.anchor)} is not allowed: write the value out")
@@ -52,7 +49,6 @@ class BoundedLoader(yaml.SafeLoader):
             self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Builds a mapping, and refuses repeated keys."""
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
@@ -71,17 +67,13 @@ class _TextLoader(BoundedLoader):
 
 
 def load(path: Path, what: str) -> Any:
-    """Reads the content of a file; None if it is empty.
+    """Returns the content of a file; None if it is empty.
 
-    YAML gives mappings, lists, texts and None; JSON also numbers and booleans.
-
-    Args:
-      path: a name that ends in .json means JSON; any other YAML, or JSON if it begins with "{".
-      what: the kind of file, for the error.
+    YAML gives mappings, lists, texts and None; JSON, told by the name's .json or a first "{", also
+    gives numbers and booleans. `what` names the kind of file in errors.
 
     Raises:
-      ConfigError: the file cannot be read, is too large, is neither YAML nor JSON, or uses
-        something that is refused (see the module); the line names the file.
+      ConfigError: the file cannot be read, is too large, or is refused; the line names it.
     """
     try:
         content = read_regular(path, max_bytes=_MAX_BYTES)
@@ -109,7 +101,6 @@ def _parsed(content: bytes, *, is_json: bool) -> Any:
 
 
 def _refuse(at: Any, sentence: str) -> NoReturn:
-    """Raises with the line of an event or a node of YAML."""
     raise NotPlain(f"line {at.start_mark.line + 1}: {sentence}")
 
 

@@ -1,10 +1,4 @@
-"""Draws the operating curve.
-
-Synopsis::
-
-    points = operating_curve(setting, policy, drops=[0.0, 0.005], simulations=1000, seed=0)
-    Path("curve.png").write_bytes(draw(points, setting, policy, "mnist"))
-"""
+"""Draws the operating curve."""
 
 from __future__ import annotations
 
@@ -29,10 +23,8 @@ def draw(
 
     Args:
       points: at least one, by rising drop.
-      setting: what was simulated.
-      policy: that of the gate.
       name: of the data set whose policy that is.
-      decision: as it was simulated.
+      decision: number of the simulated decision on the test split, from 1.
     """
     # Without pyplot a figure needs no display, and leaves no global state behind.
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
@@ -76,7 +68,6 @@ def _draw_curve(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _draw_bound(axes: Axes, max_drop: float) -> None:
-    """Shades the drops that must not ship, as far as they are in the picture."""
     left, right = axes.get_xlim()
     label = f"drop above gate.max_drop, {100 * max_drop:g} points"
     axes.axvspan(min(100 * max_drop, right), right, color=_TOO_BAD, alpha=0.08, label=label)

@@ -7,8 +7,6 @@ Synopsis::
     def prune(keep: int) -> Reply:
         # Its docstring is the help; the first sentence stands in the list of commands.
         return Reply({"removed": [1, 2]}, ["removed: versions 1 and 2"])
-
-    top = CommandGroup("tfx-mnist", "The program.", {"prune": "pipeline.cli.versions:prune"})
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 
 
 class CommandError(Exception):
-    """The command cannot do what it was asked; the message is one line for the user."""
+    """The command cannot do its work; the message is one line for the user."""
 
     exit_code = ExitCode.FAILED
 
@@ -44,12 +42,11 @@ class UsageError(CommandError):
 
 
 class Reply(NamedTuple):
-    """What a command came to.
+    """The result of a command.
 
     Attributes:
       fields: the object for programs, without its `error`.
       lines: for people.
-      exit_code: of the process.
       errors: a line each for stderr; together they are the object's `error`.
     """
 
@@ -78,7 +75,7 @@ class _WithExitCodes(click.Command):
 
 
 class Command(_WithExitCodes):
-    """Something that the program can do; its function returns an `Reply`, or an exit code.
+    """A command, whose function returns a `Reply` or an exit code.
 
     Attributes:
       exit_codes: the meaning of each exit code, for the help.
@@ -150,12 +147,9 @@ class CommandGroup(_WithExitCodes, click.Group):
     """Commands and groups below one word, each of which is imported when it is used.
 
     Args:
-      name: the word.
-      help: one line.
       members: groups, and import paths of commands such as "pipeline.cli.run:run", in the order of
         the help.
       exit_codes: as those of a command; none if each command shows its own.
-      settings: further settings of `click.Group`.
     """
 
     def __init__(
@@ -206,7 +200,7 @@ def chosen(top: CommandGroup, words: Sequence[str]) -> Command | None:
 
 
 def usage_line(error: click.UsageError) -> str:
-    """Returns the line for words that click refuses."""
+    """Returns the one-line message for words that click refuses."""
     see = f"see {error.ctx.command_path} --help" if error.ctx else ""
     if isinstance(error, click.NoSuchOption) and error.ctx:
         return _no_such_option(error.option_name, error.ctx, see)
@@ -233,7 +227,7 @@ def _no_such_option(flag: str, ctx: click.Context, see: str) -> str:
 
 
 class Read(click.ParamType):
-    """A value that a function reads from the words; its ValueError says what is expected."""
+    """The type of a value that a function reads; its ValueError says what is expected."""
 
     name = "value"
 
@@ -250,7 +244,7 @@ class Read(click.ParamType):
 
 
 def whole(least: int) -> Read:
-    """A whole number of at most 64 bits, `least` or more."""
+    """The type of a whole number from `least` to 18 digits."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < least:
@@ -273,13 +267,13 @@ LOCAL_PATH = _LocalPath(lambda text: Path(paths.expanded(text)))
 
 
 def option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
-    """An option with a value; its default, if it has one, stands in the help."""
+    """Adds an option with a value; its default, if it has one, stands in the help."""
     shown = settings.get("default") not in (None, "")
     return click.option(flag, metavar=metavar, help=text, show_default=shown, **settings)
 
 
 def path_option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
-    """An option that takes a file or directory of this machine."""
+    """Adds an option that takes a file or directory of this machine."""
     return option(flag, metavar, text, type=LOCAL_PATH, **settings)
 
 

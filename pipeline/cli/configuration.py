@@ -2,7 +2,6 @@
 
 Synopsis::
 
-    @click.command(cls=Command, ...)
     @options("--preset", "--set")
     @pass_given
     def command(given: Given, /) -> Reply:
@@ -32,46 +31,25 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclasses.dataclass
 class Given:
-    """The values of a configuration that a command line gives.
-
-    Attributes:
-      overrides: values by key, in the order in which their options were given.
-      config_file: a YAML or JSON file of keys.
-      hparams_file: a file of hyper-parameters.
-    """
+    """The values of a configuration that a command line gives, the last one of a key to be used."""
 
     overrides: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
     config_file: Path | None = None
     hparams_file: Path | None = None
 
     def configuration(self) -> RunConfig:
-        """Returns the configuration that the options ask for.
-
-        Raises:
-          ConfigError: a file cannot be read, or a preset, key or value is wrong.
-        """
+        """Raises ConfigError if a file cannot be read, or a preset, key or value is wrong."""
         return build(*self.chosen())
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
-        """Returns the preset, and the values of file, hyper-parameters and flags by key.
-
-        Raises:
-          ConfigError: as `configuration`, except for the values of flags.
-        """
+        """The preset, and the values by key; those of flags are not checked yet."""
         from_file = {} if self.config_file is None else read_file(self.config_file)
         found = {} if self.hparams_file is None else hparams_file.read(self.hparams_file)
         values = {**from_file, **found, **dict(self.overrides)}
         return values.pop("preset", RunConfig.preset), values
 
     def require_keys(self, known: Collection[str]) -> None:
-        """Refuses keys that the command does not use.
-
-        Args:
-          known: the keys that the command uses.
-
-        Raises:
-          ConfigError: another key is set.
-        """
+        """Raises ConfigError for a key that the command does not use."""
         for key, _ in self.overrides:
             if key not in known:
                 raise ConfigError(unknown("key", key, known))
@@ -81,7 +59,6 @@ pass_given = click.make_pass_decorator(Given, ensure=True)
 
 
 def _record(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Notes an option that was given, by the key that it is named after."""
     given, name = ctx.ensure_object(Given), param.name or ""
     if value is None or value == ():
         return
@@ -117,7 +94,6 @@ def _option(flag: str, text: str, *, name: str = "", **settings: Any) -> tuple[s
 
 
 def _of_key(flag: str, metavar: str, **settings: Any) -> tuple[str, Any]:
-    """An option that is named after a key, and described as it is."""
     field = RunConfig.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")]
     text = field.metadata["description"]
     default = f" (default: {field.default})" if field.default is not None else ""
@@ -173,11 +149,7 @@ _OPTIONS = dict(
 
 
 def options(*only: str) -> Callable[[_Function], _Function]:
-    """Adds the options that a `Given` holds.
-
-    Args:
-      only: the options that the command takes; none for all.
-    """
+    """Adds the options that a `Given` holds: those named, or all."""
 
     def decorate(function: _Function) -> _Function:
         for flag in reversed(only or tuple(_OPTIONS)):
@@ -188,7 +160,7 @@ def options(*only: str) -> Callable[[_Function], _Function]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The values of a YAML file by dotted key, checked; an empty file has none.
+    """Returns the checked values of a YAML file by dotted key.
 
     Raises:
       ConfigError: the file cannot be read, is not YAML, or holds something else; the line names it.

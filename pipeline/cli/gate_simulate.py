@@ -40,7 +40,6 @@ def _fraction(text: str) -> float:
 
 
 def _fractions(text: str) -> list[float]:
-    """Rising, each once."""
     try:
         return sorted(set(map(_fraction, text.split(","))))
     except ValueError:
@@ -127,7 +126,6 @@ def simulate(given: Given, /, **values: Any) -> Reply:
 
 
 def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
-    """Simulates each kind of submitter."""
     from components.gate.submissions import SUBMITTERS, submit
 
     return [
@@ -144,7 +142,6 @@ def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
 
 
 def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
-    """Returns the name of the set, and its policy with the values of --set."""
     given.require_keys(keys("gate"))
     try:
         spec = parse_dataset(asked.dataset)

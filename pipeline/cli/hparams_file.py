@@ -1,10 +1,5 @@
 """Hyper-parameters in a file, as a search found them, for later runs.
 
-Synopsis::
-
-    save({"learning_rate": 0.004, "width": 1.25}, Path("best.json"))
-    read(Path("best.json"))     # {"training.learning_rate": 0.004, "training.width": 1.25}
-
 The file is a JSON or YAML object with some keys of `training`, or the file of a HyperParameters
 artifact, as keras-tuner and TFX write it.
 """
@@ -25,7 +20,7 @@ from trainer.tuning.results import searched
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Reads and checks the values by dotted key.
+    """Returns the checked values by dotted key, such as "training.width".
 
     Raises:
       ConfigError: the file cannot be read or holds something else; the line names the file.
@@ -54,12 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def require_writable(path: Path) -> None:
-    """Refuses, before a run, a file that could not be written after it.
-
-    Raises:
-      ConfigError: the directory does not exist, the path is a directory, or this user may not write
-        there.
-    """
+    """Raises ConfigError, before a run, for a file that could not be written after it."""
     if os.path.isdir(path) or not os.path.isdir(path.parent):  # no name is too long for these
         raise ConfigError(
             f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"
@@ -74,9 +64,5 @@ def require_writable(path: Path) -> None:
 
 
 def save(hparams: Mapping[str, Any], path: Path) -> None:
-    """Writes hyper-parameters as JSON.
-
-    Raises:
-      OSError: the file cannot be written.
-    """
+    """Writes hyper-parameters as JSON; raises OSError."""
     path.write_text(json.dumps(dict(hparams), indent=2) + "\n", encoding="utf-8")

@@ -47,7 +47,7 @@ def _name(_: click.Context, param: click.Parameter, value: str) -> str:
 
 
 def _cron(_: click.Context, param: click.Parameter, value: str) -> str:
-    """The backend reads it by robfig/cron 1.2, and checks the values in the fields itself."""
+    """The backend reads the fields by robfig/cron 1.2 and checks the values in them."""
     if not re.fullmatch(r"@\w+( \S+)?|\s*(\S+\s+){5}\S+\s*", value):
         expected = "six fields, seconds first, such as '0 0 2 * * *', or one such as @daily"
         raise click.BadParameter(f"is {quoted(value)}, expected {expected}", param=param)
@@ -91,7 +91,6 @@ def _connection(function: _Function) -> _Function:
 def _connection_of(
     *, host: str, namespace: str, token_file: Path | None, **certificates: Path | None
 ) -> dict[str, Any]:
-    """The arguments of `pipeline.runners.kubeflow.client.PipelineClient`."""
     if not host.startswith(("http://", "https://")):
         raise UsageError(f"--host is {quoted(host)}, expected http:// or https://")
     if (certificates["cert_file"] is None) != (certificates["key_file"] is None):
@@ -107,7 +106,6 @@ def _connection_of(
 
 @contextlib.contextmanager
 def _connected(connection: Mapping[str, Any], *, verbose: bool) -> Iterator[PipelineClient]:
-    """The client; kfp's own talk is kept off the terminal."""
     require_kfp()
     with logs.quiet(show=verbose):
         from pipeline.runners.kubeflow import client
@@ -133,8 +131,6 @@ def _token(path: Path) -> str:
 
 
 def _run_options(function: _Function) -> _Function:
-    """Adds the options that say what runs; the function takes it as `run`."""
-
     @_option(
         "--pipeline",
         "FILE",

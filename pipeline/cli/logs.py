@@ -2,13 +2,12 @@
 
     log = RunLog.create(Path("pipeline_root/logs/20261123T103000Z-3f2a.log"))
     with log.capture(show=False) as terminal:
-        ...                                      # print(), logging, warnings, C++ on fd 2: the file
-        terminal.out.write("what a person sees")
+        terminal.out.write("what a person sees")    # all else, C++ too, goes to the file
 
-TensorFlow's C++ code writes to file descriptor 2 and not to `sys.stderr`, so the descriptors
-themselves are redirected to the file. With `show`, a thread copies the file to stderr as it grows.
-A pipe would lose the last output of a killed run, and would block forever if C++ code filled it
-while it holds the interpreter's lock, which the reader needs.
+TensorFlow's C++ code writes to file descriptor 2, so the descriptors themselves are redirected.
+With `show`, a thread copies the file to stderr as it grows. A pipe would lose the last output of a
+killed run, and would block forever if C++ code filled it while it holds the interpreter's lock,
+which the reader needs.
 """
 
 from __future__ import annotations
@@ -44,23 +43,14 @@ class Terminal:
 
 @dataclasses.dataclass(frozen=True)
 class RunLog:
-    """The log file of one run.
-
-    Attributes:
-      path: the file.
-      made: the directories that were made for it, the outermost first.
-    """
+    """The log file of one run; `made` are the directories made for it, the outermost first."""
 
     path: Path
     made: tuple[Path, ...]
 
     @classmethod
     def create(cls, path: Path) -> RunLog:
-        """Makes an empty log file, and the directories above it.
-
-        Raises:
-          OSError: a directory or the file cannot be made; nothing is left behind.
-        """
+        """Makes an empty file and its directories; after an OSError nothing is left behind."""
         missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         made: list[Path] = []
         try:
@@ -74,17 +64,12 @@ class RunLog:
         return cls(path, tuple(made))
 
     def discard(self) -> None:
-        """Removes the file, and the directories that were made for it if they are empty."""
         self.path.unlink(missing_ok=True)
         _remove_empty(self.made)
 
     @contextlib.contextmanager
     def capture(self, *, show: bool) -> Iterator[Terminal]:
-        """Sends descriptors 1 and 2, `logging` and warnings to the file until the block is left.
-
-        Args:
-          show: whether the lines of the file also appear on the real stderr.
-        """
+        """Sends descriptors 1 and 2, `logging` and warnings to the file until the block is left."""
         with (
             _redirected(self.path) as terminal,
             _followed(self.path, terminal.err if show else None),
@@ -95,11 +80,7 @@ class RunLog:
 
 @contextlib.contextmanager
 def quiet(*, show: bool) -> Iterator[None]:
-    """Discards what libraries write, for a command without a log.
-
-    Args:
-      show: whether it appears on stderr instead.
-    """
+    """Discards the output of libraries for a command without a log, or shows it on stderr."""
     with (
         tempfile.TemporaryDirectory() as folder,
         RunLog.create(Path(folder) / "log").capture(show=show),
@@ -115,7 +96,6 @@ def _remove_empty(folders: list[Path] | tuple[Path, ...]) -> None:
 
 @contextlib.contextmanager
 def _redirected(path: Path) -> Iterator[Terminal]:
-    """Turns descriptors 1 and 2 to the file, and gives their old targets as text streams."""
     _flush(sys.stdout, sys.stderr)
     with contextlib.ExitStack() as stack:
         terminal = Terminal(
@@ -145,7 +125,7 @@ def _flush(*streams: TextIO) -> None:
 
 
 def _flush_captured() -> None:
-    """Writes out Python's buffers and C's own, which would reach the real stdout at exit."""
+    """C's own buffers would reach the real stdout at exit."""
     originals = [stream for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
     _flush(sys.stdout, sys.stderr, *originals)
     ctypes.CDLL(None).fflush(None)
@@ -153,7 +133,6 @@ def _flush_captured() -> None:
 
 @contextlib.contextmanager
 def _followed(path: Path, target: TextIO | None) -> Iterator[None]:
-    """Copies the file to `target` as it grows; what is in it on leaving is copied too."""
     if target is None:
         yield
         return
@@ -182,7 +161,6 @@ def _follow(log: BinaryIO, target: TextIO, ended: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _python_logging() -> Iterator[None]:
-    """Records of every library at INFO, and warnings, on the captured stderr."""
     # TFX and Beam log through absl, whose logger lets only warnings pass until it is told.
     from absl import logging as absl_logging
 
@@ -212,6 +190,6 @@ class _Formatter(logging.Formatter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Tells whether a record goes to the file, which gets only the ends of epochs of a training."""
+    """Of a training the file gets only the ends of epochs."""
     state = getattr(record, "progress", None)
     return not isinstance(state, progress.Progress) or state.epoch_ended

@@ -1,9 +1,7 @@
-"""`tfx-mnist`: the console script.
+"""`tfx-mnist`: the console script, where all errors end.
 
-    raise SystemExit(main(["run", "--preset", "quick"]))
-
-Each command is a module of this package, which is imported when it is used. All errors end here.
-Nothing heavy is imported, so `tfx-mnist --help` answers at once.
+Each command is a module of this package, which is imported when it is used, so `tfx-mnist --help`
+answers at once.
 """
 
 from __future__ import annotations
@@ -107,14 +105,9 @@ COMMANDS = CommandGroup(
 
 
 def main(argv: Sequence[str] | None = None, *, run: Callable[..., RunResult] | None = None) -> int:
-    """Runs a command line.
+    """Runs a command line, by default that of the process, and returns the exit code.
 
-    Args:
-      argv: the words after the program's name; None for those of the process.
-      run: the runner; None for the local one.
-
-    Returns:
-      The exit code.
+    `run` replaces the local runner.
     """
     collect_seldom()
     words = sys.argv[1:] if argv is None else list(argv)

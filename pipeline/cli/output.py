@@ -1,11 +1,5 @@
 """The output of commands: text for people, one object for programs, one line for an error.
 
-Synopsis::
-
-    with standard():
-        say(["done"])        # never raises: a full disk, a closed pipe, another encoding
-        lost(sys.stdout)     # OSError(28, "No space left on device"), or None
-
 A release does not fail because its message cannot be printed. So a failed write is recorded and not
 raised, and a character that the encoding lacks becomes an escape.
 
@@ -39,16 +33,12 @@ _WIDEST_COLUMN = 80
 
 
 class Outlet(io.FileIO):
-    """A descriptor to which every write succeeds.
-
-    Attributes:
-      error: that of the first failed write; None if none has failed.
-    """
+    """A descriptor to which every write succeeds; `error` is that of the first failed one."""
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Writes, and waits if the descriptor is non-blocking and full."""
+        """Waits if the descriptor is non-blocking and full."""
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
@@ -59,13 +49,7 @@ class Outlet(io.FileIO):
 
 
 def text_stream(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextIO:
-    """Returns a line-buffered text stream on an `Outlet`.
-
-    Args:
-      descriptor: to write to.
-      like: the stream whose encoding to use; UTF-8 without one.
-      closefd: whether closing the stream closes the descriptor.
-    """
+    """Returns a line-buffered stream on an `Outlet`, with the encoding of `like` or UTF-8."""
     return io.TextIOWrapper(
         io.BufferedWriter(Outlet(descriptor, "w", closefd=closefd)),
         encoding=getattr(like, "encoding", None) or "utf-8",
@@ -82,7 +66,7 @@ def lost(stream: TextIO) -> OSError | None:
 
 @contextlib.contextmanager
 def standard() -> Iterator[None]:
-    """Makes stdout and stderr such streams, and each warning a line of ours, until it is left.
+    """Makes stdout and stderr never-failing streams, and each warning a line of ours.
 
     Python would write a warning that no handler logs as it is.
     """
@@ -99,9 +83,7 @@ def standard() -> Iterator[None]:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Opens closed descriptors, whose numbers the next opened file would get, with libraries'
-    output.
-    """
+    """The next opened file would get the number of a closed one, and with it libraries' output."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -123,7 +105,7 @@ def _never_failing(given: TextIO | None, descriptor: int) -> TextIO:
 
 
 class _Complaints(logging.Handler):
-    """A line for each record that says something new: a damaged log is read several times."""
+    """Skips a repeated warning, because a damaged log is read several times."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -138,12 +120,7 @@ class _Complaints(logging.Handler):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of text.
-
-    Attributes:
-      text: any text; line breaks in it are shown as escapes.
-      style: "good", "bad", or "" for neither.
-    """
+    """A line of text, whose line breaks are shown as escapes; `style` is "good", "bad" or ""."""
 
     text: str
     style: str = ""
@@ -186,23 +163,17 @@ def complain(line: str) -> None:
 
 
 def fail(line: str, fields: Mapping[str, Any] | None) -> None:
-    """Writes the line on stderr, and the object on stdout where there is one."""
+    """Writes the line on stderr, and the object, if there is one, on stdout."""
     complain(line)
     if fields is not None:
         say_json(fields)
 
 
 def end(exit_code: int, *, shows: bool) -> int:
-    """Ends a command whose output is written.
+    """Returns the exit code of the process, after a command whose output is written.
 
-    If the reader closed the pipe (`| head`), nothing is wrong.
-
-    Args:
-      exit_code: that of the command.
-      shows: whether it only shows something, so that it fails if its output is lost.
-
-    Returns:
-      The exit code of the process.
+    A command that only shows something fails if its output is lost, except to a closed pipe
+    (`| head`).
     """
     sys.stdout.flush()
     error = lost(sys.stdout)

@@ -67,9 +67,6 @@ def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | Ima
 
 
 def _class_names(version: Version) -> Sequence[str]:
-    """Returns the names of the classes in the order of the labels; none if the release record lacks
-    them.
-    """
     dataset = version.manifest.release.get("dataset") if version.manifest else None
     names = dataset.get("class_names") if isinstance(dataset, Mapping) else None
     return names if isinstance(names, list) else ()

@@ -1,7 +1,4 @@
-"""`tfx-mnist run`: runs the pipeline, shows its progress, and prints the result.
-
-Nothing heavy is imported before a run begins.
-"""
+"""`tfx-mnist run`: runs the pipeline, shows its progress, and prints the result."""
 
 from __future__ import annotations
 
@@ -106,7 +103,6 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
 
 
 def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
-    """Says what a run had done when a signal ended it, and returns the exit code."""
     line, exit_code = "interrupted", ExitCode.INTERRUPTED
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
@@ -149,7 +145,6 @@ def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
 def _observed(
     config: RunConfig, run_id: str, log: logs.RunLog, run: Runner, *, verbose: bool, as_json: bool
 ) -> RunResult:
-    """Runs the pipeline with the libraries' output in the log and progress on the terminal."""
     with log.capture(show=verbose) as real:
         human = real.err if as_json else real.out
         try:
@@ -173,7 +168,6 @@ def _local_run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResu
 
 
 def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
-    """Writes the hyper-parameters; if that fails, the outcome stays."""
     try:
         hparams_file.save(hparams, path)
     except OSError as error:
@@ -181,7 +175,6 @@ def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
 
 
 def _write_report(result: RunResult, root: Path) -> str | None:
-    """Writes the report and returns its path, or None if that fails; the outcome stays."""
     path = root / "reports" / f"{result.run_id}.html"
     try:
         from pipeline import report

@@ -1,13 +1,4 @@
-"""Finds the serving directory that a command concerns.
-
-Synopsis::
-
-    @options
-    def versions(directory: Path) -> Reply:
-        ...     # `directory` is such as pipeline_root/serving/mnist
-
-It does not import TensorFlow, so the commands answer at once.
-"""
+"""Finds the serving directory that a command concerns, without TensorFlow, to answer at once."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The result of a run in a few lines for people.
-
-Synopsis::
-
-    output.say(summary(result))
-"""
+"""The result of a run in a few lines for people."""
 
 from __future__ import annotations
 
@@ -23,7 +18,7 @@ _MOST_TRIALS = 10  # in the table
 
 
 def summary(result: RunResult) -> Iterator[Line]:
-    """Returns the lines: data, accuracy, checks, outcome, time, report, and the log if needed."""
+    """Yields the lines: data, accuracy, checks, outcome, time, report, and the log if needed."""
     yield from data(result.dataset)
     if result.tuning is not None:
         yield from map(Line, trials(result.tuning, result.tuning_plot))
@@ -39,7 +34,7 @@ def summary(result: RunResult) -> Iterator[Line]:
 
 
 def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
-    """Yields the data set, if it is known, with the rows of its splits, if they are."""
+    """Yields the data set and the rows of its splits, if they are known."""
     if dataset:
         splits = dataset.get("splits") or {}
         rows = ", ".join(f"{name} {_rows(split)}" for name, split in splits.items())
@@ -78,7 +73,7 @@ def check_lines(checks: Sequence[Check]) -> Iterator[Line]:
 
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:
-    """Returns the lowest value of classes or slices, which share one bound; "" for other kinds."""
+    """The lowest value of the classes or slices, which share one bound; "" for other kinds."""
     numbers = [(c.actual, c.name, c.required) for c in checks if isinstance(c.actual, float | int)]
     form = _LOWEST.get(kind)
     if form is None or not numbers:

@@ -1,10 +1,7 @@
 """Shows a running pipeline: a live region on a terminal, plain lines elsewhere.
 
-    with display(human=terminal.out, err=terminal.err, verbose=False) as observer:
-        run(config, run_id=run_id, observer=observer)
-
-Every display is an observer of the runner. It is told of what training reports to
-`trainer.progress` as well.
+Every display is an observer of the runner, and is also told of the progress that training reports
+to `trainer.progress`.
 """
 
 from __future__ import annotations
@@ -29,13 +26,9 @@ REFRESH_PER_SECOND = 4  # each refresh takes time from training
 
 @contextlib.contextmanager
 def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
-    """Shows a run until the block is left.
+    """Shows a run until the block is left: on `err` if that can be live, otherwise on `human`.
 
-    Args:
-      human: the stream for plain lines.
-      err: the real stderr, which shows a live region if it is a terminal that can print any
-        character.
-      verbose: whether logs share the terminal, which would tear a live region apart.
+    With `verbose`, logs share the terminal and would tear a live region apart, so lines are plain.
     """
     with contextlib.ExitStack() as stack:
         shown: Observer
@@ -97,9 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Prints finished components as lines, and below them the running one, with a bar while it
-    trains.
-    """
+    """Prints finished components as lines, and below them the running one."""
 
     def __init__(self, console: Console) -> None:
         from rich.spinner import Spinner
@@ -131,7 +122,6 @@ class LiveDisplay:
         self._state = state
 
     def __rich__(self) -> RenderableType:
-        """The live region: one line."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
@@ -175,8 +165,6 @@ def live(stream: TextIO) -> Iterator[LiveDisplay]:
 
 
 class _ProgressHandler(logging.Handler):
-    """Shows the progress of a training and its other messages, such as that it was resumed."""
-
     def __init__(self, shown: Observer) -> None:
         super().__init__()
         self._shown = shown
@@ -190,5 +178,5 @@ class _ProgressHandler(logging.Handler):
 
 
 def _place(names: Sequence[str], name: str) -> str:
-    """Returns the place of a planned component, such as "[3/12] "; "" for another one."""
+    """Such as "[3/12] "; nothing for a component that was not planned."""
     return f"[{names.index(name) + 1}/{len(names)}] " if name in names else ""

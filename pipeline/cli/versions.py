@@ -22,7 +22,6 @@ _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baselin
 
 
 def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
-    """A command on a serving directory; done and failed say what exit codes 0 and 1 mean."""
     usage = "usage, or there is no such serving directory"
     decorate = command(done=done, failed=failed, usage=usage, **settings)
     return lambda function: decorate(serving.options(function))
@@ -104,7 +103,7 @@ def rollback(directory: Path, version: int | None, reason: str) -> Reply:
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:
-    """Says that a rollback was done before a signal came, for scripts that would try again."""
+    """Reports a rollback that was done before a signal came, for scripts that would try again."""
     now = serving_dir.live(directory)
     done = now.manifest.rollback if now and now.manifest else None
     if now and done and before and done.withdraws == before.number:
@@ -163,12 +162,7 @@ def _integrity(version: Version) -> dict[str, Any]:
 
 
 def _describe(version: Version, *, live: bool) -> dict[str, Any]:
-    """Returns what is known of a version, JSON-able, with None for the rest.
-
-    Args:
-      version: from `versions(..., check_files=True)`.
-      live: whether it is the highest one.
-    """
+    """Takes a version of `versions(..., check_files=True)`; unknown values become None."""
     manifest = version.manifest
     release = manifest.release if manifest else {}
     rollback = manifest.rollback if manifest else None
@@ -233,6 +227,5 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
 
 
 def _field(release: Mapping[str, object], section: str, name: str) -> Any:
-    """Returns a value of a section of the release record, or None."""
     inner = release.get(section)
     return inner.get(name) if isinstance(inner, Mapping) else None

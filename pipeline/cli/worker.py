@@ -95,7 +95,6 @@ def _search(job: Path) -> Reply:
 
 
 def _require_worker_of_a_search() -> str:
-    """Returns this worker's name."""
     names = (processes.TUNER_ID, processes.ORACLE_IP, processes.ORACLE_PORT)
     unset = [name for name in names if not os.environ.get(name)]
     if unset:

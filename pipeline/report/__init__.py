@@ -1,11 +1,4 @@
-"""The report of a run: one HTML page for people.
-
-Synopsis::
-
-    write(result, Path("pipeline_root/reports/20261123T103000Z-3f2a.html"))
-
-The page has no scripts and no external resources, so it can be mailed, archived and printed.
-"""
+"""The report of a run: one HTML page, without scripts and external resources."""
 
 from __future__ import annotations
 
@@ -48,15 +41,11 @@ def render(result: RunResult) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """The text of an expression without control characters; markup of a macro has none left."""
+    """Escapes control characters; the markup of a macro has none left."""
     is_text = isinstance(value, str) and not hasattr(value, "__html__")
     return printable(value) if is_text else value
 
 
 def write(result: RunResult, path: Path) -> None:
-    """Writes the page completely or not at all.
-
-    Raises:
-      OSError: it cannot be written.
-    """
+    """Writes the page completely or not at all; raises OSError."""
     write_durably(path, render(result))

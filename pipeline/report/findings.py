@@ -1,10 +1,4 @@
-"""The statements of the report about a run, as plain values without HTML.
-
-Synopsis::
-
-    headline(result)               # "Released: version 3 is served."
-    power_table(result)[0].minimum_detectable_drop    # 0.0062, over all test images
-"""
+"""The statements of the report about a run, as plain values without HTML."""
 
 from __future__ import annotations
 
@@ -41,7 +35,7 @@ def _version(release: Release | None) -> str:
 
 
 def comparison(result: RunResult) -> list[str]:
-    """The version that the model was compared with, or why there was none; empty if unknown."""
+    """Names the version that the model was compared with, or says why there was none."""
     sentences = [check.sentence for check in result.checks if check.name == "baseline"]
     if result.baseline is not None:
         sentences.append(f"compared with version {result.baseline['version']}")
@@ -56,11 +50,11 @@ def decision(checks: Sequence[Check]) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The accuracy of the candidate over all test images, with bounds.
+    """The candidate's accuracy on all test images, 0..1.
 
     Attributes:
       confidence: that of each bound, 0..1.
-      lower: exact one-sided lower bound of the accuracy, 0..1.
+      lower: exact one-sided lower bound of the accuracy.
       loss: one-sided upper bound of the loss against the baseline; None without one.
     """
 
@@ -113,11 +107,9 @@ def groups(result: RunResult) -> list[GroupRow]:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of the confusion matrix.
+    """A cell of the confusion matrix; only the diagonal is `correct`.
 
     Attributes:
-      rows: number of examples.
-      correct: whether the cell is on the diagonal.
       heat: frequency of the error relative to the most frequent one, 0..1; 0 on the diagonal.
     """
 
@@ -147,11 +139,8 @@ class PowerRow:
     """The power of the gate on a group.
 
     Attributes:
-      label: the name of the group in messages.
-      rows: number of test images.
       minimum_detectable_drop: the smallest drop of accuracy, 0..1, that is refused with probability
-        `LIKELY`; None where none is.
-      images: the same drop, in test images.
+        `LIKELY`; None where none is. `images` is the same drop in test images.
       unharmed: probability of refusing a model that is exactly as good.
       refusals: probability of refusing a model that loses each of `LOSSES`.
     """

@@ -1,11 +1,5 @@
 """Finds artifacts whose files are no longer those that their component wrote.
 
-Synopsis::
-
-    record(store, outputs)                # when the component has executed
-    damaged = find_damaged(outputs)       # before an earlier result of it is taken over
-    give_up(store, damaged)               # TFX then executes the component again
-
 TFX takes over an earlier result if its directory exists, without looking at the files. So the
 SHA-256 of an artifact's files is kept with the artifact in ML Metadata.
 """

@@ -1,9 +1,5 @@
 """Executes a plan component by component, and reads the results.
 
-Synopsis::
-
-    result = execute(plan, run_id="20261123T103000Z-3f2a", observer=observer)
-
 TFX's LocalDagRunner runs the same loop, but tells neither which component runs nor which results
 came from the cache.
 """
@@ -42,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class _BeginAgain(Exception):
-    """An earlier result to be taken over cannot be used; the text says which."""
+    """An earlier result cannot be taken over; the message says which."""
 
 
 class _ModelMadeAnew(_BeginAgain):
@@ -60,8 +56,6 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 
 
 class _Execution:
-    """One run of a plan, which may start over under another run id."""
-
     def __init__(self, plan: RunPlan, run_id: str, observer: Observer) -> None:
         dataset = {"name": plan.dataset.name, "digest": plan.dataset.fingerprint}
         self.result = RunResult(run_id, dataset=dataset)
@@ -70,7 +64,6 @@ class _Execution:
         self._executed: set[str] = set()
 
     def run(self) -> None:
-        """Runs the components, and turns whatever ends them into an outcome."""
         run, run_id = self.result, self.result.run_id
         try:
             self._plan.require_baseline()
@@ -88,7 +81,6 @@ class _Execution:
         run.baseline = None if baseline is None else baseline.to_json()
 
     def _run_to_the_end(self, run_id: str) -> None:
-        """Runs the components, and starts over if an earlier result cannot be used."""
         while True:
             try:
                 self._run_components(run_id)
@@ -166,7 +158,7 @@ class _Execution:
 
 
 def _release_by(run_id: str, served: Path) -> Release | None:
-    """Returns the version that the run published, even if a signal came before it could say so."""
+    """The version that the run published, also if a signal came before the Pusher reported it."""
     with contextlib.suppress(serving_dir.ServingDirError):
         for version in reversed(serving_dir.versions(served)):
             release = version.manifest.release if version.manifest else {}
@@ -180,12 +172,7 @@ def _launch(
     node: pipeline_pb2.PipelineNode,
     connection: metadata_store_pb2.ConnectionConfig,
 ) -> tuple[outcome.Outputs, bool]:
-    """Executes a component or takes its result from the cache; returns its outputs, and whether
-    cached.
-
-    Raises:
-      _BeginAgain: the files in the cache differ from those that were written, and are given up.
-    """
+    """Executes a component; returns its outputs, and whether they came from the cache."""
     deployment = runner_utils.extract_local_deployment_config(ir)
     name = node.node_info.id
     info = launcher.Launcher(
@@ -220,10 +207,7 @@ def _launch(
 
 
 def _give_memory_back() -> None:
-    """Returns the memory that the C library keeps after it was freed, much of it after ExampleGen.
-
-    Only glibc can do this (malloc_trim(3)); elsewhere nothing happens.
-    """
+    """Returns freed memory that glibc keeps (malloc_trim(3)), much of it after ExampleGen."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,7 +1,6 @@
-"""`CannotStart`, the one error that a runner raises, and the line that stands for any other error.
+"""`CannotStart`, and the line that stands for any other error.
 
-The command line catches `CannotStart` without importing what raises it, which may be TensorFlow:
-`--help` and usage errors must answer at once.
+Nothing heavy is imported, so that the command line can catch `CannotStart` and answer at once.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ class CannotStart(Exception):
     """A run that could not start: there is no result, and nothing was written.
 
     Attributes:
-      message: one line for the user: what, the actual value, the expected one, the remedy.
-      exit_code: of the process: FAILED for a state of the machine that may pass (another run holds
-        the pipeline root), USAGE for a configuration or data source that was refused.
+      message: one line for the user.
+      exit_code: FAILED for a state of the machine that may pass (another run holds the pipeline
+        root), USAGE for a configuration or data source that was refused.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -31,9 +30,9 @@ class CannotStart(Exception):
 
 
 def no_space(error: BaseException | None, pipeline_root: str) -> str | None:
-    """The line for an error that a full disk has caused; None for another error.
+    """Returns the line for an error that a full disk has caused; None for another error.
 
-    TensorFlow, Beam and ML Metadata raise errors of their own then, which keep only the text.
+    TensorFlow, Beam and ML Metadata then raise errors of their own, which keep only the text.
     """
     signs = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
     texts = [str(one) for one in _chain(error)]
@@ -47,7 +46,6 @@ def no_space(error: BaseException | None, pipeline_root: str) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those from which or while handling which it was raised."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         yield error
@@ -56,10 +54,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException | None) -> str:
-    """Returns an error in one line; those of Beam and TensorFlow hold whole traces.
-
-    Our own errors are written for the user; of other ones the type is shown too.
-    """
+    """Returns an error's first line, after its type unless it is ours and written for the user."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kind = type(error)
     if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:

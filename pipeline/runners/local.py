@@ -1,10 +1,4 @@
-"""Runs the pipeline on this machine.
-
-Synopsis::
-
-    result = run(config, run_id="20261123T103000Z-3f2a", observer=observer)
-    result.outcome        # "released", "unchanged", "refused" or "failed"
-"""
+"""Runs the pipeline on this machine."""
 
 from __future__ import annotations
 
@@ -34,8 +28,7 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
     """Runs the pipeline to a decision.
 
     Raises:
-      CannotStart: data, devices or directories cannot be used, or another run holds the pipeline
-        root.
+      CannotStart: data, devices or directories cannot be used, or another run holds the root.
     """
     start = time.monotonic()
     with locked(Path(config.pipeline_root)):
@@ -63,7 +56,7 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
 
 
 def _require_sound(database: Path) -> None:
-    """Refuses a damaged ML Metadata database; TFX would try it ten times, and not name the file."""
+    """TFX would try a damaged ML Metadata database ten times, and not name the file."""
     if not database.exists():
         return
     try:

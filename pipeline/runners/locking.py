@@ -1,12 +1,4 @@
-"""Allows one run at a time on a pipeline root, by any runner.
-
-Synopsis::
-
-    with locked(Path("pipeline_root")):
-        ...
-
-The kernel frees the lock of a run that was killed.
-"""
+"""Allows one run at a time on a pipeline root, by any runner."""
 
 from __future__ import annotations
 
@@ -22,9 +14,10 @@ from trainer.host.locks import AlreadyLocked, exclusive
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Makes the pipeline root if it is missing, and keeps a second run off it.
+    """Makes the pipeline root if it is missing, and keeps a second run off it while the block runs.
 
-    If the run cannot start, the directories that were made for it are removed again.
+    If the run cannot start, the directories that were made for it are removed again. The kernel
+    frees the lock of a run that was killed.
 
     Raises:
       CannotStart: another run holds it, or it is not a usable directory.

@@ -1,11 +1,4 @@
-"""Reads the outputs of a run's components into its result.
-
-Synopsis::
-
-    run = RunResult(run_id)
-    read(run, "ReleaseGate", {"blessing": [artifact]}, training)    # artifacts by output key
-    run.outcome                     # "refused" where that blessing refuses
-"""
+"""Reads the outputs of a run's components into its result."""
 
 from __future__ import annotations
 
@@ -27,11 +20,9 @@ Outputs = Mapping[str, Sequence[Artifact]]
 
 
 def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None:
-    """Adds what the outputs of a component say about the run; most say nothing.
+    """Adds to the run what the outputs of a component say about it; most say nothing.
 
-    Args:
-      run: changed in place.
-      training: the configured hyper-parameters, some of which a search may replace.
+    `training` holds the configured hyper-parameters, some of which a search may replace.
     """
     if name == "ExampleGen":
         facts = json.loads(_text(outputs["examples"][0], examples_summary.PROPERTY) or "{}")
@@ -70,10 +61,8 @@ def _read_pushed(run: RunResult, pushed: Artifact) -> None:
 
 
 def _text(artifact: Artifact, name: str) -> str:
-    """Returns a custom property; "" if the artifact lacks it."""
     return str(artifact.custom_properties[name].string_value)
 
 
 def _number(artifact: Artifact, name: str) -> int:
-    """Returns a custom property; 0 if the artifact lacks it."""
     return int(artifact.custom_properties[name].int_value)
