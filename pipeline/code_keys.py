@@ -1,10 +1,10 @@
 """Digests of the code that each component runs, by which TFX's cache notices a change.
 
-That code is our modules that the component's entry modules import, at any depth and also inside
-functions, but not for the type checker only; their packages; modules that a text names, as after
-`python -m`; and, where a registry is read, the installed plugins with what they import of their own
-top-level package. Comments count, because files are digested byte by byte. The sources are parsed
-and not imported, so an editable install, a wheel and a container agree.
+A digest covers our modules that the component's entry modules import, at any depth and also inside
+functions, and their packages. It covers modules that a text names, as after `python -m`, and, where
+a registry is read, the installed plugins with what they import of their own top-level package.
+Imports for the type checker only do not count; comments do, because files are digested byte by
+byte. Sources are parsed, not imported, so an editable install, a wheel and a container agree.
 """
 
 from __future__ import annotations

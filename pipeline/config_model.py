@@ -79,7 +79,7 @@ def keys(section: str = "") -> list[str]:
 
 
 def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """Returns the preset's configuration with `overrides` by key; texts are read as the keys' types.
+    """Returns the preset's configuration with `overrides` by key; a text is read as the key's type.
 
     Raises:
       ConfigError: an unknown preset or key (the line names the nearest one), or a bad value.
@@ -242,11 +242,7 @@ def _slices(value: Any) -> tuple[Bands, ...]:
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns nested mappings, as YAML gives them, into one with dotted keys.
-
-    Raises:
-      ConfigError: a key stands there twice, such as `gate.floor` and `floor` below `gate`.
-    """
+    """Turns nested mappings into one with dotted keys; raises ConfigError if one occurs twice."""
     sections = {name.partition(".")[0] for name in keys() if "." in name}
     flat: dict[str, Any] = {}
     for key, value in _flat(tree):

@@ -17,11 +17,9 @@ from trainer.tuning import processes
 
 
 def require_possible(config: RunConfig) -> None:
-    """Refuses a configuration that fits no data set, before one is prepared.
+    """Raises ConfigError for a configuration that fits no data set, before one is prepared.
 
-    Raises:
-      ConfigError: the refusal.
-      DecisionLogError, ServingDirError: the serving directory that it names cannot be read.
+    ServingDirError or DecisionLogError says that the serving directory cannot be read.
     """
     try:
         require_numbers(config.gate.slices or ())
@@ -43,11 +41,7 @@ def require_possible(config: RunConfig) -> None:
 
 
 def require_releasable(served: Path) -> None:
-    """Refuses a serving directory to which no version could be added.
-
-    Raises:
-      ConfigError, DecisionLogError: it cannot be written to, or its decisions cannot be read.
-    """
+    """Raises ConfigError or DecisionLogError if no version could be added to the directory."""
     try:
         paths.require_directory("serving_dir", served)
         for name in (serving_dir.LOCK_NAME, serving_dir.LOG_NAME):
@@ -60,7 +54,7 @@ def require_releasable(served: Path) -> None:
 def require_fitting(
     config: RunConfig, dataset: DatasetInfo, *, train_rows: int, devices: int
 ) -> None:
-    """Refuses a configuration that does not fit the data set, by a ConfigError.
+    """Raises ConfigError for a configuration that does not fit the data set.
 
     Args:
       train_rows: number of rows of `train`, after `eval` was cut from it.

@@ -81,8 +81,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
       ConfigError: the configuration does not fit the data set.
       ConfigError, DecisionLogError, ServingDirError: the serving directory cannot be used.
     """
-    # A release is recognized as this very run's only where its results can still be taken over;
-    # otherwise the model is made anew, and compared with what is served like any other.
+    # Without a cache the model is made anew, and compared with the served version like any other.
     takes_over = config.cache and metadata_path(config).exists()
     return plan_for(config, find_dataset(config), run_id=run_id, takes_over=takes_over)
 
@@ -129,11 +128,7 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
 
 
 def make_fresh(plan: RunPlan, *, run_id: str) -> RunPlan:
-    """Returns the plan with no earlier release to take over, so that its model is compared anew.
-
-    Raises:
-      ServingDirError: the serving directory cannot be read.
-    """
+    """Returns the plan with no earlier release to take over, so that its model is compared anew."""
     return dataclasses.replace(plan, **_compared(Path(plan.serving_dir), "", run_id))
 
 
@@ -183,14 +178,14 @@ def _run_key(
         "workers": workers,
         "training": dataclasses.asdict(config.training),
         "tuning": dataclasses.asdict(config.tuning) if config.tuning.enabled else None,
-        # With the set's own bounds where none were set, for these are data that may change too.
+        # Includes the data set's own bounds, which a later release of this code may change.
         "gate": _policy(config, dataset).to_config(),
         "data_gate": dataclasses.asdict(config.data_gate),
         "serving": dataclasses.asdict(config.serving),
         "mean_intensity": config.data_gate.mean_intensity(dataset.name),
         "max_label_noise": config.data_gate.label_noise(dataset.name),
         "code": {name: code[name] for name in MAKERS if name != "Tuner" or config.tuning.enabled},
-        # Not by their distributions: TensorFlow has several, such as tensorflow-cpu.
+        # Not by distribution: TensorFlow has several, such as tensorflow-cpu.
         "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

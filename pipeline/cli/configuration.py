@@ -31,7 +31,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclasses.dataclass
 class Given:
-    """The values of a configuration that a command line gives, the last one of a key to be used."""
+    """The values that a command line gives for a configuration; the last one for a key counts."""
 
     overrides: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
     config_file: Path | None = None
@@ -160,11 +160,7 @@ def options(*only: str) -> Callable[[_Function], _Function]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Returns the checked values of a YAML file by dotted key.
-
-    Raises:
-      ConfigError: the file cannot be read, is not YAML, or holds something else; the line names it.
-    """
+    """Returns the checked values of a YAML file by dotted key; a ConfigError names the file."""
     from pipeline import settings_file  # PyYAML stands behind it
 
     tree = settings_file.load(path, "configuration")

@@ -20,11 +20,7 @@ from trainer.tuning.results import searched
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Returns the checked values by dotted key, such as "training.width".
-
-    Raises:
-      ConfigError: the file cannot be read or holds something else; the line names the file.
-    """
+    """Returns the checked values by dotted key; a ConfigError names the file."""
     from pipeline import settings_file  # PyYAML stands behind it
 
     tree = settings_file.load(path, "hyper-parameters")
@@ -49,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def require_writable(path: Path) -> None:
-    """Raises ConfigError, before a run, for a file that could not be written after it."""
+    """Raises ConfigError for a file that could not be written after the run."""
     if os.path.isdir(path) or not os.path.isdir(path.parent):  # no name is too long for these
         raise ConfigError(
             f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"

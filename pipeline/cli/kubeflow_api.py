@@ -33,7 +33,7 @@ _EXIT_CODES = {
     ExitCode.USAGE: "usage refused, or there is nothing of that name",
 }
 _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 8 to 64 KiB
-# As `pipeline.runners.kubeflow.parameters`, which imports the configuration.
+# Also in `pipeline.runners.kubeflow.parameters`, which would import the configuration.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 _CONNECTION = ("host", "namespace", "token_file", "ca_file", "cert_file", "key_file")
 

@@ -88,7 +88,7 @@ def _occupy_closed_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number, which is this one. For reading: a write is lost, and noted.
+            # Takes the lowest free number, this one. It is for reading: writes fail, and are noted.
             os.open(os.devnull, os.O_RDONLY)
 
 

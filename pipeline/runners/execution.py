@@ -87,8 +87,7 @@ class _Execution:
                 return
             except _BeginAgain as again:
                 self._observer.note(str(again))
-                # What was computed is in the cache. To ML Metadata the run of the old name has the
-                # result that cannot be used.
+                # In ML Metadata the unusable result belongs to the old id; others are in the cache.
                 if isinstance(again, _ModelMadeAnew):
                     self._plan = make_fresh(self._plan, run_id=self.result.run_id)
                     run_id = f"{self.result.run_id}-compared"
@@ -183,7 +182,7 @@ def _launch(
         executor_spec=runner_utils.extract_executor_spec(deployment, name),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
     ).launch()
-    # What it made of the signal is not recorded as its result, and is made again.
+    # After a signal the outputs get no digests, so that the next run makes them again.
     termination.raise_if_arrived()
     with metadata.Metadata(connection) as handle:
         outputs = {

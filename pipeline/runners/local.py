@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 
 def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
-    """Runs the pipeline to a decision.
-
-    Raises:
-      CannotStart: data, devices or directories cannot be used, or another run holds the root.
-    """
+    """Runs the pipeline to a decision; raises CannotStart, also if another run holds its root."""
     start = time.monotonic()
     with locked(Path(config.pipeline_root)):
         plan = _plan(config, run_id)

@@ -16,11 +16,8 @@ from trainer.host.locks import AlreadyLocked, exclusive
 def locked(root: Path) -> Iterator[None]:
     """Makes the pipeline root if it is missing, and keeps a second run off it while the block runs.
 
-    If the run cannot start, the directories that were made for it are removed again. The kernel
-    frees the lock of a run that was killed.
-
-    Raises:
-      CannotStart: another run holds it, or it is not a usable directory.
+    If the run cannot start (CannotStart), the directories that were made for it are removed again.
+    The kernel frees the lock of a run that was killed.
     """
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
