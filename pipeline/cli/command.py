@@ -57,8 +57,6 @@ class Reply(NamedTuple):
 
 
 class _WithExitCodes(click.Command):
-    """A command whose help ends with its exit codes."""
-
     def __init__(self, *args: Any, exit_codes: Mapping[ExitCode, str], **settings: Any) -> None:
         super().__init__(*args, **settings)
         by_signals = {

@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def require_writable(path: Path) -> None:
-    """Raises ConfigError for a file that could not be written after the run."""
+    """Refuses, by a ConfigError before the run, a file that could not be written after it."""
     if os.path.isdir(path) or not os.path.isdir(path.parent):  # no name is too long for these
         raise ConfigError(
             f"cannot save the hyper-parameters to {path}: expected a file in an existing directory"

@@ -114,7 +114,7 @@ def compile_(given: Given, /, *, file: Path, verbose: bool, **values: Any) -> Re
 
 
 def _require_ours(overrides: Mapping[str, Any]) -> None:
-    """The directories in a configuration file are those of another machine."""
+    """Refuses directories in a configuration file, because they are those of another machine."""
     for key, flag in {**_PLACES, "data_dir": "--data-dir"}.items():
         if key in overrides:
             raise UsageError(

@@ -125,7 +125,7 @@ def _flush(*streams: TextIO) -> None:
 
 
 def _flush_captured() -> None:
-    """C's own buffers would reach the real stdout at exit."""
+    """Flushes C's own buffers too, which would reach the real stdout at exit."""
     originals = [stream for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
     _flush(sys.stdout, sys.stderr, *originals)
     ctypes.CDLL(None).fflush(None)
@@ -190,6 +190,6 @@ class _Formatter(logging.Formatter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Of a training the file gets only the ends of epochs."""
+    """The file gets only the ends of the epochs of a training."""
     state = getattr(record, "progress", None)
     return not isinstance(state, progress.Progress) or state.epoch_ended

@@ -68,7 +68,7 @@ def lost(stream: TextIO) -> OSError | None:
 def standard() -> Iterator[None]:
     """Makes stdout and stderr never-failing streams, and each warning a line of ours.
 
-    Python would write a warning that no handler logs as it is.
+    Python would write a warning without a handler unescaped.
     """
     _occupy_closed_descriptors()
     former, logging.lastResort = logging.lastResort, _Complaints(logging.WARNING)
@@ -83,7 +83,7 @@ def standard() -> Iterator[None]:
 
 
 def _occupy_closed_descriptors() -> None:
-    """The next opened file would get the number of a closed one, and with it libraries' output."""
+    """Opens closed descriptors, whose numbers and output the next opened file would get."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

@@ -178,5 +178,5 @@ class _ProgressHandler(logging.Handler):
 
 
 def _place(names: Sequence[str], name: str) -> str:
-    """Such as "[3/12] "; nothing for a component that was not planned."""
+    """Returns such as "[3/12] "; nothing for a component that was not planned."""
     return f"[{names.index(name) + 1}/{len(names)}] " if name in names else ""

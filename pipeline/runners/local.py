@@ -52,7 +52,7 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
 
 
 def _require_sound(database: Path) -> None:
-    """TFX would try a damaged ML Metadata database ten times, and not name the file."""
+    """Refuses a damaged ML Metadata database; TFX would try it ten times, and not name the file."""
     if not database.exists():
         return
     try:
