@@ -1,10 +1,5 @@
 """The networks by name, in a table that plugins extend.
 
-Synopsis::
-
-    ARCHITECTURES["deep"].min_side                           # 16
-    features = ARCHITECTURES["deep"].build(image, HParams())     # all but the last layer
-
 To add a network, write its function and its entry here, or both in a plugin
 (`trainer.host.registry`). Such a module imports Keras inside its functions, because the command
 line reads the table and Keras takes seconds to import.
@@ -27,12 +22,10 @@ class Architecture:
     """A network without its last layer, which `trainer.model.build_model` adds.
 
     Attributes:
-      help: one line for the user.
-      min_side: smallest height and width of an image, in pixels, that pooling does not reduce to
+      min_side: smallest height and width of an image, in pixels; pooling reduces smaller ones to
         nothing.
-      build: makes features [B, N] of Keras's symbolic images [B, H, W, C] float32 and the
-        hyper-parameters. For batch normalization it uses
-        `trainer.normalization.BatchNormalization`.
+      build: makes features [B, N] of Keras's symbolic images [B, H, W, C] float32. For batch
+        normalization it uses `trainer.normalization.BatchNormalization`.
     """
 
     help: str
@@ -44,15 +37,11 @@ ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 
 
 def _wide(count: int, hparams: HParams) -> int:
-    """Channels or units of a layer that has `count` at a width of 1."""
     return max(1, round(count * hparams.width))
 
 
 def _convnet(x: Any, hparams: HParams) -> Any:
-    """conv5-24, pool, conv3-32, pool, dense 256 with batch normalization.
-
-    As in tuomaso/train_mnist_fast: few, cheap convolutions for a CPU.
-    """
+    """Few, cheap convolutions for a CPU, as in tuomaso/train_mnist_fast."""
     from keras import layers
 
     from trainer.normalization import BatchNormalization
@@ -68,11 +57,7 @@ def _convnet(x: Any, hparams: HParams) -> Any:
 
 
 def _deep(x: Any, hparams: HParams) -> Any:
-    """conv5-32, pool, conv3-64, conv3-64, pool, conv3-128, conv3-128, dense 256.
-
-    Each is followed by batch normalization, after the pooling if there is one, which leaves a
-    quarter of the values to normalize. Dropout follows each pooling and precedes both dense layers.
-    """
+    """Normalizes after the pooling if there is one, which leaves a quarter of the values."""
     from keras import layers
 
     from trainer.normalization import BatchNormalization
@@ -97,7 +82,6 @@ def _deep(x: Any, hparams: HParams) -> Any:
 
 
 def _article(x: Any, hparams: HParams) -> Any:
-    """Conv 32, pool, conv 64, dropout, dense 128, dropout."""
     from keras import layers
 
     x = layers.Conv2D(_wide(32, hparams), 3, activation="relu")(x)

@@ -1,13 +1,10 @@
-"""Random changes of training images: one operation per batch, with a draw of its own for each
-image.
+"""Random changes of training images: one operation per batch, another draw for each image.
 
-Synopsis::
+The changes depend on nothing but the seed, so a batch is the same on any number of replicas and in
+a resumed training. Synopsis::
 
     augment = augmentation(HParams(max_shift=2, max_rotation=10.0))
     images = augment(images, seed)      # [B, H, W, C] float32, same shape; seed: [2] integers
-
-The changes depend on nothing but the seed, so a batch is the same on any number of replicas and in
-a resumed training.
 """
 
 from __future__ import annotations
@@ -38,15 +35,8 @@ def augmentation(hparams: HParams) -> Augment:
 
 
 def shift(images: tf.Tensor, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
-    """Moves each image by whole pixels, and mirrors its edge into the gap.
-
-    Args:
-      images: [B, H, W, C].
-      seed: [2] integers.
-      max_shift: largest offset per axis, pixels; less than H and W.
-
-    Returns:
-      [B, H, W, C], same dtype.
+    """Moves each image by up to `max_shift` whole pixels per axis (less than H and W), and mirrors
+    its edge into the gap: [B, H, W, C] of any dtype.
     """
     _, height, width, channels = images.shape
     batch = tf.shape(images)[0]
@@ -60,7 +50,6 @@ def shift(images: tf.Tensor, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
 
 
 def _mirrored(positions: tf.Tensor, length: int) -> tf.Tensor:
-    """Positions outside of 0..length-1, mirrored at the first and the last one."""
     return (length - 1) - tf.abs((length - 1) - tf.abs(positions))
 
 
@@ -69,17 +58,8 @@ def warp(
 ) -> tf.Tensor:
     """Rotates, zooms and moves each image about its centre, and fills the gap with its edge.
 
-    Bilinear, by one projective transformation per image.
-
-    Args:
-      images: [B, H, W, C] float32.
-      seed: [2] integers.
-      max_shift: largest offset per axis, in pixels, of which fractions are drawn too.
-      max_rotation: largest angle either way, degrees.
-      max_zoom: largest change of size, as a fraction: 0.1 draws factors of 0.9 to 1.1.
-
-    Returns:
-      [B, H, W, C] float32.
+    Bilinear, [B, H, W, C] float32. Shifts are in pixels and may be fractions of one, rotations in
+    degrees either way; a `max_zoom` of 0.1 draws factors of 0.9 to 1.1.
     """
     height, width = images.shape[1:3]
     draws = tf.random.stateless_uniform([tf.shape(images)[0], 4], seed, -1.0, 1.0)

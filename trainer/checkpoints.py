@@ -1,16 +1,7 @@
 """Keeps the state of a training on disk after each epoch, so that a killed training can resume.
 
-Synopsis::
-
-    key = training_key(data=[images, labels], settings={"seed": 3, ...})
-    kept = Checkpoints(Path("pipeline_root/checkpoints"), key)
-    kept.save(Checkpoint(epoch=3, arrays={"model": weights}, facts={"loss": 0.1}))
-    kept.latest()       # the newest one, in this process or the next; None if there is none
-    kept.remove()       # the training is over
-
-Each epoch has one file, in a directory that is named by the training's key. It is written
-durably, and only then is the last but one removed. So a kill at any moment, of the process or of
-the machine, leaves the last finished epoch or the one before it.
+Each epoch has one file, written durably before the last but one is removed. So a kill at any
+moment, of the process or of the machine, leaves the last finished epoch or the one before it.
 """
 
 from __future__ import annotations
@@ -36,13 +27,7 @@ _KEPT = 2  # the newest one, and one to fall back to should its file be damaged
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """The state from which a training can resume.
-
-    Attributes:
-      epoch: the last finished one, 1 or more.
-      arrays: values by group and, within it, by position.
-      facts: anything else, JSON-able.
-    """
+    """The state after `epoch`: arrays by group and, within it, by position; JSON-able facts."""
 
     epoch: int
     arrays: Mapping[str, Sequence[np.ndarray]]
@@ -68,13 +53,7 @@ class Checkpoints:
     """The checkpoints of one training below a directory that other trainings use as well."""
 
     def __init__(self, root: Path, key: str, *, writes: bool = True) -> None:
-        """Touches nothing on disk.
-
-        Args:
-          root: of all trainings.
-          key: see `training_key`.
-          writes: whether `save` and `remove` do anything; only one of several machines writes.
-        """
+        """Without `writes`, `save` and `remove` do nothing: of several machines only one writes."""
         self.key = key
         self._root = root
         self._writes = writes

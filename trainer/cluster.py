@@ -1,13 +1,8 @@
 """The machines that train together, as TF_CONFIG names them.
 
-Synopsis::
+Kubeflow's training operator sets this variable of TensorFlow's in every container of a TFJob::
 
-    # {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 1}}
-    cluster = Cluster.from_environment()
-    cluster.size, cluster.is_chief      # 2, False
-
-TF_CONFIG is TensorFlow's variable, which Kubeflow's training operator sets in every container of a
-TFJob. This module needs no TensorFlow.
+    {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 1}}
 """
 
 from __future__ import annotations
@@ -32,9 +27,7 @@ class ClusterError(ValueError):
 class Cluster:
     """The machines of one training, and this process among them.
 
-    Attributes:
-      addresses: "host:port" of each machine, the chief's first.
-      index: number of this machine, 0..size - 1.
+    Addresses are "host:port", the chief's first; `index` is this machine's place among them.
     """
 
     addresses: tuple[str, ...]
@@ -42,20 +35,17 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """The number of machines."""
         return len(self.addresses)
 
     @property
     def is_chief(self) -> bool:
-        """Whether this one writes checkpoints and exports the model."""
+        """Whether this machine writes checkpoints and exports the model."""
         return self.index == 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Cluster | None:
-        """Reads TF_CONFIG; returns None if it names no second machine.
-
-        Raises:
-          ClusterError: it is not JSON of the expected form.
+        """Reads TF_CONFIG; returns None if it names no second machine, and raises `ClusterError` if
+        its form is not the expected one.
         """
         text = environment.get(VARIABLE, "").strip()
         if not text:

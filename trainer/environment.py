@@ -1,15 +1,9 @@
-"""What every process settles before it imports TensorFlow: its variables, and its garbage.
-
-Synopsis::
-
-    settle(os.environ)       # done by `import trainer`; children inherit it
-    collect_seldom()
+"""Settles variables and garbage collection of every process before it imports TensorFlow.
 
 Keras reads `keras.json` from the user's home, or from /tmp if the home cannot be written, and takes
 the image data format, the float type and epsilon from it, which gives other numbers or a network
 that cannot be built. gRPC uses `http_proxy` even for connections to this machine, and waits forever
-for a proxy that does not lead back here; this concerns Beam's, keras-tuner's and TensorFlow's
-workers. Downloads still use the user's proxy.
+for a proxy that does not lead back here. Downloads still use the user's proxy.
 """
 
 from __future__ import annotations
@@ -44,9 +38,8 @@ _ALLOCATIONS = 50_000  # container objects between two searches of the youngest;
 def collect_seldom() -> None:
     """For the rest of this process, searches for cyclic garbage less often than Python does.
 
-    Importing TensorFlow, TFX and Beam makes more than a million objects, all of which stay. Python
-    would search them again and again while they come, and once more when the process ends
-    (docs/decisions/0014). To be called before these imports.
+    Importing TensorFlow, TFX and Beam makes more than a million objects, all of which stay; Python
+    would search them again and again (docs/decisions/0014). Call it before these imports.
     """
     gc.set_threshold(_ALLOCATIONS)
     # The end has its own search, which passes over what is frozen. The system frees the memory.
@@ -57,6 +50,7 @@ def settle(environment: MutableMapping[str, str]) -> None:
     """Pins Keras's settings, and bypasses proxies between processes that work together.
 
     Such processes run on this machine, on the machines of TF_CONFIG or on keras-tuner's chief.
+    `import trainer` does this, and children inherit it.
     """
     environment.update(_KERAS)
     for name in _KERAS_LIMITS:
@@ -65,7 +59,6 @@ def settle(environment: MutableMapping[str, str]) -> None:
 
 
 def _partners(environment: Mapping[str, str]) -> list[str]:
-    """Host names and addresses."""
     partners = [*_LOOPBACK, socket.gethostname()]
     if oracle := environment.get(_ORACLE_IP):
         partners.append(oracle)

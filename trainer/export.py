@@ -1,10 +1,4 @@
-"""Exports the model for serving: one SavedModel that takes raw inputs and holds the transform
-graph.
-
-Synopsis::
-
-    save(model, tft_output, spec, "/path/to/Format-Serving")
-"""
+"""Exports a model as one SavedModel, which takes raw inputs and holds the transform graph."""
 
 from __future__ import annotations
 
@@ -57,17 +51,14 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def _predict_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[B] PNG bytes -> predictions."""
         shape = [-1, *self._raw_spec[features.IMAGE].shape]
         transformed = self.transform({features.IMAGE: tf.reshape(image_bytes, shape)})
         return self._predict(transformed[features.NORMALIZED_IMAGE])
 
     @tf.function(autograph=False)
     def _predict_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[B, H, W, C] uint8 -> predictions.
-
-        The transform graph starts at PNG bytes. To have one graph and not a second normalization
-        beside it, the pixels are wrapped as uncompressed PNG, which is lossless.
+        """Wraps [B, H, W, C] uint8 as uncompressed PNG, where the transform graph starts: lossless,
+        and without a second normalization beside it.
         """
         encoded = tf.map_fn(
             lambda image: tf.io.encode_png(image, compression=0),
@@ -78,15 +69,12 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def _predict_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[B] serialized tf.Example with `image` -> predictions."""
         return self._predict_images(self._parse(examples, features.IMAGE))
 
     @tf.function(autograph=False)
     def _transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[B] serialized tf.Example with `label` -> `one_hot_label` [B, num_classes] float32.
-
-        The Evaluator needs the label only: handing it the normalized images as well would copy
-        every pixel of the test split through Beam.
+        """Returns the label alone: the normalized images, which the Evaluator does not need, would
+        copy every pixel of the test split through Beam.
         """
         transformed = self.transform({features.LABEL: self._parse(examples, features.LABEL)})
         return {features.ONE_HOT_LABEL: transformed[features.ONE_HOT_LABEL]}

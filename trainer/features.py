@@ -1,11 +1,4 @@
-"""The names and shapes on which examples, Transform, the model and its signatures agree.
-
-Synopsis::
-
-    spec = ImageSpec(image_shape=(28, 28, 1), class_names=tuple("0123456789"))
-    spec.num_classes        # 10
-    ImageSpec.from_config(spec.to_config()) == spec
-"""
+"""The names and shapes on which examples, Transform, the model and its signatures agree."""
 
 from __future__ import annotations
 
@@ -40,12 +33,7 @@ CLASS_INDEX = "class_index"  # [B] int64
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
-    """Shape and classes of the images, from the data set's own features.
-
-    Attributes:
-      image_shape: (height, width, channels), each at least 1.
-      class_names: one name per class, in the order of the labels; at least two.
-    """
+    """Shape (height, width, channels) and classes of the images, in the order of the labels."""
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]

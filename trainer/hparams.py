@@ -1,10 +1,5 @@
 """The hyper-parameters of one training, which check themselves.
 
-Synopsis::
-
-    hparams = HParams(epochs=5, learning_rate=0.01)
-    HParams.from_config(hparams.to_config()) == hparams
-
 A plugin (`trainer.host.registry`) adds a hyper-parameter of its own, which is set by
 `training.extra.NAME` and read, by a network for instance, as `hparams.extra["NAME"]`::
 
@@ -26,10 +21,7 @@ from trainer.host.registry import Registry
 class HyperParameter:
     """An entry of `HYPER_PARAMETERS`.
 
-    Attributes:
-      help: what it is, in a line.
-      default: its value where none is set, JSON-able.
-      parse: reads the text of a value; a ValueError says what is expected.
+    The default is JSON-able; `parse` reads a text, and its ValueError says what is expected.
     """
 
     help: str
@@ -42,10 +34,7 @@ HYPER_PARAMETERS: Registry[HyperParameter] = Registry("hyper-parameter")
 
 @dataclasses.dataclass(frozen=True)
 class HParams:
-    """Everything but the data and the seed that decides how a model is trained.
-
-    Each field describes itself; `tfx-mnist config keys` shows them all.
-    """
+    """Everything but the data and the seed that decides how a model is trained."""
 
     architecture: str = setting(
         "convnet",

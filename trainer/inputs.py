@@ -1,16 +1,13 @@
 """Records -> tensors in memory -> batches, and the transform graph on the way.
 
+The transform graph normalizes each pixel independently, so its values for the 256 grey levels of
+each channel describe it completely: pixels stay in memory as uint8, and a batch looks them up, with
+bit-equal results (docs/decisions/0001 and 0012).
+
 Synopsis::
 
-    transform = TransformGraph(tft_output)
-    transform({"image": png})["normalized_image"]      # [B] string -> [B, H, W, C] float32
     split = load_split(files, tft_output)              # decoded once, kept as uint8
     for images, labels in training_batches(split, batch=256, epochs=5, seed=1, augment=...): ...
-
-The transform graph is applied here: see docs/decisions/0001-transform-in-the-input-pipeline.md. It
-normalizes each pixel independently, so its values for the 256 grey levels of each channel describe
-it completely. Pixels stay in memory as uint8, a quarter of the size of floats, and a batch is
-normalized by looking its pixels up, with bit-equal results (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -33,9 +30,8 @@ _ROUNDING = 1e-5  # of normalized values, where a machine's vector and scalar op
 class TransformGraph(tf.Module):
     """The graph of `preprocessing_fn`, on any of its inputs; saved with the object that holds it.
 
-    TFT's `transform_features_layer` is a tf_keras model, whose code AutoGraph converts at its first
-    call and again when it is saved. Each conversion takes 4 s and has no use, because the code has
-    no Python branch on a tensor.
+    It replaces TFT's `transform_features_layer`, which AutoGraph converts at its first call and
+    when it is saved: 4 s each, for code without a Python branch on a tensor.
     """
 
     def __init__(self, tft_output: tft.TFTransformOutput) -> None:
@@ -50,7 +46,7 @@ class TransformGraph(tf.Module):
         ]
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns the transformed features that can be computed from these raw features, by name.
+        """Returns the transformed features that can be computed from these raw ones, by name.
 
         Call it inside a `tf.function`, which omits the part of the graph that is not used: called
         eagerly with labels only, it would decode an empty image.
@@ -66,7 +62,7 @@ class LoadedSplit:
     Attributes:
       images: [N, H, W, C] uint8.
       labels: [N, num_classes] float32, one-hot.
-      levels: [256, C] float32, the normalized value of each grey level in each channel.
+      levels: [256, C] float32, the normalized value of each grey level.
     """
 
     images: tf.Tensor
@@ -78,7 +74,6 @@ class LoadedSplit:
 
     @property
     def tensors(self) -> tuple[tf.Tensor, ...]:
-        """All tensors of the split."""
         return self.images, self.labels, self.levels
 
     def normalized(self, images: tf.Tensor) -> tf.Tensor:
@@ -91,9 +86,8 @@ class LoadedSplit:
 def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) -> LoadedSplit:
     """Reads the gzipped TFRecords of one split in the order of their names.
 
-    Raises:
-      ValueError: the files hold no example, or the transform graph does more than normalize each
-        pixel independently.
+    Raises ValueError if they hold no example, or if the transform graph does more than normalize
+    each pixel independently.
     """
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_DECODE_BATCH)
@@ -138,13 +132,7 @@ def _levels(
     *,
     raw_shape: Sequence[int],
 ) -> tf.Tensor:
-    """What the transform graph makes of each grey level in each channel: [256, C] float32.
-
-    Args:
-      normalize: [B, *raw_shape] PNG -> [B, H, W, C] float32.
-      shape: (H, W, C).
-      raw_shape: of one example's PNG in a batch.
-    """
+    """Returns the normalized value of each grey level in each channel: [256, C] float32."""
     plain = [tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))) for level in range(256)]
     values = [normalize(tf.reshape(png, [1, *raw_shape]))[:, 0, 0, :] for png in plain]
     return tf.concat(values, axis=0)
@@ -159,22 +147,12 @@ def training_batches(
     augment: Augment,
     epochs_done: int = 0,
 ) -> tf.data.Dataset:
-    """Returns the global batches of all epochs, each epoch in another order.
+    """Returns the global batches of all epochs but the first `epochs_done`: [batch, H, W, C] and
+    [batch, num_classes], both float32.
 
     Order and augmentation depend on nothing but `seed` and the step, so any number of replicas sees
-    the same batches, and so does a resumed training. Each epoch drops the examples that fill no
-    batch, others each time.
-
-    Args:
-      split: N examples to train on.
-      batch: global batch, 1..N.
-      epochs: passes over the split.
-      seed: any integer.
-      augment: changes the images of a batch, given a seed for this batch.
-      epochs_done: number of epochs to skip at the start.
-
-    Returns:
-      N // batch elements per epoch, ([batch, H, W, C] float32, [batch, num_classes] float32).
+    the same batches, and so does a resumed training. Each epoch has another order, and drops the
+    examples that fill no batch, others each time.
     """
     rows = len(split)
     steps = steps_per_epoch(rows, batch)
@@ -197,11 +175,7 @@ def training_batches(
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
-    """Returns the number of full batches in one epoch.
-
-    Raises:
-      ValueError: there is no full batch.
-    """
+    """Returns the number of full batches in one epoch; raises ValueError if there is none."""
     if batch > rows:
         raise ValueError(
             f"the global batch is {batch}, but train has only {rows} examples: "

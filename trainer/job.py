@@ -1,11 +1,4 @@
-"""The description of a training or a search, as a file for the processes and machines that share
-it.
-
-Synopsis::
-
-    Job.from_fn_args(fn_args).write(file)     # by the chief
-    Job.read(file).hparams                    # by each process that trains
-"""
+"""The description of a training or a search, as a file for the processes that share it."""
 
 from __future__ import annotations
 
@@ -31,16 +24,14 @@ class Job:
     """The part of `tfx.components.trainer.fn_args_utils.FnArgs` that a training or a search needs.
 
     Attributes:
-      train_files: patterns of gzipped TFRecords.
-      eval_files: patterns of gzipped TFRecords.
-      transform_graph_path: directory of the transform graph.
+      train_files, eval_files: patterns of gzipped TFRecords.
       custom_config: "spec" (`ImageSpec.to_config()`), "hparams" (`HParams.to_config()`), "seed"
         (int), "replicas" (int, 0 for all GPUs or one CPU) and "code" (a digest of what trains). For
         a training "workers" (int, machines that train together) and "checkpoints" (the directory of
         all trainings' checkpoints); for a search "tuning" (`TuningConfig` as a dict) and "searches"
         (the directory of all searches that have not ended).
       serving_model_dir: directory to which a training exports the model.
-      model_run_dir: directory for TensorBoard's event files of a training.
+      model_run_dir: directory for TensorBoard's event files.
     """
 
     train_files: list[str]
@@ -75,7 +66,7 @@ class Job:
 
     @property
     def hparams(self) -> HParams:
-        """The hyper-parameters of the training, or those from which the search starts."""
+        """Those of the training, or those from which the search starts."""
         return HParams.from_config(self.custom_config["hparams"])
 
     @property

@@ -1,11 +1,5 @@
 """One training loop for every tf.distribute strategy.
 
-Synopsis::
-
-    model, history = train(HParams(), spec=spec, train_split=train, eval_split=evaluation,
-                           strategy=strategy, seed=1)
-    logits = model(images)
-
 It replaces `model.fit`, which fails under several strategies with Keras 3 (docs/decisions/0002).
 """
 
@@ -54,19 +48,14 @@ def train(
     """Builds a network and trains it.
 
     Args:
-      hparams: what and how to train.
-      spec: of the images.
-      train_split: N examples.
-      eval_split: evaluated after each epoch; it decides nothing unless `hparams.patience` is set.
-      strategy: its replicas share each global batch.
+      hparams: with `patience`, `eval_split` decides which epoch's weights are taken.
       seed: of the first weights, the order and the augmentation.
-      log_dir: directory for TensorBoard's event files; None writes none.
-      checkpoints: those of this training, which resumes from the latest one and writes one per
-        epoch; None writes none.
+      log_dir: of TensorBoard's event files; None writes none.
+      checkpoints: resumes from the latest one and writes one per epoch; None does neither.
 
     Returns:
-      The network in float32, which knows nothing of replicas, and the epochs in order. It holds the
-      weights of the last epoch, or with `patience` of the one with the smallest loss on eval; with
+      The network in float32, outside of the strategy, and the epochs in order. It holds the weights
+      of the last epoch, or with `patience` of the one with the smallest loss on eval; with
       `averaging`, their average over the steps.
 
     Raises:
@@ -104,7 +93,6 @@ def _first_state(
     seed: int,
     total_steps: int,
 ) -> State:
-    """The network with random weights, its optimizer, and its twin outside of the strategy."""
     if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
         raise ValueError(
             f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
@@ -130,7 +118,6 @@ def _first_state(
 
 
 def _resume(state: State, checkpoints: Checkpoints, strategy: tf.distribute.Strategy) -> None:
-    """Takes over what a killed process has finished, if it has finished an epoch."""
     found = checkpoints.latest()
     require_agreement(strategy, f"{checkpoints.key} {found.epoch if found else 0}")
     if found is not None:
@@ -208,9 +195,7 @@ def _training(
 def _train_step(
     state: State, strategy: tf.distribute.Strategy, hparams: HParams, batch: int
 ) -> Callable[[Iterator[Any]], tuple[tf.Tensor, tf.Tensor]]:
-    """Returns one step over all replicas: iterator -> (mean loss of the global batch, number
-    right).
-    """
+    """Returns a step over all replicas: iterator -> (mean loss of the batch, number right)."""
     model, optimizer = state.model, state.optimizer
     smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
 
@@ -246,10 +231,10 @@ def _train_step(
 
 
 def _move_average(state: State, decay: float) -> None:
-    """Moves `served` towards `model`: an exponential moving average over the steps.
+    """Moves `served`, statistics of batch normalization included, towards `model`.
 
-    As in TensorFlow's ExponentialMovingAverage, the inertia is smaller in the first steps, when
-    there is little to average. The statistics of batch normalization are averaged like weights.
+    An exponential moving average over the steps. As in TensorFlow's ExponentialMovingAverage, the
+    inertia is smaller in the first steps, when there is little to average.
     """
     steps = tf.cast(state.optimizer.iterations, tf.float32)
     decay = tf.minimum(decay, (1.0 + steps) / (10.0 + steps))

@@ -1,9 +1,4 @@
-"""Batch normalization by TensorFlow's fused operation.
-
-Synopsis::
-
-    x = BatchNormalization(momentum=0.9)(x)      # [B, C] or [B, H, W, C]
-"""
+"""Batch normalization by TensorFlow's fused operation."""
 
 from __future__ import annotations
 
@@ -16,10 +11,10 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer with the same weights and results, over the last axis, in less time.
 
-    Keras 3 composes the layer of elementary operations, each of which passes over the whole tensor:
-    44 % of a training step of the network `deep`. TensorFlow's single operation takes a third of
-    that (docs/decisions/0011), but does not know other replicas: under a strategy with several,
-    Keras's own computation takes the statistics over all of them.
+    Keras 3 composes it of elementary operations, 44 % of a training step of the network `deep`.
+    TensorFlow's single operation takes a third of that (docs/decisions/0011), but does not know
+    other replicas: under a strategy with several, Keras's own code takes the statistics over all of
+    them.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -27,7 +22,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(**{"synchronized": several, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        """Normalizes [B, C] or [B, H, W, C], and returns the layer's compute dtype."""
         if self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         # Whatever the precision, scale, offset and statistics are float32.
@@ -46,13 +40,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.reshape(y, tf.shape(inputs))
 
     def _update(self, mean: tf.Tensor, variance: tf.Tensor, *, count: tf.Tensor) -> None:
-        """Moves the statistics that a served model uses.
-
-        Args:
-          mean: of the batch, [C].
-          variance: of the batch, [C], as the operation gives it: over count - 1.
-          count: values per channel in the batch.
-        """
+        """Takes the variance as the fused operation gives it: divided by `count` - 1."""
         biased = variance * (count - 1.0) / count  # as Keras has it, and two replicas with it
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
             moving.assign(moving * self.momentum + value * (1.0 - self.momentum))

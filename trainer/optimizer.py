@@ -1,9 +1,4 @@
-"""The optimizer that the hyper-parameters ask for, and its learning rate over the steps.
-
-Synopsis::
-
-    optimizer = make_optimizer(HParams(), total_steps=1000)
-"""
+"""The optimizer that the hyper-parameters ask for, and its learning rate over the steps."""
 
 from __future__ import annotations
 
@@ -37,7 +32,7 @@ def make_optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Op
 
 @keras.saving.register_keras_serializable(package="tfx_mnist")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to `peak` over the first quarter of the steps, then falls to almost 0.
+    """Rises linearly to `peak` in the first quarter of the steps, then falls to a thousandth of it.
 
     Smith and Topin 2017 (arXiv 1708.07120), with linear sides.
     """

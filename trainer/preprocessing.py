@@ -1,6 +1,4 @@
-"""`preprocessing_fn`: PNG bytes -> normalized pixels, label -> one-hot.
-
-Training and serving use the same graph.
+"""`preprocessing_fn`, whose graph training and serving share.
 
 TFX reloads this module, so it holds functions only.
 """
@@ -21,10 +19,10 @@ _SMALLEST_STD = 1.0  # grey level: keeps a set of blank images from dividing by 
 def preprocessing_fn(
     inputs: Mapping[str, tf.Tensor], custom_config: Mapping[str, Any]
 ) -> dict[str, tf.Tensor]:
-    """Decodes and normalizes the image, one-hot encodes the label.
+    """Decodes and normalizes `image`, one-hot encodes `label`.
 
     Args:
-      inputs: `image` ([B] or [B, 1] string, PNG) and `label` ([B] or [B, 1] int64) are used.
+      inputs: `image` is PNG, `label` int64, each [B] or [B, 1].
       custom_config: `ImageSpec.to_config()` under the key "spec".
 
     Returns:
@@ -43,14 +41,10 @@ def preprocessing_fn(
 
 
 def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns mean and standard deviation of each channel over the training split: [C] float32,
-    0..1.
+    """Mean and standard deviation of each channel over the training split: [C] float32, 0..1.
 
-    It sums whole numbers, so the result does not depend on the batches that Beam makes. Sums of
+    They come from sums of integers, which do not depend on the batches that Beam makes. Sums of
     floats differ in the last bit from one execution to the next, and so would all weights.
-
-    Args:
-      pixels: [B, H, W, C] uint8.
     """
     levels = tf.cast(pixels, tf.int64)
 

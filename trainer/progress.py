@@ -1,11 +1,7 @@
-"""Reports the progress of a training as log records, which a terminal can show.
+"""Reports the progress of a training as log records.
 
-Synopsis::
-
-    report(Progress(...))                       # a record with the attribute `progress`
-    LOGGER.info("resumed after epoch %d", 3)    # any other record is a line for whoever watches
-
-To show progress, attach a `logging.Handler` to `LOGGER`.
+To show it, attach a `logging.Handler` to `LOGGER`: a record with the attribute `progress` holds a
+`Progress`, any other record is a line for the user.
 """
 
 from __future__ import annotations
@@ -20,14 +16,8 @@ LOGGER = logging.getLogger("trainer.progress")
 class Progress:
     """How far a training has come.
 
-    Attributes:
-      step: number of finished steps, 0..total_steps.
-      total_steps: steps of all epochs.
-      epoch: number of the running or just finished epoch, 1..epochs.
-      epochs: number of epochs.
-      seconds_left: estimate from the steps done so far.
-      eval_accuracy: on the eval split after the last finished epoch, 0..1; None before the first.
-      epoch_ended: whether this record ends an epoch.
+    The epoch is the running or just finished one, from 1 on; `eval_accuracy`, 0..1, is that of the
+    last finished epoch, and None before the first.
     """
 
     step: int

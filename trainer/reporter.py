@@ -1,11 +1,4 @@
-"""Reports a training: `trainer.progress` records for the terminal, curves for TensorBoard.
-
-Synopsis::
-
-    reporter = Reporter(steps_per_epoch=200, epochs=5, history=[], log_dir="model_run")
-    reporter.step_done()
-    reporter.epoch_ended(epoch)
-"""
+"""Reports a training: `trainer.progress` records for the terminal, curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -31,14 +24,7 @@ class Reporter:
     def __init__(
         self, *, steps_per_epoch: int, epochs: int, history: Sequence[Epoch], log_dir: str | None
     ) -> None:
-        """Writes the curves of the epochs that a killed process has finished.
-
-        Args:
-          steps_per_epoch: 1 or more.
-          epochs: number of all epochs.
-          history: the finished epochs.
-          log_dir: directory of TensorBoard's event files; None writes none.
-        """
+        """Writes the curves of `history`, the epochs that a killed process has finished."""
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
         self._start = self._last = time.monotonic()
@@ -81,7 +67,6 @@ class Reporter:
         )
 
     def _draw(self, epoch: Epoch) -> None:
-        """Writes every value of an epoch, so that TensorBoard shows it at once."""
         if self._writer is None:
             return
         try:

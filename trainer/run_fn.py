@@ -1,4 +1,4 @@
-"""`run_fn`, what TFX's Trainer calls.
+"""`run_fn`, which TFX's Trainer calls.
 
 TFX reloads this module, so it holds functions only.
 """
@@ -16,13 +16,8 @@ from trainer.job import Job, job_file
 def run_fn(fn_args: Any) -> None:
     """Trains and exports, in this process or as the chief of the machines that TF_CONFIG names.
 
-    Args:
-      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`; see `trainer.job.Job`.
-
-    Raises:
-      ClusterError: TF_CONFIG cannot be used.
-      supervision.TrainingFailed: the training among several machines failed.
-      loop.TrainingDiverged, strategy.DeviceError: as `training.train_and_export`.
+    `fn_args` are TFX's `FnArgs`; see `trainer.job.Job`. Raises `ClusterError`,
+    `supervision.TrainingFailed`, or as `training.train_and_export` does.
     """
     job = Job.from_fn_args(fn_args)
     cluster = Cluster.from_environment()

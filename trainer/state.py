@@ -1,13 +1,4 @@
-"""Everything that changes while a network is trained, saved to checkpoints and restored from them.
-
-Synopsis::
-
-    state = State(model=model, optimizer=optimizer, served=twin, epochs=5, patience=2)
-    while not state.is_over:
-        state.end_epoch(Epoch(...))
-        kept.save(state.checkpoint())     # and in the next process: state.restore(kept.latest())
-    state.finish()
-"""
+"""What changes while a network is trained, saved to checkpoints and restored from them."""
 
 from __future__ import annotations
 
@@ -37,11 +28,8 @@ class Epoch:
 class State:
     """A training between two epochs.
 
-    Attributes:
-      model: the network that is trained.
-      optimizer: built for it.
-      served: the network that is evaluated and exported.
-      history: the finished epochs in order, including those of a killed process.
+    `served` is the network that is evaluated and exported; `history` holds the finished epochs in
+    order, including those of a killed process.
     """
 
     def __init__(
@@ -63,9 +51,7 @@ class State:
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are done, or none of the last `patience` epochs was better than those
-        before.
-        """
+        """Whether all epochs are done, or the last `patience` ones have no smaller eval loss."""
         done = len(self.history)
         waited = done and self._patience and done - self._best_epoch.number >= self._patience
         return bool(done == self._epochs or waited)
@@ -77,14 +63,11 @@ class State:
             self._best = self.served.get_weights()
 
     def finish(self) -> None:
-        """Gives `served` the weights of the best epoch, or without `patience` those of the last
-        one.
-        """
+        """Gives `served` the best epoch's weights; without `patience` it keeps the last one's."""
         if self._patience:
             self.served.set_weights(self._best)
 
     def checkpoint(self) -> Checkpoint:
-        """Returns the state as values."""
         return Checkpoint(
             epoch=len(self.history),
             arrays={
@@ -98,7 +81,6 @@ class State:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Restores the state from a checkpoint."""
         _assign(self.model.variables, checkpoint.arrays["model"])
         _assign(self.optimizer.variables, checkpoint.arrays["optimizer"])
         _assign(self.served.variables, checkpoint.arrays["served"])
@@ -107,7 +89,6 @@ class State:
 
     @property
     def _best_epoch(self) -> Epoch:
-        """The first of those with the smallest loss on eval."""
         return min(self.history, key=lambda epoch: epoch.eval_loss)
 
 

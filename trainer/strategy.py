@@ -1,13 +1,4 @@
-"""The devices that train together, and the size of their batches.
-
-Synopsis::
-
-    prepare_devices(replicas=2)              # once, before TensorFlow runs anything
-    strategy = mirrored_strategy(replicas=2)
-    strategy = multi_worker_strategy()       # or all devices of all machines of TF_CONFIG
-    global_batch(per_replica_batch=128, strategy=strategy)   # 256
-    distribute(batches, strategy)            # each replica's share of each global batch
-"""
+"""The devices that train together, and the size of their batches."""
 
 from __future__ import annotations
 
@@ -23,16 +14,12 @@ class DeviceError(ValueError):
 
 
 def prepare_devices(replicas: int) -> None:
-    """Splits the CPU into `replicas` logical devices if there is no GPU.
+    """Splits the CPU into `replicas` logical devices if there is no GPU; 0 and 1 need one only.
 
     TensorFlow allows this only before its first operation. So a container and a worker of a search
     call it when they begin to train, and a local run, whose other components use TensorFlow
-    earlier, when the run begins. A second call changes nothing. 0 and 1 need one device only. GPUs
-    are shared with other processes, see `_share_memory`.
-
-    Raises:
-      DeviceError: there are fewer GPUs, or TensorFlow has already started with another number of
-        logical devices.
+    earlier, when the run begins. A second call changes nothing. Raises `DeviceError` if there are
+    fewer GPUs, or TensorFlow has already started with another number of devices.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus and replicas > len(gpus):
@@ -56,11 +43,11 @@ def prepare_devices(replicas: int) -> None:
 
 
 def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
-    """Makes TensorFlow take as much GPU memory as it needs; by default it takes all.
+    """Makes TensorFlow take only as much GPU memory as it needs; by default it takes all.
 
-    The processes of a search, and the one that trains among several machines, share the GPUs with
-    the process of the run. TF_FORCE_GPU_ALLOW_GROWTH overrides this (tensorflow/core/
-    common_runtime/gpu/gpu_bfc_allocator.cc, `GetAllowGrowthValue`).
+    Processes of a search, and the one that trains among several machines, share the GPUs with that
+    of the run. TF_FORCE_GPU_ALLOW_GROWTH overrides this (`GetAllowGrowthValue` in TensorFlow's
+    gpu_bfc_allocator.cc).
     """
     for gpu in gpus:
         # TensorFlow has started already: what it takes is settled.
@@ -69,15 +56,10 @@ def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
 
 
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
-    """Makes a MirroredStrategy over the GPUs, or without GPUs over logical CPU devices.
+    """Makes a MirroredStrategy over `replicas` GPUs, or without GPUs over logical CPU devices.
 
-    Make one per process: TensorFlow mixes up what the replicas of two of them exchange.
-
-    Args:
-      replicas: number of devices; 0 takes all GPUs or, without GPUs, one CPU.
-
-    Raises:
-      DeviceError: there are fewer devices than `replicas`.
+    With 0 it takes all GPUs or one CPU, and with too few devices raises `DeviceError`. Make one per
+    process: TensorFlow mixes up what the replicas of two strategies exchange.
     """
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     devices = [device.name for device in tf.config.list_logical_devices(kind)]
@@ -95,16 +77,11 @@ class Disagreement(RuntimeError):
 
 
 def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirroredStrategy:
-    """Makes a MultiWorkerMirroredStrategy over the machines of TF_CONFIG, and waits for all of
-    them.
+    """Makes a MultiWorkerMirroredStrategy, and waits for all machines of TF_CONFIG.
 
-    Args:
-      replicas: number of devices of this machine. TensorFlow takes all GPUs or, without GPUs, one
-        CPU, so only 0 and the number of these devices are accepted.
-
-    Raises:
-      DeviceError: this machine has another number of devices.
-      tf.errors.OpError: the other machines do not connect.
+    TensorFlow takes all GPUs of a machine or, without GPUs, one CPU: `replicas` is 0 or their
+    number, or `DeviceError` is raised. Raises tf.errors.OpError if the other machines do not
+    connect.
     """
     gpus = tf.config.list_physical_devices("GPU")
     _share_memory(gpus)
@@ -118,11 +95,7 @@ def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirrore
 
 
 def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
-    """Requires that all machines of the strategy have the same text.
-
-    Raises:
-      Disagreement: another machine has another text.
-    """
+    """Raises `Disagreement` unless all machines of the strategy have the same text."""
     if not _has_several_machines(strategy):
         return
     own = int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1  # int32

@@ -1,17 +1,13 @@
 """Keeps a training among several machines alive: when one is lost, all restart and resume.
 
-Synopsis::
-
-    train(job_file(root))      # returns when this machine's part is done
-
 When one machine is lost, the collective operations of all others fail within seconds, and
-TensorFlow cannot be told to go on without a new process. So each machine trains in a process of its
-own, which is started again, waits for the others, and goes on from the last finished epoch.
+TensorFlow cannot go on in the same process. So each machine trains in a process of its own, which
+is started again, waits for the others, and goes on from the last finished epoch.
 
-That process runs this module too, for one attempt, and it alone imports TensorFlow. It writes one
-JSON object per line to its standard output: `{"progress": {...}}` for each
-`trainer.progress.Progress`, and `{"error": "..."}` before it ends with exit code 1 because of an
-error that another attempt would meet again.
+That process, which alone imports TensorFlow, runs this module too, for one attempt. It writes one
+JSON object per line to stdout: `{"progress": {...}}` for each `trainer.progress.Progress`, and
+`{"error": "..."}` before it ends with exit code 1 because of an error that another attempt would
+meet again.
 """
 
 from __future__ import annotations
@@ -49,11 +45,7 @@ class TrainingFailed(RuntimeError):
 
 
 def wait_for(job: Path, *, seconds: float) -> None:
-    """Waits until the chief has written the job's file.
-
-    Raises:
-      TrainingFailed: the file did not appear within this time.
-    """
+    """Waits until the chief has written the job's file; raises `TrainingFailed` when time is up."""
     end = time.monotonic() + seconds
     while not job.exists():
         if time.monotonic() >= end:
@@ -65,14 +57,10 @@ def wait_for(job: Path, *, seconds: float) -> None:
 
 
 def train(job: Path) -> None:
-    """Trains as one of the machines that TF_CONFIG names.
+    """Trains as one of the machines that TF_CONFIG names, until this machine's part is done.
 
-    Args:
-      job: the job's file, which the chief removes when it ends.
-
-    Raises:
-      TrainingFailed: an error would occur again, there were too many attempts, the other machines
-        did not connect, or the chief ended before.
+    Raises `TrainingFailed` if an error would occur again, after too many attempts, if the other
+    machines do not connect, or if the chief, which removes the job's file at its end, ended before.
     """
     failed = 0
     while failed < ATTEMPTS:
@@ -113,11 +101,11 @@ def train(job: Path) -> None:
 
 @contextmanager
 def _attempt(job: Path, joined: threading.Event, end: float) -> Iterator[subprocess.Popen[str]]:
-    """The process that trains. It is killed when the block is left, some time after the job's file
-    is gone, and if the machines have not joined by `end`, a time of `time.monotonic()`.
+    """Yields the process that trains. A thread kills it some time after the job's file is gone, and
+    if the machines have not joined by `end`, a time of `time.monotonic()`.
 
-    It cannot watch the file itself: while TensorFlow waits for a chief that has given up, it holds
-    the interpreter's lock.
+    The process cannot watch the file itself: while TensorFlow waits for a chief that has given up,
+    it holds the interpreter's lock.
     """
     with running_child("trainer.supervision", str(job), stdout=subprocess.PIPE) as process:
         threading.Thread(target=_watch, args=(process, job, joined, end), daemon=True).start()
@@ -137,8 +125,6 @@ def _watch(process: subprocess.Popen[str], job: Path, joined: threading.Event, e
 
 
 class _Forward(logging.Handler):
-    """Sends progress to the parent process; other records go to the log alone."""
-
     def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
         self._say = say
@@ -150,7 +136,6 @@ class _Forward(logging.Handler):
 
 
 def _make_attempt(job: Path) -> int:
-    """Trains in this process; returns its exit code."""
     end_with_parent(_AGAIN)
     collect_seldom()
     said = os.fdopen(os.dup(1), "w", buffering=1)

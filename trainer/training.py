@@ -1,9 +1,4 @@
-"""One training from the files to the exported model, on one machine or as one of several.
-
-Synopsis::
-
-    train_and_export(Job.from_fn_args(fn_args), cluster=None)
-"""
+"""One training from the files to the exported model, on one machine or as one of several."""
 
 from __future__ import annotations
 
@@ -30,15 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 def train_and_export(job: Job, cluster: Cluster | None) -> None:
-    """Trains on `train`, evaluates on `eval`, and exports; of several machines only the chief
-    writes.
+    """Trains on `train`, evaluates on `eval`, and exports; each machine of a cluster calls it, and
+    only the chief writes.
 
     A killed training resumes after its last finished epoch: see docs/training.md.
-
-    Args:
-      job: what to train on and how.
-      cluster: the machines that train together, each of which calls this function; None for one
-        machine.
 
     Raises:
       loop.TrainingDiverged: the loss became NaN or infinite.
@@ -81,11 +71,8 @@ def prepare(job: Job, cluster: Cluster | None = None) -> tf.distribute.Strategy:
     """Sets up the devices that train, and waits for the other machines of a cluster.
 
     Call it before TensorFlow runs its first operation: only before that can TensorFlow split its
-    CPU and join a cluster.
-
-    Raises:
-      strategy.DeviceError: fewer devices than replicas.
-      tf.errors.OpError: the other machines do not connect.
+    CPU and join a cluster. Raises `strategy.DeviceError`, and tf.errors.OpError if machines do not
+    connect.
     """
     if job.hparams.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -109,13 +96,11 @@ def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
 
 
 def _end_together(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
-    """Waits until the chief has exported.
+    """Waits until the chief has exported; unless this is the chief, raises tf.errors.OpError if a
+    machine was lost before.
 
-    A chief that is lost before that trains again, and needs all other machines for it: so none of
-    them ends earlier.
-
-    Raises:
-      tf.errors.OpError: another machine was lost before; not on the chief, which needs nobody.
+    A chief that is lost before its export trains again and needs all other machines for that, so
+    none of them ends earlier.
     """
     needs_nobody = contextlib.suppress(tf.errors.OpError)
     with needs_nobody if cluster.is_chief else contextlib.nullcontext():

@@ -18,10 +18,10 @@ import runpy  # noqa: E402
 
 
 def _find_our_packages() -> None:
-    """Lets this process import the packages that its parent runs, wherever they lie.
+    """Lets this process import the packages that its parent runs.
 
-    An installed one is found by itself. It is another one, or there is none, where the parent was
-    started inside a checkout by `python -m`.
+    If `python -m` started the parent in a checkout, the installed ones are others, or there are
+    none.
     """
     found = importlib.util.find_spec(os.path.basename(_PACKAGE))
     origin = os.path.realpath(found.origin) if found and found.origin else ""

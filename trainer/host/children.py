@@ -1,17 +1,9 @@
 """Child processes of this interpreter, which end with their parent and import nothing by accident.
 
-Synopsis::
-
-    with running_child("trainer.supervision", str(job)) as process:
-        process.wait()
-
-    end_with_parent(exit_code=3)      # what such a child calls first
-
 `python -m` and `python -c` look into the working directory first for every import, so a `random.py`
 there replaces the one of the standard library. `-P` prevents this from Python 3.11 on; `-I` does so
 on 3.10 too, but ignores PYTHONPATH and all other settings. So the child runs `child_main`, which
-then runs the module. The working directory stays the same, so relative paths in the arguments keep
-their meaning.
+then runs the module, in the same working directory.
 """
 
 from __future__ import annotations
@@ -35,28 +27,18 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Child(NamedTuple):
-    """A process to start.
-
-    Attributes:
-      command: program and arguments.
-      environment: all variables.
-    """
+    """A process to start, with all its environment variables."""
 
     command: list[str]
     environment: dict[str, str]
 
 
 def python_child(module: str, *arguments: str, **variables: str) -> Child:
-    """Returns a child that runs a module as `python -m` does, by this interpreter.
+    """Returns a child that runs a module as `python -m` does; `variables` join the environment.
 
     Directories of PYTHONPATH stay importable, even the working directory if PYTHONPATH names it.
     Empty parts, which Python takes for the working directory ("$PYTHONPATH:/mine" has one when
     PYTHONPATH was unset), are left out.
-
-    Args:
-      module: the full name of any module.
-      arguments: what it finds in `sys.argv` after its own name.
-      variables: environment variables in addition to those of this process.
     """
     environment = {**os.environ, **variables}
     parts = list(filter(None, environment.pop(_PATH, "").split(os.pathsep)))
@@ -69,11 +51,8 @@ def python_child(module: str, *arguments: str, **variables: str) -> Child:
 def running_child(
     module: str, *arguments: str, stdout: int, **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child that is killed when the block is left; its stdin closes when this process is gone.
-
-    Args:
-      module: see `python_child`, also for the arguments and variables.
-      stdout: a file descriptor, or `subprocess.PIPE`.
+    """A child (see `python_child`) that is killed when the block is left; its stdin closes when
+    this process is gone.
     """
     child = python_child(module, *arguments, **variables)
     process = subprocess.Popen(
@@ -87,12 +66,11 @@ def running_child(
 
 
 def end_with_parent(exit_code: int) -> None:
-    """From now on, ends this process when the process at the other end of its stdin has ended.
+    """Ends this process from now on when the process at the other end of its stdin has ended.
 
-    On Linux this works even while no Python code can run, as when TensorFlow holds the
-    interpreter's lock and waits for other machines. Linux kills this process when the *thread* of
-    the parent that started it ends (prctl(2), PR_SET_PDEATHSIG), so the parent must start it from a
-    thread that lives as long as the parent does.
+    On Linux this works even while TensorFlow holds the interpreter's lock. Linux kills this process
+    when the *thread* of the parent that started it ends (prctl(2), PR_SET_PDEATHSIG), so the parent
+    must start it from a thread that lives as long as the parent does.
     """
 
     def wait() -> None:

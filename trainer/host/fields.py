@@ -2,14 +2,9 @@
 
 Synopsis::
 
-    @dataclasses.dataclass(frozen=True)
-    class Oven:
-        degrees: float = setting(180.0, "temperature, Celsius", gt=0, le=300)
-
-        def __post_init__(self) -> None:
-            check(self, "oven")
-
-    Oven(degrees=0.0)   # ValueError: oven.degrees is 0.0, expected a number above 0, up to 300
+    degrees: float = setting(180.0, "temperature, Celsius", gt=0, le=300)  # in a dataclass Oven
+    check(self, "oven")  # in its __post_init__
+    Oven(degrees=0.0)  # ValueError: oven.degrees is 0.0, expected a number above 0, up to 300
 """
 
 from __future__ import annotations
@@ -43,13 +38,10 @@ def setting(
     """Makes a field of a dataclass.
 
     Args:
-      default: its default, which need not keep the bounds (None does not).
-      description: its meaning, for the help, without a full stop.
+      default: need not keep the bounds.
+      description: for the help, without a full stop.
       choices: the allowed texts; not read before a value is checked.
-      ge: smallest value; gt, le and lt are like it. A number with bounds must also be finite.
-      gt: see ge.
-      le: see ge.
-      lt: see ge.
+      ge, gt, le, lt: bounds; a number with bounds must also be finite.
       hint: what an error adds to the bounds.
       is_path: whether it is a path on this machine.
     """
@@ -66,15 +58,10 @@ def setting(
 
 
 def check(values: Any, section: str, of: type | None = None) -> None:
-    """Refuses values that their fields do not allow.
+    """Raises a ValueError of one line for the first value that its field does not allow.
 
-    Args:
-      values: a dataclass.
-      section: its name for users, such as "gate"; "" for the outermost dataclass.
-      of: the class whose fields state what is allowed; None for that of the values.
-
-    Raises:
-      ValueError: the first such value, in one line.
+    The section is the users' name of the dataclass, such as "gate", or "" for the outermost one;
+    `of` is the class whose fields state what is allowed, by default that of the values.
     """
     for field in dataclasses.fields(of or type(values)):
         value = getattr(values, field.name)
@@ -103,12 +90,7 @@ def inner_kind(kind: Any) -> Any:
 
 
 def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
-    """Says what a field takes, for messages: "a whole number, 1 or more", "one of adam, adadelta".
-
-    Args:
-      kind: the field's type.
-      metadata: that of the field, made by `setting`.
-    """
+    """Says which values a field takes: "a whole number, 1 or more", "one of adam, adadelta"."""
     inner = inner_kind(kind)
     if choices := metadata.get("choices"):
         return f"one of {', '.join(choices)}"

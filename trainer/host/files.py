@@ -1,11 +1,5 @@
 """Writes files that survive a kill or a power cut, and reads files of others without surprises.
 
-Synopsis::
-
-    write_durably(Path("reports/run.html"), page)     # a kill leaves all of it or what was there
-    read_regular(Path("manifest.json"), max_bytes=4 << 20)
-    sum(map(len, read_pieces(Path("variables.data"), max_bytes=16 << 30)))     # its size
-
 Instead of a file there may be a FIFO, on which `open` waits forever, or a link to /dev/zero, which
 never ends. These, and files that are too large, raise `UnfitFile`. It is an OSError, so code that
 handles unreadable files handles them too.
@@ -36,13 +30,10 @@ class UnfitFile(OSError):
 
 
 def write_durably(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a kill or a power cut leaves all of it, or the former content.
+    """Writes a file, and missing directories, so that a kill or a power cut leaves all of it, or
+    the former content; text is written as UTF-8.
 
-    Missing directories are made. Text is written as UTF-8.
-
-    Raises:
-      OSError: the file was not written and no part of it is left, or only its name could not be
-        synced.
+    After an OSError no part of the file is left, or only its name could not be synced.
     """
     make_directory(path.parent)
     writing = path.with_name(f".{path.name}.writing")
@@ -78,22 +69,15 @@ def sync_directory(path: Path) -> None:
 def read_regular(path: Path, *, max_bytes: int) -> bytes:
     """Returns the content of a regular file.
 
-    Raises:
-      UnfitFile: it is not a regular file, or holds more bytes, also if it grows while it is read.
-      OSError: it cannot be read.
+    Raises `UnfitFile` if it is none or is larger, also if it grows meanwhile, and OSError if it
+    cannot be read.
     """
     return b"".join(read_pieces(path, max_bytes=max_bytes))
 
 
 def read_pieces(path: Path, *, max_bytes: int | None) -> Iterator[bytes]:
-    """Yields the content of a regular file in pieces of up to 1 MiB.
-
-    Args:
-      path: of the file.
-      max_bytes: largest size of the file; None for any.
-
-    Raises:
-      UnfitFile, OSError: as `read_regular`, possibly after some pieces were yielded.
+    """Yields the content of a regular file in pieces of up to 1 MiB; raises as `read_regular` does,
+    possibly after some pieces.
     """
     size = 0
     with open_regular(path, max_bytes=max_bytes) as file:
@@ -107,13 +91,7 @@ def read_pieces(path: Path, *, max_bytes: int | None) -> Iterator[bytes]:
 def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
     """Opens a regular file for reading, without waiting; follows symbolic links.
 
-    Args:
-      path: of the file.
-      max_bytes: largest size when it is opened; None for any.
-
-    Raises:
-      UnfitFile: it is not a regular file, or is larger.
-      OSError: it cannot be opened.
+    `max_bytes` bounds its size when it is opened; None allows any.
     """
     return os.fdopen(open_descriptor(path, os.O_RDONLY, max_bytes=max_bytes), "rb")
 

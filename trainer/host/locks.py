@@ -1,12 +1,4 @@
-"""An exclusive lock of a file or a directory, for which a process waits a limited time.
-
-Synopsis::
-
-    with exclusive(os.open("pipeline_root", os.O_RDONLY), timeout_s=10.0):
-        ...     # no other process holds that lock; in the end the descriptor is closed
-
-The kernel frees the lock when its holder ends, however it ends.
-"""
+"""An exclusive lock of a file or a directory, which the kernel frees when its holder ends."""
 
 from __future__ import annotations
 
@@ -28,9 +20,8 @@ class AlreadyLocked(TimeoutError):
 def exclusive(descriptor: int, *, timeout_s: float) -> Iterator[None]:
     """Holds the lock of an open file or directory, and closes the descriptor at the end.
 
-    Raises:
-      AlreadyLocked: another process still held the lock after `timeout_s`.
-      OSError: the file system does not support locks.
+    Raises `AlreadyLocked` if another process still held the lock after `timeout_s`, and OSError if
+    the file system does not support locks.
     """
     deadline = time.monotonic() + timeout_s
     try:

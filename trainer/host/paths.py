@@ -1,9 +1,6 @@
 """Expands paths that a user gives, and checks whether a run can use them.
 
-    expanded("~/models")                              # "/home/ada/models"
-    require_directory("pipeline_root", "runs")        # refused where nothing can be written
-
-The checks leave nothing on the disk.
+Each `require_...` refuses a path by a ValueError of one line, and leaves nothing on the disk.
 """
 
 from __future__ import annotations
@@ -25,9 +22,8 @@ _SLUG_DIGITS = 8  # hexadecimal
 def expanded(path: str) -> str:
     """Returns the path with the home directory instead of a leading `~` or `~user`.
 
-    Raises:
-      ValueError: it is empty, a file system cannot take it, or there is neither such a user nor
-        such a file; the message says what was expected.
+    Raises ValueError, which says what was expected, if the path is empty, if a file system cannot
+    take it, or if there is neither such a user nor such a file.
     """
     if not path.strip():
         raise ValueError("a path")
@@ -40,11 +36,7 @@ def expanded(path: str) -> str:
 
 
 def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a path that TensorFlow would take for a pattern of file names.
-
-    Raises:
-      ValueError: the absolute path holds a character of patterns; one line.
-    """
+    """Refuses a path that TensorFlow would take for a pattern of file names."""
     absolute = os.path.abspath(path)
     found = [character for character in _PATTERN_CHARACTERS if character in absolute]
     if found:
@@ -57,9 +49,8 @@ def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
 def require_directory(what: str, path: str | os.PathLike[str]) -> None:
     """Refuses a directory, existing or still to be made, in which nothing could be written.
 
-    Raises:
-      ValueError: the path is a pattern or not UTF-8, or the directory (or the nearest existing one
-        above it) is not a directory or not writable for this user; one line.
+    Its path must be UTF-8 and no pattern; it, or the nearest existing one above it, must be a
+    directory that this user may write to.
     """
     require_no_pattern(what, path)
     absolute = os.path.abspath(path)
@@ -80,11 +71,7 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
 
 
 def require_writable(what: str, directory: str | os.PathLike[str]) -> None:
-    """Refuses a directory in which this user cannot make a file.
-
-    Raises:
-      ValueError: one line.
-    """
+    """Refuses a directory in which this user cannot make a file."""
     require_access(what, directory)
     try:
         # Permissions say little of root and of network file systems. Linux gives the file no name,
@@ -99,12 +86,7 @@ def require_writable(what: str, directory: str | os.PathLike[str]) -> None:
 
 
 def require_file(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a path at which a file could not be made or written.
-
-    Raises:
-      ValueError: something else than a regular file is there (symbolic links are not followed), or
-        this user may not write to it; one line.
-    """
+    """Refuses a path where this user could not write a regular file; follows no symbolic links."""
     if os.path.isfile(path) and not os.path.islink(path):
         require_access(what, path)
     elif os.path.lexists(path):
@@ -115,11 +97,7 @@ def require_file(what: str, path: str | os.PathLike[str]) -> None:
 
 
 def require_access(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a file or directory that this user may not read and write.
-
-    Raises:
-      ValueError: one line.
-    """
+    """Refuses a file or directory that this user may not read and write."""
     needed = os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(path) else 0)
     if not os.access(path, needed, effective_ids=os.access in os.supports_effective_ids):
         raise ValueError(

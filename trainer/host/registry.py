@@ -1,20 +1,9 @@
 """Tables by name that other distributions can extend: architectures, data sources, gate checks.
 
-Synopsis::
-
-    ARCHITECTURES: Registry[Architecture] = Registry("architecture")
-    ARCHITECTURES.add("convnet", Architecture(...))
-    ARCHITECTURES["convnet"], list(ARCHITECTURES)
-
 A plugin is a distribution with an entry point of the group `tfx_mnist`, which names a module that
-adds to the tables when it is imported. For a module `tiny_nets`::
-
-    [project.entry-points.tfx_mnist]
-    tiny-nets = "tiny_nets"
-
-All plugins are imported when a table is first listed, or first asked for a name that it does not
-have. So every process, worker and container in which the plugin is installed finds the same
-entries.
+adds to the tables when it is imported (example: CONTRIBUTING.md). All plugins are imported when a
+table is first listed, or first asked for a name that it does not have. So every process, worker and
+container in which the plugin is installed finds the same entries.
 """
 
 from __future__ import annotations
@@ -41,20 +30,12 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, kind: str) -> None:
-        """Makes an empty table.
-
-        Args:
-          kind: what an entry is, for messages: "architecture".
-        """
+        """`kind` names an entry in messages: "architecture"."""
         self._kind = kind
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, entry: T) -> None:
-        """Adds an entry.
-
-        Raises:
-          ValueError: the name is taken.
-        """
+        """Adds an entry; raises ValueError if the name is taken."""
         if name in self._entries:
             raise ValueError(f"the {self._kind} {name!r} exists already: choose another name")
         self._entries[name] = entry
@@ -79,7 +60,6 @@ def plugin_modules() -> tuple[str, ...]:
 
 
 def _entry_points() -> list[tuple[str, str]]:
-    """Distribution and module of each plugin."""
     from importlib.metadata import entry_points  # takes 40 ms, and not every process reads a table
 
     found = entry_points(group=GROUP)
@@ -87,8 +67,6 @@ def _entry_points() -> list[tuple[str, str]]:
 
 
 class _Plugins:
-    """The plugins of this process, imported once."""
-
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._started = False

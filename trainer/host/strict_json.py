@@ -1,11 +1,4 @@
-"""Reads JSON of others without surprises.
-
-Synopsis::
-
-    loads('{"version": 3}')         # {"version": 3}
-    loads('{"accuracy": NaN}')      # ValueError, as for 1e999, [[[[[[...]]]]]] and 5,000 digits
-    loads('{"a": 1, "a": 2}')       # ValueError, where json.loads takes the last of equal keys
-"""
+"""Reads JSON of others without surprises."""
 
 from __future__ import annotations
 
@@ -20,11 +13,11 @@ MAX_DEPTH = 32  # a release record has 5; Python's own writer and reader end at 
 
 
 def loads(text: str) -> Any:
-    """Returns the value of a JSON text with finite numbers, 64-bit integers and little nesting.
+    """Returns the value of a JSON text with finite numbers, 64-bit integers, at most 32 levels and
+    no key twice in an object.
 
-    Raises:
-        json.JSONDecodeError: the text is not JSON.
-        ValueError: it holds other values; the message begins with "it".
+    Raises json.JSONDecodeError if the text is not JSON, and for other values a ValueError whose
+    message begins with "it".
     """
     try:
         value = json.loads(

@@ -1,20 +1,13 @@
 """SIGTERM and SIGINT (Ctrl-C) end a program within seconds, whatever it is doing.
 
-Synopsis::
+The exception of a signal lets a run clean up, but some code swallows it or raises another error
+instead (a bare `except` in TensorFlow, Beam's threads). So the signal is recorded: a `terminable`
+block ends by its exception in any case, and code that turns an error into an outcome consults the
+record first (`raise_if_arrived`).
 
-    with terminable():
-        ...     # raises Terminated when SIGTERM arrives, KeyboardInterrupt when SIGINT does
-
-A run may end at any moment, because everything it has finished is on disk. The exception lets it
-clean up and say in one line what happened. But the exception is raised in whatever code runs at
-that moment, and some code swallows it or raises another error instead (a bare `except` in
-TensorFlow, Beam's threads). So the signal is recorded: the block ends by the exception of the
-signal in any case, and code that turns an error into an outcome consults the record first
-(`raise_if_arrived`).
-
-The exception also has to wait until a call into C++ returns, and the end of Python waits for the
-threads of a Beam pipeline. So a watching thread ends the process when the time is up. Since that
-thread ends with Python, destructors of C++ libraries, which wait too, are skipped.
+The exception also waits until a call into C++ returns, and the end of Python waits for the threads
+of a Beam pipeline. So a watching thread ends the process when the time is up. Since that thread
+ends with Python, destructors of C++ libraries, which wait too, are skipped.
 """
 
 from __future__ import annotations
@@ -43,7 +36,8 @@ class Terminated(BaseException):
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Raises inside the block when SIGTERM or SIGINT arrives, and at its end if that was swallowed.
+    """Raises `Terminated` on SIGTERM and KeyboardInterrupt on SIGINT inside the block, and again at
+    its end if that was swallowed.
 
     Call it in the main thread only. A SIGINT that is ignored, as by jobs that a shell starts with
     &, stays ignored.
@@ -69,12 +63,7 @@ def arrived() -> bool:
 
 
 def raise_if_arrived() -> None:
-    """Raises the signal's exception again if one has arrived, since any other error may follow from
-    it.
-
-    Raises:
-      Terminated, KeyboardInterrupt: see `terminable`.
-    """
+    """Raises the exception of a signal that has arrived: any other error may follow from it."""
     if _noted:
         raise Terminated if _noted[0] == signal.SIGTERM else KeyboardInterrupt
 
@@ -82,10 +71,7 @@ def raise_if_arrived() -> None:
 def end_at_once(line: str) -> None:
     """From now on SIGTERM and SIGINT end this process with 143 and 130, even while C++ code runs.
 
-    Use it in a process that may end at any moment and has nothing to clean up.
-
-    Args:
-      line: what follows "terminated; " or "interrupted; " on stderr.
+    `line` follows "terminated; " or "interrupted; " on stderr.
     """
 
     def end(number: int) -> None:
@@ -102,7 +88,6 @@ def end_at_once(line: str) -> None:
 
 
 def _handle(handler: Callable[[int, object], None]) -> dict[int, Any]:
-    """Sets the handler of both signals; returns the former ones."""
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         numbers.append(signal.SIGINT)
@@ -123,11 +108,7 @@ def _end_without_destructors(exit_code: int) -> NoReturn:
 
 
 def _watch(act: Callable[[int], None]) -> Callable[[], None]:
-    """Has a thread call `act` with the number of the first signal that arrives.
-
-    Returns:
-      What ends the watch.
-    """
+    """Has a thread call `act` with the number of each signal; the returned function ends that."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     # Written to by the C handler at once, also while Python code cannot run in this thread.

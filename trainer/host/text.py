@@ -21,14 +21,10 @@ _short.maxstring = _short.maxother = _short.maxlong = _MOST
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Returns the text with an escape such as `\x1b` for each character that is not printable.
+    r"""Escapes each character that is not printable, such as `\x1b`, unless it is in `keep`.
 
     Not printable are control characters, line breaks, marks of writing direction, invisible
     characters, spaces other than U+0020, and bytes of a file name that are not text.
-
-    Args:
-      text: any text.
-      keep: characters that stay as they are.
     """
     if text.isprintable():
         return text

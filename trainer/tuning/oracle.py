@@ -1,9 +1,4 @@
-"""Proposes trials: keras-tuner's oracles over our search space, with a budget of time.
-
-Synopsis::
-
-    oracle = make_oracle(TuningConfig(algorithm="hyperband"), HParams(), seed=3)
-"""
+"""Proposes trials: keras-tuner's oracles over our search space, with a budget of time."""
 
 from __future__ import annotations
 
@@ -39,9 +34,8 @@ _CHOICES: Mapping[str, Sequence[float]] = {
 def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParameters:
     """Returns the space of learning rate, width, regularization and strength of the augmentation.
 
-    Args:
-      hparams: those of the training; its values are the defaults, and are added to the choices.
-      objective: "accuracy" or "loss"; "loss" leaves out `label_smoothing`, which raises it.
+    The training's own `hparams` are the defaults, and are added to the choices. With the objective
+    "loss" `label_smoothing` is left out, because it raises the loss.
     """
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
@@ -59,10 +53,7 @@ class _WithBudget(keras_tuner.Oracle):
     """Adds to an oracle of keras-tuner a budget of time, the first trial, and lines of progress.
 
     The first trial has the hyper-parameters from which the search starts, so the best trial is at
-    least as good on `eval`.
-
-    Attributes:
-      heard_at: `time.monotonic()` when a worker last asked for a trial or ended one; None before.
+    least as good on `eval`. `heard_at` is the `time.monotonic()` of a worker's last word, or None.
     """
 
     def __init__(self, *, max_trials: int, max_seconds: float, **options: Any) -> None:
@@ -77,7 +68,6 @@ class _WithBudget(keras_tuner.Oracle):
         self._began = time.monotonic()  # less the seconds of the processes before this one
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Returns the values of the next trial, or the end of the search."""
         if time.monotonic() - self._began >= self._max_seconds:
             return {"status": "STOPPED", "values": None}
         proposed = super().populate_space(trial_id)
@@ -87,7 +77,6 @@ class _WithBudget(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
-        """Logs the trial's values."""
         self.heard_at = time.monotonic()
         trial = super().create_trial(tuner_id)
         if trial.status == "RUNNING":
@@ -101,7 +90,6 @@ class _WithBudget(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
-        """Logs the trial's score and the best one."""
         self.heard_at = time.monotonic()
         super().end_trial(trial)
         self.save()  # keras-tuner did while the trial still counted as one that runs

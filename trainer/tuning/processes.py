@@ -1,19 +1,11 @@
 """The processes of a search: keras-tuner's chief, and workers on this or on other machines.
 
-Synopsis::
+KERASTUNER_TUNER_ID ("chief" or a worker's name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT
+(the chief's address) tell keras-tuner the role of a process.
 
-    with chief_of_local_workers():
-        search = open_search(job, folder, strategy)
-        train_in_workers(search, count=2)
-
-    work(Path("job.json"))      # on another machine, by `tfx-mnist worker --search job.json`
-
-Three environment variables tell keras-tuner the role of a process: KERASTUNER_TUNER_ID ("chief" or
-the name of a worker), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's address).
-
-A worker is a process that runs this module. It trains what the chief proposes until the search is
-over, and reads the job's file, and the files that this names, by the same paths as the chief.
-SIGTERM ends it at once with 143, and SIGINT with 130: its finished trials are on disk.
+A worker runs this module. It trains what the chief proposes until the search is over, and reads the
+job's file, and the files that this names, by the same paths as the chief. SIGTERM ends it at once
+with 143, and SIGINT with 130: its finished trials are on disk.
 """
 
 from __future__ import annotations
@@ -86,8 +78,7 @@ def chief_of_local_workers() -> Iterator[None]:
 def train_in_workers(search: Search, *, count: int) -> None:
     """Searches with `count` processes that train, until no trial is left.
 
-    Raises:
-      WorkerDied: one process did. The others are ended; the next call resumes the search.
+    Raises `WorkerDied` if one process did. The others are ended; the next call resumes the search.
     """
     threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
     server = _serve(search)
@@ -110,13 +101,8 @@ def serve_workers(
 ) -> None:
     """Proposes trials to workers that were started by hand, until no trial is left.
 
-    Args:
-      search: the search of which this process is the chief.
-      first_word_s: how long to wait for the first worker, in seconds.
-      next_word_s: how long to wait from then on until a worker asks for a trial or ends one.
-
-    Raises:
-      WorkersSilent: no worker asked for a trial or ended one within that time.
+    Raises `WorkersSilent` if no worker asked for a trial or ended one, the first time within
+    `first_word_s` seconds and then within `next_word_s`.
     """
     began, server = time.monotonic(), _serve(search)
     while not server.done():
@@ -135,8 +121,7 @@ def serve_workers(
 def work(job_file: Path) -> None:
     """Trains what a chief on another machine proposes; the environment says where the chief is.
 
-    Raises:
-      WorkerDied: the process did. Under the same `TUNER_ID` a new one gets its trial back.
+    Raises `WorkerDied` if the process did. Under the same `TUNER_ID` a new one gets its trial back.
     """
     with _worker(job_file) as worker:
         worker.wait()
@@ -144,7 +129,7 @@ def work(job_file: Path) -> None:
 
 
 def _serve(search: Search) -> Future[None]:
-    """Starts keras-tuner's server, in a thread that ends with this process at the latest."""
+    """Starts keras-tuner's server in a daemon thread, which cannot outlive this process."""
     server: Future[None] = Future()
 
     def serve() -> None:
@@ -171,7 +156,6 @@ def _require_well(workers: Sequence[_Worker]) -> None:
 
 
 def _train_proposals(job_file: Path) -> None:
-    """Trains in this process, a worker, until the search is over."""
     end_at_once("the same command goes on with the trials that are left")
     end_with_parent(exit_code=1)
     collect_seldom()

@@ -1,11 +1,4 @@
-"""The results of a search as plain values; nothing here needs keras-tuner.
-
-Synopsis::
-
-    results = read_results(Path(tuner_results.uri))
-    results.best.values                                  # {"learning_rate": 0.004, ...}
-    tuned(HParams(), results.best.values)                # the hyper-parameters to train with
-"""
+"""The results of a search as plain values; nothing here needs keras-tuner."""
 
 from __future__ import annotations
 
@@ -35,16 +28,13 @@ class NoneCompleted(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One training of a search.
+    """One training of a search; of a failed one the last three values are None.
 
     Attributes:
       number: 1 for the first trial, which has the hyper-parameters from which the search started.
-      status: "completed" or "failed".
       values: the hyper-parameters that were searched over, by name.
-      epochs: number of epochs of the trial.
-      eval_accuracy: 0..1, after the last epoch; None for a failed trial, like the next two.
+      eval_accuracy: 0..1, after the last epoch.
       eval_loss: mean cross-entropy on `eval`, nats.
-      seconds: duration.
     """
 
     number: int
@@ -58,12 +48,7 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """All ended trials of a search.
-
-    Attributes:
-      objective: "accuracy" or "loss".
-      trials: in order.
-    """
+    """All ended trials of a search in order; the objective is "accuracy" or "loss"."""
 
     objective: str
     trials: tuple[Trial, ...]
@@ -73,11 +58,7 @@ class Results:
         return trial.eval_accuracy if self.objective == "accuracy" else trial.eval_loss
 
     def ranked(self) -> list[Trial]:
-        """The trials from best to worst, equal ones in order, failed ones last.
-
-        Raises:
-          NoneCompleted: every trial failed.
-        """
+        """Best trials first, equal ones in order, failed ones last; raises `NoneCompleted`."""
         sign = -1.0 if self.objective == "accuracy" else 1.0
         scores = {trial.number: self.score(trial) for trial in self.trials}
         costs = {number: sign * score for number, score in scores.items() if score is not None}
@@ -90,11 +71,9 @@ class Results:
 
     @property
     def best(self) -> Trial:
-        """The first of the best trials; raises `NoneCompleted`."""
         return self.ranked()[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; "best" is a trial's number."""
         return {
             "objective": self.objective,
             "best": self.best.number,

@@ -1,14 +1,7 @@
 """A search: keras-tuner proposes, our training loop trains, and a killed search can be continued.
 
-Synopsis::
-
-    search = open_search(job, folder, strategy)
-    search.search(train_split=train, eval_split=evaluation)
-    search.results().best
-    search.remove()             # the search is over
-
-A search has its own folder, which holds keras-tuner's state, the result of each finished trial, and
-the checkpoints of an interrupted one. If the state is damaged, keras-tuner proposes the same trials
+The folder of a search holds keras-tuner's state, the result of each finished trial, and the
+checkpoints of an interrupted one. If the state is damaged, keras-tuner proposes the same trials
 again, and the finished ones are not trained anew.
 """
 
@@ -66,15 +59,12 @@ class Search(BaseTuner):
 
     @property
     def job_file(self) -> Path:
-        """The file from which other processes read the job."""
         return self.folder / "job.json"
 
     def run_trial(self, trial: Any, **splits: inputs.LoadedSplit) -> dict[str, float]:
-        """Trains a trial of keras-tuner's, or reads its result if an earlier process trained it.
+        """Trains a trial, or reads its result if an earlier process trained it.
 
-        Raises:
-          FailedTrialError: the training diverged, or memory ran out.
-          TrialBroke: any other error occurred.
+        Raises `FailedTrialError` if the training diverged or memory ran out, else `TrialBroke`.
         """
         hparams = self._hparams(trial)
         key = hashlib.sha256(json.dumps(hparams.to_config(), sort_keys=True).encode()).hexdigest()
@@ -98,10 +88,8 @@ class Search(BaseTuner):
             time.sleep(_POLL_S)
 
     def _get_tuner_fname(self) -> str:
-        """The file that makes keras-tuner resume a search.
-
-        A process that searches alone and a chief of workers use the same file, so each resumes what
-        the other began.
+        """Names one file for a process that searches alone and a chief of workers, so that each
+        resumes what the other began.
         """
         name = self.tuner_id if self._is_worker() else "chief"
         return str(Path(self.project_dir, f"{name}.json"))
@@ -121,7 +109,7 @@ class Search(BaseTuner):
             self.folder.parent.rmdir()
 
     def _hparams(self, trial: Any) -> HParams:
-        """Those of a trial, which trains from the start: its schedule spans all its epochs."""
+        """Each trial trains from the start, so its schedule spans all its epochs."""
         values, base = trial.hyperparameters.values, self._job.hparams
         epochs = values.get("tuner/epochs") or self._settings.epochs or base.epochs
         return dataclasses.replace(tuned(base, values), epochs=int(epochs))

@@ -1,10 +1,4 @@
-"""The settings of a search for hyper-parameters, which check themselves.
-
-Synopsis::
-
-    settings = TuningConfig(enabled=True, algorithm="hyperband", max_trials=30)
-    TuningConfig(**dataclasses.asdict(settings)) == settings
-"""
+"""The settings of a search for hyper-parameters, which check themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +9,7 @@ from trainer.host.fields import check, setting
 
 @dataclasses.dataclass(frozen=True)
 class TuningConfig:
-    """The search that comes before the training; each field describes itself."""
+    """The search that comes before the training."""
 
     enabled: bool = setting(False, "whether there is a search")
     algorithm: str = setting(

@@ -1,4 +1,4 @@
-"""`tuner_fn`, what TFX's Tuner calls.
+"""`tuner_fn`, which TFX's Tuner calls.
 
 TFX reloads this module, so it holds functions only.
 """
@@ -24,14 +24,8 @@ _BUDGET = ("max_minutes", "parallel_trials", "enabled")
 def tuner_fn(fn_args: Any) -> Any:
     """Opens the search that `fn_args` describes, or continues it if it was interrupted.
 
-    Args:
-      fn_args: `tfx.components.trainer.fn_args_utils.FnArgs`; see `trainer.job.Job`.
-
-    Returns:
-      `tfx.components.tuner.component.TunerFnResult`.
-
-    Raises:
-      strategy.DeviceError: fewer devices than replicas.
+    `fn_args` are TFX's `FnArgs` (see `trainer.job.Job`); returns TFX's `TunerFnResult`, and raises
+    `strategy.DeviceError` if there are fewer devices than replicas.
     """
     from tfx.components.tuner.component import TunerFnResult
 
