@@ -1,10 +1,5 @@
-"""The baseline, which is the version to compare with, as a TFX Model artifact for the Evaluator.
+"""The served version to compare with, as a TFX Model artifact for the Evaluator.
 
-While the graph is built, `serving_dir.release_context` decides which version that is. The component
-copies it, checked against its manifest, to where TFX expects a model. Without a baseline it has no
-output at all, and the Evaluator's optional input stays empty::
-
-    context = release_context(Path("serving"), run_key="9f2c", fresh_token=uuid4().hex)
     baseline_model = BaselineModel(serving_dir="serving", baseline=context.baseline)
     evaluator = Evaluator(..., baseline_model=baseline_model.outputs["model"])
 
@@ -32,7 +27,7 @@ VERSION_PROPERTY = "version"
 
 
 def baseline_in(exec_properties: Mapping[str, Any]) -> Baseline | None:
-    """Returns the baseline that the parameters of `BaselineModel` name, if they name one."""
+    """Returns the baseline of `BaselineModel`'s parameters; None for no baseline."""
     digest = exec_properties["baseline_digest"]
     return Baseline(exec_properties["baseline_version"], digest) if digest else None
 
@@ -46,7 +41,6 @@ class BaselineModelExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `BaselineModel`."""
         model = artifact_utils.get_single_instance(output_dict[MODEL])
         baseline = baseline_in(exec_properties)
         if baseline is None:
@@ -78,9 +72,7 @@ class BaselineModel(base_component.BaseComponent):
     """Hands on a version of the serving directory as a model, or nothing without a baseline.
 
     Args:
-        serving_dir: the directory that TensorFlow Serving watches.
-        baseline: the version; None where there is nothing to compare with.
-        code: a digest of the code that copies it; changes the cache key.
+        code: a digest of the code that copies the version, a part of the cache key.
 
     Output `model`: at most one Model artifact, with the custom property `version`.
     """

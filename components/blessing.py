@@ -1,12 +1,10 @@
 """A gate's blessing: the artifact that holds its decision and the checks behind it.
 
     write(blessing, checks, facts={"model_digest": "1c77"})   # in the component that decides
-    is_blessed(blessing)                                      # in the one that acts on it
-    checks_of(blessing), facts_of(blessing)                   # for whoever shows why
+    is_blessed(blessing), checks_of(blessing), facts_of(blessing)
 
-The form is TFX's own (tfx/components/evaluator/constants.py, infra_validator/executor.py): the
-custom property `blessed`, 1 or 0, and a file. Checks and facts stand in custom properties, which
-are read, and for people in `checks.json` and `facts.json`.
+The form is TFX's own (tfx/components/evaluator/constants.py, infra_validator/executor.py).
+Programs read the custom properties; the JSON files are for people.
 """
 
 from __future__ import annotations
@@ -37,28 +35,18 @@ _MODEL_FILES = ("BLESSED", "NOT_BLESSED")
 
 @dataclass(frozen=True)
 class ReleaseFacts:
-    """The facts of the release gate's blessing.
-
-    Attributes:
-      evidence: what the decision was made from.
-      decided: which model was judged, and what it was compared with.
-    """
+    """What the release gate decided on: the evidence, the model, and what it was compared with."""
 
     evidence: Evidence
     decided: Decided
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> ReleaseFacts:
-        """Reads what `to_dict` gave.
-
-        Raises:
-          KeyError: another gate left these facts.
-        """
+        """Reads what `to_dict` gave; raises KeyError for the facts of another gate."""
         decided = Decided(facts["model_digest"], Comparison.from_json(facts["compared"]))
         return cls(Evidence.from_dict(facts["evidence"]), decided)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a JSON-able object, which `of` reads."""
         return {
             "evidence": self.evidence.to_dict(),
             "model_digest": self.decided.model_digest,
@@ -69,15 +57,11 @@ class ReleaseFacts:
 def write(
     blessing: Artifact, checks: Sequence[Check], *, facts: Mapping[str, Any] | None = None
 ) -> bool:
-    """Writes the checks, and blesses exactly when all of them passed (and there are any).
+    """Writes the checks; blesses, and returns True, if there are any and all of them passed.
 
     Args:
-      blessing: a ModelBlessing, InfraBlessing or any other output artifact.
-      checks: why.
+      blessing: an output artifact of any type.
       facts: JSON-able, what the decision was made from.
-
-    Returns:
-      Whether it is blessed.
     """
     blessed = passed(checks)
     for name, file, value in (

@@ -1,22 +1,7 @@
 """Publishes a blessed model to the serving directory: the TFX shell around `serving_dir.publish`.
 
-TFX's own Pusher copies file by file into the live directory, names it after the clock's second, and
-pushes with a mere warning when no blessing is wired. This one publishes a blessed model atomically,
-and nothing else ever::
-
-    pusher = AtomicPusher(
-        model=trainer.outputs["model"],
-        data_blessing=data_gate.outputs["blessing"],
-        model_blessing=release_gate.outputs["blessing"],
-        infra_blessing=serving_check.outputs["infra_blessing"],
-        examples=example_gen.outputs["examples"],
-        serving_dir="serving",
-        release=json.dumps({"run_key": "9f2c", "release_token": context.token}),
-    )
-
-What the release gate decided on, and compared with what, stands in its blessing. `publish` holds
-that against the serving directory under the directory's lock. Where it does not hold any more, this
-component refuses by an error, so that TFX keeps no result that a later run would take over.
+If that directory has changed since the release gate decided, the component raises an error: TFX
+would cache a result, and a later run would take it over.
 """
 
 import json
@@ -65,21 +50,14 @@ def AtomicPusher(
     """Publishes a blessed model as the next version, atomically; a model not blessed, never.
 
     Args:
-        model: the candidate.
         examples: with the custom property `dataset`, for the release record.
-        data_blessing: DataGate's.
-        model_blessing: ReleaseGate's.
-        infra_blessing: ServingCheck's.
-        pushed_model: gets the custom properties `pushed`, `reason`, and if pushed `version`, `path`
-            and `created`.
-        serving_dir: the directory that TensorFlow Serving watches.
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
-        hyperparameters: what a search has found, for `training` there; None without a search.
-        code: a digest of the code that publishes; changes the cache key.
+        hyperparameters: what a search has found, for the manifest's `training`.
+        code: a digest of the code that publishes, a part of the cache key.
 
     Raises:
-        Refused: what was decided does not hold any more; nothing was published.
+        Refused: the gate's decision is out of date; nothing was published.
         ServingDirError: nothing could be published.
     """
     del code
@@ -112,7 +90,6 @@ def AtomicPusher(
 def _release_record(
     release: Mapping[str, Any], examples: Any, facts: ReleaseFacts, checks: Sequence[Check]
 ) -> dict[str, Any]:
-    """What was known when the graph was built, and what is known only now."""
     baseline = facts.decided.compared.baseline
     described = examples.get_string_custom_property(examples_summary.PROPERTY)
     return {

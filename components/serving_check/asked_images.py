@@ -32,11 +32,10 @@ class Sample:
 
     Attributes:
       pngs: [N] bytes objects.
-      pixels: [N, H, W, C] uint8, of the same images.
-      examples: [N] bytes objects, their serialized tf.Examples.
+      pixels: [N, H, W, C] uint8.
+      examples: [N] bytes objects, serialized tf.Examples.
       labels: [N] int64.
       probabilities: [N, K] float32, as the Evaluator's candidate predicted them.
-      spec: shape of the images, names of the K classes.
     """
 
     pngs: npt.NDArray[np.object_]
@@ -50,7 +49,7 @@ class Sample:
         return len(self.pngs)
 
     def inputs(self, signature: str, rows: npt.NDArray[np.intp]) -> Tensors:
-        """Returns the images of these numbers, in this order, as that signature's input."""
+        """Returns the images with these row numbers as the input of that signature."""
         name, values = {
             features.SERVING_DEFAULT: (features.IMAGE_BYTES_INPUT, self.pngs),
             features.PREDICT_PIXELS: (features.PIXELS_INPUT, self.pixels),
@@ -63,15 +62,11 @@ class Sample:
 def read_sample(
     split_uri: str, predictions: Mapping[str, npt.NDArray[np.float32]], spec: ImageSpec
 ) -> Sample:
-    """Finds the images for which the evaluation kept predictions.
+    """Finds the images of the predictions; raises ValueError if other examples were evaluated.
 
     Args:
       split_uri: directory of gzipped TFRecords of tf.Example, as ExampleGen writes them.
       predictions: probabilities [K] by the hexadecimal SHA-256 of the PNG bytes.
-      spec: of the data set.
-
-    Raises:
-      ValueError: one of them is missing, so other examples were evaluated.
     """
     found: dict[str, tuple[bytes, bytes, int]] = {}
     for example, image, label in _read(split_uri):
@@ -96,7 +91,7 @@ def read_sample(
 
 
 def _read(split_uri: str) -> Iterator[tuple[bytes, bytes, int]]:
-    """Yields (serialized example, PNG image, label) of each example."""
+    """Yields (serialized example, PNG, label)."""
     spec = {
         features.IMAGE: tf.io.FixedLenFeature([], tf.string),
         features.LABEL: tf.io.FixedLenFeature([], tf.int64),
@@ -124,9 +119,7 @@ def wrong_size(spec: ImageSpec) -> Mapping[str, Tensors]:
 
 
 def not_png() -> Mapping[str, Tensors]:
-    """Returns, by signature, a request for an image that is not a PNG, for all but the one for
-    pixels.
-    """
+    """Returns a request for an image that is no PNG, for each signature that takes PNGs."""
     return _encoded(b"no image")
 
 

@@ -1,10 +1,4 @@
-"""The answers that a served model promises, and the errors of asking for them.
-
-    answer = server.ask("serving_default", {"image_bytes": pngs})
-    probabilities(answer, class_names, rows=len(pngs))      # [N, K]
-
-docs/serving.md lists the promises by signature.
-"""
+"""The answers that a served model promises (docs/serving.md), and the errors of asking for them."""
 
 from __future__ import annotations
 
@@ -56,9 +50,7 @@ class ServerLost(ServingError):
     """The server gave no answer, and will not give another one.
 
     Attributes:
-      by_itself: whether the server ended by itself or said that it cannot load the model, so that
-        the model may be the cause. Otherwise the server was not started, was killed from outside,
-        took too long, ran out of a resource, or lost the connection.
+      by_itself: whether it ended by itself or cannot load the model, so the model may be the cause.
     """
 
     def __init__(self, reason: object, *, by_itself: bool = False) -> None:
@@ -79,11 +71,9 @@ class Server:
     """A running server that has loaded the model.
 
     Attributes:
-      name: its name in messages.
-      api: the name in messages of the way in which it is asked.
-      ask: sends a request to a signature, and returns the outputs.
+      api: how it is asked, for messages.
       start_s: seconds from its start until it could be asked.
-      peak_memory_mib: returns the largest resident memory of its process so far; raises ServerLost.
+      peak_memory_mib: returns the largest resident memory so far; raises ServerLost.
     """
 
     name: str
@@ -96,11 +86,7 @@ class Server:
 def probabilities(
     answer: Tensors, class_names: Sequence[str], *, rows: int
 ) -> npt.NDArray[np.float32]:
-    """Returns the probabilities [rows, K] of an answer, if all of it is as promised.
-
-    Raises:
-      BadAnswer: names, shapes or kinds differ, or the three outputs contradict each other.
-    """
+    """Returns the probabilities [rows, K] of an answer; raises BadAnswer for broken promises."""
     _expect(answer, _PREDICTION)
     found = _numbers(answer, features.PROBABILITIES, (rows, len(class_names)))
     index = _numbers(answer, features.CLASS_INDEX, (rows,)).astype(np.int64)
@@ -121,11 +107,7 @@ def probabilities(
 def one_hot_labels(
     answer: Tensors, labels: npt.NDArray[np.int64], *, num_classes: int
 ) -> npt.NDArray[np.float32]:
-    """Returns the labels [N, K] of an answer, if they are these, one-hot.
-
-    Raises:
-      BadAnswer: they are not, or the answer holds something else.
-    """
+    """Returns the one-hot labels [N, K] of an answer; raises BadAnswer if they are not `labels`."""
     _expect(answer, OUTPUTS[features.TRANSFORM_FEATURES])
     found = _numbers(answer, features.ONE_HOT_LABEL, (len(labels), num_classes))
     if not np.array_equal(found, np.eye(num_classes)[labels]):

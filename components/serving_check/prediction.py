@@ -1,13 +1,10 @@
 """Classifies image files with a model as it is served.
 
-Synopsis::
-
     (answer,) = classify([Path("seven.png")], Path("serving/3"), class_names="0123456789")
     answer.class_name, answer.probabilities[0].probability      # ("7", 0.998)
 
-Images become pixels here; normalization is part of the model. TensorFlow is imported when a model
-is loaded, after files that are not images have been refused. An image is decoded only if its header
-declares the size that the model takes.
+Images become pixels here; normalization is part of the model. TensorFlow is imported after files
+that are not images have been refused.
 """
 
 from __future__ import annotations
@@ -56,13 +53,7 @@ class ClassProbability:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The model's prediction for one image.
-
-    Attributes:
-      class_index: of the class that it predicts.
-      class_name: name of the predicted class.
-      probabilities: of every class, the most probable first; they sum to 1.
-    """
+    """The model's prediction for one image; `probabilities` start with the most probable class."""
 
     class_index: int
     class_name: str
@@ -72,16 +63,7 @@ class Prediction:
 def classify(
     paths: Sequence[Path], model_dir: Path, class_names: Sequence[str]
 ) -> list[Prediction | ImageError]:
-    """Returns the model's prediction for each file, or why there is none.
-
-    Args:
-      paths: PNG or JPEG files.
-      model_dir: see `Classifier`; loaded only when one of the files is an image.
-      class_names: see `Classifier`.
-
-    Raises:
-      ModelError: the model cannot be used.
-    """
+    """Returns the prediction for each PNG or JPEG file, or its error; raises ModelError."""
     answers: list[Prediction | ImageError] = []
     classifier = None
     for path in paths:
@@ -96,16 +78,14 @@ def classify(
 
 
 def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Reads a PNG or JPEG file as [H, W, C] uint8, turned upright by its EXIF orientation; C is 1
-    or 3.
+    """Reads a PNG or JPEG file as [H, W, C] uint8, turned upright by its EXIF orientation.
 
     Colours become grey by their luma (ITU-R 601-2), and grey becomes equal red, green and blue.
     Transparent images are laid on black, the background of the MNIST family. Of 16 bits per channel
     the upper 8 are taken, as by TensorFlow's PNG decoder.
 
     Raises:
-      ImageError: it cannot be read, is too large, is no such file, is damaged, or has another size,
-        which its header says before anything is decoded.
+      ImageError: no readable image of this size, which is checked before anything is decoded.
     """
     height, width, channels = image_shape
     with _opened(path) as image:
@@ -121,7 +101,7 @@ def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image of which nothing is decoded yet; what Pillow raises of it is an ImageError."""
+    """Opens an image without decoding it; Pillow's errors become an ImageError."""
     try:
         content = io.BytesIO(read_regular(path, max_bytes=_MAX_FILE_BYTES))
         with warnings.catch_warnings():
@@ -140,9 +120,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Brings a PNG's transparent grey or colour to the depth of the pixels.
+    """Brings the tRNS chunk to the depth of the pixels: Pillow makes 8 bits of the pixels only.
 
-    Pillow makes 8 bits of the pixels of some depths, but leaves the values of the tRNS chunk alone.
     Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
     """
     transparent = image.info.get("transparency")
@@ -185,19 +164,15 @@ class Classifier:
     """A SavedModel of this pipeline, called by its signature for pixels.
 
     Attributes:
-      image_shape: (height, width, channels) of the images that it takes.
+      image_shape: (height, width, channels).
     """
 
     def __init__(self, model_dir: Path, class_names: Sequence[str]) -> None:
-        """Loads the model.
+        """Loads the SavedModel; raises ModelError if that is not one of this pipeline.
 
         Args:
-          model_dir: the SavedModel.
           class_names: in the order of the labels. If their number is not that of the model's
             classes, the classes are named by their numbers.
-
-        Raises:
-          ModelError: it cannot be loaded, or is not a model of this pipeline.
         """
         import tensorflow as tf
 

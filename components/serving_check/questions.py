@@ -1,11 +1,4 @@
-"""The questions to a served model before it ships, and the checks that its answers make.
-
-    bounds = Bounds(max_p99_latency_ms=250.0, max_memory_mib=2048.0)
-    for check in ask_all(server, sample, bounds):
-        ...
-
-docs/serving.md gives the reasons and the numbers.
-"""
+"""The questions to a served model before it ships, and the checks that its answers make."""
 
 from __future__ import annotations
 
@@ -61,12 +54,7 @@ _Finding = tuple[bool, float | str | None, float | str | None, str]
 
 
 def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
-    """Asks the questions in their order, and yields the checks.
-
-    Raises:
-      ServerLost: there is no answer. Where the model may have caused that, the failed check is
-        yielded first.
-    """
+    """Yields the checks; raises ServerLost, after a failed check if the model may be the cause."""
     for name, what, expected, put in _Examination(server, sample, bounds).questions():
         try:
             yield Check(f"serving.{name}", *put())
@@ -82,12 +70,7 @@ def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
     """Returns the longest time that 99 of 100 requests take, when the server is warm.
 
     It is the median of `LATENCY_ROUNDS` rounds, so that one disturbance decides nothing; each round
-    gives the 99th percentile by nearest rank.
-
-    Args:
-      ask: asks the server.
-      signature: what is asked.
-      requests: the requests of each round, sent one after the other.
+    sends all requests in turn, and gives the 99th percentile by nearest rank.
     """
     rounds = []
     for _ in range(LATENCY_ROUNDS):
@@ -101,21 +84,15 @@ def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
 
 
 class _Examination:
-    """The questions to one server."""
-
     def __init__(self, server: Server, sample: Sample, bounds: Bounds) -> None:
         self._server = server
         self._sample = sample
         self._bounds = bounds
 
     def questions(self) -> Iterator[tuple[str, str, str, Callable[[], _Finding]]]:
-        """Yields the questions in their order.
+        """Yields (check's name, what is asked, good answer, function that asks).
 
         What a server may not survive comes late, and its memory last.
-
-        Yields:
-          The check's name below "serving."; what is asked, and what a good answer would be, for the
-          sentence where there is none; and what asks, and raises ServingError then.
         """
         for signature, outputs in OUTPUTS.items():
             ask = functools.partial(self._signature, signature)
@@ -203,18 +180,16 @@ class _Examination:
         return True, None, None, sentence
 
     def _rows(self, count: int) -> npt.NDArray[np.intp]:
-        """Numbers of that many images of the sample, from the first one, over and over."""
+        """Returns row numbers of the sample: from 0 on, and again from 0 after the last."""
         return np.arange(count) % len(self._sample)
 
     def _ask_all_images(self, signature: str) -> npt.NDArray[np.float32]:
-        """Returns the probabilities [N, K], by requests of one, of `BATCH` and of the remaining
-        images.
-        """
+        """Returns the probabilities [N, K], by requests of 1, of `BATCH` and of the rest."""
         requests = np.split(np.arange(len(self._sample)), [1, 1 + BATCH])
         return np.concatenate([self._ask(signature, rows) for rows in requests if len(rows)])
 
     def _ask(self, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Returns the probabilities [rows, K] of an answer, if it is as documented."""
+        """Returns the probabilities, or one-hot labels, [rows, K]."""
         spec, inputs = self._sample.spec, self._sample.inputs(signature, rows)
         answer = self._server.ask(signature, inputs)
         try:

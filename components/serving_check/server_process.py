@@ -1,10 +1,4 @@
-"""A server's process, which ends with its context, even if this process is killed.
-
-    with server_process(command, directory) as process:
-        process.peak_memory_mib()
-
-A second process watches over it, because a killed process cannot stop anything.
-"""
+"""A server's process, which ends with its context, even if this process is killed."""
 
 from __future__ import annotations
 
@@ -47,7 +41,6 @@ class ServerProcess:
         return self._popen.poll() is not None
 
     def lost(self) -> ServerLost:
-        """Returns the error for a broken connection, which says how the process ended."""
         try:
             code = self._popen.wait(timeout=_ENDING_S)
         except subprocess.TimeoutExpired:
@@ -61,20 +54,16 @@ class ServerProcess:
         )
 
     def last_line(self) -> str:
-        """Returns the last line of its output after a colon, or nothing if there is none."""
+        """Returns ": " and the last line of its output, or ""."""
         with self._log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LAST_BYTES))
             lines = log.read(_LAST_BYTES).decode(errors="replace").strip().splitlines()
         return f": {lines[-1].strip()}" if lines else ""
 
     def peak_memory_mib(self) -> float:
-        """Returns the largest resident memory so far, as Linux counts it for the program (proc(5),
-        VmHWM).
+        """Returns the process's VmHWM (proc(5)); raises ServerLost if the process has ended.
 
         The `ru_maxrss` of wait4(2) would not do, because it starts with the memory of the parent.
-
-        Raises:
-          ServerLost: it has ended.
         """
         if not self.ended():
             status = Path(f"/proc/{self._popen.pid}/status").read_text()
@@ -92,19 +81,10 @@ def server_process(
     environment: Mapping[str, str] = os.environ,
     pass_fds: Collection[int] = (),
 ) -> Iterator[ServerProcess]:
-    """Runs a command as long as the context lasts.
+    """Runs a command as long as the context lasts; raises ServerLost if it cannot be started.
 
-    The process sees no GPU, because the training's process still holds its memory.
-
-    Args:
-      command: program and arguments.
-      directory: a temporary directory of the server, which is removed even if this process is
-        killed.
-      environment: of the command.
-      pass_fds: file descriptors that it inherits.
-
-    Raises:
-      ServerLost: it cannot be started.
+    The process sees no GPU, because the training's process still holds its memory. The server's
+    temporary directory is removed if this process is killed.
     """
     log = directory / _LOG
     with contextlib.ExitStack() as stack:
@@ -134,7 +114,7 @@ def server_process(
 
 
 def _kill(popen: subprocess.Popen[bytes]) -> None:
-    """Neither has anything to save."""
+    """Ends the process group at once, as neither server nor watcher has anything to save."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(popen.pid, signal.SIGKILL)
     with popen:  # waits for it and closes its pipes

@@ -1,15 +1,11 @@
 """A fresh server for a model: tensorflow_model_server where there is one, else TensorFlow's loader.
 
-Synopsis::
-
     with serve(model_directory, find_model_server(""), Timeouts()) as server:
         server.ask("serving_default", {"image_bytes": pngs})
 
-tensorflow_model_server is asked over gRPC. It listens on a UNIX socket in a directory that is this
-user's alone, since its ports would be open on all interfaces (server.cc, evhttp_server.cc); its
-REST API has nothing but a port, and is not asked. Written from what TensorFlow Serving publishes:
-its protos and the flags in its main.cc. It was tried against a stand-in that the tests wrote from
-the same pages, and never against the real binary: see docs/serving.md.
+tensorflow_model_server listens on a UNIX socket in a directory that is this user's alone, since its
+ports would be open on all interfaces (server.cc, evhttp_server.cc). docs/serving.md says what of
+this was tried, and against what.
 """
 
 from __future__ import annotations
@@ -65,14 +61,7 @@ _OF_THE_MACHINE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSIO
 
 
 def find_model_server(given: str) -> str | None:
-    """Returns the path of tensorflow_model_server; None where none is installed.
-
-    Args:
-      given: its path, or empty to look for it on the PATH.
-
-    Raises:
-      FileNotFoundError: a path was given, and no executable is there.
-    """
+    """Returns `given`, or tensorflow_model_server on the PATH, if any; raises FileNotFoundError."""
     found = shutil.which(given or MODEL_SERVER)
     if given and found is None:
         raise FileNotFoundError(
@@ -86,13 +75,7 @@ def find_model_server(given: str) -> str | None:
 def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -> Iterator[Server]:
     """Runs a server that has loaded the model as long as the context lasts.
 
-    Args:
-      model_directory: of the SavedModel.
-      model_server: path of tensorflow_model_server; None for TensorFlow's loader.
-      timeouts: the longest waits.
-
-    Raises:
-      ServerLost: it could not load the model, or not in time.
+    Without a `model_server` it is TensorFlow's loader. Raises ServerLost.
     """
     started = time.perf_counter()
     model = model_directory.resolve()  # absolute, since links to it are made elsewhere
@@ -109,8 +92,6 @@ def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -
 
 
 class _Pipe:
-    """TensorFlow's loader in a process of its own, asked over a pair of sockets."""
-
     server = LOADER
     name = "a pipe"
 
@@ -159,8 +140,6 @@ class _Pipe:
 
 
 class _Grpc:
-    """tensorflow_model_server, asked by its PredictionService and ModelService."""
-
     server = MODEL_SERVER
     name = "gRPC"
 
@@ -196,7 +175,7 @@ class _Grpc:
         self._models = model_service_pb2_grpc.ModelServiceStub(channel)
 
     def wait_until_loaded(self, timeout_s: float) -> None:
-        """It listens once it has loaded the model (server.cc, `BuildAndStart`)."""
+        """The server listens once it has loaded the model (server.cc, `BuildAndStart`)."""
         deadline = time.perf_counter() + timeout_s
         state = ""
         while state != _AVAILABLE:
@@ -210,7 +189,7 @@ class _Grpc:
                 raise ServerLost(error, by_itself=True)
 
     def _state(self) -> tuple[str, str]:
-        """Returns state and error message of the model; ("", "") if they are not known yet."""
+        """Returns state and error message of the model; ("", "") if not known yet."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = _MODEL
         try:

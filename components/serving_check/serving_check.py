@@ -1,13 +1,6 @@
 """Serves the exported model once before it ships: the TFX shell around `verdict`.
 
-    serving_check = ServingCheck(
-        model=trainer.outputs["model"],
-        blessing=evaluator.outputs["blessing"],
-        examples=example_gen.outputs["examples"],
-        evaluation=evaluator.outputs["evaluation"],
-        max_p99_latency_ms=config.serving.max_p99_latency_ms,
-        max_memory_mib=config.serving.max_memory_mib,
-    )
+    serving_check = ServingCheck(model=trainer.outputs["model"], ..., max_p99_latency_ms=250.0)
     serving_check.outputs["infra_blessing"]
 
 It replaces TFX's InfraValidator, which needs Docker or Kubernetes and cannot be compiled for
@@ -51,19 +44,13 @@ def ServingCheck(
 ) -> None:
     """Blesses a model if a fresh server process loads it and serves it as documented.
 
-    A model that is refused already is not served: nothing is started, and it is not blessed,
-    without a check, since the reason for the refusal is another gate's.
+    A model that another gate refused is not served, and not blessed, without any check.
 
     Args:
-      model: the candidate.
-      blessing: the release gate's.
       examples: with the split `test` and the custom property `dataset`.
       evaluation: with the metric `PredictionSample`.
-      infra_blessing: holds the checks.
-      max_p99_latency_ms: longest time that 99 of 100 requests for one image may take.
-      max_memory_mib: largest peak of the resident memory of the server's process.
-      model_server: path of tensorflow_model_server; if empty, the one on the PATH, or else
-        TensorFlow's own loader.
+      max_p99_latency_ms: of requests for one image.
+      model_server: path of tensorflow_model_server; if empty, see `find_model_server`.
       code: a digest of this component's code, a part of the cache key.
 
     Raises:

@@ -1,19 +1,13 @@
 """TensorFlow's loader as a server: what its process does, and the messages to and from it.
 
-Synopsis::
-
     send(stream, "serving_default", {"pixels": pixels})
     text, outputs = receive(stream, timeout_s=60.0)     # text is ANSWERED
 
-The process gets a model's directory and the file descriptor of a socket, and ends when the socket's
-other end is closed. A model that cannot be loaded without TFX, Beam or our packages at hand cannot
-be served, so none of them is imported here (Keras is, by TensorFlow itself).
+TFX, Beam and our packages are not imported here: a model that needs them cannot be served.
 
-A message is a text and named tensors, in JSON. Nothing in it can run code, as a pickle would when
-it is read: the process runs a model that nobody has released yet. The text of a request is the
-signature. The text of an answer is `ANSWERED`, or `FAILED` or `EXHAUSTED` and the reason: the
-latter where the machine and not the model may be the cause. The first answer is sent when the model
-is loaded.
+A message is a text and named tensors in JSON, which can run no code. The text of a request is the
+signature; that of an answer is `ANSWERED`, or `FAILED` or, where the machine may be the cause,
+`EXHAUSTED`, and the reason. The first answer says that the model is loaded.
 """
 
 from __future__ import annotations
@@ -55,13 +49,7 @@ def send(
     *,
     timeout_s: float | None = None,
 ) -> None:
-    """Sends one message; tensors are numbers, or objects that are bytes.
-
-    Raises:
-      TimeoutError: it took longer.
-      OSError: the other end is gone.
-      Garbled: it is larger than is accepted.
-    """
+    """Sends one message of numbers or bytes objects; raises TimeoutError, OSError or Garbled."""
     entries = [
         {
             "name": name,
@@ -83,14 +71,7 @@ def send(
 def receive(
     stream: socket.socket, *, timeout_s: float | None = None
 ) -> tuple[str, dict[str, npt.NDArray[Any]]]:
-    """Waits for one message, until all of it is here.
-
-    Raises:
-      TimeoutError: it took longer.
-      EOFError: the other end is closed.
-      OSError: the connection broke.
-      Garbled: what came is no message, or larger than is accepted.
-    """
+    """Waits for one whole message; raises TimeoutError, EOFError (closed), OSError or Garbled."""
     end = None if timeout_s is None else time.monotonic() + timeout_s
     (size,) = _LENGTH.unpack(_read(stream, _LENGTH.size, end))
     _require_acceptable(size)
@@ -121,7 +102,7 @@ def _require_acceptable(size: int) -> None:
 
 
 def _read(stream: socket.socket, size: int, end: float | None) -> bytearray:
-    """That many bytes, until the clock's `end`."""
+    """Reads `size` bytes until `end`, in seconds of `time.monotonic`."""
     content = bytearray(size)
     missing = memoryview(content)
     while missing:
@@ -173,7 +154,7 @@ def _answer(
 
 
 def _array(value: Any) -> Any:
-    """[...], also of a scalar, which TensorFlow gives as no array."""
+    """Returns an array, also for a scalar, for which TensorFlow gives none."""
     found = value.numpy()
     return np.array(found, object) if isinstance(found, bytes) else np.asarray(found)
 

@@ -1,11 +1,6 @@
 """Serves the candidate, asks it everything, and tells the model's fault from the machine's.
 
-    served = functools.partial(serve, model_server=None, timeouts=Timeouts())
-    checks = check_model(served, model_directory, sample, bounds)
-
-If the server was lost or too slow, a fresh process serves the candidate again. If that one is lost
-or too slow too, the same server gets a trivial model. The candidate is blamed only for what the
-trivial model did not suffer: a crash at the same question both times, or a missed bound.
+docs/serving.md says when a second attempt and a trivial model decide.
 """
 
 from __future__ import annotations
@@ -49,19 +44,13 @@ Serve = Callable[[Path], AbstractContextManager[Server]]
 def check_model(
     served: Serve, model_directory: Path, sample: Sample, bounds: Bounds
 ) -> tuple[Check, ...]:
-    """Serves the model, asks all questions, and stops the server.
+    """Returns the checks, only up to the one at which the model ended its server, if it did.
 
     Args:
       served: a context in which a fresh server has loaded the model of a directory.
-      model_directory: of the SavedModel.
-      sample: the images about which it is asked.
-      bounds: those that the server must keep.
-
-    Returns:
-      The checks; only those up to the one at which the model ended its server, if it did.
 
     Raises:
-      NotChecked: the checks could not be made, for a reason that says nothing about the model.
+      NotChecked: the model could not be judged, for a reason that says nothing about it.
     """
     attempt = functools.partial(_attempt, served, model_directory, sample, bounds)
     try:
@@ -100,7 +89,6 @@ class _Attempt:
 
     @property
     def problem(self) -> str:
-        """Why a second attempt is needed."""
         if self.lost is not None:
             return str(self.lost)
         return next(check.sentence for check in self.checks if not check.passed)
@@ -123,15 +111,7 @@ def _attempt(served: Serve, model_directory: Path, sample: Sample, bounds: Bound
 
 
 def _require_sound_machine(served: Serve, max_p99_latency_ms: float | None) -> None:
-    """Serves a trivial model as the candidate was served.
-
-    Args:
-      served: serves a model.
-      max_p99_latency_ms: what its answers may take; None for any time.
-
-    Raises:
-      NotChecked: that went no better.
-    """
+    """Raises NotChecked if a trivial model, served as the candidate was, does no better."""
     numbers = {"x": np.arange(3, dtype=np.float32)}
     with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
         _export_trivial(directory)

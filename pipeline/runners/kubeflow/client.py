@@ -1,4 +1,4 @@
-"""Talks to the API of Kubeflow Pipelines by kfp's client.
+"""Talks to the API of Kubeflow Pipelines by kfp's client; needs kfp.
 
 Synopsis::
 
@@ -6,9 +6,6 @@ Synopsis::
     run = Run(compiled, compiled.values({"dataset": "mnist"}), experiment="tfx-mnist")
     with connected("http://localhost:8888") as client:
         client.status(client.submit(run)).state                 # "PENDING"
-        client.schedule(run, name="nightly", cron="0 0 2 * * *", catch_up=False)
-
-This module needs kfp. Every error within `connected` is a `ClientError` of one line.
 """
 
 from __future__ import annotations
@@ -50,13 +47,7 @@ class InvalidRequest(ClientError):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The state of a run.
-
-    Attributes:
-      state: such as "RUNNING", "SUCCEEDED" or "FAILED".
-      tasks: the state of each task, by its name.
-      failures: the API's message for each failed task; most versions leave it empty.
-    """
+    """The state of a run, such as "SUCCEEDED"; most API versions leave `failures` empty."""
 
     run_id: str
     name: str
@@ -66,23 +57,18 @@ class RunStatus:
 
     @property
     def failed(self) -> bool:
-        """Whether the run failed or was cancelled."""
+        """True for a cancelled run as well."""
         return self.state in _FAILED
 
     @property
     def refused(self) -> bool:
-        """Whether a gate refused the run, if the API tells."""
+        """Whether a gate refused the run; False if the API does not tell."""
         return any(map(_REFUSED.match, self.failures.values()))
 
 
 @contextlib.contextmanager
 def connected(host: str, **credentials: Any) -> Iterator[PipelineClient]:
-    """A client, which takes the arguments; what goes wrong while it is used is one line.
-
-    Raises:
-      InvalidRequest: something does not exist or is invalid, says the API.
-      ClientError: the API does not answer, or refuses.
-    """
+    """Makes a `PipelineClient`; errors within are InvalidRequest or another ClientError."""
     try:
         yield PipelineClient(host, **credentials)
     except kfp_server_api.ApiException as error:
@@ -131,12 +117,8 @@ class PipelineClient(kfp_client.Client):
         """Connects; where no namespace is given, it asks whether the API is there.
 
         Args:
-          host: URL of the API, such as that of a port-forward.
           namespace: that of the user, in a cluster of several users; "" elsewhere.
-          token: bearer token; "" for none.
           ca_file: certificates of authorities to trust; None for the system's.
-          cert_file: the caller's certificate; None for none.
-          key_file: its private key.
         """
         self._certificate = (cert_file and str(cert_file), key_file and str(key_file))
         with warnings.catch_warnings():
@@ -175,19 +157,14 @@ class PipelineClient(kfp_client.Client):
         return str(self.run_pipeline(experiment_id, name, **settings).run_id)
 
     def schedule(self, run: Run, *, name: str, cron: str, catch_up: bool) -> tuple[str, int]:
-        """Schedules runs; replaces an earlier schedule of that name.
+        """Replaces the schedules of that name; returns the new id and how many were replaced.
 
         Runs never overlap: a second one would be compared with the version that the first is about
         to replace.
 
         Args:
-          run: begins each time.
-          name: the name of the schedule, unique for this pipeline.
           cron: six fields in UTC, seconds first.
           catch_up: whether to make up for missed runs.
-
-        Returns:
-          The id of the schedule, and the number of replaced ones.
         """
         experiment_id, settings = self._prepare(run)
         older = [one for one in self.schedules() if one.display_name == name]
@@ -205,7 +182,6 @@ class PipelineClient(kfp_client.Client):
         return str(made.recurring_run_id), len(older)
 
     def schedules(self) -> list[kfp_server_api.V2beta1RecurringRun]:
-        """Returns the schedules of our pipeline in the namespace, by name."""
         ours = self._our_pipeline_id()
         if ours is None:
             return []
@@ -216,12 +192,7 @@ class PipelineClient(kfp_client.Client):
         return sorted(of_ours, key=lambda one: (one.display_name, one.recurring_run_id))
 
     def unschedule(self, name: str) -> int:
-        """Removes our pipeline's schedules of that name, and returns their number. Running runs go
-        on.
-
-        Raises:
-          InvalidRequest: there is none.
-        """
+        """Removes the schedules, not their runs; raises InvalidRequest if there are none."""
         every = self.schedules()
         named = [one for one in every if one.display_name == name]
         if not named:
@@ -232,7 +203,6 @@ class PipelineClient(kfp_client.Client):
         return len(named)
 
     def status(self, run_id: str) -> RunStatus:
-        """The state of a run."""
         run = self.get_run(run_id)
         details = run.run_details and run.run_details.task_details
         by_id = {one.display_name: one for one in details or ()}
@@ -253,7 +223,7 @@ class PipelineClient(kfp_client.Client):
         )
 
     def _prepare(self, run: Run) -> tuple[str, dict[str, Any]]:
-        """Uploads the pipeline; returns the experiment's id, and kfp's arguments for a run."""
+        """Uploads the pipeline; returns the experiment's id, and kfp's arguments."""
         version = self._upload(run.compiled)
         experiment = self.create_experiment(run.experiment, namespace=self._our_namespace)
         return experiment.experiment_id, {
@@ -265,7 +235,7 @@ class PipelineClient(kfp_client.Client):
         }
 
     def _upload(self, compiled: CompiledFile) -> kfp_server_api.V2beta1PipelineVersion:
-        """Uploads the pipeline as a version named after its content, unless it exists already."""
+        """Uploads a version named after its content, unless there is one."""
         path, namespace = str(compiled.path), self._our_namespace
         id_ = self._our_pipeline_id()
         if id_ is None:
@@ -276,7 +246,7 @@ class PipelineClient(kfp_client.Client):
         return self.upload_pipeline_version(path, compiled.version, pipeline_id=id_)
 
     def _our_pipeline_id(self) -> str | None:
-        """Returns our pipeline's id; kfp's `get_pipeline_id` sends no namespace (2.5 to 2.16)."""
+        """Replaces kfp's `get_pipeline_id`, which sends no namespace (2.5 to 2.16)."""
         named = {"operation": "EQUALS", "key": "display_name", "stringValue": PIPELINE_NAME}
         found = _pages(
             self.list_pipelines,
@@ -292,7 +262,6 @@ class PipelineClient(kfp_client.Client):
 
 
 def _pages(list_: Callable[..., Any], field: str, **given: Any) -> Iterator[Any]:
-    """Yields all entries of a listing method, page by page."""
     token = ""
     while True:
         answer = list_(page_token=token, page_size=100, **given)

@@ -1,7 +1,5 @@
 """Compiles the pipeline to YAML for the open-source backend of Kubeflow Pipelines.
 
-Synopsis::
-
     Path("pipeline.yaml").write_text(compile_pipeline("quick", {}, deployment).text)
 
 Each component of the graph becomes a task, and two further tasks make the plan in the cluster
@@ -62,29 +60,14 @@ _ANSWERS = {TRAINER: [MODEL_DIGEST], **{gate: [REFUSAL] for gate in GATES}}
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled pipeline.
-
-    Attributes:
-      text: two YAML documents, the pipeline and its settings for Kubernetes.
-      tasks: names of its tasks, in an order in which they can run.
-    """
+    """A pipeline and its Kubernetes settings as two YAML documents; tasks in an order to run."""
 
     text: str
     tasks: list[str]
 
 
 def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Deployment) -> Compiled:
-    """Compiles the graph for the cluster.
-
-    Args:
-      preset: the preset for the defaults of the runtime parameters.
-      overrides: values by key, as `pipeline.config_model.build` takes them.
-      deployment: where and how the tasks run.
-
-    Raises:
-      ConfigError: a key is unknown, a value is bad, or resources name a component that does not
-        exist.
-    """
+    """Compiles the graph for the cluster; raises ConfigError for a bad key, value or resource."""
     placed = {**overrides, "pipeline_root": SCRATCH, "serving_dir": deployment.serving.path}
     if deployment.data is not None:
         placed["data_dir"] = deployment.data.path
@@ -116,7 +99,7 @@ def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Depl
 
 
 def _stand_in(configured: RunConfig) -> RunPlan:
-    """Returns a plan with the shape of the graph; every value of it is replaced in the cluster."""
+    """Returns a plan with the graph's shape; the cluster replaces each of its values."""
     return RunPlan(
         config=configured,
         dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1"), test_rows=1),
@@ -140,11 +123,7 @@ def _add_tasks(
     *,
     cache: bool,
 ) -> None:
-    """Makes all tasks, within kfp's pipeline.
-
-    `Plan` looks at the data and fills in the components up to the Trainer. `Baseline` looks at the
-    serving directory and fills in the components behind it. Neither is ever taken from the cache.
-    """
+    """Makes all tasks, within kfp's pipeline; `Plan` and `Baseline` are never cached."""
     early = _with_ancestors(next(node for node in graph if node.id == TRAINER))
     before = [node for node in graph if node.id in early]
     behind = [node for node in graph if node.id not in early]
@@ -191,7 +170,6 @@ def _node_task(
     *,
     cache: bool,
 ) -> PipelineTask:
-    """Makes the task of a component: TFX's executor within our entrypoint."""
     if not isinstance(node, BaseComponent):
         raise ValueError(
             f"{node.id} is a {type(node).__name__}, expected a component that runs in a container: "
@@ -226,8 +204,7 @@ def _node_task(
 
 
 def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
-    """Returns the import paths of the artifacts' classes, since the backend keeps only the title of
-    a type.
+    """Returns the import paths of the artifacts' classes; the backend keeps only a type's title.
 
     (kubeflow/pipelines, backend/src/v2/metadata/client.go, SchemaToArtifactType)
     """
@@ -235,9 +212,7 @@ def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
 
 
 def _text(pipeline: GraphComponent, graph: Sequence[BaseNode]) -> str:
-    """Returns the YAML with TFX's artifact types, because kfp's functions only accept those of
-    `system`.
-    """
+    """Returns the YAML with TFX's artifact types; kfp's functions only accept those of `system`."""
     for node in graph:
         component = pipeline.pipeline_spec.components[f"comp-{task_id(node.id)}"]
         for channels, declared in (

@@ -1,12 +1,5 @@
 """One task of the compiled pipeline, as a container component of kfp.
 
-Synopsis, within a function that `dsl.pipeline` decorates::
-
-    plan = container_task(
-        deployment, "Plan", ["plan"], {"seed": 3}, answers=["ExampleGen"], cached=False
-    )
-    plan.outputs["ExampleGen"]
-
 Files in comments are those of kubeflow/pipelines, 2.14 to 2.17, unless kfp is named.
 """
 
@@ -41,15 +34,12 @@ def container_task(
     """Makes a task that runs our entrypoint.
 
     Args:
-      deployment: where and how the task runs.
-      name: name of the task.
       args: arguments of the command before the ExecutorInput.
       given: input parameters, each a value or the output of another task.
       answers: names of output parameters, all of them strings.
       artifacts: the artifacts that the task reads, by input key.
       written: output keys of the artifacts that the task writes.
-      places: names of parameters; a volume is mounted where one of them lies in it.
-      cached: whether the backend may take over an earlier result.
+      places: names of parameters that hold directories; the volume of each is mounted.
     """
     artifacts = artifacts or {}
 
@@ -115,7 +105,7 @@ def _ask_for_resources(task: PipelineTask, name: str, deployment: Deployment) ->
 
 
 def _executor_config(deployment: Deployment, places: Collection[str]) -> dict[str, Any]:
-    """KubernetesExecutorConfig; kfp-kubernetes 1.0, which fits kfp 2.5, has no `fieldPathAsEnv`."""
+    """Returns a KubernetesExecutorConfig; kfp-kubernetes 1.0 (kfp 2.5) has no `fieldPathAsEnv`."""
     settings: dict[str, Any] = {
         # The backend labels each pod with the run's id, and tells it to no container otherwise
         # (backend/src/apiserver/template/v2_template.go, RunWorkflow).

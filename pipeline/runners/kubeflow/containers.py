@@ -1,11 +1,6 @@
 """Runs the compiled pipeline on this machine without a cluster, each task in a container.
 
-Synopsis::
-
-    result = run(configured, overrides, options, run_id="20261124T103000Z-3f2a", observer=observer)
-
-kfp's local runner runs it in a process of its own (`kfp_local`). The lines that the containers
-print reach the observer, and their outputs are read like those of a local run (`transcript`).
+kfp's local runner has a process of its own (`kfp_local`), whose output `transcript` reads.
 """
 
 from __future__ import annotations
@@ -55,10 +50,8 @@ class LocalOptions:
     """How the containers run.
 
     Attributes:
-      image: the image of every task.
       kfp_python: a Python that has kfp 2.16 and docker.
       user: "UID:GID" of the containers; "" for the image's own.
-      environment: environment variables of the containers.
     """
 
     image: str
@@ -78,12 +71,11 @@ def run(
     """Runs the pipeline to a decision.
 
     Args:
-      configured: the configuration; its directories are those of this machine.
-      overrides: the values in which it differs from its preset.
+      configured: its directories are those of this machine.
+      overrides: the values in which `configured` differs from its preset.
 
     Raises:
-      CannotStart: the engine, the image or kfp is missing, the data are refused, or another run
-        holds the pipeline root.
+      CannotStart: no engine, image or kfp; refused data; or another run holds the pipeline root.
     """
     try:
         places = _Places.of(configured, run_id)
@@ -125,14 +117,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Places:
-    """Directories that the containers see, at their own paths.
-
-    Attributes:
-      dataset: its folders are read where they are.
-      home: where kfp puts the outputs of the tasks.
-      served: the serving directory.
-      data: tensorflow-datasets' directory; None for none.
-    """
+    """Directories that the containers see at their own paths; kfp puts outputs into `home`."""
 
     dataset: DatasetSpec
     home: Path
@@ -141,11 +126,6 @@ class _Places:
 
     @classmethod
     def of(cls, configured: RunConfig, run_id: str) -> _Places:
-        """Returns the directories of a configuration.
-
-        Raises:
-          DataError: the data are missing, or IDX files are refused.
-        """
         dataset = parse_dataset(configured.dataset)
         name = find_name(dataset, data_dir=configured.data_dir)
         data = Path(configured.data_dir).absolute() if configured.data_dir else None
@@ -159,7 +139,6 @@ class _Places:
 
     @property
     def mounts(self) -> list[dict[str, Any]]:
-        """Returns what `kfp_local` mounts."""
         read = [path for path in (self.data, *self.dataset.folders) if path]
         return [
             {"path": str(self.served), "read_only": False},
@@ -180,7 +159,6 @@ def _make_directories(*directories: Path) -> None:
 
 
 def _find_image(options: LocalOptions) -> str:
-    """Checks engine, image and kfp; returns the engine's name of the image."""
     try:
         done = subprocess.run(
             [options.kfp_python, "-I", kfp_local.__file__, "check", options.image],
@@ -210,7 +188,6 @@ def _find_image(options: LocalOptions) -> str:
 def _follow(
     options: LocalOptions, order: Mapping[str, Any], transcript: Transcript, observer: Observer
 ) -> int:
-    """Runs kfp; returns its exit code."""
     command = [options.kfp_python, "-I", kfp_local.__file__, "run", json.dumps(order)]
     with subprocess.Popen(
         command,
@@ -230,7 +207,7 @@ def _follow(
 
 
 def _stop(process: subprocess.Popen[str], python: str, run_id: str, observer: Observer) -> None:
-    """Ends kfp, which ends its containers, or else ends both by force."""
+    """Ends kfp, which ends its containers, or kills both."""
     os.killpg(process.pid, signal.SIGTERM)
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,11 +2,7 @@
 
 Synopsis::
 
-    deployment = Deployment(
-        image="registry.example/tfx-mnist:0.1.0",
-        pipeline_root="minio://mlpipeline/v2/artifacts",
-        serving=Mount.parse("pvc://models/mnist"),     # Mount("/mnt/models/mnist", claim="models")
-    )
+    Mount.parse("pvc://models/mnist")      # Mount("/mnt/models/mnist", claim="models")
 """
 
 from __future__ import annotations
@@ -35,8 +31,7 @@ class Mount:
 
     Attributes:
       path: absolute, in the container.
-      claim: name of the PersistentVolumeClaim to mount; "" if the directory exists in the
-        containers.
+      claim: the PersistentVolumeClaim to mount; "" if the image or the engine has the directory.
     """
 
     path: str
@@ -44,11 +39,7 @@ class Mount:
 
     @classmethod
     def parse(cls, text: str) -> Mount:
-        """Reads "pvc://CLAIM/SUB/DIRECTORY" or an absolute directory.
-
-        Raises:
-          ConfigError: the text is neither.
-        """
+        """Reads "pvc://CLAIM/SUB/DIRECTORY" or an absolute directory; raises ConfigError."""
         if text.startswith(_CLAIM):
             claim, _, rest = text.removeprefix(_CLAIM).partition("/")
             if not _CLAIM_NAME.fullmatch(claim) or ".." in rest.split("/"):
@@ -81,11 +72,7 @@ class SecretVariable:
 
     @classmethod
     def parse(cls, text: str) -> SecretVariable:
-        """Reads "SECRET:KEY=VARIABLE".
-
-        Raises:
-          ConfigError: the text has another form.
-        """
+        """Reads "SECRET:KEY=VARIABLE"; raises ConfigError."""
         secret, colon, rest = text.partition(":")
         key, equals, variable = rest.partition("=")
         if not (secret and colon and key and equals and variable.isidentifier()):
@@ -116,12 +103,9 @@ class Deployment:
     """Where and how the tasks run.
 
     Attributes:
-      image: the image of every task, such as registry.example/tfx-mnist:0.1.0.
       pipeline_root: URI below which the backend keeps artifacts.
-      serving: the serving directory.
       data: the directory of tensorflow-datasets or of IDX folders; None for neither.
-      secrets: environment variables of every task.
-      resources: the resources; a later one for the same component and kind replaces an earlier one.
+      resources: a later one for the same component and kind replaces an earlier one.
       retries: number of further attempts at a failed task.
     """
 

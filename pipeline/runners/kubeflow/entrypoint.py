@@ -1,16 +1,11 @@
 r"""The program in each container, between the backend's launcher and TFX's executors.
 
-::
-
     python -m pipeline.runners.kubeflow.entrypoint component --name Trainer --executor PATH \
         --types JSON --beam-arg=--runner=FnApiRunner --executor-input '{{$}}'
     python -m pipeline.runners.kubeflow.entrypoint plan --executor-input '{{$}}'
-    python -m pipeline.runners.kubeflow.entrypoint baseline --executor-input '{{$}}'
 
-It replaces TFX's own entrypoint
-(tfx/orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py), which does not fit this
-backend; `task_io` says why. On stdout the task reports its progress in lines that begin with the
-program and the task (`task_lines`). The exit codes are those of `run`.
+It replaces TFX's own (tfx/orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py), which
+does not fit this backend (`task_io`). Exit codes are those of `run`, stdout is for `task_lines`.
 """
 
 from __future__ import annotations
@@ -69,15 +64,7 @@ class RefusedBefore(Exception):
 
 
 def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATION_LOG) -> int:
-    """Runs one task.
-
-    Args:
-      argv: the arguments; None for the process's own.
-      termination_log: the file for the task's message.
-
-    Returns:
-      The exit code.
-    """
+    """Runs one task and returns the exit code."""
     collect_seldom()
     options = _parser().parse_args(argv)
     # TFX hands `sys.argv` to every Beam pipeline.
@@ -103,7 +90,7 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
 
 
 def _end_of(error: BaseException) -> tuple[ExitCode, str]:
-    """(exit code, the task's last line)."""
+    """Returns the exit code and the task's last line."""
     if isinstance(error, Terminated):
         code, text = ExitCode.TERMINATED, f": SIGTERM {_AFTER_A_SIGNAL}"
     elif isinstance(error, KeyboardInterrupt):
@@ -120,7 +107,7 @@ def _end_of(error: BaseException) -> tuple[ExitCode, str]:
 
 
 def _log_to_stderr() -> None:
-    """The libraries' logs; training reports several times a second, which `TaskLog` thins out."""
+    """Sends libraries' logs to stderr, but not training's several a second (see `TaskLog`)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: not hasattr(record, "progress"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

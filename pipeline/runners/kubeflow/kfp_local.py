@@ -7,8 +7,7 @@
     python -I kfp_local.py stop 20261124T103000Z-3f2a
 
 It needs kfp and docker and nothing of this project, so a Python without TFX and with another
-protobuf can run it. Each task runs in a container of its own without a network; its output is
-printed here.
+protobuf can run it. The containers have no network, and their output is printed here.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ def check(image: str) -> tuple[int, str]:
     """Checks that kfp, the engine and the image exist.
 
     Returns:
-      (0, the full name of the image), since kfp compares full names and pulls an image that it does
-      not find. Otherwise 1 for something that this machine lacks or 2 for a bad name, and the
-      reason in one line.
+      (0, the image's full name, since kfp pulls an image whose full name it does not find), or 1
+      for something that this machine lacks, or 2 for a bad name, with the reason in one line.
     """
     try:
         import kfp
@@ -70,13 +68,9 @@ def check(image: str) -> tuple[int, str]:
 
 
 def run(order: dict[str, Any]) -> int:
-    """Runs the pipeline with its defaults; no container outlives it.
+    """Runs the pipeline; returns 0 if every task ended well, else 1. No container outlives it.
 
-    Returns:
-      0 if every task ended well, else 1.
-
-    Raises:
-      KeyboardInterrupt: SIGINT or SIGTERM has arrived.
+    SIGINT and SIGTERM raise KeyboardInterrupt.
     """
     # Python leaves SIGINT alone where it came ignored, as to what a shell starts with &.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -34,9 +34,7 @@ def refusal_of(gate: str) -> str:
 
 
 def task_id(name: str) -> str:
-    """Returns the backend's id of a task, as kfp's compiler writes it: "example-gen" for
-    "ExampleGen".
-    """
+    """Returns a task's id as kfp's compiler writes it: "example-gen" for "ExampleGen"."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
@@ -46,11 +44,7 @@ def task_name(id_: str) -> str:
 
 
 def require_kfp() -> None:
-    """Refuses a command that needs kfp if it is missing, before anything heavy is imported.
-
-    Raises:
-      CannotStart: kfp, which an extra installs, is missing; the line says what to install.
-    """
+    """Raises CannotStart if kfp is missing; called before anything heavy is imported."""
     if importlib.util.find_spec("kfp") is None:
         raise CannotStart(
             "kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install "

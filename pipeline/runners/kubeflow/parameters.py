@@ -1,5 +1,4 @@
-"""The configuration on Kubeflow: compiled in, changed by a run's parameters, and read in the
-cluster.
+"""The configuration on Kubeflow: compiled in, changed by a run's parameters, read in the cluster.
 
 Synopsis::
 
@@ -8,7 +7,6 @@ Synopsis::
     values         # {"dataset": "mnist", "preset": "fast", "seed": 0, "epochs": "", "floor": ""}
     settings       # {"gate.max_drop": "0.01"}: compiled in, the same for every run
     read_back({**values, "seed": 3}, settings)           # the RunConfig of a run
-    CompiledFile.read(Path("pipeline.yaml")).values({"seed": "3"})
 """
 
 from __future__ import annotations
@@ -37,11 +35,9 @@ _MAX_BYTES = 1 << 20  # a compiled pipeline has 40 KB, and its settings
 
 @dataclass(frozen=True)
 class Parameter:
-    """A runtime parameter: a value that a run may replace.
+    """A value that a run may replace; `key` is the configuration's.
 
     Attributes:
-      key: the configuration's key.
-      kind: `int` or `str`.
       help: one line, which the backend's UI shows.
       optional: whether "" means the value of the preset or of the data set.
     """
@@ -62,11 +58,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 
 
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """Builds the configuration; a container must be able to find its data set.
-
-    Raises:
-      ConfigError: an unknown preset or key, or a bad value.
-    """
+    """Builds the configuration; raises ConfigError, also where no container can find the data."""
     built = build(preset, overrides)
     try:
         source = parse_dataset(built.dataset)
@@ -84,12 +76,7 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
 def split(
     configured: RunConfig, overrides: Mapping[str, Any]
 ) -> tuple[dict[str, Value], dict[str, Any]]:
-    """Returns the values of the runtime parameters, and the overrides that are compiled in.
-
-    Args:
-      configured: the result of `check` for the overrides.
-      overrides: values by key.
-    """
+    """Returns the values of the runtime parameters, and the overrides that are compiled in."""
     values: dict[str, Value] = {}
     for name, parameter in PARAMETERS.items():
         if parameter.optional:
@@ -102,15 +89,7 @@ def split(
 
 
 def read_back(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a run.
-
-    Args:
-      values: those of the runtime parameters; numbers may be floats or texts.
-      settings: the overrides that were compiled in.
-
-    Raises:
-      ConfigError: a missing parameter or a bad value.
-    """
+    """Builds a run's configuration; numbers may be floats or texts. Raises ConfigError."""
     missing = [name for name in PARAMETERS if name not in values]
     if missing:
         raise ConfigError(
@@ -126,7 +105,7 @@ def read_back(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConf
 
 
 def _typed(name: str, value: Any) -> Any:
-    """Returns a parameter's value, given a float of JSON or a text of a command line."""
+    """Parses a float of JSON or a text of a command line."""
     if PARAMETERS[name].kind is not int:
         return value
     try:
@@ -142,10 +121,8 @@ class CompiledFile:
     """A file that `kubeflow compile` wrote.
 
     Attributes:
-      path: of the file.
       version: digest of the content, hexadecimal.
       root: URI below which the backend keeps artifacts.
-      defaults: those of the runtime parameters.
       settings: the compiled-in rest of the configuration.
     """
 
@@ -157,11 +134,7 @@ class CompiledFile:
 
     @classmethod
     def read(cls, path: Path) -> CompiledFile:
-        """Reads the file.
-
-        Raises:
-          ConfigError: the file cannot be read, or holds no pipeline of this version.
-        """
+        """Raises ConfigError if the file cannot be read or holds no pipeline of this version."""
         try:
             content = read_regular(path, max_bytes=_MAX_BYTES)
         except OSError as error:
@@ -192,14 +165,7 @@ class CompiledFile:
         )
 
     def values(self, given: Mapping[str, Value]) -> dict[str, Value]:
-        """Returns the values of all parameters, because the server fills in no defaults.
-
-        Args:
-          given: the values that replace compiled ones; numbers may be texts.
-
-        Raises:
-          ConfigError: the task `Plan` would refuse them.
-        """
+        """Returns all values, because the server fills in no defaults; raises ConfigError."""
         values = {**self.defaults, **{name: _typed(name, value) for name, value in given.items()}}
         read_back(values, self.settings)
         return values
@@ -210,9 +176,7 @@ class Run:
     """A run to start, now or by a schedule.
 
     Attributes:
-      compiled: the pipeline, which is uploaded unless it was before.
       values: those of all runtime parameters, from `CompiledFile.values`.
-      experiment: the experiment under which the UI shows the run.
       service_account: the Kubernetes service account; "" for the backend's default.
     """
 

@@ -1,15 +1,11 @@
 """Inputs that the backend passes to a container, and outputs that it takes back, as plain values.
 
-Synopsis::
-
     given = ExecutorInput.parse(argument)              # what stood for {{$}} in the arguments
-    given.parameters["exec_properties"]
     given.inputs["examples"].path                      # "/minio/mlpipeline/v2/.../examples"
     given.write_answer(parameters={"refusal": ""}, metadata={"model": {"version": 3}})
 
-Each function answers one behaviour of the open-source backend, with the place where it was read:
-files of kubeflow/pipelines 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp is imported here, so
-a task behind a refusal ends at once.
+Files named here are those of kubeflow/pipelines 2.14 to 2.17, and of kfp 2.16. Neither TFX nor kfp
+is imported here, so a task behind a refusal ends at once.
 """
 
 from __future__ import annotations
@@ -44,12 +40,10 @@ class TaskInputError(ValueError):
 class TaskArtifact:
     """An artifact as the backend describes it.
 
-    It has no type, because the backend keeps only the title of a type and sends an empty
-    `instanceSchema` (backend/src/v2/metadata/client.go, SchemaToArtifactType). The compiled
-    arguments hold the type of each artifact.
+    It has no type, because the backend sends an empty `instanceSchema`
+    (backend/src/v2/metadata/client.go, SchemaToArtifactType): compiled arguments hold the types.
 
     Attributes:
-      uri: its URI; the launcher has staged it at `path`.
       metadata: its properties without long texts; numbers are floats.
       name: the backend's id of it; from kfp's local runner, its key.
     """
@@ -60,24 +54,22 @@ class TaskArtifact:
 
     @property
     def absent(self) -> bool:
-        """Whether its producer declared it but did not write it.
+        """Whether its producer declared it but did not write it, and so marked it as absent.
 
         The backend records every declared output, even without a file (launcher_v2.go,
-        uploadOutputArtifacts: "We allow components to not produce output files"), and kfp's local
-        runner refuses a consumer whose producer left one out (kfp/local/io.py, get_task_output). So
-        the artifact itself says that it is absent.
+        uploadOutputArtifacts), and kfp's local runner refuses a consumer whose producer left one
+        out (kfp/local/io.py, get_task_output).
         """
         return bool(self.metadata.get(ABSENT))
 
     @property
     def path(self) -> Path:
-        """The path at which the launcher staged an input, or from which it uploads an output.
+        """Where the launcher stages an input, or takes an output (launcher_v2.go, LocalPathForURI).
 
-        TensorFlow cannot read minio://, and needs no credentials for the others in this way
-        (launcher_v2.go, LocalPathForURI). kfp's local runner gives plain paths.
+        TensorFlow cannot read minio://, and needs no credentials for others in this way.
 
         Raises:
-          TaskInputError: the URI is of another kind, which the launcher does not stage either.
+          TaskInputError: the URI is of a kind that the launcher does not stage either.
         """
         for scheme, folder in _STAGED.items():
             if self.uri.startswith(scheme):
@@ -91,10 +83,9 @@ class TaskArtifact:
 
     @property
     def properties(self) -> dict[str, str | int | float]:
-        """All properties, including the long texts, with whole numbers as integers.
+        """All properties, long texts too; whole numbers are int, which the backend makes doubles.
 
-        JSON has one kind of number, which the backend makes a double
-        (backend/src/v2/metadata/converter.go, StructValueToMLMDValue).
+        (backend/src/v2/metadata/converter.go, StructValueToMLMDValue)
         """
         file = self.path / _PROPERTIES_FILE
         long = json.loads(file.read_text()) if file.is_file() else {}
@@ -108,9 +99,8 @@ class TaskArtifact:
 def leave_long_texts(directory: Path, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Moves long texts into a file in the artifact's directory; returns the other properties.
 
-    The driver puts the metadata of all inputs into one command-line argument, which Linux limits to
-    128 KiB, and into the status of the workflow, which Argo limits to 1 MiB for all tasks
-    (backend/src/v2/driver, initPodSpecPatch). The checks of a set with many classes are longer.
+    The driver puts the metadata of all inputs into one argument, which Linux limits to 128 KiB, and
+    the workflow's status, which Argo limits to 1 MiB (backend/src/v2/driver, initPodSpecPatch).
     """
     long = {
         name: value
@@ -124,15 +114,7 @@ def leave_long_texts(directory: Path, properties: Mapping[str, Any]) -> dict[str
 
 @dataclass(frozen=True)
 class ExecutorInput:
-    """The inputs of a task, and the places of its outputs.
-
-    Attributes:
-      parameters: input parameters by name.
-      inputs: input artifacts by key.
-      outputs: output artifacts by key, not written yet.
-      output_parameters: names of the output parameters that the task declares.
-      output_file: the file for the answer.
-    """
+    """The inputs of a task, and the places of its outputs; `outputs` are not written yet."""
 
     parameters: Mapping[str, Any]
     inputs: Mapping[str, TaskArtifact]
@@ -142,11 +124,7 @@ class ExecutorInput:
 
     @classmethod
     def parse(cls, text: str) -> ExecutorInput:
-        """Reads the JSON form of the message ExecutorInput (pipeline_spec.proto).
-
-        Raises:
-          TaskInputError: the text is not such a message.
-        """
+        """Reads the message ExecutorInput (pipeline_spec.proto) in JSON; raises TaskInputError."""
         try:
             message = json.loads(text)
             inputs, outputs = message.get("inputs", {}), message["outputs"]
@@ -170,11 +148,7 @@ class ExecutorInput:
         parameters: Mapping[str, str],
         metadata: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Writes the message ExecutorOutput, which `Answer` reads.
-
-        Args:
-          parameters: values by name; those that the task does not declare are left out.
-          metadata: properties of the output artifacts by key.
+        """Writes the message ExecutorOutput, without parameters that the task does not declare.
 
         Raises:
           Terminated, KeyboardInterrupt: SIGTERM or SIGINT has arrived, even if a library swallowed
@@ -210,13 +184,13 @@ class Answer:
 
     @classmethod
     def parse(cls, text: str) -> Answer:
-        """Reads the JSON form of the message ExecutorOutput (pipeline_spec.proto)."""
+        """Reads the message ExecutorOutput (pipeline_spec.proto) in JSON."""
         message = json.loads(text)
         return cls(message["parameterValues"], _first_artifacts(message))
 
 
 def _first_artifacts(side: Mapping[str, Any]) -> dict[str, TaskArtifact]:
-    """Returns one artifact per key, because the backend supports only the first of each list."""
+    """Returns one artifact per key: the backend supports only the first of each list."""
     return {
         key: TaskArtifact(one["uri"], one.get("metadata", {}), one.get("name", ""))
         for key, lists in side.get("artifacts", {}).items()
@@ -225,11 +199,10 @@ def _first_artifacts(side: Mapping[str, Any]) -> dict[str, TaskArtifact]:
 
 
 def leave_message(line: str, path: Path) -> None:
-    """Leaves a line as the message of the failed task.
+    """Leaves the message of the failed task; does nothing outside of Kubernetes.
 
-    Kubernetes takes it from this file, and Argo from Kubernetes (argo-workflows,
-    workflow/controller/operator.go, inferFailedReason). The launcher would only say that a command
-    ended with an exit status. Outside of Kubernetes the file does not exist.
+    Argo takes it from there (argo-workflows, workflow/controller/operator.go, inferFailedReason).
+    The launcher would only say that a command ended with an exit status.
     """
     if path.exists():
         path.write_bytes(line.encode()[:_TERMINATION_BYTES])

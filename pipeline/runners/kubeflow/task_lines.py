@@ -1,14 +1,8 @@
 r"""The lines that a container prints on stdout, and their parser.
 
-In the container::
+Synopsis::
 
-    log = TaskLog("Trainer", sys.stdout)
-    with log.training():
-        ...
-    log.say("completed")               # tfx-mnist: Trainer: completed
-
-On the machine that runs it::
-
+    TaskLog("Trainer", sys.stdout).say("completed")    # tfx-mnist: Trainer: completed
     TaskLine.parse("    tfx-mnist: Trainer: completed\n")   # TaskLine("Trainer", "completed")
 """
 
@@ -49,19 +43,14 @@ FAILURES: Mapping[ExitCode, str] = {
 
 @dataclass(frozen=True)
 class TaskLine:
-    """A line that a task printed.
-
-    Attributes:
-      task: its name.
-      text: `STARTED`, `COMPLETED`, the state of a training, checks, or the reason of a failure.
-    """
+    """A line that a task printed: `STARTED`, `COMPLETED`, progress, checks, or why it failed."""
 
     task: str
     text: str
 
     @classmethod
     def parse(cls, printed: str) -> TaskLine | None:
-        """Parses a line; returns None for one that a library printed."""
+        """Returns None for a line that a library printed."""
         match = _LINE.fullmatch(printed.rstrip())
         return match and cls(match["task"], match["text"])
 
@@ -75,14 +64,13 @@ class TaskLine:
 
     @property
     def progress(self) -> Progress | None:
-        """The state of a training, if the line has it."""
         if not self.text.startswith(_PROGRESS):
             return None
         return Progress(**json.loads(self.text.removeprefix(_PROGRESS)))
 
     @property
     def checks(self) -> tuple[Check, ...] | None:
-        """The checks of a task that refused, if the line has them."""
+        """The checks of a refusal that fails the task; None for another line."""
         if not self.text.startswith(_CHECKS):
             return None
         return tuple(map(Check.from_dict, json.loads(self.text.removeprefix(_CHECKS))))
@@ -102,10 +90,9 @@ class TaskLog(logging.Handler):
         self._stream = stream
 
     def say(self, text: str) -> None:
-        """Prints one line at once.
+        """Prints one line at once, since kfp's local runner indents each piece that it gets.
 
-        `print` writes the end of a line separately when Python is unbuffered, and kfp's local
-        runner indents each piece that it gets (kfp 2.16, kfp/local/logging_utils.py).
+        `print` writes two pieces if Python is unbuffered (kfp 2.16, kfp/local/logging_utils.py).
         """
         self._stream.write(f"tfx-mnist: {self._task}: {text}\n")
         self._stream.flush()
@@ -116,7 +103,6 @@ class TaskLog(logging.Handler):
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Prints the progress of trainings until the block is left."""
         progress.LOGGER.addHandler(self)
         try:
             yield
@@ -124,7 +110,6 @@ class TaskLog(logging.Handler):
             progress.LOGGER.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints the state of a training at the end of an epoch."""
         state = getattr(record, "progress", None)
         if isinstance(state, Progress) and state.epoch_ended:
             self.say(_PROGRESS + json.dumps(dataclasses.asdict(state)))

@@ -1,7 +1,5 @@
 """The tasks in the containers: `Plan`, `Baseline`, and each component of the graph.
 
-Synopsis::
-
     plan_run(config, run_id)          # {"dataset_info": ..., "ExampleGen": ..., "Trainer": ...}
     choose_baseline(config, run_id, dataset_info=text, model_digest=digest)
     run_component(given, run_id, executor=path, types=types, gate="blessing")
@@ -48,9 +46,6 @@ _Artifacts = dict[str, list[Artifact]]
 def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
     """Looks at the data set, and fills in the parameters of all components.
 
-    `choose_baseline` fills in those behind the Trainer again, by what is served when the model is
-    trained.
-
     Raises:
       DataError, ConfigError, ServingDirError: as `pipeline.run_plan.make_plan`.
       Refused: the served version cannot be read, so the gate would refuse any model.
@@ -64,15 +59,7 @@ def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
 def choose_baseline(
     config: RunConfig, run_id: str, *, dataset_info: str, model_digest: str
 ) -> dict[str, str]:
-    """Returns the parameters of every component, once the model is trained.
-
-    Args:
-      dataset_info: from `plan_run`.
-      model_digest: that of the model on which the gate will decide.
-
-    Raises:
-      ServingDirError: the serving directory cannot be read.
-    """
+    """Fills in the parameters again, by what is served after training; raises ServingDirError."""
     dataset = DatasetInfo.from_json(dataset_info)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
     if plan.context.recorded:
@@ -104,18 +91,12 @@ def run_component(
     gate: str | None = None,
     beam_args: Sequence[str] = (),
 ) -> None:
-    """Runs TFX's executor and writes the answer, which may be a gate's refusal.
+    """Runs TFX's executor and writes its answer, also a gate's refusal, but not after other errors.
 
     Args:
-      given: the input of the task.
-      run_id: the id of the run.
       executor: import path of the executor's class.
       types: import paths of the artifacts' classes by key, for "inputs" and "outputs".
       gate: key of the output with a gate's decision; None for other components.
-      beam_args: arguments of its Beam pipeline.
-
-    Raises:
-      Everything that the executor raises; then nothing is written.
     """
     inputs = _typed(given.inputs, types["inputs"])
     outputs = _typed(given.outputs, types["outputs"])
@@ -154,7 +135,6 @@ def run_component(
 def _executor(
     path: str, context: Mapping[str, Any], beam_args: Sequence[str]
 ) -> base_executor.BaseExecutor:
-    """Makes the executor, with a context like that of TFX's local launcher."""
     executor_class = import_utils.import_class_by_path(path)
     if issubclass(executor_class, base_beam_executor.BaseBeamExecutor):
         beam = base_beam_executor.BaseBeamExecutor.Context(
@@ -178,13 +158,7 @@ def _typed(given: Mapping[str, TaskArtifact], types: Mapping[str, str]) -> _Arti
 
 
 def to_tfx(given: TaskArtifact, type_path: str) -> Artifact:
-    """Returns the artifact as TFX's executors expect it: typed, with its properties, at a local
-    path.
-
-    Args:
-      given: an input, or an output that is still to be written.
-      type_path: import path of the artifact's class.
-    """
+    """Returns TFX's artifact of that class, with the properties, at the local path."""
     artifact: Artifact = import_utils.import_class_by_path(type_path)()
     artifact.uri = str(given.path)
     # The backend names artifacts by their ids (backend/src/v2/metadata/converter.go,
@@ -213,9 +187,7 @@ def _set(to: metadata_store_pb2.Value, value: str | float) -> None:
 
 
 def to_metadata(artifact: Artifact) -> dict[str, Any]:
-    """Returns the artifact's properties as the backend takes them; long ones go to a file beside
-    it.
-    """
+    """Returns the properties for the backend; long ones go to a file in the artifact's folder."""
     message = artifact.mlmd_artifact
     properties = {
         name: getattr(value, value.WhichOneof("value"))

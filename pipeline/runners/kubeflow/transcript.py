@@ -1,12 +1,4 @@
-"""Makes the result of a run in containers from the lines that they print and their outputs.
-
-Synopsis::
-
-    transcript = Transcript(RunResult(run_id), observer)
-    transcript.listen(process.stdout)
-    transcript.read_outputs(home, tasks, training)
-    transcript.conclude(process.returncode).outcome          # "released"
-"""
+"""Makes the result of a run in containers from the lines that they print and their outputs."""
 
 from __future__ import annotations
 
@@ -47,7 +39,6 @@ class Transcript:
         self._ended = 0.0
 
     def listen(self, printed: Iterable[str]) -> None:
-        """Takes in what kfp and the containers print, to its end."""
         for text in printed:
             _log.info("%s", text.rstrip())
             line = TaskLine.parse(text)
@@ -80,13 +71,7 @@ class Transcript:
             self._run.bad_data = code == ExitCode.USAGE
 
     def read_outputs(self, home: Path, tasks: Sequence[str], training: HParams) -> None:
-        """Reads what the tasks wrote, in the order of the run.
-
-        Args:
-          home: kfp makes a folder in it for the run, and in that one for each task.
-          tasks: names of all tasks, in the order of the run.
-          training: the hyper-parameters as configured.
-        """
+        """Reads the outputs from kfp's folder of the run in `home`, in the order of `tasks`."""
         run = self._run
         written = {
             task_name(path.parent.name): path for path in home.glob("*/*/executor_output.json")
@@ -113,11 +98,7 @@ class Transcript:
         run.seconds = {task: run.seconds[task] for task in tasks if task in run.seconds}
 
     def conclude(self, exit_code: int) -> RunResult:
-        """The result, with what no output says: a refusal without a blessing, a silent failure.
-
-        Args:
-          exit_code: of kfp.
-        """
+        """Adds what no output says: a refusal without a blessing, a silent failure."""
         run = self._run
         if self._refused is not None:
             run.outcome, run.checks = REFUSED, self._refused
