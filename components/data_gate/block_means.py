@@ -1,9 +1,4 @@
-"""Makes images small by the means of square blocks of pixels, for quick looks at many images.
-
-Synopsis::
-
-    block_means(images, max_side=7)      # [N, 28, 28, 1] uint8 -> [N, 49] float32, 0..1
-"""
+"""Makes images small by the means of square blocks of pixels, for quick looks at many images."""
 
 from __future__ import annotations
 
@@ -14,17 +9,10 @@ _AT_ONCE = 1000  # images: their pixels become floats, four times as large
 
 
 def block_means(images: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.float32]:
-    """Returns the means of the smallest square blocks of which at most `max_side` lie along each
-    side.
+    """Averages [N, H, W, C] uint8 over square blocks to [N, rows * columns * C] float32, 0..1.
 
-    If the blocks do not divide the image, black is added below and on the right.
-
-    Args:
-      images: [N, H, W, C] uint8.
-      max_side: 1 or more.
-
-    Returns:
-      [N, rows * columns * C] float32, 0 (black) to 1 (white).
+    The blocks are the smallest of which at most `max_side` lie along each side. If they do not
+    divide the image, black is added below and on the right.
     """
     count, height, width, channels = images.shape
     size = -(-max(height, width) // max_side)  # pixels on a block's side

@@ -1,9 +1,8 @@
-"""The data gate decides whether a run may train on the data that it read.
+"""The component that stops a run before it trains on data that fail a check.
 
-ExampleValidator records anomalies and lets the run go on. `DataGate` reads these, checks what no
-schema can state (whether splits share images, whether many labels are wrong, whether shape and
-classes are those of the last release) and stops the run with `Refused`, which names split, feature,
-actual and expected value of each finding. If all checks pass, it writes a blessing that holds them.
+`DataGate` reads ExampleValidator's anomalies, which alone would let the run go on, and checks what
+no schema can state: whether splits share images, whether many labels are wrong, and whether shape
+and classes are those of the last release.
 """
 
 import os
@@ -44,14 +43,9 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
 def drift_check(
     train: Mapping[str, int], released: Mapping[str, int] | None, bound: float
 ) -> Check:
-    """Checks whether the mix of classes in train is still that of the last released run.
+    """Checks that no class's share of train changed by more than `bound`, 0..1, since the release.
 
-    The distance is L-infinity: the largest change of any class's share.
-
-    Args:
-      train: examples per class in this run, in the order of the labels.
-      released: the same for the run that released the baseline; None without a baseline.
-      bound: largest accepted change of a share, 0..1.
+    Both mappings hold the examples per class, in the order of the labels.
     """
     name = "data.drift"
     if released is None:
@@ -95,7 +89,6 @@ def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[s
 
 
 def _shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
-    """Whether the images are of the shape that the baseline takes."""
     actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
     holds = actual == required
     sentence = f"train: image is {actual}, " + (
@@ -108,7 +101,6 @@ def _shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) ->
 
 
 def _class_counts(summary: ExamplesSummary) -> dict[str, int]:
-    """Training examples per class name, in the order of the labels."""
     return dict(zip(summary.class_names, summary.splits["train"].class_counts, strict=True))
 
 
@@ -125,23 +117,17 @@ def DataGate(
     released: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
-    """Stops the run if a check of the data fails.
+    """Writes a blessing that holds the checks, or raises `Refused` with the failed ones first.
 
     Args:
-      examples: with the custom property `dataset`.
-      statistics: of every split.
-      anomalies: of every split.
-      schema: the one that the anomalies were found with.
-      blessing: takes the checks, see `components.blessing`. It is of the type that it judges,
-        because Kubeflow's backend resolves TFX's own types alone.
+      examples: with their summary, see `examples_summary`.
+      blessing: of the type that it judges, because Kubeflow's backend resolves TFX's own types
+        alone; see `components.blessing`.
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
-      released: the data on which the baseline was trained, see `serving_dir.released_data`.
+      released: the data of the baseline, see `serving_dir.released_data`.
       code: a digest of the code that checks; changes the cache key.
-
-    Raises:
-      Refused: with every check, the failed ones first.
     """
     del code
     summary = read(examples)
@@ -183,7 +169,6 @@ def _read(artifact: Artifact, split: str, name: str) -> bytes:
 
 
 def _released(text: str) -> ExamplesSummary | None:
-    """The data of the baseline; None where there is no baseline."""
     if not text:
         return None
     try:

@@ -1,9 +1,4 @@
-"""Turns what ExampleValidator found wrong with the features into checks in the field's terms.
-
-Synopsis::
-
-    checks = feature_checks("train", anomalies, statistics, schema)
-"""
+"""Turns what ExampleValidator found wrong with the features into checks in the field's terms."""
 
 from typing import Any
 
@@ -81,7 +76,6 @@ def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> 
 
 
 def _required(feature: schema_pb2.Feature | None) -> str:
-    """The schema's demand, in the words of `_actual`."""
     if feature is None:
         return "no such feature"
     text = f"{schema_pb2.FeatureType.Name(feature.type)} in each example"
@@ -97,7 +91,6 @@ def _range(low: float, high: float) -> str:
 
 
 def _problem(name: str, anomaly: anomalies_pb2.AnomalyInfo) -> str:
-    """The anomaly in this field's words, or else in TFDV's own."""
     reasons = {reason.type for reason in anomaly.reason}
     low, high = _Reason.FLOAT_TYPE_SMALL_FLOAT, _Reason.FLOAT_TYPE_BIG_FLOAT
     out_of_range = reasons & set(_OUT_OF_RANGE)

@@ -1,9 +1,5 @@
 """The data gate's checks that look at pixels: shared images, and labels that look wrong.
 
-Synopsis::
-
-    checks = image_checks(files, summary, max_overlap=0.01, max_label_noise=0.005)
-
 Each split is read once. Memory is bounded whatever its size: some test images are kept, and the
 block means of some training images, evenly spaced over the files, whose order is random.
 """
@@ -38,17 +34,12 @@ def image_checks(
     max_overlap: float,
     max_label_noise: float,
 ) -> tuple[Check, ...]:
-    """Checks that few test images also stand in train or eval, and that few labels of these are
-    wrong.
+    """Checks how many test images stand in train or eval, and how many labels of these are wrong.
 
     Args:
-      files: of each split, gzipped TFRecord files of tf.Example.
-      summary: of the examples in them.
+      files: of each split, as `images.read_split` takes them.
       max_overlap: largest accepted fraction of the test images, 0..1.
       max_label_noise: largest accepted share of the labels, of all and of each class, 0..1.
-
-    Raises:
-      tf.errors.OpError: a file or an image in it cannot be read.
     """
     shape, classes = summary.image_shape, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(shape)))
@@ -72,7 +63,6 @@ def image_checks(
 
 
 def _step(rows: int, at_most: int) -> int:
-    """The smallest step so that every step-th of the rows makes `at_most` rows at most."""
     return -(-rows // at_most)
 
 
@@ -89,16 +79,11 @@ def _every(
 def overlap_check(
     summary: ExamplesSummary, looked_at: np.ndarray, found: np.ndarray, bound: float
 ) -> Check:
-    """Checks that few enough test images also stand in train or eval.
+    """Checks that at most the fraction `bound` (0..1) of test also stands in train or eval.
 
     A model knows the label of an image that it has seen, so a leaked fraction f raises the measured
-    accuracy a by up to f x (1 - a).
-
-    Args:
-      summary: has the number of all test images that stand there pixel by pixel.
-      looked_at: [N, H, W, C] uint8, the test images that were compared.
-      found: [N] bool, those that stand there exactly or nearly, see `near_duplicates`.
-      bound: largest accepted fraction, 0..1.
+    accuracy a by up to f x (1 - a). `found`, [N] bool, marks those of the images `looked_at` that
+    are in train or eval exactly or nearly; the summary counts all exact ones.
     """
     exact, rows, near = summary.overlap.train_test, summary.splits[_TEST].rows, int(found.sum())
     fraction = max(exact / rows, near / len(found))

@@ -1,17 +1,11 @@
 """Estimates how many of the given labels are wrong, by confident learning.
 
-Synopsis::
-
-    noise = estimate(leave_one_out_scores(inputs, labels, num_classes=10), labels)
-    noise.overall.share, noise.overall.is_judged       # (0.091, True): about 9.1 % are wrong
-    noise_checks(noise, class_names, bound=0.01)
-
 The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). An example counts for
 the class whose threshold its score reaches, and for the one with the highest score if it reaches
 several. A class's threshold is its mean score among the examples with its label. A second count
 with strict thresholds tells wrong labels from the confusions of a weak classifier: the estimate is
 the share that it finds, minus the share that only the lenient count finds
-(docs/decisions/0006-label-noise-and-near-duplicates.md). A poor classifier judges nothing.
+(docs/decisions/0006-label-noise-and-near-duplicates.md).
 """
 
 from __future__ import annotations
@@ -52,21 +46,14 @@ class Noise:
 
     @property
     def confused(self) -> float:
-        """The share that only the lenient thresholds find, 0..1."""
         return max(0.0, self.lenient - self.strict)
 
     @property
     def share(self) -> float:
-        """The estimated share of wrong labels, 0..1."""
         return max(0.0, self.strict - self.confused)
 
     def exceeds(self, bound: float, *, tests: int = 1) -> bool:
-        """Whether more than `bound` of the labels are wrong, by an exact binomial test.
-
-        Args:
-          bound: 0..1.
-          tests: number of such tests that are made together (Bonferroni).
-        """
+        """Whether more than `bound` is wrong, by one of `tests` binomial tests (Bonferroni)."""
         found = round(self.strict * self.rows)
         by_chance = min(1.0, bound + self.confused)
         return self.is_judged and binomial_tail(found, self.rows, by_chance) < _ALPHA / tests
@@ -74,13 +61,10 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class LabelNoise:
-    """The estimates for a set of labels.
+    """The estimates for a set of labels, all together and by class.
 
     Attributes:
-      examples: number of examples with these labels.
-      accuracy: share of their labels that the classifier predicts, 0..1.
-      overall: the estimate for all labels.
-      by_class: the estimate for each label.
+      accuracy: share of the labels that the classifier predicts, 0..1.
       looks_like: for each label, the class that most of its wrong examples look like.
     """
 
@@ -92,12 +76,7 @@ class LabelNoise:
 
 
 def estimate(scores: Floats, labels: Labels) -> LabelNoise:
-    """Estimates the wrong labels by lenient and by strict thresholds.
-
-    Args:
-      scores: [N, K], class scores of each example from a fit without it; N of 1 or more.
-      labels: [N], 0 to K - 1.
-    """
+    """Estimates how many labels, [N], are wrong; each of the scores, [N, K], is out-of-fold."""
     given = np.bincount(labels, minlength=scores.shape[1])  # [K]
     lenient, _ = _shares(_confident_counts(scores, labels, None))
     counts = _confident_counts(scores, labels, _STRICT)
@@ -125,12 +104,9 @@ def estimate(scores: Floats, labels: Labels) -> LabelNoise:
 def _confident_counts(
     scores: Floats, labels: Labels, quantile: float | None
 ) -> npt.NDArray[np.int64]:
-    """[K, K]: examples by their label and by the class that they count for (the confident joint).
+    """The confident joint, [K, K]: examples by label and by the class that they count for.
 
-    Args:
-      scores: [N, K].
-      labels: [N].
-      quantile: the threshold among a class's scores of examples with its label; None for the mean.
+    A class's threshold is this quantile of the scores of its examples; None takes their mean.
     """
     classes = scores.shape[1]
     thresholds = np.full(classes, np.inf)
@@ -153,13 +129,7 @@ def _shares(
 
 
 def noise_checks(noise: LabelNoise, class_names: Sequence[str], bound: float) -> tuple[Check, ...]:
-    """Checks that few enough labels are wrong, of all labels and of those of each class.
-
-    Args:
-      noise: the estimates for train and eval together.
-      class_names: in the order of the labels.
-      bound: largest accepted share of wrong labels, 0..1.
-    """
+    """Checks that at most `bound` (0..1) of all labels and of those of each class are wrong."""
     return _overall_check(noise, bound), _class_check(noise, class_names, bound)
 
 

@@ -1,15 +1,12 @@
 """Finds the test images that also stand in the training data, pixel by pixel or nearly.
 
-Synopsis::
+    search = NearDuplicateSearch(test_images)     # [N, H, W, C] uint8
+    search.look_in(train_images)                  # once for each batch
+    search.found                                  # [N] bool
 
-    search = NearDuplicateSearch(test_images)          # [N, H, W, C] uint8
-    search.look_in(train_images)          # once for each batch
-    search.found                          # [N] bool
-
-Two images are near-duplicates if few of their values differ by more than noise; both bounds follow
-from the test images (docs/decisions/0006-label-noise-and-near-duplicates.md). Of each batch only
-the nearest image by means of blocks of pixels is compared value by value: a product of [batch, 49]
-and [49, N] matrices.
+Few values of two near-duplicates differ by more than noise; both bounds follow from the test
+images (docs/decisions/0006-label-noise-and-near-duplicates.md). Of each batch only the nearest
+image by block means is compared value by value.
 """
 
 from __future__ import annotations
@@ -43,7 +40,6 @@ class NearDuplicateSearch:
         self.found: npt.NDArray[np.bool_] = np.zeros(len(images), bool)
 
     def look_in(self, images: Images) -> None:
-        """Compares with these images, [M, H, W, C] uint8."""
         for start in range(0, len(images), _AT_ONCE):
             self._look_in(images[start : start + _AT_ONCE])
 
@@ -63,6 +59,5 @@ class NearDuplicateSearch:
         self.found[rows] = (differing < self._few) | equal
 
     def _differing(self, images: Images, others: Images) -> npt.NDArray[np.int64]:
-        """[N] int64: the number of values of two images that differ by more than noise does."""
         apart = np.maximum(images, others) - np.minimum(images, others)
         return np.count_nonzero(apart > self._noise, axis=1)

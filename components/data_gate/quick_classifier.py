@@ -1,16 +1,9 @@
 """A classifier in closed form, which predicts images whose labels it has not seen.
 
-Synopsis::
-
-    scores = leave_one_out_scores(block_means(images, MAX_SIDE), labels, num_classes=10)   # [N, 10]
-
-It is ridge regression on random Fourier features, which approximates ridge regression with a
-Gaussian kernel (Rahimi and Recht 2007). Its predictions for an example that was left out have a
-closed form too: the residual becomes r / (1 - h), where h is the example's element of the hat
-matrix's diagonal (Allen 1974, PRESS). So one factorization gives out-of-fold scores of all
-examples.
-
-20,000 images take 2 s of processor time and 300 MB.
+Ridge regression on random Fourier features approximates ridge regression with a Gaussian kernel
+(Rahimi and Recht 2007). If an example is left out, its residual r becomes r / (1 - h), where h is
+its element of the hat matrix's diagonal (Allen 1974, PRESS), so one factorization scores all
+examples. 20,000 images take 2 s of processor time and 300 MB.
 """
 
 from __future__ import annotations
@@ -33,15 +26,9 @@ Labels = npt.NDArray[np.int64]
 
 
 def leave_one_out_scores(inputs: Floats, labels: Labels, num_classes: int) -> Floats:
-    """Returns least-squares class probabilities of each example, from a fit without that example.
+    """Returns class probabilities, [N, num_classes], each from a fit without that example.
 
-    Args:
-      inputs: [N, D], N of 1 or more.
-      labels: [N], 0 to `num_classes` - 1.
-      num_classes: 2 or more.
-
-    Returns:
-      [N, num_classes]; rows sum to 1, values may lie outside of 0..1.
+    They are least-squares values of inputs, [N, D]: rows sum to 1, a value may lie outside of 0..1.
     """
     features = _random_features(inputs)
     targets = np.eye(num_classes, dtype=np.float32)[labels]  # [N, K]

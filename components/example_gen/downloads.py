@@ -1,9 +1,4 @@
-"""Downloads and prepares a set of tensorflow-datasets; a failure or a kill leaves nothing behind.
-
-Synopsis::
-
-    with prepare(builder, "mnist"): check(builder) # an error here removes the prepared set again
-"""
+"""Downloads and prepares sets of tensorflow-datasets; a failure or a kill leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -38,9 +33,7 @@ _log = logging.getLogger(__name__)
 def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
     """Prepares the set, or takes the one that another process prepared in the meantime.
 
-    Args:
-      builder: a builder that is not prepared yet.
-      dataset: as the user named it, for messages.
+    A DataError inside the `with` block removes the prepared set again.
 
     Raises:
       DataError: it cannot be prepared.
@@ -95,7 +88,6 @@ def _out_of_reach(dataset: str, why: str) -> DataError:
 
 
 def _not_prepared(builder: tfds.core.DatasetBuilder, dataset: str, error: Exception) -> DataError:
-    """Turns an error of `download_and_prepare` into one for the user."""
     if isinstance(error, NonMatchingChecksumError):
         url = str(error).partition("Artifact ")[2].partition(",")[0]
         return DataError(
@@ -125,11 +117,10 @@ def _quiet_tfds() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _downloads_beside(home: Path) -> Iterator[Path]:
-    """Makes a directory for downloads, and removes it afterwards with all folders that stayed
-    empty.
+    """Makes a directory for downloads; removes it afterwards, with all folders that stayed empty.
 
-    Downloads are kept apart from tensorflow-datasets' shared `downloads` folder, so that a failed
-    one can be removed without touching another run's files.
+    It is not tensorflow-datasets' shared `downloads` folder, so that removing a failed download
+    touches no other run's files.
     """
     missing = [folder for folder in home.parents if not folder.exists()]
     present = home.parents[len(missing) :]
@@ -156,9 +147,6 @@ def scratch_in(parent: Path) -> Iterator[Path]:
     """Makes a directory with the mode of the umask, and removes it afterwards.
 
     The process holds a lock on it, which the kernel releases when the process ends in any way.
-
-    Raises:
-      OSError: it cannot be made.
     """
     lock = None
     while lock is None:
@@ -187,10 +175,7 @@ def _lock_new(folder: Path) -> int | None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Removes the scratch directories of processes that have ended.
-
-    A directory that cannot be removed only costs space. On a file system without locks all stay.
-    """
+    """Removes ended processes' scratch directories where it can; without file locks all stay."""
     for folder in parent.glob(f"{_PREFIX}*"):
         with (
             contextlib.suppress(OSError),

@@ -1,11 +1,4 @@
-"""Content hashes of examples, and the digests and the eval split that follow from them.
-
-Synopsis::
-
-    image_hashes, example_hashes = hash_examples(images, labels)     # [N, 32] uint8 each
-    digest_of(example_hashes)                                        # of a split, hexadecimal
-    eval_rows(labels, example_hashes)                                # rows of train that go to eval
-"""
+"""Content hashes of examples, and the digests and the eval split that follow from them."""
 
 from __future__ import annotations
 
@@ -32,15 +25,10 @@ FACTS = np.dtype(
 
 
 def hash_examples(images: np.ndarray, labels: np.ndarray) -> tuple[Hashes, Hashes]:
-    """Returns the SHA-256 of each image and of each labelled image, independent of the PNG encoder.
+    """Hashes images, [N, H, W, C] uint8, alone and with labels, [N] int64: two arrays [N, 32].
 
-    Args:
-      images: [N, H, W, C] uint8.
-      labels: [N] int64.
-
-    Returns:
-      Hashes of the images: over height, width and channels as little-endian int64, then the
-      pixels; and of the examples: the same after the label as little-endian int64. [N, 32] each.
+    An image's SHA-256 covers height, width and channels as little-endian int64, then the pixels; an
+    example's covers the label as little-endian int64, then the same.
     """
     shape = np.asarray(images.shape[1:], "<i8").tobytes()
     label_bytes = labels.astype("<i8").tobytes()
@@ -93,10 +81,7 @@ def eval_rows(labels: np.ndarray, example_hashes: Hashes) -> npt.NDArray[np.int6
 
 
 def quotas_of(class_counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """Divides `size` rows among classes: in proportion, by the largest remainder.
-
-    Ties go to the lower label.
-    """
+    """Divides `size` rows among classes in proportion, by the largest remainder, ties by label."""
     total = max(1, int(class_counts.sum()))
     quotas = class_counts * size // total
     remainders = class_counts * size % total
@@ -108,7 +93,7 @@ def quotas_of(class_counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.
 def smallest_rows(
     labels: np.ndarray, example_hashes: Hashes, quotas: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Of each class as many rows as its quota, those with the smallest content hashes; ascending.
+    """Returns of each class its quota of rows with the smallest hashes, ascending.
 
     The same images are chosen in whatever order and shards the rows come.
     """

@@ -1,10 +1,4 @@
-"""The summary of a set of examples: ExampleGen records it on its artifact, and the gates read it.
-
-Synopsis::
-
-    summary = read(artifact)
-    summary.splits["train"].rows, summary.overlap.train_test       # (55000, 0)
-"""
+"""The summary of a set of examples, which ExampleGen records on its artifact and the gates read."""
 
 from __future__ import annotations
 
@@ -18,11 +12,10 @@ PROPERTY = "dataset"  # the artifact's custom property
 
 @dataclasses.dataclass(frozen=True)
 class SplitSummary:
-    """What is known of one split.
+    """The size and the content of one split.
 
     Attributes:
-      rows: number of examples.
-      class_counts: examples of each class, in the order of the labels.
+      class_counts: in the order of the labels.
       digest: hexadecimal, see `example_facts.digest_of`.
       mean_intensity: mean over all pixels, 0 (black) to 1 (white).
     """
@@ -35,12 +28,7 @@ class SplitSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Images that are both in test and in train or eval, compared by their pixels.
-
-    Attributes:
-      train_test: number of such images of test.
-      examples: the hashes of up to five of them, hexadecimal.
-    """
+    """Test images whose pixels train or eval holds: their number, and hex hashes of up to five."""
 
     train_test: int
     examples: tuple[str, ...]
@@ -48,13 +36,7 @@ class Overlap:
 
 @dataclasses.dataclass(frozen=True)
 class ExamplesSummary:
-    """The data set of a run.
-
-    Attributes:
-      name, fingerprint, image_shape, class_names: as in `DatasetInfo`.
-      splits: train, eval and test.
-      overlap: images that test shares with train or eval.
-    """
+    """The data set of a run: what `DatasetInfo` says of it, its three splits, and their overlap."""
 
     name: str
     fingerprint: str
@@ -88,11 +70,7 @@ class ExamplesSummary:
 
 
 def read(artifact: Any) -> ExamplesSummary:
-    """The summary that ExampleGen recorded on an Examples artifact.
-
-    Raises:
-      ValueError: the artifact has none, because another component made it.
-    """
+    """Reads the summary from an artifact; raises ValueError if ExampleGen did not make that."""
     text = artifact.get_string_custom_property(PROPERTY)
     if not text:
         raise ValueError(

@@ -1,8 +1,7 @@
 """The Beam pipeline of ExampleGen: shards of a data set are read, hashed, split and written.
 
 Beam's elements are whole batches, so its cost per element does not matter. The facts of all batches
-make one plan (the rows of `eval`, the problems, the summary), which reaches the writers as a side
-input.
+make one plan, which reaches the writers as a side input.
 """
 
 from __future__ import annotations
@@ -48,11 +47,9 @@ KeyedExamples = tuple[bytes, list[bytes]]  # hashes of n examples, 32 bytes each
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Some successive rows of a shard.
+    """Some successive rows of a shard, from row `start` of it.
 
     Attributes:
-      shard: the shard from which they come.
-      start: number of the first row within the shard.
       facts: [n] FACTS.
       examples: n serialized tf.Examples; none if only the facts are carried on.
       problem: why this shard cannot be used, in which case rows may be missing.
@@ -70,12 +67,9 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class SplitPlan:
-    """What the writers write.
+    """The rows of eval and the summary of the examples; with problems, nothing is written.
 
-    Attributes:
-      problems: why nothing is written.
-      is_eval: the rows for eval, [n] bool, by index of a training shard and start of a batch.
-      summary: None when there are problems.
+    `is_eval` holds [n] bool by index of a training shard and start of a batch.
     """
 
     problems: tuple[str, ...]
@@ -84,13 +78,7 @@ class SplitPlan:
 
 
 def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
-    """Adds all steps to a pipeline; `finish` reads the outcome.
-
-    Args:
-      pipeline: an empty pipeline.
-      image_set: the data set.
-      uri: the directory that takes the splits.
-    """
+    """Adds the steps that write the splits below `uri`; `finish` reads their outcome."""
     for directory in (_STAGING, *map(_directory, SPLITS)):
         tf.io.gfile.makedirs(os.path.join(uri, directory))
     files = file_counts(image_set)
@@ -254,11 +242,7 @@ def file_counts(image_set: ImageSet) -> dict[str, int]:
 def _write_file(
     file: tuple[FileKey, Iterable[KeyedExamples]], files: Mapping[str, int], uri: str
 ) -> None:
-    """Writes one gzip TFRecord file, its rows in the order of their content hashes.
-
-    So the files do not depend on the order and shards of the source, and a reader meets the classes
-    mixed.
-    """
+    """Writes rows in the order of their hashes: the same file from any source, classes mixed."""
     (split, number), parts = file
     rows = sorted(
         (key[16:], example)
@@ -283,11 +267,7 @@ def _write_report(plan: SplitPlan, uri: str) -> None:
 
 
 def finish(uri: str) -> ExamplesSummary:
-    """Removes the pipeline's temporary files, and returns the summary of the examples.
-
-    Raises:
-      DataError: the data cannot be used, and no examples were written.
-    """
+    """Removes temporary files and returns the summary; raises DataError if nothing was written."""
     with tf.io.gfile.GFile(os.path.join(uri, _REPORT)) as file:
         report = json.load(file)
     if report["summary"] is None:

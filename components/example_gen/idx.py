@@ -1,10 +1,5 @@
 """The data source `idx:DIR`: the four classic IDX files of a directory.
 
-Synopsis::
-
-    image_set = open_directory(parse_dataset("idx:digits"), None)      # reads all four files
-    image_set.info.name, image_set.rows("train")        # ("idx_digits_0a1b2c3d", 60000)
-
 No images are kept in memory: they are read again from the files, as a stream.
 """
 
@@ -69,11 +64,8 @@ _PUBLISHED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 class _IdxSplit:
     """The two files of a split after they were read once.
 
-    Attributes:
-      images, labels: the files.
-      digests: hexadecimal SHA-256 of their uncompressed contents.
-      image_size: (height, width).
-      counts: [K] int64, number of images per label; K is the highest label plus one.
+    `digests` are hexadecimal SHA-256 of the uncompressed contents; `image_size` is (height, width);
+    `counts` are the images per label, [K] int64 up to the highest label.
     """
 
     images: Path
@@ -84,11 +76,7 @@ class _IdxSplit:
 
 
 def open_directory(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
-    """Reads and checks a directory of IDX files; writes nothing.
-
-    Raises:
-      DataError: files are missing, cannot be read, or do not hold a complete data set.
-    """
+    """Reads and checks a directory of IDX files, all four to the end."""
     (directory,) = spec.folders
     paths = find_files(directory)
     with ThreadPoolExecutor() as pool:  # zlib and hashlib release the interpreter's lock
@@ -120,14 +108,10 @@ def open_directory(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
 
 
 def find_files(directory: Path) -> list[Path]:
-    """Returns the paths of train images and labels, and of test images and labels, in this order.
+    """Finds the paths of train images and labels, and of test images and labels, in this order.
 
-    Both spellings (`train-images-idx3-ubyte`, `train-images.idx3-ubyte`) are accepted, with or
-    without `.gz`, in the directory or, as in Kaggle's archive of MNIST, each in a directory of its
-    name. Of two equal files one is taken.
-
-    Raises:
-      DataError: a file is missing, or exists twice with different content.
+    A file is spelled with a dash or a dot before "idx", with or without `.gz`, and may stand in a
+    directory of its name, as in Kaggle's archive of MNIST. Of two equal files one is taken.
     """
     try:
         if not directory.exists():
@@ -159,14 +143,11 @@ def _find_file(directory: Path, role: str, ending: str) -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    """Tells whether something other than a directory exists; the reader refuses all but regular
-    files.
-    """
+    """Links and devices count too: the reader says why it refuses them."""
     return os.path.lexists(path) and not path.is_dir()
 
 
 def _look_at(images: Path, labels: Path) -> _IdxSplit:
-    """Reads both files of a split to the end."""
     digests = hashlib.sha256(), hashlib.sha256()
     rows, size = 0, (0, 0)
     for pixels in read_idx(images, IMAGES, digests[0]):
@@ -184,7 +165,6 @@ def _look_at(images: Path, labels: Path) -> _IdxSplit:
 
 
 def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
-    """Refuses splits of different shapes, a single class, and a class that a split lacks."""
     if train.image_size != test.image_size:
         shapes = [f"{split.image_size[0]}x{split.image_size[1]}x1" for split in (train, test)]
         raise DataError(
@@ -209,10 +189,7 @@ def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
 
 
 def _name_of(directory: Path, test_digests: Sequence[str]) -> str:
-    """Returns the directory's name and a digest of the test files, as a name for TFX.
-
-    Two directories of the same name are two sets, even below one pipeline root.
-    """
+    """Two directories of the same name are two sets, even below one pipeline root."""
     words = "_".join(re.findall(r"[a-z0-9]+", directory.name.lower()))[:_NAME_WORDS].strip("_")
     return "_".join(filter(None, ["idx", words, _digest(test_digests)[:_NAME_DIGITS]]))
 
@@ -222,7 +199,6 @@ def _digest(digests: Sequence[str]) -> str:
 
 
 def _read(splits: Mapping[str, _IdxSplit], shard: Shard) -> Iterator[SourceRows]:
-    """Reads a whole split, which must still be what it was when it was opened."""
     split = splits[shard.split]
     digests = hashlib.sha256(), hashlib.sha256()
     labels = np.concatenate(list(read_idx(split.labels, LABELS, digests[1]))).astype(np.int64)

@@ -1,12 +1,5 @@
 """Reads an IDX file, gzipped or not, by pieces: its header first, and no more than it declares.
 
-Synopsis::
-
-    digest = hashlib.sha256()
-    for images in read_idx(Path("train-images-idx3-ubyte.gz"), IMAGES, digest):
-        images.shape                          # (1000, 28, 28) uint8
-    digest.hexdigest()                        # of the uncompressed content
-
 The format is described at http://yann.lecun.com/exdb/mnist/: a big-endian magic number (two zero
 bytes, the type, the number of dimensions), the sizes, then the values.
 """
@@ -59,15 +52,9 @@ _KINDS = {kind.magic: kind for kind in (IMAGES, LABELS)}
 
 
 def read_idx(path: Path, kind: IdxKind, digest: _Hash) -> Iterator[np.ndarray]:
-    """Yields the values in batches: images [n, H, W] or labels [n], uint8.
+    """Yields images [n, H, W] or labels [n], uint8; updates `digest` with the uncompressed content.
 
-    Args:
-      path: of the file.
-      kind: IMAGES or LABELS.
-      digest: a hash object, which is updated with the uncompressed content.
-
-    Raises:
-      DataError: the file cannot be read or is incomplete; batches may have been yielded before.
+    A DataError says why the file cannot be read to its end; batches may have been yielded before.
     """
     try:
         with open_regular(path, max_bytes=MAX_BYTES) as file:
@@ -143,7 +130,6 @@ def _read_up_to(content: BinaryIO | gzip.GzipFile, size: int) -> bytes:
 
 
 def _shape(path: Path, header: bytes, kind: IdxKind) -> tuple[int, ...]:
-    """Returns the sizes that the header declares, and refuses impossible ones."""
     if len(header) < kind.header.size:
         raise DataError(
             f"{path}: {len(header)} bytes long, expected an IDX header of {kind.header.size} bytes"

@@ -1,10 +1,4 @@
-"""The ExampleGen of all data sources, which writes three splits of Examples.
-
-Synopsis::
-
-    info = open_dataset("mnist_sample", data_dir=None).info
-    ImageExampleGen(dataset=info.to_json(), code=digest)
-"""
+"""The ExampleGen of all data sources, which writes three splits of Examples."""
 
 import apache_beam as beam
 import tensorflow as tf
@@ -35,18 +29,14 @@ def ImageExampleGen(
     code: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Writes the three splits, or nothing.
+    """Writes the splits train, eval and test, or nothing.
 
     Args:
-      examples: the splits train, eval and test as gzipped TFRecord files of tf.Example (features:
-        `trainer.features`), with their summary, see `examples_summary`.
+      examples: takes gzipped TFRecord files of tf.Example (features: `trainer.features`), with
+        their summary, see `examples_summary`.
       dataset: `DatasetInfo.to_json()`, whose fingerprint keeps TFX's cache from returning old data.
       data_dir: tensorflow-datasets' directory; empty for its default.
       code: a digest of this component's code, a part of the cache key.
-      beam_pipeline: set by TFX.
-
-    Raises:
-      DataError: the data cannot be used.
     """
     del code
     planned = DatasetInfo.from_json(dataset)

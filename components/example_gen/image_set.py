@@ -2,8 +2,6 @@
 
 Synopsis::
 
-    image_set = open_dataset("mnist_sample", data_dir=None)
-    DatasetInfo.from_json(image_set.info.to_json()) == image_set.info
     for shard in image_set.shards:
         for rows in image_set.read(shard):
             rows.images, rows.labels            # [n] PNG bytes or None, [n] int64
@@ -29,13 +27,11 @@ class DatasetInfo:
     """What is known of a data set before its images are read; a part of TFX's cache keys.
 
     Attributes:
-      spec: its text for `--dataset`, see `DatasetSpec.text`.
-      name: "mnist_sample", "mnist", "emnist/balanced" or, for unknown IDX files,
-        "idx_<directory>_<digest of the test files>".
-      fingerprint: hexadecimal SHA-256 of the content; changes when the data changes.
+      spec: its text for `--dataset`.
+      name: "emnist/balanced"; for unknown IDX files "idx_<directory>_<digest of the test files>".
+      fingerprint: hexadecimal SHA-256 of the content.
       image_shape: (height, width, channels).
-      class_names: one per label, in the order of the labels.
-      test_rows: number of examples of the test split.
+      class_names: in the order of the labels.
     """
 
     spec: str
@@ -59,7 +55,6 @@ class DatasetInfo:
 
     @property
     def slug(self) -> str:
-        """The name as a file name."""
         return slug(self.name)
 
     def to_json(self) -> str:
@@ -85,7 +80,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
-    """Some successive rows of a shard: their images either as they are stored or as pixels.
+    """Some successive rows of a shard, whose images are given as PNG or as pixels.
 
     Attributes:
       labels: [n] int64.
@@ -103,12 +98,10 @@ class ImageSet:
     """A data set that was found, and checked as far as possible without decoding its images.
 
     Attributes:
-      info: its description.
       shards: those of `train` and of `test`, each numbered from 0.
       num_bytes: size of the stored images by split; large splits become more files.
       read: yields the rows of a shard in batches that fit into memory, and raises DataError. Beam
-        sends it to workers, so it must be picklable, and must open its files only when it is
-        called.
+        sends it to workers: it must be picklable, and opens its files only when it is called.
       remedy: the remedy in messages about damaged content.
     """
 

@@ -1,11 +1,4 @@
-"""Images of examples: read from a source and checked, made into tf.Examples, and read back.
-
-Synopsis::
-
-    for images, labels, pixels in read_rows(image_set, image_set.shards[0]):
-        encode_examples(images, labels, sums_of(pixels), pixels.shape[1:])
-    count, digest = digest_split(files, image_shape=(28, 28, 1))     # of ExampleGen's files
-"""
+"""Images of examples: read from a source and checked, made into tf.Examples, and read back."""
 
 from __future__ import annotations
 
@@ -39,12 +32,9 @@ _COMPRESSION = "GZIP"
 def read_rows(
     image_set: ImageSet, shard: Shard
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields the checked rows of a shard.
+    """Yields PNG images ([n] bytes objects), labels ([n] int64) and pixels ([n, H, W, C] uint8).
 
-    They are PNG images ([n] bytes objects), labels ([n] int64) and pixels ([n, H, W, C] uint8).
-
-    Raises:
-      DataError: it cannot be used; some of its rows may have been yielded before.
+    A DataError says why the shard cannot be used; some rows may have been yielded before.
     """
     start = 0
     for rows in image_set.read(shard):
@@ -162,14 +152,7 @@ def mean_intensities(pixel_sums: np.ndarray, image_shape: tuple[int, int, int]) 
 def encode_examples(
     pngs: np.ndarray, labels: np.ndarray, pixel_sums: np.ndarray, image_shape: tuple[int, int, int]
 ) -> list[bytes]:
-    """Returns n serialized tf.Examples, made by tfx_bsl's C++ encoder.
-
-    Args:
-      pngs: [n] bytes objects.
-      labels: [n] int64.
-      pixel_sums: [n] int64.
-      image_shape: (height, width, channels).
-    """
+    """Serializes n tf.Examples of PNG images ([n] bytes objects) by tfx_bsl's C++ encoder."""
     rows = len(labels)
     height, width, channels = (np.full(rows, size, np.int64) for size in image_shape)
     columns = {
@@ -189,9 +172,7 @@ def encode_examples(
 def parse_records(
     records: tf.Tensor, image_key: str, label_key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the PNG images ([n] bytes objects) and labels ([n] int64) of n serialized
-    tf.Examples.
-    """
+    """Parses n serialized tf.Examples to PNG images ([n] bytes objects) and labels ([n] int64)."""
     values = tf.io.parse_example(
         records,
         {
@@ -205,15 +186,7 @@ def parse_records(
 def read_split(
     files: Sequence[str], *, image_shape: tuple[int, int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (images [n, H, W, C] uint8, labels [n] int64) of a split that ExampleGen wrote.
-
-    Args:
-      files: gzipped TFRecord files of tf.Example, at least one.
-      image_shape: (height, width, channels).
-
-    Raises:
-      tf.errors.OpError: a file or an image in it cannot be read.
-    """
+    """Yields images [n, H, W, C] uint8 and labels [n] int64 of a split that ExampleGen wrote."""
     dataset = tf.data.TFRecordDataset(list(files), compression_type=_COMPRESSION)
     for records in dataset.batch(BATCH_ROWS):
         pngs, labels = parse_records(records, features.IMAGE, features.LABEL)

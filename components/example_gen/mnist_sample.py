@@ -24,11 +24,7 @@ _ROWS_PER_CLASS = {TRAIN: 400, TEST: 100}
 
 
 def open_sample(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
-    """Opens the sample: of each class 400 images for training and 100 for testing.
-
-    Raises:
-      DataError: the file is missing.
-    """
+    """Opens the sample: of each class 400 images for training and 100 for testing."""
     path = _find_file()
     rows = {split: _CLASSES * per_class for split, per_class in _ROWS_PER_CLASS.items()}
     return ImageSet(

@@ -1,12 +1,8 @@
 """The curated schema states what an example must look like, from the data set's features alone.
 
-    schema = curated_schema((28, 28, 1), class_names, mean_intensity=(0.01, 0.5))
-    CuratedSchema(dataset=info.to_json(), min_mean_intensity=0.01, max_mean_intensity=0.5)
-
 A schema that SchemaGen infers from the statistics fits them by construction, so it hardly finds an
-error in them. The curated schema is written before any example is read. Three components use it:
-StatisticsGen (which then counts the bytes of an image instead of its values), ExampleValidator and
-Transform.
+error in them. The curated schema is written before any example is read. With it StatisticsGen
+counts the bytes of an image instead of its values.
 """
 
 import json
@@ -31,16 +27,9 @@ def curated_schema(
     *,
     mean_intensity: tuple[float, float],
 ) -> schema_pb2.Schema:
-    """Returns the schema that every example of every split must satisfy.
+    """Returns the schema of all splits; an image is of `image_shape`, (height, width, channels).
 
-    Args:
-      image_shape: (height, width, channels) of every image.
-      class_names: one per class; a label is an index into it.
-      mean_intensity: smallest and largest accepted mean of one image, 0..1.
-
-    Raises:
-      ValueError: the shape is impossible, there are fewer than two classes, or the range of
-        intensities is empty.
+    `mean_intensity` holds the smallest and the largest accepted mean of one image, 0..1.
     """
     spec = features.ImageSpec(image_shape, tuple(class_names))
     low, high = mean_intensity
@@ -92,10 +81,7 @@ def CuratedSchema(
     artifact, and a change of another bound must not make them run again.
 
     Args:
-      schema: the artifact to write.
       dataset: JSON with `image_shape` and `class_names` (other keys are ignored).
-      min_mean_intensity: smallest accepted mean of one image, 0..1.
-      max_mean_intensity: largest accepted mean of one image, 0..1.
       code: a digest of this component's code, a part of the cache key.
     """
     del code

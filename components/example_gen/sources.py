@@ -1,10 +1,6 @@
 """The data sources of `--dataset`. Parsing its text imports neither TensorFlow nor NumPy.
 
-Synopsis::
-
-    parse_dataset("emnist/balanced:3.1.0").name             # "emnist/balanced"
     image_set = open_dataset("idx:digits", data_dir=None)
-    image_set.info.image_shape                              # (28, 28, 1)
 
 `SOURCES` holds them by the word before the colon. A plugin (`trainer.host.registry`) adds its own::
 
@@ -47,9 +43,8 @@ class DatasetSpec:
 
     Attributes:
       source: its key in `SOURCES`.
-      text: its text for `--dataset`, which means the same in every process and working directory,
-        so it can be part of a cache key.
-      name: the name of the data set; None if its content decides it.
+      text: means the same in every process and working directory, so a cache key may hold it.
+      name: None if the content of the data set decides it.
       folders: absolute directories on this machine from which it is read.
     """
 
@@ -89,11 +84,7 @@ def usages() -> str:
 
 
 def parse_dataset(text: str) -> DatasetSpec:
-    """Parses the text of `--dataset`, without looking for the data set.
-
-    Raises:
-      DataError: no source accepts the text.
-    """
+    """Parses the text of `--dataset`, without looking for the data set; raises DataError."""
     text = text.strip()
     word, _, argument = text.partition(":")
     try:
@@ -106,10 +97,6 @@ def parse_dataset(text: str) -> DatasetSpec:
 def open_dataset(text: str, *, data_dir: str | None) -> ImageSet:
     """Finds and checks a data set, and prepares it if necessary.
 
-    Args:
-      text: that of `--dataset`.
-      data_dir: tensorflow-datasets' directory; None for its default.
-
     Raises:
       DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
     """
@@ -118,11 +105,7 @@ def open_dataset(text: str, *, data_dir: str | None) -> ImageSet:
 
 
 def find_name(spec: DatasetSpec, *, data_dir: str | None) -> str:
-    """Returns the name of a data set, which selects thresholds and names artifacts and releases.
-
-    Raises:
-      DataError: it follows from data that are missing or damaged.
-    """
+    """Returns the name of a data set, which selects its thresholds; may raise DataError."""
     source = SOURCES[spec.source]
     if source.find_name is not None:
         return source.find_name(spec, data_dir)

@@ -1,13 +1,7 @@
 """The data source of tensorflow-datasets: sets of one image shape, stored as PNG, with one label.
 
-Synopsis::
-
-    image_set = open_set(parse_dataset("emnist/balanced"), None)   # downloads it where it has to
-    find_name(parse_dataset("emnist"), None)                       # "emnist/byclass", the default
-
 The files of the prepared set are read directly, because `builder.as_dataset` parses and decodes row
-by row: by batches MNIST takes 1.9 s of processor time instead of 4.6 s. TensorFlow is imported only
-when they are read.
+by row: by batches MNIST takes 1.9 s of processor time instead of 4.6 s.
 """
 
 from __future__ import annotations
@@ -36,11 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_set(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
-    """Finds a set, prepares it if necessary, and digests its files.
-
-    Raises:
-      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
-    """
+    """Finds a set, prepares it if necessary, and digests its files."""
     builder = _find_builder(spec, data_dir)
     image_key, label_key = find_keys(builder.info, spec.text)  # before anything is downloaded
     if builder.is_prepared():
@@ -74,11 +64,7 @@ def open_set(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
 
 
 def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
-    """Returns the name of the set with its configuration.
-
-    A set that tensorflow-datasets cannot find keeps its given name; opening it says why it cannot
-    be found.
-    """
+    """Returns the set's name with its configuration; the spec's name if the set cannot be found."""
     assert spec.name is not None
     if "/" in spec.name:
         return spec.name
@@ -149,18 +135,10 @@ def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> Non
 
 
 def find_keys(info: tfds.core.DatasetInfo, dataset: str) -> tuple[str, str]:
-    """Returns the keys of the image and the label of a set.
+    """Returns the keys of the image and the label of a set; raises DataError if it is unsuitable.
 
     They are the supervised keys of the set, or else those named "image" and "label", or else the
     only image and the only class label.
-
-    Args:
-      info: that of the builder, which need not be prepared.
-      dataset: the set's name, for messages.
-
-    Raises:
-      DataError: there is no such pair, or it cannot be used: fewer than two classes, or images that
-        differ in shape, are not 8 bits deep or are not stored as PNG.
     """
     kinds = tfds.features
     features = dict(info.features.items()) if isinstance(info.features, kinds.FeaturesDict) else {}
@@ -187,7 +165,6 @@ def find_keys(info: tfds.core.DatasetInfo, dataset: str) -> tuple[str, str]:
 def _pick(
     keys: Set[str], preferred: tuple[Any, str], features: Mapping[str, Any], dataset: str
 ) -> str:
-    """The first preferred one of the keys, or else the only one."""
     for key in (*preferred, *(keys if len(keys) == 1 else ())):
         if key in keys:
             return str(key)

@@ -1,7 +1,6 @@
 """Version directories of a served model: publish atomically, roll back, prune, verify, copy out.
 
-The layout is the one that TensorFlow Serving watches: a directory whose integer-named children are
-the versions, the highest of which is served::
+The layout is the one that TensorFlow Serving watches, which serves the highest number::
 
     serving/
       1/  saved_model.pb  variables/...  manifest.json
@@ -13,30 +12,20 @@ the versions, the highest of which is served::
 
 Synopsis::
 
-    published = publish(Path("model"), Path("serving"), {"run_key": "9f2c"})
-    published.version                         # 1, then 2, 3, ...: highest + 1, never the clock
-    newest_valid(Path("serving")).manifest.release["run_key"]   # "9f2c"
+    publish(Path("model"), Path("serving"), {"run_key": "9f2c"}).version     # the highest + 1
     rollback(Path("serving"), reason="sevens").withdraws        # the version that was live
     prune(Path("serving"), keep=5).removed
 
-A version appears by one rename of a directory whose files, directories and manifest are on disk
-already, and it disappears by one rename. So a process that is killed, or a machine that loses
-power, at any moment leaves either the complete version or none; the next change removes the hidden
-directories that are left. `flock` keeps those who change the directory apart; readers need no lock.
+A version appears by one rename, after all its files were synced to disk, and disappears by one
+rename. So a kill or a power cut leaves either the complete version or none; the next change removes
+the hidden directories that are left. `flock` keeps those who change the directory apart; readers
+need no lock. docs/decisions/0004-a-rollback-is-a-version.md says how a model is withdrawn.
 
-Withdrawn versions: TensorFlow Serving looks at nothing but the highest number, so a rollback is
-another version, with an older one's files. Its manifest says which version it withdraws, and that
-one's model: the mark and the rollback appear by the same rename. A version is withdrawn when any
-manifest in the directory withdraws its number or its model. The log keeps the models' digests for
-good: they are written there before a version with such a manifest is pruned.
-
-Names: TensorFlow Serving reads a child's name as an int64 and loads what it finds there, be it
-complete or not (`file_system_storage_path_source.cc`). Hence every name that it would read as a
-number of zero or more counts when the next number is chosen, also "007", a plain file called "9",
-or a directory that another tool made. Only what this module published under the canonical name,
-with a manifest that its files match, is valid. Negative numbers can never be the highest beside a
-published version, and what only Python takes for a number (other scripts' digits, "1_0", numbers
-above int64) is no version to TensorFlow Serving either: all of these are ignored.
+TensorFlow Serving reads a child's name as an int64 and loads what it finds there, be it complete or
+not (`file_system_storage_path_source.cc`). Hence every name that it reads as a number of zero or
+more counts when the next number is chosen, also "007", a plain file "9", or another tool's
+directory. Valid is only what this package published, under the canonical name and unchanged.
+Negative numbers, and names that are numbers to Python alone ("1_0"), are ignored.
 """
 
 from components.serving_dir.baseline import (

@@ -1,9 +1,7 @@
 """What a candidate is compared with: the newest version that is valid and not withdrawn.
 
-    compared = compared_now(Path("serving"))     # when the comparison is planned
-    publish(..., decided=Decided(model_digest, compared))
-
-The second line publishes only where `compared_now` would still give the same value.
+`publish(..., decided=Decided(model_digest, compared))` publishes only where `compared_now` still
+gives the value `compared`.
 """
 
 from __future__ import annotations
@@ -40,18 +38,14 @@ class Baseline:
         return f"version {self.version} (model {self.model_digest[:8]})"
 
     def to_json(self) -> dict[str, object]:
-        """Returns what goes into a release record under `baseline`."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a candidate is compared with.
+    """The baseline of a candidate, if any, and the damage of the highest version, if any.
 
-    Attributes:
-        baseline: the newest version that is valid and not withdrawn; None where there is none.
-        damage: why the version that the server takes, the highest, cannot be read; None where it
-            can, or where there is none. The baseline is an older one then, if there is a good one.
+    TensorFlow Serving takes the highest version, whose damage makes an older one the baseline.
     """
 
     baseline: Baseline | None
@@ -62,12 +56,10 @@ class Comparison:
         return baseline + (f" because of damage: {self.damage}" if self.damage else "")
 
     def to_json(self) -> dict[str, object]:
-        """Returns what `from_json` reads."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Comparison:
-        """Reads what `to_json` gave."""
         baseline = record["baseline"]
         return cls(None if baseline is None else Baseline(**baseline), record["damage"])
 
@@ -84,11 +76,7 @@ class Decided:
 class ReleaseContext:
     """What a run is compared with, and a token that changes when it must be released anew.
 
-    Attributes:
-        baseline: the version to compare with; None with nothing to compare with.
-        token: a text that differs between releases.
-        recorded: whether both are an earlier run's, whose results are expected in the cache.
-        damage: see `Comparison`.
+    Where `recorded`, both are an earlier run's, whose results are expected in the cache.
     """
 
     baseline: Baseline | None
@@ -114,15 +102,13 @@ def compared_now(serving_dir: Path) -> Comparison:
 def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
     """Decides on the baseline and on the token that goes into the release record.
 
-    The baseline is the newest version that is valid and not withdrawn. When that very version is
-    live and was released by a run of the same key, though, baseline and token are those of its own
-    record: a second identical run then has the parameters of the first, and finds everything in
-    TFX's cache, the publishing included. The run is compared and released anew where that version
-    was deleted, where another one was published since, where the baseline that its record names
-    is gone, and where the highest version is damaged and has to be replaced.
+    When the baseline is live and was released by a run of the same key, both are those of its own
+    record: a second identical run then finds everything in TFX's cache, the publishing included.
+    The run is compared and released anew where that version was deleted, where another one was
+    published since, where the baseline that its record names is gone, and where the highest version
+    is damaged.
 
     Args:
-        serving_dir: it need not exist.
         run_key: digest of all that decides a run's outcome: data, code, configuration.
         fresh_token: a text never used before.
     """
@@ -140,11 +126,7 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
 
 
 def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
-    """Returns what the release record of the baseline says of its data.
-
-    Returns:
-        `ExamplesSummary.to_json()`; "null" where the record says nothing, "" without a baseline.
-    """
+    """Returns the baseline's `ExamplesSummary.to_json()`, "null" if unrecorded; "" without one."""
     version = baseline and _find(versions(serving_dir), baseline)
     if not version or version.manifest is None:
         return ""
@@ -152,12 +134,7 @@ def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
 
 
 def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> None:
-    """Copies the baseline's files, see `export_model`.
-
-    Raises:
-        ServingDirError: there is no such version, it is not what it was when the run began, or its
-            files do not match its manifest.
-    """
+    """Copies the baseline's files; raises ServingDirError if they are gone, changed or damaged."""
     found = [version for version in versions(serving_dir) if version.number == baseline.version]
     if not found:
         raise ServingDirError(
@@ -174,7 +151,6 @@ def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) ->
 
 
 def _recorded(release: Mapping[str, object]) -> ReleaseContext | None:
-    """Returns what the run of this record was compared with; None if the record has no token."""
     match release:
         case {"release_token": str(token), "baseline": None}:
             return ReleaseContext(None, token, recorded=True)
@@ -187,7 +163,6 @@ def _recorded(release: Mapping[str, object]) -> ReleaseContext | None:
 
 
 def _find(present: Sequence[Version], baseline: Baseline) -> Version | None:
-    """Returns the valid version that a baseline names."""
     for version in present:
         named = (version.number, version.model_digest) == (baseline.version, baseline.model_digest)
         if named and not verify(version):

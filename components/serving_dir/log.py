@@ -2,14 +2,10 @@
 
     with opened(Path("serving")) as log:          # this process alone
         log.append([{"at": "2026-11-26", "run_id": "3f2a"}])
-        log.lines                                 # those that were there before, as bytes
-    keep(Path("serving"), [withdrawal])
-    kept(Path("serving"))                         # [withdrawal], whatever versions are left
 
-It outlives every version and every pipeline root, and is no version to TensorFlow Serving. It says
-which decisions were made (`components.gate.decision_log`), and which models were withdrawn: a
-rollback's manifest withdraws a model, and before the version with that manifest may go, the model's
-digest is kept here for good.
+It outlives every version and every pipeline root. It says which decisions were made
+(`components.gate.decision_log`), and which models were withdrawn: before the version whose manifest
+withdraws a model may go, the model's digest is kept here for good.
 """
 
 from __future__ import annotations
@@ -43,11 +39,7 @@ class Log:
     descriptor: int
 
     def append(self, records: Sequence[Mapping[str, object]]) -> None:
-        """Writes lines and syncs them to disk, the file's name too where these are the first.
-
-        Raises:
-            OSError: nothing was written.
-        """
+        """Writes lines and syncs them to disk; after an OSError none was written."""
         left = memoryview(b"".join(_line(record) + b"\n" for record in records))
         end = os.fstat(self.descriptor).st_size
         try:
@@ -67,7 +59,6 @@ def opened(serving_dir: Path) -> Iterator[Log]:
 
     Raises:
         AlreadyLocked: another process still held it after `LOCK_S` seconds.
-        OSError: it cannot be opened.
     """
     path = serving_dir / LOG_NAME
     # A link that leads nowhere would have its target made.
@@ -83,11 +74,7 @@ def opened(serving_dir: Path) -> Iterator[Log]:
 
 
 def read_lines(serving_dir: Path) -> tuple[bytes, ...]:
-    """Returns the log's lines without holding it; none where there is no log.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Returns the log's lines without holding it; none where there is no log."""
     try:
         content = read_regular(serving_dir / LOG_NAME, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
@@ -100,8 +87,7 @@ class Withdrawal:
     """Why a version and its model are not to be served again.
 
     Attributes:
-        version: the number that was withdrawn.
-        model_digest: the model that was withdrawn with it; None where only its files were at fault.
+        model_digest: None where only the version's files were at fault.
         by: the version whose manifest says so.
         reason: the operator's own words, maybe none.
         at: when, ISO 8601, UTC.
@@ -119,11 +105,7 @@ class Withdrawal:
 
 
 def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
-    """Writes down, on disk, which models were withdrawn; what stands there already is left alone.
-
-    Raises:
-        OSError: nothing was written.
-    """
+    """Writes to disk which models were withdrawn, unless the log says so already."""
     records = [{_WITHDRAWAL: asdict(one)} for one in withdrawals if one.model_digest is not None]
     if not records:
         return
@@ -134,11 +116,7 @@ def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
 
 
 def kept(serving_dir: Path) -> list[Withdrawal]:
-    """Returns what `keep` wrote, oldest first.
-
-    Raises:
-        ServingDirError: the log cannot be read.
-    """
+    """Returns what `keep` wrote, oldest first; raises ServingDirError if the log cannot be read."""
     path = serving_dir / LOG_NAME
     try:
         lines = read_lines(serving_dir)
@@ -159,11 +137,7 @@ def kept(serving_dir: Path) -> list[Withdrawal]:
 
 
 def withdrawal_in(line: bytes) -> Withdrawal | None:
-    """Returns the withdrawal in a line of the log; None where it tells of something else.
-
-    Raises:
-        ValueError: the line is damaged.
-    """
+    """Returns the withdrawal that a line tells of, if any; raises ValueError if it is damaged."""
     record = strict_json.loads(line.decode("ascii"))
     if not isinstance(record, dict):
         raise ValueError(f"it is {quoted(record)}, expected an object")

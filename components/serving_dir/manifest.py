@@ -1,7 +1,6 @@
 """What is known of a published version: the manifest beside its files, with its release record.
 
-The release record is the publisher's own JSON object. Some of it is read again: to list the
-versions, to compare the next candidate, to tell a run from another. What is read is of the expected
+The release record is the publisher's own JSON object. What is read of it again is of the expected
 type, or null, or missing; a record that holds something else there is damaged.
 """
 
@@ -38,13 +37,8 @@ _TIME_FORM = re.compile(
 class Rollback:
     """How a version came about that a rollback made.
 
-    Attributes:
-        restores: the version whose files this one holds.
-        withdraws: the version that was live before.
-        withdrawn_digest: the model digest of that one. None where it could not be read, and where
-            this version holds the same model: then its files were damaged, and no model is at
-            fault.
-        reason: the operator's own words, maybe none.
+    `withdrawn_digest` is that of the model that was live before. It is None where it could not be
+    read, and where this version holds the same model: only its files were at fault then.
     """
 
     restores: int
@@ -54,7 +48,6 @@ class Rollback:
 
     @classmethod
     def from_json(cls, record: object) -> Rollback | None:
-        """Reads what `dataclasses.asdict` gave; None for anything else."""
         match record:
             case {
                 "restores": int(restores),
@@ -71,10 +64,9 @@ class Manifest:
     """What was published: written beside the model as `manifest.json`, never changed afterwards.
 
     Attributes:
-        version: the directory's number.
         published_at: ISO 8601, UTC. For people: nothing is decided by it.
-        model_digest: `digest_of` the model's files.
-        files: relative POSIX path (undecodable bytes as surrogate escapes) to its record.
+        model_digest: see `digest_of`.
+        files: records by relative POSIX path (undecodable bytes as surrogate escapes).
         release: the publisher's own JSON object: run, data, metrics, baseline.
     """
 
@@ -86,7 +78,6 @@ class Manifest:
 
     @property
     def rollback(self) -> Rollback | None:
-        """How this version came about, if by a rollback."""
         return Rollback.from_json(self.release.get(ROLLBACK))
 
     def to_json(self) -> str:
@@ -106,11 +97,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Reads what `to_json` wrote.
-
-        Raises:
-            ValueError: the text is not such a manifest, or its digest is not that of its files.
-        """
+        """Reads what `to_json` wrote; raises ValueError for any other text or a wrong digest."""
         content = loads(text)
         if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
             raise ValueError(f"not a manifest of format {MANIFEST_FORMAT}")

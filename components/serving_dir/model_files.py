@@ -1,7 +1,4 @@
-"""Files of a model: listed, hashed, and copied so that they are on disk before they are relied on.
-
-Here too are the one error of this package, and the remedies for what the operating system refuses.
-"""
+"""Files of a model: listed, hashed, and copied so that they are on disk before they are used."""
 
 from __future__ import annotations
 
@@ -90,12 +87,9 @@ def scan(root: Path) -> Tree:
 def copy_tree(
     tree: Tree, target: Path, expected: Mapping[str, FileRecord] | None = None
 ) -> dict[str, FileRecord]:
-    """Copies files and directories, all synced to disk; returns the records of what was copied.
+    """Copies files and directories, all synced to disk, into a directory that is created.
 
-    Args:
-        tree: what is copied.
-        target: a directory that is created.
-        expected: the records of all files where they are known: none is read further than that.
+    Where the expected records are known, no file is read further than these say.
     """
     target.mkdir()
     for name in tree.directories:  # sorted: parents come before their children
@@ -133,12 +127,7 @@ def copy_file(
 
 
 def scan_model(model_dir: Path) -> Tree:
-    """Lists the files of a model that is to be published, or that was exported.
-
-    Raises:
-        ServingDirError: no such directory, no file in it, a symbolic link or special file, or a
-            file with the manifest's name.
-    """
+    """Lists a model's files; raises ServingDirError if they cannot be published as they are."""
     if not model_dir.is_dir():
         actual = "is a file" if model_dir.exists() else "does not exist"
         raise ServingDirError(f"the model {model_dir} {actual}: give an exported model's directory")
@@ -162,9 +151,6 @@ def digest_of(model_dir: Path) -> str:
     """Returns a model's digest: SHA-256 over the sorted (path, SHA-256, size) of its files.
 
     Times, owners, permissions and empty directories have no influence.
-
-    Raises:
-        ServingDirError: the model cannot be read, or as `scan_model`.
     """
     try:
         model = scan_model(Path(model_dir))
@@ -182,13 +168,7 @@ def digest_of_records(files: Mapping[str, FileRecord]) -> str:
 def differences(
     actual: Mapping[str, FileRecord], others: tuple[str, ...], expected: Mapping[str, FileRecord]
 ) -> tuple[str, ...]:
-    """Returns how files differ from their records in a manifest, one problem each.
-
-    Args:
-        actual: the files that are there.
-        others: entries that are no files.
-        expected: the manifest's records.
-    """
+    """Returns how files, and `others` that are no files, differ from a manifest's records."""
     problems = [f"{name!r} is a symbolic link or special file" for name in others]
     for name in sorted(actual.keys() | expected.keys()):
         if name not in actual:

@@ -30,20 +30,13 @@ class Removed:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` did, or would do.
-
-    Attributes:
-        removed: the versions that are gone, in the order in which they went.
-        left_alone: integer-named entries that this package did not publish; their `problems` say
-            why it is not known to have.
-    """
+    """What `prune` did, or would do; `left_alone` are entries that this package did not publish."""
 
     removed: tuple[Removed, ...]
     left_alone: tuple[Version, ...]
 
     @property
     def bytes(self) -> int:
-        """How much space was freed."""
         return sum(removed.bytes for removed in self.removed)
 
 
@@ -57,21 +50,10 @@ def prune(
     """Removes the versions below the newest `keep` that nothing needs any more.
 
     The live version stays, and so does the one that `rollback` would restore, and a version that
-    withdrew another one as long as that one or a copy of its model is there. Which models were
-    withdrawn is kept in the log for good. What this package did not publish is neither counted nor
-    removed.
-
-    A version disappears by one rename to a hidden name, and is deleted then: no reader finds half
-    of one under its number.
-
-    Args:
-        serving_dir: the directory that TensorFlow Serving watches.
-        keep: how many of the newest versions stay in any case, 1 or more.
-        dry_run: only say what would be removed; takes no lock and writes nothing.
-        lock_timeout_s: how long to wait for another process that changes the directory.
+    withdrew another one as long as that one or a copy of its model is there. What this package did
+    not publish is neither counted nor removed. A dry run takes no lock and writes nothing.
 
     Raises:
-        ValueError: `keep` is less than 1.
         ServingDirError: a version could not be removed; all that is there is complete nevertheless.
     """
     if keep < 1:
@@ -100,13 +82,10 @@ def prune(
 def _removable(present: Sequence[Version], keep: int, target: Version | None) -> list[Version]:
     """Returns what may go, in the order in which it may.
 
-    No withdrawn version ever loses its mark by that, not even when a kill ends the removal early:
-
-    - One that stays keeps it, because the version that holds its mark stays too: that is what the
-      loop sees to.
-    - One that goes has it until it is gone, because the versions that hold marks, which are those
-      that rollbacks made, go last, by rising number. And the mark of such a version is held by a
-      higher one: a rollback refuses a model that is withdrawn already.
+    No withdrawn version loses its mark, even when a kill ends the removal early. One that stays
+    keeps it, because the loop keeps the version that holds the mark. One that goes has it to the
+    end, because versions that hold marks go last, by rising number: the mark of such a version is
+    held by a higher one, since a rollback refuses a model that is withdrawn already.
     """
     ours = [version for version in present if not version.problems]
     others = [version for version in present if version.problems]

@@ -1,7 +1,4 @@
-"""A model becomes the newest version: prepared aside, then made visible by one rename.
-
-What all changes of a serving directory share stands here too: the lock, and how a version is added.
-"""
+"""A model becomes the newest version: prepared aside, then made visible by one rename."""
 
 from __future__ import annotations
 
@@ -70,22 +67,15 @@ def publish(
 ) -> Published:
     """Makes a copy of a model the newest version, atomically and durably.
 
-    A model whose digest is that of the highest version already is not published again. Where the
-    highest version is damaged it is: TensorFlow Serving would look at nothing but the highest.
+    A model that is the highest version already is not published again, unless that version is
+    damaged: TensorFlow Serving would look at nothing but the highest.
 
-    A decision is held against the directory under the lock, after the copy: between the decision
-    and the lock, others may have published, rolled back, or changed the model. A decision that was
-    carried out already still holds as long as its model is live: who tries again after a kill, or
-    a lost answer, finds the model published.
+    A decision is held against the directory under the lock, after the copy
+    (docs/decisions/0005-a-decision-is-held-under-the-lock.md). A decision that was carried out
+    already holds as long as its model is live: who tries again after a kill finds it published.
 
     Args:
-        model_dir: directory with at least one file, and without symbolic links.
-        serving_dir: created if need be; its parents too.
-        release: JSON object for the manifest.
-        decided: what was decided on; None where nobody decided, and the caller answers for the
-            model: it may be another one than was judged, or a withdrawn one.
-        now: the clock for `published_at`.
-        lock_timeout_s: how long to wait for another process that changes the directory.
+        decided: None where the caller answers for the model, which may be a withdrawn one.
 
     Raises:
         StaleDecision: the decision does not hold any more; nothing was published.
@@ -112,9 +102,6 @@ def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
     """Holds the lock of an existing serving directory, and removes what killed processes left.
 
     The lock file stays: removing it would let two processes lock two files of the same name.
-
-    Raises:
-        ServingDirError: another process still held it after that time.
     """
     path = serving_dir / LOCK_NAME
     lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
@@ -147,9 +134,6 @@ def add_version(
     now: Callable[[], datetime],
 ) -> Path:
     """Makes the synced files in a staging directory the newest version, with the lock held.
-
-    Returns:
-        The version's directory.
 
     Raises:
         ServingDirError: the numbers are used up; or, where the message says that the version is in
@@ -196,7 +180,6 @@ def _publish_locked(
 
 
 def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:
-    """The copy is the model that was judged, and nobody has withdrawn that one."""
     if digest != decided.model_digest:
         raise StaleDecision(
             f"the model {model} has the digest {digest}, expected {decided.model_digest}, which "

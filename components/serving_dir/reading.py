@@ -22,12 +22,7 @@ _log = logging.getLogger(__name__)
 def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
     """Returns every integer-named entry, by rising number; none where the directory is missing.
 
-    Args:
-        serving_dir: the directory that TensorFlow Serving watches.
-        check_files: also hash the files and compare them with the manifest (see `verify`).
-
-    Raises:
-        ServingDirError: the directory cannot be read.
+    With `check_files` the problems of an entry include those of its files, see `verify`.
     """
     found = _read_present(Path(serving_dir))
     made = withdrawals_by(found)
@@ -43,20 +38,13 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
 
 
 def live(serving_dir: Path) -> Version | None:
-    """Returns the highest entry, which is what TensorFlow Serving serves, be it valid or not.
-
-    Without its mark, should it be withdrawn: the log is not read.
-    """
+    """Returns the highest entry, which TensorFlow Serving serves, valid or not; ignores the log."""
     present = _read_present(Path(serving_dir))
     return present[-1] if present else None
 
 
 def find(serving_dir: Path, number: int | None = None) -> Version:
-    """Returns the version of that number, or the live one (see `live`).
-
-    Raises:
-        ServingDirError: there is none, or the directory cannot be read.
-    """
+    """Returns the version of that number, or the live one; raises ServingDirError without one."""
     present = versions(serving_dir) if number is not None else _read_present(Path(serving_dir))
     if not present:
         raise ServingDirError(
@@ -73,8 +61,7 @@ def find(serving_dir: Path, number: int | None = None) -> Version:
 def newest_valid(serving_dir: Path) -> Version | None:
     """Returns the highest version that is valid and not withdrawn, or None; reads all its files.
 
-    That is the live version unless something is wrong. Logs a warning for each higher entry that is
-    not valid: TensorFlow Serving may stumble over it until the next publish.
+    A higher entry that is not valid is logged: TensorFlow Serving may stumble over it.
     """
     for version in reversed(versions(serving_dir)):
         if version.withdrawn:
@@ -87,10 +74,10 @@ def newest_valid(serving_dir: Path) -> Version | None:
 
 
 def _read_present(serving_dir: Path) -> list[Version]:
-    """Reads every entry by rising number, but for those that were pruned since they were listed.
+    """Reads the entries that were not pruned since they were listed, the highest first.
 
-    The highest first: pruning takes a withdrawn version before the one that withdrew it, so that
-    whoever still finds the former has read the latter already.
+    Pruning takes a withdrawn version before the one that withdrew it, so whoever still finds the
+    former has read the latter already.
     """
     numbered = _numbered(serving_dir)
     found = [read_version(serving_dir / name, number) for number, name in reversed(numbered)]
@@ -98,7 +85,6 @@ def _read_present(serving_dir: Path) -> list[Version]:
 
 
 def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
-    """Lists the integer-named entries by rising number; none where the directory is missing."""
     try:
         names = os.listdir(serving_dir)
     except FileNotFoundError:
@@ -133,13 +119,7 @@ def _is_there(version: Version) -> bool:
 
 
 def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
-    """Returns the models that are not to be served again, by their digests.
-
-    A model stays among them for good, whether or not its versions are pruned.
-
-    Raises:
-        ServingDirError: the directory or the log in it cannot be read.
-    """
+    """Returns the models that are not to be served again, by digest, be they pruned or not."""
     made = withdrawals_by(versions(serving_dir))
     withdrawals = [*kept(Path(serving_dir)), *made]
     return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
@@ -161,7 +141,6 @@ def withdrawals_by(present: Sequence[Version]) -> list[Withdrawal]:
 
 
 def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withdrawal | None:
-    """Returns the newest withdrawal of a version's number or of its model."""
     digest = version.model_digest
     for withdrawal in reversed(withdrawals):
         same_model = digest is not None and digest == withdrawal.model_digest

@@ -49,18 +49,13 @@ def rollback(
 ) -> RolledBack:
     """Publishes an older version's files again as the newest version, and withdraws the live one.
 
-    Both happen with one rename, for the new version's manifest says which one it withdraws. The
-    files are checked against their manifest while they are copied. The log is told of the withdrawn
-    model as well, in case somebody removes versions without `prune`.
+    Both happen with one rename, for the new version's manifest says which one it withdraws. The log
+    is told of the withdrawn model as well, in case somebody removes versions without `prune`.
 
     Args:
-        serving_dir: the directory that TensorFlow Serving watches.
         version: the version to restore. None for the newest one below the live one that is valid,
             not withdrawn and of another model; where the live version is damaged, of any model.
             With None the log must be readable, since a withdrawal may stand in it alone.
-        reason: kept in the manifest, for people.
-        now: the clock for `published_at`.
-        lock_timeout_s: how long to wait for another process that changes the directory.
 
     Raises:
         ServingDirError: nothing was changed, and nothing was left behind; but for one case, which
@@ -118,7 +113,6 @@ def _choose_by_default(serving_dir: Path, current: Version) -> Version:
 
 
 def _obstacle(version: Version, current: Version) -> str:
-    """Returns why a version cannot be restored in place of the live one; empty where it can."""
     if version.number == current.number:
         return "is live already"
     if version.withdrawn:
@@ -150,10 +144,7 @@ def _restore(
 
 
 def _note(serving_dir: Path, done: RolledBack) -> None:
-    """Writes the withdrawal to the log too; where that fails, `prune` does it before it is needed.
-
-    The rollback is done by then, and nothing that follows may make it look failed.
-    """
+    """Only warns of an error: the rollback is done, and `prune` writes what is missing in time."""
     try:
         keep(serving_dir, withdrawals_by([find(serving_dir, done.version)]))
     except (OSError, ServingDirError) as error:

@@ -30,12 +30,10 @@ class Version:
 
     Attributes:
         number: the number as TensorFlow Serving reads it.
-        path: the entry itself.
         manifest: None where there is none that can be read.
         problems: why this is not a valid version; empty says nothing about the files' contents
             unless they were looked at (`verify`, or `versions(..., check_files=True)`).
-        withdrawn: set where a manifest of the directory withdraws this number or this model, or
-            the log this model.
+        withdrawn: set where a manifest withdraws this number or this model, or the log this model.
     """
 
     number: int
@@ -46,7 +44,6 @@ class Version:
 
     @property
     def model_digest(self) -> str | None:
-        """The digest of the model that the manifest names; None without a manifest."""
         return self.manifest.model_digest if self.manifest else None
 
 
@@ -73,10 +70,7 @@ def read_version(path: Path, number: int) -> Version:
 
 
 def verify(version: Version) -> tuple[str, ...]:
-    """Compares a version's files with its manifest; returns what is wrong, nothing if it is valid.
-
-    Reads every byte of the version. Names of files are shown as Python literals.
-    """
+    """Compares every byte of a version with its manifest; returns what is wrong, if anything."""
     if version.manifest is None or version.problems:
         return version.problems
     return _compare(version.path, version.manifest)
@@ -85,31 +79,21 @@ def verify(version: Version) -> tuple[str, ...]:
 def check_manifest(directory: Path) -> tuple[Manifest | None, tuple[str, ...]]:
     """Reads the manifest beside a model's files, wherever they lie, and compares them with it.
 
-    Returns:
-        The manifest, or None where none can be read; and what is wrong. Nothing is wrong where
-        there is no manifest: another tool made the model.
+    Nothing is wrong where there is no manifest: another tool made the model.
     """
     manifest, problems = _read_manifest(directory)
     return manifest, problems if manifest is None else _compare(directory, manifest)
 
 
 def require_valid(version: Version) -> None:
-    """Reads every byte of a version, see `verify`.
-
-    Raises:
-        ServingDirError: its files do not match its manifest; the line names them.
-    """
+    """Raises a ServingDirError that names what `verify` finds wrong."""
     _refuse(version, verify(version))
 
 
 def export_model(version: Version, destination: Path) -> None:
     """Copies a version's model files, without the manifest, to a directory that is created.
 
-    What is copied is what is checked against the manifest: each file is hashed on its way.
-
-    Raises:
-        ServingDirError: the version is not valid, `destination` exists already, or the copy
-            failed; nothing is left of it then.
+    What is copied is checked against the manifest. A ServingDirError leaves nothing behind.
     """
     if os.path.lexists(destination):
         raise ServingDirError(f"cannot copy {version.path} to {destination}: it exists already")
@@ -125,13 +109,7 @@ def export_model(version: Version, destination: Path) -> None:
 
 
 def copy_checked(version: Version, destination: Path) -> Manifest:
-    """Does what `export_model` does, but leaves a partial copy when it fails, and returns the
-    manifest.
-
-    Raises:
-        ServingDirError: the version is not valid.
-        OSError: the copy failed.
-    """
+    """Does what `export_model` does, but leaves a partial copy and lets an OSError through."""
     _refuse(version, version.problems)
     assert version.manifest is not None  # or there is a problem
     expected = version.manifest.files
@@ -156,7 +134,6 @@ def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
 
 
 def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:
-    """Returns what is wrong with the files in a directory against their manifest."""
     try:
         model = _model_in(path)
         actual = {name: _hashed(path / name, manifest.files.get(name)) for name in model.files}

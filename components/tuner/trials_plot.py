@@ -1,9 +1,4 @@
-"""Draws the trials of a search: the objective over time, and against each hyper-parameter.
-
-Synopsis::
-
-    Path("trials.png").write_bytes(draw(results))
-"""
+"""Draws the trials of a search: the objective over time, and against each hyper-parameter."""
 
 from __future__ import annotations
 
@@ -23,11 +18,7 @@ _COLUMNS = 3
 
 
 def draw(results: Results) -> bytes:
-    """Returns a PNG of the objective by trial, then against each hyper-parameter.
-
-    Args:
-      results: at least one completed trial, all over the same hyper-parameters.
-    """
+    """Returns a PNG; at least one trial of the results must be completed."""
     names = list(results.best.values)
     rows = math.ceil((1 + len(names)) / _COLUMNS)
     # Without pyplot a figure needs no display, and leaves no global state behind.

@@ -1,13 +1,7 @@
 """TFX's Tuner with a search that survives a kill, uses several processes, and shows its trials.
 
-Synopsis::
-
-    tuner = Tuner(tuner_fn="trainer.tuning.tuner_fn.tuner_fn", ...)     # arguments of TFX's Tuner
-    tuner.outputs["best_hyperparameters"]       # for TFX's Trainer
-    tuner.outputs["tuner_results"]              # for `trainer.tuning.results.read_results`
-
-The component has the inputs and outputs of TFX's own. The executor adds to TFX's files a table of
-all trials, failed ones included, and a picture of it.
+Its inputs and outputs are those of TFX's own. Beside TFX's files its results hold a table of all
+trials, failed ones included (`trainer.tuning.results.read_results`), and a picture of it.
 """
 
 from __future__ import annotations
