@@ -1,12 +1,5 @@
 """What the gate decides by, counted over test examples: in TFMA's pipelines and from arrays alike.
 
-Synopsis::
-
-    outcomes = count(labels, candidate, baseline)   # {(label, prediction, baseline right): rows}
-    evidence = from_outcomes(outcomes, {"dark": dark_outcomes}, class_names=names, compared=True,
-                             cross_entropy=cross_entropy(candidate, labels),
-                             top_2_accuracy=top_2_accuracy(candidate, labels))
-
 Outcomes add up over batches, workers and slices, and every count of the evidence follows from them.
 """
 
@@ -31,13 +24,7 @@ Outcomes = Counter[tuple[int, int, bool]]
 
 
 def count(labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray | None) -> Outcomes:
-    """Counts the outcomes of examples.
-
-    Args:
-      labels: [N] int64.
-      candidate: [N, K] probabilities; the prediction is the most probable class.
-      baseline: [N, K], of the model that the candidate is compared with; None without one.
-    """
+    """Counts the outcomes; labels are [N] int64, and the probabilities of each model [N, K]."""
     predicted = _predictions(candidate)
     right = (predicted if baseline is None else _predictions(baseline)) == labels
     return Counter(zip(labels.tolist(), predicted.tolist(), right.tolist(), strict=True))
@@ -69,16 +56,7 @@ def from_outcomes(
     cross_entropy: float,
     top_2_accuracy: float,
 ) -> Evidence:
-    """Adds up the evidence for `components.gate.decide.decide`.
-
-    Args:
-      outcomes: of all test examples.
-      slices: of the examples of each slice, by its name.
-      class_names: K, in the order of the labels.
-      compared: whether there was a baseline.
-      cross_entropy: see `Evidence`.
-      top_2_accuracy: see `Evidence`.
-    """
+    """Adds up the evidence of a decision; the class names are in the order of the labels."""
     confusion = [[0] * len(class_names) for _ in class_names]
     by_label = [Outcomes() for _ in class_names]
     not_finite = 0
@@ -112,13 +90,9 @@ def from_rows(rows: Iterable[Sequence[int]]) -> Outcomes:
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the mean of -ln(probability of the label), nats; NaN if a probability is not finite.
+    """The mean of -ln(probability of the label), nats, as Keras has it.
 
-    As Keras has it, by which the Evaluator measures.
-
-    Args:
-      probabilities: [N, K].
-      labels: [N] int64.
+    The probabilities are [N, K], the labels [N] int64; NaN if a probability is not finite.
     """
     with np.errstate(invalid="ignore"):
         shares = probabilities / probabilities.sum(axis=1, keepdims=True)
@@ -127,11 +101,9 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def top_2_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the fraction of examples for which at most one class is more probable than the label.
+    """The fraction of examples for which at most one class is more probable than the label.
 
-    Args:
-      probabilities: [N, K]; an example with NaN or infinity does not count as right.
-      labels: [N] int64.
+    An example with NaN or infinity does not count as right. Shapes: those of `cross_entropy`.
     """
     more = probabilities > _of_label(probabilities, labels)[:, np.newaxis]
     finite = np.isfinite(probabilities).all(axis=1)

@@ -3,9 +3,8 @@
     config = eval_config(policy, compared=True, code=digest)  # for TFX's Evaluator
     evidence = read_evidence(uri, class_names, policy.slices)  # after it ran
 
-The Evaluator counts, and blesses a model whose accuracy is at least the floor, as TFX's users
-expect. Every model that `components.gate.decide` releases fulfils that, since there a lower bound
-of the accuracy has to reach the same floor.
+The Evaluator blesses a model whose accuracy is at least the floor. Every model that the gate
+releases fulfils that, since there a lower bound of the accuracy has to reach the floor.
 """
 
 from __future__ import annotations
@@ -42,16 +41,11 @@ _OVERALL: _SliceKey = ()
 
 
 def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
-    """Returns TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
+    """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
-    Slices other than the classes need the module `components.evaluation.slice_bands` in the
-    Evaluator.
-
-    Args:
-      policy: its floor and its slices.
-      compared: whether there will be a baseline; the evaluation fails if it then gets none.
-      code: a digest of the code that counts. TFX's Evaluator has no parameter for it, and its cache
-        would not see a change.
+    Slices by bands need `components.evaluation.slice_bands` in the Evaluator. With `compared`, the
+    evaluation fails if it gets no baseline. `code` is a digest of the code that counts: TFX's
+    Evaluator has no parameter for it, and its cache would not see a change.
     """
     names = (CANDIDATE, BASELINE) if compared else (CANDIDATE,)
     keys = [features.LABEL, *map(str, policy.slices)]
@@ -92,7 +86,7 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
 
 
 def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.MetricConfig:
-    """Makes the configuration of a metric of Keras, or of one of our modules."""
+    """Of Keras, or of one of our modules."""
     config = json.dumps(arguments) if arguments else ""
     return config_pb2.MetricConfig(class_name=class_name, module=module, config=config)
 
@@ -100,15 +94,9 @@ def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.M
 def read_evidence(
     evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Bands] = ()
 ) -> Evidence:
-    """Reads the Evaluator's counts, for `components.gate.decide.decide`.
+    """Reads the Evaluator's counts; the slices are those of the configuration.
 
-    Args:
-      evaluation_uri: directory of a ModelEvaluation artifact.
-      class_names: in the order of the labels.
-      slices: those of the configuration.
-
-    Raises:
-      KeyError: the evaluation lacks a metric: another configuration made it.
+    A KeyError says that the evaluation lacks a metric: another configuration made it.
     """
     models = _metrics(evaluation_uri)
     # TFMA leaves the name out where there is one model only.
@@ -147,12 +135,12 @@ def _outcomes(metrics: _Metrics | None) -> Outcomes:
 
 
 def _number(value: metrics_for_slice_pb2.MetricValue) -> float:
-    """Returns the number, or NaN if TFMA recorded that there is none."""
+    """NaN if TFMA recorded that there is no number."""
     return float(value.double_value.value) if value.HasField("double_value") else math.nan
 
 
 def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, _Metrics]]:
-    """Returns the metrics by model name and slice."""
+    """By model name and slice."""
     found: dict[str, dict[_SliceKey, _Metrics]] = {}
     for record in tfma.load_metrics(evaluation_uri):
         key = tuple(

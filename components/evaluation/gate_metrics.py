@@ -2,8 +2,8 @@
 
     MetricConfig(class_name="ExactAccuracy", module="components.evaluation.gate_metrics")
 
-TFMA's own metrics look at one model at a time. This one pairs the candidate's predictions with the
-baseline's, and gives the accuracy to the last bit of a float64, so that a threshold on it is exact.
+This metric pairs the candidate's predictions with the baseline's, as no metric of TFMA does, and
+gives the accuracy as a float64, so that a threshold on it is exact.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evide
 class ExactAccuracy(metric_types.Metric):  # type: ignore[misc]
     """`ACCURACY` and `OUTCOMES` over the examples of each slice.
 
-    Args:
-      compared: whether there is a baseline. TFX's Evaluator drops what concerns a baseline from its
-        configuration when it is given none; this metric fails instead.
-      code: a digest of this code, which thereby becomes a part of the Evaluator's configuration.
+    TFX's Evaluator drops the comparison without a word when it is given no baseline; with
+    `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
+    Evaluator's configuration.
     """
 
     def __init__(self, compared: bool = False, code: str = "", name: str = ACCURACY) -> None:

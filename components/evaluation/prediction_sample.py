@@ -4,8 +4,8 @@
     read_predictions(evaluation.uri)    # {hexadecimal SHA-256 of the PNG: probabilities [K]}
 
 The sample is a bottom-k sketch (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"):
-the images whose SHA-256 is smallest. It does not depend on what the images show, nor on the order,
-batches or workers in which they come, and it can be drawn again from the images.
+the images whose SHA-256 is smallest. It does not depend on the order, batches or workers in which
+they come, and can be drawn again from the images.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
 class PredictionSample(metric_types.Metric):  # type: ignore[misc]
     """Keeps the predicted probabilities of `size` images.
 
-    TFMA computes each metric for each slice. Only the overall slice of this metric is used; each
-    other slice costs up to 14 KB in the evaluation's file (200 images, ten classes).
+    Only the sample of the overall slice is read; each other slice adds up to 14 KB to the
+    evaluation's file (200 images, ten classes).
     """
 
     def __init__(self, size: int = SIZE, name: str = NAME) -> None:
@@ -70,11 +70,9 @@ def _computations(
 
 
 class _Prefilter(metric_types.Preprocessor):  # type: ignore[misc]
-    """Example -> (digest, probabilities) where it can still belong to the sample, else nothing.
+    """Example -> (digest, probabilities), or nothing if `size` smaller digests were seen before.
 
-    TFMA calls it once per example and gives its output to every slice of the example. An image is
-    left out when `size` images with smaller digests were seen before, so most examples cost the
-    slices nothing.
+    TFMA calls it once per example, for all slices: most examples then cost the slices nothing.
     """
 
     def __init__(self, size: int, model_name: str, eval_config: config_pb2.EvalConfig) -> None:
@@ -131,7 +129,7 @@ class _BottomK(beam.CombineFn):  # type: ignore[misc]
         return merged
 
     def extract_output(self, sketch: _Sketch) -> dict[metric_types.MetricKey, bytes]:
-        """Encodes the sample in NumPy's file format, which holds dtype and shape."""
+        """In NumPy's file format, which holds dtype and shape."""
         rows = [
             (np.frombuffer(digest, np.uint8), np.frombuffer(probabilities, "<f4"))
             for digest, probabilities in self._smallest(sketch).items()
@@ -147,16 +145,9 @@ class _BottomK(beam.CombineFn):  # type: ignore[misc]
 
 
 def read_predictions(evaluation_uri: str) -> dict[str, npt.NDArray[np.float32]]:
-    """Reads the candidate's sampled predictions.
+    """The candidate's probabilities [K] by the hexadecimal SHA-256 of the image's PNG bytes.
 
-    Args:
-      evaluation_uri: directory of a ModelEvaluation artifact.
-
-    Returns:
-      The probabilities [K] float32 by the hexadecimal SHA-256 of the image's PNG bytes.
-
-    Raises:
-      KeyError: the evaluation has no such metric, because another configuration made it.
+    A KeyError says that the evaluation has no such metric: another configuration made it.
     """
     for record in tfma.load_metrics(evaluation_uri):
         if not record.slice_key.single_slice_keys:

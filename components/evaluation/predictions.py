@@ -36,11 +36,7 @@ _BATCH = 250  # images at once: the activations of a large network have to fit i
 
 
 def require_numbers(slices: Sequence[Bands]) -> None:
-    """Refuses slices by a feature that is not among `NUMBERS`.
-
-    Raises:
-      ValueError: one line.
-    """
+    """Refuses slices by a feature that is not among `NUMBERS`: a ValueError with one line."""
     for bands in slices:
         if bands.feature not in NUMBERS:
             raise ValueError(
@@ -64,12 +60,7 @@ class Predictions:
     probabilities: Sequence[np.ndarray]
 
     def evidence(self, class_names: Sequence[str], slices: Sequence[Bands]) -> Evidence:
-        """Counts what the gate decides by.
-
-        Args:
-          class_names: in the order of the labels.
-          slices: by features among `NUMBERS`.
-        """
+        """Counts what the gate decides by; the class names are in the order of the labels."""
         labels, (candidate, *others) = self.numbers[features.LABEL], self.probabilities
 
         def outcomes(rows: Any = slice(None)) -> counting.Outcomes:
@@ -91,15 +82,9 @@ class Predictions:
 
 
 def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
-    """Reads the test split once, and has each model predict each image.
+    """Reads the test split once, and has each model predict each image: the candidate comes first.
 
-    Args:
-      image_set: as `open_dataset` gives it.
-      models: the candidate and, maybe, the baseline.
-
-    Raises:
-      DataError: the split cannot be used.
-      ModelRefused: a model fails, or gives no probabilities.
+    Raises DataError if the split cannot be used, and what `Model.probabilities` raises.
     """
     labels, hashes, sums = [], [], []
     predicted: list[list[np.ndarray]] = [[] for _ in models]

@@ -1,25 +1,9 @@
 """The release decision in a run: one list of checks, and a blessing when all of them passed.
 
-The Evaluator has counted, and blessed a model whose accuracy is at least the floor. `ReleaseGate`
-makes the decision from those counts (`components.gate.decide`) and from what no evaluation knows:
-whose test split and whose model that was, how many decisions the test set has served, what was
-withdrawn::
-
-    release_gate = ReleaseGate(
-        examples=example_gen.outputs["examples"],
-        model=trainer.outputs["model"],
-        baseline_model=baseline_model.outputs["model"],
-        evaluation=evaluator.outputs["evaluation"],
-        evaluator_blessing=evaluator.outputs["blessing"],
-        policy=policy,
-        serving_dir="serving",
-        damage=context.damage,
-        code=digest,
-    )
-    pusher = AtomicPusher(..., model_blessing=release_gate.outputs["blessing"])
-
-A refusal is a result and no error: the blessing is negative and holds every check, and no component
-behind it publishes.
+`ReleaseGate` decides by the Evaluator's counts (`components.gate.decide`) and by what no evaluation
+knows: whose test split and model that was, how many decisions the test set has served, what was
+withdrawn. A refusal is a result and no error: the blessing is negative and holds every check, and
+no component behind it publishes.
 """
 
 from __future__ import annotations
@@ -60,17 +44,10 @@ class Contradiction(Exception):
 def require_own_evaluation(
     evidence: Evidence, policy: Policy, *, blessed: bool, compared: bool
 ) -> None:
-    """Compares an evaluation with this run.
+    """Raises `Contradiction` if this run's policy and baseline cannot have given the evaluation.
 
-    Args:
-      evidence: the Evaluator's counts.
-      policy: this run's.
-      blessed: whether the Evaluator blessed the model. If not, the floor's check refuses it too,
-        because no lower bound of the accuracy lies above the accuracy.
-      compared: whether this run has a baseline.
-
-    Raises:
-      Contradiction: they do not fit.
+    A model that the Evaluator did not bless fails the floor's check too, because no lower bound of
+    the accuracy lies above the accuracy.
     """
     if evidence.compared != compared:
         raise Contradiction(
@@ -181,17 +158,12 @@ class ReleaseGate(base_component.BaseComponent):
 
     Args:
       examples: with the custom property `dataset`.
-      model: the candidate.
       baseline_model: the served model that the Evaluator was given; may hold no artifact.
-      evaluation: the Evaluator's counts.
-      evaluator_blessing: the Evaluator's blessing.
-      policy: the thresholds.
-      serving_dir: holds the decision log, with the decisions and the withdrawn models.
       damage: why the served model cannot be read; None where it can.
       code: a digest of this component's code, a part of the cache key.
 
-    Output `blessing`: a ModelBlessing that holds the checks and, as facts, the evidence, the
-    digest of the candidate, and the baseline.
+    Output `blessing`: it holds the checks and, as facts, the evidence, the digest of the candidate,
+    and the baseline.
     """
 
     SPEC_CLASS = ReleaseGateSpec

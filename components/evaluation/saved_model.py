@@ -1,12 +1,10 @@
 """Any SavedModel, asked by its own signature: images in, probabilities out.
 
-Synopsis::
-
     model = load(Path("serving/3"), "serving_default", image_shape=(28, 28, 1), num_classes=10)
     model.probabilities(pngs, pixels)       # [B, K]
 
-docs/gate-check.md states what a signature must take and give. Only TensorFlow is imported. A
-SavedModel is a program, and runs with the rights of the user who loads it.
+docs/gate-check.md states what a signature must take and give. A SavedModel is a program, and runs
+with the rights of the user who loads it.
 """
 
 from __future__ import annotations
@@ -49,16 +47,7 @@ class ModelRefused(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A loaded SavedModel.
-
-    Attributes:
-      path: its directory.
-      signature: the name of the signature that is asked.
-      input: the name of the signature's input.
-      takes: the kind of its input, one of PNG_BYTES, PIXELS and GREY_PIXELS.
-      output: the name of the output that holds the probabilities.
-      num_classes: K.
-    """
+    """A loaded SavedModel; `takes` is one of PNG_BYTES, PIXELS and GREY_PIXELS."""
 
     path: Path
     signature: str
@@ -71,15 +60,14 @@ class Model:
     _loaded: Any = dataclasses.field(repr=False)
 
     def probabilities(self, pngs: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
-        """Returns the probabilities [B, K] of B images.
+        """Those of B images, [B, K]; NaN and infinity are accepted.
 
         Args:
           pngs: [B] bytes objects.
           pixels: [B, H, W, C] uint8, of the same images.
 
         Raises:
-          ModelRefused: the model fails, or its output is not probabilities; NaN and infinity are
-            accepted.
+          ModelRefused: the model fails, or its output is not probabilities.
           NotChecked: memory does not suffice to ask the model.
         """
         images = {PNG_BYTES: pngs, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
@@ -121,16 +109,12 @@ class Model:
 
 
 def sum_tolerance(probabilities: np.ndarray) -> float:
-    """Returns how far the sum of a softmax may be from 1 by rounding alone.
+    """How far sums of probabilities, [B, K], may be from 1 by rounding alone (docs/gate-check.md).
 
     With the unit roundoff u, the pairwise sum of the K powers by which the softmax divides is off
     by a factor of at most 1 + ceil(log2(K)) u (Higham, The Accuracy of Floating Point Summation,
-    1993), and powers and quotients are rounded by u each. TensorFlow's softmax stays below this: 1
-    u in bfloat16, 4.6 u in float16 for 1000 classes (measured).
-
-    Args:
-      probabilities: [B, K]. If all of them are numbers of bfloat16 or float16, they count as
-        computed in that type, whichever type the signature has.
+    1993), and powers and quotients are rounded by u each. Measured in TensorFlow for 1000 classes:
+    1 u in bfloat16, 4.6 u in float16.
     """
     classes = probabilities.shape[1]
     with np.errstate(over="ignore"):  # logits may lie beyond float16
@@ -141,17 +125,12 @@ def sum_tolerance(probabilities: np.ndarray) -> float:
 
 
 def require_saved_model(path: Path) -> None:
-    """Refuses a directory that holds no SavedModel, without loading it.
-
-    Raises:
-      ModelRefused: it holds none; the line says what is there instead, and the remedy.
-    """
+    """Raises ModelRefused, with what is there instead, for a path without a SavedModel."""
     if not tf.saved_model.contains_saved_model(str(path)):
         raise ModelRefused(f"there is no SavedModel in {path}: {_instead(path)}")
 
 
 def _instead(path: Path) -> str:
-    """Says what is there instead of a SavedModel, and the remedy."""
     if os.path.isfile(path):
         if path.suffix in _KERAS_SUFFIXES:
             return (
@@ -176,17 +155,9 @@ def _instead(path: Path) -> str:
 def load(
     path: Path, signature: str, *, image_shape: tuple[int, int, int], num_classes: int
 ) -> Model:
-    """Loads a SavedModel whose signature fits the data set.
+    """Loads a SavedModel whose signature fits the data set's images (height, width, channels).
 
-    Args:
-      path: its directory.
-      signature: the name of the signature to ask.
-      image_shape: (height, width, channels) of the data set's images.
-      num_classes: of the data set.
-
-    Raises:
-      ModelRefused: it cannot be loaded, has no such signature, or the signature takes or gives
-        something else.
+    Raises ModelRefused if it cannot be loaded, lacks the signature, or has one that does not fit.
     """
     try:
         paths.require_no_pattern("the model's directory", path)
@@ -216,7 +187,7 @@ def load(
 
 
 def _require_one_graph(path: Path) -> None:
-    """Says of a SavedModel that cannot be loaded whether that is for its having several graphs."""
+    """Refuses a SavedModel that cannot be loaded because it has several graphs."""
     try:
         content = read_regular(path / "saved_model.pb", max_bytes=_MAX_GRAPH_BYTES)
         model = saved_model_pb2.SavedModel.FromString(content)
@@ -234,7 +205,7 @@ def _require_one_graph(path: Path) -> None:
 def _input(
     what: str, inputs: Mapping[str, tf.TensorSpec], image_shape: tuple[int, int, int]
 ) -> tuple[str, str]:
-    """Returns the name of the only input, and what it takes."""
+    """The name of the only input, and what it takes."""
     height, width, channels = image_shape
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
@@ -252,7 +223,6 @@ def _input(
 
 
 def _output(what: str, outputs: Mapping[str, tf.TensorSpec], num_classes: int) -> str:
-    """Returns the name of the output that holds the probabilities."""
     fitting = [
         name
         for name, spec in outputs.items()

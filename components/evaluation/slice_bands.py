@@ -1,8 +1,6 @@
 """Slices by bands of a number, for TFMA, which slices by equal values only.
 
-The Evaluator gets this module's import path. A slicing spec whose feature key is the text of a
-`components.gate.slices.Bands`, such as "mean_intensity:0.1,0.15", then slices by the index of the
-band::
+A slicing spec with the text of a `components.gate.slices.Bands` for a key slices by their index::
 
     Evaluator(..., module_path=slice_bands.__name__,
               eval_config=EvalConfig(slicing_specs=[SlicingSpec(feature_keys=[str(bands)])]))
@@ -24,7 +22,7 @@ from components.gate.slices import Bands
 def custom_extractors(
     eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any
 ) -> list[Any]:
-    """Returns TFMA's own extractors, and one that adds the bands to each example's features."""
+    """TFMA's own extractors, and one that adds the bands to each example's features."""
     extractors = [
         *model_eval_lib.default_extractors(
             eval_shared_model=eval_shared_model,
@@ -42,7 +40,7 @@ def custom_extractors(
 
 
 def bands_of(eval_config: config_pb2.EvalConfig) -> tuple[Bands, ...]:
-    """Returns the bands that the slicing specs name."""
+    """The bands that the slicing specs name."""
     keys = [key for spec in eval_config.slicing_specs for key in spec.feature_keys]
     return tuple(Bands.parse(key) for key in keys if ":" in key)
 
@@ -50,8 +48,7 @@ def bands_of(eval_config: config_pb2.EvalConfig) -> tuple[Bands, ...]:
 def add_bands(extracts: dict[str, Any], bands: tuple[Bands, ...]) -> dict[str, Any]:
     """Adds to a batch the feature `str(bands)`, [B, 1] int64, for each of the bands.
 
-    Each example holds one number of their features: `predictions.require_numbers` refused others
-    before the run.
+    Each example holds one number of their features: `predictions.require_numbers` checked it.
     """
     features = dict(extracts[tfma.FEATURES_KEY])
     for cut in bands:

@@ -13,13 +13,13 @@ _TOLERANCE = 1e-6  # of the cross-entropy, which TFMA computes as a float32
 
 
 def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
-    """Returns the lower confidence bound of the candidate's accuracy, 0..1."""
+    """The lower confidence bound of the candidate's accuracy, 0..1."""
     confidence = 1.0 - policy.release_alpha(decision)
     return statistics.clopper_pearson_lower(overall.correct, overall.rows, confidence)
 
 
 def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
-    """Returns the upper confidence bound of the drop from the served model's accuracy, -1..1."""
+    """The upper confidence bound of the drop from the served model's accuracy, -1..1."""
     return statistics.drop_upper(
         overall.lost,
         overall.gained,

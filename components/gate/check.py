@@ -1,13 +1,6 @@
-"""The result of a gate: checks, each with a name, whether it passed, and a sentence.
+"""The results of a gate: each check passes, fails (`Refused`), or cannot be made.
 
-Synopsis::
-
-    check = Check("data.overlap", passed=False, actual=0.02, required=0.01, sentence="test: ...")
-    raise Refused([check])
-    raise NotChecked("the server ended with SIGKILL: free memory, and run again")
-
-A check passes, fails, or cannot be made. The third case, `NotChecked`, says nothing about the model
-or the data, so it is not a refusal, and not a result that a cache may keep.
+`NotChecked` says nothing about the model or the data, so no cache may keep it as a result.
 """
 
 from __future__ import annotations
@@ -23,10 +16,9 @@ class Check:
 
     Attributes:
       name: stable and dotted, such as "floor", "class.7" or "data.overlap".
-      passed: whether it holds.
       actual: the value found; None if there is nothing to measure.
-      required: the bound or value with which it was compared; None if there is none.
-      sentence: the same for people, with a remedy if it failed.
+      required: the bound or value with which `actual` was compared; None if there is none.
+      sentence: for people, with a remedy if the check failed.
     """
 
     name: str
@@ -64,11 +56,7 @@ class Check:
 
 
 class Refused(Exception):
-    """A gate refused the data or the model, so the run ends.
-
-    Attributes:
-      checks: all checks that were made, the failed ones first.
-    """
+    """A gate refused the data or the model, so the run ends; the failed `checks` come first."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self.checks = tuple(sorted(checks, key=lambda check: check.passed))

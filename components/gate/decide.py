@@ -6,17 +6,8 @@ Synopsis::
     checks = decide(evidence, policy, provenance=provenance, decision=3)
     released = passed(checks)
 
-Every check is an entry of `GATE_CHECKS`. A plugin (`trainer.host.registry`) adds one of its own,
-whose threshold is set by `gate.extra.NAME` and stands in the release record::
-
-    def top_2(case: Case) -> Iterator[Check]:
-        actual, least = case.evidence.top_2_accuracy, case.policy.extra.get("top_2", 0.99)
-        yield Check("top_2", actual >= least, actual, least, f"top-2 accuracy {actual:.4f}, ...")
-
-    GATE_CHECKS.add("top_2", GateCheck("the label is among the first two", top_2, parse=float))
-
-docs/gate.md describes each check, with the sources of its statistics. Neither TFX nor TensorFlow is
-imported here.
+docs/gate.md describes each check, and CONTRIBUTING.md how a plugin adds one. Neither TFX nor
+TensorFlow is imported here.
 """
 
 from __future__ import annotations
@@ -37,13 +28,12 @@ class GateCheck:
     """An entry of `GATE_CHECKS`.
 
     Attributes:
-      help: what it checks, in a line.
-      make: yields any number of checks, whose names are NAME or begin with "NAME.", NAME being that
-        of the entry.
-      parse: reads the text of its threshold `gate.extra.NAME` into a JSON-able value; a ValueError
+      make: yields any number of checks; those of a plugin are named NAME, like the entry, or begin
+        with "NAME.".
+      parse: reads the text of the threshold `gate.extra.NAME` into a JSON-able value; a ValueError
         says what is expected. None for an entry without such a threshold.
-      simulated: whether it judges by nothing but right and wrong predictions, so that
-        `gate simulate` makes it too.
+      simulated: whether it judges by right and wrong predictions alone, so that `gate simulate`
+        makes it too.
     """
 
     help: str
@@ -78,13 +68,9 @@ def decide(
     damage: str | None = None,
     simulated: bool = False,
 ) -> tuple[Check, ...]:
-    """Makes every check; the candidate may ship when all of them passed.
+    """Makes every check, or only the `simulated` ones; the candidate may ship when all passed.
 
-    A NaN fails each check that it enters, because no comparison with it is true. The arguments are
-    those of `Case`.
-
-    Args:
-      simulated: whether to make only the checks that are `GateCheck.simulated`.
+    A NaN fails each check that it enters, because no comparison with it is true.
     """
     case = Case(evidence, policy, provenance, decision, damage)
     entries = [entry for entry in GATE_CHECKS.values() if entry.simulated or not simulated]

@@ -1,14 +1,4 @@
-"""The decisions that were made on each test set: an append-only file beside the versions.
-
-    decision = Decision(test_digest="bfa9", model_digest="1c77", baseline_digest=None,
-                        policy_digest="7e0d")
-    number = register(Path("serving"), decision, run_id="20261124T103000Z-3f2a")
-    number                                     # 3: two others were made on that test set before
-
-Each decision tells something about its test set, so the gate counts them
-(`components.gate.policy.Policy.release_alpha`). The log is `.decisions.jsonl` in the serving
-directory (`components.serving_dir.log`).
-"""
+"""The decisions that were made on each test set: `.decisions.jsonl` in the serving directory."""
 
 from __future__ import annotations
 
@@ -30,14 +20,7 @@ class DecisionLogError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """The subject of a decision, by digests; equal subjects are the same decision.
-
-    Attributes:
-      test_digest: that of the test split.
-      model_digest: that of the candidate's files.
-      baseline_digest: that of the served model's files; None without one.
-      policy_digest: see the function of that name.
-    """
+    """The subject of a decision, by digests; equal subjects are the same decision."""
 
     test_digest: str
     model_digest: str
@@ -49,26 +32,17 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Decision))
 
 
 def policy_digest(policy: Policy) -> str:
-    """Returns the hexadecimal SHA-256 of the thresholds."""
+    """The hexadecimal SHA-256 of the thresholds."""
     return hashlib.sha256(json.dumps(policy.to_config(), sort_keys=True).encode()).hexdigest()
 
 
 def register(
     directory: Path, decision: Decision, *, run_id: str, now: datetime | None = None
 ) -> int:
-    """Writes a decision down, unless it is in the log already.
+    """Writes a decision down, unless the log has it; returns its number on its test set, from 1.
 
     Call it before the decision is made: looking at the counts uses the test set up, even if the
     gate is killed then.
-
-    Args:
-      directory: that of the log; made if it is missing.
-      decision: the one to be made.
-      run_id: for people.
-      now: the time of the decision; None for the clock's.
-
-    Returns:
-      The number of this decision on its test set, from 1.
 
     Raises:
       DecisionLogError: the log cannot be read or written, or another process holds it.
@@ -96,11 +70,7 @@ def register(
 
 
 def require_readable(directory: Path) -> None:
-    """Reads the log if there is one, so that damage is found before a model is trained.
-
-    Raises:
-      DecisionLogError: the log cannot be read.
-    """
+    """Raises DecisionLogError if there is a log that cannot be read: before a model is trained."""
     try:
         lines = read_lines(directory)
     except OSError as error:
@@ -112,7 +82,6 @@ def require_readable(directory: Path) -> None:
 
 
 def _decisions(lines: Sequence[bytes], path: Path) -> list[Decision]:
-    """Returns the decisions in their order."""
     decisions = []
     for number, line in enumerate(lines, start=1):
         try:

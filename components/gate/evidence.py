@@ -1,11 +1,4 @@
-"""The evidence of a decision: counts over groups of test examples, and their origin.
-
-Synopsis::
-
-    tally = Tally(rows=1000, correct=984, lost=3, gained=5)
-    tally.accuracy                      # 0.984
-    groups(evidence, policy)            # the classes and slices, each with its tally
-"""
+"""The evidence of a decision: counts over groups of test examples, and their origin."""
 
 from __future__ import annotations
 
@@ -19,13 +12,10 @@ from components.gate.policy import Policy
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
-    """Counts over a group of examples.
+    """Counts over a group of examples, of which the candidate predicts the `correct` ones right.
 
-    Attributes:
-      rows: number of examples.
-      correct: number of those that the candidate predicts right.
-      lost: number of those that only the served model predicts right; 0 if nothing is served.
-      gained: number of those that only the candidate predicts right; 0 if nothing is served.
+    Only the served model predicts the `lost` ones right, and only the candidate the `gained` ones:
+    both are 0 if nothing is served.
     """
 
     rows: int
@@ -57,19 +47,15 @@ class Tally:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """Counts on the test split.
+    """Counts on the test split; the order of the classes is that of the labels.
 
     Attributes:
-      overall: over all examples.
-      classes: over the examples of each class, by its name; every class of the data set, in the
-        order of the labels.
-      slices: over the examples of each slice, by its name.
       cross_entropy: the candidate's mean of -ln(probability of the label), nats.
       top_2_accuracy: fraction whose label is among the candidate's two most probable classes.
       not_finite: examples for which a probability of the candidate is NaN or infinite.
       compared: whether there was a served model, so that `lost` and `gained` mean something.
-      confusion: [label][prediction], examples in the order of the labels, without the `not_finite`
-        ones. Empty where it was not counted: no check needs it.
+      confusion: [label][prediction], examples without the `not_finite` ones; empty where they were
+        not counted: no check needs them.
     """
 
     overall: Tally
@@ -83,7 +69,7 @@ class Evidence:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The candidate's metrics, for the release record and `--json`."""
+        """For the release record and `--json`."""
         return {
             "accuracy": self.overall.accuracy,
             "top_2_accuracy": self.top_2_accuracy,
@@ -111,13 +97,8 @@ class Evidence:
 class Provenance:
     """The origin of the evidence, and the origin that it should have.
 
-    Attributes:
-      split_rows: number of test examples that ExampleGen recorded.
-      split_digest: digest of the examples that were evaluated.
-      recorded_digest: digest of the test split that ExampleGen recorded.
-      evaluated_model: directory of the SavedModel that was evaluated.
-      exported_model: directory of the SavedModel that is to ship.
-      withdrawn: when and why this model was withdrawn; None if it never was.
+    ExampleGen recorded `split_rows` and `recorded_digest`. The models are SavedModels' directories;
+    the exported one is to ship, and `withdrawn` says when and why it was withdrawn, if it was.
     """
 
     split_rows: int
@@ -133,9 +114,6 @@ class Case:
     """Everything by which a check of the gate judges.
 
     Attributes:
-      evidence: counts on the test split.
-      policy: the thresholds.
-      provenance: the origin of the evidence.
       decision: the number of this decision on this test set, from 1.
       damage: why the served model cannot be read; None if it can, or if nothing is served.
     """
@@ -149,14 +127,11 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """A class or a slice.
+    """A class or a slice, its `kind`, and whether it has enough examples for tests.
 
     Attributes:
-      kind: "class" or "slice".
       label: its name in messages.
-      name: name of its check against the class floor, such as "class.7".
-      tally: its counts.
-      judged: whether it has enough examples for tests.
+      name: that of its check against the class floor, such as "class.7".
     """
 
     kind: str
@@ -167,7 +142,7 @@ class Group:
 
 
 def groups(evidence: Evidence, policy: Policy) -> list[Group]:
-    """Returns the classes and slices, which are one family of tests."""
+    """The classes and slices, which are one family of tests."""
     return [
         *(
             Group("class", f"class {name}", f"class.{name}", tally, judged=tally.rows > 0)

@@ -92,12 +92,7 @@ def test_budget(case: Case) -> Iterator[Check]:
 
 
 def damage_check(damage: str, policy: Policy) -> Check:
-    """Checks whether a model may ship though the served one cannot be read.
-
-    Args:
-      damage: why it cannot be read, as one clause.
-      policy: says whether this is overridden.
-    """
+    """Checks whether a model may ship though the served one cannot be read; `damage` says why."""
     return Check.of(
         "baseline",
         policy.allow_missing_baseline,

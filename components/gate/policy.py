@@ -22,11 +22,10 @@ _FRACTION = "0.99 stands for 99 %"
 
 @dataclasses.dataclass(frozen=True)
 class GateConfig:
-    """The thresholds of the release gate. docs/gate.md gives reasons and sources.
+    """The thresholds of the release gate: the keys `gate.*`. docs/gate.md gives the reasons.
 
-    Its fields are the keys `gate.*` of the configuration, and describe themselves; None stands for
-    the data set's own value (`pipeline.dataset_defaults.policy_for`). `extra` holds the thresholds
-    of plugins' checks by name (`components.gate.decide.GATE_CHECKS`).
+    None stands for the data set's own value (`pipeline.dataset_defaults.policy_for`). `extra` holds
+    the thresholds of plugins' checks by name.
     """
 
     floor: float | None = setting(
@@ -110,28 +109,18 @@ class Policy(GateConfig):
 
     @property
     def allowed_error(self) -> float:
-        """The fraction of a class or of a slice that may be wrong, 0..1."""
         return round(1.0 - self.class_floor, 12)
 
     def release_alpha(self, decision: int) -> float:
-        """Returns the largest probability that the k-th decision on a test set releases a bad
-        model.
+        """The level alpha_k of the k-th decision on a test set, k from 1; docs/gate.md derives it.
 
-        Each test whose error is such a release holds this level. With b for the test budget it is
-        alpha b / ((k + b - 1)(k + b)), which is alpha b (1/(k + b - 1) - 1/(k + b)): the first n
-        decisions spend alpha n / (n + b), which is half of alpha for b of them, and never more than
-        alpha.
-
-        Args:
-          decision: k, from 1.
+        It releases a bad model with at most this probability, and all together with at most alpha.
         """
         budget = self.test_budget
         return self.alpha * budget / ((decision + budget - 1) * (decision + budget))
 
     def to_config(self) -> dict[str, Any]:
-        """Returns JSON-able values for TFX's parameters and the release record; `extra` if it is
-        set.
-        """
+        """JSON-able, for TFX's parameters and the release record; without an empty `extra`."""
         config = {**dataclasses.asdict(self), "slices": [str(bands) for bands in self.slices]}
         if not self.extra:  # so that the digests of policies without it stay
             del config["extra"]
@@ -143,16 +132,9 @@ class Policy(GateConfig):
 
 
 def promised_cross_entropy(floor: float, num_classes: int) -> float:
-    """Returns the cross-entropy, in nats, of a model that is as good as the floor and knows it.
+    """The cross-entropy, in nats, of a model that is as good as the floor and knows it.
 
-    It gives its prediction the probability `floor`, shares the rest evenly among the other classes,
-    and is right in that fraction of the cases: -f ln f - (1 - f) ln((1 - f) / (K - 1)). A model
-    with more is too sure where it errs, or unsure where it is right, as after training on wrong
-    labels: its accuracy may reach the floor, but its probabilities cannot be relied on.
-
-    Args:
-      floor: accuracy f, 0..1; values below chance count as chance.
-      num_classes: K, at least 2.
+    docs/gate.md states the formula and its reason. A floor below chance counts as chance.
     """
     f = max(floor, 1.0 / num_classes)
     if f >= 1.0:

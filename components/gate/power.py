@@ -5,13 +5,9 @@ Synopsis::
     whole = of_all(evidence, policy, decision=3)
     whole.refusal(0.01)                     # 0.97: probability of refusing a model a point worse
     whole.minimum_detectable_drop(0.8)      # 0.0062: four in five of such models are refused
-    for group in of_groups(evidence, policy):
-        group.minimum_detectable_drop(0.8)  # within a class or slice; None: none is seen
 
-Drops are counted from the reference: the served model, or with nothing served the candidate itself,
-as measured. The discordance is the fraction of the examples on which exactly one of two models is
-right. A model that is as good as the reference gains and loses half of it each; a model that is
-worse by x loses x more and gains no more.
+The reference of a drop is the served model, or with nothing served the candidate as measured.
+docs/gate.md ("Power") states what is assumed of the models.
 """
 
 from __future__ import annotations
@@ -31,16 +27,13 @@ _PRECISION = 0.05  # of a drop, in examples
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A rule that refuses from a number of lost examples on, which depends on the number of gained
-    ones.
+    """Refuses from a number of lost examples on, which depends on the number of gained ones.
 
     A rule on the accuracy counts every error as lost, and nothing as gained.
 
     Attributes:
-      rows: number of examples.
-      lost: probability that a model which is as good as the reference loses an example, 0..1.
-      gained: probability that it gains one, 0 to 0.5.
-      largest_drop: from the reference, 0..1.
+      lost: probability that a model as good as the reference loses an example, 0..1.
+      gained: probability that such a model gains one, 0 to 0.5.
       critical: (gained examples, the smallest number of lost ones that is refused beside them), for
         every likely number of gained ones, rising; more than `rows` where none is refused.
     """
@@ -52,7 +45,7 @@ class Rule:
     critical: tuple[tuple[int, int], ...]
 
     def refusal(self, drop: float) -> float:
-        """Returns the exact probability of refusing a model that is worse by `drop`.
+        """The exact probability of refusing a model that is worse by `drop`.
 
         Miettinen 1968 (Biometrics 24, 339) and Connor 1987 (Biometrics 43, 207) approximate it.
         """
@@ -63,11 +56,9 @@ class Rule:
         return 1.0 - paired_pass(counts, critical, self.rows, lost=lost, gained=self.gained)
 
     def minimum_detectable_drop(self, probability: float) -> float | None:
-        """Returns the smallest drop that is refused with that probability.
+        """The smallest drop refused with that probability, up to 1/20 example too large.
 
-        Returns:
-          0 to 1, at most a twentieth of an example too large; None if even the largest drop is
-          refused less often.
+        None if even the largest drop is refused less often.
         """
         low, high = 0.0, self.largest_drop
         if self.refusal(high) < probability:
@@ -85,34 +76,24 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Power:
-    """The power of the gate within a group of examples: which drops it refuses, and how often.
-
-    Attributes:
-      label: the name of the group in messages.
-      tally: its counts.
-      rules: those on the accuracy and, with a served model, on the comparison.
-    """
+    """The power of the gate within a group of examples, whose name in messages is `label`."""
 
     label: str
     tally: Tally
     rules: tuple[Rule, ...]
 
     def refusal(self, drop: float) -> float:
-        """Returns the least probability of refusing a model that is worse by `drop`."""
+        """The least probability of refusing a model that is worse by `drop`."""
         return max(rule.refusal(drop) for rule in self.rules)
 
     def minimum_detectable_drop(self, probability: float) -> float | None:
-        """Returns the smallest drop that is refused with at least that probability, or None."""
+        """The smallest drop that is refused with at least that probability, or None."""
         drops = (rule.minimum_detectable_drop(probability) for rule in self.rules)
         return min((drop for drop in drops if drop is not None), default=None)
 
 
 def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | None:
-    """Returns the power of the checks over all examples; None without examples.
-
-    These checks are the floor and, with a served model, both paired checks. The cross-entropy does
-    not follow from counts. The arguments are those of `decide`.
-    """
+    """The power of the floor and, with a served model, of both paired checks."""
     overall = evidence.overall
 
     def refuses_errors(errors: int) -> bool:
@@ -130,11 +111,10 @@ def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | 
 
 
 def of_groups(evidence: Evidence, policy: Policy) -> list[Power]:
-    """Returns the least power of the checks within each class and slice that is judged.
+    """The least power of the checks within each class and slice that is judged.
 
-    Holm's method multiplies a p-value by the number of tests at most, and by less where other
-    p-values are smaller. Here each is multiplied by that number: a count that is refused then is
-    refused whatever the other classes and slices show.
+    Each p-value is multiplied by the number of tests, the most by which Holm's method multiplies:
+    a count that is refused then is refused whatever the other classes and slices show.
     """
     judged = [group for group in groups(evidence, policy) if group.judged]
 
@@ -174,9 +154,7 @@ def _power(
 def _critical(
     rows: int, counts: range, refuses_lost: Callable[[int, int], bool]
 ) -> Iterator[tuple[int, int]]:
-    """Returns the smallest refused number of lost examples, which never falls as that of gained
-    ones grows.
-    """
+    """The smallest refused numbers of lost examples, which never fall as the gained ones grow."""
     lost = bisect.bisect_left(
         range(rows - counts[0] + 1), True, key=lambda lost: refuses_lost(lost, counts[0])
     )

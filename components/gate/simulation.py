@@ -5,17 +5,9 @@ Synopsis::
     setting = Setting(rows=10_000, num_classes=10, accuracy=0.994, discordance=0.0047)
     (equal, worse) = operating_curve(setting, policy, drops=[0.0, 0.005], simulations=1000, seed=0)
     equal.refusal, worse.release        # 0.074, 0.0
-    equal.refused_by["max_drop"]        # 72 of 1000
 
-Test sets are drawn at random, and the gate itself (`components.gate.decide`) decides on each. Each
-test image is predicted right by both models, only by the served one (lost), only by the candidate
-(gained), or by neither. Equally good models lose and gain half of the discordance each. A model
-that is worse by d loses d more and gains no more: the same drop among more discordant images would
-be harder to detect. Images are independent and alike, so no class and no slice is harder than
-another.
-
-Checks that judge by more than right and wrong predictions, such as that of the cross-entropy, are
-assumed to pass (`components.gate.decide.GateCheck.simulated`).
+The gate itself decides on random test sets; docs/gate-check.md states how they are drawn. Checks
+that are not `components.gate.decide.GateCheck.simulated` are assumed to pass.
 """
 
 from __future__ import annotations
@@ -42,12 +34,9 @@ class Setting:
     """The test set and the models on which the gate decides.
 
     Attributes:
-      rows: test images, at least one per class; classes have equally many, and so have the bands of
-        a slice.
-      num_classes: at least 2.
+      rows: test images; all classes, and all bands of a slice, have equally many.
       accuracy: that of the served model, 0..1.
-      discordance: fraction of the test images on which exactly one of two equally good models is
-        right, 0..1.
+      discordance: fraction of the images on which exactly one of two equally good models is right.
     """
 
     rows: int
@@ -76,14 +65,12 @@ class Setting:
 
     @property
     def error(self) -> float:
-        """The fraction of the images that the served model predicts wrong, 0..1."""
         return round(1.0 - self.accuracy, 12)  # 1 - 0.9 is 0.09999999999999998
 
     def probabilities(self, drop: float) -> tuple[float, float, float, float]:
-        """Returns those of an image that both get right, is lost, is gained, both get wrong.
+        """Of an image that both models get right, that is lost, is gained, and that both get wrong.
 
-        Raises:
-          ValueError: no candidate can be worse than the served model by that drop.
+        A ValueError says that no candidate can be worse than the served model by that drop.
         """
         half = self.discordance / 2
         if not 0.0 <= drop <= self.accuracy - half:
@@ -96,14 +83,9 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """The gate's decisions on candidates that are worse by the same drop.
+    """The gate's decisions on `simulations` candidates that are worse by the same drop.
 
-    Attributes:
-      drop: how much worse they are than the served model, 0..1.
-      simulations: candidates.
-      refused: candidates that were refused.
-      refused_by: candidates that failed a check of each kind, such as "floor" or "class_change";
-        several kinds may refuse the same one.
+    `refused_by` counts those that failed a check of each kind; one may fail several.
     """
 
     drop: float
@@ -113,7 +95,6 @@ class Point:
 
     @property
     def release(self) -> float:
-        """The fraction of the candidates that were released."""
         return 1.0 - self.refusal
 
     @property
@@ -139,18 +120,10 @@ def operating_curve(
     seed: int,
     decision: int = 1,
 ) -> list[Point]:
-    """Estimates how often the gate refuses candidates that are worse by each of the drops.
+    """Estimates how often the gate refuses candidates that are worse by each of the drops, 0..1.
 
-    Args:
-      setting: the test set and the models.
-      policy: that of the gate.
-      drops: each 0..1; 0 is a candidate as good as the served model.
-      simulations: number of test sets that are drawn for each drop, 1 or more.
-      seed: seed of the draws.
-      decision: the number of each decision on its test set, from 1.
-
-    Raises:
-      ValueError: no candidate can be worse by one of the drops.
+    `simulations` test sets are drawn for each drop, and the gate makes its k-th decision on each, k
+    being `decision`, from 1. A ValueError says that no candidate can be worse by one of the drops.
     """
     each = [setting.probabilities(drop) for drop in drops]
     rows = rows_by_group(setting, policy)  # [K, bands, ...]
@@ -178,16 +151,9 @@ def rows_by_group(setting: Setting, policy: Policy) -> _Counts:
 
 
 def evidence(drawn: _Counts, policy: Policy) -> Evidence:
-    """Adds up a drawn test set.
-
-    Args:
-      drawn: [K, bands, ..., 4] numbers of images that are right by both models, lost, gained, and
-        wrong by both.
-      policy: of which the slices are used.
-    """
+    """Adds up numbers of images [K, bands, ..., 4]: both models right, lost, gained, both wrong."""
 
     def tallies(axis: int | None = None) -> list[Tally]:
-        """Returns a tally for each class or band on an axis, or one for all images."""
         others = tuple(other for other in range(drawn.ndim - 1) if other != axis)
         counts = drawn.sum(axis=others).reshape(-1, 4).tolist()
         return [

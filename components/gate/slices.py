@@ -1,10 +1,6 @@
-"""Slices by bands of a number: "the dark images", "those above the median".
+"""Slices by bands of a number: "mean_intensity:0.1,0.15" makes three.
 
-Synopsis::
-
-    bands = Bands.parse("mean_intensity:0.1,0.15")
-    bands.names             # ("mean_intensity<0.1", "0.1<=mean_intensity<0.15", "0.15<=...")
-    bands.index(0.12)       # 1
+They are named "mean_intensity<0.1", "0.1<=mean_intensity<0.15" and "0.15<=mean_intensity".
 """
 
 from __future__ import annotations
@@ -19,11 +15,9 @@ from trainer.host.text import quoted
 
 @dataclasses.dataclass(frozen=True)
 class Bands:
-    """A feature of the examples, cut into half-open bands.
+    """A feature with one number in each example, cut into half-open bands.
 
-    Attributes:
-      feature: name of a feature with one number in each example, such as "mean_intensity".
-      edges: rising, finite; a value on an edge lies in the band above it.
+    The edges are finite and rise; a value on an edge lies in the band above it.
     """
 
     feature: str
@@ -44,11 +38,7 @@ class Bands:
 
     @classmethod
     def parse(cls, text: str) -> Bands:
-        """Reads "feature:edge,edge,...", the form that `str` writes.
-
-        Raises:
-          ValueError: the text has another form; one line.
-        """
+        """Reads "feature:edge,edge,...", the form that `str` writes; a ValueError has one line."""
         feature, _, edges = text.partition(":")
         try:
             numbers = tuple(float(edge) for edge in edges.split(","))
@@ -64,7 +54,7 @@ class Bands:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the bands, from the lowest up."""
+        """From the lowest band up."""
         edges = [_text(edge) for edge in self.edges]
         inner = itertools.pairwise(edges)
         return (
@@ -74,10 +64,10 @@ class Bands:
         )
 
     def index(self, value: float) -> int:
-        """Returns the number of the band in which a value lies, 0 to len(edges)."""
+        """The number of the band in which a value lies, 0 to len(edges)."""
         return bisect.bisect_right(self.edges, value)
 
 
 def _text(number: float) -> str:
-    """Returns the number with all digits, so that it can be read back exactly."""
+    """With all digits, so that the number can be read back exactly."""
     return repr(number).removesuffix(".0")

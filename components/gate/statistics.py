@@ -5,10 +5,9 @@
     drop_upper(26, 14, 10_000, 0.95, max_drop=0.0028)   # 0.0023: upper bound of the lost accuracy
     holm([0.001, 0.04, 0.03])                           # [0.003, 0.06, 0.06]
 
-No bound and no p-value rests on an approximation. The score bound of a paired drop is approximate
-by itself, so its exact level is computed, and it is asked for more confidence (`drop_confidence`).
-docs/gate.md spells out the sources that the docstrings name. NumPy and SciPy, which take half a
-second, are imported when something is computed: commands that only list the checks start at once.
+Only the old model predicts lost examples right, and only the new one gained ones. docs/gate.md
+gives reasons and sources. NumPy and SciPy, which take half a second, are imported late: commands
+that only list the checks start at once.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ _CERTAIN = 1.0 - 1e-13  # from this confidence on, floats cannot tell 1 - confid
 
 @functools.lru_cache(maxsize=4_096)
 def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> float:
-    """Returns the exact lower confidence bound of a proportion (Clopper and Pearson 1934).
+    """The exact lower confidence bound of a proportion (Clopper and Pearson 1934); 0 for 0 trials.
 
     It is the largest proportion for which this many successes or more have a probability of at most
-    1 - confidence; 0 for 0 trials.
+    1 - confidence.
     """
     from scipy import special
 
@@ -46,61 +45,42 @@ def clopper_pearson_lower(successes: int, trials: int, confidence: float) -> flo
 
 
 def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Returns the exact two-sided 95 % interval of a proportion, of 1 trial or more."""
+    """The exact two-sided 95 % interval of a proportion, of 1 trial or more."""
     low = clopper_pearson_lower(successes, trials, 0.975)
     return low, 1.0 - clopper_pearson_lower(trials - successes, trials, 0.975)
 
 
 @functools.lru_cache(maxsize=65_536)
 def binomial_tail(at_least: int, trials: int, probability: float) -> float:
-    """Returns P(X >= at_least) for X ~ Binomial(trials, probability)."""
+    """P(X >= at_least) for X ~ Binomial(trials, probability)."""
     from scipy import special
 
     return 0.0 if at_least > trials else float(special.bdtrc(at_least - 1, trials, probability))
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """Returns the p-value of the exact one-sided McNemar test (McNemar 1947; Dietterich 1998).
+    """The p-value of the exact one-sided McNemar test; 1 if the models never differ.
 
-    Examples that both models predict right, or both wrong, do not count. Of the others, equally
-    good models lose each with probability 1/2.
-
-    Args:
-      lost: number of examples that only the old model predicts right.
-      gained: number of examples that only the new model predicts right.
-
-    Returns:
-      The probability of at least that many lost examples; 1 if the models never differ.
+    McNemar 1947; Dietterich 1998 recommends it for two classifiers on one test set.
     """
     return binomial_tail(lost, lost + gained, 0.5)
 
 
 def drop_upper(lost: int, gained: int, rows: int, confidence: float, *, max_drop: float) -> float:
-    """Returns the one-sided upper confidence bound of the drop in accuracy, paired.
+    """The one-sided upper confidence bound of the drop in accuracy, paired: -1 to 1.
 
-    Tango's bound at a higher confidence, at which a model that loses `max_drop` or more has a bound
-    of at most `max_drop` with a probability of at most 1 - confidence.
-
-    Args:
-      lost: number of examples that only the old model predicts right.
-      gained: number of examples that only the new model predicts right.
-      rows: number of all examples; for 0 the bound is 1.
-      confidence: such as 0.95, above 0.5; with 1 the bound is 1.
-      max_drop: the drop with which the bound is compared, 0..1.
-
-    Returns:
-      -1 to 1; the point estimate is (lost - gained) / rows.
+    For a model that loses `max_drop` (0..1) or more, the bound is at most `max_drop` with a
+    probability of at most 1 - confidence. With 0 rows, or a confidence of 1, the bound is 1. The
+    confidence is above 0.5.
     """
     return tango_upper(lost, gained, rows, drop_confidence(rows, max_drop, confidence))
 
 
 @functools.lru_cache(maxsize=65_536)
 def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
-    """Returns the one-sided upper score bound of the drop in accuracy, paired (Tango 1998).
+    """The one-sided upper score bound of the drop in accuracy, paired (Tango 1998); approximate.
 
     It is the largest drop that a score test, with the variance under that drop, does not reject.
-    Unlike Wald's bound it is above zero even if the models never differ. Its confidence is
-    approximate. Arguments and result are those of `drop_upper`.
     """
     if rows == 0 or confidence >= _CERTAIN:
         return 1.0
@@ -117,15 +97,10 @@ def tango_upper(lost: int, gained: int, rows: int, confidence: float) -> float:
 
 @functools.lru_cache(maxsize=4_096)
 def drop_confidence(rows: int, drop: float, confidence: float) -> float:
-    """Returns the confidence at which `tango_upper` errs with a probability of 1 - confidence.
+    """The confidence at which `tango_upper` errs with a probability of at most 1 - `confidence`.
 
-    It makes an exact unconditional test, ordered by Tango's score, which holds its level under
-    every discordance that two models can have (Hsueh, Liu and Chen 2001; Sidik 2003).
-
-    Args:
-      rows: number of all examples.
-      drop: the true drop, 0..1. The bound errs if it lies at or below it.
-      confidence: such as 0.95, above 0.5.
+    The bound errs if it lies at or below the true `drop`, 0..1. With this confidence it is an exact
+    unconditional test under every discordance (Hsueh, Liu and Chen 2001; Sidik 2003).
     """
     alpha = 1.0 - confidence
     if not rows or drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
@@ -143,11 +118,7 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
 
 @functools.lru_cache(maxsize=4_096)
 def drop_level(rows: int, drop: float, confidence: float) -> float:
-    """Returns the probability that `tango_upper` is at most the true drop.
-
-    The largest one of 48 discordances. Arguments are those of `drop_confidence`, with at least one
-    example.
-    """
+    """The largest probability, of 48 discordances, that `tango_upper` is at most the true drop."""
     import numpy as np
 
     z = NormalDist().inv_cdf(confidence)
@@ -172,9 +143,7 @@ def _refused_lost(rows: int, drop: float, z: float, most_gained: int) -> Iterato
 
 
 def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
-    """Returns the standardized distance of the counts from a true drop, which falls as the drop
-    grows.
-    """
+    """The standardized distance of the counts from a true drop, which falls as the drop grows."""
     a = 2 * rows
     b = -lost - gained + (2 * rows - lost + gained) * drop
     c = -gained * drop * (1 - drop)
@@ -188,7 +157,7 @@ def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
 
 
 def likely(trials: int, probability: float) -> range:
-    """Returns the numbers of successes outside which less than one chance in a billion lies."""
+    """The numbers of successes outside which less than one chance in a billion lies."""
     mean = trials * probability
     spread = 7.0 * math.sqrt(mean * (1.0 - probability)) + 10.0
     return range(max(0, math.floor(mean - spread)), min(trials, math.ceil(mean + spread)) + 1)
@@ -202,17 +171,15 @@ def paired_pass(
     lost: float,
     gained: float,
 ) -> float:
-    """Returns the probability that fewer examples are lost than is critical beside the gained.
+    """The probability that fewer examples are lost than is critical beside the gained ones.
 
-    The probability given the number of gained examples, averaged over that number: exact, as
-    Duffy 1984 (Biometrics 40, 1005) computes the power of McNemar's test.
+    It is averaged over the number of gained examples: exact, as Duffy 1984 (Biometrics 40, 1005)
+    computes the power of McNemar's test.
 
     Args:
       counts: [C], the likely numbers of gained examples.
       critical: [C], for each of them a number of lost examples.
-      rows: number of all examples.
-      lost: probability that an example is lost, 0..1.
-      gained: probability that an example is gained, below 1.
+      lost: probability that an example is lost, 0..1; `gained` alike, below 1.
     """
     import numpy as np
     from scipy import special

@@ -6,11 +6,9 @@ Synopsis::
         series = submit(submitter, policy, rows=10_000, decisions=100, simulations=20_000, seed=0)
         series.share                    # 0.037: independent models; 1.0: sees the accuracy
 
-Every submitted model has a true accuracy of exactly the floor, where bad models are released most
-often, and nothing is served. Some test images are doubtful: there a model guesses between two
-classes, so that no choice among the guesses makes it better on new images. All others it gets right
-(with a floor below one half: wrong). What a submitter learns from decisions can therefore only fit
-this test set, and each release is an error of the gate.
+Every model has a true accuracy of exactly the floor, where bad models are released most often. On
+doubtful images it guesses between two classes, so that no choice among guesses makes it better on
+new images; all others it gets right (with a floor below one half: wrong).
 """
 
 from __future__ import annotations
@@ -36,12 +34,9 @@ _Counts = npt.NDArray[np.int64]  # [simulations]
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Series of decisions by one of `SUBMITTERS`.
+    """Series of decisions by one of `SUBMITTERS`, on `simulations` test sets.
 
-    Attributes:
-      submitter: which one.
-      simulations: test sets, each with a series of decisions.
-      erred: test sets on which any decision released a bad model.
+    On `erred` of these test sets, any decision released a bad model.
     """
 
     submitter: str
@@ -50,30 +45,24 @@ class Series:
 
     @property
     def share(self) -> float:
-        """Fraction of the test sets on which any decision released a bad model."""
         return self.erred / self.simulations
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Exact 95 % confidence interval of that probability."""
+        """Exact 95 % confidence interval of the probability that any decision errs."""
         return proportion_interval(self.erred, self.simulations)
 
 
 def submit(
     submitter: str, policy: Policy, *, rows: int, decisions: int, simulations: int, seed: int
 ) -> Series:
-    """Puts series of bad models before the floor's check.
+    """Puts series of bad models before the floor's check, one on each of `simulations` test sets.
 
     Args:
-      submitter: one of `SUBMITTERS`. `INDEPENDENT`: each model doubts other images.
-        `PASS_OR_FAIL`: all doubt the same images; a refusal tells nothing of single images, so the
-        submitter guesses all of them anew until a model is released. `ACCURACY`: the submitter
-        changes a few guesses at a time, and keeps the changes that raise the accuracy.
-      policy: that of the gate.
-      rows: number of test images.
-      decisions: on each test set.
-      simulations: test sets that are drawn.
-      seed: seed of the draws.
+      submitter: `INDEPENDENT`: each model doubts other images. `PASS_OR_FAIL`: all doubt the same
+        ones, and the submitter guesses them anew until a model is released, since a refusal tells
+        nothing of single images. `ACCURACY`: the submitter changes a few guesses at a time, and
+        keeps the changes that raise the accuracy.
     """
     rng = np.random.default_rng(seed)
     allowed = [allowed_errors(policy, rows, decision) for decision in range(1, decisions + 1)]
@@ -105,7 +94,7 @@ def _images(
 
 
 def allowed_errors(policy: Policy, rows: int, decision: int) -> int:
-    """Returns the largest number of errors that the k-th decision allows, or -1."""
+    """The largest number of errors that the k-th decision allows, or -1."""
 
     def refused(errors: int) -> bool:
         return not floor_check(Tally(rows, rows - errors), policy, decision).passed
