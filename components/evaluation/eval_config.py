@@ -1,8 +1,5 @@
 """The Evaluator's configuration, and the evaluation that it writes, as values.
 
-    config = eval_config(policy, compared=True, code=digest)  # for TFX's Evaluator
-    evidence = read_evidence(uri, class_names, policy.slices)  # after it ran
-
 The Evaluator blesses a model whose accuracy is at least the floor. Every model that the gate
 releases fulfils that, since there a lower bound of the accuracy has to reach the floor.
 """
@@ -86,7 +83,6 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
 
 
 def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.MetricConfig:
-    """Of Keras, or of one of our modules."""
     config = json.dumps(arguments) if arguments else ""
     return config_pb2.MetricConfig(class_name=class_name, module=module, config=config)
 
@@ -140,7 +136,6 @@ def _number(value: metrics_for_slice_pb2.MetricValue) -> float:
 
 
 def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, _Metrics]]:
-    """By model name and slice."""
     found: dict[str, dict[_SliceKey, _Metrics]] = {}
     for record in tfma.load_metrics(evaluation_uri):
         key = tuple(

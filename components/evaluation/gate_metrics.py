@@ -1,9 +1,7 @@
 """The counts that the gate decides by, as a metric of TFMA.
 
-    MetricConfig(class_name="ExactAccuracy", module="components.evaluation.gate_metrics")
-
-This metric pairs the candidate's predictions with the baseline's, as no metric of TFMA does, and
-gives the accuracy as a float64, so that a threshold on it is exact.
+TFMA's own metrics look at one model at a time; this one pairs the candidate's predictions with the
+baseline's. Its accuracy is a float64, so that a threshold on it is exact.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """A sample of the Evaluator's predictions, as a TFMA metric; TFMA itself keeps statistics only.
 
-    MetricConfig(class_name="PredictionSample", module="components.evaluation.prediction_sample")
-    read_predictions(evaluation.uri)    # {hexadecimal SHA-256 of the PNG: probabilities [K]}
-
 The sample is a bottom-k sketch (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"):
 the images whose SHA-256 is smallest. It does not depend on the order, batches or workers in which
 they come, and can be drawn again from the images.

@@ -1,10 +1,4 @@
-"""A data set's test split as models see it, read from the source without a pipeline.
-
-Synopsis::
-
-    predictions = predict(image_set, [candidate, served])
-    evidence = predictions.evidence(image_set.info.class_names, policy.slices)
-"""
+"""A data set's test split as models see it, read from the source without a pipeline."""
 
 from __future__ import annotations
 

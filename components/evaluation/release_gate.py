@@ -1,9 +1,7 @@
 """The release decision in a run: one list of checks, and a blessing when all of them passed.
 
-`ReleaseGate` decides by the Evaluator's counts (`components.gate.decide`) and by what no evaluation
-knows: whose test split and model that was, how many decisions the test set has served, what was
-withdrawn. A refusal is a result and no error: the blessing is negative and holds every check, and
-no component behind it publishes.
+A refusal is a result and no error: the blessing is negative and holds every check, and no component
+behind it publishes.
 """
 
 from __future__ import annotations

@@ -205,7 +205,6 @@ def _require_one_graph(path: Path) -> None:
 def _input(
     what: str, inputs: Mapping[str, tf.TensorSpec], image_shape: tuple[int, int, int]
 ) -> tuple[str, str]:
-    """The name of the only input, and what it takes."""
     height, width, channels = image_shape
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()

@@ -28,8 +28,8 @@ class GateCheck:
     """An entry of `GATE_CHECKS`.
 
     Attributes:
-      make: yields any number of checks; those of a plugin are named NAME, like the entry, or begin
-        with "NAME.".
+      make: yields any number of checks; those of a plugin are to be named NAME, like the entry, or
+        to begin with "NAME.".
       parse: reads the text of the threshold `gate.extra.NAME` into a JSON-able value; a ValueError
         says what is expected. None for an entry without such a threshold.
       simulated: whether it judges by right and wrong predictions alone, so that `gate simulate`

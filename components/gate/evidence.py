@@ -69,7 +69,6 @@ class Evidence:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """For the release record and `--json`."""
         return {
             "accuracy": self.overall.accuracy,
             "top_2_accuracy": self.top_2_accuracy,

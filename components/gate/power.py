@@ -87,7 +87,6 @@ class Power:
         return max(rule.refusal(drop) for rule in self.rules)
 
     def minimum_detectable_drop(self, probability: float) -> float | None:
-        """The smallest drop that is refused with at least that probability, or None."""
         drops = (rule.minimum_detectable_drop(probability) for rule in self.rules)
         return min((drop for drop in drops if drop is not None), default=None)
 
@@ -113,8 +112,8 @@ def of_all(evidence: Evidence, policy: Policy, *, decision: int = 1) -> Power | 
 def of_groups(evidence: Evidence, policy: Policy) -> list[Power]:
     """The least power of the checks within each class and slice that is judged.
 
-    Each p-value is multiplied by the number of tests, the most by which Holm's method multiplies:
-    a count that is refused then is refused whatever the other classes and slices show.
+    Holm's method is taken at its full correction, the number of tests: a count that is refused then
+    is refused whatever the other classes and slices show.
     """
     judged = [group for group in groups(evidence, policy) if group.judged]
 

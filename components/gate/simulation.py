@@ -33,10 +33,9 @@ _Counts = npt.NDArray[np.int64]
 class Setting:
     """The test set and the models on which the gate decides.
 
-    Attributes:
-      rows: test images; all classes, and all bands of a slice, have equally many.
-      accuracy: that of the served model, 0..1.
-      discordance: fraction of the images on which exactly one of two equally good models is right.
+    All classes, and all bands of a slice, have equally many of the `rows`. The accuracy is that of
+    the served model; the discordance is the fraction of the images on which exactly one of two
+    equally good models is right.
     """
 
     rows: int

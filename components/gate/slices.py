@@ -54,7 +54,6 @@ class Bands:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """From the lowest band up."""
         edges = [_text(edge) for edge in self.edges]
         inner = itertools.pairwise(edges)
         return (
