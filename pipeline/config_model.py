@@ -52,19 +52,19 @@ class Key:
 
 
 def described() -> list[Key]:
-    """Every key that a configuration file takes, those of plugins included."""
-    return list(_described(RunConfig))
+    """Every key that a configuration file takes, plugins' too, with the default preset's values."""
+    return list(_described(RunConfig(training=PRESETS[RunConfig.preset]())))
 
 
-def _described(cls: type, prefix: str = "") -> Iterator[Key]:
-    kinds = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
+def _described(defaults: Any, prefix: str = "") -> Iterator[Key]:
+    kinds = typing.get_type_hints(type(defaults))
+    for field in dataclasses.fields(defaults):
         kind, name, about = kinds[field.name], prefix + field.name, field.metadata
+        default = getattr(defaults, field.name)
         if dataclasses.is_dataclass(kind):
-            yield from _described(typing.cast(type, kind), f"{name}.")
+            yield from _described(default, f"{name}.")
         elif about:
-            takes = expected(kind, about)
-            yield Key(name, field.default, about["description"], takes, kind, about)
+            yield Key(name, default, about["description"], expected(kind, about), kind, about)
     for name, entry in _EXTRA.get(prefix.rstrip("."), {}).items():
         if entry.parse:
             kind, default = entry.parse, getattr(entry, "default", None)
@@ -89,7 +89,7 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     known = keys()
     for name in overrides:
         if name not in known:
-            raise ConfigError(unknown("key", name, known))
+            raise ConfigError(unknown_key(name))
     from pydantic import ValidationError
 
     try:
@@ -128,6 +128,11 @@ def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
         return f"{key.name}: {cause}"
     wanted = str(cause or "") or key.expected
     return f"{key.name} is {quoted(overrides[key.name])}, expected {wanted}"
+
+
+def unknown_key(name: str) -> str:
+    """Returns the line for a key that does not exist."""
+    return unknown("key", name, keys(), see="see tfx-mnist config keys")
 
 
 @functools.cache

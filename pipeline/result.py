@@ -25,7 +25,7 @@ class ExitCode(enum.IntEnum):
 
     DONE = 0
     FAILED = 1  # something broke or is damaged, or another run holds the pipeline root
-    USAGE = 2  # usage, configuration or data source refused; nothing was written
+    USAGE = 2  # usage, configuration or data source refused; no example and no version was written
     REFUSED = 3  # by a gate, or overtaken by another release
     INTERRUPTED = termination.INTERRUPTED
     TERMINATED = termination.TERMINATED

@@ -30,45 +30,48 @@ class GateConfig:
 
     floor: float | None = setting(
         None,
-        "accuracy over all test images that the confidence bound must reach",
+        "lowest accuracy over all test images; its lower confidence bound must reach this (none: "
+        "the data set's own)",
         ge=0,
         le=1,
         hint=_FRACTION,
     )
     class_floor: float | None = setting(
         None,
-        "accuracy over the test images of each class, and of each slice, that the counts must not "
-        "contradict",
+        "lowest accuracy of a class or slice; one that is significantly lower is refused (none: "
+        "the data set's own)",
         ge=0,
         le=1,
         hint=_FRACTION,
     )
     max_cross_entropy: float | None = setting(
-        None, "largest mean cross-entropy over all test images, nats", ge=0
+        None,
+        "largest mean cross-entropy over all test images, nats (none: that of a model as accurate "
+        "as the floor)",
+        ge=0,
     )
     max_drop: float | None = setting(
         None,
-        "largest loss of accuracy against the baseline that the confidence bound may leave open",
+        "largest drop of accuracy against the baseline; its upper confidence bound must not exceed "
+        "this (none: the data set's own)",
         ge=0,
         le=1,
         hint=_FRACTION,
     )
     slices: tuple[Bands, ...] | None = setting(
         None,
-        "further groups of images that are held like classes, such as "
-        "mean_intensity:0.1,0.15;height:20",
+        "further groups of images that are held to class_floor, such as "
+        "mean_intensity:0.1,0.15;height:20 (none: the data set's own; empty: no slices)",
     )
     must_improve: bool = setting(
         False,
-        "whether the candidate must be shown to be better than the baseline, where it otherwise "
-        "must not be shown to be worse",
+        "whether to require proof of improvement over the baseline instead of no proof of loss",
     )
     min_slice_rows: int = setting(100, "a slice with fewer images is not judged", ge=1)
     confidence: float = setting(
         0.95,
-        "1 - confidence, alpha, is the level of each test or family of tests that refuses a model "
-        "for being shown to be bad, and the probability that of all decisions on one test set any "
-        "releases a bad model",
+        "1 - confidence, alpha, bounds the probability that any decision on one test set releases "
+        "a bad model; it is also the level of each family of tests that refuses one",
         gt=0.5,
         lt=1,
         hint="0.95 stands for 95 %",

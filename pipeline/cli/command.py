@@ -220,8 +220,9 @@ def _no_such_option(flag: str, ctx: click.Context, see: str) -> str:
         if any(flag in one.opts for member in members if member for one in member.params):
             return f"{flag} stands before the command, expected after it"
     known = [name for param in command.get_params(ctx) for name in param.opts if name[0] == "-"]
-    (near,) = difflib.get_close_matches(flag, known, n=1, cutoff=0.0)
-    return f"unknown option {quoted(flag)}: did you mean {near!r}? {see}"
+    near = difflib.get_close_matches(flag, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown option {quoted(flag)}: {hint}{see}"
 
 
 class Read(click.ParamType):

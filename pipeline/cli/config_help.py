@@ -20,7 +20,7 @@ def keys() -> Reply:
     """Lists every key with its default, its type and its meaning.
 
     --set and configuration files take these keys. A default of `none` means the value of the data
-    set, or no limit, as the text says. A preset sets some keys of `training`.
+    set, or no limit, as the text says. The defaults of `training` are those of the preset quick.
     """
     described = config_model.described()
     fields = {

@@ -22,9 +22,9 @@ from components.example_gen.sources import usages
 from pipeline.cli import hparams_file
 from pipeline.cli.command import LOCAL_PATH
 from pipeline.config import ConfigError, RunConfig
-from pipeline.config_model import build, flatten, keys
+from pipeline.config_model import build, flatten, keys, unknown_key
 from pipeline.presets import PRESETS
-from trainer.host.text import quoted, unknown
+from trainer.host.text import quoted
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -51,8 +51,11 @@ class Given:
     def require_keys(self, known: Collection[str]) -> None:
         """Raises ConfigError for a key that the command does not use."""
         for key, _ in self.overrides:
-            if key not in known:
-                raise ConfigError(unknown("key", key, known))
+            if key in known:
+                continue
+            if key in keys():
+                raise ConfigError(f"{key} has no effect here, expected one of {', '.join(known)}")
+            raise ConfigError(unknown_key(key))
 
 
 pass_given = click.make_pass_decorator(Given, ensure=True)

@@ -86,7 +86,8 @@ COMMANDS = CommandGroup(
         ExitCode.DONE: "released, unchanged, or done",
         ExitCode.FAILED: "failed: something broke or is damaged, another run holds the pipeline "
         "root, or the output cannot be written",
-        ExitCode.USAGE: "usage, configuration or data source refused; nothing was written",
+        ExitCode.USAGE: "usage, configuration or data source refused; no example and no "
+        "version was written",
         ExitCode.REFUSED: "refused by a gate, or overtaken by another release: the served "
         "version stays",
     },

@@ -27,14 +27,15 @@ from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import one_line
 
 # What a run writes below the pipeline root.
-_WRITTEN = (*("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving", "tuning"),)
+_WRITTEN = ("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving", "tuning")
 
 Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
 EXIT_CODES = {
     ExitCode.DONE: "released, or unchanged: the model is the newest version already",
     ExitCode.FAILED: "failed: something broke, or another run holds the pipeline root",
-    ExitCode.USAGE: "usage, configuration or data source refused; nothing was written",
+    ExitCode.USAGE: "usage, configuration or data source refused; no example and no "
+    "version was written",
     ExitCode.REFUSED: "refused by a gate, or overtaken by another release: the served version "
     "stays",
 }

@@ -261,7 +261,7 @@ def test_a_hyper_parameter_from_outside_is_a_key_like_ours(plugin: dict[str, str
     [
         ("units=many", "training.extra.units is 'many', expected a whole number\n"),
         ("pairs=3", "training.extra.pairs is '3', expected an even number\n"),
-        ("unit=3", "unknown key 'training.extra.unit': did you mean 'training.extra.units'? kn"),
+        ("unit=3", "unknown key 'training.extra.unit': did you mean 'training.extra.units'? s"),
     ],
 )
 def test_a_bad_value_of_it_is_one_line(setting: str, line: str, plugin: dict[str, str]) -> None:

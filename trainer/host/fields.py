@@ -94,7 +94,7 @@ def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
     inner = inner_kind(kind)
     if choices := metadata.get("choices"):
         return f"one of {', '.join(choices)}"
-    name = _NAMES.get(inner, "a list of strings")
+    name = _NAMES.get(inner) or ("a list of strings" if inner == tuple[str, ...] else "a string")
     hint = f": {metadata['hint']}" if metadata.get("hint") else ""
     return f"{name}{_range(**metadata.get('bounds', {}))}{hint}"
 

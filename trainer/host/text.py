@@ -44,9 +44,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
 
 
-def unknown(what: str, given: str, known: Iterable[str]) -> str:
-    """Returns the line for a name that does not exist, with the nearest one that does."""
+def unknown(what: str, given: str, known: Iterable[str], *, see: str = "") -> str:
+    """Returns the line for a name that does not exist, with one that is much like it.
+
+    Args:
+      what: the kind of name: "preset".
+      given: the name.
+      known: the names that exist.
+      see: what the line ends with instead of all known names, where these are many.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(given, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {quoted(given)}: {hint}known are {', '.join(names)}"
+    return f"unknown {what} {quoted(given)}: {hint}{see or 'known are ' + ', '.join(names)}"

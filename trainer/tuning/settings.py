@@ -32,15 +32,10 @@ class TuningConfig:
     )
     epochs: int | None = setting(
         None,
-        "epochs of a trial, with hyperband of the longest ones; none takes those of the training",
+        "epochs of a trial, or with hyperband of the longest trials; none takes training.epochs",
         ge=1,
     )
     parallel_trials: int = setting(1, "processes that train trials at the same time", ge=1)
 
     def __post_init__(self) -> None:
         check(self, "tuning")
-
-    @property
-    def metric(self) -> str:
-        """The name of the objective in the result of a trial."""
-        return f"eval_{self.objective}"

@@ -14,7 +14,6 @@ from components.example_gen.sources import (
     find_name,
     open_dataset,
     parse_dataset,
-    slug,
 )
 from tests.limits import ROOT
 from tests.plugins import install
@@ -154,14 +153,6 @@ def test_idx_files_that_are_damaged_have_no_name(idx_folder: Callable[..., Path]
     spec = parse_dataset(f"idx:{idx_folder(test_labels=b'')}")
     with pytest.raises(DataError, match="expected an IDX header"):
         find_name(spec, data_dir=None)
-
-
-def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
-    assert slug("emnist/balanced") == "emnist_balanced"
-    assert slug("a" * 53) == "a" * 53
-    one, other = slug("a" * 54 + "/b"), slug("a" * 54 + "/c")
-    assert len(one) == len(other) == 53
-    assert one != other
 
 
 def test_a_description_survives_json() -> None:

@@ -48,8 +48,8 @@ class TestRead:
             ("epochs: null", "f: training.epochs is None, expected a whole number"),
             ("- 1", "f holds no hyper-parameters, expected keys with values, such as"),
             ("", "f holds no hyper-parameters, expected keys with values, such as"),
-            ("1: 2", "f: unknown hyper-parameter '1': did you mean"),
-            ("dropout: 0.1\ndropout: 0.2", "f: line 2: the key 'dropout' stands there for the"),
+            ("1: 2", "f: unknown hyper-parameter '1': known are "),
+            ("dropout: 0.1\ndropout: 0.2", "f: line 2: the key 'dropout' occurs twice"),
             ("{", "f is not YAML: line 1, column 2"),
         ],
     )

@@ -56,7 +56,7 @@ def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
             1,
             "cannot roll back to version 1 in SERVING: it is damaged: file 'saved_model.pb'",
         ),
-        (["-3"], 2, "unknown option '-3': did you mean"),
+        (["-3"], 2, "unknown option '-3': see tfx-mnist rollback --help"),
         (["new"], 2, "VERSION is 'new', expected a whole number, 0 or more; see"),
         (["--raeson", "x"], 2, "unknown option '--raeson': did you mean '--reason'? see"),
     ],

@@ -20,7 +20,7 @@ from tfx.orchestration.portable import launcher
 
 from components import serving_dir
 from components.evaluation import eval_config
-from components.example_gen import generate
+from components.example_gen import image_example_gen
 from components.example_gen.sources import DataError
 from components.gate.decision_log import LOG_NAME
 from components.gate.policy import GateConfig, Policy
@@ -331,7 +331,7 @@ def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
     def refuse(path: str) -> None:
         raise DataError("no image of class 2")
 
-    monkeypatch.setattr(generate, "read_report", refuse)
+    monkeypatch.setattr(image_example_gen, "finish", refuse)
     root = tmp_path / "root"
     failed = run(config, "run-11", pipeline_root=str(root))
     assert (failed.result.outcome, failed.result.bad_data) == (result.FAILED, True)

@@ -13,6 +13,7 @@ from trainer.host.paths import (
     require_directory,
     require_file,
     require_no_pattern,
+    slug,
 )
 
 NOBODY = 65534
@@ -138,3 +139,11 @@ def test_a_file_may_be_missing_but_not_a_directory_a_fifo_or_a_link(tmp_path: Pa
     for name in ("directory", "fifo", "link", "dangling"):
         with pytest.raises(ValueError, match=f"needs the file '.*/{name}', but something else"):
             require_file("serving_dir", tmp_path / name)
+
+
+def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
+    assert slug("emnist/balanced") == "emnist_balanced"
+    assert slug("a" * 53) == "a" * 53
+    one, other = slug("a" * 54 + "/b"), slug("a" * 54 + "/c")
+    assert len(one) == len(other) == 53
+    assert one != other
