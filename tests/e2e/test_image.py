@@ -51,4 +51,4 @@ def test_no_compiler_is_left():
 
 
 def test_the_command_is_there_without_a_network():
-    assert in_image("tfx-mnist --help")[0].startswith("usage: tfx-mnist")
+    assert in_image("tfx-mnist --help")[0].startswith("Usage: tfx-mnist")
