@@ -1,15 +1,12 @@
 """One run at a time on a pipeline root."""
 
-import contextlib
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
+from tests.trainer.host.test_locks import held
 
 # Holds the lock of the directory that it is given, until its standard input ends.
 HOLD = """
@@ -26,22 +23,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "some" / "root"
 
 
-@contextlib.contextmanager
-def held(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process holds it."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
-        yield holder
-        holder.stdin.close()
-
-
 def test_a_second_run_on_one_root_ends_at_once(root: Path) -> None:
-    with held(root) as holder:
+    with held(root, HOLD) as holder:
         with pytest.raises(CannotStart) as refused, locked(root):
             pass
         assert holder.poll() is None  # it did not wait for the first one to end

@@ -26,10 +26,10 @@ def opened(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+def held(path: Path, code: str = HOLD) -> Iterator[subprocess.Popen[str]]:
     """Another process holds the lock."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)],
+        [sys.executable, "-c", code, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
