@@ -3,6 +3,7 @@
 What is tested there would otherwise wait for ever, or take all of the machine's memory.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -40,3 +41,8 @@ def limited(
         # One thread of BLAS: each takes address space, as many as there are cores.
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
     )
+
+
+def full_disk(descriptor: int) -> None:
+    """Stands in place of `os.fsync`: the first write that must reach the disk finds no space."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,3 @@
-import errno
 import os
 import subprocess
 import sys
@@ -7,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.limits import full_disk
 from trainer.checkpoints import Checkpoint, Checkpoints, training_key
 
 KEY = "0123456789abcdef" * 4
@@ -119,12 +119,9 @@ def test_checkpoints_of_other_trainings_are_mentioned_once_and_stay(tmp_path, no
 
 
 def test_a_full_disk_is_one_warning_and_the_next_epoch_tries_again(tmp_path, notes, monkeypatch):
-    def full(fd: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     kept = Checkpoints(tmp_path, KEY)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fsync", full_disk)
         kept.save(of_epoch(1))
         kept.save(of_epoch(2))
     (note,) = notes()

@@ -17,18 +17,14 @@ from components.gate.power import Rule
 from components.gate.simulation import Setting, operating_curve
 from components.gate.slices import Bands
 from components.gate.statistics import mcnemar
+from tests.components.gate.cases import total
 
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
 
 
-def total(tallies: list[Tally]) -> Tally:
-    rows = [dataclasses.astuple(tally) for tally in tallies]
-    return Tally(*(sum(column) for column in zip(*rows, strict=True)))
-
-
 def evidence(*classes: Tally, compared: bool = True) -> Evidence:
     return Evidence(
-        overall=total(list(classes)),
+        overall=total(classes),
         classes={str(index): tally for index, tally in enumerate(classes)},
         slices={},
         cross_entropy=0.1,

@@ -1,6 +1,5 @@
 """Lines of the log are there whole or not at all, also where the system takes a part of one."""
 
-import errno
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 from components.gate.decision_log import Decision, DecisionLogError, register
 from components.serving_dir.log import LOG_NAME, opened
 from tests.components.serving_dir.samples import python
+from tests.limits import full_disk
 
 # Registers decisions with a limit on the file's size, and once more without.
 LIMITED = """
@@ -95,13 +95,10 @@ def test_what_the_system_takes_in_pieces_is_whole(
 def test_a_line_that_cannot_be_synced_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with opened(tmp_path) as log:
         log.append([{"number": 1}])
     with opened(tmp_path) as log, monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
+        patched.setattr(os, "fsync", full_disk)
         with pytest.raises(OSError, match="No space left"):
             log.append([{"number": 2}])
     assert (tmp_path / LOG_NAME).read_text() == '{"number": 1}\n'

@@ -24,6 +24,7 @@ from components.serving_dir import (
     versions,
 )
 from tests.components.serving_dir.samples import SMALL_MODEL, numbers, staging_in, write_model
+from tests.limits import full_disk
 
 # FIPS 180-2, appendix B.1
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -254,11 +255,8 @@ def test_no_permission_is_refused(unwritable: tuple[Path, Path]) -> None:
 def test_full_disk_is_refused_and_leaves_nothing(
     model: Path, serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     serving.mkdir()
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full_disk)
     assert_refused("No space left.*free space", model, serving)
 
 

@@ -1,6 +1,5 @@
 """Rolling back: which version becomes live, what is withdrawn by it, and what is refused."""
 
-import errno
 import json
 import os
 from datetime import datetime, timezone
@@ -28,6 +27,7 @@ from tests.components.serving_dir.samples import (
     marks_in,
     publish_letters,
 )
+from tests.limits import full_disk
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
 
@@ -254,10 +254,7 @@ def test_a_copy_of_a_withdrawn_model_is_refused(serving: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing(serving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     publish_letters(serving, "ab")
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full_disk)
     assert_refused("cannot roll back .*No space left.*free space .* no version was added", serving)
     assert marks_in(serving) == {}

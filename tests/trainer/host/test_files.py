@@ -1,6 +1,5 @@
 """Files that survive a kill; reading what others wrote: real FIFOs, devices, sockets, loops."""
 
-import errno
 import os
 import socket
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.limits import limited
+from tests.limits import full_disk, limited
 from trainer.host.files import UnfitFile, read_regular, write_durably
 
 BOUND = 100
@@ -112,12 +111,9 @@ def test_a_kill_leaves_what_was_there_and_the_next_write_cleans_up(
 def test_what_the_disk_does_not_take_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     path = tmp_path / "made" / "on the way" / "file"
     write_durably(path, "old")
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_durably(path, "new")
     assert [one.read_text() for one in path.parent.iterdir()] == ["old"]
