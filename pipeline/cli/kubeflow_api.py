@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import logs
-from pipeline.cli.command import LOCAL_PATH, Command, CommandError, Reply, UsageError, verbose
+from pipeline.cli.command import (
+    LOCAL_PATH,
+    Command,
+    CommandError,
+    Reply,
+    UsageError,
+    option,
+    path_option,
+    verbose,
+)
 from pipeline.result import ExitCode
 from pipeline.runners.kubeflow.names import require_kfp
 from trainer.host.files import read_regular
@@ -54,10 +63,6 @@ def _cron(_: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
-def _option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
-    return click.option(flag, metavar=metavar, help=text, **settings)
-
-
 def _file(flag: str, name: str, text: str) -> Callable[[Any], Any]:
     return click.option(flag, name, metavar="FILE", help=text, type=LOCAL_PATH)
 
@@ -65,10 +70,10 @@ def _file(flag: str, name: str, text: str) -> Callable[[Any], Any]:
 def _connection(function: _Function) -> _Function:
     """Adds the options by which the API is reached; the function takes a client to enter."""
 
-    @_option(
+    @option(
         "--host", "URL", "The API, such as http://localhost:8888 of a port-forward.", required=True
     )
-    @_option(
+    @option(
         "--namespace", "NAME", "The user's namespace, if the cluster has several users.", default=""
     )
     @_file("--token-file", "token_file", "File with a bearer token, which is read at each start.")
@@ -131,23 +136,17 @@ def _token(path: Path) -> str:
 
 
 def _run_options(function: _Function) -> _Function:
-    @_option(
-        "--pipeline",
-        "FILE",
-        "The file that `kubeflow compile` wrote.",
-        type=LOCAL_PATH,
-        default="pipeline.yaml",
-        show_default=True,
+    @path_option(
+        "--pipeline", "FILE", "The file that `kubeflow compile` wrote.", default="pipeline.yaml"
     )
-    @_option(
+    @option(
         "--experiment",
         "NAME",
         "Experiment under which the UI shows the runs.",
         callback=_name,
         default="tfx-mnist",
-        show_default=True,
     )
-    @_option(
+    @option(
         "--service-account", "NAME", "Kubernetes service account of the run's pods.", default=""
     )
     @functools.wraps(function)
@@ -162,7 +161,7 @@ def _run_options(function: _Function) -> _Function:
 
     for name in reversed(_VALUES):
         text = f"The run's {name}, in place of the compiled one."
-        with_run = _option(f"--{name}", "VALUE", text)(with_run)
+        with_run = option(f"--{name}", "VALUE", text)(with_run)
     return with_run
 
 
@@ -180,20 +179,19 @@ def submit(run: Run, client: _Client) -> Reply:
 
 
 @click.command(cls=Command, exit_codes=_EXIT_CODES)
-@_option(
+@option(
     "--cron",
     "FIELDS",
     'When, in UTC: six fields, seconds first, such as "0 0 2 * * *", or @daily.',
     callback=_cron,
     required=True,
 )
-@_option(
+@option(
     "--name",
     "N",
     "Name of the schedule; an earlier one of this name is replaced.",
     callback=_name,
     default="tfx-mnist",
-    show_default=True,
 )
 @click.option("--catch-up", is_flag=True, help="Make up for runs that were missed.")
 @_run_options

@@ -17,6 +17,7 @@ from pipeline.cli.command import (
     CommandError,
     Reply,
     UsageError,
+    option,
     verbose,
     whole,
 )
@@ -40,12 +41,8 @@ _ROOTS = "one of gs://BUCKET, s3://BUCKET, minio://BUCKET, or a folder in it"
 _ROOT = re.compile(r"(gs|s3|minio)://[^/?\s]+([/?]\S*)?")
 
 
-def _option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
-    return click.option(flag, metavar=metavar, help=text, **settings)
-
-
 def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
-    return _option(flag, metavar, f"{text}; may be given again.", multiple=True)
+    return option(flag, metavar, f"{text}; may be given again.", multiple=True)
 
 
 @click.command(
@@ -57,15 +54,15 @@ def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
         ExitCode.USAGE: "usage or configuration refused",
     },
 )
-@_option("--image", "IMAGE", "The image of every task.", required=True)
-@_option("--pipeline-root", "URI", f"Where the backend keeps artifacts: {_ROOTS}.", required=True)
-@_option(
+@option("--image", "IMAGE", "The image of every task.", required=True)
+@option("--pipeline-root", "URI", f"Where the backend keeps artifacts: {_ROOTS}.", required=True)
+@option(
     "--serving-dir",
     "DIR",
     "The directory that the server watches: pvc://CLAIM/DIRECTORY, or a path in the containers.",
     required=True,
 )
-@_option("--data-dir", "DIR", "tensorflow-datasets' directory, in the same way.")
+@option("--data-dir", "DIR", "tensorflow-datasets' directory, in the same way.")
 @click.option(
     "-o",
     "--output",
@@ -79,13 +76,12 @@ def _list(flag: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @_list("--gpus", "N", "NVIDIA GPUs of the Trainer, with --tune of the Tuner; or COMPONENT=N")
 @_list("--cpus", "C", "CPUs, in the same way")
 @_list("--memory", "M", "Memory such as 8G or 512Mi, in the same way")
-@_option(
+@option(
     "--retries",
     "N",
     "Further attempts at a task that failed; a gate's refusal is final.",
     type=whole(0),
     default=2,
-    show_default=True,
 )
 @_list("--secret-env", "SECRET:KEY=VARIABLE", "A secret's key in every task's environment")
 @configuration.options(*_OF_RUN)
