@@ -30,14 +30,15 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
 
     A gzip file that was cut at a record's edge reads without an error.
     """
-    holds = validated == recorded > 0
-    sentence = f"{split}: {validated} examples validated"
-    if not holds:
-        sentence += (
-            f", expected the {recorded} that ExampleGen wrote; its files are damaged or empty: run "
-            "again with --no-cache"
-        )
-    return Check(f"data.{split}.rows", holds, validated, recorded, sentence)
+    return Check.of(
+        f"data.{split}.rows",
+        validated == recorded > 0,
+        validated,
+        recorded,
+        start=f"{split}: {validated} examples validated",
+        bad=f", expected the {recorded} that ExampleGen wrote; its files are damaged or empty: run "
+        "again with --no-cache",
+    )
 
 
 def drift_check(
@@ -67,17 +68,18 @@ def drift_check(
         return Check(name, False, None, bound, sentence)
     drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
     worst = max(drifts, key=lambda key: drifts[key])
-    holds = drifts[worst] <= bound
-    sentence = (
-        f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
-        f"{train[worst] / rows:.4f}, {'' if holds else 'expected '}at most {bound:g} apart"
+    limit = f"at most {bound:g} apart"
+    return Check.of(
+        name,
+        drifts[worst] <= bound,
+        drifts[worst],
+        bound,
+        start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
+        f"{train[worst] / rows:.4f}, ",
+        good=limit,
+        bad=f"expected {limit}; look at how the data was collected since the last release, or set "
+        "data_gate.max_class_drift",
     )
-    if not holds:
-        sentence += (
-            "; look at how the data was collected since the last release, or set "
-            "data_gate.max_class_drift"
-        )
-    return Check(name, holds, drifts[worst], bound, sentence)
 
 
 def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
@@ -90,14 +92,16 @@ def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[s
 
 def _shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
     actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
-    holds = actual == required
-    sentence = f"train: image is {actual}, " + (
-        "as in the last release"
-        if holds
-        else f"expected {required} as in the last release; release images of another shape to "
-        "another --serving-dir"
+    return Check.of(
+        "data.shape",
+        actual == required,
+        actual,
+        required,
+        start=f"train: image is {actual}, ",
+        good="as in the last release",
+        bad=f"expected {required} as in the last release; release images of another shape to "
+        "another --serving-dir",
     )
-    return Check("data.shape", holds, actual, required, sentence)
 
 
 def _class_counts(summary: ExamplesSummary) -> dict[str, int]:
