@@ -13,7 +13,6 @@ from tfx.components.example_validator import executor as example_validator
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
@@ -153,18 +152,13 @@ def DataGate(
     checks.append(drift_check(_class_counts(summary), counts_before, max_class_drift))
     # Data that passes so far has images of one shape, and labels within the classes.
     if passed(checks):
-        files = {split: _files(examples, split) for split in summary.splits}
+        uris = {split: artifact_utils.get_split_uri([examples], split) for split in summary.splits}
         checks += image_checks(
-            files, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
+            uris, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
         )
     if not passed(checks):
         raise Refused(checks)
     blessings.write(blessing, checks)
-
-
-def _files(examples: Artifact, split: str) -> list[str]:
-    uri = artifact_utils.get_split_uri([examples], split)
-    return sorted(os.path.join(uri, name) for name in fileio.listdir(uri))
 
 
 def _read(artifact: Artifact, split: str, name: str) -> bytes:

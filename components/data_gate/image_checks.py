@@ -7,7 +7,7 @@ block means of some training images, evenly spaced over the files, whose order i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _NAMED = 5  # duplicates, in the sentence
 
 
 def image_checks(
-    files: Mapping[str, Sequence[str]],
+    split_uris: Mapping[str, str],
     summary: ExamplesSummary,
     *,
     max_overlap: float,
@@ -37,20 +37,20 @@ def image_checks(
     """Checks how many test images stand in train or eval, and how many labels of these are wrong.
 
     Args:
-      files: of each split, as `images.read_split` takes them.
+      split_uris: directory of each split, as ExampleGen writes it.
       max_overlap: largest accepted fraction of the test images, 0..1.
       max_label_noise: largest accepted share of the labels, of all and of each class, 0..1.
     """
     shape, classes = summary.image_shape, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(shape)))
     step = _step(summary.splits[_TEST].rows, few)
-    tests = _every(step, files[_TEST], shape)
+    tests = _every(step, split_uris[_TEST], shape)
     test_images = np.concatenate([images[chosen] for images, _, chosen in tests])
     search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
     means, labels = [], []
     for split in _LEARNED_FROM:
-        for images, given, chosen in _every(step, files[split], shape):
+        for images, given, chosen in _every(step, split_uris[split], shape):
             search.look_in(images)
             means.append(block_means(images[chosen], MAX_SIDE))
             labels.append(given[chosen])
@@ -67,11 +67,11 @@ def _step(rows: int, at_most: int) -> int:
 
 
 def _every(
-    step: int, files: Sequence[str], image_shape: tuple[int, int, int]
+    step: int, split_uri: str, image_shape: tuple[int, int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
     """Batches of images [n, H, W, C] and labels [n], and of each every `step`-th row of all."""
     first = 0
-    for images, labels in read_split(files, image_shape=image_shape):
+    for images, labels in read_split(split_uri, image_shape=image_shape):
         yield images, labels, slice(-first % step, None, step)
         first += len(labels)
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.channel import Channel
@@ -115,9 +114,8 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
 
 def _digest(examples: Any, image_shape: tuple[int, int, int]) -> str:
     """Of the whole test split, which is read for it."""
-    split = artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT)
-    _, digest = digest_split(sorted(tf.io.gfile.glob(f"{split}/*")), image_shape=image_shape)
-    return digest
+    split_uri = artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT)
+    return digest_split(split_uri, image_shape=image_shape)
 
 
 def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:

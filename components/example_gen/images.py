@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -183,18 +184,25 @@ def parse_records(
     return values[image_key].numpy(), values[label_key].numpy()
 
 
+def read_examples(split_uri: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Reads the directory of a split that ExampleGen wrote.
+
+    Yields serialized examples and PNG images, [n] bytes objects each, and labels, [n] int64.
+    """
+    files = sorted(os.path.join(split_uri, name) for name in tf.io.gfile.listdir(split_uri))
+    for records in tf.data.TFRecordDataset(files, compression_type=_COMPRESSION).batch(BATCH_ROWS):
+        yield records.numpy(), *parse_records(records, features.IMAGE, features.LABEL)
+
+
 def read_split(
-    files: Sequence[str], *, image_shape: tuple[int, int, int]
+    split_uri: str, *, image_shape: tuple[int, int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields images [n, H, W, C] uint8 and labels [n] int64 of a split that ExampleGen wrote."""
-    dataset = tf.data.TFRecordDataset(list(files), compression_type=_COMPRESSION)
-    for records in dataset.batch(BATCH_ROWS):
-        pngs, labels = parse_records(records, features.IMAGE, features.LABEL)
+    """Yields images [n, H, W, C] uint8 and labels [n] int64, as `read_examples`."""
+    for _, pngs, labels in read_examples(split_uri):
         yield decode(pngs, image_shape), labels
 
 
-def digest_split(files: Sequence[str], *, image_shape: tuple[int, int, int]) -> tuple[int, str]:
-    """(number of examples, their digest), see `example_facts.digest_of`; as `read_split`."""
-    batches = read_split(files, image_shape=image_shape)
-    examples = np.concatenate([hash_examples(images, labels)[1] for images, labels in batches])
-    return len(examples), digest_of(examples)  # [N, 32]
+def digest_split(split_uri: str, *, image_shape: tuple[int, int, int]) -> str:
+    """Returns the digest of all examples, see `example_facts.digest_of`; as `read_examples`."""
+    batches = read_split(split_uri, image_shape=image_shape)
+    return digest_of(np.concatenate([hash_examples(*batch)[1] for batch in batches]))  # [N, 32]

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.example_gen.images import decode, read_examples
 from components.serving_check.contract import Tensors
 from trainer import features
 from trainer.features import ImageSpec
-from trainer.preprocessing import decode_png
-
-_READ_AT_ONCE = 1024  # examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,38 +65,27 @@ def read_sample(
       predictions: probabilities [K] by the hexadecimal SHA-256 of the PNG bytes.
     """
     found: dict[str, tuple[bytes, bytes, int]] = {}
-    for example, image, label in _read(split_uri):
-        digest = hashlib.sha256(image).hexdigest()
-        if digest in predictions:
-            found[digest] = image, example, label
+    for batch in read_examples(split_uri):
+        for example, image, label in zip(*batch, strict=True):
+            digest = hashlib.sha256(image).hexdigest()
+            if digest in predictions:
+                found[digest] = image, example, label
     if not predictions or found.keys() != predictions.keys():
         raise ValueError(
             f"{split_uri} holds {len(found)} of the {len(predictions)} images whose predictions "
             "the evaluation kept, expected all of them and at least one: were other examples "
             "evaluated?"
         )
-    pngs, examples, labels = zip(*found.values(), strict=True)
+    images, examples, labels = zip(*found.values(), strict=True)
+    pngs = np.array(images, object)
     return Sample(
-        pngs=np.array(pngs, object),
-        pixels=decode_png(tf.constant(pngs), spec.image_shape).numpy(),
+        pngs=pngs,
+        pixels=decode(pngs, spec.image_shape),
         examples=np.array(examples, object),
         labels=np.array(labels),
         probabilities=np.array([predictions[digest] for digest in found]),
         spec=spec,
     )
-
-
-def _read(split_uri: str) -> Iterator[tuple[bytes, bytes, int]]:
-    """Yields (serialized example, PNG, label)."""
-    spec = {
-        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-    }
-    files = sorted(str(path) for path in Path(split_uri).iterdir())
-    for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_AT_ONCE):
-        parsed = tf.io.parse_example(batch, spec)
-        columns: list[Any] = [batch, parsed[features.IMAGE], parsed[features.LABEL]]
-        yield from zip(*(column.numpy() for column in columns), strict=True)
 
 
 def wrong_shape(spec: ImageSpec) -> tuple[int, int, int]:

@@ -35,22 +35,22 @@ def digits() -> dict[str, Arrays]:
     }
 
 
-def write(path: Path, images: np.ndarray, labels: np.ndarray) -> list[str]:
+def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
     """Two files of examples."""
+    folder.mkdir()
     examples = encode_examples(
         tf.io.encode_png(images).numpy(), labels, sums_of(images), images.shape[1:]
     )
-    files = [f"{path}-{number}" for number in range(2)]
-    for number, file in enumerate(files):
-        with tf.io.TFRecordWriter(file, "GZIP") as writer:
+    for number in range(2):
+        with tf.io.TFRecordWriter(str(folder / str(number)), "GZIP") as writer:
             for example in examples[number::2]:
                 writer.write(example)
-    return files
+    return str(folder)
 
 
 def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[str, Check]:
     """Checks by name; what overlaps pixel by pixel is not recorded."""
-    files = {name: write(root / name, *arrays) for name, arrays in splits.items()}
+    uris = {name: write(root / name, *arrays) for name, arrays in splits.items()}
     summary = ExamplesSummary(
         name="digits",
         fingerprint="f" * 64,
@@ -63,7 +63,7 @@ def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[st
         overlap=Overlap(0, ()),
     )
     bounds = {"max_overlap": 0.01, "max_label_noise": 0.005, **bounds}
-    return {check.name: check for check in image_checks(files, summary, **bounds)}
+    return {check.name: check for check in image_checks(uris, summary, **bounds)}
 
 
 def change_one_pixel(images: np.ndarray) -> np.ndarray:
