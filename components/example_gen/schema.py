@@ -7,7 +7,6 @@ counts the bytes of an image instead of its values.
 
 import json
 import os
-from collections.abc import Sequence
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
@@ -22,22 +21,9 @@ FILE_NAME = "schema.pbtxt"
 
 
 def curated_schema(
-    image_shape: tuple[int, int, int],
-    class_names: Sequence[str],
-    *,
-    mean_intensity: tuple[float, float],
+    spec: features.ImageSpec, *, min_mean_intensity: float, max_mean_intensity: float
 ) -> schema_pb2.Schema:
-    """Returns the schema of all splits; an image is of `image_shape`, (height, width, channels).
-
-    `mean_intensity` holds the smallest and the largest accepted mean of one image, 0..1.
-    """
-    spec = features.ImageSpec(image_shape, tuple(class_names))
-    low, high = mean_intensity
-    if not 0.0 <= low < high <= 1.0:
-        raise ValueError(
-            f"data_gate.min_mean_intensity is {low:g} and data_gate.max_mean_intensity {high:g}, "
-            "expected 0 <= minimum < maximum <= 1"
-        )
+    """Returns the schema of all splits; each image's mean must lie within the bounds, 0..1."""
     height, width, channels = spec.image_shape
     schema = schema_pb2.Schema()
     # An image domain makes TFDV count sizes. As a mere string, it would keep the most frequent
@@ -48,7 +34,7 @@ def curated_schema(
     _integer(schema, features.WIDTH, width, width)
     _integer(schema, features.CHANNELS, channels, channels)
     domain = _required(schema, features.MEAN_INTENSITY, schema_pb2.FLOAT).float_domain
-    domain.min, domain.max = low, high
+    domain.min, domain.max = min_mean_intensity, max_mean_intensity
     domain.disallow_nan = domain.disallow_inf = True
     return schema
 
@@ -85,10 +71,9 @@ def CuratedSchema(
       code: a digest of this component's code, a part of the cache key.
     """
     del code
-    spec = features.ImageSpec.from_config(json.loads(dataset))
     curated = curated_schema(
-        spec.image_shape,
-        spec.class_names,
-        mean_intensity=(min_mean_intensity, max_mean_intensity),
+        features.ImageSpec.from_config(json.loads(dataset)),
+        min_mean_intensity=min_mean_intensity,
+        max_mean_intensity=max_mean_intensity,
     )
     io_utils.write_pbtxt_file(os.path.join(schema.uri, FILE_NAME), curated)
