@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -40,14 +39,6 @@ class DatasetInfo:
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     test_rows: int
-
-    def __post_init__(self) -> None:
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise ValueError(
-                f"image_shape is {self.image_shape}, expected (height, width, channels), each >= 1"
-            )
-        if not re.fullmatch(r"[0-9a-f]{64}", self.fingerprint):
-            raise ValueError(f"fingerprint is {self.fingerprint!r}, expected 64 hexadecimal digits")
 
     @property
     def num_classes(self) -> int:
