@@ -6,7 +6,6 @@ by row: by batches MNIST takes 1.9 s of processor time instead of 4.6 s.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import logging
@@ -22,9 +21,7 @@ from components.example_gen import downloads
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard, SourceRows
 from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, usages
 from trainer.host.files import read_pieces
-from trainer.host.text import quoted
-
-_KEPT_ERROR_CHARACTERS = 160
+from trainer.host.text import quoted, unknown
 
 _log = logging.getLogger(__name__)
 
@@ -86,10 +83,8 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
     except tfds.core.DatasetNotFoundError as error:
         sources = [name for name in SOURCES if name != TFDS]
         known = [*sources, *tfds.list_builders(with_community_datasets=False)]
-        near = _nearest(str(spec.name).partition("/")[0], known)
-        raise DataError(
-            f"dataset {quoted(spec.text)} is unknown{near}; expected {usages()}"
-        ) from error
+        name = str(spec.name).partition("/")[0]
+        raise DataError(unknown("dataset", name, known, see=f"expected {usages()}")) from error
     # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
     # set's own code, and damaged metadata of a prepared set, raise anything.
     except Exception as error:
@@ -105,17 +100,11 @@ def _reason(spec: DatasetSpec, error: Exception) -> str:
         configs = list(tfds.builder_cls(name).builder_configs)
         if config and config not in configs:
             some = f"one of {', '.join(configs[:12])}" if configs else "none: it has no configs"
-            near = _nearest(config, configs)
-            return f"config {quoted(config)} is unknown{near}; expected {some}"
+            return unknown("config", config, configs, see=f"expected {some}")
     if isinstance(error, AssertionError) and version:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {version} is unknown; expected {versions}"
     return downloads.typed(error)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f", did you mean {near[0]!r}" if near else ""
 
 
 def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
@@ -228,7 +217,7 @@ def _read(
             yield SourceRows(labels, images)
             start += len(labels)
     except (tf.errors.OpError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:_KEPT_ERROR_CHARACTERS]
         raise DataError(
-            f"{place_of(shard)} cannot be read after row {start}: {reason}; {remedy}"
+            f"{place_of(shard)} cannot be read after row {start}: {downloads.typed(error)}; "
+            f"{remedy}"
         ) from error

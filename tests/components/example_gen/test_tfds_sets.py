@@ -66,20 +66,21 @@ class TestWithoutNetwork:
         assert "or --dataset idx:DIR" in message
 
     def test_an_unknown_set_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
-        assert "dataset 'fashon_mnist' is unknown, did you mean 'fashion_mnist'" in refusal(
-            "fashon_mnist", tmp_path
+        assert (
+            "unknown dataset 'fashon_mnist': did you mean 'fashion_mnist'? expected mnist_sample ("
+            in refusal("fashon_mnist", tmp_path)
         )
 
     def test_a_misspelt_sample_is_known_too(self, tmp_path: Path) -> None:
         assert "did you mean 'mnist_sample'" in refusal("mnist_sampel", tmp_path)
 
     def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
-        assert "config 'balancd' is unknown, did you mean 'balanced'; expected one of byclass" in (
+        assert "unknown config 'balancd': did you mean 'balanced'? expected one of byclass" in (
             refusal("emnist/balancd", tmp_path)
         )
 
     def test_a_config_of_a_set_without_configs_is_refused(self, tmp_path: Path) -> None:
-        assert "config 'x' is unknown; expected none" in refusal("mnist/x", tmp_path)
+        assert "unknown config 'x': expected none" in refusal("mnist/x", tmp_path)
 
     def test_an_unknown_version_is_refused_with_the_known(self, tmp_path: Path) -> None:
         assert "version 9.9.9 is unknown; expected 3.0.1" in refusal("mnist:9.9.9", tmp_path)

@@ -54,7 +54,7 @@ def test_a_second_run_on_one_root_ends_at_once_with_1(config: RunConfig, root: P
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("no_such_set", "dataset 'no_such_set' is unknown"),
+        ("no_such_set", "unknown dataset 'no_such_set': "),
         ("idx:/no/such/folder", "/no/such/folder"),
         ("idx:", "idx:"),
     ],
