@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import logging
 import os
-import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,13 +18,11 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from components.example_gen.sources import SAMPLE, DataError
-from trainer.host.locks import exclusive
 from trainer.host.text import quoted
 
 _PROBE_TIMEOUT_S = 10.0
 _PREFIX = ".tfx-mnist-downloading-"
 _KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +37,10 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
       DataError: it cannot be prepared.
     """
     _require_network(builder, dataset)
-    home = Path(builder.data_dir)
-    with _downloads_beside(home) as folder:
+    home, root = Path(builder.data_dir), Path(builder.data_dir_root)
+    with _no_empty_folders(home), downloads_in(root) as folder:
         config = tfds.download.DownloadConfig(
-            try_download_gcs=False, manual_dir=Path(builder.data_dir_root) / "downloads" / "manual"
+            try_download_gcs=False, manual_dir=root / "downloads" / "manual"
         )
         _log.info("Downloading %s to %s", dataset, home)
         try:
@@ -116,26 +114,11 @@ def _quiet_tfds() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _downloads_beside(home: Path) -> Iterator[Path]:
-    """Makes a directory for downloads; removes it afterwards, with all folders that stayed empty.
-
-    It is not tensorflow-datasets' shared `downloads` folder, so that removing a failed download
-    touches no other run's files.
-    """
+def _no_empty_folders(home: Path) -> Iterator[None]:
+    """Removes those folders above `home` that are made meanwhile and stay empty."""
     missing = [folder for folder in home.parents if not folder.exists()]
-    present = home.parents[len(missing) :]
     try:
-        with contextlib.ExitStack() as stack:
-            try:
-                for folder in present:  # a killed run may have found fewer of them
-                    remove_abandoned(folder)
-                downloads = stack.enter_context(scratch_in(present[0]))
-            except OSError as error:
-                raise DataError(
-                    f"{home}: the data cannot be prepared there ({error.strerror or error}), "
-                    "expected a directory that can be written: choose another --data-dir"
-                ) from error
-            yield downloads
+        yield
     finally:
         for folder in missing:
             with contextlib.suppress(OSError):  # not empty, or never made
@@ -143,43 +126,31 @@ def _downloads_beside(home: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scratch_in(parent: Path) -> Iterator[Path]:
-    """Makes a directory with the mode of the umask, and removes it afterwards.
+def downloads_in(data_dir: Path) -> Iterator[str]:
+    """Makes a directory for downloads and removes it afterwards; raises DataError if it cannot.
 
-    The process holds a lock on it, which the kernel releases when the process ends in any way.
+    It is not tensorflow-datasets' shared `downloads` folder, so that removing a failed download
+    touches no other run's files. Those of killed processes are removed too, unless another process
+    downloads just now: each holds a shared lock, which the kernel frees when the process ends.
     """
-    lock = None
-    while lock is None:
-        folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
-        folder.mkdir()
-        lock = _lock_new(folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            lock = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, lock)
+            with contextlib.suppress(OSError):  # in use, or a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for abandoned in data_dir.glob(f"{_PREFIX}*"):
+                    shutil.rmtree(abandoned, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            made = tempfile.TemporaryDirectory(
+                prefix=_PREFIX, dir=data_dir, ignore_cleanup_errors=True
+            )
+            folder = stack.enter_context(made)
+        except OSError as error:
+            raise DataError(
+                f"{data_dir}: the data cannot be prepared there ({error.strerror or error}), "
+                "expected a directory that can be written: choose another --data-dir"
+            ) from error
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _lock_new(folder: Path) -> int | None:
-    """The locked directory; None if another process took it for an abandoned one before that."""
-    try:
-        lock = os.open(folder, _DIRECTORY)
-    except FileNotFoundError:
-        return None
-    with contextlib.suppress(OSError):  # a file system without locks
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    if folder.is_dir():
-        return lock
-    os.close(lock)
-    return None
-
-
-def remove_abandoned(parent: Path) -> None:
-    """Removes ended processes' scratch directories where it can; without file locks all stay."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        with (
-            contextlib.suppress(OSError),
-            exclusive(os.open(folder, _DIRECTORY), timeout_s=0),
-        ):
-            _log.info("Removing an interrupted download: %s", folder)
-            shutil.rmtree(folder)
