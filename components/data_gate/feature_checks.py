@@ -1,7 +1,5 @@
 """Turns what ExampleValidator found wrong with the features into checks in the field's terms."""
 
-from typing import Any
-
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.gate.check import Check
@@ -35,8 +33,8 @@ def feature_checks(
     Only ExampleValidator's anomalies decide; the statistics supply the actual values.
     """
     expected = {feature.name: feature for feature in schema.feature}
-    found = {_name(feature.path, feature.name): feature for feature in statistics.features}
-    wrong = {_name(info.path, key): info for key, info in anomalies.anomaly_info.items()}
+    found = {".".join(feature.path.step): feature for feature in statistics.features}
+    wrong = anomalies.anomaly_info
     checks = []
     for name in (*expected, *sorted(set(wrong) - set(expected))):
         actual = _actual(found.get(name), statistics.num_examples)
@@ -52,10 +50,6 @@ def feature_checks(
         sentence = f"{split}: {what}; look at the source"
         checks.append(Check(f"data.{split}.dataset", False, what, None, sentence))
     return tuple(checks)
-
-
-def _name(path: Any, fallback: str) -> str:
-    return ".".join(path.step) or fallback
 
 
 def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> str:
