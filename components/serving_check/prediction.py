@@ -210,9 +210,8 @@ class Classifier:
         names = self._class_names
         if len(names) != len(probabilities):
             names = tuple(map(str, range(len(probabilities))))
-        found = [
-            ClassProbability(place, names[place], float(probability))
-            for place, probability in enumerate(probabilities)
-        ]
-        found.sort(key=lambda each: -each.probability)
-        return Prediction(int(index), name.decode("utf-8"), tuple(found))
+        found = tuple(
+            ClassProbability(int(place), names[place], float(probabilities[place]))
+            for place in np.argsort(-probabilities, kind="stable")
+        )
+        return Prediction(int(index), name.decode("utf-8"), found)
