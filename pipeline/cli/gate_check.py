@@ -7,19 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.example_gen.sources import DataError, parse_dataset
-from components.gate.check import NotChecked
-from components.gate.decision_log import DecisionLogError
+from components.example_gen.sources import parse_dataset
 from pipeline.cli import configuration, logs, summary
-from pipeline.cli.command import (
-    CommandError,
-    Reply,
-    UsageError,
-    command,
-    option,
-    path_option,
-    verbose,
-)
+from pipeline.cli.command import Reply, UsageError, command, option, path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig
@@ -88,10 +78,7 @@ def check(
 
 def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
     given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("gate")])
-    try:
-        parse_dataset(dataset)  # refused before TensorFlow is imported
-    except DataError as error:
-        raise UsageError(str(error)) from error
+    parse_dataset(dataset)  # refused before TensorFlow is imported
     for flag, path in models.items():
         if path is not None and not paths.is_utf8(os.path.abspath(path)):
             raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
@@ -108,10 +95,8 @@ def _check(
     path, signature = baseline
     try:
         return check_model(config, Asked(*model), Asked(path, signature) if path else None)
-    except (DataError, ModelRefused) as error:
+    except ModelRefused as error:
         raise UsageError(str(error)) from error
-    except (DecisionLogError, NotChecked) as error:
-        raise CommandError(str(error)) from error
 
 
 def _lines(result: ModelCheck) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.sources import DataError, parse_dataset
+from components.example_gen.sources import parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
 from pipeline.cli.command import (
@@ -143,10 +143,7 @@ def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
 
 def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
     given.require_keys(keys("gate"))
-    try:
-        spec = parse_dataset(asked.dataset)
-    except DataError as error:
-        raise UsageError(str(error)) from error
+    spec = parse_dataset(asked.dataset)
     if spec.name is None:
         raise UsageError(
             f"dataset is {spec.text}, expected the name of a set, such as mnist: no data are read "

@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from components.example_gen.sources import DataError
+from components.gate.check import NotChecked
+from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
 from pipeline.cli import output
 from pipeline.cli.command import CommandError, CommandGroup, chosen, usage_line
@@ -20,12 +23,21 @@ from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
+from trainer.cluster import ClusterError
 from trainer.environment import collect_seldom
 from trainer.host.registry import PluginError
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted
+from trainer.supervision import TrainingFailed
+from trainer.tuning.processes import WorkerDied
 
 _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
+
+# Errors whose message is one line for the user.
+_REFUSALS = (ClusterError, ConfigError, DataError)
+_FAILURES = (
+    *(DecisionLogError, NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied),
+)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -131,9 +143,9 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
         line, exit_code = usage_line(error), ExitCode.USAGE
     except (CommandError, CannotStart) as error:
         line, exit_code = str(error), error.exit_code
-    except ConfigError as error:
+    except _REFUSALS as error:
         line, exit_code = str(error), ExitCode.USAGE
-    except (ServingDirError, PluginError) as error:
+    except _FAILURES as error:
         line, exit_code = str(error), ExitCode.FAILED
     except OSError as error:
         where = f" ({quoted(str(error.filename))})" if error.filename else ""

@@ -65,10 +65,7 @@ def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) 
 
 
 def _of_dataset(text: str, home: Path, present: Sequence[Path]) -> Path:
-    try:
-        spec = parse_dataset(text)
-    except DataError as error:
-        raise UsageError(str(error)) from error
+    spec = parse_dataset(text)
     name = spec.name
     # A set that has configurations is never released under its bare name, so there is none to ask.
     if name is None or home / slug(name) not in present:

@@ -5,18 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.cli.command import (
-    CommandError,
-    Reply,
-    UsageError,
-    command,
-    option,
-    path_option,
-    whole,
-)
+from pipeline.cli.command import Reply, UsageError, command, option, path_option, whole
 from pipeline.config import RunConfig
 from trainer import supervision
-from trainer.cluster import Cluster, ClusterError
+from trainer.cluster import Cluster
 from trainer.host.text import quoted
 from trainer.job import job_file
 from trainer.tuning import processes
@@ -59,10 +51,7 @@ def worker(pipeline_root: Path, wait: int, search: Path | None) -> Reply:
 
 
 def _train(pipeline_root: Path, wait: int) -> Reply:
-    try:
-        cluster = Cluster.from_environment()
-    except ClusterError as error:
-        raise UsageError(str(error)) from error
+    cluster = Cluster.from_environment()
     if cluster is None:
         raise UsageError(
             "TF_CONFIG names no cluster of several machines: set it as docs/distributed.md says"
@@ -73,11 +62,8 @@ def _train(pipeline_root: Path, wait: int) -> Reply:
             "`tfx-mnist run` here"
         )
     file = job_file(pipeline_root.absolute())
-    try:
-        supervision.wait_for(file, seconds=wait)
-        supervision.train(file)
-    except supervision.TrainingFailed as error:
-        raise CommandError(str(error)) from error
+    supervision.wait_for(file, seconds=wait)
+    supervision.train(file)
     line = f"trained: as machine {cluster.index} of {cluster.size}"
     return Reply({"worker": cluster.index, "workers": cluster.size}, [line])
 
@@ -86,10 +72,7 @@ def _search(job: Path) -> Reply:
     name = _require_worker_of_a_search()
     if not job.is_file():
         raise UsageError(f"there is no file {job}, expected the job file that the chief names")
-    try:
-        processes.work(job)
-    except processes.WorkerDied as error:
-        raise CommandError(str(error)) from error
+    processes.work(job)
     line = f"searched: as {name}, until no trial was left"
     return Reply({"worker": name, "search": str(job)}, [line])
 
