@@ -19,12 +19,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from components.example_gen.sources import usages
-from pipeline.cli import hparams_file
 from pipeline.cli.command import LOCAL_PATH
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys, unknown_key
 from pipeline.presets import PRESETS
 from trainer.host.text import quoted
+from trainer.tuning.results import searched
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -43,8 +43,8 @@ class Given:
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """The preset, and the values by key; those of flags are not checked yet."""
-        from_file = {} if self.config_file is None else read_file(self.config_file)
-        found = {} if self.hparams_file is None else hparams_file.read(self.hparams_file)
+        from_file = {} if self.config_file is None else _read_config(self.config_file)
+        found = {} if self.hparams_file is None else _read_hparams(self.hparams_file)
         values = {**from_file, **found, **dict(self.overrides)}
         return values.pop("preset", RunConfig.preset), values
 
@@ -162,8 +162,7 @@ def options(*only: str) -> Callable[[_Function], _Function]:
     return decorate
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """Returns the checked values of a YAML file by dotted key; a ConfigError names the file."""
+def _read_config(path: Path) -> dict[str, Any]:
     from pipeline import settings_file  # PyYAML stands behind it
 
     tree = settings_file.load(path, "configuration")
@@ -173,6 +172,26 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} holds a {type(tree).__name__}, expected keys with values, such as 'seed: 3'"
         )
+    return _checked(path, tree)
+
+
+def _read_hparams(path: Path) -> dict[str, Any]:
+    """Takes some keys of `training`, or keras-tuner's and TFX's file of a HyperParameters."""
+    from pipeline import settings_file
+
+    tree = settings_file.load(path, "hyper-parameters")
+    if isinstance(tree, Mapping) and isinstance(tree.get("values"), Mapping):  # keras-tuner's
+        tree = searched(tree["values"])
+    if not isinstance(tree, Mapping) or not tree:
+        raise ConfigError(
+            f"{path} holds no hyper-parameters, expected keys with values, such as "
+            "'learning_rate: 0.004'"
+        )
+    return _checked(path, {"training": tree})
+
+
+def _checked(path: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a file by dotted key; a ConfigError names the file."""
     try:
         values = flatten(tree)
         alone = dict(values)

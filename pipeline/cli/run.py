@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import command, configuration, hparams_file, logs, output, terminal
+from pipeline.cli import command, configuration, logs, output, terminal
 from pipeline.cli.command import Command, path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
@@ -82,7 +83,7 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
     if save_hparams is not None:
-        hparams_file.require_writable(save_hparams)
+        _require_writable(save_hparams)
     _require_places(config)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
@@ -132,6 +133,21 @@ def _require_places(config: RunConfig) -> None:
         raise ConfigError(str(error)) from None
 
 
+def _require_writable(file: Path) -> None:
+    """Refuses a file for --save-hparams that could not be written after the run."""
+    if os.path.isdir(file) or not os.path.isdir(file.parent):  # no name is too long for these
+        raise ConfigError(
+            f"cannot save the hyper-parameters to {file}: expected a file in an existing directory"
+        )
+    try:
+        if file.exists():
+            paths.require_access("--save-hparams", file)
+        else:
+            paths.require_writable("--save-hparams", file.parent)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
     root = Path(config.pipeline_root)
     try:
@@ -170,7 +186,7 @@ def _local_run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResu
 
 def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
     try:
-        hparams_file.save(hparams, path)
+        path.write_text(json.dumps(dict(hparams), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         output.complain(f"cannot save the hyper-parameters to {path}: {error.strerror}")
 

@@ -8,11 +8,10 @@ from typing import Any
 import keras_tuner
 import pytest
 
-from pipeline.cli.hparams_file import read, require_writable, save
 from pipeline.cli.main import main
 from pipeline.config import ConfigError, RunConfig
-from pipeline.config_model import build
 from pipeline.result import REFUSED, RELEASED, RunResult
+from tests.pipeline.cli.parsing import given
 from tests.pipeline.cli.processes import runner
 from trainer.hparams import HParams
 
@@ -20,35 +19,30 @@ HPARAMS = HParams(learning_rate=1e-5, max_shift=1, dropout=0.25, deterministic=T
 
 
 class TestRead:
-    def test_what_was_saved_comes_back(self, tmp_path: Path) -> None:
-        save(HPARAMS.to_config(), tmp_path / "best.json")
-        values = read(tmp_path / "best.json")
-        assert build("quick", values).training == HPARAMS
-
     def test_keras_tuners_own_file_may_be_given(self, tmp_path: Path) -> None:
         found = keras_tuner.HyperParameters()
         found.Choice("dropout", [0.1, 0.2])
         found.values["tuner/epochs"] = 3
-        (tmp_path / "best_hyperparameters.txt").write_text(json.dumps(found.get_config()))
-        read_back = read(tmp_path / "best_hyperparameters.txt")
-        assert read_back == {"training.dropout": 0.1}
+        file = tmp_path / "best_hyperparameters.txt"
+        file.write_text(json.dumps(found.get_config()))
+        assert given("--hparams", str(file)).chosen() == ("quick", {"training.dropout": 0.1})
 
     def test_yaml_with_some_keys_will_do(self, tmp_path: Path) -> None:
         (tmp_path / "some.yaml").write_text("width: 1.5\ndropout: 0.1\n")
-        training = build("quick", read(tmp_path / "some.yaml")).training
+        training = given("--hparams", str(tmp_path / "some.yaml")).configuration().training
         assert (training.width, training.dropout) == (1.5, 0.1)
 
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("droput: 0.1", "f: unknown hyper-parameter 'droput': did you mean 'dropout'? known"),
+            ("droput: 0.1", "f: unknown key 'training.droput': did you mean 'training.dropout'?"),
             ("dropout: 1.5", "f: training.dropout is '1.5', expected a number from 0"),
             ("dropout: much", "f: training.dropout is 'much', expected a number"),
             ("epochs: 2.5", "f: training.epochs is '2.5', expected a whole number"),
             ("epochs: null", "f: training.epochs is None, expected a whole number"),
             ("- 1", "f holds no hyper-parameters, expected keys with values, such as"),
             ("", "f holds no hyper-parameters, expected keys with values, such as"),
-            ("1: 2", "f: unknown hyper-parameter '1': known are "),
+            ("1: 2", "f: unknown key 'training.1': "),
             ("dropout: 0.1\ndropout: 0.2", "f: line 2: the key 'dropout' occurs twice"),
             ("{", "f is not YAML: line 1, column 2"),
         ],
@@ -56,21 +50,8 @@ class TestRead:
     def test_a_bad_file_is_one_line(self, tmp_path: Path, content: str, message: str) -> None:
         (tmp_path / "f").write_text(content)
         with pytest.raises(ConfigError, match=re.escape(message)) as refused:
-            read(tmp_path / "f")
+            given("--hparams", str(tmp_path / "f")).configuration()
         assert "\n" not in str(refused.value)
-
-    def test_a_file_that_is_not_there_is_named(self) -> None:
-        with pytest.raises(ConfigError, match="cannot read the hyper-parameters no/such: No such"):
-            read(Path("no/such"))
-
-
-def test_what_cannot_be_saved_later_is_refused_at_once(tmp_path: Path) -> None:
-    require_writable(tmp_path / "best.json")
-    for path in (tmp_path, tmp_path / "no" / "best.json"):
-        with pytest.raises(ConfigError, match="cannot save the hyper-parameters to"):
-            require_writable(path)
-    with pytest.raises(ConfigError, match="--save-hparams needs '/proc/self'"):
-        require_writable(Path("/proc/self/best.json"))
 
 
 class TestRun:
@@ -99,13 +80,27 @@ class TestRun:
         main(words, run=runner(REFUSED))
         assert not (tmp_path / "f").exists()
 
-    @pytest.mark.parametrize("option", ["--hparams", "--save-hparams"])
+    @pytest.mark.parametrize(
+        ("option", "file", "line"),
+        [
+            ("--hparams", "no/such", "cannot read the hyper-parameters no/such: No such"),
+            (
+                "--save-hparams",
+                "no/such",
+                "cannot save the hyper-parameters to no/such: expected a",
+            ),
+            ("--save-hparams", "/proc", "cannot save the hyper-parameters to /proc: expected a"),
+            ("--save-hparams", "/proc/self/best.json", "--save-hparams needs '/proc/self'"),
+        ],
+    )
     def test_a_bad_file_is_a_users_error_and_nothing_is_written(
-        self, option: str, root: Path, capfd: pytest.CaptureFixture[str]
+        self, option: str, file: str, line: str, root: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        words = ["run", "--pipeline-root", str(root), option, "no/such/file"]
+        words = ["run", "--pipeline-root", str(root), option, file]
         assert main(words, run=runner(RELEASED)) == 2
-        assert capfd.readouterr().err.count("\n") == 1
+        shown = capfd.readouterr().err
+        assert shown.startswith(f"tfx-mnist: {line}")
+        assert shown.count("\n") == 1
         assert not root.exists()
 
     def test_tune_turns_the_search_on(self, root: Path) -> None:
