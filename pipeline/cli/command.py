@@ -11,8 +11,8 @@ Synopsis::
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,13 +127,19 @@ class Command(_WithExitCodes):
 
 
 def command(
-    *, done: str, failed: str, usage: str = "usage refused", refused: str = "", **settings: Any
+    name: str | None = None,
+    *,
+    done: str,
+    failed: str,
+    usage: str = "usage refused",
+    refused: str = "",
+    **settings: Any,
 ) -> Callable[[Callable[..., Reply | int]], Command]:
     """Makes a function a `Command`; done to refused say what its exit codes 0 to 3 mean."""
     exit_codes = {ExitCode.DONE: done, ExitCode.FAILED: failed, ExitCode.USAGE: usage}
     if refused:
         exit_codes[ExitCode.REFUSED] = refused
-    return click.command(cls=Command, exit_codes=exit_codes, **settings)
+    return click.command(name, cls=Command, exit_codes=exit_codes, **settings)
 
 
 def as_json(ctx: click.Context) -> bool:
@@ -201,7 +207,7 @@ def usage_line(error: click.UsageError) -> str:
     """Returns the one-line message for words that click refuses."""
     see = f"see {error.ctx.command_path} --help" if error.ctx else ""
     if isinstance(error, click.NoSuchOption) and error.ctx:
-        return _no_such_option(error.option_name, error.ctx, see)
+        return _no_such_option(error, error.ctx, see)
     message = error.format_message().rstrip(".")
     message = f"{message[:1].lower()}{message[1:]}"
     param = getattr(error, "param", None)
@@ -213,15 +219,13 @@ def usage_line(error: click.UsageError) -> str:
     return f"{message}; {see}".rstrip("; ")
 
 
-def _no_such_option(flag: str, ctx: click.Context, see: str) -> str:
-    command = ctx.command
+def _no_such_option(error: click.NoSuchOption, ctx: click.Context, see: str) -> str:
+    flag, command = error.option_name, ctx.command
     if isinstance(command, CommandGroup):
         members = [command.get_command(ctx, name) for name in command.members]
         if any(flag in one.opts for member in members if member for one in member.params):
             return f"{flag} stands before the command, expected after it"
-    known = [name for param in command.get_params(ctx) for name in param.opts if name[0] == "-"]
-    near = difflib.get_close_matches(flag, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"did you mean {error.possibilities[0]!r}? " if error.possibilities else ""
     return f"unknown option {quoted(flag)}: {hint}{see}"
 
 
@@ -240,6 +244,29 @@ class Read(click.ParamType):
             return self.read(value)
         except ValueError as error:
             self.fail(f"is {quoted(value)}, expected {error}", param, ctx)
+
+
+def matching(pattern: str, expected: str) -> Read:
+    """The type of a text that matches a regular expression."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(expected)
+        return text
+
+    return Read(read)
+
+
+def pair(expected: str) -> Read:
+    """The type of two texts with "=" between them."""
+
+    def read(text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(expected)
+        return name, value
+
+    return Read(read)
 
 
 def whole(least: int) -> Read:

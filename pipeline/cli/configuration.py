@@ -19,11 +19,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from components.example_gen.sources import usages
-from pipeline.cli.command import LOCAL_PATH
+from pipeline.cli.command import LOCAL_PATH, pair
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys, unknown_key
 from pipeline.presets import PRESETS
-from trainer.host.text import quoted
 from trainer.tuning.results import searched
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -66,20 +65,11 @@ def _record(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value is None or value == ():
         return
     if name == "set":
-        given.overrides += map(_pair, value)
+        given.overrides += value
     elif name in ("config_file", "hparams_file"):
         setattr(given, name, value)
     else:
         given.overrides.append((name.replace("__", "."), value))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(
-            f"{quoted(text)} has no '=', expected key=value such as gate.floor=0.99"
-        )
-    return key, value
 
 
 class DatasetOption(click.Option):
@@ -138,6 +128,7 @@ _OPTIONS = dict(
         _of_key("--replicas", "N"),
         _list(
             *("--set", "", "KEY=VALUE", "Set a key, see `tfx-mnist config keys`"),
+            type=pair("KEY=VALUE such as gate.floor=0.99"),
             shell_complete=_KEYS,
         ),
         _file("--config", "config_file", "Read keys from a YAML or JSON file."),

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from pipeline.cli import command, configuration, logs, output, terminal
-from pipeline.cli.command import Command, path_option, verbose
+from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
 from pipeline.config import ConfigError, RunConfig
@@ -32,13 +32,12 @@ _WRITTEN = ("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving"
 
 Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
+# What `command` takes.
 EXIT_CODES = {
-    ExitCode.DONE: "released, or unchanged: the model is the newest version already",
-    ExitCode.FAILED: "failed: something broke, or another run holds the pipeline root",
-    ExitCode.USAGE: "usage, configuration or data source refused; no example and no "
-    "version was written",
-    ExitCode.REFUSED: "refused by a gate, or overtaken by another release: the served version "
-    "stays",
+    "done": "released, or unchanged: the model is the newest version already",
+    "failed": "failed: something broke, or another run holds the pipeline root",
+    "usage": "usage, configuration or data source refused; no example and no version was written",
+    "refused": "refused by a gate, or overtaken by another release: the served version stays",
 }
 
 
@@ -54,11 +53,7 @@ def failed(line: str) -> Mapping[str, Any]:
     return RunResult(_fresh_run_id(), FAILED, error=line).to_dict()
 
 
-@click.command(
-    cls=Command,
-    exit_codes=EXIT_CODES,
-    error_object=failed,
-)
+@command.command(**EXIT_CODES, error_object=failed)
 @options
 @click.pass_context
 def run(ctx: click.Context, given: Given, /, **values: Any) -> int:

@@ -41,7 +41,7 @@ NEEDED_BY_TENSORFLOW = {
         (["--json", "run"], "--json stands before the command, expected after it"),
         (["run", "--see", "1"], "unknown option '--see': did you mean '--seed'?"),
         (["run", "--beam-arg"], "option '--beam-arg' requires an argument;"),
-        (["run", "--set", "seed"], "--set 'seed' has no '=', expected key=value such as"),
+        (["run", "--set", "seed"], "--set is 'seed', expected KEY=VALUE such as gate.floor=0."),
     ],
 )
 def test_words_that_make_no_command_are_refused_in_one_line(
