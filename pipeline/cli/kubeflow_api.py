@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +12,11 @@ import click
 
 from pipeline.cli import logs
 from pipeline.cli.command import (
-    LOCAL_PATH,
-    Command,
     CommandError,
     Reply,
     UsageError,
+    command,
+    matching,
     option,
     path_option,
     verbose,
@@ -34,94 +32,84 @@ if TYPE_CHECKING:  # kfp stands behind it
     from pipeline.runners.kubeflow.client import PipelineClient, RunStatus
     from pipeline.runners.kubeflow.parameters import Run
 
-    _Client = contextlib.AbstractContextManager[PipelineClient]
-
 _EXIT_CODES = {
-    ExitCode.DONE: "done",
-    ExitCode.FAILED: "the API does not answer, or refuses",
-    ExitCode.USAGE: "usage refused, or there is nothing of that name",
+    "done": "done",
+    "failed": "the API does not answer, or refuses",
+    "usage": "usage refused, or there is nothing of that name",
 }
 _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 8 to 64 KiB
 # Also in `pipeline.runners.kubeflow.parameters`, which would import the configuration.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
-_CONNECTION = ("host", "namespace", "token_file", "ca_file", "cert_file", "key_file")
 
 _Function = Callable[..., Reply]
 
 
-def _name(_: click.Context, param: click.Parameter, value: str) -> str:
-    if not value.strip():
-        raise click.BadParameter(f"is {quoted(value)}, expected a name", param=param)
-    return value
-
-
-def _cron(_: click.Context, param: click.Parameter, value: str) -> str:
-    """The backend reads the fields by robfig/cron 1.2 and checks the values in them."""
-    if not re.fullmatch(r"@\w+( \S+)?|\s*(\S+\s+){5}\S+\s*", value):
-        expected = "six fields, seconds first, such as '0 0 2 * * *', or one such as @daily"
-        raise click.BadParameter(f"is {quoted(value)}, expected {expected}", param=param)
-    return value
-
-
-def _file(flag: str, name: str, text: str) -> Callable[[Any], Any]:
-    return click.option(flag, name, metavar="FILE", help=text, type=LOCAL_PATH)
+_NAME = matching(r"(?s)\s*\S.*", "a name")
+_URL = matching(r"https?://.*", "http:// or https://")
+# The backend reads the fields by robfig/cron 1.2 and checks the values in them.
+_CRON = matching(
+    r"@\w+( \S+)?|\s*(\S+\s+){5}\S+\s*",
+    "six fields, seconds first, such as '0 0 2 * * *', or one such as @daily",
+)
 
 
 def _connection(function: _Function) -> _Function:
-    """Adds the options by which the API is reached; the function takes a client to enter."""
+    """Adds the options by which the API is reached; the function takes its client as `api`."""
 
     @option(
-        "--host", "URL", "The API, such as http://localhost:8888 of a port-forward.", required=True
+        "--host",
+        "URL",
+        "The API, such as http://localhost:8888 of a port-forward.",
+        type=_URL,
+        required=True,
     )
     @option(
         "--namespace", "NAME", "The user's namespace, if the cluster has several users.", default=""
     )
-    @_file("--token-file", "token_file", "File with a bearer token, which is read at each start.")
-    @_file(
-        "--ca-cert",
-        "ca_file",
-        "Certificates of authorities to trust for the API.",
-    )
-    @_file("--cert", "cert_file", "Client certificate, PEM; needs --key.")
-    @_file("--key", "key_file", "Private key of --cert.")
+    @path_option("--token-file", "FILE", "File with a bearer token, which is read at each start.")
+    @path_option("--ca-cert", "FILE", "Certificates of authorities to trust for the API.")
+    @path_option("--cert", "FILE", "Client certificate, PEM; needs --key.")
+    @path_option("--key", "FILE", "Private key of --cert.")
     @verbose
     @functools.wraps(function)
-    def with_client(*, verbose: bool, **values: Any) -> Reply:
-        given = {name: values.pop(name) for name in _CONNECTION}
-        return function(client=_connected(_connection_of(**given), verbose=verbose), **values)
+    def with_client(
+        *,
+        host: str,
+        namespace: str,
+        token_file: Path | None,
+        ca_cert: Path | None,
+        cert: Path | None,
+        key: Path | None,
+        verbose: bool,
+        **values: Any,
+    ) -> Reply:
+        if (cert is None) != (key is None):
+            given, missing = ("--key", "--cert") if key else ("--cert", "--key")
+            raise UsageError(f"{given} is given alone, expected {missing} with it")
+        for flag, path in (("--ca-cert", ca_cert), ("--cert", cert), ("--key", key)):
+            if path is not None and not path.is_file():
+                raise UsageError(f"{flag} is {quoted(str(path))}, expected a file")
+        token = _token(token_file) if token_file else ""
+        require_kfp()
+        with logs.quiet(show=verbose):
+            from pipeline.runners.kubeflow import client
+
+            try:
+                with client.connected(
+                    host,
+                    namespace=namespace,
+                    token=token,
+                    ca_file=ca_cert,
+                    cert_file=cert,
+                    key_file=key,
+                ) as api:
+                    return function(api=api, **values)
+            except client.InvalidRequest as error:
+                raise UsageError(str(error)) from error
+            except client.ClientError as error:
+                raise CommandError(str(error)) from error
 
     return with_client
-
-
-def _connection_of(
-    *, host: str, namespace: str, token_file: Path | None, **certificates: Path | None
-) -> dict[str, Any]:
-    if not host.startswith(("http://", "https://")):
-        raise UsageError(f"--host is {quoted(host)}, expected http:// or https://")
-    if (certificates["cert_file"] is None) != (certificates["key_file"] is None):
-        given, missing = ("--key", "--cert") if certificates["key_file"] else ("--cert", "--key")
-        raise UsageError(f"{given} is given alone, expected {missing} with it")
-    for flag, name in (("--ca-cert", "ca_file"), ("--cert", "cert_file"), ("--key", "key_file")):
-        path = certificates[name]
-        if path is not None and not path.is_file():
-            raise UsageError(f"{flag} is {quoted(str(path))}, expected a file")
-    token = _token(token_file) if token_file else ""
-    return {"host": host, "namespace": namespace, "token": token, **certificates}
-
-
-@contextlib.contextmanager
-def _connected(connection: Mapping[str, Any], *, verbose: bool) -> Iterator[PipelineClient]:
-    require_kfp()
-    with logs.quiet(show=verbose):
-        from pipeline.runners.kubeflow import client
-
-        try:
-            with client.connected(**connection) as connected:
-                yield connected
-        except client.InvalidRequest as error:
-            raise UsageError(str(error)) from error
-        except client.ClientError as error:
-            raise CommandError(str(error)) from error
 
 
 def _token(path: Path) -> str:
@@ -143,7 +131,7 @@ def _run_options(function: _Function) -> _Function:
         "--experiment",
         "NAME",
         "Experiment under which the UI shows the runs.",
-        callback=_name,
+        type=_NAME,
         default="tfx-mnist",
     )
     @option(
@@ -165,66 +153,63 @@ def _run_options(function: _Function) -> _Function:
     return with_run
 
 
-@click.command(cls=Command, exit_codes=_EXIT_CODES)
+@command(**_EXIT_CODES)
 @_run_options
 @_connection
-def submit(run: Run, client: _Client) -> Reply:
+def submit(run: Run, api: PipelineClient) -> Reply:
     """Starts a run in the cluster.
 
     Uploads the compiled pipeline, unless the same file was uploaded before, and starts a run of it.
     """
-    with client as api:
-        run_id = api.submit(run)
+    run_id = api.submit(run)
     return Reply({"run": run_id}, [f"submitted: run {run_id}"])
 
 
-@click.command(cls=Command, exit_codes=_EXIT_CODES)
+@command(**_EXIT_CODES)
 @option(
     "--cron",
     "FIELDS",
     'When, in UTC: six fields, seconds first, such as "0 0 2 * * *", or @daily.',
-    callback=_cron,
+    type=_CRON,
     required=True,
 )
 @option(
     "--name",
     "N",
     "Name of the schedule; an earlier one of this name is replaced.",
-    callback=_name,
+    type=_NAME,
     default="tfx-mnist",
 )
 @click.option("--catch-up", is_flag=True, help="Make up for runs that were missed.")
 @_run_options
 @_connection
-def schedule(run: Run, client: _Client, cron: str, name: str, catch_up: bool) -> Reply:
+def schedule(run: Run, api: PipelineClient, cron: str, name: str, catch_up: bool) -> Reply:
     """Schedules runs, or replaces the schedule of that name.
 
     Uploads the compiled pipeline, unless the same file was uploaded before, and schedules runs of
     it, one at a time.
     """
-    with client as api:
-        made, replaced = api.schedule(run, name=name, cron=cron, catch_up=catch_up)
+    made, replaced = api.schedule(run, name=name, cron=cron, catch_up=catch_up)
     line = f"scheduled: {name} at {cron} (UTC)"
     line += f", in place of {replaced}" if replaced else ""
     fields = {"schedule": made, "name": name, "replaced": replaced}
     return Reply(fields, [line])
 
 
-@click.command(cls=Command, shows=lambda _: True, exit_codes=_EXIT_CODES)
+@command(**_EXIT_CODES, shows=lambda _: True)
 @_connection
-def schedules(client: _Client) -> Reply:
+def schedules(api: PipelineClient) -> Reply:
     """Lists the pipeline's schedules."""
-    with client as api:
-        found = [
-            {
-                "id": one.recurring_run_id,
-                "name": one.display_name,
-                "cron": _cron_of(one),
-                "enabled": one.status == "ENABLED",
-                "catch_up": not one.no_catchup,
-            }
-            for one in api.schedules()
-        ]
+    found = [
+        {
+            "id": one.recurring_run_id,
+            "name": one.display_name,
+            "cron": _cron_of(one),
+            "enabled": one.status == "ENABLED",
+            "catch_up": not one.no_catchup,
+        }
+        for one in api.schedules()
+    ]
     lines = [
         f"{one['name']}: {one['cron']} (UTC){'' if one['enabled'] else ', disabled'}"
         f"{', catches up' if one['catch_up'] else ''}"
@@ -239,38 +224,33 @@ def _cron_of(schedule: V2beta1RecurringRun) -> str:
     return (cron and cron.cron) or ""
 
 
-@click.command(cls=Command, exit_codes=_EXIT_CODES)
+@command(**_EXIT_CODES)
 @click.argument("name", metavar="NAME")
 @_connection
-def unschedule(name: str, client: _Client) -> Reply:
+def unschedule(name: str, api: PipelineClient) -> Reply:
     """Removes a schedule; running runs go on.
 
     `kubeflow schedules` shows the NAME.
     """
-    with client as api:
-        removed = api.unschedule(name)
+    removed = api.unschedule(name)
     return Reply({"removed": removed}, [f"unscheduled: {name}; runs go on"])
 
 
-@click.command(
-    cls=Command,
+@command(
+    done="the run succeeded, or has not ended yet",
+    failed="it failed, or the API does not answer",
+    usage="usage refused, or there is no such run",
+    refused="a gate refused it, as far as the API says so",
     shows=lambda _: True,
-    exit_codes={
-        ExitCode.DONE: "the run succeeded, or has not ended yet",
-        ExitCode.FAILED: "it failed, or the API does not answer",
-        ExitCode.USAGE: "usage refused, or there is no such run",
-        ExitCode.REFUSED: "a gate refused it, as far as the API says so",
-    },
 )
-@click.argument("run", metavar="RUN", callback=_name)
+@click.argument("run", metavar="RUN", type=_NAME)
 @_connection
-def status(run: str, client: _Client) -> Reply:
+def status(run: str, api: PipelineClient) -> Reply:
     """Shows the state of a run.
 
     RUN is the id that `kubeflow submit` prints.
     """
-    with client as api:
-        found = api.status(run)
+    found = api.status(run)
     fields = {**dataclasses.asdict(found), "refused": found.refused}
     exit_code = ExitCode.FAILED if found.failed else ExitCode.DONE
     if found.refused:
