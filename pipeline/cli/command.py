@@ -193,42 +193,6 @@ class CommandGroup(_WithExitCodes, click.Group):
         return super().resolve_command(ctx, args)
 
 
-def chosen(top: CommandGroup, words: Sequence[str]) -> Command | None:
-    """Returns the command that the first words name; None if they name none."""
-    member: click.Command | None = top
-    for word in words:
-        if not isinstance(member, CommandGroup):
-            break
-        member = member.get_command(click.Context(member), word)
-    return member if isinstance(member, Command) else None
-
-
-def usage_line(error: click.UsageError) -> str:
-    """Returns the one-line message for words that click refuses."""
-    see = f"see {error.ctx.command_path} --help" if error.ctx else ""
-    if isinstance(error, click.NoSuchOption) and error.ctx:
-        return _no_such_option(error, error.ctx, see)
-    message = error.format_message().rstrip(".")
-    message = f"{message[:1].lower()}{message[1:]}"
-    param = getattr(error, "param", None)
-    if param is not None:
-        is_option = isinstance(param, click.Option)
-        name = max(param.opts, key=len) if is_option else (param.metavar or "").strip("[].")
-        is_missing = isinstance(error, click.MissingParameter)
-        message = f"{name} {'is missing' if is_missing else error.message}"
-    return f"{message}; {see}".rstrip("; ")
-
-
-def _no_such_option(error: click.NoSuchOption, ctx: click.Context, see: str) -> str:
-    flag, command = error.option_name, ctx.command
-    if isinstance(command, CommandGroup):
-        members = [command.get_command(ctx, name) for name in command.members]
-        if any(flag in one.opts for member in members if member for one in member.params):
-            return f"{flag} stands before the command, expected after it"
-    hint = f"did you mean {error.possibilities[0]!r}? " if error.possibilities else ""
-    return f"unknown option {quoted(flag)}: {hint}{see}"
-
-
 class Read(click.ParamType):
     """The type of a value that a function reads; its ValueError says what is expected."""
 

@@ -18,7 +18,7 @@ from components.gate.check import NotChecked
 from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
 from pipeline.cli import output
-from pipeline.cli.command import CommandError, CommandGroup, chosen, usage_line
+from pipeline.cli.command import Command, CommandError, CommandGroup
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
 from pipeline.result import ExitCode, RunResult
@@ -154,10 +154,46 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
         line, exit_code = "interrupted", ExitCode.INTERRUPTED
     except Terminated:
         line, exit_code = "terminated", ExitCode.TERMINATED
-    command = chosen(COMMANDS, words)
+    command = _chosen(words)
     if command and exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         line += command.after_a_signal
     fields = command.error_object(line) if command else {"error": line}
     as_json = "--json" in itertools.takewhile("--".__ne__, words)
     output.fail(line, fields if as_json else None)
     return output.end(exit_code, shows=False)
+
+
+def _chosen(words: Sequence[str]) -> Command | None:
+    """Returns the command that the first words name; None if they name none."""
+    member: click.Command | None = COMMANDS
+    for word in words:
+        if not isinstance(member, CommandGroup):
+            break
+        member = member.get_command(click.Context(member), word)
+    return member if isinstance(member, Command) else None
+
+
+def usage_line(error: click.UsageError) -> str:
+    """Returns the one-line message for words that click refuses."""
+    see = f"see {error.ctx.command_path} --help" if error.ctx else ""
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        return _no_such_option(error, error.ctx, see)
+    message = error.format_message().rstrip(".")
+    message = f"{message[:1].lower()}{message[1:]}"
+    param = getattr(error, "param", None)
+    if param is not None:
+        is_option = isinstance(param, click.Option)
+        name = max(param.opts, key=len) if is_option else (param.metavar or "").strip("[].")
+        is_missing = isinstance(error, click.MissingParameter)
+        message = f"{name} {'is missing' if is_missing else error.message}"
+    return f"{message}; {see}".rstrip("; ")
+
+
+def _no_such_option(error: click.NoSuchOption, ctx: click.Context, see: str) -> str:
+    flag, command = error.option_name, ctx.command
+    if isinstance(command, CommandGroup):
+        members = [command.get_command(ctx, name) for name in command.members]
+        if any(flag in one.opts for member in members if member for one in member.params):
+            return f"{flag} stands before the command, expected after it"
+    hint = f"did you mean {error.possibilities[0]!r}? " if error.possibilities else ""
+    return f"unknown option {quoted(flag)}: {hint}{see}"
