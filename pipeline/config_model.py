@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from components.gate.decide import GATE_CHECKS
@@ -94,30 +94,30 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
 
     try:
         given = _model().model_validate(overrides)
-        return _configured(preset, {key: getattr(given, key) for key in overrides})
+        extra = {name: entry.default for name, entry in HYPER_PARAMETERS.items()}
+        training = dataclasses.replace(PRESETS[preset](), extra=extra)
+        values = {key: getattr(given, key) for key in overrides}
+        return _replaced(RunConfig(preset, training=training), values)
     except ValidationError as error:
         raise ConfigError(_line(error, overrides)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _configured(preset: str, values: Mapping[str, Any]) -> RunConfig:
-    extra = {name: entry.default for name, entry in HYPER_PARAMETERS.items()}
-    training = dataclasses.replace(PRESETS[preset](), extra=extra)
-    config = RunConfig(preset, training=training)
-    changes: dict[str, dict[str, Any]] = {"": {}}
-    for name, value in values.items():
-        *sections, field = name.split(".", 2)
-        section = ".".join(sections)
-        changes.setdefault(section, {})[field] = value
-    for section in _EXTRA:
-        if set_ := changes.pop(f"{section}.extra", {}):
-            all_ = {**getattr(config, section).extra, **set_}
-            changes.setdefault(section, {})["extra"] = all_
-    top = changes.pop("")
-    for section, values_ in changes.items():
-        top[section] = dataclasses.replace(getattr(config, section), **values_)
-    return dataclasses.replace(config, **top)
+def _replaced(old: Any, values: Mapping[str, Any]) -> Any:
+    """Returns the dataclass, or the mapping of plugins' values, with others by dotted key."""
+    if isinstance(old, Mapping):
+        return {**old, **values}
+    fields: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        name, dot, rest = key.partition(".")
+        if dot:
+            sections.setdefault(name, {})[rest] = value
+        else:
+            fields[name] = value
+    inner = {name: _replaced(getattr(old, name), of_it) for name, of_it in sections.items()}
+    return dataclasses.replace(old, **fields, **inner)
 
 
 def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
@@ -185,11 +185,10 @@ def _annotated(key: Key) -> Any:
         typed = Annotated[bool, BeforeValidator(_bool)]
     elif inner in (int, float):
         bounds = Field(**about.get("bounds", {}))
-        typed = Annotated[inner, bounds, AfterValidator(_int64), BeforeValidator(_no_bool)]
+        # As text, since pydantic would take True for 1.
+        typed = Annotated[inner, bounds, AfterValidator(_int64), BeforeValidator(str)]
     elif about.get("is_path"):
         typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
-    elif choices := about.get("choices"):
-        typed = Annotated[str, AfterValidator(functools.partial(_one_of, choices=choices))]
     elif inner is str:
         typed = Annotated[str, AfterValidator(_text)]
     elif not about:
@@ -202,17 +201,10 @@ def _none(value: Any) -> Any:
 
 
 def _bool(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
+    word = str(value).lower()
+    if word not in ("true", "false"):
         raise ValueError
-    return value
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError
-    return value
+    return word == "true"
 
 
 def _int64(value: float) -> float:
@@ -229,12 +221,6 @@ def _text(value: str) -> str:
 
 def _path(value: str, default: Any) -> str:
     return value if value == default == "" else paths.expanded(_text(value))
-
-
-def _one_of(value: str, choices: Iterable[str]) -> str:
-    if value not in choices:
-        raise ValueError
-    return value
 
 
 def _slices(value: Any) -> tuple[Bands, ...]:

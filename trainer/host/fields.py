@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -45,11 +46,11 @@ def setting(
       hint: what an error adds to the bounds.
       is_path: whether it is a path on this machine.
     """
-    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    bounds = (("ge", ge), ("gt", gt), ("le", le), ("lt", lt))
     metadata = {
         "description": description,
         "choices": choices,
-        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+        "bounds": {name: bound for name, bound in bounds if bound is not None},
         "hint": hint,
         "is_path": is_path,
     }
@@ -73,9 +74,8 @@ def check(values: Any, section: str, of: type | None = None) -> None:
 
 def _is_allowed(value: Any, metadata: Mapping[str, Any]) -> bool:
     if value is not None and (bounds := metadata.get("bounds")):
-        return math.isfinite(value) and (
-            bounds.get("ge", -math.inf) <= value <= bounds.get("le", math.inf)
-            and bounds.get("gt", -math.inf) < value < bounds.get("lt", math.inf)
+        return math.isfinite(value) and all(
+            getattr(operator, name)(value, bound) for name, bound in bounds.items()
         )
     choices = metadata.get("choices")
     return not choices or value in choices
@@ -96,16 +96,11 @@ def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
         return f"one of {', '.join(choices)}"
     name = _NAMES.get(inner) or ("a list of strings" if inner == tuple[str, ...] else "a string")
     hint = f": {metadata['hint']}" if metadata.get("hint") else ""
-    return f"{name}{_range(**metadata.get('bounds', {}))}{hint}"
+    return f"{name}{_range(metadata.get('bounds', {}))}{hint}"
 
 
-def _range(
-    *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-) -> str:
+def _range(bounds: Mapping[str, float]) -> str:
+    ge, gt, le, lt = map(bounds.get, ("ge", "gt", "le", "lt"))
     low = f" from {ge:g}" if ge is not None else f" above {gt:g}" if gt is not None else ""
     if le is not None:
         return f" from {ge:.10g} to {le:.10g}" if ge is not None else f"{low}, up to {le:.10g}"
