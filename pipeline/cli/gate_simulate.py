@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,10 @@ if TYPE_CHECKING:  # NumPy stands behind it
 
 
 def _fraction(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0.0 <= number <= 1.0:
-        raise ValueError("a fraction from 0 to 1")
-    return number
+    with contextlib.suppress(ValueError):
+        if 0.0 <= float(text) <= 1.0:
+            return float(text)
+    raise ValueError("a fraction from 0 to 1")
 
 
 def _fractions(text: str) -> list[float]:
@@ -103,8 +100,9 @@ def simulate(given: Given, /, **values: Any) -> Reply:
     and if the submitter sees their accuracy.
     """
     asked = SimpleNamespace(**values)
-    name, policy = _policy(given, asked)
+    policy = _policy(given, asked)
     from components.gate.simulation import Setting, operating_curve
+    from components.gate.submissions import SUBMITTERS, submit
 
     try:
         setting = Setting(asked.rows, asked.classes, asked.accuracy, asked.discordance)
@@ -118,17 +116,7 @@ def simulate(given: Given, /, **values: Any) -> Reply:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    series = _submit(policy, asked)
-    if asked.png is not None:
-        _draw(points, setting, policy, name, asked.decision, asked.png)
-    lines = [*_lines(points, policy, name, asked), "", *_series_lines(series, asked)]
-    return Reply(_fields(points, series, policy, name, asked), lines)
-
-
-def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
-    from components.gate.submissions import SUBMITTERS, submit
-
-    return [
+    series = [
         submit(
             submitter,
             policy,
@@ -139,9 +127,14 @@ def _submit(policy: Policy, asked: SimpleNamespace) -> list[Series]:
         )
         for submitter in SUBMITTERS
     ]
+    if asked.png is not None:
+        _draw(points, setting, policy, asked)
+    lines = [*_lines(points, policy, asked), "", *_series_lines(series, asked)]
+    return Reply(_fields(points, series, policy, asked), lines)
 
 
-def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
+def _policy(given: Given, asked: SimpleNamespace) -> Policy:
+    """Returns the policy of the data set, whose text in `asked` becomes its name."""
     given.require_keys(keys("gate"))
     spec = parse_dataset(asked.dataset)
     if spec.name is None:
@@ -149,34 +142,29 @@ def _policy(given: Given, asked: SimpleNamespace) -> tuple[str, Policy]:
             f"dataset is {spec.text}, expected the name of a set, such as mnist: no data are read "
             "here; give its thresholds with --set"
         )
+    asked.dataset = spec.name
     gate = given.configuration().gate
-    name = spec.name
-    return name, policy_for(gate, name, num_classes=asked.classes, test_rows=asked.rows)
+    return policy_for(gate, spec.name, num_classes=asked.classes, test_rows=asked.rows)
 
 
 def _draw(
-    points: Sequence[Point], setting: Setting, policy: Policy, name: str, decision: int, path: Path
+    points: Sequence[Point], setting: Setting, policy: Policy, asked: SimpleNamespace
 ) -> None:
     from pipeline.simulation_plot import draw
 
     try:
-        path.write_bytes(draw(points, setting, policy, name, decision=decision))
+        asked.png.write_bytes(draw(points, setting, policy, asked.dataset, decision=asked.decision))
     except OSError as error:
         raise CommandError(
-            f"cannot write {path}: {error.strerror}; choose another file with --png"
+            f"cannot write {asked.png}: {error.strerror}; choose another file with --png"
         ) from error
 
 
 def _fields(
-    points: Sequence[Point],
-    series: Sequence[Series],
-    policy: Policy,
-    name: str,
-    asked: SimpleNamespace,
+    points: Sequence[Point], series: Sequence[Series], policy: Policy, asked: SimpleNamespace
 ) -> dict[str, Any]:
     return {
         **{name: value for name, value in vars(asked).items() if name != "drops"},
-        "dataset": name,
         "policy": policy.to_config(),
         "curve": [
             {
@@ -200,13 +188,13 @@ def _fields(
     }
 
 
-def _lines(points: Sequence[Point], policy: Policy, name: str, asked: SimpleNamespace) -> list[str]:
+def _lines(points: Sequence[Point], policy: Policy, asked: SimpleNamespace) -> list[str]:
     slices = "; ".join(map(str, policy.slices)) or "none"
     kinds = list(points[0].refused_by)
     header = ["worse by", "released", "95 % interval", "refused", "by", *kinds]
     return [
-        f"policy of {name}: floor {policy.floor:g}, class floor {policy.class_floor:g}, max drop "
-        f"{policy.max_drop:g}, confidence {policy.confidence:g}, slices {slices}",
+        f"policy of {asked.dataset}: floor {policy.floor:g}, class floor {policy.class_floor:g}, "
+        f"max drop {policy.max_drop:g}, confidence {policy.confidence:g}, slices {slices}",
         f"{asked.rows:,} test images of {asked.classes:,} classes, decision "
         f"{asked.decision:,} on them; served accuracy {asked.accuracy:g}, discordance "
         f"{asked.discordance:g}",
