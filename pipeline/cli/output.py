@@ -19,7 +19,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.result import ExitCode, json_able
@@ -187,14 +187,14 @@ def end(exit_code: int, *, shows: bool) -> int:
     return ExitCode.FAILED if exit_code == 0 and shows else exit_code
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns rows as lines with aligned columns, of which the last one is not padded."""
+def table(rows: Sequence[Sequence[str]], align: Callable[[str, int], str] = str.ljust) -> list[str]:
+    """Returns rows as lines with aligned columns; nothing ends in blanks."""
     shown = [
         [*(printable(_cut(cell, _WIDEST_COLUMN)) for cell in row[:-1]), printable(row[-1])]
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
+    return ["  ".join(map(align, row, widths)).rstrip() for row in shown]
 
 
 def size(bytes_: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence
-from pipeline.cli.output import Line
+from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial
@@ -107,9 +107,7 @@ def trials(results: Results, plot: str | None) -> Iterator[str]:
     yield f"hyper-parameters: {', '.join(f'{k} {v:g}' for k, v in best.values.items())}"
     shown = results.ranked()[:_MOST_TRIALS]
     rows = [("trial", "accuracy", "loss", "epochs", "time", *best.values), *map(_trial, shown)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  " + "  ".join(map(str.rjust, row, widths))
+    yield from (f"  {line}" for line in table(rows, align=str.rjust))
     if plot:
         more = f"the best {_MOST_TRIALS} of them above, " if count > _MOST_TRIALS else ""
         yield f"trials: {more}all in {Path(plot).with_suffix('.json')}, drawn in {plot}"

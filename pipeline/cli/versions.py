@@ -167,8 +167,7 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
     release = manifest.release if manifest else {}
     rollback = manifest.rollback if manifest else None
     return {
-        "version": version.number,
-        "path": str(version.path),
+        **_integrity(version),
         "live": live,
         "published_at": manifest.published_at if manifest else None,
         "run_id": release.get("run_id"),
@@ -179,8 +178,6 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
         "accuracy": _field(release, "metrics", "accuracy"),
         "baseline": release.get("baseline"),
         "model_digest": version.model_digest,
-        "valid": not version.problems,
-        "problems": list(version.problems),
         "rollback": dataclasses.asdict(rollback) if rollback else None,
         "withdrawn": dataclasses.asdict(version.withdrawn) if version.withdrawn else None,
     }
@@ -197,22 +194,16 @@ def _table(described: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
     accuracy, baseline = version["accuracy"], version["baseline"]
+    name, digest = version["dataset"]["name"], version["dataset"]["digest"] or ""
     return (
         str(version["version"]),
         (version["published_at"] or _UNKNOWN)[:19].replace("T", " "),
         str(version["run_id"] or _UNKNOWN),
-        _dataset(version["dataset"]),
+        " ".join(filter(None, [name, digest[:_DIGEST_DIGITS]])) or _UNKNOWN,
         _UNKNOWN if accuracy is None else f"{accuracy:.4f}",
         str(baseline["version"]) if baseline else _UNKNOWN,
         "match" if version["valid"] else "damaged",
         "; ".join(_remarks(version)),
-    )
-
-
-def _dataset(dataset: Mapping[str, Any]) -> str:
-    return (
-        " ".join(filter(None, [dataset["name"], (dataset["digest"] or "")[:_DIGEST_DIGITS]]))
-        or _UNKNOWN
     )
 
 
