@@ -61,35 +61,39 @@ def training_text(state: Progress) -> str:
     return f"epoch {state.epoch}/{state.epochs}{accuracy}{left}"
 
 
-class PlainDisplay:
+class _Display:
+    names: Sequence[str] = ()
+
+    def planned(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def placed(self, name: str) -> str:
+        """Returns such as "[3/12] Trainer", or the name alone if it was not planned."""
+        names = self.names
+        return f"[{names.index(name) + 1}/{len(names)}] {name}" if name in names else name
+
+
+class PlainDisplay(_Display):
     """Prints a line per start and end of a component and per epoch, for files and CI."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._names: list[str] = []
-
-    def planned(self, names: Sequence[str]) -> None:
-        self._names = list(names)
 
     def note(self, text: str) -> None:
-        self._line(text)
+        output.write([text], self._stream)
 
     def component_started(self, name: str) -> None:
-        self._line(f"{_place(self._names, name)}{name} ...")
+        self.note(f"{self.placed(name)} ...")
 
     def component_finished(self, name: str, seconds: float, *, cached: bool) -> None:
-        end = "cached" if cached else duration(seconds)
-        self._line(f"{_place(self._names, name)}{name}: {end}")
+        self.note(f"{self.placed(name)}: {'cached' if cached else duration(seconds)}")
 
     def trained(self, state: Progress) -> None:
         if state.epoch_ended:
-            self._line(f"  {training_text(state)}")
-
-    def _line(self, text: str) -> None:
-        output.write([text], self._stream)
+            self.note(f"  {training_text(state)}")
 
 
-class LiveDisplay:
+class LiveDisplay(_Display):
     """Prints finished components as lines, and below them the running one."""
 
     def __init__(self, console: Console) -> None:
@@ -97,13 +101,9 @@ class LiveDisplay:
 
         self._console = console
         self._spinner = Spinner("dots")
-        self._names: list[str] = []
         self._running = "starting"
         self._since = time.monotonic()
         self._state: Progress | None = None
-
-    def planned(self, names: Sequence[str]) -> None:
-        self._names = list(names)
 
     def note(self, text: str) -> None:
         self._console.print(printable(text))
@@ -115,7 +115,7 @@ class LiveDisplay:
         from rich.text import Text
 
         end = ("cached", "cyan") if cached else (duration(seconds), "bold")
-        width = max(map(len, self._names), default=0)
+        width = max(map(len, self.names), default=0)
         self._console.print(Text.assemble(("✓ ", "green"), f"{name:{width}}  ", end))
 
     def trained(self, state: Progress) -> None:
@@ -123,20 +123,15 @@ class LiveDisplay:
 
     def __rich__(self) -> RenderableType:
         from rich.progress_bar import ProgressBar
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        cells: list[RenderableType] = [
-            self._spinner,
-            f"{_place(self._names, self._running)}{self._running}",
-        ]
+        cells: list[RenderableType] = [self._spinner, self.placed(self._running)]
         if self._state is None:
             cells.append(duration(time.monotonic() - self._since))
         else:
             bar = ProgressBar(total=self._state.total_steps, completed=self._state.step, width=20)
             cells += [bar, training_text(self._state)]
-        line = Table.grid(padding=(0, 1))
-        for _ in cells:
-            line.add_column(no_wrap=True)
+        line = Table.grid(*(Column(no_wrap=True) for _ in cells), padding=(0, 1))
         line.add_row(*cells)
         return line
 
@@ -175,8 +170,3 @@ class _ProgressHandler(logging.Handler):
             self._shown.trained(state)
         else:
             self._shown.note(record.getMessage())
-
-
-def _place(names: Sequence[str], name: str) -> str:
-    """Returns such as "[3/12] "; nothing for a component that was not planned."""
-    return f"[{names.index(name) + 1}/{len(names)}] " if name in names else ""
