@@ -89,7 +89,7 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     known = keys()
     for name in overrides:
         if name not in known:
-            raise ConfigError(unknown_key(name))
+            raise ConfigError(unknown("key", name, known, see="see tfx-mnist config keys"))
     from pydantic import ValidationError
 
     try:
@@ -128,11 +128,6 @@ def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
         return f"{key.name}: {cause}"
     wanted = str(cause or "") or key.expected
     return f"{key.name} is {quoted(overrides[key.name])}, expected {wanted}"
-
-
-def unknown_key(name: str) -> str:
-    """Returns the line for a key that does not exist."""
-    return unknown("key", name, keys(), see="see tfx-mnist config keys")
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from components.example_gen.sources import usages
 from pipeline.cli.command import LOCAL_PATH, pair
 from pipeline.config import ConfigError, RunConfig
-from pipeline.config_model import build, flatten, keys, unknown_key
+from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
 from trainer.tuning.results import searched
 
@@ -30,11 +30,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclasses.dataclass
 class Given:
-    """The values that a command line gives for a configuration; the last one for a key counts."""
+    """The values and files that a command line gives; the last value for a key counts."""
 
     overrides: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
-    config_file: Path | None = None
-    hparams_file: Path | None = None
+    config: Path | None = None
+    hparams: Path | None = None
 
     def configuration(self) -> RunConfig:
         """Raises ConfigError if a file cannot be read, or a preset, key or value is wrong."""
@@ -42,19 +42,16 @@ class Given:
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """The preset, and the values by key; those of flags are not checked yet."""
-        from_file = {} if self.config_file is None else _read_config(self.config_file)
-        found = {} if self.hparams_file is None else _read_hparams(self.hparams_file)
+        from_file = {} if self.config is None else _read_config(self.config)
+        found = {} if self.hparams is None else _read_hparams(self.hparams)
         values = {**from_file, **found, **dict(self.overrides)}
         return values.pop("preset", RunConfig.preset), values
 
     def require_keys(self, known: Collection[str]) -> None:
         """Raises ConfigError for a key that the command does not use."""
         for key, _ in self.overrides:
-            if key in known:
-                continue
-            if key in keys():
+            if key not in known and key in ("preset", *keys()):
                 raise ConfigError(f"{key} has no effect here, expected one of {', '.join(known)}")
-            raise ConfigError(unknown_key(key))
 
 
 pass_given = click.make_pass_decorator(Given, ensure=True)
@@ -66,7 +63,7 @@ def _record(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         return
     if name == "set":
         given.overrides += value
-    elif name in ("config_file", "hparams_file"):
+    elif name in ("config", "hparams"):
         setattr(given, name, value)
     else:
         given.overrides.append((name.replace("__", "."), value))
@@ -80,7 +77,7 @@ class DatasetOption(click.Option):
         return record and (record[0], f"{record[1]} Takes {usages()}.")
 
 
-def _option(flag: str, text: str, *, name: str = "", **settings: Any) -> tuple[str, Any]:
+def _option(flag: str, text: str, name: str | None = None, **settings: Any) -> tuple[str, Any]:
     """An option of `Given`; `name` is its key, with "__" for a dot, if the flag is not the key."""
     names = filter(None, [flag, name])
     return flag, click.option(*names, help=text, expose_value=False, callback=_record, **settings)
@@ -94,16 +91,7 @@ def _of_key(flag: str, metavar: str, **settings: Any) -> tuple[str, Any]:
 
 
 def _switch(flag: str, name: str, text: str, *, value: bool = True) -> tuple[str, Any]:
-    return _option(flag, text, name=name, is_flag=True, flag_value=value, default=None)
-
-
-def _file(flag: str, name: str, text: str) -> tuple[str, Any]:
-    return _option(flag, text, name=name, metavar="FILE", type=LOCAL_PATH)
-
-
-def _list(flag: str, name: str, metavar: str, text: str, **settings: Any) -> tuple[str, Any]:
-    text = f"{text}; may be given again."
-    return _option(flag, text, name=name, metavar=metavar, multiple=True, **settings)
+    return _option(flag, text, name, is_flag=True, flag_value=value, default=None)
 
 
 def _completer(names: Callable[[], Collection[str]]) -> Callable[..., list[CompletionItem]]:
@@ -112,11 +100,11 @@ def _completer(names: Callable[[], Collection[str]]) -> Callable[..., list[Compl
     ]
 
 
-_KEYS = _completer(lambda: [f"{key}=" for key in keys()])
 _DETERMINISTIC = (
     "Train to the same weights, bit for bit, from the same seed and data on this machine."
 )
 _MISSING = "Release although the served version cannot be read; the release record says so."
+_FILE: dict[str, Any] = {"metavar": "FILE", "type": LOCAL_PATH}
 _OPTIONS = dict(
     [
         _of_key("--preset", "P", shell_complete=_completer(lambda: PRESETS)),
@@ -126,14 +114,23 @@ _OPTIONS = dict(
         _of_key("--serving-dir", "DIR"),
         _of_key("--seed", "N"),
         _of_key("--replicas", "N"),
-        _list(
-            *("--set", "", "KEY=VALUE", "Set a key, see `tfx-mnist config keys`"),
+        _option(
+            "--set",
+            "Set a key, see `tfx-mnist config keys`; may be given again.",
+            metavar="KEY=VALUE",
             type=pair("KEY=VALUE such as gate.floor=0.99"),
-            shell_complete=_KEYS,
+            multiple=True,
+            shell_complete=_completer(lambda: [f"{key}=" for key in keys()]),
         ),
-        _file("--config", "config_file", "Read keys from a YAML or JSON file."),
-        _file("--hparams", "hparams_file", "Take hyper-parameters from a file of --save-hparams."),
-        _list("--beam-arg", "beam_args", "ARG", "Argument of every Beam pipeline"),
+        _option("--config", "Read keys from a YAML or JSON file.", **_FILE),
+        _option("--hparams", "Take hyper-parameters from a file of --save-hparams.", **_FILE),
+        _option(
+            "--beam-arg",
+            "Argument of every Beam pipeline; may be given again.",
+            "beam_args",
+            metavar="ARG",
+            multiple=True,
+        ),
         _switch("--deterministic", "training__deterministic", _DETERMINISTIC),
         _switch("--tune", "tuning__enabled", "Search for hyper-parameters first, see tuning.*."),
         _switch("--no-cache", "cache", "Execute every component anew.", value=False),

@@ -71,7 +71,14 @@ def check(
     """
     config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})
     with logs.quiet(show=verbose):
-        result = _check(config, (model, signature), (baseline, baseline_signature))
+        from components.evaluation.saved_model import ModelRefused
+        from pipeline.model_check import Asked, check_model
+
+        compared = Asked(baseline, baseline_signature) if baseline else None
+        try:
+            result = check_model(config, Asked(model, signature), compared)
+        except ModelRefused as error:
+            raise UsageError(str(error)) from error
     exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
     return Reply(result.to_dict(), _lines(result), exit_code)
 
@@ -84,19 +91,6 @@ def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]
             raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
     given.overrides.append(("dataset", dataset))
     return given.configuration()
-
-
-def _check(
-    config: RunConfig, model: tuple[Path, str], baseline: tuple[Path | None, str]
-) -> ModelCheck:
-    from components.evaluation.saved_model import ModelRefused
-    from pipeline.model_check import Asked, check_model
-
-    path, signature = baseline
-    try:
-        return check_model(config, Asked(*model), Asked(path, signature) if path else None)
-    except ModelRefused as error:
-        raise UsageError(str(error)) from error
 
 
 def _lines(result: ModelCheck) -> Iterator[Line]:

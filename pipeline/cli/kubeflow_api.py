@@ -141,10 +141,9 @@ def _run_options(function: _Function) -> _Function:
     def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> Reply:
         from pipeline.runners.kubeflow.parameters import CompiledFile, Run
 
-        given = {name: values.pop(name) for name in _VALUES}
+        given = {name: text for name in _VALUES if (text := values.pop(name)) is not None}
         compiled = CompiledFile.read(pipeline)
-        parameters = compiled.values({key: text for key, text in given.items() if text is not None})
-        run = Run(compiled, parameters, experiment, service_account)
+        run = Run(compiled, compiled.values(given), experiment, service_account)
         return function(run=run, **values)
 
     for name in reversed(_VALUES):

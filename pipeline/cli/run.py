@@ -50,7 +50,7 @@ def options(function: Callable[..., int]) -> Callable[..., int]:
 
 def failed(line: str) -> Mapping[str, Any]:
     """Returns what `--json` prints for a run that could not begin."""
-    return RunResult(_fresh_run_id(), FAILED, error=line).to_dict()
+    return RunResult(_new_run_id(), FAILED, error=line).to_dict()
 
 
 @command.command(**EXIT_CODES, error_object=failed)
@@ -67,14 +67,9 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     return execute(given, ctx.find_root().obj or _local_run, **values)
 
 
-def new_run_id(now: datetime.datetime, suffix: str) -> str:
-    """Returns an id that sorts by time and has a unique suffix: "20261123T103000Z-3f2a"."""
-    return f"{now.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{suffix}"
-
-
 def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool) -> int:
     """Runs the pipeline, shows progress and result, and returns the exit code."""
-    started, run_id = time.monotonic(), _fresh_run_id()
+    started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
     if save_hparams is not None:
@@ -111,8 +106,10 @@ def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
     return exit_code
 
 
-def _fresh_run_id() -> str:
-    return new_run_id(datetime.datetime.now(datetime.timezone.utc), os.urandom(2).hex())
+def _new_run_id() -> str:
+    """Returns an id that sorts by time: "20261123T103000Z-3f2a"."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return f"{now:%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}"
 
 
 def _require_places(config: RunConfig) -> None:
