@@ -25,12 +25,8 @@ _LONGEST_PROBLEM = 200  # characters
 _NULL = "tag:yaml.org,2002:null"
 
 
-class NotPlain(Exception):
-    """The file is nested too deeply or ambiguous; the message is the end of a line."""
-
-
 class BoundedLoader(yaml.SafeLoader):
-    """Loads YAML without aliases, tags and repeated keys, of at most `_MAX_DEPTH` levels."""
+    """Loads YAML of `_MAX_DEPTH` levels; a ValueError refuses aliases, tags and repeated keys."""
 
     _depth = 0
 
@@ -78,15 +74,12 @@ def load(path: Path, what: str) -> Any:
     try:
         content = read_regular(path, max_bytes=_MAX_BYTES)
         return _parsed(content, is_json=path.suffix.lower() == ".json")
-    except OSError as error:
-        raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from None
-    except NotPlain as error:
-        raise ConfigError(f"cannot read the {what} {path}: {error}") from None
     except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
         kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
         raise ConfigError(f"{path} is not {kind}: {_problem(error)}") from None
-    except ValueError as error:  # JSON that `strict_json` refuses
-        raise ConfigError(f"cannot read the {what} {path}: {error}") from None
+    except (OSError, ValueError) as error:  # of the file, of `_refuse` or of `strict_json`
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read the {what} {path}: {reason}") from None
 
 
 def _parsed(content: bytes, *, is_json: bool) -> Any:
@@ -101,7 +94,7 @@ def _parsed(content: bytes, *, is_json: bool) -> Any:
 
 
 def _refuse(at: Any, sentence: str) -> NoReturn:
-    raise NotPlain(f"line {at.start_mark.line + 1}: {sentence}")
+    raise ValueError(f"line {at.start_mark.line + 1}: {sentence}")
 
 
 def _problem(error: yaml.YAMLError | json.JSONDecodeError | UnicodeDecodeError) -> str:

@@ -24,7 +24,7 @@ from components.example_gen.sources import DataError, parse_dataset
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.runners.kubeflow.names import PLAN, SETTINGS, task_id
-from pipeline.settings_file import BoundedLoader, NotPlain
+from pipeline.settings_file import BoundedLoader
 from trainer.host.files import read_regular
 from trainer.host.text import quoted
 
@@ -156,7 +156,7 @@ class CompiledFile:
                 return compiled
         except (
             *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
-            *(yaml.YAMLError, NotPlain),
+            yaml.YAMLError,
         ):
             pass
         raise ConfigError(
