@@ -1,7 +1,7 @@
 """Sends everything that libraries write to the run's log file, so the terminal stays ours.
 
     log = RunLog.create(Path("pipeline_root/logs/20261123T103000Z-3f2a.log"))
-    with log.capture(show=False) as terminal:
+    with captured(log.path, show=False) as terminal:
         terminal.out.write("what a person sees")    # all else, C++ too, goes to the file
 
 TensorFlow's C++ code writes to file descriptor 2, so the descriptors themselves are redirected.
@@ -67,24 +67,22 @@ class RunLog:
         self.path.unlink(missing_ok=True)
         _remove_empty(self.made)
 
-    @contextlib.contextmanager
-    def capture(self, *, show: bool) -> Iterator[Terminal]:
-        """Sends descriptors 1 and 2, `logging` and warnings to the file until the block is left."""
-        with (
-            _redirected(self.path) as terminal,
-            _followed(self.path, terminal.err if show else None),
-            _python_logging(),
-        ):
-            yield terminal
+
+@contextlib.contextmanager
+def captured(path: Path, *, show: bool) -> Iterator[Terminal]:
+    """Sends descriptors 1 and 2, `logging` and warnings to a file until the block is left."""
+    with contextlib.ExitStack() as stack:
+        terminal = stack.enter_context(_redirected(path))
+        if show:
+            stack.enter_context(_followed(path, terminal.err))
+        stack.enter_context(_python_logging())
+        yield terminal
 
 
 @contextlib.contextmanager
 def quiet(*, show: bool) -> Iterator[None]:
     """Discards the output of libraries for a command without a log, or shows it on stderr."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        RunLog.create(Path(folder) / "log").capture(show=show),
-    ):
+    with tempfile.TemporaryDirectory() as folder, captured(Path(folder) / "log", show=show):
         yield
 
 
@@ -132,10 +130,7 @@ def _flush_captured() -> None:
 
 
 @contextlib.contextmanager
-def _followed(path: Path, target: TextIO | None) -> Iterator[None]:
-    if target is None:
-        yield
-        return
+def _followed(path: Path, target: TextIO) -> Iterator[None]:
     ended = threading.Event()
     # In bytes: the file may end in the middle of a character while it is being written. Opened
     # here, since by the time the thread gets its turn a short run may have removed the file.

@@ -154,7 +154,7 @@ def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
 def _observed(
     config: RunConfig, run_id: str, log: logs.RunLog, run: Runner, *, verbose: bool, as_json: bool
 ) -> RunResult:
-    with log.capture(show=verbose) as real:
+    with logs.captured(log.path, show=verbose) as real:
         human = real.err if as_json else real.out
         try:
             with terminal.display(human=human, err=real.err, verbose=verbose) as observer:

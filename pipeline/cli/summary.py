@@ -36,14 +36,9 @@ def summary(result: RunResult) -> Iterator[Line]:
 def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
     """Yields the data set and the rows of its splits, if they are known."""
     if dataset:
-        splits = dataset.get("splits") or {}
-        rows = ", ".join(f"{name} {_rows(split)}" for name, split in splits.items())
-        yield Line(f"data: {dataset.get('name')}" + (f" ({rows})" if rows else ""))
-
-
-def _rows(split: object) -> str:
-    rows = split.get("rows") if isinstance(split, dict) else split
-    return f"{rows:,}" if isinstance(rows, int) else str(rows)
+        splits = dataset.get("splits", {})
+        rows = ", ".join(f"{name} {split['rows']:,}" for name, split in splits.items())
+        yield Line(f"data: {dataset['name']}" + (f" ({rows})" if rows else ""))
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[Line]:

@@ -55,10 +55,6 @@ class TestSummary:
             "time: 42 s",
         ]
 
-    def test_row_counts_may_stand_alone(self) -> None:
-        result = RunResult("r", RELEASED, dataset={"name": "m", "splits": {"test": 1000}})
-        assert "data: m (test 1,000)" in self._text(result)
-
     def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
         failed = Check("class.8", False, 0.8, 0.88, "accuracy of class 8 is 0.8000, required ...")
         result = RunResult("r", REFUSED, checks=(*PASSED[3:4], failed), log_file="logs/r.log")
