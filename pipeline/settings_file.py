@@ -26,7 +26,7 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """Loads YAML of `_MAX_DEPTH` levels; a ValueError refuses aliases, tags and repeated keys."""
+    """Loads YAML of few levels; a ValueError refuses aliases, tags and repeated keys."""
 
     _depth = 0
 

@@ -60,16 +60,12 @@ def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | Ima
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     from components.serving_check.prediction import ModelError, classify
 
+    release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
+    names = (release.get("dataset") or {}).get("class_names") or ()
     try:
-        return classify(list(images), version.path, _class_names(version))
+        return classify(list(images), version.path, names)
     except ModelError as error:
         raise CommandError(str(error)) from error
-
-
-def _class_names(version: Version) -> Sequence[str]:
-    dataset = version.manifest.release.get("dataset") if version.manifest else None
-    names = dataset.get("class_names") if isinstance(dataset, Mapping) else None
-    return names if isinstance(names, list) else ()
 
 
 def _describe(path: Path, answer: Prediction | ImageError) -> dict[str, Any]:

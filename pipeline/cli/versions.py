@@ -164,18 +164,16 @@ def _integrity(version: Version) -> dict[str, Any]:
 def _describe(version: Version, *, live: bool) -> dict[str, Any]:
     """Takes a version of `versions(..., check_files=True)`; unknown values become None."""
     manifest = version.manifest
-    release = manifest.release if manifest else {}
+    release: Mapping[str, Any] = manifest.release if manifest else {}
+    dataset, metrics = (release.get(name) or {} for name in ("dataset", "metrics"))
     rollback = manifest.rollback if manifest else None
     return {
         **_integrity(version),
         "live": live,
         "published_at": manifest.published_at if manifest else None,
         "run_id": release.get("run_id"),
-        "dataset": {
-            "name": _field(release, "dataset", "name"),
-            "digest": _field(release, "dataset", "fingerprint"),
-        },
-        "accuracy": _field(release, "metrics", "accuracy"),
+        "dataset": {"name": dataset.get("name"), "digest": dataset.get("fingerprint")},
+        "accuracy": metrics.get("accuracy"),
         "baseline": release.get("baseline"),
         "model_digest": version.model_digest,
         "rollback": dataclasses.asdict(rollback) if rollback else None,
@@ -215,8 +213,3 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
         reason = " ".join(withdrawn["reason"].split())
         remarks.append(f"withdrawn by {withdrawn['by']}{f': {reason}' if reason else ''}")
     return remarks
-
-
-def _field(release: Mapping[str, object], section: str, name: str) -> Any:
-    inner = release.get(section)
-    return inner.get(name) if isinstance(inner, Mapping) else None
