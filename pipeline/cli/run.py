@@ -116,8 +116,7 @@ def _require_places(config: RunConfig) -> None:
     """Refuses directories that cannot be written to, before the first of them is made."""
     root = Path(config.pipeline_root)
     try:
-        paths.require_directory("pipeline_root", root)
-        for name in _WRITTEN:
+        for name in ("", *_WRITTEN):
             paths.require_directory("pipeline_root", root / name)
         if config.serving_dir is not None:
             paths.require_directory("serving_dir", config.serving_dir)
