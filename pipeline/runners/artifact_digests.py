@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
-from ml_metadata.proto.metadata_store_pb2 import Artifact
+from tfx.types.artifact import Artifact, ArtifactState
 
 from components.serving_dir.model_files import copy_file, scan
 
@@ -21,27 +21,24 @@ _PROPERTY = "files_sha256"
 def record(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
     """Records the digests of artifacts that have just been written."""
     for artifact in artifacts:
-        artifact.custom_properties[_PROPERTY].string_value = digest(Path(artifact.uri))
-    store.put_artifacts(artifacts)
+        artifact.set_string_custom_property(_PROPERTY, digest(Path(artifact.uri)))
+    store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
 
 
 def find_damaged(artifacts: Sequence[Artifact]) -> list[Artifact]:
     """Returns the artifacts whose files differ from the recorded digest, or that have none."""
-    return [artifact for artifact in artifacts if _recorded(artifact) != digest(Path(artifact.uri))]
-
-
-def _recorded(artifact: Artifact) -> str | None:
-    # Asking a map of protobuf for a missing key would put an empty value there.
-    if _PROPERTY not in artifact.custom_properties:
-        return None
-    return str(artifact.custom_properties[_PROPERTY].string_value)
+    return [
+        artifact
+        for artifact in artifacts
+        if artifact.get_string_custom_property(_PROPERTY) != digest(Path(artifact.uri))
+    ]
 
 
 def give_up(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
     """Marks artifacts so that no run takes them over again; their files stay."""
     for artifact in artifacts:
-        artifact.state = Artifact.MARKED_FOR_DELETION
-    store.put_artifacts(artifacts)
+        artifact.state = ArtifactState.MARKED_FOR_DELETION
+    store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
 
 
 def digest(path: Path) -> str:

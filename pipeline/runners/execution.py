@@ -185,12 +185,7 @@ def _launch(
     # After a signal the outputs get no digests, so that the next run makes them again.
     termination.raise_if_arrived()
     with metadata.Metadata(connection) as handle:
-        outputs = {
-            key: [artifact.mlmd_artifact for artifact in artifacts]
-            for key, artifacts in execution_lib.get_output_artifacts(
-                handle, info.execution_id
-            ).items()
-        }
+        outputs = execution_lib.get_output_artifacts(handle, info.execution_id)
         written = list(itertools.chain.from_iterable(outputs.values()))
         (execution,) = handle.store.get_executions_by_id([info.execution_id])
         cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED

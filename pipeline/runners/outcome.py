@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ml_metadata.proto.metadata_store_pb2 import Artifact
+from tfx.types.artifact import Artifact
 
 from components import blessing, pusher
 from components.example_gen import examples_summary
-from components.gate.check import Check
 from pipeline.result import GATES, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.hparams import HParams
 from trainer.tuning import results
@@ -25,10 +24,10 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
     `training` holds the configured hyper-parameters, some of which a search may replace.
     """
     if name == "ExampleGen":
-        facts = json.loads(_text(outputs["examples"][0], examples_summary.PROPERTY) or "{}")
+        described = outputs["examples"][0].get_string_custom_property(examples_summary.PROPERTY)
         run.dataset["splits"] = {
             split: {"rows": found["rows"], "digest": found["digest"]}
-            for split, found in facts["splits"].items()
+            for split, found in json.loads(described)["splits"].items()
         }
     elif name in GATES:
         if name == next(iter(GATES)):
@@ -45,24 +44,15 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
 
 
 def _read_blessing(run: RunResult, given: Artifact) -> None:
-    checks = json.loads(_text(given, blessing.CHECKS) or "[]")
-    run.checks += tuple(Check.from_dict(check) for check in checks)
-    facts = json.loads(_text(given, blessing.FACTS) or "{}")
-    if facts:
+    run.checks += blessing.checks_of(given)
+    if facts := blessing.facts_of(given):
         run.evidence = blessing.ReleaseFacts.of(facts).evidence
-    if not _number(given, blessing.BLESSED):
+    if not blessing.is_blessed(given):
         run.outcome = REFUSED
 
 
 def _read_pushed(run: RunResult, pushed: Artifact) -> None:
-    if _number(pushed, pusher.PUSHED):
-        run.release = Release(_number(pushed, pusher.VERSION), _text(pushed, pusher.PATH))
-        run.outcome = RELEASED if _number(pushed, pusher.CREATED) else UNCHANGED
-
-
-def _text(artifact: Artifact, name: str) -> str:
-    return str(artifact.custom_properties[name].string_value)
-
-
-def _number(artifact: Artifact, name: str) -> int:
-    return int(artifact.custom_properties[name].int_value)
+    number, text = pushed.get_int_custom_property, pushed.get_string_custom_property
+    if number(pusher.PUSHED):
+        run.release = Release(number(pusher.VERSION), text(pusher.PATH))
+        run.outcome = RELEASED if number(pusher.CREATED) else UNCHANGED

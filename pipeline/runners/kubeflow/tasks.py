@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.orchestration.portable import outputs_utils
 from tfx.types.artifact import Artifact
@@ -39,6 +38,9 @@ from pipeline.runners.kubeflow.task_io import (
 from pipeline.runners.kubeflow.task_lines import reason
 
 _MODEL = "model"  # the Trainer's output
+
+UNTYPED = "tfx.types.standard_artifacts.Model"  # a class that declares no properties
+_FIELDS = {str: "string_value", int: "int_value", float: "double_value"}  # of ML Metadata's Value
 
 _Artifacts = dict[str, list[Artifact]]
 
@@ -157,8 +159,11 @@ def _typed(given: Mapping[str, TaskArtifact], types: Mapping[str, str]) -> _Arti
     }
 
 
-def to_tfx(given: TaskArtifact, type_path: str) -> Artifact:
-    """Returns TFX's artifact of that class, with the properties, at the local path."""
+def to_tfx(given: TaskArtifact, type_path: str = UNTYPED) -> Artifact:
+    """Returns TFX's artifact of that class, with the properties, at the local path.
+
+    The properties that the class does not declare become custom ones.
+    """
     artifact: Artifact = import_utils.import_class_by_path(type_path)()
     artifact.uri = str(given.path)
     # The backend names artifacts by their ids (backend/src/v2/metadata/converter.go,
@@ -168,22 +173,10 @@ def to_tfx(given: TaskArtifact, type_path: str) -> Artifact:
     message = artifact.mlmd_artifact
     for name, value in given.properties.items():
         declared = name in artifact.artifact_type.properties
-        _set(message.properties[name] if declared else message.custom_properties[name], value)
+        properties = message.properties if declared else message.custom_properties
+        setattr(properties[name], _FIELDS[type(value)], value)
     artifact.set_mlmd_artifact(message)
     return artifact
-
-
-def to_message(given: TaskArtifact) -> metadata_store_pb2.Artifact:
-    """Returns the artifact as ML Metadata would show it, with all properties as custom ones."""
-    message = metadata_store_pb2.Artifact(uri=given.uri)
-    for name, value in given.properties.items():
-        _set(message.custom_properties[name], value)
-    return message
-
-
-def _set(to: metadata_store_pb2.Value, value: str | float) -> None:
-    kind = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
-    setattr(to, kind, value)
 
 
 def to_metadata(artifact: Artifact) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.runners import outcome
 from pipeline.runners.kubeflow.names import BASELINE, DATASET_INFO, PLAN, task_name
 from pipeline.runners.kubeflow.task_io import Answer
 from pipeline.runners.kubeflow.task_lines import COMPLETED, STARTED, TaskLine
-from pipeline.runners.kubeflow.tasks import to_message
+from pipeline.runners.kubeflow.tasks import to_tfx
 from pipeline.runners.observer import Observer
 from trainer import progress
 from trainer.hparams import HParams
@@ -87,7 +87,7 @@ class Transcript:
                 baseline = baseline_in(json.loads(answer.parameters["BaselineModel"]))
                 run.baseline = baseline.to_json() if baseline else None
             else:
-                outputs = {key: [to_message(one)] for key, one in answer.artifacts.items()}
+                outputs = {key: [to_tfx(one)] for key, one in answer.artifacts.items()}
                 outcome.read(run, task, outputs, training)
         # A task that left its answer has completed, also where its last line was lost. kfp runs
         # one at a time, so that it had ended when the next one began.

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
+from tfx.types import standard_artifacts
+from tfx.types.artifact import Artifact, ArtifactState
 
 from pipeline.runners.artifact_digests import find_damaged, give_up, record
 
@@ -23,18 +25,19 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def registered(store: metadata_store.MetadataStore, path: Path) -> metadata_store_pb2.Artifact:
+def registered(store: metadata_store.MetadataStore, path: Path) -> Artifact:
     """A live artifact as it is stored."""
-    type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples"))
-    artifact = metadata_store_pb2.Artifact(
-        type_id=type_id, uri=str(path), state=metadata_store_pb2.Artifact.LIVE
-    )
-    (number,) = store.put_artifacts([artifact])
+    made = standard_artifacts.Examples()
+    made.uri, made.state = str(path), ArtifactState.PUBLISHED
+    made.type_id = store.put_artifact_type(made.artifact_type)
+    (number,) = store.put_artifacts([made.mlmd_artifact])
     return stored(store, number)
 
 
-def stored(store: metadata_store.MetadataStore, number: int) -> metadata_store_pb2.Artifact:
-    (artifact,) = store.get_artifacts_by_id([number])
+def stored(store: metadata_store.MetadataStore, number: int) -> Artifact:
+    (message,) = store.get_artifacts_by_id([number])
+    artifact = standard_artifacts.Examples()
+    artifact.set_mlmd_artifact(message)
     return artifact
 
 
@@ -78,5 +81,5 @@ def test_what_has_no_record_is_taken_for_damaged(store, folder):
 def test_what_is_given_up_is_not_live_any_more_and_its_files_stay(store, folder):
     artifact = registered(store, folder)
     give_up(store, [artifact])
-    assert stored(store, artifact.id).state != metadata_store_pb2.Artifact.LIVE
+    assert stored(store, artifact.id).state == ArtifactState.MARKED_FOR_DELETION
     assert (folder / "schema").exists()

@@ -7,7 +7,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from pipeline.runners.kubeflow.task_io import TaskArtifact
-from pipeline.runners.kubeflow.tasks import to_message, to_metadata, to_tfx
+from pipeline.runners.kubeflow.tasks import to_metadata, to_tfx
 
 EXAMPLES = "tfx.types.standard_artifacts.Examples"
 MODEL = "tfx.types.standard_artifacts.Model"
@@ -70,6 +70,6 @@ def test_backend_fails_on_a_null_so_unset_properties_are_left_out(tmp_path: Path
 
 def test_what_the_backend_adds_of_other_kinds_is_passed_over(tmp_path: Path) -> None:
     given = TaskArtifact(str(tmp_path), {"store_session_info": {"a": 1}, "blessed": 1.0})
-    message = to_message(given)
-    assert list(message.custom_properties) == ["blessed"]
-    assert message.custom_properties["blessed"].int_value == 1
+    artifact = to_tfx(given)
+    assert list(artifact.mlmd_artifact.custom_properties) == ["blessed"]
+    assert artifact.get_int_custom_property("blessed") == 1
