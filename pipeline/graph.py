@@ -22,6 +22,7 @@ from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
+from pipeline.beam_runner import beam_arguments
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
 from trainer.features import ImageSpec
@@ -100,7 +101,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
             **training,
             "code": plan.code["Trainer"],
             "workers": plan.workers,
-            "checkpoints": plan.checkpoints_dir,
+            "checkpoints": str(plan.root / "checkpoints"),
         },
     )
     trainer.add_upstream_node(data_gate)
@@ -152,7 +153,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
 
     return Pipeline(
         pipeline_name=f"tfx-mnist.{dataset.slug}",
-        pipeline_root=plan.artifacts_dir,
+        pipeline_root=str(plan.root / "artifacts" / dataset.slug),
         components=[
             example_gen,
             schema_gen,
@@ -169,7 +170,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
             pusher,
         ],
         enable_cache=config.cache,
-        beam_pipeline_args=list(plan.beam_args),
+        beam_pipeline_args=list(beam_arguments(config.beam_args)),
     )
 
 
@@ -191,7 +192,7 @@ def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[st
             **training,
             "code": plan.code["Tuner"],
             "tuning": dataclasses.asdict(tuning),
-            "searches": plan.searches_dir,
+            "searches": str(plan.root / "tuning"),
         },
     )
 

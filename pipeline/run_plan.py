@@ -24,7 +24,6 @@ from components.gate.check import Refused
 from components.gate.policy import Policy
 from components.serving_dir import ReleaseContext, release_context, released_data
 from pipeline import preflight
-from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
@@ -36,7 +35,7 @@ _LIBRARIES = ("tfx", "tensorflow", "keras")
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
-    """A configuration, and everything that was looked up for it. All directories are absolute.
+    """A configuration, and everything that was looked up for it.
 
     Attributes:
       context: the baseline, and the token that names this release.
@@ -44,22 +43,26 @@ class RunPlan:
       run_key: hex SHA-256 over everything that makes the model, the policy, and the pipeline root.
         A run can take over the model of another run with an equal key.
       code: the digest of each component's code, see `pipeline.code_keys`.
-      checkpoints_dir, searches_dir: for the state of trainings and searches that have not ended.
       workers: number of machines that train together.
     """
 
     config: RunConfig
     dataset: DatasetInfo
-    serving_dir: str
     context: ReleaseContext
     released_data: str
     run_key: str
     code: Mapping[str, str]
-    artifacts_dir: str
-    checkpoints_dir: str
-    searches_dir: str
-    beam_args: tuple[str, ...]
     workers: int = 1
+
+    @property
+    def root(self) -> Path:
+        """The absolute pipeline root."""
+        return Path(self.config.pipeline_root).absolute()
+
+    @property
+    def serving_dir(self) -> str:
+        """The absolute path of the directory that the server watches."""
+        return str(self.config.served_from(self.dataset.slug))
 
     @property
     def policy(self) -> Policy:
@@ -107,7 +110,6 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
     Args:
       takes_over: whether the release of a run with the same key may be taken over.
     """
-    root = Path(config.pipeline_root).absolute()
     served = config.served_from(dataset.slug)
     preflight.require_releasable(served)
     code, workers = code_keys(), _workers()
@@ -115,13 +117,8 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
     return RunPlan(
         config=config,
         dataset=dataset,
-        serving_dir=str(served),
         run_key=run_key,
         code=code,
-        artifacts_dir=str(root / "artifacts" / dataset.slug),
-        checkpoints_dir=str(root / "checkpoints"),
-        searches_dir=str(root / "tuning"),
-        beam_args=beam_arguments(config.beam_args),
         workers=workers,
         **_compared(served, run_key if takes_over else "", run_id),
     )

@@ -44,9 +44,8 @@ def test_all_directories_are_absolute_and_below_the_root_by_default(
 ) -> None:
     root = Path(config.pipeline_root)
     assert root.is_absolute()
+    assert plan.root == root
     assert Path(plan.serving_dir) == root / "serving" / plan.dataset.name
-    assert Path(plan.artifacts_dir) == root / "artifacts" / plan.dataset.name
-    assert Path(plan.checkpoints_dir) == root / "checkpoints"
 
 
 def test_relative_directories_become_absolute(
@@ -56,7 +55,7 @@ def test_relative_directories_become_absolute(
     relative = dataclasses.replace(config, pipeline_root="root", serving_dir="served")
     plan = make_plan(relative, run_id="run-1")
     assert Path(plan.serving_dir) == tmp_path / "served"
-    assert Path(plan.artifacts_dir) == tmp_path / "root" / "artifacts" / plan.dataset.name
+    assert plan.root == tmp_path / "root"
 
 
 # --- what does not fit the data set --------------------------------------------------------------

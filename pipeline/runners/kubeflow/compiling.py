@@ -24,7 +24,6 @@ from tfx.types.channel import Channel
 
 from components.example_gen.image_set import DatasetInfo
 from components.serving_dir import ReleaseContext
-from pipeline.beam_runner import beam_arguments
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, RunConfig
 from pipeline.graph import create_pipeline
@@ -103,15 +102,10 @@ def _stand_in(configured: RunConfig) -> RunPlan:
     return RunPlan(
         config=configured,
         dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1"), test_rows=1),
-        serving_dir=configured.serving_dir or "",
         context=ReleaseContext(baseline=None, token=""),
         released_data="",
         run_key="",
         code=dict.fromkeys(COMPONENTS, ""),
-        artifacts_dir="",
-        checkpoints_dir="",
-        searches_dir="",
-        beam_args=beam_arguments(configured.beam_args),
     )
 
 
