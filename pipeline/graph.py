@@ -79,24 +79,25 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         disable_statistics=True,
         custom_config={"spec": spec, "code": plan.code["Transform"]},
     )
-    transform.add_upstream_node(data_gate)
+    # The Tuner and the Trainer are given the same.
+    inputs = {
+        "examples": examples,
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+    }
     training = {
         "spec": spec,
         "hparams": config.training.to_config(),
         "seed": config.seed,
         "replicas": config.replicas,
     }
-    tuner = _tuner(plan, examples, transform, training) if config.tuning.enabled else None
-    if tuner is not None:
-        tuner.add_upstream_node(data_gate)
+    tuner = _tuner(plan, inputs, training) if config.tuning.enabled else None
     hyperparameters = tuner and tuner.outputs["best_hyperparameters"]
     trainer = Trainer(
-        examples=examples,
-        transform_graph=transform.outputs["transform_graph"],
+        **inputs,
         hyperparameters=hyperparameters,
         run_fn=_path(run_fn.run_fn),
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
             **training,
             "code": plan.code["Trainer"],
@@ -104,7 +105,8 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
             "checkpoints": str(plan.root / "checkpoints"),
         },
     )
-    trainer.add_upstream_node(data_gate)
+    for node in filter(None, (transform, tuner, trainer)):
+        node.add_upstream_node(data_gate)
     model = trainer.outputs["model"]
     evaluator = Evaluator(
         examples=examples,
@@ -174,7 +176,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     )
 
 
-def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[str, Any]) -> Any:
+def _tuner(plan: RunPlan, inputs: dict[str, Any], training: dict[str, Any]) -> Any:
     from components.tuner.tuner import (
         Tuner,  # with keras-tuner and matplotlib, which others do without
     )
@@ -182,11 +184,8 @@ def _tuner(plan: RunPlan, examples: Any, transform: Transform, training: dict[st
 
     tuning = plan.config.tuning
     return Tuner(
-        examples=examples,
-        transform_graph=transform.outputs["transform_graph"],
+        **inputs,
         tuner_fn=_path(tuner_fn.tuner_fn),
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         tune_args=tuner_pb2.TuneArgs(num_parallel_trials=tuning.parallel_trials),
         custom_config={
             **training,
