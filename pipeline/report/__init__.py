@@ -33,7 +33,7 @@ def render(result: RunResult) -> str:
         passed=[check for check in result.checks if check.passed],
         measured=findings.measured(result),
         groups=findings.groups(result),
-        confusion=findings.confusion(result.evidence),
+        most_frequent_error=result.evidence and findings.most_frequent_error(result.evidence),
         power=findings.power_table(result),
         losses=findings.LOSSES,
         likely=findings.LIKELY,

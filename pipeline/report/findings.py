@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from components.gate import accuracy, power
 from components.gate.check import Check
-from components.gate.evidence import Evidence, Group, Tally
+from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
 from pipeline.result import REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
-LOSSES = (0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
+LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
 
 
@@ -77,17 +77,8 @@ def measured(result: RunResult) -> Measured | None:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class GroupRow:
-    """A class or slice with its counts, and "passed", "failed" or "not judged"."""
-
-    label: str
-    tally: Tally
-    verdict: str
-
-
-def groups(result: RunResult) -> list[GroupRow]:
-    """Returns the classes and slices with the results of their checks."""
+def groups(result: RunResult) -> list[tuple[Group, str]]:
+    """Returns the classes and slices, each with "passed", "failed" or "not judged"."""
     evidence, policy = result.evidence, result.policy
     if evidence is None or policy is None:
         return []
@@ -99,77 +90,20 @@ def groups(result: RunResult) -> list[GroupRow]:
         change = group.name.replace(".", "_change.", 1)
         return "failed" if failed & {group.name, change} else "passed"
 
-    return [
-        GroupRow(group.label, group.tally, verdict(group))
-        for group in evidence_groups(evidence, policy)
-    ]
+    return [(group, verdict(group)) for group in evidence_groups(evidence, policy)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A cell of the confusion matrix; only the diagonal is `correct`.
-
-    Attributes:
-      heat: frequency of the error relative to the most frequent one, 0..1; 0 on the diagonal.
-    """
-
-    rows: int
-    correct: bool
-    heat: float
+def most_frequent_error(evidence: Evidence) -> int:
+    """Returns the largest cell of the confusion matrix off its diagonal."""
+    rows = enumerate(evidence.confusion)
+    return max((n for i, row in rows for j, n in enumerate(row) if i != j), default=0)
 
 
-def confusion(evidence: Evidence | None) -> list[tuple[str, list[Cell]]]:
-    """Returns (class, cells by prediction) in the order of the labels; empty if not counted."""
-    if evidence is None:
-        return []
-    matrix = evidence.confusion
-    errors = [n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j]
-    largest = max(errors, default=0) or 1
-    return [
-        (
-            name,
-            [Cell(n, i == j, 0.0 if i == j else n / largest) for j, n in enumerate(row)],
-        )
-        for i, (name, row) in enumerate(zip(evidence.classes, matrix, strict=False))
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class PowerRow:
-    """The power of the gate on a group.
-
-    Attributes:
-      minimum_detectable_drop: the smallest drop of accuracy, 0..1, that is refused with probability
-        `LIKELY`; None where none is. `images` is the same drop in test images.
-      unharmed: probability of refusing a model that is exactly as good.
-      refusals: probability of refusing a model that loses each of `LOSSES`.
-    """
-
-    label: str
-    rows: int
-    minimum_detectable_drop: float | None
-    images: float | None
-    unharmed: float
-    refusals: tuple[float, ...]
-
-
-def power_table(result: RunResult) -> list[PowerRow]:
-    """Returns the row of all test images, then those of the judged classes and slices."""
+def power_table(result: RunResult) -> list[power.Power]:
+    """Returns the power over all test images, then over the judged classes and slices."""
     evidence, policy = result.evidence, result.policy
     if evidence is None or policy is None:
         return []
     whole = power.of_all(evidence, policy, decision=decision(result.checks) or 1)
     first = [] if whole is None else [whole]
-    return [_power_row(group) for group in (*first, *power.of_groups(evidence, policy))]
-
-
-def _power_row(group: power.Power) -> PowerRow:
-    drop = group.minimum_detectable_drop(LIKELY)
-    return PowerRow(
-        label=group.label,
-        rows=group.tally.rows,
-        minimum_detectable_drop=drop,
-        images=None if drop is None else drop * group.tally.rows,
-        unharmed=group.refusal(0.0),
-        refusals=tuple(group.refusal(loss) for loss in LOSSES),
-    )
+    return [*first, *power.of_groups(evidence, policy)]

@@ -1,15 +1,19 @@
 """The page as a browser reads it."""
 
 import dataclasses
+import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from components.gate.check import Check
+from components.gate.evidence import Evidence, Tally
 from pipeline.report import render, write
 from pipeline.result import RunResult
 from tests.pipeline.report.runs import (
+    COMPARED,
     FAILED_RUN,
     FIRST_RUN,
     REFUSED_RUN,
@@ -126,6 +130,21 @@ def test_the_power_is_said_in_a_sentence() -> None:
     assert "even a model that loses nothing is refused" in Page(render(REFUSED_RUN)).text
 
 
+def test_an_error_is_as_hot_as_it_is_frequent() -> None:
+    cells = re.findall(r'"error" style="--heat: (.*?)">\n?(\d+)', render(RELEASED_RUN))
+    assert cells == [("0.45", "10"), ("0.75", "20")]  # 20 is the most frequent
+
+
+@pytest.mark.parametrize(
+    ("confusion", "shown"), [((), False), (((500, 0), (0, 500)), True)], ids=["none", "no error"]
+)
+def test_a_matrix_is_shown_where_one_was_counted(confusion: tuple, shown: bool) -> None:
+    evidence = dataclasses.replace(COMPARED, confusion=confusion)
+    html = render(dataclasses.replace(RELEASED_RUN, evidence=evidence))
+    assert ("Confusion matrix" in html) == shown
+    assert 'class="error"' not in html
+
+
 def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:
     text = Page(render(FAILED_RUN)).text
     assert "The run ended before any check was made." in text
@@ -146,3 +165,19 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write(RELEASED_RUN, path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_page_for_mnist_takes_less_than_a_second() -> None:
+    tally = Tally(1000, 985, lost=5, gained=6)
+    evidence = Evidence(
+        overall=Tally(10_000, 9_850, lost=50, gained=60),
+        classes={str(digit): tally for digit in range(10)},
+        slices={},
+        cross_entropy=0.05,
+        top_2_accuracy=1.0,
+        compared=True,
+    )
+    run = dataclasses.replace(RELEASED_RUN, evidence=evidence)
+    start = time.process_time()
+    assert "class 9" in Page(render(run)).texts
+    assert time.process_time() - start < 1.0
