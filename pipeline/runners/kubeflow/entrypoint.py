@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
     try:
         with terminable(), log.training():
             log.say(STARTED)
-            options.run(options, ExecutorInput.parse(options.executor_input))
+            _run(options, ExecutorInput.parse(options.executor_input))
     except (Exception, Terminated, KeyboardInterrupt) as error:
         code, text = _end_of(error)
         line = printable(text)  # one line of UTF-8, whatever names are in it
@@ -116,52 +116,44 @@ def _log_to_stderr() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Runs one task of the compiled pipeline.")
-    tasks = parser.add_subparsers(required=True)
+    tasks = parser.add_subparsers(dest="task", required=True)
     component = tasks.add_parser("component")
     component.add_argument("--name", required=True, help="of the node")
     component.add_argument("--executor", required=True, help="import path of its class")
     component.add_argument("--types", required=True, type=json.loads, help="of its artifacts")
     component.add_argument("--beam-arg", dest="beam_args", action="append", default=[])
-    component.set_defaults(run=_component)
-    tasks.add_parser("plan").set_defaults(name=PLAN, run=_plan)
-    tasks.add_parser("baseline").set_defaults(name=BASELINE, run=_baseline)
+    tasks.add_parser("plan").set_defaults(name=PLAN)
+    tasks.add_parser("baseline").set_defaults(name=BASELINE)
     for task in tasks.choices.values():
         task.add_argument("--executor-input", required=True, help="the backend's {{$}}")
     return parser
 
 
-def _plan(options: argparse.Namespace, given: ExecutorInput) -> None:
-    from pipeline.runners.kubeflow import tasks
-
-    given.write_answer(parameters=tasks.plan_run(_config(given), _run_id()))
-
-
-def _baseline(options: argparse.Namespace, given: ExecutorInput) -> None:
-    from pipeline.runners.kubeflow import tasks
-
-    chosen = tasks.choose_baseline(
-        _config(given),
-        _run_id(),
-        dataset_info=given.parameters[DATASET_INFO],
-        model_digest=given.parameters[MODEL_DIGEST],
-    )
-    given.write_answer(parameters=chosen)
-
-
-def _component(options: argparse.Namespace, given: ExecutorInput) -> None:
+def _run(options: argparse.Namespace, given: ExecutorInput) -> None:
     for gate in GATES:
         if refusal := given.parameters.get(refusal_of(gate)):
             raise RefusedBefore(f"{gate}: {refusal}")
     from pipeline.runners.kubeflow import tasks
 
-    tasks.run_component(
-        given,
-        _run_id(),
-        executor=options.executor,
-        types=options.types,
-        gate=GATES.get(options.name),
-        beam_args=options.beam_args,
-    )
+    if options.task == "plan":
+        given.write_answer(parameters=tasks.plan_run(_config(given), _run_id()))
+    elif options.task == "baseline":
+        chosen = tasks.choose_baseline(
+            _config(given),
+            _run_id(),
+            dataset_info=given.parameters[DATASET_INFO],
+            model_digest=given.parameters[MODEL_DIGEST],
+        )
+        given.write_answer(parameters=chosen)
+    else:
+        tasks.run_component(
+            given,
+            _run_id(),
+            executor=options.executor,
+            types=options.types,
+            gate=GATES.get(options.name),
+            beam_args=options.beam_args,
+        )
 
 
 def _config(given: ExecutorInput) -> RunConfig:
