@@ -16,13 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.sources import (
-    DataError,
-    DatasetSpec,
-    find_name,
-    parse_dataset,
-)
-from pipeline.config import ConfigError, RunConfig
+from components.example_gen.sources import DataError, find_name, parse_dataset
+from pipeline.config import RunConfig
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names
@@ -78,10 +73,13 @@ def run(
       CannotStart: no engine, image or kfp; refused data; or another run holds the pipeline root.
     """
     try:
-        places = _Places.of(configured, run_id)
-    except (ConfigError, DataError) as error:
+        dataset = parse_dataset(configured.dataset)
+        data = _prepared_data(configured)
+        served = configured.served_from(slug(find_name(dataset, data_dir=configured.data_dir)))
+    except DataError as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()
+    home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id  # kfp's, for outputs
     with locked(Path(configured.pipeline_root)):
         image = _find_image(options)
         from pipeline.runners.kubeflow.compiling import compile_pipeline
@@ -89,73 +87,47 @@ def run(
 
         compiled = compile_pipeline(
             configured.preset,
-            {**overrides, "dataset": places.dataset.text},
+            {**overrides, "dataset": dataset.text},
+            # The containers see directories of this machine at the same paths.
             Deployment(
                 image,
-                str(places.home),
-                serving=Mount(str(places.served)),
-                data=Mount(str(places.data)) if places.data else None,
+                str(home),
+                serving=Mount(str(served)),
+                data=Mount(str(data)) if data else None,
             ),
         )
-        _make_directories(places.home, places.served)
-        pipeline = places.home / "pipeline.yaml"
+        for directory in (home, served):
+            directory.mkdir(parents=True, exist_ok=True)
+        pipeline = home / "pipeline.yaml"
         pipeline.write_text(compiled.text)
         order = {
             "pipeline": str(pipeline),
-            "pipeline_root": str(places.home),
+            "pipeline_root": str(home),
             "run_id": run_id,
             "user": options.user or None,
             "environment": {**options.environment, names.RUN_ID_VARIABLE: run_id},
-            "mounts": places.mounts,
+            "mounts": [
+                {"path": str(served), "read_only": False},
+                *({"path": str(one), "read_only": True} for one in (data, *dataset.folders) if one),
+            ],
         }
         observer.planned(compiled.tasks)
         transcript = Transcript(RunResult(run_id), observer)
         exit_code = _follow(options, order, transcript, observer)
-    transcript.read_outputs(places.home, compiled.tasks, configured.training)
+    transcript.read_outputs(home, compiled.tasks, configured.training)
     return transcript.conclude(exit_code)
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Directories that the containers see at their own paths; kfp puts outputs into `home`."""
-
-    dataset: DatasetSpec
-    home: Path
-    served: Path
-    data: Path | None
-
-    @classmethod
-    def of(cls, configured: RunConfig, run_id: str) -> _Places:
-        dataset = parse_dataset(configured.dataset)
-        name = find_name(dataset, data_dir=configured.data_dir)
-        data = Path(configured.data_dir).absolute() if configured.data_dir else None
-        if data is not None and not data.is_dir():
-            raise DataError(
-                f"there is no directory {data}, expected the prepared data set in it, since the "
-                "containers have no network: name another --data-dir"
-            )
-        home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id
-        return cls(dataset, home, configured.served_from(slug(name)), data)
-
-    @property
-    def mounts(self) -> list[dict[str, Any]]:
-        read = [path for path in (self.data, *self.dataset.folders) if path]
-        return [
-            {"path": str(self.served), "read_only": False},
-            *({"path": str(path), "read_only": True} for path in read),
-        ]
-
-
-def _make_directories(*directories: Path) -> None:
-    for directory in directories:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotStart(
-                f"cannot make {directory}: {error.strerror}; choose another --pipeline-root or "
-                "--serving-dir",
-                ExitCode.USAGE,
-            ) from error
+def _prepared_data(configured: RunConfig) -> Path | None:
+    if not configured.data_dir:
+        return None
+    data = Path(configured.data_dir).absolute()
+    if not data.is_dir():
+        raise DataError(
+            f"there is no directory {data}, expected the prepared data set in it, since the "
+            "containers have no network: name another --data-dir"
+        )
+    return data
 
 
 def _find_image(options: LocalOptions) -> str:
