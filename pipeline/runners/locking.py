@@ -16,31 +16,23 @@ from trainer.host.locks import AlreadyLocked, exclusive
 def locked(root: Path) -> Iterator[None]:
     """Makes the pipeline root if it is missing, and keeps a second run off it while the block runs.
 
-    If the run cannot start (CannotStart), the directories that were made for it are removed again.
     The kernel frees the lock of a run that was killed.
     """
-    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    try:
-        with contextlib.ExitStack() as stack:
-            try:
-                root.mkdir(parents=True, exist_ok=True)
-                directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-                stack.enter_context(exclusive(directory, timeout_s=0.0))
-            except AlreadyLocked:
-                raise CannotStart(
-                    f"another run is at work in {root}: wait for it, or give this one its own "
-                    "--pipeline-root",
-                    ExitCode.FAILED,
-                ) from None
-            except OSError as error:
-                raise CannotStart(
-                    f"cannot use the pipeline root {root}: {error.strerror}; choose another one "
-                    "with --pipeline-root",
-                    ExitCode.USAGE,
-                ) from error
-            yield
-    except CannotStart:
-        for folder in missing:
-            with contextlib.suppress(OSError):  # not empty: someone else uses it by now
-                folder.rmdir()
-        raise
+    with contextlib.ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+            stack.enter_context(exclusive(directory, timeout_s=0.0))
+        except AlreadyLocked:
+            raise CannotStart(
+                f"another run is at work in {root}: wait for it, or give this one its own "
+                "--pipeline-root",
+                ExitCode.FAILED,
+            ) from None
+        except OSError as error:
+            raise CannotStart(
+                f"cannot use the pipeline root {root}: {error.strerror}; choose another one "
+                "with --pipeline-root",
+                ExitCode.USAGE,
+            ) from error
+        yield

@@ -85,17 +85,11 @@ def run(
         from pipeline.runners.kubeflow.compiling import compile_pipeline
         from pipeline.runners.kubeflow.transcript import Transcript
 
-        compiled = compile_pipeline(
-            configured.preset,
-            {**overrides, "dataset": dataset.text},
-            # The containers see directories of this machine at the same paths.
-            Deployment(
-                image,
-                str(home),
-                serving=Mount(str(served)),
-                data=Mount(str(data)) if data else None,
-            ),
-        )
+        # The containers see directories of this machine at the same paths.
+        mounted = Mount(str(data)) if data else None
+        deployment = Deployment(image, str(home), serving=Mount(str(served)), data=mounted)
+        placed = {**overrides, "dataset": dataset.text}
+        compiled = compile_pipeline(configured.preset, placed, deployment)
         for directory in (home, served):
             directory.mkdir(parents=True, exist_ok=True)
         pipeline = home / "pipeline.yaml"
