@@ -34,41 +34,38 @@ class Transcript:
         self._run = run
         self._observer = observer
         self._started: dict[str, float] = {}  # by task, in seconds of a monotonic clock
+        self._ended: set[str] = set()
         self._refused: tuple[Check, ...] | None = None  # by a task that left no blessing
         self._last_foreign = ""  # the last line of a library or of kfp
-        self._ended = 0.0
 
     def listen(self, printed: Iterable[str]) -> None:
         for text in printed:
             _log.info("%s", text.rstrip())
-            line = TaskLine.parse(text)
-            if line is None:
+            if line := TaskLine.parse(text):
+                self._hear(line)
+            else:
                 self._last_foreign = _COLOUR.sub("", text).strip() or self._last_foreign
-            elif line.text == STARTED:
-                self._started[line.task] = time.monotonic()
-                self._observer.component_started(line.task)
-            elif line.progress is not None:
-                progress.report(line.progress)
-            elif line.checks is not None:
-                self._refused = line.checks
-            elif line.text == COMPLETED or line.failure is not None:
-                self._end(line)
-        self._ended = time.monotonic()
 
-    def _end(self, line: TaskLine) -> None:
-        now = time.monotonic()
-        seconds = now - self._started.get(line.task, now)
-        self._run.seconds[line.task] = seconds
-        if line.failure is None:
-            self._observer.component_finished(line.task, seconds, cached=False)
-            return
-        self._observer.note(f"{line.task}: {line.text}")
-        code, reason = line.failure
-        if code == ExitCode.REFUSED:
-            self._run.outcome = REFUSED
-        else:
-            self._run.error = f"{line.task}: {reason}"
-            self._run.bad_data = code == ExitCode.USAGE
+    def _hear(self, line: TaskLine) -> None:
+        run, task, now = self._run, line.task, time.monotonic()
+        run.seconds[task] = now - self._started.setdefault(task, now)
+        if line.text == STARTED:
+            self._observer.component_started(task)
+        elif line.progress is not None:
+            progress.report(line.progress)
+        elif line.checks is not None:
+            self._refused = line.checks
+        elif line.text == COMPLETED:
+            self._ended.add(task)
+            self._observer.component_finished(task, run.seconds[task], cached=False)
+        elif line.failure is not None:
+            self._ended.add(task)
+            self._observer.note(f"{task}: {line.text}")
+            code, reason = line.failure
+            if code == ExitCode.REFUSED:
+                run.outcome = REFUSED
+            else:
+                run.error, run.bad_data = f"{task}: {reason}", code == ExitCode.USAGE
 
     def read_outputs(self, home: Path, tasks: Sequence[str], training: HParams) -> None:
         """Reads the outputs from kfp's folder of the run in `home`, in the order of `tasks`."""
@@ -89,12 +86,7 @@ class Transcript:
             else:
                 outputs = {key: [to_tfx(one)] for key, one in answer.artifacts.items()}
                 outcome.read(run, task, outputs, training)
-        # A task that left its answer has completed, also where its last line was lost. kfp runs
-        # one at a time, so that it had ended when the next one began.
-        ends = [*self._started.values(), self._ended][1:]
-        for (task, began), end in zip(self._started.items(), ends, strict=True):
-            if task in written and task not in run.seconds:
-                run.seconds[task] = end - began
+        self._ended |= written.keys()  # a task that left its answer may lose its last line
         run.seconds = {task: run.seconds[task] for task in tasks if task in run.seconds}
 
     def conclude(self, exit_code: int) -> RunResult:
@@ -106,7 +98,7 @@ class Transcript:
             silent = "".join(
                 f"{task} did not say how it ended, as when it is killed for memory; "
                 for task in self._started
-                if task not in run.seconds
+                if task not in self._ended
             )
             run.error = f"{silent}kfp ended with exit code {exit_code}: {self._last_foreign}"
         return run
