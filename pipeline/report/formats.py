@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 NOTHING = "–"
 
 
 def value(given: float | str | None) -> str:
-    """A value that a check found or requires: a number, a text, or nothing."""
+    """A number, a text, or nothing; the thousands of whole numbers are separated."""
     if given is None:
         return NOTHING
     if isinstance(given, str):
@@ -28,14 +27,11 @@ def level(confidence: float) -> str:
     return f"{confidence * 100:.4g} %"
 
 
-def points(fraction: float | None) -> str:
-    """Formats a difference of two fractions in percentage points."""
-    return NOTHING if fraction is None or math.isnan(fraction) else f"{fraction * 100:.2f}"
-
-
-def signed_points(fraction: float) -> str:
-    """Formats like `points`, with the sign."""
-    return NOTHING if math.isnan(fraction) else f"{fraction * 100:+.2f}"
+def points(fraction: float | None, sign: str = "") -> str:
+    """Formats a difference of two fractions in percentage points; sign "+" marks gains as well."""
+    if fraction is None or math.isnan(fraction):
+        return NOTHING
+    return f"{fraction * 100:{sign}.2f}"
 
 
 def chance(probability: float) -> str:
@@ -47,12 +43,6 @@ def chance(probability: float) -> str:
     return f"{probability * 100:.0f} %"
 
 
-def count(number: int) -> str:
-    """Formats a number with thousands separated."""
-    return f"{number:,}"
-
-
-FILTERS: Mapping[str, Callable[[Any], str]] = {
-    function.__name__: function
-    for function in (value, percent, level, points, signed_points, chance, count)
+FILTERS: Mapping[str, Callable[..., str]] = {
+    function.__name__: function for function in (value, percent, level, points, chance)
 }

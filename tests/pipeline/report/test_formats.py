@@ -32,5 +32,5 @@ def test_fractions_are_shown_as_percent_and_points() -> None:
     assert formats.percent(0.9917) == "99.17 %"
     assert (formats.level(0.95), formats.level(0.9975)) == ("95 %", "99.75 %")
     assert formats.points(0.0062) == "0.62"
-    assert formats.signed_points(-0.004) == "-0.40"
-    assert formats.percent(math.nan) == formats.points(None) == formats.signed_points(math.nan)
+    assert formats.points(-0.004, "+") == "-0.40"
+    assert formats.percent(math.nan) == formats.points(None) == formats.points(math.nan, "+") == "–"
