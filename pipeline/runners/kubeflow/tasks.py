@@ -66,8 +66,7 @@ def choose_baseline(
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
     if plan.context.recorded:
         newest = serving_dir.newest_valid(Path(plan.serving_dir))
-        served = newest.manifest.model_digest if newest and newest.manifest else None
-        if served != model_digest:
+        if newest is None or newest.model_digest != model_digest:
             # The cache no longer held the released model, so that another one was trained.
             plan = make_fresh(plan, run_id=run_id)
     return exec_properties(plan)
@@ -138,12 +137,9 @@ def _executor(
     path: str, context: Mapping[str, Any], beam_args: Sequence[str]
 ) -> base_executor.BaseExecutor:
     executor_class = import_utils.import_class_by_path(path)
-    if issubclass(executor_class, base_beam_executor.BaseBeamExecutor):
-        beam = base_beam_executor.BaseBeamExecutor.Context(
-            beam_pipeline_args=list(beam_args), **context
-        )
-        return executor_class(beam)
-    return executor_class(base_executor.BaseExecutor.Context(**context))
+    uses_beam = issubclass(executor_class, base_beam_executor.BaseBeamExecutor)
+    beam = {"beam_pipeline_args": list(beam_args)} if uses_beam else {}
+    return executor_class(executor_class.Context(**context, **beam))
 
 
 def _typed(given: Mapping[str, TaskArtifact], types: Mapping[str, str]) -> _Artifacts:
