@@ -121,35 +121,24 @@ def _add_tasks(
     early = _with_ancestors(next(node for node in graph if node.id == TRAINER))
     before = [node for node in graph if node.id in early]
     behind = [node for node in graph if node.id not in early]
-    answers = [DATASET_INFO, *(node.id for node in before)]
-    made[PLAN] = container_task(
-        deployment,
-        PLAN,
-        ["plan"],
-        given,
-        answers=answers,
-        places=["data_dir", "serving_dir"],
-        cached=False,
-    )
-    for node in before:
-        made[node.id] = _node_task(node, PLAN, made, deployment, cache=cache)
-    given = {
-        **given,
-        DATASET_INFO: made[PLAN].outputs[DATASET_INFO],
-        MODEL_DIGEST: made[TRAINER].outputs[MODEL_DIGEST],
-    }
-    answers = [node.id for node in behind]
-    made[BASELINE] = container_task(
-        deployment,
-        BASELINE,
-        ["baseline"],
-        given,
-        answers=answers,
-        places=["serving_dir"],
-        cached=False,
-    )
-    for node in behind:
-        made[node.id] = _node_task(node, BASELINE, made, deployment, cache=cache)
+
+    def add(planner: str, nodes: Sequence[BaseNode], places: list[str], *answers: str) -> None:
+        made[planner] = container_task(
+            deployment,
+            planner,
+            [task_id(planner)],
+            given,
+            answers=[*answers, *(node.id for node in nodes)],
+            places=places,
+            cached=False,
+        )
+        for node in nodes:
+            made[node.id] = _node_task(node, planner, made, deployment, cache=cache)
+
+    add(PLAN, before, ["data_dir", "serving_dir"], DATASET_INFO)
+    given[DATASET_INFO] = made[PLAN].outputs[DATASET_INFO]
+    given[MODEL_DIGEST] = made[TRAINER].outputs[MODEL_DIGEST]
+    add(BASELINE, behind, ["serving_dir"])
 
 
 def _with_ancestors(node: BaseNode) -> set[str]:
