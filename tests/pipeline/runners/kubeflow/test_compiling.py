@@ -1,6 +1,5 @@
 """The compiled YAML: against a golden file, against the published messages, and by what it asks."""
 
-import dataclasses
 import json
 
 import pytest
@@ -13,10 +12,8 @@ from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestA
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from pipeline.config import ConfigError
 from pipeline.runners.kubeflow import compiling
 from pipeline.runners.kubeflow.compiling import compile_pipeline
-from pipeline.runners.kubeflow.deployment import Resource
 from pipeline.runners.kubeflow.names import task_name
 from tests.pipeline.runners.kubeflow.compiled import (
     DEPLOYMENT,
@@ -208,18 +205,6 @@ def test_secrets_come_from_kubernetes_and_stand_in_no_argument(pipeline, platfor
     }
     assert all(config["secretAsEnv"] == [secret] for config in executors.values())
     assert "HTTPS_PROXY" not in json.dumps(pipeline)
-
-
-def test_without_a_cache_no_task_is_taken_over() -> None:
-    text = compile_pipeline("quick", {"cache": False}, DEPLOYMENT).text
-    tasks = _tasks(documents(text)[0])
-    assert not any(task["cachingOptions"] for task in tasks.values())
-
-
-def test_resources_of_an_unknown_component_are_refused() -> None:
-    deployment = dataclasses.replace(DEPLOYMENT, resources=(Resource("gpus", 1, "Trainr"),))
-    with pytest.raises(ConfigError, match="component 'Trainr': did you mean 'Trainer'"):
-        compile_pipeline("quick", {}, deployment)
 
 
 def test_backend_runs_no_resolver_so_one_is_refused() -> None:
