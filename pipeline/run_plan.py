@@ -14,7 +14,6 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from components.example_gen.example_facts import eval_size
 from components.example_gen.image_set import TRAIN, DatasetInfo
@@ -32,27 +31,26 @@ from trainer.cluster import Cluster, ClusterError
 # Libraries whose versions decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
 
+_NOTHING_SERVED = ReleaseContext(baseline=None, token="")
+
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
     """A configuration, and everything that was looked up for it.
 
     Attributes:
-      context: the baseline, and the token that names this release.
-      released_data: of the baseline, see `serving_dir.released_data`.
-      run_key: hex SHA-256 over everything that makes the model, the policy, and the pipeline root.
-        A run can take over the model of another run with an equal key.
       code: the digest of each component's code, see `pipeline.code_keys`.
       workers: number of machines that train together.
+      context: the baseline, and the token that names this release.
+      released_data: of the baseline, see `serving_dir.released_data`.
     """
 
     config: RunConfig
     dataset: DatasetInfo
-    context: ReleaseContext
-    released_data: str
-    run_key: str
     code: Mapping[str, str]
     workers: int = 1
+    context: ReleaseContext = _NOTHING_SERVED
+    released_data: str = ""
 
     @property
     def root(self) -> Path:
@@ -66,7 +64,51 @@ class RunPlan:
 
     @property
     def policy(self) -> Policy:
-        return _policy(self.config, self.dataset)
+        config, dataset = self.config, self.dataset
+        return policy_for(
+            config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+        )
+
+    @property
+    def run_key(self) -> str:
+        """Hex SHA-256 over all that decides a result, and where an equal run can take it over.
+
+        Only code that makes the model counts: after a change of a gate or of the Pusher, the model
+        is compared again with its recorded baseline. With another key the model would be compared
+        with itself, in one more decision on the test split.
+        """
+        config, data_gate = self.config, self.config.data_gate
+        searches = config.tuning.enabled
+        decisive = {
+            "metadata": str(metadata_path(config)),
+            "dataset": self.dataset.to_json(),
+            "seed": config.seed,
+            "replicas": config.replicas,
+            "workers": self.workers,
+            "training": dataclasses.asdict(config.training),
+            "tuning": dataclasses.asdict(config.tuning) if searches else None,
+            # Includes the data set's own bounds, which a later release of this code may change.
+            "gate": self.policy.to_config(),
+            "data_gate": dataclasses.asdict(data_gate),
+            "serving": dataclasses.asdict(config.serving),
+            "mean_intensity": data_gate.mean_intensity(self.dataset.name),
+            "max_label_noise": data_gate.label_noise(self.dataset.name),
+            "code": {name: self.code[name] for name in MAKERS if name != "Tuner" or searches},
+            # Not by distribution: TensorFlow has several, such as tensorflow-cpu.
+            "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def compared(self, run_id: str, *, takes_over: bool = False) -> RunPlan:
+        """Returns the plan with what the served version says now.
+
+        Args:
+          takes_over: whether the release of a run with the same key may be taken over.
+        """
+        served = Path(self.serving_dir)
+        context = release_context(served, self.run_key if takes_over else "", run_id)
+        data = released_data(served, context.baseline)
+        return dataclasses.replace(self, context=context, released_data=data)
 
     def require_baseline(self) -> None:
         """Raises `Refused` if the served version is damaged, unless the configuration allows it."""
@@ -105,34 +147,10 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
 
 
 def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
-    """Returns the plan for a data set; raises as `make_plan`.
-
-    Args:
-      takes_over: whether the release of a run with the same key may be taken over.
-    """
-    served = config.served_from(dataset.slug)
-    preflight.require_releasable(served)
-    code, workers = code_keys(), _workers()
-    run_key = _run_key(config, dataset, code, workers)
-    return RunPlan(
-        config=config,
-        dataset=dataset,
-        run_key=run_key,
-        code=code,
-        workers=workers,
-        **_compared(served, run_key if takes_over else "", run_id),
-    )
-
-
-def make_fresh(plan: RunPlan, *, run_id: str) -> RunPlan:
-    """Returns the plan with no earlier release to take over, so that its model is compared anew."""
-    return dataclasses.replace(plan, **_compared(Path(plan.serving_dir), "", run_id))
-
-
-def _compared(served: Path, run_key: str, run_id: str) -> dict[str, Any]:
-    context = release_context(served, run_key, run_id)
-    data = released_data(served, context.baseline)
-    return {"context": context, "released_data": data}
+    """Returns the plan for a data set, see `RunPlan.compared`; raises as `make_plan`."""
+    preflight.require_releasable(config.served_from(dataset.slug))
+    plan = RunPlan(config, dataset, code_keys(), _workers())
+    return plan.compared(run_id, takes_over=takes_over)
 
 
 def _workers() -> int:
@@ -153,42 +171,3 @@ def _workers() -> int:
 def metadata_path(config: RunConfig) -> Path:
     """Returns the path of the pipeline root's ML Metadata database."""
     return Path(config.pipeline_root).absolute() / "metadata.sqlite"
-
-
-def _run_key(
-    config: RunConfig,
-    dataset: DatasetInfo,
-    code: Mapping[str, str],
-    workers: int,
-) -> str:
-    """A digest of everything that decides a result, and of where it can be taken over.
-
-    Only code that makes the model counts: after a change of a gate or of the Pusher, the model is
-    compared again with its recorded baseline. With another key the model would be compared with
-    itself, in one more decision on the test split.
-    """
-    decisive = {
-        "metadata": str(metadata_path(config)),
-        "dataset": dataset.to_json(),
-        "seed": config.seed,
-        "replicas": config.replicas,
-        "workers": workers,
-        "training": dataclasses.asdict(config.training),
-        "tuning": dataclasses.asdict(config.tuning) if config.tuning.enabled else None,
-        # Includes the data set's own bounds, which a later release of this code may change.
-        "gate": _policy(config, dataset).to_config(),
-        "data_gate": dataclasses.asdict(config.data_gate),
-        "serving": dataclasses.asdict(config.serving),
-        "mean_intensity": config.data_gate.mean_intensity(dataset.name),
-        "max_label_noise": config.data_gate.label_noise(dataset.name),
-        "code": {name: code[name] for name in MAKERS if name != "Tuner" or config.tuning.enabled},
-        # Not by distribution: TensorFlow has several, such as tensorflow-cpu.
-        "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _policy(config: RunConfig, dataset: DatasetInfo) -> Policy:
-    return policy_for(
-        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-    )

@@ -28,7 +28,7 @@ from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from pipeline.graph import create_pipeline
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from pipeline.run_plan import RunPlan, make_fresh, metadata_path
+from pipeline.run_plan import RunPlan, metadata_path
 from pipeline.runners import artifact_digests, outcome
 from pipeline.runners.failures import no_space, one_line
 from pipeline.runners.observer import Observer
@@ -89,7 +89,7 @@ class _Execution:
                 self._observer.note(str(again))
                 # In ML Metadata the unusable result belongs to the old id; others are in the cache.
                 if isinstance(again, _ModelMadeAnew):
-                    self._plan = make_fresh(self._plan, run_id=self.result.run_id)
+                    self._plan = self._plan.compared(self.result.run_id)
                     run_id = f"{self.result.run_id}-compared"
                 else:
                     run_id += "-again"

@@ -182,10 +182,11 @@ def test_thresholds_that_say_what_is_the_default_leave_the_key(
 def test_another_default_for_the_set_changes_the_key(
     config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
+    before = plan.run_key
     monkeypatch.setattr(
         "pipeline.dataset_defaults.UNKNOWN_SET", dataclasses.replace(UNKNOWN_SET, **change)
     )
-    assert make_plan(config, run_id="run-1").run_key != plan.run_key
+    assert make_plan(config, run_id="run-1").run_key != before
 
 
 def test_one_changed_pixel_changes_the_key(

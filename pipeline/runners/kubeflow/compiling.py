@@ -23,7 +23,6 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.types.channel import Channel
 
 from components.example_gen.image_set import DatasetInfo
-from components.serving_dir import ReleaseContext
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, RunConfig
 from pipeline.graph import create_pipeline
@@ -102,9 +101,6 @@ def _stand_in(configured: RunConfig) -> RunPlan:
     return RunPlan(
         config=configured,
         dataset=DatasetInfo("none", "none", "0" * 64, (28, 28, 1), ("0", "1"), test_rows=1),
-        context=ReleaseContext(baseline=None, token=""),
-        released_data="",
-        run_key="",
         code=dict.fromkeys(COMPONENTS, ""),
     )
 

@@ -27,7 +27,7 @@ from components.example_gen.image_set import DatasetInfo
 from components.gate.check import Refused
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
-from pipeline.run_plan import RunPlan, find_dataset, make_fresh, plan_for
+from pipeline.run_plan import RunPlan, find_dataset, plan_for
 from pipeline.runners.kubeflow.names import DATASET_INFO, EXEC_PROPERTIES, MODEL_DIGEST, REFUSAL
 from pipeline.runners.kubeflow.task_io import (
     ABSENT,
@@ -68,7 +68,7 @@ def choose_baseline(
         newest = serving_dir.newest_valid(Path(plan.serving_dir))
         if newest is None or newest.model_digest != model_digest:
             # The cache no longer held the released model, so that another one was trained.
-            plan = make_fresh(plan, run_id=run_id)
+            plan = plan.compared(run_id)
     return exec_properties(plan)
 
 
