@@ -19,7 +19,6 @@ from kfp import compiler, dsl
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_task import PipelineTask
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.base_node import BaseNode
 from tfx.types.channel import Channel
 
 from components.example_gen.image_set import DatasetInfo
@@ -107,7 +106,7 @@ def _stand_in(configured: RunConfig) -> RunPlan:
 
 def _add_tasks(
     made: dict[str, PipelineTask],
-    graph: Sequence[BaseNode],
+    graph: Sequence[BaseComponent],
     given: dict[str, Any],
     deployment: Deployment,
     *,
@@ -118,7 +117,7 @@ def _add_tasks(
     before = [node for node in graph if node.id in early]
     behind = [node for node in graph if node.id not in early]
 
-    def add(planner: str, nodes: Sequence[BaseNode], places: list[str], *answers: str) -> None:
+    def add(planner: str, nodes: Sequence[BaseComponent], places: list[str], *answers: str) -> None:
         made[planner] = container_task(
             deployment,
             planner,
@@ -137,23 +136,18 @@ def _add_tasks(
     add(BASELINE, behind, ["serving_dir"])
 
 
-def _with_ancestors(node: BaseNode) -> set[str]:
+def _with_ancestors(node: BaseComponent) -> set[str]:
     return {node.id}.union(*map(_with_ancestors, node.upstream_nodes))
 
 
 def _node_task(
-    node: BaseNode,
+    node: BaseComponent,
     planner: str,
     made: Mapping[str, PipelineTask],
     deployment: Deployment,
     *,
     cache: bool,
 ) -> PipelineTask:
-    if not isinstance(node, BaseComponent):
-        raise ValueError(
-            f"{node.id} is a {type(node).__name__}, expected a component that runs in a container: "
-            "the open-source backend runs no Resolver"
-        )
     types = {"inputs": _class_paths(node.inputs), "outputs": _class_paths(node.outputs)}
     upstream = sorted(one.id for one in node.upstream_nodes)
     task = container_task(
@@ -190,7 +184,7 @@ def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
     return {key: f"{one.type.__module__}.{one.type.__name__}" for key, one in channels.items()}
 
 
-def _text(pipeline: GraphComponent, graph: Sequence[BaseNode]) -> str:
+def _text(pipeline: GraphComponent, graph: Sequence[BaseComponent]) -> str:
     """Returns the YAML with TFX's artifact types; kfp's functions only accept those of `system`."""
     for node in graph:
         component = pipeline.pipeline_spec.components[f"comp-{task_id(node.id)}"]

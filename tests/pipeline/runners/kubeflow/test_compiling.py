@@ -7,12 +7,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
-from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
-from tfx.types import standard_artifacts
-from tfx.types.channel import Channel
 
-from pipeline.runners.kubeflow import compiling
 from pipeline.runners.kubeflow.compiling import compile_pipeline
 from pipeline.runners.kubeflow.names import task_name
 from tests.pipeline.runners.kubeflow.compiled import (
@@ -205,14 +200,6 @@ def test_secrets_come_from_kubernetes_and_stand_in_no_argument(pipeline, platfor
     }
     assert all(config["secretAsEnv"] == [secret] for config in executors.values())
     assert "HTTPS_PROXY" not in json.dumps(pipeline)
-
-
-def test_backend_runs_no_resolver_so_one_is_refused() -> None:
-    latest = Resolver(
-        strategy_class=LatestArtifactStrategy, model=Channel(type=standard_artifacts.Model)
-    ).with_id("latest")
-    with pytest.raises(ValueError, match="latest is a Resolver, expected a component that runs"):
-        compiling._node_task(latest, "Plan", {}, DEPLOYMENT, cache=True)
 
 
 def test_people_find_the_parameters_at_the_top() -> None:
