@@ -24,20 +24,7 @@ def render(result: RunResult) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(formats.FILTERS)
-    return environment.get_template("page.html").render(
-        run=result,
-        headline=findings.headline(result),
-        comparison=findings.comparison(result),
-        decision=findings.decision(result.checks),
-        failed=[check for check in result.checks if not check.passed],
-        passed=[check for check in result.checks if check.passed],
-        measured=findings.measured(result),
-        groups=findings.groups(result),
-        most_frequent_error=result.evidence and findings.most_frequent_error(result.evidence),
-        power=findings.power_table(result),
-        losses=findings.LOSSES,
-        likely=findings.LIKELY,
-    )
+    return environment.get_template("page.html").render(run=result, findings=findings)
 
 
 def _printable(value: Any) -> Any:
