@@ -29,6 +29,7 @@ from components.gate.policy import Policy
 from components.serving_dir import ServingDirError
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
+from pipeline.result import json_able
 from trainer import features
 
 _RUN_ID = "gate check"  # in the decision log
@@ -67,8 +68,8 @@ class ModelCheck:
         return passed(self.checks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the object that docs/gate-check.md describes."""
-        return {
+        """Returns the object that docs/gate-check.md describes, with None for NaN and infinity."""
+        fields = {
             "decision": "passed" if self.passed else "refused",
             "checks": [check.to_dict() for check in self.checks],
             "metrics": self.evidence.metrics,
@@ -76,6 +77,7 @@ class ModelCheck:
             "model": dataclasses.asdict(self.model),
             "baseline": self.baseline and dataclasses.asdict(self.baseline),
         }
+        return {key: json_able(value) for key, value in fields.items()}
 
 
 def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) -> ModelCheck:

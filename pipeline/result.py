@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,14 +92,14 @@ class RunResult:
         return ExitCode.REFUSED if self.outcome == REFUSED else ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the object whose keys docs/cli.md promises."""
+        """Returns the object whose keys docs/cli.md promises, with None for NaN and infinity."""
         gate = {
             "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
                 self.outcome
             ),
             "checks": [check.to_dict() for check in self.checks],
         }
-        return {
+        result = {
             "run_id": self.run_id,
             "outcome": self.outcome,
             "dataset": self.dataset or None,
@@ -115,3 +116,20 @@ class RunResult:
             "report": self.report,
             "error": self.error,
         }
+        return {key: json_able(value) for key, value in result.items()}
+
+
+def json_able(value: Any) -> Any:
+    """Returns a value that all readers of JSON take: None for NaN and infinity, and text as UTF-8.
+
+    A byte of a file name that is no text (half a surrogate pair, PEP 383) becomes its escape.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {json_able(str(key)): json_able(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_able(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -15,7 +15,6 @@ import errno
 import io
 import json
 import logging
-import math
 import os
 import re
 import select
@@ -23,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from pipeline.result import ExitCode
+from pipeline.result import ExitCode, json_able
 from trainer.host.text import printable, quoted
 
 PROG = "tfx-mnist"
@@ -155,23 +154,7 @@ def say(lines: Iterable[str | Line]) -> None:
 
 def say_json(fields: Mapping[str, Any]) -> None:
     """Prints one object on stdout, in one line."""
-    print(json.dumps(_json_able(fields), allow_nan=False), flush=True)
-
-
-def _json_able(value: Any) -> Any:
-    """Returns a value that all readers of JSON take: None for NaN and infinity, and text as UTF-8.
-
-    A byte of a file name that is no text (half a surrogate pair, PEP 383) becomes its escape.
-    """
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {_json_able(str(key)): _json_able(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_able(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    print(json.dumps(json_able(fields), allow_nan=False), flush=True)
 
 
 def complain(line: str) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -84,3 +85,14 @@ def test_a_run_that_failed_early_has_nulls_and_the_same_keys() -> None:
 )
 def test_the_gates_decision_follows_the_outcome(outcome: str, decision: str | None) -> None:
     assert RunResult(run_id="r", outcome=outcome).to_dict()["gate"]["decision"] == decision
+
+
+def test_nan_and_infinity_become_null_because_json_knows_neither() -> None:
+    checks = (Check("accuracy", False, float("nan"), 0.9, "accuracy is nan"),)
+    seconds = {"Trainer": float("inf")}
+    text = json.dumps(
+        RunResult(run_id="r", outcome=REFUSED, checks=checks, seconds=seconds).to_dict(),
+        allow_nan=False,
+    )
+    assert json.loads(text)["gate"]["checks"][0]["actual"] is None
+    assert json.loads(text)["seconds"]["Trainer"] is None
