@@ -12,6 +12,7 @@ import click
 
 from pipeline.cli import logs
 from pipeline.cli.command import (
+    CommandError,
     Reply,
     UsageError,
     command,
@@ -93,15 +94,20 @@ def _connection(function: _Function) -> _Function:
         with logs.quiet(show=verbose):
             from pipeline.runners.kubeflow import client
 
-            with client.connected(
-                host,
-                namespace=namespace,
-                token=token,
-                ca_file=ca_cert,
-                cert_file=cert,
-                key_file=key,
-            ) as api:
-                return function(api=api, **values)
+            try:
+                with client.connected(
+                    host,
+                    namespace=namespace,
+                    token=token,
+                    ca_file=ca_cert,
+                    cert_file=cert,
+                    key_file=key,
+                ) as api:
+                    return function(api=api, **values)
+            except client.InvalidRequest as error:
+                raise UsageError(str(error)) from error
+            except client.ClientError as error:
+                raise CommandError(str(error)) from error
 
     return with_client
 

@@ -15,12 +15,12 @@ _LONGEST = 500  # characters of somebody else's message
 
 
 class CannotStart(Exception):
-    """What was asked for could not begin: there is no result, and nothing was written.
+    """A run that could not start: there is no result, and nothing was written.
 
     Attributes:
       message: one line for the user.
-      exit_code: FAILED for a state that may pass (another run holds the pipeline root, an API does
-        not answer), USAGE for a configuration, a data source or a name that was refused.
+      exit_code: FAILED for a state of the machine that may pass (another run holds the pipeline
+        root), USAGE for a configuration or data source that was refused.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

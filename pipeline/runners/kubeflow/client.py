@@ -24,7 +24,6 @@ import urllib3
 from kfp import client as kfp_client
 
 from pipeline.result import ExitCode
-from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow.names import PIPELINE_NAME, task_name
 from pipeline.runners.kubeflow.parameters import CompiledFile, Run
 from pipeline.runners.kubeflow.task_lines import FAILURES
@@ -36,6 +35,14 @@ _FAILED = ("FAILED", "CANCELED")  # states of a run or a task (run.proto, Runtim
 # Argo puts "main: Error (exit code 1): " in front of a container's message (argo-workflows,
 # workflow/controller/operator.go, inferFailedReason).
 _REFUSED = re.compile(rf"(\w+: \w+ \(exit code \d+\): )?{FAILURES[ExitCode.REFUSED]}\b")
+
+
+class ClientError(Exception):
+    """The API did not answer, or refused; the message is one line."""
+
+
+class InvalidRequest(ClientError):
+    """Something of this name does not exist, or the API does not accept a value."""
 
 
 @dataclass(frozen=True)
@@ -61,29 +68,26 @@ class RunStatus:
 
 @contextlib.contextmanager
 def connected(host: str, **credentials: Any) -> Iterator[PipelineClient]:
-    """Makes a `PipelineClient`; its errors become CannotStart, with USAGE for what was asked."""
+    """Makes a `PipelineClient`; errors within are InvalidRequest or another ClientError."""
     try:
         yield PipelineClient(host, **credentials)
     except kfp_server_api.ApiException as error:
         if not error.status:
-            raise _unreachable(host, error.reason) from error
-        raise CannotStart(
-            f"{host} answers {error.status} {error.reason}: {_reason(error)}",
-            ExitCode.USAGE if error.status in (400, 404) else ExitCode.FAILED,
-        ) from error
+            raise ClientError(_unreachable(host, error.reason)) from error
+        kind = InvalidRequest if error.status in (400, 404) else ClientError
+        raise kind(f"{host} answers {error.status} {error.reason}: {_reason(error)}") from error
     except (OSError, urllib3.exceptions.HTTPError) as error:
-        raise _unreachable(host, getattr(error, "reason", error)) from error
+        raise ClientError(_unreachable(host, getattr(error, "reason", error))) from error
     except ValueError as error:  # kfp's own, such as of two experiments with one name
-        raise CannotStart(" ".join(str(error).split()), ExitCode.FAILED) from error
+        raise ClientError(" ".join(str(error).split())) from error
 
 
-def _unreachable(host: str, reason: object) -> CannotStart:
+def _unreachable(host: str, reason: object) -> str:
     # urllib3 puts the connection in front of the reason.
     text = re.sub(r"^(<.*>|\w+\(.*?\)): ", "", " ".join(str(reason).split()))
-    return CannotStart(
+    return (
         f"{host} does not answer ({text}), expected the API of Kubeflow Pipelines: is the "
-        "port-forward there?",
-        ExitCode.FAILED,
+        "port-forward there?"
     )
 
 
@@ -188,14 +192,12 @@ class PipelineClient(kfp_client.Client):
         return sorted(of_ours, key=lambda one: (one.display_name, one.recurring_run_id))
 
     def unschedule(self, name: str) -> int:
-        """Removes the schedules, not their runs; raises CannotStart if there are none."""
+        """Removes the schedules, not their runs; raises InvalidRequest if there are none."""
         every = self.schedules()
         named = [one for one in every if one.display_name == name]
         if not named:
             known = ", ".join(sorted({one.display_name for one in every})) or "none"
-            raise CannotStart(
-                f"there is no schedule {quoted(name)}, expected one of: {known}", ExitCode.USAGE
-            )
+            raise InvalidRequest(f"there is no schedule {quoted(name)}, expected one of: {known}")
         for one in named:
             self.delete_recurring_run(one.recurring_run_id)
         return len(named)
