@@ -27,13 +27,6 @@ class Baseline:
     version: int
     model_digest: str
 
-    def __post_init__(self) -> None:
-        if self.version < 0 or not self.model_digest:
-            raise ValueError(
-                f"baseline version {self.version} with digest {self.model_digest!r}: expected a "
-                "number of zero or more, and a digest; None stands for no baseline"
-            )
-
     def __str__(self) -> str:
         return f"version {self.version} (model {self.model_digest[:8]})"
 
@@ -118,9 +111,10 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
     if compared.baseline and live and live.number == compared.baseline.version and live.manifest:
         release = live.manifest.release
         recorded = _recorded(release) if release.get("run_key") == run_key else None
-        if recorded and (recorded.baseline is None or _find(present, recorded.baseline)):
-            return recorded
         if recorded:
+            named = recorded.baseline and _find(present, recorded.baseline)
+            if recorded.baseline is None or (named and not verify(named)):
+                return recorded
             _log.info("the release of %s is not taken over: %s", live.path, recorded)
     return ReleaseContext(compared.baseline, fresh_token, damage=compared.damage)
 
@@ -135,36 +129,24 @@ def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
 
 def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> None:
     """Copies the baseline's files; raises ServingDirError if they are gone, changed or damaged."""
-    found = [version for version in versions(serving_dir) if version.number == baseline.version]
-    if not found:
+    version = _find(versions(serving_dir), baseline)
+    if version is None:
         raise ServingDirError(
-            f"the baseline, version {baseline.version}, is not in {serving_dir} any more: "
-            "start the run again"
-        )
-    version = found[-1]
-    if version.model_digest not in (None, baseline.model_digest):
-        raise ServingDirError(
-            f"the baseline, version {baseline.version} in {serving_dir}, has the model digest "
-            f"{version.model_digest}, expected {baseline.model_digest}: start the run again"
+            f"the baseline, {baseline}, is not in {serving_dir} any more: start the run again"
         )
     export_model(version, destination)
 
 
-def _recorded(release: Mapping[str, object]) -> ReleaseContext | None:
-    match release:
-        case {"release_token": str(token), "baseline": None}:
-            return ReleaseContext(None, token, recorded=True)
-        case {
-            "release_token": str(token),
-            "baseline": {"version": int(version), "model_digest": str(digest)},
-        }:
-            return ReleaseContext(Baseline(version, digest), token, recorded=True)
-    return None
+def _recorded(release: Mapping[str, Any]) -> ReleaseContext | None:
+    """Reads a manifest's release record, whose types are known."""
+    token = release.get("release_token")
+    if token is None or "baseline" not in release:
+        return None
+    named = release["baseline"]
+    baseline = named and Baseline(named["version"], named["model_digest"])
+    return ReleaseContext(baseline, token, recorded=True)
 
 
 def _find(present: Sequence[Version], baseline: Baseline) -> Version | None:
-    for version in present:
-        named = (version.number, version.model_digest) == (baseline.version, baseline.model_digest)
-        if named and not verify(version):
-            return version
-    return None
+    named = (baseline.version, baseline.model_digest)
+    return next((one for one in present if (one.number, one.model_digest) == named), None)

@@ -69,18 +69,12 @@ def test_damaged_baseline_is_refused(serving: Path, first_model: Path, tmp_path:
         execute(component, tmp_path / "uri")
 
 
-def test_baseline_replaced_meanwhile_is_refused(
-    serving: Path, first_model: Path, second_model: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [1, 3])
+def test_baseline_replaced_or_deleted_meanwhile_is_refused(
+    number: int, serving: Path, second_model: Path, tmp_path: Path
 ) -> None:
     publish(second_model, serving, {})
-    component = BaselineModel(
-        serving_dir=str(serving), baseline=Baseline(1, digest_of(first_model))
-    )
-    with pytest.raises(ServingDirError, match=r"has the model digest .* start the run again"):
-        execute(component, tmp_path / "uri")
-
-
-def test_baseline_deleted_meanwhile_is_refused(serving: Path, tmp_path: Path) -> None:
-    component = BaselineModel(serving_dir=str(serving), baseline=Baseline(3, "d3"))
-    with pytest.raises(ServingDirError, match=r"version 3, is not in .* start the run again"):
+    component = BaselineModel(serving_dir=str(serving), baseline=Baseline(number, "d1"))
+    message = rf"version {number} \(model d1\), is not in .* any more: start the run again"
+    with pytest.raises(ServingDirError, match=message):
         execute(component, tmp_path / "uri")

@@ -130,8 +130,3 @@ def test_the_baselines_data_is_what_its_release_record_says(
     assert json.loads(released_data(serving, first)) == {"name": "one"}
     assert released_data(serving, second) == "null"
     assert released_data(serving, None) == ""
-
-
-def test_baseline_without_a_digest_is_refused() -> None:
-    with pytest.raises(ValueError, match="None stands for no baseline"):
-        Baseline(1, "")
