@@ -23,10 +23,10 @@ from components.example_gen.image_set import TEST, DatasetInfo
 from components.example_gen.sources import open_dataset
 from components.gate import decide
 from components.gate.check import Check, passed
-from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.gate.policy import Policy
 from components.serving_dir import ServingDirError
+from components.serving_dir.log import Decision, register
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
 from pipeline.result import json_able
@@ -88,7 +88,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         that was named must do both, even if the policy allows a missing one.
       DataError: the data source is refused.
       ConfigError: the policy does not fit the examples.
-      ServingDirError, DecisionLogError: the serving directory cannot be used.
+      ServingDirError: the serving directory cannot be used.
     """
     asked = [model, baseline] if baseline else [model]
     digests = [_digest(one.path) for one in asked]
@@ -113,7 +113,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         withdrawn=str(withdrawal) if withdrawal else None,
     )
     decision = Decision(
-        predictions.digest, digests[0], digests[1] if baseline else None, policy_digest(policy)
+        predictions.digest, digests[0], digests[1] if baseline else None, policy.digest
     )
     number = register(directory, decision, run_id=_RUN_ID)
     candidate, *others = (

@@ -8,8 +8,8 @@ from pathlib import Path
 from components import serving_dir
 from components.evaluation.predictions import require_numbers
 from components.example_gen.image_set import DatasetInfo
-from components.gate import decision_log
 from components.serving_check.servers import find_model_server
+from components.serving_dir.log import read_log
 from pipeline.config import ConfigError, RunConfig
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
@@ -19,7 +19,7 @@ from trainer.tuning import processes
 def require_possible(config: RunConfig) -> None:
     """Raises ConfigError for a configuration that fits no data set, before one is prepared.
 
-    ServingDirError or DecisionLogError says that the serving directory cannot be read.
+    ServingDirError says that the serving directory cannot be read.
     """
     try:
         require_numbers(config.gate.slices or ())
@@ -41,14 +41,14 @@ def require_possible(config: RunConfig) -> None:
 
 
 def require_releasable(served: Path) -> None:
-    """Raises ConfigError or DecisionLogError if no version could be added to the directory."""
+    """Raises ConfigError or ServingDirError if no version could be added to the directory."""
     try:
         paths.require_directory("serving_dir", served)
         for name in (serving_dir.LOCK_NAME, serving_dir.LOG_NAME):
             paths.require_file("serving_dir", served / name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    decision_log.require_readable(served)
+    read_log(served)
 
 
 def require_fitting(

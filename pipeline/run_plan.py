@@ -124,7 +124,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
     Raises:
       DataError: the data source is refused.
       ConfigError: the configuration does not fit the data set.
-      ConfigError, DecisionLogError, ServingDirError: the serving directory cannot be used.
+      ConfigError, ServingDirError: the serving directory cannot be used.
     """
     # Without a cache the model is made anew, and compared with the served version like any other.
     takes_over = config.cache and metadata_path(config).exists()

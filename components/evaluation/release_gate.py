@@ -24,9 +24,9 @@ from components.evaluation import eval_config as evaluations
 from components.example_gen import examples_summary
 from components.example_gen.images import digest_split
 from components.gate import decide
-from components.gate.decision_log import Decision, policy_digest, register
 from components.gate.evidence import Evidence, Provenance
 from components.gate.policy import Policy
+from components.serving_dir.log import Decision, register
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Raises `Contradiction`, or DecisionLogError where the decision cannot be written down."""
+        """Raises `Contradiction`, or ServingDirError where the decision cannot be written down."""
         examples, model, evaluation, evaluator_blessing = (
             artifact_utils.get_single_instance(input_dict[key])
             for key in ("examples", "model", "evaluation", "evaluator_blessing")
@@ -95,7 +95,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             test_digest=provenance.split_digest,
             model_digest=model_digest,
             baseline_digest=served.model_digest if served else None,
-            policy_digest=policy_digest(policy),
+            policy_digest=policy.digest,
         )
         # All inputs have been read by now: an error above uses no decision up.
         run_id = str(self._context.pipeline_run_id) if self._context else ""

@@ -10,6 +10,8 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -128,6 +130,11 @@ class Policy(GateConfig):
         if not self.extra:  # so that the digests of policies without it stay
             del config["extra"]
         return config
+
+    @property
+    def digest(self) -> str:
+        """The hexadecimal SHA-256 of the thresholds."""
+        return hashlib.sha256(json.dumps(self.to_config(), sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Policy:

@@ -3,9 +3,9 @@
     with opened(Path("serving")) as log:          # this process alone
         log.append([{"at": "2026-11-26", "run_id": "3f2a"}])
 
-It outlives every version and every pipeline root. It says which decisions were made
-(`components.gate.decision_log`), and which models were withdrawn: before the version whose manifest
-withdraws a model may go, the model's digest is kept here for good.
+It outlives every version and every pipeline root. It says which decisions were made on each test
+set, and which models were withdrawn: before the version whose manifest withdraws a model may go,
+the model's digest is kept here for good.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
-from components.serving_dir.model_files import ServingDirError, explain
+from components.serving_dir.model_files import ServingDirError, explained
 from trainer.host import strict_json
-from trainer.host.files import open_descriptor, read_regular, sync_directory
+from trainer.host.files import make_directory, open_descriptor, read_regular, sync_directory
 from trainer.host.locks import exclusive
 from trainer.host.text import quoted
 
 LOG_NAME = ".decisions.jsonl"
 LOCK_S = 60.0  # to write a line takes milliseconds
 
-_WITHDRAWAL = "withdrawal"  # the key of a withdrawal in a line
 _MAX_BYTES = 1 << 27  # some 300,000 decisions
 
 
@@ -73,13 +73,14 @@ def opened(serving_dir: Path) -> Iterator[Log]:
         yield Log(path, tuple(whole.splitlines()), descriptor)
 
 
-def read_lines(serving_dir: Path) -> tuple[bytes, ...]:
-    """Returns the log's lines without holding it; none where there is no log."""
-    try:
-        content = read_regular(serving_dir / LOG_NAME, max_bytes=_MAX_BYTES)
-    except FileNotFoundError:
-        return ()
-    return tuple(_whole_lines(content).splitlines())
+@dataclass(frozen=True)
+class Decision:
+    """The subject of a decision, by digests; equal subjects are the same decision."""
+
+    test_digest: str
+    model_digest: str
+    baseline_digest: str | None
+    policy_digest: str
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,31 @@ class Withdrawal:
         return f"by version {self.by} at {self.at}: {reason}"
 
 
+def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
+    """Writes a decision down, unless the log has it; returns its number on its test set, from 1.
+
+    Call it before the decision is made: looking at the counts uses the test set up, even if the
+    gate is killed then. A ServingDirError says that the log cannot be read or written.
+    """
+    path = serving_dir / LOG_NAME
+    with explained(f"write the decision to {path}", ", and run again"):
+        make_directory(serving_dir)
+        with opened(serving_dir) as log:
+            entries = _entries(log.lines, path)
+            made = [
+                one
+                for one in entries
+                if isinstance(one, Decision) and one.test_digest == decision.test_digest
+            ]
+            if decision in made:
+                return made.index(decision) + 1
+            log.append([{"at": utc_now(), "run_id": run_id, **asdict(decision)}])
+            return len(made) + 1
+
+
 def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
     """Writes to disk which models were withdrawn, unless the log says so already."""
-    records = [{_WITHDRAWAL: asdict(one)} for one in withdrawals if one.model_digest is not None]
+    records = [{"withdrawal": asdict(one)} for one in withdrawals if one.model_digest is not None]
     if not records:
         return
     with opened(serving_dir) as log:
@@ -115,44 +138,63 @@ def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
             log.append(new)
 
 
+def read_log(serving_dir: Path) -> list[Decision | Withdrawal]:
+    """Returns what stands in the log, oldest first, without holding it.
+
+    Raises ServingDirError if it cannot be read, or a line is damaged.
+    """
+    path, content = serving_dir / LOG_NAME, b""
+    with (
+        explained(f"read what was decided and withdrawn from {path}"),
+        contextlib.suppress(FileNotFoundError),
+    ):
+        content = read_regular(path, max_bytes=_MAX_BYTES)
+    return _entries(_whole_lines(content).splitlines(), path)
+
+
 def kept(serving_dir: Path) -> list[Withdrawal]:
-    """Returns what `keep` wrote, oldest first; raises ServingDirError if the log cannot be read."""
-    path = serving_dir / LOG_NAME
-    try:
-        lines = read_lines(serving_dir)
-    except OSError as error:
-        raise ServingDirError(
-            f"cannot read which models were withdrawn from {path}: {explain(error)}"
-        ) from error
-    found = []
+    """Returns the withdrawals in the log, see `read_log`."""
+    return [one for one in read_log(serving_dir) if isinstance(one, Withdrawal)]
+
+
+def utc_now() -> str:
+    """Returns the time of the machine's clock, ISO 8601, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _entries(lines: Iterable[bytes], path: Path) -> list[Decision | Withdrawal]:
+    found: list[Decision | Withdrawal] = []
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(withdrawal_in(line))
+            found.append(_entry(strict_json.loads(line.decode("ascii"))))
         except ValueError as error:
             raise ServingDirError(
                 f"line {number} of {path} is damaged ({error}): restore the file, or remove that "
                 "line, which forgets one decision or one withdrawn model"
             ) from error
-    return [withdrawal for withdrawal in found if withdrawal is not None]
+    return found
 
 
-def withdrawal_in(line: bytes) -> Withdrawal | None:
-    """Returns the withdrawal that a line tells of, if any; raises ValueError if it is damaged."""
-    record = strict_json.loads(line.decode("ascii"))
-    if not isinstance(record, dict):
-        raise ValueError(f"it is {quoted(record)}, expected an object")
-    if _WITHDRAWAL not in record:
-        return None
-    match record[_WITHDRAWAL]:
+def _entry(record: object) -> Decision | Withdrawal:
+    match record:
         case {
-            "version": int(version),
-            "model_digest": str(digest),
-            "by": int(by),
-            "reason": str(reason),
-            "at": str(at),
+            "withdrawal": {
+                "version": int(version),
+                "model_digest": str(digest),
+                "by": int(by),
+                "reason": str(reason),
+                "at": str(at),
+            }
         }:
             return Withdrawal(version, digest, by, reason, at)
-    raise ValueError("it names no withdrawn model")
+        case {
+            "test_digest": str(test),
+            "model_digest": str(model),
+            "baseline_digest": str() | None as baseline,
+            "policy_digest": str(policy),
+        }:
+            return Decision(test, model, baseline, policy)
+    raise ValueError(f"it is {quoted(record)}, expected a decision or a withdrawn model")
 
 
 def _line(record: Mapping[str, object]) -> bytes:

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _REMEDIES = {
     errno.EROFS: "choose a serving directory on a writable disk",
     errno.ELOOP: "remove that symbolic link",
     errno.ENOTDIR: "choose a serving directory whose parents are directories",
-    errno.ETIMEDOUT: "wait until it ends, and try again",
+    errno.ETIMEDOUT: "wait until it ends",
 }
 
 
@@ -45,6 +45,15 @@ def explain(error: OSError) -> str:
     where = f" ({str(error.filename)!r})" if error.filename else ""
     remedy = _REMEDIES.get(error.errno or 0, "see to that path")
     return f"{error.strerror or error}{where}: {remedy}"
+
+
+@contextlib.contextmanager
+def explained(what: str, then: str = "") -> Iterator[None]:
+    """Raises an OSError as a ServingDirError: "cannot WHAT: why: remedyTHEN"."""
+    try:
+        yield
+    except OSError as error:
+        raise ServingDirError(f"cannot {what}: {explain(error)}{then}") from error
 
 
 @dataclass(frozen=True)
@@ -152,11 +161,9 @@ def digest_of(model_dir: Path) -> str:
 
     Times, owners, permissions and empty directories have no influence.
     """
-    try:
-        model = scan_model(Path(model_dir))
+    with explained(f"read the model {model_dir}"):
+        model = scan_model(model_dir)
         return digest_of_records({name: copy_file(model.root / name, None) for name in model.files})
-    except OSError as error:
-        raise ServingDirError(f"cannot read the model {model_dir}: {explain(error)}") from error
 
 
 def digest_of_records(files: Mapping[str, FileRecord]) -> str:

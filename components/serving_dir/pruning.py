@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.log import keep as keep_withdrawals
-from components.serving_dir.model_files import ServingDirError, explain, scan
-from components.serving_dir.publishing import DEFAULT_LOCK_TIMEOUT_S, REMOVED_PREFIX, locked
+from components.serving_dir.model_files import explained, scan
+from components.serving_dir.publishing import REMOVED_PREFIX, locked
 from components.serving_dir.reading import versions, withdrawals_by
 from components.serving_dir.rolling_back import default_target
 from components.serving_dir.version import Version
@@ -40,13 +40,7 @@ class Pruned:
         return sum(removed.bytes for removed in self.removed)
 
 
-def prune(
-    serving_dir: Path,
-    keep: int,
-    *,
-    dry_run: bool = False,
-    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
-) -> Pruned:
+def prune(serving_dir: Path, keep: int, *, dry_run: bool = False) -> Pruned:
     """Removes the versions below the newest `keep` that nothing needs any more.
 
     The live version stays, and so does the one that `rollback` would restore, and a version that
@@ -58,24 +52,18 @@ def prune(
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, expected 1 or more: the live version always stays")
-    serving_dir = Path(serving_dir)
     if not versions(serving_dir):
         return Pruned((), ())
-    lock = contextlib.nullcontext() if dry_run else locked(serving_dir, timeout_s=lock_timeout_s)
-    try:
-        with lock:
-            present = versions(serving_dir)
-            going = _removable(present, keep, default_target(serving_dir))
-            removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
-            if not dry_run:
-                # Before the first of them goes: a kill in between costs nothing but a line.
-                keep_withdrawals(serving_dir, withdrawals_by(going))
-                for old in going:
-                    _remove(old)
-    except OSError as error:
-        raise ServingDirError(
-            f"cannot prune {serving_dir}: {explain(error)}, and prune again"
-        ) from error
+    lock = contextlib.nullcontext() if dry_run else locked(serving_dir)
+    with explained(f"prune {serving_dir}", ", and prune again"), lock:
+        present = versions(serving_dir)
+        going = _removable(present, keep, default_target(serving_dir))
+        removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
+        if not dry_run:
+            # Before the first of them goes: a kill in between costs nothing but a line.
+            keep_withdrawals(serving_dir, withdrawals_by(going))
+            for old in going:
+                _remove(old)
     return Pruned(tuple(removed), tuple(old for old in present if old.problems))
 
 

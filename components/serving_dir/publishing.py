@@ -9,32 +9,32 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from components.serving_dir.baseline import Decided, compared_now
+from components.serving_dir.log import utc_now
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
     FileRecord,
     ServingDirError,
     StaleDecision,
-    Tree,
     copy_tree,
     digest_of_records,
     explain,
+    explained,
     scan_model,
 )
 from components.serving_dir.reading import live, withdrawn_digests
 from components.serving_dir.version import verify
 from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
-from trainer.host.locks import AlreadyLocked, exclusive
+from trainer.host.locks import exclusive
 from trainer.host.strict_json import INT64_MAX
 
 LOCK_NAME = ".publish.lock"
-DEFAULT_LOCK_TIMEOUT_S = 60.0
+LOCK_TIMEOUT_S = 60.0
 STAGING_PREFIX = ".staging-"
 REMOVED_PREFIX = ".removed-"
 
@@ -51,19 +51,12 @@ class Published:
     model_digest: str
 
 
-def utc_now() -> datetime:
-    """Returns the time of the machine's clock."""
-    return datetime.now(timezone.utc)
-
-
 def publish(
     model_dir: Path,
     serving_dir: Path,
     release: Mapping[str, object],
     *,
     decided: Decided | None = None,
-    now: Callable[[], datetime] = utc_now,
-    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
 ) -> Published:
     """Makes a copy of a model the newest version, atomically and durably.
 
@@ -82,37 +75,36 @@ def publish(
         ServingDirError: nothing was published, and nothing was left behind; but for one case,
             which the message names: the version is in place, and the last sync failed.
     """
-    model_dir, serving_dir = Path(model_dir), Path(serving_dir)
     _require_json(release)
-    try:
+    what = f"publish {model_dir} to {serving_dir}"
+    with explained(what, ", and publish again; no version was added"):
         model = scan_model(model_dir)
         _require_apart(model_dir, serving_dir)
         _make_serving_dir(serving_dir)
-        with locked(serving_dir, timeout_s=lock_timeout_s):
-            return _publish_locked(model, serving_dir, release, decided, now)
-    except OSError as error:
-        raise ServingDirError(
-            f"cannot publish {model_dir} to {serving_dir}: {explain(error)}, and publish again; "
-            "no version was added"
-        ) from error
+        with locked(serving_dir), staging_in(serving_dir) as staging:
+            files = copy_tree(model, staging)
+            digest = digest_of_records(files)
+            if decided is not None:
+                _require_serveable(model_dir, digest, serving_dir, decided)
+            newest = live(serving_dir)
+            if newest and newest.model_digest == digest and not verify(newest):
+                return Published(newest.number, newest.path, False, digest)
+            if decided is not None:
+                _require_same_comparison(serving_dir, decided)
+            path = add_version(staging, files, release)
+            return Published(int(path.name), path, True, digest)
 
 
 @contextlib.contextmanager
-def locked(serving_dir: Path, *, timeout_s: float) -> Iterator[None]:
+def locked(serving_dir: Path) -> Iterator[None]:
     """Holds the lock of an existing serving directory, and removes what killed processes left.
 
     The lock file stays: removing it would let two processes lock two files of the same name.
+    Raises AlreadyLocked if another process still held it after `LOCK_TIMEOUT_S` seconds.
     """
-    path = serving_dir / LOCK_NAME
-    lock = open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(lock, timeout_s=timeout_s))
-        except AlreadyLocked:
-            raise ServingDirError(
-                f"another process that changes the serving directory has held {path} for more "
-                f"than {timeout_s:g} s: wait until it ends, and try again"
-            ) from None
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = open_descriptor(serving_dir / LOCK_NAME, flags, max_bytes=None)
+    with exclusive(descriptor, timeout_s=LOCK_TIMEOUT_S):
         _remove_leftovers(serving_dir)
         yield
 
@@ -128,10 +120,7 @@ def staging_in(serving_dir: Path) -> Iterator[Path]:
 
 
 def add_version(
-    staging: Path,
-    files: Mapping[str, FileRecord],
-    release: Mapping[str, object],
-    now: Callable[[], datetime],
+    staging: Path, files: Mapping[str, FileRecord], release: Mapping[str, object]
 ) -> Path:
     """Makes the synced files in a staging directory the newest version, with the lock held.
 
@@ -142,8 +131,7 @@ def add_version(
     """
     serving_dir = staging.parent
     number = _next_number(serving_dir)
-    published_at = now().astimezone(timezone.utc).isoformat(timespec="seconds")
-    manifest = Manifest(number, published_at, digest_of_records(files), files, release).to_json()
+    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release).to_json()
     _require_readable(manifest)
     write_durably(staging / MANIFEST_NAME, manifest)
     target = serving_dir / str(number)
@@ -156,27 +144,6 @@ def add_version(
             f"since {serving_dir} could not be synced to disk: {explain(error)}"
         ) from error
     return target
-
-
-def _publish_locked(
-    model: Tree,
-    serving_dir: Path,
-    release: Mapping[str, object],
-    decided: Decided | None,
-    now: Callable[[], datetime],
-) -> Published:
-    with staging_in(serving_dir) as staging:
-        files = copy_tree(model, staging)
-        digest = digest_of_records(files)
-        if decided is not None:
-            _require_serveable(model.root, digest, serving_dir, decided)
-        newest = live(serving_dir)
-        if newest and newest.model_digest == digest and not verify(newest):
-            return Published(newest.number, newest.path, False, digest)
-        if decided is not None:
-            _require_same_comparison(serving_dir, decided)
-        path = add_version(staging, files, release, now)
-    return Published(int(path.name), path, True, digest)
 
 
 def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:

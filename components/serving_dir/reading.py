@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.serving_dir.log import Withdrawal, kept
-from components.serving_dir.model_files import ServingDirError, explain
+from components.serving_dir.model_files import ServingDirError, explained
 from components.serving_dir.version import Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
 
@@ -24,10 +25,10 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
 
     With `check_files` the problems of an entry include those of its files, see `verify`.
     """
-    found = _read_present(Path(serving_dir))
+    found = _read_present(serving_dir)
     made = withdrawals_by(found)
     # After the versions: what is not found there any more was written to the log before it went.
-    models = {one.model_digest: one for one in _kept(Path(serving_dir))}
+    models = {one.model_digest: one for one in _kept(serving_dir)}
     found = [
         replace(v, withdrawn=_withdrawal_of(v, made) or models.get(v.model_digest)) for v in found
     ]
@@ -39,13 +40,13 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
 
 def live(serving_dir: Path) -> Version | None:
     """Returns the highest entry, which TensorFlow Serving serves, valid or not; ignores the log."""
-    present = _read_present(Path(serving_dir))
+    present = _read_present(serving_dir)
     return present[-1] if present else None
 
 
 def find(serving_dir: Path, number: int | None = None) -> Version:
     """Returns the version of that number, or the live one; raises ServingDirError without one."""
-    present = versions(serving_dir) if number is not None else _read_present(Path(serving_dir))
+    present = versions(serving_dir) if number is not None else _read_present(serving_dir)
     if not present:
         raise ServingDirError(
             f"there is no version in {serving_dir}: release a model, or give the directory of one "
@@ -85,14 +86,12 @@ def _read_present(serving_dir: Path) -> list[Version]:
 
 
 def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
-    try:
+    names: list[str] = []
+    with (
+        explained(f"read the serving directory {serving_dir}"),
+        contextlib.suppress(FileNotFoundError),
+    ):
         names = os.listdir(serving_dir)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise ServingDirError(
-            f"cannot read the serving directory {serving_dir}: {explain(error)}"
-        ) from error
     numbered = [(number, name) for name in names if (number := _number(name)) is not None]
     # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
     return sorted(numbered, key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))
@@ -121,7 +120,7 @@ def _is_there(version: Version) -> bool:
 def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
     """Returns the models that are not to be served again, by digest, be they pruned or not."""
     made = withdrawals_by(versions(serving_dir))
-    withdrawals = [*kept(Path(serving_dir)), *made]
+    withdrawals = [*kept(serving_dir), *made]
     return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
 
 

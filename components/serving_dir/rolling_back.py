@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
-from components.serving_dir.model_files import ServingDirError, explain
-from components.serving_dir.publishing import (
-    DEFAULT_LOCK_TIMEOUT_S,
-    add_version,
-    locked,
-    staging_in,
-    utc_now,
-)
+from components.serving_dir.model_files import ServingDirError, explained
+from components.serving_dir.publishing import add_version, locked, staging_in
 from components.serving_dir.reading import find, versions, withdrawals_by
 from components.serving_dir.version import Version, copy_checked, verify
 
@@ -39,14 +31,7 @@ class RolledBack:
     withdraws: int
 
 
-def rollback(
-    serving_dir: Path,
-    version: int | None = None,
-    *,
-    reason: str = "",
-    now: Callable[[], datetime] = utc_now,
-    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
-) -> RolledBack:
+def rollback(serving_dir: Path, version: int | None = None, *, reason: str = "") -> RolledBack:
     """Publishes an older version's files again as the newest version, and withdraws the live one.
 
     Both happen with one rename, for the new version's manifest says which one it withdraws. The log
@@ -61,20 +46,13 @@ def rollback(
         ServingDirError: nothing was changed, and nothing was left behind; but for one case, which
             the message names: the version is in place, and the last sync failed.
     """
-    serving_dir = Path(serving_dir)
     find(serving_dir)  # where there is nothing, not even the lock file is made
-    try:
-        with locked(serving_dir, timeout_s=lock_timeout_s):
-            current = find(serving_dir)
-            target = _choose(serving_dir, version, current)
-            done = _restore(target, current, reason, now)
-            _note(serving_dir, done)
-            return done
-    except OSError as error:
-        raise ServingDirError(
-            f"cannot roll back {serving_dir}: {explain(error)}, and roll back again; "
-            "no version was added"
-        ) from error
+    again = ", and roll back again; no version was added"
+    with explained(f"roll back {serving_dir}", again), locked(serving_dir):
+        current = find(serving_dir)
+        done = _restore(_choose(serving_dir, version, current), current, reason)
+        _note(serving_dir, done)
+        return done
 
 
 def default_target(serving_dir: Path) -> Version | None:
@@ -125,9 +103,7 @@ def _obstacle(version: Version, current: Version) -> str:
     return ""
 
 
-def _restore(
-    target: Version, current: Version, reason: str, now: Callable[[], datetime]
-) -> RolledBack:
+def _restore(target: Version, current: Version, reason: str) -> RolledBack:
     with staging_in(target.path.parent) as staging:
         manifest = copy_checked(target, staging)
         same_model = manifest.model_digest == current.model_digest
@@ -138,7 +114,7 @@ def _restore(
             reason=reason,
         )
         release = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
-        path = add_version(staging, manifest.files, {**release, ROLLBACK: asdict(record)}, now)
+        path = add_version(staging, manifest.files, {**release, ROLLBACK: asdict(record)})
     number, digest = int(path.name), manifest.model_digest
     return RolledBack(number, path, digest, restores=target.number, withdraws=current.number)
 

@@ -19,6 +19,7 @@ from components.serving_dir.model_files import (
     copy_tree,
     differences,
     explain,
+    explained,
     scan,
 )
 from trainer.host.files import read_regular
@@ -97,15 +98,12 @@ def export_model(version: Version, destination: Path) -> None:
     """
     if os.path.lexists(destination):
         raise ServingDirError(f"cannot copy {version.path} to {destination}: it exists already")
-    try:
-        copy_checked(version, destination)
-    except (ServingDirError, OSError) as error:
-        shutil.rmtree(destination, ignore_errors=True)
-        if isinstance(error, ServingDirError):
+    with explained(f"copy {version.path} to {destination}"):
+        try:
+            copy_checked(version, destination)
+        except (ServingDirError, OSError):
+            shutil.rmtree(destination, ignore_errors=True)
             raise
-        raise ServingDirError(
-            f"cannot copy {version.path} to {destination}: {explain(error)}"
-        ) from error
 
 
 def copy_checked(version: Version, destination: Path) -> Manifest:

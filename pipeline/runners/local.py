@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.example_gen.sources import DataError, parse_dataset
-from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult
@@ -47,7 +46,7 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
     try:
         prepare_devices(config.replicas)
         return make_plan(config, run_id=run_id)
-    except (ConfigError, DataError, DecisionLogError, DeviceError, ServingDirError) as error:
+    except (ConfigError, DataError, DeviceError, ServingDirError) as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
 
 

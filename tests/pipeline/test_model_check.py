@@ -13,10 +13,10 @@ from components import serving_dir
 from components.evaluation.saved_model import ModelRefused
 from components.example_gen.sources import DataError
 from components.gate.check import Check
-from components.gate.decision_log import Decision, register
 from components.gate.evidence import Tally
 from components.gate.slices import Bands
 from components.serving_dir import LOG_NAME, ServingDirError, digest_of, publish
+from components.serving_dir.log import Decision, register
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model

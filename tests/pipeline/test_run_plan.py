@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.gate.decision_log import DecisionLogError
 from components.gate.policy import GateConfig
 from components.gate.slices import Bands
-from components.serving_dir import LOCK_NAME, LOG_NAME, digest_of, publish
+from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
 from pipeline.dataset_defaults import UNKNOWN_SET
@@ -107,7 +106,7 @@ def test_a_serving_directory_to_which_nothing_could_be_released_is_refused(
     for served, error, sentence in (
         ("dangling", ConfigError, "serving_dir needs the directory '.*', but '.*dangling' is none"),
         ("a[b]", ConfigError, r"serving_dir is '.*a\[b\]', expected a path without '\['"),
-        ("logged", DecisionLogError, r"line 1 of .*logged/.decisions.jsonl is damaged"),
+        ("logged", ServingDirError, r"line 1 of .*logged/.decisions.jsonl is damaged"),
         ("locked", ConfigError, "serving_dir needs the file .*, but something else is in its"),
     ):
         changed = dataclasses.replace(config, serving_dir=str(tmp_path / served))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.components.serving_dir.samples import write_model
+from tests.components.serving_dir.samples import NOON, write_model
 
 
 @pytest.fixture
@@ -21,6 +21,11 @@ def other_model(tmp_path: Path) -> Path:
 @pytest.fixture
 def serving(tmp_path: Path) -> Path:
     return tmp_path / "serving"
+
+
+@pytest.fixture
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.serving_dir.publishing.utc_now", lambda: NOON)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from components import serving_dir
 from components.serving_dir import STAGING_PREFIX, publish, versions
 
+NOON = "2026-11-24T12:00:00+00:00"
 SMALL_MODEL = {
     "saved_model.pb": b"graph",
     "variables/variables.index": b"index",

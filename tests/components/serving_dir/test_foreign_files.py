@@ -112,11 +112,12 @@ def test_an_entry_of_which_the_system_says_nothing_is_a_damaged_version(serving:
 REGISTER = """
 import sys
 from pathlib import Path
-from components.gate.decision_log import Decision, DecisionLogError, register
+from components.serving_dir import ServingDirError
+from components.serving_dir.log import Decision, register
 from pipeline.cli.main import main
 try:
     register(Path(sys.argv[1]), Decision("test", "model", None, "policy"), run_id="run")
-except DecisionLogError as error:
+except ServingDirError as error:
     print(error)
 commands = (["versions"], ["rollback", "1"])
 print([main([*command, "--serving-dir", sys.argv[1]]) for command in commands])

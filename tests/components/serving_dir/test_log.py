@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.gate.decision_log import Decision, DecisionLogError, register
-from components.serving_dir.log import LOG_NAME, opened
+from components.serving_dir import ServingDirError
+from components.serving_dir.log import LOG_NAME, Decision, opened, register
 from tests.components.serving_dir.samples import python
 from tests.limits import full_disk
 
@@ -17,7 +17,8 @@ from tests.limits import full_disk
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from components.gate.decision_log import Decision, DecisionLogError, register
+from components.serving_dir import ServingDirError
+from components.serving_dir.log import Decision, register
 serving, room = Path(sys.argv[1]), int(sys.argv[2])
 def number(model):
     return register(serving, Decision("test", model, None, "policy"), run_id="run")
@@ -29,7 +30,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, hard))
 for model in ("second", "third", "fourth"):
     try:
         print(number(model))
-    except DecisionLogError as error:
+    except ServingDirError as error:
         print(error)
     assert log.read_bytes() == before
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -74,7 +75,7 @@ def test_on_a_full_disk_no_decision_is_lost_or_counted_twice(small_disk: Path) -
         ballast.write_bytes(b"x" * 100_000)
     before = (small_disk / LOG_NAME).read_bytes()
     for model in ("m3", "m4", "m5", "m6"):
-        with pytest.raises(DecisionLogError, match=r"No space left on device; .*free space"):
+        with pytest.raises(ServingDirError, match=r"No space left on device; .*free space"):
             number(model)
     assert (small_disk / LOG_NAME).read_bytes() == before
     ballast.unlink()

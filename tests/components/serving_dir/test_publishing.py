@@ -8,7 +8,6 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from components.serving_dir import (
     verify,
     versions,
 )
-from tests.components.serving_dir.samples import SMALL_MODEL, numbers, staging_in, write_model
+from tests.components.serving_dir.samples import NOON, SMALL_MODEL, numbers, staging_in, write_model
 from tests.limits import full_disk
 
 # FIPS 180-2, appendix B.1
@@ -42,15 +41,15 @@ def test_first_version_is_1_and_holds_the_model(model: Path, serving: Path) -> N
     assert sorted(path.name for path in serving.iterdir()) == [LOCK_NAME, "1"]
 
 
+@pytest.mark.usefixtures("at_noon")
 def test_manifest_records_files_digest_time_and_release(tmp_path: Path, serving: Path) -> None:
     model = write_model(tmp_path / "model", {"saved_model.pb": b"abc"})
-    clock = datetime(2026, 11, 23, 10, 0, tzinfo=timezone.utc)
-    publish(model, serving, {"run_id": "r"}, now=lambda: clock)
+    publish(model, serving, {"run_id": "r"})
 
     assert json.loads((serving / "1" / MANIFEST_NAME).read_text()) == {
         "format": 1,
         "version": 1,
-        "published_at": "2026-11-23T10:00:00+00:00",
+        "published_at": NOON,
         "model_digest": digest_of(model),
         "files": {"saved_model.pb": {"sha256": SHA256_OF_ABC, "bytes": 3}},
         "release": {"run_id": "r"},
@@ -58,15 +57,17 @@ def test_manifest_records_files_digest_time_and_release(tmp_path: Path, serving:
 
 
 def test_next_version_is_highest_plus_one_whatever_the_clock_says(
-    model: Path, other_model: Path, serving: Path
+    model: Path, other_model: Path, serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    future = datetime(2100, 1, 1, tzinfo=timezone.utc)
-    past = datetime(1971, 1, 1, tzinfo=timezone.utc)
+    def publish_in(year: int, which: Path) -> int:
+        time = f"{year}-01-01T00:00:00+00:00"
+        monkeypatch.setattr("components.serving_dir.publishing.utc_now", lambda: time)
+        return publish(which, serving, {}).version
 
-    assert publish(model, serving, {}, now=lambda: future).version == 1
-    assert publish(other_model, serving, {}, now=lambda: past).version == 2
+    assert publish_in(2100, model) == 1
+    assert publish_in(1971, other_model) == 2
     shutil.rmtree(serving / "1")
-    assert publish(model, serving, {}, now=lambda: past).version == 3
+    assert publish_in(1971, model) == 3
 
 
 def test_same_model_is_not_published_twice(model: Path, serving: Path) -> None:

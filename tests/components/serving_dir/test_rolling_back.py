@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from tests.components.serving_dir.samples import (
+    NOON,
     damage,
     letter_model,
     letters_in,
@@ -28,8 +28,6 @@ from tests.components.serving_dir.samples import (
     publish_letters,
 )
 from tests.limits import full_disk
-
-NOON = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
 
 
 def digest(serving: Path, letter: str) -> str:
@@ -54,12 +52,13 @@ def test_the_version_before_becomes_the_next_one(serving: Path) -> None:
     assert live(serving).number == newest_valid(serving).number == 3
 
 
+@pytest.mark.usefixtures("at_noon")
 def test_the_manifest_holds_the_restored_release_and_what_was_done(serving: Path) -> None:
     publish_letters(serving, "ab")
-    rollback(serving, reason="too many sevens", now=lambda: NOON)
+    rollback(serving, reason="too many sevens")
 
     manifest = live(serving).manifest
-    assert manifest.published_at == "2026-11-24T12:00:00+00:00"
+    assert manifest.published_at == NOON
     # Without `run_key` and `release_token`: a later identical run must not take it for its own.
     assert manifest.release == {
         "letter": "a",
@@ -73,14 +72,15 @@ def test_the_manifest_holds_the_restored_release_and_what_was_done(serving: Path
     assert release_of(serving, 1)["run_key"] == "k"
 
 
+@pytest.mark.usefixtures("at_noon")
 def test_the_live_version_is_withdrawn_with_reason_and_time(serving: Path) -> None:
     publish_letters(serving, "ab")
-    rollback(serving, reason="too many sevens", now=lambda: NOON)
+    rollback(serving, reason="too many sevens")
 
-    mark = Withdrawal(2, digest(serving, "b"), 3, "too many sevens", "2026-11-24T12:00:00+00:00")
+    mark = Withdrawal(2, digest(serving, "b"), 3, "too many sevens", NOON)
     assert [version.withdrawn for version in versions(serving)] == [None, mark, None]
     assert withdrawn_digests(serving) == {digest(serving, "b"): mark}
-    assert str(mark) == ("by version 3 at 2026-11-24T12:00:00+00:00: too many sevens")
+    assert str(mark) == f"by version 3 at {NOON}: too many sevens"
 
 
 def test_rolling_back_twice_withdraws_twice(serving: Path) -> None:
@@ -182,7 +182,7 @@ def assert_refused(message: str, serving: Path, version: int | None = None) -> N
     """Asserts a one-line error, and that nothing was changed."""
     before = sorted(serving.rglob("*"))
     with pytest.raises(ServingDirError, match=message) as caught:
-        rollback(serving, version, lock_timeout_s=0.05)
+        rollback(serving, version)
     assert "\n" not in str(caught.value)
     assert [path for path in sorted(serving.rglob("*")) if path.name != LOCK_NAME] == [
         path for path in before if path.name != LOCK_NAME
@@ -237,9 +237,10 @@ def test_a_version_of_another_tool_is_refused(serving: Path) -> None:
     assert_refused("it is damaged: has no manifest.json: not published by this", serving, 1)
 
 
+@pytest.mark.usefixtures("at_noon")
 def test_a_withdrawn_version_is_refused_with_reason_and_time(serving: Path) -> None:
     publish_letters(serving, "ab")
-    rollback(serving, reason="too many sevens", now=lambda: NOON)
+    rollback(serving, reason="too many sevens")
     message = (
         r"version 2 in .*: it is withdrawn by version 3 at 2026-11-24T12:00:00\+00:00: "
         "too many sevens; choose another"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from components.gate.decision_log import Decision, register
 from components.serving_dir import (
     LOG_NAME,
     ServingDirError,
@@ -18,6 +17,7 @@ from components.serving_dir import (
     versions,
     withdrawn_digests,
 )
+from components.serving_dir.log import Decision, register
 from tests.components.serving_dir.samples import (
     letter_model,
     letters_in,
@@ -156,7 +156,9 @@ def test_a_rollback_chooses_no_version_by_a_log_that_cannot_be_read(serving: Pat
 def test_nor_by_one_that_is_no_file(serving: Path) -> None:
     publish_letters(serving, "ab")
     (serving / LOG_NAME).mkdir()
-    with pytest.raises(ServingDirError, match=r"cannot choose .* cannot read which models were w"):
+    with pytest.raises(
+        ServingDirError, match=r"cannot choose .* cannot read what was decided and w"
+    ):
         rollback(serving)
     assert numbers(serving) == [1, 2]
 

@@ -182,7 +182,7 @@ def test_a_decision_that_cannot_be_written_down_ends_with_1(
     assert main([*words, "--model", str(model), "--serving-dir", f"{tmp_path}/serving"]) == 1
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("tfx-mnist: cannot read which models were withdrawn from ")
+    assert shown.err.startswith("tfx-mnist: cannot read what was decided and withdrawn from ")
     assert shown.err.count("\n") == 1
 
 

@@ -116,7 +116,7 @@ def test_a_signal_that_comes_when_it_is_done_does_not_hide_that(
 
 def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
     words = ["-m", "pipeline.cli", "rollback", "--serving-dir", str(serving)]
-    with locked(serving, timeout_s=0.0):
+    with locked(serving):
         process = subprocess.Popen(
             [sys.executable, *words],
             stdout=subprocess.PIPE,

@@ -1,6 +1,5 @@
 import json
 import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,9 @@ import pytest
 
 from components.serving_dir import digest_of, publish, rollback
 from pipeline.cli.main import main
-from tests.components.serving_dir.samples import damage, letter_model
+from tests.components.serving_dir.samples import NOON, damage, letter_model
 
 Captured = pytest.CaptureFixture[str]
-
-NOON = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
 
 
 def _release(run: int, accuracy: float, baseline: object) -> dict[str, Any]:
@@ -25,15 +22,16 @@ def _release(run: int, accuracy: float, baseline: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def serving(tmp_path: Path) -> Path:
+def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two releases, a rollback from the second to the first, and a damaged third release."""
+    monkeypatch.setattr("components.serving_dir.publishing.utc_now", lambda: NOON)
     serving = tmp_path / "serving"
     models = [letter_model(tmp_path, letter) for letter in "abc"]
-    publish(models[0], serving, _release(1, 0.99, None), now=lambda: NOON)
+    publish(models[0], serving, _release(1, 0.99, None))
     baseline = {"version": 1, "model_digest": digest_of(models[0])}
-    publish(models[1], serving, _release(2, 0.9912, baseline), now=lambda: NOON)
-    rollback(serving, reason="too\nmany sevens", now=lambda: NOON)
-    publish(models[2], serving, {}, now=lambda: NOON)
+    publish(models[1], serving, _release(2, 0.9912, baseline))
+    rollback(serving, reason="too\nmany sevens")
+    publish(models[2], serving, {})
     damage(serving, 4)
     return serving
 

@@ -22,8 +22,8 @@ from components import serving_dir
 from components.evaluation import eval_config
 from components.example_gen import image_example_gen
 from components.example_gen.sources import DataError
-from components.gate.decision_log import LOG_NAME
 from components.gate.policy import GateConfig, Policy
+from components.serving_dir import LOG_NAME
 from pipeline import result
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig

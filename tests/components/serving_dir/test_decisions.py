@@ -4,15 +4,13 @@ import fcntl
 import json
 import multiprocessing
 import os
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from components.gate.decision_log import Decision, DecisionLogError, register, require_readable
-from components.serving_dir import LOG_NAME
-
-NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+from components.serving_dir import LOG_NAME, ServingDirError
+from components.serving_dir.log import Decision, read_log, register
+from tests.components.serving_dir.samples import NOON
 
 
 def decision(test: str = "mnist", model: str = "m1", policy: str = "p1") -> Decision:
@@ -22,7 +20,7 @@ def decision(test: str = "mnist", model: str = "m1", policy: str = "p1") -> Deci
 
 
 def number(directory: Path, *, run_id: str = "run", **changes: str) -> int:
-    return register(directory, decision(**changes), run_id=run_id, now=NOON)
+    return register(directory, decision(**changes), run_id=run_id)
 
 
 def test_decisions_on_one_test_set_are_counted(tmp_path: Path) -> None:
@@ -48,11 +46,14 @@ def test_the_same_model_under_other_thresholds_is_another_decision(tmp_path: Pat
     assert number(tmp_path, policy="p2") == 2
 
 
-def test_the_log_says_when_and_by_which_run(tmp_path: Path) -> None:
+def test_the_log_says_when_and_by_which_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.serving_dir.log.utc_now", lambda: NOON)
     number(tmp_path / "new" / "directory", run_id="run-7")
     (line,) = (tmp_path / "new" / "directory" / LOG_NAME).read_text().splitlines()
     assert json.loads(line) == {
-        "at": "2026-11-24T12:00:00+00:00",
+        "at": NOON,
         "run_id": "run-7",
         "test_digest": "mnist",
         "model_digest": "m1",
@@ -87,14 +88,14 @@ def test_a_damaged_line_is_named_and_nothing_is_written(tmp_path: Path, line: st
     with (tmp_path / LOG_NAME).open("a") as log:
         log.write(line + "\n")
     before = (tmp_path / LOG_NAME).read_bytes()
-    with pytest.raises(DecisionLogError, match=r"line 2 of .*\.decisions\.jsonl is damaged .*rest"):
+    with pytest.raises(ServingDirError, match=r"line 2 of .*\.decisions\.jsonl is damaged .*rest"):
         number(tmp_path, model="m2")
     assert (tmp_path / LOG_NAME).read_bytes() == before
 
 
 def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DecisionLogError, match=r"cannot write the decision to .*: Not a directory"):
+    with pytest.raises(ServingDirError, match=r"cannot write the decision to .*: Not a directory"):
         number(tmp_path / "file" / "serving")
 
 
@@ -117,18 +118,18 @@ def test_processes_at_once_lose_no_decision(tmp_path: Path) -> None:
 
 
 def test_whether_the_log_can_be_read_is_known_before_a_decision(tmp_path: Path) -> None:
-    require_readable(tmp_path / "none")
+    assert read_log(tmp_path / "none") == []
     assert list(tmp_path.iterdir()) == []
     number(tmp_path)
-    require_readable(tmp_path)
+    assert read_log(tmp_path) == [decision()]
     with (tmp_path / LOG_NAME).open("a") as log:
         log.write("no JSON\n")
-    with pytest.raises(DecisionLogError, match=r"line 2 of .* is damaged"):
-        require_readable(tmp_path)
+    with pytest.raises(ServingDirError, match=r"line 2 of .* is damaged"):
+        read_log(tmp_path)
     (tmp_path / LOG_NAME).unlink()
     (tmp_path / LOG_NAME).mkdir()
-    with pytest.raises(DecisionLogError, match=r"cannot read the decisions in .*: Is a directory"):
-        require_readable(tmp_path)
+    with pytest.raises(ServingDirError, match=r"cannot read what was decided .*: Is a directory"):
+        read_log(tmp_path)
 
 
 def test_a_log_that_another_process_holds_is_an_error_in_the_end(
@@ -138,6 +139,6 @@ def test_a_log_that_another_process_holds_is_an_error_in_the_end(
     monkeypatch.setattr("components.serving_dir.log.LOCK_S", 0.1)
     with (tmp_path / LOG_NAME).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DecisionLogError, match="another process has held the lock"):
+        with pytest.raises(ServingDirError, match="another process has held the lock"):
             number(tmp_path, model="second")
     assert number(tmp_path, model="third") == 2
