@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components.gate.check import Check, passed
 from components.gate.evidence import Evidence
-from components.serving_dir import Comparison, Decided
+from components.serving_dir import Comparison
 
 BLESSED = "blessed"  # custom property: 1 or 0
 CHECKS = "checks"  # custom property: JSON list of `Check.to_dict()`
@@ -38,20 +39,16 @@ class ReleaseFacts:
     """What the release gate decided on: the evidence, the model, and what it was compared with."""
 
     evidence: Evidence
-    decided: Decided
+    model_digest: str
+    compared: Comparison
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> ReleaseFacts:
-        """Reads what `to_dict` gave; raises KeyError for the facts of another gate."""
-        decided = Decided(facts["model_digest"], Comparison.from_json(facts["compared"]))
-        return cls(Evidence.from_dict(facts["evidence"]), decided)
+        """Reads what `to_dict` gave; raises ValueError for the facts of another gate."""
+        return TypeAdapter(cls).validate_python(facts)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "evidence": self.evidence.to_dict(),
-            "model_digest": self.decided.model_digest,
-            "compared": self.decided.compared.to_json(),
-        }
+        return asdict(self)
 
 
 def write(

@@ -19,7 +19,7 @@ from components import blessing as blessings
 from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
-from components.serving_dir import StaleDecision, publish
+from components.serving_dir import Decided, StaleDecision, publish
 from trainer.tuning.results import read_best
 
 # Custom properties of the PushedModel artifact.
@@ -75,8 +75,9 @@ def AtomicPusher(
     if hyperparameters is not None:
         record["training"] = {**record["training"], **read_best(Path(hyperparameters.uri))}
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
+    decided = Decided(facts.model_digest, facts.compared)
     try:
-        published = publish(directory, Path(serving_dir), record, decided=facts.decided)
+        published = publish(directory, Path(serving_dir), record, decided=decided)
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
     unchanged = f"the model is version {published.version} already"
@@ -90,7 +91,7 @@ def AtomicPusher(
 def _release_record(
     release: Mapping[str, Any], examples: Any, facts: ReleaseFacts, checks: Sequence[Check]
 ) -> dict[str, Any]:
-    baseline = facts.decided.compared.baseline
+    baseline = facts.compared.baseline
     described = examples.get_string_custom_property(examples_summary.PROPERTY)
     return {
         **release,

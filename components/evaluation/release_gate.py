@@ -107,7 +107,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             damage=compared.damage,
         )
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        facts = blessings.ReleaseFacts(evidence, serving_dir.Decided(model_digest, compared))
+        facts = blessings.ReleaseFacts(evidence, model_digest, compared)
         released = blessings.write(blessing, made, facts=facts.to_dict())
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 

@@ -76,21 +76,6 @@ class Evidence:
             "by_class": {name: tally.accuracy for name, tally in self.classes.items()},
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Evidence:
-        groups = {
-            key: {name: Tally(**tally) for name, tally in fields[key].items()}
-            for key in ("classes", "slices")
-        }
-        whole = {
-            "overall": Tally(**fields["overall"]),
-            "confusion": tuple(map(tuple, fields.get("confusion", ()))),
-        }
-        return cls(**{**fields, **groups, **whole})
-
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:

@@ -48,14 +48,6 @@ class Comparison:
         baseline = "no version" if self.baseline is None else str(self.baseline)
         return baseline + (f" because of damage: {self.damage}" if self.damage else "")
 
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Comparison:
-        baseline = record["baseline"]
-        return cls(None if baseline is None else Baseline(**baseline), record["damage"])
-
 
 @dataclass(frozen=True)
 class Decided:

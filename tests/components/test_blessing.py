@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -6,6 +7,8 @@ from tfx.types import standard_artifacts
 
 from components import blessing
 from components.gate.check import Check
+from components.serving_dir import Baseline, Comparison
+from tests.components.gate.cases import COMPARED, SEVERAL, checks_of, with_slices
 
 PASSED = Check("accuracy", True, 0.99, 0.98, "accuracy is 0.99, at least 0.98")
 FAILED = Check("loss", False, 0.3, 0.2, "loss is 0.3, required is 0.2 or less")
@@ -29,9 +32,17 @@ def test_it_blesses_when_every_check_passed_and_there_are_any(artifact, checks, 
     assert blessing.checks_of(artifact) == checks
 
 
-def test_facts_go_with_the_checks(artifact):
-    blessing.write(artifact, (PASSED,), facts={"digest": "1c77"})
-    assert blessing.facts_of(artifact) == {"digest": "1c77"}
+@pytest.mark.parametrize(
+    "compared", [Comparison(None), Comparison(Baseline(1, "d1")), Comparison(None, "version 1: ?")]
+)
+def test_the_facts_of_a_release_survive_with_the_checks(artifact, compared):
+    evidence = with_slices(COMPARED, SEVERAL, SEVERAL)
+    for counted in (evidence, dataclasses.replace(evidence, confusion=((970, 30), (30, 970)))):
+        facts = blessing.ReleaseFacts(counted, "1c77", compared)
+        checks = checks_of(counted)
+        blessing.write(artifact, checks, facts=facts.to_dict())
+        assert blessing.ReleaseFacts.of(blessing.facts_of(artifact)) == facts
+        assert blessing.checks_of(artifact) == tuple(checks)
 
 
 def test_the_checks_stand_in_a_file_too(artifact):

@@ -22,7 +22,6 @@ from components.serving_dir import (
     MANIFEST_NAME,
     Baseline,
     Comparison,
-    Decided,
     ReleaseContext,
     compared_now,
     digest_of,
@@ -89,7 +88,7 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
 def facts(model: Any, compared: Comparison = NOTHING) -> dict[str, Any]:
     """What the release gate says of a model besides its checks."""
     digest = digest_of(Path(model.uri) / SERVING_FORMAT)
-    return blessings.ReleaseFacts(EVIDENCE, Decided(digest, compared)).to_dict()
+    return blessings.ReleaseFacts(EVIDENCE, digest, compared).to_dict()
 
 
 def push(serving: Path, release: dict[str, object], inputs: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from components.evaluation.release_gate import (
 from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
-from components.serving_dir import LOG_NAME, digest_of
+from components.serving_dir import LOG_NAME, Baseline, Comparison, digest_of
 from tests.components.evaluated import BELOW, HELD, MISSED, ROWS, Setting, Verdict
 
 
@@ -102,15 +102,13 @@ def test_a_model_that_holds_the_policy_is_blessed_with_every_check(setting, held
 
 
 def test_the_blessing_says_of_which_model_and_from_what(setting, held, tmp_path) -> None:
-    facts = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
+    written = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
+    facts = blessings.ReleaseFacts.of(written)
     exported = Path(path_utils.serving_model_path(setting.candidate.uri))
-    assert facts["model_digest"] == digest_of(exported)
+    assert facts.model_digest == digest_of(exported)
     served = Path(path_utils.serving_model_path(setting.baseline.uri))
-    assert facts["compared"] == {
-        "baseline": {"version": 7, "model_digest": digest_of(served)},
-        "damage": None,
-    }
-    assert Evidence.from_dict(facts["evidence"]).overall.correct == 96
+    assert facts.compared == Comparison(Baseline(7, digest_of(served)))
+    assert facts.evidence.overall.correct == 96
 
 
 def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path) -> None:

@@ -4,6 +4,7 @@ A decision is about one model, compared with one version. The races let real pro
 directory at once, and look at which of them came first.
 """
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 
 from components.serving_dir import (
-    Comparison,
     Decided,
     StaleDecision,
     compared_now,
@@ -41,14 +41,15 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from components import serving_dir
-from components.serving_dir import Comparison, Decided, StaleDecision
+from components.serving_dir import Baseline, Comparison, Decided, StaleDecision
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)
     serving = Path(order["serving"])
     try:
         if "model" in order:
-            decided = Decided(order["digest"], Comparison.from_json(order["compared"]))
+            compared = Comparison(Baseline(**order["compared"]["baseline"]))
+            decided = Decided(order["digest"], compared)
             done = serving_dir.publish(Path(order["model"]), serving, order, decided=decided)
             answer = f"published {done.version}" if done.created else "unchanged"
         else:
@@ -200,15 +201,6 @@ def test_the_models_files_were_changed_meanwhile(serving: Path) -> None:
     assert_stale(r"has the digest \w+, expected .* was changed since", serving, "c", decided)
 
 
-def test_a_comparison_is_the_same_after_json() -> None:
-    for compared in (
-        Comparison(None),
-        Comparison(None, "version 1: has no manifest.json"),
-        compared_now(Path("none")),
-    ):
-        assert Comparison.from_json(json.loads(json.dumps(compared.to_json()))) == compared
-
-
 # --- races ---------------------------------------------------------------------------------------
 
 
@@ -247,7 +239,7 @@ def publication(serving: Path, letter: str, decided: Decided) -> dict[str, Any]:
         "serving": str(serving),
         "model": str(letter_model(serving.parent, letter)),
         "digest": decided.model_digest,
-        "compared": decided.compared.to_json(),
+        "compared": dataclasses.asdict(decided.compared),
     }
 
 
