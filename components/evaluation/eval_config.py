@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
 
@@ -19,7 +20,7 @@ from google.protobuf import wrappers_pb2
 # TFX has put them there.
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
-from components.evaluation import gate_metrics, prediction_sample
+from components.evaluation import gate_metrics
 from components.evaluation.counting import Outcomes, from_outcomes, from_rows
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
@@ -46,7 +47,7 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
     """
     names = (CANDIDATE, BASELINE) if compared else (CANDIDATE,)
     keys = [features.LABEL, *map(str, policy.slices)]
-    accuracy = _metric("ExactAccuracy", gate_metrics.__name__, compared=compared, code=code)
+    accuracy = _metric("GateEvidence", gate_metrics.__name__, compared=compared, code=code)
     # Of all examples together; `MetricConfig.threshold` would hold for each slice.
     floor = accuracy.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()])
     floor.threshold.value_threshold.lower_bound.CopyFrom(
@@ -75,7 +76,6 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
                     accuracy,
                     _metric("TopKCategoricalAccuracy", k=2, name=_TOP_2),
                     _metric("CategoricalCrossentropy"),
-                    _metric("PredictionSample", prediction_sample.__name__),
                 ],
             ),
         ],
@@ -112,6 +112,13 @@ def read_evidence(
         cross_entropy=_number(overall[_CROSS_ENTROPY]),
         top_2_accuracy=_number(overall[_TOP_2]),
     )
+
+
+def read_predictions(evaluation_uri: str) -> dict[str, np.ndarray]:
+    """Reads the sample of the candidate's predictions, see `gate_metrics.sample_of`."""
+    models = _metrics(evaluation_uri)
+    overall = models[CANDIDATE if CANDIDATE in models else ""][_OVERALL]
+    return gate_metrics.sample_of(overall[gate_metrics.SAMPLE].bytes_value)
 
 
 def model_location(evaluation_uri: str) -> str:

@@ -1,17 +1,24 @@
-"""The counts that the gate decides by, as a metric of TFMA.
+"""What the gates decide by, as one metric of TFMA: the counts, and a sample of the predictions.
 
 TFMA's own metrics look at one model at a time; this one pairs the candidate's predictions with the
 baseline's. Its accuracy is a float64, so that a threshold on it is exact.
+
+The sample is a bottom-k sketch (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"):
+the images whose SHA-256 is smallest. It does not depend on the order, batches or workers in which
+they come, and can be drawn again from the images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis import constants
+from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.counting import Outcomes, count, tally, to_rows
@@ -19,29 +26,39 @@ from trainer import features
 
 ACCURACY = "accuracy"
 OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evidence follows
+SAMPLE = "prediction_sample"  # `_to_bytes`
+SIZE = 200  # images
+
+_Outcome = tuple[int, int, bool]  # see `Outcomes`
+_Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
+_Both = tuple[Outcomes, _Sketch]
 
 
-class ExactAccuracy(metric_types.Metric):  # type: ignore[misc]
-    """`ACCURACY` and `OUTCOMES` over the examples of each slice.
+class GateEvidence(metric_types.Metric):  # type: ignore[misc]
+    """`ACCURACY`, `OUTCOMES` and `SAMPLE` over the examples of each slice.
 
     TFX's Evaluator drops the comparison without a word when it is given no baseline; with
     `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
-    Evaluator's configuration.
+    Evaluator's configuration. Only the sample of the overall slice is read; each other slice adds
+    up to 14 KB to the evaluation's file (200 images, ten classes).
     """
 
-    def __init__(self, compared: bool = False, code: str = "", name: str = ACCURACY) -> None:
-        super().__init__(_computations, name=name, compared=compared, code=code)
+    def __init__(
+        self, compared: bool = False, code: str = "", size: int = SIZE, name: str = ACCURACY
+    ) -> None:
+        super().__init__(_computations, name=name, compared=compared, code=code, size=size)
 
     @property
     def compute_confidence_interval(self) -> bool:
         return False  # the gate has exact ones
 
 
-metric_types.register_metric(ExactAccuracy)
+metric_types.register_metric(GateEvidence)
 
 
 def _computations(
     compared: bool,
+    size: int,
     eval_config: config_pb2.EvalConfig,
     model_names: list[str] | None = None,
     **_: Any,
@@ -52,33 +69,112 @@ def _computations(
             f"the metric {ACCURACY} compares with a baseline, and the Evaluator was given none"
         )
     (candidate,) = model_names or [""]
-    combiner = _OutcomeCounter(candidate, baseline)
+    combiner = _Sums(candidate, size)
     return [
-        metric_types.MetricComputation(keys=combiner.keys, preprocessors=None, combiner=combiner)
+        metric_types.MetricComputation(
+            keys=combiner.keys,
+            preprocessors=[_Observation(candidate, baseline, size)],
+            combiner=combiner,
+        )
     ]
 
 
-class _OutcomeCounter(beam.CombineFn):  # type: ignore[misc]
-    def __init__(self, candidate: str, baseline: str | None) -> None:
+class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
+    """Example -> its outcome, and its part of the sample.
+
+    TFMA calls it once per example, for all slices. The part is empty if `size` smaller digests were
+    seen before: most examples then cost the slices nothing.
+    """
+
+    def __init__(self, candidate: str, baseline: str | None, size: int) -> None:
+        super().__init__()
         self._candidate = candidate
         self._baseline = baseline
-        names = (ACCURACY, OUTCOMES)
-        self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
+        self._size = size
 
-    def create_accumulator(self) -> Outcomes:
-        return Outcomes()
+    def setup(self) -> None:
+        self._seen: set[bytes] = set()
+        self._largest = b"\xff" * hashlib.sha256().digest_size
 
-    def add_input(self, sums: Outcomes, element: metric_types.StandardMetricInputs) -> Outcomes:
+    def process(self, extracts: Mapping[str, Any]) -> Iterator[tuple[_Outcome, _Sketch]]:
+        inputs = metric_util.to_standard_metric_inputs(extracts)
+
         def probabilities(model: str) -> np.ndarray:
-            return element.get_predictions(model)[features.PROBABILITIES][np.newaxis]  # [1, K]
+            return inputs.get_predictions(model)[features.PROBABILITIES][np.newaxis]  # [1, K]
 
-        label = element.get_labels(self._candidate).argmax(keepdims=True)  # [K] one-hot -> [1]
+        label = inputs.get_labels(self._candidate).argmax(keepdims=True)  # [K] one-hot -> [1]
+        candidate = probabilities(self._candidate)
         baseline = None if self._baseline is None else probabilities(self._baseline)
-        sums.update(count(label, probabilities(self._candidate), baseline))
-        return sums
+        (outcome,) = count(label, candidate, baseline)
+        (image,) = np.ravel(extracts[constants.FEATURES_KEY][features.IMAGE])
+        digest = hashlib.sha256(image).digest()
+        sampled = self._is_among_the_smallest(digest)
+        yield outcome, {digest: candidate.astype("<f4").tobytes()} if sampled else {}
 
-    def merge_accumulators(self, parts: Iterable[Outcomes]) -> Outcomes:
-        return sum(parts, Outcomes())
+    def _is_among_the_smallest(self, digest: bytes) -> bool:
+        if digest > self._largest:
+            return False
+        self._seen.add(digest)
+        if len(self._seen) >= 2 * self._size:
+            self._seen = set(sorted(self._seen)[: self._size])
+            self._largest = max(self._seen)
+        return True
 
-    def extract_output(self, sums: Outcomes) -> dict[metric_types.MetricKey, Any]:
-        return dict(zip(self.keys, (tally(sums).accuracy, to_rows(sums)), strict=True))
+
+class _Sums(beam.CombineFn):  # type: ignore[misc]
+    """Adds up outcomes, and keeps the `size` smallest digests, at most twice as many on the way."""
+
+    def __init__(self, candidate: str, size: int) -> None:
+        names = (ACCURACY, OUTCOMES, SAMPLE)
+        self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
+        self._size = size
+
+    def create_accumulator(self) -> _Both:
+        return Outcomes(), {}
+
+    def add_input(self, sums: _Both, element: tuple[_Outcome, _Sketch]) -> _Both:
+        outcomes, sketch = sums
+        outcome, sampled = element
+        outcomes[outcome] += 1
+        return outcomes, self._merged(sketch, sampled)
+
+    def merge_accumulators(self, parts: Iterable[_Both]) -> _Both:
+        outcomes, sketch = self.create_accumulator()
+        for more, sampled in parts:
+            outcomes.update(more)
+            sketch = self._merged(sketch, sampled)
+        return outcomes, sketch
+
+    def extract_output(self, sums: _Both) -> dict[metric_types.MetricKey, Any]:
+        outcomes, sketch = sums
+        values = (tally(outcomes).accuracy, to_rows(outcomes), _to_bytes(self._smallest(sketch)))
+        return dict(zip(self.keys, values, strict=True))
+
+    def _merged(self, sketch: _Sketch, more: _Sketch) -> _Sketch:
+        for digest, probabilities in more.items():
+            # The same image in batches of different sizes may differ by rounding: the smaller
+            # bytes are as good, and do not depend on the order.
+            sketch[digest] = min(probabilities, sketch.get(digest, probabilities))
+        return self._smallest(sketch) if len(sketch) > 2 * self._size else sketch
+
+    def _smallest(self, sketch: _Sketch) -> _Sketch:
+        return {digest: sketch[digest] for digest in sorted(sketch)[: self._size]}
+
+
+def _to_bytes(sketch: _Sketch) -> bytes:
+    """In NumPy's file format, which holds dtype and shape."""
+    rows = [
+        (np.frombuffer(digest, np.uint8), np.frombuffer(probabilities, "<f4"))
+        for digest, probabilities in sketch.items()
+    ]
+    digest_size, classes = hashlib.sha256().digest_size, len(rows[0][1]) if rows else 0
+    dtype = [("digest", np.uint8, digest_size), ("probabilities", "<f4", classes)]
+    file = io.BytesIO()
+    np.save(file, np.array(rows, dtype), allow_pickle=False)
+    return file.getvalue()
+
+
+def sample_of(content: bytes) -> dict[str, np.ndarray]:
+    """Reads `SAMPLE`: the probabilities, [K] float32, by the hexadecimal SHA-256 of the image."""
+    rows = np.load(io.BytesIO(content), allow_pickle=False)
+    return {row["digest"].tobytes().hex(): row["probabilities"] for row in rows}

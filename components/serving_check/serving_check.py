@@ -17,8 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import blessing as blessings
-from components.evaluation.eval_config import TEST_SPLIT
-from components.evaluation.prediction_sample import read_predictions
+from components.evaluation.eval_config import TEST_SPLIT, read_predictions
 from components.example_gen import examples_summary
 from components.serving_check.asked_images import read_sample
 from components.serving_check.contract import Timeouts
@@ -48,7 +47,7 @@ def ServingCheck(
 
     Args:
       examples: with the split `test` and the custom property `dataset`.
-      evaluation: with the metric `PredictionSample`.
+      evaluation: with a sample of predictions, see `gate_metrics`.
       max_p99_latency_ms: of requests for one image.
       model_server: path of tensorflow_model_server; if empty, see `find_model_server`.
       code: a digest of this component's code, a part of the cache key.

@@ -1,4 +1,4 @@
-"""TFX's Evaluator with nothing but the sample of predictions."""
+"""TFX's Evaluator with nothing but our own metric."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.evaluation import eval_config, prediction_sample
+from components.evaluation import eval_config
 from tests.components.evaluated import HELD, run_evaluator
 
 
@@ -34,12 +34,9 @@ def evaluate(examples: Any, models: Mapping[str, Any], path: Path, *, size: int)
     """
     config = eval_config.eval_config(HELD, compared=eval_config.BASELINE in models, code="")
     (metrics,) = config.metrics_specs
-    del metrics.metrics[:], config.slicing_specs[2:]
-    metrics.metrics.add(
-        class_name=prediction_sample.PredictionSample.__name__,
-        module=prediction_sample.__name__,
-        config=json.dumps({"size": size}),
-    )
+    del metrics.metrics[1:], config.slicing_specs[2:]
+    ours = metrics.metrics[0]
+    ours.config = json.dumps({**json.loads(ours.config), "size": size})
     ordered = [
         models[name] for name in (eval_config.CANDIDATE, eval_config.BASELINE) if name in models
     ]

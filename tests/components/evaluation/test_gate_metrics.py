@@ -4,50 +4,51 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation.gate_metrics import ACCURACY, OUTCOMES, ExactAccuracy
+from components.evaluation.gate_metrics import ACCURACY, OUTCOMES, GateEvidence
 from trainer import features
 
 # (label, the candidate's prediction, the baseline's) of three classes; None for a NaN.
 EXAMPLES = [(0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 2), (1, 1, 1), (0, None, 0)]
 
 
-def combiner(*, with_baseline: bool, compared: bool = True) -> Any:
+def computation(*, with_baseline: bool, compared: bool = True) -> Any:
     specs = [config_pb2.ModelSpec(name="candidate")]
     if with_baseline:
         specs.append(config_pb2.ModelSpec(name="baseline", is_baseline=True))
-    (computation,) = ExactAccuracy(compared=compared, code="c0de").computations(
+    (made,) = GateEvidence(compared=compared, code="c0de").computations(
         eval_config=config_pb2.EvalConfig(model_specs=specs), model_names=["candidate"]
     )
-    return computation.combiner
+    return made
 
 
 def one_hot(label: int | None) -> np.ndarray:
     return np.full(3, np.nan) if label is None else np.eye(3, dtype=np.float32)[label]
 
 
-def element(label: int, candidate: int | None, baseline: int | None) -> Any:
+def extracts(label: int, candidate: int | None, baseline: int | None) -> dict[str, Any]:
     predictions = {"candidate": candidate, "baseline": baseline}
-    return metric_types.StandardMetricInputs(
-        {
-            "labels": {name: one_hot(label) for name in predictions},
-            "predictions": {
-                name: {features.PROBABILITIES: one_hot(predicted)}
-                for name, predicted in predictions.items()
-            },
-        }
-    )
+    return {
+        "features": {features.IMAGE: np.array([b"PNG"])},
+        "labels": {name: one_hot(label) for name in predictions},
+        "predictions": {
+            name: {features.PROBABILITIES: one_hot(predicted)}
+            for name, predicted in predictions.items()
+        },
+    }
 
 
-def measured(counter: Any, examples: list[Any], *, parts: int = 1) -> tuple[float, Any]:
+def measured(made: Any, examples: list[Any], *, parts: int = 1) -> tuple[float, Any]:
     """The accuracy and the outcomes of examples that are added up in that many parts."""
+    (preprocessor,), counter = made.preprocessors, made.combiner
     sums = []
     for part in range(parts):
+        preprocessor.setup()
         sums.append(counter.create_accumulator())
         for example in examples[part::parts]:
-            sums[-1] = counter.add_input(sums[-1], element(*example))
+            observed = preprocessor.process(extracts(*example))
+            sums[-1] = counter.add_inputs(sums[-1], observed)
     output = counter.extract_output(counter.merge_accumulators(sums))
     by_name = {key.name: value for key, value in output.items()}
     return by_name[ACCURACY], by_name[OUTCOMES].tolist()
@@ -55,7 +56,7 @@ def measured(counter: Any, examples: list[Any], *, parts: int = 1) -> tuple[floa
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_outcomes_of_both_models_are_counted_in_any_number_of_parts(parts: int) -> None:
-    accuracy, outcomes = measured(combiner(with_baseline=True), EXAMPLES, parts=parts)
+    accuracy, outcomes = measured(computation(with_baseline=True), EXAMPLES, parts=parts)
     assert accuracy == 3 / 6
     assert outcomes == [  # label, prediction, baseline right, examples
         *([0, -1, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1]),
@@ -64,19 +65,19 @@ def test_outcomes_of_both_models_are_counted_in_any_number_of_parts(parts: int) 
 
 
 def test_with_nothing_served_the_baseline_is_right_where_the_candidate_is() -> None:
-    counter = combiner(with_baseline=False, compared=False)
-    assert measured(counter, EXAMPLES) == (
+    made = computation(with_baseline=False, compared=False)
+    assert measured(made, EXAMPLES) == (
         3 / 6,
         [[0, -1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 1, 2]],
     )
 
 
 def test_of_no_examples_there_is_no_accuracy() -> None:
-    accuracy, outcomes = measured(combiner(with_baseline=True), [])
+    accuracy, outcomes = measured(computation(with_baseline=True), [])
     assert np.isnan(accuracy)
     assert outcomes == []
 
 
 def test_a_baseline_that_was_announced_must_be_there() -> None:
     with pytest.raises(ValueError, match="compares with a baseline, and the Evaluator was given"):
-        combiner(with_baseline=False)
+        computation(with_baseline=False)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.evaluation import eval_config
-from components.evaluation.prediction_sample import PredictionSample, read_predictions
+from components.evaluation.gate_metrics import SAMPLE, GateEvidence
 from tests.components.sampled_evaluation import evaluate, examples_of
 from tests.trainer.samples import SPEC, png, serialize
 from trainer import export, features
@@ -30,7 +30,7 @@ def _extracts(image: bytes, probabilities: list[float]) -> dict[str, Any]:
     return {
         "features": {features.IMAGE: np.array([image])},
         "labels": np.array([1.0, 0.0], np.float32),
-        "predictions": np.array(probabilities, np.float32),
+        "predictions": {features.PROBABILITIES: np.array(probabilities, np.float32)},
     }
 
 
@@ -41,7 +41,7 @@ EXAMPLES += [_extracts(bytes([row]), [row / 64 + 1e-6, 1 - row / 64]) for row in
 
 def _sample(workers: list[list[dict[str, Any]]]) -> bytes:
     """What the metric says of examples that these workers see in this order."""
-    (computation,) = PredictionSample(size=SIZE).computations(
+    (computation,) = GateEvidence(size=SIZE).computations(
         eval_config=config_pb2.EvalConfig(), model_names=[""]
     )
     (preprocessor,), combiner = computation.preprocessors, computation.combiner
@@ -52,8 +52,8 @@ def _sample(workers: list[list[dict[str, Any]]]) -> bytes:
         for extracts in examples:
             sketch = combiner.add_inputs(sketch, preprocessor.process(extracts))
         sketches.append(sketch)
-    (value,) = combiner.extract_output(combiner.merge_accumulators(sketches)).values()
-    return value
+    output = combiner.extract_output(combiner.merge_accumulators(sketches))
+    return {key.name: value for key, value in output.items()}[SAMPLE]
 
 
 def test_the_sample_does_not_depend_on_order_or_workers():
@@ -66,12 +66,13 @@ def test_the_sample_does_not_depend_on_order_or_workers():
 
 
 def test_most_examples_do_not_reach_the_slices():
-    (computation,) = PredictionSample(size=2).computations(
+    (computation,) = GateEvidence(size=2).computations(
         eval_config=config_pb2.EvalConfig(), model_names=[""]
     )
     (preprocessor,) = computation.preprocessors
     preprocessor.setup()
-    passed = sum(len(list(preprocessor.process(extracts))) for extracts in EXAMPLES[:64])
+    observed = [preprocessor.process(extracts) for extracts in EXAMPLES[:64]]
+    passed = sum(bool(sampled) for ((_, sampled),) in observed)
     assert 2 <= passed < 32
 
 
@@ -107,16 +108,9 @@ def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
 def test_the_evaluator_keeps_the_candidates_predictions(prepared, models, tmp_path, compared):
     given = models if compared else {eval_config.CANDIDATE: models[eval_config.CANDIDATE]}
     examples = examples_of(str(Path(prepared.eval_files).parent), tmp_path / "examples")
-    predictions = read_predictions(evaluate(examples, given, tmp_path, size=SIZE).uri)
+    predictions = eval_config.read_predictions(evaluate(examples, given, tmp_path, size=SIZE).uri)
     expected = _expected(prepared, models[eval_config.CANDIDATE])
     assert list(predictions) == list(expected)
     for digest, probabilities in predictions.items():
         assert probabilities.dtype == np.float32
         np.testing.assert_allclose(probabilities, expected[digest], rtol=0, atol=1e-6)
-
-
-def test_an_evaluation_without_the_sample_says_so(tmp_path):
-    with tf.io.TFRecordWriter(str(tmp_path / "metrics-00000-of-00001.tfrecord")) as writer:
-        writer.write(metrics_for_slice_pb2.MetricsForSlice().SerializeToString())
-    with pytest.raises(KeyError, match="has no metric 'prediction_sample' of a candidate"):
-        read_predictions(str(tmp_path))
