@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.channel import Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
 from components import blessing as blessings
@@ -127,25 +128,21 @@ def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:
     )
 
 
-class ReleaseGateSpec(component_spec.ComponentSpec):
+class ReleaseGateSpec(ComponentSpec):
     """Parameters, inputs and output of `ReleaseGate`."""
 
     PARAMETERS: ClassVar[dict[str, Any]] = dict.fromkeys(
-        ("policy", "serving_dir", "damage", "code"), component_spec.ExecutionParameter(type=str)
+        ("policy", "serving_dir", "damage", "code"), ExecutionParameter(type=str)
     )
     INPUTS: ClassVar[dict[str, Any]] = {
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "baseline_model": component_spec.ChannelParameter(
-            type=standard_artifacts.Model, optional=True
-        ),
-        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        "evaluator_blessing": component_spec.ChannelParameter(
-            type=standard_artifacts.ModelBlessing
-        ),
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "evaluator_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
-        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
 
 
@@ -153,10 +150,10 @@ class ReleaseGate(base_component.BaseComponent):
     """Blesses a model that holds the whole policy.
 
     Args:
-      examples: with the custom property `dataset`.
-      baseline_model: the served model that the Evaluator was given; may hold no artifact.
       damage: why the served model cannot be read; None where it can.
       code: a digest of this component's code, a part of the cache key.
+      inputs: those of `ReleaseGateSpec`. The examples have the custom property `dataset`;
+        `baseline_model` is what the Evaluator was given, and may hold no artifact.
 
     Output `blessing`: it holds the checks and, as facts, the evidence, the digest of the candidate,
     and the baseline.
@@ -166,24 +163,10 @@ class ReleaseGate(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ReleaseGateExecutor)
 
     def __init__(
-        self,
-        *,
-        examples: Any,
-        model: Any,
-        baseline_model: Any,
-        evaluation: Any,
-        evaluator_blessing: Any,
-        policy: Policy,
-        serving_dir: str,
-        damage: str | None,
-        code: str,
+        self, *, policy: Policy, serving_dir: str, damage: str | None, code: str, **inputs: Any
     ) -> None:
         spec = ReleaseGateSpec(
-            examples=examples,
-            model=model,
-            baseline_model=baseline_model,
-            evaluation=evaluation,
-            evaluator_blessing=evaluator_blessing,
+            **inputs,
             policy=json.dumps(policy.to_config(), sort_keys=True),
             serving_dir=serving_dir,
             damage=damage or "",
