@@ -21,9 +21,9 @@ from components.evaluation.predictions import predict, require_numbers
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
 from components.example_gen.image_set import TEST, DatasetInfo
 from components.example_gen.sources import open_dataset
-from components.gate import decide
 from components.gate.check import Check, passed
-from components.gate.evidence import Evidence, Provenance
+from components.gate.decide import decide
+from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 from components.serving_dir import ServingDirError
 from components.serving_dir.log import Decision, register
@@ -126,7 +126,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         model=candidate,
         baseline=others[0] if others else None,
         evidence=evidence,
-        checks=decide.decide(evidence, policy, provenance=provenance, decision=number),
+        checks=decide(Case(evidence, policy, provenance, number)),
     )
 
 

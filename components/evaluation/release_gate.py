@@ -24,8 +24,8 @@ from components.baseline_model import VERSION_PROPERTY
 from components.evaluation import eval_config as evaluations
 from components.example_gen import examples_summary
 from components.example_gen.images import digest_split
-from components.gate import decide
-from components.gate.evidence import Evidence, Provenance
+from components.gate.decide import decide
+from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 from components.serving_dir.log import Decision, register
 
@@ -100,13 +100,8 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         )
         # All inputs have been read by now: an error above uses no decision up.
         run_id = str(self._context.pipeline_run_id) if self._context else ""
-        made = decide.decide(
-            evidence,
-            policy,
-            provenance=provenance,
-            decision=register(served_from, decision, run_id=run_id),
-            damage=compared.damage,
-        )
+        number = register(served_from, decision, run_id=run_id)
+        made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         facts = blessings.ReleaseFacts(evidence, model_digest, compared)
         released = blessings.write(blessing, made, facts=facts.to_dict())

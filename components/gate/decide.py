@@ -2,8 +2,7 @@
 
 Synopsis::
 
-    policy = Policy(floor=0.99, class_floor=0.97, max_cross_entropy=0.08, max_drop=0.002)
-    checks = decide(evidence, policy, provenance=provenance, decision=3)
+    checks = decide(Case(evidence, policy, provenance, decision=3))
     released = passed(checks)
 
 docs/gate.md describes each check, and CONTRIBUTING.md how a plugin adds one. Neither TFX nor
@@ -18,8 +17,7 @@ from typing import Any
 
 from components.gate import accuracy, integrity
 from components.gate.check import Check
-from components.gate.evidence import Case, Evidence, Provenance
-from components.gate.policy import Policy
+from components.gate.evidence import Case
 from trainer.host.registry import Registry
 
 
@@ -59,19 +57,10 @@ for _name, _entry in {
     GATE_CHECKS.add(_name, _entry)
 
 
-def decide(
-    evidence: Evidence,
-    policy: Policy,
-    *,
-    provenance: Provenance,
-    decision: int = 1,
-    damage: str | None = None,
-    simulated: bool = False,
-) -> tuple[Check, ...]:
+def decide(case: Case, *, simulated: bool = False) -> tuple[Check, ...]:
     """Makes every check, or only the `simulated` ones; the candidate may ship when all passed.
 
     A NaN fails each check that it enters, because no comparison with it is true.
     """
-    case = Case(evidence, policy, provenance, decision, damage)
     entries = [entry for entry in GATE_CHECKS.values() if entry.simulated or not simulated]
     return tuple(check for entry in entries for check in entry.make(case))

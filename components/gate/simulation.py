@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from components.gate.check import passed
 from components.gate.decide import decide
-from components.gate.evidence import Evidence, Provenance, Tally
+from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
 from components.gate.statistics import proportion_interval
 
@@ -31,11 +31,11 @@ _Counts = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """The test set and the models on which the gate decides.
+    """The test set, of two classes or more, and the models on which the gate decides.
 
     All classes, and all bands of a slice, have equally many of the `rows`. The accuracy is that of
     the served model; the discordance is the fraction of the images on which exactly one of two
-    equally good models is right.
+    equally good models is right. Both are 0..1.
     """
 
     rows: int
@@ -44,17 +44,11 @@ class Setting:
     discordance: float
 
     def __post_init__(self) -> None:
-        if self.num_classes < 2:
-            raise ValueError(f"{self.num_classes} classes, expected 2 or more")
         if self.rows < self.num_classes:
             raise ValueError(
                 f"{self.rows:,} test images of {self.num_classes:,} classes, expected at least one "
                 "of each"
             )
-        for name in ("accuracy", "discordance"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"the {name} is {value}, expected a fraction from 0 to 1")
         if self.discordance / 2 > self.error:
             raise ValueError(
                 f"the discordance is {self.discordance:g}, expected at most {2 * self.error:g}: of "
@@ -133,7 +127,7 @@ def operating_curve(
         refused, refused_by = 0, Counter[str]()
         for _ in range(simulations):
             counted = evidence(rng.multinomial(rows, probabilities), policy)
-            made = decide(counted, policy, provenance=sound, decision=decision, simulated=True)
+            made = decide(Case(counted, policy, sound, decision), simulated=True)
             refused += not passed(made)
             refused_by.update({check.kind: 0 for check in made})
             refused_by.update({check.kind for check in made if not check.passed})

@@ -4,7 +4,7 @@ import dataclasses
 
 from components.gate.check import Check
 from components.gate.decide import decide
-from components.gate.evidence import Evidence, Provenance, Tally
+from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
 from components.gate.slices import Bands
 
@@ -46,9 +46,11 @@ def provenance(rows: int, **changes: str) -> Provenance:
     return dataclasses.replace(sound, **changes)
 
 
-def checks_of(given: Evidence, policy: Policy = POLICY, **arguments) -> tuple[Check, ...]:
+def checks_of(
+    given: Evidence, policy: Policy = POLICY, *, simulated: bool = False, **arguments
+) -> tuple[Check, ...]:
     arguments.setdefault("provenance", provenance(given.overall.rows))
-    return decide(given, policy, **arguments)
+    return decide(Case(given, policy, **arguments), simulated=simulated)
 
 
 def failed(checks: tuple[Check, ...]) -> list[str]:

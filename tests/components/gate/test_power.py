@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import binom_test_reject_interval
 
 from components.gate import accuracy, decide, power
 from components.gate.check import passed
-from components.gate.evidence import Evidence, Provenance, Tally
+from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
 from components.gate.power import Rule
 from components.gate.simulation import Setting, operating_curve
@@ -36,7 +36,7 @@ def evidence(*classes: Tally, compared: bool = True) -> Evidence:
 def released(given: Evidence, policy: Policy = POLICY, *, decision: int = 1) -> bool:
     """What the gate itself says."""
     provenance = Provenance(given.overall.rows, "d", "d", "m", "m")
-    return passed(decide.decide(given, policy, provenance=provenance, decision=decision))
+    return passed(decide.decide(Case(given, policy, provenance, decision)))
 
 
 def mcnemar_rule(rows: int, gained: float, alpha: float) -> Rule:

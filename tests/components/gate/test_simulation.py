@@ -68,9 +68,6 @@ class TestTestSet:
         ("change", "line"),
         [
             ({"rows": 9}, "9 test images of 10 classes, expected at least one of each"),
-            ({"num_classes": 1}, "1 classes, expected 2 or more"),
-            ({"accuracy": 1.5}, "the accuracy is 1.5, expected a fraction from 0 to 1"),
-            ({"discordance": math.nan}, "the discordance is nan, expected a fraction from 0 to 1"),
             (
                 {"discordance": 0.02},
                 "the discordance is 0.02, expected at most 0.012: of two models with an accuracy "

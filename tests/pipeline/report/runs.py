@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from components.gate import decide
 from components.gate.check import Check
-from components.gate.evidence import Evidence, Provenance, Tally
+from components.gate.decide import decide
+from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
@@ -30,7 +30,7 @@ def decided(
     evidence: Evidence, policy: Policy = POLICY, *, decision: int = 3, damage: str | None = None
 ) -> tuple[Check, ...]:
     provenance = Provenance(evidence.overall.rows, "d", "d", "m", "m")
-    return decide.decide(evidence, policy, provenance=provenance, decision=decision, damage=damage)
+    return decide(Case(evidence, policy, provenance, decision, damage))
 
 
 RELEASED_RUN = RunResult(
