@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 
 from components.gate import accuracy
@@ -60,18 +61,15 @@ class Rule:
 
         None if even the largest drop is refused less often.
         """
-        low, high = 0.0, self.largest_drop
-        if self.refusal(high) < probability:
-            return None
-        if self.refusal(low) >= probability:
-            return low
-        while high - low > _PRECISION / self.rows:
-            middle = (low + high) / 2
-            if self.refusal(middle) < probability:
-                low = middle
-            else:
-                high = middle
-        return high
+        steps = math.ceil(self.largest_drop * self.rows / _PRECISION)
+
+        def drop(step: int) -> float:
+            return min(step * _PRECISION / self.rows, self.largest_drop)
+
+        step = bisect.bisect_left(
+            range(steps + 1), True, key=lambda step: self.refusal(drop(step)) >= probability
+        )
+        return drop(step) if step <= steps else None
 
 
 @dataclasses.dataclass(frozen=True)
