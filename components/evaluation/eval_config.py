@@ -94,10 +94,7 @@ def read_evidence(
 
     A KeyError says that the evaluation lacks a metric: another configuration made it.
     """
-    models = _metrics(evaluation_uri)
-    # TFMA leaves the name out where there is one model only.
-    compared = CANDIDATE in models
-    candidate = models[CANDIDATE if compared else ""]
+    candidate, compared = _candidate(evaluation_uri)
     overall = candidate[_OVERALL]
     return from_outcomes(
         _outcomes(overall),
@@ -116,9 +113,8 @@ def read_evidence(
 
 def read_predictions(evaluation_uri: str) -> dict[str, np.ndarray]:
     """Reads the sample of the candidate's predictions, see `gate_metrics.sample_of`."""
-    models = _metrics(evaluation_uri)
-    overall = models[CANDIDATE if CANDIDATE in models else ""][_OVERALL]
-    return gate_metrics.sample_of(overall[gate_metrics.SAMPLE].bytes_value)
+    candidate, _ = _candidate(evaluation_uri)
+    return gate_metrics.sample_of(candidate[_OVERALL][gate_metrics.SAMPLE].bytes_value)
 
 
 def model_location(evaluation_uri: str) -> str:
@@ -142,15 +138,18 @@ def _number(value: metrics_for_slice_pb2.MetricValue) -> float:
     return float(value.double_value.value) if value.HasField("double_value") else math.nan
 
 
-def _metrics(evaluation_uri: str) -> dict[str, dict[_SliceKey, _Metrics]]:
-    found: dict[str, dict[_SliceKey, _Metrics]] = {}
+def _candidate(evaluation_uri: str) -> tuple[dict[_SliceKey, _Metrics], bool]:
+    """Returns the candidate's metrics by slice, and whether there is a baseline."""
+    found: dict[_SliceKey, _Metrics] = {}
+    compared = False
     for record in tfma.load_metrics(evaluation_uri):
         key = tuple(
             (part.column, part.int64_value if part.HasField("int64_value") else part.bytes_value)
             for part in record.slice_key.single_slice_keys
         )
         for item in record.metric_keys_and_values:
-            if not item.key.is_diff:
-                slices = found.setdefault(item.key.model_name, {})
-                slices.setdefault(key, {})[item.key.name] = item.value
-    return found
+            # TFMA leaves the name out where there is one model only.
+            if item.key.model_name in (CANDIDATE, "") and not item.key.is_diff:
+                found.setdefault(key, {})[item.key.name] = item.value
+                compared = compared or item.key.model_name == CANDIDATE
+    return found, compared
