@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -87,10 +87,7 @@ class Manifest:
             "version": self.version,
             "published_at": self.published_at,
             "model_digest": self.model_digest,
-            "files": {
-                name: {"sha256": record.sha256, "bytes": record.bytes}
-                for name, record in sorted(self.files.items())
-            },
+            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
             "release": dict(self.release),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -101,15 +98,16 @@ class Manifest:
         content = loads(text)
         if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
             raise ValueError(f"not a manifest of format {MANIFEST_FORMAT}")
+        _require_kinds(content)
         manifest = cls(
-            version=_field(content, "version", _COUNT),
-            published_at=_field(content, "published_at", _TIME),
-            model_digest=_field(content, "model_digest", _DIGEST),
+            version=content["version"],
+            published_at=content["published_at"],
+            model_digest=content["model_digest"],
             files={
-                name: FileRecord(_field(record, "sha256", _DIGEST), _field(record, "bytes", _COUNT))
-                for name, record in _field(content, "files", _OBJECT).items()
+                name: FileRecord(record["sha256"], record["bytes"])
+                for name, record in content["files"].items()
             },
-            release=_release(content.get("release")),
+            release=content["release"],
         )
         rollback = manifest.rollback
         if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
@@ -123,28 +121,15 @@ class Manifest:
 _Kind = tuple[str, Callable[[object], bool]]
 
 
-def _field(content: object, name: str, kind: _Kind) -> Any:
-    if not isinstance(content, Mapping) or name not in content:
-        raise ValueError(f"{name} is missing")
-    _require(content[name], name, kind)
-    return content[name]
-
-
-def _release(release: object) -> Mapping[str, object]:
-    _require(release, "release", _OBJECT)
-    for place, kind in _USED.items():
-        value = release
+def _require_kinds(content: Mapping[str, Any]) -> None:
+    for place, (expected, fits) in _USED.items():
+        value: Any = content
         for name in place.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is not None:
-            _require(value, f"release.{place}", kind)
-    return release  # type: ignore[return-value]  # an object
-
-
-def _require(value: object, name: str, kind: _Kind) -> None:
-    expected, fits = kind
-    if not fits(value):
-        raise ValueError(f"{name} is {quoted(value)}, expected {expected}")
+            value = value.get(name)
+            if value is None:
+                break
+        if not fits(value) and (value is not None or place in _NEEDED):
+            raise ValueError(f"{place} is {quoted(value)}, expected {expected}")
 
 
 def _is_digest(value: object) -> bool:
@@ -157,6 +142,17 @@ def _is_time(value: object) -> bool:
         return found is not None and bool(datetime(*map(int, found.groups())))  # type: ignore[arg-type]
     except ValueError:  # such as February 29
         return False
+
+
+def _are_files(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_file, value.values()))
+
+
+def _is_file(value: object) -> bool:
+    match value:
+        case {"sha256": sha256, "bytes": size}:
+            return _is_digest(sha256) and is_count(size)
+    return False
 
 
 def _are_texts(value: object) -> bool:
@@ -190,27 +186,31 @@ def _is_split(value: object) -> bool:
     return False
 
 
-_COUNT: _Kind = ("a whole number of zero or more", is_count)
-_DIGEST: _Kind = ("64 hexadecimal digits", _is_digest)
-_TIME: _Kind = ("a time such as 2026-11-26T10:00:00+00:00", _is_time)
 _TEXT: _Kind = ("a text", lambda value: isinstance(value, str))
 _OBJECT: _Kind = ("an object", lambda value: isinstance(value, Mapping))
 
-# What is read of a release record, by its place in it. Parents first.
+_NEEDED = ("version", "published_at", "model_digest", "files", "release")
+
+# What is read of a manifest, by its place in it. Parents first.
 _USED: Mapping[str, _Kind] = {
-    "run_id": _TEXT,
-    "run_key": _TEXT,
-    "release_token": _TEXT,
-    "baseline": ("an object with a version and a model_digest", _is_baseline),
-    "dataset": _OBJECT,
-    "dataset.name": _TEXT,
-    "dataset.fingerprint": _TEXT,
-    "dataset.class_names": ("a list of texts", _are_texts),
-    "dataset.image_shape": ("height, width and channels", _is_image_shape),
-    "dataset.splits": ("the rows, class_counts and digest of each split", _are_splits),
-    "metrics": _OBJECT,
-    "metrics.accuracy": ("a number from 0 to 1", _is_fraction),
-    ROLLBACK: (
+    "version": ("a whole number of zero or more", is_count),
+    "published_at": ("a time such as 2026-11-26T10:00:00+00:00", _is_time),
+    "model_digest": ("64 hexadecimal digits", _is_digest),
+    "files": ("the sha256 and bytes of each file", _are_files),
+    "release": _OBJECT,
+    "release.run_id": _TEXT,
+    "release.run_key": _TEXT,
+    "release.release_token": _TEXT,
+    "release.baseline": ("an object with a version and a model_digest", _is_baseline),
+    "release.dataset": _OBJECT,
+    "release.dataset.name": _TEXT,
+    "release.dataset.fingerprint": _TEXT,
+    "release.dataset.class_names": ("a list of texts", _are_texts),
+    "release.dataset.image_shape": ("height, width and channels", _is_image_shape),
+    "release.dataset.splits": ("the rows, class_counts and digest of each split", _are_splits),
+    "release.metrics": _OBJECT,
+    "release.metrics.accuracy": ("a number from 0 to 1", _is_fraction),
+    f"release.{ROLLBACK}": (
         "restores, withdraws, withdrawn_digest and reason",
         lambda value: Rollback.from_json(value) is not None,
     ),

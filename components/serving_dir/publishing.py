@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -75,7 +74,6 @@ def publish(
         ServingDirError: nothing was published, and nothing was left behind; but for one case,
             which the message names: the version is in place, and the last sync failed.
     """
-    _require_json(release)
     what = f"publish {model_dir} to {serving_dir}"
     with explained(what, ", and publish again; no version was added"):
         model = scan_model(model_dir)
@@ -131,9 +129,8 @@ def add_version(
     """
     serving_dir = staging.parent
     number = _next_number(serving_dir)
-    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release).to_json()
-    _require_readable(manifest)
-    write_durably(staging / MANIFEST_NAME, manifest)
+    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release)
+    write_durably(staging / MANIFEST_NAME, _readable(manifest))
     target = serving_dir / str(number)
     os.rename(staging, target)
     try:
@@ -169,16 +166,6 @@ def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
         )
 
 
-def _require_json(release: Mapping[str, object]) -> None:
-    try:
-        json.dumps(dict(release), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ServingDirError(
-            f"the release record is not JSON: {error}; give text, finite numbers, booleans, None, "
-            "lists and objects"
-        ) from error
-
-
 def _require_apart(model_dir: Path, serving_dir: Path) -> None:
     # `Path.resolve` raises an error of its own for a loop of links, before Python 3.13.
     model, serving = Path(os.path.realpath(model_dir)), Path(os.path.realpath(serving_dir))
@@ -197,19 +184,22 @@ def _make_serving_dir(serving_dir: Path) -> None:
     make_directory(serving_dir)
 
 
-def _require_readable(manifest: str) -> None:
-    """Refuses to publish what would be a damaged version from its first moment on."""
-    if len(manifest) > MAX_MANIFEST_BYTES:
+def _readable(manifest: Manifest) -> str:
+    """Returns the file's content; refuses what would be a damaged version from the first moment."""
+    try:
+        text = manifest.to_json()
+        Manifest.from_json(text)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ServingDirError(
-            f"the manifest has {len(manifest):,} bytes, expected at most {MAX_MANIFEST_BYTES:,}: "
+            f"the manifest could not be read again: {error}; give another release record, of text, "
+            "finite numbers, booleans, None, lists and objects"
+        ) from error
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise ServingDirError(
+            f"the manifest has {len(text):,} bytes, expected at most {MAX_MANIFEST_BYTES:,}: "
             "give a model of fewer files, or a smaller release record"
         )
-    try:
-        Manifest.from_json(manifest)
-    except ValueError as error:
-        raise ServingDirError(
-            f"the manifest could not be read again: {error}; give another release record"
-        ) from error
+    return text
 
 
 def _next_number(serving_dir: Path) -> int:

@@ -222,9 +222,9 @@ def test_a_serving_directory_that_cannot_be_one_is_refused(model: Path, serving:
 def test_release_record_that_is_not_json_is_refused(
     value: object, model: Path, serving: Path
 ) -> None:
-    with pytest.raises(ServingDirError, match="release record is not JSON"):
+    with pytest.raises(ServingDirError, match=r"JSON.*; give another release record, of text, "):
         publish(model, serving, {"metrics": {"accuracy": value}})
-    assert not serving.exists()
+    assert (numbers(serving), staging_in(serving)) == ([], [])
 
 
 @pytest.fixture
