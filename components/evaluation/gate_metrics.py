@@ -48,10 +48,6 @@ class GateEvidence(metric_types.Metric):  # type: ignore[misc]
     ) -> None:
         super().__init__(_computations, name=name, compared=compared, code=code, size=size)
 
-    @property
-    def compute_confidence_interval(self) -> bool:
-        return False  # the gate has exact ones
-
 
 metric_types.register_metric(GateEvidence)
 
