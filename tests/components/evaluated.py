@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +152,7 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
     with tf.io.TFRecordWriter(str(split / "data-00000-of-00001.gz"), "GZIP") as writer:
         for record in serialized:
             writer.write(record)
-    examples = standard_artifacts.Examples()
-    examples.uri = str(folder)
-    examples.split_names = artifact_utils.encode_split_names(["test"])
-    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
-    examples.set_string_custom_property("file_format", "tfrecords_gzip")
+    examples = examples_in(folder)
     split = examples_summary.SplitSummary(
         rows=len(labels),
         class_counts=tuple(np.bincount(labels).tolist()),
@@ -175,6 +171,23 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
     return examples
 
 
+def examples_in(folder: Path) -> Any:
+    """An Examples artifact of the files below `folder/Split-test`."""
+    examples = standard_artifacts.Examples()
+    examples.uri = str(folder)
+    examples.split_names = artifact_utils.encode_split_names([eval_config.TEST_SPLIT])
+    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property("file_format", "tfrecords_gzip")
+    return examples
+
+
+def examples_of(split_uri: str, path: Path) -> Any:
+    """The same below a new path, of the files in that directory."""
+    path.mkdir()
+    (path / "Split-test").symlink_to(split_uri)
+    return examples_in(path)
+
+
 def evaluate(
     setting: Setting, policy: Policy, path: Path, *, compared: bool, given: bool | None = None
 ) -> Verdict:
@@ -191,6 +204,19 @@ def evaluate(
     models = [setting.candidate, *([setting.baseline] if given else [])]
     config = eval_config.eval_config(policy, compared=compared, code="c0de")
     return run_evaluator(setting.examples, models, config, path)
+
+
+def evaluate_sample(examples: Any, models: Mapping[str, Any], path: Path, *, size: int) -> Any:
+    """Runs TFX's Evaluator with our metric alone, and a sample of that size; its ModelEvaluation.
+
+    The models are Model artifacts by `eval_config.CANDIDATE` and then, if compared, `BASELINE`.
+    """
+    config = eval_config.eval_config(HELD, compared=eval_config.BASELINE in models, code="")
+    (metrics,) = config.metrics_specs
+    del metrics.metrics[1:], config.slicing_specs[2:]
+    ours = metrics.metrics[0]
+    ours.config = json.dumps({**json.loads(ours.config), "size": size})
+    return run_evaluator(examples, list(models.values()), config, path).evaluation
 
 
 def run_evaluator(

@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 
 from components.evaluation import eval_config
 from components.evaluation.gate_metrics import SAMPLE, GateEvidence
-from tests.components.sampled_evaluation import evaluate, examples_of
+from tests.components.evaluated import evaluate_sample, examples_of
 from tests.trainer.samples import SPEC, png, serialize
 from trainer import export, features
 from trainer.hparams import HParams
@@ -108,7 +108,9 @@ def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
 def test_the_evaluator_keeps_the_candidates_predictions(prepared, models, tmp_path, compared):
     given = models if compared else {eval_config.CANDIDATE: models[eval_config.CANDIDATE]}
     examples = examples_of(str(Path(prepared.eval_files).parent), tmp_path / "examples")
-    predictions = eval_config.read_predictions(evaluate(examples, given, tmp_path, size=SIZE).uri)
+    predictions = eval_config.read_predictions(
+        evaluate_sample(examples, given, tmp_path, size=SIZE).uri
+    )
     expected = _expected(prepared, models[eval_config.CANDIDATE])
     assert list(predictions) == list(expected)
     for digest, probabilities in predictions.items():

@@ -11,7 +11,7 @@ from components import blessing
 from components.evaluation import eval_config
 from components.gate.check import NotChecked
 from components.serving_check.serving_check import ServingCheck
-from tests.components.sampled_evaluation import evaluate, examples_of
+from tests.components.evaluated import evaluate_sample, examples_of
 from tests.trainer.samples import SPEC
 
 SUMMARY = {
@@ -62,7 +62,7 @@ def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
 
 def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path):
     models = {eval_config.CANDIDATE: inputs["model"]}
-    inputs["evaluation"] = evaluate(inputs["examples"], models, tmp_path / "run", size=20)
+    inputs["evaluation"] = evaluate_sample(inputs["examples"], models, tmp_path / "run", size=20)
     infra_blessing = _check(inputs, tmp_path)
     checks = {check.name: check for check in blessing.checks_of(infra_blessing)}
     assert blessing.is_blessed(infra_blessing)
@@ -91,7 +91,7 @@ def test_a_server_that_is_not_there_is_an_error_and_no_refusal(inputs, tmp_path)
 
 def test_a_check_that_cannot_be_made_blesses_nothing_either_way(inputs, tmp_path):
     models = {eval_config.CANDIDATE: inputs["model"]}
-    inputs["evaluation"] = evaluate(inputs["examples"], models, tmp_path / "run", size=20)
+    inputs["evaluation"] = evaluate_sample(inputs["examples"], models, tmp_path / "run", size=20)
     server = tmp_path / "tensorflow_model_server"
     server.write_text("#!/bin/sh\nkill -KILL $$\n")
     server.chmod(0o755)
