@@ -25,16 +25,8 @@ class Bands:
 
     def __post_init__(self) -> None:
         rising = all(low < high for low, high in zip(self.edges, self.edges[1:], strict=False))
-        if (
-            not self.feature
-            or not self.edges
-            or not rising
-            or not all(map(math.isfinite, self.edges))
-        ):
-            raise ValueError(
-                f"a slice is {quoted(str(self))}, expected a feature and rising finite edges, such "
-                "as 'mean_intensity:0.1,0.15'"
-            )
+        if not (self.feature and self.edges and rising and all(map(math.isfinite, self.edges))):
+            raise _unfit(str(self))
 
     @classmethod
     def parse(cls, text: str) -> Bands:
@@ -43,10 +35,7 @@ class Bands:
         try:
             numbers = tuple(float(edge) for edge in edges.split(","))
         except ValueError:
-            raise ValueError(
-                f"a slice is {quoted(text)}, expected feature:edge,edge,... with numbers for "
-                "edges, such as 'mean_intensity:0.1,0.15'"
-            ) from None
+            raise _unfit(text) from None
         return cls(feature.strip(), numbers)
 
     def __str__(self) -> str:
@@ -65,6 +54,13 @@ class Bands:
     def index(self, value: float) -> int:
         """The number of the band in which a value lies, 0 to len(edges)."""
         return bisect.bisect_right(self.edges, value)
+
+
+def _unfit(text: str) -> ValueError:
+    return ValueError(
+        f"a slice is {quoted(text)}, expected feature:edge,edge,... with rising finite edges, such "
+        "as 'mean_intensity:0.1,0.15'"
+    )
 
 
 def _text(number: float) -> str:
