@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from components import serving_dir
-from components.evaluation.predictions import predict, require_numbers
+from components.evaluation.predictions import predict
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
-from components.example_gen.image_set import TEST, DatasetInfo
+from components.example_gen.image_set import TEST
 from components.example_gen.sources import open_dataset
 from components.gate.check import Check, passed
 from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance
-from components.gate.policy import Policy
 from components.serving_dir import ServingDirError
 from components.serving_dir.log import Decision, register
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_for
 from pipeline.result import json_able
 from trainer import features
@@ -87,14 +86,15 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
       ModelRefused: a model does not keep the contract or does not match its manifest. A baseline
         that was named must do both, even if the policy allows a missing one.
       DataError: the data source is refused.
-      ConfigError: the policy does not fit the examples.
       ServingDirError: the serving directory cannot be used.
     """
     asked = [model, baseline] if baseline else [model]
     digests = [_digest(one.path) for one in asked]
     image_set = open_dataset(config.dataset, data_dir=config.data_dir)
     dataset = image_set.info
-    policy = _policy(config, dataset)
+    policy = policy_for(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
     directory = config.served_from(dataset.slug)
     withdrawal = serving_dir.withdrawn_digests(directory).get(digests[0])
     shape, classes = dataset.image_shape, dataset.num_classes
@@ -128,17 +128,6 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         evidence=evidence,
         checks=decide(Case(evidence, policy, provenance, number)),
     )
-
-
-def _policy(config: RunConfig, dataset: DatasetInfo) -> Policy:
-    policy = policy_for(
-        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-    )
-    try:
-        require_numbers(policy.slices)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    return policy
 
 
 def _digest(path: Path) -> str:

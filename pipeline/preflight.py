@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from components import serving_dir
-from components.evaluation.predictions import require_numbers
 from components.example_gen.image_set import DatasetInfo
 from components.serving_check.servers import find_model_server
 from components.serving_dir.log import read_log
@@ -21,10 +20,6 @@ def require_possible(config: RunConfig) -> None:
 
     ServingDirError says that the serving directory cannot be read.
     """
-    try:
-        require_numbers(config.gate.slices or ())
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
     if config.tuning.enabled and processes.is_worker(os.environ):
         raise ConfigError(
             f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "

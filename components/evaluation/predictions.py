@@ -17,26 +17,7 @@ from components.gate.evidence import Evidence
 from components.gate.slices import Bands
 from trainer import features
 
-# The features that hold one number in each example, by which slices can be cut.
-NUMBERS = (
-    features.CHANNELS,
-    features.HEIGHT,
-    features.LABEL,
-    features.MEAN_INTENSITY,
-    features.WIDTH,
-)
-
 _BATCH = 250  # images at once: the activations of a large network have to fit into memory
-
-
-def require_numbers(slices: Sequence[Bands]) -> None:
-    """Refuses slices by a feature that is not among `NUMBERS`: a ValueError with one line."""
-    for bands in slices:
-        if bands.feature not in NUMBERS:
-            raise ValueError(
-                f"gate.slices names the feature {bands.feature!r}, expected one number in each "
-                f"example; the examples have {', '.join(NUMBERS)}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +25,7 @@ class Predictions:
     """Examples, and the predictions of one or two models.
 
     Attributes:
-      numbers: [N] for each of `NUMBERS`, as the examples of a run hold them.
+      numbers: [N] for each of `policy.NUMBERS`, as the examples of a run hold them.
       digest: of the split, see `example_facts.digest_of`.
       probabilities: [N, K] of the candidate and, where there is one, of the baseline.
     """

@@ -48,7 +48,7 @@ def bands_of(eval_config: config_pb2.EvalConfig) -> tuple[Bands, ...]:
 def add_bands(extracts: dict[str, Any], bands: tuple[Bands, ...]) -> dict[str, Any]:
     """Adds to a batch the feature `str(bands)`, [B, 1] int64, for each of the bands.
 
-    Each example holds one number of their features: `predictions.require_numbers` checked it.
+    Each example holds one number of their features: `GateConfig` allows no others.
     """
     features = dict(extracts[tfma.FEATURES_KEY])
     for cut in bands:

@@ -17,9 +17,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.gate.slices import Bands
+from trainer import features
 from trainer.host.fields import check, setting
 
 _FRACTION = "0.99 stands for 99 %"
+# The features that hold one number in each example, by which slices can be cut.
+NUMBERS = (
+    features.CHANNELS,
+    features.HEIGHT,
+    features.LABEL,
+    features.MEAN_INTENSITY,
+    features.WIDTH,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +100,14 @@ class GateConfig:
 
     def __post_init__(self) -> None:
         check(self, "gate", GateConfig)
-        features = [bands.feature for bands in self.slices or ()]
-        if len(set(features)) != len(features):
+        cut = [bands.feature for bands in self.slices or ()]
+        for feature in cut:
+            if feature not in NUMBERS:
+                raise ValueError(
+                    f"gate.slices names the feature {feature!r}, expected one number in each "
+                    f"example; the examples have {', '.join(NUMBERS)}"
+                )
+        if len(set(cut)) != len(cut):
             raise ValueError("gate.slices names a feature twice, expected one list of edges each")
 
 

@@ -14,10 +14,9 @@ from components.evaluation.saved_model import ModelRefused
 from components.example_gen.sources import DataError
 from components.gate.check import Check
 from components.gate.evidence import Tally
-from components.gate.slices import Bands
 from components.serving_dir import LOG_NAME, ServingDirError, digest_of, publish
 from components.serving_dir.log import Decision, register
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model
 from tests.pipeline.saved_models import brightest_third, images, save_function
@@ -264,19 +263,6 @@ def test_a_baseline_that_does_not_fit_is_no_decision_either(
 ) -> None:
     with pytest.raises(ModelRefused, match="has no signature 'classify'"):
         check_model(config, Asked(models["good"]), Asked(models["good"], "classify"))
-    assert nothing_logged(config)
-
-
-def test_a_slice_by_what_examples_do_not_hold_is_refused(
-    config: RunConfig, models: dict[str, Path]
-) -> None:
-    gate = dataclasses.replace(config.gate, slices=(Bands("weight", (1.0,)),))
-    with pytest.raises(
-        ConfigError,
-        match=r"gate\.slices names the feature 'weight', expected one number in each example; the "
-        "examples have channels, height, label, mean_intensity, width",
-    ):
-        check_model(dataclasses.replace(config, gate=gate), Asked(models["good"]))
     assert nothing_logged(config)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from components.gate.policy import GateConfig
-from components.gate.slices import Bands
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
@@ -79,10 +78,6 @@ def test_relative_directories_become_absolute(
             "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
         ),
         ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
-        (
-            {"gate": GateConfig(slices=(Bands("foo", (1.0,)),))},
-            "gate.slices names the feature 'foo', expected one",
-        ),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
     ],

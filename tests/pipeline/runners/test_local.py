@@ -104,7 +104,6 @@ def test_a_serving_directory_that_cannot_be_read_is_a_users_error(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("gate.slices", "foo:1", "gate.slices names the feature 'foo', expected one number in ea"),
         ("serving.model_server", "SERVED/gone", "serving.model_server is '"),
         ("serving_dir", "/proc/self/served", "serving_dir needs '/proc/self', "),
         ("serving_dir", "SERVED", "line 1 of SERVED/.decisions.jsonl is damaged"),
