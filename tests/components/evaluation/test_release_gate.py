@@ -134,7 +134,8 @@ def test_a_damaged_served_model_is_refused(setting, held, tmp_path) -> None:
 
 def test_a_model_that_was_withdrawn_is_not_released_again(setting, held, tmp_path) -> None:
     for model in (setting.baseline, setting.candidate):
-        serving_dir.publish(path_utils.serving_model_path(model.uri), tmp_path / "serving", {})
+        path = Path(path_utils.serving_model_path(model.uri))
+        serving_dir.publish(path, tmp_path / "serving", {})
     serving_dir.rollback(tmp_path / "serving", reason="confuses bees and ants")
     decided = decide(setting, held, HELD, tmp_path)
     assert decided.failed == ["integrity.withdrawn"]
