@@ -27,11 +27,14 @@ _KEPT = 2  # the newest one, and one to fall back to should its file be damaged
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """The state after `epoch`: arrays by group and, within it, by position; JSON-able facts."""
+    """The state after an epoch: arrays by name, and the JSON-able facts of each epoch so far."""
 
-    epoch: int
-    arrays: Mapping[str, Sequence[np.ndarray]]
-    facts: Any
+    arrays: Mapping[str, np.ndarray]
+    history: Sequence[Mapping[str, Any]]
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history)
 
 
 def training_key(*, data: Iterable[Any], settings: Mapping[str, Any]) -> str:
@@ -87,7 +90,7 @@ class Checkpoints:
         for path in reversed(self._files()):
             try:
                 return _decode(path.read_bytes(), self.key)
-            except (OSError, _Unusable) as error:
+            except (OSError, ValueError) as error:
                 progress.LOGGER.warning("checkpoint %s is not used: %s", path, error)
         if any(path.parent != self._folder for path in self._root.glob(f"*/*{_SUFFIX}")):
             progress.LOGGER.info(
@@ -109,42 +112,23 @@ class Checkpoints:
         return sorted(self._folder.glob(f"*{_SUFFIX}"))
 
 
-class _Unusable(Exception):
-    """The bytes are no checkpoint of this training; the message says why."""
-
-
 def _encode(checkpoint: Checkpoint, key: str) -> bytes:
-    """SHA-256 of the rest, a line of JSON, the arrays as an uncompressed .npz."""
-    header = {
-        "key": key,
-        "epoch": checkpoint.epoch,
-        "groups": {group: len(values) for group, values in checkpoint.arrays.items()},
-        "facts": checkpoint.facts,
-    }
-    payload = io.BytesIO()
-    np.savez(
-        payload,
-        **{
-            f"{group}.{position}": value
-            for group, values in checkpoint.arrays.items()
-            for position, value in enumerate(values)
-        },
-    )
-    content = json.dumps(header).encode() + b"\n" + payload.getvalue()
-    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    """SHA-256 of the key and the rest, a line break, an uncompressed .npz."""
+    file = io.BytesIO()
+    np.savez(file, history=np.array(json.dumps(checkpoint.history)), **checkpoint.arrays)
+    content = file.getvalue()
+    return _digest(key, content) + b"\n" + content
 
 
 def _decode(encoded: bytes, key: str) -> Checkpoint:
     digest, _, content = encoded.partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise _Unusable("it is damaged: its SHA-256 is not the one that was written with it")
-    line, _, payload = content.partition(b"\n")
-    header = json.loads(line)
-    if header["key"] != key:
-        raise _Unusable("it is of another training: other data, code, hyper-parameters or seed")
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        groups = {
-            group: [arrays[f"{group}.{position}"] for position in range(count)]
-            for group, count in header["groups"].items()
-        }
-    return Checkpoint(epoch=header["epoch"], arrays=groups, facts=header["facts"])
+    if digest != _digest(key, content):
+        raise ValueError("it is damaged, or of another training: its SHA-256 is another one")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = dict(file)
+    history = json.loads(str(arrays.pop("history")))
+    return Checkpoint(arrays=arrays, history=history)
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + content).hexdigest().encode()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from trainer.checkpoints import Checkpoint
+
+_BEST = "best."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class State:
         self.history: list[Epoch] = []
         self._epochs = epochs
         self._patience = patience
-        self._best: list[np.ndarray] = []  # weights of the best epoch; with patience only
+        self._best: dict[str, np.ndarray] = {}  # weights of the best epoch; with patience only
 
     @property
     def is_over(self) -> bool:
@@ -60,42 +61,39 @@ class State:
         """Adds the epoch to the history, and keeps its weights if it is the best one."""
         self.history.append(epoch)
         if self._patience and self._best_epoch is epoch:
-            self._best = self.served.get_weights()
+            weights = enumerate(self.served.get_weights())
+            self._best = {f"{_BEST}{place:03d}": value for place, value in weights}
 
     def finish(self) -> None:
         """Gives `served` the best epoch's weights; without `patience` it keeps the last one's."""
         if self._patience:
-            self.served.set_weights(self._best)
+            self.served.set_weights(list(self._best.values()))
 
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(
-            epoch=len(self.history),
-            arrays={
-                # Not `weights`: these lack the state of the random numbers for dropout.
-                "model": _values(self.model.variables),
-                "optimizer": _values(self.optimizer.variables),
-                "served": _values(self.served.variables),
-                "best": self._best,
-            },
-            facts=[dataclasses.asdict(epoch) for epoch in self.history],
-        )
+        arrays = {
+            name: np.asarray(keras.ops.convert_to_numpy(variable))
+            for name, variable in self._variables().items()
+        }
+        history = [dataclasses.asdict(epoch) for epoch in self.history]
+        return Checkpoint(arrays={**arrays, **self._best}, history=history)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        _assign(self.model.variables, checkpoint.arrays["model"])
-        _assign(self.optimizer.variables, checkpoint.arrays["optimizer"])
-        _assign(self.served.variables, checkpoint.arrays["served"])
-        self._best = list(checkpoint.arrays["best"])
-        self.history = [Epoch(**facts) for facts in checkpoint.facts]
+        for name, variable in self._variables().items():
+            variable.assign(checkpoint.arrays[name])
+        self._best = {
+            name: value for name, value in checkpoint.arrays.items() if name.startswith(_BEST)
+        }
+        self.history = [Epoch(**facts) for facts in checkpoint.history]
+
+    def _variables(self) -> dict[str, Any]:
+        owners = {"model": self.model, "optimizer": self.optimizer, "served": self.served}
+        return {
+            f"{name}.{place}": variable
+            for name, owner in owners.items()
+            # Not `weights`: these lack the state of the random numbers for dropout.
+            for place, variable in enumerate(owner.variables)
+        }
 
     @property
     def _best_epoch(self) -> Epoch:
         return min(self.history, key=lambda epoch: epoch.eval_loss)
-
-
-def _values(variables: Iterable[Any]) -> list[np.ndarray]:
-    return [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

@@ -15,8 +15,8 @@ FOLDER = KEY[:16]
 
 
 def of_epoch(epoch: int) -> Checkpoint:
-    arrays = {"model": [np.full([2, 3], epoch, np.float32), np.array([epoch])], "best": []}
-    return Checkpoint(epoch=epoch, arrays=arrays, facts=[{"loss": 1.0 / epoch}])
+    arrays = {"model.0": np.full([2, 3], epoch, np.float32), "model.1": np.array([epoch])}
+    return Checkpoint(arrays=arrays, history=[{"loss": 1.0 / (n + 1)} for n in range(epoch)])
 
 
 def files(root: Path) -> list[str]:
@@ -33,11 +33,11 @@ def notes(caplog):
 def test_the_next_process_finds_what_was_saved(tmp_path):
     Checkpoints(tmp_path, KEY).save(of_epoch(3))
     found = Checkpoints(tmp_path, KEY).latest()
-    assert (found.epoch, found.facts) == (3, [{"loss": 1.0 / 3}])
-    assert {group: len(values) for group, values in found.arrays.items()} == {"model": 2, "best": 0}
-    for value, expected in zip(found.arrays["model"], of_epoch(3).arrays["model"], strict=True):
-        assert value.dtype == expected.dtype
-        np.testing.assert_array_equal(value, expected)
+    assert (found.epoch, found.history) == (3, of_epoch(3).history)
+    assert list(found.arrays) == ["model.0", "model.1"]
+    for name, expected in of_epoch(3).arrays.items():
+        assert found.arrays[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found.arrays[name], expected)
 
 
 def test_a_new_training_has_none_and_nothing_is_made_for_it(tmp_path, notes):
@@ -104,7 +104,7 @@ def test_one_of_another_training_is_never_taken(tmp_path, notes):
     (tmp_path / OTHER_KEY[:16]).rename(tmp_path / FOLDER)
     assert Checkpoints(tmp_path, KEY).latest() is None
     (note,) = notes()
-    assert note.endswith("it is of another training: other data, code, hyper-parameters or seed")
+    assert "is not used: it is damaged, or of another training" in note
 
 
 def test_checkpoints_of_other_trainings_are_mentioned_once_and_stay(tmp_path, notes):
