@@ -5,8 +5,6 @@ It replaces `model.fit`, which fails under several strategies with Keras 3 (docs
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +19,6 @@ from trainer.augmentation import augmentation
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
-from trainer.model import build_model
-from trainer.optimizer import make_optimizer
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
 from trainer.strategy import distribute, global_batch, require_agreement
@@ -65,7 +61,12 @@ def train(
     """
     batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
     steps = inputs.steps_per_epoch(len(train_split), batch)
-    state = _first_state(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
+    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
+            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
+        )
+    state = State(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
     if checkpoints:
         _resume(state, checkpoints, strategy)
     reporter = Reporter(
@@ -83,38 +84,6 @@ def train(
         reporter.epoch_ended(epoch)
     state.finish()
     return state.served, state.history
-
-
-def _first_state(
-    hparams: HParams,
-    spec: ImageSpec,
-    strategy: tf.distribute.Strategy,
-    *,
-    seed: int,
-    total_steps: int,
-) -> State:
-    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
-            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
-        )
-    build = functools.partial(
-        build_model, image_shape=spec.image_shape, num_classes=spec.num_classes
-    )
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = build(hparams)
-    served = build(dataclasses.replace(hparams, precision="float32"))
-    with strategy.scope():
-        optimizer = make_optimizer(hparams, total_steps=total_steps)
-        optimizer.build(model.trainable_variables)
-    return State(
-        model=model,
-        optimizer=optimizer,
-        served=served,
-        epochs=hparams.epochs,
-        patience=hparams.patience,
-    )
 
 
 def _resume(state: State, checkpoints: Checkpoints, strategy: tf.distribute.Strategy) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainer.checkpoints import Checkpoint
+from trainer.features import ImageSpec
+from trainer.hparams import HParams
+from trainer.model import build_model
+from trainer.optimizer import make_optimizer
 
 _BEST = "best."
 
@@ -29,25 +35,32 @@ class Epoch:
 class State:
     """A training between two epochs.
 
-    `served` is the network that is evaluated and exported; `history` holds the finished epochs in
-    order, including those of a killed process.
+    `served` is the network that is evaluated and exported, in float32 and outside of the strategy;
+    `history` holds the finished epochs in order, including those of a killed process.
     """
 
     def __init__(
         self,
+        hparams: HParams,
+        spec: ImageSpec,
+        strategy: tf.distribute.Strategy,
         *,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        served: keras.Model,
-        epochs: int,
-        patience: int,
+        seed: int,
+        total_steps: int,
     ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.served = served
+        build = functools.partial(
+            build_model, image_shape=spec.image_shape, num_classes=spec.num_classes
+        )
+        keras.utils.set_random_seed(seed)
+        with strategy.scope():
+            self.model = build(hparams)
+        self.served = build(dataclasses.replace(hparams, precision="float32"))
+        with strategy.scope():
+            self.optimizer = make_optimizer(hparams, total_steps=total_steps)
+            self.optimizer.build(self.model.trainable_variables)
         self.history: list[Epoch] = []
-        self._epochs = epochs
-        self._patience = patience
+        self._epochs = hparams.epochs
+        self._patience = hparams.patience
         self._best: dict[str, np.ndarray] = {}  # weights of the best epoch; with patience only
 
     @property
