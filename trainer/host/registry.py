@@ -8,7 +8,7 @@ container in which the plugin is installed finds the same entries.
 
 from __future__ import annotations
 
-import threading
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
@@ -41,17 +41,18 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
-            _plugins.load()
-        return self._entries[name]
+        return (self._entries if name in self._entries else self._with_plugins())[name]
 
     def __iter__(self) -> Iterator[str]:
-        _plugins.load()
-        return iter(self._entries)
+        return iter(self._with_plugins())
 
     def __len__(self) -> int:
-        _plugins.load()
-        return len(self._entries)
+        return len(self._with_plugins())
+
+    def _with_plugins(self) -> dict[str, T]:
+        if error := _import_plugins():
+            raise PluginError(error)
+        return self._entries
 
 
 def plugin_modules() -> tuple[str, ...]:
@@ -66,33 +67,20 @@ def _entry_points() -> list[tuple[str, str]]:
     return sorted({(point.dist.name if point.dist else "?", point.module) for point in found})
 
 
-class _Plugins:
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._started = False
-        self._error: PluginError | None = None
+@functools.cache
+def _import_plugins() -> str:
+    """Imports all plugins; returns the line about the first that fails, or an empty one.
 
-    def load(self) -> None:
-        with self._lock:
-            # Started and not done: a plugin reads a table while it is imported.
-            if not self._started:
-                self._started = True
-                self._error = self._import_all()
-        if self._error is not None:
-            raise self._error
+    A plugin that reads a table while it is imported calls this again: Python imports nothing twice.
+    """
+    from importlib import import_module
 
-    def _import_all(self) -> PluginError | None:
-        from importlib import import_module
-
-        for distribution, module in _entry_points():
-            try:
-                import_module(module)
-            except Exception as error:
-                return PluginError(
-                    f"the plugin {distribution} cannot be used, as its module {module} cannot be "
-                    f"imported ({one_line(error)}): repair or uninstall {distribution}"
-                )
-        return None
-
-
-_plugins = _Plugins()
+    for distribution, module in _entry_points():
+        try:
+            import_module(module)
+        except Exception as error:
+            return (
+                f"the plugin {distribution} cannot be used, as its module {module} cannot be "
+                f"imported ({one_line(error)}): repair or uninstall {distribution}"
+            )
+    return ""
