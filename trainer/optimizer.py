@@ -30,7 +30,6 @@ def make_optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Op
     return optimizer
 
 
-@keras.saving.register_keras_serializable(package="tfx_mnist")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Rises linearly to `peak` in the first quarter of the steps, then falls to a thousandth of it.
 
@@ -46,6 +45,3 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         rising = _START + (1.0 - _START) * done / _WARM_UP
         falling = 1.0 - (1.0 - _END) * (done - _WARM_UP) / (1.0 - _WARM_UP)
         return self.peak * ops.maximum(ops.minimum(rising, falling), _END)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"peak": self.peak, "total_steps": self.total_steps}
