@@ -47,22 +47,18 @@ class Cluster:
         """Reads TF_CONFIG; returns None if it names no second machine, and raises `ClusterError` if
         its form is not the expected one.
         """
-        text = environment.get(VARIABLE, "").strip()
-        if not text:
-            return None
+        text = environment.get(VARIABLE, "").strip() or "{}"
         try:
             found = json.loads(text)
-            machines = found.get("cluster", {})
-            if not machines:
-                return None
-            cluster = cls._parse(machines, found["task"])
+            machines = found.get("cluster")
+            cluster = cls._parse(machines, found["task"]) if machines else None
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ClusterError(
                 f"{VARIABLE} is {quoted(text)} ({type(error).__name__}: {error}), expected "
                 '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
                 '"index": N}}; unset it to train on this machine alone'
             ) from error
-        return cluster if cluster.size > 1 else None
+        return cluster if cluster and cluster.size > 1 else None
 
     @classmethod
     def _parse(cls, machines: Mapping[str, list[str]], task: Mapping[str, Any]) -> Cluster:
