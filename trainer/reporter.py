@@ -43,14 +43,14 @@ class Reporter:
     def step_done(self) -> None:
         self._step += 1
         if time.monotonic() - self._last >= _INTERVAL_S:
-            self._report(epoch=(self._step - 1) // self._steps_per_epoch + 1, ended=False)
+            self._report(ended=False)
 
     def epoch_ended(self, epoch: Epoch) -> None:
         self._eval_accuracy = epoch.eval_accuracy
-        self._report(epoch=epoch.number, ended=True)
+        self._report(ended=True)
         self._draw(epoch)
 
-    def _report(self, *, epoch: int, ended: bool) -> None:
+    def _report(self, *, ended: bool) -> None:
         self._last = time.monotonic()
         total = self._steps_per_epoch * self._epochs
         seconds_per_step = (self._last - self._start) / (self._step - self._first)
@@ -58,7 +58,7 @@ class Reporter:
             progress.Progress(
                 step=self._step,
                 total_steps=total,
-                epoch=epoch,
+                epoch=(self._step - 1) // self._steps_per_epoch + 1,
                 epochs=self._epochs,
                 seconds_left=seconds_per_step * (total - self._step),
                 eval_accuracy=self._eval_accuracy,

@@ -75,7 +75,7 @@ class State:
         self.history.append(epoch)
         if self._patience and self._best_epoch is epoch:
             weights = enumerate(self.served.get_weights())
-            self._best = {f"{_BEST}{place:03d}": value for place, value in weights}
+            self._best = {f"{_BEST}{place}": value for place, value in weights}
 
     def finish(self) -> None:
         """Gives `served` the best epoch's weights; without `patience` it keeps the last one's."""
