@@ -136,7 +136,7 @@ class _Forward(logging.Handler):
 
 
 def _make_attempt(job: Path) -> int:
-    end_with_parent(_AGAIN)
+    end_with_parent()
     collect_seldom()
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is for the log

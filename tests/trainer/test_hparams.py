@@ -2,6 +2,7 @@ import pytest
 
 from trainer.hparams import HParams
 from trainer.optimizer import OneCycle
+from trainer.tuning.settings import TuningConfig
 
 
 def test_survives_the_way_through_custom_config():
@@ -10,21 +11,22 @@ def test_survives_the_way_through_custom_config():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("settings", "change", "message"),
     [
         (
+            HParams,
             {"architecture": "resnet"},
-            "architecture is 'resnet', expected one of convnet, deep, article",
+            "training.architecture is 'resnet', expected one of convnet, deep, article",
         ),
-        ({"epochs": 0}, "training.epochs is 0, expected a whole number, 1 or more"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan, expected a number above 0"),
-        ({"width": 17.0}, "width is 17.0, expected a number above 0, up to 16"),
-        ({"precision": "int8"}, "precision is 'int8', expected one of float32, bfloat16, float16"),
+        (HParams, {"learning_rate": float("nan")}, "rate is nan, expected a number above 0"),
+        (HParams, {"width": 17.0}, "training.width is 17.0, expected a number above 0, up to 16"),
+        (TuningConfig, {"epochs": 0}, "tuning.epochs is 0, expected a whole number, 1 or more"),
+        (TuningConfig, {"objective": "f1"}, "objective is 'f1', expected one of accuracy, loss"),
     ],
 )
-def test_a_value_out_of_range_is_refused(change, message):
+def test_a_value_out_of_range_is_refused(settings, change, message):
     with pytest.raises(ValueError, match=message):
-        HParams(**change)
+        settings(**change)
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():

@@ -65,7 +65,7 @@ def running_child(
         process.communicate()
 
 
-def end_with_parent(exit_code: int) -> None:
+def end_with_parent() -> None:
     """Ends this process from now on when the process at the other end of its stdin has ended.
 
     On Linux this works even while TensorFlow holds the interpreter's lock. Linux kills this process
@@ -75,7 +75,7 @@ def end_with_parent(exit_code: int) -> None:
 
     def wait() -> None:
         os.read(0, 1)  # sys.stdin has a lock, which would be held when the interpreter ends
-        os._exit(exit_code)
+        os._exit(1)
 
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

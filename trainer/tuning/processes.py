@@ -157,7 +157,7 @@ def _require_well(workers: Sequence[_Worker]) -> None:
 
 def _train_proposals(job_file: Path) -> None:
     end_at_once("the same command goes on with the trials that are left")
-    end_with_parent(exit_code=1)
+    end_with_parent()
     collect_seldom()
     from trainer import training
     from trainer.job import Job

@@ -18,7 +18,7 @@ subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE).wai
 CHILD = """
 import ctypes, os, time
 from trainer.host.children import end_with_parent
-end_with_parent(3)
+end_with_parent()
 print(os.getpid(), flush=True)
 """
 WAITS = {
