@@ -15,7 +15,6 @@ import click
 
 from components.example_gen.sources import DataError
 from components.gate.check import NotChecked
-from components.gate.decision_log import DecisionLogError
 from components.serving_dir import ServingDirError
 from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, CommandGroup
@@ -35,9 +34,7 @@ _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
 
 # Errors whose message is one line for the user.
 _REFUSALS = (ClusterError, ConfigError, DataError)
-_FAILURES = (
-    *(DecisionLogError, NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied),
-)
+_FAILURES = (*(NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied),)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
