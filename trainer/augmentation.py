@@ -1,10 +1,11 @@
 """Random changes of training images: one operation per batch, another draw for each image.
 
-The changes depend on nothing but the seed, so a batch is the same on any number of replicas and in
-a resumed training. Synopsis::
+What is drawn depends on nothing but the seed and the image's place in the global batch, so a batch
+is the same on any number of replicas and in a resumed training. Synopsis::
 
-    augment = augmentation(HParams(max_shift=2, max_rotation=10.0))
-    images = augment(images, seed)      # [B, H, W, C] float32, same shape; seed: [2] integers
+    augmentation = make_augmentation(HParams(max_shift=2, max_rotation=10.0))
+    draws = augmentation.draw(batch, seed)       # seed: [2] integers
+    images = augmentation.apply(images, draws)   # [B, H, W, C] float32, same shape
 """
 
 from __future__ import annotations
@@ -12,37 +13,61 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from trainer.hparams import HParams
 
-Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+class Augmentation(NamedTuple):
+    """A change of images in two steps, so that a replica can draw for the whole global batch and
+    change its own share.
+
+    Attributes:
+      draw: (number of images B, seed [2]) -> the draws, [B, K].
+      apply: (images [B, H, W, C] float32, draws [B, K]) -> images of the same shape.
+    """
+
+    draw: Callable[[int, tf.Tensor], tf.Tensor]
+    apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def augmentation(hparams: HParams) -> Augment:
-    """Returns the cheapest function that makes the changes of the hyper-parameters."""
+def make_augmentation(hparams: HParams) -> Augmentation:
+    """Returns the cheapest one that makes the changes of the hyper-parameters."""
     if hparams.max_rotation or hparams.max_zoom:
-        return functools.partial(
+        apply = functools.partial(
             warp,
             max_shift=hparams.max_shift,
             max_rotation=hparams.max_rotation,
             max_zoom=hparams.max_zoom,
         )
+        return Augmentation(_draw_warps, apply)
     if hparams.max_shift:
-        return functools.partial(shift, max_shift=hparams.max_shift)
-    return lambda images, seed: images
+        return Augmentation(functools.partial(_draw_shifts, max_shift=hparams.max_shift), shift)
+    return Augmentation(lambda batch, seed: tf.zeros([batch, 0]), lambda images, draws: images)
 
 
-def shift(images: tf.Tensor, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
-    """Moves each image by up to `max_shift` whole pixels per axis (less than H and W), and mirrors
-    its edge into the gap: [B, H, W, C] of any dtype.
+def _draw_shifts(batch: int, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
+    return tf.random.stateless_uniform([batch, 2], seed, -max_shift, max_shift + 1, tf.int32)
+
+
+def _draw_warps(batch: int, seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_uniform([batch, 4], seed, -1.0, 1.0)
+
+
+def shift(images: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
+    """Moves each image by whole pixels, and mirrors its edge into the gap.
+
+    Args:
+      images: [B, H, W, C] of any dtype.
+      offsets: [B, 2] integers, of rows and columns, smaller than H and W.
     """
     _, height, width, channels = images.shape
     batch = tf.shape(images)[0]
-    offsets = tf.random.stateless_uniform([batch, 2], seed, -max_shift, max_shift + 1, tf.int32)
-    rows = _mirrored(tf.range(height) + offsets[:, :1], height)  # [B, H]
-    columns = _mirrored(tf.range(width) + offsets[:, 1:], width)  # [B, W]
+    offsets = tf.cast(offsets, tf.int64)  # a GPU computes with these, and not with int32
+    rows = _mirrored(tf.range(height, dtype=tf.int64) + offsets[:, :1], height)  # [B, H]
+    columns = _mirrored(tf.range(width, dtype=tf.int64) + offsets[:, 1:], width)  # [B, W]
     sources = rows[:, :, None] * width + columns[:, None, :]  # [B, H, W]
     pixels = tf.reshape(images, [batch, height * width, channels])
     moved = tf.gather(pixels, tf.reshape(sources, [batch, height * width]), axis=1, batch_dims=1)
@@ -54,16 +79,19 @@ def _mirrored(positions: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def warp(
-    images: tf.Tensor, seed: tf.Tensor, *, max_shift: int, max_rotation: float, max_zoom: float
+    images: tf.Tensor, draws: tf.Tensor, *, max_shift: int, max_rotation: float, max_zoom: float
 ) -> tf.Tensor:
     """Rotates, zooms and moves each image about its centre, and fills the gap with its edge.
 
-    Bilinear, [B, H, W, C] float32. Shifts are in pixels and may be fractions of one, rotations in
-    degrees either way; a `max_zoom` of 0.1 draws factors of 0.9 to 1.1.
+    Bilinear. Shifts are in pixels and may be fractions of one, rotations in degrees either way; a
+    `max_zoom` of 0.1 makes factors of 0.9 to 1.1.
+
+    Args:
+      images: [B, H, W, C] float32.
+      draws: [B, 4] from -1 to 1, as fractions of the largest rotation, zoom and shifts.
     """
     height, width = images.shape[1:3]
-    draws = tf.random.stateless_uniform([tf.shape(images)[0], 4], seed, -1.0, 1.0)
-    angle, zoom, dy, dx = tf.unstack(draws, axis=1)  # [B] each, -1..1
+    angle, zoom, dy, dx = tf.unstack(draws, axis=1)  # [B] each
     angle = angle * max_rotation * math.pi / 180.0
     zoom = 1.0 + zoom * max_zoom
     # The operation wants the way back, from a pixel of its output to one of its input.

@@ -1,13 +1,15 @@
 """Records -> tensors in memory -> batches, and the transform graph on the way.
 
 The transform graph normalizes each pixel independently, so its values for the 256 grey levels of
-each channel describe it completely: pixels stay in memory as uint8, and a batch looks them up, with
-bit-equal results (docs/decisions/0001 and 0012).
+each channel describe it completely: pixels stay as uint8 in the memory of the device that trains,
+and a batch looks them up there, with bit-equal results (docs/decisions/0001 and 0012).
 
 Synopsis::
 
     split = load_split(files, tft_output)              # decoded once, kept as uint8
-    for images, labels in training_batches(split, batch=256, epochs=5, seed=1, augment=...): ...
+    batches = TrainingBatches(split, batch=256, seed=1, augmentation=..., strategy=strategy)
+    drawn = batches.draw(first=0, steps=32)
+    images, labels = batches.share(data, drawn, place=0)    # in a replica of the strategy
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import tensorflow_transform as tft
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from trainer import features
-from trainer.augmentation import Augment
+from trainer.augmentation import Augmentation
 from trainer.preprocessing import decode_png
 
 _DECODE_BATCH = 1024  # examples decoded at a time
@@ -79,7 +81,9 @@ class LoadedSplit:
     def normalized(self, images: tf.Tensor) -> tf.Tensor:
         """Normalizes [B, H, W, C] uint8 to [B, H, W, C] float32."""
         channels = self.levels.shape[1]
-        places = tf.cast(images, tf.int32) * channels + tf.range(channels)  # [B, H, W, C]
+        places = tf.cast(images, tf.int32)
+        if channels > 1:
+            places = places * channels + tf.range(channels)  # [B, H, W, C]
         return tf.gather(tf.reshape(self.levels, [-1]), places)
 
 
@@ -138,40 +142,87 @@ def _levels(
     return tf.concat(values, axis=0)
 
 
-def training_batches(
-    split: LoadedSplit,
-    *,
-    batch: int,
-    epochs: int,
-    seed: int,
-    augment: Augment,
-    epochs_done: int = 0,
-) -> tf.data.Dataset:
-    """Returns the global batches of all epochs but the first `epochs_done`: [batch, H, W, C] and
-    [batch, num_classes], both float32.
+class TrainingBatches:
+    """Makes the global batches of a training, each replica's share on the replica's own device.
 
-    Order and augmentation depend on nothing but `seed` and the step, so any number of replicas sees
-    the same batches, and so does a resumed training. Each epoch has another order, and drops the
-    examples that fill no batch, others each time.
+    Order and augmentation depend on nothing but the seed and the step, so any number of replicas
+    sees the same batches, and so does a resumed training. Each epoch has another order, and drops
+    the examples that fill no batch, others each time.
     """
-    rows = len(split)
-    steps = steps_per_epoch(rows, batch)
 
-    @tf.autograph.experimental.do_not_convert
-    def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch, step_in_epoch = step // steps, step % steps
-        positions = step_in_epoch * batch + tf.range(batch, dtype=tf.int64)
-        order_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-        chosen = tf.random.experimental.index_shuffle(positions, order_seed, rows - 1)  # [batch]
-        images = split.normalized(tf.gather(split.images, chosen))
-        images = augment(images, tf.stack([tf.constant(seed, tf.int64), step]))
-        return images, tf.gather(split.labels, chosen)
+    def __init__(
+        self,
+        split: LoadedSplit,
+        *,
+        batch: int,
+        seed: int,
+        augmentation: Augmentation,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        """Copies the split to the device of each replica.
 
-    return (
-        tf.data.Dataset.range(epochs_done * steps, epochs * steps)
-        .map(batch_at, num_parallel_calls=1, deterministic=True)
-        .prefetch(4)
-    )
+        Raises ValueError if the global `batch` is larger than the split.
+        """
+        self.steps_per_epoch = steps_per_epoch(len(split), batch)
+        self._rows, self._batch, self._seed = len(split), batch, seed
+        self._replicas, self._augmentation = strategy.num_replicas_in_sync, augmentation
+        devices = strategy.extended.worker_devices
+
+        def copy(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, ...]:
+            with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
+                return tuple(map(tf.identity, split.tensors))
+
+        self.data = strategy.experimental_distribute_values_from_function(copy)
+
+    def draw(self, first: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what decides the batches of some steps of one epoch, on the CPU.
+
+        TensorFlow shuffles on the CPU alone, so this is done for many steps at once.
+
+        Args:
+          first: the first step, counted from the beginning of the training; int32.
+          steps: their number; int32.
+
+        Returns:
+          The rows of each share, [steps * replicas, batch // replicas] int64, and the seed of each
+          step's augmentation, [steps, 2] int64.
+        """
+        with tf.device("CPU:0"):
+            numbers = tf.cast(first, tf.int64) + tf.range(tf.cast(steps, tf.int64))  # [steps]
+            epoch, in_epoch = numbers // self.steps_per_epoch, numbers % self.steps_per_epoch
+            seed = tf.constant(self._seed, tf.int64)
+            seeds = tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
+            positions = tf.reshape(
+                in_epoch[:, None] * self._batch + tf.range(self._batch, dtype=tf.int64), [-1]
+            )
+            rows = tf.random.experimental.index_shuffle(
+                positions, tf.stack([seed, epoch[0]]), self._rows - 1
+            )
+            shares = tf.reshape(rows, [-1, self._batch // self._replicas])
+            return shares, seeds
+
+    def share(
+        self, data: tuple[tf.Tensor, ...], drawn: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Makes a replica's share of a batch; called by the replica.
+
+        Args:
+          data: the replica's own copy out of `self.data`.
+          drawn: what `draw` gave.
+          place: of the step among those that were drawn; int32, which TensorFlow keeps on the CPU.
+
+        Returns:
+          Images [b, H, W, C] and labels [b, num_classes], both float32.
+        """
+        split, (shares, seeds) = LoadedSplit(*data), drawn
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.gather(shares, place * self._replicas + replica)  # [b]
+        with tf.device("CPU:0"):
+            seed = tf.gather(seeds, place)  # [2]
+        draws = self._augmentation.draw(self._batch, seed)  # [batch, K]
+        own = tf.reshape(draws, [self._replicas, -1, draws.shape[1]])[replica]  # [b, K]
+        images = self._augmentation.apply(split.normalized(tf.gather(split.images, rows)), own)
+        return images, tf.gather(split.labels, rows)
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from trainer import inputs, progress
-from trainer.augmentation import augmentation
+from trainer.augmentation import make_augmentation
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
-from trainer.strategy import distribute, global_batch, require_agreement
+from trainer.strategy import global_batch, require_agreement
 
 _EVAL_BATCH = 1000
+_STEPS_PER_CALL = 32  # between two reports of progress
 
 
 class TrainingDiverged(ArithmeticError):
@@ -72,9 +71,7 @@ def train(
     reporter = Reporter(
         steps_per_epoch=steps, epochs=hparams.epochs, history=state.history, log_dir=log_dir
     )
-    run_steps = _training(
-        state, train_split, strategy, hparams, seed=seed, batch=batch, reporter=reporter
-    )
+    run_steps = _training(state, train_split, strategy, hparams, seed=seed, reporter=reporter)
     evaluate = _evaluation(state.served, eval_split)
     while not state.is_over:
         epoch = _run_epoch(state, run_steps, evaluate, hparams)
@@ -133,38 +130,40 @@ def _training(
     hparams: HParams,
     *,
     seed: int,
-    batch: int,
     reporter: Reporter,
 ) -> Callable[[], tuple[float, float]]:
     """Returns a function that trains for one epoch: () -> (mean loss, accuracy)."""
-    batches = inputs.training_batches(
-        split,
-        batch=batch,
-        epochs=hparams.epochs,
-        seed=seed,
-        augment=augmentation(hparams),
-        epochs_done=len(state.history),
+    batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
+    batches = inputs.TrainingBatches(
+        split, batch=batch, seed=seed, augmentation=make_augmentation(hparams), strategy=strategy
     )
-    step = _train_step(state, strategy, hparams, batch)
-    iterator, steps = iter(distribute(batches, strategy)), len(split) // batch
+    train_steps = _train_steps(state, batches, strategy, hparams, batch)
+    steps = batches.steps_per_epoch
 
-    def run_steps() -> tuple[float, float]:
-        losses, correct = [], []
-        for _ in range(steps):
-            loss, hits = step(iterator)
-            losses.append(loss)
-            correct.append(hits)
-            reporter.step_done()
-        examples = steps * batch
-        return float(np.sum(losses, dtype=np.float64)) / steps, float(np.sum(correct)) / examples
+    def run_epoch() -> tuple[float, float]:
+        loss, correct, done = 0.0, 0.0, len(state.history) * steps
+        for begin in range(0, steps, _STEPS_PER_CALL):
+            count = min(_STEPS_PER_CALL, steps - begin)
+            of_call = train_steps(tf.constant(done + begin), tf.constant(count))
+            loss, correct = loss + float(of_call[0]), correct + float(of_call[1])
+            reporter.steps_done(count)
+        return loss / steps, correct / (steps * batch)
 
-    return run_steps
+    return run_epoch
 
 
-def _train_step(
-    state: State, strategy: tf.distribute.Strategy, hparams: HParams, batch: int
-) -> Callable[[Iterator[Any]], tuple[tf.Tensor, tf.Tensor]]:
-    """Returns a step over all replicas: iterator -> (mean loss of the batch, number right)."""
+def _train_steps(
+    state: State,
+    batches: inputs.TrainingBatches,
+    strategy: tf.distribute.Strategy,
+    hparams: HParams,
+    batch: int,
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Returns a function that makes many steps: (number of the first one from 0 on, their number;
+    int32) -> (sum of the batches' mean losses, number right; float64).
+
+    All that a step does is in one graph, which waits for Python once in many steps.
+    """
     model, optimizer = state.model, state.optimizer
     smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
 
@@ -183,20 +182,36 @@ def _train_step(
     if hparams.jit_compile:
         differentiate = tf.function(differentiate, autograph=False, jit_compile=True)
 
-    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def replica_step(
+        data: tuple[tf.Tensor, ...], drawn: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = batches.share(data, drawn, place)
         loss, logits, gradients = differentiate(images, labels)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss, _count_correct(logits, labels)
 
     @tf.function(autograph=False)
-    def step(batches: Iterator[Any]) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, correct = strategy.run(replica_step, args=next(batches))
-        if hparams.averaging:
-            _move_average(state, hparams.averaging)
-        total = tf.distribute.ReduceOp.SUM
-        return strategy.reduce(total, loss, axis=None), strategy.reduce(total, correct, axis=None)
+    def train_steps(first: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        drawn = batches.draw(first, count)
 
-    return step
+        def step(place: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            of_step = strategy.run(replica_step, args=(batches.data, drawn, place))
+            if hparams.averaging:
+                _move_average(state, hparams.averaging)
+            added = (
+                total
+                + tf.cast(strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None), tf.float64)
+                for total, value in zip(sums, of_step, strict=True)
+            )
+            return place + 1, *added
+
+        zero = tf.constant(0.0, tf.float64)
+        _, loss, correct = tf.while_loop(
+            lambda place, *_: place < count, step, (tf.constant(0), zero, zero)
+        )
+        return loss, correct
+
+    return train_steps
 
 
 def _move_average(state: State, decay: float) -> None:

@@ -40,8 +40,8 @@ class Reporter:
         for epoch in history:
             self._draw(epoch)
 
-    def step_done(self) -> None:
-        self._step += 1
+    def steps_done(self, count: int) -> None:
+        self._step += count
         if time.monotonic() - self._last >= _INTERVAL_S:
             self._report(ended=False)
 

@@ -119,23 +119,6 @@ def _has_several_machines(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def distribute(
-    batches: tf.data.Dataset, strategy: tf.distribute.Strategy
-) -> tf.distribute.DistributedDataset:
-    """Divides each global batch into shares, one per replica.
-
-    tf.data's rewriting of the data set is switched off: it would copy all of `train`, which the
-    functions of the data set hold, and with oneDNN TensorFlow does not give such memory back. Only
-    the rewriting that gives each of several machines its share stays on.
-    """
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    if not _has_several_machines(strategy):
-        policy = tf.data.experimental.AutoShardPolicy.OFF
-        options.experimental_distribute.auto_shard_policy = policy
-    return strategy.experimental_distribute_dataset(batches.with_options(options))
-
-
 def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:
     """Returns the number of examples per step over all replicas."""
     return per_replica_batch * int(strategy.num_replicas_in_sync)
