@@ -141,6 +141,11 @@ class RunConfig:
     data_gate: DataGateConfig = DataGateConfig()
     serving: ServingConfig = ServingConfig()
 
+    @property
+    def metadata_path(self) -> Path:
+        """The pipeline root's ML Metadata database."""
+        return Path(self.pipeline_root).absolute() / "metadata.sqlite"
+
     def __post_init__(self) -> None:
         check(self, "")
         for name in ("pipeline_root", "serving_dir"):

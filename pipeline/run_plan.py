@@ -80,7 +80,7 @@ class RunPlan:
         config, data_gate = self.config, self.config.data_gate
         searches = config.tuning.enabled
         decisive = {
-            "metadata": str(metadata_path(config)),
+            "metadata": str(config.metadata_path),
             "dataset": self.dataset.to_json(),
             "seed": config.seed,
             "replicas": config.replicas,
@@ -127,7 +127,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
       ConfigError, ServingDirError: the serving directory cannot be used.
     """
     # Without a cache the model is made anew, and compared with the served version like any other.
-    takes_over = config.cache and metadata_path(config).exists()
+    takes_over = config.cache and config.metadata_path.exists()
     return plan_for(config, find_dataset(config), run_id=run_id, takes_over=takes_over)
 
 
@@ -166,8 +166,3 @@ def _workers() -> int:
             "alone runs the pipeline; start `tfx-mnist worker` here"
         )
     return cluster.size
-
-
-def metadata_path(config: RunConfig) -> Path:
-    """Returns the path of the pipeline root's ML Metadata database."""
-    return Path(config.pipeline_root).absolute() / "metadata.sqlite"

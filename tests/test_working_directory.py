@@ -157,7 +157,7 @@ def test_a_child_imports_nothing_from_where_the_user_stands(
 
 
 def test_the_traps_catch_what_is_started_without_care(traps, tmp_path):
-    command = [sys.executable, "-m", "trainer.supervision", "job.json"]
+    command = [sys.executable, "-m", "trainer.training_process", "0"]
     done = subprocess.run(command, cwd=traps, capture_output=True, text=True, timeout=60)
     assert str(traps) in done.stderr
     (tmp_path / "trapped").unlink()

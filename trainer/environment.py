@@ -1,5 +1,9 @@
 """Settles variables and garbage collection of every process before it imports TensorFlow.
 
+Only processes that train see the GPUs, which the user may limit by CUDA_VISIBLE_DEVICES as always.
+Elsewhere TensorFlow would place small operations on one, with copies for each image: reading MNIST
+took a hundred times as long (docs/decisions/0034).
+
 Keras reads `keras.json` from the user's home, or from /tmp if the home cannot be written, and takes
 the image data format, the float type and epsilon from it, which gives other numbers or a network
 that cannot be built. gRPC uses `http_proxy` even for connections to this machine, and waits forever
@@ -12,6 +16,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import glob
 import os
 import socket
 from collections.abc import Mapping, MutableMapping
@@ -31,6 +36,12 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORACLE_IP = "KERASTUNER_ORACLE_IP"
 _EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
 
+# For `running_child`: the process trains.
+SEES_GPUS = {"TFX_MNIST_SEES_GPUS": "1"}
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_GIVEN = "TFX_MNIST_CUDA_VISIBLE_DEVICES"  # what the user has set for our first process
+_ALL = "all"  # there: nothing
+
 _ALLOCATIONS = 50_000  # container objects between two searches of the youngest; Python: 700
 
 
@@ -47,7 +58,7 @@ def collect_seldom() -> None:
 
 
 def settle(environment: MutableMapping[str, str]) -> None:
-    """Pins Keras's settings, and bypasses proxies between processes that work together.
+    """Pins Keras's settings, hides GPUs, and bypasses proxies between processes that work together.
 
     Such processes run on this machine, on the machines of TF_CONFIG or on keras-tuner's chief.
     `import trainer` does this, and children inherit it.
@@ -55,7 +66,28 @@ def settle(environment: MutableMapping[str, str]) -> None:
     environment.update(_KERAS)
     for name in _KERAS_LIMITS:
         environment.pop(name, None)
+    _show_gpus(environment, shown=bool(environment.keys() & SEES_GPUS.keys()))
     _connect_directly(environment, _partners(environment))
+
+
+def _show_gpus(environment: MutableMapping[str, str], *, shown: bool) -> None:
+    given = environment.setdefault(_GIVEN, environment.get(_VISIBLE, _ALL))
+    if not shown:
+        environment[_VISIBLE] = "-1"
+    elif given == _ALL:
+        environment.pop(_VISIBLE, None)
+    else:
+        environment[_VISIBLE] = given
+
+
+def gpu_files(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Returns the device files of the NVIDIA GPUs of this machine, whether or not TensorFlow can
+    use them; none if the user has hidden them by CUDA_VISIBLE_DEVICES.
+    """
+    given = environment.get(_GIVEN, environment.get(_VISIBLE, _ALL)).strip()
+    if not given or given.startswith("-"):
+        return []
+    return sorted(glob.glob("/dev/nvidia[0-9]*"))
 
 
 def _partners(environment: Mapping[str, str]) -> list[str]:

@@ -11,20 +11,19 @@ from typing import Any
 from trainer import supervision
 from trainer.cluster import Cluster
 from trainer.job import Job, job_file
+from trainer.training_process import train_alone
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains and exports, in this process or as the chief of the machines that TF_CONFIG names.
+    """Trains and exports in a process of its own, which alone sees the GPUs; with TF_CONFIG as the
+    chief of the machines that it names.
 
-    `fn_args` are TFX's `FnArgs`; see `trainer.job.Job`. Raises `ClusterError`,
-    `supervision.TrainingFailed`, or as `training.train_and_export` does.
+    `fn_args` are TFX's `FnArgs`; see `trainer.job.Job`. Raises `ClusterError` or
+    `training_process.TrainingFailed`.
     """
     job = Job.from_fn_args(fn_args)
-    cluster = Cluster.from_environment()
-    if cluster is None:
-        from trainer.training import train_and_export
-
-        train_and_export(job, cluster)
+    if Cluster.from_environment() is None:
+        train_alone(job)
         return
     file = job_file(Path(job.custom_config["checkpoints"]).parent)
     job.write(file)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from trainer.environment import gpu_files
+
 
 class DeviceError(ValueError):
     """The requested devices do not exist."""
@@ -16,12 +18,17 @@ class DeviceError(ValueError):
 def prepare_devices(replicas: int) -> None:
     """Splits the CPU into `replicas` logical devices if there is no GPU; 0 and 1 need one only.
 
-    TensorFlow allows this only before its first operation. So a container and a worker of a search
-    call it when they begin to train, and a local run, whose other components use TensorFlow
-    earlier, when the run begins. A second call changes nothing. Raises `DeviceError` if there are
-    fewer GPUs, or TensorFlow has already started with another number of devices.
+    TensorFlow allows this only before its first operation. A second call changes nothing. Raises
+    `DeviceError` if there are fewer GPUs, if this machine has some that TensorFlow cannot use, or
+    if TensorFlow has already started with another number of devices.
     """
     gpus = tf.config.list_physical_devices("GPU")
+    if not gpus and (found := gpu_files()):
+        raise DeviceError(
+            f"there are NVIDIA GPUs ({', '.join(found)}), but TensorFlow cannot use them: "
+            "`tfx-mnist doctor` names what is missing; or set CUDA_VISIBLE_DEVICES=-1 to train on "
+            "the CPU"
+        )
     if gpus and replicas > len(gpus):
         raise DeviceError(
             f"replicas is {replicas}, but TensorFlow sees {len(gpus)} GPU(s): ask for {len(gpus)} "

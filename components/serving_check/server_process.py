@@ -83,8 +83,7 @@ def server_process(
 ) -> Iterator[ServerProcess]:
     """Runs a command as long as the context lasts; raises ServerLost if it cannot be started.
 
-    The process sees no GPU, because the training's process still holds its memory. The server's
-    temporary directory is removed if this process is killed.
+    The server's temporary directory is removed if this process is killed.
     """
     log = directory / _LOG
     with contextlib.ExitStack() as stack:
@@ -94,7 +93,7 @@ def server_process(
                 stdin=subprocess.DEVNULL,
                 stdout=stack.enter_context(log.open("wb")),
                 stderr=subprocess.STDOUT,
-                env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
+                env=dict(environment),
                 pass_fds=pass_fds,
                 # A group of its own: it is killed with its children, and not by a terminal's
                 # Ctrl-C, which is ours to handle.

@@ -26,7 +26,7 @@ from trainer.tuning.results import PLOT, TABLE
 
 
 class SearchExecutor(tfx_executor.Executor):
-    """Opens the search, searches in this process or in several, and writes the results."""
+    """Opens the search, lets processes of their own train its trials, and writes the results."""
 
     def Do(
         self,
@@ -38,8 +38,7 @@ class SearchExecutor(tfx_executor.Executor):
         tune_args = tfx_executor.get_tune_args(exec_properties)
         workers = tune_args.num_parallel_trials if tune_args else 1
         others = processes.ORACLE_IP in os.environ  # this is their chief, see docs/tuning.md
-        local = workers > 1 and not others
-        with processes.chief_of_local_workers() if local else contextlib.nullcontext():
+        with contextlib.nullcontext() if others else processes.chief_of_local_workers():
             given = udf_utils.get_fn(exec_properties, "tuner_fn")(
                 fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
             )
@@ -47,10 +46,8 @@ class SearchExecutor(tfx_executor.Executor):
             if others:
                 progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job_file)
                 processes.serve_workers(search)
-            elif local:
-                processes.train_in_workers(search, count=workers)
             else:
-                search.search(**given.fit_kwargs)
+                processes.train_in_workers(search, count=workers)
         results = search.results()
         table = json.dumps(results.to_dict(), indent=2)  # refuses a search without a best trial
         tfx_executor.write_best_hyperparameters(search, output_dict)

@@ -27,7 +27,7 @@ from trainer.environment import collect_seldom
 from trainer.host.registry import PluginError
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted
-from trainer.supervision import TrainingFailed
+from trainer.training_process import TrainingFailed
 from trainer.tuning.processes import WorkerDied
 
 _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,9 +54,6 @@ def predict(directory: Path, images: Sequence[Path], version: int | None, verbos
 
 
 def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | ImageError]:
-    # TensorFlow takes all memory of a GPU, and the server may want it; for some images the CPU is
-    # as fast.
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     from components.serving_check.prediction import ModelError, classify
 
     release: Mapping[str, Any] = version.manifest.release if version.manifest else {}

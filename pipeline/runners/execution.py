@@ -28,11 +28,13 @@ from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from pipeline.graph import create_pipeline
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from pipeline.run_plan import RunPlan, metadata_path
+from pipeline.run_plan import RunPlan
 from pipeline.runners import artifact_digests, outcome
-from pipeline.runners.failures import no_space, one_line
+from pipeline.runners.failures import no_space
 from pipeline.runners.observer import Observer
 from trainer.host import termination
+from trainer.host.text import first_line
+from trainer.training_process import start_early
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class _Execution:
 
     def _run_components(self, run_id: str) -> None:
         connection = metadata.sqlite_metadata_connection_config(
-            str(metadata_path(self._plan.config))
+            str(self._plan.config.metadata_path)
         )
         pipeline = create_pipeline(self._plan)
         pipeline.metadata_connection_config = connection
@@ -143,6 +145,8 @@ class _Execution:
             run.seconds[name] = run.seconds.get(name, 0.0) + seconds
         if not cached:
             self._executed.add(name)
+            if name == "ExampleGen":  # a model will be trained on what it has made
+                start_early(self._plan.config.replicas)
         self._observer.component_finished(name, seconds, cached=cached)
         if name == "Trainer" and self._plan.context.recorded and not cached:
             raise _ModelMadeAnew(
@@ -151,7 +155,7 @@ class _Execution:
 
     def _fail(self, name: str, error: Exception) -> None:
         _log.error("%s failed", name, exc_info=error)
-        line = no_space(error, self._plan.config.pipeline_root) or one_line(error)
+        line = no_space(error, self._plan.config.pipeline_root) or first_line(error)
         self.result.outcome, self.result.error = FAILED, f"{name}: {line}"
         self.result.bad_data = isinstance(error, DataError)
 

@@ -10,9 +10,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-_OUR_PACKAGES = ("components", "pipeline", "trainer")
-_LONGEST = 500  # characters of somebody else's message
-
 
 class CannotStart(Exception):
     """A run that could not start: there is no result, and nothing was written.
@@ -51,12 +48,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         seen.append(error)
         error = error.__cause__ or error.__context__
-
-
-def one_line(error: BaseException | None) -> str:
-    """Returns an error's first line, after its type unless it is ours and written for the user."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error)
-    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
-        return lines[0]
-    return ": ".join([kind.__name__, *(line[:_LONGEST] for line in lines[:1])])

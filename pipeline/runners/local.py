@@ -15,6 +15,8 @@ from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
+from trainer import training_process
+from trainer.environment import gpu_files
 
 if TYPE_CHECKING:
     from pipeline.run_plan import RunPlan
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
     """Runs the pipeline to a decision; raises CannotStart, also if another run holds its root."""
     start = time.monotonic()
-    with locked(Path(config.pipeline_root)):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(Path(config.pipeline_root)))
+        stack.callback(training_process.end_early)
         plan = _plan(config, run_id)
         from pipeline.runners.execution import execute
 
@@ -38,15 +42,16 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
 def _plan(config: RunConfig, run_id: str) -> RunPlan:
     try:
         parse_dataset(config.dataset)
-        from pipeline.run_plan import make_plan, metadata_path
-        from trainer.strategy import DeviceError, prepare_devices
-    except DataError as error:
-        raise CannotStart(str(error), ExitCode.USAGE) from error
-    _require_sound(metadata_path(config))
-    try:
-        prepare_devices(config.replicas)
+        if gpu_files() or not config.metadata_path.exists():
+            # The first run of a pipeline root trains. On GPUs none begins without them.
+            training_process.start_early(config.replicas)
+        from pipeline.run_plan import make_plan
+
+        _require_sound(config.metadata_path)
+        if gpu_files():
+            training_process.start_early(config.replicas).require_devices()
         return make_plan(config, run_id=run_id)
-    except (ConfigError, DataError, DeviceError, ServingDirError) as error:
+    except (ConfigError, DataError, ServingDirError, training_process.TrainingFailed) as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
 
 

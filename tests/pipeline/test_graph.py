@@ -14,7 +14,7 @@ from components.gate.policy import Policy
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
-from pipeline.run_plan import RunPlan, make_plan, metadata_path
+from pipeline.run_plan import RunPlan, make_plan
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -41,7 +41,7 @@ def compiled(plan: RunPlan) -> dict[str, Any]:
     """The intermediate representation's nodes by id, in its order."""
     pipeline = create_pipeline(plan)
     pipeline.metadata_connection_config = metadata.sqlite_metadata_connection_config(
-        str(metadata_path(plan.config))
+        str(plan.config.metadata_path)
     )
     ir = compiler.Compiler().compile(pipeline)
     return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}

@@ -13,7 +13,7 @@ from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
 from pipeline.dataset_defaults import UNKNOWN_SET
-from pipeline.run_plan import RunPlan, make_plan, metadata_path
+from pipeline.run_plan import RunPlan, make_plan
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -237,7 +237,7 @@ def served(config: RunConfig, plan: RunPlan, tmp_path: Path) -> tuple[RunConfig,
     release = {"run_key": plan.run_key, "release_token": "its run", "baseline": None}
     publish(model, tmp_path / "serving", release)
     Path(config.pipeline_root).mkdir(exist_ok=True)
-    metadata_path(config).touch()
+    config.metadata_path.touch()
     return dataclasses.replace(config, serving_dir=str(tmp_path / "serving")), digest_of(model)
 
 
@@ -274,7 +274,7 @@ def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
     served: tuple[RunConfig, str],
 ) -> None:
     config, digest = served
-    metadata_path(config).unlink()
+    config.metadata_path.unlink()
     context = make_plan(config, run_id="run-2").context
     assert context.baseline is not None
     assert context.baseline.model_digest == digest

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 
 _MOST = 80  # characters of a quoted value
 _LONGEST_ERROR = 300  # characters
+_LONGEST_LINE = 500  # characters of somebody else's message
+_OUR_PACKAGES = ("components", "pipeline", "trainer")
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = _MOST
@@ -42,6 +44,15 @@ def quoted(value: object) -> str:
 def one_line(error: BaseException) -> str:
     """Returns type and text of a library's error in one line of at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
+
+
+def first_line(error: BaseException | None) -> str:
+    """Returns an error's first line, after its type unless it is ours and written for the user."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind = type(error)
+    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
+        return lines[0]
+    return ": ".join([kind.__name__, *(line[:_LONGEST_LINE] for line in lines[:1])])
 
 
 def unknown(what: str, given: str, known: Iterable[str], *, see: str = "") -> str:

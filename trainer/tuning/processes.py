@@ -3,14 +3,16 @@
 KERASTUNER_TUNER_ID ("chief" or a worker's name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT
 (the chief's address) tell keras-tuner the role of a process.
 
-A worker runs this module. It trains what the chief proposes until the search is over, and reads the
-job's file, and the files that this names, by the same paths as the chief. SIGTERM ends it at once
-with 143, and SIGINT with 130: its finished trials are on disk.
+A worker runs this module, and is the only process of a search that sees the GPUs. It trains what
+the chief proposes until the search is over, and reads the job's file, and the files that this
+names, by the same paths as the chief. It says its progress as `trainer.training_process` does.
+SIGTERM ends it at once with 143, and SIGINT with 130: its finished trials are on disk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -20,13 +22,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.environment import collect_seldom
+from trainer.environment import SEES_GPUS, collect_seldom
 from trainer.host.children import end_with_parent, running_child
 from trainer.host.termination import end_at_once
+from trainer.host.text import first_line
+from trainer.training_process import pass_on, say_progress
 
 if TYPE_CHECKING:
     from trainer.tuning.search import Search
@@ -41,8 +44,6 @@ NEXT_WORD_S = 24 * 3600.0  # no trial takes as long
 _POLL_S = 0.2
 _LOOPBACK = "127.0.0.1"
 _MODULE = "trainer.tuning.processes"
-
-_Worker = subprocess.Popen[str]
 
 
 class WorkerDied(RuntimeError):
@@ -88,12 +89,17 @@ def train_in_workers(search: Search, *, count: int) -> None:
             for number in range(count)
         ]
         # keras-tuner's server notices the end up to 20 s late, the workers at once.
-        while any(worker.poll() is None for worker in workers):
+        while any(worker.process.poll() is None for worker in workers):
             time.sleep(_POLL_S)
             if server.done():
                 server.result()
             _require_well(workers)
         _require_well(workers)
+
+
+def _require_well(workers: Sequence[_Worker]) -> None:
+    for number, worker in enumerate(workers, start=1):
+        worker.require_well(f"worker {number} of {len(workers)}")
 
 
 def serve_workers(
@@ -124,8 +130,8 @@ def work(job_file: Path) -> None:
     Raises `WorkerDied` if the process did. Under the same `TUNER_ID` a new one gets its trial back.
     """
     with _worker(job_file) as worker:
-        worker.wait()
-        _require_well([worker])
+        worker.process.wait()
+        worker.require_well("the worker")
 
 
 def _serve(search: Search) -> Future[None]:
@@ -142,35 +148,62 @@ def _serve(search: Search) -> Future[None]:
     return server
 
 
-def _worker(job_file: Path, **variables: str) -> AbstractContextManager[_Worker]:
-    return running_child(_MODULE, str(job_file), stdout=2, **variables)  # prints are for the log
+class _Worker:
+    """A process that trains trials; a thread passes on what it says."""
 
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._error = "see the log"
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
-def _require_well(workers: Sequence[_Worker]) -> None:
-    for number, worker in enumerate(workers):
-        if worker.poll():
+    def require_well(self, name: str) -> None:
+        """Raises `WorkerDied` if it has ended before the search was over."""
+        if self.process.poll():
+            self._listener.join()
             raise WorkerDied(
-                f"worker {number + 1} of {len(workers)} ended with code {worker.returncode}: see "
-                "the log; the same command goes on with the trials that are left"
+                f"{name} ended with code {self.process.returncode}: {self._error}; the same "
+                "command goes on with the trials that are left"
             )
 
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            self._error = message.get("error", self._error)
+            pass_on(message)
 
-def _train_proposals(job_file: Path) -> None:
+
+@contextlib.contextmanager
+def _worker(job_file: Path, **variables: str) -> Iterator[_Worker]:
+    with running_child(
+        _MODULE, str(job_file), stdout=subprocess.PIPE, **SEES_GPUS, **variables
+    ) as process:
+        yield _Worker(process)
+
+
+def _train_proposals(job_file: Path) -> int:
     end_at_once("the same command goes on with the trials that are left")
     end_with_parent()
     collect_seldom()
+    say = say_progress()
     from trainer import training
     from trainer.job import Job
     from trainer.tuning.search import open_search
 
-    logging.basicConfig(level=logging.INFO)
-    job = Job.read(job_file)
-    strategy = training.prepare(job)
-    chief = ":".join(os.environ.get(name, "") for name in (ORACLE_IP, ORACLE_PORT))
-    logging.info("waiting for keras-tuner's chief at %s, an hour at most", chief)
-    search = open_search(job, job_file.parent, strategy)
-    search.search(**training.load_splits(job))
+    try:
+        job = Job.read(job_file)
+        strategy = training.prepare(job)
+        chief = ":".join(os.environ.get(name, "") for name in (ORACLE_IP, ORACLE_PORT))
+        logging.info("waiting for keras-tuner's chief at %s, an hour at most", chief)
+        search = open_search(job, job_file.parent, strategy)
+        search.search(**training.load_splits(job))
+    except Exception as error:
+        logging.exception("the search goes no further here")
+        say({"error": first_line(error)})
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    _train_proposals(Path(sys.argv[1]))
+    sys.exit(_train_proposals(Path(sys.argv[1])))

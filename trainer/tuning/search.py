@@ -44,10 +44,12 @@ class Search(BaseTuner):
     """keras-tuner's loop over the trials of a job.
 
     By keras-tuner's environment variables this process searches alone, is the chief, which proposes
-    trials, or is a worker, which trains them.
+    trials and needs no strategy, or is a worker, which trains them.
     """
 
-    def __init__(self, job: Job, folder: Path, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self, job: Job, folder: Path, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
         self.folder = folder
         self._job = job
         self._settings = TuningConfig(**job.custom_config["tuning"])
@@ -118,6 +120,7 @@ class Search(BaseTuner):
         start = time.monotonic()
         keras.utils.clear_session()  # graphs of earlier trials
         checkpoints = Checkpoints(self.folder / "checkpoints", key)
+        assert self._strategy is not None, "the chief proposes trials, and trains none"
         _, history = loop.train(
             hparams,
             spec=self._job.spec,
@@ -147,7 +150,7 @@ class Search(BaseTuner):
         )
 
 
-def open_search(job: Job, folder: Path, strategy: tf.distribute.Strategy) -> Search:
+def open_search(job: Job, folder: Path, strategy: tf.distribute.Strategy | None = None) -> Search:
     """Opens the search of a job, and resumes what an earlier process left in that folder."""
     try:
         return Search(job, folder, strategy)

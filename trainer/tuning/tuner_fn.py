@@ -24,13 +24,12 @@ _BUDGET = ("max_minutes", "parallel_trials", "enabled")
 def tuner_fn(fn_args: Any) -> Any:
     """Opens the search that `fn_args` describes, or continues it if it was interrupted.
 
-    `fn_args` are TFX's `FnArgs` (see `trainer.job.Job`); returns TFX's `TunerFnResult`, and raises
-    `strategy.DeviceError` if there are fewer devices than replicas.
+    This process proposes trials, and does not train. `fn_args` are TFX's `FnArgs` (see
+    `trainer.job.Job`); returns TFX's `TunerFnResult`.
     """
     from tfx.components.tuner.component import TunerFnResult
 
     job = Job.from_fn_args(fn_args)
-    strategy = training.prepare(job)
     splits = training.load_splits(job)
     config = job.custom_config
     key = training_key(
@@ -41,6 +40,6 @@ def tuner_fn(fn_args: Any) -> Any:
             "libraries": [tf.__version__, keras.__version__, keras_tuner.__version__],
         },
     )
-    search = open_search(job, Path(config["searches"]) / key[:16], strategy)
+    search = open_search(job, Path(config["searches"]) / key[:16])
     job.write(search.job_file)
-    return TunerFnResult(tuner=search, fit_kwargs=splits)
+    return TunerFnResult(tuner=search, fit_kwargs={})

@@ -26,7 +26,6 @@ from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import GATES, ExitCode
-from pipeline.runners.failures import one_line
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import (
     BASELINE,
@@ -46,7 +45,7 @@ from pipeline.runners.kubeflow.task_io import (
 from pipeline.runners.kubeflow.task_lines import COMPLETED, FAILURES, STARTED, TaskLog, reason
 from trainer.environment import collect_seldom
 from trainer.host.termination import Terminated, terminable
-from trainer.host.text import printable
+from trainer.host.text import first_line, printable
 
 # An engine removes a container that has ended, and may not have handed on its last lines by then.
 LAST_WORDS_S = 1.0
@@ -100,9 +99,9 @@ def _end_of(error: BaseException) -> tuple[ExitCode, str]:
     elif isinstance(error, Refused):
         code, text = ExitCode.REFUSED, f": {reason(error.checks)}"
     elif isinstance(error, ConfigError | DataError):
-        code, text = ExitCode.USAGE, f": {one_line(error)}"
+        code, text = ExitCode.USAGE, f": {first_line(error)}"
     else:
-        code, text = ExitCode.FAILED, f": {one_line(error)}"
+        code, text = ExitCode.FAILED, f": {first_line(error)}"
     return code, FAILURES[code] + text
 
 

@@ -28,7 +28,6 @@ from pipeline import result
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig
 from pipeline.dataset_defaults import policy_for
-from pipeline.run_plan import metadata_path
 from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
@@ -286,7 +285,7 @@ def test_the_terminal_the_manifest_and_ml_metadata_have_one_list_of_checks(confi
     listed = [check.to_dict() for check in first.result.checks]
     (version,) = serving_dir.versions(Path(first.result.release.path).parent)
     assert version.manifest.release["checks"] == listed
-    connection = metadata.sqlite_metadata_connection_config(str(metadata_path(config)))
+    connection = metadata.sqlite_metadata_connection_config(str(config.metadata_path))
     with metadata.Metadata(connection) as handle:
         stored = [
             json.loads(artifact.custom_properties["checks"].string_value)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runners.failures import no_space, one_line
+from pipeline.runners.failures import no_space
+from trainer.host.text import first_line
 
 LINE = (
     f"no space left on device: free some for the pipeline root root and for "
@@ -68,4 +69,4 @@ def test_an_error_that_is_its_own_cause_has_an_end() -> None:
 
 
 def test_somebody_elses_message_has_an_end() -> None:
-    assert one_line(ValueError("9" * 5_000)) == f"ValueError: {'9' * 500}"
+    assert first_line(ValueError("9" * 5_000)) == f"ValueError: {'9' * 500}"
