@@ -62,6 +62,7 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     if writes:
         graph = tft.TFTransformOutput(job.transform_graph_path)
         export.save(model, graph, job.spec, job.serving_model_dir)
+        _log.info("exported: %s", job.serving_model_dir)
     if cluster is not None:
         _end_together(strategy, cluster)
     checkpoints.remove()
@@ -88,11 +89,14 @@ def prepare(job: Job, cluster: Cluster | None = None) -> tf.distribute.Strategy:
 
 def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
     """Loads `train` and `eval`, as keyword arguments of `loop.train`."""
-    graph = tft.TFTransformOutput(job.transform_graph_path)
-    return {
-        "train_split": inputs.load_split(job.train_files, graph),
-        "eval_split": inputs.load_split(job.eval_files, graph),
-    }
+    with tf.device("CPU:0"):  # image by image, so that a GPU would wait for copies
+        graph = tft.TFTransformOutput(job.transform_graph_path)
+        splits = {
+            "train_split": inputs.load_split(job.train_files, graph),
+            "eval_split": inputs.load_split(job.eval_files, graph),
+        }
+    _log.info("loaded: %s examples", {name: len(split) for name, split in splits.items()})
+    return splits
 
 
 def _end_together(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:

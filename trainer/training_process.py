@@ -30,6 +30,7 @@ from trainer.job import Job
 
 AGAIN = 3  # exit code: another attempt of all machines together may succeed
 
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _MODULE = "trainer.training_process"
 
 
@@ -146,7 +147,7 @@ def say_progress() -> Callable[[dict[str, Any]], None]:
     def say(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=said)
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=_LOG_FORMAT)
     progress.LOGGER.addHandler(_Sayer(say))
     return say
 
