@@ -49,7 +49,8 @@ def make_augmentation(hparams: HParams) -> Augmentation:
 
 
 def _draw_shifts(batch: int, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
-    return tf.random.stateless_uniform([batch, 2], seed, -max_shift, max_shift + 1, tf.int32)
+    draws = tf.random.stateless_uniform([batch, 2], seed, -max_shift, max_shift + 1, tf.int32)
+    return tf.cast(draws, tf.int64)  # with int32 TensorFlow computes on the CPU
 
 
 def _draw_warps(batch: int, seed: tf.Tensor) -> tf.Tensor:

@@ -82,8 +82,8 @@ class LoadedSplit:
         """Normalizes [B, H, W, C] uint8 to [B, H, W, C] float32."""
         channels = self.levels.shape[1]
         places = tf.cast(images, tf.int32)
-        if channels > 1:
-            places = places * channels + tf.range(channels)  # [B, H, W, C]
+        if channels > 1:  # int64, because with int32 TensorFlow computes on the CPU
+            places = tf.cast(images, tf.int64) * channels + tf.range(channels, dtype=tf.int64)
         return tf.gather(tf.reshape(self.levels, [-1]), places)
 
 

@@ -19,7 +19,7 @@ from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
-from trainer.strategy import global_batch, on_gpu, require_agreement
+from trainer.strategy import global_batch, require_agreement
 
 _EVAL_BATCH = 1000
 _STEPS_PER_CALL = 32  # between two reports of progress
@@ -182,24 +182,12 @@ def _train_steps(
     if hparams.jit_compile:
         differentiate = tf.function(differentiate, autograph=False, jit_compile=True)
 
-    def update(gradients: list[tf.Tensor]) -> None:
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-
-    def move_average() -> None:
-        if hparams.averaging:
-            _move_average(state, hparams.averaging)
-
-    if on_gpu(strategy) and strategy.num_replicas_in_sync == 1:
-        # Hundreds of tiny operations, which would take longer to start than to compute.
-        update = tf.function(update, autograph=False, jit_compile=True)
-        move_average = tf.function(move_average, autograph=False, jit_compile=True)
-
     def replica_step(
         data: tuple[tf.Tensor, ...], drawn: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batches.share(data, drawn, place)
         loss, logits, gradients = differentiate(images, labels)
-        update(gradients)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss, _count_correct(logits, labels)
 
     @tf.function(autograph=False)
@@ -208,7 +196,8 @@ def _train_steps(
 
         def step(place: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             of_step = strategy.run(replica_step, args=(batches.data, drawn, place))
-            move_average()
+            if hparams.averaging:
+                _move_average(state, hparams.averaging)
             added = (
                 total
                 + tf.cast(strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None), tf.float64)

@@ -126,11 +126,6 @@ def _has_several_machines(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def on_gpu(strategy: tf.distribute.Strategy) -> bool:
-    """Whether the replicas are GPUs."""
-    return "GPU" in strategy.extended.worker_devices[0]
-
-
 def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:
     """Returns the number of examples per step over all replicas."""
     return per_replica_batch * int(strategy.num_replicas_in_sync)
