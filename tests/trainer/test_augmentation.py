@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.augmentation import augmentation, shift, warp
+from trainer.augmentation import make_augmentation, shift, warp
 from trainer.hparams import HParams
 
 # Each pixel has a value of its own: 77 per image, 11 per row, 1 per column.
@@ -20,36 +22,37 @@ def brightest(images: tf.Tensor) -> list[tuple[int, int]]:
     return [np.unravel_index(np.argmax(image), image.shape)[:2] for image in images.numpy()]
 
 
-def test_shift_moves_each_image_by_its_own_offset_of_whole_pixels():
-    offsets = []
-    for seed in range(60):
-        moved = shift(NUMBERED, tf.constant([0, seed]), max_shift=2).numpy()
-        # The centre tells the offset; + 2 keeps what divmod sees positive.
-        by = [
-            divmod(int(moved[i, 3, 5, 0] - NUMBERED[i, 3, 5, 0]) + 2 * 11 + 2, 11) for i in (0, 1)
-        ]
-        offsets.append([(dy - 2, dx - 2) for dy, dx in by])
-    each = {offset for pair in offsets for offset in pair}
-    assert {dy for dy, _ in each} == {dx for _, dx in each} == {-2, -1, 0, 1, 2}
-    assert any(first != second for first, second in offsets)
+@pytest.mark.parametrize("dtype", [tf.int32, tf.int64])
+def test_shift_moves_each_image_by_its_own_offset_and_mirrors_the_edge_into_the_gap(dtype):
+    for dy, dx in itertools.product(range(-2, 3), repeat=2):
+        moved = shift(NUMBERED, tf.constant([[dy, dx], [0, -dx]], dtype)).numpy()
+        for image, before, (down, right) in zip(
+            moved, NUMBERED.numpy(), ((dy, dx), (0, -dx)), strict=True
+        ):
+            padded = np.pad(before, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+            expected = padded[2 + down : 9 + down, 2 + right : 13 + right]
+            np.testing.assert_array_equal(image, expected)
 
 
-def test_shift_mirrors_the_edge_into_the_gap():
-    for seed in range(10):
-        moved = shift(NUMBERED, tf.constant([0, seed]), max_shift=2).numpy()[0, :, :, 0]
-        dy, dx = np.array(divmod(int(moved[3, 5] - NUMBERED[0, 3, 5, 0]) + 24, 11)) - 2
-        padded = np.pad(NUMBERED.numpy()[0, :, :, 0], 2, mode="reflect")
-        np.testing.assert_array_equal(moved, padded[2 + dy : 9 + dy, 2 + dx : 13 + dx])
+def test_shifts_are_drawn_for_each_image_and_axis_up_to_max_shift():
+    draws = make_augmentation(HParams(max_shift=2)).draw(300, tf.constant([0, 1])).numpy()
+    assert draws.shape == (300, 2)
+    # All 25 pairs: 300 draws miss one of them with a probability of 25 * (24/25)^300 = 1e-4.
+    assert {tuple(pair) for pair in draws.tolist()} == {*itertools.product(range(-2, 3), repeat=2)}
+
+
+def draws_of_warps(images: int) -> tf.Tensor:
+    return make_augmentation(HParams(max_rotation=1.0)).draw(images, tf.constant([0, 1]))
 
 
 def test_warp_without_anything_to_do_changes_nothing():
-    warped = warp(NUMBERED, tf.constant([0, 1]), max_shift=0, max_rotation=0.0, max_zoom=0.0)
+    warped = warp(NUMBERED, draws_of_warps(2), max_shift=0, max_rotation=0.0, max_zoom=0.0)
     np.testing.assert_allclose(warped, NUMBERED, atol=1e-4)
 
 
 def test_warp_turns_about_the_centre_either_way():
     right = tf.constant(np.repeat(spot(4, 7), 50, axis=0))  # 3 pixels right of the centre
-    warped = warp(right, tf.constant([0, 1]), max_shift=0, max_rotation=90.0, max_zoom=0.0)
+    warped = warp(right, draws_of_warps(50), max_shift=0, max_rotation=90.0, max_zoom=0.0)
     places = brightest(warped)
     assert all(2.0 <= np.hypot(y - 4, x - 4) <= 4.0 for y, x in places)
     assert min(y for y, _ in places) <= 2  # turned to above the centre
@@ -58,7 +61,7 @@ def test_warp_turns_about_the_centre_either_way():
 
 def test_warp_zooms_in_and_out():
     right = tf.constant(np.repeat(spot(4, 7), 50, axis=0))
-    warped = warp(right, tf.constant([0, 1]), max_shift=0, max_rotation=0.0, max_zoom=0.5)
+    warped = warp(right, draws_of_warps(50), max_shift=0, max_rotation=0.0, max_zoom=0.5)
     distances = {x - 4 for y, x in brightest(warped) if y == 4}
     assert min(distances) == 2  # 3 * 0.5 = 1.5
     assert max(distances) == 4  # 3 * 1.5 = 4.5 is outside
@@ -66,15 +69,20 @@ def test_warp_zooms_in_and_out():
 
 def test_warp_moves_by_at_most_max_shift_in_the_direction_that_it_draws():
     middle = tf.constant(np.repeat(spot(4, 4), 200, axis=0))
-    warped = warp(middle, tf.constant([0, 1]), max_shift=2, max_rotation=0.0, max_zoom=0.0)
+    warped = warp(middle, draws_of_warps(200), max_shift=2, max_rotation=0.0, max_zoom=0.0)
     places = brightest(warped)
     assert {y - 4 for y, _ in places} == {x - 4 for _, x in places} == {-2, -1, 0, 1, 2}
 
 
 def test_warp_repeats_the_edge_in_the_gap():
     grey = tf.fill([4, 8, 8, 1], 3.0)
-    warped = warp(grey, tf.constant([0, 1]), max_shift=3, max_rotation=45.0, max_zoom=0.5)
+    warped = warp(grey, draws_of_warps(4), max_shift=3, max_rotation=45.0, max_zoom=0.5)
     np.testing.assert_allclose(warped, grey, rtol=1e-6)
+
+
+def augmented(hparams: HParams, *, seed: list[int]) -> tf.Tensor:
+    augmentation = make_augmentation(hparams)
+    return augmentation.apply(NUMBERED, augmentation.draw(2, tf.constant(seed)))
 
 
 @pytest.mark.parametrize(
@@ -83,12 +91,10 @@ def test_warp_repeats_the_edge_in_the_gap():
     ids=["shift", "warp"],
 )
 def test_same_seed_same_images_and_another_seed_others(hparams):
-    augment = augmentation(hparams)
-    first, again, other = (augment(NUMBERED, tf.constant([5, step])) for step in (1, 1, 2))
+    first, again, other = (augmented(hparams, seed=[5, step]) for step in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
 
 
 def test_nothing_asked_for_is_nothing_done():
-    images = augmentation(HParams(max_shift=0))(NUMBERED, tf.constant([0, 1]))
-    np.testing.assert_array_equal(images, NUMBERED)
+    np.testing.assert_array_equal(augmented(HParams(max_shift=0), seed=[0, 1]), NUMBERED)
