@@ -54,6 +54,51 @@ def test_learns_what_can_be_learned():
     assert history[-1].eval_accuracy == 1.0
 
 
+# 35 steps per epoch: one call makes 32 of them, and a second one the rest.
+SMALL_BATCHES = dataclasses.replace(HPARAMS, epochs=2, per_replica_batch=2, averaging=0.9)
+
+
+def test_a_training_traces_its_step_once(monkeypatch):
+    traced = []
+
+    class Counted(inputs.TrainingBatches):
+        def draw(self, first, steps):
+            traced.append("draw")
+            return super().draw(first, steps)
+
+        def share(self, data, drawn, place):
+            traced.append("share")
+            return super().share(data, drawn, place)
+
+    monkeypatch.setattr(inputs, "TrainingBatches", Counted)
+    _, history = train(SMALL_BATCHES, train_split=separable(70, seed=1))
+    assert len(history) == 2
+    assert traced == ["draw", "share"]
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+def test_the_number_of_steps_per_call_changes_no_weight(steps, monkeypatch):
+    expected, history = train(SMALL_BATCHES, train_split=separable(70, seed=1))
+    monkeypatch.setattr(loop, "_STEPS_PER_CALL", steps)
+    served, others = train(SMALL_BATCHES, train_split=separable(70, seed=1))
+    for value, weight in zip(served.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, weight)
+    # Sums of float64 in another order.
+    assert [epoch.loss for epoch in others] == pytest.approx([epoch.loss for epoch in history])
+    assert [epoch.accuracy for epoch in others] == [epoch.accuracy for epoch in history]
+
+
+def test_tf_data_makes_no_batch_of_a_training(monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise AssertionError("a tf.data.Dataset was made")
+
+    monkeypatch.setattr(tf.data.Dataset, "__init__", refuse)
+    with pytest.raises(AssertionError, match="was made"):
+        tf.data.Dataset.range(1)
+    _, history = train()
+    assert len(history) == 4
+
+
 def test_a_diverging_loss_ends_the_training():
     hparams = HParams(epochs=4, per_replica_batch=16, learning_rate=1e30, schedule="constant")
     with pytest.raises(
