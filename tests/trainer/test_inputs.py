@@ -269,7 +269,7 @@ def test_any_number_of_replicas_sees_the_same_global_batches(of_replicas, name, 
 
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_any_number_of_replicas_sees_the_same_warped_images_up_to_rounding(of_replicas, replicas):
-    # Where a share ends decides which images vector operations compute, and which scalar ones.
+    # The last images of a share may be computed by scalar operations, the others by vector ones.
     warped, expected = of_replicas[f"warped {replicas}"], of_replicas["warped 1"]
     np.testing.assert_allclose(warped, expected, atol=1e-4)
 
