@@ -100,8 +100,7 @@ def _run_epoch(
     start, number = time.monotonic(), len(state.history) + 1
     loss, accuracy = run_steps()
     _require_finite("the loss", loss, number, hparams)
-    if not hparams.averaging:
-        state.served.set_weights(state.model.get_weights())
+    state.serve_weights()
     eval_loss, eval_accuracy = evaluate()
     _require_finite("the loss on eval", eval_loss, number, hparams)
     return Epoch(
@@ -164,7 +163,7 @@ def _train_steps(
 
     All that a step does is in one graph, which waits for Python once in many steps.
     """
-    model, optimizer = state.model, state.optimizer
+    model, optimizer, average = state.model, state.optimizer, state.average
     smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
 
     def differentiate(
@@ -196,8 +195,8 @@ def _train_steps(
 
         def step(place: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             of_step = strategy.run(replica_step, args=(batches.data, drawn, place))
-            if hparams.averaging:
-                _move_average(state, hparams.averaging)
+            if average is not None:
+                average.move(state.optimizer.iterations)
             added = (
                 total
                 + tf.cast(strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None), tf.float64)
@@ -212,18 +211,6 @@ def _train_steps(
         return loss, correct
 
     return train_steps
-
-
-def _move_average(state: State, decay: float) -> None:
-    """Moves `served`, statistics of batch normalization included, towards `model`.
-
-    An exponential moving average over the steps. As in TensorFlow's ExponentialMovingAverage, the
-    inertia is smaller in the first steps, when there is little to average.
-    """
-    steps = tf.cast(state.optimizer.iterations, tf.float32)
-    decay = tf.minimum(decay, (1.0 + steps) / (10.0 + steps))
-    for mean, value in zip(state.served.weights, state.model.weights, strict=True):
-        mean.assign_add((1.0 - decay) * (value - mean))
 
 
 def _evaluation(model: keras.Model, split: inputs.LoadedSplit) -> Callable[[], tuple[float, float]]:
