@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components import serving_dir
 from components.example_gen.image_set import DatasetInfo
-from components.serving_check.servers import find_model_server
+from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
 from pipeline.config import ConfigError, RunConfig
 from trainer.architectures import ARCHITECTURES

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import tempfile
 import time
@@ -37,11 +36,9 @@ from components.serving_check.contract import (
     Tensors,
     Timeouts,
 )
+from components.serving_check.model_server import LOADER, MODEL_SERVER
 from components.serving_check.server_process import PREFIX, ServerProcess, server_process
 from trainer.host.children import python_child
-
-MODEL_SERVER = "tensorflow_model_server"
-LOADER = "TensorFlow's loader"
 
 _MODEL = "candidate"
 _VERSION = "1"
@@ -58,17 +55,6 @@ _AVAILABLE = "AVAILABLE"
 _END = "END"
 # What says nothing about the model that was asked.
 _OF_THE_MACHINE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED)
-
-
-def find_model_server(given: str) -> str | None:
-    """Returns `given`, or tensorflow_model_server on the PATH, if any; raises FileNotFoundError."""
-    found = shutil.which(given or MODEL_SERVER)
-    if given and found is None:
-        raise FileNotFoundError(
-            f"serving.model_server is {given!r}, expected the path of an executable "
-            f"{MODEL_SERVER}; leave it empty to look for one on the PATH"
-        )
-    return found
 
 
 @contextlib.contextmanager

@@ -21,8 +21,9 @@ from components.evaluation.eval_config import TEST_SPLIT, read_predictions
 from components.example_gen import examples_summary
 from components.serving_check.asked_images import read_sample
 from components.serving_check.contract import Timeouts
+from components.serving_check.model_server import find_model_server
 from components.serving_check.questions import Bounds
-from components.serving_check.servers import find_model_server, serve
+from components.serving_check.servers import serve
 from components.serving_check.verdict import check_model
 from trainer.features import ImageSpec
 

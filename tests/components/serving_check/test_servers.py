@@ -13,8 +13,9 @@ import pytest
 from components.gate.check import NotChecked
 from components.serving_check.asked_images import not_png
 from components.serving_check.contract import RequestFailed, Server, ServerLost, Timeouts
+from components.serving_check.model_server import find_model_server
 from components.serving_check.questions import ask_all
-from components.serving_check.servers import find_model_server, serve
+from components.serving_check.servers import serve
 from tests.components.serving_check import stand_in
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, check, failed
 from tests.pipeline.saved_models import images, save_function, without_end
