@@ -56,6 +56,7 @@ COMMANDS = CommandGroup(
     {
         "run": "pipeline.cli.run:run",
         "worker": "pipeline.cli.worker:worker",
+        "doctor": "pipeline.cli.doctor:doctor",
         "versions": "pipeline.cli.versions:versions",
         "rollback": "pipeline.cli.versions:rollback",
         "prune": "pipeline.cli.versions:prune",

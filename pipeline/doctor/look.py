@@ -1,0 +1,170 @@
+"""Looks at the machine: versions without imports, libraries and GPUs in child processes."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.serving_check.model_server import find_model_server
+from pipeline.config import RunConfig
+from pipeline.doctor import engines
+from pipeline.doctor.machine import Machine, Nvidia, Python, TensorFlow, joined
+from trainer import gpu_probe
+from trainer.host import cuda
+from trainer.host.children import running_child
+from trainer.host.cuda import Device, Library
+
+PACKAGES = ("tfx", "apache-beam", "keras", "keras-tuner", "kfp")
+
+_FRAMEWORK = "libtensorflow_framework.so.2"
+_LIBRARIES_S = 30.0
+_CONVOLUTION_S = 300.0  # a GPU newer than TensorFlow has its kernels compiled first
+
+# The libraries that TensorFlow opens before it uses a GPU, in its order (`TryDlopenCUDALibraries`
+# in dlopen_checker.cc), by the major versions of CUDA and cuDNN that it is built for. The numbers
+# are those of the packages that its extra and-cuda requires. NCCL is a part of TensorFlow 2.16, and
+# a library of its own for TensorFlow 2.21.
+_CUDA_12 = (
+    "libcudart.so.12",
+    "libcublas.so.12",
+    "libcublasLt.so.12",
+    "libcufft.so.11",
+    "libcusolver.so.11",
+    "libcusparse.so.12",
+)
+_LIBRARIES = {
+    ("12", "8"): (*_CUDA_12, "libcudnn.so.8"),
+    ("12", "9"): (*_CUDA_12, "libcudnn.so.9", cuda.NCCL),
+}
+
+
+def examine(config: RunConfig, *, verbose: bool = False) -> Machine:
+    """Finds what the machine has; `config` names the model server.
+
+    A child imports TensorFlow if the driver has GPUs, or if `verbose` asks for it; then its log
+    appears on stderr.
+    """
+    asked = engines.ask()
+    folder = _folder("tensorflow")
+    tensorflow = _tensorflow(folder)
+    nvidia, devices, libraries = _ask_for_cuda(folder, tensorflow)
+    gpus = tuple(joined(devices, ()))
+    if tensorflow.version and (verbose or (devices and tensorflow.cuda)):
+        answer = _try_gpus(verbose=verbose)
+        tensorflow = replace(tensorflow, imported=True, problem=str(answer["problem"]))
+        gpus = tuple(joined(devices, answer.get("gpus", ())))
+    return Machine(
+        python=Python(platform.python_version(), sys.executable),
+        packages={name: _version(name) for name in PACKAGES},
+        tensorflow=tensorflow,
+        nvidia=nvidia,
+        gpus=gpus,
+        cuda_libraries=libraries,
+        engines=engines.answers(asked),
+        model_server=_model_server(config.serving.model_server),
+    )
+
+
+def _version(*names: str) -> str | None:
+    """Returns the version of the first distribution of the names that is installed."""
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
+
+
+def _folder(package: str) -> Path | None:
+    """Returns where a package lies, without importing it."""
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def _tensorflow(folder: Path | None) -> TensorFlow:
+    version = _version("tensorflow", "tensorflow-cpu")
+    if version is None or folder is None:
+        return TensorFlow(None)
+    # A module of constants, which `tf.sysconfig.get_build_info` returns.
+    build = runpy.run_path(str(folder / "python" / "platform" / "build_info.py"))["build_info"]
+    return TensorFlow(version, build.get("cuda_version"), build.get("cudnn_version"))
+
+
+def _ask_for_cuda(
+    folder: Path | None, tensorflow: TensorFlow
+) -> tuple[Nvidia, tuple[Device, ...], tuple[Library, ...]]:
+    names: tuple[str, ...] = ()
+    if folder is not None and tensorflow.cuda and tensorflow.cudnn:
+        majors = tensorflow.cuda.partition(".")[0], tensorflow.cudnn.partition(".")[0]
+        names = _LIBRARIES.get(majors, ())
+    framework = str(folder / _FRAMEWORK) if folder else ""
+    answer = _answer_of(cuda.__name__, framework, *names, timeout_s=_LIBRARIES_S)
+    if "libraries" in answer:
+        libraries = tuple(Library(**fields) for fields in answer["libraries"])
+    else:
+        libraries = tuple(Library(name, None, problem=answer["problem"]) for name in names)
+    driver = answer.get("driver", {"cuda": None, "devices": [], "problem": answer["problem"]})
+    devices = tuple(Device(**fields) for fields in driver["devices"])
+    sign = nvidia_device() or (cuda.DRIVER if devices else None)
+    if hides_gpus(os.environ):
+        return Nvidia(sign, hidden=True, cuda=driver["cuda"]), (), libraries
+    problem = driver["problem"] if sign else ""
+    return Nvidia(sign, cuda=driver["cuda"], problem=problem), devices, libraries
+
+
+def nvidia_device() -> str | None:
+    """Returns the first sign of an NVIDIA device: its file, its driver, or its tool."""
+    files = sorted(glob.glob("/dev/nvidia[0-9]*"))
+    driver = ["/proc/driver/nvidia"] if os.path.exists("/proc/driver/nvidia") else []
+    return next(iter([*files, *driver]), shutil.which("nvidia-smi"))
+
+
+def hides_gpus(environment: Mapping[str, str]) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES hides all GPUs: its list ends at the first unknown number."""
+    first, *_ = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    return first.strip() in ("", "-1")
+
+
+def _try_gpus(*, verbose: bool) -> dict[str, Any]:
+    arguments = [gpu_probe.SHOW] if verbose else []
+    return _answer_of(gpu_probe.__name__, *arguments, timeout_s=_CONVOLUTION_S)
+
+
+def _answer_of(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
+    """Returns the object that a child prints; without one its `problem` says in a line why."""
+    end = time.monotonic() + timeout_s
+    with running_child(module, *arguments, stdout=subprocess.PIPE) as process:
+        late = threading.Timer(timeout_s, process.kill)
+        late.start()
+        try:
+            text = process.stdout.read() if process.stdout else ""
+            status = process.wait()
+        finally:
+            late.cancel()
+    if text:
+        return {"problem": "", **json.loads(text)}
+    if status == -signal.SIGKILL and time.monotonic() >= end:
+        return {"problem": f"no answer within {timeout_s:g} s"}
+    ended = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return {"problem": f"its process ended with {ended}"}
+
+
+def _model_server(given: str) -> str | None:
+    try:
+        return find_model_server(given)
+    except FileNotFoundError:
+        return None

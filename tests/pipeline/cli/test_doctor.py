@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import main
+from tests.pipeline.cli.processes import process
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An executable tensorflow_model_server, alone on the PATH."""
+    file = tmp_path / "bin" / "tensorflow_model_server"
+    file.parent.mkdir()
+    file.write_text("#!/bin/sh\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(file.parent))
+    return str(file)
+
+
+@pytest.fixture
+def gpus_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_there_is_an_aligned_line_for_each_thing(server: str, capfd: Captured) -> None:
+    assert main(["doctor"]) == 0
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    rows = dict(line.split("  ", 1) for line in shown.out.splitlines())
+    names = "Python,TFX,TensorFlow,Beam,Keras,keras-tuner,kfp,NVIDIA driver,CUDA libraries,Docker"
+    assert [name for name in rows if not name.startswith("GPU ")] == [
+        *names.split(","),
+        *("Podman", "TensorFlow Serving", "used to train", "used to serve"),
+    ]
+    starts = {len(line) - len(line.split("  ", 1)[1].lstrip()) for line in shown.out.splitlines()}
+    assert starts == {len("TensorFlow Serving  ")}
+    assert rows["TensorFlow Serving"].strip() == server
+    assert rows["Docker"].strip() == rows["Podman"].strip() == "not on the PATH"
+    assert rows["used to train"].strip() == "the CPU"
+
+
+def test_json_has_the_documented_keys(server: str, capfd: Captured) -> None:
+    assert main(["doctor", "--json"]) == 0
+    fields = json.loads(capfd.readouterr().out)
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = page.partition("\n## What the machine has")[2].partition("\n## ")[0]
+    assert [key for key in fields if f"`{key}`" not in section] == []
+    assert fields["used"] == {"training": "the CPU", "serving_check": server}
+    assert (fields["missing"], fields["error"]) == ([], None)
+    assert fields["nvidia"]["hidden"] is True or fields["nvidia"]["device"] is None
+
+
+@pytest.mark.usefixtures("gpus_not_hidden")
+def test_replicas_without_as_many_gpus_are_missing(server: str, capfd: Captured) -> None:
+    assert main(["doctor", "--set", "replicas=1000", "--json"]) == 1
+    shown = capfd.readouterr()
+    fields = json.loads(shown.out)
+    assert fields["missing"][-1].startswith("replicas is 1000, ")
+    assert fields["error"] == "; ".join(fields["missing"])
+    assert shown.err.splitlines() == [f"tfx-mnist: {line}" for line in fields["missing"]]
+
+
+def test_replicas_are_devices_of_the_cpu_where_gpus_are_hidden(
+    server: str, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert main(["doctor", "--replicas", "2"]) == 0
+    assert capfd.readouterr().out.splitlines()[-2].endswith("  the CPU, as 2 devices")
+
+
+def test_a_model_server_that_is_not_there_is_missing(
+    tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["doctor", "--set", "serving.model_server=tensorflow_model_server"]) == 1
+    shown = capfd.readouterr()
+    assert shown.err == (
+        "tfx-mnist: serving.model_server is 'tensorflow_model_server', expected the path of an "
+        "executable tensorflow_model_server; leave it empty to look for one on the PATH\n"
+    )
+    assert "TensorFlow Serving  not found\n" in shown.out
+
+
+def test_what_a_configuration_file_asks_for_counts_too(tmp_path: Path, capfd: Captured) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(f"serving: {{model_server: {tmp_path / 'none'}}}\n")
+    assert main(["doctor", "--config", str(file)]) == 1
+    assert "serving.model_server is" in capfd.readouterr().err
+
+
+def test_a_configuration_that_is_wrong_is_refused(capfd: Captured) -> None:
+    assert main(["doctor", "--set", "replicas=-1"]) == 2
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("tfx-mnist: replicas is -1, expected")
+
+
+def test_only_verbose_shows_the_log_of_tensorflow(server: str) -> None:
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    assert process(["doctor"], environment).stderr == ""
+    shown = process(["doctor", "-v"], environment)
+    assert shown.returncode == 0
+    assert "oneDNN" in shown.stderr
+    assert ", imported\n" in shown.stdout

@@ -1,0 +1,59 @@
+"""The convolution on the CPU, and the process that asks for GPUs; no test here proves a GPU."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import gpu_probe
+from trainer.host.children import running_child
+
+
+def answered(**variables: str) -> dict[str, Any]:
+    with running_child(gpu_probe.__name__, stdout=subprocess.PIPE, **variables) as child:
+        assert child.stdout is not None
+        answer: dict[str, Any] = json.loads(child.stdout.read())
+        assert child.wait() == 0
+    return answer
+
+
+def test_hidden_gpus_are_not_seen() -> None:
+    assert answered(CUDA_VISIBLE_DEVICES="-1") == {"problem": "", "gpus": []}
+
+
+def test_a_tensorflow_that_cannot_be_imported_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("print('hello')\nimport no_such_module\n")
+    answer = answered(PYTHONPATH=str(tmp_path))
+    assert answer == {
+        "problem": "ModuleNotFoundError: No module named 'no_such_module'",
+        "gpus": [],
+    }
+
+
+def test_the_convolution_is_one() -> None:
+    found = gpu_probe.convolve("CPU:0")
+    assert found.shape == (8, 28, 28, 16)
+    image = np.linspace(0, 1, 8 * 28 * 28).reshape(8, 28, 28)
+    kernel = np.linspace(-1, 1, 3 * 3 * 16).reshape(3, 3, 16)
+    window = image[5, 9:12, 19:22]  # around the pixel [10, 20]
+    expected = np.einsum("hw,hwc->c", window, kernel)
+    np.testing.assert_allclose(found[5, 10, 20], expected, atol=1e-5)
+
+
+def test_results_that_differ_by_rounding_agree() -> None:
+    expected = gpu_probe.convolve("CPU:0")
+    assert gpu_probe.disagreement(expected + np.float32(2e-6), expected) == ""
+
+
+def test_other_results_and_nan_disagree() -> None:
+    expected = np.zeros([2, 2], np.float32)
+    actual = expected.copy()
+    actual[1, 1] = 0.5
+    assert gpu_probe.disagreement(actual, expected) == (
+        "a convolution differs by 0.5 from the CPU's, expected at most 1e-05"
+    )
+    actual[1, 1] = np.nan
+    assert "differs by nan" in gpu_probe.disagreement(actual, expected)
