@@ -33,10 +33,8 @@ CPU_ONLY = Machine(
 
 
 def with_gpus(*gpus: Gpu, **fields: Any) -> Machine:
-    nvidia = Nvidia("/dev/nvidia0", cuda="13.0")
-    return replace(
-        CPU_ONLY, **{"nvidia": nvidia, "gpus": gpus, "cuda_libraries": (CUDNN,)} | fields
-    )
+    found = {"nvidia": Nvidia("/dev/nvidia0", cuda="13.0"), "cuda_libraries": (CUDNN,)}
+    return replace(CPU_ONLY, gpus=gpus, **found | fields)
 
 
 @pytest.mark.parametrize(

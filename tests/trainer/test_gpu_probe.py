@@ -26,11 +26,8 @@ def test_hidden_gpus_are_not_seen() -> None:
 def test_a_tensorflow_that_cannot_be_imported_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("print('hello')\nimport no_such_module\n")
-    answer = answered(PYTHONPATH=str(tmp_path))
-    assert answer == {
-        "problem": "ModuleNotFoundError: No module named 'no_such_module'",
-        "gpus": [],
-    }
+    problem = "ModuleNotFoundError: No module named 'no_such_module'"
+    assert answered(PYTHONPATH=str(tmp_path)) == {"problem": problem, "gpus": []}
 
 
 def test_the_convolution_is_one() -> None:

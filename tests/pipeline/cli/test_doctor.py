@@ -95,7 +95,7 @@ def test_a_configuration_that_is_wrong_is_refused(capfd: Captured) -> None:
     assert main(["doctor", "--set", "replicas=-1"]) == 2
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("tfx-mnist: replicas is -1, expected")
+    assert shown.err.startswith("tfx-mnist: replicas is '-1', expected")
 
 
 def test_only_verbose_shows_the_log_of_tensorflow(server: str) -> None:

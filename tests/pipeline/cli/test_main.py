@@ -34,8 +34,8 @@ NEEDED_BY_TENSORFLOW = {
     [
         (
             [],
-            "no command given, expected run, worker, versions, rollback, prune, verify, predict, "
-            "config, gate or kubeflow;",
+            "no command given, expected run, worker, doctor, versions, rollback, prune, verify, "
+            "predict, config, gate or kubeflow;",
         ),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--json", "run"], "--json stands before the command, expected after it"),
@@ -59,8 +59,8 @@ def test_words_that_make_no_command_are_refused_in_one_line(
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are config, gate, kubeflow, predict, prune, rollback, run, verify, versions, "
-            "worker\n",
+            "known are config, doctor, gate, kubeflow, predict, prune, rollback, run, verify, "
+            "versions, worker\n",
         ),
         (
             ["run", "--seed", "x"],
@@ -200,6 +200,7 @@ def _imported(words: list[str], names: set[str]) -> tuple[str, list[str]]:
     [
         ["--help"],
         ["run", "--help"],
+        ["doctor", "--help"],
         ["--version"],
         ["rnu"],
         ["gate", "check", "--help"],

@@ -25,7 +25,8 @@ NAME = "libcublas.so.12"
 def framework(tmp_path: Path) -> Path:
     """TensorFlow's library in a `site-packages` of the test's own."""
     found = importlib.util.find_spec("tensorflow")
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     link = tmp_path / "tensorflow" / FRAMEWORK
     link.parent.mkdir()
     link.symlink_to(Path(found.origin).parent / FRAMEWORK)
