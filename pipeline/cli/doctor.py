@@ -91,7 +91,7 @@ def _tensorflow(machine: Machine) -> str:
 def _driver(machine: Machine) -> str:
     nvidia = machine.nvidia
     if nvidia.device is None:
-        return "none: no /dev/nvidia0, no /proc/driver/nvidia, no nvidia-smi"
+        return "none: no /dev/nvidia0, no /proc/driver/nvidia, no libcuda.so.1 that lists a GPU"
     if nvidia.hidden:
         return f"{nvidia.device}; CUDA_VISIBLE_DEVICES hides all GPUs"
     return f"{nvidia.device}, {nvidia.problem or f'for CUDA up to {nvidia.cuda}'}"

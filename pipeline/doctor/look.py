@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
@@ -119,18 +118,14 @@ def _ask_for_cuda(
         libraries = tuple(Library(name, None, problem=answer["problem"]) for name in names)
     driver = answer.get("driver", {"cuda": None, "devices": [], "problem": answer["problem"]})
     devices = tuple(Device(**fields) for fields in driver["devices"])
-    sign = nvidia_device() or (cuda.DRIVER if devices else None)
+    files = sorted(glob.glob("/dev/nvidia[0-9]*"))
+    listed = [cuda.DRIVER] if devices else []
+    loaded = glob.glob("/proc/driver/nvidia")
+    sign = next(iter([*files, *listed, *loaded]), None)
     if hides_gpus(os.environ):
         return Nvidia(sign, hidden=True, cuda=driver["cuda"]), (), libraries
     problem = driver["problem"] if sign else ""
     return Nvidia(sign, cuda=driver["cuda"], problem=problem), devices, libraries
-
-
-def nvidia_device() -> str | None:
-    """Returns the first sign of an NVIDIA device: its file, its driver, or its tool."""
-    files = sorted(glob.glob("/dev/nvidia[0-9]*"))
-    driver = ["/proc/driver/nvidia"] if os.path.exists("/proc/driver/nvidia") else []
-    return next(iter([*files, *driver]), shutil.which("nvidia-smi"))
 
 
 def hides_gpus(environment: Mapping[str, str]) -> bool:

@@ -64,10 +64,11 @@ class Nvidia:
     """NVIDIA's driver.
 
     Attributes:
-      device: the sign of an NVIDIA device, such as "/dev/nvidia0"; None if there is none.
+      device: the sign of an NVIDIA device: "/dev/nvidia0"; "libcuda.so.1" if only the driver's
+        library lists GPUs; "/proc/driver/nvidia" in a container that got none; otherwise None.
       hidden: whether CUDA_VISIBLE_DEVICES hides all GPUs.
       cuda: the newest CUDA version that the driver knows; None if it was not or cannot be asked.
-      problem: why it cannot be asked, in one line; otherwise "".
+      problem: why it gives no GPU, in one line; otherwise "".
     """
 
     device: str | None = None

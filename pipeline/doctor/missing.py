@@ -55,15 +55,17 @@ def _gpus(machine: Machine) -> Iterator[str]:
     if nvidia.device is None or nvidia.hidden or tensorflow.version is None:
         return
     if tensorflow.cuda is None:
-        yield (
-            f"TensorFlow {tensorflow.version} is built without CUDA, and there is an NVIDIA device "
-            f"({nvidia.device}): install tensorflow[and-cuda] in its place; {_HIDE}"
-        )
+        if machine.gpus:
+            yield (
+                f"TensorFlow {tensorflow.version} is built without CUDA, so it cannot use the "
+                f"{machine.gpus[0].name}: install tensorflow[and-cuda] in its place; {_HIDE}"
+            )
         return
     if nvidia.problem:
         yield (
-            f"the NVIDIA driver cannot be asked: {nvidia.problem}; install the driver, and start a "
-            f"container with its libraries; {_HIDE}"
+            f"there is {nvidia.device}, but the NVIDIA driver gives no GPU: {nvidia.problem}; "
+            "install the driver, start the container with its GPUs, or correct "
+            f"CUDA_VISIBLE_DEVICES; {_HIDE}"
         )
     lacking = machine.missing_libraries()
     absent = [library.name for library in lacking if library.elsewhere is None]

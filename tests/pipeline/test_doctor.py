@@ -49,6 +49,8 @@ def with_gpus(*gpus: Gpu, **fields: Any) -> Machine:
         # CUDA_VISIBLE_DEVICES=-1: the CPU is wanted.
         (RunConfig(replicas=2), with_gpus(nvidia=Nvidia("/dev/nvidia0", hidden=True))),
         (RunConfig(), replace(CPU_ONLY, packages=PACKAGES | {"keras-tuner": None})),
+        # A container for the CPU on a machine with GPUs that it did not get.
+        (RunConfig(), with_gpus(tensorflow=TensorFlow("2.21.0"))),
         # Without a GPU no library is missed; NCCL is for several.
         (RunConfig(), replace(CPU_ONLY, cuda_libraries=(replace(CUDNN, path=None),))),
         (RunConfig(), with_gpus(GPU, cuda_libraries=(CUDNN, Library(NCCL, None)))),
@@ -86,12 +88,12 @@ def test_nothing_is_missing_that_is_not_asked_for(config: RunConfig, machine: Ma
         (
             RunConfig(),
             with_gpus(UNSEEN, tensorflow=TensorFlow("2.21.0")),
-            r"built without CUDA, and there is an NVIDIA device \(/dev/nvidia0\): install",
+            "built without CUDA, so it cannot use the NVIDIA H200: install",
         ),
         (
             RunConfig(),
             with_gpus(nvidia=Nvidia("/dev/nvidia0", problem="libcuda.so.1: no such file")),
-            "driver cannot be asked: libcuda.so.1: no such file; install the driver",
+            "there is /dev/nvidia0, but the NVIDIA driver gives no GPU: libcuda.so.1: no such",
         ),
         (
             RunConfig(),

@@ -62,7 +62,7 @@ class Driver:
     Attributes:
       cuda: the newest CUDA version that the driver knows, "12.4"; None if it cannot be asked.
       devices: its GPUs, in the order of CUDA_VISIBLE_DEVICES and without those that it hides.
-      problem: why the driver cannot be asked, in one line; otherwise "".
+      problem: why it gives no GPU, in one line; otherwise "".
     """
 
     cuda: str | None = None
@@ -146,6 +146,8 @@ def ask_driver() -> Driver:
     count = ctypes.c_int()
     if status := cuda.cuDeviceGetCount(ctypes.byref(count)):
         return Driver(shown, problem=_error(cuda, status))
+    if not count.value:
+        return Driver(shown, problem="it lists none")
     return Driver(shown, tuple(_device(cuda, number) for number in range(count.value)))
 
 
@@ -161,7 +163,7 @@ def _device(cuda: ctypes.CDLL, number: int) -> Device:
 def _error(cuda: ctypes.CDLL, status: int) -> str:
     text = ctypes.c_char_p()
     cuda.cuGetErrorString(status, ctypes.byref(text))
-    return f"the driver says: {(text.value or b'?').decode()} ({status})"
+    return f"{(text.value or b'?').decode()} ({status})"
 
 
 def _main(framework: str, *names: str) -> None:
