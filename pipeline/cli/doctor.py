@@ -117,9 +117,8 @@ def _libraries(machine: Machine) -> str:
     names = ", ".join(library.name for library in lacking)
     if len(lacking) == len(libraries):
         return f"none of {names}"
-    there = [f"{one.elsewhere} is not looked for" for one in lacking if one.elsewhere is not None]
-    found = f"{len(libraries) - len(lacking)} of {len(libraries)} that TensorFlow opens"
-    return "; ".join([found, f"missing {names}", *there])
+    found = len(libraries) - len(lacking)
+    return f"{found} of {len(libraries)} that TensorFlow opens; missing {names}"
 
 
 def _engine(engine: Engine) -> str:

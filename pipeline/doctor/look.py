@@ -31,7 +31,6 @@ from trainer.host.cuda import Device, Library
 
 PACKAGES = ("tfx", "apache-beam", "keras", "keras-tuner", "kfp")
 
-_FRAMEWORK = "libtensorflow_framework.so.2"
 _LIBRARIES_S = 30.0
 _CONVOLUTION_S = 300.0  # a GPU newer than TensorFlow has its kernels compiled first
 
@@ -60,9 +59,8 @@ def examine(config: RunConfig, *, verbose: bool = False) -> Machine:
     appears on stderr.
     """
     asked = engines.ask()
-    folder = _folder("tensorflow")
-    tensorflow = _tensorflow(folder)
-    nvidia, devices, libraries = _ask_for_cuda(folder, tensorflow)
+    tensorflow = _tensorflow()
+    nvidia, devices, libraries = _ask_for_cuda(tensorflow)
     gpus = tuple(joined(devices, ()))
     if tensorflow.version and (verbose or (devices and tensorflow.cuda)):
         answer = _try_gpus(verbose=verbose)
@@ -94,8 +92,8 @@ def _folder(package: str) -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def _tensorflow(folder: Path | None) -> TensorFlow:
-    version = _version("tensorflow", "tensorflow-cpu")
+def _tensorflow() -> TensorFlow:
+    version, folder = _version("tensorflow", "tensorflow-cpu"), _folder("tensorflow")
     if version is None or folder is None:
         return TensorFlow(None)
     # A module of constants, which `tf.sysconfig.get_build_info` returns.
@@ -104,14 +102,13 @@ def _tensorflow(folder: Path | None) -> TensorFlow:
 
 
 def _ask_for_cuda(
-    folder: Path | None, tensorflow: TensorFlow
+    tensorflow: TensorFlow,
 ) -> tuple[Nvidia, tuple[Device, ...], tuple[Library, ...]]:
     names: tuple[str, ...] = ()
-    if folder is not None and tensorflow.cuda and tensorflow.cudnn:
+    if tensorflow.cuda and tensorflow.cudnn:
         majors = tensorflow.cuda.partition(".")[0], tensorflow.cudnn.partition(".")[0]
         names = _LIBRARIES.get(majors, ())
-    framework = str(folder / _FRAMEWORK) if folder else ""
-    answer = _answer_of(cuda.__name__, framework, *names, timeout_s=_LIBRARIES_S)
+    answer = _answer_of(cuda.__name__, *names, timeout_s=_LIBRARIES_S)
     if "libraries" in answer:
         libraries = tuple(Library(**fields) for fields in answer["libraries"])
     else:
@@ -140,9 +137,15 @@ def _try_gpus(*, verbose: bool) -> dict[str, Any]:
 
 
 def _answer_of(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
-    """Returns the object that a child prints; without one its `problem` says in a line why."""
+    """Returns the object that a child prints; without one its `problem` says in a line why.
+
+    It finds libraries as the processes do that train.
+    """
     end = time.monotonic() + timeout_s
-    with running_child(module, *arguments, stdout=subprocess.PIPE) as process:
+    found_in = cuda.library_path()
+    with running_child(
+        module, *arguments, stdout=subprocess.PIPE, LD_LIBRARY_PATH=found_in
+    ) as process:
         late = threading.Timer(timeout_s, process.kill)
         late.start()
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from components.serving_check.model_server import not_found
@@ -67,20 +66,12 @@ def _gpus(machine: Machine) -> Iterator[str]:
             "install the driver, start the container with its GPUs, or correct "
             f"CUDA_VISIBLE_DEVICES; {_HIDE}"
         )
-    lacking = machine.missing_libraries()
-    absent = [library.name for library in lacking if library.elsewhere is None]
-    if absent:
+    if lacking := machine.missing_libraries():
         yield (
-            f"CUDA libraries that TensorFlow opens are missing: {', '.join(absent)}; "
+            "CUDA libraries that TensorFlow opens are missing: "
+            f"{', '.join(library.name for library in lacking)}; "
             f"pip install 'tensorflow[and-cuda]=={tensorflow.version}'"
         )
-    for library in lacking:
-        if library.elsewhere is not None:
-            folder = os.path.dirname(library.elsewhere)
-            yield (
-                f"{library.name} is in {folder}, where TensorFlow {tensorflow.version} does not "
-                f"look: export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
-            )
     yield from _unusable(machine)
 
 

@@ -4,6 +4,7 @@
 """
 
 import importlib.metadata
+import json
 import re
 import subprocess
 
@@ -52,3 +53,12 @@ def test_no_compiler_is_left():
 
 def test_the_command_is_there_without_a_network():
     assert in_image("tfx-mnist --help")[0].startswith("Usage: tfx-mnist")
+
+
+def test_it_holds_each_cuda_library_of_its_tensorflow():
+    """One for the CPU opens none."""
+    found = json.loads("".join(in_image("tfx-mnist doctor --json")))
+    assert found["missing"] == []
+    libraries = found["cuda_libraries"]
+    assert bool(libraries) is (found["tensorflow"]["cuda"] is not None)
+    assert [each for each in libraries if not (each["path"] or "").startswith("/opt/")] == []

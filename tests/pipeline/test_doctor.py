@@ -102,13 +102,6 @@ def test_nothing_is_missing_that_is_not_asked_for(config: RunConfig, machine: Ma
         ),
         (
             RunConfig(),
-            with_gpus(
-                UNSEEN, cuda_libraries=(replace(CUDNN, path=None, elsewhere="/p/cudnn/lib/x.so"),)
-            ),
-            "libcudnn.so.9 is in /p/cudnn/lib, .* export LD_LIBRARY_PATH=/p/cudnn/lib",
-        ),
-        (
-            RunConfig(),
             with_gpus(GPU, GPU, cuda_libraries=(Library(NCCL, None),)),
             "missing: libnccl.so.2",
         ),

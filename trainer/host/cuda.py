@@ -1,8 +1,9 @@
 """The NVIDIA driver's GPUs, and the CUDA libraries that TensorFlow opens; needs no TensorFlow.
 
-A process of its own, because it opens libraries that this one then would keep::
+A process of its own, because it opens libraries that this one then would keep, and because
+LD_LIBRARY_PATH (see `library_path`) counts for processes that start with it::
 
-    python -m trainer.host.cuda /site-packages/tensorflow/libtensorflow_framework.so.2 libcudnn.so.9
+    python -m trainer.host.cuda libcudnn.so.9
     {"driver": {...}, "libraries": [{"name": "libcudnn.so.9", "path": "/.../libcudnn.so.9", ...}]}
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import glob
+import importlib.util
 import json
 import os
 import re
@@ -24,7 +26,6 @@ from trainer.host.children import end_with_parent
 DRIVER = "libcuda.so.1"
 NCCL = "libnccl.so.2"  # what several GPUs of one machine exchange gradients with
 
-_FOLDERS, _FOLDERS_SIZE = 4, 5  # RTLD_DI_SERINFO and RTLD_DI_SERINFOSIZE of glibc's dlfcn.h
 _NAME_BYTES = 256
 _BYTES_PER_MIB = 2**20
 
@@ -36,14 +37,11 @@ class Library:
     Attributes:
       name: its file name with the version of its interface, such as "libcudnn.so.9".
       path: the opened file, or None if there is none that can be opened.
-      elsewhere: a file of that name in a package of pip where TensorFlow does not look for it, or
-        None.
       problem: why no file was opened, in one line; otherwise "".
     """
 
     name: str
     path: str | None
-    elsewhere: str | None = None
     problem: str = ""
 
 
@@ -70,53 +68,32 @@ class Driver:
     problem: str = ""
 
 
-def open_libraries(framework: Path, names: Sequence[str]) -> list[Library]:
-    """Opens libraries where TensorFlow would find them, in the given order.
+def library_path() -> str:
+    """Returns the LD_LIBRARY_PATH with which a process finds the CUDA libraries of pip's packages.
 
-    TensorFlow opens them by name from `libtensorflow_framework`, whose own search path leads to the
-    packages nvidia-* of pip (dso_loader.cc). That path is asked for, because it is not the same in
-    each version: the one of TensorFlow 2.21 lacks the folder of libcusolver
-    (github.com/tensorflow/tensorflow/pull/112973).
+    This process's own comes first, then the folders of the packages nvidia-* beside TensorFlow.
+    TensorFlow's own library names them too, but that of 2.21 leaves out the one of libcusolver,
+    without which it uses no GPU (github.com/tensorflow/tensorflow/pull/112973).
     """
-    folders = search_path(ctypes.CDLL(str(framework)))
-    return [_open(name, folders, framework.parents[1]) for name in names]
+    folders = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    tensorflow = importlib.util.find_spec("tensorflow")
+    if tensorflow and tensorflow.origin:
+        packages = glob.escape(str(Path(tensorflow.origin).parents[1]))
+        folders += sorted(glob.glob(f"{packages}/nvidia/*/lib"))
+    return os.pathsep.join(filter(None, folders))  # an empty part is the working directory
 
 
-def search_path(library: ctypes.CDLL) -> list[str]:
-    """Returns the folders in which names are looked up that the library opens.
-
-    They come from LD_LIBRARY_PATH, then from the library, then from the system; see dlinfo(3).
-    """
-
-    class Size(ctypes.Structure):
-        _fields_ = (("bytes", ctypes.c_size_t), ("count", ctypes.c_uint))
-
-    class Folder(ctypes.Structure):
-        _fields_ = (("name", ctypes.c_char_p), ("flags", ctypes.c_uint))
-
-    dlinfo = ctypes.CDLL(None).dlinfo
-    dlinfo.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
-    size = Size()
-    dlinfo(library._handle, _FOLDERS_SIZE, ctypes.byref(size))
-
-    class Info(ctypes.Structure):
-        _fields_ = (*Size._fields_, ("folders", Folder * size.count))
-
-    answer = ctypes.create_string_buffer(max(size.bytes, ctypes.sizeof(Info)))
-    dlinfo(library._handle, _FOLDERS_SIZE, answer)  # which sets the two sizes in it
-    dlinfo(library._handle, _FOLDERS, answer)
-    return [os.fsdecode(folder.name) for folder in Info.from_buffer(answer).folders]
+def open_libraries(names: Sequence[str]) -> list[Library]:
+    """Opens libraries by name in the given order, as TensorFlow does (dso_loader.cc)."""
+    return [_open(name) for name in names]
 
 
-def _open(name: str, folders: Sequence[str], site_packages: Path) -> Library:
-    path = next(filter(os.path.exists, (os.path.join(folder, name) for folder in folders)), name)
+def _open(name: str) -> Library:
     try:
-        ctypes.CDLL(path)
+        ctypes.CDLL(name)
     except OSError as error:
-        files = glob.glob(f"{glob.escape(str(site_packages))}/nvidia/*/lib/{name}")
-        elsewhere = files[0] if files and path == name else None
-        return Library(name, None, elsewhere, _text(error))
-    return Library(name, _loaded_from(name) or path)
+        return Library(name, None, _text(error))
+    return Library(name, _loaded_from(name) or name)
 
 
 def _loaded_from(name: str) -> str | None:
@@ -166,19 +143,15 @@ def _error(cuda: ctypes.CDLL, status: int) -> str:
     return f"{(text.value or b'?').decode()} ({status})"
 
 
-def _main(framework: str, *names: str) -> None:
+def _main(*names: str) -> None:
     end_with_parent()
     said = os.fdopen(os.dup(1), "w")
-    with open(os.devnull, "w") as silence:  # TensorFlow's libraries log when they are opened
+    with open(os.devnull, "w") as silence:  # libraries may log when they are opened
         os.dup2(silence.fileno(), 1)
         os.dup2(silence.fileno(), 2)
-    try:
-        libraries = open_libraries(Path(framework), names) if names else []
-    except OSError as error:  # TensorFlow's own library cannot be opened
-        libraries = [Library(name, None, problem=_text(error)) for name in names]
     answer: dict[str, Any] = {
         "driver": dataclasses.asdict(ask_driver()),
-        "libraries": [dataclasses.asdict(library) for library in libraries],
+        "libraries": [dataclasses.asdict(library) for library in open_libraries(names)],
     }
     print(json.dumps(answer), file=said, flush=True)
 

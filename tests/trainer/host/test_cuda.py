@@ -1,15 +1,15 @@
-"""Where libraries are looked for, with TensorFlow's own library and stand-ins for CUDA's.
+"""Where libraries are looked for, with stand-ins for CUDA's.
 
 A stand-in is a copy of a library of the system under the name of one of CUDA's. What it shows is
 where files are found, and nothing about GPUs.
 """
 
-import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,73 +17,79 @@ import pytest
 from trainer.host import cuda
 from trainer.host.children import running_child
 
-FRAMEWORK = "libtensorflow_framework.so.2"
-NAME = "libcublas.so.12"
+NAME = "libcusolver.so.11"
 
 
 @pytest.fixture
-def framework(tmp_path: Path) -> Path:
-    """TensorFlow's library in a `site-packages` of the test's own."""
-    found = importlib.util.find_spec("tensorflow")
-    assert found is not None
-    assert found.origin is not None
-    link = tmp_path / "tensorflow" / FRAMEWORK
-    link.parent.mkdir()
-    link.symlink_to(Path(found.origin).parent / FRAMEWORK)
-    return link
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an installed TensorFlow, with a `[` in its name, and no LD_LIBRARY_PATH."""
+    folder = tmp_path / "[and-cuda]" / "site-packages"
+    (folder / "tensorflow").mkdir(parents=True)
+    (folder / "tensorflow" / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    return folder
 
 
-def stand_in(folder: Path, name: str = NAME) -> str:
+def stand_in(folder: Path) -> str:
     mapped = Path("/proc/self/maps").read_text().splitlines()
     libm = next(line.split()[-1] for line in mapped if re.search(r"/libm[.-][^/]*$", line))
     folder.mkdir(parents=True, exist_ok=True)
-    return str(shutil.copy(libm, folder / name))
+    return str(shutil.copy(libm, folder / NAME))
 
 
-def asked(framework: Path, *names: str, **variables: str) -> list[dict[str, str | None]]:
+def asked(*names: str) -> list[dict[str, str | None]]:
     """What a fresh process finds, as this one keeps what it has opened."""
-    words = [str(framework), *names]
-    with running_child(cuda.__name__, *words, stdout=subprocess.PIPE, **variables) as child:
+    path = cuda.library_path()
+    with running_child(
+        cuda.__name__, *names, stdout=subprocess.PIPE, LD_LIBRARY_PATH=path
+    ) as child:
         assert child.stdout is not None
         found: list[dict[str, str | None]] = json.loads(child.stdout.read())["libraries"]
     return found
 
 
-def test_a_library_of_a_pip_package_is_found_where_tensorflow_looks(
-    framework: Path, tmp_path: Path
+def test_a_library_of_a_pip_package_is_found(packages: Path) -> None:
+    path = stand_in(packages / "nvidia" / "cusolver" / "lib")
+    assert asked(NAME) == [{"name": NAME, "path": path, "problem": ""}]
+
+
+def test_the_users_library_path_comes_first(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = stand_in(tmp_path / "nvidia" / "cublas" / "lib")
-    (found,) = asked(framework, NAME)
-    assert found == {"name": NAME, "path": path, "elsewhere": None, "problem": ""}
-
-
-def test_a_library_where_tensorflow_does_not_look_is_named(framework: Path, tmp_path: Path) -> None:
-    path = stand_in(tmp_path / "nvidia" / "unknown" / "lib")
-    (found,) = asked(framework, NAME)
-    assert (found["path"], found["elsewhere"]) == (None, path)
-    assert f"{NAME}: cannot open shared object file" in str(found["problem"])
-
-
-def test_the_library_path_comes_first(framework: Path, tmp_path: Path) -> None:
-    stand_in(tmp_path / "nvidia" / "cublas" / "lib")
+    stand_in(packages / "nvidia" / "cusolver" / "lib")
     path = stand_in(tmp_path / "mine")
-    (found,) = asked(framework, NAME, LD_LIBRARY_PATH=str(tmp_path / "mine"))
-    assert found["path"] == path
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "mine"))
+    assert asked(NAME) == [{"name": NAME, "path": path, "problem": ""}]
 
 
-def test_a_damaged_library_is_not_found_elsewhere(framework: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "nvidia" / "cublas" / "lib"
-    folder.mkdir(parents=True)
-    (folder / NAME).write_bytes(b"no library")
-    (found,) = asked(framework, NAME)
-    assert (found["path"], found["elsewhere"]) == (None, None)
-    assert "file too short" in str(found["problem"])
+def test_the_working_directory_is_not_on_the_library_path(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cudnn", "cublas"):
+        (packages / "nvidia" / name / "lib").mkdir(parents=True)
+    monkeypatch.setenv("LD_LIBRARY_PATH", ":/mine:")
+    nvidia = packages / "nvidia"
+    assert cuda.library_path() == f"/mine:{nvidia}/cublas/lib:{nvidia}/cudnn/lib"
 
 
-def test_without_tensorflows_library_each_is_a_problem(tmp_path: Path) -> None:
-    first, second = asked(tmp_path / FRAMEWORK, NAME, "libcudnn.so.9")
-    assert (first["path"], second["name"]) == (None, "libcudnn.so.9")
-    assert "cannot open shared object file" in str(first["problem"])
+def test_without_pip_packages_the_library_path_is_the_users(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cuda.library_path() == ""
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/a:/b")
+    assert cuda.library_path() == "/a:/b"
+
+
+def test_a_library_that_is_not_there_or_damaged_is_a_problem(packages: Path) -> None:
+    damaged = packages / "nvidia" / "cudnn" / "lib" / "libcudnn.so.9"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no library")
+    first, second = asked(NAME, damaged.name)
+    assert (first["path"], second["path"]) == (None, None)
+    assert f"{NAME}: cannot open shared object file" in str(first["problem"])
+    assert f"{damaged}: file too short" in str(second["problem"])
 
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a driver")
