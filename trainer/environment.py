@@ -36,11 +36,11 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORACLE_IP = "KERASTUNER_ORACLE_IP"
 _EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
 
-# For `running_child`: the process trains.
-SEES_GPUS = {"TFX_MNIST_SEES_GPUS": "1"}
+_SEES_GPUS = "TFX_MNIST_SEES_GPUS"  # that a process does, which its parent says
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GIVEN = "TFX_MNIST_CUDA_VISIBLE_DEVICES"  # what the user has set for our first process
 _ALL = "all"  # there: nothing
+_NONE = "-1"
 
 _ALLOCATIONS = 50_000  # container objects between two searches of the youngest; Python: 700
 
@@ -66,14 +66,16 @@ def settle(environment: MutableMapping[str, str]) -> None:
     environment.update(_KERAS)
     for name in _KERAS_LIMITS:
         environment.pop(name, None)
-    _show_gpus(environment, shown=bool(environment.keys() & SEES_GPUS.keys()))
+    _show_gpus(environment, shown=_SEES_GPUS in environment)
     _connect_directly(environment, _partners(environment))
 
 
 def _show_gpus(environment: MutableMapping[str, str], *, shown: bool) -> None:
-    given = environment.setdefault(_GIVEN, environment.get(_VISIBLE, _ALL))
+    if _GIVEN not in environment or environment.get(_VISIBLE, _NONE) != _NONE:  # set since then
+        environment[_GIVEN] = environment.get(_VISIBLE, _ALL)
+    given = environment[_GIVEN]
     if not shown:
-        environment[_VISIBLE] = "-1"
+        environment[_VISIBLE] = _NONE
     elif given == _ALL:
         environment.pop(_VISIBLE, None)
     else:
@@ -84,10 +86,24 @@ def gpu_files(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Returns the device files of the NVIDIA GPUs of this machine, whether or not TensorFlow can
     use them; none if the user has hidden them by CUDA_VISIBLE_DEVICES.
     """
-    given = environment.get(_GIVEN, environment.get(_VISIBLE, _ALL)).strip()
-    if not given or given.startswith("-"):
-        return []
-    return sorted(glob.glob("/dev/nvidia[0-9]*"))
+    return [] if hides_gpus(environment) else sorted(glob.glob("/dev/nvidia[0-9]*"))
+
+
+def hides_gpus(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user's CUDA_VISIBLE_DEVICES hides all GPUs: the list ends at the first number
+    that no GPU has.
+    """
+    first, *_ = environment.get(_GIVEN, environment.get(_VISIBLE, _ALL)).split(",")
+    return first.strip() in ("", _NONE)
+
+
+def seeing_gpus() -> dict[str, str]:
+    """Returns the variables with which a child of this process sees the GPUs, and finds the CUDA
+    libraries that pip has installed.
+    """
+    from trainer.host.cuda import library_path  # which children run as their module
+
+    return {_SEES_GPUS: "1", "LD_LIBRARY_PATH": library_path()}
 
 
 def _partners(environment: Mapping[str, str]) -> list[str]:

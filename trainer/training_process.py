@@ -23,7 +23,7 @@ from typing import Any
 
 from trainer import progress
 from trainer.cluster import Cluster
-from trainer.environment import SEES_GPUS, collect_seldom
+from trainer.environment import collect_seldom, seeing_gpus
 from trainer.host.children import end_with_parent, running_child
 from trainer.host.text import first_line
 from trainer.job import Job
@@ -49,7 +49,7 @@ class TrainingProcess:
         """Starts it; `replicas` is the number of devices that it must find, 0 for any."""
         self._closing = contextlib.ExitStack()
         self.process: subprocess.Popen[str] = self._closing.enter_context(
-            running_child(_MODULE, str(replicas), stdout=subprocess.PIPE, **SEES_GPUS)
+            running_child(_MODULE, str(replicas), stdout=subprocess.PIPE, **seeing_gpus())
         )
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import glob
 import importlib.metadata
 import importlib.util
 import json
-import os
 import platform
 import runpy
 import signal
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from pipeline.config import RunConfig
 from pipeline.doctor import engines
 from pipeline.doctor.machine import Machine, Nvidia, Python, TensorFlow, joined
 from trainer import gpu_probe
+from trainer.environment import gpu_files, hides_gpus, seeing_gpus
 from trainer.host import cuda
 from trainer.host.children import running_child
 from trainer.host.cuda import Device, Library
@@ -115,20 +114,13 @@ def _ask_for_cuda(
         libraries = tuple(Library(name, None, problem=answer["problem"]) for name in names)
     driver = answer.get("driver", {"cuda": None, "devices": [], "problem": answer["problem"]})
     devices = tuple(Device(**fields) for fields in driver["devices"])
-    files = sorted(glob.glob("/dev/nvidia[0-9]*"))
     listed = [cuda.DRIVER] if devices else []
     loaded = glob.glob("/proc/driver/nvidia")
-    sign = next(iter([*files, *listed, *loaded]), None)
-    if hides_gpus(os.environ):
+    sign = next(iter([*gpu_files(), *listed, *loaded]), None)
+    if hides_gpus():
         return Nvidia(sign, hidden=True, cuda=driver["cuda"]), (), libraries
     problem = driver["problem"] if sign else ""
     return Nvidia(sign, cuda=driver["cuda"], problem=problem), devices, libraries
-
-
-def hides_gpus(environment: Mapping[str, str]) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES hides all GPUs: its list ends at the first unknown number."""
-    first, *_ = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")
-    return first.strip() in ("", "-1")
 
 
 def _try_gpus(*, verbose: bool) -> dict[str, Any]:
@@ -139,13 +131,10 @@ def _try_gpus(*, verbose: bool) -> dict[str, Any]:
 def _answer_of(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
     """Returns the object that a child prints; without one its `problem` says in a line why.
 
-    It finds libraries as the processes do that train.
+    It sees GPUs and finds libraries as the processes do that train.
     """
     end = time.monotonic() + timeout_s
-    found_in = cuda.library_path()
-    with running_child(
-        module, *arguments, stdout=subprocess.PIPE, LD_LIBRARY_PATH=found_in
-    ) as process:
+    with running_child(module, *arguments, stdout=subprocess.PIPE, **seeing_gpus()) as process:
         late = threading.Timer(timeout_s, process.kill)
         late.start()
         try:

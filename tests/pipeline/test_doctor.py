@@ -17,6 +17,7 @@ from pipeline.doctor import engines, look
 from pipeline.doctor.machine import Engine, Gpu, Machine, Nvidia, Python, TensorFlow, joined
 from pipeline.doctor.missing import devices, missing
 from tests.pipeline.cli.processes import script
+from trainer.environment import hides_gpus
 from trainer.host.cuda import NCCL, Device, Library
 from trainer.tuning.settings import TuningConfig
 
@@ -159,7 +160,7 @@ def test_gpus_of_the_driver_meet_those_that_tensorflow_sees() -> None:
 )
 def test_which_values_hide_all_gpus(value: str | None, hidden: bool) -> None:
     environment = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
-    assert look.hides_gpus(environment) is hidden
+    assert hides_gpus(environment) is hidden
 
 
 # --- This machine --------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.environment import SEES_GPUS, collect_seldom
+from trainer.environment import collect_seldom, seeing_gpus
 from trainer.host.children import end_with_parent, running_child
 from trainer.host.termination import end_at_once
 from trainer.host.text import first_line
@@ -177,7 +177,7 @@ class _Worker:
 @contextlib.contextmanager
 def _worker(job_file: Path, **variables: str) -> Iterator[_Worker]:
     with running_child(
-        _MODULE, str(job_file), stdout=subprocess.PIPE, **SEES_GPUS, **variables
+        _MODULE, str(job_file), stdout=subprocess.PIPE, **seeing_gpus(), **variables
     ) as process:
         yield _Worker(process)
 

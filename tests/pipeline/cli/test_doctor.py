@@ -66,7 +66,7 @@ def test_replicas_without_as_many_gpus_are_missing(server: str, capfd: Captured)
 def test_replicas_are_devices_of_the_cpu_where_gpus_are_hidden(
     server: str, capfd: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setenv("TFX_MNIST_CUDA_VISIBLE_DEVICES", "-1")
     assert main(["doctor", "--replicas", "2"]) == 0
     assert capfd.readouterr().out.splitlines()[-2].endswith("  the CPU, as 2 devices")
 
