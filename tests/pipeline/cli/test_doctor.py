@@ -22,7 +22,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def gpus_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("TFX_MNIST_CUDA_VISIBLE_DEVICES", "all")
 
 
 def test_there_is_an_aligned_line_for_each_thing(server: str, capfd: Captured) -> None:
