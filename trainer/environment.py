@@ -2,7 +2,7 @@
 
 Only processes that train see the GPUs, which the user may limit by CUDA_VISIBLE_DEVICES as always.
 Elsewhere TensorFlow would place small operations on one, with copies for each image: reading MNIST
-took a hundred times as long (docs/decisions/0034).
+took a hundred times as long (docs/decisions/0035).
 
 Keras reads `keras.json` from the user's home, or from /tmp if the home cannot be written, and takes
 the image data format, the float type and epsilon from it, which gives other numbers or a network
@@ -35,6 +35,8 @@ _KERAS_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENA
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORACLE_IP = "KERASTUNER_ORACLE_IP"
 _EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
+
+GPU_FILES = "/dev/nvidia[0-9]*"  # what NVIDIA's driver makes for each GPU
 
 _SEES_GPUS = "TFX_MNIST_SEES_GPUS"  # that a process does, which its parent says
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -83,10 +85,11 @@ def _show_gpus(environment: MutableMapping[str, str], *, shown: bool) -> None:
 
 
 def gpu_files(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Returns the device files of the NVIDIA GPUs of this machine, whether or not TensorFlow can
-    use them; none if the user has hidden them by CUDA_VISIBLE_DEVICES.
+    """Returns the device files of this machine's NVIDIA GPUs, even if TensorFlow cannot use them.
+
+    There are none if the user has hidden all GPUs by CUDA_VISIBLE_DEVICES.
     """
-    return [] if hides_gpus(environment) else sorted(glob.glob("/dev/nvidia[0-9]*"))
+    return [] if hides_gpus(environment) else sorted(glob.glob(GPU_FILES))
 
 
 def hides_gpus(environment: Mapping[str, str] = os.environ) -> bool:

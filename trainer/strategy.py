@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -15,12 +13,12 @@ class DeviceError(ValueError):
     """The requested devices do not exist."""
 
 
-def prepare_devices(replicas: int) -> None:
-    """Splits the CPU into `replicas` logical devices if there is no GPU; 0 and 1 need one only.
+def usable_gpus() -> list[tf.config.PhysicalDevice]:
+    """Returns the GPUs that TensorFlow sees, and lets each keep memory for other processes.
 
-    TensorFlow allows this only before its first operation. A second call changes nothing. Raises
-    `DeviceError` if there are fewer GPUs, if this machine has some that TensorFlow cannot use, or
-    if TensorFlow has already started with another number of devices.
+    TensorFlow takes all memory of a GPU by default, but the trials of a search share it.
+    TF_FORCE_GPU_ALLOW_GROWTH overrides this (`GetAllowGrowthValue` in TensorFlow's
+    gpu_bfc_allocator.cc). Raises `DeviceError` if this machine has GPUs that TensorFlow cannot use.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus and (found := gpu_files()):
@@ -29,54 +27,39 @@ def prepare_devices(replicas: int) -> None:
             "`tfx-mnist doctor` names what is missing; or set CUDA_VISIBLE_DEVICES=-1 to train on "
             "the CPU"
         )
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return list(gpus)
+
+
+def prepare_devices(replicas: int) -> None:
+    """Splits the CPU into `replicas` logical devices if there is no GPU; 0 and 1 need one only.
+
+    TensorFlow allows this only before its first operation; the same call again changes nothing.
+    Raises `DeviceError` if there are fewer GPUs, or if this machine has GPUs that TensorFlow cannot
+    use.
+    """
+    gpus = usable_gpus()
     if gpus and replicas > len(gpus):
         raise DeviceError(
             f"replicas is {replicas}, but TensorFlow sees {len(gpus)} GPU(s): ask for {len(gpus)} "
             "or fewer, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
         )
-    _share_memory(gpus)
-    if gpus or replicas <= 1:
-        return
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    wanted = [tf.config.LogicalDeviceConfiguration()] * replicas
-    try:
+    if not gpus and replicas > 1:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        wanted = [tf.config.LogicalDeviceConfiguration()] * replicas
         tf.config.set_logical_device_configuration(cpu, wanted)
-    except RuntimeError as error:
-        if len(tf.config.list_logical_devices("CPU")) != replicas:
-            raise DeviceError(
-                f"cannot make {replicas} logical CPU devices: TensorFlow has started already with "
-                f"{len(tf.config.list_logical_devices('CPU'))}; start a new process"
-            ) from error
-
-
-def _share_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
-    """Makes TensorFlow take only as much GPU memory as it needs; by default it takes all.
-
-    Processes of a search, and the one that trains among several machines, share the GPUs with that
-    of the run. TF_FORCE_GPU_ALLOW_GROWTH overrides this (`GetAllowGrowthValue` in TensorFlow's
-    gpu_bfc_allocator.cc).
-    """
-    for gpu in gpus:
-        # TensorFlow has started already: what it takes is settled.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
     """Makes a MirroredStrategy over `replicas` GPUs, or without GPUs over logical CPU devices.
 
-    With 0 it takes all GPUs or one CPU, and with too few devices raises `DeviceError`. Make one per
-    process: TensorFlow mixes up what the replicas of two strategies exchange.
+    With 0 it takes all GPUs or one CPU; `prepare_devices` makes sure that there are enough. Make
+    one per process: TensorFlow mixes up what the replicas of two strategies exchange.
     """
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     devices = [device.name for device in tf.config.list_logical_devices(kind)]
-    count = replicas or (len(devices) if kind == "GPU" else 1)
-    if count > len(devices):
-        raise DeviceError(
-            f"replicas is {count}, but TensorFlow sees {len(devices)} {kind} device(s): "
-            f"ask for {len(devices)} or fewer"
-        )
-    return tf.distribute.MirroredStrategy(devices[:count])
+    return tf.distribute.MirroredStrategy(devices[: replicas or (None if kind == "GPU" else 1)])
 
 
 class Disagreement(RuntimeError):
@@ -87,12 +70,10 @@ def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirrore
     """Makes a MultiWorkerMirroredStrategy, and waits for all machines of TF_CONFIG.
 
     TensorFlow takes all GPUs of a machine or, without GPUs, one CPU: `replicas` is 0 or their
-    number, or `DeviceError` is raised. Raises tf.errors.OpError if the other machines do not
-    connect.
+    number, or `DeviceError` is raised, as for GPUs that TensorFlow cannot use. Raises
+    tf.errors.OpError if the other machines do not connect.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    _share_memory(gpus)
-    devices = max(1, len(gpus))
+    devices = max(1, len(usable_gpus()))
     if replicas not in (0, devices):
         raise DeviceError(
             f"replicas is {replicas}, expected 0 or {devices} with several machines: each trains "

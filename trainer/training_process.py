@@ -137,7 +137,7 @@ def train_alone(job: Job) -> None:
 
 
 def say_progress() -> Callable[[dict[str, Any]], None]:
-    """Lets this process say its progress on stdout to the one that started it.
+    """Lets this process say its progress on stdout to the one that started it, which logs it.
 
     Returns a function that says anything else. What libraries print goes to the log from now on.
     """
@@ -145,10 +145,11 @@ def say_progress() -> Callable[[dict[str, Any]], None]:
     os.dup2(2, 1)
 
     def say(message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=said)
+        said.write(json.dumps(message) + "\n")  # one piece, also if this process is killed
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=_LOG_FORMAT)
     progress.LOGGER.addHandler(_Sayer(say))
+    progress.LOGGER.propagate = False
     return say
 
 
@@ -172,7 +173,7 @@ def _main(replicas: int) -> int:
     cluster = Cluster.from_environment()
     import tensorflow as tf
 
-    from trainer.strategy import Disagreement, prepare_devices
+    from trainer.strategy import Disagreement, prepare_devices, usable_gpus
     from trainer.training import train_and_export
 
     # Among several machines another attempt may succeed: one may be lost, or not be there yet.
@@ -180,6 +181,8 @@ def _main(replicas: int) -> int:
     try:
         if cluster is None:
             prepare_devices(replicas)
+        else:
+            usable_gpus()
         say({"ready": True})
         line = sys.stdin.readline()
         end_with_parent()

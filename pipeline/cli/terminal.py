@@ -37,8 +37,10 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
         else:
             shown = PlainDisplay(human)
         handler = _ProgressHandler(shown)
-        progress.LOGGER.addHandler(handler)
+        stack.callback(progress.LOGGER.setLevel, progress.LOGGER.level)
+        progress.LOGGER.setLevel(logging.INFO)
         stack.callback(progress.LOGGER.removeHandler, handler)
+        progress.LOGGER.addHandler(handler)
         yield shown
 
 

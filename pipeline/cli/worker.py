@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+from pipeline.cli import terminal
 from pipeline.cli.command import Reply, UsageError, command, option, path_option, whole
 from pipeline.config import RunConfig
 from trainer import supervision
@@ -47,7 +49,8 @@ def worker(pipeline_root: Path, wait: int, search: Path | None) -> Reply:
     start again, wait for it, and go on. With --search it trains the trials that the chief of a
     search, `tfx-mnist run --tune`, proposes.
     """
-    return _train(pipeline_root, wait) if search is None else _search(search)
+    with terminal.display(human=sys.stderr, err=sys.stderr, verbose=True):  # logs come there too
+        return _train(pipeline_root, wait) if search is None else _search(search)
 
 
 def _train(pipeline_root: Path, wait: int) -> Reply:

@@ -145,7 +145,8 @@ class _Execution:
             run.seconds[name] = run.seconds.get(name, 0.0) + seconds
         if not cached:
             self._executed.add(name)
-            if name == "ExampleGen":  # a model will be trained on what it has made
+            # A model will be trained on what it has made, and not only after a search.
+            if name == "ExampleGen" and not self._plan.config.tuning.enabled:
                 start_early(self._plan.config.replicas)
         self._observer.component_finished(name, seconds, cached=cached)
         if name == "Trainer" and self._plan.context.recorded and not cached:

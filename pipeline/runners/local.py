@@ -42,7 +42,7 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
 def _plan(config: RunConfig, run_id: str) -> RunPlan:
     try:
         parse_dataset(config.dataset)
-        if gpu_files() or not config.metadata_path.exists():
+        if gpu_files() or not (config.metadata_path.exists() or config.tuning.enabled):
             # The first run of a pipeline root trains. On GPUs none begins without them.
             training_process.start_early(config.replicas)
         from pipeline.run_plan import make_plan
@@ -50,6 +50,8 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
         _require_sound(config.metadata_path)
         if gpu_files():
             training_process.start_early(config.replicas).require_devices()
+            if config.tuning.enabled:  # it would wait, and hold memory, until the search has ended
+                training_process.end_early()
         return make_plan(config, run_id=run_id)
     except (ConfigError, DataError, ServingDirError, training_process.TrainingFailed) as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error

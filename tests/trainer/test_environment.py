@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import NO_PROXY_THERE
-from trainer.environment import settle
+from trainer.environment import GPU_FILES, SEES_GPUS, gpu_files, settle
 
 ROOT = Path(__file__).parents[2]
 OWN = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
@@ -52,10 +52,21 @@ from pipeline.runners.kubeflow.entrypoint import main
 with contextlib.suppress(SystemExit): main(["--help"])
 """,
     "a worker of a search": """
-import contextlib, os, pathlib
+import os, pathlib
 from trainer.tuning.processes import _train_proposals
 os.dup2(os.pipe()[0], 0)  # it ends when nobody is left to write to its stdin
-with contextlib.suppress(FileNotFoundError): _train_proposals(pathlib.Path("no job"))
+stdout = os.dup(1)
+_train_proposals(pathlib.Path("no job"))
+os.dup2(stdout, 1)  # what libraries print goes to the log
+""",
+    "a training": """
+import os, sys
+from trainer import training_process
+os.dup2(os.pipe()[0], 0)
+sys.stdin = open(os.devnull)  # no job will come
+stdout = os.dup(1)
+training_process._main(0)
+os.dup2(stdout, 1)
 """,
 }
 
@@ -166,6 +177,34 @@ def test_the_proxies_themselves_stay() -> None:
     environment = dict(given)
     settle(environment)
     assert given.items() <= environment.items()
+
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+HIDDEN = [({VISIBLE: text}, False) for text in ("", " ", "-1")]
+GIVEN = [{}, {VISIBLE: "0,1"}, {VISIBLE: ""}, {VISIBLE: "-1"}]
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_gpus_are_hidden_and_those_who_train_see_what_the_user_lets_them_see(given) -> None:
+    environment = dict(given)
+    settle(environment)
+    assert environment[VISIBLE] == "-1"
+    child = {**environment, **SEES_GPUS}
+    settle(child)
+    assert child.get(VISIBLE) == given.get(VISIBLE)
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, True), ({VISIBLE: "1"}, True), *HIDDEN])
+def test_gpus_that_the_user_has_hidden_are_not_looked_for(given, found, tmp_path, monkeypatch):
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    pattern = str(tmp_path / Path(GPU_FILES).name)
+    monkeypatch.setattr("trainer.environment.GPU_FILES", pattern)
+    environment = dict(given)
+    expected = [str(tmp_path / name) for name in ("nvidia0", "nvidia1")] if found else []
+    assert gpu_files(environment) == expected
+    settle(environment)
+    assert gpu_files(environment) == expected
 
 
 def test_an_import_is_searched_seldom_and_nothing_at_the_end() -> None:

@@ -18,8 +18,6 @@ import json, logging, sys, types
 from trainer.run_fn import run_fn
 logging.basicConfig(level="INFO", format="%(message)s")
 run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
-from tensorflow.python.framework.config import is_op_determinism_enabled  # no public one asks
-logging.info("operations are deterministic: %s", is_op_determinism_enabled())
 """
 
 
@@ -77,6 +75,15 @@ class Training:
     def weights(self) -> dict[str, np.ndarray]:
         """Every variable of the exported model."""
         return exported_weights(self.exported)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; one that has ended may wait for its parent to notice."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def exported_weights(model: Path) -> dict[str, np.ndarray]:

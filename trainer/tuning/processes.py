@@ -85,7 +85,14 @@ def train_in_workers(search: Search, *, count: int) -> None:
     server = _serve(search)
     with contextlib.ExitStack() as stack:
         workers = [
-            stack.enter_context(_worker(search.job_file, **{TUNER_ID: f"tuner{number}"}, **threads))
+            stack.enter_context(
+                _worker(
+                    search.job_file,
+                    shows_progress=count == 1,  # of several trials at once it could not be read
+                    **{TUNER_ID: f"tuner{number}"},
+                    **threads,
+                )
+            )
             for number in range(count)
         ]
         # keras-tuner's server notices the end up to 20 s late, the workers at once.
@@ -129,7 +136,7 @@ def work(job_file: Path) -> None:
 
     Raises `WorkerDied` if the process did. Under the same `TUNER_ID` a new one gets its trial back.
     """
-    with _worker(job_file) as worker:
+    with _worker(job_file, shows_progress=True) as worker:
         worker.process.wait()
         worker.require_well("the worker")
 
@@ -151,11 +158,17 @@ def _serve(search: Search) -> Future[None]:
 class _Worker:
     """A process that trains trials; a thread passes on what it says."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], *, shows_progress: bool) -> None:
         self.process = process
+        self._shows_progress = shows_progress
         self._error = "see the log"
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+
+    def end(self) -> None:
+        """Kills the process, and waits until all that it said is passed on."""
+        self.process.kill()
+        self._listener.join()
 
     def require_well(self, name: str) -> None:
         """Raises `WorkerDied` if it has ended before the search was over."""
@@ -171,15 +184,20 @@ class _Worker:
         for line in self.process.stdout:
             message = json.loads(line)
             self._error = message.get("error", self._error)
-            pass_on(message)
+            if self._shows_progress or "progress" not in message:
+                pass_on(message)
 
 
 @contextlib.contextmanager
-def _worker(job_file: Path, **variables: str) -> Iterator[_Worker]:
+def _worker(job_file: Path, *, shows_progress: bool, **variables: str) -> Iterator[_Worker]:
     with running_child(
         _MODULE, str(job_file), stdout=subprocess.PIPE, **seeing_gpus(), **variables
     ) as process:
-        yield _Worker(process)
+        worker = _Worker(process, shows_progress=shows_progress)
+        try:
+            yield worker
+        finally:
+            worker.end()
 
 
 def _train_proposals(job_file: Path) -> int:
@@ -187,6 +205,8 @@ def _train_proposals(job_file: Path) -> int:
     end_with_parent()
     collect_seldom()
     say = say_progress()
+    import grpc
+
     from trainer import training
     from trainer.job import Job
     from trainer.tuning.search import open_search
@@ -200,7 +220,10 @@ def _train_proposals(job_file: Path) -> int:
         search.search(**training.load_splits(job))
     except Exception as error:
         logging.exception("the search goes no further here")
-        say({"error": first_line(error)})
+        if isinstance(error, grpc.RpcError):  # its text has many lines, and the last ones count
+            say({"error": f"keras-tuner's chief did not answer: {error.details()}"})
+        else:
+            say({"error": first_line(error)})
         return 1
     return 0
 

@@ -43,8 +43,9 @@ class TrialBroke(FatalError):
 class Search(BaseTuner):
     """keras-tuner's loop over the trials of a job.
 
-    By keras-tuner's environment variables this process searches alone, is the chief, which proposes
-    trials and needs no strategy, or is a worker, which trains them.
+    By keras-tuner's environment variables this process is the chief, which proposes trials and
+    needs no strategy, or a worker, which trains them. Without these variables it does both, as in
+    keras-tuner's own examples.
     """
 
     def __init__(

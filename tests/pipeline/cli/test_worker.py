@@ -88,7 +88,7 @@ def test_a_worker_of_a_search_ends_when_the_search_does(tmp_path):
 
 def test_a_worker_of_a_search_that_dies_is_a_failure(tmp_path):
     done = process(*search_worker(tmp_path, "exit(7)"))
-    line = "worker 1 of 1 ended with code 7: see the log; the same command goes on with the trials"
+    line = "the worker ended with code 7: see the log; the same command goes on with the trials"
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"].startswith(line)
     assert done.stderr.startswith(f"tfx-mnist: {line}")

@@ -11,8 +11,10 @@ import pytest
 
 from tests.loopback import NO_PROXY_THERE
 from tests.trainer.samples import SPEC
+from trainer import progress
 from trainer.host.children import python_child
 from trainer.hparams import HParams
+from trainer.job import Job
 from trainer.tuning import processes
 from trainer.tuning.processes import (
     ORACLE_IP,
@@ -27,7 +29,11 @@ from trainer.tuning.processes import (
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.tuner_fn import tuner_fn
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # scikit-learn's, on so few trials
+    pytest.mark.filterwarnings("ignore:The optimal value found for dimension"),
+]
 
 
 @pytest.fixture
@@ -60,9 +66,36 @@ def test_two_workers_share_the_trials(search):
     assert len({str(trial.values) for trial in results.trials}) == 4
 
 
-def test_a_worker_that_dies_ends_the_search(search):
-    search.job_file.write_text("no job")
-    with pytest.raises(WorkerDied, match="worker 1 of 1 ended with code 1: see the log"):
+def changed(search, **changes):
+    """Another training for the workers: what they read, and the chief does not."""
+    job = Job.read(search.job_file)
+    config = {**job.custom_config, **changes}
+    dataclasses.replace(job, custom_config=config).write(search.job_file)
+
+
+def test_one_worker_shows_its_progress_and_trains_on_as_many_devices_as_asked(search, caplog):
+    changed(search, replicas=2)
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        train_in_workers(search, count=1)
+    assert [trial.status for trial in search.results().trials] == ["completed"] * 4
+    states = [record.progress for record in caplog.records if hasattr(record, "progress")]
+    # 96 images in global batches of 2 * 32; one epoch for each trial
+    assert {state.total_steps for state in states} == {1}
+    assert sum(state.epoch_ended for state in states) == 4
+
+
+def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
+    too_large = HParams(epochs=1, per_replica_batch=97)  # of 96 training images
+    changed(search, hparams=too_large.to_config())
+    line = "worker 1 of 1 ended with code 1: ValueError: the global batch is 97, .* the same"
+    with pytest.raises(WorkerDied, match=line):
+        train_in_workers(search, count=1)
+
+
+def test_a_worker_that_dies_without_a_word_ends_the_search(search, monkeypatch, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("import os; os._exit(7)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(WorkerDied, match="worker 1 of 1 ended with code 7: see the log; the same"):
         train_in_workers(search, count=1)
 
 

@@ -1,22 +1,20 @@
 """Searches over a very small data set, interrupted in every way."""
 
 import dataclasses
-import json
-import subprocess
-import sys
 import types
 
 import pytest
-import tensorflow as tf
 
 from tests.trainer.samples import SPEC
-from trainer import loop, progress
+from trainer import loop, progress, training
 from trainer.checkpoints import Checkpoints
 from trainer.hparams import HParams
+from trainer.job import Job
 from trainer.loop import TrainingDiverged
+from trainer.strategy import mirrored_strategy
 from trainer.tuning import processes
 from trainer.tuning import search as search_module
-from trainer.tuning.search import TrialBroke
+from trainer.tuning.search import TrialBroke, open_search
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.tuner_fn import tuner_fn
 
@@ -24,15 +22,6 @@ pytestmark = pytest.mark.slow
 
 HPARAMS = HParams(epochs=1, per_replica_batch=32)
 SETTINGS = TuningConfig(enabled=True, max_trials=3)
-
-
-IN_A_CONTAINER = """
-import json, sys, types
-from trainer.tuning.tuner_fn import tuner_fn
-given = tuner_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
-given.tuner.search(**given.fit_kwargs)
-print([trial.status for trial in given.tuner.results().trials])
-"""
 
 
 class Killed(BaseException):
@@ -59,13 +48,14 @@ def fn_args(prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, repl
 
 @pytest.fixture
 def opened(prepared, tmp_path):
-    """Opens a search as TFX's Tuner does: (search, what to hand to it)."""
+    """Opens a search as TFX's Tuner does, and as one that trains here: (search, its splits)."""
 
     def open_(**changes):
-        given = fn_args(prepared, tmp_path / "tuning", **changes)
-        result = tuner_fn(types.SimpleNamespace(**given))
-        return result.tuner, result.fit_kwargs
+        given = types.SimpleNamespace(**fn_args(prepared, tmp_path / "tuning", **changes))
+        job, folder = Job.from_fn_args(given), tuner_fn(given).tuner.folder
+        return open_search(job, folder, strategy), training.load_splits(job)
 
+    strategy = mirrored_strategy()
     return open_
 
 
@@ -103,14 +93,6 @@ def test_the_first_trial_is_what_the_search_starts_from(opened, trained):
     assert all(0.0 <= trial.eval_accuracy <= 1.0 and trial.seconds > 0.0 for trial in trials)
 
 
-def test_two_replicas_search_in_a_process_that_nobody_prepared(prepared, tmp_path):
-    given = json.dumps(fn_args(prepared, tmp_path, replicas=2))
-    said = subprocess.run(
-        [sys.executable, "-c", IN_A_CONTAINER, given], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.splitlines()[-1] == str(["completed"] * 3)
-
-
 def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(
     opened, trained, tmp_path, monkeypatch
 ):
@@ -146,7 +128,7 @@ def test_a_trial_that_was_cut_short_goes_on_after_its_last_epoch(opened, monkeyp
     assert trial.epochs == 2
 
 
-def test_more_or_fewer_processes_go_on_with_the_same_search(opened, trained, tmp_path):
+def test_more_or_fewer_processes_go_on_with_the_same_search(prepared, opened, trained, tmp_path):
     trained.raising[2] = Killed()
     with pytest.raises(Killed):
         searched(opened)
@@ -154,7 +136,10 @@ def test_more_or_fewer_processes_go_on_with_the_same_search(opened, trained, tmp
     result = first.read_text()
 
     with processes.chief_of_local_workers():
-        search, _ = opened(settings=dataclasses.replace(SETTINGS, parallel_trials=2))
+        settings = dataclasses.replace(SETTINGS, parallel_trials=2)
+        search = tuner_fn(
+            types.SimpleNamespace(**fn_args(prepared, tmp_path / "tuning", settings))
+        ).tuner
         processes.train_in_workers(search, count=2)
     together = without_seconds(search.results().trials)
     assert [trial.status for trial in together] == ["completed"] * 3
@@ -180,15 +165,6 @@ def test_damaged_state_is_said_and_finished_trials_are_taken_over(
     assert len(trials) == 3
     assert len(trained.hparams) == 4  # the third trial twice
     assert "is damaged (JSONDecodeError): it begins again" in caplog.text
-
-
-def test_a_deterministic_training_is_searched_for_deterministically(opened, monkeypatch):
-    asked = []
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(1))
-    opened()
-    assert asked == []
-    opened(hparams=dataclasses.replace(HPARAMS, deterministic=True))
-    assert asked == [1]
 
 
 def test_another_search_configuration_or_seed_is_another_search(opened, tmp_path):

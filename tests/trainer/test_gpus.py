@@ -1,0 +1,129 @@
+"""Which process sees which GPUs, and what of a machine whose GPUs TensorFlow cannot use."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.children import STARTS, TRAINS
+from tests.trainer.trainings import Training
+
+pytestmark = pytest.mark.slow
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+SETTLED = "TFX_MNIST_CUDA_VISIBLE_DEVICES"  # in the process of the tests, so that it would be kept
+ROOT = Path(__file__).parents[2]
+# On PYTHONPATH, under the names `tensorflow` and `where`.
+PROBE = f"""
+import os
+def say(*_):
+    with open(os.environ["FOUND"], "w") as file:
+        file.write(os.environ.get({VISIBLE!r}, "unset"))
+if __name__ == "tensorflow":
+    say()
+    os._exit(0)
+"""
+# These import TensorFlow themselves.
+OWN = {
+    "the run": """
+from pipeline.cli.main import main
+main(["run", "--dataset", "mnist_sample", "--tune", "--pipeline-root", "root"])
+""",
+    "the chief of a search": """
+from trainer.tuning.processes import chief_of_local_workers
+with chief_of_local_workers():
+    import trainer.tuning.tuner_fn
+""",
+    "a prediction": """
+import components.serving_check.prediction
+import tensorflow
+""",
+}
+CASES = [(kind, "0,1") for kind in (*STARTS, *OWN)] + [
+    ("a training", given) for given in ("unset", "", "-1")
+]
+
+
+def environment(given: str, **variables: str) -> dict[str, str]:
+    """That of a user, in which nothing of ours is settled."""
+    own = {name: text for name, text in os.environ.items() if VISIBLE not in name}
+    return {**own, **({} if given == "unset" else {VISIBLE: given}), **variables}
+
+
+@pytest.mark.parametrize(("kind", "given"), CASES)
+def test_only_those_that_train_see_what_the_user_lets_them_see(kind, given, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("tensorflow", "where"):
+        (tmp_path / "mine" / f"{name}.py").write_text(PROBE)
+    (tmp_path / "command.py").write_text({**STARTS, **OWN}[kind])
+    variables = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), str(ROOT)]),
+        "FOUND": str(tmp_path / "found"),
+    }
+    done = subprocess.run(
+        [sys.executable, "command.py"],
+        cwd=tmp_path,
+        env=environment(given, **variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "found").read_text() == (given if kind in TRAINS else "-1")
+
+
+@pytest.fixture
+def broken(tmp_path) -> dict[str, str]:
+    """Variables of a machine that has a GPU's device file, but no GPU that TensorFlow sees."""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    (tmp_path / "mine").mkdir()
+    # Python imports this module when it starts, in children too.
+    (tmp_path / "mine" / "sitecustomize.py").write_text(
+        f"import sys; sys.path.append({str(ROOT)!r})\n"
+        "import trainer.environment\n"
+        f"trainer.environment.GPU_FILES = {str(tmp_path / 'dev' / 'nvidia[0-9]*')!r}\n"
+    )
+    return {"PYTHONPATH": str(tmp_path / "mine")}
+
+
+UNUSABLE = (
+    "there are NVIDIA GPUs (FOLDER/nvidia0), but TensorFlow cannot use them: `tfx-mnist doctor` "
+    "names what is missing; or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
+)
+NO_SUCH_GPU = "99"  # none on a machine with GPUs either
+
+
+@pytest.mark.parametrize("words", [[], ["--tune"]])
+def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
+    words, broken, tmp_path
+):
+    root = tmp_path / "root"
+    words = ["run", "--dataset", "mnist_sample", "--pipeline-root", str(root), *words]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        env=environment(NO_SUCH_GPU, **broken),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    line = UNUSABLE.replace("FOLDER", str(tmp_path / "dev"))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"tfx-mnist: {line}\n")
+    assert not root.exists() or not list(root.iterdir())
+
+
+def test_a_training_on_them_says_so_and_trains_on_the_cpu_if_they_are_hidden(
+    prepared, broken, tmp_path
+):
+    training = Training(prepared, tmp_path / "training", epochs=1)
+    training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken}
+    with training.start() as process:
+        _, log = process.communicate(timeout=120)
+    line = UNUSABLE.replace("FOLDER", str(tmp_path / "dev"))
+    assert log.endswith(f"trainer.training_process.TrainingFailed: {line}\n")
+    assert not training.exported.exists()
+    training.environment = {VISIBLE: "-1", SETTLED: "-1", **broken}
+    training.run()
+    assert training.exported.exists()

@@ -1,0 +1,144 @@
+"""The process that trains, and the one that started it: errors, notes, and the end of either."""
+
+import contextlib
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.trainings import Training, is_running
+from trainer import progress, training_process
+from trainer.job import Job
+from trainer.training_process import TrainingFailed, end_early, start_early, train_alone
+
+pytestmark = pytest.mark.slow
+
+# Says the number of the process that trains, and lets it wait, or train.
+PARENT = """
+import json, sys, time
+from trainer.job import Job
+from trainer.training_process import TrainingProcess
+process = TrainingProcess(0)
+process.require_devices()
+print(process.process.pid, flush=True)
+if len(sys.argv) > 1:
+    process.train(Job(**json.loads(sys.argv[1])))
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def none_is_left():
+    yield
+    end_early()
+
+
+@contextlib.contextmanager
+def told(act: Callable[[logging.LogRecord], None]):
+    """Calls `act` with all that `trainer.progress` is told."""
+    handler = logging.Handler()
+    handler.emit = act
+    progress.LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        progress.LOGGER.removeHandler(handler)
+
+
+def job(training: Training) -> Job:
+    return Job.from_fn_args(types.SimpleNamespace(**training.fn_args))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def start_parent(*arguments: str) -> tuple[subprocess.Popen, int]:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    return parent, int(parent.stdout.readline())
+
+
+@pytest.mark.parametrize("trains", [False, True], ids=["waits", "trains"])
+def test_it_ends_when_the_process_that_started_it_is_killed(trains, prepared, tmp_path):
+    training = Training(prepared, tmp_path, epochs=100_000)
+    words = [json.dumps({**vars(job(training))})] if trains else []
+    parent, child = start_parent(*words)
+    with parent:
+        if trains:
+            wait_until(lambda: list(training.checkpoints.glob("*/*")))
+        assert is_running(child)
+        parent.kill()
+    wait_until(lambda: not is_running(child))
+
+
+def test_a_diverged_loss_is_said_in_the_line_of_the_loop(prepared, tmp_path):
+    training = Training(prepared, tmp_path, epochs=2, learning_rate=1e30)
+    line = r"^the loss is (nan|inf) in epoch 1 of 2: set training.learning_rate below 1e\+30, or"
+    with pytest.raises(TrainingFailed, match=line) as raised:
+        train_alone(job(training))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_error_of_a_library_is_said_after_its_type(prepared, tmp_path):
+    training = Training(prepared, tmp_path)
+    missing = types.SimpleNamespace(**{**training.fn_args, "transform_graph_path": "/no/graph"})
+    with pytest.raises(TrainingFailed, match=r"^[A-Za-z]+Error: .*/no/graph"):
+        train_alone(Job.from_fn_args(missing))
+
+
+def test_one_that_is_killed_asks_about_memory_and_the_next_one_says_that_it_resumes(
+    prepared, tmp_path, caplog
+):
+    training = Training(prepared, tmp_path)
+    process = start_early(0).process
+
+    def kill(record: logging.LogRecord) -> None:
+        if record.progress.epoch_ended:
+            process.kill()
+
+    line = "the process that trains was killed by SIGKILL: did memory run out? The same command"
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    with told(kill), pytest.raises(TrainingFailed, match=line.replace("?", r"\?")):
+        train_alone(job(training))
+    assert not training.exported.exists()
+    caplog.clear()
+    train_alone(job(training))
+    assert training.exported.exists()
+    assert "resumed after epoch " in caplog.messages[0]
+    assert "epoch 30/30" in caplog.messages[-1]
+
+
+def test_one_that_ends_without_a_word_names_its_code_and_the_log(monkeypatch, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("import os; os._exit(7)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(TrainingFailed, match="ended with 7: see the log; the same command"):
+        train_alone(Job([], [], "", {"replicas": 0}))
+
+
+def test_the_next_training_takes_the_one_that_was_started_early_and_ends_it():
+    early = start_early(0)
+    assert start_early(0) is early
+    with training_process.training_process(0) as taken:
+        assert taken is early
+        assert taken.process.poll() is None
+    assert taken.process.returncode == -signal.SIGKILL
+    assert start_early(0) is not early
+
+
+def test_one_that_no_training_takes_is_ended():
+    process = start_early(0).process
+    end_early()
+    assert process.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{process.pid}").exists()
