@@ -121,15 +121,6 @@ def test_what_would_be_found_out_after_the_training_is_refused_before_the_data_a
     assert list(root.iterdir()) == []
 
 
-def test_devices_that_are_not_there_are_a_users_error(config: RunConfig) -> None:
-    import tensorflow as tf
-
-    tf.config.list_logical_devices()  # TensorFlow has started, so that it can split no CPU
-    error = refused(dataclasses.replace(config, replicas=64))
-    assert error.exit_code == 2
-    assert "64" in error.message
-
-
 def test_a_configuration_that_does_not_fit_the_data_is_a_usage_error(config: RunConfig) -> None:
     training = HParams(per_replica_batch=169)  # of 168 training images
     error = refused(dataclasses.replace(config, training=training))

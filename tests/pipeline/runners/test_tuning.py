@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import logging
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,14 +15,14 @@ from pipeline import result
 from pipeline.config import DataGateConfig, RunConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
-from trainer import loop
+from trainer import progress
 from trainer.hparams import HParams
 from trainer.tuning.results import tuned
 from trainer.tuning.settings import TuningConfig
 
 pytestmark = pytest.mark.slow
 
-HPARAMS = HParams(epochs=1, per_replica_batch=32, max_shift=0)
+HPARAMS = HParams(epochs=2, per_replica_batch=32, max_shift=0)
 
 
 @pytest.fixture(scope="module")
@@ -36,48 +39,69 @@ def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """A run that was interrupted in its second trial, and the one that went on."""
+    """A run that was interrupted in its second trial, and the one that went on.
+
+    Attributes:
+      left: the searches that the interrupted run has left.
+      epochs: how many epochs each run has reported while it searched.
+    """
 
     left: list[str]
-    trained: list[HParams]
+    epochs: tuple[int, int]
     result: result.RunResult
+
+
+class Interrupting(Watch):
+    """Counts the epochs of the search; sends Ctrl-C after one of them."""
+
+    def __init__(self, after: int | None = None) -> None:
+        super().__init__()
+        self.epochs, self._after = 0, after
+        self.handler = logging.Handler()
+        self.handler.emit = self._emit
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        state = getattr(record, "progress", None)
+        if state is not None and state.epoch_ended and self.started[-1] == "Tuner":
+            self.epochs += 1
+            if self.epochs == self._after:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def run(config: RunConfig, run_id: str, watch: Interrupting) -> result.RunResult:
+    progress.LOGGER.addHandler(watch.handler)
+    progress.LOGGER.setLevel(logging.INFO)
+    try:
+        return local.run(config, run_id=run_id, observer=watch)
+    finally:
+        progress.LOGGER.setLevel(logging.NOTSET)
+        progress.LOGGER.removeHandler(watch.handler)
 
 
 @pytest.fixture(scope="module")
 def runs(config: RunConfig) -> Runs:
     searches = Path(config.pipeline_root) / "tuning"
-    trained: list[HParams] = []
-
-    def fit(hparams, **arguments):
-        trained.append(hparams)
-        if len(trained) == 2:
-            raise KeyboardInterrupt
-        return real(hparams, **arguments)
-
-    real = loop.train
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.tuning.search.loop.train", fit)
-        with pytest.raises(KeyboardInterrupt):
-            local.run(config, run_id="run-1", observer=Watch())
-        left = [path.name for path in searches.iterdir()]
-        done = local.run(config, run_id="run-2", observer=Watch())
-    return Runs(left, trained, done)
+    first, second = Interrupting(after=HPARAMS.epochs + 1), Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, "run-1", first)
+    left = [path.name for path in searches.iterdir()]
+    done = run(config, "run-2", second)
+    return Runs(left, (first.epochs, second.epochs), done)
 
 
 def test_the_search_goes_on_where_it_was_and_leaves_nothing(config, runs):
     assert len(runs.left) == 1
     assert len(runs.result.tuning.trials) == 3
-    # The first trial once, the second one twice, the third one once; then the training itself.
-    first, interrupted, resumed, _, _ = runs.trained
-    assert first == HPARAMS
-    assert interrupted == resumed
+    interrupted, resumed = runs.epochs
+    assert resumed <= 3  # none of the first trial's two, and the second one's last at most
+    assert interrupted + resumed in (5, 6)  # of 3 * 2; one may have ended without a reader
     assert not (Path(config.pipeline_root) / "tuning").exists()
 
 
 def test_the_trainer_trains_with_what_was_found_and_the_release_says_so(config, runs):
     assert runs.result.outcome == result.RELEASED
     found = tuned(HPARAMS, runs.result.tuning.best.values)
-    assert HParams(**runs.result.hparams) == runs.trained[-1] == found
+    assert HParams(**runs.result.hparams) == found
     (version,) = serving_dir.versions(Path(runs.result.release.path).parent)
     assert version.manifest.release["training"] == found.to_config()
 
@@ -94,13 +118,6 @@ def test_the_same_search_is_taken_from_the_cache(config, runs):
     assert again.outcome == result.UNCHANGED
     assert "Tuner" in again.cached
     assert again.tuning == runs.result.tuning
-
-
-def test_another_search_is_searched(config, runs, monkeypatch):
-    monkeypatch.setattr("trainer.tuning.search.loop.train", lambda *_, **__: 1 / 0)
-    other = dataclasses.replace(config.tuning, objective="loss")
-    done = local.run(dataclasses.replace(config, tuning=other), run_id="run-4", observer=Watch())
-    assert (done.outcome, done.error) == ("failed", "Tuner: ZeroDivisionError: division by zero")
 
 
 def test_a_worker_of_a_search_is_not_started_as_a_run(config, monkeypatch):
