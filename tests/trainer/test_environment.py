@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import NO_PROXY_THERE
-from trainer.environment import GPU_FILES, SEES_GPUS, gpu_files, settle
+from trainer.environment import GPU_FILES, gpu_files, seeing_gpus, settle
 
 ROOT = Path(__file__).parents[2]
 OWN = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
@@ -189,7 +189,7 @@ def test_gpus_are_hidden_and_those_who_train_see_what_the_user_lets_them_see(giv
     environment = dict(given)
     settle(environment)
     assert environment[VISIBLE] == "-1"
-    child = {**environment, **SEES_GPUS}
+    child = {**environment, **seeing_gpus()}
     settle(child)
     assert child.get(VISIBLE) == given.get(VISIBLE)
 
