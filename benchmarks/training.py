@@ -21,6 +21,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from processes import measure
 
 from pipeline.config import ConfigError
 from pipeline.config_model import build
+from trainer.environment import seeing_gpus
 from trainer.hparams import HParams
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -80,11 +82,13 @@ def train(
         strategy=mirrored_strategy(replicas),
         seed=seed,
     )
-    images = len(train_split) // (hparams.per_replica_batch * replicas)
-    images *= hparams.per_replica_batch * replicas
+    steps = len(train_split) // (hparams.per_replica_batch * replicas)
+    warm = [epoch.seconds for epoch in history[1:] or history]
+    images = steps * hparams.per_replica_batch * replicas
     return {
         "wall": time.monotonic() - wall,
         "cpu": time.process_time() - cpu,
+        "steps_per_second": steps / statistics.median(warm),
         "accuracy": history[-1].eval_accuracy,
         "loss": history[-1].eval_loss,
         "operations": operations_per_image(model) * images * len(history),
@@ -147,34 +151,61 @@ def matrix_operations_per_cpu_second() -> float:
     return 2.0 * _MATRIX**3 * _PRODUCTS / (time.process_time() - start)
 
 
-def table(arguments: argparse.Namespace) -> None:
-    """Every option's training in turn, in processes of their own; a row for each."""
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.options}
-    for seed in range(arguments.runs):
+def trainings(
+    folder: Path, preset: str, options: Sequence[str], *, epochs: int, runs: int, eval_share: int
+) -> dict[str, list[dict[str, float]]]:
+    """Makes every option's trainings in turn, in processes of their own, on GPUs if there are any.
+
+    Args:
+      epochs: 0 for the preset's.
+    """
+    os.environ.update(seeing_gpus())
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in options}
+    for seed in range(runs):
         for name, some in results.items():
-            words = [str(arguments.folder), "--preset", arguments.preset, "--seed", str(seed)]
-            words += ["--eval-share", str(arguments.eval_share)]
-            words += ["--epochs", str(arguments.epochs)] if arguments.epochs else []
+            words = [str(folder), "--preset", preset, "--seed", str(seed)]
+            words += ["--eval-share", str(eval_share), "--epochs", str(epochs)]
             some.append(measure([sys.executable, __file__, *words, "--one", name]).printed)
             print(f"{name}, seed {seed}: {some[-1]}", file=sys.stderr, flush=True)
-    if arguments.peak:
-        for name, some in results.items():
-            reached = [run["operations"] / run["cpu"] for run in some]
-            peaks = [run["matrix_operations_per_cpu_second"] for run in some]
-            shares = [one / peak for one, peak in zip(reached, peaks, strict=True)]
-            print(
-                f"{name}: {statistics.median(reached) / 1e9:.0f} GFLOP per CPU second, "
-                f"matrices {statistics.median(peaks) / 1e9:.0f}: {statistics.median(shares):.0%}"
-            )
-        return
-    print("| training | wall time | CPU time | eval accuracy | eval cross-entropy |")
-    print("| --- | --- | --- | --- | --- |")
+    return results
+
+
+def table(
+    folder: Path,
+    preset: str,
+    options: Sequence[str],
+    *,
+    epochs: int = 0,
+    runs: int = 1,
+    eval_share: int = 12,
+) -> None:
+    """Prints a row for each option's trainings."""
+    results = trainings(folder, preset, options, epochs=epochs, runs=runs, eval_share=eval_share)
+    columns = ("training", "wall time", "CPU time", "steps/s", "eval accuracy", "cross-entropy")
+    print(f"| {' | '.join(columns)} |")
+    print(f"| {' | '.join('---' for _ in columns)} |")
     for name, some in results.items():
-        wall, cpu, right, loss = (
+        wall, cpu, steps, right, loss = (
             statistics.median(run[key] for run in some)
-            for key in ("wall", "cpu", "accuracy", "loss")
+            for key in ("wall", "cpu", "steps_per_second", "accuracy", "loss")
         )
-        print(f"| {name} | {wall:.0f} s | {cpu:.0f} s | {right:.4f} | {loss:.4f} |")
+        print(
+            f"| {name} | {wall:.0f} s | {cpu:.0f} s | {steps:.0f} | {right:.4f} | {loss:.4f} |",
+            flush=True,
+        )
+
+
+def peak(folder: Path, preset: str, options: Sequence[str], *, epochs: int, runs: int) -> None:
+    """Prints how near each option comes to the peak of the machine."""
+    results = trainings(folder, preset, options, epochs=epochs, runs=runs, eval_share=12)
+    for name, some in results.items():
+        reached = [run["operations"] / run["cpu"] for run in some]
+        peaks = [run["matrix_operations_per_cpu_second"] for run in some]
+        shares = [one / highest for one, highest in zip(reached, peaks, strict=True)]
+        print(
+            f"{name}: {statistics.median(reached) / 1e9:.0f} GFLOP per CPU second, "
+            f"matrices {statistics.median(peaks) / 1e9:.0f}: {statistics.median(shares):.0%}"
+        )
 
 
 def main() -> None:
@@ -184,7 +215,7 @@ def main() -> None:
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--options", nargs="+", default=list(OPTIONS))
     parser.add_argument("--eval-share", type=int, default=12, help="`eval` is one part of N")
-    parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument("--epochs", type=int, default=0, help="instead of the preset's")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--peak", action="store_true")
@@ -196,7 +227,12 @@ def main() -> None:
                 hparams_of(arguments.preset, option)
         except ConfigError as error:
             parser.error(str(error))
-        table(arguments)
+        given = (arguments.folder, arguments.preset, arguments.options)
+        if arguments.peak:
+            peak(*given, epochs=arguments.epochs, runs=arguments.runs)
+        else:
+            share = arguments.eval_share
+            table(*given, epochs=arguments.epochs, runs=arguments.runs, eval_share=share)
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     hparams = hparams_of(arguments.preset, arguments.one)

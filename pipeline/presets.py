@@ -39,13 +39,15 @@ def best() -> HParams:
     """
     return HParams(
         architecture="deep",
-        epochs=40,
-        per_replica_batch=128,
-        learning_rate=0.007,
+        epochs=22,
+        per_replica_batch=256,
+        learning_rate=0.01,
         dropout=0.25,
+        weight_decay=0.05,
+        label_smoothing=0.02,
         max_rotation=10.0,
         max_zoom=0.1,
-        averaging=0.999,
+        averaging=0.9995,
     )
 
 
