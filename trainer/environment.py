@@ -2,7 +2,7 @@
 
 Only processes that train see the GPUs, which the user may limit by CUDA_VISIBLE_DEVICES as always.
 Elsewhere TensorFlow would place small operations on one, with copies for each image: reading MNIST
-took a hundred times as long (docs/decisions/0035).
+took a hundred times as long (docs/decisions/0034).
 
 Keras reads `keras.json` from the user's home, or from /tmp if the home cannot be written, and takes
 the image data format, the float type and epsilon from it, which gives other numbers or a network
