@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import STARTS, TRAINS
+from tests.loopback import free_ports, tf_config
 from tests.trainer.trainings import Training
 
 pytestmark = pytest.mark.slow
@@ -114,16 +115,21 @@ def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
     assert not root.exists() or not list(root.iterdir())
 
 
-def test_a_training_on_them_says_so_and_trains_on_the_cpu_if_they_are_hidden(
-    prepared, broken, tmp_path
-):
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
     training = Training(prepared, tmp_path / "training", epochs=1)
     training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken}
+    if machines > 1:  # each looks at its own GPUs before it waits for the others
+        training.environment["TF_CONFIG"] = tf_config(free_ports(machines), 0)
     with training.start() as process:
         _, log = process.communicate(timeout=120)
     line = UNUSABLE.replace("FOLDER", str(tmp_path / "dev"))
     assert log.endswith(f"trainer.training_process.TrainingFailed: {line}\n")
     assert not training.exported.exists()
+
+
+def test_a_training_runs_on_the_cpu_if_the_user_hides_them(prepared, broken, tmp_path):
+    training = Training(prepared, tmp_path / "training", epochs=1)
     training.environment = {VISIBLE: "-1", SETTLED: "-1", **broken}
     training.run()
     assert training.exported.exists()
