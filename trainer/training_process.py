@@ -124,16 +124,20 @@ def train_alone(job: Job) -> None:
     """Trains on this machine alone; raises `TrainingFailed`."""
     with training_process(job.replicas) as process:
         status = process.train(job)
-    if status < 0:
-        raise TrainingFailed(
-            f"the process that trains was killed by {signal.Signals(-status).name}: did memory run "
-            "out? The same command goes on after the last finished epoch"
-        )
     if status:
         raise TrainingFailed(
-            f"the process that trains ended with {status}: see the log; the same command goes on "
+            f"the process that trains {ending(status)}: see the log; the same command goes on "
             "after the last finished epoch"
         )
+
+
+def ending(status: int) -> str:
+    """Says how a child ended that says nothing itself; `status` is that of `subprocess`."""
+    if status >= 0:
+        return f"ended with code {status}"
+    number = signal.Signals(-status)
+    why = ", as when memory runs out" if number == signal.SIGKILL else ""
+    return f"was killed by {number.name}{why}"
 
 
 def say_progress() -> Callable[[dict[str, Any]], None]:

@@ -44,6 +44,7 @@ def test_a_run_and_a_worker_train_together_and_the_run_releases(tmp_path: Path) 
             out, err = worker.communicate(timeout=60)
             assert worker.returncode == 0, out + err
             assert json.loads(out) == {"worker": 1, "workers": 2, "error": None}
+            assert "  epoch 2/2, eval accuracy 0." in err or "  epoch 2/2, eval accuracy 1." in err
         finally:
             worker.kill()
             chief.kill()

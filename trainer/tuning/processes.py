@@ -29,7 +29,7 @@ from trainer.environment import collect_seldom, seeing_gpus
 from trainer.host.children import end_with_parent, running_child
 from trainer.host.termination import end_at_once
 from trainer.host.text import first_line
-from trainer.training_process import pass_on, say_progress
+from trainer.training_process import ending, pass_on, say_progress
 
 if TYPE_CHECKING:
     from trainer.tuning.search import Search
@@ -175,8 +175,8 @@ class _Worker:
         if self.process.poll():
             self._listener.join()
             raise WorkerDied(
-                f"{name} ended with code {self.process.returncode}: {self._error}; the same "
-                "command goes on with the trials that are left"
+                f"{name} {ending(self.process.returncode)}: {self._error}; the same command goes "
+                "on with the trials that are left"
             )
 
     def _listen(self) -> None:

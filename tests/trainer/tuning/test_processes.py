@@ -92,10 +92,22 @@ def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
         train_in_workers(search, count=1)
 
 
-def test_a_worker_that_dies_without_a_word_ends_the_search(search, monkeypatch, tmp_path):
-    (tmp_path / "tensorflow.py").write_text("import os; os._exit(7)")
+@pytest.mark.parametrize(
+    ("end", "line"),
+    [
+        ("os._exit(7)", "worker 1 of 1 ended with code 7: see the log; the same command"),
+        (
+            "os.kill(os.getpid(), 9)",
+            "worker 1 of 1 was killed by SIGKILL, as when memory runs out: see the log; the same",
+        ),
+    ],
+)
+def test_a_worker_that_dies_without_a_word_ends_the_search(
+    end, line, search, monkeypatch, tmp_path
+):
+    (tmp_path / "tensorflow.py").write_text(f"import os; {end}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(WorkerDied, match="worker 1 of 1 ended with code 7: see the log; the same"):
+    with pytest.raises(WorkerDied, match=line):
         train_in_workers(search, count=1)
 
 
