@@ -30,8 +30,8 @@ from processes import measure
 
 from pipeline.config import ConfigError
 from pipeline.config_model import build
-from trainer.environment import seeing_gpus
 from trainer.hparams import HParams
+from trainer.training_process import seeing_gpus
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -38,7 +38,7 @@ _EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
 
 GPU_FILES = "/dev/nvidia[0-9]*"  # what NVIDIA's driver makes for each GPU
 
-_SEES_GPUS = "TFX_MNIST_SEES_GPUS"  # that a process does, which its parent says
+SEES_GPUS = "TFX_MNIST_SEES_GPUS"  # that a process does, which its parent says
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GIVEN = "TFX_MNIST_CUDA_VISIBLE_DEVICES"  # what the user has set for our first process
 _ALL = "all"  # there: nothing
@@ -68,7 +68,7 @@ def settle(environment: MutableMapping[str, str]) -> None:
     environment.update(_KERAS)
     for name in _KERAS_LIMITS:
         environment.pop(name, None)
-    _show_gpus(environment, shown=_SEES_GPUS in environment)
+    _show_gpus(environment, shown=SEES_GPUS in environment)
     _connect_directly(environment, _partners(environment))
 
 
@@ -98,15 +98,6 @@ def hides_gpus(environment: Mapping[str, str] = os.environ) -> bool:
     """
     first, *_ = environment.get(_GIVEN, environment.get(_VISIBLE, _ALL)).split(",")
     return first.strip() in ("", _NONE)
-
-
-def seeing_gpus() -> dict[str, str]:
-    """Returns the variables with which a child of this process sees the GPUs, and finds the CUDA
-    libraries that pip has installed.
-    """
-    from trainer.host.cuda import library_path  # which children run as their module
-
-    return {_SEES_GPUS: "1", "LD_LIBRARY_PATH": library_path()}
 
 
 def _partners(environment: Mapping[str, str]) -> list[str]:

@@ -23,8 +23,9 @@ from typing import Any
 
 from trainer import progress
 from trainer.cluster import Cluster
-from trainer.environment import collect_seldom, seeing_gpus
+from trainer.environment import SEES_GPUS, collect_seldom
 from trainer.host.children import end_with_parent, running_child
+from trainer.host.cuda import library_path
 from trainer.host.text import first_line
 from trainer.job import Job
 
@@ -32,6 +33,13 @@ AGAIN = 3  # exit code: another attempt of all machines together may succeed
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _MODULE = "trainer.training_process"
+
+
+def seeing_gpus() -> dict[str, str]:
+    """Returns the variables with which a child of this process sees the GPUs, and finds the CUDA
+    libraries that pip has installed.
+    """
+    return {SEES_GPUS: "1", "LD_LIBRARY_PATH": library_path()}
 
 
 class TrainingFailed(RuntimeError):

@@ -23,10 +23,11 @@ from pipeline.config import RunConfig
 from pipeline.doctor import engines
 from pipeline.doctor.machine import Machine, Nvidia, Python, TensorFlow, joined
 from trainer import gpu_probe
-from trainer.environment import gpu_files, hides_gpus, seeing_gpus
+from trainer.environment import gpu_files, hides_gpus
 from trainer.host import cuda
 from trainer.host.children import running_child
 from trainer.host.cuda import Device, Library
+from trainer.training_process import seeing_gpus
 
 PACKAGES = ("tfx", "apache-beam", "keras", "keras-tuner", "kfp")
 

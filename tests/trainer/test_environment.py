@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import NO_PROXY_THERE
-from trainer.environment import GPU_FILES, gpu_files, seeing_gpus, settle
+from trainer.environment import GPU_FILES, gpu_files, settle
+from trainer.training_process import seeing_gpus
 
 ROOT = Path(__file__).parents[2]
 OWN = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
