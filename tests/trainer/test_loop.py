@@ -16,6 +16,7 @@ from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.model import build_model
 from trainer.optimizer import make_optimizer
+from trainer.state import WeightAverage
 from trainer.strategy import mirrored_strategy
 
 KEY = "0" * 64
@@ -225,19 +226,16 @@ def test_the_average_of_the_weights_is_what_is_evaluated():
 
 
 def test_the_average_moves_by_its_decay_and_at_first_by_more():
-    # A learning rate of almost nothing: the network stands still, and the average comes to it.
-    hparams = dataclasses.replace(
-        HPARAMS, learning_rate=1e-30, schedule="constant", averaging=0.5, epochs=1
-    )
-    served, _ = train(hparams)
-    keras.utils.set_random_seed(5)
-    still, start = (
-        build_model(hparams, image_shape=(8, 8, 1), num_classes=2).get_weights()[0]
-        for _ in range(2)
-    )
-    # Decays of steps 1 to 4: 2/11, 3/12, 4/13, 5/14.
+    network = build_model(HPARAMS, image_shape=(8, 8, 1), num_classes=2)
+    average = WeightAverage(network, 0.5)
+    start = network.get_weights()
+    still = [weight + 1.0 for weight in start]
+    network.set_weights(still)
+    for steps in range(1, 5):
+        average.move(tf.constant(steps))
     left = 2 / 11 * 3 / 12 * 4 / 13 * 5 / 14
-    np.testing.assert_allclose(served.get_weights()[0], still + left * (start - still), atol=1e-6)
+    for found, after, before in zip(average.weights(), still, start, strict=True):
+        np.testing.assert_allclose(found, after + left * (before - after), atol=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adadelta"])

@@ -8,13 +8,14 @@ import pytest
 from pipeline.cli.command import LOCAL_PATH, CommandGroup
 from pipeline.cli.main import COMMANDS, main
 
+CONFIGURED = ("run", "gate check", "kubeflow local", "doctor")
 # Paths of other machines, or keys of the configuration, which reads them.
 ELSEWHERE = {
     ("kubeflow compile", "--serving-dir"),
     ("kubeflow compile", "--data-dir"),
-    *((name, "--pipeline-root") for name in ("run", "gate check", "kubeflow local")),
-    *((name, "--serving-dir") for name in ("run", "gate check", "kubeflow local")),
-    *((name, "--data-dir") for name in ("run", "gate check", "kubeflow local")),
+    *((name, "--pipeline-root") for name in CONFIGURED),
+    *((name, "--serving-dir") for name in CONFIGURED),
+    *((name, "--data-dir") for name in CONFIGURED),
 }
 
 

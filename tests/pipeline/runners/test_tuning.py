@@ -82,8 +82,11 @@ def run(config: RunConfig, run_id: str, watch: Interrupting) -> result.RunResult
 def runs(config: RunConfig) -> Runs:
     searches = Path(config.pipeline_root) / "tuning"
     first, second = Interrupting(after=HPARAMS.epochs + 1), Interrupting()
+    # What a shell starts with & ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         run(config, "run-1", first)
+    signal.signal(signal.SIGINT, before)
     left = [path.name for path in searches.iterdir()]
     done = run(config, "run-2", second)
     return Runs(left, (first.epochs, second.epochs), done)
