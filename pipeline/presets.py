@@ -32,9 +32,9 @@ def fast() -> HParams:
 
 
 def best() -> HParams:
-    """For the best accuracy of one network on the full MNIST, within half an hour on two cores.
+    """For the best accuracy of one network on the full MNIST.
 
-    Test accuracy 0.9967, standard deviation 0.0005 (seeds 0 to 2), 20 minutes:
+    Test accuracy 0.9968, standard deviation 0.0004 (seeds 0 to 4), trained on one H200 in 54 s:
     `tfx-mnist run --preset best --dataset mnist`.
     """
     return HParams(
