@@ -54,11 +54,19 @@ class Job:
 
     @classmethod
     def read(cls, file: Path) -> Job:
-        return cls(**json.loads(file.read_text(encoding="utf-8")))
+        return cls.from_json(file.read_text(encoding="utf-8"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        return cls(**json.loads(text))
 
     def write(self, file: Path) -> None:
         """Writes the file completely or not at all."""
-        write_durably(file, json.dumps(dataclasses.asdict(self)))
+        write_durably(file, self.to_json())
+
+    def to_json(self) -> str:
+        """Returns one line."""
+        return json.dumps(dataclasses.asdict(self))
 
     @property
     def spec(self) -> ImageSpec:

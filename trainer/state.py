@@ -37,8 +37,8 @@ class WeightAverage:
     """Exponential moving average of a network's weights over the steps, statistics of batch
     normalization included.
 
-    It is one long vector: a GPU would spend a third of a step on starting tiny operations, four for
-    each weight (docs/decisions/0033). As in TensorFlow's ExponentialMovingAverage, the inertia is
+    It is one long vector, because a GPU takes longer to start an operation than to make a small one
+    (docs/decisions/0033). As in TensorFlow's ExponentialMovingAverage, the inertia is
     smaller in the first steps, when there is little to average.
     """
 

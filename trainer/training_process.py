@@ -24,7 +24,7 @@ from typing import Any
 from trainer import progress
 from trainer.cluster import Cluster
 from trainer.environment import SEES_GPUS, collect_seldom
-from trainer.host.children import end_with_parent, running_child
+from trainer.host.children import answers, end_with_parent, running_child
 from trainer.host.cuda import library_path
 from trainer.host.text import first_line
 from trainer.job import Job
@@ -79,7 +79,7 @@ class TrainingProcess:
         """
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended, and may have said why
-            self.process.stdin.write(json.dumps(dataclasses.asdict(job)) + "\n")
+            self.process.stdin.write(job.to_json() + "\n")
             self.process.stdin.flush()
         for message in self._messages():
             if "ready" not in message:
@@ -153,8 +153,7 @@ def say_progress() -> Callable[[dict[str, Any]], None]:
 
     Returns a function that says anything else. What libraries print goes to the log from now on.
     """
-    said = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    said = answers()
 
     def say(message: dict[str, Any]) -> None:
         said.write(json.dumps(message) + "\n")  # one piece, also if this process is killed
@@ -199,7 +198,7 @@ def _main(replicas: int) -> int:
         line = sys.stdin.readline()
         end_with_parent()
         if line:
-            train_and_export(Job(**json.loads(line)), cluster)
+            train_and_export(Job.from_json(line), cluster)
     except passing:
         logging.exception("another attempt may succeed")
         return AGAIN

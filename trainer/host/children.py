@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from trainer.host import child_main
 
@@ -63,6 +63,15 @@ def running_child(
     finally:
         process.kill()
         process.communicate()
+
+
+def answers() -> TextIO:
+    """Returns a stream to the parent in place of stdout, which leads where stderr does from now on:
+    what libraries print is no answer.
+    """
+    stream = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return stream
 
 
 def end_with_parent() -> None:

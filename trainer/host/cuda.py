@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.host.children import end_with_parent
+from trainer.host.children import answers, end_with_parent
 
 DRIVER = "libcuda.so.1"
 NCCL = "libnccl.so.2"  # what several GPUs of one machine exchange gradients with
@@ -145,10 +145,9 @@ def _error(cuda: ctypes.CDLL, status: int) -> str:
 
 def _main(*names: str) -> None:
     end_with_parent()
-    said = os.fdopen(os.dup(1), "w")
     with open(os.devnull, "w") as silence:  # libraries may log when they are opened
-        os.dup2(silence.fileno(), 1)
         os.dup2(silence.fileno(), 2)
+    said = answers()
     answer: dict[str, Any] = {
         "driver": dataclasses.asdict(ask_driver()),
         "libraries": [dataclasses.asdict(library) for library in open_libraries(names)],
