@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests must give the same results with and without an accelerator.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C reach the processes that tests start, also where a shell's `&` has it ignored.
+
+    Setting it in a child before its program is loaded needs a fork, in which gRPC's handlers write
+    to the child's stderr.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

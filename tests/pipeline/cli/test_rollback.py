@@ -105,7 +105,6 @@ def test_a_signal_that_comes_when_it_is_done_does_not_hide_that(
         """,
         str(serving),
         name,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr == (
@@ -122,7 +121,6 @@ def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         lock = str((serving / ".publish.lock").resolve())
         descriptors = Path(f"/proc/{process.pid}/fd")

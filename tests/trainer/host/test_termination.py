@@ -31,7 +31,6 @@ def _ended(sent: signal.Signals, **given: object) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=given.get("stderr", subprocess.PIPE),
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

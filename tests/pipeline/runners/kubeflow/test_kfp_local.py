@@ -77,7 +77,7 @@ def test_an_image_that_cannot_be_run_is_said_in_one_line(
     assert (done.returncode, done.stdout, done.stderr) == (code, f"{line}\n", "")
 
 
-def _start(kfp: FakeKfp, folder: Path, **settings) -> subprocess.Popen[str]:
+def _start(kfp: FakeKfp, folder: Path, started_by: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """A run, by itself."""
     (folder / "pipeline.yaml").write_text("a pipeline")
     order = {
@@ -92,11 +92,10 @@ def _start(kfp: FakeKfp, folder: Path, **settings) -> subprocess.Popen[str]:
         ],
     }
     return subprocess.Popen(
-        [kfp.python, "-I", kfp_local.__file__, "run", json.dumps(order)],
+        [*started_by, kfp.python, "-I", kfp_local.__file__, "run", json.dumps(order)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        **settings,
     )
 
 
@@ -134,8 +133,8 @@ def test_a_task_that_failed_is_kfps_last_line(tmp_path: Path) -> None:
     assert run.returncode == 1
 
 
-def _ignore_sigint() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it starts with &
+# As a shell starts a command with &.
+IN_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,7 +142,7 @@ def test_a_signal_ends_the_containers_of_the_run_also_in_a_shells_background(
     tmp_path: Path, number: int
 ) -> None:
     kfp = FakeKfp(tmp_path, WAITS + "time.sleep(60)")
-    with _start(kfp, tmp_path, preexec_fn=_ignore_sigint) as run:
+    with _start(kfp, tmp_path, IN_BACKGROUND) as run:
         assert run.stdout.readline() == "started\n"
         run.send_signal(number)
         assert run.wait(20) != 0
