@@ -135,6 +135,9 @@ class RunConfig:
     )
     cache: bool = setting(True, "whether to take over results of earlier runs with the same inputs")
     beam_args: tuple[str, ...] = setting((), "further arguments of every Beam pipeline")
+    allow_unproven_runner: bool = setting(
+        False, "whether beam_args may name a runner that was not seen to compute right results"
+    )
     training: HParams = HParams()
     tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()

@@ -9,6 +9,7 @@ from components import serving_dir
 from components.example_gen.image_set import DatasetInfo
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
+from pipeline.beam_runner import runner_problem
 from pipeline.config import ConfigError, RunConfig
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
@@ -26,6 +27,8 @@ def require_possible(config: RunConfig) -> None:
             "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
             "docs/tuning.md"
         )
+    if not config.allow_unproven_runner and (problem := runner_problem(config.beam_args)):
+        raise ConfigError(f"{problem}, or --set allow_unproven_runner=true")
     try:
         find_model_server(config.serving.model_server)
     except FileNotFoundError as error:

@@ -56,6 +56,14 @@ def test_relative_directories_become_absolute(
     assert plan.root == tmp_path / "root"
 
 
+def test_a_beam_runner_that_computes_wrong_results_needs_a_word(config: RunConfig) -> None:
+    asked = dataclasses.replace(config, beam_args=("--runner=DaskRunner",))
+    with pytest.raises(ConfigError, match=r"'DaskRunner' .*allow_unproven_runner=true"):
+        make_plan(asked, run_id="run-1")
+    allowed = dataclasses.replace(asked, allow_unproven_runner=True)
+    assert make_plan(allowed, run_id="run-1").dataset.name
+
+
 # --- what does not fit the data set --------------------------------------------------------------
 
 
