@@ -99,6 +99,7 @@ setup(
             "kfp-kubernetes",
             # From 1.8 on it needs a newer Kubernetes client than kfp 2.5 takes.
             "kubeflow-training<1.8",
+            "kubeflow-trainer-api",
             "mypy",
             "pytest",
             "pytest-xdist",
