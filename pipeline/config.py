@@ -106,6 +106,28 @@ class ServingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class HooksConfig:
+    """Commands that are told the outcome, see `pipeline.hooks`; each field describes itself."""
+
+    released: tuple[str, ...] = setting(
+        (), "command to run after a release, with the JSON of --json on its stdin", is_command=True
+    )
+    refused: tuple[str, ...] = setting(
+        (), "command to run after a gate refused the data or the model", is_command=True
+    )
+    failed: tuple[str, ...] = setting(
+        (), "command to run after a run failed or could not start", is_command=True
+    )
+    rolled_back: tuple[str, ...] = setting(
+        (), "command to run after a rollback that was given this configuration", is_command=True
+    )
+    timeout_s: float = setting(30.0, "seconds after which a command is killed", gt=0, le=3600)
+
+    def __post_init__(self) -> None:
+        check(self, "hooks")
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """One run of the pipeline; each field describes itself."""
 
@@ -143,6 +165,7 @@ class RunConfig:
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
     serving: ServingConfig = ServingConfig()
+    hooks: HooksConfig = HooksConfig()
 
     @property
     def metadata_path(self) -> Path:

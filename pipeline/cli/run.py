@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from pipeline import hooks
 from pipeline.cli import command, configuration, logs, output, terminal
 from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
@@ -25,7 +26,7 @@ from pipeline.runners.failures import CannotStart, no_space
 from pipeline.runners.observer import Observer
 from trainer.host import paths
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
-from trainer.host.text import one_line
+from trainer.host.text import first_line, one_line
 
 # What a run writes below the pipeline root.
 _WRITTEN = ("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving", "tuning")
@@ -74,12 +75,13 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
     config = given.configuration()
     if save_hparams is not None:
         _require_writable(save_hparams)
+    hooks.require_programs(config.hooks)
     _require_places(config)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
     try:
         with terminable():
-            result = _observed(config, run_id, log, run, verbose=verbose, as_json=as_json)
+            result = _started(config, run_id, log, run, verbose=verbose, as_json=as_json)
             result = dataclasses.replace(
                 result, log_file=str(log.path), total_seconds=time.monotonic() - started
             )
@@ -88,6 +90,7 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
                 _save_hparams(result.hparams, save_hparams)
             report = _write_report(result, Path(config.pipeline_root))
             result = dataclasses.replace(result, report=report)
+            _tell(config, result, log.path)
     except (KeyboardInterrupt, Terminated) as end:
         return _ended_early(result, end, as_json=as_json)
     _show(result, as_json=as_json)
@@ -148,6 +151,22 @@ def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
             f"cannot write to the pipeline root {root}: {error.strerror}; "
             "choose another one with --pipeline-root"
         ) from None
+
+
+def _started(config: RunConfig, run_id: str, *args: Any, **settings: Any) -> RunResult:
+    """Does what `_observed` does, and tells the hook of a run that cannot start."""
+    try:
+        return _observed(config, run_id, *args, **settings)
+    except Exception as error:
+        _tell(config, RunResult(run_id, FAILED, error=first_line(error)), None)
+        raise
+
+
+def _tell(config: RunConfig, result: RunResult, log: Path | None) -> None:
+    """Tells the hook of the outcome; its output goes to the log, or to stderr without one."""
+    told = hooks.tell(config.hooks, result.outcome, result.to_dict())
+    if told is not None:
+        output.hook(result.outcome, told.output, told.complaint, log)
 
 
 def _observed(

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from components.example_gen.sources import DataError, find_name, parse_dataset
 from pipeline.cli.command import Reply, UsageError, option, path_option
+from pipeline.cli.configuration import Given
 from pipeline.config import SERVING, RunConfig
 from trainer.host.paths import slug
 
@@ -37,6 +40,28 @@ def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
         return function(directory=_chosen(serving_dir, dataset, pipeline_root), **values)
 
     return with_directory
+
+
+_DIRECTORIES = ("serving_dir", "dataset", "pipeline_root")
+
+
+def config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Adds --config; the function takes the file's configuration as `config`, which may be None.
+
+    The directory that `run` would release to by that file is taken, unless flags name another one.
+    """
+    text = "Take the hooks and the serving directory from the configuration file of a run."
+    return path_option("--config", "FILE", text, is_eager=True, callback=_configured)(function)
+
+
+def _configured(ctx: click.Context, param: click.Parameter, file: Path | None) -> RunConfig | None:
+    if file is None:
+        return None
+    given = Given(config=file)
+    _, values = given.chosen()
+    config = given.configuration()
+    ctx.default_map = {name: getattr(config, name) for name in _DIRECTORIES if values.get(name)}
+    return config
 
 
 def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) -> Path:

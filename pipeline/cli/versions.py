@@ -11,8 +11,11 @@ import click
 
 from components import serving_dir
 from components.serving_dir import Pruned, Version
+from pipeline import hooks
 from pipeline.cli import output, serving
 from pipeline.cli.command import Command, Reply, command, option, whole
+from pipeline.config import RunConfig
+from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
 
@@ -78,7 +81,8 @@ def verify(directory: Path) -> Reply:
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
 @option("--reason", "TEXT", "Reason, kept with the withdrawn version.", default="")
-def rollback(directory: Path, version: int | None, reason: str) -> Reply:
+@serving.config_option
+def rollback(directory: Path, version: int | None, reason: str, config: RunConfig | None) -> Reply:
     """Makes an older version the live one again.
 
     Publishes the files of VERSION again as the newest version, which the server then serves, and
@@ -87,19 +91,31 @@ def rollback(directory: Path, version: int | None, reason: str) -> Reply:
 
     Without VERSION it restores the newest good older version: its files match its manifest, it is
     not withdrawn, and its model differs from the live one.
+
+    With --config it then runs the command of hooks.rolled_back.
     """
+    config = config or RunConfig()
+    hooks.require_programs(config.hooks)
     before = serving_dir.live(directory)
     try:
         done = serving_dir.rollback(directory, version, reason=reason)
+        restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
+        fields = {"serving_dir": str(directory), **restored}
+        _tell(config, fields)
     except (KeyboardInterrupt, Terminated):
         _say_if_done(directory, before)
         raise
-    fields = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
     lines = [
         f"live: version {done.version} in {done.path}, which restores {done.restores}",
         f"withdrawn: version {done.withdraws}",
     ]
-    return Reply({"serving_dir": str(directory), **fields}, lines)
+    return Reply(fields, lines)
+
+
+def _tell(config: RunConfig, fields: Mapping[str, Any]) -> None:
+    told = hooks.tell(config.hooks, ROLLED_BACK, {**fields, "error": None})
+    if told is not None:
+        output.hook(ROLLED_BACK, told.output, told.complaint, log=None)
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:

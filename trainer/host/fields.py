@@ -35,6 +35,7 @@ def setting(
     lt: float | None = None,
     hint: str = "",
     is_path: bool = False,
+    is_command: bool = False,
 ) -> T:
     """Makes a field of a dataclass.
 
@@ -45,6 +46,7 @@ def setting(
       ge, gt, le, lt: bounds; a number with bounds must also be finite.
       hint: what an error adds to the bounds.
       is_path: whether it is a path on this machine.
+      is_command: whether it is a command, as words or as one text with a shell's quotes.
     """
     bounds = (("ge", ge), ("gt", gt), ("le", le), ("lt", lt))
     metadata = {
@@ -53,6 +55,7 @@ def setting(
         "bounds": {name: bound for name, bound in bounds if bound is not None},
         "hint": hint,
         "is_path": is_path,
+        "is_command": is_command,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -92,6 +95,8 @@ def inner_kind(kind: Any) -> Any:
 def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
     """Says which values a field takes: "a whole number, 1 or more", "one of adam, adadelta"."""
     inner = inner_kind(kind)
+    if metadata.get("is_command"):
+        return "a command, as a list of words or one string with a shell's quotes"
     if choices := metadata.get("choices"):
         return f"one of {', '.join(choices)}"
     name = _NAMES.get(inner) or ("a list of strings" if inner == tuple[str, ...] else "a string")
