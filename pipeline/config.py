@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
 from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS
@@ -160,6 +161,7 @@ class RunConfig:
     allow_unproven_runner: bool = setting(
         False, "whether beam_args may name a runner that was not seen to compute right results"
     )
+    data: DataConfig = DataConfig()
     training: HParams = HParams()
     tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()
