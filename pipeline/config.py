@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
 from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS
@@ -135,6 +136,7 @@ class RunConfig:
     )
     cache: bool = setting(True, "whether to take over results of earlier runs with the same inputs")
     beam_args: tuple[str, ...] = setting((), "further arguments of every Beam pipeline")
+    data: DataConfig = DataConfig()
     training: HParams = HParams()
     tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()

@@ -25,7 +25,6 @@ from components.serving_check.serving_check import ServingCheck
 from pipeline.beam_runner import beam_arguments
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
-from trainer.features import ImageSpec
 
 _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 
@@ -33,7 +32,7 @@ _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 def create_pipeline(plan: RunPlan) -> Pipeline:
     """Creates the pipeline: data, its checks, training, the decision, the release."""
     config, dataset = plan.config, plan.dataset
-    spec = ImageSpec(dataset.image_shape, dataset.class_names).to_config()
+    spec = dataset.image_spec.to_config()
     low, high = config.data_gate.mean_intensity(dataset.name)
 
     example_gen = ImageExampleGen(

@@ -90,7 +90,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     """
     asked = [model, baseline] if baseline else [model]
     digests = [_digest(one.path) for one in asked]
-    image_set = open_dataset(config.dataset, data_dir=config.data_dir)
+    image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
     policy = policy_for(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows

@@ -134,7 +134,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
 def find_dataset(config: RunConfig) -> DatasetInfo:
     """Prepares the data set; raises as `make_plan`."""
     preflight.require_possible(config)
-    image_set = open_dataset(config.dataset, data_dir=config.data_dir)
+    image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
     source_rows = image_set.rows(TRAIN)
     preflight.require_fitting(

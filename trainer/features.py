@@ -31,12 +31,24 @@ CLASS_NAME = "class_name"  # [B] string
 CLASS_INDEX = "class_index"  # [B] int64
 
 
+# How an image of another size is fitted into the network's.
+RESIZES = ("pad", "stretch", "crop")
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
-    """Shape (height, width, channels) and classes of the images, in the order of the labels."""
+    """What the network sees of the images.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      class_names: in the order of the labels.
+      resize: one of `RESIZES`, if images of any size are decoded and resized to that shape; "" if
+        each is a PNG of that shape.
+    """
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    resize: str = ""
 
     def __post_init__(self) -> None:
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
@@ -45,6 +57,8 @@ class ImageSpec:
             )
         if len(self.class_names) < 2:
             raise ValueError(f"class_names holds {len(self.class_names)} names, expected 2 or more")
+        if self.resize and self.resize not in RESIZES:
+            raise ValueError(f"resize is {self.resize!r}, expected one of {', '.join(RESIZES)}")
 
     @property
     def num_classes(self) -> int:
@@ -52,7 +66,11 @@ class ImageSpec:
 
     def to_config(self) -> dict[str, Any]:
         """Returns JSON-able values, for TFX's `custom_config`."""
-        return {"image_shape": list(self.image_shape), "class_names": list(self.class_names)}
+        return {
+            "image_shape": list(self.image_shape),
+            "class_names": list(self.class_names),
+            "resize": self.resize,
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ImageSpec:
@@ -60,4 +78,5 @@ class ImageSpec:
         return cls(
             image_shape=(int(height), int(width), int(channels)),
             class_names=tuple(config["class_names"]),
+            resize=config.get("resize", ""),
         )

@@ -182,6 +182,8 @@ def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesS
         class_names=info.class_names,
         splits={name: _summarize_split(info, facts) for name, facts in splits.items()},
         overlap=Overlap(len(both), tuple(key.hex() for key in few)),
+        resize=info.resize,
+        extra=info.extra,
     )
 
 

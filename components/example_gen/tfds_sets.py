@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from components.example_gen import downloads
+from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard, SourceRows
 from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, usages
 from trainer.host.files import read_pieces
@@ -26,7 +27,7 @@ from trainer.host.text import quoted, unknown
 _log = logging.getLogger(__name__)
 
 
-def open_set(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
+def open_set(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
     """Finds a set, prepares it if necessary, and digests its files."""
     builder = _find_builder(spec, data_dir)
     image_key, label_key = find_keys(builder.info, spec.text)  # before anything is downloaded

@@ -84,7 +84,7 @@ def check(
 
 
 def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
-    given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("gate")])
+    given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("data"), *keys("gate")])
     parse_dataset(dataset)  # refused before TensorFlow is imported
     for flag, path in models.items():
         if path is not None and not paths.is_utf8(os.path.abspath(path)):
