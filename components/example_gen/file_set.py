@@ -6,7 +6,6 @@ again, so a data set may be larger than memory.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -72,7 +71,9 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
     if skipped > data.skip_unreadable:
         raise _unreadable(spec, reasons, skipped)
     if skipped:
-        _log.warning("%s: left out %d unreadable images: %s", spec.text, skipped, "; ".join(reasons))
+        _log.warning(
+            "%s: left out %d unreadable images: %s", spec.text, skipped, "; ".join(reasons)
+        )
     ignored = listing.ignored + int((seen["state"] == NO_IMAGE).sum())
     whole = np.flatnonzero(seen["state"] == WHOLE)
     listing, seen = listing.taken(whole), seen[whole]
@@ -118,7 +119,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
 
 
 def falls_on_test(digests: np.ndarray, fraction: float) -> np.ndarray:
-    """Tells of each SHA-256, [N, 32] uint8, whether its image falls on the side of `test`: [N] bool.
+    """Tells by their SHA-256, [N, 32] uint8, which images fall on the side of `test`: [N] bool.
 
     Each image falls by itself, so that it stays on its side whatever is added or removed, and equal
     files are on one side. The share is the fraction in expectation only, in each class too.

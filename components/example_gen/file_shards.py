@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from components.example_gen.sources import DataError
 
 _ROWS_PER_SHARD = 1000
 _BYTES_PER_SHARD = 64 << 20
-_FILES_AT_ONCE = 64
+_ROWS_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +37,7 @@ class FileShard(Shard):
     digest: str
 
 
-def make_shards(
-    listing: Listing, seen: np.ndarray, is_test: np.ndarray
-) -> tuple[FileShard, ...]:
+def make_shards(listing: Listing, seen: np.ndarray, is_test: np.ndarray) -> tuple[FileShard, ...]:
     """Divides files, whose [N] SEEN are given, into the shards of train and of test."""
     shards = []
     for split, chosen in ((TRAIN, ~is_test), (TEST, is_test)):
@@ -49,8 +48,7 @@ def make_shards(
                 "paths": some.paths,
                 "labels": some.labels.tolist(),
                 "extra": {
-                    name: [values.tolist(), values.dtype.str]
-                    for name, values in some.extra.items()
+                    name: [values.tolist(), values.dtype.str] for name, values in some.extra.items()
                 },
             }
             packed = zlib.compress(json.dumps(files).encode())
@@ -85,10 +83,11 @@ class FileReader:
         paths, labels = files["paths"], np.asarray(files["labels"], np.int64)
         extra = {name: _array(*packed) for name, packed in files["extra"].items()}
         digest = hashlib.sha256()
-        for start in range(0, len(paths), _FILES_AT_ONCE):
-            part = slice(start, start + _FILES_AT_ONCE)
+        found = self._read(paths)
+        for start in range(0, len(paths), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
             images = np.empty(len(paths[part]), object)
-            for row, (of_file, image) in enumerate(self._read(paths[part])):
+            for row, (of_file, image) in enumerate(itertools.islice(found, len(images))):
                 digest.update(of_file)
                 images[row] = image
             given = {name: values[part] for name, values in extra.items()}
