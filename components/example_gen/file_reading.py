@@ -74,7 +74,8 @@ def _look_at_some(
             digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
             facts = look_at(content)
         except (OSError, BrokenImage) as error:
-            is_broken = listed_only or is_named_as_image(path) or not isinstance(error, _NoImage)
+            is_image_inside = isinstance(error, BrokenImage) and not isinstance(error, _NoImage)
+            is_broken = listed_only or is_named_as_image(path) or is_image_inside
             row["state"] = BROKEN if is_broken else NO_IMAGE
             if is_broken:
                 reasons.append(f"{path} ({getattr(error, 'strerror', None) or error})")
