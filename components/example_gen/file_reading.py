@@ -19,23 +19,10 @@ from components.example_gen.encoded import (
     look_at,
     storable,
 )
+from components.example_gen.seen_images import BROKEN, NO_IMAGE, SEEN
 from trainer.host.files import open_regular
 
 MAX_FILE_BYTES = 256 << 20
-
-# What is known of a file after it was looked at; `plain` as in `encoded.ImageFacts`.
-SEEN = np.dtype(
-    [
-        ("digest", np.uint8, 32),
-        ("num_bytes", np.int64),
-        ("height", np.int32),
-        ("width", np.int32),
-        ("is_colour", np.bool_),
-        ("plain", np.int8),
-        ("state", np.int8),
-    ]
-)
-WHOLE, BROKEN, NO_IMAGE = range(3)
 
 _FILES_AT_ONCE = 256  # of one thread, so that a million files make no million tasks
 _MAX_THREADS = 32

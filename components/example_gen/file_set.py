@@ -16,11 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.example_gen.data_config import DataConfig
-from components.example_gen.file_reading import BROKEN, NO_IMAGE, WHOLE, look_at_files
+from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
-from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Sizes
+from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet
 from components.example_gen.layout import image_layout
 from components.example_gen.listing import Listing
+from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test, sizes_of
 from components.example_gen.sources import DataError, DatasetSpec
 from trainer.host.text import printable, quoted
 
@@ -116,27 +117,6 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
         skipped=skipped,
         ignored=ignored,
     )
-
-
-def falls_on_test(digests: np.ndarray, fraction: float) -> np.ndarray:
-    """Tells by their SHA-256, [N, 32] uint8, which images fall on the side of `test`: [N] bool.
-
-    Each image falls by itself, so that it stays on its side whatever is added or removed, and equal
-    files are on one side. The share is the fraction in expectation only, in each class too.
-    """
-    heads = np.ascontiguousarray(digests[:, :8]).view(">u8").ravel()
-    return np.asarray(heads < np.uint64(int(fraction * 2**64)))
-
-
-def sizes_of(heights: np.ndarray, widths: np.ndarray) -> Sizes:
-    """Returns (height, width) of the smallest, median and largest image, as `image_layout` says."""
-    areas = heights.astype(np.int64) * widths
-    order = np.lexsort((heights, areas))
-    smallest, median, largest = (
-        (int(heights[row]), int(widths[row]))
-        for row in (order[0], order[(len(order) - 1) // 2], order[-1])
-    )
-    return smallest, median, largest
 
 
 def _unreadable(spec: DatasetSpec, reasons: Sequence[str], count: int) -> DataError:
