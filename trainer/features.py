@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 # Features of a raw tf.Example, as ExampleGen writes it.
-IMAGE = "image"  # PNG bytes, as stored by the source
+IMAGE = "image"  # the bytes of an image file: PNG, or any of the formats if the model resizes
 LABEL = "label"  # int64, 0 .. num_classes - 1
-HEIGHT = "height"  # int64, pixels
-WIDTH = "width"  # int64, pixels
-CHANNELS = "channels"  # int64
-MEAN_INTENSITY = "mean_intensity"  # float, 0 (black) .. 1 (white), over pixels and channels
+HEIGHT = "height"  # int64, pixels, of the image as stored
+WIDTH = "width"  # int64, pixels, of the image as stored
+CHANNELS = "channels"  # int64, of the image as stored
+MEAN_INTENSITY = "mean_intensity"  # float, 0 (black) .. 1 (white), of what the network sees
 
 # Features that Transform makes of them.
 NORMALIZED_IMAGE = "normalized_image"  # [B, H, W, C] float32, zero mean and unit variance on train
 ONE_HOT_LABEL = "one_hot_label"  # [B, num_classes] float32
 
 # Signatures of the exported model, their inputs and outputs.
-SERVING_DEFAULT = "serving_default"  # [B] PNG bytes
-PREDICT_PIXELS = "predict_pixels"  # [B, H, W, C] uint8
+SERVING_DEFAULT = "serving_default"  # [B] bytes of image files, as `IMAGE`
+PREDICT_PIXELS = "predict_pixels"  # [B, H, W, C] uint8, of any H and W if the model resizes
 SERVING_EXAMPLES = "serving_examples"  # [B] serialized tf.Example
 TRANSFORM_FEATURES = "transform_features"  # [B] serialized tf.Example
 IMAGE_BYTES_INPUT = "image_bytes"

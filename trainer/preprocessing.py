@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import features
+from trainer import features, image_graph
 
 _SMALLEST_STD = 1.0  # grey level: keeps a set of blank images from dividing by zero
 
@@ -22,7 +22,7 @@ def preprocessing_fn(
     """Decodes and normalizes `image`, one-hot encodes `label`.
 
     Args:
-      inputs: `image` is PNG, `label` int64, each [B] or [B, 1].
+      inputs: `image` is encoded, `label` int64, each [B] or [B, 1].
       custom_config: `ImageSpec.to_config()` under the key "spec".
 
     Returns:
@@ -30,7 +30,7 @@ def preprocessing_fn(
       has over the whole training split, and `one_hot_label` [B, num_classes] float32.
     """
     spec = features.ImageSpec.from_config(custom_config["spec"])
-    pixels = decode_png(inputs[features.IMAGE], spec.image_shape)  # [B, H, W, C] uint8
+    pixels = to_pixels(inputs[features.IMAGE], spec)  # [B, H, W, C] uint8
     mean, std = _mean_and_std(pixels)
     intensity = tf.cast(pixels, tf.float32) / 255.0  # [B, H, W, C] 0..1
     label = tf.reshape(inputs[features.LABEL], [-1])  # [B] int64
@@ -58,6 +58,25 @@ def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     variance = total(tf.square(levels)) / count - tf.square(mean)
     std = tf.maximum(tf.sqrt(tf.maximum(variance, 0.0)), _SMALLEST_STD)
     return tf.cast(mean / 255.0, tf.float32), tf.cast(std / 255.0, tf.float32)
+
+
+def to_pixels(encoded: tf.Tensor, spec: features.ImageSpec) -> tf.Tensor:
+    """Decodes images, [B] or [B, 1] strings, to the pixels that the network sees.
+
+    Each is a PNG of the spec's shape; or, if the spec resizes, a PNG, JPEG, GIF or BMP of any size,
+    which is decoded and resized by itself: no other image of the batch changes a bit of it.
+
+    Returns [B, H, W, C] uint8. Fails on any other image.
+    """
+    if not spec.resize:
+        return decode_png(encoded, spec.image_shape)
+
+    def one(image: tf.Tensor) -> tf.Tensor:
+        return image_graph.fitted(image_graph.decoded(image), spec.image_shape, spec.resize)
+
+    signature = tf.TensorSpec(spec.image_shape, tf.uint8)
+    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
+        return tf.map_fn(one, tf.reshape(encoded, [-1]), fn_output_signature=signature)
 
 
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:

@@ -92,8 +92,8 @@ def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
     with tf.device("CPU:0"):  # image by image, so that a GPU would wait for copies
         graph = tft.TFTransformOutput(job.transform_graph_path)
         splits = {
-            "train_split": inputs.load_split(job.train_files, graph),
-            "eval_split": inputs.load_split(job.eval_files, graph),
+            "train_split": inputs.load_split(job.train_files, graph, job.spec),
+            "eval_split": inputs.load_split(job.eval_files, graph, job.spec),
         }
     _log.info("loaded: %s examples", {name: len(split) for name, split in splits.items()})
     return splits

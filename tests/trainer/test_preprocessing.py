@@ -12,7 +12,7 @@ from trainer.preprocessing import decode_png
 @pytest.fixture(scope="module")
 def train(prepared):
     return inputs.load_split(
-        [prepared.train_files], tft.TFTransformOutput(prepared.transform_output)
+        [prepared.train_files], tft.TFTransformOutput(prepared.transform_output), SPEC
     )
 
 
