@@ -94,6 +94,8 @@ setup(
         "kubeflow": _KUBEFLOW,
         "dev": [
             *_KUBEFLOW,
+            # Holds the official schemas of CycloneDX.
+            "cyclonedx-python-lib[json-validation]",
             "hypothesis",
             "import-linter",
             "kfp-kubernetes",

@@ -19,6 +19,7 @@ from components import blessing as blessings
 from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
+from components.model_card import Subject, documents
 from components.serving_dir import Decided, StaleDecision, publish
 from trainer.tuning.results import read_best
 
@@ -77,7 +78,13 @@ def AtomicPusher(
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
     decided = Decided(facts.model_digest, facts.compared)
     try:
-        published = publish(directory, Path(serving_dir), record, decided=decided)
+        published = publish(
+            directory,
+            Path(serving_dir),
+            record,
+            decided=decided,
+            documents=documents(Subject(record, facts.evidence, facts.model_digest)),
+        )
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
     unchanged = f"the model is version {published.version} already"

@@ -107,6 +107,18 @@ class ServingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class CardConfig:
+    """What only people know, for the model card of each version; each field describes itself."""
+
+    owner: str = setting("", "who answers for the model, for its model card")
+    intended_use: str = setting("", "what the model is meant for, for its model card")
+    license: str = setting("", "the model's license, for its model card: an SPDX identifier")
+
+    def __post_init__(self) -> None:
+        check(self, "card")
+
+
+@dataclasses.dataclass(frozen=True)
 class HooksConfig:
     """Commands that are told the outcome, see `pipeline.hooks`; each field describes itself."""
 
@@ -167,6 +179,7 @@ class RunConfig:
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
     serving: ServingConfig = ServingConfig()
+    card: CardConfig = CardConfig()
     hooks: HooksConfig = HooksConfig()
 
     @property

@@ -209,4 +209,5 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "seed": plan.config.seed,
         "training": plan.config.training.to_config(),
         "policy": plan.policy.to_config(),
+        "card": dataclasses.asdict(plan.config.card),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -66,8 +66,9 @@ class Manifest:
     Attributes:
         published_at: ISO 8601, UTC. For people: nothing is decided by it.
         model_digest: see `digest_of`.
-        files: records by relative POSIX path (undecodable bytes as surrogate escapes).
+        files: those of the model, by relative POSIX path (undecodable bytes as surrogate escapes).
         release: the publisher's own JSON object: run, data, metrics, baseline.
+        documents: further files of the version, which are no part of the model or its digest.
     """
 
     version: int
@@ -75,6 +76,12 @@ class Manifest:
     model_digest: str
     files: Mapping[str, FileRecord]
     release: Mapping[str, object]
+    documents: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    @property
+    def all_files(self) -> dict[str, FileRecord]:
+        """Every file of the version but the manifest itself."""
+        return {**self.files, **self.documents}
 
     @property
     def rollback(self) -> Rollback | None:
@@ -87,7 +94,8 @@ class Manifest:
             "version": self.version,
             "published_at": self.published_at,
             "model_digest": self.model_digest,
-            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
+            "files": _to_json(self.files),
+            **({"documents": _to_json(self.documents)} if self.documents else {}),
             "release": dict(self.release),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -103,11 +111,9 @@ class Manifest:
             version=content["version"],
             published_at=content["published_at"],
             model_digest=content["model_digest"],
-            files={
-                name: FileRecord(record["sha256"], record["bytes"])
-                for name, record in content["files"].items()
-            },
+            files=_from_json(content["files"]),
             release=content["release"],
+            documents=_from_json(content.get("documents") or {}),  # missing in older manifests
         )
         rollback = manifest.rollback
         if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
@@ -115,6 +121,14 @@ class Manifest:
         if digest_of_records(manifest.files) != manifest.model_digest:
             raise ValueError("its model_digest is not that of its files")
         return manifest
+
+
+def _to_json(files: Mapping[str, FileRecord]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(record) for name, record in sorted(files.items())}
+
+
+def _from_json(files: Mapping[str, Any]) -> dict[str, FileRecord]:
+    return {name: FileRecord(one["sha256"], one["bytes"]) for name, one in files.items()}
 
 
 # What is expected, in words and as a test.
@@ -197,6 +211,7 @@ _USED: Mapping[str, _Kind] = {
     "published_at": ("a time such as 2026-11-26T10:00:00+00:00", _is_time),
     "model_digest": ("64 hexadecimal digits", _is_digest),
     "files": ("the sha256 and bytes of each file", _are_files),
+    "documents": ("the sha256 and bytes of each file", _are_files),
     "release": _OBJECT,
     "release.run_id": _TEXT,
     "release.run_key": _TEXT,

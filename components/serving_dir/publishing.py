@@ -20,6 +20,7 @@ from components.serving_dir.model_files import (
     FileRecord,
     ServingDirError,
     StaleDecision,
+    copy_file,
     copy_tree,
     digest_of_records,
     explain,
@@ -56,6 +57,7 @@ def publish(
     release: Mapping[str, object],
     *,
     decided: Decided | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> Published:
     """Makes a copy of a model the newest version, atomically and durably.
 
@@ -68,6 +70,7 @@ def publish(
 
     Args:
         decided: None where the caller answers for the model, which may be a withdrawn one.
+        documents: texts to put beside the model, by file name.
 
     Raises:
         StaleDecision: the decision does not hold any more; nothing was published.
@@ -89,7 +92,8 @@ def publish(
                 return Published(newest.number, newest.path, False, digest)
             if decided is not None:
                 _require_same_comparison(serving_dir, decided)
-            path = add_version(staging, files, release)
+            written = _write_documents(staging, documents or {})
+            path = add_version(staging, files, release, written)
             return Published(int(path.name), path, True, digest)
 
 
@@ -117,8 +121,21 @@ def staging_in(serving_dir: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _write_documents(staging: Path, documents: Mapping[str, str]) -> dict[str, FileRecord]:
+    for name, text in documents.items():
+        if os.path.lexists(staging / name):
+            raise ServingDirError(
+                f"the model holds {name!r}, a name kept for a document of the release: rename it"
+            )
+        write_durably(staging / name, text)
+    return {name: copy_file(staging / name, None) for name in documents}
+
+
 def add_version(
-    staging: Path, files: Mapping[str, FileRecord], release: Mapping[str, object]
+    staging: Path,
+    files: Mapping[str, FileRecord],
+    release: Mapping[str, object],
+    documents: Mapping[str, FileRecord],
 ) -> Path:
     """Makes the synced files in a staging directory the newest version, with the lock held.
 
@@ -129,7 +146,7 @@ def add_version(
     """
     serving_dir = staging.parent
     number = _next_number(serving_dir)
-    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release)
+    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release, documents)
     write_durably(staging / MANIFEST_NAME, _readable(manifest))
     target = serving_dir / str(number)
     os.rename(staging, target)

@@ -105,7 +105,7 @@ def _obstacle(version: Version, current: Version) -> str:
 
 def _restore(target: Version, current: Version, reason: str) -> RolledBack:
     with staging_in(target.path.parent) as staging:
-        manifest = copy_checked(target, staging)
+        manifest = copy_checked(target, staging, documents=True)
         same_model = manifest.model_digest == current.model_digest
         record = Rollback(
             restores=target.number,
@@ -114,7 +114,8 @@ def _restore(target: Version, current: Version, reason: str) -> RolledBack:
             reason=reason,
         )
         release = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
-        path = add_version(staging, manifest.files, {**release, ROLLBACK: asdict(record)})
+        release = {**release, ROLLBACK: asdict(record)}
+        path = add_version(staging, manifest.files, release, manifest.documents)
     number, digest = int(path.name), manifest.model_digest
     return RolledBack(number, path, digest, restores=target.number, withdraws=current.number)
 

@@ -106,15 +106,20 @@ def export_model(version: Version, destination: Path) -> None:
             raise
 
 
-def copy_checked(version: Version, destination: Path) -> Manifest:
-    """Does what `export_model` does, but leaves a partial copy and lets an OSError through."""
+def copy_checked(version: Version, destination: Path, *, documents: bool = False) -> Manifest:
+    """Does what `export_model` does, but leaves a partial copy and lets an OSError through.
+
+    With `documents` it copies these too: all files but the manifest.
+    """
     _refuse(version, version.problems)
     assert version.manifest is not None  # or there is a problem
-    expected = version.manifest.files
-    model = _model_in(version.path)
-    sizes = {name: _sized(model.root / name, expected.get(name)) for name in model.files}
-    _refuse(version, differences(sizes, model.others, expected))
-    _refuse(version, differences(copy_tree(model, destination, expected), (), expected))
+    expected = version.manifest.all_files
+    present = _model_in(version.path)
+    sizes = {name: _sized(present.root / name, expected.get(name)) for name in present.files}
+    _refuse(version, differences(sizes, present.others, expected))
+    wanted = expected if documents else version.manifest.files
+    tree = replace(present, files=tuple(name for name in present.files if name in wanted))
+    _refuse(version, differences(copy_tree(tree, destination, wanted), (), wanted))
     return version.manifest
 
 
@@ -132,12 +137,13 @@ def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
 
 
 def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    expected = manifest.all_files
     try:
         model = _model_in(path)
-        actual = {name: _hashed(path / name, manifest.files.get(name)) for name in model.files}
+        actual = {name: _hashed(path / name, expected.get(name)) for name in model.files}
     except OSError as error:
         return (f"cannot be read: {explain(error)}",)
-    return differences(actual, model.others, manifest.files)
+    return differences(actual, model.others, expected)
 
 
 def _model_in(path: Path) -> Tree:

@@ -105,6 +105,22 @@ def push(serving: Path, release: dict[str, object], inputs: dict[str, Any]) -> A
 # --- the executor --------------------------------------------------------------------------------
 
 
+def test_a_version_has_its_documents_which_are_no_part_of_the_model(
+    inputs: dict[str, Any], serving: Path
+) -> None:
+    digest = digest_of(Path(inputs["model"].uri) / SERVING_FORMAT)
+    push(serving, {"card": {"owner": "the forms team"}}, inputs)
+    (version,) = versions(serving, check_files=True)
+    assert (version.problems, version.model_digest) == ((), digest)
+    assert list(version.manifest.files) == ["saved_model.pb"]
+    assert list(version.manifest.documents) == ["MODEL_CARD.md", "bom.cdx.json"]
+    assert "- Owner: the forms team\n" in (version.path / "MODEL_CARD.md").read_text()
+    assert (
+        push(serving, {"card": {"owner": "another"}}, inputs).get_int_custom_property("created")
+        == 0
+    )
+
+
 def test_what_a_search_found_is_in_the_release_record(
     inputs: dict[str, Any], serving: Path, tmp_path: Path
 ) -> None:
