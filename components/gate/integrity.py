@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.gate.check import Check
-from components.gate.evidence import Case, Evidence
+from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 
 _AGAIN = "run again with --no-cache"
@@ -13,7 +13,12 @@ _AGAIN = "run again with --no-cache"
 
 def integrity(case: Case) -> Iterator[Check]:
     """Checks whether the counts are of the recorded test split and of the model that is to ship."""
-    evidence, provenance = case.evidence, case.provenance
+    if case.provenance is not None:
+        yield from _origin(case.evidence, case.provenance)
+    yield from _completeness(case.evidence)
+
+
+def _origin(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
     rows, recorded = evidence.overall.rows, provenance.split_rows
     yield Check.of(
         "integrity.rows",
@@ -51,7 +56,6 @@ def integrity(case: Case) -> Iterator[Check]:
         good="this model was never withdrawn",
         bad=f"this very model was withdrawn: {withdrawn}; train another one",
     )
-    yield from _completeness(evidence)
 
 
 def _completeness(evidence: Evidence) -> Iterator[Check]:
@@ -66,6 +70,8 @@ def _completeness(evidence: Evidence) -> Iterator[Check]:
         bad=f"the test split has no example of {', '.join(missing) or 'any class'}, so no model "
         "can be judged there: look at the source",
     )
+    if evidence.cross_entropy is None:  # there are no probabilities
+        return
     rows, broken = evidence.overall.rows, evidence.not_finite
     yield Check.of(
         "integrity.finite",

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import command, configuration, logs, output, terminal
+from pipeline.cli import command, configuration, logs, output, terminal, written_files
 from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
@@ -73,7 +73,7 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
     if save_hparams is not None:
-        _require_writable(save_hparams)
+        written_files.require_writable("--save-hparams", "the hyper-parameters", save_hparams)
     _require_places(config)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
@@ -120,21 +120,6 @@ def _require_places(config: RunConfig) -> None:
             paths.require_directory("pipeline_root", root / name)
         if config.serving_dir is not None:
             paths.require_directory("serving_dir", config.serving_dir)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _require_writable(file: Path) -> None:
-    """Refuses a file for --save-hparams that could not be written after the run."""
-    if os.path.isdir(file) or not os.path.isdir(file.parent):  # no name is too long for these
-        raise ConfigError(
-            f"cannot save the hyper-parameters to {file}: expected a file in an existing directory"
-        )
-    try:
-        if file.exists():
-            paths.require_access("--save-hparams", file)
-        else:
-            paths.require_writable("--save-hparams", file.parent)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
