@@ -110,10 +110,23 @@ def damage_check(damage: str, policy: Policy) -> Check:
     )
 
 
+def first_check(policy: Policy, place: str = "") -> Check:
+    """Checks whether a model may ship though nothing is served in `place`, such as " in DIR"."""
+    return Check.of(
+        "baseline",
+        not policy.require_baseline,
+        None,
+        "a served version" if policy.require_baseline else None,
+        start=f"first release, no baseline: nothing is served{place} to compare with",
+        bad=", and gate.require_baseline is set: give the directory that is served from, or the "
+        "baseline, or release the first model with gate.require_baseline=false",
+    )
+
+
 def baseline(case: Case) -> Iterator[Check]:
     """Says why the candidate was compared with nothing, or with an older version."""
     if case.damage is not None:
         yield damage_check(case.damage, case.policy)
-    elif not case.evidence.compared:
-        sentence = "first release, no baseline: nothing is served to compare with"
-        yield Check("baseline", True, None, None, sentence)
+    # With damage as well: the older version, if there is one, is the baseline then.
+    if not case.evidence.compared and (case.damage is None or case.policy.require_baseline):
+        yield first_check(case.policy)

@@ -173,6 +173,8 @@ def _lines(result: ModelCheck) -> Iterator[Line]:
     yield _subject("model", result.model)
     if result.baseline is not None:
         yield _subject("baseline", result.baseline)
+    else:
+        yield Line("baseline: none was given")
     yield from summary.evaluation(result.evidence)
     yield from summary.check_lines(result.checks)
     for reason in dict.fromkeys(reason for _, reason in result.left_out):

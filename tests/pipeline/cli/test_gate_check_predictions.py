@@ -56,7 +56,8 @@ def test_a_good_model_passes_the_general_thresholds(words: Words, capfd: Capture
     shown = capfd.readouterr()
     assert shown.err == ""
     lines = shown.out.splitlines()
-    assert lines[1] == "accuracy: 1.0000 on 300 test images"
+    assert lines[1:3] == ["baseline: none was given", "accuracy: 1.0000 on 300 test images"]
+    assert lines[-2].startswith("written down: ")
     assert "reaches the floor 0.9500" in shown.out
     assert "first release, no baseline" in shown.out
     assert lines[-1] == "passed"
@@ -84,6 +85,13 @@ def test_json_is_that_of_a_model_and_says_what_was_left_out(words: Words, capfd:
         "mnist",
         300,
     )
+
+
+def test_a_required_baseline_that_was_not_given_is_refused(words: Words, capfd: Captured) -> None:
+    required = ("--set", "gate.require_baseline=true")
+    assert failed(decided(words("good.csv", *required), capfd)) == ["baseline"]
+    given = ("--baseline-predictions", "good.parquet")
+    assert failed(decided(words("good.csv", *required, *given), capfd)) == []
 
 
 def test_slices_are_held_to_the_class_floor(words: Words, capfd: Captured) -> None:
