@@ -19,6 +19,7 @@ from pipeline.cli import command, configuration, logs, output, terminal, written
 from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
+from pipeline.cli.written_files import CiFiles
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
@@ -45,7 +46,8 @@ def options(function: Callable[..., int]) -> Callable[..., int]:
     """Adds the options of a run; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
     save = path_option("--save-hparams", "FILE", text)
-    return configuration.options()(save(verbose(pass_given(function))))
+    files = written_files.options("run")
+    return configuration.options()(save(files(verbose(pass_given(function)))))
 
 
 def failed(line: str) -> Mapping[str, Any]:
@@ -67,8 +69,15 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     return execute(given, ctx.find_root().obj or _local_run, **values)
 
 
-def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool) -> int:
+def execute(given: Given, run: Runner, *, ci_files: CiFiles, **values: Any) -> int:
     """Runs the pipeline, shows progress and result, and returns the exit code."""
+    with ci_files.of_errors():
+        return _execute(given, run, ci_files, **values)
+
+
+def _execute(
+    given: Given, run: Runner, ci_files: CiFiles, *, save_hparams: Path | None, verbose: bool
+) -> int:
     started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
@@ -86,6 +95,7 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
             raise_if_arrived()
             if save_hparams is not None and result.hparams is not None:
                 _save_hparams(result.hparams, save_hparams)
+            ci_files.write(result.checks, error=result.error)
             report = _write_report(result, Path(config.pipeline_root))
             result = dataclasses.replace(result, report=report)
     except (KeyboardInterrupt, Terminated) as end:
