@@ -56,6 +56,7 @@ class RunResult:
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
       baseline: version and model digest, as in the release record.
+      serving_dir: the directory in which the baseline was looked for, once it was.
       tuning_plot: the path of a picture of the trials.
       evidence: counts on the test split.
       checks: those of all gates, the data gate first.
@@ -71,6 +72,7 @@ class RunResult:
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     policy: Policy | None = None
     baseline: Mapping[str, Any] | None = None
+    serving_dir: str | None = None
     hparams: dict[str, Any] | None = None
     tuning: Results | None = None
     tuning_plot: str | None = None
@@ -107,6 +109,8 @@ class RunResult:
             "tuning": self.tuning and {**self.tuning.to_dict(), "plot": self.tuning_plot},
             "metrics": self.evidence and self.evidence.metrics,
             "gate": gate,
+            "baseline": self.baseline,
+            "serving_dir": self.serving_dir,
             "release": self.release and dataclasses.asdict(self.release),
             "seconds": {
                 "total": round(self.total_seconds, 3),

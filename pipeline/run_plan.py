@@ -111,11 +111,16 @@ class RunPlan:
         return dataclasses.replace(self, context=context, released_data=data)
 
     def require_baseline(self) -> None:
-        """Raises `Refused` if the served version is damaged, unless the configuration allows it."""
+        """Raises `Refused` if the served version is damaged, or there is none, and the
+        configuration does not allow that.
+        """
+        checks = []
         if self.context.damage is not None:
-            check = integrity.damage_check(self.context.damage, self.policy)
-            if not check.passed:
-                raise Refused([check])
+            checks.append(integrity.damage_check(self.context.damage, self.policy))
+        if self.context.baseline is None:
+            checks.append(integrity.first_check(self.policy, f" in {self.serving_dir}"))
+        if failed := [check for check in checks if not check.passed]:
+            raise Refused(failed)
 
 
 def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:

@@ -16,10 +16,11 @@ from typing import Any
 import click
 
 from pipeline import hooks
-from pipeline.cli import command, configuration, logs, output, terminal
+from pipeline.cli import command, configuration, logs, output, terminal, written_files
 from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
+from pipeline.cli.written_files import CiFiles
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
@@ -46,7 +47,8 @@ def options(function: Callable[..., int]) -> Callable[..., int]:
     """Adds the options of a run; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
     save = path_option("--save-hparams", "FILE", text)
-    return configuration.options()(save(verbose(pass_given(function))))
+    files = written_files.options("run")
+    return configuration.options()(save(files(verbose(pass_given(function)))))
 
 
 def failed(line: str) -> Mapping[str, Any]:
@@ -68,13 +70,20 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     return execute(given, ctx.find_root().obj or _local_run, **values)
 
 
-def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool) -> int:
+def execute(given: Given, run: Runner, *, ci_files: CiFiles, **values: Any) -> int:
     """Runs the pipeline, shows progress and result, and returns the exit code."""
+    with ci_files.of_errors():
+        return _execute(given, run, ci_files, **values)
+
+
+def _execute(
+    given: Given, run: Runner, ci_files: CiFiles, *, save_hparams: Path | None, verbose: bool
+) -> int:
     started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
     if save_hparams is not None:
-        _require_writable(save_hparams)
+        written_files.require_writable("--save-hparams", "the hyper-parameters", save_hparams)
     hooks.require_programs(config.hooks)
     _require_places(config)
     log = _create_log(config, run_id)
@@ -88,6 +97,7 @@ def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bo
             raise_if_arrived()
             if save_hparams is not None and result.hparams is not None:
                 _save_hparams(result.hparams, save_hparams)
+            ci_files.write(result.checks, error=result.error)
             report = _write_report(result, Path(config.pipeline_root))
             result = dataclasses.replace(result, report=report)
             _tell(config, result, log.path)
@@ -123,21 +133,6 @@ def _require_places(config: RunConfig) -> None:
             paths.require_directory("pipeline_root", root / name)
         if config.serving_dir is not None:
             paths.require_directory("serving_dir", config.serving_dir)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _require_writable(file: Path) -> None:
-    """Refuses a file for --save-hparams that could not be written after the run."""
-    if os.path.isdir(file) or not os.path.isdir(file.parent):  # no name is too long for these
-        raise ConfigError(
-            f"cannot save the hyper-parameters to {file}: expected a file in an existing directory"
-        )
-    try:
-        if file.exists():
-            paths.require_access("--save-hparams", file)
-        else:
-            paths.require_writable("--save-hparams", file.parent)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -22,6 +22,7 @@ def summary(result: RunResult) -> Iterator[Line]:
     yield from data(result.dataset)
     if result.tuning is not None:
         yield from map(Line, trials(result.tuning, result.tuning_plot))
+    yield from _baseline(result)
     yield from evaluation(result.evidence)
     yield from check_lines(result.checks)
     yield _outcome(result)
@@ -39,6 +40,13 @@ def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
         splits = dataset.get("splits", {})
         rows = ", ".join(f"{name} {split['rows']:,}" for name, split in splits.items())
         yield Line(f"data: {dataset['name']}" + (f" ({rows})" if rows else ""))
+
+
+def _baseline(result: RunResult) -> Iterator[Line]:
+    """Yields what was compared with, and where it was looked for: a path may be the wrong one."""
+    if result.serving_dir and result.policy:
+        found = f"version {result.baseline['version']}" if result.baseline else "none"
+        yield Line(f"baseline: {found} in {result.serving_dir}")
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[Line]:

@@ -60,7 +60,7 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 class _Execution:
     def __init__(self, plan: RunPlan, run_id: str, observer: Observer) -> None:
         dataset = {"name": plan.dataset.name, "digest": plan.dataset.fingerprint}
-        self.result = RunResult(run_id, dataset=dataset)
+        self.result = RunResult(run_id, dataset=dataset, serving_dir=plan.serving_dir)
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()

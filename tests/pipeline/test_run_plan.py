@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.gate.check import Refused
 from components.gate.policy import GateConfig
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
@@ -287,3 +288,24 @@ def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
     assert context.baseline is not None
     assert context.baseline.model_digest == digest
     assert context.token == "run-2"
+
+
+# --- a baseline that must be there ---------------------------------------------------------------
+
+
+def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_named(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").touch()
+    publish(model, tmp_path / "served", {})
+    gate = GateConfig(require_baseline=True)
+    wrong = dataclasses.replace(config, gate=gate, serving_dir=str(tmp_path / "wrong"))
+    with pytest.raises(Refused) as refused:
+        make_plan(wrong, run_id="run-1").require_baseline()
+    (check,) = refused.value.checks
+    assert f"nothing is served in {tmp_path}/wrong to compare with" in check.sentence
+    right = dataclasses.replace(wrong, serving_dir=str(tmp_path / "served"))
+    make_plan(right, run_id="run-1").require_baseline()
+    make_plan(dataclasses.replace(wrong, gate=GateConfig()), run_id="run-1").require_baseline()
