@@ -133,6 +133,20 @@ def _parse_idx(argument: str) -> DatasetSpec:
     return DatasetSpec("idx", f"idx:{path}", folders=(path,))
 
 
+def _parse_folder(argument: str) -> DatasetSpec:
+    if not argument:
+        raise DataError("dataset is 'folder:', expected a directory after the colon: folder:DIR")
+    path = Path(os.path.abspath(os.path.expanduser(argument)))
+    return DatasetSpec("folder", f"folder:{path}", folders=(path,))
+
+
+def _parse_table(argument: str) -> DatasetSpec:
+    if not argument:
+        raise DataError("dataset is 'csv:', expected a file after the colon: csv:FILE")
+    path = Path(os.path.abspath(os.path.expanduser(argument)))
+    return DatasetSpec("csv", f"csv:{path}", folders=(path.parent,))
+
+
 def _parse_tfds(text: str) -> DatasetSpec:
     match = _TFDS_NAME.fullmatch(text)
     if match is None:
@@ -161,6 +175,24 @@ SOURCES.add(
         "a folder with the four IDX files",
         _parse_idx,
         _in("components.example_gen.idx", "open_directory"),
+    ),
+)
+SOURCES.add(
+    "folder",
+    DataSource(
+        "folder:DIR",
+        "images in one folder per class",
+        _parse_folder,
+        _in("components.example_gen.folder", "open_folder"),
+    ),
+)
+SOURCES.add(
+    "csv",
+    DataSource(
+        "csv:FILE",
+        "a CSV or Parquet table of image files and labels",
+        _parse_table,
+        _in("components.example_gen.table", "open_table"),
     ),
 )
 SOURCES.add(
