@@ -74,6 +74,12 @@ def test_grey_images_among_coloured_ones_are_refused() -> None:
     assert check.sentence.startswith("eval: 6 of 50 images are grey among coloured ones (12.00%)")
 
 
+def test_a_set_whose_images_are_all_grey_mixes_nothing() -> None:
+    check = checks_of(summary(splits=dict.fromkeys(("train", "eval", "test"), split(grey=100))))
+    assert check["data.grey"].passed
+    assert "all images are grey; data.channels=1" in check["data.grey"].sentence
+
+
 def test_a_class_that_its_size_gives_away_is_refused() -> None:
     check = checks_of(summary(size_tells=(0.2, 0.97)))["data.size_leak"]
     assert (check.passed, check.actual) == (False, 0.97)
