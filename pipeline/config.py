@@ -11,6 +11,7 @@ A key is a field of `RunConfig`, or `section.field` for a field of one of its se
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.example_gen.data_config import DataConfig
@@ -63,6 +64,26 @@ class DataGateConfig:
         None,
         "largest share of wrong labels in train and eval, of all and of each class; none takes "
         "the data set's own bound",
+        ge=0,
+        le=1,
+    )
+
+    max_size_factor: float = setting(
+        16.0,
+        "how many times larger or smaller than the median an image may be along a side, in a set "
+        "that is resized",
+        ge=1,
+    )
+    max_grey: float = setting(
+        0.1,
+        "largest fraction of images without colour in a coloured set that is resized",
+        ge=0,
+        le=1,
+    )
+    max_size_leak: float = setting(
+        0.5,
+        "how well the size and the colour of images alone may tell one class from the others, in a "
+        "set that is resized: 0 is chance, 1 is always",
         ge=0,
         le=1,
     )
@@ -196,6 +217,15 @@ class RunConfig:
                     f"{name} is {quoted(value)}, expected a directory of this machine: locks and "
                     "renames need one; runs that keep their artifacts in an object store are "
                     "Kubeflow's, see tfx-mnist kubeflow compile --help"
+                )
+
+    def require_numbers(self, numbers: Sequence[str]) -> None:
+        """Raises ConfigError for slices by what is none of the numbers of a data set's examples."""
+        for bands in self.gate.slices or ():
+            if bands.feature not in numbers:
+                raise ConfigError(
+                    f"gate.slices names the feature {bands.feature!r}, expected one number in each "
+                    f"example; the examples have {', '.join(numbers)}"
                 )
 
     def served_from(self, slug: str) -> Path:

@@ -1,6 +1,8 @@
-"""The part of the transform graph that makes pixels of one shape out of images of any size.
+"""Encoded images -> the pixels that the network sees; a part of the transform graph.
 
-    fitted(decoded(encoded), (64, 48, 3), "pad")    # [64, 48, 3] uint8
+    to_pixels(encoded, ImageSpec((64, 48, 3), ("cat", "dog"), resize="pad"))    # [B, 64, 48, 3]
+
+ExampleGen, Transform, the training and the exported model all call `to_pixels`.
 
 Each image is decoded and resized by itself, with integers or by one kernel of the CPU, so that the
 batch it stands in changes no bit of it. What Pillow decodes is the same to the last bit, because a
@@ -9,7 +11,14 @@ source and `predict` use Pillow for the formats that TensorFlow lacks.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
+
+from trainer.features import ImageSpec
+
+_Decode = Callable[[tf.Tensor], tf.Tensor]
 
 _PNG = b"\x89"
 _PNG_DEPTH = 24  # the place of the bits per channel
@@ -24,6 +33,36 @@ _MAX_TAGS = 1024
 _MARGIN = 64  # zeros behind a file: what is read beyond its end is no valid EXIF
 
 
+def to_pixels(encoded: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
+    """Decodes images, [B] or [B, 1] strings, to the pixels that the network sees.
+
+    Each is a PNG of the spec's shape; or, if the spec resizes, a PNG, JPEG, GIF or BMP of any size,
+    which is decoded and resized by itself: no other image of the batch changes a bit of it.
+
+    Returns [B, H, W, C] uint8. Fails on any other image.
+    """
+    if not spec.resize:
+        return decode_png(encoded, spec.image_shape)
+
+    def one(image: tf.Tensor) -> tf.Tensor:
+        return fitted(decoded(image), spec.image_shape, spec.resize)
+
+    signature = tf.TensorSpec(spec.image_shape, tf.uint8)
+    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
+        return tf.map_fn(one, tf.reshape(encoded, [-1]), fn_output_signature=signature)
+
+
+def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
+    height, width, channels = image_shape
+
+    def decode_one(png: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_png(png, channels=channels)
+        return tf.ensure_shape(image, [height, width, channels])
+
+    return tf.map_fn(decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.uint8)
+
+
 def decoded(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a PNG, JPEG, GIF (its first frame) or BMP (of 24 bits) to [h, w, 3] uint8.
 
@@ -31,17 +70,23 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
     bits the upper 8 are taken. Fails on any other content.
     """
     first = tf.strings.substr(encoded, 0, 1)
-    is_format = tf.concat([tf.equal(first, [_PNG, _JPEG, _GIF]), [True]], axis=0)
-    image = tf.switch_case(
-        tf.argmax(tf.cast(is_format, tf.int32), output_type=tf.int32),  # the first that is true
-        [
-            lambda: _png_on_black(encoded),
-            lambda: _upright_jpeg(encoded),
-            lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
-            lambda: tf.ensure_shape(tf.io.decode_bmp(encoded), [None, None, 3]),
-        ],
-    )
-    return tf.ensure_shape(image, [None, None, 3])
+    decode: _Decode = _bmp
+    # Not tf.switch_case: Transform cannot serialize its list of functions.
+    for start, special in ((_GIF, _first_frame), (_JPEG, _upright_jpeg), (_PNG, _png_on_black)):
+        decode = functools.partial(_either, tf.equal(first, start), special, decode)
+    return tf.ensure_shape(decode(encoded), [None, None, 3])
+
+
+def _either(holds: tf.Tensor, one: _Decode, other: _Decode, encoded: tf.Tensor) -> tf.Tensor:
+    return tf.cond(holds, lambda: one(encoded), lambda: other(encoded))
+
+
+def _first_frame(gif: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(gif, channels=3, expand_animations=False)
+
+
+def _bmp(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(tf.io.decode_bmp(encoded), [None, None, 3])
 
 
 def _png_on_black(encoded: tf.Tensor) -> tf.Tensor:
