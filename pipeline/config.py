@@ -11,6 +11,7 @@ A key is a field of `RunConfig`, or `section.field` for a field of one of its se
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.example_gen.data_config import DataConfig
@@ -157,6 +158,15 @@ class RunConfig:
                     f"{name} is {quoted(value)}, expected a directory of this machine: locks and "
                     "renames need one; runs that keep their artifacts in an object store are "
                     "Kubeflow's, see tfx-mnist kubeflow compile --help"
+                )
+
+    def require_numbers(self, numbers: Sequence[str]) -> None:
+        """Raises ConfigError for slices by what is none of the numbers of a data set's examples."""
+        for bands in self.gate.slices or ():
+            if bands.feature not in numbers:
+                raise ConfigError(
+                    f"gate.slices names the feature {bands.feature!r}, expected one number in each "
+                    f"example; the examples have {', '.join(numbers)}"
                 )
 
     def served_from(self, slug: str) -> Path:

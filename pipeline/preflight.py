@@ -55,6 +55,7 @@ def require_fitting(
       train_rows: number of rows of `train`, after `eval` was cut from it.
       devices: at least that many train together; without --replicas only the Trainer can count.
     """
+    config.require_numbers(dataset.numbers)
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training

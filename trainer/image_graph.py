@@ -1,6 +1,8 @@
-"""The part of the transform graph that makes pixels of one shape out of images of any size.
+"""Encoded images -> the pixels that the network sees; a part of the transform graph.
 
-    fitted(decoded(encoded), (64, 48, 3), "pad")    # [64, 48, 3] uint8
+    to_pixels(encoded, ImageSpec((64, 48, 3), ("cat", "dog"), resize="pad"))    # [B, 64, 48, 3]
+
+ExampleGen, Transform, the training and the exported model all call `to_pixels`.
 
 Each image is decoded and resized by itself, with integers or by one kernel of the CPU, so that the
 batch it stands in changes no bit of it. What Pillow decodes is the same to the last bit, because a
@@ -10,6 +12,8 @@ source and `predict` use Pillow for the formats that TensorFlow lacks.
 from __future__ import annotations
 
 import tensorflow as tf
+
+from trainer.features import ImageSpec
 
 _PNG = b"\x89"
 _PNG_DEPTH = 24  # the place of the bits per channel
@@ -22,6 +26,36 @@ _ORIENTATION = 0x0112  # the tag
 _SHORT = 3  # the type of two bytes
 _MAX_TAGS = 1024
 _MARGIN = 64  # zeros behind a file: what is read beyond its end is no valid EXIF
+
+
+def to_pixels(encoded: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
+    """Decodes images, [B] or [B, 1] strings, to the pixels that the network sees.
+
+    Each is a PNG of the spec's shape; or, if the spec resizes, a PNG, JPEG, GIF or BMP of any size,
+    which is decoded and resized by itself: no other image of the batch changes a bit of it.
+
+    Returns [B, H, W, C] uint8. Fails on any other image.
+    """
+    if not spec.resize:
+        return decode_png(encoded, spec.image_shape)
+
+    def one(image: tf.Tensor) -> tf.Tensor:
+        return fitted(decoded(image), spec.image_shape, spec.resize)
+
+    signature = tf.TensorSpec(spec.image_shape, tf.uint8)
+    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
+        return tf.map_fn(one, tf.reshape(encoded, [-1]), fn_output_signature=signature)
+
+
+def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
+    height, width, channels = image_shape
+
+    def decode_one(png: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_png(png, channels=channels)
+        return tf.ensure_shape(image, [height, width, channels])
+
+    return tf.map_fn(decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.uint8)
 
 
 def decoded(encoded: tf.Tensor) -> tf.Tensor:

@@ -24,7 +24,7 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 from trainer import features
 from trainer.augmentation import Augmentation
 from trainer.features import ImageSpec
-from trainer.preprocessing import to_pixels
+from trainer.image_graph import to_pixels
 
 _DECODE_BATCH = 1024  # examples decoded at a time
 _ROUNDING = 1e-5  # of normalized values, where a machine's vector and scalar operations differ

@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import features, image_graph
+from trainer import features
+from trainer.image_graph import to_pixels
 
 _SMALLEST_STD = 1.0  # grey level: keeps a set of blank images from dividing by zero
 
@@ -58,33 +59,3 @@ def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     variance = total(tf.square(levels)) / count - tf.square(mean)
     std = tf.maximum(tf.sqrt(tf.maximum(variance, 0.0)), _SMALLEST_STD)
     return tf.cast(mean / 255.0, tf.float32), tf.cast(std / 255.0, tf.float32)
-
-
-def to_pixels(encoded: tf.Tensor, spec: features.ImageSpec) -> tf.Tensor:
-    """Decodes images, [B] or [B, 1] strings, to the pixels that the network sees.
-
-    Each is a PNG of the spec's shape; or, if the spec resizes, a PNG, JPEG, GIF or BMP of any size,
-    which is decoded and resized by itself: no other image of the batch changes a bit of it.
-
-    Returns [B, H, W, C] uint8. Fails on any other image.
-    """
-    if not spec.resize:
-        return decode_png(encoded, spec.image_shape)
-
-    def one(image: tf.Tensor) -> tf.Tensor:
-        return image_graph.fitted(image_graph.decoded(image), spec.image_shape, spec.resize)
-
-    signature = tf.TensorSpec(spec.image_shape, tf.uint8)
-    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
-        return tf.map_fn(one, tf.reshape(encoded, [-1]), fn_output_signature=signature)
-
-
-def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
-    height, width, channels = image_shape
-
-    def decode_one(png: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_png(png, channels=channels)
-        return tf.ensure_shape(image, [height, width, channels])
-
-    return tf.map_fn(decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.uint8)

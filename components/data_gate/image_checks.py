@@ -19,6 +19,7 @@ from components.example_gen.example_facts import hash_examples, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.images import read_split
 from components.gate.check import Check
+from trainer.features import ImageSpec
 
 _TEST = "test"
 _LEARNED_FROM = ("train", "eval")
@@ -41,16 +42,16 @@ def image_checks(
       max_overlap: largest accepted fraction of the test images, 0..1.
       max_label_noise: largest accepted share of the labels, of all and of each class, 0..1.
     """
-    shape, classes = summary.image_shape, len(summary.class_names)
-    few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(shape)))
+    spec, classes = summary.image_spec, len(summary.class_names)
+    few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
     step = _step(summary.splits[_TEST].rows, few)
-    tests = _every(step, split_uris[_TEST], shape)
+    tests = _every(step, split_uris[_TEST], spec)
     test_images = np.concatenate([images[chosen] for images, _, chosen in tests])
     search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
     means, labels = [], []
     for split in _LEARNED_FROM:
-        for images, given, chosen in _every(step, split_uris[split], shape):
+        for images, given, chosen in _every(step, split_uris[split], spec):
             search.look_in(images)
             means.append(block_means(images[chosen], MAX_SIDE))
             labels.append(given[chosen])
@@ -67,11 +68,11 @@ def _step(rows: int, at_most: int) -> int:
 
 
 def _every(
-    step: int, split_uri: str, image_shape: tuple[int, int, int]
+    step: int, split_uri: str, spec: ImageSpec
 ) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
     """Batches of images [n, H, W, C] and labels [n], and of each every `step`-th row of all."""
     first = 0
-    for images, labels in read_split(split_uri, image_shape=image_shape):
+    for images, labels in read_split(split_uri, spec):
         yield images, labels, slice(-first % step, None, step)
         first += len(labels)
 

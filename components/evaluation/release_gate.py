@@ -28,6 +28,7 @@ from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 from components.serving_dir.log import Decision, register
+from trainer.features import ImageSpec
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         withdrawal = serving_dir.withdrawn_digests(served_from).get(model_digest)
         provenance = Provenance(
             split_rows=recorded.splits[evaluations.TEST_SPLIT].rows,
-            split_digest=_digest(examples, recorded.image_shape),
+            split_digest=_digest(examples, recorded.image_spec),
             recorded_digest=recorded.splits[evaluations.TEST_SPLIT].digest,
             evaluated_model=evaluations.model_location(evaluation.uri),
             exported_model=str(exported),
@@ -108,10 +109,10 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 
 
-def _digest(examples: Any, image_shape: tuple[int, int, int]) -> str:
+def _digest(examples: Any, spec: ImageSpec) -> str:
     """Of the whole test split, which is read for it."""
     split_uri = artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT)
-    return digest_split(split_uri, image_shape=image_shape)
+    return digest_split(split_uri, spec)
 
 
 def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:

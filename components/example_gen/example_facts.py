@@ -7,6 +7,8 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+from components.example_gen.image_set import Sizes
+
 HASH_BYTES = 32
 MAX_EVAL_ROWS = 5000
 MIN_TRAIN_PER_EVAL = 8
@@ -20,6 +22,9 @@ FACTS = np.dtype(
         ("image_hash", np.uint8, HASH_BYTES),
         ("example_hash", np.uint8, HASH_BYTES),
         ("pixel_sum", np.int64),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("grey", np.bool_),
     ]
 )
 
@@ -50,12 +55,31 @@ def sums_of(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)
 
 
-def facts_of(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the [n] FACTS of images [n, H, W, C] uint8 and labels [n] int64."""
+def facts_of(
+    pixels: np.ndarray, labels: np.ndarray, stored: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the [n] FACTS of images [n, H, W, C] uint8 and labels [n] int64.
+
+    `stored`, [n, 3] int64, are their heights, widths and channels as stored, if they differ.
+    """
     facts = np.empty(len(labels), FACTS)
+    shapes = np.broadcast_to(pixels.shape[1:], (len(labels), 3)) if stored is None else stored
+    facts["height"], facts["width"] = shapes[:, 0], shapes[:, 1]
+    facts["grey"] = (pixels == pixels[..., :1]).all(axis=(1, 2, 3))
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
     return facts
+
+
+def sizes_of(facts: np.ndarray) -> Sizes:
+    """(height, width) of the smallest, median and largest image, by pixels and then by height."""
+    pixels = facts["height"].astype(np.int64) * facts["width"]
+    order = np.lexsort((facts["height"], pixels))
+    smallest, median, largest = (
+        (int(facts["height"][row]), int(facts["width"][row]))
+        for row in order[[0, len(order) // 2, -1]]
+    )
+    return smallest, median, largest
 
 
 def digest_of(example_hashes: Hashes) -> str:

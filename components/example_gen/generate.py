@@ -24,6 +24,7 @@ from components.example_gen.example_facts import (
     eval_size,
     facts_of,
     keys_of,
+    sizes_of,
 )
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
@@ -91,7 +92,7 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
         batches
         | "Facts" >> beam.Map(Batch.without_examples)
         | "AllFacts" >> beam.combiners.ToList()
-        | "Plan" >> beam.Map(make_plan, image_set.info)
+        | "Plan" >> beam.Map(make_plan, image_set.info, image_set.skipped, image_set.ignored)
     )
     _ = plan | "Report" >> beam.Map(_write_report, uri)
     _ = (
@@ -110,10 +111,9 @@ def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
     counter = beam.metrics.Metrics.counter("ImageExampleGen", "rows_read")
     start = 0
     try:
-        for images, labels, pixels in read_rows(image_set, shard):
-            facts = facts_of(pixels, labels)
-            shape = image_set.info.image_shape
-            examples = encode_examples(images, labels, facts["pixel_sum"], shape)
+        for rows in read_rows(image_set, shard):
+            facts = facts_of(rows.pixels, rows.labels, rows.stored)
+            examples = encode_examples(rows, facts["pixel_sum"])
             yield Batch(shard, start, facts, examples)
             start += len(examples)
             counter.inc(len(examples))
@@ -121,8 +121,13 @@ def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
         yield Batch(shard, start, np.empty(0, FACTS), [], str(problem))
 
 
-def make_plan(batches: Sequence[Batch], info: DatasetInfo) -> SplitPlan:
-    """Cuts `eval`, checks the splits, and summarizes them; `batches` may come in any order."""
+def make_plan(
+    batches: Sequence[Batch], info: DatasetInfo, skipped: int = 0, ignored: int = 0
+) -> SplitPlan:
+    """Cuts `eval`, checks the splits, and summarizes them; `batches` may come in any order.
+
+    `skipped` and `ignored` are those of the `ImageSet`.
+    """
     if problems := sorted(batch.problem for batch in batches if batch.problem):
         return _refusal(info, problems)
     batches = sorted(batches, key=lambda batch: (batch.shard.index, batch.start))
@@ -139,7 +144,8 @@ def make_plan(batches: Sequence[Batch], info: DatasetInfo) -> SplitPlan:
         (batch.shard.index, batch.start): rows
         for batch, rows in zip(train, np.split(is_eval, ends[:-1]), strict=True)
     }
-    return SplitPlan((), by_batch, _summarize(info, splits))
+    summary = dataclasses.replace(_summarize(info, splits), skipped=skipped, ignored=ignored)
+    return SplitPlan((), by_batch, summary)
 
 
 def _joined(batches: Sequence[Batch]) -> np.ndarray:
@@ -194,6 +200,8 @@ def _summarize_split(info: DatasetInfo, facts: np.ndarray) -> SplitSummary:
         class_counts=tuple(np.bincount(facts["label"], minlength=info.num_classes).tolist()),
         digest=digest_of(facts["example_hash"]),
         mean_intensity=int(facts["pixel_sum"].sum()) / (len(facts) * white),
+        sizes=sizes_of(facts) if info.resize else None,
+        grey=int(facts["grey"].sum()) if info.image_shape[2] == 3 else None,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from components.gate.policy import NUMBERS
 from trainer.features import ImageSpec
 from trainer.host.paths import slug
 
@@ -68,6 +69,12 @@ class DatasetInfo:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The features that hold one number in each example."""
+        further = sorted(name for name, kind in self.extra.items() if kind != "str")
+        return (*NUMBERS, *further)
 
     @property
     def slug(self) -> str:

@@ -21,7 +21,8 @@ from trainer import features
 from trainer.host.fields import check, setting
 
 _FRACTION = "0.99 stands for 99 %"
-# The features that hold one number in each example, by which slices can be cut.
+# The features that hold one number in each example, by which slices can be cut; a data set may have
+# further ones.
 NUMBERS = (
     features.CHANNELS,
     features.HEIGHT,
@@ -101,12 +102,6 @@ class GateConfig:
     def __post_init__(self) -> None:
         check(self, "gate", GateConfig)
         cut = [bands.feature for bands in self.slices or ()]
-        for feature in cut:
-            if feature not in NUMBERS:
-                raise ValueError(
-                    f"gate.slices names the feature {feature!r}, expected one number in each "
-                    f"example; the examples have {', '.join(NUMBERS)}"
-                )
         if len(set(cut)) != len(cut):
             raise ValueError("gate.slices names a feature twice, expected one list of edges each")
 

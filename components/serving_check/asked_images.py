@@ -80,7 +80,7 @@ def read_sample(
     pngs = np.array(images, object)
     return Sample(
         pngs=pngs,
-        pixels=decode(pngs, spec.image_shape),
+        pixels=decode(pngs, spec),
         examples=np.array(examples, object),
         labels=np.array(labels),
         probabilities=np.array([predictions[digest] for digest in found]),

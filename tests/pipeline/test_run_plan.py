@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.gate.policy import GateConfig
+from components.gate.slices import Bands
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
@@ -78,6 +79,11 @@ def test_relative_directories_become_absolute(
             "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
         ),
         ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
+        (
+            {"gate": GateConfig(slices=(Bands("weight", (1.0,)),))},
+            r"^gate\.slices names the feature 'weight', expected one number in each example; the "
+            "examples have channels, height, label, mean_intensity, width$",
+        ),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
     ],

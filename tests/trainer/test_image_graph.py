@@ -11,8 +11,7 @@ from components.serving_check.prediction import read_pixels
 from tests.trainer import image_files
 from tests.trainer.image_files import HEIGHT, WIDTH, encoded, exif, oriented, picture, with_segment
 from trainer.features import RESIZES, ImageSpec
-from trainer.image_graph import orientation
-from trainer.preprocessing import to_pixels
+from trainer.image_graph import orientation, to_pixels
 
 FILES = image_files.all_files()
 OWN = (HEIGHT, WIDTH, 3)

@@ -10,7 +10,7 @@ from components.data_gate import image_checks as module
 from components.data_gate.image_checks import image_checks
 from components.example_gen.example_facts import hash_examples, sums_of
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
-from components.example_gen.images import encode_examples, read_arrays
+from components.example_gen.images import Rows, encode_examples, read_arrays
 from components.example_gen.sources import open_dataset
 from components.gate.check import Check
 
@@ -38,9 +38,9 @@ def digits() -> dict[str, Arrays]:
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
     """Two files of examples."""
     folder.mkdir()
-    examples = encode_examples(
-        tf.io.encode_png(images).numpy(), labels, sums_of(images), images.shape[1:]
-    )
+    shapes = np.full((len(labels), 3), images.shape[1:])
+    rows = Rows(tf.io.encode_png(images).numpy(), labels, images, shapes)
+    examples = encode_examples(rows, sums_of(images))
     for number in range(2):
         with tf.io.TFRecordWriter(str(folder / str(number)), "GZIP") as writer:
             for example in examples[number::2]:
