@@ -16,12 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.example_facts import sizes_of
 from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet
 from components.example_gen.layout import image_layout
 from components.example_gen.listing import Listing
-from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test, sizes_of
+from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test
 from components.example_gen.sources import DataError, DatasetSpec
 from trainer.host.text import printable, quoted
 
@@ -95,7 +96,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
         is_test = falls_on_test(seen["digest"], data.test_fraction)
     _require_classes(spec, listing, is_test, ignored)
     _warn_of_two_classes(spec, listing, seen["digest"])
-    sizes = sizes_of(seen["height"], seen["width"])
+    sizes = sizes_of(seen)
     channels = 3 if seen["is_colour"].any() else 1
     shape, resize = image_layout(
         spec.text,
