@@ -68,6 +68,26 @@ class DataGateConfig:
         le=1,
     )
 
+    max_size_factor: float = setting(
+        16.0,
+        "how many times larger or smaller than the median an image may be along a side, in a set "
+        "that is resized",
+        ge=1,
+    )
+    max_grey: float = setting(
+        0.1,
+        "largest fraction of images without colour in a coloured set that is resized",
+        ge=0,
+        le=1,
+    )
+    max_size_leak: float = setting(
+        0.5,
+        "how well the size and the colour of images alone may tell one class from the others, in a "
+        "set that is resized: 0 is chance, 1 is always",
+        ge=0,
+        le=1,
+    )
+
     def __post_init__(self) -> None:
         check(self, "data_gate")
 

@@ -66,6 +66,9 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         max_class_drift=config.data_gate.max_class_drift,
         max_train_test_overlap=config.data_gate.max_train_test_overlap,
         max_label_noise=config.data_gate.label_noise(dataset.name),
+        max_size_factor=config.data_gate.max_size_factor,
+        max_grey=config.data_gate.max_grey,
+        max_size_leak=config.data_gate.max_size_leak,
         code=plan.code["DataGate"],
     )
 

@@ -11,9 +11,14 @@ source and `predict` use Pillow for the formats that TensorFlow lacks.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from trainer.features import ImageSpec
+
+_Decode = Callable[[tf.Tensor], tf.Tensor]
 
 _PNG = b"\x89"
 _PNG_DEPTH = 24  # the place of the bits per channel
@@ -65,17 +70,23 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
     bits the upper 8 are taken. Fails on any other content.
     """
     first = tf.strings.substr(encoded, 0, 1)
-    is_format = tf.concat([tf.equal(first, [_PNG, _JPEG, _GIF]), [True]], axis=0)
-    image = tf.switch_case(
-        tf.argmax(tf.cast(is_format, tf.int32), output_type=tf.int32),  # the first that is true
-        [
-            lambda: _png_on_black(encoded),
-            lambda: _upright_jpeg(encoded),
-            lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
-            lambda: tf.ensure_shape(tf.io.decode_bmp(encoded), [None, None, 3]),
-        ],
-    )
-    return tf.ensure_shape(image, [None, None, 3])
+    decode: _Decode = _bmp
+    # Not tf.switch_case: Transform cannot serialize its list of functions.
+    for start, special in ((_GIF, _first_frame), (_JPEG, _upright_jpeg), (_PNG, _png_on_black)):
+        decode = functools.partial(_either, tf.equal(first, start), special, decode)
+    return tf.ensure_shape(decode(encoded), [None, None, 3])
+
+
+def _either(holds: tf.Tensor, one: _Decode, other: _Decode, encoded: tf.Tensor) -> tf.Tensor:
+    return tf.cond(holds, lambda: one(encoded), lambda: other(encoded))
+
+
+def _first_frame(gif: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(gif, channels=3, expand_animations=False)
+
+
+def _bmp(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(tf.io.decode_bmp(encoded), [None, None, 3])
 
 
 def _png_on_black(encoded: tf.Tensor) -> tf.Tensor:

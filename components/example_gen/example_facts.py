@@ -7,8 +7,6 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.image_set import Sizes
-
 HASH_BYTES = 32
 MAX_EVAL_ROWS = 5000
 MIN_TRAIN_PER_EVAL = 8
@@ -69,17 +67,6 @@ def facts_of(
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
     return facts
-
-
-def sizes_of(facts: np.ndarray) -> Sizes:
-    """(height, width) of the smallest, median and largest image, by pixels and then by height."""
-    pixels = facts["height"].astype(np.int64) * facts["width"]
-    order = np.lexsort((facts["height"], pixels))
-    smallest, median, largest = (
-        (int(facts["height"][row]), int(facts["width"][row]))
-        for row in order[[0, len(order) // 2, -1]]
-    )
-    return smallest, median, largest
 
 
 def digest_of(example_hashes: Hashes) -> str:

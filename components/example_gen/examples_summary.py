@@ -45,7 +45,8 @@ class Overlap:
 class ExamplesSummary:
     """The data set of a run: what `DatasetInfo` says of it, its three splits, and their overlap.
 
-    `skipped` and `ignored` are those of `ImageSet`.
+    `skipped` and `ignored` are those of `ImageSet`. `size_tells` has a value for each class, see
+    `stored_sizes.size_tells`; it is empty if all images have the network's size.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ExamplesSummary:
     extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
     skipped: int = 0
     ignored: int = 0
+    size_tells: tuple[float, ...] = ()
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -74,6 +76,7 @@ class ExamplesSummary:
         read = {
             "image_shape": (height, width, channels),
             "class_names": tuple(values["class_names"]),
+            "size_tells": tuple(values.get("size_tells", ())),
             "splits": {name: _split(split) for name, split in values["splits"].items()},
             "overlap": Overlap(
                 train_test=values["overlap"]["train_test"],

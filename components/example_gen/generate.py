@@ -24,12 +24,12 @@ from components.example_gen.example_facts import (
     eval_size,
     facts_of,
     keys_of,
-    sizes_of,
 )
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.images import encode_examples, read_rows
 from components.example_gen.sources import DataError
+from components.example_gen.stored_sizes import size_tells, sizes_of
 
 EVAL = "eval"
 SPLITS = (TRAIN, EVAL, TEST)
@@ -181,6 +181,8 @@ def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesS
     seen = {key for keys in trained for key in keys}
     both = sorted(key for key in test if key in seen)
     few = sorted(set(both))[:_OVERLAP_EXAMPLES]
+    judged = np.concatenate([splits[EVAL], splits[TEST]])
+    tells = size_tells(splits[TRAIN], judged, info.num_classes) if info.resize else ()
     return ExamplesSummary(
         name=info.name,
         fingerprint=info.fingerprint,
@@ -190,6 +192,7 @@ def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesS
         overlap=Overlap(len(both), tuple(key.hex() for key in few)),
         resize=info.resize,
         extra=info.extra,
+        size_tells=tells,
     )
 
 
