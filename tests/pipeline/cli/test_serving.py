@@ -95,7 +95,9 @@ def test_the_only_one_is_taken(root: Path) -> None:
         (
             ["--pipeline-root", "ROOT", "--dataset", "MNIST!"],
             "dataset is 'MNIST!', expected mnist_sample (5,000 images of MNIST, no network "
-            "needed), idx:DIR (a folder with the four IDX files) or a tensorflow-datasets name "
+            "needed), idx:DIR (a folder with the four IDX files), folder:DIR (images in one folder "
+            "per class), csv:FILE (a CSV or Parquet table of image files and labels) or a "
+            "tensorflow-datasets name "
             "(such as mnist, emnist/balanced or cifar10:3.0.2)",
         ),
         (
