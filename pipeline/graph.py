@@ -22,6 +22,7 @@ from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
+from components.serving_dir.manifest import OVERRIDES, REPORT
 from pipeline.beam_runner import beam_arguments
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
@@ -151,6 +152,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         serving_dir=plan.serving_dir,
         release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
         code=plan.code["Pusher"],
+        hold=plan.hold,
     ).with_id("Pusher")
 
     return Pipeline(
@@ -210,4 +212,6 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "seed": plan.config.seed,
         "training": plan.config.training.to_config(),
         "policy": plan.policy.to_config(),
+        **({OVERRIDES: plan.overrides} if plan.overrides else {}),
+        **({REPORT: str(plan.root / "reports" / f"{plan.hold}.html")} if plan.hold else {}),
     }

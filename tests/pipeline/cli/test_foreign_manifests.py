@@ -132,7 +132,7 @@ def test_the_template_itself_is_valid(template: Path) -> None:
 
 def test_a_live_version_of_a_foreign_manifest_is_rolled_back(serving: Path) -> None:
     write_foreign(serving, 3, '{"version": 1e999}')
-    assert said(serving, "rollback") == (
+    assert said(serving, "rollback", "--reason", "r") == (
         0,
         f"live: version 4 in {serving / '4'}, which restores 2\nwithdrawn: version 3\n",
     )
@@ -148,7 +148,7 @@ def test_a_version_of_a_foreign_manifest_stops_no_command(serving: Path) -> None
         1,
         True,
     )
-    assert said(serving, "rollback")[0] == 0
+    assert said(serving, "rollback", "--reason", "r")[0] == 0
     code, shown = said(serving, "prune", "--keep", "1")
     assert (code, f"left alone: {serving / '2'} manifest.json is damaged" in shown) == (0, True)
 
@@ -178,8 +178,8 @@ COMMANDS = (
     ("verify",),
     ("verify", "--json"),
     ("prune", "--keep", "1", "--dry-run", "--json"),
-    ("rollback", "--json"),
-    ("rollback", "2", "--json"),
+    ("rollback", "--reason", "r", "--json"),
+    ("rollback", "--reason", "r", "2", "--json"),
     ("prune", "--keep", "1"),
     ("versions", "--json"),
 )
