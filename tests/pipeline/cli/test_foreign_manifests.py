@@ -34,6 +34,12 @@ RELEASE = {
     },
     "metrics": {"accuracy": 0.99},
     "rollback": {"restores": 1, "withdraws": 1, "withdrawn_digest": None, "reason": ""},
+    "approval": {
+        **{"run_id": "r", "by": "Ann", "reason": "why"},
+        **dict.fromkeys(("held_at", "at"), "2026-11-27T12:00:00+00:00"),
+    },
+    "overrides": {"keys": ["gate.max_drop"], "reason": "why"},
+    "report": "report.html",
 }
 # What no manifest holds anywhere.
 ODD = ("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" + "0" * 19, "[" * 99 + "]" * 99)
@@ -66,6 +72,13 @@ WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("release", "rollback", "restores"): ("3",),
     ("release", "rollback", "withdrawn_digest"): ("3",),
     ("release", "rollback", "reason"): ("null",),
+    ("release", "approval"): ("3", "{}", "[]"),
+    ("release", "approval", "at"): ("3", '"noon"'),
+    ("release", "approval", "by"): ("3", "null"),
+    ("release", "overrides"): ("[]", "{}"),
+    ("release", "overrides", "keys"): ("3", "[1]"),
+    ("release", "overrides", "reason"): ("null",),
+    ("release", "report"): ("3",),
 }
 CASES = [
     pytest.param(place, value, id=f"{'.'.join(place)}={value[:20]}")
