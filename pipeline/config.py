@@ -190,6 +190,14 @@ class RunConfig:
         hint="0 is automatic",
     )
     cache: bool = setting(True, "whether to take over results of earlier runs with the same inputs")
+    hold: bool = setting(
+        False,
+        "whether a model that passes every check waits for `tfx-mnist approve` instead of being "
+        "released",
+    )
+    reason: str | None = setting(
+        None, "reason for keys that weaken the data set's own policy; kept with the release"
+    )
     beam_args: tuple[str, ...] = setting((), "further arguments of every Beam pipeline")
     allow_unproven_runner: bool = setting(
         False, "whether beam_args may name a runner that was not seen to compute right results"

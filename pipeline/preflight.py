@@ -11,6 +11,7 @@ from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
 from pipeline.beam_runner import runner_problem
 from pipeline.config import ConfigError, RunConfig
+from pipeline.dataset_defaults import weakened
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
 from trainer.tuning import processes
@@ -59,6 +60,12 @@ def require_fitting(
       devices: at least that many train together; without --replicas only the Trainer can count.
     """
     config.require_numbers(dataset.numbers)
+    keys = overridden(config, dataset)
+    if keys and not (config.reason or "").strip():
+        raise ConfigError(
+            f"{', '.join(keys)} would release what {dataset.name}'s own policy refuses: say why "
+            "with --reason TEXT, which is kept with the release, or leave the default"
+        )
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
@@ -90,3 +97,10 @@ def require_fitting(
             f"data_gate.min_mean_intensity is {low:g}, expected less than "
             f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
         )
+
+
+def overridden(config: RunConfig, dataset: DatasetInfo) -> tuple[str, ...]:
+    """Returns the keys of `gate` that weaken the data set's own policy."""
+    return weakened(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )

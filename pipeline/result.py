@@ -15,6 +15,7 @@ from trainer.host import termination
 from trainer.tuning.results import Results
 
 RELEASED = "released"  # a new version is served
+HELD = "held"  # every check passed, and the model waits for `tfx-mnist approve`
 UNCHANGED = "unchanged"  # the model is the newest version already
 REFUSED = "refused"  # a gate refused the data or the model; what was served stays
 FAILED = "failed"  # something broke; what was served stays
@@ -39,6 +40,14 @@ class Release:
     path: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """The run whose held model is this run's, and the directory where it waits."""
+
+    run_id: str
+    path: str
+
+
 # The components that are gates, in the order in which a run meets them, with the output that says
 # yes or no. The Evaluator's blessing is not final: ReleaseGate decides.
 GATES: Mapping[str, str] = {
@@ -46,6 +55,9 @@ GATES: Mapping[str, str] = {
     "ReleaseGate": "blessing",
     "ServingCheck": "infra_blessing",
 }
+
+
+_DECISIONS = {RELEASED: "passed", HELD: "passed", UNCHANGED: "passed", REFUSED: "refused"}
 
 
 @dataclasses.dataclass
@@ -60,6 +72,7 @@ class RunResult:
       tuning_plot: the path of a picture of the trials.
       evidence: counts on the test split.
       checks: those of all gates, the data gate first.
+      overrides: the keys that weaken the policy, and the reason, as in the release record.
       seconds: wall time of each component, in order.
       cached: names of the components whose earlier result was taken over.
       total_seconds: wall time of the run, imports included.
@@ -78,7 +91,9 @@ class RunResult:
     tuning_plot: str | None = None
     evidence: Evidence | None = None
     checks: tuple[Check, ...] = ()
+    overrides: Mapping[str, Any] | None = None
     release: Release | None = None
+    pending: Waiting | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     cached: tuple[str, ...] = ()
     total_seconds: float = 0.0
@@ -96,10 +111,9 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """Returns the object whose keys docs/cli.md promises, with None for NaN and infinity."""
         gate = {
-            "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
-                self.outcome
-            ),
+            "decision": _DECISIONS.get(self.outcome),
             "checks": [check.to_dict() for check in self.checks],
+            "overrides": self.overrides,
         }
         result = {
             "run_id": self.run_id,
@@ -112,6 +126,7 @@ class RunResult:
             "baseline": self.baseline,
             "serving_dir": self.serving_dir,
             "release": self.release and dataclasses.asdict(self.release),
+            "pending": self.pending and dataclasses.asdict(self.pending),
             "seconds": {
                 "total": round(self.total_seconds, 3),
                 **{name: round(value, 3) for name, value in self.seconds.items()},

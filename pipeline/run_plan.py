@@ -14,6 +14,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.example_gen.example_facts import eval_size
 from components.example_gen.image_set import TRAIN, DatasetInfo
@@ -43,6 +44,7 @@ class RunPlan:
       workers: number of machines that train together.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `serving_dir.released_data`.
+      hold: the id of the run if its model is to wait for approval, otherwise empty.
     """
 
     config: RunConfig
@@ -51,6 +53,7 @@ class RunPlan:
     workers: int = 1
     context: ReleaseContext = _NOTHING_SERVED
     released_data: str = ""
+    hold: str = ""
 
     @property
     def root(self) -> Path:
@@ -68,6 +71,12 @@ class RunPlan:
         return policy_for(
             config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
         )
+
+    @property
+    def overrides(self) -> dict[str, Any] | None:
+        """What weakens the data set's own policy and why, for the release record; or None."""
+        keys = preflight.overridden(self.config, self.dataset)
+        return {"keys": list(keys), "reason": self.config.reason or ""} if keys else None
 
     @property
     def run_key(self) -> str:
@@ -108,7 +117,8 @@ class RunPlan:
         served = Path(self.serving_dir)
         context = release_context(served, self.run_key if takes_over else "", run_id)
         data = released_data(served, context.baseline)
-        return dataclasses.replace(self, context=context, released_data=data)
+        hold = run_id if self.config.hold else ""
+        return dataclasses.replace(self, context=context, released_data=data, hold=hold)
 
     def require_baseline(self) -> None:
         """Raises `Refused` if the served version is damaged, or there is none, and the

@@ -18,7 +18,9 @@ from trainer.host.strict_json import is_count, loads
 from trainer.host.text import quoted
 
 MANIFEST_FORMAT = 1
-ROLLBACK = "rollback"  # the key of a rollback in a release record
+# Keys of a release record: how a rollback made the version, who approved it, and which keys were
+# overridden for it and why; and of a held model the path of its run's report.
+ROLLBACK, APPROVAL, OVERRIDES, REPORT = "rollback", "approval", "overrides", "report"
 
 # A manifest of this tool has 10 kB, and 150 bytes per file: a model of 25,000 files fits.
 MAX_MANIFEST_BYTES = 4 << 20
@@ -200,6 +202,20 @@ def _is_split(value: object) -> bool:
     return False
 
 
+def _is_approval(value: object) -> bool:
+    match value:
+        case {"run_id": str(), "held_at": str(), "at": at, "by": str(), "reason": str()}:
+            return _is_time(at)
+    return False
+
+
+def _are_overrides(value: object) -> bool:
+    match value:
+        case {"keys": keys, "reason": str()}:
+            return _are_texts(keys)
+    return False
+
+
 _TEXT: _Kind = ("a text", lambda value: isinstance(value, str))
 _OBJECT: _Kind = ("an object", lambda value: isinstance(value, Mapping))
 
@@ -225,6 +241,9 @@ _USED: Mapping[str, _Kind] = {
     "release.dataset.splits": ("the rows, class_counts and digest of each split", _are_splits),
     "release.metrics": _OBJECT,
     "release.metrics.accuracy": ("a number from 0 to 1", _is_fraction),
+    f"release.{APPROVAL}": ("run_id, held_at, at, by and reason", _is_approval),
+    f"release.{REPORT}": _TEXT,
+    f"release.{OVERRIDES}": ("keys and a reason", _are_overrides),
     f"release.{ROLLBACK}": (
         "restores, withdraws, withdrawn_digest and reason",
         lambda value: Rollback.from_json(value) is not None,

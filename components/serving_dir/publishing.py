@@ -80,18 +80,17 @@ def publish(
     what = f"publish {model_dir} to {serving_dir}"
     with explained(what, ", and publish again; no version was added"):
         model = scan_model(model_dir)
-        _require_apart(model_dir, serving_dir)
-        _make_serving_dir(serving_dir)
+        require_apart(model_dir, serving_dir)
+        make_serving_dir(serving_dir)
         with locked(serving_dir), staging_in(serving_dir) as staging:
             files = copy_tree(model, staging)
             digest = digest_of_records(files)
             if decided is not None:
-                _require_serveable(model_dir, digest, serving_dir, decided)
-            newest = live(serving_dir)
-            if newest and newest.model_digest == digest and not verify(newest):
-                return Published(newest.number, newest.path, False, digest)
+                require_serveable(model_dir, digest, serving_dir, decided)
+            if published := already_live(serving_dir, digest):
+                return published
             if decided is not None:
-                _require_same_comparison(serving_dir, decided)
+                require_same_comparison(serving_dir, decided)
             written = _write_documents(staging, documents or {})
             path = add_version(staging, files, release, written)
             return Published(int(path.name), path, True, digest)
@@ -160,7 +159,16 @@ def add_version(
     return target
 
 
-def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:
+def already_live(serving_dir: Path, digest: str) -> Published | None:
+    """Returns the live version if it holds the model of this digest undamaged."""
+    newest = live(serving_dir)
+    if newest and newest.model_digest == digest and not verify(newest):
+        return Published(newest.number, newest.path, False, digest)
+    return None
+
+
+def require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:
+    """Raises StaleDecision if the model is another one, or was withdrawn or rejected since."""
     if digest != decided.model_digest:
         raise StaleDecision(
             f"the model {model} has the digest {digest}, expected {decided.model_digest}, which "
@@ -173,7 +181,8 @@ def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Dec
         )
 
 
-def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
+def require_same_comparison(serving_dir: Path, decided: Decided) -> None:
+    """Raises StaleDecision if the model would be compared with something else now."""
     compared = compared_now(serving_dir)
     if compared != decided.compared:
         raise StaleDecision(
@@ -183,7 +192,8 @@ def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
         )
 
 
-def _require_apart(model_dir: Path, serving_dir: Path) -> None:
+def require_apart(model_dir: Path, serving_dir: Path) -> None:
+    """Raises ServingDirError for a serving directory inside the model."""
     # `Path.resolve` raises an error of its own for a loop of links, before Python 3.13.
     model, serving = Path(os.path.realpath(model_dir)), Path(os.path.realpath(serving_dir))
     if model == serving or model in serving.parents:
@@ -192,7 +202,8 @@ def _require_apart(model_dir: Path, serving_dir: Path) -> None:
         )
 
 
-def _make_serving_dir(serving_dir: Path) -> None:
+def make_serving_dir(serving_dir: Path) -> None:
+    """Makes a missing serving directory; raises ServingDirError if the path is a file."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(serving_dir.stat().st_mode):  # a loop of links is an OSError here
             raise ServingDirError(

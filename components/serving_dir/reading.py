@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.serving_dir.log import Withdrawal, kept
+from components.serving_dir.log import Rejection, Withdrawal, kept, rejections
 from components.serving_dir.model_files import ServingDirError, explained
 from components.serving_dir.version import Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
@@ -117,11 +117,14 @@ def _is_there(version: Version) -> bool:
     return True
 
 
-def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
-    """Returns the models that are not to be served again, by digest, be they pruned or not."""
+def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]:
+    """Returns the models that are not to be released, by digest, be they pruned or not.
+
+    Those were withdrawn by a rollback, or rejected before they were released.
+    """
     made = withdrawals_by(versions(serving_dir))
-    withdrawals = [*kept(serving_dir), *made]
-    return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
+    found: list[Withdrawal | Rejection] = [*rejections(serving_dir), *kept(serving_dir), *made]
+    return {one.model_digest: one for one in found if one.model_digest is not None}
 
 
 def withdrawals_by(present: Sequence[Version]) -> list[Withdrawal]:

@@ -134,6 +134,8 @@ _OPTIONS = dict(
         _switch("--deterministic", "training__deterministic", _DETERMINISTIC),
         _switch("--tune", "tuning__enabled", "Search for hyper-parameters first, see tuning.*."),
         _switch("--no-cache", "cache", "Execute every component anew.", value=False),
+        _switch("--hold", "hold", "Let a model that passes wait for `tfx-mnist approve`."),
+        _of_key("--reason", "TEXT"),
         _switch("--allow-missing-baseline", "gate__allow_missing_baseline", _MISSING),
     ]
 )

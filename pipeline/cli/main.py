@@ -58,6 +58,8 @@ COMMANDS = CommandGroup(
         "worker": "pipeline.cli.worker:worker",
         "doctor": "pipeline.cli.doctor:doctor",
         "versions": "pipeline.cli.versions:versions",
+        "approve": "pipeline.cli.approval:approve",
+        "reject": "pipeline.cli.approval:reject",
         "rollback": "pipeline.cli.versions:rollback",
         "prune": "pipeline.cli.versions:prune",
         "verify": "pipeline.cli.versions:verify",
@@ -93,7 +95,7 @@ COMMANDS = CommandGroup(
         ),
     },
     exit_codes={
-        ExitCode.DONE: "released, unchanged, or done",
+        ExitCode.DONE: "released, held, unchanged, or done",
         ExitCode.FAILED: "failed: something broke or is damaged, another run holds the pipeline "
         "root, or the output cannot be written",
         ExitCode.USAGE: "usage, configuration or data source refused; no example and no "

@@ -36,7 +36,7 @@ Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
 # What `command` takes.
 EXIT_CODES = {
-    "done": "released, or unchanged: the model is the newest version already",
+    "done": "released; held, with --hold; or unchanged: the model is the newest version already",
     "failed": "failed: something broke, or another run holds the pipeline root",
     "usage": "usage, configuration or data source refused; no example and no version was written",
     "refused": "refused by a gate, or overtaken by another release: the served version stays",

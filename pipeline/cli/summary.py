@@ -11,7 +11,7 @@ from components.gate.check import Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial
 
 _MOST_TRIALS = 10  # in the table
@@ -25,6 +25,8 @@ def summary(result: RunResult) -> Iterator[Line]:
     yield from _baseline(result)
     yield from evaluation(result.evidence)
     yield from check_lines(result.checks)
+    if result.overrides:
+        yield Line(overrides(result.overrides))
     yield _outcome(result)
     taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
     yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
@@ -90,9 +92,21 @@ def _outcome(result: RunResult) -> Line:
         return Line(f"released: {_release(result.release)}", "good")
     if result.outcome == UNCHANGED:
         return Line(f"unchanged: {_release(result.release)} holds this model already", "good")
+    if result.outcome == HELD and result.pending:
+        waits = result.pending
+        return Line(
+            f"held: the model waits in {waits.path}; release it with `tfx-mnist approve "
+            f"{waits.run_id} --by NAME --reason TEXT`, or reject it in the same way",
+            "good",
+        )
     if result.outcome == REFUSED:
         return Line("refused: nothing was released, and the served version stays", "bad")
     return Line(f"failed: {result.error}", "bad")
+
+
+def overrides(made: Mapping[str, Any]) -> str:
+    """Returns which keys were overridden and why, of a release record or a run."""
+    return f"overrides {', '.join(made['keys'])}: {' '.join(made['reason'].split())}"
 
 
 def _release(release: Release | None) -> str:

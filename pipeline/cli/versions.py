@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from components import serving_dir
-from components.serving_dir import Pruned, Version
+from components.serving_dir import Pending, Pruned, ServingDirError, Version
+from components.serving_dir.manifest import APPROVAL, OVERRIDES
 from pipeline import hooks
-from pipeline.cli import output, serving
-from pipeline.cli.command import Command, Reply, command, option, whole
+from pipeline.cli import output, serving, summary
+from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, whole
 from pipeline.config import RunConfig
 from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
@@ -45,8 +46,42 @@ def versions(directory: Path) -> Reply:
     present = serving_dir.versions(directory, check_files=True)
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
+    waiting = [_describe_pending(one, directory) for one in _waiting(directory)]
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
-    return Reply(fields, [f"serving directory: {directory}", *_table(described)])
+    lines = [f"serving directory: {directory}", *_table(described), *map(_pending_line, waiting)]
+    return Reply({**fields, "pending": waiting}, lines)
+
+
+def _waiting(directory: Path) -> list[Pending]:
+    try:
+        return serving_dir.pending(directory)
+    except ServingDirError as error:  # the versions can be shown all the same
+        output.complain(str(error))
+        return []
+
+
+def _describe_pending(one: Pending, directory: Path) -> dict[str, Any]:
+    metrics: Mapping[str, Any] = one.release.get("metrics") or {}
+    baseline = one.decided.compared.baseline
+    return {
+        "run_id": one.run_id,
+        "path": str(one.path),
+        "held_at": one.held_at,
+        "model_digest": one.decided.model_digest,
+        "accuracy": metrics.get("accuracy"),
+        "baseline": baseline and baseline.to_json(),
+        "overrides": one.release.get(OVERRIDES),
+        "checks": one.release.get("checks"),
+        "overtaken": not one.still_holds(directory),
+    }
+
+
+def _pending_line(one: Mapping[str, Any]) -> str:
+    accuracy = _UNKNOWN if one["accuracy"] is None else f"{one['accuracy']:.4f}"
+    against = f"version {one['baseline']['version']}" if one["baseline"] else "nothing"
+    over = ", overtaken: it cannot be approved any more" if one["overtaken"] else ""
+    made = f", {summary.overrides(one['overrides'])}" if one["overrides"] else ""
+    return f"waits: {one['run_id']}, accuracy {accuracy}, compared with {against}{over}{made}"
 
 
 @_command(
@@ -80,7 +115,9 @@ def verify(directory: Path) -> Reply:
     "says so",
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
-@option("--reason", "TEXT", "Reason, kept with the withdrawn version.", default="")
+@option(
+    "--reason", "TEXT", "Reason, kept with the withdrawn version.", type=SOME_TEXT, required=True
+)
 @serving.config_option
 def rollback(directory: Path, version: int | None, reason: str, config: RunConfig | None) -> Reply:
     """Makes an older version the live one again.
@@ -193,6 +230,8 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
         "baseline": release.get("baseline"),
         "model_digest": version.model_digest,
         "rollback": dataclasses.asdict(rollback) if rollback else None,
+        "approval": release.get(APPROVAL),
+        "overrides": release.get(OVERRIDES),
         "withdrawn": dataclasses.asdict(version.withdrawn) if version.withdrawn else None,
     }
 
@@ -225,6 +264,11 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
     remarks = ["live"] if version["live"] else []
     if rollback := version["rollback"]:
         remarks.append(f"restores {rollback['restores']} in place of {rollback['withdraws']}")
+    if approval := version["approval"]:
+        by, why = (" ".join(approval[key].split()) for key in ("by", "reason"))
+        remarks.append(f"approved by {by}: {why}")
+    if version["overrides"]:
+        remarks.append(summary.overrides(version["overrides"]))
     if withdrawn := version["withdrawn"]:
         reason = " ".join(withdrawn["reason"].split())
         remarks.append(f"withdrawn by {withdrawn['by']}{f': {reason}' if reason else ''}")

@@ -9,7 +9,7 @@ from components.gate import accuracy, power
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
-from pipeline.result import REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
@@ -21,6 +21,8 @@ def headline(result: RunResult) -> str:
         return f"Released: {_version(result.release)} is served."
     if result.outcome == UNCHANGED:
         return f"Unchanged: {_version(result.release)} holds this model already."
+    if result.outcome == HELD:
+        return "Held: every check passed, and the model waits for approval."
     if result.outcome == REFUSED:
         failed = sum(not check.passed for check in result.checks)
         return (

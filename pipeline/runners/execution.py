@@ -80,6 +80,7 @@ class _Execution:
             run.outcome, run.checks = REFUSED, tuple(refused.checks)
         run.cached = tuple(name for name in run.seconds if name not in self._executed)
         run.policy, baseline = self._plan.policy, self._plan.context.baseline
+        run.overrides = self._plan.overrides
         run.baseline = None if baseline is None else baseline.to_json()
 
     def _run_to_the_end(self, run_id: str) -> None:

@@ -10,7 +10,16 @@ from tfx.types.artifact import Artifact
 
 from components import blessing, pusher
 from components.example_gen import examples_summary
-from pipeline.result import GATES, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import (
+    GATES,
+    HELD,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    Release,
+    RunResult,
+    Waiting,
+)
 from trainer.hparams import HParams
 from trainer.tuning import results
 from trainer.tuning.results import tuned
@@ -56,3 +65,5 @@ def _read_pushed(run: RunResult, pushed: Artifact) -> None:
     if number(pusher.PUSHED):
         run.release = Release(number(pusher.VERSION), text(pusher.PATH))
         run.outcome = RELEASED if number(pusher.CREATED) else UNCHANGED
+    elif held := text(pusher.HELD):
+        run.pending, run.outcome = Waiting(held, text(pusher.PATH)), HELD

@@ -65,10 +65,12 @@ def test_a_released_run_fills_every_key() -> None:
                     "sentence": "fine",
                 }
             ],
+            "overrides": None,
         },
         "baseline": {"version": 2, "model_digest": "e"},
         "serving_dir": "serving",
         "release": {"version": 3, "path": "serving/3"},
+        "pending": None,
         "seconds": {"total": 2.0, "Trainer": 1.235},
         "cached": ["Transform"],
         "report": "r.html",

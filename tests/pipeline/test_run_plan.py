@@ -315,3 +315,24 @@ def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_n
     right = dataclasses.replace(wrong, serving_dir=str(tmp_path / "served"))
     make_plan(right, run_id="run-1").require_baseline()
     make_plan(dataclasses.replace(wrong, gate=GateConfig()), run_id="run-1").require_baseline()
+
+
+# --- overrides -----------------------------------------------------------------------------------
+
+
+def test_an_override_needs_a_reason_which_stands_in_the_release_record(config: RunConfig) -> None:
+    gate = GateConfig(allow_missing_baseline=True)
+    overriding = dataclasses.replace(config, gate=gate)
+    with pytest.raises(
+        ConfigError, match=r"^gate.allow_missing_baseline would release what .* own"
+    ):
+        make_plan(overriding, run_id="run-1")
+    with pytest.raises(ConfigError, match="say why with --reason TEXT"):
+        make_plan(dataclasses.replace(overriding, reason=" "), run_id="run-1")
+    plan = make_plan(dataclasses.replace(overriding, reason="it is lost"), run_id="run-1")
+    assert plan.overrides == {"keys": ["gate.allow_missing_baseline"], "reason": "it is lost"}
+
+
+def test_the_owner_of_another_set_makes_its_policy_without_a_reason(config: RunConfig) -> None:
+    plan = make_plan(dataclasses.replace(config, gate=GateConfig(floor=0.1)), run_id="run-1")
+    assert plan.overrides is None

@@ -127,7 +127,14 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", [["versions"], ["verify"], ["rollback"], ["prune", "--keep", "1"], ["predict", "x"]]
+    "command",
+    [
+        ["versions"],
+        ["verify"],
+        ["rollback", "--reason", "r"],
+        ["prune", "--keep", "1"],
+        ["predict", "x"],
+    ],
 )
 def test_every_command_ends_with_2_without_a_directory(
     command: list[str], root: Path, capfd: Captured

@@ -228,13 +228,62 @@ def test_a_damaged_served_model_is_refused_before_anything_runs(config, first, t
 def test_a_damaged_served_model_can_be_overridden_and_that_is_recorded(config, first, tmp_path):
     (tmp_path / "serving" / "3").mkdir(parents=True)
     gate = dataclasses.replace(ANY_MODEL, allow_missing_baseline=True)
-    released = run(config, "run-13", serving_dir=str(tmp_path / "serving"), gate=gate)
+    changes = {"serving_dir": str(tmp_path / "serving"), "gate": gate}
+    released = run(config, "run-13", reason="version 3 is lost", **changes)
     assert (released.result.outcome, released.result.release.version) == (result.RELEASED, 4)
     (version,) = serving_dir.versions(tmp_path / "serving")[1:]
     recorded = [
         check for check in version.manifest.release["checks"] if check["name"] == "baseline"
     ]
     assert "overridden by gate.allow_missing_baseline" in recorded[0]["sentence"]
+    assert version.manifest.release["overrides"] == {
+        "keys": ["gate.allow_missing_baseline"],
+        "reason": "version 3 is lost",
+    }
+    assert "overrides gate.allow_missing_baseline: version 3 is lost" in summary_text(released)
+
+
+def test_a_held_model_is_released_by_its_approval_alone(
+    config: RunConfig, first: Run, tmp_path: Path
+) -> None:
+    served = tmp_path / "serving"
+    held = run(config, "run-h1", serving_dir=str(served), hold=True)
+    assert (held.result.outcome, held.result.exit_code, held.result.release) == (
+        result.HELD,
+        0,
+        None,
+    )
+    assert held.result.pending == result.Waiting("run-h1", str(served / ".pending-run-h1"))
+    assert held.result.to_dict()["gate"]["decision"] == "passed"
+    assert summary_text(held).count("`tfx-mnist approve run-h1 --by NAME --reason TEXT`") == 1
+    again = run(config, "run-h2", serving_dir=str(served), hold=True)
+    assert again.result.pending.run_id == "run-h1"
+    assert (served / LOG_NAME).read_text().count("\n") == 1  # the decision was not made again
+    assert serving_dir.versions(served) == []
+
+    serving_dir.approve(served, "run-h1", by="Ann", reason="looked at the errors")
+    (version,) = serving_dir.versions(served, check_files=True)
+    assert (version.problems, version.manifest.release["run_id"]) == ((), "run-h1")
+    for run_id, hold in (("run-h3", True), ("run-h4", False)):
+        after = run(config, run_id, serving_dir=str(served), hold=hold)
+        assert (after.result.outcome, after.result.release.version) == (result.UNCHANGED, 1)
+    assert (served / LOG_NAME).read_text().count("\n") == 1
+
+
+def test_a_rejected_model_is_refused_whoever_releases_it(
+    config: RunConfig, first: Run, tmp_path: Path
+) -> None:
+    served = tmp_path / "serving"
+    run(config, "run-r1", serving_dir=str(served), hold=True)
+    serving_dir.reject(served, "run-r1", by="Ann", reason="confuses 4 and 9")
+    refused = run(config, "run-r2", serving_dir=str(served))
+    assert refused.result.outcome == result.REFUSED
+    assert "confuses 4 and 9" in refused.result.checks[-1].sentence + str(refused.result.checks[0])
+    assert serving_dir.versions(served) == []
+
+
+def summary_text(of: Run) -> str:
+    return "\n".join(line.text for line in summary(of.result))
 
 
 class Rival(Watch):
