@@ -6,13 +6,16 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from trainer.host import termination
 from trainer.tuning.results import Results
+
+if TYPE_CHECKING:  # pydantic, NumPy and Pillow stand behind it
+    from components.pictures import Pictures
 
 RELEASED = "released"  # a new version is served
 UNCHANGED = "unchanged"  # the model is the newest version already
@@ -58,6 +61,10 @@ class RunResult:
       baseline: version and model digest, as in the release record.
       tuning_plot: the path of a picture of the trials.
       evidence: counts on the test split.
+      history: the epochs of the training, see `trainer.history`.
+      tensorboard: the directory of TensorBoard's events of all trainings on this data set.
+      label_errors: examples of `train` and `eval` whose labels are likely to be wrong.
+      mistakes: examples of `test`, and the calibration.
       checks: those of all gates, the data gate first.
       seconds: wall time of each component, in order.
       cached: names of the components whose earlier result was taken over.
@@ -75,6 +82,10 @@ class RunResult:
     tuning: Results | None = None
     tuning_plot: str | None = None
     evidence: Evidence | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    tensorboard: str | None = None
+    label_errors: Pictures | None = None
+    mistakes: Pictures | None = None
     checks: tuple[Check, ...] = ()
     release: Release | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -114,6 +125,7 @@ class RunResult:
             },
             "cached": list(self.cached),
             "report": self.report,
+            "tensorboard": self.tensorboard,
             "error": self.error,
         }
         return {key: json_able(value) for key, value in result.items()}

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import jinja2
-
-from pipeline.report import findings, formats
+from pipeline.report import charts, findings, gallery
+from pipeline.report.templates import environment
 from pipeline.result import RunResult
 from trainer.host.files import write_durably
-from trainer.host.text import printable
 
 
 def render(result: RunResult) -> str:
     """Returns the page as HTML, with every text escaped, control characters too."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    page = environment().get_template("page.html")
+    return page.render(
+        run=result,
+        findings=findings,
+        charts=charts,
+        gallery_of=gallery,
+        described=gallery.described,
     )
-    environment.filters.update(formats.FILTERS)
-    return environment.get_template("page.html").render(run=result, findings=findings)
-
-
-def _printable(value: Any) -> Any:
-    """Escapes control characters; the markup of a macro has none left."""
-    is_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return printable(value) if is_text else value
 
 
 def write(result: RunResult, path: Path) -> None:

@@ -63,7 +63,7 @@ def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[st
         overlap=Overlap(0, ()),
     )
     bounds = {"max_overlap": 0.01, "max_label_noise": 0.005, **bounds}
-    return {check.name: check for check in image_checks(uris, summary, **bounds)}
+    return {check.name: check for check in image_checks(uris, summary, **bounds)[0]}
 
 
 def change_one_pixel(images: np.ndarray) -> np.ndarray:
