@@ -76,8 +76,9 @@ def write(result: RunResult, reports: Path) -> None:
 
 def read_all(root: Path) -> list[RunRecord]:
     """Returns all runs of a pipeline root, the newest first; raises OSError."""
-    reports, logs = _names(root / "reports", ".json"), _names(root / "logs", ".log")
-    found = [_read(root, run_id) for run_id in reports | logs]
+    places = (("reports", ".json"), ("reports", ".html"), ("logs", ".log"))
+    run_ids = {each for folder, suffix in places for each in _names(root / folder, suffix)}
+    found = [_read(root, run_id) for run_id in run_ids]
     return sorted((each for each in found if each), key=lambda each: each.run_id, reverse=True)
 
 
