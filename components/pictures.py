@@ -35,7 +35,7 @@ Answers = tuple[tuple[str, float], ...]  # (class, probability), the most probab
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """An example of a split.
+    """An example.
 
     Attributes:
       row: its number in the split as ExampleGen wrote it, from 0.
@@ -48,6 +48,7 @@ class Picture:
       baseline: those of the served model.
     """
 
+    split: str
     row: int
     sha256: str
     label: str

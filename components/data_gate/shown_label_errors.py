@@ -37,6 +37,7 @@ def shown_label_errors(
         ((name,), _) = hash_examples(pixels[np.newaxis], labels[row : row + 1])
         drawn.append(
             Picture(
+                split=places[row][0],
                 row=places[row][1],
                 sha256=name.tobytes().hex(),
                 label=class_names[labels[row]],

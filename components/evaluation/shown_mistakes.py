@@ -77,6 +77,7 @@ def _drawn(
         said = [given[0][0] for given in (candidate, baseline) if given]
         drawn.append(
             Picture(
+                split="test",
                 row=images[mistake.digest][0],
                 sha256=name.tobytes().hex(),
                 label=label,

@@ -113,7 +113,8 @@ def _facts(fields: _Fields) -> Iterator[tuple[str, str]]:
     yield "run", str(fields["run_id"] or _UNKNOWN)
     yield "model", str(fields["model_digest"])
     dataset = fields["dataset"] or {}
-    yield "data set", f"{dataset.get('name', _UNKNOWN)}, source {dataset.get('fingerprint')}"
+    name, source = (dataset.get(key) or _UNKNOWN for key in ("name", "fingerprint"))
+    yield "data set", f"{name}, source {source}"
     for name, split in (dataset.get("splits") or {}).items():
         yield f"split {name}", f"{split['rows']:,} examples, {split['digest']}"
     if (accuracy := (fields["metrics"] or {}).get("accuracy")) is not None:

@@ -1,4 +1,4 @@
-"""Which examples the report shows, and what it says of each; at most 60 pictures in all."""
+"""Which examples the report shows, and what it says of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Picture, Pictures
 from pipeline.result import RunResult
 
-_MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}  # pictures
+MOST = 60  # pictures in all
+_MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
 
 
@@ -36,7 +37,8 @@ def label_errors(result: RunResult) -> list[Section]:
 
 def _label_errors(result: RunResult) -> Iterator[Section]:
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
-    if shown := _first(result.label_errors, LABEL_ERRORS, _MOST["train"]):
+    most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
+    if shown := _first(result.label_errors, LABEL_ERRORS, most):
         assert result.label_errors is not None
         found = len(result.label_errors.groups[LABEL_ERRORS])
         yield Section(

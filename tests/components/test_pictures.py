@@ -12,7 +12,9 @@ from components.pictures import MAX_SIDE, Bin, Picture, Pictures
 SHOWN = Pictures(
     {
         "wrong": (
-            Picture(3, "ab" * 32, "4", "9", 0.5, "cGljdHVyZQ==", (("9", 0.7), ("4", 0.2)), ()),
+            Picture(
+                "test", 3, "ab" * 32, "4", "9", 0.5, "cGljdHVyZQ==", (("9", 0.7), ("4", 0.2)), ()
+            ),
         ),
         "lost": (),
     },

@@ -96,6 +96,7 @@ def png(shade: int, side: int = 16) -> str:
 
 def picture(row: int, *, compared: bool = True) -> Picture:
     return Picture(
+        split="test",
         row=row,
         sha256=f"{row:064x}",
         label="<dog>",

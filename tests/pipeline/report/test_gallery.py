@@ -35,7 +35,7 @@ def test_the_cap_and_the_number_are_said() -> None:
 def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
     html = render(SEEN_RUN)
     pictures = re.findall(r'<img src="data:image/png;base64,[\w+/=]+" alt="(.*?)">', html)
-    assert len(pictures) == html.count("<img") == 60
+    assert len(pictures) == html.count("<img") == gallery.MOST == 60
     assert set(pictures) == {"Example labelled &lt;dog&gt;, taken for cat"}
     assert len(re.findall(r'<svg role="img" aria-label="[^"]{20,}"', html)) == html.count("<svg")
     assert html.count("<svg") == 4  # two learning curves, calibration, classes and slices
@@ -54,6 +54,7 @@ def test_without_pictures_there_are_no_sections() -> None:
 def test_label_errors_of_refused_data_stand_on_the_first_page() -> None:
     refused = dataclasses.replace(SEEN_RUN, mistakes=None, evidence=None, history=(), tuning=None)
     html = render(refused)
+    assert html.count("<img") == gallery.MOST
     assert html.index("Likely label errors in train") < html.index("<h2>Time")
     assert "Likely label errors in test" not in html
 
