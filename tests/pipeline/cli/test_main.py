@@ -34,8 +34,8 @@ NEEDED_BY_TENSORFLOW = {
     [
         (
             [],
-            "no command given, expected run, worker, doctor, versions, rollback, prune, verify, "
-            "predict, config, gate or kubeflow;",
+            "no command given, expected run, worker, doctor, runs, versions, lineage, rollback, "
+            "prune, verify, predict, config, gate or kubeflow;",
         ),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--json", "run"], "--json stands before the command, expected after it"),
