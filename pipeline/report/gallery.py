@@ -44,16 +44,16 @@ def _label_errors(result: RunResult) -> Iterator[Section]:
         yield Section(
             "Likely label errors in train and eval",
             f"Of {result.label_errors.examined:,} examples, each predicted by a quick classifier "
-            f"that was fitted without it, these {len(shown)} look most like another class than "
-            f"their label, {rule}. The data gate lists {found} of them.",
+            "that was fitted without it, those that look most like another class than their "
+            f"label, {rule}. Shown: {len(shown)} of the {found} that the data gate lists.",
             shown,
         )
     if shown := _first(result.mistakes, LABEL_ERRORS, _MOST["test"]):
         yield Section(
             "Likely label errors in test",
-            f"These {len(shown)} test images look most like another class than their label to the "
-            f"model, {rule} of its probabilities. Either the label is wrong, or the model is sure "
-            "of a mistake.",
+            "Test images that look most like another class than their label to the model, "
+            f"{rule} of its probabilities: either the label is wrong, or the model is sure of a "
+            f"mistake. Shown: {len(shown)}.",
             shown,
         )
 

@@ -51,9 +51,9 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
         run.tuning_plot = str(folder / results.PLOT)
     elif name == "Trainer":
         run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_config()
-        trained = outputs["model_run"][0]
-        run.history = _for_the_report(history.read, trained) or ()
-        run.tensorboard = str(Path(trained.uri).parent)
+        for trained in outputs.get("model_run", ()):
+            run.history = _for_the_report(history.read, trained) or ()
+            run.tensorboard = str(Path(trained.uri).parent)
     elif name == "Pusher":
         _read_pushed(run, outputs["pushed_model"][0])
 
