@@ -6,13 +6,16 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from trainer.host import termination
 from trainer.tuning.results import Results
+
+if TYPE_CHECKING:  # pydantic, NumPy and Pillow stand behind it
+    from components.pictures import Pictures
 
 RELEASED = "released"  # a new version is served
 HELD = "held"  # every check passed, and the model waits for `tfx-mnist approve`
@@ -71,6 +74,10 @@ class RunResult:
       serving_dir: the directory in which the baseline was looked for, once it was.
       tuning_plot: the path of a picture of the trials.
       evidence: counts on the test split.
+      history: the epochs of the training, see `trainer.history`.
+      tensorboard: the directory of TensorBoard's events of all trainings on this data set.
+      label_errors: examples of `train` and `eval` whose labels are likely to be wrong.
+      mistakes: examples of `test`, and the calibration.
       checks: those of all gates, the data gate first.
       overrides: the keys that weaken the policy, and the reason, as in the release record.
       seconds: wall time of each component, in order.
@@ -90,6 +97,10 @@ class RunResult:
     tuning: Results | None = None
     tuning_plot: str | None = None
     evidence: Evidence | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    tensorboard: str | None = None
+    label_errors: Pictures | None = None
+    mistakes: Pictures | None = None
     checks: tuple[Check, ...] = ()
     overrides: Mapping[str, Any] | None = None
     release: Release | None = None
@@ -133,6 +144,7 @@ class RunResult:
             },
             "cached": list(self.cached),
             "report": self.report,
+            "tensorboard": self.tensorboard,
             "error": self.error,
         }
         return {key: json_able(value) for key, value in result.items()}

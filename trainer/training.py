@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import export, inputs, loop
+from trainer import history as histories
 from trainer.checkpoints import Checkpoints, training_key
 from trainer.cluster import Cluster
 from trainer.job import Job
@@ -60,6 +61,8 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     )
     _log.info("trained: %s", history[-1])
     if writes:
+        if job.model_run_dir:
+            histories.write(history, Path(job.model_run_dir))
         graph = tft.TFTransformOutput(job.transform_graph_path)
         export.save(model, graph, job.spec, job.serving_model_dir)
         _log.info("exported: %s", job.serving_model_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 
-from pipeline import hooks
+from pipeline import hooks, records
 from pipeline.cli import command, configuration, logs, output, terminal, written_files
 from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
@@ -100,22 +101,25 @@ def _execute(
             ci_files.write(result.checks, error=result.error)
             report = _write_report(result, Path(config.pipeline_root))
             result = dataclasses.replace(result, report=report)
+            _record(result, Path(config.pipeline_root))
             _tell(config, result, log.path)
     except (KeyboardInterrupt, Terminated) as end:
-        return _ended_early(result, end, as_json=as_json)
+        return _ended_early(result, end, Path(config.pipeline_root), as_json=as_json)
     _show(result, as_json=as_json)
     return result.exit_code
 
 
-def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
+def _ended_early(known: RunResult, end: BaseException, root: Path, *, as_json: bool) -> int:
     line, exit_code = "interrupted", ExitCode.INTERRUPTED
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
     if known.outcome == RELEASED and known.release is not None:
         line += f" after version {known.release.version} was released in {known.release.path}"
     line += "; the same command goes on from what is finished"
-    fields = dataclasses.replace(known, error=line).to_dict() if as_json else None
-    output.fail(line, fields)
+    ended = dataclasses.replace(known, error=line)
+    with contextlib.suppress(OSError):  # the outcome is said, and its record is not worth a wait
+        records.write(ended, root / "reports")
+    output.fail(line, ended.to_dict() if as_json else None)
     return exit_code
 
 
@@ -208,6 +212,23 @@ def _write_report(result: RunResult, root: Path) -> str | None:
         output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
         return None
     return str(path)
+
+
+def _record(result: RunResult, root: Path) -> None:
+    """Writes the run's record, and the page of all runs."""
+    try:
+        from pipeline.report import index
+
+        records.write(result, root / "reports")
+        index.write(root)
+    except Exception as error:
+        raise_if_arrived()
+        if result.report is None:  # said already
+            return
+        output.complain(
+            f"the list of runs in {root / 'reports'} cannot be written: {one_line(error)}; the "
+            "outcome stands"
+        )
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +33,8 @@ def summary(result: RunResult) -> Iterator[Line]:
     yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
     if result.report:
         yield Line(f"report: {result.report}")
+    if result.tensorboard:
+        yield Line(f"curves: tensorboard --logdir {shlex.quote(result.tensorboard)}")
     if result.outcome in (REFUSED, FAILED) and result.log_file:
         yield Line(f"log: {result.log_file}")
 

@@ -26,6 +26,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from components import serving_dir
 from components.example_gen.sources import DataError
 from components.gate.check import Refused
+from components.pictures import Pictures
 from pipeline.graph import create_pipeline
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from pipeline.run_plan import RunPlan
@@ -78,6 +79,8 @@ class _Execution:
                 run.outcome, run.release = RELEASED, release
         except Refused as refused:
             run.outcome, run.checks = REFUSED, tuple(refused.checks)
+            if isinstance(refused.shown, Pictures):  # by the data gate
+                run.label_errors = refused.shown
         run.cached = tuple(name for name in run.seconds if name not in self._executed)
         run.policy, baseline = self._plan.policy, self._plan.context.baseline
         run.overrides = self._plan.overrides

@@ -35,6 +35,7 @@ def test_a_released_run_fills_every_key() -> None:
         cached=("Transform",),
         total_seconds=2.0,
         log_file="x.log",
+        tensorboard="model_run",
         report="r.html",
     )
     assert result.to_dict() == {
@@ -74,6 +75,7 @@ def test_a_released_run_fills_every_key() -> None:
         "seconds": {"total": 2.0, "Trainer": 1.235},
         "cached": ["Transform"],
         "report": "r.html",
+        "tensorboard": "model_run",
         "error": None,
     }
 

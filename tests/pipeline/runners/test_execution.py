@@ -20,14 +20,18 @@ from tfx.orchestration.portable import launcher
 
 from components import serving_dir
 from components.evaluation import eval_config
+from components.evaluation.mistakes import KEPT
 from components.example_gen import image_example_gen
 from components.example_gen.sources import DataError
 from components.gate.policy import GateConfig, Policy
+from components.pictures import WRONG
 from components.serving_dir import LOG_NAME
 from pipeline import result
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig
 from pipeline.dataset_defaults import policy_for
+from pipeline.executions import executions_of
+from pipeline.report import render
 from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
@@ -113,6 +117,30 @@ def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
     assert evidence.overall.correct <= 59
     assert sum(map(sum, evidence.confusion)) == 60
     assert (first.result.policy, first.result.baseline) == (_policy(ANY_MODEL), None)
+
+
+def test_the_result_holds_what_people_look_at(config: RunConfig, first: Run) -> None:
+    seen = first.result
+    assert [epoch["number"] for epoch in seen.history] == [1]
+    folder = Path(config.pipeline_root) / "artifacts" / seen.dataset["name"] / "Trainer/model_run"
+    assert seen.tensorboard == str(folder)
+    assert list(folder.glob("*/events.out.tfevents.*"))
+    assert seen.mistakes.examined == 60
+    shown = min(seen.evidence.overall.errors, KEPT)
+    assert len(seen.mistakes.groups[WRONG]) == pytest.approx(shown, abs=1)  # two images are equal
+    assert sum(each.rows for each in seen.mistakes.bins) == 60
+    assert seen.label_errors.examined == 168 + 24
+    assert "Learning curves" in render(seen)
+
+
+def test_ml_metadata_tells_which_executions_made_the_release(config: RunConfig, first: Run) -> None:
+    found = {each.component: each for each in executions_of(config.metadata_path, "run-1")}
+    assert found.keys() == COMPONENTS
+    assert {each.state for each in found.values()} == {"complete"}
+    without = {name for name, each in found.items() if each.code is None}
+    assert without == {"StatisticsGen", "ExampleValidator"}
+    assert {each.output for each in found["Trainer"].outputs} == {"model", "model_run"}
+    assert all(each.sha256 for one in found.values() for each in one.outputs)
 
 
 def test_the_checks_are_the_data_gates_the_release_gates_and_the_serving_checks(first: Run) -> None:
@@ -367,6 +395,7 @@ def test_refused_data_trains_nothing(config, first, versions):
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
     assert failed_checks(refused) == ["data.overlap"]
     assert refused.result.evidence is None
+    assert refused.result.label_errors.examined == 168 + 24
     assert refused.watch.started[-1] == "DataGate"
     assert "DataGate" not in refused.watch.finished
     assert versions() == [1]
