@@ -208,6 +208,6 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "run_key": plan.run_key,
         "preset": plan.config.preset,
         "seed": plan.config.seed,
-        "training": plan.config.training.to_config(),
+        "training": plan.config.training.to_record(),
         "policy": plan.policy.to_config(),
     }

@@ -55,6 +55,7 @@ class RunResult:
     Attributes:
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      network: why the preset trains another network than its own, or "".
       baseline: version and model digest, as in the release record.
       tuning_plot: the path of a picture of the trials.
       evidence: counts on the test split.
@@ -70,6 +71,7 @@ class RunResult:
     outcome: str = FAILED
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     policy: Policy | None = None
+    network: str = ""
     baseline: Mapping[str, Any] | None = None
     hparams: dict[str, Any] | None = None
     tuning: Results | None = None

@@ -60,7 +60,8 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 class _Execution:
     def __init__(self, plan: RunPlan, run_id: str, observer: Observer) -> None:
         dataset = {"name": plan.dataset.name, "digest": plan.dataset.fingerprint}
-        self.result = RunResult(run_id, dataset=dataset)
+        network = plan.config.chosen(plan.dataset.image_shape)
+        self.result = RunResult(run_id, dataset=dataset, network=network)
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()

@@ -38,7 +38,7 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
         run.tuning = results.read_results(folder)
         run.tuning_plot = str(folder / results.PLOT)
     elif name == "Trainer":
-        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_config()
+        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_settings()
     elif name == "Pusher":
         _read_pushed(run, outputs["pushed_model"][0])
 
