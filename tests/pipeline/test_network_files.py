@@ -127,6 +127,15 @@ def test_a_search_tries_the_choices_that_it_declares(net: str) -> None:
     assert (choice.name, choice.values, choice.default) == ("extra.units", [2, 4], 4)
 
 
+def test_a_search_leaves_a_network_with_given_weights_as_it_is(net: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.weights.h5"
+    file.touch()
+    training = configured(f"{net}:build", **{"training.weights": str(file)}).training
+    names = {one.name for one in search_space(training, objective="accuracy").space}
+    assert names.isdisjoint({"width", "dropout", "extra.units"})
+    assert "learning_rate" in names
+
+
 def test_on_kubeflow_a_file_of_this_machine_is_refused(net: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a module that is in the image, such as"):
         parameters.check("quick", {"training.architecture": f"{net}:build"})

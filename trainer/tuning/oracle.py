@@ -32,13 +32,16 @@ _CHOICES: Mapping[str, Sequence[float]] = {
 }
 
 
+_OF_LAYERS = ("width", "dropout")  # they change which layers there are, and their shapes
+
+
 def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParameters:
     """Returns the space of learning rate, width, regularization and strength of the augmentation.
 
     The training's own `hparams` are the defaults, and are added to the choices. With the objective
     "loss" `label_smoothing` is left out, because it raises the loss, and `color_jitter` where the
     training has none, as for grey images. Hyper-parameters of plugins and of the user's own network
-    are searched if they declare choices.
+    are searched if they declare choices. With given weights the network stays as it is.
     """
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
@@ -49,10 +52,12 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
             continue
         if name == "color_jitter" and not hparams.color_jitter:
             continue
+        if name in _OF_LAYERS and hparams.weights:
+            continue
         own = type(choices[0])(getattr(hparams, name))
         space.Choice(name, sorted({*choices, own}), default=own)
     for name, entry in _declared(hparams).items():
-        if entry.choices:
+        if entry.choices and not hparams.weights:
             own = hparams.extra.get(name, entry.default)
             space.Choice(f"{EXTRA}{name}", list(entry.choices), default=own)
     return space
