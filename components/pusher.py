@@ -22,7 +22,7 @@ from components.gate.check import Check, Refused
 from components.model_card import Subject, documents
 from components.serving_dir import Decided, Pending, StaleDecision, publish
 from components.serving_dir import hold as keep_for_approval
-from trainer.tuning.results import read_best
+from trainer.tuning.results import read_best, replaced
 
 # Custom properties of the PushedModel artifact.
 PUSHED = "pushed"  # int: 1 when the model is in the serving directory now, 0 when it was refused
@@ -80,7 +80,7 @@ def AtomicPusher(
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
     record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:
-        record["training"] = {**record["training"], **read_best(Path(hyperparameters.uri))}
+        record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
     decided = Decided(facts.model_digest, facts.compared)
     papers = documents(Subject(record, facts.evidence, facts.model_digest))

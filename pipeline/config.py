@@ -17,7 +17,7 @@ from pathlib import Path
 from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
 from pipeline.dataset_defaults import defaults_of
-from pipeline.presets import PRESETS
+from pipeline.presets import PRESETS, fitted, takes_residual
 from trainer.host.fields import check, setting
 from trainer.host.text import quoted
 from trainer.hparams import HParams
@@ -204,6 +204,8 @@ class RunConfig:
     )
     data: DataConfig = DataConfig()
     training: HParams = HParams()
+    # The fields of `training` that were given, and not taken from the preset; None for all.
+    told: frozenset[str] | None = None
     tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
@@ -235,6 +237,21 @@ class RunConfig:
                     f"gate.slices names the feature {bands.feature!r}, expected one number in each "
                     f"example; the examples have {', '.join(numbers)}"
                 )
+
+    def fitted(self, image_shape: tuple[int, int, int]) -> RunConfig:
+        """Returns the configuration with the preset's values for images of that shape."""
+        if self.told is None:
+            return self
+        training = fitted(self.preset, self.training, image_shape, told=self.told)
+        return dataclasses.replace(self, training=training)
+
+    def chosen(self, image_shape: tuple[int, int, int]) -> str:
+        """Returns a line about the network if the preset has chosen it for the images, or ""."""
+        told = self.told is None or "architecture" in self.told
+        if told or not takes_residual(self.preset, image_shape):
+            return ""
+        shape = "x".join(map(str, image_shape))
+        return f"residual, chosen by the preset {self.preset} for images of {shape}"
 
     def served_from(self, slug: str) -> Path:
         """Returns the absolute directory that the server of a data set's slug watches."""

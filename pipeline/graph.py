@@ -212,7 +212,7 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "run_key": plan.run_key,
         "preset": plan.config.preset,
         "seed": plan.config.seed,
-        "training": plan.config.training.to_config(),
+        "training": plan.config.training.to_record(),
         "policy": plan.policy.to_config(),
         "card": dataclasses.asdict(plan.config.card),
         **({OVERRIDES: plan.overrides} if plan.overrides else {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 from pathlib import Path
 
@@ -12,9 +14,12 @@ from components.serving_dir.log import read_log
 from pipeline.beam_runner import runner_problem
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import weakened
+from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
+from trainer.hparams import HParams
 from trainer.tuning import processes
+from trainer.weights import WeightsError, start_from
 
 
 def require_possible(config: RunConfig) -> None:
@@ -69,12 +74,15 @@ def require_fitting(
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
-    least = ARCHITECTURES[training.architecture].min_side
+    own = own_network.is_own(training.architecture)
+    least = 1 if own else ARCHITECTURES[training.architecture].min_side
     if min(height, width) < least:
         raise ConfigError(
             f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
             "pools smaller ones away; enlarge the images"
         )
+    if own or training.weights:
+        _require_network(training, dataset)
     if training.max_shift >= min(height, width):
         raise ConfigError(
             f"training.max_shift is {training.max_shift} and {size}, expected at most "
@@ -104,3 +112,24 @@ def overridden(config: RunConfig, dataset: DatasetInfo) -> tuple[str, ...]:
     return weakened(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
+
+
+def _require_network(training: HParams, dataset: DatasetInfo) -> None:
+    """Builds the network, in this process, and gives it the weights from which it starts.
+
+    Raises ConfigError if the user's own function or the weights do not fit.
+    """
+    from trainer.model import build_model  # Keras takes seconds to import
+
+    build = functools.partial(
+        build_model,
+        dataclasses.replace(training, precision="float32"),
+        image_shape=dataset.image_shape,
+    )
+    try:
+        build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+        if training.weights:
+            model = build(num_classes=dataset.num_classes)
+            start_from(model, training, lambda classes: build(num_classes=classes))
+    except (own_network.NetworkError, WeightsError) as error:
+        raise ConfigError(str(error)) from error

@@ -70,6 +70,7 @@ class RunResult:
     Attributes:
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      network: why the preset trains another network than its own, or "".
       baseline: version and model digest, as in the release record.
       serving_dir: the directory in which the baseline was looked for, once it was.
       tuning_plot: the path of a picture of the trials.
@@ -91,6 +92,7 @@ class RunResult:
     outcome: str = FAILED
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     policy: Policy | None = None
+    network: str = ""
     baseline: Mapping[str, Any] | None = None
     serving_dir: str | None = None
     hparams: dict[str, Any] | None = None

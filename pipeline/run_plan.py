@@ -27,6 +27,7 @@ from pipeline import preflight
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
+from trainer import own_network
 from trainer.cluster import Cluster, ClusterError
 
 # Libraries whose versions decide what a run computes.
@@ -153,7 +154,7 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
     dataset = image_set.info
     source_rows = image_set.rows(TRAIN)
     preflight.require_fitting(
-        config,
+        config.fitted(dataset.image_shape),
         dataset,
         train_rows=source_rows - eval_size(source_rows),
         devices=max(1, config.replicas) * _workers(),
@@ -164,7 +165,9 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
 def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
     """Returns the plan for a data set, see `RunPlan.compared`; raises as `make_plan`."""
     preflight.require_releasable(config.served_from(dataset.slug))
-    plan = RunPlan(config, dataset, code_keys(), _workers())
+    fitted = config.fitted(dataset.image_shape)
+    code = code_keys(network=own_network.module_of(fitted.training.architecture))
+    plan = RunPlan(fitted, dataset, code, _workers())
     return plan.compared(run_id, takes_over=takes_over)
 
 

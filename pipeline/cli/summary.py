@@ -13,14 +13,16 @@ from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
 from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from trainer.tuning.results import COMPLETED, Results, Trial
+from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 
 _MOST_TRIALS = 10  # in the table
 
 
 def summary(result: RunResult) -> Iterator[Line]:
-    """Yields the lines: data, accuracy, checks, outcome, time, report, and the log if needed."""
+    """Yields the lines: data, network, accuracy, checks, outcome, time, report, log if needed."""
     yield from data(result.dataset)
+    if result.network:
+        yield Line(f"network: {result.network}")
     if result.tuning is not None:
         yield from map(Line, trials(result.tuning, result.tuning_plot))
     yield from _baseline(result)
@@ -124,7 +126,7 @@ def trials(results: Results, plot: str | None) -> Iterator[str]:
         f"tuning: {count} trials, best on eval is trial {best.number} with {results.objective} "
         f"{_score(best, results)}{start}"
     )
-    yield f"hyper-parameters: {', '.join(f'{k} {v:g}' for k, v in best.values.items())}"
+    yield f"hyper-parameters: {', '.join(f'{k} {text_of(v)}' for k, v in best.values.items())}"
     shown = results.ranked()[:_MOST_TRIALS]
     rows = [("trial", "accuracy", "loss", "epochs", "time", *best.values), *map(_trial, shown)]
     yield from (f"  {line}" for line in table(rows, align=str.rjust))
@@ -143,5 +145,5 @@ def _trial(trial: Trial) -> tuple[str, ...]:
     if trial.status == COMPLETED:
         accuracy, loss = f"{trial.eval_accuracy:.4f}", f"{trial.eval_loss:.4f}"
         seconds = duration(trial.seconds or 0.0)
-    values = (f"{value:g}" for value in trial.values.values())
+    values = (text_of(value) for value in trial.values.values())
     return (str(trial.number), accuracy, loss, str(trial.epochs), seconds, *values)

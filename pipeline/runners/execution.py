@@ -61,7 +61,10 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 class _Execution:
     def __init__(self, plan: RunPlan, run_id: str, observer: Observer) -> None:
         dataset = {"name": plan.dataset.name, "digest": plan.dataset.fingerprint}
-        self.result = RunResult(run_id, dataset=dataset, serving_dir=plan.serving_dir)
+        network = plan.config.chosen(plan.dataset.image_shape)
+        self.result = RunResult(
+            run_id, dataset=dataset, network=network, serving_dir=plan.serving_dir
+        )
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()

@@ -59,7 +59,7 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
         run.tuning = results.read_results(folder)
         run.tuning_plot = str(folder / results.PLOT)
     elif name == "Trainer":
-        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_config()
+        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_settings()
         for trained in outputs.get("model_run", ()):
             run.history = _for_the_report(history.read, trained) or ()
             run.tensorboard = str(Path(trained.uri).parent)

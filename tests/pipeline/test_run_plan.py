@@ -218,7 +218,7 @@ def test_changed_code_changes_the_run_key_where_it_makes_the_model(
     config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, component: str
 ) -> None:
     changed = {**plan.code, component: "changed"}
-    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda: changed)
+    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda **_: changed)
     makes = component in {"ExampleGen", "CuratedSchema", "Transform", "Trainer"}
     assert (make_plan(config, run_id="run-1").run_key != plan.run_key) == makes
 
@@ -229,7 +229,7 @@ def test_the_searchs_code_makes_the_model_where_there_is_a_search(
     searching = dataclasses.replace(config, tuning=TuningConfig(enabled=True))
     before = make_plan(searching, run_id="run-1").run_key
     changed = {**plan.code, "Tuner": "changed"}
-    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda: changed)
+    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda **_: changed)
     assert make_plan(searching, run_id="run-1").run_key != before
 
 
