@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.serving_dir import MANIFEST_NAME, publish, versions
@@ -207,7 +207,6 @@ def copied(template: Path) -> Iterator[Path]:
         yield Path(shutil.copytree(template, Path(folder) / "serving"))
 
 
-@settings(max_examples=100, deadline=None)
 @given(place=PLACES, value=FOREIGN, number=st.sampled_from([2, 3]))
 def test_any_json_in_a_manifests_place_leads_to_documented_exit_codes(
     template: Path, place: tuple[str, ...], value: str, number: int

@@ -272,7 +272,7 @@ def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
             [sys.executable, "-c", code, *words],
             stdout=write_end,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=300,
         )
         os.close(write_end)
         assert (done.returncode, done.stderr) == (0, b"")

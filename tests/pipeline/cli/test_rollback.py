@@ -130,5 +130,5 @@ def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
         while not any(str(fd.resolve()) == lock for fd in descriptors.iterdir()):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (130, "", "tfx-mnist: interrupted\n")

@@ -43,7 +43,7 @@ def shell(
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=120,
+        timeout=300,
         env={**os.environ, **environment},
     )
 
@@ -169,5 +169,5 @@ def test_a_pipe_that_is_full_and_does_not_wait_loses_nothing(serving: Path) -> N
         os.close(write_end)
         with open(read_end, "rb") as pipe:
             said = json.loads(pipe.read())
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
     assert len(said["versions"]) == len(versions(serving))
