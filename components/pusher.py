@@ -19,8 +19,10 @@ from components import blessing as blessings
 from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
-from components.model_card import Subject, documents
+from components.model_card import documents
+from components.model_card.subject import Subject
 from components.serving_dir import Decided, StaleDecision, publish
+from components.signing import signer, truster
 from trainer.tuning.results import read_best
 
 # Custom properties of the PushedModel artifact.
@@ -46,6 +48,8 @@ def AtomicPusher(
     serving_dir: Parameter[str],
     release: Parameter[str],
     hyperparameters: InputArtifact[standard_artifacts.HyperParameters] = None,
+    signing_key: Parameter[str] = "",
+    public_key: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
     """Publishes a blessed model as the next version, atomically; a model not blessed, never.
@@ -55,6 +59,7 @@ def AtomicPusher(
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
         hyperparameters: what a search has found, for the manifest's `training`.
+        signing_key, public_key: paths of the keys, see `components.signing`; empty for none.
         code: a digest of the code that publishes, a part of the cache key.
 
     Raises:
@@ -84,6 +89,8 @@ def AtomicPusher(
             record,
             decided=decided,
             documents=documents(Subject(record, facts.evidence, facts.model_digest)),
+            sign=signer(Path(signing_key)) if signing_key else None,
+            trust=truster(Path(public_key)) if public_key else None,
         )
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
