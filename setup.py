@@ -58,6 +58,7 @@ setup(
         "absl-py",
         "apache-beam",
         "click>=8.1,<9",
+        "cryptography",
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
         "grpcio",
@@ -99,6 +100,10 @@ setup(
             "hypothesis",
             "import-linter",
             "kfp-kubernetes",
+            # Checks that our signatures are in its form. It needs a newer protobuf than TFX 1.16
+            # has, and pyopenssl, which it does not ask for.
+            "model-signing>=1.1; python_version >= '3.11'",
+            "pyopenssl; python_version >= '3.11'",
             # From 1.8 on it needs a newer Kubernetes client than kfp 2.5 takes.
             "kubeflow-training<1.8",
             "kubeflow-trainer-api",

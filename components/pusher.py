@@ -19,9 +19,11 @@ from components import blessing as blessings
 from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
-from components.model_card import Subject, documents
+from components.model_card import documents
+from components.model_card.subject import Subject
 from components.serving_dir import Decided, Pending, StaleDecision, publish
 from components.serving_dir import hold as keep_for_approval
+from components.signing import signer, truster
 from trainer.tuning.results import read_best, replaced
 
 # Custom properties of the PushedModel artifact.
@@ -48,6 +50,8 @@ def AtomicPusher(
     serving_dir: Parameter[str],
     release: Parameter[str],
     hyperparameters: InputArtifact[standard_artifacts.HyperParameters] = None,
+    signing_key: Parameter[str] = "",
+    public_key: Parameter[str] = "",
     code: Parameter[str] = "",
     hold: Parameter[str] = "",
 ) -> None:
@@ -58,6 +62,7 @@ def AtomicPusher(
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
         hyperparameters: what a search has found, for the manifest's `training`.
+        signing_key, public_key: paths of the keys, see `components.signing`; empty for none.
         code: a digest of the code that publishes, a part of the cache key.
         hold: the id of this run if the model is to wait for approval instead of being published.
             It differs in every run, so that no earlier result is taken over from the cache: what
@@ -83,11 +88,18 @@ def AtomicPusher(
         record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
     decided = Decided(facts.model_digest, facts.compared)
+    trust = truster(Path(public_key)) if public_key else None
     papers = documents(Subject(record, facts.evidence, facts.model_digest))
     try:
         if not hold:
             published = publish(
-                directory, Path(serving_dir), record, decided=decided, documents=papers
+                directory,
+                Path(serving_dir),
+                record,
+                decided=decided,
+                documents=papers,
+                sign=signer(Path(signing_key)) if signing_key else None,
+                trust=trust,
             )
         else:
             held = keep_for_approval(
@@ -97,6 +109,7 @@ def AtomicPusher(
                 run_id=hold,
                 decided=decided,
                 documents=papers,
+                trust=trust,
             )
             if isinstance(held, Pending):
                 _say_held(pushed_model, held)

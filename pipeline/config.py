@@ -16,6 +16,9 @@ from pathlib import Path
 
 from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
+from components.serving_dir.publishing import Sign
+from components.serving_dir.version import Trust
+from components.signing import signer, truster
 from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS, fitted, takes_residual
 from trainer.host.fields import check, setting
@@ -122,9 +125,31 @@ class ServingConfig:
         "TensorFlow's own loader where there is none",
         is_path=True,
     )
+    signing_key: str = setting(
+        "",
+        "file with the private key, PEM on an elliptic curve, that signs each release; empty signs "
+        "none",
+        is_path=True,
+    )
+    public_key: str = setting(
+        "",
+        "file with its public key; a served version that this key has not signed is no baseline "
+        "and is never restored; empty asks for no signature",
+        is_path=True,
+    )
 
     def __post_init__(self) -> None:
         check(self, "serving")
+
+    @property
+    def sign(self) -> Sign | None:
+        """What signs releases; raises KeyRefused."""
+        return signer(Path(self.signing_key)) if self.signing_key else None
+
+    @property
+    def trust(self) -> Trust | None:
+        """What checks signatures; raises KeyRefused."""
+        return truster(Path(self.public_key)) if self.public_key else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -153,6 +153,8 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
         release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
+        signing_key=config.serving.signing_key,
+        public_key=config.serving.public_key,
         code=plan.code["Pusher"],
         hold=plan.hold,
     ).with_id("Pusher")

@@ -11,6 +11,7 @@ from components import serving_dir
 from components.example_gen.image_set import DatasetInfo
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
+from components.signing import KeyRefused, require_keys
 from pipeline.beam_runner import runner_problem
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import weakened
@@ -39,6 +40,10 @@ def require_possible(config: RunConfig) -> None:
         find_model_server(config.serving.model_server)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
+    try:
+        require_keys(config.serving.signing_key, config.serving.public_key)
+    except KeyRefused as error:
+        raise ConfigError(str(error)) from None
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(Path(config.serving_dir))

@@ -33,6 +33,8 @@ from trainer.cluster import Cluster, ClusterError
 # Libraries whose versions decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
 
+_KEYS = ("signing_key", "public_key")  # of the serving section
+
 _NOTHING_SERVED = ReleaseContext(baseline=None, token="")
 
 
@@ -100,7 +102,11 @@ class RunPlan:
             # Includes the data set's own bounds, which a later release of this code may change.
             "gate": self.policy.to_config(),
             "data_gate": dataclasses.asdict(data_gate),
-            "serving": dataclasses.asdict(config.serving),
+            "serving": {
+                name: value
+                for name, value in dataclasses.asdict(config.serving).items()
+                if name not in _KEYS  # they change no result
+            },
             "mean_intensity": data_gate.mean_intensity(self.dataset.name),
             "max_label_noise": data_gate.label_noise(self.dataset.name),
             "code": {name: self.code[name] for name in MAKERS if name != "Tuner" or searches},
@@ -116,7 +122,8 @@ class RunPlan:
           takes_over: whether the release of a run with the same key may be taken over.
         """
         served = Path(self.serving_dir)
-        context = release_context(served, self.run_key if takes_over else "", run_id)
+        key = self.run_key if takes_over else ""
+        context = release_context(served, key, run_id, self.config.serving.trust)
         data = released_data(served, context.baseline)
         hold = run_id if self.config.hold else ""
         return dataclasses.replace(self, context=context, released_data=data, hold=hold)

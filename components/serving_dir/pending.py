@@ -39,6 +39,7 @@ from components.serving_dir.model_files import (
 from components.serving_dir.publishing import (
     REMOVED_PREFIX,
     Published,
+    Sign,
     already_live,
     locked,
     make_serving_dir,
@@ -49,7 +50,7 @@ from components.serving_dir.publishing import (
     staging_in,
 )
 from components.serving_dir.reading import versions
-from components.serving_dir.version import Version
+from components.serving_dir.version import Trust, Version
 from trainer.host import strict_json
 from trainer.host.files import read_regular, sync_directory, write_durably
 from trainer.host.text import quoted
@@ -86,6 +87,7 @@ def hold(
     run_id: str,
     decided: Decided,
     documents: Mapping[str, str] | None = None,
+    trust: Trust | None = None,
 ) -> Pending | Published:
     """Keeps a copy of a model, and what `publish` would be given, for `approve`.
 
@@ -106,9 +108,9 @@ def hold(
             staging.mkdir()
             digest = digest_of_records(copy_tree(model, staging / _MODEL))
             require_serveable(model_dir, digest, serving_dir, decided)
-            if published := already_live(serving_dir, digest):
+            if published := already_live(serving_dir, digest, trust):
                 return published
-            require_same_comparison(serving_dir, decided)
+            require_same_comparison(serving_dir, decided, trust)
             for one in pending(serving_dir):
                 if one.decided == decided:
                     return one
@@ -142,8 +144,16 @@ def pending(serving_dir: Path) -> list[Pending]:
     return sorted(found, key=lambda one: (one.held_at, one.run_id))
 
 
-def approve(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Published:
-    """Publishes a held model if nothing has changed since the decision.
+def approve(
+    serving_dir: Path,
+    run_id: str,
+    *,
+    by: str,
+    reason: str,
+    sign: Sign | None = None,
+    trust: Trust | None = None,
+) -> Published:
+    """Publishes a held model, as `publish` does, if nothing has changed since the decision.
 
     Raises:
         StaleDecision: the served version, or the held model, was changed since; nothing was
@@ -162,6 +172,8 @@ def approve(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Publishe
         record,
         decided=held.decided,
         documents=held.documents,
+        sign=sign,
+        trust=trust,
     )
     _remove(serving_dir, run_id)
     return published

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from components.serving_dir.log import utc_now
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
+    SIGNATURE_NAME,
     FileRecord,
     ServingDirError,
     StaleDecision,
@@ -28,7 +29,7 @@ from components.serving_dir.model_files import (
     scan_model,
 )
 from components.serving_dir.reading import live, withdrawn_digests
-from components.serving_dir.version import verify
+from components.serving_dir.version import Trust, signed_files, verify
 from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
 from trainer.host.locks import exclusive
 from trainer.host.strict_json import INT64_MAX
@@ -37,6 +38,9 @@ LOCK_NAME = ".publish.lock"
 LOCK_TIMEOUT_S = 60.0
 STAGING_PREFIX = ".staging-"
 REMOVED_PREFIX = ".removed-"
+
+# Makes the content of a signature's file of the hex SHA-256 of each file by name.
+Sign = Callable[[Mapping[str, str]], bytes]
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +62,8 @@ def publish(
     *,
     decided: Decided | None = None,
     documents: Mapping[str, str] | None = None,
+    sign: Sign | None = None,
+    trust: Trust | None = None,
 ) -> Published:
     """Makes a copy of a model the newest version, atomically and durably.
 
@@ -71,6 +77,8 @@ def publish(
     Args:
         decided: None where the caller answers for the model, which may be a withdrawn one.
         documents: texts to put beside the model, by file name.
+        sign: makes the version's signature; none is written without it.
+        trust: what `decided` was compared with, see `compared_now`.
 
     Raises:
         StaleDecision: the decision does not hold any more; nothing was published.
@@ -87,12 +95,12 @@ def publish(
             digest = digest_of_records(files)
             if decided is not None:
                 require_serveable(model_dir, digest, serving_dir, decided)
-            if published := already_live(serving_dir, digest):
+            if published := already_live(serving_dir, digest, trust):
                 return published
             if decided is not None:
-                require_same_comparison(serving_dir, decided)
+                require_same_comparison(serving_dir, decided, trust)
             written = _write_documents(staging, documents or {})
-            path = add_version(staging, files, release, written)
+            path = add_version(staging, files, release, written, sign)
             return Published(int(path.name), path, True, digest)
 
 
@@ -135,6 +143,7 @@ def add_version(
     files: Mapping[str, FileRecord],
     release: Mapping[str, object],
     documents: Mapping[str, FileRecord],
+    sign: Sign | None = None,
 ) -> Path:
     """Makes the synced files in a staging directory the newest version, with the lock held.
 
@@ -146,7 +155,11 @@ def add_version(
     serving_dir = staging.parent
     number = _next_number(serving_dir)
     manifest = Manifest(number, utc_now(), digest_of_records(files), files, release, documents)
-    write_durably(staging / MANIFEST_NAME, _readable(manifest))
+    content = _readable(manifest)
+    write_durably(staging / MANIFEST_NAME, content)
+    if sign is not None:
+        signature = sign(signed_files(manifest, content.encode()))
+        write_durably(staging / SIGNATURE_NAME, signature)
     target = serving_dir / str(number)
     os.rename(staging, target)
     try:
@@ -159,10 +172,10 @@ def add_version(
     return target
 
 
-def already_live(serving_dir: Path, digest: str) -> Published | None:
+def already_live(serving_dir: Path, digest: str, trust: Trust | None) -> Published | None:
     """Returns the live version if it holds the model of this digest undamaged."""
     newest = live(serving_dir)
-    if newest and newest.model_digest == digest and not verify(newest):
+    if newest and newest.model_digest == digest and not verify(newest, trust):
         return Published(newest.number, newest.path, False, digest)
     return None
 
@@ -181,9 +194,9 @@ def require_serveable(model: Path, digest: str, serving_dir: Path, decided: Deci
         )
 
 
-def require_same_comparison(serving_dir: Path, decided: Decided) -> None:
+def require_same_comparison(serving_dir: Path, decided: Decided, trust: Trust | None) -> None:
     """Raises StaleDecision if the model would be compared with something else now."""
-    compared = compared_now(serving_dir)
+    compared = compared_now(serving_dir, trust)
     if compared != decided.compared:
         raise StaleDecision(
             f"the model was compared with {decided.compared}, but since then {serving_dir} was "

@@ -14,6 +14,7 @@ from components.serving_dir import StaleDecision
 from components.serving_dir.manifest import REPORT
 from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, command, option
+from pipeline.config import RunConfig
 from pipeline.result import ExitCode
 
 
@@ -44,16 +45,30 @@ def _command(done: str, refused: str) -> Callable[[Callable[..., Reply]], Comman
     "released, or the model is live already",
     "the served version or the held model was changed since the decision: nothing was released",
 )
-def approve(directory: Path, run_id: str, by: str, reason: str) -> Reply:
+@serving.signing_key_option
+@serving.config_option
+def approve(
+    directory: Path,
+    run_id: str,
+    by: str,
+    reason: str,
+    signing_key: Path | None,
+    config: RunConfig | None,
+) -> Reply:
     """Releases the model of a run with --hold.
 
     Publishes the model that passed the gates in RUN, if what it was compared with is still what is
     served, and its files are those that were decided on. Who approved it, and why, stands in the
     manifest of the version.
+
+    With --config it asks for signatures by serving.public_key, and signs with serving.signing_key.
     """
+    keys = serving.keys(config or RunConfig(), signing_key)
     report = _report_of(directory, run_id)
     try:
-        done = serving_dir.approve(directory, run_id, by=by, reason=reason)
+        done = serving_dir.approve(
+            directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
+        )
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
     if done.created:

@@ -131,6 +131,12 @@ _OPTIONS = dict(
             metavar="ARG",
             multiple=True,
         ),
+        _option(
+            "--signing-key",
+            "Sign the release with a private key, PEM on an elliptic curve.",
+            "serving__signing_key",
+            metavar="KEY",
+        ),
         _switch("--deterministic", "training__deterministic", _DETERMINISTIC),
         _switch("--tune", "tuning__enabled", "Search for hyper-parameters first, see tuning.*."),
         _switch("--no-cache", "cache", "Execute every component anew.", value=False),

@@ -16,6 +16,7 @@ import click
 from components.example_gen.sources import DataError
 from components.gate.check import NotChecked
 from components.serving_dir import ServingDirError
+from components.signing import KeyRefused
 from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, CommandGroup
 from pipeline.cli.output import PROG
@@ -33,7 +34,7 @@ from trainer.tuning.processes import WorkerDied
 _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
 
 # Errors whose message is one line for the user.
-_REFUSALS = (ClusterError, ConfigError, DataError)
+_REFUSALS = (ClusterError, ConfigError, DataError, KeyRefused)
 _FAILURES = (*(NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied),)
 
 

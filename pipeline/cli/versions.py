@@ -12,9 +12,10 @@ import click
 from components import serving_dir
 from components.serving_dir import Pending, Pruned, ServingDirError, Version
 from components.serving_dir.manifest import APPROVAL, OVERRIDES
+from components.signing import truster
 from pipeline import hooks
 from pipeline.cli import output, serving, summary
-from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, whole
+from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, path_option, whole
 from pipeline.config import RunConfig
 from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
@@ -88,19 +89,31 @@ def _pending_line(one: Mapping[str, Any]) -> str:
     "all files of all versions match",
     "a version is damaged, or the serving directory cannot be read",
 )
-def verify(directory: Path) -> Reply:
-    """Checks every version's files against its manifest.
+@click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
+@path_option("--public-key", "KEY", "The public key, PEM, that must have signed every version.")
+@serving.config_option
+def verify(
+    directory: Path, version: int | None, public_key: Path | None, config: RunConfig | None
+) -> Reply:
+    """Checks every version's files against its manifest, and its signature.
 
-    Reads every file of every version and compares its SHA-256 with the manifest of the version.
+    Reads every file of every version, or of VERSION alone, and compares its SHA-256 with the
+    manifest of the version. With --public-key, or serving.public_key of --config, a version that
+    this key has not signed fails as well.
     """
-    present = serving_dir.versions(directory, check_files=True)
+    key = public_key or (config and config.serving.public_key)
+    trust = truster(Path(key)) if key else None
+    present = serving_dir.versions(directory, check_files=True, trust=trust)
+    if version is not None:
+        wanted = serving_dir.find(directory, version).number
+        present = [one for one in present if one.number == wanted]
     checked = [_integrity(version) for version in present]
     lines = [f"serving directory: {directory}"] + ["no version yet"] * (not present)
-    for version in present:
-        lines.append(f"version {version.number}: {'damaged' if version.problems else 'valid'}")
-        lines += [f"  {problem}" for problem in version.problems]
+    for one in present:
+        lines.append(f"version {one.number}: {'damaged' if one.problems else 'valid'}")
+        lines += [f"  {problem}" for problem in one.problems]
     fields = {"serving_dir": str(directory), "versions": checked}
-    damaged = ", ".join(version.path.name for version in present if version.problems)
+    damaged = ", ".join(one.path.name for one in present if one.problems)
     if not damaged:
         return Reply(fields, lines)
     error = (
@@ -118,8 +131,15 @@ def verify(directory: Path) -> Reply:
 @option(
     "--reason", "TEXT", "Reason, kept with the withdrawn version.", type=SOME_TEXT, required=True
 )
+@serving.signing_key_option
 @serving.config_option
-def rollback(directory: Path, version: int | None, reason: str, config: RunConfig | None) -> Reply:
+def rollback(
+    directory: Path,
+    version: int | None,
+    reason: str,
+    signing_key: Path | None,
+    config: RunConfig | None,
+) -> Reply:
     """Makes an older version the live one again.
 
     Publishes the files of VERSION again as the newest version, which the server then serves, and
@@ -129,13 +149,17 @@ def rollback(directory: Path, version: int | None, reason: str, config: RunConfi
     Without VERSION it restores the newest good older version: its files match its manifest, it is
     not withdrawn, and its model differs from the live one.
 
-    With --config it then runs the command of hooks.rolled_back.
+    With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
+    then runs the command of hooks.rolled_back.
     """
     config = config or RunConfig()
+    keys = serving.keys(config, signing_key)
     hooks.require_programs(config.hooks)
     before = serving_dir.live(directory)
     try:
-        done = serving_dir.rollback(directory, version, reason=reason)
+        done = serving_dir.rollback(
+            directory, version, reason=reason, sign=keys.sign, trust=keys.trust
+        )
         restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
         fields = {"serving_dir": str(directory), **restored}
         _tell(config, fields)
@@ -176,14 +200,16 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     required=True,
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-def prune(directory: Path, keep: int, dry_run: bool) -> Reply:
+@serving.config_option
+def prune(directory: Path, keep: int, dry_run: bool, config: RunConfig | None) -> Reply:
     """Removes old versions.
 
     Removes all versions but the newest N. The live version stays, the one that `rollback` would
     restore, and each one that withdrew a version which is still there. Versions of another tool are
     left alone and named.
     """
-    done = serving_dir.prune(directory, keep, dry_run=dry_run)
+    trust = config.serving.trust if config else None
+    done = serving_dir.prune(directory, keep, dry_run=dry_run, trust=trust)
     fields = {
         "serving_dir": str(directory),
         "dry_run": dry_run,
