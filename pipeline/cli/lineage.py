@@ -139,7 +139,8 @@ def _facts(fields: _Fields) -> Iterator[tuple[str, str]]:
 def _approval(approval: Any) -> str:
     if not approval:
         return "by the gate alone"
-    return _settings(approval) if isinstance(approval, Mapping) else str(approval)
+    by, reason = (" ".join(approval[key].split()) for key in ("by", "reason"))
+    return f"by {by} at {approval['at']}: {reason}"
 
 
 def _settings(values: Any) -> str:
