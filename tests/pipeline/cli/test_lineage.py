@@ -14,6 +14,7 @@ APPROVAL = {
     **{"run_id": "20261124T120003Z-abcd", "held_at": NOON, "at": NOON},
     **{"by": "Ada", "reason": "looked at it"},
 }
+OVERRIDES = {"keys": ["gate.floor"], "reason": "a trial"}
 SPLITS = {"train": {"rows": 5000, "class_counts": [2500, 2500], "digest": "c" * 64}}
 
 
@@ -45,7 +46,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     serving, baseline = tmp_path / "serving", None
     for number, letter in enumerate("abc", start=1):
         model = letter_model(tmp_path, letter)
-        more = {"approval": APPROVAL} if number == 3 else {}
+        more = {"approval": APPROVAL, "overrides": OVERRIDES} if number == 3 else {}
         publish(model, serving, release(number, baseline, **more))
         baseline = {"version": number, "model_digest": digest_of(model)}
     return serving
@@ -71,6 +72,7 @@ def test_it_names_data_configuration_parents_and_approver(serving: Path, capfd: 
         "accuracy 0.9900",
         f"compared with version 2 (model {digests[1]}), that with version 1 (model {digests[0]})",
         f"approved by Ada at {NOON}: looked at it",
+        "overridden gate.floor: a trial",
         "preset, seed fast, 7",
         "training epochs 8",
         "policy floor 0.9",
