@@ -47,7 +47,7 @@ setup(
     packages=find_packages(include=["pipeline*", "components*", "trainer*"]),
     package_data={
         "pipeline": ["py.typed"],
-        "pipeline.report": ["page.html"],
+        "pipeline.report": ["*.html"],
         "components": ["py.typed"],
         "trainer": ["py.typed"],
     },

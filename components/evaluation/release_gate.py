@@ -103,7 +103,8 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         number = register(served_from, decision, run_id=run_id)
         made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        facts = blessings.ReleaseFacts(evidence, model_digest, compared)
+        reference = evaluations.read_reference(evaluation.uri, len(recorded.class_names))
+        facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference.to_json())
         released = blessings.write(blessing, made, facts=facts.to_dict())
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 

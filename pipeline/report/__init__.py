@@ -13,9 +13,9 @@ from trainer.host.files import write_durably
 from trainer.host.text import printable
 
 
-def render(result: RunResult) -> str:
-    """Returns the page as HTML, with every text escaped, control characters too."""
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Returns what fills the templates in, with every text escaped, control characters too."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -23,8 +23,13 @@ def render(result: RunResult) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(formats.FILTERS)
-    return environment.get_template("page.html").render(run=result, findings=findings)
+    made.filters.update(formats.FILTERS)
+    return made
+
+
+def render(result: RunResult) -> str:
+    """Returns the page as HTML."""
+    return environment().get_template("page.html").render(run=result, findings=findings)
 
 
 def _printable(value: Any) -> Any:
