@@ -27,7 +27,7 @@ from trainer import features
 from trainer.host.text import one_line, quoted
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _TABLES = (".csv", ".parquet")
@@ -220,55 +220,69 @@ def _pixels(image: Any, channels: int) -> np.ndarray | None:
 def _from_table(file: Path, model: Model) -> Served:
     table = _read_table(file)
     columns = [f"{_PREFIX}{name}" for name in model.class_names]
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise RequestsError(
             f"{file} has no column {quoted(missing[0])}, expected one for each class: "
             f"{', '.join(columns)}"
         )
-    try:
-        probabilities = table[columns].to_numpy(np.float64)
-    except ValueError as error:
-        raise RequestsError(f"{file} holds a probability that is no number: {error}") from None
+    probabilities = np.column_stack([_numbers(file, table, name) for name in columns])
     counts: Counter[Key] = Counter()
-    for row, image in zip(probabilities, _image_columns(table), strict=True):
+    for row, image in zip(probabilities, _image_columns(file, table), strict=True):
         counts.update(keys(row, image))
     summary = Summary.of(counts, len(columns))
     return Served(summary, _labelled(file, table, probabilities, model.class_names))
 
 
-def _read_table(file: Path) -> pd.DataFrame:
-    import pandas as pd
+def _read_table(file: Path) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
 
     try:
         if file.suffix.lower() == ".csv":
-            return pd.read_csv(file, dtype={_LABEL: str})
-        return pd.read_parquet(file)
-    except Exception as error:  # of pandas and pyarrow, of many kinds
+            options = csv.ConvertOptions(column_types={_LABEL: pa.string()})
+            return csv.read_csv(str(file), convert_options=options)
+        return parquet.read_table(str(file))
+    except (pa.ArrowException, OSError) as error:
         raise RequestsError(f"cannot read the predictions {file}: {one_line(error)}") from None
 
 
-def _image_columns(table: pd.DataFrame) -> Iterator[tuple[float, str] | None]:
+def _numbers(file: Path, table: pa.Table, name: str) -> np.ndarray:
+    """Returns a column as [N] float64; a value that is missing is NaN."""
+    import pyarrow as pa
+
+    try:
+        numbers: np.ndarray = table.column(name).cast(pa.float64()).to_numpy()
+    except pa.ArrowException:
+        kind = table.column(name).type
+        raise RequestsError(
+            f"the column {quoted(name)} of {file} holds {kind}, expected numbers"
+        ) from None
+    return numbers
+
+
+def _image_columns(file: Path, table: pa.Table) -> Iterator[tuple[float, str] | None]:
     names = [features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH]
-    if not set(names) <= set(table.columns):
-        yield from [None] * len(table)
+    if not set(names) <= set(table.column_names):
+        yield from [None] * table.num_rows
         return
-    for intensity, height, width in table[names].itertuples(index=False):
-        yield float(intensity), size_of(int(height), int(width))
+    columns = [_numbers(file, table, name) for name in names]
+    if not all(np.isfinite(column).all() for column in columns):
+        raise RequestsError(f"{file} lacks a value of {', '.join(names)}, expected one in each row")
+    for intensity, height, width in zip(*(column.tolist() for column in columns), strict=True):
+        yield intensity, size_of(int(height), int(width))
 
 
 def _labelled(
-    file: Path, table: pd.DataFrame, probabilities: np.ndarray, class_names: Sequence[str]
+    file: Path, table: pa.Table, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> Labelled | None:
-    if _LABEL not in table.columns:
+    if _LABEL not in table.column_names:
         return None
-    given = table[_LABEL]
-    known = given.notna().to_numpy()
-    labels = given[known].astype(str).tolist()
-    if other := next((one for one in labels if one not in class_names), None):
+    labels = [None if one in (None, "") else str(one) for one in table[_LABEL].to_pylist()]
+    if other := next((one for one in labels if one and one not in class_names), None):
         raise RequestsError(
             f"{file} has the label {quoted(other)}, expected one of {', '.join(class_names)}"
         )
-    predicted = probabilities[known].argmax(axis=1).tolist()
-    correct = sum(class_names[at] == label for at, label in zip(predicted, labels, strict=True))
-    return Labelled(len(labels), correct) if labels else None
+    pairs = zip(probabilities.argmax(axis=1).tolist(), labels, strict=True)
+    right = [class_names[at] == label for at, label in pairs if label]
+    return Labelled(len(right), sum(right)) if right else None

@@ -220,10 +220,10 @@ class TestTable:
         ("content", "line"),
         [
             ("p_left\n1\n", "has no column 'p_right', expected one for each class: p_left, p_r"),
-            ("p_left,p_right\nx,1\n", "holds a probability that is no number: could not convert"),
+            ("p_left,p_right\nx,1\n", "holds string, expected numbers"),
             ("p_left,p_right,label\n1,0,up\n", "has the label 'up', expected one of left, right"),
             ("", "cannot read the predictions"),
-            ("p_left,p_right\n", "holds no request that the model can take"),
+            ("p_left,p_right\n", "holds no request that the model can take (0 entries were"),
         ],
     )
     def test_a_table_that_does_not_fit_is_one_line(
