@@ -35,7 +35,7 @@ NEEDED_BY_TENSORFLOW = {
         (
             [],
             "no command given, expected run, worker, doctor, versions, rollback, prune, verify, "
-            "predict, config, gate or kubeflow;",
+            "predict, monitor, config, gate or kubeflow;",
         ),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--json", "run"], "--json stands before the command, expected after it"),
@@ -59,7 +59,7 @@ def test_words_that_make_no_command_are_refused_in_one_line(
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are config, doctor, gate, kubeflow, predict, prune, rollback, run, verify, "
+            "known are config, doctor, gate, kubeflow, monitor, predict, prune, rollback, run, verify, "
             "versions, worker\n",
         ),
         (
