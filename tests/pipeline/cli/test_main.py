@@ -59,8 +59,8 @@ def test_words_that_make_no_command_are_refused_in_one_line(
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are config, doctor, gate, kubeflow, monitor, predict, prune, rollback, run, verify, "
-            "versions, worker\n",
+            "known are config, doctor, gate, kubeflow, monitor, predict, prune, rollback, run, "
+            "verify, versions, worker\n",
         ),
         (
             ["run", "--seed", "x"],
