@@ -36,11 +36,15 @@ _MODEL_FILES = ("BLESSED", "NOT_BLESSED")
 
 @dataclass(frozen=True)
 class ReleaseFacts:
-    """What the release gate decided on: the evidence, the model, and what it was compared with."""
+    """What the release gate decided on: the evidence, the model, and what it was compared with.
+
+    `reference` is the test split's `components.monitoring.summary.Summary`, as JSON.
+    """
 
     evidence: Evidence
     model_digest: str
     compared: Comparison
+    reference: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> ReleaseFacts:

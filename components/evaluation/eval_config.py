@@ -20,12 +20,13 @@ from google.protobuf import wrappers_pb2
 # TFX has put them there.
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
-from components.evaluation import gate_metrics
+from components.evaluation import gate_metrics, reference_metric
 from components.evaluation.counting import Outcomes, from_outcomes, from_rows
 from components.evaluation.mistakes import Mistakes
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from components.gate.slices import Bands
+from components.monitoring.summary import Summary
 from trainer import features
 
 CANDIDATE = "candidate"
@@ -77,6 +78,7 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
                     accuracy,
                     _metric("TopKCategoricalAccuracy", k=2, name=_TOP_2),
                     _metric("CategoricalCrossentropy"),
+                    _metric("Reference", reference_metric.__name__, code=code),
                 ],
             ),
         ],
@@ -122,6 +124,13 @@ def read_mistakes(evaluation_uri: str) -> Mistakes:
     """Reads the mistakes on all test images, which the report shows."""
     candidate, _ = _candidate(evaluation_uri)
     return Mistakes.from_bytes(candidate[_OVERALL][gate_metrics.MISTAKES].bytes_value)
+
+
+def read_reference(evaluation_uri: str, num_classes: int) -> Summary:
+    """Reads what a release records of the test split, see `components.monitoring`."""
+    candidate, _ = _candidate(evaluation_uri)
+    content = candidate[_OVERALL][reference_metric.REFERENCE].bytes_value
+    return reference_metric.summary_of(content, num_classes)
 
 
 def model_location(evaluation_uri: str) -> str:

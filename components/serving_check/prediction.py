@@ -218,6 +218,14 @@ class Classifier:
         self.image_shape = None if resizes else (height, width, channels)
         self._class_names = tuple(class_names)
 
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns those of images, [n, H, W, C] uint8: [n, K] float32."""
+        import tensorflow as tf
+
+        outputs = self._predict(**{features.PIXELS_INPUT: tf.constant(pixels)})
+        probabilities: np.ndarray = outputs[features.PROBABILITIES].numpy()
+        return probabilities
+
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Classifies one image, [H, W, C] uint8."""
         import tensorflow as tf

@@ -67,6 +67,7 @@ COMMANDS = CommandGroup(
         "prune": "pipeline.cli.versions:prune",
         "verify": "pipeline.cli.versions:verify",
         "predict": "pipeline.cli.predict:predict",
+        "monitor": "pipeline.cli.monitor:monitor",
         "config": CommandGroup(
             "config",
             "Describes the configuration of a run.",

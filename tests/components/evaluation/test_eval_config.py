@@ -41,6 +41,17 @@ def test_the_counts_are_the_known_errors(held):
     assert evidence.not_finite == 0
 
 
+def test_a_summary_of_the_test_split_is_kept(held):
+    reference = eval_config.read_reference(held.uri, len(SPEC.class_names))
+    assert reference.rows == sum(reference.classes) == 100
+    # The predicted classes: three ants count as ants, though they are labelled bees.
+    assert reference.classes == (25, 25, 25, 25)
+    height, width, _ = SPEC.image_shape
+    assert reference.sizes == {f"{height}x{width}": 100}
+    assert sum(reference.confidence) == sum(reference.intensity) == 100
+    assert sum(reference.intensity[:100]) == 50  # every other image is dark
+
+
 def test_it_says_which_saved_model_it_looked_at(setting, held, first):
     path = path_utils.serving_model_path(setting.candidate.uri)
     assert eval_config.model_location(held.uri) == path

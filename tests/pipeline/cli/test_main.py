@@ -35,7 +35,7 @@ NEEDED_BY_TENSORFLOW = {
         (
             [],
             "no command given, expected run, worker, doctor, runs, versions, approve, reject, "
-            "lineage, rollback, prune, verify, predict, config, gate or kubeflow;",
+            "lineage, rollback, prune, verify, predict, monitor, config, gate or kubeflow;",
         ),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--json", "run"], "--json stands before the command, expected after it"),
@@ -59,8 +59,8 @@ def test_words_that_make_no_command_are_refused_in_one_line(
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are approve, config, doctor, gate, kubeflow, lineage, predict, prune, reject, "
-            "rollback, run, runs, verify, versions, worker\n",
+            "known are approve, config, doctor, gate, kubeflow, lineage, monitor, predict, prune, "
+            "reject, rollback, run, runs, verify, versions, worker\n",
         ),
         (
             ["run", "--seed", "x"],

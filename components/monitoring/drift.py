@@ -1,0 +1,173 @@
+"""Compares the requests that a model gets with the test split on which it was released.
+
+    drift = compare(released, observed, level=0.05, tolerance=0.02)
+    drift.found, [test.sentence for test in drift.tests]
+
+Shares of the predicted classes are compared by Pearson's chi-square test of homogeneity;
+confidence, intensity and size by the two-sample Kolmogorov-Smirnov test over the bins. Between bins
+no difference is seen, so its p-value is at least that of the test on the values themselves. All
+p-values together are corrected for their number (Holm 1979).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from components.gate.statistics import binomial_tail, holm, proportion_interval
+from components.monitoring.summary import Summary
+
+_FEWEST = 5.0  # images that are expected of a class: below, chi-square's approximation is poor
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """How many of the requests whose labels are known were answered right."""
+
+    rows: int
+    correct: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """One comparison.
+
+    Attributes:
+      name: "classes", "confidence", "intensity", "size" or "accuracy".
+      distance: the largest difference of a share (0..1); of the accuracy, how far it is below the
+        floor.
+      p_value: after the correction for the number of tests.
+      drifted: whether it counts as drift.
+    """
+
+    name: str
+    distance: float
+    p_value: float
+    drifted: bool
+    sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """The comparison of requests with a release; `left_out` says which tests could not be made."""
+
+    tests: tuple[Test, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def found(self) -> bool:
+        return any(test.drifted for test in self.tests)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Raw:
+    name: str
+    distance: float
+    p_value: float
+    what: str
+
+
+def compare(
+    released: Summary,
+    observed: Summary,
+    *,
+    level: float,
+    tolerance: float,
+    floor: float = 0.0,
+    labelled: Labelled | None = None,
+) -> Drift:
+    """Tests whether requests are like the test split.
+
+    Args:
+      level: the probability (0..1) of calling anything drift if nothing has changed.
+      tolerance: a smaller distance is no drift, however sure it is.
+      floor: of the accuracy, for requests with labels.
+    """
+    raw = list(_distributions(released, observed))
+    left_out = []
+    if not (released.sizes and observed.sizes):
+        left_out.append("intensity and size: there are no images")
+    if labelled is None:
+        left_out.append("accuracy: there are no labels")
+    else:
+        raw.append(_accuracy(labelled, floor))
+    adjusted = holm([one.p_value for one in raw])
+    tests = [
+        _judged(one, p_value, level, 0.0 if one.name == "accuracy" else tolerance)
+        for one, p_value in zip(raw, adjusted, strict=True)
+    ]
+    return Drift(tuple(tests), tuple(left_out))
+
+
+def _judged(raw: _Raw, p_value: float, level: float, tolerance: float) -> Test:
+    drifted = p_value <= level and raw.distance >= tolerance
+    said = f"{raw.what}, p = {p_value:.2g}"
+    if drifted:
+        said += f", at most {level:g}: drift"
+    elif p_value <= level:
+        said += f": within the tolerance of {tolerance:g}"
+    return Test(raw.name, raw.distance, p_value, drifted, said)
+
+
+def _distributions(released: Summary, observed: Summary) -> Iterator[_Raw]:
+    yield _classes(released.classes, observed.classes)
+    yield _kolmogorov("confidence", released.confidence, observed.confidence)
+    if released.sizes and observed.sizes:
+        yield _kolmogorov("intensity", released.intensity, observed.intensity)
+        sizes = sorted(released.sizes.keys() | observed.sizes.keys(), key=_area)
+        before, now = ([one.sizes.get(size, 0) for size in sizes] for one in (released, observed))
+        yield _kolmogorov("size", before, now)
+
+
+def _area(size: str) -> tuple[int, str]:
+    return math.prod(map(int, size.split("x"))), size
+
+
+def _classes(before: Sequence[int], now: Sequence[int]) -> _Raw:
+    """Pearson's test; classes that too few images are expected of are taken together."""
+    from scipy import special
+
+    table = np.array([before, now], float)  # [2, K]
+    shares = table / table.sum(axis=1, keepdims=True)
+    gaps = np.abs(shares[0] - shares[1])
+    distance, at = float(gaps.max()), int(gaps.argmax())
+    totals, rows = table.sum(axis=0), table.sum(axis=1)
+    rare = totals * rows.min() / rows.sum() < _FEWEST
+    pooled = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
+    pooled = pooled[:, pooled.sum(axis=0) > 0]
+    expected = np.outer(rows, pooled.sum(axis=0)) / rows.sum()
+    statistic = float(((pooled - expected) ** 2 / expected).sum())
+    freedom = pooled.shape[1] - 1
+    p_value = float(special.chdtrc(freedom, statistic)) if freedom else 1.0
+    was, is_ = shares[:, at].tolist()
+    what = f"predicted class number {at}: share {was:.4f} at the release, now {is_:.4f}"
+    return _Raw("classes", distance, p_value, what)
+
+
+def _kolmogorov(name: str, before: Sequence[int], now: Sequence[int]) -> _Raw:
+    from scipy import special
+
+    counts = np.array([before, now], float)  # [2, bins]
+    rows = counts.sum(axis=1)
+    cumulated = (counts / rows[:, np.newaxis]).cumsum(axis=1)
+    distance = float(np.abs(cumulated[0] - cumulated[1]).max())
+    effective = float(rows.prod() / rows.sum())
+    p_value = float(special.kolmogorov(math.sqrt(effective) * distance))
+    what = f"{name}: the distributions are {distance:.4f} apart (Kolmogorov-Smirnov)"
+    return _Raw(name, distance, p_value, what)
+
+
+def _accuracy(labelled: Labelled, floor: float) -> _Raw:
+    """Tests, exactly, whether the accuracy is below the floor: P(X <= correct) at the floor."""
+    rows, correct = labelled.rows, labelled.correct
+    p_value = binomial_tail(rows - correct, rows, 1.0 - floor)
+    low, high = proportion_interval(correct, rows)
+    accuracy = correct / rows
+    what = (
+        f"accuracy {accuracy:.4f} of {rows:,} labelled requests (95 % interval {low:.4f} to "
+        f"{high:.4f}), floor {floor:.4f}"
+    )
+    return _Raw("accuracy", max(0.0, floor - accuracy), p_value, what)

@@ -1,0 +1,132 @@
+"""Counts of predictions and images, from which no single image can be had.
+
+Synopsis::
+
+    summary = summarize(probabilities, intensities=intensities, sizes=["28x28", ...])
+    released = Summary.from_json(manifest.release["reference"])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.host.strict_json import is_count
+
+# The edges of the bins; a bin holds its lower edge. A classifier is nearly sure of most images, so
+# the bins of the confidence, its largest probability, are narrow near 1.
+CONFIDENCE_EDGES = (
+    *(round(0.05 * step, 2) for step in range(2, 19)),
+    *(1 - 10 ** (-step / 5) for step in range(6, 31)),
+)
+INTENSITY_EDGES = tuple(step / 200 for step in range(1, 200))
+
+# What is counted of one example: ("class", 7), ("confidence", bin), ("intensity", bin), ...
+Key = tuple[str, int | str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Counts over images and the predictions for them.
+
+    Attributes:
+      rows: the number of images.
+      classes: [K], how often each class was predicted.
+      confidence: per bin of `CONFIDENCE_EDGES`.
+      intensity: per bin of `INTENSITY_EDGES`, of the mean over an image's pixels, 0 (black) to 1
+        (white); empty where images are not known.
+      sizes: by "HEIGHTxWIDTH", in pixels; empty where images are not known. Images that the model
+        cannot take count here alone.
+    """
+
+    rows: int
+    classes: tuple[int, ...]
+    confidence: tuple[int, ...]
+    intensity: tuple[int, ...] = ()
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, counts: Mapping[Key, int], num_classes: int) -> Summary:
+        """Returns the summary of what `keys` gave, added up."""
+
+        def histogram(kind: str, bins: int) -> tuple[int, ...]:
+            return tuple(counts.get((kind, at), 0) for at in range(bins))
+
+        classes = histogram("class", num_classes)
+        sizes = {str(size): rows for (kind, size), rows in counts.items() if kind == "size"}
+        return cls(
+            rows=sum(classes),
+            classes=classes,
+            confidence=histogram("confidence", len(CONFIDENCE_EDGES) + 1),
+            intensity=histogram("intensity", len(INTENSITY_EDGES) + 1) if sizes else (),
+            sizes=dict(sorted(sizes.items())),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: object) -> Summary:
+        """Reads what `to_json` gave; raises ValueError for anything else."""
+        match record:
+            case {
+                "rows": int(rows),
+                "classes": list(classes),
+                "confidence": list(confidence),
+                "intensity": list(intensity),
+                "sizes": dict(sizes),
+            } if all(map(is_count, [*classes, *confidence, *intensity, *sizes.values()])):
+                found = cls(rows, tuple(classes), tuple(confidence), tuple(intensity), sizes)
+                if _is_whole(found):
+                    return found
+        raise ValueError("it is no summary of a test split")
+
+
+def summarize(
+    probabilities: np.ndarray,
+    *,
+    intensities: Sequence[float] = (),
+    sizes: Sequence[str] = (),
+) -> Summary:
+    """Counts predictions [N, K] and, where they are known, the images' intensities and sizes.
+
+    Predictions that are not finite count as those of the first class with a confidence of 0.
+    """
+    counts: Counter[Key] = Counter()
+    for at, row in enumerate(probabilities):
+        image = (intensities[at], sizes[at]) if len(intensities) else None
+        counts.update(keys(row, image))
+    return Summary.of(counts, probabilities.shape[1])
+
+
+def keys(probabilities: np.ndarray, image: tuple[float, str] | None) -> Iterable[Key]:
+    """Yields what is counted of a prediction, [K], and of its image's intensity and size."""
+    finite = bool(np.isfinite(probabilities).all())
+    yield "class", int(probabilities.argmax()) if finite else 0
+    yield "confidence", _bin(CONFIDENCE_EDGES, float(probabilities.max()) if finite else 0.0)
+    if image is not None:
+        intensity, size = image
+        yield "intensity", _bin(INTENSITY_EDGES, intensity)
+        yield "size", size
+
+
+def size_of(height: int, width: int) -> str:
+    """Returns the size as a summary names it."""
+    return f"{height}x{width}"
+
+
+def _bin(edges: Sequence[float], value: float) -> int:
+    return int(np.searchsorted(edges, value, side="right"))
+
+
+def _is_whole(summary: Summary) -> bool:
+    lengths = (len(summary.confidence), len(summary.intensity))
+    expected = (len(CONFIDENCE_EDGES) + 1, len(INTENSITY_EDGES) + 1 if summary.sizes else 0)
+    parts = [summary.classes, summary.confidence, summary.intensity]
+    sums = {sum(part) for part in parts if part}
+    enough = not summary.sizes or sum(summary.sizes.values()) >= summary.rows
+    return lengths == expected and sums == {summary.rows} and enough

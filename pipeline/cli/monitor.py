@@ -1,0 +1,174 @@
+"""`tfx-mnist monitor`: whether requests are still like the test split of the release."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.serving_dir import Version, find, require_valid
+from pipeline.cli import logs, serving
+from pipeline.cli.command import (
+    CommandError,
+    Read,
+    Reply,
+    UsageError,
+    command,
+    option,
+    path_option,
+    verbose,
+    whole,
+)
+from pipeline.cli.output import Line
+from pipeline.result import ExitCode
+
+if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
+    from components.monitoring.drift import Drift
+    from components.monitoring.summary import Summary
+    from pipeline.served_requests import Served
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise ValueError("a number from 0 to 1")
+    return value
+
+
+@command(
+    done="no drift",
+    failed="there is no such version, it is damaged or cannot be loaded, or it has no summary of "
+    "its test split",
+    usage="usage, no such serving directory, or requests refused",
+    refused="drift",
+)
+@path_option(
+    "--requests",
+    "SOURCE",
+    "TensorFlow Serving's request log, a folder of PNG and JPEG files, or a table of predictions "
+    "(CSV, Parquet).",
+    required=True,
+)
+@option("--version", "V", "Version that was asked (default: the live one).", type=whole(0))
+@option(
+    "--level",
+    "P",
+    "Probability of calling it drift if nothing has changed.",
+    type=Read(_fraction),
+    default="0.05",
+)
+@option(
+    "--tolerance",
+    "D",
+    "Largest difference of distributions that is no drift, however sure it is.",
+    type=Read(_fraction),
+    default="0.02",
+)
+@path_option("--report", "FILE", "Write a page for people, HTML.")
+@serving.options
+@verbose
+def monitor(
+    directory: Path,
+    requests: Path,
+    version: int | None,
+    level: float,
+    tolerance: float,
+    report: Path | None,
+    verbose: bool,
+) -> Reply:
+    """Compares served requests with the test split of the release.
+
+    Compares the predicted classes, the confidence, and the images' mean intensity and size with
+    what the release recorded. A table with labels also holds the accuracy to the release's floor.
+    """
+    found = find(directory, version)
+    require_valid(found)
+    with logs.quiet(show=verbose):
+        released, served, drift = _compared(found, requests, level=level, tolerance=tolerance)
+    fields = {
+        "serving_dir": str(directory),
+        "version": found.number,
+        "requests": {
+            "source": str(requests),
+            "rows": served.summary.rows,
+            "skipped": served.skipped,
+        },
+        "level": level,
+        "tolerance": tolerance,
+        "drift": drift.found,
+        "tests": [dataclasses.asdict(test) for test in drift.tests],
+        "left_out": list(drift.left_out),
+        "report": str(report) if report else None,
+    }
+    if report:
+        _write_report(report, fields, released, served.summary)
+    exit_code = ExitCode.REFUSED if drift.found else ExitCode.DONE
+    return Reply(fields, list(_lines(found, fields, drift)), exit_code)
+
+
+def _compared(
+    version: Version, source: Path, *, level: float, tolerance: float
+) -> tuple[Summary, Served, Drift]:
+    from components.monitoring.drift import compare
+    from components.monitoring.summary import Summary
+    from components.serving_check.prediction import ModelError
+    from pipeline.served_requests import Model, RequestsError, read_requests
+
+    release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
+    dataset, policy = (release.get(name) or {} for name in ("dataset", "policy"))
+    try:
+        released = Summary.from_json(release.get("reference"))
+    except ValueError:
+        raise CommandError(
+            f"version {version.number} in {version.path} has no summary of its test split, expected"
+            " a version of a release since this command exists: release the model anew"
+        ) from None
+    names, shape = dataset["class_names"], dataset["image_shape"]
+    try:
+        served = read_requests(source, Model(version.path, names, tuple(shape)))
+    except RequestsError as error:
+        raise UsageError(str(error)) from None
+    except ModelError as error:
+        raise CommandError(str(error)) from None
+    drift = compare(
+        released,
+        served.summary,
+        level=level,
+        tolerance=tolerance,
+        floor=float(policy.get("floor") or 0.0),
+        labelled=served.labelled,
+    )
+    return released, served, drift
+
+
+def _write_report(
+    path: Path, fields: Mapping[str, Any], released: Summary, observed: Summary
+) -> None:
+    from pipeline.report import monitoring
+
+    try:
+        monitoring.write(path, fields, released, observed)
+    except OSError as error:
+        raise CommandError(f"cannot write the report {path}: {error.strerror}") from None
+
+
+def _lines(version: Version, fields: Mapping[str, Any], drift: Drift) -> Iterator[Line]:
+    requests = fields["requests"]
+    skipped = f", {requests['skipped']:,} skipped" if requests["skipped"] else ""
+    yield Line(f"version {version.number} in {version.path}")
+    yield Line(f"requests: {requests['rows']:,} in {requests['source']}{skipped}")
+    for test in drift.tests:
+        word, style = ("drift", "bad") if test.drifted else ("like", "good")
+        yield Line(f"  {word}: {test.sentence}", style)
+    for line in drift.left_out:
+        yield Line(f"  left out: {line}")
+    if drift.found:
+        yield Line("drift: the requests are not like the test split of the release", "bad")
+    else:
+        yield Line("no drift", "good")
+    if fields["report"]:
+        yield Line(f"report: {fields['report']}")

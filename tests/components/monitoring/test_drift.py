@@ -1,0 +1,122 @@
+"""Drift against SciPy's tests, and on drawn predictions."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from components.monitoring.drift import Labelled, compare
+from components.monitoring.summary import Summary, summarize
+
+RNG = np.random.default_rng(0)
+
+
+def drawn(rng: np.random.Generator, rows: int, *, sharpness: float = 8.0) -> np.ndarray:
+    """Probabilities [rows, 10] of a classifier that is mostly sure."""
+    logits = rng.normal(size=(rows, 10))
+    logits[np.arange(rows), rng.integers(0, 10, rows)] += sharpness
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exp / exp.sum(axis=1, keepdims=True)
+
+
+def summary(rng: np.random.Generator, rows: int, **settings: float) -> Summary:
+    intensities = rng.beta(3, 17, rows)
+    return summarize(drawn(rng, rows, **settings), intensities=intensities, sizes=["28x28"] * rows)
+
+
+def names_of(drift: object) -> list[str]:
+    return [test.name for test in drift.tests if test.drifted]
+
+
+RELEASED = summary(RNG, 5_000)
+
+
+def check(observed: Summary, **settings: object) -> object:
+    return compare(RELEASED, observed, **{"level": 0.05, "tolerance": 0.02, **settings})
+
+
+def test_the_p_value_of_the_classes_is_that_of_scipy() -> None:
+    observed = summary(RNG, 700)
+    drift = compare(RELEASED, summarize_classes(observed), level=0.05, tolerance=0.0)
+    table = np.array([RELEASED.classes, observed.classes])
+    expected = stats.chi2_contingency(table).pvalue
+    assert min(1.0, 2 * expected) >= drift.tests[0].p_value >= expected - 1e-12
+
+
+def summarize_classes(observed: Summary) -> Summary:
+    return Summary(observed.rows, observed.classes, observed.confidence)
+
+
+def test_no_p_value_of_the_confidence_is_below_that_of_scipy_on_the_values() -> None:
+    before, now = drawn(RNG, 2_000).max(axis=1), drawn(RNG, 500, sharpness=7.5).max(axis=1)
+    ours = [summarize(np.column_stack([values, 1 - values])) for values in (before, now)]
+    drift = compare(*ours, level=0.05, tolerance=0.0)
+    assert drift.tests[1].p_value >= stats.ks_2samp(before, now, method="asymp").pvalue
+    assert drift.tests[1].distance <= stats.ks_2samp(before, now).statistic + 1e-12
+
+
+def test_requests_like_the_test_split_are_no_drift() -> None:
+    false = sum(check(summary(RNG, 500)).found for _ in range(200))
+    assert false <= 17  # 5 % of 200, and three standard deviations below chance's most
+
+
+@pytest.mark.parametrize(
+    ("observed", "name"),
+    [
+        (summary(RNG, 300, sharpness=4.0), "confidence"),
+        (
+            summarize(drawn(RNG, 300), intensities=RNG.beta(6, 14, 300), sizes=["28x28"] * 300),
+            "intensity",
+        ),
+        (
+            summarize(
+                drawn(RNG, 300), intensities=RNG.beta(3, 17, 300), sizes=["28x28", "32x28"] * 150
+            ),
+            "size",
+        ),
+    ],
+)
+def test_what_has_changed_is_found(observed: Summary, name: str) -> None:
+    assert names_of(check(observed)) == [name]
+
+
+def test_a_class_that_comes_too_often_is_found() -> None:
+    probabilities = drawn(RNG, 2_000)
+    of_one = probabilities[probabilities.argmax(axis=1) == 3]
+    observed = summarize(np.concatenate([probabilities[:400], of_one]))
+    drift = check(observed)
+    assert names_of(drift) == ["classes"]
+    assert drift.tests[0].sentence.startswith("predicted class number 3: share 0.")
+
+
+def test_a_class_that_nobody_asked_for_is_no_error() -> None:
+    observed = Summary(3, (3, *[0] * 9), (3, *[0] * (len(RELEASED.confidence) - 1)))
+    assert "confidence" in names_of(check(observed))
+
+
+def test_a_difference_within_the_tolerance_is_no_drift() -> None:
+    observed = summary(np.random.default_rng(1), 5_000, sharpness=7.8)
+    sure = check(observed, tolerance=0.0)
+    assert names_of(sure) == ["confidence"]
+    distance = sure.tests[1].distance
+    drift = check(observed, tolerance=distance + 0.001)
+    assert not drift.found
+    assert "within the tolerance" in drift.tests[1].sentence
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    drift = check(summarize(drawn(RNG, 100)))
+    assert drift.left_out == (
+        "intensity and size: there are no images",
+        "accuracy: there are no labels",
+    )
+    assert [test.name for test in drift.tests] == ["classes", "confidence"]
+
+
+@pytest.mark.parametrize(("correct", "drifted"), [(97, False), (90, False), (70, True)])
+def test_labels_hold_the_accuracy_to_the_floor(correct: int, drifted: bool) -> None:
+    observed = summary(np.random.default_rng(3), 500)
+    drift = check(observed, floor=0.9, labelled=Labelled(100, correct))
+    assert drift.tests[-1].name == "accuracy"
+    assert drift.tests[-1].drifted is drifted
+    expected = stats.binom.cdf(correct, 100, 0.9)
+    assert drift.tests[-1].p_value >= expected - 1e-12

@@ -1,0 +1,59 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from components.monitoring.summary import (
+    CONFIDENCE_EDGES,
+    INTENSITY_EDGES,
+    Summary,
+    size_of,
+    summarize,
+)
+
+PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.25, 0.3, 0.45], [1.0, 0.0, 0.0]], np.float32)
+SUMMARY = summarize(PROBABILITIES, intensities=[0.1, 0.5, 1.0], sizes=["28x28", "9x28", "28x28"])
+
+
+def test_it_counts_classes_confidence_intensity_and_sizes() -> None:
+    assert (SUMMARY.rows, SUMMARY.classes) == (3, (2, 0, 1))
+    assert SUMMARY.sizes == {"28x28": 2, "9x28": 1}
+    assert [at for at, rows in enumerate(SUMMARY.intensity) if rows] == [20, 100, 199]
+    # 0.45 (0.44999... as float32) lies from 0.4 on, and 1 beyond the last edge.
+    bins = [at for at, rows in enumerate(SUMMARY.confidence) if rows]
+    assert CONFIDENCE_EDGES[bins[0]] == pytest.approx(0.45)
+    assert bins[-1] == len(CONFIDENCE_EDGES)
+
+
+def test_the_edges_rise() -> None:
+    for edges in (CONFIDENCE_EDGES, INTENSITY_EDGES):
+        assert all(low < high for low, high in itertools.pairwise(edges))
+
+
+def test_predictions_alone_have_no_images() -> None:
+    summary = summarize(PROBABILITIES)
+    assert (summary.intensity, summary.sizes) == ((), {})
+
+
+def test_predictions_that_are_not_finite_are_those_without_confidence() -> None:
+    summary = summarize(np.array([[np.nan, 0.5], [0.0, 1.0]]))
+    assert (summary.classes, summary.confidence[0]) == ((1, 1), 1)
+
+
+def test_it_is_read_again_from_json() -> None:
+    assert Summary.from_json(json.loads(json.dumps(SUMMARY.to_json()))) == SUMMARY
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rows": 4}, {"classes": [-1, 4]}, {"confidence": [3]}, {"sizes": {}}, {"intensity": None}],
+)
+def test_what_is_no_summary_is_refused(changes: dict) -> None:
+    record = {**json.loads(json.dumps(SUMMARY.to_json())), **changes}
+    with pytest.raises(ValueError, match="it is no summary of a test split"):
+        Summary.from_json(record)
+
+
+def test_a_size_is_height_by_width() -> None:
+    assert size_of(28, 32) == "28x32"

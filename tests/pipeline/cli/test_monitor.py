@@ -1,0 +1,277 @@
+"""`monitor` on requests from each kind of source, with a real SavedModel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from components.monitoring.summary import summarize
+from components.serving_check.prediction import Classifier
+from components.serving_dir import publish
+from pipeline.cli.main import main
+from tests.pipeline import saved_models
+
+Captured = pytest.CaptureFixture[str]
+
+CLASSES = ("left", "right")
+SHAPE = (2, 4, 1)
+
+
+def drawn(rng: np.random.Generator, rows: int, *, right: float = 0.5) -> np.ndarray:
+    """Images [rows, 2, 4, 1] uint8, of which about that share is lighter on the right."""
+    images = rng.integers(0, 60, (rows, *SHAPE), np.uint8)
+    half = np.where(rng.random(rows) < right, 2, 0)
+    for image, start in zip(images, half, strict=True):
+        image[:, start : start + 2] += 60
+    return images
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_models.save(tmp_path_factory.mktemp("model") / "saved", SHAPE, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def classifier(model: Path) -> Classifier:
+    return Classifier(model, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def serving(model: Path, classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    images = drawn(np.random.default_rng(0), 1_000)
+    reference = summarize(
+        classifier.probabilities(images),
+        intensities=images.mean(axis=(1, 2, 3)) / 255,
+        sizes=["2x4"] * len(images),
+    )
+    record = {
+        "dataset": {"class_names": list(CLASSES), "image_shape": list(SHAPE)},
+        "policy": {"floor": 0.9},
+        "reference": reference.to_json(),
+    }
+    serving = tmp_path_factory.mktemp("serving")
+    publish(model, serving, record)
+    return serving
+
+
+def write_folder(folder: Path, images: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
+    return folder
+
+
+def write_log(path: Path, images: np.ndarray, answers: np.ndarray | None, *, png: bool) -> Path:
+    """TensorFlow Serving's request log: two images in each request."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for at in range(0, len(images), 2):
+            log = prediction_log_pb2.PredictionLog()
+            some, inputs = images[at : at + 2], log.predict_log.request.inputs
+            if png:
+                encoded = [tf.io.encode_png(image).numpy() for image in some]
+                inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(encoded))
+            else:
+                inputs["pixels"].CopyFrom(tf.make_tensor_proto(some))
+            if answers is not None:
+                outputs = log.predict_log.response.outputs
+                outputs["probabilities"].CopyFrom(tf.make_tensor_proto(answers[at : at + 2]))
+            writer.write(log.SerializeToString())
+    return path
+
+
+def table(classifier: Classifier, images: np.ndarray) -> pd.DataFrame:
+    probabilities = classifier.probabilities(images)
+    return pd.DataFrame(probabilities, columns=[f"p_{name}" for name in CLASSES])
+
+
+def monitor(serving: Path, source: Path, capfd: Captured, *words: str) -> tuple[int, dict]:
+    words = ("--serving-dir", str(serving), "--requests", str(source), "--json", *words)
+    code = main(["monitor", *words])
+    return code, json.loads(capfd.readouterr().out)
+
+
+def drifted(fields: dict) -> list[str]:
+    return [test["name"] for test in fields["tests"] if test["drifted"]]
+
+
+class TestFolder:
+    def test_images_like_the_test_split_are_no_drift(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        folder = write_folder(tmp_path / "images" / "deep", drawn(np.random.default_rng(1), 300))
+        code, fields = monitor(serving, folder.parent, capfd)
+        assert (code, fields["drift"], drifted(fields)) == (0, False, [])
+        assert fields["requests"] == {"source": str(folder.parent), "rows": 300, "skipped": 0}
+        names = [test["name"] for test in fields["tests"]]
+        assert names == ["classes", "confidence", "intensity", "size"]
+
+    @pytest.mark.parametrize(
+        ("change", "names"),
+        [
+            (lambda images: 255 - images, ["intensity"]),
+            (lambda images: images + 40, ["intensity"]),
+            (lambda images: np.concatenate([images, drawn(RIGHT, 200, right=1.0)]), ["classes"]),
+        ],
+        ids=["inverted", "brighter", "one class heavy"],
+    )
+    def test_changed_images_are_drift(
+        self, change: object, names: list[str], serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        images = change(drawn(np.random.default_rng(2), 300))
+        code, fields = monitor(serving, write_folder(tmp_path / "images", images), capfd)
+        assert code == 3
+        assert set(names) <= set(drifted(fields))
+
+    def test_images_of_another_size_are_skipped_and_their_size_is_drift(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        folder = write_folder(tmp_path / "images", drawn(np.random.default_rng(1), 200))
+        write_folder(tmp_path / "images" / "wide", np.zeros((50, 2, 6, 1), np.uint8))
+        (folder / "broken.png").write_bytes(b"?")
+        code, fields = monitor(serving, folder, capfd)
+        assert (code, drifted(fields)) == (3, ["size"])
+        assert fields["requests"]["skipped"] == 51
+
+
+RIGHT = np.random.default_rng(5)
+
+
+class TestRequestLog:
+    @pytest.mark.parametrize("png", [True, False], ids=["PNG", "pixels"])
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_it_gives_the_same_as_the_images(
+        self,
+        png: bool,
+        answered: bool,
+        serving: Path,
+        classifier: Classifier,
+        tmp_path: Path,
+        capfd: Captured,
+    ) -> None:
+        images = drawn(np.random.default_rng(1), 300)
+        answers = classifier.probabilities(images) if answered else None
+        log = write_log(tmp_path / "log", images, answers, png=png)
+        code, fields = monitor(serving, log, capfd)
+        _, expected = monitor(serving, write_folder(tmp_path / "images", images), capfd)
+        assert code == 0
+        assert fields["tests"] == expected["tests"]
+
+    def test_entries_of_another_kind_are_skipped(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        import tensorflow as tf
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        log = write_log(tmp_path / "log", drawn(np.random.default_rng(1), 20), None, png=True)
+        records = list(tf.data.TFRecordDataset(str(log)).as_numpy_iterator())
+        with tf.io.TFRecordWriter(str(log)) as writer:
+            for record in [*records, prediction_log_pb2.PredictionLog().SerializeToString()]:
+                writer.write(record)
+        _, fields = monitor(serving, log, capfd)
+        assert (fields["requests"]["rows"], fields["requests"]["skipped"]) == (20, 1)
+
+    def test_another_models_answers_are_refused(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        images = drawn(np.random.default_rng(1), 4)
+        log = write_log(tmp_path / "log", images, np.full((4, 3), 1 / 3), png=True)
+        code, fields = monitor(serving, log, capfd)
+        assert code == 2
+        assert "have the shape [2, 3], expected [2, 2]: are these requests of" in fields["error"]
+
+
+class TestTable:
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_predictions_alone_leave_images_out(
+        self, suffix: str, serving: Path, classifier: Classifier, tmp_path: Path, capfd: Captured
+    ) -> None:
+        frame, file = table(classifier, drawn(np.random.default_rng(3), 300)), tmp_path / "p"
+        file = file.with_suffix(f".{suffix}")
+        frame.to_csv(file, index=False) if suffix == "csv" else frame.to_parquet(file)
+        code, fields = monitor(serving, file, capfd)
+        assert (code, [test["name"] for test in fields["tests"]]) == (0, ["classes", "confidence"])
+        assert fields["left_out"][0] == "intensity and size: there are no images"
+
+    @pytest.mark.parametrize(("wrong", "code"), [(10, 0), (90, 3)])
+    def test_labels_hold_the_accuracy_to_the_releases_floor(
+        self,
+        wrong: int,
+        code: int,
+        serving: Path,
+        classifier: Classifier,
+        tmp_path: Path,
+        capfd: Captured,
+    ) -> None:
+        frame = table(classifier, drawn(np.random.default_rng(3), 300))
+        right = frame.to_numpy().argmax(axis=1)
+        labels = np.array(CLASSES)[np.where(np.arange(300) < wrong, 1 - right, right)]
+        frame.assign(label=labels).to_csv(tmp_path / "p.csv", index=False)
+        actual, fields = monitor(serving, tmp_path / "p.csv", capfd)
+        assert (actual, drifted(fields)) == (code, ["accuracy"] if code else [])
+        assert f"accuracy {1 - wrong / 300:.4f} of 300 labelled" in fields["tests"][-1]["sentence"]
+
+    @pytest.mark.parametrize(
+        ("content", "line"),
+        [
+            ("p_left\n1\n", "has no column 'p_right', expected one for each class: p_left, p_r"),
+            ("p_left,p_right\nx,1\n", "holds string, expected numbers"),
+            ("p_left,p_right,label\n1,0,up\n", "has the label 'up', expected one of left, right"),
+            ("", "cannot read the predictions"),
+            ("p_left,p_right\n", "holds no request that the model can take (0 entries were"),
+        ],
+    )
+    def test_a_table_that_does_not_fit_is_one_line(
+        self, content: str, line: str, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        (tmp_path / "p.csv").write_text(content)
+        code, fields = monitor(serving, tmp_path / "p.csv", capfd)
+        assert code == 2
+        assert line in fields["error"]
+
+
+def test_a_source_that_is_nothing_of_these_is_one_line(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    (tmp_path / "notes.txt").write_text("these are no requests at all\n")
+    for name, line in (("notes.txt", "is no TFRecord of PredictionLog"), ("none", "do not exist")):
+        code, fields = monitor(serving, tmp_path / name, capfd)
+        assert code == 2
+        assert line in fields["error"]
+
+
+def test_a_version_without_a_summary_is_one_line(
+    model: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    publish(model, tmp_path / "serving", {"dataset": {"class_names": CLASSES}})
+    code, fields = monitor(tmp_path / "serving", tmp_path, capfd)
+    assert code == 1
+    assert "has no summary of its test split" in fields["error"]
+
+
+def test_the_page_shows_tests_and_distributions(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    folder = write_folder(tmp_path / "<images>", 255 - drawn(np.random.default_rng(2), 300))
+    page = tmp_path / "page.html"
+    words = ["monitor", "--serving-dir", str(serving), "--requests", str(folder)]
+    assert main([*words, "--report", str(page)]) == 3
+    shown = capfd.readouterr().out
+    assert shown.endswith(f"report: {page}\n")
+    assert "  drift: intensity: the distributions are" in shown
+    html = page.read_text()
+    assert "The requests are not like the test split of the release" in html
+    assert "&lt;images&gt;" in html
+    assert "<script" not in html
+    for title in ("Predicted class, by number", "Confidence", "Mean intensity", "Size: height"):
+        assert f"<h2>{title}" in html
+
+
+@pytest.mark.parametrize("word", ["--level=2", "--tolerance=x"])
+def test_bounds_out_of_range_are_refused(word: str, serving: Path, capfd: Captured) -> None:
+    assert monitor(serving, serving, capfd, word)[0] == 2
