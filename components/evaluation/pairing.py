@@ -116,18 +116,27 @@ def pair(candidate: PredictionsFile, baseline: PredictionsFile | None) -> Pairs:
 
 def split_digest(read: PredictionsFile) -> str:
     """Hex SHA-256 over ids and labels, in whatever order and format they stand."""
-    return _digest("labels", read, read.labels.tolist())
+    return _digest(read, ["labels"], read.labels)
 
 
 def model_digest(read: PredictionsFile) -> str:
     """Hex SHA-256 over ids and predictions, which stand for the model that nobody has seen."""
-    values = read.predicted if read.scores is None else read.scores
-    return _digest(["predictions", *read.classes], read, values.tolist())
+    return _digest(
+        read,
+        ["predictions", *read.classes],
+        read.predicted if read.scores is None else read.scores,
+    )
 
 
-def _digest(what: object, read: PredictionsFile, values: Sequence[object]) -> str:
-    rows = sorted(zip(read.ids.tolist(), values, strict=True))
-    return hashlib.sha256(json.dumps([what, rows]).encode()).hexdigest()
+def _digest(read: PredictionsFile, what: Sequence[str], values: np.ndarray) -> str:
+    order = np.argsort(read.ids)
+    texts = [what, read.ids[order].tolist()]
+    if values.dtype.kind == "U":
+        texts.append(values[order].tolist())
+    sha256 = hashlib.sha256(json.dumps(texts).encode())
+    if values.dtype.kind == "f":  # not as text: of many classes it would fill the memory
+        sha256.update(values[order].astype("<f8").tobytes())
+    return sha256.hexdigest()
 
 
 def _classes(candidate: PredictionsFile, baseline: PredictionsFile | None) -> tuple[str, ...]:

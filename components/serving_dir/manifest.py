@@ -241,7 +241,7 @@ _USED: Mapping[str, _Kind] = {
     "release.dataset.splits": ("the rows, class_counts and digest of each split", _are_splits),
     "release.metrics": _OBJECT,
     "release.metrics.accuracy": ("a number from 0 to 1", _is_fraction),
-    f"release.{APPROVAL}": ("run_id, held_at, at, by and reason", _is_approval),
+    f"release.{APPROVAL}": ("run_id, times, by and reason", _is_approval),
     f"release.{REPORT}": _TEXT,
     f"release.{OVERRIDES}": ("keys and a reason", _are_overrides),
     f"release.{ROLLBACK}": (
