@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import typing
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # takes 0.1 s to import, and `--help` does without it
 
 # What plugins add keys to, by the section below which their `extra.NAME` stand.
 _EXTRA: Mapping[str, Mapping[str, Any]] = {"gate": GATE_CHECKS, "training": HYPER_PARAMETERS}
+_WORDS = {"items": {"type": "string"}}
 _PLAIN = (bool, int, float, str)  # parsers of plugins that stand for a type
 
 
@@ -204,6 +206,9 @@ def _annotated(key: Key) -> Any:
         bounds = Field(**about.get("bounds", {}))
         # As text, since pydantic would take True for 1.
         typed = Annotated[inner, bounds, AfterValidator(_int64), BeforeValidator(str)]
+    elif about.get("is_command"):
+        texts: Any = Annotated[tuple[str, ...], BeforeValidator(_command)]
+        typed = Annotated[texts, WithJsonSchema({"type": ["string", "array"], **_WORDS})]
     elif about.get("is_path"):
         typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
     elif inner is str:
@@ -238,6 +243,14 @@ def _text(value: str) -> str:
 
 def _path(value: str, default: Any) -> str:
     return value if value == default == "" else paths.expanded(_text(value))
+
+
+def _command(value: Any) -> Any:
+    """Splits a text as a shell does, without running one."""
+    try:
+        return shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:  # an open quote
+        raise ValueError(f"a command: {str(error).lower()}") from None
 
 
 def _slices(value: Any) -> tuple[Bands, ...]:

@@ -11,7 +11,10 @@ from components import serving_dir
 from components.example_gen.image_set import DatasetInfo
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
+from components.signing import KeyRefused, require_keys
+from pipeline.beam_runner import runner_problem
 from pipeline.config import ConfigError, RunConfig
+from pipeline.dataset_defaults import weakened
 from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
@@ -31,10 +34,16 @@ def require_possible(config: RunConfig) -> None:
             "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
             "docs/tuning.md"
         )
+    if not config.allow_unproven_runner and (problem := runner_problem(config.beam_args)):
+        raise ConfigError(f"{problem}, or --set allow_unproven_runner=true")
     try:
         find_model_server(config.serving.model_server)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
+    try:
+        require_keys(config.serving.signing_key, config.serving.public_key)
+    except KeyRefused as error:
+        raise ConfigError(str(error)) from None
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(Path(config.serving_dir))
@@ -60,6 +69,13 @@ def require_fitting(
       train_rows: number of rows of `train`, after `eval` was cut from it.
       devices: at least that many train together; without --replicas only the Trainer can count.
     """
+    config.require_numbers(dataset.numbers)
+    keys = overridden(config, dataset)
+    if keys and not (config.reason or "").strip():
+        raise ConfigError(
+            f"{', '.join(keys)} would release what {dataset.name}'s own policy refuses: say why "
+            "with --reason TEXT, which is kept with the release, or leave the default"
+        )
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
@@ -94,6 +110,13 @@ def require_fitting(
             f"data_gate.min_mean_intensity is {low:g}, expected less than "
             f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
         )
+
+
+def overridden(config: RunConfig, dataset: DatasetInfo) -> tuple[str, ...]:
+    """Returns the keys of `gate` that weaken the data set's own policy."""
+    return weakened(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
 
 
 def _require_network(training: HParams, dataset: DatasetInfo) -> None:

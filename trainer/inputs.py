@@ -6,7 +6,7 @@ and a batch looks them up there, with bit-equal results (docs/decisions/0001 and
 
 Synopsis::
 
-    split = load_split(files, tft_output)              # decoded once, kept as uint8
+    split = load_split(files, tft_output, spec)        # decoded once, kept as uint8
     batches = TrainingBatches(split, batch=256, seed=1, augmentation=..., strategy=strategy)
     drawn = batches.draw(first=0, steps=32)
     images, labels = batches.share(data, drawn, place=0)    # in a replica of the strategy
@@ -23,7 +23,8 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from trainer import features
 from trainer.augmentation import Augmentation
-from trainer.preprocessing import decode_png
+from trainer.features import ImageSpec
+from trainer.image_graph import to_pixels
 
 _DECODE_BATCH = 1024  # examples decoded at a time
 _ROUNDING = 1e-5  # of normalized values, where a machine's vector and scalar operations differ
@@ -87,7 +88,9 @@ class LoadedSplit:
         return tf.gather(tf.reshape(self.levels, [-1]), places)
 
 
-def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) -> LoadedSplit:
+def load_split(
+    file_patterns: Sequence[str], tft_output: tft.TFTransformOutput, image_spec: ImageSpec
+) -> LoadedSplit:
     """Reads the gzipped TFRecords of one split in the order of their names.
 
     Raises ValueError if they hold no example, or if the transform graph does more than normalize
@@ -98,13 +101,13 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
     graph = TransformGraph(tft_output)
     spec = tft_output.raw_feature_spec()
     spec = {name: spec[name] for name in (features.IMAGE, features.LABEL)}
-    shape = tuple(tft_output.transformed_feature_spec()[features.NORMALIZED_IMAGE].shape)
 
     @tf.autograph.experimental.do_not_convert
     def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raw = tf.io.parse_example(serialized, spec)
         # The graph's images are asked for by nobody here, so that it does not make them.
-        return decode_png(raw[features.IMAGE], shape), graph(raw)[features.ONE_HOT_LABEL]
+        pixels = to_pixels(raw[features.IMAGE], image_spec)
+        return pixels, graph(raw)[features.ONE_HOT_LABEL]
 
     @tf.function(autograph=False, reduce_retracing=True)
     def normalize(encoded: tf.Tensor) -> tf.Tensor:
@@ -118,7 +121,7 @@ def load_split(file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) 
     split = LoadedSplit(
         images=tf.concat([images for images, _ in batches], axis=0),
         labels=tf.concat([labels for _, labels in batches], axis=0),
-        levels=_levels(normalize, shape, raw_shape=spec[features.IMAGE].shape),
+        levels=_levels(normalize, image_spec.image_shape, raw_shape=spec[features.IMAGE].shape),
     )
     (first,) = records.take(1)
     expected = normalize(tf.io.parse_example(first, spec)[features.IMAGE])

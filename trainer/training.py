@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import export, inputs, loop, own_network
+from trainer import history as histories
 from trainer.checkpoints import Checkpoints, training_key
 from trainer.cluster import Cluster
 from trainer.job import Job
@@ -60,6 +61,8 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     )
     _log.info("trained: %s", history[-1])
     if writes:
+        if job.model_run_dir:
+            histories.write(history, Path(job.model_run_dir))
         graph = tft.TFTransformOutput(job.transform_graph_path)
         export.save(model, graph, job.spec, job.serving_model_dir)
         own_network.write_copy(job.hparams.found, job.serving_model_dir)
@@ -93,8 +96,8 @@ def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
     with tf.device("CPU:0"):  # image by image, so that a GPU would wait for copies
         graph = tft.TFTransformOutput(job.transform_graph_path)
         splits = {
-            "train_split": inputs.load_split(job.train_files, graph),
-            "eval_split": inputs.load_split(job.eval_files, graph),
+            "train_split": inputs.load_split(job.train_files, graph, job.spec),
+            "eval_split": inputs.load_split(job.eval_files, graph, job.spec),
         }
     _log.info("loaded: %s examples", {name: len(split) for name, split in splits.items()})
     return splits

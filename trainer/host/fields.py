@@ -37,6 +37,7 @@ def setting(
     pattern: str = "",
     hint: str = "",
     is_path: bool = False,
+    is_command: bool = False,
 ) -> T:
     """Makes a field of a dataclass.
 
@@ -48,6 +49,7 @@ def setting(
       pattern: a regular expression; texts that match all of it are allowed beside the choices.
       hint: what an error adds to the bounds, or to the choices for the pattern.
       is_path: whether it is a path on this machine.
+      is_command: whether it is a command, as words or as one text with a shell's quotes.
     """
     bounds = (("ge", ge), ("gt", gt), ("le", le), ("lt", lt))
     metadata = {
@@ -57,6 +59,7 @@ def setting(
         "pattern": pattern,
         "hint": hint,
         "is_path": is_path,
+        "is_command": is_command,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -96,6 +99,8 @@ def inner_kind(kind: Any) -> Any:
 def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
     """Says which values a field takes: "a whole number, 1 or more", "one of adam, adadelta"."""
     inner = inner_kind(kind)
+    if metadata.get("is_command"):
+        return "a command, as a list of words or one string with a shell's quotes"
     if choices := metadata.get("choices"):
         other = f", or {metadata['hint']}" if metadata.get("pattern") else ""
         return f"one of {', '.join(choices)}{other}"

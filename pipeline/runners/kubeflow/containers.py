@@ -75,7 +75,9 @@ def run(
     try:
         dataset = parse_dataset(configured.dataset)
         data = _prepared_data(configured)
-        served = configured.served_from(slug(find_name(dataset, data_dir=configured.data_dir)))
+        served = configured.served_from(
+            slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
+        )
     except DataError as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()

@@ -12,6 +12,7 @@ from pathlib import Path
 from components.baseline_model import baseline_in
 from components.gate.check import Check
 from components.gate.policy import Policy
+from components.serving_dir.manifest import OVERRIDES
 from pipeline.config import RunConfig
 from pipeline.result import FAILED, REFUSED, ExitCode, RunResult
 from pipeline.runners import outcome
@@ -84,6 +85,7 @@ class Transcript:
             elif task == BASELINE:
                 release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
                 run.policy = Policy.from_config(release["policy"])
+                run.overrides = release.get(OVERRIDES)
                 baseline = baseline_in(json.loads(answer.parameters["BaselineModel"]))
                 run.baseline = baseline.to_json() if baseline else None
             else:
