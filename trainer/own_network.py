@@ -39,7 +39,7 @@ SOURCE = "architecture"  # the key of the source text in `HParams.found`
 
 COPY = "assets.extra/network.py"  # of the source, in a SavedModel
 
-_MAX_BYTES = 1 << 18  # of the source: it stands in parameters of components
+_MAX_BYTES = 1 << 16  # of the source: it stands in parameters of components, also in the cluster
 _MODULE = "trainer_own_network"  # the name under which a file is executed
 _KINDS = (bool, int, float, str)
 

@@ -117,7 +117,9 @@ def replaced(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
         name.removeprefix(EXTRA): value for name, value in values.items() if name.startswith(EXTRA)
     }
     fields = {name: value for name, value in values.items() if not name.startswith(EXTRA)}
-    return {**config, **fields, "extra": {**config.get("extra", {}), **extra}}
+    if extra:
+        fields["extra"] = {**config["extra"], **extra}
+    return {**config, **fields}
 
 
 def text_of(value: Any) -> str:

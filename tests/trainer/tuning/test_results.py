@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from trainer.hparams import HParams
-from trainer.tuning.results import COMPLETED, FAILED, NoneCompleted, Results, Trial, tuned
+from trainer.tuning.results import COMPLETED, FAILED, NoneCompleted, Results, Trial, text_of, tuned
 
 FIRST = Trial(1, COMPLETED, {"dropout": 0.0}, 5, eval_accuracy=0.98, eval_loss=0.08, seconds=3.0)
 SECOND = dataclasses.replace(FIRST, number=2, eval_accuracy=0.99, eval_loss=0.09)
@@ -36,3 +36,15 @@ def test_what_was_found_replaces_what_the_search_started_from():
     found = tuned(HParams(epochs=7, dropout=0.5), values)
     # Four digits of the rate; hyperband's own keys are none of ours.
     assert found == HParams(epochs=7, dropout=0.5, learning_rate=0.001235, max_shift=1)
+
+
+def test_values_of_extra_are_replaced_beside_the_others():
+    hparams = HParams(extra={"units": 2, "heads": 4})
+    found = tuned(hparams, {"extra.units": 8, "dropout": 0.12345})
+    assert found == dataclasses.replace(hparams, dropout=0.1235, extra={"units": 8, "heads": 4})
+
+
+def test_a_value_is_shown_in_few_digits():
+    assert [text_of(value) for value in (0.00012, 64, True, "gelu")] == [
+        *("0.00012", "64", "true", "gelu")
+    ]
