@@ -15,6 +15,7 @@ from typing import Any
 from trainer.architectures import ARCHITECTURES
 from trainer.host.fields import check, setting
 from trainer.host.registry import Registry
+from trainer.placement import AUTO, CHOICES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,9 @@ HYPER_PARAMETERS: Registry[HyperParameter] = Registry("hyper-parameter")
 
 @dataclasses.dataclass(frozen=True)
 class HParams:
-    """Everything but the data and the seed that decides how a model is trained."""
+    """Everything but the data and the seed that decides how a model is trained; and `input`, which
+    decides no weight.
+    """
 
     architecture: str = setting(
         "convnet",
@@ -111,14 +114,20 @@ class HParams:
     deterministic: bool = setting(
         False, "whether every operation must give the same bits each time"
     )
+    input: str = setting(
+        AUTO,
+        "where the decoded images lie: memory, stream (a scratch file: for sets that are larger "
+        "than memory), or auto, which goes by their size; the weights are the same",
+        choices=CHOICES,
+    )
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check(self, "training")
 
     def to_config(self) -> dict[str, Any]:
-        """Returns JSON-able values, for TFX's `custom_config`."""
-        return dataclasses.asdict(self)
+        """Returns JSON-able values, for TFX's `custom_config` and other keys: without `input`."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "input"}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HParams:
