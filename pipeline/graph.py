@@ -22,10 +22,10 @@ from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
+from components.serving_dir.manifest import OVERRIDES, REPORT
 from pipeline.beam_runner import beam_arguments
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
-from trainer.features import ImageSpec
 
 _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 
@@ -33,7 +33,7 @@ _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 def create_pipeline(plan: RunPlan) -> Pipeline:
     """Creates the pipeline: data, its checks, training, the decision, the release."""
     config, dataset = plan.config, plan.dataset
-    spec = ImageSpec(dataset.image_shape, dataset.class_names).to_config()
+    spec = dataset.image_spec.to_config()
     low, high = config.data_gate.mean_intensity(dataset.name)
 
     example_gen = ImageExampleGen(
@@ -67,6 +67,9 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         max_class_drift=config.data_gate.max_class_drift,
         max_train_test_overlap=config.data_gate.max_train_test_overlap,
         max_label_noise=config.data_gate.label_noise(dataset.name),
+        max_size_factor=config.data_gate.max_size_factor,
+        max_grey=config.data_gate.max_grey,
+        max_size_leak=config.data_gate.max_size_leak,
         code=plan.code["DataGate"],
     )
 
@@ -150,7 +153,10 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
         release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
+        signing_key=config.serving.signing_key,
+        public_key=config.serving.public_key,
         code=plan.code["Pusher"],
+        hold=plan.hold,
     ).with_id("Pusher")
 
     return Pipeline(
@@ -208,6 +214,9 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "run_key": plan.run_key,
         "preset": plan.config.preset,
         "seed": plan.config.seed,
-        "training": plan.config.training.to_config(),
+        "training": plan.config.training.to_record(),
         "policy": plan.policy.to_config(),
+        "card": dataclasses.asdict(plan.config.card),
+        **({OVERRIDES: plan.overrides} if plan.overrides else {}),
+        **({REPORT: str(plan.root / "reports" / f"{plan.hold}.html")} if plan.hold else {}),
     }

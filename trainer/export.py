@@ -33,7 +33,8 @@ class ServingModel(tf.Module):
     def signatures(self) -> dict[str, Any]:
         """Returns the functions by signature name; `trainer.features` names their inputs."""
         batch_of_strings = [None]
-        pixels = [None, *self._spec.image_shape]
+        height, width, channels = self._spec.image_shape
+        pixels = [None, *((None, None) if self._spec.resize else (height, width)), channels]
         return {
             features.SERVING_DEFAULT: self._predict_images.get_concrete_function(
                 tf.TensorSpec(batch_of_strings, tf.string, features.IMAGE_BYTES_INPUT)
@@ -57,8 +58,8 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def _predict_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Wraps [B, H, W, C] uint8 as uncompressed PNG, where the transform graph starts: lossless,
-        and without a second normalization beside it.
+        """Wraps [B, h, w, C] uint8 as uncompressed PNG, where the transform graph starts: lossless,
+        and without a second resizing and normalization beside it.
         """
         encoded = tf.map_fn(
             lambda image: tf.io.encode_png(image, compression=0),

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 # Features of a raw tf.Example, as ExampleGen writes it.
-IMAGE = "image"  # PNG bytes, as stored by the source
+IMAGE = "image"  # the bytes of an image file: PNG, or any of the formats if the model resizes
 LABEL = "label"  # int64, 0 .. num_classes - 1
-HEIGHT = "height"  # int64, pixels
-WIDTH = "width"  # int64, pixels
-CHANNELS = "channels"  # int64
-MEAN_INTENSITY = "mean_intensity"  # float, 0 (black) .. 1 (white), over pixels and channels
+HEIGHT = "height"  # int64, pixels, of the image as stored
+WIDTH = "width"  # int64, pixels, of the image as stored
+CHANNELS = "channels"  # int64, of the image as stored
+MEAN_INTENSITY = "mean_intensity"  # float, 0 (black) .. 1 (white), of what the network sees
 
 # Features that Transform makes of them.
 NORMALIZED_IMAGE = "normalized_image"  # [B, H, W, C] float32, zero mean and unit variance on train
 ONE_HOT_LABEL = "one_hot_label"  # [B, num_classes] float32
 
 # Signatures of the exported model, their inputs and outputs.
-SERVING_DEFAULT = "serving_default"  # [B] PNG bytes
-PREDICT_PIXELS = "predict_pixels"  # [B, H, W, C] uint8
+SERVING_DEFAULT = "serving_default"  # [B] bytes of image files, as `IMAGE`
+PREDICT_PIXELS = "predict_pixels"  # [B, H, W, C] uint8, of any H and W if the model resizes
 SERVING_EXAMPLES = "serving_examples"  # [B] serialized tf.Example
 TRANSFORM_FEATURES = "transform_features"  # [B] serialized tf.Example
 IMAGE_BYTES_INPUT = "image_bytes"
@@ -31,12 +31,24 @@ CLASS_NAME = "class_name"  # [B] string
 CLASS_INDEX = "class_index"  # [B] int64
 
 
+# How an image of another size is fitted into the network's.
+RESIZES = ("pad", "stretch", "crop")
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
-    """Shape (height, width, channels) and classes of the images, in the order of the labels."""
+    """What the network sees of the images.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      class_names: in the order of the labels.
+      resize: one of `RESIZES`, if images of any size are decoded and resized to that shape; "" if
+        each is a PNG of that shape.
+    """
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    resize: str = ""
 
     def __post_init__(self) -> None:
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
@@ -45,6 +57,8 @@ class ImageSpec:
             )
         if len(self.class_names) < 2:
             raise ValueError(f"class_names holds {len(self.class_names)} names, expected 2 or more")
+        if self.resize and self.resize not in RESIZES:
+            raise ValueError(f"resize is {self.resize!r}, expected one of {', '.join(RESIZES)}")
 
     @property
     def num_classes(self) -> int:
@@ -52,7 +66,11 @@ class ImageSpec:
 
     def to_config(self) -> dict[str, Any]:
         """Returns JSON-able values, for TFX's `custom_config`."""
-        return {"image_shape": list(self.image_shape), "class_names": list(self.class_names)}
+        return {
+            "image_shape": list(self.image_shape),
+            "class_names": list(self.class_names),
+            "resize": self.resize,
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ImageSpec:
@@ -60,4 +78,5 @@ class ImageSpec:
         return cls(
             image_shape=(int(height), int(width), int(channels)),
             class_names=tuple(config["class_names"]),
+            resize=config.get("resize", ""),
         )

@@ -7,7 +7,7 @@ results (docs/decisions/0001 and 0012). They are decoded once, into memory or in
 
 Synopsis::
 
-    reader = SplitReader(files, tft_output)
+    reader = SplitReader(files, tft_output, spec)
     reader.num_bytes                  # of pixels and labels, decoded
     split = reader.load()             # into memory
     split = reader.load(folder)       # into a scratch file there
@@ -25,8 +25,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import features
+from trainer.features import ImageSpec
+from trainer.image_graph import to_pixels
 from trainer.paged_array import PagedArray
-from trainer.preprocessing import decode_png
 from trainer.records import Records
 from trainer.transform_graph import TransformGraph
 
@@ -70,20 +71,21 @@ class LoadedSplit:
 class SplitReader:
     """Reads the gzipped TFRecords of one split, in the order of their files' names."""
 
-    def __init__(self, file_patterns: Sequence[str], tft_output: tft.TFTransformOutput) -> None:
+    def __init__(
+        self, file_patterns: Sequence[str], tft_output: tft.TFTransformOutput, image_spec: ImageSpec
+    ) -> None:
         """Counts the examples; raises ValueError if there is none."""
         self._records = Records(file_patterns)
         self._graph = TransformGraph(tft_output)
-        raw, transformed = tft_output.raw_feature_spec(), tft_output.transformed_feature_spec()
-        self._spec = {name: raw[name] for name in (features.IMAGE, features.LABEL)}
-        self._shape = tuple(transformed[features.NORMALIZED_IMAGE].shape)
-        self._num_classes = int(transformed[features.ONE_HOT_LABEL].shape[0])
+        raw = tft_output.raw_feature_spec()
+        self._raw_spec = {name: raw[name] for name in (features.IMAGE, features.LABEL)}
+        self._image_spec, self._shape = image_spec, image_spec.image_shape
         self._normalize = tf.function(self._normalized, autograph=False, reduce_retracing=True)
 
     @property
     def num_bytes(self) -> int:
         """The size of all pixels and labels."""
-        of_label = self._num_classes * np.dtype(np.float32).itemsize
+        of_label = self._image_spec.num_classes * np.dtype(np.float32).itemsize
         return len(self._records) * (math.prod(self._shape) + of_label)
 
     def load(self, scratch: Path | None = None) -> LoadedSplit:
@@ -94,7 +96,7 @@ class SplitReader:
         """
         rows = len(self._records)
         images = PagedArray([rows, *self._shape], np.uint8, folder=scratch)
-        labels = PagedArray([rows, self._num_classes], np.float32, folder=scratch)
+        labels = PagedArray([rows, self._image_spec.num_classes], np.float32, folder=scratch)
         batch = max(1, min(_DECODE_BATCH, _DECODE_BYTES // math.prod(self._shape)))
         for start, (pixels, one_hot) in self._records.decoded(self._decode, batch=batch):
             images.array[start : start + len(pixels)] = pixels
@@ -108,11 +110,10 @@ class SplitReader:
         self._require_levels(split, self._records.first(batch))
         return split
 
-    @tf.autograph.experimental.do_not_convert
     def _decode(self, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        raw = tf.io.parse_example(serialized, self._spec)
+        raw = tf.io.parse_example(serialized, self._raw_spec)
         # The graph's images are asked for by nobody here, so that it does not make them.
-        pixels = decode_png(raw[features.IMAGE], self._shape)
+        pixels = to_pixels(raw[features.IMAGE], self._image_spec)
         return pixels, self._graph(raw)[features.ONE_HOT_LABEL]
 
     def _normalized(self, encoded: tf.Tensor) -> tf.Tensor:
@@ -120,7 +121,7 @@ class SplitReader:
 
     def _levels(self) -> tf.Tensor:
         """Returns the normalized value of each grey level in each channel: [256, C] float32."""
-        raw_shape = self._spec[features.IMAGE].shape
+        raw_shape = self._raw_spec[features.IMAGE].shape
         values = []
         for level in range(256):
             png = tf.io.encode_png(tf.fill(self._shape, tf.cast(level, tf.uint8)))
@@ -128,7 +129,7 @@ class SplitReader:
         return tf.concat(values, axis=0)
 
     def _require_levels(self, split: LoadedSplit, first: tf.Tensor) -> None:
-        expected = self._normalize(tf.io.parse_example(first, self._spec)[features.IMAGE])
+        expected = self._normalize(tf.io.parse_example(first, self._raw_spec)[features.IMAGE])
         found = split.normalized(split.images[: len(expected)])
         if tf.reduce_max(tf.abs(found - expected)) > _ROUNDING:
             raise ValueError(
@@ -138,7 +139,10 @@ class SplitReader:
 
 
 def load_split(
-    file_patterns: Sequence[str], tft_output: tft.TFTransformOutput, scratch: Path | None = None
+    file_patterns: Sequence[str],
+    tft_output: tft.TFTransformOutput,
+    image_spec: ImageSpec,
+    scratch: Path | None = None,
 ) -> LoadedSplit:
     """Loads one split; see `SplitReader`."""
-    return SplitReader(file_patterns, tft_output).load(scratch)
+    return SplitReader(file_patterns, tft_output, image_spec).load(scratch)

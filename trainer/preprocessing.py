@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import features
+from trainer.image_graph import to_pixels
 
 _SMALLEST_STD = 1.0  # grey level: keeps a set of blank images from dividing by zero
 
@@ -22,7 +23,7 @@ def preprocessing_fn(
     """Decodes and normalizes `image`, one-hot encodes `label`.
 
     Args:
-      inputs: `image` is PNG, `label` int64, each [B] or [B, 1].
+      inputs: `image` is encoded, `label` int64, each [B] or [B, 1].
       custom_config: `ImageSpec.to_config()` under the key "spec".
 
     Returns:
@@ -30,7 +31,7 @@ def preprocessing_fn(
       has over the whole training split, and `one_hot_label` [B, num_classes] float32.
     """
     spec = features.ImageSpec.from_config(custom_config["spec"])
-    pixels = decode_png(inputs[features.IMAGE], spec.image_shape)  # [B, H, W, C] uint8
+    pixels = to_pixels(inputs[features.IMAGE], spec)  # [B, H, W, C] uint8
     mean, std = _mean_and_std(pixels)
     intensity = tf.cast(pixels, tf.float32) / 255.0  # [B, H, W, C] 0..1
     label = tf.reshape(inputs[features.LABEL], [-1])  # [B] int64
@@ -58,14 +59,3 @@ def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     variance = total(tf.square(levels)) / count - tf.square(mean)
     std = tf.maximum(tf.sqrt(tf.maximum(variance, 0.0)), _SMALLEST_STD)
     return tf.cast(mean / 255.0, tf.float32), tf.cast(std / 255.0, tf.float32)
-
-
-def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
-    height, width, channels = image_shape
-
-    def decode_one(png: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_png(png, channels=channels)
-        return tf.ensure_shape(image, [height, width, channels])
-
-    return tf.map_fn(decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.uint8)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+_plain = tf.autograph.experimental.do_not_convert  # docs/decisions/0010
+
 _COUNTED_AT_ONCE = 1024
 _MOST_READERS = 16  # each keeps some batches in memory
 
@@ -48,35 +50,33 @@ class Records:
           and the batches come in any order.
         """
 
-        def numbered(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
-            batches = self._read(file).batch(batch).enumerate()
-            return batches.map(lambda number, examples: (start + number * batch, examples))
+        @_plain
+        def read(file: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+            def with_row(number: tf.Tensor, examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                return first + number * batch, examples
 
-        with_starts = tf.data.Dataset.from_tensor_slices(
+            return self._read(file).batch(batch).enumerate().map(_plain(with_row))
+
+        @_plain
+        def decoded(row: tf.Tensor, examples: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
+            return row, decode(examples)
+
+        parallel = {"num_parallel_calls": self._readers}
+        files = tf.data.Dataset.from_tensor_slices(
             (self._files, tf.constant(self._starts, tf.int64))
         )
-        batches = (
-            with_starts.interleave(
-                numbered, cycle_length=self._readers, num_parallel_calls=self._readers
-            )
-            .map(
-                lambda start, examples: (start, decode(examples)), num_parallel_calls=self._readers
-            )
-            .prefetch(1)
-        )
-        for start, values in batches:
-            yield int(start), values
+        encoded = files.interleave(read, cycle_length=self._readers, **parallel)
+        for row, values in encoded.map(decoded, **parallel).prefetch(1):
+            yield int(row), values
 
     def _counts(self) -> Iterator[int]:
+        @_plain
+        def add(so_far: tf.Tensor, examples: tf.Tensor) -> tf.Tensor:
+            return so_far + tf.size(examples, out_type=tf.int64)
+
+        @_plain
         def count(file: tf.Tensor) -> tf.Tensor:
-            return (
-                self._read(file)
-                .batch(_COUNTED_AT_ONCE)
-                .reduce(
-                    tf.constant(0, tf.int64),
-                    lambda so_far, examples: so_far + tf.size(examples, out_type=tf.int64),
-                )
-            )
+            return self._read(file).batch(_COUNTED_AT_ONCE).reduce(tf.constant(0, tf.int64), add)
 
         files = tf.data.Dataset.from_tensor_slices(tf.constant(self._files, tf.string))
         yield from map(int, files.map(count, num_parallel_calls=self._readers))

@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import export, inputs, loop, placement, progress
+from trainer import export, inputs, loop, own_network, placement, progress
+from trainer import history as histories
 from trainer.checkpoints import Checkpoints, training_key
 from trainer.cluster import Cluster
 from trainer.host.memory import memory_left
@@ -61,8 +62,11 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     )
     _log.info("trained: %s", history[-1])
     if writes:
+        if job.model_run_dir:
+            histories.write(history, Path(job.model_run_dir))
         graph = tft.TFTransformOutput(job.transform_graph_path)
         export.save(model, graph, job.spec, job.serving_model_dir)
+        own_network.write_copy(job.hparams.found, job.serving_model_dir)
         _log.info("exported: %s", job.serving_model_dir)
     if cluster is not None:
         _end_together(strategy, cluster)
@@ -96,8 +100,8 @@ def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
     with tf.device("CPU:0"):  # image by image, so that a GPU would wait for copies
         graph = tft.TFTransformOutput(job.transform_graph_path)
         readers = {
-            "train_split": inputs.SplitReader(job.train_files, graph),
-            "eval_split": inputs.SplitReader(job.eval_files, graph),
+            "train_split": inputs.SplitReader(job.train_files, graph, job.spec),
+            "eval_split": inputs.SplitReader(job.eval_files, graph, job.spec),
         }
         num_bytes = sum(reader.num_bytes for reader in readers.values())
         chosen, why = placement.choose(

@@ -7,6 +7,7 @@ and classes are those of the last release.
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.components.example_validator import executor as example_validator
@@ -18,7 +19,9 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components import blessing as blessings
+from components import pictures
 from components.data_gate.feature_checks import feature_checks
+from components.data_gate.format_checks import FormatBounds, format_checks
 from components.data_gate.image_checks import image_checks
 from components.example_gen.examples_summary import ExamplesSummary, read
 from components.gate.check import Check, Refused, passed
@@ -89,8 +92,14 @@ def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[s
     return f"label {label} is {ours}", theirs
 
 
-def _shape_check(shape: tuple[int, int, int], released: tuple[int, int, int]) -> Check:
-    actual, required = ("x".join(map(str, sizes)) for sizes in (shape, released))
+def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
+    """The served model is the baseline, so it must be able to take the images of this set."""
+    actual, required = (
+        "x".join(map(str, one.image_shape)) + (" after resizing" if one.resize else "")
+        for one in (summary, released)
+    )
+    if not summary.resize:  # a model that resizes takes these too
+        required = required.removesuffix(" after resizing")
     return Check.of(
         "data.shape",
         actual == required,
@@ -117,10 +126,15 @@ def DataGate(
     max_class_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
     max_label_noise: Parameter[float],
+    max_size_factor: Parameter[float],
+    max_grey: Parameter[float],
+    max_size_leak: Parameter[float],
     released: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
     """Writes a blessing that holds the checks, or raises `Refused` with the failed ones first.
+
+    Beside the checks lie the pictures of the likeliest wrong labels, which `Refused` holds too.
 
     Args:
       examples: with their summary, see `examples_summary`.
@@ -129,6 +143,7 @@ def DataGate(
       max_class_drift: largest accepted change of a class's share in train, 0..1.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
+      max_size_factor, max_grey, max_size_leak: see `format_checks`.
       released: the data of the baseline, see `serving_dir.released_data`.
       code: a digest of the code that checks; changes the cache key.
     """
@@ -147,18 +162,24 @@ def DataGate(
         checks += feature_checks(split, found, stats, curated)
     before = _released(released)
     if before is not None:
-        checks.append(_shape_check(summary.image_shape, before.image_shape))
+        checks.append(_shape_check(summary, before))
     counts_before = None if before is None else _class_counts(before)
     checks.append(drift_check(_class_counts(summary), counts_before, max_class_drift))
+    bounds = FormatBounds(max_size_factor, max_grey, max_size_leak)
+    checks += format_checks(summary, before, bounds)
+    shown = None
     # Data that passes so far has images of one shape, and labels within the classes.
     if passed(checks):
         uris = {split: artifact_utils.get_split_uri([examples], split) for split in summary.splits}
-        checks += image_checks(
+        found, shown = image_checks(
             uris, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
         )
+        checks += found
     if not passed(checks):
-        raise Refused(checks)
+        raise Refused(checks, shown)
     blessings.write(blessing, checks)
+    if shown is not None:
+        pictures.write(shown, Path(blessing.uri))
 
 
 def _read(artifact: Artifact, split: str, name: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -36,23 +35,17 @@ class Predictions:
 
     def evidence(self, class_names: Sequence[str], slices: Sequence[Bands]) -> Evidence:
         """Counts what the gate decides by; the class names are in the order of the labels."""
-        labels, (candidate, *others) = self.numbers[features.LABEL], self.probabilities
-
-        def outcomes(rows: Any = slice(None)) -> counting.Outcomes:
-            baseline = others[0][rows] if others else None
-            return counting.count(labels[rows], candidate[rows], baseline)
-
-        by_slice: dict[str, counting.Outcomes] = {}
+        (candidate, *others) = self.probabilities
+        members: dict[str, np.ndarray] = {}
         for cut in slices:
             bands = np.array([cut.index(number) for number in self.numbers[cut.feature].tolist()])
-            by_slice |= {name: outcomes(bands == index) for index, name in enumerate(cut.names)}
-        return counting.from_outcomes(
-            outcomes(),
-            by_slice,
+            members |= {name: bands == index for index, name in enumerate(cut.names)}
+        return counting.from_arrays(
+            self.numbers[features.LABEL],
+            candidate,
+            others[0] if others else None,
+            members,
             class_names=class_names,
-            compared=bool(others),
-            cross_entropy=counting.cross_entropy(candidate, labels),
-            top_2_accuracy=counting.top_2_accuracy(candidate, labels),
         )
 
 
@@ -61,23 +54,29 @@ def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
 
     Raises DataError if the split cannot be used, and what `Model.probabilities` raises.
     """
-    labels, hashes, sums = [], [], []
+    labels, stored, hashes, sums = [], [], [], []
+    extra: dict[str, list[np.ndarray]] = {name: [] for name in image_set.info.extra}
     predicted: list[list[np.ndarray]] = [[] for _ in models]
     for shard in image_set.shards_of(TEST):
-        for images, given, pixels in read_rows(image_set, shard):
-            labels.append(given)
-            hashes.append(hash_examples(pixels, given)[1])
-            sums.append(sums_of(pixels))
+        for rows in read_rows(image_set, shard):
+            labels.append(rows.labels)
+            stored.append(rows.stored)
+            hashes.append(hash_examples(rows.pixels, rows.labels)[1])
+            sums.append(sums_of(rows.pixels))
+            for name, columns in extra.items():
+                columns.append(rows.extra[name])
             for model, batches in zip(models, predicted, strict=True):
-                batches.extend(_in_batches(model, images, pixels))
-    shape = image_set.info.image_shape
-    height, width, channels = (np.full(sum(map(len, labels)), size) for size in shape)
+                batches.extend(_in_batches(model, rows.images, rows.pixels))
+    height, width, channels = np.concatenate(stored).T
     return Predictions(
         numbers={
+            **{name: np.concatenate(columns) for name, columns in extra.items()},
             features.CHANNELS: channels,
             features.HEIGHT: height,
             features.LABEL: np.concatenate(labels),
-            features.MEAN_INTENSITY: mean_intensities(np.concatenate(sums), shape),
+            features.MEAN_INTENSITY: mean_intensities(
+                np.concatenate(sums), image_set.info.image_shape
+            ),
             features.WIDTH: width,
         },
         digest=digest_of(np.concatenate(hashes)),

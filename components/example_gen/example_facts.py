@@ -20,6 +20,9 @@ FACTS = np.dtype(
         ("image_hash", np.uint8, HASH_BYTES),
         ("example_hash", np.uint8, HASH_BYTES),
         ("pixel_sum", np.int64),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("grey", np.bool_),
     ]
 )
 
@@ -50,9 +53,17 @@ def sums_of(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)
 
 
-def facts_of(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the [n] FACTS of images [n, H, W, C] uint8 and labels [n] int64."""
+def facts_of(
+    pixels: np.ndarray, labels: np.ndarray, stored: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the [n] FACTS of images [n, H, W, C] uint8 and labels [n] int64.
+
+    `stored`, [n, 3] int64, are their heights, widths and channels as stored, if they differ.
+    """
     facts = np.empty(len(labels), FACTS)
+    shapes = np.broadcast_to(pixels.shape[1:], (len(labels), 3)) if stored is None else stored
+    facts["height"], facts["width"] = shapes[:, 0], shapes[:, 1]
+    facts["grey"] = (pixels == pixels[..., :1]).all(axis=(1, 2, 3))
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
     return facts

@@ -7,6 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.example_gen.image_set import Sizes, sizes_from_json
+from trainer.features import ImageSpec
+
 PROPERTY = "dataset"  # the artifact's custom property
 
 
@@ -18,12 +21,16 @@ class SplitSummary:
       class_counts: in the order of the labels.
       digest: hexadecimal, see `example_facts.digest_of`.
       mean_intensity: mean over all pixels, 0 (black) to 1 (white).
+      sizes: of the images as stored, see `DatasetInfo.sizes`; None if all have the network's size.
+      grey: the number of images without colour; None where the network sees no colour.
     """
 
     rows: int
     class_counts: tuple[int, ...]
     digest: str
     mean_intensity: float
+    sizes: Sizes | None = None
+    grey: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +43,11 @@ class Overlap:
 
 @dataclasses.dataclass(frozen=True)
 class ExamplesSummary:
-    """The data set of a run: what `DatasetInfo` says of it, its three splits, and their overlap."""
+    """The data set of a run: what `DatasetInfo` says of it, its three splits, and their overlap.
+
+    `skipped` and `ignored` are those of `ImageSet`. `size_tells` has a value for each class, see
+    `stored_sizes.size_tells`; it is empty if all images have the network's size.
+    """
 
     name: str
     fingerprint: str
@@ -44,6 +55,15 @@ class ExamplesSummary:
     class_names: tuple[str, ...]
     splits: Mapping[str, SplitSummary]
     overlap: Overlap
+    resize: str = ""
+    extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    skipped: int = 0
+    ignored: int = 0
+    size_tells: tuple[float, ...] = ()
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        return ImageSpec(self.image_shape, self.class_names, self.resize)
 
     def to_json(self) -> str:
         """Returns one line, which is the same for equal values."""
@@ -53,20 +73,25 @@ class ExamplesSummary:
     def from_json(cls, text: str) -> ExamplesSummary:
         values = json.loads(text)
         height, width, channels = values["image_shape"]
-        return cls(
-            name=values["name"],
-            fingerprint=values["fingerprint"],
-            image_shape=(height, width, channels),
-            class_names=tuple(values["class_names"]),
-            splits={
-                name: SplitSummary(**{**split, "class_counts": tuple(split["class_counts"])})
-                for name, split in values["splits"].items()
-            },
-            overlap=Overlap(
+        read = {
+            "image_shape": (height, width, channels),
+            "class_names": tuple(values["class_names"]),
+            "size_tells": tuple(values.get("size_tells", ())),
+            "splits": {name: _split(split) for name, split in values["splits"].items()},
+            "overlap": Overlap(
                 train_test=values["overlap"]["train_test"],
                 examples=tuple(values["overlap"]["examples"]),
             ),
-        )
+        }
+        return cls(**{**values, **read})
+
+
+def _split(values: Mapping[str, Any]) -> SplitSummary:
+    read = {
+        "class_counts": tuple(values["class_counts"]),
+        "sizes": sizes_from_json(values.get("sizes")),
+    }
+    return SplitSummary(**{**values, **read})
 
 
 def read(artifact: Any) -> ExamplesSummary:

@@ -29,6 +29,7 @@ from components.example_gen.examples_summary import ExamplesSummary, Overlap, Sp
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.images import encode_examples, read_rows
 from components.example_gen.sources import DataError
+from components.example_gen.stored_sizes import size_tells, sizes_of
 
 EVAL = "eval"
 SPLITS = (TRAIN, EVAL, TEST)
@@ -91,7 +92,7 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
         batches
         | "Facts" >> beam.Map(Batch.without_examples)
         | "AllFacts" >> beam.combiners.ToList()
-        | "Plan" >> beam.Map(make_plan, image_set.info)
+        | "Plan" >> beam.Map(make_plan, image_set.info, image_set.skipped, image_set.ignored)
     )
     _ = plan | "Report" >> beam.Map(_write_report, uri)
     _ = (
@@ -110,10 +111,9 @@ def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
     counter = beam.metrics.Metrics.counter("ImageExampleGen", "rows_read")
     start = 0
     try:
-        for images, labels, pixels in read_rows(image_set, shard):
-            facts = facts_of(pixels, labels)
-            shape = image_set.info.image_shape
-            examples = encode_examples(images, labels, facts["pixel_sum"], shape)
+        for rows in read_rows(image_set, shard):
+            facts = facts_of(rows.pixels, rows.labels, rows.stored)
+            examples = encode_examples(rows, facts["pixel_sum"])
             yield Batch(shard, start, facts, examples)
             start += len(examples)
             counter.inc(len(examples))
@@ -121,8 +121,13 @@ def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
         yield Batch(shard, start, np.empty(0, FACTS), [], str(problem))
 
 
-def make_plan(batches: Sequence[Batch], info: DatasetInfo) -> SplitPlan:
-    """Cuts `eval`, checks the splits, and summarizes them; `batches` may come in any order."""
+def make_plan(
+    batches: Sequence[Batch], info: DatasetInfo, skipped: int = 0, ignored: int = 0
+) -> SplitPlan:
+    """Cuts `eval`, checks the splits, and summarizes them; `batches` may come in any order.
+
+    `skipped` and `ignored` are those of the `ImageSet`.
+    """
     if problems := sorted(batch.problem for batch in batches if batch.problem):
         return _refusal(info, problems)
     batches = sorted(batches, key=lambda batch: (batch.shard.index, batch.start))
@@ -139,7 +144,8 @@ def make_plan(batches: Sequence[Batch], info: DatasetInfo) -> SplitPlan:
         (batch.shard.index, batch.start): rows
         for batch, rows in zip(train, np.split(is_eval, ends[:-1]), strict=True)
     }
-    return SplitPlan((), by_batch, _summarize(info, splits))
+    summary = dataclasses.replace(_summarize(info, splits), skipped=skipped, ignored=ignored)
+    return SplitPlan((), by_batch, summary)
 
 
 def _joined(batches: Sequence[Batch]) -> np.ndarray:
@@ -175,6 +181,8 @@ def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesS
     seen = {key for keys in trained for key in keys}
     both = sorted(key for key in test if key in seen)
     few = sorted(set(both))[:_OVERLAP_EXAMPLES]
+    judged = np.concatenate([splits[EVAL], splits[TEST]])
+    tells = size_tells(splits[TRAIN], judged, info.num_classes) if info.resize else ()
     return ExamplesSummary(
         name=info.name,
         fingerprint=info.fingerprint,
@@ -182,6 +190,9 @@ def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesS
         class_names=info.class_names,
         splits={name: _summarize_split(info, facts) for name, facts in splits.items()},
         overlap=Overlap(len(both), tuple(key.hex() for key in few)),
+        resize=info.resize,
+        extra=info.extra,
+        size_tells=tells,
     )
 
 
@@ -192,6 +203,8 @@ def _summarize_split(info: DatasetInfo, facts: np.ndarray) -> SplitSummary:
         class_counts=tuple(np.bincount(facts["label"], minlength=info.num_classes).tolist()),
         digest=digest_of(facts["example_hash"]),
         mean_intensity=int(facts["pixel_sum"].sum()) / (len(facts) * white),
+        sizes=sizes_of(facts) if info.resize else None,
+        grey=int(facts["grey"].sum()) if info.image_shape[2] == 3 else None,
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.example_gen.data_config import DataConfig
 from components.example_gen.idx_file import IMAGES, LABELS, read_idx, unreadable
 from components.example_gen.image_set import (
     TEST,
@@ -75,7 +76,7 @@ class _IdxSplit:
     counts: np.ndarray
 
 
-def open_directory(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
+def open_directory(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
     """Reads and checks a directory of IDX files, all four to the end."""
     (directory,) = spec.folders
     paths = find_files(directory)

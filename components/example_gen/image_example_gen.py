@@ -12,6 +12,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.example_gen import examples_summary
+from components.example_gen.data_config import DataConfig
 from components.example_gen.generate import SPLITS, finish, generate
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.sources import DataError, open_dataset
@@ -41,7 +42,9 @@ def ImageExampleGen(
     del code
     planned = DatasetInfo.from_json(dataset)
     try:
-        image_set = open_dataset(planned.spec, data_dir=data_dir or None)
+        image_set = open_dataset(
+            planned.spec, DataConfig(**planned.data), data_dir=data_dir or None
+        )
         if image_set.info != planned:
             # The fingerprint at the run's beginning is the cache key of all that follows.
             raise DataError(

@@ -4,7 +4,7 @@ Synopsis::
 
     for shard in image_set.shards:
         for rows in image_set.read(shard):
-            rows.images, rows.labels            # [n] PNG bytes or None, [n] int64
+            rows.images, rows.labels            # [n] encoded bytes or None, [n] int64
 """
 
 from __future__ import annotations
@@ -12,13 +12,26 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
+from components.gate.policy import NUMBERS
+from trainer.features import ImageSpec
 from trainer.host.paths import slug
 
 TRAIN = "train"
 TEST = "test"
+
+Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def sizes_from_json(values: Any) -> Sizes | None:
+    """Returns (height, width) of three images, which JSON holds as lists."""
+    if values is None:
+        return None
+    smallest, median, largest = ((height, width) for height, width in values)
+    return smallest, median, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +42,13 @@ class DatasetInfo:
       spec: its text for `--dataset`.
       name: "emnist/balanced"; for unknown IDX files "idx_<directory>_<digest of the test files>".
       fingerprint: hexadecimal SHA-256 of the content.
-      image_shape: (height, width, channels).
+      image_shape: (height, width, channels) of what the network sees.
       class_names: in the order of the labels.
+      resize: see `ImageSpec`.
+      extra: the further features of each example, by name: "int64", "float32" or "str".
+      data: the fields of the `DataConfig` with which the set was opened.
+      sizes: (height, width) of the smallest, the median and the largest image by their number of
+        pixels; None if all images have one size.
     """
 
     spec: str
@@ -39,10 +57,24 @@ class DatasetInfo:
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     test_rows: int
+    resize: str = ""
+    extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sizes: Sizes | None = None
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        return ImageSpec(self.image_shape, self.class_names, self.resize)
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The features that hold one number in each example."""
+        further = sorted(name for name, kind in self.extra.items() if kind != "str")
+        return (*NUMBERS, *further)
 
     @property
     def slug(self) -> str:
@@ -56,8 +88,14 @@ class DatasetInfo:
     def from_json(cls, text: str) -> DatasetInfo:
         values = json.loads(text)
         height, width, channels = values.pop("image_shape")
-        class_names = tuple(values.pop("class_names"))
-        return cls(**values, image_shape=(height, width, channels), class_names=class_names)
+        return cls(
+            **{
+                **values,
+                "image_shape": (height, width, channels),
+                "class_names": tuple(values["class_names"]),
+                "sizes": sizes_from_json(values["sizes"]),
+            }
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +109,20 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
-    """Some successive rows of a shard, whose images are given as PNG or as pixels.
+    """Some successive rows of a shard, whose images are given encoded or as pixels.
 
     Attributes:
       labels: [n] int64.
-      images: [n] bytes objects, PNG; None where a PNG is to be made of the pixels.
-      pixels: [n, H, W, C] uint8; None where the PNG is to be decoded.
+      images: [n] bytes objects: PNG, and if the set is resized, also JPEG, BMP or GIF; None where a
+        PNG is to be made of the pixels.
+      pixels: [n, H, W, C] uint8, as stored; None where the images are to be decoded.
+      extra: the further features, [n] each, of the types that `DatasetInfo.extra` names.
     """
 
     labels: np.ndarray
     images: np.ndarray | None = None
     pixels: np.ndarray | None = None
+    extra: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +135,8 @@ class ImageSet:
       read: yields the rows of a shard in batches that fit into memory, and raises DataError. Beam
         sends it to workers: it must be picklable, and opens its files only when it is called.
       remedy: the remedy in messages about damaged content.
+      skipped: images that were left out because they cannot be read.
+      ignored: files that were left out because they are hidden or no images.
     """
 
     info: DatasetInfo
@@ -101,6 +144,8 @@ class ImageSet:
     num_bytes: Mapping[str, int]
     read: Callable[[Shard], Iterable[SourceRows]]
     remedy: str = "look at the source"
+    skipped: int = 0
+    ignored: int = 0
 
     def shards_of(self, split: str) -> list[Shard]:
         return [shard for shard in self.shards if shard.split == split]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from PIL import Image
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.example_facts import digest_of, hash_examples
 from components.example_gen.image_set import ImageSet, Shard
 from components.example_gen.sources import DataError
 from trainer import features
+from trainer.features import ImageSpec
+from trainer.image_graph import to_pixels
 
 BATCH_ROWS = 1000
 
@@ -25,27 +30,48 @@ _PNG_HEADER_BYTES = 26  # signature, IHDR's length and name, width, height, dept
 _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _PNG_PALETTE = 3
 _MAX_BIT_DEPTH = 8
+_OTHER_FORMATS = ("JPEG", "BMP", "GIF")
 
 _DECODED_AT_ONCE = 64
 _COMPRESSION = "GZIP"
 
 
-def read_rows(
-    image_set: ImageSet, shard: Shard
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields PNG images ([n] bytes objects), labels ([n] int64) and pixels ([n, H, W, C] uint8).
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some successive examples.
+
+    Attributes:
+      images: [n] bytes objects, encoded.
+      labels: [n] int64.
+      pixels: [n, H, W, C] uint8, what the network sees.
+      stored: [n, 3] int64, (height, width, channels) of the images as stored.
+      extra: the further features, [n] each.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    pixels: np.ndarray
+    stored: np.ndarray
+    extra: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
+    """Reads and checks a shard.
 
     A DataError says why the shard cannot be used; some rows may have been yielded before.
     """
-    start = 0
+    start, spec = 0, image_set.info.image_spec
     for rows in image_set.read(shard):
         labels, images, pixels = rows.labels, rows.images, rows.pixels
         _require_labels(labels, shard, start, image_set.info.num_classes)
+        stored = np.full((len(labels), 3), spec.image_shape if pixels is None else pixels.shape[1:])
         if images is None:
             images = tf.io.encode_png(pixels).numpy()
-        if pixels is None:
-            pixels = _decode_checked(images, shard, start, image_set.info.image_shape)
-        yield images, labels, pixels
+        elif spec.resize:
+            stored = _stored_shapes(images, shard, start)
+        if pixels is None or spec.resize:
+            pixels = _decode_checked(images, shard, start, spec)
+        yield Rows(images, labels, pixels, stored, rows.extra)
         start += len(labels)
     if start != shard.rows:
         raise DataError(
@@ -57,8 +83,8 @@ def read_rows(
 def read_arrays(image_set: ImageSet, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads a whole split of a source: images [N, H, W, C] uint8 and labels [N] int64."""
     rows = [each for shard in image_set.shards_of(split) for each in read_rows(image_set, shard)]
-    _, labels, pixels = map(np.concatenate, zip(*rows, strict=True))
-    return pixels, labels
+    pixels, labels = zip(*((one.pixels, one.labels) for one in rows), strict=True)
+    return np.concatenate(pixels), np.concatenate(labels)
 
 
 def place_of(shard: Shard, row: int | None = None) -> str:
@@ -75,25 +101,52 @@ def _require_labels(labels: np.ndarray, shard: Shard, start: int, classes: int) 
         )
 
 
-def _decode_checked(
-    images: np.ndarray, shard: Shard, start: int, image_shape: tuple[int, int, int]
-) -> np.ndarray:
-    """Decodes n PNG images to [n, H, W, C] uint8; a DataError names the first bad one."""
-    headers = [image[:_PNG_HEADER_BYTES] for image in images]
-    problems = {header: png_problem(header, image_shape) for header in set(headers)}
-    for row, header in enumerate(headers):
-        if problems[header]:
-            raise DataError(f"the image in {place_of(shard, start + row)} {problems[header]}")
+def _stored_shapes(images: np.ndarray, shard: Shard, start: int) -> np.ndarray:
+    """Reads (height, width, channels), [n, 3] int64, of encoded images from their headers."""
+    shapes = np.empty((len(images), 3), np.int64)
+    for row, image in enumerate(images):
+        try:
+            shapes[row] = stored_shape(image)
+        except ValueError as error:
+            raise DataError(f"the image in {place_of(shard, start + row)} {error}") from error
+    return shapes
+
+
+def stored_shape(image: bytes) -> tuple[int, int, int]:
+    """Reads (height, width, channels) from an image's header; a palette has 3 channels.
+
+    Raises ValueError if that is no image of a format that a model takes.
+    """
+    if image.startswith(_PNG_SIGNATURE) and len(image) >= _PNG_HEADER_BYTES:
+        width, height, _, colour = struct.unpack_from(">IIBB", image, 16)
+        return height, width, _PNG_CHANNELS.get(colour, 3)
     try:
-        return decode(images, image_shape)
+        with Image.open(io.BytesIO(image), formats=_OTHER_FORMATS) as opened:
+            bands = 3 if opened.mode == "P" else len(opened.getbands())
+            return opened.height, opened.width, bands
+    except Exception as error:  # Pillow raises errors of many kinds on damaged files
+        raise ValueError("cannot be read, expected a PNG, JPEG, BMP or GIF") from error
+
+
+def _decode_checked(images: np.ndarray, shard: Shard, start: int, spec: ImageSpec) -> np.ndarray:
+    """Decodes n images to [n, H, W, C] uint8; a DataError names the first bad one."""
+    if not spec.resize:
+        headers = [image[:_PNG_HEADER_BYTES] for image in images]
+        problems = {header: png_problem(header, spec.image_shape) for header in set(headers)}
+        for row, header in enumerate(headers):
+            if problems[header]:
+                raise DataError(f"the image in {place_of(shard, start + row)} {problems[header]}")
+    try:
+        return decode(images, spec)
     except tf.errors.InvalidArgumentError:
+        formats = "PNG, JPEG, BMP of 24 bits or GIF" if spec.resize else "PNG"
         for row in range(len(images)):
             try:
-                decode(images[row : row + 1], image_shape)
+                decode(images[row : row + 1], spec)
             except tf.errors.InvalidArgumentError as error:
                 place = place_of(shard, start + row)
                 raise DataError(
-                    f"the image in {place} cannot be decoded, expected a PNG"
+                    f"the image in {place} cannot be decoded, expected a {formats}"
                 ) from error
         raise
 
@@ -117,21 +170,23 @@ def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
 
 
 @functools.cache
-def _decoder(image_shape: tuple[int, int, int]) -> tf.types.experimental.PolymorphicFunction:
-    """Returns a function that decodes [n] PNGs to [n, H, W, C] uint8, traced once per shape."""
+def _decoder(spec: ImageSpec) -> tf.types.experimental.PolymorphicFunction:
+    """Returns a function that decodes [n] images to [n, H, W, C] uint8, traced once per spec."""
 
     def decode_one(png: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_png(png, channels=image_shape[2])
-        return tf.ensure_shape(pixels, image_shape)  # [H, W, C] uint8
+        pixels = tf.io.decode_png(png, channels=spec.image_shape[2])
+        return tf.ensure_shape(pixels, spec.image_shape)  # [H, W, C] uint8
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def decode_all(pngs: tf.Tensor) -> tf.Tensor:
-        signature = tf.TensorSpec(image_shape, tf.uint8)
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decode_all(images: tf.Tensor) -> tf.Tensor:
+        if spec.resize:
+            return to_pixels(images, spec)
+        signature = tf.TensorSpec(spec.image_shape, tf.uint8)
         # TensorFlow would place the loop on a GPU, which copies image by image.
         with tf.device("CPU:0"):
             return tf.map_fn(
                 decode_one,
-                pngs,
+                images,
                 fn_output_signature=signature,
                 parallel_iterations=_DECODED_AT_ONCE,
             )
@@ -139,41 +194,47 @@ def _decoder(image_shape: tuple[int, int, int]) -> tf.types.experimental.Polymor
     return decode_all
 
 
-def decode(pngs: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Decodes n PNG images of this shape to [n, H, W, C] uint8."""
-    return _decoder(image_shape)(pngs).numpy()
+def decode(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Decodes n images to what the network sees of them, [n, H, W, C] uint8."""
+    return _decoder(spec)(images).numpy()
 
 
-def mean_intensities(pixel_sums: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
+def mean_intensities(pixel_sums: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
     """Turns sums of pixels, [n] int64, into mean intensities, [n] float32, 0 to 1 (white)."""
     white = 255 * int(np.prod(image_shape))
     return (pixel_sums / white).astype(np.float32)
 
 
-def encode_examples(
-    pngs: np.ndarray, labels: np.ndarray, pixel_sums: np.ndarray, image_shape: tuple[int, int, int]
-) -> list[bytes]:
-    """Serializes n tf.Examples of PNG images ([n] bytes objects) by tfx_bsl's C++ encoder."""
-    rows = len(labels)
-    height, width, channels = (np.full(rows, size, np.int64) for size in image_shape)
+def encode_examples(rows: Rows, pixel_sums: np.ndarray) -> list[bytes]:
+    """Serializes n tf.Examples by tfx_bsl's C++ encoder; `pixel_sums`, [n] int64, are theirs."""
+    height, width, channels = np.ascontiguousarray(rows.stored.T)
     columns = {
-        features.IMAGE: pa.array(pngs, pa.binary()),
-        features.LABEL: pa.array(labels, pa.int64()),
+        features.IMAGE: pa.array(rows.images, pa.binary()),
+        features.LABEL: pa.array(rows.labels, pa.int64()),
         features.HEIGHT: pa.array(height),
         features.WIDTH: pa.array(width),
         features.CHANNELS: pa.array(channels),
-        features.MEAN_INTENSITY: pa.array(mean_intensities(pixel_sums, image_shape)),
+        features.MEAN_INTENSITY: pa.array(mean_intensities(pixel_sums, rows.pixels.shape[1:])),
+        **{name: _column(values) for name, values in sorted(rows.extra.items())},
     }
-    offsets = pa.array(np.arange(rows + 1, dtype=np.int32))  # one value per example and feature
+    count = len(rows.labels)
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32))  # one value per example and feature
     lists = [pa.ListArray.from_arrays(offsets, column) for column in columns.values()]
     batch = pa.RecordBatch.from_arrays(lists, names=list(columns))
     return list(example_coder.RecordBatchToExamplesEncoder().encode(batch))
 
 
+def _column(values: np.ndarray) -> pa.Array:
+    if values.dtype.kind in "if":
+        kind = pa.int64() if values.dtype.kind == "i" else pa.float32()
+        return pa.array(values).cast(kind)
+    return pa.array([str(value).encode() for value in values], pa.binary())
+
+
 def parse_records(
     records: tf.Tensor, image_key: str, label_key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parses n serialized tf.Examples to PNG images ([n] bytes objects) and labels ([n] int64)."""
+    """Parses n serialized tf.Examples to images ([n] bytes objects) and labels ([n] int64)."""
     values = tf.io.parse_example(
         records,
         {
@@ -187,22 +248,20 @@ def parse_records(
 def read_examples(split_uri: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Reads the directory of a split that ExampleGen wrote.
 
-    Yields serialized examples and PNG images, [n] bytes objects each, and labels, [n] int64.
+    Yields serialized examples and encoded images, [n] bytes objects each, and labels, [n] int64.
     """
     files = sorted(os.path.join(split_uri, name) for name in tf.io.gfile.listdir(split_uri))
     for records in tf.data.TFRecordDataset(files, compression_type=_COMPRESSION).batch(BATCH_ROWS):
         yield records.numpy(), *parse_records(records, features.IMAGE, features.LABEL)
 
 
-def read_split(
-    split_uri: str, *, image_shape: tuple[int, int, int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def read_split(split_uri: str, spec: ImageSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields images [n, H, W, C] uint8 and labels [n] int64, as `read_examples`."""
-    for _, pngs, labels in read_examples(split_uri):
-        yield decode(pngs, image_shape), labels
+    for _, images, labels in read_examples(split_uri):
+        yield decode(images, spec), labels
 
 
-def digest_split(split_uri: str, *, image_shape: tuple[int, int, int]) -> str:
+def digest_split(split_uri: str, spec: ImageSpec) -> str:
     """Returns the digest of all examples, see `example_facts.digest_of`; as `read_examples`."""
-    batches = read_split(split_uri, image_shape=image_shape)
+    batches = read_split(split_uri, spec)
     return digest_of(np.concatenate([hash_examples(*batch)[1] for batch in batches]))  # [N, 32]

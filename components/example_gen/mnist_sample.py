@@ -9,6 +9,7 @@ from importlib import resources
 
 import numpy as np
 
+from components.example_gen.data_config import DataConfig
 from components.example_gen.example_facts import hash_examples, smallest_rows
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard, SourceRows
 from components.example_gen.sources import SAMPLE, DataError, DatasetSpec
@@ -21,7 +22,7 @@ _SIDE = 28
 _ROWS_PER_CLASS = {TRAIN: 400, TEST: 100}
 
 
-def open_sample(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
+def open_sample(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
     """Opens the sample: of each class 400 images for training and 100 for testing."""
     _content()
     rows = {split: _CLASSES * per_class for split, per_class in _ROWS_PER_CLASS.items()}

@@ -7,6 +7,7 @@ counts the bytes of an image instead of its values.
 
 import json
 import os
+from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
@@ -19,23 +20,37 @@ from trainer import features
 # The name by which TFX's components find it; it must be the only file in its directory.
 FILE_NAME = "schema.pbtxt"
 
+_ANY_SHAPE = ((1, 1 << 16), (1, 1 << 16), (1, 4))
+_KINDS = {"int64": schema_pb2.INT, "float32": schema_pb2.FLOAT, "str": schema_pb2.BYTES}
+
 
 def curated_schema(
-    spec: features.ImageSpec, *, min_mean_intensity: float, max_mean_intensity: float
+    spec: features.ImageSpec,
+    extra: Mapping[str, str],
+    *,
+    min_mean_intensity: float,
+    max_mean_intensity: float,
 ) -> schema_pb2.Schema:
-    """Returns the schema of all splits; each image's mean must lie within the bounds, 0..1."""
-    height, width, channels = spec.image_shape
+    """Returns the schema of all splits; each image's mean must lie within the bounds, 0..1.
+
+    `extra` has the types of the further features, see `DatasetInfo`.
+    """
+    # What is resized may be stored in any shape; the data gate judges the sizes.
+    shape = _ANY_SHAPE if spec.resize else [(size, size) for size in spec.image_shape]
+    height, width, channels = shape
     schema = schema_pb2.Schema()
     # An image domain makes TFDV count sizes. As a mere string, it would keep the most frequent
     # values: 1.5 s more for 70,000 images, and their PNG bytes copied into the statistics.
     _required(schema, features.IMAGE, schema_pb2.BYTES).image_domain.SetInParent()
     _integer(schema, features.LABEL, 0, spec.num_classes - 1)
-    _integer(schema, features.HEIGHT, height, height)
-    _integer(schema, features.WIDTH, width, width)
-    _integer(schema, features.CHANNELS, channels, channels)
+    _integer(schema, features.HEIGHT, *height)
+    _integer(schema, features.WIDTH, *width)
+    _integer(schema, features.CHANNELS, *channels)
     domain = _required(schema, features.MEAN_INTENSITY, schema_pb2.FLOAT).float_domain
     domain.min, domain.max = min_mean_intensity, max_mean_intensity
     domain.disallow_nan = domain.disallow_inf = True
+    for name, kind in sorted(extra.items()):
+        _required(schema, name, _KINDS[kind])
     return schema
 
 
@@ -67,12 +82,14 @@ def CuratedSchema(
     artifact, and a change of another bound must not make them run again.
 
     Args:
-      dataset: JSON with `image_shape` and `class_names` (other keys are ignored).
+      dataset: `DatasetInfo.to_json()`.
       code: a digest of this component's code, a part of the cache key.
     """
     del code
+    described = json.loads(dataset)
     curated = curated_schema(
-        features.ImageSpec.from_config(json.loads(dataset)),
+        features.ImageSpec.from_config(described),
+        described.get("extra", {}),
         min_mean_intensity=min_mean_intensity,
         max_mean_intensity=max_mean_intensity,
     )

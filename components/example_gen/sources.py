@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.example_gen.data_config import DataConfig
 from trainer.host.registry import PluginError, Registry
 from trainer.host.text import quoted
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SAMPLE = "mnist_sample"
 TFDS = "tfds"
+
+_AS_STORED = DataConfig()
 
 # tensorflow-datasets' own syntax: name[/config][:version].
 _TFDS_NAME = re.compile(r"([a-z][a-z0-9_]*(?:/[\w.\-]+)?)(?::\d+\.\d+\.\d+)?", re.ASCII)
@@ -62,7 +65,9 @@ class DataSource:
       usage: how a user writes it, such as "idx:DIR".
       help: a few words for `--help` and for messages.
       parse: reads the text after the colon, "" if there is none; raises DataError.
-      open: finds and checks a data set, given `--data-dir` or None; raises DataError.
+      open: finds and checks a data set, given the section `data` of the configuration, and
+        `--data-dir` or None; raises DataError. If its images are PNG of one shape, it ignores the
+        section, and `open_dataset` completes what it says (`layout.with_layout`).
       find_name: returns the name of a data set without preparing it; None if the spec has the name,
         or opening the set finds it.
     """
@@ -70,7 +75,7 @@ class DataSource:
     usage: str
     help: str
     parse: Callable[[str], DatasetSpec]
-    open: Callable[[DatasetSpec, str | None], ImageSet]
+    open: Callable[[DatasetSpec, DataConfig, str | None], ImageSet]
     find_name: Callable[[DatasetSpec, str | None], str] | None = None
 
 
@@ -94,22 +99,25 @@ def parse_dataset(text: str) -> DatasetSpec:
     return source.parse(argument.strip()) if source else SOURCES[TFDS].parse(text)
 
 
-def open_dataset(text: str, *, data_dir: str | None) -> ImageSet:
+def open_dataset(text: str, data: DataConfig = _AS_STORED, *, data_dir: str | None) -> ImageSet:
     """Finds and checks a data set, and prepares it if necessary.
 
     Raises:
       DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
     """
     spec = parse_dataset(text)
-    return SOURCES[spec.source].open(spec, data_dir)
+    image_set = SOURCES[spec.source].open(spec, data, data_dir)
+    from components.example_gen.layout import with_layout
+
+    return with_layout(image_set, data)
 
 
-def find_name(spec: DatasetSpec, *, data_dir: str | None) -> str:
+def find_name(spec: DatasetSpec, data: DataConfig = _AS_STORED, *, data_dir: str | None) -> str:
     """Returns the name of a data set, which selects its thresholds; may raise DataError."""
     source = SOURCES[spec.source]
     if source.find_name is not None:
         return source.find_name(spec, data_dir)
-    return spec.name or source.open(spec, data_dir).info.name
+    return spec.name or source.open(spec, data, data_dir).info.name
 
 
 def _parse_sample(argument: str) -> DatasetSpec:
@@ -125,6 +133,20 @@ def _parse_idx(argument: str) -> DatasetSpec:
     return DatasetSpec("idx", f"idx:{path}", folders=(path,))
 
 
+def _parse_folder(argument: str) -> DatasetSpec:
+    if not argument:
+        raise DataError("dataset is 'folder:', expected a directory after the colon: folder:DIR")
+    path = Path(os.path.abspath(os.path.expanduser(argument)))
+    return DatasetSpec("folder", f"folder:{path}", folders=(path,))
+
+
+def _parse_table(argument: str) -> DatasetSpec:
+    if not argument:
+        raise DataError("dataset is 'csv:', expected a file after the colon: csv:FILE")
+    path = Path(os.path.abspath(os.path.expanduser(argument)))
+    return DatasetSpec("csv", f"csv:{path}", folders=(path.parent,))
+
+
 def _parse_tfds(text: str) -> DatasetSpec:
     match = _TFDS_NAME.fullmatch(text)
     if match is None:
@@ -132,7 +154,7 @@ def _parse_tfds(text: str) -> DatasetSpec:
     return DatasetSpec(TFDS, text, name=match[1])
 
 
-def _in(module: str, function: str) -> Callable[[DatasetSpec, str | None], Any]:
+def _in(module: str, function: str) -> Callable[..., Any]:
     """Returns a function of a module that is imported only when the function is called."""
     return lambda *args: getattr(importlib.import_module(module), function)(*args)
 
@@ -153,6 +175,26 @@ SOURCES.add(
         "a folder with the four IDX files",
         _parse_idx,
         _in("components.example_gen.idx", "open_directory"),
+    ),
+)
+SOURCES.add(
+    "folder",
+    DataSource(
+        "folder:DIR",
+        "images in one folder per class",
+        _parse_folder,
+        _in("components.example_gen.folder", "open_folder"),
+        _in("components.example_gen.folder", "find_name"),
+    ),
+)
+SOURCES.add(
+    "csv",
+    DataSource(
+        "csv:FILE",
+        "a CSV or Parquet table of image files and labels",
+        _parse_table,
+        _in("components.example_gen.table", "open_table"),
+        _in("components.example_gen.table", "find_name"),
     ),
 )
 SOURCES.add(

@@ -1,4 +1,4 @@
-"""The data source of tensorflow-datasets: sets of one image shape, stored as PNG, with one label.
+"""The data source of tensorflow-datasets: sets of images, stored encoded, with one label.
 
 The files of the prepared set are read directly, because `builder.as_dataset` parses and decodes row
 by row: by batches MNIST takes 1.9 s of processor time instead of 4.6 s.
@@ -6,10 +6,10 @@ by row: by batches MNIST takes 1.9 s of processor time instead of 4.6 s.
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,45 +18,114 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from components.example_gen import downloads
-from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard, SourceRows
+from components.example_gen.data_config import DataConfig
+from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
+from components.example_gen.layout import image_layout
+from components.example_gen.seen_images import falls_on_test
 from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, usages
+from components.example_gen.stored_sizes import sizes_of
+from components.example_gen.tfds_records import RecordReader
 from trainer.host.files import read_pieces
 from trainer.host.text import quoted, unknown
 
 _log = logging.getLogger(__name__)
 
 
-def open_set(spec: DatasetSpec, data_dir: str | None) -> ImageSet:
-    """Finds a set, prepares it if necessary, and digests its files."""
+def open_set(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
+    """Finds a set, prepares it if necessary, and digests its files.
+
+    The images are looked at where the set does not declare one size for all, or has no `test`.
+    """
     builder = _find_builder(spec, data_dir)
     image_key, label_key = find_keys(builder.info, spec.text)  # before anything is downloaded
     if builder.is_prepared():
         _require_splits(builder, spec)
     else:
+        _require_size(builder.info.features[image_key], data, spec)
         with downloads.prepare(builder, spec.text):
             builder = _find_builder(spec, data_dir)
             _require_splits(builder, spec)
-    splits = {split: builder.info.splits[split] for split in (TRAIN, TEST)}
-    paths = {split: [Path(path) for path in splits[split].filepaths] for split in splits}
-    remedy = f"remove {builder.data_dir} to have it prepared again"
-    height, width, channels = builder.info.features[image_key].shape
-    return ImageSet(
-        DatasetInfo(
-            spec=spec.text,
-            name=_name_of(builder),
-            fingerprint=_fingerprint(builder.info.full_name, [*paths[TRAIN], *paths[TEST]]),
-            image_shape=(height, width, channels),
-            class_names=tuple(str(name) for name in builder.info.features[label_key].names),
-            test_rows=splits[TEST].num_examples,
-        ),
+    has_test = TEST in builder.info.splits
+    splits = {TRAIN: builder.info.splits[TRAIN]}
+    splits[TEST] = builder.info.splits[TEST if has_test else TRAIN]
+    reader = RecordReader(
+        {split: [Path(path) for path in splits[split].filepaths] for split in splits},
+        (image_key, label_key),
+        remedy=f"remove {builder.data_dir} to have it prepared again",
+        cut=None if has_test else data.test_fraction,
+    )
+    files = [*reader.paths[TRAIN], *(reader.paths[TEST] if has_test else ())]
+    info = DatasetInfo(
+        spec=spec.text,
+        name=_name_of(builder),
+        fingerprint=_fingerprint(builder.info.full_name, files),
+        image_shape=tuple(builder.info.features[image_key].shape),
+        class_names=tuple(str(name) for name in builder.info.features[label_key].names),
+        test_rows=splits[TEST].num_examples,
+    )
+    shards = tuple(
+        Shard(split, index, rows)
+        for split, of_split in splits.items()
+        for index, rows in enumerate(of_split.shard_lengths)
+    )
+    num_bytes = {split: of_split.num_bytes for split, of_split in splits.items()}
+    image_set = ImageSet(info, shards, num_bytes, reader, reader.remedy)
+    return _fitted(image_set, reader, builder.info.features[image_key], data)
+
+
+def _fitted(image_set: ImageSet, reader: RecordReader, image: Any, data: DataConfig) -> ImageSet:
+    """Completes a set by what its images are, if the features do not say so, and cuts `test`."""
+    shape = tuple(image.shape)
+    is_one_size = None not in shape
+    is_png = image.encoding_format == "png" or (
+        image.encoding_format is None and reader.starts_as_png(TRAIN)
+    )
+    if is_one_size and is_png and reader.cut is None:
+        return image_set
+    sizes, channels, as_is = ((shape[:2],) * 3), shape[2], is_png
+    if not is_one_size or reader.cut is not None:
+        looked_at = [TRAIN] if reader.cut else [TRAIN, TEST]
+        parts = {split: reader.look_at(split) for split in looked_at}
+        seen = np.concatenate([part for of_split in parts.values() for part in of_split])
+        sizes = sizes_of(seen)
+        channels = shape[2] or (3 if seen["is_colour"].any() else 1)
+        as_is = bool((seen["plain"] == channels).all())
+        if reader.cut is not None:
+            image_set = _cut(image_set, parts[TRAIN], reader.cut)
+    image_shape, resize = image_layout(
+        image_set.info.spec, data, sizes=sizes, channels=channels, as_is=as_is
+    )
+    info = dataclasses.replace(
+        image_set.info,
+        image_shape=image_shape,
+        resize=resize,
+        sizes=None if sizes[0] == sizes[2] else sizes,
+    )
+    return dataclasses.replace(
+        image_set, info=info, read=dataclasses.replace(reader, is_png=not resize)
+    )
+
+
+def _cut(image_set: ImageSet, parts: Sequence[np.ndarray], fraction: float) -> ImageSet:
+    """Makes shards of train and of test of the same files, whose [n] SEEN are given."""
+    sides = [falls_on_test(part["digest"], fraction) for part in parts]
+    rows = {
+        TRAIN: [int((~side).sum()) for side in sides],
+        TEST: [int(side.sum()) for side in sides],
+    }
+    total = max(1, sum(map(len, parts)))
+    return dataclasses.replace(
+        image_set,
+        info=dataclasses.replace(image_set.info, test_rows=sum(rows[TEST])),
         shards=tuple(
-            Shard(split, index, rows)
-            for split, info in splits.items()
-            for index, rows in enumerate(info.shard_lengths)
+            Shard(split, index, count)
+            for split, counts in rows.items()
+            for index, count in enumerate(counts)
         ),
-        num_bytes={split: info.num_bytes for split, info in splits.items()},
-        read=functools.partial(_read, paths, image_key, label_key, remedy),
-        remedy=remedy,
+        num_bytes={
+            split: image_set.num_bytes[TRAIN] * sum(counts) // total
+            for split, counts in rows.items()
+        },
     )
 
 
@@ -109,18 +178,28 @@ def _reason(spec: DatasetSpec, error: Exception) -> str:
 
 def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
     have = builder.info.splits
-    for split in (TRAIN, TEST):
-        if split not in have:
-            raise DataError(
-                f"dataset {quoted(spec.text)} has no split {split!r}, only "
-                f"{', '.join(sorted(have)) or 'none'}; expected a set that was published with a "
-                "train and a test split"
-            )
+    if TRAIN not in have:
+        raise DataError(
+            f"dataset {quoted(spec.text)} has no split {TRAIN!r}, only "
+            f"{', '.join(sorted(have)) or 'none'}; expected a set that was published with a "
+            "train split"
+        )
+    for split in {TRAIN, TEST} & set(have):
         if not have[split].num_examples:
             raise DataError(
                 f"dataset {quoted(spec.text)}: the {split} split is empty, expected at least one "
                 "image"
             )
+
+
+def _require_size(image: Any, data: DataConfig, spec: DatasetSpec) -> None:
+    """Asks for the network's size before a set of differing ones is downloaded."""
+    if None in image.shape[:2] and data.size is None:
+        raise DataError(
+            f"dataset {spec.text!r} has images of differing shapes (declared "
+            f"{'x'.join('?' if size is None else str(size) for size in image.shape)}); choose the "
+            "network's: --set data.image_size=64x64"
+        )
 
 
 def find_keys(info: tfds.core.DatasetInfo, dataset: str) -> tuple[str, str]:
@@ -166,21 +245,14 @@ def _pick(
 
 
 def _require_usable(image: Any, dataset: str) -> None:
-    shape = tuple(image.shape)
-    if len(shape) != 3 or None in shape:
+    if len(image.shape) != 3:
         raise DataError(
-            f"dataset {dataset!r} has images of differing shapes (declared "
-            f"{'x'.join('?' if size is None else str(size) for size in shape)}), expected one "
-            "height, width and number of channels for all of them"
+            f"dataset {dataset!r} has images of shape {tuple(image.shape)}, expected height, width "
+            "and channels"
         )
     if np.dtype(image.np_dtype) != np.uint8:
         raise DataError(
             f"dataset {dataset!r} has images of {np.dtype(image.np_dtype).name}, expected uint8"
-        )
-    if image.encoding_format not in (None, "png"):
-        raise DataError(
-            f"dataset {dataset!r} stores its images as {image.encoding_format}, expected png, "
-            "which is passed through unchanged"
         )
 
 
@@ -201,23 +273,3 @@ def _sha256(path: Path) -> str:
             f"remove {path.parent} to have it prepared again"
         ) from error
     return digest.hexdigest()
-
-
-def _read(
-    paths: Mapping[str, Sequence[Path]], image_key: str, label_key: str, remedy: str, shard: Shard
-) -> Iterator[SourceRows]:
-    import tensorflow as tf
-
-    from components.example_gen.images import BATCH_ROWS, parse_records, place_of
-
-    path, start = paths[shard.split][shard.index], 0
-    try:
-        for records in tf.data.TFRecordDataset([str(path)]).batch(BATCH_ROWS):
-            images, labels = parse_records(records, image_key, label_key)
-            yield SourceRows(labels, images)
-            start += len(labels)
-    except (tf.errors.OpError, OSError) as error:
-        raise DataError(
-            f"{place_of(shard)} cannot be read after row {start}: {downloads.typed(error)}; "
-            f"{remedy}"
-        ) from error

@@ -3,13 +3,14 @@
 Synopsis::
 
     sample = read_sample(uri_of_test_split, predictions, spec)
-    sample.inputs("serving_default", np.arange(3))     # {"image_bytes": [3] PNG}
+    sample.inputs("serving_default", np.arange(3))     # {"image_bytes": [3] encoded}
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,14 +28,14 @@ class Sample:
     """N images of the test split, at least one.
 
     Attributes:
-      pngs: [N] bytes objects.
-      pixels: [N, H, W, C] uint8.
+      images: [N] bytes objects, encoded.
+      pixels: [N, H, W, C] uint8, what the network sees of them.
       examples: [N] bytes objects, serialized tf.Examples.
       labels: [N] int64.
       probabilities: [N, K] float32, as the Evaluator's candidate predicted them.
     """
 
-    pngs: npt.NDArray[np.object_]
+    images: npt.NDArray[np.object_]
     pixels: npt.NDArray[np.uint8]
     examples: npt.NDArray[np.object_]
     labels: npt.NDArray[np.int64]
@@ -42,12 +43,12 @@ class Sample:
     spec: ImageSpec
 
     def __len__(self) -> int:
-        return len(self.pngs)
+        return len(self.images)
 
     def inputs(self, signature: str, rows: npt.NDArray[np.intp]) -> Tensors:
         """Returns the images with these row numbers as the input of that signature."""
         name, values = {
-            features.SERVING_DEFAULT: (features.IMAGE_BYTES_INPUT, self.pngs),
+            features.SERVING_DEFAULT: (features.IMAGE_BYTES_INPUT, self.images),
             features.PREDICT_PIXELS: (features.PIXELS_INPUT, self.pixels),
             features.SERVING_EXAMPLES: (features.EXAMPLES_INPUT, self.examples),
             features.TRANSFORM_FEATURES: (features.EXAMPLES_INPUT, self.examples),
@@ -62,7 +63,7 @@ def read_sample(
 
     Args:
       split_uri: directory of gzipped TFRecords of tf.Example, as ExampleGen writes them.
-      predictions: probabilities [K] by the hexadecimal SHA-256 of the PNG bytes.
+      predictions: probabilities [K] by the hexadecimal SHA-256 of the images' bytes.
     """
     found: dict[str, tuple[bytes, bytes, int]] = {}
     for batch in read_examples(split_uri):
@@ -76,11 +77,11 @@ def read_sample(
             "the evaluation kept, expected all of them and at least one: were other examples "
             "evaluated?"
         )
-    images, examples, labels = zip(*found.values(), strict=True)
-    pngs = np.array(images, object)
+    encoded, examples, labels = zip(*found.values(), strict=True)
+    images = np.array(encoded, object)
     return Sample(
-        pngs=pngs,
-        pixels=decode(pngs, spec.image_shape),
+        images=images,
+        pixels=decode(images, spec),
         examples=np.array(examples, object),
         labels=np.array(labels),
         probabilities=np.array([predictions[digest] for digest in found]),
@@ -88,15 +89,16 @@ def read_sample(
     )
 
 
-def wrong_shape(spec: ImageSpec) -> tuple[int, int, int]:
+def other_shape(spec: ImageSpec) -> tuple[int, int, int]:
     """Returns the shape of an image that is a pixel too high and too wide."""
     height, width, channels = spec.image_shape
     return height + 1, width + 1, channels
 
 
-def wrong_size(spec: ImageSpec) -> Mapping[str, Tensors]:
-    """Returns, by signature, a request for a black image of the wrong shape."""
-    pixels = np.zeros((1, *wrong_shape(spec)), np.uint8)
+def other_size(spec: ImageSpec) -> Mapping[str, Tensors]:
+    """Returns, by signature, a request for one striped image of `other_shape`."""
+    shape = other_shape(spec)
+    pixels = (np.arange(math.prod(shape)) % 251).astype(np.uint8).reshape(1, *shape)
     return {
         **_encoded(tf.io.encode_png(pixels[0]).numpy()),
         features.PREDICT_PIXELS: {features.PIXELS_INPUT: pixels},
@@ -104,7 +106,7 @@ def wrong_size(spec: ImageSpec) -> Mapping[str, Tensors]:
 
 
 def not_png() -> Mapping[str, Tensors]:
-    """Returns a request for an image that is no PNG, for each signature that takes PNGs."""
+    """Returns a request for what is no image, for each signature that takes encoded images."""
     return _encoded(b"no image")
 
 

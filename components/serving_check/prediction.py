@@ -3,8 +3,9 @@
     (answer,) = classify([Path("seven.png")], Path("serving/3"), class_names="0123456789")
     answer.class_name, answer.probabilities[0].probability      # ("7", 0.998)
 
-Images become pixels here; normalization is part of the model. TensorFlow is imported after files
-that are not images have been refused.
+A model that resizes is given the bytes of a file; for another one, images become pixels here. The
+rest of the preprocessing is part of the model. TensorFlow is imported after files that are not
+images have been refused.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import contextlib
 import dataclasses
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from components.example_gen import encoded
 from trainer import features
 from trainer.host import paths
 from trainer.host.files import read_regular
@@ -63,18 +66,32 @@ class Prediction:
 def classify(
     paths: Sequence[Path], model_dir: Path, class_names: Sequence[str]
 ) -> list[Prediction | ImageError]:
-    """Returns the prediction for each PNG or JPEG file, or its error; raises ModelError."""
+    """Returns the prediction for each image file, or its error; raises ModelError."""
     answers: list[Prediction | ImageError] = []
     classifier = None
     for path in paths:
         try:
-            with _opened(path):  # its header alone, so that no model is loaded for other files
+            # Its header alone, so that no model is loaded for other files.
+            with _opened(path, encoded.FORMATS):
                 pass
             classifier = classifier or Classifier(model_dir, class_names)
-            answers.append(classifier.predict(read_pixels(path, classifier.image_shape)))
+            if classifier.image_shape is None:
+                answers.append(classifier.predict_encoded(read_encoded(path)))
+            else:
+                answers.append(classifier.predict(read_pixels(path, classifier.image_shape)))
         except ImageError as error:
             answers.append(error)
     return answers
+
+
+def read_encoded(path: Path) -> bytes:
+    """Reads an image file as a model that resizes takes it, see `encoded.storable`.
+
+    Raises ImageError.
+    """
+    with _opened(path, encoded.FORMATS) as image:
+        image.load()  # to the end, since Pillow says what is wrong with a file
+    return encoded.storable(read_regular(path, max_bytes=_MAX_FILE_BYTES))
 
 
 def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
@@ -100,14 +117,14 @@ def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.Image]:
     """Opens an image without decoding it; Pillow's errors become an ImageError."""
     try:
         content = io.BytesIO(read_regular(path, max_bytes=_MAX_FILE_BYTES))
         with warnings.catch_warnings():
             # Twice as many pixels are an error of Pillow's; below that the caller sees to the size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(content, formats=_FORMATS) as image:
+            with Image.open(content, formats=formats) as image:
                 yield image
     except ImageError:
         raise
@@ -164,7 +181,7 @@ class Classifier:
     """A SavedModel of this pipeline, called by its signature for pixels.
 
     Attributes:
-      image_shape: (height, width, channels).
+      image_shape: (height, width, channels); None if the model resizes.
     """
 
     def __init__(self, model_dir: Path, class_names: Sequence[str]) -> None:
@@ -183,6 +200,7 @@ class Classifier:
         try:
             self._model = tf.saved_model.load(str(model_dir))
             self._predict = self._model.signatures[features.PREDICT_PIXELS]
+            self._predict_encoded = self._model.signatures.get(features.SERVING_DEFAULT)
             inputs = self._predict.structured_input_signature[1][features.PIXELS_INPUT]
             height, width, channels = inputs.shape.as_list()[1:]
         # TensorFlow raises errors of many kinds on what it does not understand.
@@ -196,14 +214,29 @@ class Classifier:
                 f"the model {model_dir} takes images of {channels} channels, expected 1 (grey) or "
                 f"3 (RGB): call its signature {features.PREDICT_PIXELS} with your own pixels"
             )
-        self.image_shape = (height, width, channels)
+        resizes = height is None and self._predict_encoded is not None
+        self.image_shape = None if resizes else (height, width, channels)
         self._class_names = tuple(class_names)
 
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Classifies one image, [H, W, C] uint8."""
         import tensorflow as tf
 
-        outputs = self._predict(**{features.PIXELS_INPUT: tf.constant(pixels[np.newaxis])})
+        return self._answer(
+            self._predict(**{features.PIXELS_INPUT: tf.constant(pixels[np.newaxis])})
+        )
+
+    def predict_encoded(self, image: bytes) -> Prediction:
+        """Classifies the bytes of one image; raises ImageError if the model cannot decode them."""
+        import tensorflow as tf
+
+        try:
+            outputs = self._predict_encoded(**{features.IMAGE_BYTES_INPUT: tf.constant([image])})
+        except tf.errors.InvalidArgumentError as error:
+            raise ImageError(f"cannot be decoded by the model: {one_line(error)}") from error
+        return self._answer(outputs)
+
+    def _answer(self, outputs: Mapping[str, Any]) -> Prediction:
         (index,) = outputs[features.CLASS_INDEX].numpy()
         (name,) = outputs[features.CLASS_NAME].numpy()
         (probabilities,) = outputs[features.PROBABILITIES].numpy()  # [num_classes]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from components.gate.check import Check
 from components.serving_check import contract
-from components.serving_check.asked_images import Sample, not_png, wrong_shape, wrong_size
+from components.serving_check.asked_images import Sample, not_png, other_shape, other_size
 from components.serving_check.contract import (
     OUTPUTS,
     PREDICTING,
@@ -102,11 +102,16 @@ class _Examination:
             yield name, f"{what} in one request", "an answer", ask
         yield "agreement", "the evaluated images", "answers", self._agreement
         yield "latency", "one image after the other", "answers", self._latency
-        size = "x".join(map(str, wrong_shape(self._sample.spec)))
-        for name, what, requests in (
-            ("wrong_size", f"an image of {size}", wrong_size(self._sample.spec)),
-            ("not_png", "an image that is no PNG", not_png()),
-        ):
+        spec = self._sample.spec
+        what = f"an image of {'x'.join(map(str, other_shape(spec)))}"
+        refused = [("not_png", "an image that is no PNG", not_png())]
+        if spec.resize:
+            refused = [("no_image", "what is no image", not_png())]
+            ask = functools.partial(self._other_size, what, other_size(spec))
+            yield "other_size", what, "the same answer from each signature", ask
+        else:
+            refused.insert(0, ("wrong_size", what, other_size(spec)))
+        for name, what, requests in refused:
             ask = functools.partial(self._refusal, what, requests)
             yield name, what, "a refusal, then an answer to a good request", ask
         yield "memory", "the server's memory", "a running server", self._memory
@@ -178,6 +183,20 @@ class _Examination:
                 raise BadAnswer(f"{signature} over {self._server.api} answered it")
         sentence = f"{what} is refused over {self._server.api}, and the next request answered"
         return True, None, None, sentence
+
+    def _other_size(self, what: str, requests: Mapping[str, Tensors]) -> _Finding:
+        """Asks each signature about one image, as bytes and as pixels."""
+        names = self._sample.spec.class_names
+        first, *others = (
+            contract.probabilities(self._server.ask(signature, inputs), names, rows=1)
+            for signature, inputs in requests.items()
+        )
+        difference = float(max(np.abs(answer - first).max() for answer in others))
+        sentence = (
+            f"{what} is answered over {self._server.api}, and the answers of {len(requests)} "
+            f"signatures differ by at most {difference:.1e}; the bound is {AGREEMENT:.0e}"
+        )
+        return difference <= AGREEMENT, difference, AGREEMENT, sentence
 
     def _rows(self, count: int) -> npt.NDArray[np.intp]:
         """Returns row numbers of the sample: from 0 on, and again from 0 after the last."""

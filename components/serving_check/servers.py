@@ -1,7 +1,7 @@
 """A fresh server for a model: tensorflow_model_server where there is one, else TensorFlow's loader.
 
     with serve(model_directory, find_model_server(""), Timeouts()) as server:
-        server.ask("serving_default", {"image_bytes": pngs})
+        server.ask("serving_default", {"image_bytes": images})
 
 tensorflow_model_server listens on a UNIX socket in a directory that is this user's alone, since its
 ports would be open on all interfaces (server.cc, evhttp_server.cc). docs/serving.md says what of

@@ -25,7 +25,6 @@ from components.serving_check.model_server import find_model_server
 from components.serving_check.questions import Bounds
 from components.serving_check.servers import serve
 from components.serving_check.verdict import check_model
-from trainer.features import ImageSpec
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def ServingCheck(
     sample = read_sample(
         artifact_utils.get_split_uri([examples], TEST_SPLIT),
         read_predictions(evaluation.uri),
-        ImageSpec(dataset.image_shape, dataset.class_names),
+        dataset.image_spec,
     )
     checks = check_model(
         functools.partial(serve, model_server=server, timeouts=Timeouts()),

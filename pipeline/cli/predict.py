@@ -39,8 +39,9 @@ def predict(directory: Path, images: Sequence[Path], version: int | None, verbos
     Takes PNG and JPEG files, and shows the probability of each class. The files of the version are
     checked against its manifest before they are loaded.
 
-    An image must have the size that the model takes. It is turned upright by its EXIF orientation,
-    converted to grey or RGB as the model needs, and laid on black where it is transparent.
+    A model that resizes takes images of any size, also as BMP, GIF and WebP. Otherwise an image
+    must have the size that the model takes. It is turned upright by its EXIF orientation, converted
+    to grey or RGB as the model needs, and laid on black where it is transparent.
     """
     found = find(directory, version)
     require_valid(found)

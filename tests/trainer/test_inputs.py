@@ -11,7 +11,7 @@ from trainer.transform_graph import TransformGraph
 
 def test_load_split_keeps_rows_and_order(prepared):
     split = inputs.load_split(
-        [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output)
+        [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), SPEC
     )
     assert split.images.shape == (32, *SPEC.image_shape)
     np.testing.assert_array_equal(split.images, prepared.eval_pixels)
@@ -20,7 +20,7 @@ def test_load_split_keeps_rows_and_order(prepared):
 
 def test_images_are_normalized_to_the_bits_of_the_transform_graph(prepared):
     tft_output = tft.TFTransformOutput(prepared.transform_output)
-    split = inputs.load_split([prepared.eval_files], tft_output)
+    split = inputs.load_split([prepared.eval_files], tft_output, SPEC)
     expected = normalized(prepared.transform_output, [png(image) for image in prepared.eval_pixels])
     np.testing.assert_array_equal(split.normalized(split.images), expected)
 
@@ -40,12 +40,14 @@ class NormalizesByTheImage(TransformGraph):
 def test_a_transform_graph_that_looks_beyond_the_pixel_is_refused(prepared, monkeypatch):
     monkeypatch.setattr(inputs, "TransformGraph", NormalizesByTheImage)
     with pytest.raises(ValueError, match="does not normalize each pixel by its own grey level"):
-        inputs.load_split([prepared.eval_files], tft.TFTransformOutput(prepared.transform_output))
+        inputs.load_split(
+            [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), SPEC
+        )
 
 
 def test_load_split_without_examples_says_so(prepared, tmp_path):
     (tmp_path / "empty").touch()
     with pytest.raises(ValueError, match=r"no examples in .*empty\*: is the split empty"):
         inputs.load_split(
-            [str(tmp_path / "empty*")], tft.TFTransformOutput(prepared.transform_output)
+            [str(tmp_path / "empty*")], tft.TFTransformOutput(prepared.transform_output), SPEC
         )

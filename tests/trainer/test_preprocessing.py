@@ -6,13 +6,13 @@ import tensorflow_transform as tft
 from tests.trainer.samples import SPEC, png
 from tests.trainer.transforms import normalized, write_image_transform
 from trainer import inputs
-from trainer.preprocessing import decode_png
+from trainer.image_graph import decode_png
 
 
 @pytest.fixture(scope="module")
 def train(prepared):
     return inputs.load_split(
-        [prepared.train_files], tft.TFTransformOutput(prepared.transform_output)
+        [prepared.train_files], tft.TFTransformOutput(prepared.transform_output), SPEC
     )
 
 

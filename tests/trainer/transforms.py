@@ -13,6 +13,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, sche
 
 from tests.trainer.samples import SPEC, png
 from trainer import features
+from trainer.features import ImageSpec
 from trainer.preprocessing import preprocessing_fn
 from trainer.transform_graph import TransformGraph
 
@@ -41,17 +42,24 @@ def write_transform(
 
 def write_image_transform(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> str:
     """`preprocessing_fn`, analyzed over images of `SPEC` in this order."""
+    return write_spec_transform(directory, SPEC, list(map(png, pixels)), labels)
+
+
+def write_spec_transform(
+    directory: Path, spec: ImageSpec, images: Sequence[bytes], labels: Sequence[int] | np.ndarray
+) -> str:
+    """`preprocessing_fn`, analyzed over encoded images in this order."""
     return write_transform(
         directory,
         [
-            {features.IMAGE: png(image), features.LABEL: int(label)}
-            for image, label in zip(pixels, labels, strict=True)
+            {features.IMAGE: image, features.LABEL: int(label)}
+            for image, label in zip(images, labels, strict=True)
         ],
         {
             features.IMAGE: tf.io.FixedLenFeature([], tf.string),
             features.LABEL: tf.io.FixedLenFeature([], tf.int64),
         },
-        lambda inputs: preprocessing_fn(inputs, {"spec": SPEC.to_config()}),
+        lambda inputs: preprocessing_fn(inputs, {"spec": spec.to_config()}),
     )
 
 

@@ -75,7 +75,9 @@ def run(
     try:
         dataset = parse_dataset(configured.dataset)
         data = _prepared_data(configured)
-        served = configured.served_from(slug(find_name(dataset, data_dir=configured.data_dir)))
+        served = configured.served_from(
+            slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
+        )
     except DataError as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()
@@ -108,7 +110,7 @@ def run(
         observer.planned(compiled.tasks)
         transcript = Transcript(RunResult(run_id), observer)
         exit_code = _follow(options, order, transcript, observer)
-    transcript.read_outputs(home, compiled.tasks, configured.training)
+    transcript.read_outputs(home, compiled.tasks, configured)
     return transcript.conclude(exit_code)
 
 

@@ -115,6 +115,9 @@ class Validated:
                 "max_class_drift": max_class_drift,
                 "max_train_test_overlap": max_train_test_overlap,
                 "max_label_noise": max_label_noise,
+                "max_size_factor": 16.0,
+                "max_grey": 0.1,
+                "max_size_leak": 0.5,
                 "released": released,
             },
         )
@@ -448,8 +451,9 @@ def test_a_split_without_examples_is_refused():
 def test_the_refusal_is_one_line_with_the_failed_checks_first():
     checks = [Check("a", True, None, None, "a holds"), Check("b", False, 2, 1, "b is 2")]
 
-    refused = Refused(checks)
+    refused = Refused(checks, "pictures")
 
     assert str(refused) == "refused, 1 of 2 checks failed: b is 2"
     assert [check.name for check in refused.checks] == ["b", "a"]
-    assert pickle.loads(pickle.dumps(refused)).checks == refused.checks
+    again = pickle.loads(pickle.dumps(refused))
+    assert (again.checks, again.shown) == (refused.checks, "pictures")

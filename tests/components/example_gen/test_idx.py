@@ -36,8 +36,9 @@ def test_images_and_labels_are_read(idx_folder: Write) -> None:
 
 def test_the_stored_images_are_png_of_the_pixels(idx_folder: Write) -> None:
     image_set = open_directory(idx_folder())
-    ((images, _, pixels),) = read_rows(image_set, image_set.shards[1])
-    np.testing.assert_array_equal(decode(images, (6, 5, 1)), pixels)
+    (rows,) = read_rows(image_set, image_set.shards[1])
+    pixels = rows.pixels
+    np.testing.assert_array_equal(decode(rows.images, image_set.info.image_spec), pixels)
 
 
 def test_gzip_changes_neither_content_nor_fingerprint(idx_folder: Write) -> None:

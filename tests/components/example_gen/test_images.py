@@ -8,8 +8,9 @@ import tensorflow_datasets as tfds
 import tiny_sets
 
 from components.example_gen.image_set import ImageSet, Shard
-from components.example_gen.images import decode, encode_examples, png_problem, read_rows
+from components.example_gen.images import Rows, decode, encode_examples, png_problem, read_rows
 from components.example_gen.sources import DataError, open_dataset
+from trainer.features import ImageSpec
 
 SHAPE = (4, 5, 3)
 
@@ -51,21 +52,22 @@ def test_decoding_gives_the_pixels(channels: int) -> None:
     shape = (4, 5, channels)
     images = np.random.default_rng(0).integers(0, 256, (7, *shape), np.uint8)
     pngs = np.array([tf.io.encode_png(image).numpy() for image in images], object)
-    np.testing.assert_array_equal(decode(pngs, shape), images)
+    np.testing.assert_array_equal(decode(pngs, ImageSpec(shape, ("a", "b"))), images)
 
 
 def test_an_example_holds_the_stored_bytes_and_what_describes_them() -> None:
     pngs = np.array([b"first", b"second"], object)
     sums = np.array([0, 60 * 51])  # 60 values of 51: a fifth of 255
-    first, second = encode_examples(pngs, np.array([1, 0]), sums, SHAPE)
+    rows = Rows(pngs, np.array([1, 0]), np.zeros((2, *SHAPE)), np.array([[9, 8, 1], [7, 6, 3]]))
+    first, second = encode_examples(rows, sums)
     assert tf.train.Example.FromString(first).features.feature["image"].bytes_list.value == [
         b"first"
     ]
     feature = tf.train.Example.FromString(second).features.feature
     assert {key: list(feature[key].int64_list.value) for key in feature if key != "image"} == {
         "label": [0],
-        "height": [4],
-        "width": [5],
+        "height": [7],
+        "width": [6],
         "channels": [3],
         "mean_intensity": [],
     }
@@ -97,19 +99,20 @@ def problem_of(image_set: ImageSet, split: str) -> str:
 def test_a_shard_is_read_and_decoded(tmp_path: Path) -> None:
     builder = tiny_sets.TinyDays(data_dir=tmp_path)
     image_set = opened(builder)
-    ((_, labels, pixels),) = read_rows(image_set, shard_of(image_set, "test"))
+    (rows,) = read_rows(image_set, shard_of(image_set, "test"))
     expected = list(tfds.as_numpy(builder.as_dataset("test")))
-    assert labels.tolist() == [row["label"] for row in expected]
-    np.testing.assert_array_equal(pixels, np.stack([row["image"] for row in expected]))
+    assert rows.labels.tolist() == [row["label"] for row in expected]
+    np.testing.assert_array_equal(rows.pixels, np.stack([row["image"] for row in expected]))
 
 
 def test_the_stored_png_bytes_pass_through_untouched(tmp_path: Path) -> None:
     builder = tiny_sets.TinyDays(data_dir=tmp_path)
     image_set = opened(builder)
-    ((images, *_),) = read_rows(image_set, shard_of(image_set, "test"))
+    (rows,) = read_rows(image_set, shard_of(image_set, "test"))
     skip = {"image": tfds.decode.SkipDecoding()}
     stored = [row["image"] for row in tfds.as_numpy(builder.as_dataset("test", decoders=skip))]
-    assert images.tolist() == stored
+    assert rows.images.tolist() == stored
+    assert rows.stored.tolist() == [[4, 5, 3]] * len(stored)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from trainer import features
 
 def schema() -> schema_pb2.Schema:
     spec = features.ImageSpec((32, 24, 3), ("cat", "dog", "owl"))
-    return curated_schema(spec, min_mean_intensity=0.01, max_mean_intensity=0.5)
+    return curated_schema(spec, {}, min_mean_intensity=0.01, max_mean_intensity=0.5)
 
 
 def domain(name: str):

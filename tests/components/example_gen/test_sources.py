@@ -28,7 +28,7 @@ def parse(argument):
         raise DataError(f"stripes:{argument}: expected a number of pixels")
     return DatasetSpec("stripes", f"stripes:{argument}", name="stripes")
 
-def open_stripes(spec, data_dir):
+def open_stripes(spec, data, data_dir):
     from components.example_gen.image_set import DatasetInfo, ImageSet, Shard
     side = int(spec.text.partition(":")[2])
     fingerprint = hashlib.sha256(spec.text.encode()).hexdigest()

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet, SourceRows
 from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
 from components.example_gen.tfds_sets import find_keys
@@ -91,13 +92,62 @@ class TestWithoutNetwork:
     def test_images_of_differing_shapes_are_refused_before_their_download(
         self, tmp_path: Path
     ) -> None:
-        assert "images of differing shapes (declared ?x?x3)" in refusal("tf_flowers", tmp_path)
+        assert (
+            "images of differing shapes (declared ?x?x3); choose the network's: --set "
+            "data.image_size=64x64" in refusal("tf_flowers", tmp_path)
+        )
 
 
-def test_a_set_without_a_test_split_is_refused(tmp_path: Path) -> None:
-    assert "'tiny_train_only' has no split 'test', only train" in refusal(
-        "tiny_train_only", tmp_path
+def test_a_set_without_a_train_split_is_refused(tmp_path: Path) -> None:
+    assert "'tiny_test_only' has no split 'train', only test" in refusal("tiny_test_only", tmp_path)
+
+
+def images_of(image_set: ImageSet, split: str) -> set[bytes]:
+    return {
+        image
+        for shard in image_set.shards_of(split)
+        for rows in image_set.read(shard)
+        for image in rows.images
+    }
+
+
+def test_a_set_without_a_test_split_is_cut_by_content(tmp_path: Path) -> None:
+    data = DataConfig(test_fraction=0.3)
+    image_set = open_dataset("tiny_train_only", data, data_dir=str(tmp_path))
+    train, test = images_of(image_set, "train"), images_of(image_set, "test")
+    assert (len(train), len(test)) == (image_set.rows("train"), image_set.rows("test"))
+    assert (len(train | test), len(train & test)) == (40, 0)
+    assert image_set.info.test_rows == len(test)
+    expected = int(0.3 * 2**64)
+    firsts = {
+        image: int.from_bytes(hashlib.sha256(image).digest()[:8], "big") for image in train | test
+    }
+    assert test == {image for image, first in firsts.items() if first < expected}
+    assert (image_set.info.image_shape, image_set.info.resize) == ((4, 5, 3), "")
+
+
+def test_another_fraction_is_another_set(tmp_path: Path) -> None:
+    first, second = (
+        open_dataset("tiny_train_only", DataConfig(test_fraction=each), data_dir=str(tmp_path))
+        for each in (0.2, 0.4)
     )
+    assert first.info != second.info
+
+
+def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Path) -> None:
+    tiny_sets.TinyPhotos(data_dir=tmp_path).download_and_prepare()
+    with pytest.raises(DataError, match=r"differing sizes: 4x6 the smallest, .* 11x9 the largest"):
+        open_dataset("tiny_photos", data_dir=str(tmp_path))
+    image_set = open_dataset("tiny_photos", DataConfig(image_size="8"), data_dir=str(tmp_path))
+    assert (image_set.info.image_shape, image_set.info.resize) == ((8, 8, 3), "pad")
+    assert image_set.info.sizes is not None
+    assert len(images_of(image_set, "train")) == image_set.rows("train") == 40
+    assert all(image.startswith(b"\xff\xd8") for image in images_of(image_set, "test"))
+
+
+def test_jpeg_of_one_size_keep_it(tmp_path: Path) -> None:
+    info = open_dataset("tiny_jpeg", data_dir=str(tmp_path)).info
+    assert (info.image_shape, bool(info.resize), info.sizes) == ((4, 5, 3), True, None)
 
 
 def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -306,11 +356,6 @@ def test_then_the_only_ones_of_their_kind() -> None:
         ({"text": tfds.features.Text(), "label": LABEL}, "'x' has no image feature among text"),
         ({"image": PNG}, "'x' has no label feature among image"),
         ({"left": PNG, "right": PNG, "label": LABEL}, "'x' has 2 image features among left"),
-        ({"image": Image(), "label": LABEL}, r"differing shapes \(declared \?x\?x3\)"),
-        (
-            {"image": Image(shape=(4, 5, 3), encoding_format="jpeg"), "label": LABEL},
-            "stores its images as jpeg, expected png",
-        ),
         (
             {"image": Image(shape=(4, 5, 1), dtype=np.uint16), "label": LABEL},
             "images of uint16, expected uint8",

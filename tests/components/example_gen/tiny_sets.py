@@ -83,6 +83,25 @@ class TinyTrainOnly(TinyBuilder):
     ROWS: ClassVar[dict[str, int]] = {"train": 40}
 
 
+class TinyTestOnly(TinyBuilder):
+    """No training split."""
+
+    ROWS: ClassVar[dict[str, int]] = {"test": 40}
+
+
+class TinyPhotos(TinyBuilder):
+    """JPEG of heights 4 to 11 and widths 6 to 9."""
+
+    FEATURES: ClassVar[dict[str, Any]] = {
+        **TinyBuilder.FEATURES,
+        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+    }
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        image = np.resize(image, (4 + row % 8, 6 + row % 4, 3))
+        return {"image": image, "label": row % 2, "id": ""}
+
+
 class TinyBroken(TinyBuilder):
     """Its code fails while it prepares; a test says how."""
 

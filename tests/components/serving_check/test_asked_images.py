@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.serving_check.asked_images import not_png, read_sample, wrong_size
+from components.serving_check.asked_images import not_png, other_size, read_sample
 from tests.trainer.samples import SPEC, png
 from trainer import features
 
@@ -37,8 +37,8 @@ def test_other_examples_than_the_evaluated_ones_are_an_error(split_uri, predicte
 
 
 def test_bad_requests_are_bad_in_one_way_only():
-    (image,) = wrong_size(SPEC)[features.SERVING_DEFAULT]["image_bytes"]
-    (pixels,) = wrong_size(SPEC)[features.PREDICT_PIXELS]["pixels"]
+    (image,) = other_size(SPEC)[features.SERVING_DEFAULT]["image_bytes"]
+    (pixels,) = other_size(SPEC)[features.PREDICT_PIXELS]["pixels"]
     np.testing.assert_array_equal(tf.io.decode_png(image), pixels)
     assert pixels.shape == (13, 11, 3)
     assert set(not_png()) == {features.SERVING_DEFAULT, features.SERVING_EXAMPLES}

@@ -1,0 +1,148 @@
+"""Encoded images of people's own files: what they are, and the bytes that are stored for them.
+
+Synopsis::
+
+    if is_image(content[:HEAD_BYTES]):
+        facts = look_at(content)       # decodes the image whole, or raises BrokenImage
+        stored = storable(content)     # the same bytes, or a PNG where TensorFlow would fail
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import PurePath
+from typing import NamedTuple
+
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"])
+HEAD_BYTES = 32
+
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+_BMP_HEADER_BYTES = frozenset([12, 40, 52, 56, 64, 108, 124])
+_GREY_MODES = frozenset(["1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"])
+_PNG_MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+_PLAIN_PNG = {(8, 0): 1, (8, 2): 3}  # (bit depth, colour type) -> channels
+_TURNED = 5  # EXIF orientations from here on exchange height and width
+_ORIENTATION = 0x0112
+_TRANSPARENT = "transparency"  # Pillow's key for the tRNS chunk
+
+
+class BrokenImage(ValueError):
+    """The bytes of an image that cannot be decoded whole."""
+
+
+class ImageFacts(NamedTuple):
+    """An image as it is seen: upright, by its EXIF orientation.
+
+    `plain` is the number of channels of a PNG of 8 bits without transparency, which every reader
+    decodes to the same pixels, and 0 for any other image.
+    """
+
+    height: int
+    width: int
+    is_colour: bool
+    plain: int
+
+
+def is_image(head: bytes) -> bool:
+    """Tells by the first `HEAD_BYTES` bytes whether a file has one of the `FORMATS`."""
+    if head.startswith(_STARTS):
+        return True
+    if head.startswith(b"BM") and len(head) >= 18:
+        return struct.unpack_from("<I", head, 14)[0] in _BMP_HEADER_BYTES
+    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+def is_named_as_image(path: str) -> bool:
+    """Tells by a file's name whether it should be an image."""
+    return PurePath(path).suffix.lower() in SUFFIXES
+
+
+def look_at(content: bytes, *, whole: bool = True) -> ImageFacts:
+    """Decodes an image, of a GIF the first frame, or reads its header alone; raises BrokenImage."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            plain = _plain_channels(content, image)
+            is_colour = _is_colour(image)
+            if whole:
+                # A JPEG is still read to its end, but drawn at an eighth of its size.
+                image.draft(image.mode, (1, 1))
+                image.load()
+            orientation = _orientation(image)
+    except Exception as error:  # Pillow raises errors of many kinds on damaged files
+        raise BrokenImage(str(error) or type(error).__name__) from error
+    if orientation >= _TURNED:
+        height, width = width, height
+    return ImageFacts(height, width, is_colour, plain if orientation == 1 else 0)
+
+
+def storable(content: bytes) -> bytes:
+    """Returns the bytes of an image as they are, or as a PNG of the same pixels.
+
+    TensorFlow has no decoder for WebP, reads no other BMP than one of 24 bits per pixel right, and
+    decodes all frames of a GIF. Nobody turns a PNG by its EXIF orientation: it is stored upright.
+    """
+    if content.startswith(b"BM"):
+        as_it_is = _is_bmp_of_24_bits(content)
+    elif content.startswith(b"GIF"):
+        as_it_is = not _is_animated(content)
+    else:
+        as_it_is = content.startswith(_STARTS) and not _is_turned_png(content)
+    return content if as_it_is else _as_png(content)
+
+
+def _is_bmp_of_24_bits(content: bytes) -> bool:
+    if len(content) < 34 or struct.unpack_from("<I", content, 14)[0] < 40:
+        return False
+    bits, compression = struct.unpack_from("<HI", content, 28)
+    return bool(bits == 24 and compression == 0)
+
+
+def _is_turned_png(content: bytes) -> bool:
+    if not content.startswith(_STARTS[0]) or b"eXIf" not in content:
+        return False
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        image.load()  # the chunk may stand behind the pixels
+        return _orientation(image) != 1
+
+
+def _is_animated(content: bytes) -> bool:
+    with Image.open(io.BytesIO(content), formats=["GIF"]) as image:
+        return bool(getattr(image, "is_animated", False))
+
+
+def _as_png(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in _PNG_MODES:
+            upright = upright.convert("RGB")
+        # Neither EXIF nor a colour profile.
+        upright.info = {name: value for name, value in upright.info.items() if name == _TRANSPARENT}
+        png = io.BytesIO()
+        upright.save(png, "PNG", compress_level=1)
+        return png.getvalue()
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1 (upright) to 8; 1 if there is none."""
+    if "exif" not in image.info:
+        return 1
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _is_colour(image: Image.Image) -> bool:
+    if image.mode == "P":
+        levels = image.getpalette() or []
+        return not levels[0::3] == levels[1::3] == levels[2::3]
+    return image.mode not in _GREY_MODES
+
+
+def _plain_channels(content: bytes, image: Image.Image) -> int:
+    if image.format != "PNG" or _TRANSPARENT in image.info:
+        return 0
+    return _PLAIN_PNG.get((content[24], content[25]), 0)

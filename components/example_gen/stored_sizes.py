@@ -1,0 +1,70 @@
+"""What the sizes of stored images say: how large they are, and whether they give classes away."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from components.example_gen.image_set import Sizes
+
+_STEPS = 4  # of the logarithm to base 2: sizes within a fifth count as the same
+_MARGIN = 3.0  # standard errors
+_SHAPE = 1 << 20  # more than any coded size
+
+
+def sizes_of(facts: np.ndarray) -> Sizes:
+    """(height, width) of the smallest, median and largest image, by pixels and then by height."""
+    pixels = facts["height"].astype(np.int64) * facts["width"]
+    order = np.lexsort((facts["height"], pixels))
+    smallest, median, largest = (
+        (int(facts["height"][row]), int(facts["width"][row]))
+        for row in order[[0, len(order) // 2, -1]]
+    )
+    return smallest, median, largest
+
+
+def size_tells(
+    learned: npt.NDArray[np.void], judged: npt.NDArray[np.void], classes: int
+) -> tuple[float, ...]:
+    """How well size and greyness alone tell each class from the others, -1 to 1; 0 is chance.
+
+    An image is taken for one of a class if its size, rounded, is more frequent in that class than
+    in the others among the images `learned`. The value is the share of the class's images `judged`
+    that are taken for it, less the share of the others (Youden's J), less three standard errors, so
+    that a class of few images is not blamed for chance. Both are [N] FACTS.
+    """
+    codes, place = np.unique(np.concatenate([_codes(learned), _codes(judged)]), return_inverse=True)
+    place = place.ravel()
+    first = _counts(place[: len(learned)], learned["label"], len(codes), classes)
+    second = _counts(place[len(learned) :], judged["label"], len(codes), classes)
+    taken = _rates(first) > _rates(first.sum(axis=1, keepdims=True) - first)  # [codes, classes]
+    others = second.sum(axis=1, keepdims=True) - second
+    right, right_variance = _share((second * taken).sum(axis=0), second.sum(axis=0))
+    wrong, wrong_variance = _share((others * taken).sum(axis=0), others.sum(axis=0))
+    lower = right - wrong - _MARGIN * np.sqrt(right_variance + wrong_variance)
+    return tuple(round(float(value), 4) for value in lower)
+
+
+def _codes(facts: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    sides = [
+        np.rint(_STEPS * np.log2(facts[name])).astype(np.int64) for name in ("height", "width")
+    ]
+    return (sides[0] * _SHAPE + sides[1]) * 2 + facts["grey"]
+
+
+def _counts(
+    codes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], rows: int, classes: int
+) -> npt.NDArray[np.int64]:
+    return np.bincount(codes * classes + labels, minlength=rows * classes).reshape(rows, classes)
+
+
+def _rates(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return counts / np.maximum(counts.sum(axis=0), 1)
+
+
+def _share(
+    part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """A proportion and its variance, one success and one failure added (Laplace)."""
+    share = (part + 1) / (whole + 2)
+    return share, share * (1 - share) / (whole + 2)

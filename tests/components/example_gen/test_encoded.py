@@ -1,0 +1,152 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pictures import encoded, picture
+from PIL import Image
+
+from components.example_gen.encoded import (
+    HEAD_BYTES,
+    BrokenImage,
+    ImageFacts,
+    is_image,
+    is_named_as_image,
+    look_at,
+    storable,
+)
+
+COLOUR, GREY = picture(1), picture(1, mode="L")
+EXIF_TURNED = Image.Exif()
+EXIF_TURNED[0x0112] = 6  # a quarter turn clockwise makes it upright
+
+
+def decoded(content: bytes) -> np.ndarray:
+    """As TensorFlow sees the stored bytes."""
+    return tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
+
+
+def seen(content: bytes) -> np.ndarray:
+    """As Pillow shows them, the first frame of several."""
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_each_format_is_known_by_its_first_bytes(kind: str) -> None:
+    assert is_image(encoded(COLOUR, kind)[:HEAD_BYTES])
+
+
+@pytest.mark.parametrize("head", [b"", b"BM", b"BMW is a car maker, not an image", b"RIFF1234WAVE"])
+def test_other_files_are_no_images(head: bytes) -> None:
+    assert not is_image(head)
+
+
+def test_a_tiff_is_none_of_the_formats() -> None:
+    assert not is_image(encoded(COLOUR, "TIFF")[:HEAD_BYTES])
+
+
+def test_a_name_says_what_should_be_an_image() -> None:
+    assert [is_named_as_image(name) for name in ("a.JPG", "b/c.jpeg", "d.txt", "jpg")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "facts"),
+    [
+        (GREY, "PNG", ImageFacts(12, 10, False, 1)),
+        (COLOUR, "PNG", ImageFacts(12, 10, True, 3)),
+        (GREY.convert("LA"), "PNG", ImageFacts(12, 10, False, 0)),
+        (COLOUR.quantize(9), "PNG", ImageFacts(12, 10, True, 0)),
+        (GREY.quantize(9), "GIF", ImageFacts(12, 10, False, 0)),
+        (GREY.convert("1"), "PNG", ImageFacts(12, 10, False, 0)),
+        (COLOUR, "JPEG", ImageFacts(12, 10, True, 0)),
+        (COLOUR.convert("CMYK"), "JPEG", ImageFacts(12, 10, True, 0)),
+        (GREY, "JPEG", ImageFacts(12, 10, False, 0)),
+        (COLOUR, "WEBP", ImageFacts(12, 10, True, 0)),
+    ],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_size_colour_and_plainness_are_told(
+    image: Image.Image, kind: str, facts: ImageFacts, whole: bool
+) -> None:
+    assert look_at(encoded(image, kind), whole=whole) == facts
+
+
+def test_16_bits_and_transparency_are_not_plain() -> None:
+    deep = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
+    clear = encoded(COLOUR, transparency=(1, 2, 3))
+    assert [look_at(content).plain for content in (encoded(deep), clear)] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_turned_image_has_the_size_that_it_is_seen_in(kind: str) -> None:
+    facts = look_at(encoded(COLOUR, kind, exif=EXIF_TURNED))
+    assert (facts.height, facts.width, facts.plain) == (10, 12, 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_an_image_that_ends_early_is_broken(kind: str) -> None:
+    content = encoded(picture(1, 40, 40), kind)
+    with pytest.raises(BrokenImage):
+        look_at(content[: len(content) * 2 // 3])
+
+
+def test_a_large_jpeg_that_ends_early_is_broken() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    content = encoded(Image.fromarray(noise), "JPEG")
+    with pytest.raises(BrokenImage):
+        look_at(content[:-2000])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(encoded(image) for image in (COLOUR, GREY, COLOUR.quantize(9), COLOUR.convert("RGBA"))),
+        *(encoded(image, "JPEG") for image in (COLOUR, GREY, COLOUR.convert("CMYK"))),
+        encoded(COLOUR, "JPEG", exif=EXIF_TURNED),
+        encoded(COLOUR, "GIF"),
+        encoded(COLOUR, "BMP"),
+    ],
+)
+def test_what_tensorflow_decodes_right_is_stored_as_it_is(content: bytes) -> None:
+    assert storable(content) is content
+    assert np.abs(decoded(content).astype(int) - seen(content)).max() <= 4  # two JPEG decoders
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(COLOUR, "WEBP"),
+        encoded(COLOUR, "WEBP", lossless=True),
+        encoded(COLOUR.convert("RGBA"), "WEBP"),
+        encoded(COLOUR.quantize(9), "BMP"),
+        encoded(GREY, "BMP"),
+        encoded(GREY.convert("1"), "BMP"),
+        encoded(COLOUR.convert("RGBA"), "BMP"),
+        encoded(COLOUR, "WEBP", save_all=True, append_images=[picture(2)]),
+        encoded(COLOUR, "GIF", save_all=True, append_images=[picture(2)]),
+        encoded(COLOUR, "GIF", save_all=True, append_images=[picture(2, 40, 40)])[:-40],
+    ],
+)
+def test_what_tensorflow_cannot_decode_is_stored_as_png_of_the_same_pixels(content: bytes) -> None:
+    stored = storable(content)
+    assert stored.startswith(b"\x89PNG")
+    np.testing.assert_array_equal(decoded(stored), seen(content))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_a_turned_image_whose_reader_would_not_turn_it_is_stored_upright(kind: str) -> None:
+    stored = storable(encoded(COLOUR, kind, exif=EXIF_TURNED, lossless=True))
+    np.testing.assert_array_equal(decoded(stored), np.rot90(np.asarray(COLOUR), -1))
+    assert storable(stored) is stored
+
+
+def test_a_png_with_exif_that_turns_nothing_is_stored_as_it_is() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    content = encoded(COLOUR, exif=exif)
+    assert storable(content) is content

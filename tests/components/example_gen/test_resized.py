@@ -1,0 +1,127 @@
+"""A set of images of any size and format, from its source to examples and pixels."""
+
+import apache_beam as beam
+import drawn_files
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.example_gen.data_config import DataConfig
+from components.example_gen.example_facts import hash_examples
+from components.example_gen.generate import finish, generate
+from components.example_gen.image_set import ImageSet, SourceRows
+from components.example_gen.images import digest_split, read_arrays, read_rows, stored_shape
+from components.example_gen.sources import DataError
+from tests.trainer import image_files
+
+DATA = DataConfig(image_size="16x20")
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    uri = str(tmp_path_factory.mktemp("examples"))
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        generate(pipeline, drawn_files.drawn(DATA), uri)
+    return uri, finish(uri)
+
+
+def examples_of(uri: str, split: str) -> list[tf.train.Example]:
+    files = tf.io.gfile.glob(f"{uri}/Split-{split}/*")
+    records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+    return [tf.train.Example.FromString(record) for record in records]
+
+
+def values(example: tf.train.Example, name: str) -> list:
+    feature = example.features.feature[name]
+    return list(getattr(feature, feature.WhichOneof("kind")).value)
+
+
+def test_the_bytes_pass_through_with_what_describes_them(generated) -> None:
+    uri, _ = generated
+    given = drawn_files.images_of("test")
+    for example in examples_of(uri, "test"):
+        (image,) = values(example, "image")
+        row = given.index(image)
+        assert values(example, "weight") == [row / 2]
+        assert values(example, "year") == [2000 + row]
+        assert values(example, "camera") == [f"no. {row}".encode()]
+        shape = [
+            *values(example, "height"),
+            *values(example, "width"),
+            *values(example, "channels"),
+        ]
+        assert tuple(shape) == stored_shape(image)
+
+
+def test_the_summary_says_what_was_stored_and_left_out(generated) -> None:
+    _, summary = generated
+    sides = [stored_shape(image)[:2] for image in drawn_files.images_of("test")]
+    assert summary.image_shape == (16, 20, 3)
+    assert (summary.resize, summary.skipped, summary.ignored) == ("pad", 2, 3)
+    assert summary.splits["test"].sizes[0] == min(sides)
+    greys = [name for name in image_files.all_files() if "grey" in name or "black and" in name]
+    assert summary.splits["test"].grey == len(greys)
+    assert summary.splits["train"].grey == 0
+
+
+def test_digests_are_those_of_the_pixels_that_the_network_sees(generated) -> None:
+    uri, summary = generated
+    image_set = drawn_files.drawn(DATA)
+    assert digest_split(f"{uri}/Split-test", image_set.info.image_spec) == (
+        summary.splits["test"].digest
+    )
+    pixels, labels = read_arrays(image_set, "test")
+    assert pixels.shape[1:] == (16, 20, 3)
+    assert len(np.unique(hash_examples(pixels, labels)[1], axis=0)) > 30
+
+
+def test_pixels_that_a_source_gives_are_resized_too() -> None:
+    rng = np.random.default_rng(0)
+    given = rng.integers(0, 256, (4, 9, 30, 1), np.uint8)
+    base = drawn_files.drawn(DataConfig(image_size="9x15", resize="stretch"))
+    shard = base.shards[0].__class__("test", 0, 4)
+    labels = np.zeros(4, np.int64)
+    image_set = ImageSet(base.info, (shard,), {}, lambda _: [SourceRows(labels, pixels=given)])
+    (rows,) = read_rows(image_set, shard)
+    assert rows.pixels.shape == (4, 9, 15, 3)
+    assert rows.stored.tolist() == [[9, 30, 1]] * 4
+
+
+def problem_of(image: bytes) -> str:
+    base = drawn_files.drawn(DATA)
+    shard = base.shards[0].__class__("test", 0, 2)
+    images = np.array([image_files.encoded(image_files.picture(), "PNG"), image], object)
+    rows = SourceRows(np.zeros(2, np.int64), images)
+    with pytest.raises(DataError) as caught:
+        list(read_rows(ImageSet(base.info, (shard,), {}, lambda _: [rows]), shard))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        (b"no image", "cannot be read, expected a PNG, JPEG, BMP or GIF"),
+        (image_files.encoded(image_files.picture(), "PNG")[:60], "cannot be decoded, expected a"),
+        (image_files.encoded(image_files.picture().convert("P"), "BMP"), "BMP of 24 bits or GIF"),
+    ],
+)
+def test_an_image_that_no_model_takes_is_refused_by_its_place(image: bytes, problem: str) -> None:
+    assert problem_of(image).startswith("the image in row 1 of shard 0 of split 'test'")
+    assert problem in problem_of(image)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("PNG, see-through grey", (15, 21, 2)),
+        ("PNG, palette", (15, 21, 3)),
+        ("PNG, black and white", (15, 21, 1)),
+        ("JPEG, CMYK", (15, 21, 4)),
+        ("JPEG, grey", (15, 21, 1)),
+        ("JPEG, orientation 6", (15, 21, 3)),  # as stored, not as seen
+        ("BMP", (15, 21, 3)),
+        ("GIF", (15, 21, 3)),
+    ],
+)
+def test_the_header_gives_the_stored_shape(name: str, shape: tuple[int, int, int]) -> None:
+    assert stored_shape(image_files.all_files()[name]) == shape

@@ -1,0 +1,173 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import fill
+
+from components.example_gen.data_config import DataConfig
+from components.example_gen.image_set import ImageSet
+from components.example_gen.sources import DataError, open_dataset
+
+FITTED = DataConfig(image_size="8", test_fraction=0.3)
+
+
+def opened(path: Path, data: DataConfig = FITTED) -> ImageSet:
+    return open_dataset(f"csv:{path}", data, data_dir=None)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        opened(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    """40 images in one folder, and the rows of a table beside it."""
+    paths = fill(tmp_path / "images", 40)
+    return pd.DataFrame(
+        {
+            "path": [str(path.relative_to(tmp_path)) for path in paths],
+            "label": [("cat", "dog")[number % 2] for number in range(40)],
+        }
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "pets.csv"
+
+
+def test_paths_and_labels_are_read(frame: pd.DataFrame, table: Path) -> None:
+    frame.to_csv(table, index=False)
+    image_set = opened(table)
+    assert image_set.info.name.startswith("csv_pets_")
+    assert image_set.info.class_names == ("cat", "dog")
+    rows = [each for shard in image_set.shards for each in image_set.read(shard)]
+    found = {
+        (image, image_set.info.class_names[label])
+        for part in rows
+        for image, label in zip(part.images, part.labels, strict=True)
+    }
+    assert found == {
+        ((table.parent / path).read_bytes(), label)
+        for path, label in zip(frame["path"], frame["label"], strict=True)
+    }
+
+
+def test_parquet_is_the_same_data_set(frame: pd.DataFrame, table: Path) -> None:
+    frame["age"] = np.arange(40)
+    frame.to_csv(table, index=False)
+    from_csv = opened(table).info
+    frame.to_parquet(table)
+    from_parquet = opened(table).info
+    assert from_parquet.fingerprint == from_csv.fingerprint
+    assert from_parquet.extra == {"age": "int64"}
+
+
+def test_a_column_split_gives_the_splits(frame: pd.DataFrame, table: Path) -> None:
+    frame["split"] = ["train"] * 30 + ["test"] * 10
+    frame.to_csv(table, index=False)
+    image_set = opened(table)
+    assert (image_set.rows("train"), image_set.rows("test")) == (30, 10)
+
+
+def test_labels_of_digits_stay_texts(frame: pd.DataFrame, table: Path) -> None:
+    frame["label"] = ["007", "10"] * 20
+    frame.to_csv(table, index=False)
+    assert opened(table).info.class_names == ("007", "10")
+
+
+def test_further_columns_are_features_of_their_rows(frame: pd.DataFrame, table: Path) -> None:
+    frame["camera"] = [f"cam{number % 3}" for number in range(40)]
+    frame["age"] = range(40)
+    frame["weight"] = np.arange(40) / 4
+    frame["split"] = ["test", "test", *["train"] * 38]
+    frame.to_csv(table)  # with pandas' index, whose column has no name
+    image_set = opened(table)
+    assert image_set.info.extra == {"age": "int64", "camera": "str", "weight": "float32"}
+    (shard,) = image_set.shards_of("train")
+    (rows,) = image_set.read(shard)
+    np.testing.assert_array_equal(rows.extra["age"], np.arange(2, 40))
+    np.testing.assert_array_equal(rows.extra["weight"], np.arange(2, 40, dtype=np.float32) / 4)
+    assert list(rows.extra["camera"][:3]) == ["cam2", "cam0", "cam1"]
+
+
+def test_a_changed_feature_changes_the_fingerprint(frame: pd.DataFrame, table: Path) -> None:
+    frame["age"] = range(40)
+    frame.to_csv(table, index=False)
+    before = opened(table).info.fingerprint
+    frame.loc[7, "age"] = 99
+    frame.to_csv(table, index=False)
+    assert opened(table).info.fingerprint != before
+
+
+def test_a_number_that_turns_up_late_as_text_makes_the_column_text(
+    frame: pd.DataFrame, table: Path
+) -> None:
+    frame["code"] = ["1"] * 39 + ["x"]
+    frame.to_csv(table, index=False)
+    assert opened(table).info.extra == {"code": "str"}
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("label", ["cat"] * 39 + [" "], "row 40 has no label, expected one in each row"),
+        ("label", ["cat"] * 40, "the column 'label' names one class, 'cat', expected two or more"),
+        ("path", ["../x.png"] * 40, "row 1 has the path '../x.png', expected one below"),
+        ("path", ["/etc/x.png"] * 40, "row 1 has the path '/etc/x.png', expected one below"),
+        ("path", ["a/../../x.png"] * 40, "row 1 has the path 'a/../../x.png', expected one below"),
+        ("path", ["a.png"] * 40, "40 images cannot be read: a.png (No such file or directory)"),
+        ("split", ["train"] * 39 + ["val"], "row 40 has the split 'val', expected train or test"),
+        ("split", ["train"] * 39 + [""], "row 40 has no split"),
+        ("split", ["train"] * 40, "the test split has no image of class 'cat'"),
+        ("width", range(40), "the column 'width' cannot be a feature"),
+        ("a b", range(40), "the column 'a b' cannot be a feature"),
+        ("age", [1.5] * 39 + [None], "row 40 has no 'age', expected a value in each row"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_bad_rows_are_refused(
+    frame: pd.DataFrame, table: Path, column: str, values: list, said: str, form: str
+) -> None:
+    frame[column] = values
+    write = frame.to_parquet if form == "parquet" else frame.to_csv
+    write(table, index=False)
+    assert said in refusal(table)
+
+
+def test_a_missing_column_is_named(frame: pd.DataFrame, table: Path) -> None:
+    frame.rename(columns={"label": "class"}).to_csv(table, index=False)
+    assert "has no column 'label', only 'path', 'class'; expected path and label" in refusal(table)
+
+
+def test_a_listed_file_must_be_an_image(frame: pd.DataFrame, table: Path) -> None:
+    (table.parent / "notes").write_text("no image")
+    frame.loc[3, "path"] = "notes"
+    frame.to_csv(table, index=False)
+    assert "1 image cannot be read: notes (is no PNG, JPEG, WebP, BMP or GIF)" in refusal(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is neither CSV with a header nor Parquet ("),
+        (b"path,label\n", "has no rows, expected one per image"),
+        (b"path,label\na.png\n", "is neither CSV with a header nor Parquet ("),
+        (b"path,label,path\na,b,c\n", "has two columns 'path', expected one"),
+        (b"path,label\n\xff\xfe,x\n", "is neither CSV with a header nor Parquet ("),
+        (b"PAR1 and nothing else", "is neither CSV with a header nor Parquet ("),
+    ],
+)
+def test_what_is_no_table_is_refused(table: Path, content: bytes, said: str) -> None:
+    table.write_bytes(content)
+    assert said in refusal(table)
+
+
+def test_a_missing_table_is_refused(table: Path) -> None:
+    assert "cannot be read (No such file or directory), expected a CSV or Parquet" in refusal(table)
+    with pytest.raises(DataError, match="expected a file after the colon"):
+        open_dataset("csv:", data_dir=None)

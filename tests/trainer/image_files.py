@@ -1,0 +1,108 @@
+"""Images of each format, colour and orientation, as the bytes of files."""
+
+import io
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+WIDTH, HEIGHT = 21, 15
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> Image.Image:
+    """A smooth one of random colours."""
+    rng = np.random.default_rng(seed)
+    spots = Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8))
+    return spots.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def pngs() -> dict[str, bytes]:
+    colour = picture()
+    grey = colour.convert("L")
+    see_through = colour.copy()
+    see_through.putalpha(grey)
+    wide = np.random.default_rng(1).integers(0, 1 << 16, (HEIGHT, WIDTH, 4), np.uint16)
+    level, pixel = grey.getpixel((3, 4)), colour.getpixel((3, 4))
+    paletted = colour.quantize(13)
+    return {
+        "colour": encoded(colour, "PNG"),
+        "grey": encoded(grey, "PNG"),
+        "black and white": encoded(grey.convert("1"), "PNG"),
+        "grey of 16 bits": encoded(Image.fromarray(wide[..., 0]), "PNG"),
+        "colour of 16 bits": tf.io.encode_png(wide[..., :3]).numpy(),
+        "see-through of 16 bits": tf.io.encode_png(wide).numpy(),
+        "see-through grey of 16 bits": tf.io.encode_png(wide[..., :2]).numpy(),
+        "palette": encoded(paletted, "PNG"),
+        "palette of 1 bit": encoded(colour.quantize(2), "PNG", bits=1),
+        "palette of 4 bits, see-through": encoded(
+            colour.quantize(9), "PNG", bits=4, transparency=bytes([0, 9, 255, 128])
+        ),
+        "palette of 2 bits": encoded(colour.quantize(4), "PNG", bits=2),
+        "palette with a transparent colour": encoded(paletted, "PNG", transparency=5),
+        "see-through": encoded(see_through, "PNG"),
+        "see-through grey": encoded(see_through.convert("LA"), "PNG"),
+        "grey with a transparent level": encoded(grey, "PNG", transparency=level),
+        "colour with a transparent one": encoded(colour, "PNG", transparency=pixel),
+    }
+
+
+def jpegs() -> dict[str, bytes]:
+    colour = picture()
+    return {
+        "colour": encoded(colour, "JPEG", quality=80),
+        "without subsampling": encoded(colour, "JPEG", subsampling=0),
+        "progressive": encoded(colour, "JPEG", progressive=True),
+        "grey": encoded(colour.convert("L"), "JPEG"),
+        "CMYK": encoded(colour.convert("CMYK"), "JPEG"),
+        **{f"orientation {number}": oriented(number) for number in range(1, 9)},
+    }
+
+
+def others() -> dict[str, bytes]:
+    colour = picture()
+    paletted = colour.quantize(13)
+    return {
+        "BMP": encoded(colour, "BMP"),
+        "GIF": encoded(paletted, "GIF"),
+        "GIF with a transparent colour": encoded(paletted, "GIF", transparency=5),
+        "GIF of two frames": encoded(
+            paletted, "GIF", save_all=True, append_images=[picture(seed=1).quantize(13)]
+        ),
+    }
+
+
+def all_files() -> Mapping[str, bytes]:
+    return {
+        **{f"PNG, {name}": image for name, image in pngs().items()},
+        **{f"JPEG, {name}": image for name, image in jpegs().items()},
+        **others(),
+    }
+
+
+def oriented(number: int, *, order: str = "little") -> bytes:
+    """A JPEG with this EXIF orientation, written by hand in either order of bytes."""
+    return with_segment(encoded(picture(), "JPEG", quality=90), exif(number, order=order))
+
+
+def exif(orientation: int, *, order: str = "little", kind: int = 3) -> bytes:
+    """The content of an EXIF segment: two tags, of which the second is the orientation."""
+    mark = "<" if order == "little" else ">"
+    tiff = struct.pack(f"{mark}2sHI", b"II" if order == "little" else b"MM", 42, 8)
+    tags = struct.pack(f"{mark}HHHIHH", 2, 0x0100, 3, 1, 77, 0)
+    tags += struct.pack(f"{mark}HHIHH", 0x0112, kind, 1, orientation, 0)
+    return b"Exif\0\0" + tiff + tags + bytes(4)
+
+
+def with_segment(jpeg: bytes, content: bytes, *, marker: int = 0xE1) -> bytes:
+    """Puts an application segment behind the first one."""
+    (length,) = struct.unpack_from(">H", jpeg, 4)
+    at = 4 + length
+    return jpeg[:at] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + jpeg[at:]

@@ -1,0 +1,143 @@
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from components.serving_check.prediction import read_pixels
+from tests.trainer import image_files
+from tests.trainer.image_files import HEIGHT, WIDTH, encoded, exif, oriented, picture, with_segment
+from trainer.features import RESIZES, ImageSpec
+from trainer.image_graph import orientation, to_pixels
+
+FILES = image_files.all_files()
+OWN = (HEIGHT, WIDTH, 3)
+
+
+def pixels_of(image: bytes, shape: tuple[int, int, int], resize: str = "pad") -> np.ndarray:
+    return to_pixels(tf.constant([image]), ImageSpec(shape, ("a", "b"), resize))[0].numpy()
+
+
+def by_pillow(image: bytes, shape: tuple[int, int, int], file: Path) -> np.ndarray:
+    if not image.startswith((b"GIF", b"BM")):
+        file.write_bytes(image)
+        return read_pixels(file, shape)
+    with Image.open(io.BytesIO(image)) as opened:
+        black = Image.new("RGBA", opened.size, (0, 0, 0, 255))
+        flat = Image.alpha_composite(black, opened.convert("RGBA")).convert("RGB")
+    return np.asarray(flat if shape[2] == 3 else flat.convert("L")).reshape(shape)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_is_decoded_to_pillows_pixels(
+    name: str, channels: int, tmp_path: Path
+) -> None:
+    turned = "orientation" in name and int(name[-1]) > 4
+    shape = (*((WIDTH, HEIGHT) if turned else (HEIGHT, WIDTH)), channels)
+    expected = by_pillow(FILES[name], shape, tmp_path / "image")
+    np.testing.assert_array_equal(pixels_of(FILES[name], shape), expected)
+
+
+def test_the_orientation_is_read_in_either_order_of_bytes_and_behind_other_segments() -> None:
+    plain = encoded(picture(), "JPEG")
+    for order in ("little", "big"):
+        assert [orientation(oriented(number, order=order)) for number in range(1, 9)] == [
+            *range(1, 9)
+        ]
+    colours = with_segment(with_segment(plain, exif(6)), b"ICC_PROFILE\0" + bytes(300), marker=0xE2)
+    assert orientation(colours) == 6
+
+
+PLAIN = encoded(picture(), "JPEG")
+
+
+@pytest.mark.parametrize(
+    "jpeg",
+    [
+        PLAIN,
+        with_segment(PLAIN, exif(0)),
+        with_segment(PLAIN, exif(9)),
+        with_segment(PLAIN, exif(6, kind=2)),  # text
+        with_segment(PLAIN, exif(6)[:12]),
+        with_segment(PLAIN, b"Exif\0\0"),
+        with_segment(PLAIN, b"Exif\0\0MM" + struct.pack(">HI", 42, 0xFFFFFFFF)),
+        with_segment(PLAIN, b"Exif\0\0II" + struct.pack("<HI", 42, 0x7FFFFFFF)),
+        with_segment(PLAIN, exif(6).replace(b"Exif", b"exif")),
+        b"\xff\xd8\xff\xe1\x00\x08Exif\0\0MM",
+        b"\xff\xd8\xff\xe1",
+        b"",
+    ],
+)
+def test_a_jpeg_without_a_valid_orientation_is_upright(jpeg: bytes) -> None:
+    assert orientation(tf.constant(jpeg)) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no image", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"BM", b"RIFF1234WEBPVP8 "],
+)
+def test_what_is_no_image_fails(content: bytes) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        pixels_of(content, OWN)
+
+
+def test_a_bmp_of_fewer_bits_fails_since_its_palette_would_be_lost() -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        pixels_of(encoded(picture().convert("P"), "BMP"), OWN)
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_an_image_of_the_networks_size_is_not_touched(resize: str) -> None:
+    expected = np.asarray(picture())
+    np.testing.assert_array_equal(pixels_of(encoded(picture(), "PNG"), OWN, resize), expected)
+
+
+def fully(value: int, width: int, height: int) -> bytes:
+    return encoded(Image.new("RGB", (width, height), (value,) * 3), "PNG")
+
+
+def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
+    wide = pixels_of(fully(200, 40, 20), (8, 12, 3))  # 12x6, and a row above and below
+    assert wide[1:7].min() == 200
+    assert wide[[0, 7]].max() == 0
+    high = pixels_of(fully(200, 10, 45), (9, 5, 1))  # 2x9, and 1 column on the left, 2 right
+    np.testing.assert_array_equal(high[..., 0], [[0, 200, 200, 0, 0]] * 9)
+    thin = pixels_of(fully(200, 500, 1), (5, 5, 1))  # at least one row is left
+    np.testing.assert_array_equal(thin[:, 0, 0], [0, 0, 200, 0, 0])
+
+
+def test_crop_takes_the_middle() -> None:
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 20:40] = 200
+    cropped = pixels_of(encoded(Image.fromarray(image), "PNG"), (10, 10, 3), "crop")
+    np.testing.assert_array_equal(cropped, np.full((10, 10, 3), 200))
+
+
+def test_stretch_keeps_no_aspect() -> None:
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 30:] = 200
+    stretched = pixels_of(encoded(Image.fromarray(image), "PNG"), (10, 10, 1), "stretch")
+    np.testing.assert_array_equal(stretched[:, [0, 1, 8, 9], 0], [[0, 0, 200, 200]] * 10)
+
+
+def test_what_becomes_smaller_is_antialiased_as_by_pillow() -> None:
+    large = picture(257, 131)
+    ours = pixels_of(encoded(large, "PNG"), (32, 32, 3), "stretch").astype(int)
+    theirs = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(ours - theirs).max() <= 1
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    ours = pixels_of(encoded(Image.fromarray(stripes), "PNG"), (9, 9, 1), "stretch").astype(int)
+    assert np.abs(ours - 128).max() < 16  # no moiré
+
+
+def test_no_other_image_of_the_batch_changes_a_bit() -> None:
+    images = list(FILES.values())
+    spec = ImageSpec((16, 16, 3), ("a", "b"), "pad")
+    together = to_pixels(tf.constant(images)[:, tf.newaxis], spec)
+    for image, pixels in zip(images, together, strict=True):
+        np.testing.assert_array_equal(pixels, pixels_of(image, spec.image_shape))

@@ -1,0 +1,225 @@
+"""Encoded images -> the pixels that the network sees; a part of the transform graph.
+
+    to_pixels(encoded, ImageSpec((64, 48, 3), ("cat", "dog"), resize="pad"))    # [B, 64, 48, 3]
+
+ExampleGen, Transform, the training and the exported model all call `to_pixels`.
+
+Each image is decoded and resized by itself, with integers or by one kernel of the CPU, so that the
+batch it stands in changes no bit of it. What Pillow decodes is the same to the last bit, because a
+source and `predict` use Pillow for the formats that TensorFlow lacks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from trainer.features import ImageSpec
+
+_Decode = Callable[[tf.Tensor], tf.Tensor]
+
+_PNG = b"\x89"
+_PNG_DEPTH = 24  # the place of the bits per channel
+_JPEG = b"\xff"
+_GIF = b"G"
+_APP1 = b"\xff\xe1"  # the marker, before two bytes of length and the segment's name
+_EXIF = b"Exif\x00\x00"
+_HEAD_BYTES = 1 << 16
+_ORIENTATION = 0x0112  # the tag
+_SHORT = 3  # the type of two bytes
+_MAX_TAGS = 1024
+_MARGIN = 64  # zeros behind a file: what is read beyond its end is no valid EXIF
+
+
+def to_pixels(encoded: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
+    """Decodes images, [B] or [B, 1] strings, to the pixels that the network sees.
+
+    Each is a PNG of the spec's shape; or, if the spec resizes, a PNG, JPEG, GIF or BMP of any size,
+    which is decoded and resized by itself: no other image of the batch changes a bit of it.
+
+    Returns [B, H, W, C] uint8. Fails on any other image.
+    """
+    if not spec.resize:
+        return decode_png(encoded, spec.image_shape)
+
+    def one(image: tf.Tensor) -> tf.Tensor:
+        return fitted(decoded(image), spec.image_shape, spec.resize)
+
+    signature = tf.TensorSpec(spec.image_shape, tf.uint8)
+    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
+        return tf.map_fn(one, tf.reshape(encoded, [-1]), fn_output_signature=signature)
+
+
+def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
+    height, width, channels = image_shape
+
+    def decode_one(png: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_png(png, channels=channels)
+        return tf.ensure_shape(image, [height, width, channels])
+
+    return tf.map_fn(decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.uint8)
+
+
+def decoded(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG, JPEG, GIF (its first frame) or BMP (of 24 bits) to [h, w, 3] uint8.
+
+    A JPEG is turned upright by its EXIF orientation; what is transparent is laid on black. Of 16
+    bits the upper 8 are taken. Fails on any other content.
+    """
+    first = tf.strings.substr(encoded, 0, 1)
+    decode: _Decode = _bmp
+    # Not tf.switch_case: Transform cannot serialize its list of functions.
+    for start, special in ((_GIF, _first_frame), (_JPEG, _upright_jpeg), (_PNG, _png_on_black)):
+        decode = functools.partial(_either, tf.equal(first, start), special, decode)
+    return tf.ensure_shape(decode(encoded), [None, None, 3])
+
+
+def _either(holds: tf.Tensor, one: _Decode, other: _Decode, encoded: tf.Tensor) -> tf.Tensor:
+    return tf.cond(holds, lambda: one(encoded), lambda: other(encoded))
+
+
+def _first_frame(gif: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(gif, channels=3, expand_animations=False)
+
+
+def _bmp(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(tf.io.decode_bmp(encoded), [None, None, 3])
+
+
+def _png_on_black(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG to its colours times their opacity, rounded: [h, w, 3] uint8."""
+    image = tf.io.decode_png(encoded, channels=4)
+    depth = tf.io.decode_raw(tf.strings.substr(encoded, _PNG_DEPTH, 1), tf.uint8)[0]
+    # Of images without opacity whose depth is below 8 bits, TensorFlow makes it 2^depth - 1.
+    filler = tf.bitwise.left_shift(tf.constant(1, tf.uint8), tf.minimum(depth, 7)) - 1
+    is_filled = (depth < 8) & tf.reduce_all(tf.equal(image[..., 3:], filler))
+    opacity = tf.where(is_filled, tf.constant(255, tf.uint8), image[..., 3:])
+    product = tf.cast(image[..., :3], tf.uint16) * tf.cast(opacity, tf.uint16) + 128
+    # Rounded division by 255, in 16 bits.
+    rounded = tf.bitwise.right_shift(product + tf.bitwise.right_shift(product, 8), 8)
+    return tf.cast(rounded, tf.uint8)
+
+
+def _upright_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return upright(image, orientation(encoded))
+
+
+def upright(image: tf.Tensor, exif_orientation: tf.Tensor) -> tf.Tensor:
+    """Turns and mirrors [h, w, C] by an orientation, 1 (upright) to 8 (EXIF 2.3, section 4.6.4)."""
+
+    def is_one_of(*orientations: int) -> tf.Tensor:
+        return tf.reduce_any(tf.equal(exif_orientation, orientations))
+
+    def turned() -> tf.Tensor:
+        turn = is_one_of(5, 6, 7, 8)
+        found = tf.cond(turn, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        found = tf.cond(is_one_of(2, 3, 6, 7), lambda: tf.reverse(found, [1]), lambda: found)
+        return tf.cond(is_one_of(3, 4, 7, 8), lambda: tf.reverse(found, [0]), lambda: found)
+
+    return tf.cond(exif_orientation > 1, turned, lambda: image)
+
+
+def orientation(jpeg: tf.Tensor) -> tf.Tensor:
+    """Returns the EXIF orientation of a JPEG, int32; 1 if it has none or a broken one.
+
+    The segment is looked for in the first 64 KiB: it is the first of the file, or the second one.
+    """
+    head = tf.strings.substr(jpeg, 0, _HEAD_BYTES)
+    values = tf.io.decode_raw(tf.strings.join([head, tf.constant(b"\0" * _MARGIN)]), tf.uint8)
+    end = tf.size(values) - _MARGIN
+    is_marker = tf.equal(values[:-1], _APP1[0]) & tf.equal(values[1:], _APP1[1])
+    markers = tf.reshape(tf.cast(tf.where(is_marker), tf.int32), [-1])  # where each begins
+    names = tf.gather(values, markers[:, tf.newaxis] + tf.range(4, 4 + len(_EXIF)))
+    is_exif = tf.reduce_all(tf.equal(names, list(_EXIF)), axis=1)
+    starts = tf.boolean_mask(markers, is_exif)[:1] + 4 + len(_EXIF)
+    return tf.cond(
+        tf.size(starts) > 0,
+        lambda: _orientation_at(values, starts[0], end),
+        lambda: tf.constant(1),
+    )
+
+
+def _orientation_at(values: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    """Reads the first directory of the TIFF header at `start`."""
+    big = tf.equal(values[start], ord("M"))
+    offset = _number(values, start + 4, 4, big=big)
+    directory = tf.minimum(start + tf.minimum(offset, end), end)
+    count = tf.minimum(_number(values, directory, 2, big=big), _MAX_TAGS)
+    entries = directory + 2 + 12 * tf.range(count)  # [count], where each begins
+    entries = tf.boolean_mask(entries, entries + 12 <= end)
+    is_it = tf.equal(_number(values, entries, 2, big=big), _ORIENTATION)
+    is_it &= tf.equal(_number(values, entries + 2, 2, big=big), _SHORT)
+    found = _number(values, tf.boolean_mask(entries, is_it) + 8, 2, big=big)
+    valid = tf.boolean_mask(found, (found >= 1) & (found <= 8))
+    return tf.concat([valid, [1]], axis=0)[0]
+
+
+def _number(values: tf.Tensor, at: tf.Tensor, size: int, *, big: tf.Tensor) -> tf.Tensor:
+    """Reads whole numbers of 2 or 4 bytes at these places, big-endian or little-endian: int32.
+
+    Those of 2^31 and more become smaller ones, which are still behind the end of any image.
+    """
+    numbers = tf.zeros_like(at)
+    for place in range(size):
+        step = tf.where(big, place, size - 1 - place)
+        numbers = tf.minimum(numbers, (1 << 23) - 1) * 256 + tf.cast(
+            tf.gather(values, at + step), tf.int32
+        )
+    return numbers
+
+
+def fitted(image: tf.Tensor, image_shape: tuple[int, int, int], resize: str) -> tf.Tensor:
+    """Makes [H, W, C] uint8, with 1 or 3 channels, of [h, w, 3] uint8.
+
+    Args:
+      resize: "stretch" distorts the image, "pad" keeps all of it between black margins, and "crop"
+        takes the largest part in its middle that has the right aspect.
+    """
+    size = image_shape[:2]
+    fit = {"stretch": _scaled, "pad": _padded, "crop": _cropped}[resize]
+    is_fitting = tf.reduce_all(tf.equal(tf.shape(image)[:2], size))
+    found = tf.cond(is_fitting, lambda: image, lambda: fit(image, *size))
+    # Grey comes last, when the image is small; a grey image keeps its values.
+    return tf.ensure_shape(grey(found) if image_shape[2] == 1 else found, image_shape)
+
+
+def _scaled(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Resizes uint8, with a wider filter where that makes it smaller (antialiasing)."""
+    values = tf.image.resize(image, [height, width], antialias=True)  # float32
+    return tf.cast(tf.round(tf.clip_by_value(values, 0.0, 255.0)), tf.uint8)
+
+
+def _padded(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    rows, columns = tf.unstack(tf.shape(image)[:2])
+    inner_height = tf.minimum(height, _times(rows, width, columns))
+    inner_width = tf.minimum(width, _times(columns, height, rows))
+    below, right = height - inner_height, width - inner_width
+    margins = [[below // 2, below - below // 2], [right // 2, right - right // 2], [0, 0]]
+    return tf.pad(_scaled(image, inner_height, inner_width), margins)
+
+
+def _cropped(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    rows, columns = tf.unstack(tf.shape(image)[:2])
+    kept_rows = tf.minimum(rows, _times(columns, height, width))
+    kept_columns = tf.minimum(columns, _times(rows, width, height))
+    top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+    inner = image[top : top + kept_rows, left : left + kept_columns]
+    return _scaled(inner, height, width)
+
+
+def _times(number: tf.Tensor, numerator: tf.Tensor, denominator: tf.Tensor) -> tf.Tensor:
+    """Returns number * numerator / denominator, rounded, at least 1: whole numbers, int32."""
+    factors = [tf.cast(one, tf.int64) for one in (number, numerator, denominator)]
+    rounded = (2 * factors[0] * factors[1] + factors[2]) // (2 * factors[2])
+    return tf.cast(tf.maximum(rounded, 1), tf.int32)
+
+
+def grey(image: tf.Tensor) -> tf.Tensor:
+    """Returns the luma (ITU-R 601-2, as Pillow rounds it) of [h, w, 3] uint8: [h, w, 1] uint8."""
+    levels = tf.cast(image, tf.int32)
+    weighted = tf.reduce_sum(levels * [19595, 38470, 7471], axis=2, keepdims=True)
+    return tf.cast(tf.bitwise.right_shift(weighted + (1 << 15), 16), tf.uint8)
