@@ -109,6 +109,8 @@ def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
         )
         progress.LOGGER.info("%s", why)
         scratch = job.scratch if chosen == placement.STREAM else None
+        if scratch:
+            scratch.mkdir(parents=True, exist_ok=True)  # in a container nobody has made it
         splits = {name: reader.load(scratch) for name, reader in readers.items()}
     _log.info("loaded: %s examples", {name: len(split) for name, split in splits.items()})
     return splits
