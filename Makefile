@@ -52,6 +52,8 @@ bench: bench-data setup
 	$(BIN)/python benchmarks/gate_on_mnist.py '$(DIR)'
 	$(BIN)/python benchmarks/data_checks.py
 	$(BIN)/python benchmarks/data_checks.py '$(DIR)' --seeds 5
+	$(BIN)/python benchmarks/memory.py '$(DIR)'
+	$(BIN)/python benchmarks/memory.py
 
 bench-data:
 	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...'; exit 2; }

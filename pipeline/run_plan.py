@@ -97,7 +97,7 @@ class RunPlan:
             "seed": config.seed,
             "replicas": config.replicas,
             "workers": self.workers,
-            "training": dataclasses.asdict(config.training),
+            "training": config.training.to_config(),
             "tuning": dataclasses.asdict(config.tuning) if searches else None,
             # Includes the data set's own bounds, which a later release of this code may change.
             "gate": self.policy.to_config(),

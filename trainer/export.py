@@ -10,7 +10,7 @@ import tensorflow_transform as tft
 
 from trainer import features
 from trainer.features import ImageSpec
-from trainer.inputs import TransformGraph
+from trainer.transform_graph import TransformGraph
 
 
 class ServingModel(tf.Module):

@@ -16,6 +16,7 @@ from typing import Any
 from trainer.architectures import ARCHITECTURES
 from trainer.host.fields import check, setting
 from trainer.host.registry import Registry
+from trainer.placement import AUTO, CHOICES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,9 @@ HYPER_PARAMETERS: Registry[HyperParameter] = Registry("hyper-parameter")
 
 @dataclasses.dataclass(frozen=True)
 class HParams:
-    """Everything but the data and the seed that decides how a model is trained."""
+    """Everything but the data and the seed that decides how a model is trained; and `input`, which
+    decides no weight.
+    """
 
     architecture: str = setting(
         "convnet",
@@ -133,6 +136,12 @@ class HParams:
     deterministic: bool = setting(
         False, "whether every operation must give the same bits each time"
     )
+    input: str = setting(
+        AUTO,
+        "where the decoded images lie: memory, stream (a scratch file: for sets that are larger "
+        "than memory), or auto, which goes by their size; the weights are the same",
+        choices=CHOICES,
+    )
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     # What the files that were named held when the configuration was read: the source text of
     # `architecture`, the hex SHA-256 of `weights`.
@@ -142,8 +151,8 @@ class HParams:
         check(self, "training")
 
     def to_config(self) -> dict[str, Any]:
-        """Returns JSON-able values, for TFX's `custom_config`."""
-        return dataclasses.asdict(self)
+        """Returns JSON-able values, for TFX's `custom_config` and other keys: without `input`."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "input"}
 
     def to_settings(self) -> dict[str, Any]:
         """Returns the same without `found`, which no configuration can set."""

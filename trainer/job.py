@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from trainer.features import ImageSpec
 from trainer.host.files import write_durably
 from trainer.hparams import HParams
+from trainer.placement import AUTO, VARIABLE
 from trainer.tuning.results import tuned
 
 
@@ -32,6 +34,7 @@ class Job:
         (the directory of all searches that have not ended).
       serving_model_dir: directory to which a training exports the model.
       model_run_dir: directory for TensorBoard's event files.
+      input: where the decoded images lie, one of `placement.CHOICES`.
     """
 
     train_files: list[str]
@@ -40,12 +43,16 @@ class Job:
     custom_config: Mapping[str, Any]
     serving_model_dir: str = ""
     model_run_dir: str = ""
+    input: str = AUTO
 
     @classmethod
     def from_fn_args(cls, fn_args: Any) -> Job:
-        """Takes the fields of the same names; the result of a search replaces hyper-parameters."""
+        """Takes the fields of the same names, and `input` from the environment; the result of a
+        search replaces hyper-parameters.
+        """
         names = [field.name for field in dataclasses.fields(cls)]
-        job = cls(**{name: value for name in names if (value := getattr(fn_args, name, None))})
+        given = {name: value for name in names if (value := getattr(fn_args, name, None))}
+        job = cls(**{"input": os.environ.get(VARIABLE, AUTO), **given})
         found = getattr(fn_args, "hyperparameters", None)
         if not found:
             return job
@@ -80,6 +87,20 @@ class Job:
     @property
     def seed(self) -> int:
         return int(self.custom_config["seed"])
+
+    @property
+    def scratch(self) -> Path:
+        """The directory for files that nobody needs after the process: TMPDIR where it is set, else
+        the pipeline root, since /tmp may lie in memory.
+        """
+        config = self.custom_config
+        root = Path(config["checkpoints"] if "checkpoints" in config else config["searches"]).parent
+        return Path(os.environ.get("TMPDIR") or root)
+
+    @property
+    def processes(self) -> int:
+        """How many processes of this machine train for the job at the same time."""
+        return int(self.custom_config.get("tuning", {}).get("parallel_trials", 1))
 
     @property
     def replicas(self) -> int:

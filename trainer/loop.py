@@ -5,6 +5,7 @@ It replaces `model.fit`, which fails under several strategies with Keras 3 (docs
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -12,17 +13,19 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from trainer import inputs, progress
+from trainer import progress
 from trainer.augmentation import make_augmentation
+from trainer.batches import TrainingBatches, steps_per_epoch
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
+from trainer.inputs import LoadedSplit
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
 from trainer.strategy import global_batch, require_agreement
 
-_EVAL_BATCH = 1000
-_STEPS_PER_CALL = 32  # between two reports of progress
+_EVAL_BATCH = 1000  # images at most, and these bytes of them
+_EVAL_BYTES = 16 << 20
 
 
 class TrainingDiverged(ArithmeticError):
@@ -33,8 +36,8 @@ def train(
     hparams: HParams,
     *,
     spec: ImageSpec,
-    train_split: inputs.LoadedSplit,
-    eval_split: inputs.LoadedSplit,
+    train_split: LoadedSplit,
+    eval_split: LoadedSplit,
     strategy: tf.distribute.Strategy,
     seed: int,
     log_dir: str | None = None,
@@ -59,7 +62,7 @@ def train(
         several replicas.
     """
     batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
-    steps = inputs.steps_per_epoch(len(train_split), batch)
+    steps = steps_per_epoch(len(train_split), batch)
     if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
         raise ValueError(
             f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
@@ -124,7 +127,7 @@ def _require_finite(name: str, loss: float, number: int, hparams: HParams) -> No
 
 def _training(
     state: State,
-    split: inputs.LoadedSplit,
+    split: LoadedSplit,
     strategy: tf.distribute.Strategy,
     hparams: HParams,
     *,
@@ -133,17 +136,19 @@ def _training(
 ) -> Callable[[], tuple[float, float]]:
     """Returns a function that trains for one epoch: () -> (mean loss, accuracy)."""
     batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
-    batches = inputs.TrainingBatches(
+    batches = TrainingBatches(
         split, batch=batch, seed=seed, augmentation=make_augmentation(hparams), strategy=strategy
     )
     train_steps = _train_steps(state, batches, strategy, hparams, batch)
     steps = batches.steps_per_epoch
 
     def run_epoch() -> tuple[float, float]:
-        loss, correct, done = 0.0, 0.0, len(state.history) * steps
-        for begin in range(0, steps, _STEPS_PER_CALL):
-            count = min(_STEPS_PER_CALL, steps - begin)
-            of_call = train_steps(tf.constant(done + begin), tf.constant(count))
+        loss, correct, epoch = 0.0, 0.0, len(state.history)
+        ahead = itertools.chain(batches.calls(epoch), batches.calls(epoch + 1))
+        batches.expect(*next(ahead))
+        for first, count in batches.calls(epoch):
+            batches.expect(*next(ahead))
+            of_call = train_steps(tf.constant(first), tf.constant(count))
             loss, correct = loss + float(of_call[0]), correct + float(of_call[1])
             reporter.steps_done(count)
         return loss / steps, correct / (steps * batch)
@@ -153,7 +158,7 @@ def _training(
 
 def _train_steps(
     state: State,
-    batches: inputs.TrainingBatches,
+    batches: TrainingBatches,
     strategy: tf.distribute.Strategy,
     hparams: HParams,
     batch: int,
@@ -213,7 +218,7 @@ def _train_steps(
     return train_steps
 
 
-def _evaluation(model: keras.Model, split: inputs.LoadedSplit) -> Callable[[], tuple[float, float]]:
+def _evaluation(model: keras.Model, split: LoadedSplit) -> Callable[[], tuple[float, float]]:
     """Returns a function that evaluates: () -> (mean cross-entropy, accuracy) over the split."""
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -222,11 +227,16 @@ def _evaluation(model: keras.Model, split: inputs.LoadedSplit) -> Callable[[], t
         losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
         return tf.reduce_sum(losses), _count_correct(logits, labels)
 
+    image_bytes = math.prod(split.images.shape[1:]) * tf.float32.size
+    batch = max(1, min(_EVAL_BATCH, _EVAL_BYTES // image_bytes))
+
     def evaluate() -> tuple[float, float]:
         loss = correct = 0.0
-        for start in range(0, len(split), _EVAL_BATCH):
-            part = slice(start, start + _EVAL_BATCH)
-            batch_loss, hits = step(split.normalized(split.images[part]), split.labels[part])
+        for start in range(0, len(split), batch):
+            part = slice(start, start + batch)
+            with tf.device("CPU:0"):  # else a GPU would be given the whole split for each part
+                images, labels = split.images[part], split.labels[part]
+            batch_loss, hits = step(split.normalized(images), labels)
             loss += float(batch_loss)
             correct += float(hits)
         return loss / len(split), correct / len(split)

@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import export, inputs, loop, own_network
+from trainer import export, inputs, loop, own_network, placement, progress
 from trainer import history as histories
 from trainer.checkpoints import Checkpoints, training_key
 from trainer.cluster import Cluster
+from trainer.host.memory import memory_left
 from trainer.job import Job
 from trainer.strategy import (
     mirrored_strategy,
@@ -92,13 +93,25 @@ def prepare(job: Job, cluster: Cluster | None = None) -> tf.distribute.Strategy:
 
 
 def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
-    """Loads `train` and `eval`, as keyword arguments of `loop.train`."""
+    """Loads `train` and `eval`, as keyword arguments of `loop.train`.
+
+    Raises `paged_array.NoScratchSpace`, and ValueError if a split cannot be used.
+    """
     with tf.device("CPU:0"):  # image by image, so that a GPU would wait for copies
         graph = tft.TFTransformOutput(job.transform_graph_path)
-        splits = {
-            "train_split": inputs.load_split(job.train_files, graph, job.spec),
-            "eval_split": inputs.load_split(job.eval_files, graph, job.spec),
+        readers = {
+            "train_split": inputs.SplitReader(job.train_files, graph, job.spec),
+            "eval_split": inputs.SplitReader(job.eval_files, graph, job.spec),
         }
+        num_bytes = sum(reader.num_bytes for reader in readers.values())
+        chosen, why = placement.choose(
+            job.input, num_bytes, [memory_left()], processes=job.processes
+        )
+        progress.LOGGER.info("%s", why)
+        scratch = job.scratch if chosen == placement.STREAM else None
+        if scratch:
+            scratch.mkdir(parents=True, exist_ok=True)  # in a container nobody has made it
+        splits = {name: reader.load(scratch) for name, reader in readers.items()}
     _log.info("loaded: %s examples", {name: len(split) for name, split in splits.items()})
     return splits
 

@@ -210,15 +210,5 @@ def table(rows: Sequence[Sequence[str]], align: Callable[[str, int], str] = str.
     return ["  ".join(map(align, row, widths)).rstrip() for row in shown]
 
 
-def size(bytes_: int) -> str:
-    """Returns a size for people: "812 bytes", "4.2 MB"."""
-    value, units = float(bytes_), ["kB", "MB", "GB", "TB"]
-    if value < 1000:
-        return f"{bytes_} bytes"
-    while value >= 999.95 and units:
-        value, unit = value / 1000, units.pop(0)
-    return f"{value:.1f} {unit}"
-
-
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"

@@ -20,6 +20,7 @@ from pipeline.config import RunConfig
 from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
+from trainer.host.text import size
 
 _DIGEST_DIGITS = 8
 _UNKNOWN = "-"
@@ -225,8 +226,8 @@ def prune(directory: Path, keep: int, dry_run: bool, config: RunConfig | None) -
 def _pruned(done: Pruned, *, dry_run: bool) -> Iterator[str]:
     removed, freed = ("would remove", "would free") if dry_run else ("removed", "freed")
     for old in done.removed:
-        yield f"{removed}: version {old.version} in {old.path}, {output.size(old.bytes)}"
-    yield f"{freed}: {output.size(done.bytes)}" if done.removed else "nothing to remove"
+        yield f"{removed}: version {old.version} in {old.path}, {size(old.bytes)}"
+    yield f"{freed}: {size(done.bytes)}" if done.removed else "nothing to remove"
     for other in done.left_alone:
         yield f"left alone: {other.path} {'; '.join(other.problems)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
-from trainer import training_process
+from trainer import placement, training_process
 from trainer.environment import gpu_files
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
         stack.enter_context(locked(Path(config.pipeline_root)))
         stack.callback(training_process.end_early)
         plan = _plan(config, run_id)
+        os.environ[placement.VARIABLE] = config.training.input
         from pipeline.runners.execution import execute
 
         result = execute(plan, run_id=run_id, observer=observer)

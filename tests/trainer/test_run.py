@@ -28,14 +28,19 @@ def unbroken(prepared, tmp_path_factory) -> Training:
     return training
 
 
-def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(prepared, unbroken, tmp_path):
+def test_a_killed_training_ends_with_the_weights_of_one_that_was_not_wherever_the_images_lie(
+    prepared, unbroken, tmp_path
+):
     training = Training(prepared, tmp_path, deterministic=True)
     training.run_and_kill_after(epoch=3)
+    training.environment = {"TFX_MNIST_INPUT": "stream"}
     training.run_and_kill_after(epoch=8)
     log = training.run()
+    assert "input: stream, as training.input says" in log
     assert "resumed after epoch" in log
     assert_same(training.weights(), unbroken.weights())
     assert not training.checkpoints.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"serving", "logs"}
 
 
 def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tmp_path):

@@ -21,10 +21,14 @@ def alone(prepared, tmp_path_factory) -> Training:
     return trained_alone(prepared, tmp_path_factory.mktemp("alone"))
 
 
-def test_two_machines_train_as_one_does_and_the_chief_alone_exports(prepared, alone, tmp_path):
+def test_two_machines_train_as_one_does_and_the_chief_alone_exports(
+    prepared, alone, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TFX_MNIST_INPUT", "stream")  # tests/e2e trains from memory
     machines = Machines(Training(prepared, tmp_path, **settings(batch=8)), tmp_path)
     machines.end(machines.start_chief(), machines.start_worker())
     assert "replicas: 2" in machines.log(1)
+    assert "input: stream" in machines.log(1)
     assert_close(machines.training, alone)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "0.log", "1.log"}
     assert {path.name for path in machines.folder(0).iterdir()} == {"serving", "logs"}

@@ -14,8 +14,8 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, sche
 from tests.trainer.samples import SPEC, png
 from trainer import features
 from trainer.features import ImageSpec
-from trainer.inputs import TransformGraph
 from trainer.preprocessing import preprocessing_fn
+from trainer.transform_graph import TransformGraph
 
 
 def write_transform(

@@ -55,6 +55,16 @@ def first_line(error: BaseException | None) -> str:
     return ": ".join([kind.__name__, *(line[:_LONGEST_LINE] for line in lines[:1])])
 
 
+def size(bytes_: int) -> str:
+    """Returns a size for people: "812 bytes", "4.2 MB"."""
+    value, units = float(bytes_), ["kB", "MB", "GB", "TB"]
+    if value < 1000:
+        return f"{bytes_} bytes"
+    while value >= 999.95 and units:
+        value, unit = value / 1000, units.pop(0)
+    return f"{value:.1f} {unit}"
+
+
 def unknown(what: str, given: str, known: Iterable[str], *, see: str = "") -> str:
     """Returns the line for a name that does not exist, with one that is much like it.
 

@@ -21,12 +21,13 @@ import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from trainer import inputs, loop, progress
+from trainer import loop, progress
 from trainer.checkpoints import Checkpoints
 from trainer.host.files import write_durably
 from trainer.host.termination import raise_if_arrived
 from trainer.host.text import one_line
 from trainer.hparams import HParams
+from trainer.inputs import LoadedSplit
 from trainer.job import Job
 from trainer.tuning.oracle import make_oracle
 from trainer.tuning.results import COMPLETED, FAILED, Results, Trial, searched, tuned
@@ -64,7 +65,7 @@ class Search(BaseTuner):
     def job_file(self) -> Path:
         return self.folder / "job.json"
 
-    def run_trial(self, trial: Any, **splits: inputs.LoadedSplit) -> dict[str, float]:
+    def run_trial(self, trial: Any, **splits: LoadedSplit) -> dict[str, float]:
         """Trains a trial, or reads its result if an earlier process trained it.
 
         Raises `FailedTrialError` if the training diverged or memory ran out, else `TrialBroke`.
@@ -117,7 +118,7 @@ class Search(BaseTuner):
         epochs = values.get("tuner/epochs") or self._settings.epochs or base.epochs
         return dataclasses.replace(tuned(base, values), epochs=int(epochs))
 
-    def _train(self, hparams: HParams, key: str, **splits: inputs.LoadedSplit) -> dict[str, float]:
+    def _train(self, hparams: HParams, key: str, **splits: LoadedSplit) -> dict[str, float]:
         start = time.monotonic()
         keras.utils.clear_session()  # graphs of earlier trials
         checkpoints = Checkpoints(self.folder / "checkpoints", key)

@@ -40,10 +40,12 @@ from pipeline.runners.kubeflow.names import (
     REFUSAL,
     SETTINGS,
     TRAINER,
+    TUNER,
     refusal_of,
     task_id,
 )
 from pipeline.runners.kubeflow.parameters import PARAMETERS
+from trainer import placement
 from trainer.host.text import unknown
 
 # Where a container writes what nobody needs afterwards, such as a prepared data set.
@@ -81,6 +83,10 @@ def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Depl
         given = dict(zip(PARAMETERS, values, strict=True))
         given[SETTINGS] = json.dumps(settings, sort_keys=True)
         _add_tasks(made, graph, given, deployment, cache=configured.cache)
+        if configured.training.input != placement.AUTO:
+            # No parameter, as it changes no result: the backend's cache does not look at it.
+            for task in (made[name] for name in (TUNER, TRAINER) if name in made):
+                task.set_env_variable(placement.VARIABLE, configured.training.input)
 
     # The server refuses a run that lacks a value, so that each parameter has a default
     # (kubeflow/pipelines, backend/src/apiserver/template/v2_template.go,

@@ -21,22 +21,6 @@ def test_columns_are_aligned_and_the_last_one_is_not_cut() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (999_949, "999.9 kB"),
-        (999_951, "1.0 MB"),
-        (1_432_611, "1.4 MB"),
-        (5 * 10**15, "5000.0 TB"),
-    ],
-)
-def test_a_size_reads_as_a_person_says_it(size: int, text: str) -> None:
-    assert output.size(size) == text
-
-
 def test_no_text_moves_the_cursor_or_makes_a_line_of_its_own(capsys: Captured) -> None:
     output.say(["a\x1b[2J", "b\r\nc\u2028d", "\u202egnp.exe", "\x00\x9b0m\t", "caf\xe9 \udcff"])
     assert capsys.readouterr().out.splitlines() == [

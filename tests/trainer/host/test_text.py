@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.host.text import one_line, printable, quoted
+from trainer.host.text import one_line, printable, quoted, size
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,19 @@ def test_a_quoted_value_of_usual_size_is_as_python_writes_it() -> None:
 def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
     assert one_line(ValueError("a\n  b\n")) == "ValueError: a b"
     assert len(one_line(OSError("line\n" * 1_000))) == 300
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_951, "1.0 MB"),
+        (1_432_611, "1.4 MB"),
+        (5 * 10**15, "5000.0 TB"),
+    ],
+)
+def test_a_size_reads_as_a_person_says_it(num_bytes: int, text: str) -> None:
+    assert size(num_bytes) == text

@@ -178,6 +178,21 @@ def test_resources_and_gpus_are_asked_for_the_trainer_alone() -> None:
     }
 
 
+def test_where_the_pixels_lie_is_said_to_what_trains_and_stands_in_none_of_its_parameters() -> None:
+    overrides = {"seed": 3, "gate.max_drop": "0.01", "tuning.enabled": True}
+    plain, _ = documents(compile_pipeline("quick", overrides, DEPLOYMENT).text)
+    text = compile_pipeline("quick", {**overrides, "training.input": "stream"}, DEPLOYMENT).text
+    other, _ = documents(text)
+    executors = other["deploymentSpec"]["executors"]
+    for name in ("exec-tuner", "exec-trainer"):
+        variable = {"name": "TFX_MNIST_INPUT", "value": "stream"}
+        assert executors[name]["container"].pop("env") == [variable]
+    tasks, as_before = _tasks(other), _tasks(plain)
+    for name in ("Tuner", "Trainer"):
+        assert tasks[name] == as_before[name]
+    assert executors == plain["deploymentSpec"]["executors"]
+
+
 def test_the_serving_claim_is_mounted_where_it_is_read_or_written(platform) -> None:
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     mounted = {

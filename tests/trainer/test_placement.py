@@ -1,0 +1,81 @@
+import types
+
+import pytest
+
+from trainer.host.memory import Room
+from trainer.hparams import HParams
+from trainer.job import Job
+from trainer.placement import choose
+
+MACHINE = Room(8_000_000_000, "this machine")
+GROUP = Room(1_000_000_000, "its control group (container)")
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "rooms", "processes", "chosen"),
+    [
+        (4_000_000_000, [MACHINE], 1, "memory"),
+        (4_000_000_001, [MACHINE], 1, "stream"),
+        (500_000_000, [MACHINE, GROUP], 1, "memory"),
+        (500_000_001, [MACHINE, GROUP], 1, "stream"),
+        (250_000_001, [MACHINE, GROUP], 2, "stream"),
+    ],
+)
+def test_auto_takes_memory_while_all_processes_need_at_most_half_of_the_tightest(
+    num_bytes: int, rooms: list[Room], processes: int, chosen: str
+) -> None:
+    assert choose("auto", num_bytes, rooms, processes=processes)[0] == chosen
+
+
+def test_the_line_says_what_was_chosen_and_from_which_numbers() -> None:
+    assert choose("auto", 43_000_000, [MACHINE])[1] == (
+        "input: memory, because 43.0 MB of decoded images fit into half of the 8.0 GB that this "
+        "machine has left"
+    )
+    assert choose("auto", 600_000_000, [MACHINE, GROUP], processes=3)[1] == (
+        "input: stream, because 600.0 MB of decoded images times 3 processes exceed half of the "
+        "1.0 GB that its control group (container) has left"
+    )
+
+
+@pytest.mark.parametrize("asked", ["memory", "stream"])
+def test_what_is_asked_for_is_taken(asked: str) -> None:
+    line = f"input: {asked}, as training.input says"
+    assert choose(asked, 10**15, [GROUP]) == (asked, line)
+
+
+def test_where_the_pixels_lie_is_no_part_of_what_keys_are_made_of() -> None:
+    assert HParams(input="stream").to_config() == HParams().to_config()
+    with pytest.raises(
+        ValueError, match=r"training\.input is 'disk', expected one of auto, memory"
+    ):
+        HParams(input="disk")
+
+
+def test_it_reaches_the_job_by_the_environment_and_the_job_by_its_file(monkeypatch) -> None:
+    arguments = types.SimpleNamespace(
+        train_files=["train"],
+        eval_files=["eval"],
+        transform_graph_path="graph",
+        custom_config={"seed": 0},
+    )
+    monkeypatch.delenv("TFX_MNIST_INPUT", raising=False)
+    assert Job.from_fn_args(arguments).input == "auto"
+    monkeypatch.setenv("TFX_MNIST_INPUT", "stream")
+    job = Job.from_fn_args(arguments)
+    monkeypatch.delenv("TFX_MNIST_INPUT")
+    assert Job.from_json(job.to_json()).input == "stream"
+
+
+def test_a_search_counts_its_processes_and_a_training_one() -> None:
+    job = Job([], [], "", {"tuning": {"parallel_trials": 3}, "searches": "/root/tuning"})
+    assert job.processes == 3
+    assert Job([], [], "", {"checkpoints": "/root/checkpoints"}).processes == 1
+
+
+def test_scratch_files_lie_in_tmpdir_or_in_the_pipeline_root(monkeypatch) -> None:
+    jobs = [Job([], [], "", {name: f"/root/{name}"}) for name in ("checkpoints", "searches")]
+    monkeypatch.delenv("TMPDIR", raising=False)
+    assert [str(job.scratch) for job in jobs] == ["/root", "/root"]
+    monkeypatch.setenv("TMPDIR", "/fast")
+    assert [str(job.scratch) for job in jobs] == ["/fast", "/fast"]
