@@ -47,7 +47,7 @@ setup(
     packages=find_packages(include=["pipeline*", "components*", "trainer*"]),
     package_data={
         "pipeline": ["py.typed"],
-        "pipeline.report": ["page.html"],
+        "pipeline.report": ["*.css", "*.html"],
         "components": ["py.typed"],
         "trainer": ["py.typed"],
     },
@@ -58,6 +58,7 @@ setup(
         "absl-py",
         "apache-beam",
         "click>=8.1,<9",
+        "cryptography",
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
         "grpcio",
@@ -94,11 +95,18 @@ setup(
         "kubeflow": _KUBEFLOW,
         "dev": [
             *_KUBEFLOW,
+            # Holds the official schemas of CycloneDX.
+            "cyclonedx-python-lib[json-validation]",
             "hypothesis",
             "import-linter",
             "kfp-kubernetes",
+            # Checks that our signatures are in its form. It needs a newer protobuf than TFX 1.16
+            # has, and pyopenssl, which it does not ask for.
+            "model-signing>=1.1; python_version >= '3.11'",
+            "pyopenssl; python_version >= '3.11'",
             # From 1.8 on it needs a newer Kubernetes client than kfp 2.5 takes.
             "kubeflow-training<1.8",
+            "kubeflow-trainer-api",
             "mypy",
             "pytest",
             "pytest-xdist",

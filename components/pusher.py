@@ -19,15 +19,20 @@ from components import blessing as blessings
 from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
-from components.serving_dir import Decided, StaleDecision, publish
-from trainer.tuning.results import read_best
+from components.model_card import documents
+from components.model_card.subject import Subject
+from components.serving_dir import Decided, Pending, StaleDecision, publish
+from components.serving_dir import hold as keep_for_approval
+from components.signing import signer, truster
+from trainer.tuning.results import read_best, replaced
 
 # Custom properties of the PushedModel artifact.
 PUSHED = "pushed"  # int: 1 when the model is in the serving directory now, 0 when it was refused
 REASON = "reason"  # string: why it was refused, or why there is no new version; else empty
-VERSION = "version"  # int, as the two below only when pushed
-PATH = "path"  # string: the version's directory
+VERSION = "version"  # int, as CREATED only when pushed
+PATH = "path"  # string: the version's directory, or that of the model that waits
 CREATED = "created"  # int: 0 when the model was the newest version already
+HELD = "held"  # string: the run whose model waits for approval; else empty
 
 CURRENT = "integrity.current"  # the check that a stale decision fails
 
@@ -45,7 +50,10 @@ def AtomicPusher(
     serving_dir: Parameter[str],
     release: Parameter[str],
     hyperparameters: InputArtifact[standard_artifacts.HyperParameters] = None,
+    signing_key: Parameter[str] = "",
+    public_key: Parameter[str] = "",
     code: Parameter[str] = "",
+    hold: Parameter[str] = "",
 ) -> None:
     """Publishes a blessed model as the next version, atomically; a model not blessed, never.
 
@@ -54,7 +62,11 @@ def AtomicPusher(
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
         hyperparameters: what a search has found, for the manifest's `training`.
+        signing_key, public_key: paths of the keys, see `components.signing`; empty for none.
         code: a digest of the code that publishes, a part of the cache key.
+        hold: the id of this run if the model is to wait for approval instead of being published.
+            It differs in every run, so that no earlier result is taken over from the cache: what
+            waited then may be decided now.
 
     Raises:
         Refused: the gate's decision is out of date; nothing was published.
@@ -73,11 +85,36 @@ def AtomicPusher(
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
     record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:
-        record["training"] = {**record["training"], **read_best(Path(hyperparameters.uri))}
+        record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
     decided = Decided(facts.model_digest, facts.compared)
+    trust = truster(Path(public_key)) if public_key else None
+    papers = documents(Subject(record, facts.evidence, facts.model_digest))
     try:
-        published = publish(directory, Path(serving_dir), record, decided=decided)
+        if not hold:
+            published = publish(
+                directory,
+                Path(serving_dir),
+                record,
+                decided=decided,
+                documents=papers,
+                sign=signer(Path(signing_key)) if signing_key else None,
+                trust=trust,
+            )
+        else:
+            held = keep_for_approval(
+                directory,
+                Path(serving_dir),
+                record,
+                run_id=hold,
+                decided=decided,
+                documents=papers,
+                trust=trust,
+            )
+            if isinstance(held, Pending):
+                _say_held(pushed_model, held)
+                return
+            published = held
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
     unchanged = f"the model is version {published.version} already"
@@ -86,6 +123,13 @@ def AtomicPusher(
     pushed_model.set_int_custom_property(VERSION, published.version)
     pushed_model.set_string_custom_property(PATH, str(published.path))
     pushed_model.set_int_custom_property(CREATED, int(published.created))
+
+
+def _say_held(pushed_model: Any, held: Pending) -> None:
+    pushed_model.set_int_custom_property(PUSHED, 0)
+    pushed_model.set_string_custom_property(REASON, "it waits for approval")
+    pushed_model.set_string_custom_property(HELD, held.run_id)
+    pushed_model.set_string_custom_property(PATH, str(held.path))
 
 
 def _release_record(

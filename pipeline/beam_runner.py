@@ -5,16 +5,33 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.pipeline import Pipeline
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from trainer.host.children import python_child
+from trainer.host.text import quoted
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
+# The runners on which a whole pipeline was seen to give the results of one process.
+_PROVEN = ("FnApiRunner", "DirectRunner", "PortableRunner")
+_WRONG = {
+    "daskrunner": "computes wrong results without a word: a second sink is never run, what "
+    "finish_bundle yields is lost, and tagged outputs are mixed",
+}
+
+
+def runner_problem(given: tuple[str, ...]) -> str:
+    """Says why the runner that Beam's arguments name may compute wrong results; "" if not."""
+    named = PipelineOptions(list(given)).view_as(StandardOptions).runner
+    name = (named or _PROVEN[0]).rpartition(".")[2]
+    if name.lower() in {proven.lower() for proven in (*_PROVEN, ProcessRunner.__name__)}:
+        return ""
+    why = _WRONG.get(name.lower(), "was not seen to compute what one process does")
+    return f"Beam's runner {quoted(name)} {why}; expected one of {', '.join(_PROVEN)}"
 
 
 def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -35,14 +35,24 @@ COMPONENTS: Mapping[str, Sequence[str]] = {
 # The components that make the model; the others look at it, or ship it.
 MAKERS = ("ExampleGen", "CuratedSchema", "Transform", "Tuner", "Trainer")
 
+_TRAINING = ("Tuner", "Trainer")
+
 _PACKAGES = ("components", "pipeline", "trainer")
 _ROOT = Path(__file__).parents[1]  # of our packages
 
 
-def code_keys(root: Path = _ROOT) -> dict[str, str]:
-    """Returns a hex SHA-256 over names and contents of the modules of each component."""
-    sources = _Sources(root)
-    return {name: sources.digest(entries) for name, entries in COMPONENTS.items()}
+def code_keys(root: Path = _ROOT, *, network: str | None = None) -> dict[str, str]:
+    """Returns a hex SHA-256 over names and contents of the modules of each component.
+
+    `network` is the module of the user's own network, which counts as a plugin does where networks
+    are trained.
+    """
+    own = [network] if network else []
+    sources = _Sources(root, own)
+    return {
+        name: sources.digest([*entries, *(own if name in _TRAINING else ())])
+        for name, entries in COMPONENTS.items()
+    }
 
 
 def closure(entries: Sequence[str], root: Path = _ROOT) -> tuple[str, ...]:
@@ -51,10 +61,10 @@ def closure(entries: Sequence[str], root: Path = _ROOT) -> tuple[str, ...]:
 
 
 class _Sources:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, own: Sequence[str] = ()) -> None:
         self._root = root
         self._plugins = registry.plugin_modules()
-        self._roots = dict.fromkeys(_PACKAGES, root) | _roots_of(self._plugins)
+        self._roots = dict.fromkeys(_PACKAGES, root) | _roots_of([*self._plugins, *own])
         self._contents: dict[str, bytes] = {}
         self._imported: dict[str, frozenset[str]] = {}
 

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
+from components.serving_dir.publishing import Sign
+from components.serving_dir.version import Trust
+from components.signing import signer, truster
 from pipeline.dataset_defaults import defaults_of
-from pipeline.presets import PRESETS
+from pipeline.presets import PRESETS, fitted, takes_residual
 from trainer.host.fields import check, setting
 from trainer.host.text import quoted
 from trainer.hparams import HParams
@@ -122,9 +125,65 @@ class ServingConfig:
         "TensorFlow's own loader where there is none",
         is_path=True,
     )
+    signing_key: str = setting(
+        "",
+        "file with the private key, PEM on an elliptic curve, that signs each release; empty signs "
+        "none",
+        is_path=True,
+    )
+    public_key: str = setting(
+        "",
+        "file with its public key; a served version that this key has not signed is no baseline "
+        "and is never restored; empty asks for no signature",
+        is_path=True,
+    )
 
     def __post_init__(self) -> None:
         check(self, "serving")
+
+    @property
+    def sign(self) -> Sign | None:
+        """What signs releases; raises KeyRefused."""
+        return signer(Path(self.signing_key)) if self.signing_key else None
+
+    @property
+    def trust(self) -> Trust | None:
+        """What checks signatures; raises KeyRefused."""
+        return truster(Path(self.public_key)) if self.public_key else None
+
+
+@dataclasses.dataclass(frozen=True)
+class CardConfig:
+    """What only people know, for the model card of each version; each field describes itself."""
+
+    owner: str = setting("", "who answers for the model, for its model card")
+    intended_use: str = setting("", "what the model is meant for, for its model card")
+    license: str = setting("", "the model's license, for its model card: an SPDX identifier")
+
+    def __post_init__(self) -> None:
+        check(self, "card")
+
+
+@dataclasses.dataclass(frozen=True)
+class HooksConfig:
+    """Commands that are told the outcome, see `pipeline.hooks`; each field describes itself."""
+
+    released: tuple[str, ...] = setting(
+        (), "command to run after a release, with the JSON of --json on its stdin", is_command=True
+    )
+    refused: tuple[str, ...] = setting(
+        (), "command to run after a gate refused the data or the model", is_command=True
+    )
+    failed: tuple[str, ...] = setting(
+        (), "command to run after a run failed or could not start", is_command=True
+    )
+    rolled_back: tuple[str, ...] = setting(
+        (), "command to run after a rollback that was given this configuration", is_command=True
+    )
+    timeout_s: float = setting(30.0, "seconds after which a command is killed", gt=0, le=3600)
+
+    def __post_init__(self) -> None:
+        check(self, "hooks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,13 +215,28 @@ class RunConfig:
         hint="0 is automatic",
     )
     cache: bool = setting(True, "whether to take over results of earlier runs with the same inputs")
+    hold: bool = setting(
+        False,
+        "whether a model that passes every check waits for `tfx-mnist approve` instead of being "
+        "released",
+    )
+    reason: str | None = setting(
+        None, "reason for keys that weaken the data set's own policy; kept with the release"
+    )
     beam_args: tuple[str, ...] = setting((), "further arguments of every Beam pipeline")
+    allow_unproven_runner: bool = setting(
+        False, "whether beam_args may name a runner that was not seen to compute right results"
+    )
     data: DataConfig = DataConfig()
     training: HParams = HParams()
+    # The fields of `training` that were given, and not taken from the preset; None for all.
+    told: frozenset[str] | None = None
     tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
     serving: ServingConfig = ServingConfig()
+    card: CardConfig = CardConfig()
+    hooks: HooksConfig = HooksConfig()
 
     @property
     def metadata_path(self) -> Path:
@@ -188,6 +262,21 @@ class RunConfig:
                     f"gate.slices names the feature {bands.feature!r}, expected one number in each "
                     f"example; the examples have {', '.join(numbers)}"
                 )
+
+    def fitted(self, image_shape: tuple[int, int, int]) -> RunConfig:
+        """Returns the configuration with the preset's values for images of that shape."""
+        if self.told is None:
+            return self
+        training = fitted(self.preset, self.training, image_shape, told=self.told)
+        return dataclasses.replace(self, training=training)
+
+    def chosen(self, image_shape: tuple[int, int, int]) -> str:
+        """Returns a line about the network if the preset has chosen it for the images, or ""."""
+        told = self.told is None or "architecture" in self.told
+        if told or not takes_residual(self.preset, image_shape):
+            return ""
+        shape = "x".join(map(str, image_shape))
+        return f"residual, chosen by the preset {self.preset} for images of {shape}"
 
     def served_from(self, slug: str) -> Path:
         """Returns the absolute directory that the server of a data set's slug watches."""

@@ -12,24 +12,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import typing
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from components.gate.decide import GATE_CHECKS
 from components.gate.slices import Bands
+from pipeline import network_files
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
 from trainer.host import paths
 from trainer.host.fields import expected, inner_kind
 from trainer.host.text import quoted, unknown
-from trainer.hparams import HYPER_PARAMETERS
+from trainer.hparams import HYPER_PARAMETERS, HyperParameter
 
 if TYPE_CHECKING:  # takes 0.1 s to import, and `--help` does without it
     from pydantic import BaseModel, ValidationError
 
 # What plugins add keys to, by the section below which their `extra.NAME` stand.
 _EXTRA: Mapping[str, Mapping[str, Any]] = {"gate": GATE_CHECKS, "training": HYPER_PARAMETERS}
+_WORDS = {"items": {"type": "string"}}
 _PLAIN = (bool, int, float, str)  # parsers of plugins that stand for a type
 
 
@@ -51,24 +55,31 @@ class Key:
     metadata: Mapping[str, Any]
 
 
-def described() -> list[Key]:
+_Own = Mapping[str, HyperParameter]  # those of the user's own network
+
+
+def described(own: _Own = MappingProxyType({})) -> list[Key]:
     """Every key that a configuration file takes, plugins' too, with the default preset's values."""
-    return list(_described(RunConfig(training=PRESETS[RunConfig.preset]())))
+    return list(_described(RunConfig(training=PRESETS[RunConfig.preset]()), own))
 
 
-def _described(defaults: Any, prefix: str = "") -> Iterator[Key]:
+def _described(defaults: Any, own: _Own, prefix: str = "") -> Iterator[Key]:
     kinds = typing.get_type_hints(type(defaults))
     for field in dataclasses.fields(defaults):
         kind, name, about = kinds[field.name], prefix + field.name, field.metadata
         default = getattr(defaults, field.name)
         if dataclasses.is_dataclass(kind):
-            yield from _described(default, f"{name}.")
+            yield from _described(default, own, f"{name}.")
         elif about:
             yield Key(name, default, about["description"], expected(kind, about), kind, about)
-    for name, entry in _EXTRA.get(prefix.rstrip("."), {}).items():
+    section = prefix.rstrip(".")
+    more = own if section == "training" else {}
+    for name, entry in {**_EXTRA.get(section, {}), **more}.items():
         if entry.parse:
             kind, default = entry.parse, getattr(entry, "default", None)
             takes = expected(kind, {}) if kind in _PLAIN else "a value that its plugin reads"
+            if choices := getattr(entry, "choices", ()):
+                takes = expected(kind, {"choices": [str(choice) for choice in choices]})
             yield Key(f"{prefix}extra.{name}", default, entry.help, takes, kind, {})
 
 
@@ -86,20 +97,25 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     """
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
-    known = keys()
+    own = network_files.own_parameters(overrides)
+    known = [one.name for one in described(own) if one.name != "preset"]
     for name in overrides:
         if name not in known:
             raise ConfigError(unknown("key", name, known, see="see tfx-mnist config keys"))
     from pydantic import ValidationError
 
     try:
-        given = _model().model_validate(overrides)
-        extra = {name: entry.default for name, entry in HYPER_PARAMETERS.items()}
+        given = _model(tuple(own.items())).model_validate(overrides)
+        entries = {**HYPER_PARAMETERS, **own}
+        extra = {name: entry.default for name, entry in entries.items()}
         training = dataclasses.replace(PRESETS[preset](), extra=extra)
         values = {key: getattr(given, key) for key in overrides}
-        return _replaced(RunConfig(preset, training=training), values)
+        told = frozenset(key.partition(".")[2] for key in values if key.startswith("training."))
+        config: RunConfig = _replaced(RunConfig(preset, training=training, told=told), values)
+        network_files.require_choices(config.training, entries)
+        return dataclasses.replace(config, training=network_files.with_found(config.training))
     except ValidationError as error:
-        raise ConfigError(_line(error, overrides)) from None
+        raise ConfigError(_line(error, overrides, own)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -120,9 +136,9 @@ def _replaced(old: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(old, **fields, **inner)
 
 
-def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
+def _line(error: ValidationError, overrides: Mapping[str, Any], own: _Own) -> str:
     first = error.errors(include_url=False)[0]
-    (key,) = (one for one in described() if one.name == first["loc"][0])
+    (key,) = (one for one in described(own) if one.name == first["loc"][0])
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return f"{key.name}: {cause}"
@@ -130,22 +146,30 @@ def _line(error: ValidationError, overrides: Mapping[str, Any]) -> str:
     return f"{key.name} is {quoted(overrides[key.name])}, expected {wanted}"
 
 
-@functools.cache
-def _model() -> type[BaseModel]:
+@functools.lru_cache(maxsize=2)
+def _model(own: tuple[tuple[str, HyperParameter], ...] = ()) -> type[BaseModel]:
     """The model of all keys, each of which is the name of a field, dots included."""
     from pydantic import Field, create_model
 
     fields: dict[str, Any] = {}
-    for key in described():
-        choices = key.metadata.get("choices")
+    for key in described(dict(own)):
         about = Field(
             default=key.default,
             description=key.description,
-            json_schema_extra={"enum": list(choices)} if choices else None,
+            json_schema_extra=_allowed(key.metadata),
         )
         fields[key.name] = (_annotated(key), about)
     strict: Any = {"extra": "forbid", "allow_inf_nan": False}
     return create_model("Configuration", __config__=strict, **fields)
+
+
+def _allowed(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the part of a key's JSON schema that says which texts are allowed."""
+    if not metadata.get("choices"):
+        return None
+    choices = {"enum": list(metadata["choices"])}
+    pattern = metadata.get("pattern")
+    return {"anyOf": [choices, {"pattern": f"^{pattern}$"}]} if pattern else choices
 
 
 def json_schema() -> dict[str, Any]:
@@ -182,6 +206,9 @@ def _annotated(key: Key) -> Any:
         bounds = Field(**about.get("bounds", {}))
         # As text, since pydantic would take True for 1.
         typed = Annotated[inner, bounds, AfterValidator(_int64), BeforeValidator(str)]
+    elif about.get("is_command"):
+        texts: Any = Annotated[tuple[str, ...], BeforeValidator(_command)]
+        typed = Annotated[texts, WithJsonSchema({"type": ["string", "array"], **_WORDS})]
     elif about.get("is_path"):
         typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
     elif inner is str:
@@ -216,6 +243,14 @@ def _text(value: str) -> str:
 
 def _path(value: str, default: Any) -> str:
     return value if value == default == "" else paths.expanded(_text(value))
+
+
+def _command(value: Any) -> Any:
+    """Splits a text as a shell does, without running one."""
+    try:
+        return shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:  # an open quote
+        raise ValueError(f"a command: {str(error).lower()}") from None
 
 
 def _slices(value: Any) -> tuple[Bands, ...]:

@@ -76,3 +76,24 @@ def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: i
         "slices": defaults.slices,
     }
     return Policy(**{**own, **given})
+
+
+def weakened(
+    gate: GateConfig, dataset: str, *, num_classes: int, test_rows: int
+) -> tuple[str, ...]:
+    """Returns the keys that were set so that a model may ship which would be refused otherwise.
+
+    Thresholds count for the data sets of the table: another set has the policy that its owner sets.
+    """
+    keys = ["allow_missing_baseline"] if gate.allow_missing_baseline else []
+    if dataset in DATASET_DEFAULTS:
+        own = policy_for(GateConfig(), dataset, num_classes=num_classes, test_rows=test_rows)
+        lower = ("floor", "class_floor")
+        higher = ("max_cross_entropy", "max_drop", "min_slice_rows")
+        given = {name: value for name, value in vars(gate).items() if value is not None}
+        keys += [name for name in lower if given.get(name, 1.0) < getattr(own, name)]
+        keys += [name for name in higher if given.get(name, 0.0) > getattr(own, name)]
+        keys += [] if set(own.slices) <= set(given.get("slices", own.slices)) else ["slices"]
+        # A higher one weakens the tests that refuse what is shown to be worse.
+        keys += ["confidence"] if gate.confidence != own.confidence else []
+    return tuple(f"gate.{key}" for key in keys)

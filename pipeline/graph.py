@@ -22,6 +22,7 @@ from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
+from components.serving_dir.manifest import OVERRIDES, REPORT
 from pipeline.beam_runner import beam_arguments
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
@@ -152,7 +153,10 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
         release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
+        signing_key=config.serving.signing_key,
+        public_key=config.serving.public_key,
         code=plan.code["Pusher"],
+        hold=plan.hold,
     ).with_id("Pusher")
 
     return Pipeline(
@@ -210,6 +214,9 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "run_key": plan.run_key,
         "preset": plan.config.preset,
         "seed": plan.config.seed,
-        "training": plan.config.training.to_config(),
+        "training": plan.config.training.to_record(),
         "policy": plan.policy.to_config(),
+        "card": dataclasses.asdict(plan.config.card),
+        **({OVERRIDES: plan.overrides} if plan.overrides else {}),
+        **({REPORT: str(plan.root / "reports" / f"{plan.hold}.html")} if plan.hold else {}),
     }

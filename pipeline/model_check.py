@@ -12,23 +12,20 @@ own signatures. Neither TFX, TFMA nor Beam is imported.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from components import serving_dir
 from components.evaluation.predictions import predict
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
 from components.example_gen.image_set import TEST
 from components.example_gen.sources import open_dataset
-from components.gate.check import Check, passed
 from components.gate.decide import decide
-from components.gate.evidence import Case, Evidence, Provenance
+from components.gate.evidence import Case, Provenance
 from components.serving_dir import ServingDirError
 from components.serving_dir.log import Decision, register
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_for
-from pipeline.result import json_able
+from pipeline.gate_result import ModelCheck, Subject
 from trainer import features
 
 _RUN_ID = "gate check"  # in the decision log
@@ -40,43 +37,6 @@ class Asked:
 
     path: Path
     signature: str = features.SERVING_DEFAULT
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """A model that was put before the gate; `takes` is its input, such as "PNG bytes"."""
-
-    path: str
-    digest: str
-    signature: str
-    takes: str
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelCheck:
-    """The gate's decision on `model`; `dataset` holds name, rows of the test split, and digests."""
-
-    dataset: Mapping[str, Any]
-    model: Subject
-    baseline: Subject | None
-    evidence: Evidence
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        return passed(self.checks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the object that docs/gate-check.md describes, with None for NaN and infinity."""
-        fields = {
-            "decision": "passed" if self.passed else "refused",
-            "checks": [check.to_dict() for check in self.checks],
-            "metrics": self.evidence.metrics,
-            "dataset": self.dataset,
-            "model": dataclasses.asdict(self.model),
-            "baseline": self.baseline and dataclasses.asdict(self.baseline),
-        }
-        return {key: json_able(value) for key, value in fields.items()}
 
 
 def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) -> ModelCheck:
@@ -128,6 +88,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         baseline=others[0] if others else None,
         evidence=evidence,
         checks=decide(Case(evidence, policy, provenance, number)),
+        log=str(directory / serving_dir.LOG_NAME),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 from pathlib import Path
 
@@ -9,10 +11,16 @@ from components import serving_dir
 from components.example_gen.image_set import DatasetInfo
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
+from components.signing import KeyRefused, require_keys
+from pipeline.beam_runner import runner_problem
 from pipeline.config import ConfigError, RunConfig
+from pipeline.dataset_defaults import weakened
+from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
+from trainer.hparams import HParams
 from trainer.tuning import processes
+from trainer.weights import WeightsError, start_from
 
 
 def require_possible(config: RunConfig) -> None:
@@ -26,10 +34,16 @@ def require_possible(config: RunConfig) -> None:
             "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
             "docs/tuning.md"
         )
+    if not config.allow_unproven_runner and (problem := runner_problem(config.beam_args)):
+        raise ConfigError(f"{problem}, or --set allow_unproven_runner=true")
     try:
         find_model_server(config.serving.model_server)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
+    try:
+        require_keys(config.serving.signing_key, config.serving.public_key)
+    except KeyRefused as error:
+        raise ConfigError(str(error)) from None
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(Path(config.serving_dir))
@@ -56,15 +70,24 @@ def require_fitting(
       devices: at least that many train together; without --replicas only the Trainer can count.
     """
     config.require_numbers(dataset.numbers)
+    keys = overridden(config, dataset)
+    if keys and not (config.reason or "").strip():
+        raise ConfigError(
+            f"{', '.join(keys)} would release what {dataset.name}'s own policy refuses: say why "
+            "with --reason TEXT, which is kept with the release, or leave the default"
+        )
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
-    least = ARCHITECTURES[training.architecture].min_side
+    own = own_network.is_own(training.architecture)
+    least = 1 if own else ARCHITECTURES[training.architecture].min_side
     if min(height, width) < least:
         raise ConfigError(
             f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
             "pools smaller ones away; enlarge the images"
         )
+    if own or training.weights:
+        _require_network(training, dataset)
     if training.max_shift >= min(height, width):
         raise ConfigError(
             f"training.max_shift is {training.max_shift} and {size}, expected at most "
@@ -87,3 +110,31 @@ def require_fitting(
             f"data_gate.min_mean_intensity is {low:g}, expected less than "
             f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
         )
+
+
+def overridden(config: RunConfig, dataset: DatasetInfo) -> tuple[str, ...]:
+    """Returns the keys of `gate` that weaken the data set's own policy."""
+    return weakened(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
+
+
+def _require_network(training: HParams, dataset: DatasetInfo) -> None:
+    """Builds the network, in this process, and gives it the weights from which it starts.
+
+    Raises ConfigError if the user's own function or the weights do not fit.
+    """
+    from trainer.model import build_model  # Keras takes seconds to import
+
+    build = functools.partial(
+        build_model,
+        dataclasses.replace(training, precision="float32"),
+        image_shape=dataset.image_shape,
+    )
+    try:
+        build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+        if training.weights:
+            model = build(num_classes=dataset.num_classes)
+            start_from(model, training, lambda classes: build(num_classes=classes))
+    except (own_network.NetworkError, WeightsError) as error:
+        raise ConfigError(str(error)) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from trainer.hparams import HParams
 
@@ -72,3 +74,47 @@ def article() -> HParams:
 PRESETS: Mapping[str, Callable[[], HParams]] = {
     preset.__name__: preset for preset in (quick, fast, best, article)
 }
+
+# What the presets have instead for images in colour, or with 32 pixels or more on each side; not
+# tuned. `article` stays what it compares with.
+_RESIDUAL: Mapping[str, Mapping[str, Any]] = {
+    "quick": {"learning_rate": 0.005, "epochs": 12, "dropout": 0.0, "max_shift": 4},
+    "fast": {"per_replica_batch": 128, "epochs": 10, "max_shift": 4},
+    "best": {
+        "per_replica_batch": 128,
+        "epochs": 60,
+        "width": 2.0,
+        "max_shift": 4,
+        "max_rotation": 0.0,
+        "max_zoom": 0.0,
+        "color_jitter": 0.2,
+    },
+}
+_LARGE, _LEAST = 32, 16  # pixels
+
+
+def fitted(
+    preset: str, training: HParams, image_shape: tuple[int, int, int], *, told: Collection[str]
+) -> HParams:
+    """Returns the hyper-parameters of a preset for images of a shape (H, W, C).
+
+    Those that are `told` by name stay as they are; so do all, if another network than `residual` is
+    told.
+    """
+    if not takes_residual(preset, image_shape):
+        return training
+    if "architecture" in told and training.architecture != "residual":
+        return training
+    values = {
+        "architecture": "residual",
+        "horizontal_flip": image_shape[2] > 1,  # of a photograph, and not of a letter
+        **_RESIDUAL[preset],
+    }
+    kept = {name: value for name, value in values.items() if name not in told}
+    return dataclasses.replace(training, **kept)
+
+
+def takes_residual(preset: str, image_shape: tuple[int, int, int]) -> bool:
+    """Tells whether the preset trains `residual` on images of a shape (H, W, C)."""
+    *sides, channels = image_shape
+    return preset in _RESIDUAL and min(sides) >= (_LEAST if channels > 1 else _LARGE)

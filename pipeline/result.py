@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence
@@ -14,7 +14,11 @@ from components.gate.policy import Policy
 from trainer.host import termination
 from trainer.tuning.results import Results
 
+if TYPE_CHECKING:  # pydantic, NumPy and Pillow stand behind it
+    from components.pictures import Pictures
+
 RELEASED = "released"  # a new version is served
+HELD = "held"  # every check passed, and the model waits for `tfx-mnist approve`
 UNCHANGED = "unchanged"  # the model is the newest version already
 REFUSED = "refused"  # a gate refused the data or the model; what was served stays
 FAILED = "failed"  # something broke; what was served stays
@@ -39,6 +43,14 @@ class Release:
     path: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """The run whose held model is this run's, and the directory where it waits."""
+
+    run_id: str
+    path: str
+
+
 # The components that are gates, in the order in which a run meets them, with the output that says
 # yes or no. The Evaluator's blessing is not final: ReleaseGate decides.
 GATES: Mapping[str, str] = {
@@ -48,6 +60,9 @@ GATES: Mapping[str, str] = {
 }
 
 
+_DECISIONS = {RELEASED: "passed", HELD: "passed", UNCHANGED: "passed", REFUSED: "refused"}
+
+
 @dataclasses.dataclass
 class RunResult:
     """The result of a run, filled in while it goes on; None where there is nothing, or nothing yet.
@@ -55,10 +70,17 @@ class RunResult:
     Attributes:
       outcome: one of the constants above.
       dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      network: why the preset trains another network than its own, or "".
       baseline: version and model digest, as in the release record.
+      serving_dir: the directory in which the baseline was looked for, once it was.
       tuning_plot: the path of a picture of the trials.
       evidence: counts on the test split.
+      history: the epochs of the training, see `trainer.history`.
+      tensorboard: the directory of TensorBoard's events of all trainings on this data set.
+      label_errors: examples of `train` and `eval` whose labels are likely to be wrong.
+      mistakes: examples of `test`, and the calibration.
       checks: those of all gates, the data gate first.
+      overrides: the keys that weaken the policy, and the reason, as in the release record.
       seconds: wall time of each component, in order.
       cached: names of the components whose earlier result was taken over.
       total_seconds: wall time of the run, imports included.
@@ -70,13 +92,21 @@ class RunResult:
     outcome: str = FAILED
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     policy: Policy | None = None
+    network: str = ""
     baseline: Mapping[str, Any] | None = None
+    serving_dir: str | None = None
     hparams: dict[str, Any] | None = None
     tuning: Results | None = None
     tuning_plot: str | None = None
     evidence: Evidence | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    tensorboard: str | None = None
+    label_errors: Pictures | None = None
+    mistakes: Pictures | None = None
     checks: tuple[Check, ...] = ()
+    overrides: Mapping[str, Any] | None = None
     release: Release | None = None
+    pending: Waiting | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     cached: tuple[str, ...] = ()
     total_seconds: float = 0.0
@@ -94,10 +124,9 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """Returns the object whose keys docs/cli.md promises, with None for NaN and infinity."""
         gate = {
-            "decision": {RELEASED: "passed", UNCHANGED: "passed", REFUSED: "refused"}.get(
-                self.outcome
-            ),
+            "decision": _DECISIONS.get(self.outcome),
             "checks": [check.to_dict() for check in self.checks],
+            "overrides": self.overrides,
         }
         result = {
             "run_id": self.run_id,
@@ -107,13 +136,17 @@ class RunResult:
             "tuning": self.tuning and {**self.tuning.to_dict(), "plot": self.tuning_plot},
             "metrics": self.evidence and self.evidence.metrics,
             "gate": gate,
+            "baseline": self.baseline,
+            "serving_dir": self.serving_dir,
             "release": self.release and dataclasses.asdict(self.release),
+            "pending": self.pending and dataclasses.asdict(self.pending),
             "seconds": {
                 "total": round(self.total_seconds, 3),
                 **{name: round(value, 3) for name, value in self.seconds.items()},
             },
             "cached": list(self.cached),
             "report": self.report,
+            "tensorboard": self.tensorboard,
             "error": self.error,
         }
         return {key: json_able(value) for key, value in result.items()}

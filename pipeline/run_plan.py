@@ -14,6 +14,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.example_gen.example_facts import eval_size
 from components.example_gen.image_set import TRAIN, DatasetInfo
@@ -26,10 +27,13 @@ from pipeline import preflight
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
+from trainer import own_network
 from trainer.cluster import Cluster, ClusterError
 
 # Libraries whose versions decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
+
+_KEYS = ("signing_key", "public_key")  # of the serving section
 
 _NOTHING_SERVED = ReleaseContext(baseline=None, token="")
 
@@ -43,6 +47,7 @@ class RunPlan:
       workers: number of machines that train together.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `serving_dir.released_data`.
+      hold: the id of the run if its model is to wait for approval, otherwise empty.
     """
 
     config: RunConfig
@@ -51,6 +56,7 @@ class RunPlan:
     workers: int = 1
     context: ReleaseContext = _NOTHING_SERVED
     released_data: str = ""
+    hold: str = ""
 
     @property
     def root(self) -> Path:
@@ -68,6 +74,12 @@ class RunPlan:
         return policy_for(
             config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
         )
+
+    @property
+    def overrides(self) -> dict[str, Any] | None:
+        """What weakens the data set's own policy and why, for the release record; or None."""
+        keys = preflight.overridden(self.config, self.dataset)
+        return {"keys": list(keys), "reason": self.config.reason or ""} if keys else None
 
     @property
     def run_key(self) -> str:
@@ -90,7 +102,11 @@ class RunPlan:
             # Includes the data set's own bounds, which a later release of this code may change.
             "gate": self.policy.to_config(),
             "data_gate": dataclasses.asdict(data_gate),
-            "serving": dataclasses.asdict(config.serving),
+            "serving": {
+                name: value
+                for name, value in dataclasses.asdict(config.serving).items()
+                if name not in _KEYS  # they change no result
+            },
             "mean_intensity": data_gate.mean_intensity(self.dataset.name),
             "max_label_noise": data_gate.label_noise(self.dataset.name),
             "code": {name: self.code[name] for name in MAKERS if name != "Tuner" or searches},
@@ -106,16 +122,23 @@ class RunPlan:
           takes_over: whether the release of a run with the same key may be taken over.
         """
         served = Path(self.serving_dir)
-        context = release_context(served, self.run_key if takes_over else "", run_id)
+        key = self.run_key if takes_over else ""
+        context = release_context(served, key, run_id, self.config.serving.trust)
         data = released_data(served, context.baseline)
-        return dataclasses.replace(self, context=context, released_data=data)
+        hold = run_id if self.config.hold else ""
+        return dataclasses.replace(self, context=context, released_data=data, hold=hold)
 
     def require_baseline(self) -> None:
-        """Raises `Refused` if the served version is damaged, unless the configuration allows it."""
+        """Raises `Refused` if the served version is damaged, or there is none, and the
+        configuration does not allow that.
+        """
+        checks = []
         if self.context.damage is not None:
-            check = integrity.damage_check(self.context.damage, self.policy)
-            if not check.passed:
-                raise Refused([check])
+            checks.append(integrity.damage_check(self.context.damage, self.policy))
+        if self.context.baseline is None:
+            checks.append(integrity.first_check(self.policy, f" in {self.serving_dir}"))
+        if failed := [check for check in checks if not check.passed]:
+            raise Refused(failed)
 
 
 def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
@@ -138,7 +161,7 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
     dataset = image_set.info
     source_rows = image_set.rows(TRAIN)
     preflight.require_fitting(
-        config,
+        config.fitted(dataset.image_shape),
         dataset,
         train_rows=source_rows - eval_size(source_rows),
         devices=max(1, config.replicas) * _workers(),
@@ -149,7 +172,9 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
 def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
     """Returns the plan for a data set, see `RunPlan.compared`; raises as `make_plan`."""
     preflight.require_releasable(config.served_from(dataset.slug))
-    plan = RunPlan(config, dataset, code_keys(), _workers())
+    fitted = config.fitted(dataset.image_shape)
+    code = code_keys(network=own_network.module_of(fitted.training.architecture))
+    plan = RunPlan(fitted, dataset, code, _workers())
     return plan.compared(run_id, takes_over=takes_over)
 
 

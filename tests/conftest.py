@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -15,6 +16,12 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests must give the same results with and without an accelerator.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+# Nothing that is tested with drawn values depends on how fast the machine is.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
+
 
 def pytest_configure() -> None:
     """Lets Ctrl-C reach the processes that tests start, also where a shell's `&` has it ignored.
@@ -23,6 +30,9 @@ def pytest_configure() -> None:
     to the child's stderr.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    from trainer.environment import collect_seldom  # which settles what is set above
+
+    collect_seldom()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

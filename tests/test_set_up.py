@@ -49,7 +49,7 @@ class Checkout:
             env={**os.environ, "PYTHON": "", **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

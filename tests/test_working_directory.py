@@ -1,6 +1,7 @@
 """Every Python process that we start, from a directory full of traps, editable and as a wheel.
 
-What stands in for TensorFlow here says where each name was imported from, and ends its process.
+What stands in for TensorFlow here says where each name was imported from and which GPUs its process
+sees, and ends it.
 What a child does after its imports is tested elsewhere.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import STARTS
+from tests.children import STARTS, TRAINS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("components", "pipeline", "trainer")
@@ -28,6 +29,7 @@ import importlib, json, os
 names = {NAMES!r}
 def say(*_):
     found = {{name: importlib.import_module(name).__file__ for name in names}}
+    found["GPUs"] = os.environ["CUDA_VISIBLE_DEVICES"]
     with open(os.environ["FOUND"], "w") as file:
         json.dump(found, file)
 if __name__ == "tensorflow":
@@ -92,7 +94,7 @@ def traps(tmp_path) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STARTS)
-def test_a_child_imports_nothing_from_where_the_user_stands(
+def test_a_child_imports_nothing_from_where_the_user_stands_and_sees_gpus_only_if_it_trains(
     kind, installed, traps, tmp_path, monkeypatch
 ):
     mine = tmp_path / "mine"
@@ -105,13 +107,14 @@ def test_a_child_imports_nothing_from_where_the_user_stands(
     command.write_text(STARTS[kind])
     monkeypatch.setenv("PYTHONPATH", str(mine))
     monkeypatch.setenv("FOUND", str(tmp_path / "found"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     done = subprocess.run(
         [installed.python, str(command)], cwd=traps, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    found = {
-        name: Path(file) for name, file in json.loads((tmp_path / "found").read_text()).items()
-    }
+    said = json.loads((tmp_path / "found").read_text())
+    assert said.pop("GPUs") == ("0,1" if kind in TRAINS else "-1")
+    found = {name: Path(file) for name, file in said.items()}
     ours = {name: found[name] for name in PACKAGES}
     assert ours == {name: installed.packages / name / "__init__.py" for name in PACKAGES}
     assert all(traps not in file.parents for file in found.values())
@@ -119,6 +122,6 @@ def test_a_child_imports_nothing_from_where_the_user_stands(
 
 def test_the_traps_catch_what_is_started_without_care(traps, tmp_path):
     command = [sys.executable, "-m", "trainer.training_process", "0"]
-    done = subprocess.run(command, cwd=traps, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=traps, capture_output=True, text=True, timeout=300)
     assert str(traps) in done.stderr
     (tmp_path / "trapped").unlink()

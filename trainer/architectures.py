@@ -8,6 +8,7 @@ line reads the table and Keras takes seconds to import.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ class Architecture:
 
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture")
+
+
+_RESIDUAL_SIDE = 32  # pixels of the first residual blocks, up to twice that less one
 
 
 def _wide(count: int, hparams: HParams) -> int:
@@ -93,8 +97,41 @@ def _article(x: Any, hparams: HParams) -> Any:
     return layers.Dropout(hparams.dropout)(x)
 
 
+def _residual(x: Any, hparams: HParams) -> Any:
+    """Two residual blocks each at 32, 16 and 8 pixels (He et al. 2016, arXiv 1512.03385, section
+    4.2), after the convolutions of stride 2 that make the image as small.
+
+    The mean over all places, and not a dense layer, makes the features: few weights at any size.
+    """
+    from keras import layers
+
+    from trainer.normalization import BatchNormalization
+
+    def convolve(x: Any, filters: int, size: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False)(x)
+        return BatchNormalization(momentum=0.9)(x)
+
+    def block(x: Any, filters: int, stride: int) -> Any:
+        y = layers.Activation("relu")(convolve(x, filters, 3, stride))
+        y = convolve(y, filters, 3)
+        if stride > 1 or x.shape[-1] != filters:
+            x = convolve(x, filters, 1, stride)
+        return layers.Activation("relu")(layers.Add()([x, y]))
+
+    halvings = max(0, int(math.log2(min(x.shape[1:3]) / _RESIDUAL_SIDE)))
+    for stride in (*[2] * halvings, 1):
+        x = layers.Activation("relu")(convolve(x, _wide(16, hparams), 3, stride))
+    for filters, stride in ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1)):
+        x = block(x, _wide(filters, hparams), stride)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(hparams.dropout)(x) if hparams.dropout else x
+
+
 ARCHITECTURES.add("convnet", Architecture("two small convolutions", 8, _convnet))
 ARCHITECTURES.add(
     "deep", Architecture("five convolutions, each with batch normalization", 16, _deep)
 )
 ARCHITECTURES.add("article", Architecture("the article's network", 8, _article))
+ARCHITECTURES.add(
+    "residual", Architecture("residual blocks and global average pooling", 16, _residual)
+)

@@ -3,7 +3,7 @@
 What is drawn depends on nothing but the seed and the image's place in the global batch, so a batch
 is the same on any number of replicas and in a resumed training. Synopsis::
 
-    augmentation = make_augmentation(HParams(max_shift=2, max_rotation=10.0))
+    augmentation = make_augmentation(HParams(max_shift=2, horizontal_flip=True))
     draws = augmentation.draw(batch, seed)       # seed: [2] integers
     images = augmentation.apply(images, draws)   # [B, H, W, C] float32, same shape
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -35,6 +35,7 @@ class Augmentation(NamedTuple):
 
 def make_augmentation(hparams: HParams) -> Augmentation:
     """Returns the cheapest one that makes the changes of the hyper-parameters."""
+    parts = []
     if hparams.max_rotation or hparams.max_zoom:
         apply = functools.partial(
             warp,
@@ -42,10 +43,37 @@ def make_augmentation(hparams: HParams) -> Augmentation:
             max_rotation=hparams.max_rotation,
             max_zoom=hparams.max_zoom,
         )
-        return Augmentation(_draw_warps, apply)
-    if hparams.max_shift:
-        return Augmentation(functools.partial(_draw_shifts, max_shift=hparams.max_shift), shift)
-    return Augmentation(lambda batch, seed: tf.zeros([batch, 0]), lambda images, draws: images)
+        parts.append(Augmentation(functools.partial(_draw_fractions, count=4), apply))
+    elif hparams.max_shift:
+        draw = functools.partial(_draw_shifts, max_shift=hparams.max_shift)
+        parts.append(Augmentation(draw, shift))
+    if hparams.horizontal_flip:
+        parts.append(Augmentation(functools.partial(_draw_fractions, count=1), flip))
+    if hparams.color_jitter:
+        apply = functools.partial(jitter, strength=hparams.color_jitter)
+        parts.append(Augmentation(functools.partial(_draw_fractions, count=3), apply))
+    return parts[0] if len(parts) == 1 else _one_after_another(parts)
+
+
+def _one_after_another(parts: Sequence[Augmentation]) -> Augmentation:
+    """Joins the draws, as float32. The first part draws as it does alone, the others by seeds of
+    their own.
+    """
+    counts = [part.draw(1, tf.constant([0, 0], tf.int64)).shape[1] for part in parts]
+
+    def draw(batch: int, seed: tf.Tensor) -> tf.Tensor:
+        draws = [tf.zeros([batch, 0])]
+        for number, part in enumerate(parts):
+            own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
+            draws.append(tf.cast(part.draw(batch, own), tf.float32))
+        return tf.concat(draws, axis=1)
+
+    def apply(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        for part, own in zip(parts, tf.split(draws, counts, axis=1), strict=True):
+            images = part.apply(images, own)
+        return images
+
+    return Augmentation(draw, apply if parts else lambda images, draws: images)
 
 
 def _draw_shifts(batch: int, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
@@ -53,8 +81,8 @@ def _draw_shifts(batch: int, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:
     return tf.cast(draws, tf.int64)  # with int32 TensorFlow computes on the CPU
 
 
-def _draw_warps(batch: int, seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform([batch, 4], seed, -1.0, 1.0)
+def _draw_fractions(batch: int, seed: tf.Tensor, *, count: int) -> tf.Tensor:
+    return tf.random.stateless_uniform([batch, count], seed, -1.0, 1.0)
 
 
 def shift(images: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
@@ -117,3 +145,31 @@ def warp(
         fill_mode="NEAREST",
     )
     return tf.ensure_shape(warped, images.shape)
+
+
+def flip(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Mirrors left and right in half of the images.
+
+    Args:
+      images: [B, H, W, C] of any dtype.
+      draws: [B, 1] from -1 to 1; those above 0 mirror.
+    """
+    return tf.where(draws[:, :, None, None] > 0.0, tf.reverse(images, [2]), images)
+
+
+def jitter(images: tf.Tensor, draws: tf.Tensor, *, strength: float) -> tf.Tensor:
+    """Changes brightness, contrast and saturation, each by a fraction of at most `strength`.
+
+    Brightness adds the fraction of a standard deviation to the image, contrast multiplies the
+    distance from the mean of the image's channel by 1 plus the fraction, and saturation that from
+    the mean of the pixel's channels. Nothing is clipped, because a network has no largest input.
+
+    Args:
+      images: [B, H, W, C] float32, of zero mean and unit variance.
+      draws: [B, 3] from -1 to 1, as fractions of the largest changes.
+    """
+    brightness, contrast, saturation = tf.unstack(strength * draws[:, :, None, None, None], axis=1)
+    mean = tf.reduce_mean(images, axis=[1, 2], keepdims=True)  # [B, 1, 1, C]
+    images = mean + (1.0 + contrast) * (images - mean) + brightness
+    grey = tf.reduce_mean(images, axis=3, keepdims=True)  # [B, H, W, 1]
+    return grey + (1.0 + saturation) * (images - grey)

@@ -1,6 +1,6 @@
 """The machines that train together, as TF_CONFIG names them.
 
-Kubeflow's training operator sets this variable of TensorFlow's in every container of a TFJob::
+A TFJob's or a TrainJob's containers have this variable of TensorFlow's (docs/distributed.md)::
 
     {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 1}}
 """

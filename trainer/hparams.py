@@ -9,6 +9,7 @@ A plugin (`trainer.host.registry`) adds a hyper-parameter of its own, which is s
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,11 +23,14 @@ class HyperParameter:
     """An entry of `HYPER_PARAMETERS`.
 
     The default is JSON-able; `parse` reads a text, and its ValueError says what is expected.
+    `choices` are the only values that are allowed, and those that a search tries; without them any
+    value is allowed, and none is searched for.
     """
 
     help: str
     default: Any
     parse: Callable[[str], Any]
+    choices: tuple[Any, ...] = ()
 
 
 HYPER_PARAMETERS: Registry[HyperParameter] = Registry("hyper-parameter")
@@ -39,8 +43,17 @@ class HParams:
     architecture: str = setting(
         "convnet",
         "the network: convnet (two small convolutions), deep (five, each with batch "
-        "normalization), article (the article's), or one of a plugin",
+        "normalization), article (the article's), residual (residual blocks for larger images), "
+        "one of a plugin, or a function of your own",
         choices=ARCHITECTURES,
+        pattern=r".+:[^:]+",
+        hint="package.module:function or net.py:function",
+    )
+    weights: str = setting(
+        "",
+        "what the training starts from: a .weights.h5 file of Keras, or the directory of a "
+        "released version; empty starts from random weights",
+        is_path=True,
     )
     width: float = setting(
         1.0,
@@ -87,6 +100,15 @@ class HParams:
     max_zoom: float = setting(
         0.0, "largest change of a training image's size, as a fraction", ge=0, lt=1
     )
+    horizontal_flip: bool = setting(
+        False, "whether every other training image, by chance, is mirrored left and right"
+    )
+    color_jitter: float = setting(
+        0.0,
+        "largest change of a training image's brightness, contrast and saturation, as a fraction",
+        ge=0,
+        lt=1,
+    )
     averaging: float = setting(
         0.0,
         "decay per step of the exponential moving average of the weights that is evaluated and "
@@ -112,6 +134,9 @@ class HParams:
         False, "whether every operation must give the same bits each time"
     )
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    # What the files that were named held when the configuration was read: the source text of
+    # `architecture`, the hex SHA-256 of `weights`.
+    found: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check(self, "training")
@@ -119,6 +144,17 @@ class HParams:
     def to_config(self) -> dict[str, Any]:
         """Returns JSON-able values, for TFX's `custom_config`."""
         return dataclasses.asdict(self)
+
+    def to_settings(self) -> dict[str, Any]:
+        """Returns the same without `found`, which no configuration can set."""
+        return {key: value for key, value in self.to_config().items() if key != "found"}
+
+    def to_record(self) -> dict[str, Any]:
+        """Returns the same, with the digest of the source, a hex SHA-256, instead of its text."""
+        found = dict(self.found)
+        if source := found.get("architecture"):
+            found["architecture"] = hashlib.sha256(source.encode()).hexdigest()
+        return {**self.to_settings(), "found": found}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HParams:

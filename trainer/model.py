@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
+from trainer import own_network
 from trainer.architectures import ARCHITECTURES
+from trainer.host.text import one_line
 from trainer.hparams import HParams
 
 
@@ -17,13 +20,64 @@ def build_model(
     """Builds the network [B, H, W, C] float32 -> logits [B, num_classes] float32.
 
     Within a strategy of several replicas, batch normalization takes its statistics over all of
-    them, so that they train like one.
+    them, so that they train like one. Raises `own_network.NetworkError` if the user's function
+    makes something else.
     """
+    if own_network.is_own(hparams.architecture):
+        return _build_own(hparams, image_shape, num_classes)
     image = keras.Input(shape=image_shape, name="image")
     with _layers_in(hparams.precision):
         features = ARCHITECTURES[hparams.architecture].build(image, hparams)
     logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(features)
     return keras.Model(image, logits, name=hparams.architecture)
+
+
+def _build_own(
+    hparams: HParams, image_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    name = hparams.architecture
+    source = hparams.found.get(own_network.SOURCE) or own_network.read_source(name)
+    function = own_network.load(name, source)
+    given = {
+        key: hparams.extra[key]
+        for key in own_network.parameters(name, source)
+        if key in hparams.extra
+    }
+    image = keras.Input(shape=image_shape, name="image")
+    try:
+        with _layers_in(hparams.precision):
+            model = function(image_shape, num_classes, hparams, **given)
+            if not isinstance(model, keras.Model):
+                raise own_network.refused(name, f"it returned {_kind(model)}")
+            logits = model(image)
+    except own_network.NetworkError:
+        raise
+    except Exception as error:
+        reason = f"with images of the shape {image_shape} it failed ({one_line(error)})"
+        raise own_network.refused(name, reason) from error
+    _require_logits(name, model, logits, num_classes)
+    # One that is no graph of layers does not know the shape of its output.
+    return model if hasattr(model, "output_shape") else keras.Model(image, logits)
+
+
+def _require_logits(name: str, model: keras.Model, logits: Any, num_classes: int) -> None:
+    shape = tuple(logits.shape) if isinstance(logits, keras.KerasTensor) else _kind(logits)
+    if shape != (None, num_classes):
+        reason = f"its output is {shape}, expected one of the shape {(None, num_classes)}"
+        raise own_network.refused(name, reason)
+    if logits.dtype != "float32":
+        reason = f"its output is {logits.dtype}; give its last layer dtype='float32'"
+        raise own_network.refused(name, reason)
+    last = model.layers[-1] if model.layers else None
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if softmax or isinstance(last, keras.layers.Softmax):
+        raise own_network.refused(name, "it ends in a softmax, which gives no logits; remove it")
+    if not model.trainable_variables:
+        raise own_network.refused(name, "it has no weight to train")
+
+
+def _kind(value: Any) -> str:
+    return f"an object of type {type(value).__name__}"
 
 
 @contextlib.contextmanager

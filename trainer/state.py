@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import progress
 from trainer.checkpoints import Checkpoint
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.model import build_model
 from trainer.optimizer import make_optimizer
+from trainer.weights import start_from
 
 _BEST = "best."
 
@@ -91,7 +93,15 @@ class State:
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             self.model = build(hparams)
-        self.served = build(dataclasses.replace(hparams, precision="float32"))
+        served = dataclasses.replace(hparams, precision="float32")
+        self.served = build(served)
+        if hparams.weights:
+            note = start_from(
+                self.served, hparams, lambda classes: build(served, num_classes=classes)
+            )
+            if note:
+                progress.LOGGER.info(note)
+            self.model.set_weights(self.served.get_weights())
         with strategy.scope():
             self.optimizer = make_optimizer(hparams, total_steps=total_steps)
             self.optimizer.build(self.model.trainable_variables)

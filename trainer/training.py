@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import export, inputs, loop
+from trainer import export, inputs, loop, own_network
+from trainer import history as histories
 from trainer.checkpoints import Checkpoints, training_key
 from trainer.cluster import Cluster
 from trainer.job import Job
@@ -60,8 +61,11 @@ def train_and_export(job: Job, cluster: Cluster | None) -> None:
     )
     _log.info("trained: %s", history[-1])
     if writes:
+        if job.model_run_dir:
+            histories.write(history, Path(job.model_run_dir))
         graph = tft.TFTransformOutput(job.transform_graph_path)
         export.save(model, graph, job.spec, job.serving_model_dir)
+        own_network.write_copy(job.hparams.found, job.serving_model_dir)
         _log.info("exported: %s", job.serving_model_dir)
     if cluster is not None:
         _end_together(strategy, cluster)

@@ -7,6 +7,7 @@ and classes are those of the last release.
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.components.example_validator import executor as example_validator
@@ -18,6 +19,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components import blessing as blessings
+from components import pictures
 from components.data_gate.feature_checks import feature_checks
 from components.data_gate.format_checks import FormatBounds, format_checks
 from components.data_gate.image_checks import image_checks
@@ -132,6 +134,8 @@ def DataGate(
 ) -> None:
     """Writes a blessing that holds the checks, or raises `Refused` with the failed ones first.
 
+    Beside the checks lie the pictures of the likeliest wrong labels, which `Refused` holds too.
+
     Args:
       examples: with their summary, see `examples_summary`.
       blessing: of the type that it judges, because Kubeflow's backend resolves TFX's own types
@@ -163,15 +167,19 @@ def DataGate(
     checks.append(drift_check(_class_counts(summary), counts_before, max_class_drift))
     bounds = FormatBounds(max_size_factor, max_grey, max_size_leak)
     checks += format_checks(summary, before, bounds)
+    shown = None
     # Data that passes so far has images of one shape, and labels within the classes.
     if passed(checks):
         uris = {split: artifact_utils.get_split_uri([examples], split) for split in summary.splits}
-        checks += image_checks(
+        found, shown = image_checks(
             uris, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
         )
+        checks += found
     if not passed(checks):
-        raise Refused(checks)
+        raise Refused(checks, shown)
     blessings.write(blessing, checks)
+    if shown is not None:
+        pictures.write(shown, Path(blessing.uri))
 
 
 def _read(artifact: Artifact, split: str, name: str) -> bytes:

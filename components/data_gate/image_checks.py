@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from components.confident_learning import label_errors, thresholds
 from components.data_gate.block_means import block_means
 from components.data_gate.label_noise import estimate, noise_checks
 from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
+from components.data_gate.shown_label_errors import shown_label_errors
 from components.example_gen.example_facts import hash_examples, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.images import read_split
 from components.gate.check import Check
+from components.pictures import Pictures
 from trainer.features import ImageSpec
 
 _TEST = "test"
@@ -34,8 +37,10 @@ def image_checks(
     *,
     max_overlap: float,
     max_label_noise: float,
-) -> tuple[Check, ...]:
+) -> tuple[tuple[Check, ...], Pictures]:
     """Checks how many test images stand in train or eval, and how many labels of these are wrong.
+
+    Returns the pictures of the likeliest wrong labels beside the checks.
 
     Args:
       split_uris: directory of each split, as ExampleGen writes it.
@@ -49,18 +54,29 @@ def image_checks(
     test_images = np.concatenate([images[chosen] for images, _, chosen in tests])
     search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
-    means, labels = [], []
+    means, labels, places = [], [], []
     for split in _LEARNED_FROM:
+        row = 0
         for images, given, chosen in _every(step, split_uris[split], spec):
             search.look_in(images)
             means.append(block_means(images[chosen], MAX_SIDE))
             labels.append(given[chosen])
+            places += [(split, row + each) for each in range(*chosen.indices(len(given)))]
+            row += len(given)
     known = np.concatenate(labels)  # [N]
-    noise = estimate(leave_one_out_scores(np.concatenate(means), known, classes), known)
-    return (
-        overlap_check(summary, test_images, search.found, max_overlap),
-        *noise_checks(noise, summary.class_names, max_label_noise),
+    scores = leave_one_out_scores(np.concatenate(means), known, classes)
+    shown = shown_label_errors(
+        label_errors(scores, known, thresholds(scores, known)),
+        known,
+        places,
+        split_uris,
+        spec,
     )
+    checks = (
+        overlap_check(summary, test_images, search.found, max_overlap),
+        *noise_checks(estimate(scores, known), summary.class_names, max_label_noise),
+    )
+    return checks, shown
 
 
 def _step(rows: int, at_most: int) -> int:

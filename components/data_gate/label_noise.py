@@ -1,10 +1,8 @@
 """Estimates how many of the given labels are wrong, by confident learning.
 
-The rule is that of Northcutt, Jiang and Chuang (2021, JAIR 70, section 3). An example counts for
-the class whose threshold its score reaches, and for the one with the highest score if it reaches
-several. A class's threshold is its mean score among the examples with its label. A second count
-with strict thresholds tells wrong labels from the confusions of a weak classifier: the estimate is
-the share that it finds, minus the share that only the lenient count finds
+The rule is the published one, see `components.confident_learning`. A second count with strict
+thresholds tells wrong labels from the confusions of a weak classifier: the estimate is the share
+that it finds, minus the share that only the lenient count finds
 (docs/decisions/0006-label-noise-and-near-duplicates.md).
 """
 
@@ -16,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from components.confident_learning import NO_CLASS, counted_for, thresholds
 from components.data_gate.quick_classifier import Floats, Labels
 from components.gate.check import Check
 from components.gate.statistics import binomial_tail
@@ -109,14 +108,10 @@ def _confident_counts(
     A class's threshold is this quantile of the scores of its examples; None takes their mean.
     """
     classes = scores.shape[1]
-    thresholds = np.full(classes, np.inf)
-    for label in np.unique(labels):
-        own = scores[labels == label, label]
-        thresholds[label] = own.mean() if quantile is None else np.quantile(own, quantile)
-    reaching = np.where(scores >= thresholds, scores, -np.inf)
-    confident = np.isfinite(reaching).any(axis=1)
+    counted = counted_for(scores, thresholds(scores, labels, quantile))
+    confident = counted != NO_CLASS
     counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labels[confident], reaching[confident].argmax(axis=1)), 1)
+    np.add.at(counts, (labels[confident], counted[confident]), 1)
     return counts
 
 

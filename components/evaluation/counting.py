@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,14 +48,45 @@ def tally(outcomes: Outcomes) -> Tally:
     return Tally(counts["rows"], counts["correct"], counts["lost"], counts["gained"])
 
 
+def from_arrays(
+    labels: np.ndarray,
+    candidate: np.ndarray,
+    baseline: np.ndarray | None,
+    slices: Mapping[str, np.ndarray],
+    *,
+    class_names: Sequence[str],
+    probabilities: bool = True,
+) -> Evidence:
+    """Counts all evidence of a decision.
+
+    Args:
+      labels: [N] int64, places in the class names.
+      candidate: [N, K], as is the baseline, if there is one.
+      slices: [N] bool each, whether an example is in the slice.
+      probabilities: whether the candidate's are such, and not 1 for its predicted class.
+    """
+
+    def outcomes(rows: Any = slice(None)) -> Outcomes:
+        return count(labels[rows], candidate[rows], None if baseline is None else baseline[rows])
+
+    return from_outcomes(
+        outcomes(),
+        {name: outcomes(rows) for name, rows in slices.items()},
+        class_names=class_names,
+        compared=baseline is not None,
+        cross_entropy=cross_entropy(candidate, labels) if probabilities else None,
+        top_2_accuracy=top_2_accuracy(candidate, labels) if probabilities else None,
+    )
+
+
 def from_outcomes(
     outcomes: Outcomes,
     slices: Mapping[str, Outcomes],
     *,
     class_names: Sequence[str],
     compared: bool,
-    cross_entropy: float,
-    top_2_accuracy: float,
+    cross_entropy: float | None,
+    top_2_accuracy: float | None,
 ) -> Evidence:
     """Adds up the evidence of a decision; the class names are in the order of the labels."""
     confusion = [[0] * len(class_names) for _ in class_names]

@@ -22,6 +22,7 @@ from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
 from components.evaluation import gate_metrics
 from components.evaluation.counting import Outcomes, from_outcomes, from_rows
+from components.evaluation.mistakes import Mistakes
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from components.gate.slices import Bands
@@ -115,6 +116,12 @@ def read_predictions(evaluation_uri: str) -> dict[str, np.ndarray]:
     """Reads the sample of the candidate's predictions, see `gate_metrics.sample_of`."""
     candidate, _ = _candidate(evaluation_uri)
     return gate_metrics.sample_of(candidate[_OVERALL][gate_metrics.SAMPLE].bytes_value)
+
+
+def read_mistakes(evaluation_uri: str) -> Mistakes:
+    """Reads the mistakes on all test images, which the report shows."""
+    candidate, _ = _candidate(evaluation_uri)
+    return Mistakes.from_bytes(candidate[_OVERALL][gate_metrics.MISTAKES].bytes_value)
 
 
 def model_location(evaluation_uri: str) -> str:

@@ -1,5 +1,7 @@
 """What the gates decide by, as one metric of TFMA: the counts, and a sample of the predictions.
 
+Beside it stand the mistakes that the report shows, by which nothing is decided.
+
 TFMA's own metrics look at one model at a time; this one pairs the candidate's predictions with the
 baseline's. Its accuracy is a float64, so that a threshold on it is exact.
 
@@ -22,25 +24,28 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.counting import Outcomes, count, tally, to_rows
+from components.evaluation.mistakes import Mistakes, Observed, observe
 from trainer import features
 
 ACCURACY = "accuracy"
 OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evidence follows
 SAMPLE = "prediction_sample"  # `_to_bytes`
+MISTAKES = "mistakes"  # `Mistakes.to_bytes`
 SIZE = 200  # images
 
 _Outcome = tuple[int, int, bool]  # see `Outcomes`
 _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
-_Both = tuple[Outcomes, _Sketch]
+_Element = tuple[_Outcome, _Sketch, Observed]
+_Sum = tuple[Outcomes, _Sketch, Mistakes]
 
 
 class GateEvidence(metric_types.Metric):  # type: ignore[misc]
-    """`ACCURACY`, `OUTCOMES` and `SAMPLE` over the examples of each slice.
+    """`ACCURACY`, `OUTCOMES`, `SAMPLE` and `MISTAKES` over the examples of each slice.
 
     TFX's Evaluator drops the comparison without a word when it is given no baseline; with
     `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
-    Evaluator's configuration. Only the sample of the overall slice is read; each other slice adds
-    up to 14 KB to the evaluation's file (200 images, ten classes).
+    Evaluator's configuration. Only the sample and the mistakes of the overall slice are read; each
+    other slice adds up to 14 KB (200 images, ten classes) and its own mistakes to the evaluation.
     """
 
     def __init__(
@@ -76,7 +81,7 @@ def _computations(
 
 
 class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
-    """Example -> its outcome, and its part of the sample.
+    """Example -> its outcome, its part of the sample, and of the mistakes.
 
     TFMA calls it once per example, for all slices. The part is empty if `size` smaller digests were
     seen before: most examples then cost the slices nothing.
@@ -92,7 +97,7 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         self._seen: set[bytes] = set()
         self._largest = b"\xff" * hashlib.sha256().digest_size
 
-    def process(self, extracts: Mapping[str, Any]) -> Iterator[tuple[_Outcome, _Sketch]]:
+    def process(self, extracts: Mapping[str, Any]) -> Iterator[_Element]:
         inputs = metric_util.to_standard_metric_inputs(extracts)
 
         def probabilities(model: str) -> np.ndarray:
@@ -105,7 +110,9 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         (image,) = np.ravel(extracts[constants.FEATURES_KEY][features.IMAGE])
         digest = hashlib.sha256(image).digest()
         sampled = self._is_among_the_smallest(digest)
-        yield outcome, {digest: candidate.astype("<f4").tobytes()} if sampled else {}
+        part = {digest: candidate.astype("<f4").tobytes()} if sampled else {}
+        other = None if baseline is None else baseline[0]
+        yield outcome, part, observe(int(label[0]), digest.hex(), candidate[0], other)
 
     def _is_among_the_smallest(self, digest: bytes) -> bool:
         if digest > self._largest:
@@ -118,32 +125,35 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
 
 
 class _Sums(beam.CombineFn):  # type: ignore[misc]
-    """Adds up outcomes, and keeps the `size` smallest digests, at most twice as many on the way."""
+    """Adds up outcomes and mistakes, and keeps the `size` smallest digests (on the way, twice)."""
 
     def __init__(self, candidate: str, size: int) -> None:
-        names = (ACCURACY, OUTCOMES, SAMPLE)
+        names = (ACCURACY, OUTCOMES, SAMPLE, MISTAKES)
         self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
         self._size = size
 
-    def create_accumulator(self) -> _Both:
-        return Outcomes(), {}
+    def create_accumulator(self) -> _Sum:
+        return Outcomes(), {}, Mistakes()
 
-    def add_input(self, sums: _Both, element: tuple[_Outcome, _Sketch]) -> _Both:
-        outcomes, sketch = sums
-        outcome, sampled = element
+    def add_input(self, sums: _Sum, element: _Element) -> _Sum:
+        outcomes, sketch, mistakes = sums
+        outcome, sampled, observed = element
         outcomes[outcome] += 1
-        return outcomes, self._merged(sketch, sampled)
+        mistakes.add(observed)
+        return outcomes, self._merged(sketch, sampled), mistakes
 
-    def merge_accumulators(self, parts: Iterable[_Both]) -> _Both:
-        outcomes, sketch = self.create_accumulator()
-        for more, sampled in parts:
+    def merge_accumulators(self, parts: Iterable[_Sum]) -> _Sum:
+        outcomes, sketch, mistakes = self.create_accumulator()
+        for more, sampled, seen in parts:
             outcomes.update(more)
             sketch = self._merged(sketch, sampled)
-        return outcomes, sketch
+            mistakes.merge(seen)
+        return outcomes, sketch, mistakes
 
-    def extract_output(self, sums: _Both) -> dict[metric_types.MetricKey, Any]:
-        outcomes, sketch = sums
-        values = (tally(outcomes).accuracy, to_rows(outcomes), _to_bytes(self._smallest(sketch)))
+    def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
+        outcomes, sketch, mistakes = sums
+        sample = _to_bytes(self._smallest(sketch))
+        values = (tally(outcomes).accuracy, to_rows(outcomes), sample, mistakes.to_bytes())
         return dict(zip(self.keys, values, strict=True))
 
     def _merged(self, sketch: _Sketch, more: _Sketch) -> _Sketch:

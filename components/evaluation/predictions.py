@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -36,23 +35,17 @@ class Predictions:
 
     def evidence(self, class_names: Sequence[str], slices: Sequence[Bands]) -> Evidence:
         """Counts what the gate decides by; the class names are in the order of the labels."""
-        labels, (candidate, *others) = self.numbers[features.LABEL], self.probabilities
-
-        def outcomes(rows: Any = slice(None)) -> counting.Outcomes:
-            baseline = others[0][rows] if others else None
-            return counting.count(labels[rows], candidate[rows], baseline)
-
-        by_slice: dict[str, counting.Outcomes] = {}
+        (candidate, *others) = self.probabilities
+        members: dict[str, np.ndarray] = {}
         for cut in slices:
             bands = np.array([cut.index(number) for number in self.numbers[cut.feature].tolist()])
-            by_slice |= {name: outcomes(bands == index) for index, name in enumerate(cut.names)}
-        return counting.from_outcomes(
-            outcomes(),
-            by_slice,
+            members |= {name: bands == index for index, name in enumerate(cut.names)}
+        return counting.from_arrays(
+            self.numbers[features.LABEL],
+            candidate,
+            others[0] if others else None,
+            members,
             class_names=class_names,
-            compared=bool(others),
-            cross_entropy=counting.cross_entropy(candidate, labels),
-            top_2_accuracy=counting.top_2_accuracy(candidate, labels),
         )
 
 

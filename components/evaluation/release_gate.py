@@ -19,16 +19,16 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from tfx.utils import path_utils
 
 from components import blessing as blessings
-from components import serving_dir
+from components import pictures, serving_dir
 from components.baseline_model import VERSION_PROPERTY
 from components.evaluation import eval_config as evaluations
+from components.evaluation.shown_mistakes import shown_mistakes
 from components.example_gen import examples_summary
 from components.example_gen.images import digest_split
 from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 from components.serving_dir.log import Decision, register
-from trainer.features import ImageSpec
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         withdrawal = serving_dir.withdrawn_digests(served_from).get(model_digest)
         provenance = Provenance(
             split_rows=recorded.splits[evaluations.TEST_SPLIT].rows,
-            split_digest=_digest(examples, recorded.image_spec),
+            split_digest=digest_split(_test_split(examples), recorded.image_spec),
             recorded_digest=recorded.splits[evaluations.TEST_SPLIT].digest,
             evaluated_model=evaluations.model_location(evaluation.uri),
             exported_model=str(exported),
@@ -99,6 +99,11 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             baseline_digest=served.model_digest if served else None,
             policy_digest=policy.digest,
         )
+        shown = shown_mistakes(
+            _test_split(examples),
+            evaluations.read_mistakes(evaluation.uri),
+            recorded.image_spec,
+        )
         # All inputs have been read by now: an error above uses no decision up.
         run_id = str(self._context.pipeline_run_id) if self._context else ""
         number = register(served_from, decision, run_id=run_id)
@@ -106,13 +111,12 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         facts = blessings.ReleaseFacts(evidence, model_digest, compared)
         released = blessings.write(blessing, made, facts=facts.to_dict())
+        pictures.write(shown, Path(blessing.uri))
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 
 
-def _digest(examples: Any, spec: ImageSpec) -> str:
-    """Of the whole test split, which is read for it."""
-    split_uri = artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT)
-    return digest_split(split_uri, spec)
+def _test_split(examples: Any) -> str:
+    return str(artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT))
 
 
 def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:
@@ -152,7 +156,7 @@ class ReleaseGate(base_component.BaseComponent):
         `baseline_model` is what the Evaluator was given, and may hold no artifact.
 
     Output `blessing`: it holds the checks and, as facts, the evidence, the digest of the candidate,
-    and the baseline.
+    and the baseline. Beside them lie the pictures of its mistakes.
     """
 
     SPEC_CLASS = ReleaseGateSpec

@@ -83,11 +83,13 @@ def look_at(content: bytes, *, whole: bool = True) -> ImageFacts:
 def storable(content: bytes) -> bytes:
     """Returns the bytes of an image as they are, or as a PNG of the same pixels.
 
-    TensorFlow has no decoder for WebP, and reads no other BMP than one of 24 bits per pixel right.
-    No reader turns a PNG by its EXIF orientation: it is stored upright.
+    TensorFlow has no decoder for WebP, reads no other BMP than one of 24 bits per pixel right, and
+    decodes all frames of a GIF. Nobody turns a PNG by its EXIF orientation: it is stored upright.
     """
     if content.startswith(b"BM"):
         as_it_is = _is_bmp_of_24_bits(content)
+    elif content.startswith(b"GIF"):
+        as_it_is = not _is_animated(content)
     else:
         as_it_is = content.startswith(_STARTS) and not _is_turned_png(content)
     return content if as_it_is else _as_png(content)
@@ -106,6 +108,11 @@ def _is_turned_png(content: bytes) -> bool:
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.load()  # the chunk may stand behind the pixels
         return _orientation(image) != 1
+
+
+def _is_animated(content: bytes) -> bool:
+    with Image.open(io.BytesIO(content), formats=["GIF"]) as image:
+        return bool(getattr(image, "is_animated", False))
 
 
 def _as_png(content: bytes) -> bytes:

@@ -21,8 +21,9 @@ from components.example_gen.file_shards import FileReader, make_shards
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet
 from components.example_gen.layout import image_layout
 from components.example_gen.listing import Listing
-from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test, sizes_of
+from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test
 from components.example_gen.sources import DataError, DatasetSpec
+from components.example_gen.stored_sizes import sizes_of
 from trainer.host.text import printable, quoted
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,18 @@ def open_listing(spec: DatasetSpec, listing: Listing, data: DataConfig, *, words
         _last_opened.clear()
         _last_opened[state] = image_set
     return _last_opened[state]
+
+
+def find_name(spec: DatasetSpec, listing: Listing, *, words: str) -> str:
+    """Returns the name of the data set, for which the images of its `test` alone are read."""
+    digest = ""
+    if listing.is_test is not None:
+        listing = listing.taken(np.flatnonzero(listing.is_test))
+        seen, _ = look_at_files(listing.root, listing.paths, listed_only=listing.listed_only)
+        whole = np.flatnonzero(seen["state"] == WHOLE)
+        listing, seen = listing.taken(whole), seen[whole]
+        digest = _fingerprint(listing, seen["digest"], np.ones(len(whole), np.bool_))
+    return _name_of(spec.source, words, digest or repr(listing.class_names))
 
 
 def _state_of(spec: DatasetSpec, listing: Listing, data: DataConfig) -> str:
@@ -83,7 +96,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
         is_test = falls_on_test(seen["digest"], data.test_fraction)
     _require_classes(spec, listing, is_test, ignored)
     _warn_of_two_classes(spec, listing, seen["digest"])
-    sizes = sizes_of(seen["height"], seen["width"])
+    sizes = sizes_of(seen)
     channels = 3 if seen["is_colour"].any() else 1
     shape, resize = image_layout(
         spec.text,
@@ -92,14 +105,14 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
         channels=channels,
         as_is=bool((seen["plain"] == channels).all()),
     )
-    fingerprints = _fingerprints(listing, seen["digest"], is_test)
-    decides = fingerprints[TEST] if listing.is_test is not None else repr(listing.class_names)
+    train, test = (_fingerprint(listing, seen["digest"], side) for side in (~is_test, is_test))
+    decides = test if listing.is_test is not None else repr(listing.class_names)
     shards = make_shards(listing, seen, is_test)
     return ImageSet(
         DatasetInfo(
             spec=spec.text,
             name=_name_of(spec.source, words, decides),
-            fingerprint=hashlib.sha256(repr(fingerprints).encode()).hexdigest(),
+            fingerprint=hashlib.sha256(f"{train} {test}".encode()).hexdigest(),
             image_shape=shape,
             class_names=listing.class_names,
             test_rows=int(is_test.sum()),
@@ -180,12 +193,13 @@ def _warn_of_two_classes(spec: DatasetSpec, listing: Listing, digests: np.ndarra
         )
 
 
-def _fingerprints(listing: Listing, digests: np.ndarray, is_test: np.ndarray) -> dict[str, str]:
-    """Returns of each split the SHA-256 over names of classes and sorted contents of their images.
+def _fingerprint(listing: Listing, digests: np.ndarray, chosen: np.ndarray) -> str:
+    """Returns the SHA-256 over the names of the classes and the sorted contents of their images.
 
-    Names of files and their directory do not count, further features do.
+    Names of files and their directory do not count, further features do. `chosen` is [N] bool.
     """
-    rows = digests
+    rows = np.flatnonzero(chosen)
+    listing, digests = listing.taken(rows), digests[rows]
     if listing.extra:
         names = sorted(listing.extra)
         values = zip(*(listing.extra[name].tolist() for name in names), strict=True)
@@ -193,17 +207,14 @@ def _fingerprints(listing: Listing, digests: np.ndarray, is_test: np.ndarray) ->
             hashlib.sha256(digest.tobytes() + json.dumps([names, row]).encode()).digest()
             for digest, row in zip(digests, values, strict=True)
         ]
-        rows = np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, 32)
-    keys = np.ascontiguousarray(rows).view("S32").ravel()
-    found = {}
-    for split, chosen in ((TRAIN, ~is_test), (TEST, is_test)):
-        digest = hashlib.sha256()
-        for label, name in enumerate(listing.class_names):
-            of_class = np.flatnonzero(chosen & (listing.labels == label))
-            digest.update(json.dumps([name, len(of_class)]).encode())
-            digest.update(rows[of_class[np.argsort(keys[of_class])]].tobytes())
-        found[split] = digest.hexdigest()
-    return found
+        digests = np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, 32)
+    keys = np.ascontiguousarray(digests).view("S32").ravel()
+    total = hashlib.sha256()
+    for label, name in enumerate(listing.class_names):
+        of_class = np.flatnonzero(listing.labels == label)
+        total.update(json.dumps([name, len(of_class)]).encode())
+        total.update(digests[of_class[np.argsort(keys[of_class])]].tobytes())
+    return total.hexdigest()
 
 
 def _name_of(source: str, words: str, decides: str) -> str:

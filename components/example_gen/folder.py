@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from components.example_gen import file_set
 from components.example_gen.data_config import DataConfig
-from components.example_gen.file_set import open_listing
 from components.example_gen.image_set import TEST, TRAIN, ImageSet
 from components.example_gen.listing import Listing
 from components.example_gen.sources import DataError, DatasetSpec
@@ -28,7 +28,13 @@ _SPLIT_NAMES = frozenset([TRAIN, TEST, "training", "testing", "val", "valid", "v
 def open_folder(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
     """Finds the images, reads and decodes all of them once, and cuts `test` if there is none."""
     (directory,) = spec.folders
-    return open_listing(spec, list_folder(directory), data, words=directory.name)
+    return file_set.open_listing(spec, list_folder(directory), data, words=directory.name)
+
+
+def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
+    """Returns the name of the set without reading all of its images."""
+    (directory,) = spec.folders
+    return file_set.find_name(spec, list_folder(directory), words=directory.name)
 
 
 def list_folder(directory: Path) -> Listing:

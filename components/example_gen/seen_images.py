@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.example_gen.image_set import Sizes
-
 # `digest` is the SHA-256 of the file; sizes and `plain` are as in `encoded.ImageFacts`.
 SEEN = np.dtype(
     [
@@ -29,14 +27,3 @@ def falls_on_test(digests: np.ndarray, fraction: float) -> np.ndarray:
     """
     heads = np.ascontiguousarray(digests[:, :8]).view(">u8").ravel()
     return np.asarray(heads < np.uint64(int(fraction * 2**64)))
-
-
-def sizes_of(heights: np.ndarray, widths: np.ndarray) -> Sizes:
-    """Returns (height, width) of the smallest, median and largest image, as `image_layout` says."""
-    areas = heights.astype(np.int64) * widths
-    order = np.lexsort((heights, areas))
-    smallest, median, largest = (
-        (int(heights[row]), int(widths[row]))
-        for row in (order[0], order[(len(order) - 1) // 2], order[-1])
-    )
-    return smallest, median, largest

@@ -184,6 +184,7 @@ SOURCES.add(
         "images in one folder per class",
         _parse_folder,
         _in("components.example_gen.folder", "open_folder"),
+        _in("components.example_gen.folder", "find_name"),
     ),
 )
 SOURCES.add(
@@ -193,6 +194,7 @@ SOURCES.add(
         "a CSV or Parquet table of image files and labels",
         _parse_table,
         _in("components.example_gen.table", "open_table"),
+        _in("components.example_gen.table", "find_name"),
     ),
 )
 SOURCES.add(

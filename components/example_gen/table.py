@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from components.example_gen import file_set
 from components.example_gen.data_config import DataConfig
-from components.example_gen.file_set import open_listing
 from components.example_gen.image_set import TEST, TRAIN, ImageSet
 from components.example_gen.listing import Listing
 from components.example_gen.sources import DataError, DatasetSpec
@@ -38,7 +38,13 @@ _TAKEN = frozenset(
 def open_table(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
     """Reads the table, reads and decodes all images once, and cuts `test` if it has no splits."""
     path = table_path(spec)
-    return open_listing(spec, list_table(path), data, words=path.stem)
+    return file_set.open_listing(spec, list_table(path), data, words=path.stem)
+
+
+def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
+    """Returns the name of the set without reading all of its images."""
+    path = table_path(spec)
+    return file_set.find_name(spec, list_table(path), words=path.stem)
 
 
 def table_path(spec: DatasetSpec) -> Path:

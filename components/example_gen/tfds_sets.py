@@ -21,8 +21,9 @@ from components.example_gen import downloads
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.layout import image_layout
-from components.example_gen.seen_images import falls_on_test, sizes_of
+from components.example_gen.seen_images import falls_on_test
 from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, usages
+from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.tfds_records import RecordReader
 from trainer.host.files import read_pieces
 from trainer.host.text import quoted, unknown
@@ -86,7 +87,7 @@ def _fitted(image_set: ImageSet, reader: RecordReader, image: Any, data: DataCon
         looked_at = [TRAIN] if reader.cut else [TRAIN, TEST]
         parts = {split: reader.look_at(split) for split in looked_at}
         seen = np.concatenate([part for of_split in parts.values() for part in of_split])
-        sizes = sizes_of(seen["height"], seen["width"])
+        sizes = sizes_of(seen)
         channels = shape[2] or (3 if seen["is_colour"].any() else 1)
         as_is = bool((seen["plain"] == channels).all())
         if reader.cut is not None:

@@ -56,12 +56,16 @@ class Check:
 
 
 class Refused(Exception):
-    """A gate refused the data or the model, so the run ends; the failed `checks` come first."""
+    """A gate refused the data or the model, so the run ends; the failed `checks` come first.
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    `shown` is what people may look at, which the gate's artifact would hold if it had passed.
+    """
+
+    def __init__(self, checks: Sequence[Check], shown: object = None) -> None:
         self.checks = tuple(sorted(checks, key=lambda check: check.passed))
+        self.shown = shown
         # Exactly the constructor's arguments, so that the exception survives pickling.
-        super().__init__(self.checks)
+        super().__init__(self.checks, shown)
 
     def __str__(self) -> str:
         failed = [check.sentence for check in self.checks if not check.passed]

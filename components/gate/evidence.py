@@ -50,7 +50,8 @@ class Evidence:
     """Counts on the test split; the order of the classes is that of the labels.
 
     Attributes:
-      cross_entropy: the candidate's mean of -ln(probability of the label), nats.
+      cross_entropy: the candidate's mean of -ln(probability of the label), nats; None, as is
+        `top_2_accuracy`, where its predicted class alone is known.
       top_2_accuracy: fraction whose label is among the candidate's two most probable classes.
       not_finite: examples for which a probability of the candidate is NaN or infinite.
       compared: whether there was a served model, so that `lost` and `gained` mean something.
@@ -61,8 +62,8 @@ class Evidence:
     overall: Tally
     classes: Mapping[str, Tally]
     slices: Mapping[str, Tally]
-    cross_entropy: float
-    top_2_accuracy: float
+    cross_entropy: float | None
+    top_2_accuracy: float | None
     not_finite: int = 0
     compared: bool = False
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -98,13 +99,14 @@ class Case:
     """Everything by which a check of the gate judges.
 
     Attributes:
+      provenance: None for predictions whose model and images the gate has not seen.
       decision: the number of this decision on this test set, from 1.
       damage: why the served model cannot be read; None if it can, or if nothing is served.
     """
 
     evidence: Evidence
     policy: Policy
-    provenance: Provenance
+    provenance: Provenance | None
     decision: int = 1
     damage: str | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.gate.check import Check
-from components.gate.evidence import Case, Evidence
+from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 
 _AGAIN = "run again with --no-cache"
@@ -13,7 +13,12 @@ _AGAIN = "run again with --no-cache"
 
 def integrity(case: Case) -> Iterator[Check]:
     """Checks whether the counts are of the recorded test split and of the model that is to ship."""
-    evidence, provenance = case.evidence, case.provenance
+    if case.provenance is not None:
+        yield from _origin(case.evidence, case.provenance)
+    yield from _completeness(case.evidence)
+
+
+def _origin(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
     rows, recorded = evidence.overall.rows, provenance.split_rows
     yield Check.of(
         "integrity.rows",
@@ -51,7 +56,6 @@ def integrity(case: Case) -> Iterator[Check]:
         good="this model was never withdrawn",
         bad=f"this very model was withdrawn: {withdrawn}; train another one",
     )
-    yield from _completeness(evidence)
 
 
 def _completeness(evidence: Evidence) -> Iterator[Check]:
@@ -66,6 +70,8 @@ def _completeness(evidence: Evidence) -> Iterator[Check]:
         bad=f"the test split has no example of {', '.join(missing) or 'any class'}, so no model "
         "can be judged there: look at the source",
     )
+    if evidence.cross_entropy is None:  # there are no probabilities
+        return
     rows, broken = evidence.overall.rows, evidence.not_finite
     yield Check.of(
         "integrity.finite",
@@ -104,10 +110,23 @@ def damage_check(damage: str, policy: Policy) -> Check:
     )
 
 
+def first_check(policy: Policy, place: str = "") -> Check:
+    """Checks whether a model may ship though nothing is served in `place`, such as " in DIR"."""
+    return Check.of(
+        "baseline",
+        not policy.require_baseline,
+        None,
+        "a served version" if policy.require_baseline else None,
+        start=f"first release, no baseline: nothing is served{place} to compare with",
+        bad=", and gate.require_baseline is set: give the directory that is served from, or the "
+        "baseline, or release the first model with gate.require_baseline=false",
+    )
+
+
 def baseline(case: Case) -> Iterator[Check]:
     """Says why the candidate was compared with nothing, or with an older version."""
     if case.damage is not None:
         yield damage_check(case.damage, case.policy)
-    elif not case.evidence.compared:
-        sentence = "first release, no baseline: nothing is served to compare with"
-        yield Check("baseline", True, None, None, sentence)
+    # With damage as well: the older version, if there is one, is the baseline then.
+    if not case.evidence.compared and (case.damage is None or case.policy.require_baseline):
+        yield first_check(case.policy)

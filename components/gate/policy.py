@@ -97,6 +97,9 @@ class GateConfig:
     allow_missing_baseline: bool = setting(
         False, "whether a model may ship though the served model cannot be read"
     )
+    require_baseline: bool = setting(
+        False, "whether a model is refused if there is no served model to compare it with"
+    )
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -135,10 +138,15 @@ class Policy(GateConfig):
         return self.alpha * budget / ((decision + budget - 1) * (decision + budget))
 
     def to_config(self) -> dict[str, Any]:
-        """JSON-able, for TFX's parameters and the release record; without an empty `extra`."""
+        """JSON-able, for TFX's parameters and the release record.
+
+        Without an empty `extra` and a `require_baseline` that is not set, so that the digests of
+        policies from before these keys stay.
+        """
         config = {**dataclasses.asdict(self), "slices": [str(bands) for bands in self.slices]}
-        if not self.extra:  # so that the digests of policies without it stay
-            del config["extra"]
+        for key in ("extra", "require_baseline"):
+            if not config[key]:
+                del config[key]
         return config
 
     @property

@@ -8,7 +8,8 @@ The layout is the one that TensorFlow Serving watches, which serves the highest 
       .publish.lock            held by the process that changes the directory
       .staging-<random>/       a version that is not complete yet
       .removed-<n>-<random>/   a version that is being deleted
-      .decisions.jsonl         the log: which models were withdrawn, and what was decided
+      .pending-<run>/          a model that passed the gates and waits for a person
+      .decisions.jsonl         the log: what was decided, withdrawn and rejected
 
 Synopsis::
 
@@ -38,13 +39,14 @@ from components.serving_dir.baseline import (
     release_context,
     released_data,
 )
-from components.serving_dir.log import LOG_NAME, Withdrawal
+from components.serving_dir.log import LOG_NAME, Rejection, Withdrawal
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
     ServingDirError,
     StaleDecision,
     digest_of,
 )
+from components.serving_dir.pending import Pending, approve, hold, pending, reject
 from components.serving_dir.pruning import Pruned, prune
 from components.serving_dir.publishing import (
     LOCK_NAME,

@@ -15,7 +15,7 @@ from typing import Any
 
 from components.serving_dir.model_files import ServingDirError
 from components.serving_dir.reading import newest_valid, versions
-from components.serving_dir.version import Version, export_model, verify
+from components.serving_dir.version import Trust, Version, export_model, verify
 
 _log = logging.getLogger(__name__)
 
@@ -70,21 +70,23 @@ class ReleaseContext:
     damage: str | None = None
 
 
-def compared_now(serving_dir: Path) -> Comparison:
+def compared_now(serving_dir: Path, trust: Trust | None = None) -> Comparison:
     """Returns what a candidate has to be compared with at this moment; reads those files."""
     present = versions(serving_dir)
-    newest = newest_valid(serving_dir)
+    newest = newest_valid(serving_dir, trust)
     baseline = damage = None
     if newest is not None and newest.manifest is not None:
         baseline = Baseline(newest.number, newest.manifest.model_digest)
     # The files of the newest valid version have just been read: once is enough where it is live.
     if present and (newest is None or newest.number != present[-1].number):
-        problems = verify(present[-1])
+        problems = verify(present[-1], trust)
         damage = f"version {present[-1].number}: {'; '.join(problems)}" if problems else None
     return Comparison(baseline, damage)
 
 
-def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> ReleaseContext:
+def release_context(
+    serving_dir: Path, run_key: str, fresh_token: str, trust: Trust | None = None
+) -> ReleaseContext:
     """Decides on the baseline and on the token that goes into the release record.
 
     When the baseline is live and was released by a run of the same key, both are those of its own
@@ -96,8 +98,9 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
     Args:
         run_key: digest of all that decides a run's outcome: data, code, configuration.
         fresh_token: a text never used before.
+        trust: where it is given, a version whose signature does not hold is a damaged one.
     """
-    compared = compared_now(serving_dir)
+    compared = compared_now(serving_dir, trust)
     present = versions(serving_dir)
     live = present[-1] if present else None
     if compared.baseline and live and live.number == compared.baseline.version and live.manifest:
@@ -105,7 +108,7 @@ def release_context(serving_dir: Path, run_key: str, fresh_token: str) -> Releas
         recorded = _recorded(release) if release.get("run_key") == run_key else None
         if recorded:
             named = recorded.baseline and _find(present, recorded.baseline)
-            if recorded.baseline is None or (named and not verify(named)):
+            if recorded.baseline is None or (named and not verify(named, trust)):
                 return recorded
             _log.info("the release of %s is not taken over: %s", live.path, recorded)
     return ReleaseContext(compared.baseline, fresh_token, damage=compared.damage)

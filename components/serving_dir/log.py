@@ -4,8 +4,8 @@
         log.append([{"at": "2026-11-26", "run_id": "3f2a"}])
 
 It outlives every version and every pipeline root. It says which decisions were made on each test
-set, and which models were withdrawn: before the version whose manifest withdraws a model may go,
-the model's digest is kept here for good.
+set, and which models were withdrawn, or rejected by a person. Before the version whose manifest
+withdraws a model may go, the model's digest is kept here for good.
 """
 
 from __future__ import annotations
@@ -105,6 +105,25 @@ class Withdrawal:
         return f"by version {self.by} at {self.at}: {reason}"
 
 
+@dataclass(frozen=True)
+class Rejection:
+    """Who decided that a held model is not to be released, why, and when (ISO 8601, UTC)."""
+
+    run_id: str
+    model_digest: str
+    by: str
+    reason: str
+    at: str
+
+    def __str__(self) -> str:
+        by, reason = (" ".join(text.split()) for text in (self.by, self.reason))
+        return f"rejected by {by} at {self.at}: {reason}"
+
+
+# A line of the log.
+Entry = Decision | Withdrawal | Rejection
+
+
 def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
     """Writes a decision down, unless the log has it; returns its number on its test set, from 1.
 
@@ -138,7 +157,13 @@ def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
             log.append(new)
 
 
-def read_log(serving_dir: Path) -> list[Decision | Withdrawal]:
+def keep_rejection(serving_dir: Path, rejection: Rejection) -> None:
+    """Writes a rejection to disk."""
+    with opened(serving_dir) as log:
+        log.append([{"rejection": asdict(rejection)}])
+
+
+def read_log(serving_dir: Path) -> list[Entry]:
     """Returns what stands in the log, oldest first, without holding it.
 
     Raises ServingDirError if it cannot be read, or a line is damaged.
@@ -157,13 +182,18 @@ def kept(serving_dir: Path) -> list[Withdrawal]:
     return [one for one in read_log(serving_dir) if isinstance(one, Withdrawal)]
 
 
+def rejections(serving_dir: Path) -> list[Rejection]:
+    """Returns the rejections in the log, see `read_log`."""
+    return [one for one in read_log(serving_dir) if isinstance(one, Rejection)]
+
+
 def utc_now() -> str:
     """Returns the time of the machine's clock, ISO 8601, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _entries(lines: Iterable[bytes], path: Path) -> list[Decision | Withdrawal]:
-    found: list[Decision | Withdrawal] = []
+def _entries(lines: Iterable[bytes], path: Path) -> list[Entry]:
+    found: list[Entry] = []
     for number, line in enumerate(lines, start=1):
         try:
             found.append(_entry(strict_json.loads(line.decode("ascii"))))
@@ -175,8 +205,18 @@ def _entries(lines: Iterable[bytes], path: Path) -> list[Decision | Withdrawal]:
     return found
 
 
-def _entry(record: object) -> Decision | Withdrawal:
+def _entry(record: object) -> Entry:
     match record:
+        case {
+            "rejection": {
+                "run_id": str(run_id),
+                "model_digest": str(digest),
+                "by": str(who),
+                "reason": str(reason),
+                "at": str(at),
+            }
+        }:
+            return Rejection(run_id, digest, who, reason, at)
         case {
             "withdrawal": {
                 "version": int(version),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,9 @@ from trainer.host.strict_json import is_count, loads
 from trainer.host.text import quoted
 
 MANIFEST_FORMAT = 1
-ROLLBACK = "rollback"  # the key of a rollback in a release record
+# Keys of a release record: how a rollback made the version, who approved it, and which keys were
+# overridden for it and why; and of a held model the path of its run's report.
+ROLLBACK, APPROVAL, OVERRIDES, REPORT = "rollback", "approval", "overrides", "report"
 
 # A manifest of this tool has 10 kB, and 150 bytes per file: a model of 25,000 files fits.
 MAX_MANIFEST_BYTES = 4 << 20
@@ -66,8 +68,9 @@ class Manifest:
     Attributes:
         published_at: ISO 8601, UTC. For people: nothing is decided by it.
         model_digest: see `digest_of`.
-        files: records by relative POSIX path (undecodable bytes as surrogate escapes).
+        files: those of the model, by relative POSIX path (undecodable bytes as surrogate escapes).
         release: the publisher's own JSON object: run, data, metrics, baseline.
+        documents: further files of the version, which are no part of the model or its digest.
     """
 
     version: int
@@ -75,6 +78,12 @@ class Manifest:
     model_digest: str
     files: Mapping[str, FileRecord]
     release: Mapping[str, object]
+    documents: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    @property
+    def all_files(self) -> dict[str, FileRecord]:
+        """Every file of the version but the manifest itself."""
+        return {**self.files, **self.documents}
 
     @property
     def rollback(self) -> Rollback | None:
@@ -87,7 +96,8 @@ class Manifest:
             "version": self.version,
             "published_at": self.published_at,
             "model_digest": self.model_digest,
-            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
+            "files": _to_json(self.files),
+            **({"documents": _to_json(self.documents)} if self.documents else {}),
             "release": dict(self.release),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -103,11 +113,9 @@ class Manifest:
             version=content["version"],
             published_at=content["published_at"],
             model_digest=content["model_digest"],
-            files={
-                name: FileRecord(record["sha256"], record["bytes"])
-                for name, record in content["files"].items()
-            },
+            files=_from_json(content["files"]),
             release=content["release"],
+            documents=_from_json(content.get("documents") or {}),  # missing in older manifests
         )
         rollback = manifest.rollback
         if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
@@ -115,6 +123,14 @@ class Manifest:
         if digest_of_records(manifest.files) != manifest.model_digest:
             raise ValueError("its model_digest is not that of its files")
         return manifest
+
+
+def _to_json(files: Mapping[str, FileRecord]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(record) for name, record in sorted(files.items())}
+
+
+def _from_json(files: Mapping[str, Any]) -> dict[str, FileRecord]:
+    return {name: FileRecord(one["sha256"], one["bytes"]) for name, one in files.items()}
 
 
 # What is expected, in words and as a test.
@@ -186,6 +202,20 @@ def _is_split(value: object) -> bool:
     return False
 
 
+def _is_approval(value: object) -> bool:
+    match value:
+        case {"run_id": str(), "held_at": str(), "at": at, "by": str(), "reason": str()}:
+            return _is_time(at)
+    return False
+
+
+def _are_overrides(value: object) -> bool:
+    match value:
+        case {"keys": keys, "reason": str()}:
+            return _are_texts(keys)
+    return False
+
+
 _TEXT: _Kind = ("a text", lambda value: isinstance(value, str))
 _OBJECT: _Kind = ("an object", lambda value: isinstance(value, Mapping))
 
@@ -197,6 +227,7 @@ _USED: Mapping[str, _Kind] = {
     "published_at": ("a time such as 2026-11-26T10:00:00+00:00", _is_time),
     "model_digest": ("64 hexadecimal digits", _is_digest),
     "files": ("the sha256 and bytes of each file", _are_files),
+    "documents": ("the sha256 and bytes of each file", _are_files),
     "release": _OBJECT,
     "release.run_id": _TEXT,
     "release.run_key": _TEXT,
@@ -210,6 +241,9 @@ _USED: Mapping[str, _Kind] = {
     "release.dataset.splits": ("the rows, class_counts and digest of each split", _are_splits),
     "release.metrics": _OBJECT,
     "release.metrics.accuracy": ("a number from 0 to 1", _is_fraction),
+    f"release.{APPROVAL}": ("run_id, held_at, at, by and reason", _is_approval),
+    f"release.{REPORT}": _TEXT,
+    f"release.{OVERRIDES}": ("keys and a reason", _are_overrides),
     f"release.{ROLLBACK}": (
         "restores, withdraws, withdrawn_digest and reason",
         lambda value: Rollback.from_json(value) is not None,

@@ -14,6 +14,7 @@ from pathlib import Path
 from trainer.host.files import read_pieces, sync_directory
 
 MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "model.sig"  # as OpenSSF's model-signing calls it
 
 # Of one file of a model that is to be published: no classifier of small images comes near, and to
 # hash as much takes less than a minute.
@@ -146,11 +147,12 @@ def scan_model(model_dir: Path) -> Tree:
             f"the model {model_dir} holds {tree.others[0]!r}, a symbolic link or special file: "
             "only regular files and directories can be published"
         )
-    if MANIFEST_NAME in (*tree.files, *tree.directories):
-        raise ServingDirError(
-            f"the model {model_dir} holds {MANIFEST_NAME!r}, a name kept for the release's own "
-            "manifest: rename it, or give a model that was not published yet"
-        )
+    for name, kept_for in ((MANIFEST_NAME, "manifest"), (SIGNATURE_NAME, "signature")):
+        if name in (*tree.files, *tree.directories):
+            raise ServingDirError(
+                f"the model {model_dir} holds {name!r}, a name kept for the release's own "
+                f"{kept_for}: rename it, or give a model that was not published yet"
+            )
     if not tree.files:
         raise ServingDirError(f"the model {model_dir} holds no file: export the model first")
     return tree

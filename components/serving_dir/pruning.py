@@ -15,7 +15,7 @@ from components.serving_dir.model_files import explained, scan
 from components.serving_dir.publishing import REMOVED_PREFIX, locked
 from components.serving_dir.reading import versions, withdrawals_by
 from components.serving_dir.rolling_back import default_target
-from components.serving_dir.version import Version
+from components.serving_dir.version import Trust, Version
 from trainer.host.files import sync_directory
 
 
@@ -40,12 +40,15 @@ class Pruned:
         return sum(removed.bytes for removed in self.removed)
 
 
-def prune(serving_dir: Path, keep: int, *, dry_run: bool = False) -> Pruned:
+def prune(
+    serving_dir: Path, keep: int, *, dry_run: bool = False, trust: Trust | None = None
+) -> Pruned:
     """Removes the versions below the newest `keep` that nothing needs any more.
 
     The live version stays, and so does the one that `rollback` would restore, and a version that
     withdrew another one as long as that one or a copy of its model is there. What this package did
     not publish is neither counted nor removed. A dry run takes no lock and writes nothing.
+    `trust` is that of `rollback`.
 
     Raises:
         ServingDirError: a version could not be removed; all that is there is complete nevertheless.
@@ -57,7 +60,7 @@ def prune(serving_dir: Path, keep: int, *, dry_run: bool = False) -> Pruned:
     lock = contextlib.nullcontext() if dry_run else locked(serving_dir)
     with explained(f"prune {serving_dir}", ", and prune again"), lock:
         present = versions(serving_dir)
-        going = _removable(present, keep, default_target(serving_dir))
+        going = _removable(present, keep, default_target(serving_dir, trust))
         removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
         if not dry_run:
             # Before the first of them goes: a kill in between costs nothing but a line.

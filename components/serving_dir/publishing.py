@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from components.serving_dir.log import utc_now
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
+    SIGNATURE_NAME,
     FileRecord,
     ServingDirError,
     StaleDecision,
+    copy_file,
     copy_tree,
     digest_of_records,
     explain,
@@ -27,7 +29,7 @@ from components.serving_dir.model_files import (
     scan_model,
 )
 from components.serving_dir.reading import live, withdrawn_digests
-from components.serving_dir.version import verify
+from components.serving_dir.version import Trust, signed_files, verify
 from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
 from trainer.host.locks import exclusive
 from trainer.host.strict_json import INT64_MAX
@@ -36,6 +38,9 @@ LOCK_NAME = ".publish.lock"
 LOCK_TIMEOUT_S = 60.0
 STAGING_PREFIX = ".staging-"
 REMOVED_PREFIX = ".removed-"
+
+# Makes the content of a signature's file of the hex SHA-256 of each file by name.
+Sign = Callable[[Mapping[str, str]], bytes]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +61,9 @@ def publish(
     release: Mapping[str, object],
     *,
     decided: Decided | None = None,
+    documents: Mapping[str, str] | None = None,
+    sign: Sign | None = None,
+    trust: Trust | None = None,
 ) -> Published:
     """Makes a copy of a model the newest version, atomically and durably.
 
@@ -68,6 +76,9 @@ def publish(
 
     Args:
         decided: None where the caller answers for the model, which may be a withdrawn one.
+        documents: texts to put beside the model, by file name.
+        sign: makes the version's signature; none is written without it.
+        trust: what `decided` was compared with, see `compared_now`.
 
     Raises:
         StaleDecision: the decision does not hold any more; nothing was published.
@@ -77,19 +88,19 @@ def publish(
     what = f"publish {model_dir} to {serving_dir}"
     with explained(what, ", and publish again; no version was added"):
         model = scan_model(model_dir)
-        _require_apart(model_dir, serving_dir)
-        _make_serving_dir(serving_dir)
+        require_apart(model_dir, serving_dir)
+        make_serving_dir(serving_dir)
         with locked(serving_dir), staging_in(serving_dir) as staging:
             files = copy_tree(model, staging)
             digest = digest_of_records(files)
             if decided is not None:
-                _require_serveable(model_dir, digest, serving_dir, decided)
-            newest = live(serving_dir)
-            if newest and newest.model_digest == digest and not verify(newest):
-                return Published(newest.number, newest.path, False, digest)
+                require_serveable(model_dir, digest, serving_dir, decided)
+            if published := already_live(serving_dir, digest, trust):
+                return published
             if decided is not None:
-                _require_same_comparison(serving_dir, decided)
-            path = add_version(staging, files, release)
+                require_same_comparison(serving_dir, decided, trust)
+            written = _write_documents(staging, documents or {})
+            path = add_version(staging, files, release, written, sign)
             return Published(int(path.name), path, True, digest)
 
 
@@ -117,8 +128,22 @@ def staging_in(serving_dir: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _write_documents(staging: Path, documents: Mapping[str, str]) -> dict[str, FileRecord]:
+    for name, text in documents.items():
+        if os.path.lexists(staging / name):
+            raise ServingDirError(
+                f"the model holds {name!r}, a name kept for a document of the release: rename it"
+            )
+        write_durably(staging / name, text)
+    return {name: copy_file(staging / name, None) for name in documents}
+
+
 def add_version(
-    staging: Path, files: Mapping[str, FileRecord], release: Mapping[str, object]
+    staging: Path,
+    files: Mapping[str, FileRecord],
+    release: Mapping[str, object],
+    documents: Mapping[str, FileRecord],
+    sign: Sign | None = None,
 ) -> Path:
     """Makes the synced files in a staging directory the newest version, with the lock held.
 
@@ -129,8 +154,12 @@ def add_version(
     """
     serving_dir = staging.parent
     number = _next_number(serving_dir)
-    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release)
-    write_durably(staging / MANIFEST_NAME, _readable(manifest))
+    manifest = Manifest(number, utc_now(), digest_of_records(files), files, release, documents)
+    content = _readable(manifest)
+    write_durably(staging / MANIFEST_NAME, content)
+    if sign is not None:
+        signature = sign(signed_files(manifest, content.encode()))
+        write_durably(staging / SIGNATURE_NAME, signature)
     target = serving_dir / str(number)
     os.rename(staging, target)
     try:
@@ -143,7 +172,16 @@ def add_version(
     return target
 
 
-def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:
+def already_live(serving_dir: Path, digest: str, trust: Trust | None) -> Published | None:
+    """Returns the live version if it holds the model of this digest undamaged."""
+    newest = live(serving_dir)
+    if newest and newest.model_digest == digest and not verify(newest, trust):
+        return Published(newest.number, newest.path, False, digest)
+    return None
+
+
+def require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:
+    """Raises StaleDecision if the model is another one, or was withdrawn or rejected since."""
     if digest != decided.model_digest:
         raise StaleDecision(
             f"the model {model} has the digest {digest}, expected {decided.model_digest}, which "
@@ -156,8 +194,9 @@ def _require_serveable(model: Path, digest: str, serving_dir: Path, decided: Dec
         )
 
 
-def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
-    compared = compared_now(serving_dir)
+def require_same_comparison(serving_dir: Path, decided: Decided, trust: Trust | None) -> None:
+    """Raises StaleDecision if the model would be compared with something else now."""
+    compared = compared_now(serving_dir, trust)
     if compared != decided.compared:
         raise StaleDecision(
             f"the model was compared with {decided.compared}, but since then {serving_dir} was "
@@ -166,7 +205,8 @@ def _require_same_comparison(serving_dir: Path, decided: Decided) -> None:
         )
 
 
-def _require_apart(model_dir: Path, serving_dir: Path) -> None:
+def require_apart(model_dir: Path, serving_dir: Path) -> None:
+    """Raises ServingDirError for a serving directory inside the model."""
     # `Path.resolve` raises an error of its own for a loop of links, before Python 3.13.
     model, serving = Path(os.path.realpath(model_dir)), Path(os.path.realpath(serving_dir))
     if model == serving or model in serving.parents:
@@ -175,7 +215,8 @@ def _require_apart(model_dir: Path, serving_dir: Path) -> None:
         )
 
 
-def _make_serving_dir(serving_dir: Path) -> None:
+def make_serving_dir(serving_dir: Path) -> None:
+    """Makes a missing serving directory; raises ServingDirError if the path is a file."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(serving_dir.stat().st_mode):  # a loop of links is an OSError here
             raise ServingDirError(

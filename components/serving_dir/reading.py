@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.serving_dir.log import Withdrawal, kept
+from components.serving_dir.log import Rejection, Withdrawal, kept, rejections
 from components.serving_dir.model_files import ServingDirError, explained
-from components.serving_dir.version import Version, read_version, verify
+from components.serving_dir.version import Trust, Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
 
 _INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
@@ -20,10 +20,13 @@ _INTEGER_NAME = re.compile(r"\s*\+?[0-9]+\s*", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
-def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
+def versions(
+    serving_dir: Path, *, check_files: bool = False, trust: Trust | None = None
+) -> list[Version]:
     """Returns every integer-named entry, by rising number; none where the directory is missing.
 
-    With `check_files` the problems of an entry include those of its files, see `verify`.
+    With `check_files` the problems of an entry include those of its files and, with `trust`, of its
+    signature, see `verify`.
     """
     found = _read_present(serving_dir)
     made = withdrawals_by(found)
@@ -33,7 +36,7 @@ def versions(serving_dir: Path, *, check_files: bool = False) -> list[Version]:
         replace(v, withdrawn=_withdrawal_of(v, made) or models.get(v.model_digest)) for v in found
     ]
     if check_files:
-        checked = [replace(version, problems=verify(version)) for version in found]
+        checked = [replace(version, problems=verify(version, trust)) for version in found]
         found = [version for version in checked if not version.problems or _is_there(version)]
     return found
 
@@ -59,7 +62,7 @@ def find(serving_dir: Path, number: int | None = None) -> Version:
     raise ServingDirError(f"there is no version {number} in {serving_dir}: known are {known}")
 
 
-def newest_valid(serving_dir: Path) -> Version | None:
+def newest_valid(serving_dir: Path, trust: Trust | None = None) -> Version | None:
     """Returns the highest version that is valid and not withdrawn, or None; reads all its files.
 
     A higher entry that is not valid is logged: TensorFlow Serving may stumble over it.
@@ -67,7 +70,7 @@ def newest_valid(serving_dir: Path) -> Version | None:
     for version in reversed(versions(serving_dir)):
         if version.withdrawn:
             continue
-        problems = verify(version)
+        problems = verify(version, trust)
         if not problems:
             return version
         _log.warning("%s is not a valid version: %s", version.path, "; ".join(problems))
@@ -117,11 +120,14 @@ def _is_there(version: Version) -> bool:
     return True
 
 
-def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal]:
-    """Returns the models that are not to be served again, by digest, be they pruned or not."""
+def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]:
+    """Returns the models that are not to be released, by digest, be they pruned or not.
+
+    Those were withdrawn by a rollback, or rejected before they were released.
+    """
     made = withdrawals_by(versions(serving_dir))
-    withdrawals = [*kept(serving_dir), *made]
-    return {found.model_digest: found for found in withdrawals if found.model_digest is not None}
+    found: list[Withdrawal | Rejection] = [*rejections(serving_dir), *kept(serving_dir), *made]
+    return {one.model_digest: one for one in found if one.model_digest is not None}
 
 
 def withdrawals_by(present: Sequence[Version]) -> list[Withdrawal]:

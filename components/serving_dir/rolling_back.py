@@ -9,9 +9,9 @@ from pathlib import Path
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
 from components.serving_dir.model_files import ServingDirError, explained
-from components.serving_dir.publishing import add_version, locked, staging_in
+from components.serving_dir.publishing import Sign, add_version, locked, staging_in
 from components.serving_dir.reading import find, versions, withdrawals_by
-from components.serving_dir.version import Version, copy_checked, verify
+from components.serving_dir.version import Trust, Version, copy_checked, verify
 
 # By these a run knows a version for the outcome of a run like itself (`release_context`).
 # What a rollback made is no run's outcome.
@@ -31,7 +31,14 @@ class RolledBack:
     withdraws: int
 
 
-def rollback(serving_dir: Path, version: int | None = None, *, reason: str = "") -> RolledBack:
+def rollback(
+    serving_dir: Path,
+    version: int | None = None,
+    *,
+    reason: str = "",
+    sign: Sign | None = None,
+    trust: Trust | None = None,
+) -> RolledBack:
     """Publishes an older version's files again as the newest version, and withdraws the live one.
 
     Both happen with one rename, for the new version's manifest says which one it withdraws. The log
@@ -41,6 +48,8 @@ def rollback(serving_dir: Path, version: int | None = None, *, reason: str = "")
         version: the version to restore. None for the newest one below the live one that is valid,
             not withdrawn and of another model; where the live version is damaged, of any model.
             With None the log must be readable, since a withdrawal may stand in it alone.
+        sign, trust: as those of `publish`; with `trust` no version is restored whose signature does
+            not hold.
 
     Raises:
         ServingDirError: nothing was changed, and nothing was left behind; but for one case, which
@@ -50,62 +59,66 @@ def rollback(serving_dir: Path, version: int | None = None, *, reason: str = "")
     again = ", and roll back again; no version was added"
     with explained(f"roll back {serving_dir}", again), locked(serving_dir):
         current = find(serving_dir)
-        done = _restore(_choose(serving_dir, version, current), current, reason)
+        done = _restore(_choose(serving_dir, version, current, trust), current, reason, sign)
         _note(serving_dir, done)
         return done
 
 
-def default_target(serving_dir: Path) -> Version | None:
+def default_target(serving_dir: Path, trust: Trust | None = None) -> Version | None:
     """Returns the version that `rollback` restores when it is not told which, or None."""
     present = versions(serving_dir)
-    good = (version for version in reversed(present) if not _obstacle(version, present[-1]))
+    good = (version for version in reversed(present) if not _obstacle(version, present[-1], trust))
     return next(good, None)
 
 
-def _choose(serving_dir: Path, number: int | None, current: Version) -> Version:
+def _choose(
+    serving_dir: Path, number: int | None, current: Version, trust: Trust | None
+) -> Version:
     if number is None:
-        return _choose_by_default(serving_dir, current)
+        return _choose_by_default(serving_dir, current, trust)
     target = find(serving_dir, number)
-    if obstacle := _obstacle(target, current):
+    if obstacle := _obstacle(target, current, trust):
         raise ServingDirError(
             f"cannot roll back to version {number} in {serving_dir}: it {obstacle}; choose another"
         )
     return target
 
 
-def _choose_by_default(serving_dir: Path, current: Version) -> Version:
+def _choose_by_default(serving_dir: Path, current: Version, trust: Trust | None) -> Version:
     try:
         kept(serving_dir)  # without the log, the newest version that seems good may be withdrawn
     except ServingDirError as error:
         raise ServingDirError(
             f"cannot choose the version to restore in {serving_dir}: {error}; or name the version"
         ) from error
-    if target := default_target(serving_dir):
+    if target := default_target(serving_dir, trust):
         return target
     older = [version for version in versions(serving_dir) if version.number < current.number]
-    reasons = "; ".join(f"{version.number} {_obstacle(version, current)}" for version in older)
+    reasons = "; ".join(
+        f"{version.number} {_obstacle(version, current, trust)}" for version in older
+    )
     raise ServingDirError(
         f"cannot roll back version {current.number} in {serving_dir}: there is no older good "
         f"version{f' ({reasons})' if reasons else ''}; release a better model instead"
     )
 
 
-def _obstacle(version: Version, current: Version) -> str:
+def _obstacle(version: Version, current: Version, trust: Trust | None) -> str:
     if version.number == current.number:
         return "is live already"
     if version.withdrawn:
         return f"is withdrawn {version.withdrawn}"
-    if problems := verify(version):
+    if problems := verify(version, trust):
         return f"is damaged: {'; '.join(problems)}"
     # Damaged files are not the model that they are said to be: restoring that one is a repair.
-    if version.model_digest == current.model_digest and not verify(current):
+    if version.model_digest == current.model_digest and not verify(current, trust):
         return f"holds the same model as the live version {current.number}"
     return ""
 
 
-def _restore(target: Version, current: Version, reason: str) -> RolledBack:
+def _restore(target: Version, current: Version, reason: str, sign: Sign | None) -> RolledBack:
     with staging_in(target.path.parent) as staging:
-        manifest = copy_checked(target, staging)
+        manifest = copy_checked(target, staging, documents=True)
         same_model = manifest.model_digest == current.model_digest
         record = Rollback(
             restores=target.number,
@@ -114,7 +127,8 @@ def _restore(target: Version, current: Version, reason: str) -> RolledBack:
             reason=reason,
         )
         release = {key: value for key, value in manifest.release.items() if key not in _OF_THE_RUN}
-        path = add_version(staging, manifest.files, {**release, ROLLBACK: asdict(record)})
+        release = {**release, ROLLBACK: asdict(record)}
+        path = add_version(staging, manifest.files, release, manifest.documents, sign)
     number, digest = int(path.name), manifest.model_digest
     return RolledBack(number, path, digest, restores=target.number, withdraws=current.number)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from components.serving_dir.log import Withdrawal
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
+    SIGNATURE_NAME,
     FileRecord,
     ServingDirError,
     Tree,
@@ -23,6 +26,9 @@ from components.serving_dir.model_files import (
     scan,
 )
 from trainer.host.files import read_regular
+
+# Says what is wrong with the signature in a file, or "", given the hex SHA-256 of each signed file.
+Trust = Callable[[Path, Mapping[str, str]], str]
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,35 @@ def read_version(path: Path, number: int) -> Version:
     return Version(number, path, manifest, tuple(problems))
 
 
-def verify(version: Version) -> tuple[str, ...]:
-    """Compares every byte of a version with its manifest; returns what is wrong, if anything."""
+def verify(version: Version, trust: Trust | None = None) -> tuple[str, ...]:
+    """Compares every byte of a version with its manifest; returns what is wrong, if anything.
+
+    With `trust` a version whose signature does not hold is wrong too.
+    """
     if version.manifest is None or version.problems:
         return version.problems
-    return _compare(version.path, version.manifest)
+    problems = _compare(version.path, version.manifest)
+    if problems or trust is None:
+        return problems
+    try:
+        content = read_regular(version.path / MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
+        if Manifest.from_json(content.decode("ascii")) != version.manifest:
+            return (f"{MANIFEST_NAME} has changed since it was read",)
+    except OSError as error:
+        return (f"cannot be read: {explain(error)}",)
+    except ValueError as error:
+        return (f"{MANIFEST_NAME} is damaged: {error}",)
+    problem = trust(version.path / SIGNATURE_NAME, signed_files(version.manifest, content))
+    return (problem,) if problem else ()
+
+
+def signed_files(manifest: Manifest, content: bytes) -> dict[str, str]:
+    """Returns the hex SHA-256 of each file that a signature covers, by name.
+
+    `content` is that of the manifest's file.
+    """
+    digests = {name: record.sha256 for name, record in manifest.all_files.items()}
+    return {**digests, MANIFEST_NAME: hashlib.sha256(content).hexdigest()}
 
 
 def check_manifest(directory: Path) -> tuple[Manifest | None, tuple[str, ...]]:
@@ -106,15 +136,20 @@ def export_model(version: Version, destination: Path) -> None:
             raise
 
 
-def copy_checked(version: Version, destination: Path) -> Manifest:
-    """Does what `export_model` does, but leaves a partial copy and lets an OSError through."""
+def copy_checked(version: Version, destination: Path, *, documents: bool = False) -> Manifest:
+    """Does what `export_model` does, but leaves a partial copy and lets an OSError through.
+
+    With `documents` it copies these too: all files but the manifest.
+    """
     _refuse(version, version.problems)
     assert version.manifest is not None  # or there is a problem
-    expected = version.manifest.files
-    model = _model_in(version.path)
-    sizes = {name: _sized(model.root / name, expected.get(name)) for name in model.files}
-    _refuse(version, differences(sizes, model.others, expected))
-    _refuse(version, differences(copy_tree(model, destination, expected), (), expected))
+    expected = version.manifest.all_files
+    present = _model_in(version.path)
+    sizes = {name: _sized(present.root / name, expected.get(name)) for name in present.files}
+    _refuse(version, differences(sizes, present.others, expected))
+    wanted = expected if documents else version.manifest.files
+    tree = replace(present, files=tuple(name for name in present.files if name in wanted))
+    _refuse(version, differences(copy_tree(tree, destination, wanted), (), wanted))
     return version.manifest
 
 
@@ -132,17 +167,19 @@ def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
 
 
 def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    expected = manifest.all_files
     try:
         model = _model_in(path)
-        actual = {name: _hashed(path / name, manifest.files.get(name)) for name in model.files}
+        actual = {name: _hashed(path / name, expected.get(name)) for name in model.files}
     except OSError as error:
         return (f"cannot be read: {explain(error)}",)
-    return differences(actual, model.others, manifest.files)
+    return differences(actual, model.others, expected)
 
 
 def _model_in(path: Path) -> Tree:
     tree = scan(path)
-    return replace(tree, files=tuple(name for name in tree.files if name != MANIFEST_NAME))
+    ours = (MANIFEST_NAME, SIGNATURE_NAME)
+    return replace(tree, files=tuple(name for name in tree.files if name not in ours))
 
 
 def _hashed(path: Path, expected: FileRecord | None) -> FileRecord:

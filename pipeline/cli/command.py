@@ -245,6 +245,16 @@ def whole(least: int) -> Read:
     return Read(read)
 
 
+def _some_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("some text")
+    return text
+
+
+# A name or a reason.
+SOME_TEXT = Read(_some_text)
+
+
 class _LocalPath(Read):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -131,9 +131,17 @@ _OPTIONS = dict(
             metavar="ARG",
             multiple=True,
         ),
+        _option(
+            "--signing-key",
+            "Sign the release with a private key, PEM on an elliptic curve.",
+            "serving__signing_key",
+            metavar="KEY",
+        ),
         _switch("--deterministic", "training__deterministic", _DETERMINISTIC),
         _switch("--tune", "tuning__enabled", "Search for hyper-parameters first, see tuning.*."),
         _switch("--no-cache", "cache", "Execute every component anew.", value=False),
+        _switch("--hold", "hold", "Let a model that passes wait for `tfx-mnist approve`."),
+        _of_key("--reason", "TEXT"),
         _switch("--allow-missing-baseline", "gate__allow_missing_baseline", _MISSING),
     ]
 )

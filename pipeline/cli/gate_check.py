@@ -1,90 +1,164 @@
-"""`tfx-mnist gate check`: puts any SavedModel before the release gate."""
+"""`tfx-mnist gate check`: puts any SavedModel, or predictions of any tool, before the gate."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from components.example_gen.sources import parse_dataset
-from pipeline.cli import configuration, logs, summary
-from pipeline.cli.command import Reply, UsageError, command, option, path_option, verbose
+from pipeline.cli import configuration, logs, summary, written_files
+from pipeline.cli.command import Read, Reply, UsageError, command, option, path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
+from pipeline.cli.written_files import CiFiles
 from pipeline.config import RunConfig
 from pipeline.config_model import keys
+from pipeline.gate_result import ModelCheck, Subject
 from pipeline.result import ExitCode
 from trainer import features
 from trainer.host import paths
 
-if TYPE_CHECKING:  # TensorFlow stands behind it
-    from pipeline.model_check import ModelCheck, Subject
+# The options that mean nothing with the other kind of subject.
+_OF_MODELS = ("--signature", "--baseline", "--baseline-signature")
+_OF_PREDICTIONS = ("--baseline-predictions", "--slice")
+
+
+def _cut(text: str) -> Any:
+    from components.evaluation.pairing import Cut  # NumPy stands behind it
+
+    try:
+        return Cut.parse(text)
+    except ValueError:
+        expected = "a column, or one of numbers with rising finite edges, such as age:30,60"
+        raise ValueError(expected) from None
 
 
 @command(
     done="passed",
     failed="the decision cannot be written down, the serving directory cannot be read, or there is "
     "no memory to ask a model; nothing was decided",
-    usage="usage, data source refused, or a model that does not fit; nothing was decided",
+    usage="usage, a data source or file refused, or a model that does not fit; nothing was decided",
     refused="refused by the gate",
 )
-@path_option("--model", "DIR", "The SavedModel to decide on.", required=True)
-@option("--signature", "NAME", "The model's signature to ask.", default=features.SERVING_DEFAULT)
+@path_option("--model", "DIR", "The SavedModel to decide on.")
+@option("--signature", "NAME", f"The model's signature to ask ({features.SERVING_DEFAULT}).")
 @path_option("--baseline", "DIR", "The SavedModel that it must not be worse than.")
 @option(
     "--baseline-signature",
     "NAME",
-    "The baseline's signature to ask.",
-    default=features.SERVING_DEFAULT,
+    f"The baseline's signature to ask ({features.SERVING_DEFAULT}).",
+)
+@path_option("--predictions", "FILE", "Predictions to decide on: CSV, Parquet or NPZ.")
+@path_option("--baseline-predictions", "FILE", "Those that they must not be worse than.")
+@option(
+    "--slice",
+    "COLUMN[:EDGE,...]",
+    "A further column of the predictions, whose values or bands are held to the class floor; may "
+    "be given again.",
+    type=Read(_cut),
+    multiple=True,
 )
 @option(
     "--dataset",
     "D",
-    "The data set of the test images.",
-    required=True,
+    "The data set of the test images. With --predictions, a name whose thresholds are taken, if "
+    "given.",
     cls=configuration.DatasetOption,
 )
 @configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--set", "--config")
+@written_files.options("gate check")
 @verbose
 @pass_given
-def check(
-    given: Given,
-    /,
-    *,
-    model: Path,
-    signature: str,
-    baseline: Path | None,
-    baseline_signature: str,
-    dataset: str,
-    verbose: bool,
-) -> Reply:
-    """Puts any SavedModel before the release gate, without a run.
+def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -> Reply:
+    """Puts any SavedModel, or predictions of any tool, before the release gate, without a run.
 
-    Evaluates it on all test images of a data set, compares it with another SavedModel if one is
-    given, and decides by the policy of a run. Nothing is released. --set takes the keys gate.*; a
-    configuration file may hold all keys of a run.
+    Evaluates a model on all test images of a data set, or reads its predictions from a file,
+    compares it with a baseline if one is given, and decides by the policy of a run. Nothing is
+    released. --set takes the keys gate.*; a configuration file may hold all keys of a run.
 
     A signature takes any number of images as PNG bytes or as pixels from 0 to 255 (uint8), and
-    gives probabilities. Each decision uses the test set up a little, so it is recorded and counted
+    gives probabilities. A file has the columns id, label, and p_CLASS or logit_CLASS for each
+    class, or predicted. Each decision uses the test set up a little, so it is recorded and counted
     in the serving directory to which `run` would release.
     """
+    given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("data"), *keys("gate")])
+    asked = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
+    with ci_files.of_errors():
+        if _of_a_file(asked):
+            result = _check_predictions(given, **values)
+        else:
+            result = _check_model(given, verbose=verbose, **values)
+    ci_files.write(result.checks, left_out=result.left_out)
+    exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
+    return Reply(result.to_dict(), _lines(result), exit_code)
+
+
+def _of_a_file(asked: Mapping[str, Any]) -> bool:
+    """Whether predictions were given and no model; raises UsageError for a mixture of both."""
+    named = [flag for flag in ("--model", "--predictions") if asked[flag] is not None]
+    if len(named) != 1:
+        found = "both are given" if named else "--model is missing, and so is --predictions"
+        raise UsageError(f"{found}, expected one of them; see tfx-mnist gate check --help")
+    (subject,) = named
+    for flag in _OF_MODELS if subject == "--predictions" else _OF_PREDICTIONS:
+        if asked[flag]:
+            raise UsageError(f"{flag} has no effect with {subject}: leave it out")
+    return subject == "--predictions"
+
+
+def _check_model(
+    given: Given,
+    *,
+    model: Path,
+    signature: str | None,
+    baseline: Path | None,
+    baseline_signature: str | None,
+    dataset: str | None,
+    verbose: bool,
+    **others: Any,
+) -> ModelCheck:
+    if dataset is None:
+        raise UsageError("--dataset is missing; see tfx-mnist gate check --help")
     config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})
     with logs.quiet(show=verbose):
         from components.evaluation.saved_model import ModelRefused
         from pipeline.model_check import Asked, check_model
 
-        compared = Asked(baseline, baseline_signature) if baseline else None
+        asked = Asked(model, signature or features.SERVING_DEFAULT)
+        compared = None
+        if baseline is not None:
+            compared = Asked(baseline, baseline_signature or features.SERVING_DEFAULT)
         try:
-            result = check_model(config, Asked(model, signature), compared)
+            return check_model(config, asked, compared)
         except ModelRefused as error:
             raise UsageError(str(error)) from error
-    exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
-    return Reply(result.to_dict(), _lines(result), exit_code)
+
+
+def _check_predictions(
+    given: Given,
+    *,
+    predictions: Path,
+    baseline_predictions: Path | None,
+    slice: tuple[Any, ...],
+    dataset: str | None,
+    **others: Any,
+) -> ModelCheck:
+    from pipeline.predictions_check import check_predictions, require_dataset
+
+    try:
+        require_dataset(dataset)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if any(key == "data_dir" for key, _ in given.overrides):
+        raise UsageError("--data-dir has no effect with --predictions: leave it out")
+    return check_predictions(
+        given.configuration(), predictions, baseline_predictions, dataset=dataset, cuts=slice
+    )
 
 
 def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
-    given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("data"), *keys("gate")])
     parse_dataset(dataset)  # refused before TensorFlow is imported
     for flag, path in models.items():
         if path is not None and not paths.is_utf8(os.path.abspath(path)):
@@ -94,14 +168,22 @@ def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]
 
 
 def _lines(result: ModelCheck) -> Iterator[Line]:
-    yield from summary.data(result.dataset)
+    if result.dataset["digest"] is not None:
+        yield from summary.data(result.dataset)
     yield _subject("model", result.model)
     if result.baseline is not None:
         yield _subject("baseline", result.baseline)
+    else:
+        yield Line("baseline: none was given")
     yield from summary.evaluation(result.evidence)
     yield from summary.check_lines(result.checks)
+    for reason in dict.fromkeys(reason for _, reason in result.left_out):
+        names = ", ".join(name for name, why in result.left_out if why == reason)
+        yield Line(f"  left out: {names}: {reason}")
+    yield Line(f"written down: {result.log}")
     yield Line("passed", "good") if result.passed else Line("refused", "bad")
 
 
 def _subject(role: str, subject: Subject) -> Line:
-    return Line(f"{role}: {subject.path}, {subject.signature} asked with {subject.takes}")
+    asked = f", {subject.signature} asked with {subject.takes}" if subject.signature else ""
+    return Line(f"{role}: {subject.path}{asked}")

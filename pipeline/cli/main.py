@@ -16,6 +16,7 @@ import click
 from components.example_gen.sources import DataError
 from components.gate.check import NotChecked
 from components.serving_dir import ServingDirError
+from components.signing import KeyRefused
 from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, CommandGroup
 from pipeline.cli.output import PROG
@@ -33,7 +34,7 @@ from trainer.tuning.processes import WorkerDied
 _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
 
 # Errors whose message is one line for the user.
-_REFUSALS = (ClusterError, ConfigError, DataError)
+_REFUSALS = (ClusterError, ConfigError, DataError, KeyRefused)
 _FAILURES = (*(NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied),)
 
 
@@ -57,7 +58,11 @@ COMMANDS = CommandGroup(
         "run": "pipeline.cli.run:run",
         "worker": "pipeline.cli.worker:worker",
         "doctor": "pipeline.cli.doctor:doctor",
+        "runs": "pipeline.cli.runs:runs",
         "versions": "pipeline.cli.versions:versions",
+        "approve": "pipeline.cli.approval:approve",
+        "reject": "pipeline.cli.approval:reject",
+        "lineage": "pipeline.cli.lineage:lineage",
         "rollback": "pipeline.cli.versions:rollback",
         "prune": "pipeline.cli.versions:prune",
         "verify": "pipeline.cli.versions:verify",
@@ -93,7 +98,7 @@ COMMANDS = CommandGroup(
         ),
     },
     exit_codes={
-        ExitCode.DONE: "released, unchanged, or done",
+        ExitCode.DONE: "released, held, unchanged, or done",
         ExitCode.FAILED: "failed: something broke or is damaged, another run holds the pipeline "
         "root, or the output cannot be written",
         ExitCode.USAGE: "usage, configuration or data source refused; no example and no "

@@ -20,6 +20,7 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.result import ExitCode, json_able
@@ -160,6 +161,18 @@ def say_json(fields: Mapping[str, Any]) -> None:
 def complain(line: str) -> None:
     """Writes one line on stderr, after the program's name."""
     write([f"{PROG}: {line}"], sys.stderr)
+
+
+def hook(name: str, text: str, complaint: str, log: Path | None) -> None:
+    """Writes what a hook printed to the log, or on stderr without one, and what went wrong."""
+    lines = [f"hooks.{name}: {line}" for line in text.splitlines()]
+    if log is None:
+        write(lines, sys.stderr)
+    else:
+        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
+            write(lines, file)
+    if complaint:
+        complain(complaint)
 
 
 def fail(line: str, fields: Mapping[str, Any] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -15,17 +16,19 @@ from typing import Any
 
 import click
 
-from pipeline.cli import command, configuration, logs, output, terminal
+from pipeline import hooks, records
+from pipeline.cli import command, configuration, logs, output, terminal, written_files
 from pipeline.cli.command import path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
+from pipeline.cli.written_files import CiFiles
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
 from pipeline.runners.observer import Observer
 from trainer.host import paths
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
-from trainer.host.text import one_line
+from trainer.host.text import first_line, one_line
 
 # What a run writes below the pipeline root.
 _WRITTEN = ("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving", "tuning")
@@ -34,7 +37,7 @@ Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
 # What `command` takes.
 EXIT_CODES = {
-    "done": "released, or unchanged: the model is the newest version already",
+    "done": "released; held, with --hold; or unchanged: the model is the newest version already",
     "failed": "failed: something broke, or another run holds the pipeline root",
     "usage": "usage, configuration or data source refused; no example and no version was written",
     "refused": "refused by a gate, or overtaken by another release: the served version stays",
@@ -45,7 +48,8 @@ def options(function: Callable[..., int]) -> Callable[..., int]:
     """Adds the options of a run; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
     save = path_option("--save-hparams", "FILE", text)
-    return configuration.options()(save(verbose(pass_given(function))))
+    files = written_files.options("run")
+    return configuration.options()(save(files(verbose(pass_given(function)))))
 
 
 def failed(line: str) -> Mapping[str, Any]:
@@ -67,42 +71,55 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     return execute(given, ctx.find_root().obj or _local_run, **values)
 
 
-def execute(given: Given, run: Runner, *, save_hparams: Path | None, verbose: bool) -> int:
+def execute(given: Given, run: Runner, *, ci_files: CiFiles, **values: Any) -> int:
     """Runs the pipeline, shows progress and result, and returns the exit code."""
+    with ci_files.of_errors():
+        return _execute(given, run, ci_files, **values)
+
+
+def _execute(
+    given: Given, run: Runner, ci_files: CiFiles, *, save_hparams: Path | None, verbose: bool
+) -> int:
     started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
     if save_hparams is not None:
-        _require_writable(save_hparams)
+        written_files.require_writable("--save-hparams", "the hyper-parameters", save_hparams)
+    hooks.require_programs(config.hooks)
     _require_places(config)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
     try:
         with terminable():
-            result = _observed(config, run_id, log, run, verbose=verbose, as_json=as_json)
+            result = _started(config, run_id, log, run, verbose=verbose, as_json=as_json)
             result = dataclasses.replace(
                 result, log_file=str(log.path), total_seconds=time.monotonic() - started
             )
             raise_if_arrived()
             if save_hparams is not None and result.hparams is not None:
                 _save_hparams(result.hparams, save_hparams)
+            ci_files.write(result.checks, error=result.error)
             report = _write_report(result, Path(config.pipeline_root))
             result = dataclasses.replace(result, report=report)
+            _record(result, Path(config.pipeline_root))
+            _tell(config, result, log.path)
     except (KeyboardInterrupt, Terminated) as end:
-        return _ended_early(result, end, as_json=as_json)
+        return _ended_early(result, end, Path(config.pipeline_root), as_json=as_json)
     _show(result, as_json=as_json)
     return result.exit_code
 
 
-def _ended_early(known: RunResult, end: BaseException, *, as_json: bool) -> int:
+def _ended_early(known: RunResult, end: BaseException, root: Path, *, as_json: bool) -> int:
     line, exit_code = "interrupted", ExitCode.INTERRUPTED
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
     if known.outcome == RELEASED and known.release is not None:
         line += f" after version {known.release.version} was released in {known.release.path}"
     line += "; the same command goes on from what is finished"
-    fields = dataclasses.replace(known, error=line).to_dict() if as_json else None
-    output.fail(line, fields)
+    ended = dataclasses.replace(known, error=line)
+    with contextlib.suppress(OSError):  # the outcome is said, and its record is not worth a wait
+        records.write(ended, root / "reports")
+    output.fail(line, ended.to_dict() if as_json else None)
     return exit_code
 
 
@@ -124,21 +141,6 @@ def _require_places(config: RunConfig) -> None:
         raise ConfigError(str(error)) from None
 
 
-def _require_writable(file: Path) -> None:
-    """Refuses a file for --save-hparams that could not be written after the run."""
-    if os.path.isdir(file) or not os.path.isdir(file.parent):  # no name is too long for these
-        raise ConfigError(
-            f"cannot save the hyper-parameters to {file}: expected a file in an existing directory"
-        )
-    try:
-        if file.exists():
-            paths.require_access("--save-hparams", file)
-        else:
-            paths.require_writable("--save-hparams", file.parent)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
     root = Path(config.pipeline_root)
     try:
@@ -148,6 +150,22 @@ def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:
             f"cannot write to the pipeline root {root}: {error.strerror}; "
             "choose another one with --pipeline-root"
         ) from None
+
+
+def _started(config: RunConfig, run_id: str, *args: Any, **settings: Any) -> RunResult:
+    """Does what `_observed` does, and tells the hook of a run that cannot start."""
+    try:
+        return _observed(config, run_id, *args, **settings)
+    except Exception as error:
+        _tell(config, RunResult(run_id, FAILED, error=first_line(error)), None)
+        raise
+
+
+def _tell(config: RunConfig, result: RunResult, log: Path | None) -> None:
+    """Tells the hook of the outcome; its output goes to the log, or to stderr without one."""
+    told = hooks.tell(config.hooks, result.outcome, result.to_dict())
+    if told is not None:
+        output.hook(result.outcome, told.output, told.complaint, log)
 
 
 def _observed(
@@ -194,6 +212,23 @@ def _write_report(result: RunResult, root: Path) -> str | None:
         output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
         return None
     return str(path)
+
+
+def _record(result: RunResult, root: Path) -> None:
+    """Writes the run's record, and the page of all runs."""
+    try:
+        from pipeline.report import index
+
+        records.write(result, root / "reports")
+        index.write(root)
+    except Exception as error:
+        raise_if_arrived()
+        if result.report is None:  # said already
+            return
+        output.complain(
+            f"the list of runs in {root / 'reports'} cannot be written: {one_line(error)}; the "
+            "outcome stands"
+        )
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:

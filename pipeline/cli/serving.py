@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.signing import require_keys
 from pipeline.cli.command import Reply, UsageError, option, path_option
-from pipeline.config import SERVING, RunConfig
+from pipeline.cli.configuration import Given
+from pipeline.config import SERVING, RunConfig, ServingConfig
 from trainer.host.paths import slug
 
 
@@ -37,6 +42,43 @@ def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
         return function(directory=_chosen(serving_dir, dataset, pipeline_root), **values)
 
     return with_directory
+
+
+_DIRECTORIES = ("serving_dir", "dataset", "pipeline_root")
+
+
+def config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Adds --config; the function takes the file's configuration as `config`, which may be None.
+
+    The directory that `run` would release to by that file is taken, unless flags name another one.
+    """
+    text = "Take the hooks and the serving directory from the configuration file of a run."
+    return path_option("--config", "FILE", text, is_eager=True, callback=_configured)(function)
+
+
+def signing_key_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Adds --signing-key; the function gives it to `keys` as `signing_key`, which may be None."""
+    text = "Sign the new version with a private key, PEM."
+    return path_option("--signing-key", "KEY", text)(function)
+
+
+def keys(config: RunConfig, signing_key: Path | None) -> ServingConfig:
+    """Returns the configuration's keys, or the signing key that was given; raises KeyRefused."""
+    chosen = config.serving
+    if signing_key is not None:
+        chosen = dataclasses.replace(chosen, signing_key=str(signing_key))
+    require_keys(chosen.signing_key, chosen.public_key)
+    return chosen
+
+
+def _configured(ctx: click.Context, param: click.Parameter, file: Path | None) -> RunConfig | None:
+    if file is None:
+        return None
+    given = Given(config=file)
+    _, values = given.chosen()
+    config = given.configuration()
+    ctx.default_map = {name: getattr(config, name) for name in _DIRECTORIES if values.get(name)}
+    return config
 
 
 def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,24 +12,31 @@ from components.gate.check import Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
-from trainer.tuning.results import COMPLETED, Results, Trial
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 
 _MOST_TRIALS = 10  # in the table
 
 
 def summary(result: RunResult) -> Iterator[Line]:
-    """Yields the lines: data, accuracy, checks, outcome, time, report, and the log if needed."""
+    """Yields the lines: data, network, accuracy, checks, outcome, time, report, log if needed."""
     yield from data(result.dataset)
+    if result.network:
+        yield Line(f"network: {result.network}")
     if result.tuning is not None:
         yield from map(Line, trials(result.tuning, result.tuning_plot))
+    yield from _baseline(result)
     yield from evaluation(result.evidence)
     yield from check_lines(result.checks)
+    if result.overrides:
+        yield Line(overrides(result.overrides))
     yield _outcome(result)
     taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
     yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
     if result.report:
         yield Line(f"report: {result.report}")
+    if result.tensorboard:
+        yield Line(f"curves: tensorboard --logdir {shlex.quote(result.tensorboard)}")
     if result.outcome in (REFUSED, FAILED) and result.log_file:
         yield Line(f"log: {result.log_file}")
 
@@ -39,6 +47,13 @@ def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
         splits = dataset.get("splits", {})
         rows = ", ".join(f"{name} {split['rows']:,}" for name, split in splits.items())
         yield Line(f"data: {dataset['name']}" + (f" ({rows})" if rows else ""))
+
+
+def _baseline(result: RunResult) -> Iterator[Line]:
+    """Yields what was compared with, and where it was looked for: a path may be the wrong one."""
+    if result.serving_dir and result.policy:
+        found = f"version {result.baseline['version']}" if result.baseline else "none"
+        yield Line(f"baseline: {found} in {result.serving_dir}")
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[Line]:
@@ -82,9 +97,21 @@ def _outcome(result: RunResult) -> Line:
         return Line(f"released: {_release(result.release)}", "good")
     if result.outcome == UNCHANGED:
         return Line(f"unchanged: {_release(result.release)} holds this model already", "good")
+    if result.outcome == HELD and result.pending:
+        waits = result.pending
+        return Line(
+            f"held: the model waits in {waits.path}; release it with `tfx-mnist approve "
+            f"{waits.run_id} --by NAME --reason TEXT`, or reject it in the same way",
+            "good",
+        )
     if result.outcome == REFUSED:
         return Line("refused: nothing was released, and the served version stays", "bad")
     return Line(f"failed: {result.error}", "bad")
+
+
+def overrides(made: Mapping[str, Any]) -> str:
+    """Returns which keys were overridden and why, of a release record or a run."""
+    return f"overrides {', '.join(made['keys'])}: {' '.join(made['reason'].split())}"
 
 
 def _release(release: Release | None) -> str:
@@ -99,7 +126,7 @@ def trials(results: Results, plot: str | None) -> Iterator[str]:
         f"tuning: {count} trials, best on eval is trial {best.number} with {results.objective} "
         f"{_score(best, results)}{start}"
     )
-    yield f"hyper-parameters: {', '.join(f'{k} {v:g}' for k, v in best.values.items())}"
+    yield f"hyper-parameters: {', '.join(f'{k} {text_of(v)}' for k, v in best.values.items())}"
     shown = results.ranked()[:_MOST_TRIALS]
     rows = [("trial", "accuracy", "loss", "epochs", "time", *best.values), *map(_trial, shown)]
     yield from (f"  {line}" for line in table(rows, align=str.rjust))
@@ -118,5 +145,5 @@ def _trial(trial: Trial) -> tuple[str, ...]:
     if trial.status == COMPLETED:
         accuracy, loss = f"{trial.eval_accuracy:.4f}", f"{trial.eval_loss:.4f}"
         seconds = duration(trial.seconds or 0.0)
-    values = (f"{value:g}" for value in trial.values.values())
+    values = (text_of(value) for value in trial.values.values())
     return (str(trial.number), accuracy, loss, str(trial.epochs), seconds, *values)

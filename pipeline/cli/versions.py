@@ -10,9 +10,14 @@ from typing import Any
 import click
 
 from components import serving_dir
-from components.serving_dir import Pruned, Version
-from pipeline.cli import output, serving
-from pipeline.cli.command import Command, Reply, command, option, whole
+from components.serving_dir import Pending, Pruned, ServingDirError, Version
+from components.serving_dir.manifest import APPROVAL, OVERRIDES
+from components.signing import truster
+from pipeline import hooks
+from pipeline.cli import output, serving, summary
+from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, path_option, whole
+from pipeline.config import RunConfig
+from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
 
@@ -42,27 +47,73 @@ def versions(directory: Path) -> Reply:
     present = serving_dir.versions(directory, check_files=True)
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
+    waiting = [_describe_pending(one, directory) for one in _waiting(directory)]
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
-    return Reply(fields, [f"serving directory: {directory}", *_table(described)])
+    lines = [f"serving directory: {directory}", *_table(described), *map(_pending_line, waiting)]
+    return Reply({**fields, "pending": waiting}, lines)
+
+
+def _waiting(directory: Path) -> list[Pending]:
+    try:
+        return serving_dir.pending(directory)
+    except ServingDirError as error:  # the versions can be shown all the same
+        output.complain(str(error))
+        return []
+
+
+def _describe_pending(one: Pending, directory: Path) -> dict[str, Any]:
+    metrics: Mapping[str, Any] = one.release.get("metrics") or {}
+    baseline = one.decided.compared.baseline
+    return {
+        "run_id": one.run_id,
+        "path": str(one.path),
+        "held_at": one.held_at,
+        "model_digest": one.decided.model_digest,
+        "accuracy": metrics.get("accuracy"),
+        "baseline": baseline and baseline.to_json(),
+        "overrides": one.release.get(OVERRIDES),
+        "checks": one.release.get("checks"),
+        "overtaken": not one.still_holds(directory),
+    }
+
+
+def _pending_line(one: Mapping[str, Any]) -> str:
+    accuracy = _UNKNOWN if one["accuracy"] is None else f"{one['accuracy']:.4f}"
+    against = f"version {one['baseline']['version']}" if one["baseline"] else "nothing"
+    over = ", overtaken: it cannot be approved any more" if one["overtaken"] else ""
+    made = f", {summary.overrides(one['overrides'])}" if one["overrides"] else ""
+    return f"waits: {one['run_id']}, accuracy {accuracy}, compared with {against}{over}{made}"
 
 
 @_command(
     "all files of all versions match",
     "a version is damaged, or the serving directory cannot be read",
 )
-def verify(directory: Path) -> Reply:
-    """Checks every version's files against its manifest.
+@click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
+@path_option("--public-key", "KEY", "The public key, PEM, that must have signed every version.")
+@serving.config_option
+def verify(
+    directory: Path, version: int | None, public_key: Path | None, config: RunConfig | None
+) -> Reply:
+    """Checks every version's files against its manifest, and its signature.
 
-    Reads every file of every version and compares its SHA-256 with the manifest of the version.
+    Reads every file of every version, or of VERSION alone, and compares its SHA-256 with the
+    manifest of the version. With --public-key, or serving.public_key of --config, a version that
+    this key has not signed fails as well.
     """
-    present = serving_dir.versions(directory, check_files=True)
+    key = public_key or (config and config.serving.public_key)
+    trust = truster(Path(key)) if key else None
+    present = serving_dir.versions(directory, check_files=True, trust=trust)
+    if version is not None:
+        wanted = serving_dir.find(directory, version).number
+        present = [one for one in present if one.number == wanted]
     checked = [_integrity(version) for version in present]
     lines = [f"serving directory: {directory}"] + ["no version yet"] * (not present)
-    for version in present:
-        lines.append(f"version {version.number}: {'damaged' if version.problems else 'valid'}")
-        lines += [f"  {problem}" for problem in version.problems]
+    for one in present:
+        lines.append(f"version {one.number}: {'damaged' if one.problems else 'valid'}")
+        lines += [f"  {problem}" for problem in one.problems]
     fields = {"serving_dir": str(directory), "versions": checked}
-    damaged = ", ".join(version.path.name for version in present if version.problems)
+    damaged = ", ".join(one.path.name for one in present if one.problems)
     if not damaged:
         return Reply(fields, lines)
     error = (
@@ -77,8 +128,18 @@ def verify(directory: Path) -> Reply:
     "says so",
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
-@option("--reason", "TEXT", "Reason, kept with the withdrawn version.", default="")
-def rollback(directory: Path, version: int | None, reason: str) -> Reply:
+@option(
+    "--reason", "TEXT", "Reason, kept with the withdrawn version.", type=SOME_TEXT, required=True
+)
+@serving.signing_key_option
+@serving.config_option
+def rollback(
+    directory: Path,
+    version: int | None,
+    reason: str,
+    signing_key: Path | None,
+    config: RunConfig | None,
+) -> Reply:
     """Makes an older version the live one again.
 
     Publishes the files of VERSION again as the newest version, which the server then serves, and
@@ -87,19 +148,35 @@ def rollback(directory: Path, version: int | None, reason: str) -> Reply:
 
     Without VERSION it restores the newest good older version: its files match its manifest, it is
     not withdrawn, and its model differs from the live one.
+
+    With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
+    then runs the command of hooks.rolled_back.
     """
+    config = config or RunConfig()
+    keys = serving.keys(config, signing_key)
+    hooks.require_programs(config.hooks)
     before = serving_dir.live(directory)
     try:
-        done = serving_dir.rollback(directory, version, reason=reason)
+        done = serving_dir.rollback(
+            directory, version, reason=reason, sign=keys.sign, trust=keys.trust
+        )
+        restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
+        fields = {"serving_dir": str(directory), **restored}
+        _tell(config, fields)
     except (KeyboardInterrupt, Terminated):
         _say_if_done(directory, before)
         raise
-    fields = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
     lines = [
         f"live: version {done.version} in {done.path}, which restores {done.restores}",
         f"withdrawn: version {done.withdraws}",
     ]
-    return Reply({"serving_dir": str(directory), **fields}, lines)
+    return Reply(fields, lines)
+
+
+def _tell(config: RunConfig, fields: Mapping[str, Any]) -> None:
+    told = hooks.tell(config.hooks, ROLLED_BACK, {**fields, "error": None})
+    if told is not None:
+        output.hook(ROLLED_BACK, told.output, told.complaint, log=None)
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:
@@ -123,14 +200,16 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     required=True,
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-def prune(directory: Path, keep: int, dry_run: bool) -> Reply:
+@serving.config_option
+def prune(directory: Path, keep: int, dry_run: bool, config: RunConfig | None) -> Reply:
     """Removes old versions.
 
     Removes all versions but the newest N. The live version stays, the one that `rollback` would
     restore, and each one that withdrew a version which is still there. Versions of another tool are
     left alone and named.
     """
-    done = serving_dir.prune(directory, keep, dry_run=dry_run)
+    trust = config.serving.trust if config else None
+    done = serving_dir.prune(directory, keep, dry_run=dry_run, trust=trust)
     fields = {
         "serving_dir": str(directory),
         "dry_run": dry_run,
@@ -177,6 +256,8 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
         "baseline": release.get("baseline"),
         "model_digest": version.model_digest,
         "rollback": dataclasses.asdict(rollback) if rollback else None,
+        "approval": release.get(APPROVAL),
+        "overrides": release.get(OVERRIDES),
         "withdrawn": dataclasses.asdict(version.withdrawn) if version.withdrawn else None,
     }
 
@@ -209,6 +290,11 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
     remarks = ["live"] if version["live"] else []
     if rollback := version["rollback"]:
         remarks.append(f"restores {rollback['restores']} in place of {rollback['withdraws']}")
+    if approval := version["approval"]:
+        by, why = (" ".join(approval[key].split()) for key in ("by", "reason"))
+        remarks.append(f"approved by {by}: {why}")
+    if version["overrides"]:
+        remarks.append(summary.overrides(version["overrides"]))
     if withdrawn := version["withdrawn"]:
         reason = " ".join(withdrawn["reason"].split())
         remarks.append(f"withdrawn by {withdrawn['by']}{f': {reason}' if reason else ''}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 
 from components.gate import accuracy, power
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
-from pipeline.result import REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from components.gate.statistics import proportion_interval
+from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
+MOST_INTERVALS = 40  # that a picture has room for
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
 
 
@@ -21,6 +24,8 @@ def headline(result: RunResult) -> str:
         return f"Released: {_version(result.release)} is served."
     if result.outcome == UNCHANGED:
         return f"Unchanged: {_version(result.release)} holds this model already."
+    if result.outcome == HELD:
+        return "Held: every check passed, and the model waits for approval."
     if result.outcome == REFUSED:
         failed = sum(not check.passed for check in result.checks)
         return (
@@ -91,6 +96,24 @@ def groups(result: RunResult) -> list[tuple[Group, str]]:
         return "failed" if failed & {group.name, change} else "passed"
 
     return [(group, verdict(group)) for group in evidence_groups(evidence, policy)]
+
+
+def accuracy_intervals(result: RunResult) -> list[tuple[str, float, float, float, str]]:
+    """Returns label, exact two-sided 95 % bounds around the accuracy, and verdict of each class and
+    slice with examples, as `charts.intervals` takes them; of too many, the lowest.
+    """
+    filled = [each for each in groups(result) if each[0].tally.rows]
+    lowest = sorted(filled, key=lambda each: each[0].tally.accuracy)[:MOST_INTERVALS]
+    return [
+        (group.label, low, group.tally.accuracy, high, verdict)
+        for group, verdict in (filled if len(lowest) == len(filled) else lowest)
+        for low, high in [proportion_interval(group.tally.correct, group.tally.rows)]
+    ]
+
+
+def shell_word(path: str) -> str:
+    """Quotes a path for a command that is to be copied."""
+    return shlex.quote(path)
 
 
 def most_frequent_error(evidence: Evidence) -> int:

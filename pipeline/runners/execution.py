@@ -26,6 +26,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from components import serving_dir
 from components.example_gen.sources import DataError
 from components.gate.check import Refused
+from components.pictures import Pictures
 from pipeline.graph import create_pipeline
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from pipeline.run_plan import RunPlan
@@ -60,7 +61,10 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 class _Execution:
     def __init__(self, plan: RunPlan, run_id: str, observer: Observer) -> None:
         dataset = {"name": plan.dataset.name, "digest": plan.dataset.fingerprint}
-        self.result = RunResult(run_id, dataset=dataset)
+        network = plan.config.chosen(plan.dataset.image_shape)
+        self.result = RunResult(
+            run_id, dataset=dataset, network=network, serving_dir=plan.serving_dir
+        )
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()
@@ -78,8 +82,11 @@ class _Execution:
                 run.outcome, run.release = RELEASED, release
         except Refused as refused:
             run.outcome, run.checks = REFUSED, tuple(refused.checks)
+            if isinstance(refused.shown, Pictures):  # by the data gate
+                run.label_errors = refused.shown
         run.cached = tuple(name for name in run.seconds if name not in self._executed)
         run.policy, baseline = self._plan.policy, self._plan.context.baseline
+        run.overrides = self._plan.overrides
         run.baseline = None if baseline is None else baseline.to_json()
 
     def _run_to_the_end(self, run_id: str) -> None:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tfx.types.artifact import Artifact
 
-from components import blessing, pusher
+from components import blessing, pictures, pusher
 from components.example_gen import examples_summary
-from pipeline.result import GATES, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import (
+    GATES,
+    HELD,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    Release,
+    RunResult,
+    Waiting,
+)
+from trainer import history
 from trainer.hparams import HParams
 from trainer.tuning import results
 from trainer.tuning.results import tuned
 
 Outputs = Mapping[str, Sequence[Artifact]]
+
+_log = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
 
 
 def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None:
@@ -32,15 +47,33 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
     elif name in GATES:
         if name == next(iter(GATES)):
             run.checks = ()  # a run that begins again asks again
-        _read_blessing(run, outputs[GATES[name]][0])
+        given = outputs[GATES[name]][0]
+        _read_blessing(run, given)
+        shown = _for_the_report(pictures.read, given)
+        if name == "DataGate":
+            run.label_errors = shown
+        elif name == "ReleaseGate":
+            run.mistakes = shown
     elif name == "Tuner":
         folder = Path(outputs["tuner_results"][0].uri)
         run.tuning = results.read_results(folder)
         run.tuning_plot = str(folder / results.PLOT)
     elif name == "Trainer":
-        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_config()
+        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_settings()
+        for trained in outputs.get("model_run", ()):
+            run.history = _for_the_report(history.read, trained) or ()
+            run.tensorboard = str(Path(trained.uri).parent)
     elif name == "Pusher":
         _read_pushed(run, outputs["pushed_model"][0])
+
+
+def _for_the_report(read_from: Callable[[Path], _Read], artifact: Artifact) -> _Read | None:
+    """Reads what people look at; None, with a line in the log, where it cannot be read."""
+    try:
+        return read_from(Path(artifact.uri))
+    except (OSError, ValueError) as error:
+        _log.warning("the report will lack what lies in %s: %s", artifact.uri, error)
+        return None
 
 
 def _read_blessing(run: RunResult, given: Artifact) -> None:
@@ -56,3 +89,5 @@ def _read_pushed(run: RunResult, pushed: Artifact) -> None:
     if number(pusher.PUSHED):
         run.release = Release(number(pusher.VERSION), text(pusher.PATH))
         run.outcome = RELEASED if number(pusher.CREATED) else UNCHANGED
+    elif held := text(pusher.HELD):
+        run.pending, run.outcome = Waiting(held, text(pusher.PATH)), HELD

@@ -23,10 +23,12 @@ from components.serving_dir import (
     Baseline,
     Comparison,
     ReleaseContext,
+    approve,
     compared_now,
     digest_of,
     newest_valid,
     publish,
+    reject,
     release_context,
     rollback,
     versions,
@@ -91,18 +93,36 @@ def facts(model: Any, compared: Comparison = NOTHING) -> dict[str, Any]:
     return blessings.ReleaseFacts(EVIDENCE, digest, compared).to_dict()
 
 
-def push(serving: Path, release: dict[str, object], inputs: dict[str, Any]) -> Any:
+def push(
+    serving: Path, release: dict[str, object], inputs: dict[str, Any], **parameters: str
+) -> Any:
     """Runs the executor as TFX does; returns the PushedModel artifact."""
     pushed = standard_artifacts.PushedModel()
     AtomicPusher.EXECUTOR_SPEC.executor_class().Do(
         {key: [value] for key, value in inputs.items()},
         {"pushed_model": [pushed]},
-        {"serving_dir": str(serving), "release": json.dumps(release)},
+        {"serving_dir": str(serving), "release": json.dumps(release), **parameters},
     )
     return pushed
 
 
 # --- the executor --------------------------------------------------------------------------------
+
+
+def test_a_version_has_its_documents_which_are_no_part_of_the_model(
+    inputs: dict[str, Any], serving: Path
+) -> None:
+    digest = digest_of(Path(inputs["model"].uri) / SERVING_FORMAT)
+    push(serving, {"card": {"owner": "the forms team"}}, inputs)
+    (version,) = versions(serving, check_files=True)
+    assert (version.problems, version.model_digest) == ((), digest)
+    assert list(version.manifest.files) == ["saved_model.pb"]
+    assert list(version.manifest.documents) == ["MODEL_CARD.md", "bom.cdx.json"]
+    assert "- Owner: the forms team\n" in (version.path / "MODEL_CARD.md").read_text()
+    assert (
+        push(serving, {"card": {"owner": "another"}}, inputs).get_int_custom_property("created")
+        == 0
+    )
 
 
 def test_what_a_search_found_is_in_the_release_record(
@@ -136,6 +156,38 @@ def test_blessed_model_is_published_with_its_release_record(
         "baseline": None,
         "checks": [check.to_dict() for check in (DATA_CHECK, MODEL_CHECK, INFRA_CHECK)],
     }
+
+
+def test_a_model_that_is_to_be_held_waits_with_its_release_record(
+    inputs: dict[str, Any], serving: Path
+) -> None:
+    pushed = push(serving, {"run_key": "key"}, inputs, hold="run-1")
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property("held") == "run-1"
+    assert pushed.get_string_custom_property("path") == str(serving / ".pending-run-1")
+    assert versions(serving) == []
+    approve(serving, "run-1", by="Ann", reason="why")
+    (version,) = versions(serving)
+    assert version.manifest.release["checks"] == [
+        check.to_dict() for check in (DATA_CHECK, MODEL_CHECK, INFRA_CHECK)
+    ]
+    again = push(serving, {"run_key": "key"}, inputs, hold="run-2")
+    assert [again.get_int_custom_property(name) for name in ("pushed", "created")] == [1, 0]
+    assert again.get_string_custom_property("held") == ""
+
+
+def test_a_refused_model_is_not_held(inputs: dict[str, Any], serving: Path) -> None:
+    blessings.write(inputs["model_blessing"], [FAILED], facts=facts(inputs["model"]))
+    push(serving, {}, inputs, hold="run-1")
+    assert not serving.exists()
+
+
+def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> None:
+    push(serving, {}, inputs, hold="run-1")
+    reject(serving, "run-1", by="Ann", reason="confuses 4 and 9")
+    for hold in ("", "run-2"):
+        with pytest.raises(Refused, match=r"rejected by Ann at .*: confuses 4 and 9"):
+            push(serving, {}, inputs, hold=hold)
 
 
 @pytest.mark.parametrize("gate", ["data_blessing", "model_blessing", "infra_blessing"])

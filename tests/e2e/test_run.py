@@ -88,7 +88,8 @@ def test_a_release_that_was_taken_back_stays_so(root, first):
         *("training.epochs=4", "gate.confidence=0.999999", "gate.max_drop=0.1"),
         *("gate.floor=0.9", "gate.class_floor=0.5", "gate.max_cross_entropy=1"),
     )
-    second = ("--seed", "1", *(word for key in lenient for word in ("--set", key)))
+    chosen = (word for key in lenient for word in ("--set", key))
+    second = ("--seed", "1", "--reason", "few epochs", *chosen)
     code, result = run(root, *second)
     assert (code, result["release"]["version"]) == (0, 2)
 
@@ -139,6 +140,7 @@ def test_two_logical_devices_train_together(tmp_path):
     code, result = run(
         root, "--replicas", "2", "--set", "training.per_replica_batch=32",
         "--set", "training.epochs=4", "--set", "gate.floor=0.9", "--set", "gate.class_floor=0.5",
+        "--reason", "few epochs",
     )  # fmt: skip
     assert (code, result["outcome"], result["error"]) == (0, "released", None)
     log = (root / "logs" / f"{result['run_id']}.log").read_text()

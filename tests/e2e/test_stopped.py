@@ -17,6 +17,7 @@ pytestmark = pytest.mark.e2e
 DETERMINISTIC = (
     *("--deterministic", "--seed", "7", "--set", "training.epochs=6"),
     *("--set", "gate.floor=0.9", "--set", "gate.class_floor=0.5"),
+    *("--reason", "half of the epochs"),
 )
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 QUICK = [
     *("--set", "training.epochs=1", "--set", "gate.floor=0.5", "--set", "gate.class_floor=0"),
     *("--set", "gate.max_cross_entropy=5", "--set", "gate.max_drop=1"),
-    *("--set", "gate.confidence=0.999999"),
+    *("--set", "gate.confidence=0.999999", "--reason", "one epoch"),
 ]
 TUNE = ["--tune", "--set", "tuning.max_trials=3"]
 

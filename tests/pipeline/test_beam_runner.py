@@ -5,7 +5,7 @@ import apache_beam as beam
 import pytest
 from tfx.utils import dependency_utils
 
-from pipeline.beam_runner import ProcessRunner, beam_arguments
+from pipeline.beam_runner import ProcessRunner, beam_arguments, runner_problem
 
 IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
 OURS = "--runner=pipeline.beam_runner.ProcessRunner"
@@ -39,6 +39,36 @@ def test_processes_of_this_machine_are_started_by_our_runner(given, expected):
     assert beam_arguments(given) == expected
     with_runner = beam.Pipeline(argv=[*expected, "--direct_num_workers=2"])
     assert isinstance(with_runner.runner, ProcessRunner) == (OURS in expected)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        ("--runner=FnApiRunner",),
+        ("--runner", "DirectRunner", PROCESSES),
+        ("--runner=DaskRunner", "--runner=PortableRunner"),  # Beam takes the last
+        (OURS,),
+    ],
+)
+def test_runners_that_compute_right_results_are_taken(given):
+    assert runner_problem(given) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (("--runner=DaskRunner",), "'DaskRunner' computes wrong results without a word"),
+        (
+            ("--runner", "apache_beam.runners.dask.dask_runner.DaskRunner"),
+            "'DaskRunner' computes wrong results without a word",
+        ),
+        (("--runner=daskrunner",), "'daskrunner' computes wrong results without a word"),
+        (("--runner=RayRunner",), "'RayRunner' was not seen to compute what one process does"),
+    ],
+)
+def test_any_other_runner_is_a_problem_with_its_reason(given, problem):
+    assert problem in runner_problem(given)
 
 
 def test_tfx_does_not_pack_itself_up_for_components_that_run_in_this_process():

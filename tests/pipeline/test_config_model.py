@@ -280,6 +280,7 @@ def test_a_plugin_that_cannot_be_imported_is_one_line_and_ends_with_1(
 
 
 @pytest.mark.slow
+@pytest.mark.once  # the value reaches the network by our code
 def test_a_network_is_built_with_it(plugin: dict[str, str]) -> None:
     done = script(
         """

@@ -6,7 +6,13 @@ from components.gate import accuracy
 from components.gate.evidence import Tally
 from components.gate.policy import GateConfig
 from pipeline.config import RunConfig
-from pipeline.dataset_defaults import DATASET_DEFAULTS, UNKNOWN_SET, defaults_of, policy_for
+from pipeline.dataset_defaults import (
+    DATASET_DEFAULTS,
+    UNKNOWN_SET,
+    defaults_of,
+    policy_for,
+    weakened,
+)
 
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
@@ -56,4 +62,33 @@ def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
     assert (
         policy_for(RunConfig().gate, name, num_classes=10, test_rows=1000).class_floor
         <= DATASET_DEFAULTS[name].floor
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "keys"),
+    [
+        (GateConfig(), ()),
+        (GateConfig(floor=0.995, class_floor=0.98, max_drop=0.001, max_cross_entropy=0.01), ()),
+        (GateConfig(floor=0.98), ("gate.floor",)),
+        (GateConfig(class_floor=0.5), ("gate.class_floor",)),
+        (GateConfig(max_drop=0.01), ("gate.max_drop",)),
+        (GateConfig(max_cross_entropy=1.0), ("gate.max_cross_entropy",)),
+        (GateConfig(min_slice_rows=5000), ("gate.min_slice_rows",)),
+        (GateConfig(slices=()), ("gate.slices",)),
+        (GateConfig(confidence=0.999), ("gate.confidence",)),
+        (GateConfig(allow_missing_baseline=True), ("gate.allow_missing_baseline",)),
+        (GateConfig(must_improve=True, require_baseline=True), ()),
+    ],
+)
+def test_a_key_that_weakens_the_sets_own_policy_is_named(
+    gate: GateConfig, keys: tuple[str, ...]
+) -> None:
+    assert weakened(gate, "mnist", num_classes=10, test_rows=10_000) == keys
+
+
+def test_a_set_without_a_policy_of_its_own_has_its_owners() -> None:
+    gate = GateConfig(floor=0.1, slices=(), allow_missing_baseline=True)
+    assert weakened(gate, "idx_x", num_classes=10, test_rows=100) == (
+        "gate.allow_missing_baseline",
     )

@@ -133,7 +133,10 @@ def test_the_result_is_json_also_where_a_metric_is_none(
 ) -> None:
     fields = check_model(config, Asked(models["broken"])).to_dict()
     assert json.loads(json.dumps(fields, allow_nan=False)) == fields
-    assert list(fields) == ["decision", "checks", "metrics", "dataset", "model", "baseline"]
+    assert list(fields) == [
+        *("decision", "checks", "left_out", "metrics", "dataset", "model", "baseline", "log")
+    ]
+    assert fields["left_out"] == []
     assert fields["decision"] == "refused"
     assert fields["metrics"]["cross_entropy"] is None
     assert fields["dataset"]["splits"]["test"]["rows"] == 60

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -5,7 +6,8 @@ import pytest
 from components.gate.policy import promised_cross_entropy
 from pipeline.config import RunConfig
 from pipeline.config_model import build
-from pipeline.presets import PRESETS
+from pipeline.presets import PRESETS, fitted
+from trainer.hparams import HParams
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -50,3 +52,48 @@ def test_best_trains_the_larger_network_longer_than_fast_on_more_kinds_of_change
     assert (fast.max_rotation, fast.max_zoom) == (0.0, 0.0)
     assert best.max_rotation > 0.0
     assert best.max_zoom > 0.0
+
+
+def fitted_to(preset: str, shape: tuple[int, int, int], **overrides: str) -> HParams:
+    values = {f"training.{name}": value for name, value in overrides.items()}
+    return build(preset, values).fitted(shape).training
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("shape", [(28, 28, 1), (31, 200, 1), (15, 15, 3)], ids=str)
+def test_small_grey_images_are_trained_as_ever(name: str, shape: tuple[int, int, int]) -> None:
+    assert fitted_to(name, shape) == PRESETS[name]()
+    assert build(name, {}).chosen(shape) == ""
+
+
+@pytest.mark.parametrize("name", ["quick", "fast", "best"])
+@pytest.mark.parametrize(("shape", "flips"), [((32, 32, 1), False), ((16, 16, 3), True)], ids=str)
+def test_larger_or_coloured_images_get_the_residual_network(
+    name: str, shape: tuple[int, int, int], flips: bool
+) -> None:
+    training = fitted_to(name, shape)
+    assert (training.architecture, training.horizontal_flip) == ("residual", flips)
+    assert training.max_shift == 4
+    assert build(name, {}).chosen((32, 48, 3)) == (
+        f"residual, chosen by the preset {name} for images of 32x48x3"
+    )
+
+
+def test_what_was_told_stays() -> None:
+    training = fitted_to("quick", (32, 32, 3), epochs="2", horizontal_flip="false")
+    assert (training.architecture, training.epochs, training.horizontal_flip) == (
+        ("residual", 2, False)
+    )
+    assert fitted_to("quick", (32, 32, 3), architecture="deep") == dataclasses.replace(
+        PRESETS["quick"](), architecture="deep"
+    )
+    told = build("quick", {"training.architecture": "residual"})
+    assert told.fitted((32, 32, 3)).training == fitted_to("quick", (32, 32, 3))
+    assert told.chosen((32, 32, 3)) == ""
+
+
+def test_the_article_and_a_configuration_without_a_preset_stay() -> None:
+    assert fitted_to("article", (64, 64, 3)) == PRESETS["article"]()
+    config = RunConfig(training=HParams(epochs=3))
+    assert config.fitted((64, 64, 3)) is config
+    assert fitted("quick", HParams(), (9, 9, 3), told=()) == HParams()

@@ -26,6 +26,8 @@ def test_a_released_run_fills_every_key() -> None:
         hparams={"epochs": 3},
         tuning=Results("accuracy", (TRIAL,)),
         tuning_plot="trials.png",
+        baseline={"version": 2, "model_digest": "e"},
+        serving_dir="serving",
         evidence=EVIDENCE,
         checks=(Check("accuracy", True, 0.75, 0.5, "fine"),),
         release=Release(3, "serving/3"),
@@ -33,6 +35,7 @@ def test_a_released_run_fills_every_key() -> None:
         cached=("Transform",),
         total_seconds=2.0,
         log_file="x.log",
+        tensorboard="model_run",
         report="r.html",
     )
     assert result.to_dict() == {
@@ -63,11 +66,16 @@ def test_a_released_run_fills_every_key() -> None:
                     "sentence": "fine",
                 }
             ],
+            "overrides": None,
         },
+        "baseline": {"version": 2, "model_digest": "e"},
+        "serving_dir": "serving",
         "release": {"version": 3, "path": "serving/3"},
+        "pending": None,
         "seconds": {"total": 2.0, "Trainer": 1.235},
         "cached": ["Transform"],
         "report": "r.html",
+        "tensorboard": "model_run",
         "error": None,
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.gate.check import Refused
 from components.gate.policy import GateConfig
 from components.gate.slices import Bands
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
@@ -55,6 +56,14 @@ def test_relative_directories_become_absolute(
     plan = make_plan(relative, run_id="run-1")
     assert Path(plan.serving_dir) == tmp_path / "served"
     assert plan.root == tmp_path / "root"
+
+
+def test_a_beam_runner_that_computes_wrong_results_needs_a_word(config: RunConfig) -> None:
+    asked = dataclasses.replace(config, beam_args=("--runner=DaskRunner",))
+    with pytest.raises(ConfigError, match=r"'DaskRunner' .*allow_unproven_runner=true"):
+        make_plan(asked, run_id="run-1")
+    allowed = dataclasses.replace(asked, allow_unproven_runner=True)
+    assert make_plan(allowed, run_id="run-1").dataset.name
 
 
 # --- what does not fit the data set --------------------------------------------------------------
@@ -209,7 +218,7 @@ def test_changed_code_changes_the_run_key_where_it_makes_the_model(
     config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, component: str
 ) -> None:
     changed = {**plan.code, component: "changed"}
-    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda: changed)
+    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda **_: changed)
     makes = component in {"ExampleGen", "CuratedSchema", "Transform", "Trainer"}
     assert (make_plan(config, run_id="run-1").run_key != plan.run_key) == makes
 
@@ -220,7 +229,7 @@ def test_the_searchs_code_makes_the_model_where_there_is_a_search(
     searching = dataclasses.replace(config, tuning=TuningConfig(enabled=True))
     before = make_plan(searching, run_id="run-1").run_key
     changed = {**plan.code, "Tuner": "changed"}
-    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda: changed)
+    monkeypatch.setattr("pipeline.run_plan.code_keys", lambda **_: changed)
     assert make_plan(searching, run_id="run-1").run_key != before
 
 
@@ -285,3 +294,45 @@ def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
     assert context.baseline is not None
     assert context.baseline.model_digest == digest
     assert context.token == "run-2"
+
+
+# --- a baseline that must be there ---------------------------------------------------------------
+
+
+def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_named(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").touch()
+    publish(model, tmp_path / "served", {})
+    gate = GateConfig(require_baseline=True)
+    wrong = dataclasses.replace(config, gate=gate, serving_dir=str(tmp_path / "wrong"))
+    with pytest.raises(Refused) as refused:
+        make_plan(wrong, run_id="run-1").require_baseline()
+    (check,) = refused.value.checks
+    assert f"nothing is served in {tmp_path}/wrong to compare with" in check.sentence
+    right = dataclasses.replace(wrong, serving_dir=str(tmp_path / "served"))
+    make_plan(right, run_id="run-1").require_baseline()
+    make_plan(dataclasses.replace(wrong, gate=GateConfig()), run_id="run-1").require_baseline()
+
+
+# --- overrides -----------------------------------------------------------------------------------
+
+
+def test_an_override_needs_a_reason_which_stands_in_the_release_record(config: RunConfig) -> None:
+    gate = GateConfig(allow_missing_baseline=True)
+    overriding = dataclasses.replace(config, gate=gate)
+    with pytest.raises(
+        ConfigError, match=r"^gate.allow_missing_baseline would release what .* own"
+    ):
+        make_plan(overriding, run_id="run-1")
+    with pytest.raises(ConfigError, match="say why with --reason TEXT"):
+        make_plan(dataclasses.replace(overriding, reason=" "), run_id="run-1")
+    plan = make_plan(dataclasses.replace(overriding, reason="it is lost"), run_id="run-1")
+    assert plan.overrides == {"keys": ["gate.allow_missing_baseline"], "reason": "it is lost"}
+
+
+def test_the_owner_of_another_set_makes_its_policy_without_a_reason(config: RunConfig) -> None:
+    plan = make_plan(dataclasses.replace(config, gate=GateConfig(floor=0.1)), run_id="run-1")
+    assert plan.overrides is None

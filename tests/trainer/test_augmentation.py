@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.augmentation import make_augmentation, shift, warp
+from trainer.augmentation import flip, jitter, make_augmentation, shift, warp
 from trainer.hparams import HParams
 
 # Each pixel has a value of its own: 77 per image, 11 per row, 1 per column.
@@ -98,3 +98,52 @@ def test_same_seed_same_images_and_another_seed_others(hparams):
 
 def test_nothing_asked_for_is_nothing_done():
     np.testing.assert_array_equal(augmented(HParams(max_shift=0), seed=[0, 1]), NUMBERED)
+
+
+COLOURED = tf.constant(np.random.default_rng(0).normal(size=(300, 5, 4, 3)), tf.float32)
+ALL = HParams(max_shift=2, horizontal_flip=True, color_jitter=0.2)
+
+
+def drawn(hparams: HParams, seed: tuple[int, int] = (0, 1)) -> np.ndarray:
+    return make_augmentation(hparams).draw(300, tf.constant(seed, tf.int64)).numpy()
+
+
+def test_a_flip_mirrors_left_and_right_and_half_of_the_images_are_flipped():
+    draws = drawn(HParams(max_shift=0, horizontal_flip=True))
+    flipped = flip(COLOURED, tf.constant(draws)).numpy()
+    for image, before, draw in zip(flipped, COLOURED.numpy(), draws[:, 0], strict=True):
+        np.testing.assert_array_equal(image, before[:, ::-1] if draw > 0 else before)
+    assert 110 < np.sum(draws > 0) < 190  # 150, with a standard deviation of 8.7
+
+
+@pytest.mark.parametrize(
+    ("draw", "expected"),
+    [
+        ((0.5, 0.0, 0.0), lambda x: x + 0.2),
+        ((0.0, -0.5, 0.0), lambda x: 0.8 * x + 0.2 * x.mean((1, 2), keepdims=True)),
+        ((0.0, 0.0, 1.0), lambda x: 1.4 * x - 0.4 * x.mean(3, keepdims=True)),
+    ],
+    ids=["brightness", "contrast", "saturation"],
+)
+def test_jitter_changes_one_thing_for_each_draw(draw, expected):
+    changed = jitter(COLOURED, tf.constant([draw] * 300), strength=0.4)
+    np.testing.assert_allclose(changed, expected(COLOURED.numpy()), atol=1e-5)
+
+
+def test_jitter_without_anything_to_do_changes_nothing():
+    np.testing.assert_allclose(
+        jitter(COLOURED, tf.zeros([300, 3]), strength=0.4), COLOURED, atol=1e-6
+    )
+
+
+def test_a_flip_and_jitter_leave_the_draws_of_the_shifts_as_they_are():
+    alone, together = drawn(HParams(max_shift=2)), drawn(ALL)
+    assert (alone.shape, together.shape) == ((300, 2), (300, 2 + 1 + 3))
+    np.testing.assert_array_equal(together[:, :2], alone)
+    assert not np.array_equal(together[:, 2], together[:, 3])  # of seeds of their own
+
+
+def test_a_share_of_the_draws_makes_a_share_of_the_images():
+    augmentation, draws = make_augmentation(ALL), tf.constant(drawn(ALL))
+    whole = augmentation.apply(COLOURED, draws)
+    np.testing.assert_array_equal(augmentation.apply(COLOURED[100:], draws[100:]), whole[100:])

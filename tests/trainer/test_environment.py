@@ -214,6 +214,7 @@ def test_an_import_is_searched_seldom_and_nothing_at_the_end() -> None:
     assert frozen == "True"
 
 
+@pytest.mark.once  # each asks for it before it imports a library
 @pytest.mark.parametrize("code", PROCESSES.values(), ids=PROCESSES)
 def test_the_processes_that_import_much_search_seldom(code: str) -> None:
     assert run_python(f"{code}\nimport gc; print(gc.get_threshold()[0])")[-1] == "50000"

@@ -60,6 +60,16 @@ def test_deep_drops_behind_each_pooling_and_before_both_dense_layers():
     assert [drop.output.shape[1:] for drop in drops] == shapes
 
 
+@pytest.mark.parametrize(("side", "first"), [(32, 32), (63, 63), (64, 32), (256, 32)])
+def test_residual_makes_features_of_the_same_number_at_any_size(side, first):
+    model = build_model(
+        HParams(architecture="residual"), image_shape=(side, side, 3), num_classes=10
+    )
+    sides = [one.output.shape[1] for one in model.layers if type(one).__name__ == "Add"]
+    assert sides == [first, first, *[-(-first // 2)] * 2, *[-(-first // 4)] * 2]
+    assert model.layers[-1].input.shape == (None, 64)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_width_multiplies_channels_and_units(architecture):
     def outputs(width):

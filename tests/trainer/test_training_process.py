@@ -56,7 +56,7 @@ def job(training: Training) -> Job:
     return Job.from_fn_args(types.SimpleNamespace(**training.fn_args))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -70,6 +70,7 @@ def start_parent(*arguments: str) -> tuple[subprocess.Popen, int]:
     return parent, int(parent.stdout.readline())
 
 
+@pytest.mark.once  # the system ends it
 @pytest.mark.parametrize("trains", [False, True], ids=["waits", "trains"])
 def test_it_ends_when_the_process_that_started_it_is_killed(trains, prepared, tmp_path):
     training = Training(prepared, tmp_path, epochs=100_000)
@@ -120,6 +121,7 @@ def test_one_that_is_killed_may_lack_memory_and_the_next_one_says_that_it_resume
     assert "epoch 30/30" in caplog.messages[-1]
 
 
+@pytest.mark.once  # without TensorFlow
 def test_one_that_ends_without_a_word_names_its_code_and_the_log(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("import os; os._exit(7)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -127,6 +129,7 @@ def test_one_that_ends_without_a_word_names_its_code_and_the_log(monkeypatch, tm
         train_alone(Job([], [], "", {"replicas": 0}))
 
 
+@pytest.mark.once  # before it uses TensorFlow
 def test_the_next_training_takes_the_one_that_was_started_early_and_ends_it():
     early = start_early(0)
     assert start_early(0) is early
@@ -137,6 +140,7 @@ def test_the_next_training_takes_the_one_that_was_started_early_and_ends_it():
     assert start_early(0) is not early
 
 
+@pytest.mark.once  # before it uses TensorFlow
 def test_one_that_no_training_takes_is_ended():
     process = start_early(0).process
     end_early()

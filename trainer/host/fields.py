@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import re
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -33,8 +34,10 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    pattern: str = "",
     hint: str = "",
     is_path: bool = False,
+    is_command: bool = False,
 ) -> T:
     """Makes a field of a dataclass.
 
@@ -43,16 +46,20 @@ def setting(
       description: for the help, without a full stop.
       choices: the allowed texts; not read before a value is checked.
       ge, gt, le, lt: bounds; a number with bounds must also be finite.
-      hint: what an error adds to the bounds.
+      pattern: a regular expression; texts that match all of it are allowed beside the choices.
+      hint: what an error adds to the bounds, or to the choices for the pattern.
       is_path: whether it is a path on this machine.
+      is_command: whether it is a command, as words or as one text with a shell's quotes.
     """
     bounds = (("ge", ge), ("gt", gt), ("le", le), ("lt", lt))
     metadata = {
         "description": description,
         "choices": choices,
         "bounds": {name: bound for name, bound in bounds if bound is not None},
+        "pattern": pattern,
         "hint": hint,
         "is_path": is_path,
+        "is_command": is_command,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -77,8 +84,8 @@ def _is_allowed(value: Any, metadata: Mapping[str, Any]) -> bool:
         return math.isfinite(value) and all(
             getattr(operator, name)(value, bound) for name, bound in bounds.items()
         )
-    choices = metadata.get("choices")
-    return not choices or value in choices
+    choices, pattern = metadata.get("choices"), metadata.get("pattern")
+    return not choices or value in choices or bool(pattern and re.fullmatch(pattern, value))
 
 
 def inner_kind(kind: Any) -> Any:
@@ -92,8 +99,11 @@ def inner_kind(kind: Any) -> Any:
 def expected(kind: Any, metadata: Mapping[str, Any]) -> str:
     """Says which values a field takes: "a whole number, 1 or more", "one of adam, adadelta"."""
     inner = inner_kind(kind)
+    if metadata.get("is_command"):
+        return "a command, as a list of words or one string with a shell's quotes"
     if choices := metadata.get("choices"):
-        return f"one of {', '.join(choices)}"
+        other = f", or {metadata['hint']}" if metadata.get("pattern") else ""
+        return f"one of {', '.join(choices)}{other}"
     name = _NAMES.get(inner) or ("a list of strings" if inner == tuple[str, ...] else "a string")
     hint = f": {metadata['hint']}" if metadata.get("hint") else ""
     return f"{name}{_range(metadata.get('bounds', {}))}{hint}"

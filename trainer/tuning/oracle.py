@@ -10,9 +10,9 @@ from typing import Any
 import keras_tuner
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
-from trainer import progress
-from trainer.hparams import HParams
-from trainer.tuning.results import searched
+from trainer import own_network, progress
+from trainer.hparams import HYPER_PARAMETERS, HParams, HyperParameter
+from trainer.tuning.results import EXTRA, searched, text_of
 from trainer.tuning.settings import TuningConfig
 
 # Times the training's own learning rate, on a logarithmic scale: Adam and Adadelta are a factor of
@@ -28,14 +28,20 @@ _CHOICES: Mapping[str, Sequence[float]] = {
     "max_shift": (0, 1, 2, 3),
     "max_rotation": (0.0, 5.0, 10.0, 15.0),
     "max_zoom": (0.0, 0.05, 0.1, 0.15),
+    "color_jitter": (0.1, 0.2, 0.4),
 }
+
+
+_OF_LAYERS = ("width", "dropout")  # they change which layers there are, and their shapes
 
 
 def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParameters:
     """Returns the space of learning rate, width, regularization and strength of the augmentation.
 
     The training's own `hparams` are the defaults, and are added to the choices. With the objective
-    "loss" `label_smoothing` is left out, because it raises the loss.
+    "loss" `label_smoothing` is left out, because it raises the loss, and `color_jitter` where the
+    training has none, as for grey images. Hyper-parameters of plugins and of the user's own network
+    are searched if they declare choices. With given weights the network stays as it is.
     """
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
@@ -44,9 +50,23 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
     for name, choices in _CHOICES.items():
         if name == "label_smoothing" and objective == "loss":
             continue
+        if name == "color_jitter" and not hparams.color_jitter:
+            continue
+        if name in _OF_LAYERS and hparams.weights:
+            continue
         own = type(choices[0])(getattr(hparams, name))
         space.Choice(name, sorted({*choices, own}), default=own)
+    for name, entry in _declared(hparams).items():
+        if entry.choices and not hparams.weights:
+            own = hparams.extra.get(name, entry.default)
+            space.Choice(f"{EXTRA}{name}", list(entry.choices), default=own)
     return space
+
+
+def _declared(hparams: HParams) -> dict[str, HyperParameter]:
+    architecture, source = hparams.architecture, hparams.found.get(own_network.SOURCE)
+    own = own_network.parameters(architecture, source) if source else {}
+    return {**HYPER_PARAMETERS, **own}
 
 
 class _WithBudget(keras_tuner.Oracle):
@@ -84,7 +104,7 @@ class _WithBudget(keras_tuner.Oracle):
             progress.LOGGER.info(
                 "trial %d: %s",
                 int(trial.trial_id) + 1,
-                ", ".join(f"{name} {value:g}" for name, value in values.items()),
+                ", ".join(f"{name} {text_of(value)}" for name, value in values.items()),
             )
         return trial
 

@@ -19,6 +19,8 @@ TABLE = "trials.json"
 PLOT = "trials.png"
 _BEST = "best_hyperparameters.txt"
 
+EXTRA = "extra."  # before the name of one that a plugin or the user's own network has
+
 _KERAS_TUNERS_OWN = "tuner/"  # hyperband writes such keys between the hyper-parameters
 
 
@@ -106,4 +108,20 @@ def searched(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def tuned(hparams: HParams, values: Mapping[str, Any]) -> HParams:
     """Replaces hyper-parameters by the values of a keras-tuner trial."""
-    return dataclasses.replace(hparams, **searched(values))
+    return type(hparams).from_config(replaced(hparams.to_config(), searched(values)))
+
+
+def replaced(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replaces values of `HParams.to_config()`; `extra.NAME` are those of its `extra`."""
+    extra = {
+        name.removeprefix(EXTRA): value for name, value in values.items() if name.startswith(EXTRA)
+    }
+    fields = {name: value for name, value in values.items() if not name.startswith(EXTRA)}
+    return {**config, **fields, "extra": {**config.get("extra", {}), **extra}}
+
+
+def text_of(value: Any) -> str:
+    """Returns the value of a hyper-parameter in few digits."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

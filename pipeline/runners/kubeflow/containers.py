@@ -110,7 +110,7 @@ def run(
         observer.planned(compiled.tasks)
         transcript = Transcript(RunResult(run_id), observer)
         exit_code = _follow(options, order, transcript, observer)
-    transcript.read_outputs(home, compiled.tasks, configured.training)
+    transcript.read_outputs(home, compiled.tasks, configured)
     return transcript.conclude(exit_code)
 
 

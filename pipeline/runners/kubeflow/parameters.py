@@ -25,8 +25,10 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.runners.kubeflow.names import PLAN, SETTINGS, task_id
 from pipeline.settings_file import BoundedLoader
+from trainer import own_network
 from trainer.host.files import read_regular
 from trainer.host.text import quoted
+from trainer.hparams import HParams
 
 Value = str | int
 
@@ -60,6 +62,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     """Builds the configuration; raises ConfigError, also where no container can find the data."""
     built = build(preset, overrides)
+    _require_in_image(built.training)
     try:
         source = parse_dataset(built.dataset)
     except DataError as error:
@@ -71,6 +74,22 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
             "containers see it, such as idx:/mnt/CLAIM/FOLDER"
         )
     return built
+
+
+def _require_in_image(training: HParams) -> None:
+    own = own_network.is_own(training.architecture)
+    if own and own_network.is_file(training.architecture):
+        raise ConfigError(
+            f"training.architecture is {quoted(training.architecture)}, expected a module that is "
+            "in the image, such as package.module:function: containers have no files of this "
+            "machine"
+        )
+    if training.weights:
+        raise ConfigError(
+            f"training.weights is {quoted(training.weights)}, expected none: containers have no "
+            "files of this machine; let training.architecture name a function of a package in the "
+            "image that loads them"
+        )
 
 
 def split(

@@ -65,7 +65,7 @@ def choose_baseline(
     dataset = DatasetInfo.from_json(dataset_info)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
     if plan.context.recorded:
-        newest = serving_dir.newest_valid(Path(plan.serving_dir))
+        newest = serving_dir.newest_valid(Path(plan.serving_dir), config.serving.trust)
         if newest is None or newest.model_digest != model_digest:
             # The cache no longer held the released model, so that another one was trained.
             plan = plan.compared(run_id)

@@ -12,6 +12,8 @@ from pathlib import Path
 from components.baseline_model import baseline_in
 from components.gate.check import Check
 from components.gate.policy import Policy
+from components.serving_dir.manifest import OVERRIDES
+from pipeline.config import RunConfig
 from pipeline.result import FAILED, REFUSED, ExitCode, RunResult
 from pipeline.runners import outcome
 from pipeline.runners.kubeflow.names import BASELINE, DATASET_INFO, PLAN, task_name
@@ -20,7 +22,6 @@ from pipeline.runners.kubeflow.task_lines import COMPLETED, STARTED, TaskLine
 from pipeline.runners.kubeflow.tasks import to_tfx
 from pipeline.runners.observer import Observer
 from trainer import progress
-from trainer.hparams import HParams
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -67,9 +68,9 @@ class Transcript:
             else:
                 run.error, run.bad_data = f"{task}: {reason}", code == ExitCode.USAGE
 
-    def read_outputs(self, home: Path, tasks: Sequence[str], training: HParams) -> None:
+    def read_outputs(self, home: Path, tasks: Sequence[str], config: RunConfig) -> None:
         """Reads the outputs from kfp's folder of the run in `home`, in the order of `tasks`."""
-        run = self._run
+        run, training = self._run, config.training
         written = {
             task_name(path.parent.name): path for path in home.glob("*/*/executor_output.json")
         }
@@ -78,9 +79,13 @@ class Transcript:
             if task == PLAN:
                 info = json.loads(answer.parameters[DATASET_INFO])
                 run.dataset |= {"name": info["name"], "digest": info["fingerprint"]}
+                height, width, channels = info["image_shape"]
+                training = config.fitted((height, width, channels)).training
+                run.network = config.chosen((height, width, channels))
             elif task == BASELINE:
                 release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
                 run.policy = Policy.from_config(release["policy"])
+                run.overrides = release.get(OVERRIDES)
                 baseline = baseline_in(json.loads(answer.parameters["BaselineModel"]))
                 run.baseline = baseline.to_json() if baseline else None
             else:

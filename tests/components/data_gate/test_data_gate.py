@@ -451,8 +451,9 @@ def test_a_split_without_examples_is_refused():
 def test_the_refusal_is_one_line_with_the_failed_checks_first():
     checks = [Check("a", True, None, None, "a holds"), Check("b", False, 2, 1, "b is 2")]
 
-    refused = Refused(checks)
+    refused = Refused(checks, "pictures")
 
     assert str(refused) == "refused, 1 of 2 checks failed: b is 2"
     assert [check.name for check in refused.checks] == ["b", "a"]
-    assert pickle.loads(pickle.dumps(refused)).checks == refused.checks
+    again = pickle.loads(pickle.dumps(refused))
+    assert (again.checks, again.shown) == (refused.checks, "pictures")

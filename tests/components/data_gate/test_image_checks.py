@@ -13,6 +13,7 @@ from components.example_gen.examples_summary import ExamplesSummary, Overlap, Sp
 from components.example_gen.images import Rows, encode_examples, read_arrays
 from components.example_gen.sources import open_dataset
 from components.gate.check import Check
+from components.pictures import LABEL_ERRORS, Pictures
 
 SPLITS = ("train", "eval", "test")
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -50,6 +51,12 @@ def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
 
 def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[str, Check]:
     """Checks by name; what overlaps pixel by pixel is not recorded."""
+    return {check.name: check for check in looked_at(root, splits, **bounds)[0]}
+
+
+def looked_at(
+    root: Path, splits: dict[str, Arrays], **bounds: float
+) -> tuple[tuple[Check, ...], Pictures]:
     uris = {name: write(root / name, *arrays) for name, arrays in splits.items()}
     summary = ExamplesSummary(
         name="digits",
@@ -63,7 +70,7 @@ def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[st
         overlap=Overlap(0, ()),
     )
     bounds = {"max_overlap": 0.01, "max_label_noise": 0.005, **bounds}
-    return {check.name: check for check in image_checks(uris, summary, **bounds)}
+    return image_checks(uris, summary, **bounds)
 
 
 def change_one_pixel(images: np.ndarray) -> np.ndarray:
@@ -117,6 +124,26 @@ def test_shuffled_labels_are_refused(digits, tmp_path):
     assert check.actual == pytest.approx(0.08, abs=0.04)
     assert check.sentence.endswith("correct the labels of the source, or set "
                                    "data_gate.max_label_noise")  # fmt: skip
+
+
+def test_the_likeliest_label_errors_are_shown(digits, tmp_path):
+    images, labels = digits["train"]
+    wrong = np.arange(0, 60, 2)
+    changed = labels.copy()
+    changed[wrong] = (labels[wrong] + 1) % 10
+
+    _, shown = looked_at(tmp_path, {**digits, "train": (images, changed)})
+
+    assert shown.examined == 1000  # train and eval
+    hashes, _ = hash_examples(images[wrong], labels[wrong])
+    expected = {
+        image.tobytes().hex(): (str(given), str(true))
+        for image, given, true in zip(hashes, changed[wrong], labels[wrong], strict=True)
+    }
+    first = shown.groups[LABEL_ERRORS][:20]
+    found = [one for one in first if (one.label, one.looks_like) == expected.get(one.sha256)]
+    assert len(found) >= 18
+    assert [one.margin for one in first] == sorted((one.margin for one in first), reverse=True)
 
 
 def test_bounds_let_the_same_data_pass(digits, tmp_path):

@@ -12,7 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components import blessing as blessings
-from components import serving_dir
+from components import pictures, serving_dir
 from components.evaluation.release_gate import (
     Contradiction,
     ReleaseGateExecutor,
@@ -21,6 +21,7 @@ from components.evaluation.release_gate import (
 from components.gate.check import Check
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
+from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG
 from components.serving_dir import LOG_NAME, Baseline, Comparison, digest_of
 from tests.components.evaluated import BELOW, HELD, MISSED, ROWS, Setting, Verdict
 
@@ -109,6 +110,21 @@ def test_the_blessing_says_of_which_model_and_from_what(setting, held, tmp_path)
     served = Path(path_utils.serving_model_path(setting.baseline.uri))
     assert facts.compared == Comparison(Baseline(7, digest_of(served)))
     assert facts.evidence.overall.correct == 96
+
+
+def test_beside_the_blessing_lie_the_pictures_of_the_mistakes(setting, held, tmp_path) -> None:
+    decided = decide(setting, held, HELD, tmp_path)
+    shown = pictures.read(Path(decided.blessing.uri))
+    # Three ants are labelled bee and one dog cat; the baseline sees a flag in two of the ants.
+    assert {each.row for each in shown.groups[WRONG]} == {0, 3, 4, 8}
+    assert {each.row for each in shown.groups[LOST]} == {0, 4}
+    assert shown.groups[GAINED] == ()
+    lost = shown.groups[LOST][0]
+    assert (lost.label, lost.looks_like, lost.candidate[0][0]) == ("bee", "ant", "ant")
+    assert lost.baseline[0][0] == "bee"
+    assert {each.row for each in shown.groups[LABEL_ERRORS]} <= {0, 3, 4, 8}
+    assert shown.examined == sum(each.rows for each in shown.bins) == 100
+    assert 0 < shown.calibration_error < 1
 
 
 def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path) -> None:

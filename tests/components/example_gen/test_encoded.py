@@ -128,6 +128,8 @@ def test_what_tensorflow_decodes_right_is_stored_as_it_is(content: bytes) -> Non
         encoded(GREY.convert("1"), "BMP"),
         encoded(COLOUR.convert("RGBA"), "BMP"),
         encoded(COLOUR, "WEBP", save_all=True, append_images=[picture(2)]),
+        encoded(COLOUR, "GIF", save_all=True, append_images=[picture(2)]),
+        encoded(COLOUR, "GIF", save_all=True, append_images=[picture(2, 40, 40)])[:-40],
     ],
 )
 def test_what_tensorflow_cannot_decode_is_stored_as_png_of_the_same_pixels(content: bytes) -> None:

@@ -12,7 +12,7 @@ from pictures import encoded, fill, picture
 
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet
-from components.example_gen.sources import DataError, open_dataset
+from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
 from trainer.host.paths import slug
 
 # The cut leaves a class of 20 images without one of test in 0.7**20 = 0.08 % of cases.
@@ -129,6 +129,18 @@ def test_the_name_of_a_set_that_is_cut_stays_while_it_grows(two_classes: Path) -
     assert opened(two_classes).info.name == before
     fill(two_classes / "horse", 30, first=600)
     assert opened(two_classes).info.name != before
+
+
+def test_the_name_is_found_from_the_images_of_test_alone(split_folders: Path) -> None:
+    expected = opened(split_folders).info.name
+    damage(list((split_folders / "train" / "cat").iterdir()))
+    assert find_name(parse_dataset(f"folder:{split_folders}"), data_dir=None) == expected
+
+
+def test_the_name_of_a_set_that_is_cut_is_found_from_its_folders(two_classes: Path) -> None:
+    expected = opened(two_classes).info.name
+    damage(list((two_classes / "cat").iterdir()))
+    assert find_name(parse_dataset(f"folder:{two_classes}"), data_dir=None) == expected
 
 
 def test_a_long_name_is_cut_to_what_tfx_takes(two_classes: Path) -> None:

@@ -5,7 +5,7 @@ import math
 import subprocess
 import sys
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.gate import statistics
@@ -137,7 +137,6 @@ def counted(examples: list[tuple[str, str, bool, bool]], *, compared: bool) -> E
     )
 
 
-@settings(deadline=None)  # nothing here depends on how fast the machine is
 @given(
     examples=models(),
     policy=policies,
@@ -161,7 +160,6 @@ def test_one_more_error_never_turns_a_refusal_into_a_release(
     assert set(before) <= set(after)
 
 
-@settings(deadline=None)
 @given(examples=models(), policy=policies, compared=st.booleans(), decision=st.integers(1, 8))
 def test_one_more_decision_never_turns_a_refusal_into_a_release(
     examples, policy: Policy, compared: bool, decision: int
@@ -173,7 +171,6 @@ def test_one_more_decision_never_turns_a_refusal_into_a_release(
     assert set(before) <= set(after)
 
 
-@settings(deadline=None)
 @given(examples=models(), policy=policies, compared=st.booleans())
 def test_every_refusal_names_its_actual_and_its_required_value(
     examples, policy: Policy, compared: bool

@@ -86,6 +86,24 @@ def test_a_first_release_says_that_it_is_one() -> None:
     assert find(checks_of(GOOD), "baseline") == Check("baseline", True, None, None, sentence)
 
 
+def test_a_first_release_is_refused_where_a_baseline_is_required() -> None:
+    policy = dataclasses.replace(POLICY, require_baseline=True)
+    checks = checks_of(GOOD, policy)
+    assert failed(checks) == ["baseline"]
+    assert find(checks, "baseline").sentence == (
+        "first release, no baseline: nothing is served to compare with, and gate.require_baseline "
+        "is set: give the directory that is served from, or the baseline, or release the first "
+        "model with gate.require_baseline=false"
+    )
+    assert failed(checks_of(compared_with(14, 14), policy)) == []
+
+
+def test_a_damaged_version_alone_is_no_baseline_whatever_is_allowed() -> None:
+    policy = dataclasses.replace(POLICY, require_baseline=True, allow_missing_baseline=True)
+    checks = checks_of(GOOD, policy, damage="version 3 has no manifest.json")
+    assert failed(checks) == ["baseline"]
+
+
 def test_a_served_model_that_cannot_be_read_refuses_the_release() -> None:
     checks = checks_of(GOOD, damage="version 3: has no manifest.json")
     assert failed(checks) == ["baseline"]

@@ -1,6 +1,7 @@
 """The gate's statistics against SciPy, statsmodels, brute force and published examples."""
 
 import bisect
+import gc
 import itertools
 
 import numpy as np
@@ -230,6 +231,13 @@ def test_the_loss_bound_of_a_tiny_test_set_is_a_number(rows: int, max_drop: floa
 P_VALUES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)
 
 
+@pytest.fixture(scope="module")
+def little_garbage() -> None:
+    """statsmodels searches for garbage in each call: not through all that other tests imported."""
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("little_garbage")
 @given(P_VALUES)
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
     expected = multipletests(p_values, method="holm")[1]

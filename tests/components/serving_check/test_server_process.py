@@ -17,7 +17,7 @@ def _python(code: str) -> list[str]:
 
 
 def _wait_for(holds) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert holds()

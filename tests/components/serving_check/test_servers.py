@@ -90,7 +90,7 @@ def misbehave(misbehaviour):
 
 @pytest.fixture(scope="module")
 def server(binary, misbehaviour, exported) -> Iterator[Server]:
-    timeouts = Timeouts(start_s=60.0, request_s=2.0)
+    timeouts = Timeouts(start_s=300.0, request_s=2.0)
     with serve(exported, binary, timeouts) as running:
         yield running
 

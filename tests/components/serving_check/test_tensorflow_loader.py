@@ -152,5 +152,5 @@ def test_it_ends_with_the_connection(exported):
             stderr=subprocess.DEVNULL,
         )
         theirs.close()
-        assert receive(ours, timeout_s=60) == (tensorflow_loader.ANSWERED, {})
-    assert process.wait(timeout=20) == 0
+        assert receive(ours, timeout_s=300) == (tensorflow_loader.ANSWERED, {})
+    assert process.wait(timeout=300) == 0

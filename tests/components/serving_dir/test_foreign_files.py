@@ -30,7 +30,7 @@ serving = sys.argv[1]
 problems = check_manifest(Path(serving, "2"))[1]
 codes = [
     main([*words.split(), "--serving-dir", serving])
-    for words in ("versions", "verify", "rollback", "prune --keep 1")
+    for words in ("versions", "verify", "rollback --reason r", "prune --keep 1")
 ]
 print(codes)
 print(problems)
@@ -119,7 +119,7 @@ try:
     register(Path(sys.argv[1]), Decision("test", "model", None, "policy"), run_id="run")
 except ServingDirError as error:
     print(error)
-commands = (["versions"], ["rollback", "1"])
+commands = (["versions"], ["rollback", "--reason", "r", "1"])
 print([main([*command, "--serving-dir", sys.argv[1]]) for command in commands])
 """
 
@@ -146,7 +146,7 @@ def test_the_log_follows_no_link_and_makes_nothing_elsewhere(serving: Path, tmp_
 ROLLBACK = """
 import sys
 from pipeline.cli.main import main
-raise SystemExit(main(["rollback", "--serving-dir", sys.argv[1]]))
+raise SystemExit(main(["rollback", "--reason", "r", "--serving-dir", sys.argv[1]]))
 """
 
 

@@ -91,7 +91,7 @@ class Model:
             self.rollbacks.pop(number, None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(CHANGES, max_size=20))
 def test_any_sequence_of_changes_gives_what_the_model_says(
     changes: list[tuple[str, object]],

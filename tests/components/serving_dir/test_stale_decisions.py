@@ -222,7 +222,7 @@ class Workers:
 
     def end(self) -> None:
         for worker in self._workers:
-            worker.communicate(timeout=60)
+            worker.communicate(timeout=300)
 
 
 @pytest.fixture

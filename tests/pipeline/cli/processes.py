@@ -36,11 +36,11 @@ def process(
         [sys.executable, "-m", "pipeline.cli", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, **(env or {})},
     )
 
 
 def script(code: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    kwargs = {"capture_output": True, "text": True, "timeout": 60, **kwargs}
+    kwargs = {"capture_output": True, "text": True, "timeout": 300, **kwargs}
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *args], **kwargs)

@@ -78,7 +78,8 @@ def test_json_is_one_object(words: list[str], model: Path, capfd: Captured) -> N
     assert (shown.out.count("\n"), shown.err) == (1, "")
     fields = json.loads(shown.out)
     assert list(fields) == [
-        *("decision", "checks", "metrics", "dataset", "model", "baseline", "error")
+        *("decision", "checks", "left_out", "metrics", "dataset", "model", "baseline", "log"),
+        "error",
     ]
     assert (fields["decision"], fields["baseline"], fields["error"]) == ("passed", None, None)
     assert fields["metrics"]["accuracy"] == pytest.approx(59 / 60)
@@ -108,7 +109,8 @@ def test_the_decision_is_written_where_it_is_said(
 @pytest.mark.parametrize(
     ("added", "line"),
     [
-        ([], "--model is missing; see tfx-mnist gate check --help"),
+        ([], "--model is missing, and so is --predictions, expected one of them; see tfx-mnist ga"),
+        (["--model", "MODEL", "--slice", "age"], "--slice has no effect with --model: leave it"),
         (["--model", "NONE"], "there is no SavedModel in NONE: it is no directory; give the dir"),
         (["--model", "MODEL", "--signature", "x"], "the model MODEL has no signature 'x': choose"),
         (

@@ -155,4 +155,4 @@ class TestLogs:
             process.stdout.close()
             process.stdin.close()
             errors = process.stderr.read()
-            assert (process.wait(60), errors) == (3, b"")
+            assert (process.wait(300), errors) == (3, b"")

@@ -34,8 +34,8 @@ NEEDED_BY_TENSORFLOW = {
     [
         (
             [],
-            "no command given, expected run, worker, doctor, versions, rollback, prune, verify, "
-            "predict, config, gate or kubeflow;",
+            "no command given, expected run, worker, doctor, runs, versions, approve, reject, "
+            "lineage, rollback, prune, verify, predict, config, gate or kubeflow;",
         ),
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--json", "run"], "--json stands before the command, expected after it"),
@@ -59,8 +59,8 @@ def test_words_that_make_no_command_are_refused_in_one_line(
         (
             ["rnu"],
             "tfx-mnist: unknown command 'rnu': did you mean 'run'? "
-            "known are config, doctor, gate, kubeflow, predict, prune, rollback, run, verify, "
-            "versions, worker\n",
+            "known are approve, config, doctor, gate, kubeflow, lineage, predict, prune, reject, "
+            "rollback, run, runs, verify, versions, worker\n",
         ),
         (
             ["run", "--seed", "x"],
@@ -127,7 +127,7 @@ MANY = "9" * 5_000
     "words",
     [
         [MANY],
-        ["rollback", MANY],
+        ["rollback", "--reason", "r", MANY],
         ["rollback", "--" + MANY],
         ["run", MANY],
         ["run", "--seed", MANY],
@@ -216,8 +216,8 @@ def test_answers_import_nothing_heavy(words: list[str]) -> None:
     [
         (["versions"], "restores 1 in place of 2"),
         (["verify"], "version 3: valid"),
-        (["rollback", "1"], "it holds the same model as the live version 3"),
-        (["rollback"], "no older good version"),
+        (["rollback", "--reason", "r", "1"], "it holds the same model as the live version 3"),
+        (["rollback", "--reason", "r"], "no older good version"),
         (["prune", "--keep", "1"], "removed: version 1"),
         (["predict", "no.png", "--version", "9"], "there is no version 9"),
     ],
@@ -272,7 +272,7 @@ def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
             [sys.executable, "-c", code, *words],
             stdout=write_end,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=300,
         )
         os.close(write_end)
         assert (done.returncode, done.stderr) == (0, b"")

@@ -33,7 +33,7 @@ def test_the_version_before_becomes_live(serving: Path, capfd: Captured) -> None
 
 
 def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
-    assert main(["rollback", "1", "--serving-dir", str(serving), "--json"]) == 0
+    assert main(["rollback", "--reason", "r", "1", "--serving-dir", str(serving), "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == {
         "serving_dir": str(serving),
         "version": 4,
@@ -41,7 +41,7 @@ def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
         "model_digest": digest_of(letter_model(serving.parent, "a")),
         "restores": 1,
         "withdraws": 3,
-        "reason": "",
+        "reason": "r",
         "error": None,
     }
 
@@ -56,6 +56,7 @@ def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
             1,
             "cannot roll back to version 1 in SERVING: it is damaged: file 'saved_model.pb'",
         ),
+        (["--reason", " "], 2, "--reason is ' ', expected some text; see"),
         (["-3"], 2, "unknown option '-3': see tfx-mnist rollback --help"),
         (["new"], 2, "VERSION is 'new', expected a whole number, 0 or more; see"),
         (["--raeson", "x"], 2, "unknown option '--raeson': did you mean '--reason'? see"),
@@ -65,7 +66,9 @@ def test_what_cannot_be_done_is_one_line(
     words: list[str], code: int, line: str, serving: Path, capfd: Captured
 ) -> None:
     damage(serving, 1)
-    assert main(["rollback", *words, "--serving-dir", str(serving), "--json"]) == code
+    assert (
+        main(["rollback", "--reason", "r", *words, "--serving-dir", str(serving), "--json"]) == code
+    )
     shown = capfd.readouterr()
     error = json.loads(shown.out)["error"]
     assert error.startswith(line.replace("SERVING", str(serving)))
@@ -75,7 +78,7 @@ def test_what_cannot_be_done_is_one_line(
 
 def test_which_version_is_not_chosen_by_a_log_that_cannot_be_read(serving: Path) -> None:
     (serving / ".decisions.jsonl").write_text("no JSON\n")
-    done = process(["rollback", "--serving-dir", str(serving)])
+    done = process(["rollback", "--reason", "r", "--serving-dir", str(serving)])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"tfx-mnist: cannot choose the version to restore in {serving}: line 1 of "
@@ -101,7 +104,7 @@ def test_a_signal_that_comes_when_it_is_done_does_not_hide_that(
             rename(source, target)
             os.kill(os.getpid(), signal.Signals[sys.argv[2]])
         os.rename = renames
-        sys.exit(main(["rollback", "--serving-dir", sys.argv[1]]))
+        sys.exit(main(["rollback", "--reason", "r", "--serving-dir", sys.argv[1]]))
         """,
         str(serving),
         name,
@@ -114,7 +117,7 @@ def test_a_signal_that_comes_when_it_is_done_does_not_hide_that(
 
 
 def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
-    words = ["-m", "pipeline.cli", "rollback", "--serving-dir", str(serving)]
+    words = ["-m", "pipeline.cli", "rollback", "--reason", "r", "--serving-dir", str(serving)]
     with locked(serving):
         process = subprocess.Popen(
             [sys.executable, *words],
@@ -127,5 +130,5 @@ def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
         while not any(str(fd.resolve()) == lock for fd in descriptors.iterdir()):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (130, "", "tfx-mnist: interrupted\n")

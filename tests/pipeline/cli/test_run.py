@@ -11,7 +11,7 @@ import pytest
 from components.gate.check import Check
 from pipeline.cli.main import main
 from pipeline.config import RunConfig
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, ExitCode, Release, RunResult
 from pipeline.runners.failures import CannotStart
 from tests.pipeline.cli.processes import raiser, runner, script
 
@@ -210,3 +210,20 @@ class TestInterrupt:
         assert done.returncode == 130
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
+
+
+def test_the_checks_of_a_run_are_written_for_a_ci(root: Path, tmp_path: Path) -> None:
+    checks = (Check("floor", False, 0.9, 0.95, "accuracy 0.9000 misses the floor"),)
+    words = ["run", "--pipeline-root", str(root), "--junit", f"{tmp_path}/run.xml"]
+    assert (
+        main([*words, "--markdown", f"{tmp_path}/run.md"], run=runner(REFUSED, checks=checks)) == 3
+    )
+    assert 'name="run" tests="1" failures="1" errors="0"' in (tmp_path / "run.xml").read_text()
+    assert (tmp_path / "run.md").read_text().startswith("### run: refused, 1 of 1 checks failed")
+
+
+def test_a_run_that_cannot_start_is_an_error_for_a_ci(root: Path, tmp_path: Path) -> None:
+    words = ["run", "--pipeline-root", str(root), "--junit", f"{tmp_path}/run.xml"]
+    assert main(words, run=raiser(CannotStart("no such data", ExitCode.USAGE))) == 2
+    assert '<error message="no such data"' in (tmp_path / "run.xml").read_text()
+    assert main([*words, "--markdown", f"{tmp_path}/no/run.md"], run=runner()) == 2

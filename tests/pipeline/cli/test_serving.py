@@ -95,7 +95,9 @@ def test_the_only_one_is_taken(root: Path) -> None:
         (
             ["--pipeline-root", "ROOT", "--dataset", "MNIST!"],
             "dataset is 'MNIST!', expected mnist_sample (5,000 images of MNIST, no network "
-            "needed), idx:DIR (a folder with the four IDX files) or a tensorflow-datasets name "
+            "needed), idx:DIR (a folder with the four IDX files), folder:DIR (images in one folder "
+            "per class), csv:FILE (a CSV or Parquet table of image files and labels) or a "
+            "tensorflow-datasets name "
             "(such as mnist, emnist/balanced or cifar10:3.0.2)",
         ),
         (
@@ -125,7 +127,14 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", [["versions"], ["verify"], ["rollback"], ["prune", "--keep", "1"], ["predict", "x"]]
+    "command",
+    [
+        ["versions"],
+        ["verify"],
+        ["rollback", "--reason", "r"],
+        ["prune", "--keep", "1"],
+        ["predict", "x"],
+    ],
 )
 def test_every_command_ends_with_2_without_a_directory(
     command: list[str], root: Path, capfd: Captured

@@ -43,7 +43,7 @@ def shell(
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=120,
+        timeout=300,
         env={**os.environ, **environment},
     )
 
@@ -57,7 +57,9 @@ def serving(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("json_", [[], ["--json"]])
 @pytest.mark.parametrize("where", [FULL, CLOSED, LEFT])
 def test_a_rollback_that_was_done_ends_with_0(json_: list[str], where: str, serving: Path) -> None:
-    done = shell([*PROGRAM, "rollback", "--serving-dir", str(serving), *json_], where)
+    done = shell(
+        [*PROGRAM, "rollback", "--reason", "r", "--serving-dir", str(serving), *json_], where
+    )
     assert done.returncode == 0
     assert live(serving).number == 4
     reasons = {FULL: "No space left on device", CLOSED: "Bad file descriptor"}
@@ -71,7 +73,7 @@ def test_a_rollback_that_was_done_ends_with_0(json_: list[str], where: str, serv
 
 @pytest.mark.parametrize("where", [f"{FULL} 2>&1", f"{CLOSED} 2>&-", "<&- >&- 2>&-"])
 def test_with_nowhere_to_write_at_all_the_exit_code_is_the_same(where: str, serving: Path) -> None:
-    words = [*PROGRAM, "rollback", "--serving-dir", str(serving)]
+    words = [*PROGRAM, "rollback", "--reason", "r", "--serving-dir", str(serving)]
     done = shell(words, where)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert shell([*words, "9"], where).returncode == 1
@@ -138,7 +140,7 @@ def test_a_character_that_the_encoding_does_not_have_is_an_escape(
 ) -> None:
     publish_letters(tmp_path / os.fsdecode(b"caf\xc3\xa9 \xff"), "ab")
     path = str(tmp_path / os.fsdecode(b"caf\xc3\xa9 \xff"))
-    for words in (["rollback"], ["versions"]):
+    for words in (["rollback", "--reason", "r"], ["versions"]):
         done = shell([*PROGRAM, *words, "--serving-dir", path], "", PYTHONIOENCODING=encoding)
         assert (done.returncode, done.stderr) == (0, "")
         assert shown in os.fsencode(done.stdout)
@@ -167,5 +169,5 @@ def test_a_pipe_that_is_full_and_does_not_wait_loses_nothing(serving: Path) -> N
         os.close(write_end)
         with open(read_end, "rb") as pipe:
             said = json.loads(pipe.read())
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
     assert len(said["versions"]) == len(versions(serving))

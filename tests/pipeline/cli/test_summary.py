@@ -1,6 +1,10 @@
+import pytest
+
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
+from components.gate.policy import GateConfig
 from pipeline.cli.summary import summary, trials
+from pipeline.dataset_defaults import policy_for
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial
 from trainer.tuning.results import FAILED as FAILED_TRIAL
@@ -54,6 +58,18 @@ class TestSummary:
             "released: version 3 in pipeline_root/serving/mnist_sample/3",
             "time: 42 s",
         ]
+
+    @pytest.mark.parametrize(
+        ("baseline", "found"), [({"version": 2, "model_digest": "e"}, "version 2"), (None, "none")]
+    )
+    def test_the_directory_that_was_asked_for_the_baseline_is_named(
+        self, baseline: dict[str, object] | None, found: str
+    ) -> None:
+        policy = policy_for(GateConfig(), "", num_classes=3, test_rows=1000)
+        result = RunResult(
+            "r", RELEASED, policy=policy, baseline=baseline, serving_dir="/srv/digits"
+        )
+        assert self._text(result)[0] == f"baseline: {found} in /srv/digits"
 
     def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
         failed = Check("class.8", False, 0.8, 0.88, "accuracy of class 8 is 0.8000, required ...")

@@ -205,7 +205,7 @@ class TestDisplay:
             stderr=terminal,
             env=env,
             check=True,
-            timeout=60,
+            timeout=300,
         )
         os.close(terminal)
         drawn = _read_all(controller)

@@ -46,7 +46,7 @@ def test_no_command_shows_them_raw(serving: Path, capfd: pytest.CaptureFixture[s
     (serving / "7").mkdir()
     assert _said(["verify", *where], 1, capfd).count("\n") == 8
     _said(["prune", *where, "--keep", "1"], 0, capfd)
-    _said(["rollback", *where, "1"], 1, capfd)
+    _said(["rollback", "--reason", "r", *where, "1"], 1, capfd)
     _said(["versions", "--serving-dir", FOUL_NAME], 2, capfd)
     _said([FOUL_NAME], 2, capfd)
     _said(["run", "--set", f"{FOUL_NAME}=1"], 2, capfd)
@@ -67,7 +67,7 @@ def test_a_warning_is_a_line_like_any_other(tmp_path: Path) -> None:
     publish(letter_model(tmp_path, "b"), serving, {})
     (serving / ".decisions.jsonl").write_text("no JSON\n")
     # By processes, since pytest handles our logs itself. The log is read five times or so.
-    done = process(["rollback", "1", "--serving-dir", str(serving)])
+    done = process(["rollback", "--reason", "r", "1", "--serving-dir", str(serving)])
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
     done = process(["versions", "--serving-dir", str(serving)])
     assert done.returncode == 0

@@ -81,6 +81,8 @@ def test_json_holds_the_full_values(serving: Path, capfd: Captured) -> None:
         "valid": True,
         "problems": [],
         "rollback": None,
+        "approval": None,
+        "overrides": None,
         "withdrawn": {
             "version": 2,
             "model_digest": digests[1],

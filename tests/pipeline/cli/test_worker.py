@@ -107,7 +107,7 @@ def test_a_terminated_worker_of_a_search_ends_with_143_and_its_process_with_it(t
     ) as worker:
         assert worker.stderr.readline() == "begun\n"
         worker.terminate()
-        out, err = worker.communicate(timeout=60)  # the process that trains holds stderr as well
+        out, err = worker.communicate(timeout=300)  # the process that trains holds stderr as well
     line = "terminated; the same command goes on after the last finished epoch"
     assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
     assert json.loads(out) == {"error": line}
@@ -127,12 +127,12 @@ def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as worker:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while not catches_sigterm(worker.pid):
             assert time.monotonic() < end
             time.sleep(0.01)
         worker.terminate()
-        out, err = worker.communicate(timeout=60)
+        out, err = worker.communicate(timeout=300)
     line = "terminated; the same command goes on after the last finished epoch"
     assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
     assert json.loads(out) == {"error": line}

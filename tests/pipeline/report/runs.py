@@ -1,12 +1,17 @@
 """Results of runs, one of each outcome, with counts that a reader can add up."""
 
+import base64
 import dataclasses
+import struct
+import zlib
 
 from components.gate.check import Check
 from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
+from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Bin, Picture, Pictures
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from trainer.tuning.results import COMPLETED, Results, Trial
 
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
 COMPARED = Evidence(
@@ -74,7 +79,67 @@ FAILED_RUN = RunResult(
     error="ExampleGen: <script>alert('no')</script> & \"more\"",
 )
 BROKEN_RUN = RunResult("20261124T101500Z-3f2c", FAILED, error="ValueError: nobody expected it")
+
+
+def png(shade: int, side: int = 16) -> str:
+    """A grey square as PNG in base64."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + bytes([shade]) * side) * side))
+    file = b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+    return base64.b64encode(file).decode()
+
+
+def picture(row: int, *, compared: bool = True) -> Picture:
+    return Picture(
+        split="test",
+        row=row,
+        sha256=f"{row:064x}",
+        label="<dog>",
+        looks_like="cat",
+        margin=0.5,
+        png=png(60 + row),
+        candidate=(("cat", 0.7), ("<dog>", 0.2)),
+        baseline=(("<dog>", 0.8), ("cat", 0.2)) if compared else (),
+    )
+
+
+def _unasked(row: int) -> Picture:
+    return dataclasses.replace(picture(row), candidate=(), baseline=())
+
+
+SEEN_RUN = dataclasses.replace(
+    RELEASED_RUN,
+    history=tuple(
+        {
+            "number": number,
+            "loss": 1 / number,
+            "accuracy": 1 - 0.3 / number,
+            "eval_loss": 0.8 / number,
+            "eval_accuracy": 1 - 0.2 / number,
+        }
+        for number in range(1, 13)
+    ),
+    tensorboard="root/artifacts/pets/Trainer/a model_run",
+    label_errors=Pictures({LABEL_ERRORS: tuple(map(_unasked, range(100)))}, examined=4000),
+    mistakes=Pictures(
+        {
+            WRONG: tuple(map(picture, range(60))),
+            LOST: tuple(map(picture, range(12))),
+            GAINED: tuple(map(picture, range(20, 28))),
+            LABEL_ERRORS: tuple(picture(row, compared=False) for row in range(30)),
+        },
+        examined=1000,
+        bins=(Bin(100, 0.5, 0.45), Bin(900, 0.99, 0.98)),
+    ),
+    tuning=Results("loss", (Trial(1, COMPLETED, {"dropout": 0.1}, 2, 0.9, 0.3, 1.5),)),
+)
 RUNS = {
+    "seen": SEEN_RUN,
     "released": RELEASED_RUN,
     "first": FIRST_RUN,
     "unchanged": UNCHANGED_RUN,

@@ -20,14 +20,18 @@ from tfx.orchestration.portable import launcher
 
 from components import serving_dir
 from components.evaluation import eval_config
+from components.evaluation.mistakes import KEPT
 from components.example_gen import image_example_gen
 from components.example_gen.sources import DataError
 from components.gate.policy import GateConfig, Policy
+from components.pictures import WRONG
 from components.serving_dir import LOG_NAME
 from pipeline import result
 from pipeline.cli.summary import summary
 from pipeline.config import DataGateConfig, RunConfig, ServingConfig
 from pipeline.dataset_defaults import policy_for
+from pipeline.executions import executions_of
+from pipeline.report import render
 from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
@@ -113,6 +117,30 @@ def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
     assert evidence.overall.correct <= 59
     assert sum(map(sum, evidence.confusion)) == 60
     assert (first.result.policy, first.result.baseline) == (_policy(ANY_MODEL), None)
+
+
+def test_the_result_holds_what_people_look_at(config: RunConfig, first: Run) -> None:
+    seen = first.result
+    assert [epoch["number"] for epoch in seen.history] == [1]
+    folder = Path(config.pipeline_root) / "artifacts" / seen.dataset["name"] / "Trainer/model_run"
+    assert seen.tensorboard == str(folder)
+    assert list(folder.glob("*/events.out.tfevents.*"))
+    assert seen.mistakes.examined == 60
+    shown = min(seen.evidence.overall.errors, KEPT)
+    assert len(seen.mistakes.groups[WRONG]) == pytest.approx(shown, abs=1)  # two images are equal
+    assert sum(each.rows for each in seen.mistakes.bins) == 60
+    assert seen.label_errors.examined == 168 + 24
+    assert "Learning curves" in render(seen)
+
+
+def test_ml_metadata_tells_which_executions_made_the_release(config: RunConfig, first: Run) -> None:
+    found = {each.component: each for each in executions_of(config.metadata_path, "run-1")}
+    assert found.keys() == COMPONENTS
+    assert {each.state for each in found.values()} == {"complete"}
+    without = {name for name, each in found.items() if each.code is None}
+    assert without == {"StatisticsGen", "ExampleValidator"}
+    assert {each.output for each in found["Trainer"].outputs} == {"model", "model_run"}
+    assert all(each.sha256 for one in found.values() for each in one.outputs)
 
 
 def test_the_checks_are_the_data_gates_the_release_gates_and_the_serving_checks(first: Run) -> None:
@@ -228,13 +256,62 @@ def test_a_damaged_served_model_is_refused_before_anything_runs(config, first, t
 def test_a_damaged_served_model_can_be_overridden_and_that_is_recorded(config, first, tmp_path):
     (tmp_path / "serving" / "3").mkdir(parents=True)
     gate = dataclasses.replace(ANY_MODEL, allow_missing_baseline=True)
-    released = run(config, "run-13", serving_dir=str(tmp_path / "serving"), gate=gate)
+    changes = {"serving_dir": str(tmp_path / "serving"), "gate": gate}
+    released = run(config, "run-13", reason="version 3 is lost", **changes)
     assert (released.result.outcome, released.result.release.version) == (result.RELEASED, 4)
     (version,) = serving_dir.versions(tmp_path / "serving")[1:]
     recorded = [
         check for check in version.manifest.release["checks"] if check["name"] == "baseline"
     ]
     assert "overridden by gate.allow_missing_baseline" in recorded[0]["sentence"]
+    assert version.manifest.release["overrides"] == {
+        "keys": ["gate.allow_missing_baseline"],
+        "reason": "version 3 is lost",
+    }
+    assert "overrides gate.allow_missing_baseline: version 3 is lost" in summary_text(released)
+
+
+def test_a_held_model_is_released_by_its_approval_alone(
+    config: RunConfig, first: Run, tmp_path: Path
+) -> None:
+    served = tmp_path / "serving"
+    held = run(config, "run-h1", serving_dir=str(served), hold=True)
+    assert (held.result.outcome, held.result.exit_code, held.result.release) == (
+        result.HELD,
+        0,
+        None,
+    )
+    assert held.result.pending == result.Waiting("run-h1", str(served / ".pending-run-h1"))
+    assert held.result.to_dict()["gate"]["decision"] == "passed"
+    assert summary_text(held).count("`tfx-mnist approve run-h1 --by NAME --reason TEXT`") == 1
+    again = run(config, "run-h2", serving_dir=str(served), hold=True)
+    assert again.result.pending.run_id == "run-h1"
+    assert (served / LOG_NAME).read_text().count("\n") == 1  # the decision was not made again
+    assert serving_dir.versions(served) == []
+
+    serving_dir.approve(served, "run-h1", by="Ann", reason="looked at the errors")
+    (version,) = serving_dir.versions(served, check_files=True)
+    assert (version.problems, version.manifest.release["run_id"]) == ((), "run-h1")
+    for run_id, hold in (("run-h3", True), ("run-h4", False)):
+        after = run(config, run_id, serving_dir=str(served), hold=hold)
+        assert (after.result.outcome, after.result.release.version) == (result.UNCHANGED, 1)
+    assert (served / LOG_NAME).read_text().count("\n") == 1
+
+
+def test_a_rejected_model_is_refused_whoever_releases_it(
+    config: RunConfig, first: Run, tmp_path: Path
+) -> None:
+    served = tmp_path / "serving"
+    run(config, "run-r1", serving_dir=str(served), hold=True)
+    serving_dir.reject(served, "run-r1", by="Ann", reason="confuses 4 and 9")
+    refused = run(config, "run-r2", serving_dir=str(served))
+    assert refused.result.outcome == result.REFUSED
+    assert "confuses 4 and 9" in refused.result.checks[-1].sentence + str(refused.result.checks[0])
+    assert serving_dir.versions(served) == []
+
+
+def summary_text(of: Run) -> str:
+    return "\n".join(line.text for line in summary(of.result))
 
 
 class Rival(Watch):
@@ -318,6 +395,7 @@ def test_refused_data_trains_nothing(config, first, versions):
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
     assert failed_checks(refused) == ["data.overlap"]
     assert refused.result.evidence is None
+    assert refused.result.label_errors.examined == 168 + 24
     assert refused.watch.started[-1] == "DataGate"
     assert "DataGate" not in refused.watch.finished
     assert versions() == [1]
@@ -438,7 +516,10 @@ def _newest(config: RunConfig, pattern: str) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-@pytest.mark.parametrize("damage", [_alter_the_model, _truncate_the_examples])
+# On the other generation too, the model stands for every result.
+@pytest.mark.parametrize(
+    "damage", [_alter_the_model, pytest.param(_truncate_the_examples, marks=pytest.mark.once)]
+)
 def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_release_of_the_old_one(
     config, first, versions, tmp_path, damage
 ):

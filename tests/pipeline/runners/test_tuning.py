@@ -106,7 +106,7 @@ def test_the_trainer_trains_with_what_was_found_and_the_release_says_so(config, 
     found = tuned(HPARAMS, runs.result.tuning.best.values)
     assert HParams(**runs.result.hparams) == found
     (version,) = serving_dir.versions(Path(runs.result.release.path).parent)
-    assert version.manifest.release["training"] == found.to_config()
+    assert version.manifest.release["training"] == found.to_record()
 
 
 def test_the_picture_and_tfxs_own_table_lie_with_the_trials(runs):

@@ -91,7 +91,7 @@ def test_a_child_runs_the_packages_that_its_parent_runs(standing):
         "subprocess.run(python_child('trainer.asked').command, check=True)\n"
     )
     command = [sys.executable, "-m", "trainer.asks"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     assert said.strip() == str(checkout / "asked.py")
 
 
@@ -102,7 +102,7 @@ def test_a_process_ends_with_the_one_that_started_it(waits):
         child = int(parent.stdout.readline())
         parent.kill()
         try:
-            parent.communicate(timeout=20)  # until nobody holds the other end any more
+            parent.communicate(timeout=300)  # until nobody holds the other end any more
         except subprocess.TimeoutExpired:
             os.kill(child, signal.SIGKILL)
             pytest.fail("it outlives the one that started it")

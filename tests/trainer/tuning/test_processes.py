@@ -92,6 +92,7 @@ def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
         train_in_workers(search, count=1)
 
 
+@pytest.mark.once  # without TensorFlow
 @pytest.mark.parametrize(
     ("end", "line"),
     [
@@ -131,6 +132,7 @@ def test_the_environment_is_as_before_afterwards():
     assert dict(os.environ) == before
 
 
+@pytest.mark.once  # before it uses a library
 def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path: Path) -> None:
     job = tmp_path / "job.json"
     os.mkfifo(job)
@@ -140,7 +142,7 @@ def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path: Pat
     ) as worker:
         reading = _opened_by_its_reader(job)
         worker.terminate()
-        assert worker.wait(60) == 143
+        assert worker.wait(300) == 143
         os.close(reading)
         said = worker.stderr.read().decode()
     assert said.endswith("terminated; the same command goes on with the trials that are left\n")
@@ -148,7 +150,7 @@ def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path: Pat
 
 def _opened_by_its_reader(fifo: Path) -> int:
     """The descriptor to write to a FIFO, once somebody reads it."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while True:
         try:
             return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)

@@ -128,6 +128,7 @@ def test_a_trial_that_was_cut_short_goes_on_after_its_last_epoch(opened, monkeyp
     assert trial.epochs == 2
 
 
+@pytest.mark.once  # keras-tuner, which keeps the state, is the same on both generations
 def test_more_or_fewer_processes_go_on_with_the_same_search(prepared, opened, trained, tmp_path):
     trained.raising[2] = Killed()
     with pytest.raises(Killed):

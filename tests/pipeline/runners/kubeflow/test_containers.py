@@ -331,7 +331,10 @@ def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
     return kfp, watch
 
 
-def test_a_terminated_run_ends_kfp_and_its_containers_at_once(terminable, tmp_path) -> None:
+def test_a_terminated_run_ends_kfp_and_its_containers_at_once(
+    terminable, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(containers, "GRACE_S", 60.0)
     kfp, watch = _terminated(tmp_path, "say('Plan', 'started'); time.sleep(60)")
     assert time.monotonic() - watch.sent < containers.GRACE_S
     assert kfp.running == set()

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -102,7 +101,7 @@ def _start(kfp: FakeKfp, folder: Path, started_by: tuple[str, ...] = ()) -> subp
 def test_a_task_has_no_network_the_user_and_data_to_read_only(tmp_path: Path) -> None:
     kfp = FakeKfp(tmp_path)
     with _start(kfp, tmp_path) as run:
-        assert run.wait(20) == 0
+        assert run.wait(300) == 0
     assert kfp.noted("text") == "a pipeline"
     assert kfp.noted("init") == {
         "network_mode": "none",
@@ -118,11 +117,10 @@ def test_a_task_has_no_network_the_user_and_data_to_read_only(tmp_path: Path) ->
 
 
 def test_local_runner_does_not_flush_but_what_a_task_says_comes_at_once(tmp_path: Path) -> None:
-    kfp = FakeKfp(tmp_path, "print('started'); time.sleep(5)")
-    before = time.monotonic()
+    kfp = FakeKfp(tmp_path, "print('started'); time.sleep(600)")
     with _start(kfp, tmp_path) as run:
         assert run.stdout.readline() == "started\n"
-        assert time.monotonic() - before < 5
+        assert run.poll() is None
         run.terminate()
 
 
@@ -145,7 +143,7 @@ def test_a_signal_ends_the_containers_of_the_run_also_in_a_shells_background(
     with _start(kfp, tmp_path, IN_BACKGROUND) as run:
         assert run.stdout.readline() == "started\n"
         run.send_signal(number)
-        assert run.wait(20) != 0
+        assert run.wait(300) != 0
     assert kfp.running == {"another"}
 
 
@@ -154,14 +152,14 @@ def test_nobody_reads_any_more_and_the_containers_end(tmp_path: Path) -> None:
     with _start(kfp, tmp_path) as run:
         assert run.stdout.readline() == "started\n"
         run.stdout.close()
-        assert run.wait(20) != 0
+        assert run.wait(300) != 0
     assert kfp.running == {"another"}
 
 
 def test_it_ends_the_containers_of_a_run_that_cannot_do_it_itself(tmp_path: Path) -> None:
     kfp = FakeKfp(tmp_path, WAITS + "os.kill(os.getpid(), signal.SIGKILL)")
     with _start(kfp, tmp_path) as run:
-        assert run.wait(20) == -signal.SIGKILL
+        assert run.wait(300) == -signal.SIGKILL
     assert kfp.running == {"ours", "another"}
     subprocess.run([kfp.python, "-I", kfp_local.__file__, "stop", "run-1"], check=True)
     assert kfp.running == {"another"}

@@ -1,0 +1,171 @@
+"""Predictions of a candidate and a baseline on the same test images, paired by id.
+
+Synopsis::
+
+    pairs = pair(read_predictions(path), read_predictions(other))
+    pairs.evidence([Cut.parse("age:30,60"), Cut.parse("camera")])
+
+TensorFlow is not imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from components.evaluation import counting
+from components.evaluation.prediction_columns import listed
+from components.evaluation.prediction_files import PredictionsFile, in_order
+from components.example_gen.sources import DataError
+from components.gate.evidence import Evidence
+from components.gate.slices import Bands
+from trainer.host.text import quoted
+
+_MOST_VALUES = 100  # slices of one column of texts
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """A column by which slices are cut: into bands of its numbers, or by value without `bands`."""
+
+    column: str
+    bands: Bands | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Cut:
+        """Reads "age:30,60" or "camera"; a ValueError has one line."""
+        if ":" not in text:
+            return cls(text)
+        bands = Bands.parse(text)
+        return cls(bands.feature, bands)
+
+    def __str__(self) -> str:
+        return str(self.bands or self.column)
+
+    def members(self, read: PredictionsFile) -> dict[str, npt.NDArray[np.bool_]]:
+        """Tells for each slice which of the N rows are in it; raises DataError."""
+        if self.column not in read.columns:
+            known = listed(list(read.columns))
+            raise DataError(
+                f"{read.path} has no column {self.column!r} for slices, expected one of {known}"
+            )
+        if self.bands is not None:
+            values = read.numbers(self.column).tolist()
+            places = np.array([self.bands.index(value) for value in values])
+            return {name: places == i for i, name in enumerate(self.bands.names)}
+        texts = read.texts(self.column)
+        values = sorted(set(texts.tolist()))
+        if len(values) > _MOST_VALUES:
+            raise DataError(
+                f"{read.path} has {len(values):,} values of {self.column}, expected at most "
+                f"{_MOST_VALUES} slices; cut numbers into bands: {self.column}:EDGE,EDGE"
+            )
+        return {f"{self.column}={value}": texts == value for value in values}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """The predictions of a candidate, and of a baseline if there is one; N rows, K classes.
+
+    Attributes:
+      classes: their names, in the order of the labels.
+      labels: [N] int64.
+      candidate, baseline: [N, K]; 1 for the predicted class where no probabilities are known.
+    """
+
+    read: PredictionsFile
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    candidate: npt.NDArray[np.float64]
+    baseline: npt.NDArray[np.float64] | None
+
+    def evidence(self, cuts: Sequence[Cut]) -> Evidence:
+        """Counts what the gate decides by; raises DataError for a column that cannot be cut."""
+        slices: dict[str, npt.NDArray[np.bool_]] = {}
+        for cut in cuts:
+            slices |= cut.members(self.read)
+        return counting.from_arrays(
+            self.labels,
+            self.candidate,
+            self.baseline,
+            slices,
+            class_names=self.classes,
+            probabilities=self.read.scores is not None,
+        )
+
+
+def pair(candidate: PredictionsFile, baseline: PredictionsFile | None) -> Pairs:
+    """Pairs by id; raises DataError if the two files are not of the same images and classes."""
+    classes = _classes(candidate, baseline)
+    for read in filter(None, (candidate, baseline)):
+        read.require_known(classes)
+    place = {name: index for index, name in enumerate(classes)}
+    return Pairs(
+        read=candidate,
+        classes=classes,
+        labels=np.array([place[name] for name in candidate.labels.tolist()], np.int64),
+        candidate=_scores(candidate, place),
+        baseline=None if baseline is None else _scores(baseline, place)[_rows(candidate, baseline)],
+    )
+
+
+def split_digest(read: PredictionsFile) -> str:
+    """Hex SHA-256 over ids and labels, in whatever order and format they stand."""
+    return _digest("labels", read, read.labels.tolist())
+
+
+def model_digest(read: PredictionsFile) -> str:
+    """Hex SHA-256 over ids and predictions, which stand for the model that nobody has seen."""
+    values = read.predicted if read.scores is None else read.scores
+    return _digest(["predictions", *read.classes], read, values.tolist())
+
+
+def _digest(what: object, read: PredictionsFile, values: Sequence[object]) -> str:
+    rows = sorted(zip(read.ids.tolist(), values, strict=True))
+    return hashlib.sha256(json.dumps([what, rows]).encode()).hexdigest()
+
+
+def _classes(candidate: PredictionsFile, baseline: PredictionsFile | None) -> tuple[str, ...]:
+    """Those with probabilities; where there are none, those of the labels."""
+    named = [read for read in (candidate, baseline) if read and read.classes]
+    if not named:
+        return tuple(in_order(sorted(set(candidate.labels.tolist()))))
+    if len(named) == 2 and named[0].classes != named[1].classes:
+        raise DataError(
+            f"{named[0].path} has the classes {listed(named[0].classes)} and {named[1].path} "
+            f"{listed(named[1].classes)}, expected the same"
+        )
+    return named[0].classes
+
+
+def _scores(read: PredictionsFile, place: Mapping[str, int]) -> npt.NDArray[np.float64]:
+    if read.scores is not None:
+        return read.scores
+    return np.eye(len(place))[[place[name] for name in read.predicted.tolist()]]
+
+
+def _rows(candidate: PredictionsFile, baseline: PredictionsFile) -> list[int]:
+    """The row of the baseline for each row of the candidate."""
+    rows = {name: row for row, name in enumerate(baseline.ids.tolist())}
+    for one, other in ((candidate, baseline), (baseline, candidate)):
+        missing = np.flatnonzero(~np.isin(one.ids, other.ids))
+        if len(missing):
+            one.refuse(
+                int(missing[0]),
+                f"{other.path} has no row of this id, nor of {len(missing) - 1:,} others; expected "
+                "the same test images in both files",
+            )
+    found = [rows[name] for name in candidate.ids.tolist()]
+    for row in np.flatnonzero(candidate.labels != baseline.labels[found])[:1]:
+        theirs = quoted(str(baseline.labels[found[row]]))
+        candidate.refuse(
+            int(row),
+            f"the label is {quoted(str(candidate.labels[row]))}, and {theirs} in {baseline.path}; "
+            "expected the same label in both files",
+        )
+    return found

@@ -1,0 +1,291 @@
+"""Models that passed every gate and wait for a person, who approves or rejects them.
+
+Synopsis::
+
+    held = hold(Path("model"), Path("serving"), {"run_id": "r"}, run_id="r", decided=decided)
+    approve(Path("serving"), "r", by="Ann", reason="looked at the errors").version
+    reject(Path("serving"), "r", by="Ann", reason="confuses 4 and 9")
+
+A held model lies in the hidden directory `.pending-RUN` beside the versions, where no server looks.
+It appears there and disappears by one rename each. To approve is to publish what was decided: the
+comparison and the model's digest are held against the directory as they are for any release.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
+from components.serving_dir.log import Rejection, keep_rejection, rejections, utc_now
+from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES
+from components.serving_dir.model_files import (
+    ServingDirError,
+    copy_tree,
+    digest_of_records,
+    explained,
+    scan_model,
+)
+from components.serving_dir.publishing import (
+    REMOVED_PREFIX,
+    Published,
+    Sign,
+    already_live,
+    locked,
+    make_serving_dir,
+    publish,
+    require_apart,
+    require_same_comparison,
+    require_serveable,
+    staging_in,
+)
+from components.serving_dir.reading import versions
+from components.serving_dir.version import Trust, Version
+from trainer.host import strict_json
+from trainer.host.files import read_regular, sync_directory, write_durably
+from trainer.host.text import quoted
+
+PENDING_PREFIX = ".pending-"
+
+_RECORD, _MODEL = "pending.json", "model"
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A model that waits: which run held it and when, what was decided, and what is published."""
+
+    run_id: str
+    held_at: str
+    decided: Decided
+    release: Mapping[str, Any]
+    documents: Mapping[str, str]
+    path: Path
+
+    def still_holds(self, serving_dir: Path) -> bool:
+        """Whether the model would still be compared with what it was compared with."""
+        return compared_now(serving_dir) == self.decided.compared
+
+
+def hold(
+    model_dir: Path,
+    serving_dir: Path,
+    release: Mapping[str, object],
+    *,
+    run_id: str,
+    decided: Decided,
+    documents: Mapping[str, str] | None = None,
+    trust: Trust | None = None,
+) -> Pending | Published:
+    """Keeps a copy of a model, and what `publish` would be given, for `approve`.
+
+    A model that another run holds for the same comparison is not held again, and one that is live
+    already is not held: its version is returned.
+
+    Raises:
+        StaleDecision: the decision does not hold any more.
+        ServingDirError: nothing was held, and nothing was left behind.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise ServingDirError(f"the run is named {quoted(run_id)}, expected letters and digits")
+    with explained(f"hold {model_dir} in {serving_dir}", ", and run again; nothing was held"):
+        model = scan_model(model_dir)
+        require_apart(model_dir, serving_dir)
+        make_serving_dir(serving_dir)
+        with locked(serving_dir), staging_in(serving_dir) as staging:
+            staging.mkdir()
+            digest = digest_of_records(copy_tree(model, staging / _MODEL))
+            require_serveable(model_dir, digest, serving_dir, decided)
+            if published := already_live(serving_dir, digest, trust):
+                return published
+            require_same_comparison(serving_dir, decided, trust)
+            for one in pending(serving_dir):
+                if one.decided == decided:
+                    return one
+            target = serving_dir / f"{PENDING_PREFIX}{run_id}"
+            held = Pending(run_id, utc_now(), decided, dict(release), dict(documents or {}), target)
+            write_durably(staging / _RECORD, _to_json(held))
+            os.rename(staging, target)
+            sync_directory(serving_dir)
+            return held
+
+
+def pending(serving_dir: Path) -> list[Pending]:
+    """Returns the models that wait, oldest first; a damaged record is logged and left out."""
+    names: list[str] = []
+    with (
+        explained(f"read the serving directory {serving_dir}"),
+        contextlib.suppress(FileNotFoundError),
+    ):
+        names = [name for name in os.listdir(serving_dir) if name.startswith(PENDING_PREFIX)]
+    if not names:
+        return []
+    over = {one.run_id for one in rejections(serving_dir)} | _approved(serving_dir).keys()
+    found = []
+    for name in names:
+        if name.removeprefix(PENDING_PREFIX) in over:  # a kill came before it was removed
+            continue
+        try:
+            found.append(_read(serving_dir / name))
+        except ServingDirError as error:
+            _log.warning("%s", error)
+    return sorted(found, key=lambda one: (one.held_at, one.run_id))
+
+
+def approve(
+    serving_dir: Path,
+    run_id: str,
+    *,
+    by: str,
+    reason: str,
+    sign: Sign | None = None,
+    trust: Trust | None = None,
+) -> Published:
+    """Publishes a held model, as `publish` does, if nothing has changed since the decision.
+
+    Raises:
+        StaleDecision: the served version, or the held model, was changed since; nothing was
+            published.
+        ServingDirError: there is no such model, or it was rejected; or as `publish` says.
+    """
+    if version := _approved(serving_dir).get(run_id):  # by a command that was killed then
+        _remove(serving_dir, run_id)
+        return Published(version.number, version.path, False, version.model_digest or "")
+    held = _find(serving_dir, run_id)
+    approval = {"run_id": run_id, "held_at": held.held_at, "at": utc_now()}
+    record = {**held.release, APPROVAL: {**approval, "by": by, "reason": reason}}
+    published = publish(
+        held.path / _MODEL,
+        serving_dir,
+        record,
+        decided=held.decided,
+        documents=held.documents,
+        sign=sign,
+        trust=trust,
+    )
+    _remove(serving_dir, run_id)
+    return published
+
+
+def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection:
+    """Writes to the log that a held model is not to be released, and removes it.
+
+    This very model is refused from then on, whichever run makes it again.
+
+    Raises:
+        ServingDirError: there is no such model, or the log cannot be written.
+    """
+    _find(serving_dir, run_id)  # where there is nothing, not even the lock file is made
+    with (
+        explained(f"reject {run_id} in {serving_dir}", ", and reject it again"),
+        locked(serving_dir),
+    ):
+        held = _find(serving_dir, run_id)  # it may have been approved meanwhile
+        rejection = Rejection(run_id, held.decided.model_digest, by, reason, utc_now())
+        keep_rejection(serving_dir, rejection)
+    _remove(serving_dir, run_id)
+    return rejection
+
+
+def _find(serving_dir: Path, run_id: str) -> Pending:
+    present = pending(serving_dir)
+    for one in present:
+        if one.run_id == run_id:
+            return one
+    why = f"no run {quoted(run_id)} waits in {serving_dir}"
+    if version := _approved(serving_dir).get(run_id):
+        why = f"the run {run_id} was approved already, as version {version.number}"
+    for rejection in rejections(serving_dir):
+        if rejection.run_id == run_id:
+            why = f"the run {run_id} was {rejection}"
+    damaged = serving_dir / f"{PENDING_PREFIX}{run_id}"
+    if _RUN_ID.fullmatch(run_id) and (damaged / _RECORD).exists():
+        _read(damaged)  # raises what is wrong with it
+    known = ", ".join(one.run_id for one in present) or "none"
+    raise ServingDirError(f"{why}; waiting: {known}")
+
+
+def _approved(serving_dir: Path) -> dict[str, Version]:
+    """The versions that were approved, by the run that was held."""
+    found: dict[str, Version] = {}
+    for version in versions(serving_dir):
+        approval: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
+        if approval:
+            found.setdefault(approval["run_id"], version)
+    return found
+
+
+def _remove(serving_dir: Path, run_id: str) -> None:
+    """Removes what is decided; what is left after a kill is removed by the next change."""
+    path = serving_dir / f"{PENDING_PREFIX}{run_id}"
+    gone = serving_dir / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
+    try:
+        with locked(serving_dir):
+            os.rename(path, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("cannot remove %s, which is decided: %s", path, error.strerror)
+
+
+def _to_json(held: Pending) -> str:
+    content = {
+        "run_id": held.run_id,
+        "held_at": held.held_at,
+        "decided": asdict(held.decided),
+        "release": held.release,
+        "documents": held.documents,
+    }
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise ServingDirError(
+            f"the release record has {len(text):,} bytes, expected at most {MAX_MANIFEST_BYTES:,}"
+        )
+    return text
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _read(path: Path) -> Pending:
+    record = path / _RECORD
+    with explained(f"read what waits in {path}"):
+        text = read_regular(record, max_bytes=MAX_MANIFEST_BYTES)
+    try:
+        content = strict_json.loads(text.decode("ascii"))
+        digest = content.pop("sha256")
+        if digest != _digest(content):
+            raise ValueError("its sha256 is not that of its content")
+        decided = content["decided"]
+        compared = decided["compared"]
+        baseline = compared["baseline"] and Baseline(**compared["baseline"])
+        comparison = Comparison(baseline, compared["damage"])
+        held = Pending(
+            run_id=content["run_id"],
+            held_at=content["held_at"],
+            decided=Decided(decided["model_digest"], comparison),
+            release=content["release"],
+            documents=content["documents"],
+            path=path,
+        )
+        if path.name != f"{PENDING_PREFIX}{held.run_id}":
+            raise ValueError(f"it is that of the run {held.run_id}")
+        return held
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ServingDirError(
+            f"{record} is damaged ({error}): remove {path}, and run again"
+        ) from error

@@ -1,0 +1,39 @@
+"""Posts the outcome of a run or a rollback to a chat's incoming webhook (Slack, Mattermost, ...).
+
+    hooks.refused: [python3, examples/hooks/chat.py]
+
+CHAT_WEBHOOK holds the address of the webhook, which is a secret: keep it out of the configuration.
+"""
+
+import json
+import os
+import sys
+import urllib.request
+
+
+def message(event: str, told: dict) -> str:
+    if event == "rolled_back":
+        why = told["reason"] or "no reason given"
+        return f"version {told['version']} restores {told['restores']}: {why}"
+    name = (told["dataset"] or {}).get("name", "the data set")
+    if event == "released":
+        accuracy = told["metrics"]["accuracy"]
+        return f"{name}: version {told['release']['version']} is served, accuracy {accuracy:.4f}"
+    if event == "refused":
+        failed = [check["sentence"] for check in told["gate"]["checks"] if not check["passed"]]
+        return f"{name}: {'; '.join(failed)}"
+    return f"{name}: {told['error']}"
+
+
+def main() -> None:
+    event, told = os.environ["TFX_MNIST_HOOK"], json.load(sys.stdin)
+    body = json.dumps({"text": f"[{event}] {message(event, told)}"}).encode()
+    request = urllib.request.Request(
+        os.environ["CHAT_WEBHOOK"], body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        print(f"the chat answered {answer.status}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""`tfx-mnist lineage`: where a released version comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components import serving_dir
+from components.serving_dir import Version
+from pipeline.cli import output, serving
+from pipeline.cli.command import Reply, command, whole
+from pipeline.cli.terminal import duration
+from pipeline.executions import Execution, NoMetadata, executions_of
+
+_DIGITS = 12  # of a digest, for people
+_UNKNOWN = "-"
+_Fields = Mapping[str, Any]
+# What a manifest's release record says, and how this command calls it.
+_RECORDED = ("run_id", "run_key", "preset", "seed", "training", "policy", "approval")
+
+
+@command(
+    done="shown",
+    failed="there is no such version, or it has no manifest that can be read",
+    usage="usage, or there is no such serving directory",
+    shows=lambda _: True,
+)
+@click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
+@serving.options
+@click.pass_context
+def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Reply:
+    """Shows where a released version comes from.
+
+    Reads from the manifest of VERSION (default: the live one) its data with their digests, its
+    configuration, the version that it was compared with and those before, and who approved it; and
+    from ML Metadata in the pipeline root the executions of the run that released it, with the
+    digests of their code and of what they wrote.
+    """
+    found = serving_dir.find(directory, version)
+    if found.manifest is None:
+        raise serving_dir.ServingDirError(
+            f"version {found.number} in {found.path} {'; '.join(found.problems)}: its lineage is "
+            "not known; restore its files"
+        )
+    release: _Fields = found.manifest.release
+    executions, problem = _executions(release, ctx.params["pipeline_root"])
+    rollback = found.manifest.rollback
+    fields = {
+        "serving_dir": str(directory),
+        "version": found.number,
+        "path": str(found.path),
+        "published_at": found.manifest.published_at,
+        "model_digest": found.model_digest,
+        **{name: release.get(name) for name in _RECORDED},
+        "dataset": release.get("dataset"),
+        "metrics": release.get("metrics"),
+        "baseline": release.get("baseline"),
+        "rollback": dataclasses.asdict(rollback) if rollback else None,
+        "withdrawn": dataclasses.asdict(found.withdrawn) if found.withdrawn else None,
+        "ancestors": _ancestors(directory, found),
+        "executions": None if problem else [dataclasses.asdict(one) for one in executions],
+        "executions_problem": problem or None,
+    }
+    return Reply(fields, list(_lines(fields, executions)))
+
+
+def _executions(release: _Fields, root: Path) -> tuple[list[Execution], str]:
+    run_id = release.get("run_id")
+    if not isinstance(run_id, str):
+        return [], "the manifest names no run"
+    base = "-".join(run_id.split("-")[:2])  # a run that begins again adds a word to its id
+    try:
+        found = executions_of(root.absolute() / "metadata.sqlite", base)
+    except NoMetadata as error:
+        return [], str(error)
+    problem = f"{root} has no executions of the run {base}: give the --pipeline-root of the run"
+    return found, "" if found else problem
+
+
+def _ancestors(directory: Path, version: Version) -> list[dict[str, Any]]:
+    """The version that it was compared with, the one that this was compared with, and so on."""
+    present = {each.number: each for each in serving_dir.versions(directory)}
+    chain: list[dict[str, Any]] = []
+    manifest = version.manifest
+    while manifest is not None and isinstance(manifest.release.get("baseline"), Mapping):
+        parent: Any = manifest.release["baseline"]
+        if any(each["version"] == parent["version"] for each in chain):
+            break
+        there = present.get(parent["version"])
+        manifest = there.manifest if there else None
+        chain.append({**parent, "present": there is not None})
+    return chain
+
+
+def _lines(fields: _Fields, executions: Sequence[Execution]) -> Iterator[str]:
+    yield f"version {fields['version']} in {fields['path']}"
+    rows = [(name, text) for name, text in _facts(fields) if text]
+    yield from (f"  {line}" for line in output.table(rows))
+    if fields["executions_problem"]:
+        yield f"executions: {fields['executions_problem']}"
+        return
+    yield "executions:"
+    header = ("id", "component", "state", "started (UTC)", "time", "code", "wrote")
+    yield from (f"  {line}" for line in output.table([header, *map(_row, executions)]))
+
+
+def _facts(fields: _Fields) -> Iterator[tuple[str, str]]:
+    yield "published", str(fields["published_at"])
+    yield "run", str(fields["run_id"] or _UNKNOWN)
+    yield "model", str(fields["model_digest"])
+    dataset = fields["dataset"] or {}
+    name, source = (dataset.get(key) or _UNKNOWN for key in ("name", "fingerprint"))
+    yield "data set", f"{name}, source {source}"
+    for name, split in (dataset.get("splits") or {}).items():
+        yield f"split {name}", f"{split['rows']:,} examples, {split['digest']}"
+    if (accuracy := (fields["metrics"] or {}).get("accuracy")) is not None:
+        yield "accuracy", f"{accuracy:.4f}"
+    parents = (
+        f"version {each['version']} (model {each['model_digest'][:_DIGITS]}"
+        f"{'' if each['present'] else ', removed'})"
+        for each in fields["ancestors"]
+    )
+    yield "compared with", ", that with ".join(parents) or "nothing: a first release"
+    if rollback := fields["rollback"]:
+        yield "rollback", f"restores {rollback['restores']} in place of {rollback['withdraws']}"
+    if withdrawn := fields["withdrawn"]:
+        yield "withdrawn", f"by {withdrawn['by']}: {' '.join(withdrawn['reason'].split())}"
+    yield "approved", _approval(fields["approval"])
+    yield "preset, seed", f"{fields['preset'] or _UNKNOWN}, {fields['seed']}"
+    yield "training", _settings(fields["training"])
+    yield "policy", _settings(fields["policy"])
+    yield "run key", str(fields["run_key"] or _UNKNOWN)
+
+
+def _approval(approval: Any) -> str:
+    if not approval:
+        return "by the gate alone"
+    return _settings(approval) if isinstance(approval, Mapping) else str(approval)
+
+
+def _settings(values: Any) -> str:
+    if not isinstance(values, Mapping):
+        return ""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _row(one: Execution) -> tuple[str, ...]:
+    state = one.state if one.made_by == one.id else f"{one.state}, made by {one.made_by}"
+    wrote = ", ".join(
+        f"{each.output} {(each.sha256 or _UNKNOWN)[:_DIGITS]}" for each in one.outputs
+    )
+    return (
+        str(one.id),
+        one.component,
+        state,
+        one.started[:19].replace("T", " "),
+        duration(one.seconds),
+        (one.code or _UNKNOWN)[:_DIGITS],
+        wrote or _UNKNOWN,
+    )

@@ -1,0 +1,100 @@
+"""Files that a command writes beside its output: refused before it begins, if they cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.gate.check import Check
+from pipeline import ci_report
+from pipeline.cli import output
+from pipeline.cli.command import path_option
+from pipeline.config import ConfigError
+from trainer.host import paths
+from trainer.host.files import write_durably
+from trainer.host.text import first_line
+
+
+def require_writable(flag: str, what: str, file: Path, *, replaced: bool = False) -> None:
+    """Raises ConfigError for a file that could not be written in the end.
+
+    Args:
+      replaced: whether another file takes its place, for which its directory must be writable.
+    """
+    if os.path.isdir(file) or not os.path.isdir(file.parent):  # no name is too long for these
+        raise ConfigError(f"cannot save {what} to {file}: expected a file in an existing directory")
+    try:
+        if file.exists():
+            paths.require_access(flag, file)
+        if replaced or not file.exists():
+            paths.require_writable(flag, file.parent)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+@dataclass
+class CiFiles:
+    """The files of --junit and --markdown; `title` names what was decided."""
+
+    title: str
+    junit: Path | None = None
+    markdown: Path | None = None
+    _written: bool = field(default=False, init=False)
+
+    def require_writable(self) -> None:
+        """Raises ConfigError for a file that cannot be written."""
+        for flag, file in (("--junit", self.junit), ("--markdown", self.markdown)):
+            if file is not None:
+                require_writable(flag, "the checks", file, replaced=True)
+
+    def write(
+        self,
+        checks: Sequence[Check],
+        *,
+        left_out: ci_report.LeftOut = (),
+        error: str | None = None,
+    ) -> None:
+        """Writes each file completely or not at all; the decision stands if one cannot be."""
+        self._written = True
+        for file, render in ((self.junit, ci_report.junit), (self.markdown, ci_report.markdown)):
+            if file is None:
+                continue
+            try:
+                write_durably(file, render(self.title, checks, left_out=left_out, error=error))
+            except OSError as failure:
+                output.complain(
+                    f"the checks cannot be written to {file}: {failure.strerror}; the decision "
+                    "stands"
+                )
+
+    @contextlib.contextmanager
+    def of_errors(self) -> Iterator[None]:
+        """Writes an error that ends the command before anything was written, too."""
+        try:
+            yield
+        except Exception as error:
+            if not self._written:
+                self.write((), error=first_line(error))
+            raise
+
+
+def options(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds --junit and --markdown; the function takes them as `ci_files`, known to be writable."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @path_option("--junit", "FILE", "Write the checks as JUnit XML, for a CI's report.")
+        @path_option("--markdown", "FILE", "Write the checks as a Markdown table.")
+        @functools.wraps(function)
+        def with_files(*args: Any, junit: Path | None, markdown: Path | None, **values: Any) -> Any:
+            files = CiFiles(title, junit, markdown)
+            files.require_writable()
+            return function(*args, ci_files=files, **values)
+
+        return with_files
+
+    return decorate

@@ -1,0 +1,150 @@
+"""The executions of a run in ML Metadata: which component ran, from what code, what it wrote.
+
+for one in executions_of(Path("pipeline_root/metadata.sqlite"), "20261124T113527Z-2dfe"):
+    print(one.component, one.state, one.made_in)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+_RUN, _NODE = "pipeline_run", "node"  # types of contexts, as TFX names them
+_DIGEST = "files_sha256"  # see `pipeline.runners.artifact_digests`
+_CODE = re.compile(r"\bcode\W+([0-9a-f]{64})\b")
+
+
+class NoMetadata(Exception):
+    """There is no database to read; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """An artifact; the digest is that of its files, None where none was recorded."""
+
+    output: str
+    uri: str
+    sha256: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """One execution of a component.
+
+    Attributes:
+      state: ML Metadata's, such as "complete", "cached" or "failed".
+      started: ISO 8601, UTC.
+      code: digest of the code that it ran, None where TFX runs no code of ours.
+      made_by: the execution that wrote the artifacts, another one if they came from the cache.
+    """
+
+    id: int
+    component: str
+    state: str
+    started: str
+    seconds: float
+    code: str | None
+    made_by: int
+    outputs: tuple[Written, ...]
+
+
+def executions_of(database: Path, run_id: str) -> list[Execution]:
+    """Returns the executions of a run in order, those of its further attempts as well.
+
+    Raises NoMetadata if the database is missing or cannot be read.
+    """
+    _require_database(database)
+    # Behind them stand gRPC and the C++ library.
+    from ml_metadata import errors
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2 as pb2
+
+    config = pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(database)
+    config.sqlite.connection_mode = pb2.SqliteMetadataSourceConfig.READONLY
+    try:
+        store = MetadataStore(config)
+        contexts = [
+            context
+            for context in store.get_contexts_by_type(_RUN)
+            if f"{context.name}-".startswith(f"{run_id}-")
+        ]
+        found = {
+            each.id: each for one in contexts for each in store.get_executions_by_context(one.id)
+        }
+        return [_described(store, found[number]) for number in sorted(found)]
+    except errors.StatusError as error:
+        raise NoMetadata(f"{database} cannot be read: {error}") from error
+
+
+def _require_database(database: Path) -> None:
+    if not database.is_file():
+        raise NoMetadata(f"there is no {database}: give the --pipeline-root of the run")
+    try:
+        opened = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", timeout=1.0, uri=True)
+        with contextlib.closing(opened):
+            opened.execute("SELECT count(*) FROM Execution").fetchall()
+    except sqlite3.Error as error:
+        raise NoMetadata(f"{database} cannot be read: {error}") from error
+
+
+def _described(store: MetadataStore, execution: Any) -> Execution:
+    from ml_metadata.proto import metadata_store_pb2 as pb2
+
+    began, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
+    node = next(
+        context.name for context in store.get_contexts_by_execution(execution.id)
+        if context.type == _NODE
+    )  # fmt: skip
+    outputs, makers = [], set()
+    for name, artifact in _outputs(store, execution.id):
+        digest = artifact.custom_properties[_DIGEST].string_value
+        outputs.append(Written(name, artifact.uri, digest or None))
+        writes = (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT)
+        events = store.get_events_by_artifact_ids([artifact.id])
+        makers.add(min(each.execution_id for each in events if each.type in writes))
+    return Execution(
+        id=execution.id,
+        component=node.rpartition(".")[2],
+        state=pb2.Execution.State.Name(execution.last_known_state).lower(),
+        started=datetime.datetime.fromtimestamp(began / 1000, datetime.timezone.utc).isoformat(
+            timespec="seconds"
+        ),
+        seconds=round((ended - began) / 1000, 3),
+        code=_code(execution),
+        made_by=min(makers, default=execution.id),
+        outputs=tuple(outputs),
+    )
+
+
+def _outputs(store: MetadataStore, execution: int) -> Iterator[tuple[str, Any]]:
+    from ml_metadata.proto import metadata_store_pb2 as pb2
+
+    events = store.get_events_by_execution_ids([execution])
+    names = {
+        each.artifact_id: each.path.steps[0].key if each.path.steps else ""
+        for each in events
+        if each.type in (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT)
+    }
+    for artifact in store.get_artifacts_by_id(list(names)):
+        yield names[artifact.id], artifact
+
+
+def _code(execution: Any) -> str | None:
+    """The parameter `code`, or that within the JSON of TFX's own components' parameters."""
+    given = execution.custom_properties
+    if code := given["code"].string_value:
+        return str(code)
+    for name in ("custom_config", "eval_config"):
+        if match := _CODE.search(given[name].string_value):
+            return match[1]
+    return None

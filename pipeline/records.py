@@ -1,0 +1,158 @@
+"""What is known of the runs of a pipeline root: a JSON file per run beside its report.
+
+    write(result, Path("pipeline_root/reports"))
+    for run in read_all(Path("pipeline_root")):        # the newest first
+        print(run.run_id, run.outcome, run.reason)
+
+A run makes its log first and its record last, so a log without a record is that of a run that is at
+work, or was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult
+from trainer.host import strict_json
+from trainer.host.files import read_regular, write_durably
+
+UNFINISHED = "unfinished"  # at work, or killed
+UNREADABLE = "unreadable"  # its record is no record
+UNKNOWN = "unknown"  # it has a report and no record
+
+_OUTCOMES = (RELEASED, HELD, UNCHANGED, REFUSED, FAILED)
+_MAX_BYTES = 16 << 20
+_RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
+_Fields = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """One run, None where something is not known.
+
+    Attributes:
+      started: UTC.
+      outcome: those of a result, or one of the constants above.
+      reason: why it was refused, failed or is unfinished, in one line, or "".
+      accuracy: on the test split, 0..1.
+      version: that holds its model.
+      report, log: that exist.
+    """
+
+    run_id: str
+    started: datetime.datetime
+    outcome: str
+    reason: str = ""
+    dataset: str | None = None
+    accuracy: float | None = None
+    version: int | None = None
+    seconds: float | None = None
+    report: Path | None = None
+    log: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the object that `runs --json` lists."""
+        paths = {name: value and str(value) for name, value in vars(self).items()}
+        return {
+            **dataclasses.asdict(self),
+            "started": self.started.isoformat(),
+            **{name: paths[name] for name in ("report", "log")},
+        }
+
+
+def write(result: RunResult, reports: Path) -> None:
+    """Writes the object of `--json`, completely or not at all; raises OSError."""
+    content = json.dumps(result.to_dict(), allow_nan=False, indent=1)
+    write_durably(reports / f"{result.run_id}.json", content + "\n")
+
+
+def read_all(root: Path) -> list[RunRecord]:
+    """Returns all runs of a pipeline root, the newest first; raises OSError."""
+    places = (("reports", ".json"), ("reports", ".html"), ("logs", ".log"))
+    run_ids = {each for folder, suffix in places for each in _names(root / folder, suffix)}
+    found = [_read(root, run_id) for run_id in run_ids]
+    return sorted((each for each in found if each), key=lambda each: each.run_id, reverse=True)
+
+
+def _names(folder: Path, suffix: str) -> set[str]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return set()
+    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+
+
+def _read(root: Path, run_id: str) -> RunRecord | None:
+    """Reads a run; None for a file of another name than a run has."""
+    match = _RUN_ID.fullmatch(run_id)
+    if match is None:
+        return None
+    try:
+        began = datetime.datetime.strptime(match[1] + "+0000", "%Y%m%dT%H%M%SZ%z")
+    except ValueError:
+        return None
+    paths = {"report": root / "reports" / f"{run_id}.html", "log": root / "logs" / f"{run_id}.log"}
+    given: dict[str, Any] = {name: path for name, path in paths.items() if path.is_file()}
+    record = root / "reports" / f"{run_id}.json"
+    try:
+        content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
+        return RunRecord(run_id, began, **_described(content), **given)
+    except FileNotFoundError:
+        if "report" in given:
+            reason = "an older version of this program ran it: its report says how it ended"
+            return RunRecord(run_id, began, UNKNOWN, reason, **given)
+        reason = "it is at work, or was killed: the same command goes on from what is finished"
+        return RunRecord(run_id, began, UNFINISHED, reason, **given)
+    except (OSError, ValueError) as error:
+        reason = f"{record} cannot be read: {error}"
+        return RunRecord(run_id, began, UNREADABLE, reason, **given)
+
+
+def _described(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or content.get("outcome") not in _OUTCOMES:
+        raise ValueError("it is no record of a run")
+    release, metrics, dataset, seconds = (
+        _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
+    )
+    return {
+        "outcome": content["outcome"],
+        "reason": _reason(content),
+        "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
+        "accuracy": _number(metrics.get("accuracy"), most=1.0),
+        "version": release.get("version") if strict_json.is_count(release.get("version")) else None,
+        "seconds": _number(seconds.get("total"), most=math.inf),
+    }
+
+
+def _object(content: _Fields, name: str) -> _Fields:
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object, *, most: float) -> float | None:
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return float(value) if is_number and 0.0 <= value <= most else None  # type: ignore[arg-type, operator]
+
+
+def _reason(content: _Fields) -> str:
+    """The error, or the sentence of the first failed check and the number of the others."""
+    if isinstance(content.get("error"), str):
+        return " ".join(content["error"].split())
+    checks = _object(content, "gate").get("checks")
+    failed = [
+        check
+        for check in (checks if isinstance(checks, list) else [])
+        if isinstance(check, dict) and check.get("passed") is False
+    ]
+    if not failed:
+        return ""
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return f"{failed[0].get('name')}: {' '.join(str(failed[0].get('sentence')).split())}{more}"

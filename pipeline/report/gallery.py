@@ -1,0 +1,99 @@
+"""Which examples the report shows, and what it says of them."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Picture, Pictures
+from pipeline.result import RunResult
+
+MOST = 60  # pictures in all
+_MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
+_MAX_PLOT_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Pictures of one kind.
+
+    Attributes:
+      note: what they are, how they were chosen, and how many there are.
+      compares: whether each picture has the answers of the served model, too.
+    """
+
+    title: str
+    note: str
+    pictures: Sequence[Picture]
+    compares: bool = False
+
+
+def label_errors(result: RunResult) -> list[Section]:
+    """Returns the sections of likely label errors that have pictures."""
+    return list(_label_errors(result))
+
+
+def _label_errors(result: RunResult) -> Iterator[Section]:
+    rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
+    most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
+    if shown := _first(result.label_errors, LABEL_ERRORS, most):
+        assert result.label_errors is not None
+        found = len(result.label_errors.groups[LABEL_ERRORS])
+        yield Section(
+            "Likely label errors in train and eval",
+            f"Of {result.label_errors.examined:,} examples, each predicted by a quick classifier "
+            "that was fitted without it, those that look most like another class than their "
+            f"label, {rule}. Shown: {len(shown)} of the {found} that the data gate lists.",
+            shown,
+        )
+    if shown := _first(result.mistakes, LABEL_ERRORS, _MOST["test"]):
+        yield Section(
+            "Likely label errors in test",
+            "Test images that look most like another class than their label to the model, "
+            f"{rule} of its probabilities: either the label is wrong, or the model is sure of a "
+            f"mistake. Shown: {len(shown)}.",
+            shown,
+        )
+
+
+def mistakes(result: RunResult) -> list[Section]:
+    """Returns the sections of the model's mistakes that have pictures."""
+    return list(_mistakes(result))
+
+
+def _mistakes(result: RunResult) -> Iterator[Section]:
+    if result.evidence is None:
+        return
+    overall = result.evidence.overall
+    for kind, title, total, what in (
+        (LOST, "Lost", overall.lost, "that only the served model predicts right"),
+        (GAINED, "Gained", overall.gained, "that only this model predicts right"),
+        (WRONG, "Wrong", overall.errors, "that this model predicts wrong"),
+    ):
+        if shown := _first(result.mistakes, kind, _MOST[kind]):
+            yield Section(
+                f"{title}: {total:,} test images",
+                f"{len(shown)} of the {total:,} {what}, the surest mistakes first.",
+                shown,
+                compares=kind != WRONG,
+            )
+
+
+def _first(pictures: Pictures | None, group: str, most: int) -> Sequence[Picture]:
+    return pictures.groups.get(group, ())[:most] if pictures else ()
+
+
+def trials_picture(result: RunResult) -> str:
+    """Returns the picture of the search's trials as PNG in base64, or "" without one."""
+    path = Path(result.tuning_plot) if result.tuning and result.tuning_plot else None
+    if path is None or not path.is_file() or path.stat().st_size > _MAX_PLOT_BYTES:
+        return ""
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def described(picture: Picture) -> str:
+    """Returns the text for those who do not see the picture."""
+    taken = f", taken for {picture.looks_like}" if picture.looks_like else ""
+    return f"Example labelled {picture.label}{taken}"

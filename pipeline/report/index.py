@@ -1,0 +1,51 @@
+"""The page of all runs of a pipeline root: `reports/index.html`, written after each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.records import RunRecord, read_all
+from pipeline.report import charts
+from pipeline.report.templates import environment
+from trainer.host.files import write_durably
+
+FILE = "index.html"
+_MOST_POINTS = 60  # of a picture
+
+
+def render(runs: Sequence[RunRecord]) -> str:
+    """Returns the page as HTML; the runs are the newest first."""
+    return (
+        environment()
+        .get_template("index.html")
+        .render(runs=runs, pictures=list(_pictures(runs)), cut=_cut(runs))
+    )
+
+
+def write(root: Path) -> None:
+    """Writes the page completely or not at all; raises OSError."""
+    write_durably(root / "reports" / FILE, render(read_all(root)))
+
+
+def _cut(runs: Sequence[RunRecord]) -> int | None:
+    return _MOST_POINTS if len(runs) > _MOST_POINTS else None
+
+
+def _pictures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
+    """A picture for each data set that was measured, that of the newest run first."""
+    measured = [run for run in runs if run.accuracy is not None and run.dataset]
+    for dataset in dict.fromkeys(run.dataset for run in measured):
+        of_set = [run for run in measured if run.dataset == dataset][:_MOST_POINTS][::-1]
+        points = [
+            (
+                f"{run.started:%m-%d}",
+                run.accuracy or 0.0,
+                run.outcome,
+                "" if run.version is None else str(run.version),
+            )
+            for run in of_set
+        ]
+        last = points[-1][1]
+        described = f"Accuracy of {len(points)} runs on {dataset}; the last one has {last:.4f}"
+        yield str(dataset), charts.accuracy_over_time(points, described)

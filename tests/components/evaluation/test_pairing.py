@@ -1,0 +1,141 @@
+"""Predictions of two files on the same test images: paired by id, counted, and given a digest."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.evaluation import pairing
+from components.evaluation.pairing import Cut, Pairs, pair
+from components.evaluation.prediction_files import PredictionsFile, read_predictions
+from components.example_gen.sources import DataError
+from components.gate.evidence import Tally
+from tests.components.evaluation.prediction_samples import table, write
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def write_and_read(columns: dict[str, list[Any]], name: str = "p.csv") -> PredictionsFile:
+        return read_predictions(write(tmp_path / name, columns))
+
+    return write_and_read
+
+
+def turned(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The same rows and columns, both from the last to the first."""
+    return {name: values[::-1] for name, values in reversed(columns.items())}
+
+
+def test_rows_are_paired_by_id_and_not_by_order(read) -> None:
+    candidate = read(table(9, wrong=[4]))
+    pairs = pair(candidate, read(turned(table(9, wrong=[0, 1])), "b.csv"))
+    assert pairs.evidence([]).overall == Tally(rows=9, correct=8, lost=1, gained=2)
+
+
+def test_without_a_baseline_nothing_is_compared(read) -> None:
+    evidence = pair(read(table(9, wrong=[4])), None).evidence([])
+    assert (evidence.overall, evidence.compared) == (Tally(rows=9, correct=8), False)
+    # Eight times 0.8 and once 0.1, whose class is among the two most probable (a tie).
+    assert evidence.cross_entropy == pytest.approx(-(8 * np.log(0.8) + np.log(0.1)) / 9)
+    assert evidence.top_2_accuracy == 1.0
+
+
+def test_a_baseline_may_hold_the_predicted_class_alone(read) -> None:
+    baseline = {**table(3), "predicted": [0, 1, 0]}
+    for name in ("p_0", "p_1", "p_2"):
+        del baseline[name]
+    evidence = pair(read(table(3)), read(baseline, "b.csv")).evidence([])
+    assert evidence.overall == Tally(rows=3, correct=3, gained=1)
+
+
+def alone(predicted: list[Any]) -> dict[str, list[Any]]:
+    columns = table(len(predicted))
+    return {"id": columns["id"], "label": columns["label"], "predicted": predicted}
+
+
+def test_of_predicted_classes_alone_the_labels_are_the_classes(read) -> None:
+    pairs = pair(read(alone([0, 1, 1])), None)
+    evidence = pairs.evidence([])
+    assert pairs.classes == ("0", "1", "2")
+    assert (evidence.overall, evidence.cross_entropy) == (Tally(rows=3, correct=2), None)
+    assert evidence.top_2_accuracy is None
+
+
+def test_a_predicted_class_that_no_row_has_as_its_label_is_refused(read) -> None:
+    with pytest.raises(DataError, match=r"row 3 .*the predicted class is '7', expected one of 0, "):
+        pair(read(alone([0, 1, 7])), None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"id": ["a0", "a1", "b2"]},
+            r"p.csv, row 3 \(id 'a2'\): \S+b.csv has no row of this id, nor of 0 others",
+        ),
+        (
+            {"label": [0, 2, 2]},
+            r"p.csv, row 2 \(id 'a1'\): the label is '1', and '2' in \S+b.csv; expected the same l",
+        ),
+        ({"p_3": [0.0, 0.0, 0.0]}, r"p.csv has the classes 0, 1, 2 and \S+b.csv 0, 1, 2, 3, exp"),
+    ],
+)
+def test_files_of_other_images_labels_or_classes_are_refused(changes, line: str, read) -> None:
+    with pytest.raises(DataError, match=line):
+        pair(read(table(3)), read({**table(3), **changes}, "b.csv"))
+
+
+def test_a_baseline_of_more_images_is_refused(read) -> None:
+    with pytest.raises(DataError, match=r"b.csv, row 4 \(id 'a3'\): \S+p.csv has no row of th"):
+        pair(read(table(3)), read(table(5), "b.csv"))
+
+
+# --- slices --------------------------------------------------------------------------------------
+
+
+def sliced(pairs: Pairs, text: str) -> dict[str, int]:
+    slices = pairs.evidence([Cut.parse(text)]).slices
+    return {name: tally.rows for name, tally in slices.items()}
+
+
+def test_numbers_are_cut_into_bands_and_texts_by_value(read) -> None:
+    columns = {**table(4), "age": [10, 30, 31, 99.5], "camera": ["b", "a", "b", "b"]}
+    pairs = pair(read(columns), None)
+    assert sliced(pairs, "age:30,60") == {"age<30": 1, "30<=age<60": 2, "60<=age": 1}
+    assert sliced(pairs, "camera") == {"camera=a": 1, "camera=b": 3}
+
+
+@pytest.mark.parametrize(
+    ("cut", "line"),
+    [
+        ("size", "has no column 'size' for slices, expected one of age, number"),
+        ("age:30", r"row 2 \(id 'a1'\): age is nan, expected a finite number"),
+        ("number", "has 101 values of number, expected at most 100 slices; cut numbers into band"),
+    ],
+)
+def test_a_column_that_cannot_be_cut_is_refused(cut: str, line: str, read) -> None:
+    columns = {**table(101), "age": [1.0, "nan", *[2.0] * 99], "number": [*range(101)]}
+    with pytest.raises(DataError, match=line):
+        sliced(pair(read(columns), None), cut)
+
+
+# --- digests -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.parquet", "q.npz"])
+def test_digests_do_not_depend_on_format_and_order(name: str, read) -> None:
+    one, other = read(table(5)), read(turned(table(5)), name)
+    assert pairing.split_digest(one) == pairing.split_digest(other)
+    assert pairing.model_digest(one) == pairing.model_digest(other)
+
+
+def test_the_digest_of_the_split_is_of_ids_and_labels_and_that_of_the_model_of_predictions(
+    read,
+) -> None:
+    one, other = read(table(5)), read(table(5, wrong=[2]), "q.csv")
+    assert pairing.split_digest(one) == pairing.split_digest(other)
+    assert pairing.model_digest(one) != pairing.model_digest(other)
+    relabelled = read({**table(5), "label": [0, 1, 2, 0, 0]}, "r.csv")
+    assert pairing.split_digest(one) != pairing.split_digest(relabelled)
+    assert pairing.model_digest(one) == pairing.model_digest(relabelled)

@@ -1,0 +1,310 @@
+"""Models that wait for a person: held, approved on what was decided, rejected for good."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import (
+    LOCK_NAME,
+    LOG_NAME,
+    Pending,
+    ServingDirError,
+    StaleDecision,
+    approve,
+    compared_now,
+    digest_of,
+    hold,
+    live,
+    pending,
+    publish,
+    reject,
+    rollback,
+    verify,
+    versions,
+    withdrawn_digests,
+)
+from components.serving_dir.baseline import Decided
+from components.serving_dir.publishing import Published
+from tests.components.serving_dir.samples import (
+    letter_model,
+    letters_in,
+    numbers,
+    publish_letters,
+    python,
+)
+
+WHO = {"by": "Ann", "reason": "looked at the errors"}
+
+
+def decided_now(model: Path, serving: Path) -> Decided:
+    return Decided(digest_of(model), compared_now(serving))
+
+
+def hold_letter(serving: Path, letter: str, run_id: str = "r1") -> Pending | Published:
+    model = letter_model(serving.parent, letter)
+    release = {"run_id": run_id, "letter": letter}
+    return hold(model, serving, release, run_id=run_id, decided=decided_now(model, serving))
+
+
+def waiting(serving: Path) -> list[str]:
+    return [one.run_id for one in pending(serving)]
+
+
+def hidden_in(serving: Path) -> list[str]:
+    return sorted(p.name for p in serving.glob(".*") if p.name not in (LOCK_NAME, LOG_NAME))
+
+
+# --- held ----------------------------------------------------------------------------------------
+
+
+def test_a_held_model_is_no_version_and_its_release_record_waits(serving: Path) -> None:
+    publish_letters(serving, "a")
+    held = hold_letter(serving, "b")
+    assert (numbers(serving), hidden_in(serving)) == ([1], [".pending-r1"])
+    (read,) = pending(serving)
+    assert read == held
+    assert read.release == {"run_id": "r1", "letter": "b"}
+    assert read.decided.compared.baseline.version == 1
+    assert (held.path / "model" / "saved_model.pb").read_text() == "b"
+
+
+def test_a_first_model_can_be_held(serving: Path) -> None:
+    hold_letter(serving, "a")
+    assert (numbers(serving), waiting(serving)) == ([], ["r1"])
+    assert approve(serving, "r1", **WHO).version == 1
+
+
+def test_the_same_model_on_the_same_comparison_is_held_once(serving: Path) -> None:
+    publish_letters(serving, "a")
+    first, again = hold_letter(serving, "b"), hold_letter(serving, "b", "r2")
+    assert again == first
+    publish_letters(serving, "c")
+    assert hold_letter(serving, "b", "r3").run_id == "r3"
+    assert waiting(serving) == ["r1", "r3"]
+
+
+def test_a_model_that_is_live_is_not_held(serving: Path) -> None:
+    publish_letters(serving, "a")
+    held = hold_letter(serving, "a")
+    assert (held.version, held.created) == (1, False)
+    assert hidden_in(serving) == []
+
+
+def test_a_decision_that_does_not_hold_any_more_is_not_held(serving: Path) -> None:
+    model = letter_model(serving.parent, "b")
+    early = decided_now(model, serving)
+    publish_letters(serving, "a")
+    with pytest.raises(StaleDecision, match="was compared with no version, but since then"):
+        hold(model, serving, {}, run_id="r1", decided=early)
+    other = Decided("0" * 64, compared_now(serving))
+    with pytest.raises(StaleDecision, match="it was changed since"):
+        hold(model, serving, {}, run_id="r1", decided=other)
+    assert hidden_in(serving) == []
+
+
+@pytest.mark.parametrize("run_id", ["", "../x", "a/b", ".hidden", "x" * 201])
+def test_a_run_whose_name_is_no_name_of_a_directory_is_refused(run_id: str, serving: Path) -> None:
+    with pytest.raises(ServingDirError, match=r"the run is named .*, expected letters and digits"):
+        hold_letter(serving, "a", run_id)
+    assert not serving.exists()
+
+
+# --- approved ------------------------------------------------------------------------------------
+
+
+def test_who_approves_releases_what_was_held_and_stands_in_the_manifest(serving: Path) -> None:
+    publish_letters(serving, "a")
+    held = hold_letter(serving, "b")
+    published = approve(serving, "r1", **WHO)
+    assert (published.version, published.created) == (2, True)
+    newest = live(serving)
+    assert verify(newest) == ()
+    assert letters_in(serving) == {1: "a", 2: "b"}
+    approval = newest.manifest.release["approval"]
+    assert approval == {
+        "run_id": "r1",
+        "held_at": held.held_at,
+        "at": approval["at"],
+        "by": "Ann",
+        "reason": "looked at the errors",
+    }
+    assert newest.manifest.release["letter"] == "b"
+    assert (waiting(serving), hidden_in(serving)) == ([], [])
+
+
+def replace_version(serving: Path) -> None:
+    publish_letters(serving, "c")
+
+
+def roll_back(serving: Path) -> None:
+    rollback(serving)
+
+
+def damage_live(serving: Path) -> None:
+    (live(serving).path / "saved_model.pb").write_text("?")
+
+
+@pytest.mark.parametrize("change", [replace_version, roll_back, damage_live])
+def test_what_is_served_must_be_what_it_was(change: Callable[[Path], None], serving: Path) -> None:
+    publish_letters(serving, "xa")
+    hold_letter(serving, "b")
+    change(serving)
+    before = numbers(serving)
+    assert not pending(serving)[0].still_holds(serving)
+    with pytest.raises(StaleDecision, match="run again, which compares the model with that"):
+        approve(serving, "r1", **WHO)
+    assert (numbers(serving), waiting(serving)) == (before, ["r1"])
+
+
+def test_a_changed_model_is_not_released(serving: Path) -> None:
+    path = hold_letter(serving, "b").path
+    (path / "model" / "saved_model.pb").write_text("c")
+    with pytest.raises(StaleDecision, match=r"expected .*, which was decided on: it was changed"):
+        approve(serving, "r1", **WHO)
+    assert numbers(serving) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"letter": "b"', '"letter": "c"'), ("{", "["), ('"run_id"', '"id"')]
+)
+def test_a_changed_record_is_not_released(
+    old: str, new: str, serving: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = hold_letter(serving, "b").path / "pending.json"
+    record.write_text(record.read_text().replace(old, new, 1))
+    assert waiting(serving) == []
+    assert "pending.json is damaged" in caplog.text
+    with pytest.raises(ServingDirError, match=r"pending.json is damaged .*: remove .*pending-r1"):
+        approve(serving, "r1", **WHO)
+    assert numbers(serving) == []
+
+
+def test_a_record_under_the_name_of_another_run_is_damaged(serving: Path) -> None:
+    path = hold_letter(serving, "b").path
+    shutil.copytree(path, serving / ".pending-r2")
+    assert waiting(serving) == ["r1"]
+
+
+def test_a_second_approval_says_that_it_was_approved(serving: Path) -> None:
+    hold_letter(serving, "b")
+    approve(serving, "r1", **WHO)
+    again = approve(serving, "r1", by="Bob", reason="me too")
+    assert (again.version, again.created) == (1, False)
+    assert live(serving).manifest.release["approval"]["by"] == "Ann"
+
+
+def test_a_run_that_does_not_wait_is_named_with_those_that_do(serving: Path) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    with pytest.raises(ServingDirError, match=r"no run 'r9' waits in .*; waiting: r1"):
+        approve(serving, "r9", **WHO)
+    with pytest.raises(ServingDirError, match=r"no run '\.\./1' waits"):
+        reject(serving, "../1", **WHO)
+
+
+# --- rejected ------------------------------------------------------------------------------------
+
+
+def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    rejection = reject(serving, "r1", by="Ann", reason="confuses 4 and 9")
+    assert (numbers(serving), hidden_in(serving)) == ([1], [])
+    model = letter_model(serving.parent, "b")
+    assert withdrawn_digests(serving) == {digest_of(model): rejection}
+    with pytest.raises(StaleDecision, match=r"rejected by Ann at .*: confuses 4 and 9; train ano"):
+        publish(model, serving, {}, decided=decided_now(model, serving))
+    with pytest.raises(StaleDecision, match="rejected by Ann"):
+        hold_letter(serving, "b", "r2")
+    with pytest.raises(ServingDirError, match=r"the run r1 was rejected by Ann .*; waiting: no"):
+        approve(serving, "r1", **WHO)
+
+
+def test_an_older_version_of_the_rejected_model_stays_good(serving: Path) -> None:
+    publish_letters(serving, "ab")
+    hold_letter(serving, "a")
+    reject(serving, "r1", **WHO)
+    assert [version.withdrawn for version in versions(serving)] == [None, None]
+    assert rollback(serving).restores == 1
+
+
+def test_what_was_approved_cannot_be_rejected(serving: Path) -> None:
+    hold_letter(serving, "b")
+    approve(serving, "r1", **WHO)
+    with pytest.raises(ServingDirError, match="the run r1 was approved already, as version 1"):
+        reject(serving, "r1", **WHO)
+    assert withdrawn_digests(serving) == {}
+
+
+# --- killed --------------------------------------------------------------------------------------
+
+# Kills itself at the n-th file-system call of a change, as in test_kills_and_races.py.
+KILLED_AT_CALL = """
+import os, signal, sys
+from pathlib import Path
+from components import serving_dir
+from components.serving_dir.baseline import Decided
+from components.serving_dir.publishing import Published
+left, serving, change, model = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+decided = Decided(serving_dir.digest_of(model), serving_dir.compared_now(serving))
+def hook(event, args):
+    global left
+    if event == "open" or event.split(".")[0] in ("os", "shutil", "fcntl"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+if change == "hold":
+    serving_dir.hold(model, serving, {}, run_id="new", decided=decided)
+else:
+    getattr(serving_dir, change)(serving, "old", by="Ann", reason="why")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.parametrize("change", ["hold", "approve", "reject"])
+def test_sigkill_at_every_file_system_call_loses_nothing_and_publishes_nothing_by_half(
+    change: str, tmp_path: Path
+) -> None:
+    template = tmp_path / "template" / "serving"
+    publish_letters(template, "a")
+    hold_letter(template, "b", "old")
+    new = letter_model(tmp_path, "c")
+    completed, call = False, 0
+    while not completed:
+        call += 1
+        serving = tmp_path / f"serving-{call}"
+        shutil.copytree(template, serving)
+        process = python(KILLED_AT_CALL, call, serving, change, new)
+        process.communicate()
+        completed = process.returncode == 0
+
+        present = versions(serving, check_files=True)
+        assert [version.problems for version in present] == [()] * len(present)
+        approved = letters_in(serving) == {1: "a", 2: "b"}
+        rejected = bool(withdrawn_digests(serving))
+        # The old model waits until it is decided, and is decided once.
+        assert [approved, rejected, "old" in waiting(serving)].count(True) == 1
+        assert change == "approve" or not approved
+        assert change == "reject" or not rejected
+        if change == "hold":
+            assert waiting(serving) in (["old"], ["old", "new"])
+        elif change == "approve":
+            assert approve(serving, "old", **WHO).version == 2
+        elif not rejected:
+            reject(serving, "old", **WHO)
+        publish(letter_model(tmp_path, "d"), serving, {})
+        assert set(hidden_in(serving)) <= {".pending-old", ".pending-new"}
+    assert call > 10
+
+
+def test_the_record_says_what_was_decided(serving: Path) -> None:
+    held = hold_letter(serving, "b")
+    assert json.loads((held.path / "pending.json").read_text())["decided"] == {
+        "model_digest": digest_of(letter_model(serving.parent, "b")),
+        "compared": {"baseline": None, "damage": None},
+    }

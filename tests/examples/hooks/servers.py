@@ -1,0 +1,126 @@
+"""HTTP servers in a thread, with as much of each service as the examples use, by its own rules."""
+
+import contextlib
+import hashlib
+import json
+import threading
+import urllib.parse
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Gives the address at which the handler answers."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def chat(posts: list[dict], *, status: int = 200) -> type[BaseHTTPRequestHandler]:
+    """An incoming webhook, as Slack's: a JSON object with a text."""
+
+    class Chat(_Handler):
+        def do_POST(self) -> None:
+            assert self.headers["Content-Type"] == "application/json"
+            posts.append(json.loads(self.body()))
+            self.answer(status, b"ok")
+
+    return Chat
+
+
+def mlflow(models: dict[str, dict]) -> type[BaseHTTPRequestHandler]:
+    """MLflow's registry: models by name, with their `versions` and `aliases`."""
+
+    class MLflow(_Handler):
+        def refuse(self, status: int, code: str) -> None:
+            self.answer(status, json.dumps({"error_code": code, "message": code}).encode())
+
+        def do_POST(self) -> None:
+            given, path = json.loads(self.body()), self.path.removeprefix("/api/2.0/mlflow/")
+            name = given["name"]
+            if path == "registered-models/create":
+                if name in models:
+                    return self.refuse(400, "RESOURCE_ALREADY_EXISTS")
+                models[name] = {"versions": [], "aliases": {}}
+                return self.answer(200, json.dumps({"registered_model": {"name": name}}).encode())
+            if name not in models:
+                return self.refuse(404, "RESOURCE_DOES_NOT_EXIST")
+            if path == "model-versions/create":
+                if "://" not in given["source"]:
+                    return self.refuse(400, "INVALID_PARAMETER_VALUE")
+                models[name]["versions"].append(given)
+                made = {"name": name, "version": str(len(models[name]["versions"]))}
+                return self.answer(200, json.dumps({"model_version": made}).encode())
+            if path == "registered-models/alias":
+                models[name]["aliases"][given["alias"]] = given["version"]
+                return self.answer(200, b"{}")
+            return self.refuse(404, "ENDPOINT_NOT_FOUND")
+
+    return MLflow
+
+
+def registry(blobs: dict[str, bytes], tags: dict[str, dict]) -> type[BaseHTTPRequestHandler]:
+    """The OCI Distribution Specification 1.1, section "Push", for a repository "models/mnist"."""
+    uploads: set[str] = set()
+
+    class Registry(_Handler):
+        prefix = "/v2/models/mnist/"
+
+        def do_HEAD(self) -> None:
+            digest = self.path.removeprefix(f"{self.prefix}blobs/")
+            self.answer(200 if digest in blobs else 404)
+
+        def do_POST(self) -> None:
+            assert self.path == f"{self.prefix}blobs/uploads/"
+            place = f"{self.prefix}blobs/uploads/{uuid.uuid4()}?state=1"
+            uploads.add(place)
+            self.answer(202, Location=place)  # relative, as the specification allows
+
+        def do_PUT(self) -> None:
+            content = self.body()
+            if self.path.startswith(f"{self.prefix}manifests/"):
+                return self._manifest(content)
+            place, _, digest = self.path.rpartition("&digest=")
+            actual = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            if place not in uploads or urllib.parse.unquote(digest) != actual:
+                return self.answer(400)
+            blobs[actual] = content
+            return self.answer(201, Location=f"{self.prefix}blobs/{actual}")
+
+        def _manifest(self, content: bytes) -> None:
+            manifest = json.loads(content)
+            named = [manifest["config"], *manifest["layers"]]
+            sizes = {one["digest"]: one["size"] for one in named}
+            if any(len(blobs.get(digest, b"")) != size for digest, size in sizes.items()):
+                return self.answer(404)
+            if self.headers["Content-Type"] != manifest["mediaType"]:
+                return self.answer(400)
+            tags[self.path.rpartition("/")[2]] = manifest
+            return self.answer(201)
+
+    return Registry

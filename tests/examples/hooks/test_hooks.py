@@ -1,0 +1,121 @@
+"""The examples of hooks, as `tell` runs them, against servers on this machine."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.gate.check import Check
+from components.gate.evidence import Evidence, Tally
+from pipeline.config import HooksConfig
+from pipeline.hooks import Told, tell
+from pipeline.result import FAILED, REFUSED, RELEASED, Release, RunResult
+from tests.examples.hooks.servers import chat, mlflow, registry, serving
+
+FOLDER = Path(__file__).parents[3] / "examples" / "hooks"
+
+
+def run(script: str, event: str, fields: dict) -> Told:
+    command = (sys.executable, str(FOLDER / script))
+    told = tell(HooksConfig(**{event: command}), event, fields)
+    assert told is not None
+    return told
+
+
+def result(outcome: str, path: str = "serving/2", **fields: object) -> dict:
+    tally = Tally(100, 98)
+    evidence = Evidence(tally, {"0": tally}, {}, cross_entropy=0.1, top_2_accuracy=1.0)
+    release = Release(2, path) if outcome == RELEASED else None
+    known = {"dataset": {"name": "mnist"}, "evidence": evidence, "release": release}
+    return RunResult("20261127T010000Z-3f2a", outcome, **{**known, **fields}).to_dict()
+
+
+REFUSAL = Check("accuracy", False, 0.9, 0.96, "accuracy is 0.9000, required is 0.9600")
+ROLLBACK = {"version": 4, "restores": 2, "withdraws": 3, "reason": "sevens", "path": "serving/4"}
+
+
+class TestChat:
+    @pytest.mark.parametrize(
+        ("event", "fields", "text"),
+        [
+            (
+                "released",
+                result(RELEASED),
+                "[released] mnist: version 2 is served, accuracy 0.9800",
+            ),
+            (
+                "refused",
+                result(REFUSED, checks=(REFUSAL,)),
+                "[refused] mnist: accuracy is 0.9000, required is 0.9600",
+            ),
+            ("failed", result(FAILED, error="no disk"), "[failed] mnist: no disk"),
+            ("failed", RunResult("x", FAILED, error="no set").to_dict(), "the data set: no set"),
+            ("rolled_back", ROLLBACK, "[rolled_back] version 4 restores 2: sevens"),
+        ],
+    )
+    def test_it_posts_each_outcome(
+        self, event: str, fields: dict, text: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        posts: list[dict] = []
+        with serving(chat(posts)) as address:
+            monkeypatch.setenv("CHAT_WEBHOOK", f"{address}/hooks/secret")
+            assert run("chat.py", event, fields) == ("", "the chat answered 200")
+        assert len(posts) == 1
+        assert posts[0]["text"].endswith(text)
+
+    def test_a_chat_that_is_down_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving(chat([], status=503)) as address:
+            monkeypatch.setenv("CHAT_WEBHOOK", address)
+            told = run("chat.py", "released", result(RELEASED))
+        assert "failed with exit status 1: urllib.error.HTTPError: HTTP Error 503" in told.complaint
+
+
+class TestMLflow:
+    def test_releases_become_versions_and_the_alias_moves(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        models: dict[str, dict] = {}
+        with serving(mlflow(models)) as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            monkeypatch.setenv("MODEL_SOURCE", "s3://models/mnist/{version}")
+            first = run("mlflow_registry.py", "released", result(RELEASED))
+            second = run("mlflow_registry.py", "released", result(RELEASED))
+        assert first == ("", "mnist 1 is registered, and is @served")
+        assert second == ("", "mnist 2 is registered, and is @served")
+        assert models["mnist"]["aliases"] == {"served": "2"}
+        version = models["mnist"]["versions"][0]
+        assert version["source"] == "s3://models/mnist/2"
+        assert {tag["key"]: tag["value"] for tag in version["tags"]} == {
+            "tfx_mnist.run": "20261127T010000Z-3f2a",
+            "tfx_mnist.version": "2",
+            "tfx_mnist.accuracy": "0.980000",
+        }
+
+    def test_a_refused_source_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving(mlflow({})) as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            monkeypatch.setenv("MODEL_SOURCE", "/serving/{version}")
+            told = run("mlflow_registry.py", "released", result(RELEASED))
+        assert "HTTP Error 400" in told.complaint
+
+
+class TestOci:
+    def test_the_files_are_pushed_under_the_versions_number(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "variables").mkdir()
+        files = {"saved_model.pb": b"graph", "variables/data": b"weights", "copy": b"weights"}
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        blobs: dict[str, bytes] = {}
+        tags: dict[str, dict] = {}
+        with serving(registry(blobs, tags)) as address:
+            monkeypatch.setenv("OCI_REPOSITORY", f"{address}/models/mnist")
+            told = run("oci_push.py", "released", result(RELEASED, path=str(tmp_path)))
+        assert told == ("", f"pushed 3 files as {address}/models/mnist:2")
+        title = "org.opencontainers.image.title"
+        pulled = {
+            layer["annotations"][title]: blobs[layer["digest"]] for layer in tags["2"]["layers"]
+        }
+        assert pulled == files
+        assert len(blobs) == 3  # the empty configuration, and two contents

@@ -1,0 +1,148 @@
+"""`approve` and `reject`: what they print, where the decision is shown, and their exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.serving_dir import Pending, compared_now, digest_of, hold, live, versions
+from components.serving_dir.baseline import Decided
+from pipeline import report
+from pipeline.cli.main import main
+from pipeline.result import HELD, RunResult, Waiting
+from tests.components.serving_dir.samples import letter_model, letters_in, publish_letters
+
+Captured = pytest.CaptureFixture[str]
+RUN = "20261127T010203Z-3f2a"
+OVERRIDES = {"keys": ["gate.max_drop"], "reason": "few test images"}
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Path:
+    """Version 1, and a held model of the run `RUN`, which has a report."""
+    serving = tmp_path / "serving"
+    publish_letters(serving, "a")
+    page = tmp_path / "report.html"
+    report.write(RunResult(RUN, HELD, pending=Waiting(RUN, "there")), page)
+    model = letter_model(tmp_path, "b")
+    record = {
+        "run_id": RUN,
+        "metrics": {"accuracy": 0.99},
+        "checks": [],
+        "overrides": OVERRIDES,
+        "report": str(page),
+    }
+    decided = Decided(digest_of(model), compared_now(serving))
+    held = hold(model, serving, record, run_id=RUN, decided=decided)
+    assert isinstance(held, Pending)
+    return serving
+
+
+def words(command: str, serving: Path, *more: str) -> list[str]:
+    where = ("--serving-dir", str(serving))
+    return [command, RUN, *where, "--by", "Ann <a@b>", "--reason", "errors\nlooked at", *more]
+
+
+def shown(serving: Path, capfd: Captured) -> dict[str, Any]:
+    capfd.readouterr()
+    assert main(["versions", "--serving-dir", str(serving), "--json"]) == 0
+    return json.loads(capfd.readouterr().out)
+
+
+def test_what_waits_is_listed_with_the_versions(serving: Path, capfd: Captured) -> None:
+    main(["versions", "--serving-dir", str(serving)])
+    assert capfd.readouterr().out.splitlines()[-1] == (
+        f"waits: {RUN}, accuracy 0.9900, compared with version 1, overrides gate.max_drop: few "
+        "test images"
+    )
+    (one,) = shown(serving, capfd)["pending"]
+    assert (one["run_id"], one["overtaken"], one["overrides"]) == (RUN, False, OVERRIDES)
+    publish_letters(serving, "c")
+    assert shown(serving, capfd)["pending"][0]["overtaken"]
+
+
+def test_an_approval_releases_and_is_shown_wherever_the_release_is(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    assert main(words("approve", serving)) == 0
+    assert capfd.readouterr() == (f"released: version 2 in {serving}/2\n", "")
+    assert letters_in(serving)[2] == "b"
+    assert live(serving).manifest.release["approval"]["by"] == "Ann <a@b>"
+    page = (tmp_path / "report.html").read_text()
+    assert (
+        "<p>Approved by Ann &lt;a@b&gt; and released as version 2: errors\\nlooked at</p>" in page
+    )
+    listed = shown(serving, capfd)
+    assert listed["pending"] == []
+    assert listed["versions"][1]["approval"]["reason"] == "errors\nlooked at"
+    main(["versions", "--serving-dir", str(serving)])
+    last = capfd.readouterr().out.splitlines()[-1]
+    remarks = "live; approved by Ann <a@b>: errors looked at; overrides gate.max_drop: few test "
+    assert last.endswith(f"{remarks}images")
+
+
+def test_json_says_what_was_released(serving: Path, capfd: Captured) -> None:
+    assert main(words("approve", serving, "--json")) == 0
+    assert json.loads(capfd.readouterr().out) == {
+        "serving_dir": str(serving),
+        "run_id": RUN,
+        "release": {"version": 2, "path": f"{serving}/2"},
+        "created": True,
+        "by": "Ann <a@b>",
+        "reason": "errors\nlooked at",
+        "error": None,
+    }
+
+
+def test_what_was_overtaken_is_not_released_and_ends_with_3(serving: Path, capfd: Captured) -> None:
+    publish_letters(serving, "c")
+    assert main(words("approve", serving)) == 3
+    error = capfd.readouterr().err
+    assert error.startswith("tfx-mnist: the model was compared with version 1 (model ")
+    assert error.count("\n") == 1
+    assert [version.number for version in versions(serving)] == [1, 2]
+
+
+def test_a_rejection_is_kept_and_said_in_the_report(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    assert main(words("reject", serving)) == 0
+    assert capfd.readouterr().out == f"rejected: the model of {RUN}; what is served stays\n"
+    assert "<p>Rejected by Ann &lt;a@b&gt;: errors" in (tmp_path / "report.html").read_text()
+    assert "errors\\nlooked at" in (serving / ".decisions.jsonl").read_text()
+    assert shown(serving, capfd)["pending"] == []
+    assert main(words("approve", serving)) == 1
+    assert f"the run {RUN} was rejected by Ann <a@b> at " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
+@pytest.mark.parametrize(
+    ("more", "code", "line"),
+    [
+        (["--by", " "], 2, "--by is ' ', expected some text; see tfx-mnist "),
+        (["--reason", ""], 2, "--reason is '', expected some text; see tfx-mnist "),
+        (["--serving-dir", "none"], 2, "the serving directory none does not exist"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    command: str, more: list[str], code: int, line: str, serving: Path, capfd: Captured
+) -> None:
+    assert main(words(command, serving, *more)) == code
+    assert capfd.readouterr().err.startswith(f"tfx-mnist: {line}")
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
+def test_name_and_reason_must_be_given(command: str, serving: Path, capfd: Captured) -> None:
+    assert main([command, RUN, "--serving-dir", str(serving), "--by", "Ann"]) == 2
+    assert "--reason is missing" in capfd.readouterr().err
+    assert main([command, "r9", *words(command, serving)[2:]]) == 1
+    assert f"no run 'r9' waits in {serving}; waiting: {RUN}" in capfd.readouterr().err
+
+
+def test_a_report_that_is_gone_changes_nothing(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    (tmp_path / "report.html").unlink()
+    assert main(words("approve", serving)) == 0
+    assert capfd.readouterr().err == ""

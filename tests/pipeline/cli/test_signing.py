@@ -1,0 +1,115 @@
+"""Keys on the command line: `run`, `verify` and `rollback`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir import publish
+from components.signing import signer
+from pipeline.cli.main import main
+from pipeline.config import ConfigError, RunConfig, ServingConfig
+from pipeline.preflight import require_possible
+from tests.components.serving_dir.samples import letter_model
+from tests.components.test_signing import forge, write_keys
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[str, str]:
+    private, public = write_keys(tmp_path / "keys")
+    return str(private), str(public)
+
+
+@pytest.fixture
+def serving(tmp_path: Path, keys: tuple[str, str]) -> Path:
+    for letter in "ab":
+        model = letter_model(tmp_path, letter)
+        publish(model, tmp_path / "serving", {}, sign=signer(Path(keys[0])))
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def config(serving: Path, keys: tuple[str, str]) -> str:
+    file = serving.with_name("run.json")
+    section = {"signing_key": keys[0], "public_key": keys[1]}
+    file.write_text(json.dumps({"serving_dir": str(serving), "serving": section}))
+    return str(file)
+
+
+class TestVerify:
+    def test_signed_versions_are_valid(
+        self, serving: Path, keys: tuple[str, str], capfd: Captured
+    ) -> None:
+        words = ["verify", "--serving-dir", str(serving), "--public-key", keys[1]]
+        assert main(words) == 0
+        assert capfd.readouterr().out.splitlines()[1:] == ["version 1: valid", "version 2: valid"]
+
+    def test_a_forged_manifest_is_damage_by_the_key_alone(
+        self, serving: Path, keys: tuple[str, str], capfd: Captured
+    ) -> None:
+        forge(serving / "2", release={"metrics": {"accuracy": 1.0}})
+        words = ["verify", "--serving-dir", str(serving)]
+        assert main(words) == 0
+        assert main([*words, "--public-key", keys[1]]) == 1
+        assert main([*words, "2", "--public-key", keys[1]]) == 1
+        assert main([*words, "1", "--public-key", keys[1]]) == 0
+        shown = capfd.readouterr()
+        assert "  its signature is not that of 'manifest.json'\n" in shown.out
+
+    def test_the_key_may_stand_in_a_configuration(self, serving: Path, config: str) -> None:
+        forge(serving / "1", release={"preset": "forged"})
+        assert main(["verify", "--serving-dir", str(serving)]) == 0
+        assert main(["verify", "--config", config]) == 1
+
+    def test_a_version_that_is_not_there_is_one_line(self, serving: Path, capfd: Captured) -> None:
+        assert main(["verify", "9", "--serving-dir", str(serving)]) == 1
+        line = f"tfx-mnist: there is no version 9 in {serving}: known are 1, 2\n"
+        assert capfd.readouterr().err == line
+
+    def test_a_file_that_is_no_key_is_refused(self, serving: Path, capfd: Captured) -> None:
+        words = ["verify", "--serving-dir", str(serving), "--public-key", str(serving / "none")]
+        assert main(words) == 2
+        assert "cannot read the key" in capfd.readouterr().err
+
+
+class TestRollback:
+    def test_the_new_version_is_signed(self, config: str, capfd: Captured) -> None:
+        assert main(["rollback", "--config", config]) == 0
+        assert main(["verify", "--config", config]) == 0
+        assert "version 3: valid" in capfd.readouterr().out
+
+    def test_a_forged_version_is_not_restored(
+        self, serving: Path, config: str, capfd: Captured
+    ) -> None:
+        forge(serving / "1", release={"preset": "forged"})
+        assert main(["rollback", "--config", config]) == 1
+        assert "1 is damaged: its signature is not that" in capfd.readouterr().err
+        assert not (serving / "3").exists()
+
+    def test_it_needs_the_private_key_where_versions_must_be_signed(
+        self, serving: Path, keys: tuple[str, str], tmp_path: Path, capfd: Captured
+    ) -> None:
+        file = tmp_path / "public.json"
+        file.write_text(json.dumps({"serving": {"public_key": keys[1]}}))
+        words = ["rollback", "--serving-dir", str(serving), "--config", str(file)]
+        assert main(words) == 2
+        assert "without serving.signing_key: the new version" in capfd.readouterr().err
+        assert main([*words, "--signing-key", keys[0]]) == 0
+
+    def test_pruning_keeps_the_version_that_it_would_restore(
+        self, serving: Path, config: str, tmp_path: Path, keys: tuple[str, str]
+    ) -> None:
+        publish(letter_model(tmp_path, "c"), serving, {}, sign=signer(Path(keys[0])))
+        forge(serving / "2", release={"preset": "forged"})
+        assert main(["prune", "--keep", "1", "--config", config]) == 0
+        assert (serving / "1").exists()
+
+
+def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str], tmp_path: Path) -> None:
+    require_possible(RunConfig(serving=ServingConfig(signing_key=keys[0], public_key=keys[1])))
+    with pytest.raises(ConfigError, match="is no private key, expected one in PEM"):
+        require_possible(RunConfig(serving=ServingConfig(signing_key=keys[1])))
+    with pytest.raises(ConfigError, match=r"without serving\.signing_key"):
+        require_possible(RunConfig(serving=ServingConfig(public_key=keys[1])))

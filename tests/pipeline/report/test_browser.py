@@ -1,0 +1,117 @@
+"""The pages in a real browser: Chromium, where it is installed (`apt-get install chromium`)."""
+
+import dataclasses
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import records
+from pipeline.report import index, render
+from tests.pipeline.report.runs import REFUSED_RUN, SEEN_RUN
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH"),
+    pytest.mark.slow,
+    pytest.mark.once,
+]
+DESKTOP, PHONE = (1280, 900), (390, 844)
+# Holds a page in a frame of that width, since a window has 500 pixels at least, and says how wide
+# the page became.
+FRAME = """<!DOCTYPE html><title></title><iframe style="width: {width}px; border: 0" srcdoc="{page}"
+onload="document.title = this.contentDocument.documentElement.scrollWidth"></iframe>"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Browser:
+    """A headless browser without a network."""
+
+    profile: Path
+
+    def __call__(self, file: Path, size: tuple[int, int], *words: str) -> str:
+        done = subprocess.run(
+            [
+                str(CHROMIUM),
+                *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+                "--disable-dev-shm-usage",
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+                f"--user-data-dir={self.profile}",
+                f"--window-size={size[0]},{size[1]}",
+                *words,
+                file.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return done.stdout
+
+    def screenshot(self, file: Path, size: tuple[int, int], *, dark: bool = False) -> np.ndarray:
+        """The page's upper part, [H, W, 3] uint8."""
+        picture = file.with_suffix(f".{size[0]}{'.dark' if dark else ''}.png")
+        scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+        self(file, size, f"--screenshot={picture}", *scheme)
+        return np.asarray(Image.open(picture).convert("RGB"))
+
+    def dom(self, file: Path, size: tuple[int, int]) -> str:
+        return self(file, size, "--dump-dom")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
+    return Browser(tmp_path_factory.mktemp("profile"))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("pages")
+    for day, run in enumerate((SEEN_RUN, REFUSED_RUN), start=20):
+        run_id = f"202611{day}T101500Z-3f2a"
+        records.write(dataclasses.replace(run, run_id=run_id), root / "reports")
+    index.write(root)
+    report = root / "reports" / "20261120T101500Z-3f2a.html"
+    report.write_text(render(SEEN_RUN), encoding="utf-8")
+    return {"report": report, "index": root / "reports" / index.FILE}
+
+
+def test_the_report_is_light_or_dark_as_the_user_has_it(browser: Browser, pages: dict) -> None:
+    light = browser.screenshot(pages["report"], DESKTOP)
+    dark = browser.screenshot(pages["report"], DESKTOP, dark=True)
+    assert light.shape == dark.shape == (DESKTOP[1], DESKTOP[0], 3)
+    assert np.median(light) > 240  # the ground
+    assert np.median(dark) < 40
+    for picture in (light, dark):
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+
+
+@pytest.mark.parametrize("name", ["report", "index"])
+def test_a_phone_need_not_scroll_sideways(browser: Browser, pages: dict, name: str) -> None:
+    framed = pages[name].with_suffix(".framed.html")
+    page = html.escape(pages[name].read_text("utf-8"))
+    framed.write_text(FRAME.format(width=PHONE[0], page=page), encoding="utf-8")
+    match = re.search(r"<title>(\d+)</title>", browser.dom(framed, DESKTOP))
+    assert match is not None
+    assert int(match[1]) == PHONE[0]
+
+
+def test_the_browser_shows_what_was_written(browser: Browser, pages: dict) -> None:
+    dom = browser.dom(pages["report"], DESKTOP)
+    text = re.sub(r"<[^>]*>", " ", re.sub(r"<style.*?</style>", "", dom, flags=re.DOTALL))
+    for words in (
+        "Released: version 3 is served.",
+        "Lost: 12 test images",
+        "Likely label errors in train and eval",
+        "Expected calibration error",
+        "confidence: the highest probability",  # within a picture
+    ):
+        assert words in " ".join(text.split())
+    led_to = re.findall(r'(?:src|href)="(.*?)"', dom)
+    assert all(one.startswith(("data:image/png;base64,", "#")) for one in led_to)
+    assert not re.search(r"https?://", dom)

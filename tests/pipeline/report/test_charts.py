@@ -1,0 +1,42 @@
+import re
+import warnings
+
+from components.pictures import Bin
+from pipeline.report import charts
+from tests.pipeline.report.runs import SEEN_RUN
+
+GROUPS = [("class cat", 0.9, 0.95, 0.98, "passed"), ("class <dog>", 0.5, 0.6, 0.7, "failed")]
+
+
+def test_a_picture_takes_its_colours_from_the_page_and_loads_nothing() -> None:
+    for drawn in (
+        charts.learning_curve(SEEN_RUN.history, "loss"),
+        charts.reliability([Bin(3, 0.5, 0.4)], 0.1),
+        charts.intervals(GROUPS, 0.9),
+        charts.accuracy_over_time([("11-24", 0.9, "released", "1")], "one run"),
+    ):
+        assert drawn.startswith('<svg role="img" aria-label="')
+        assert "var(--text)" in drawn
+        assert re.findall(r"#[0-9a-f]{6}\b", drawn) == []
+        assert "http" not in drawn
+        assert "<style" not in drawn
+
+
+def test_the_text_says_what_the_picture_shows() -> None:
+    assert "over 12 epochs: it ends at 0.0833 on train and at 0.0667 on eval" in (
+        charts.learning_curve(SEEN_RUN.history, "loss")
+    )
+    assert "the lowest is class &lt;dog&gt; with 0.6000" in charts.intervals(GROUPS, None)
+
+
+def test_names_are_texts_and_nothing_else() -> None:
+    foul = "class $x^2$ <b>\x1b é 象" + "long " * 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = charts.intervals([(foul, 0.1, 0.2, 0.3, "passed")], None)
+    assert r"class $x^2$ &lt;b&gt;\x1b é 象" in drawn
+    assert "…</text>" in drawn
+
+
+def test_the_same_picture_has_the_same_bytes() -> None:
+    assert charts.intervals(GROUPS, 0.9) == charts.intervals(GROUPS, 0.9)

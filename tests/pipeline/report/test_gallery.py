@@ -1,0 +1,74 @@
+import dataclasses
+import re
+from pathlib import Path
+
+from components.pictures import LABEL_ERRORS, LOST, WRONG, Pictures
+from pipeline.report import gallery, render
+from tests.pipeline.report.runs import FAILED_RUN, FIRST_RUN, RELEASED_RUN, SEEN_RUN, picture
+
+
+def titles(sections: list[gallery.Section]) -> list[str]:
+    return [section.title for section in sections]
+
+
+def test_what_was_lost_and_gained_stands_before_all_that_is_wrong() -> None:
+    sections = gallery.mistakes(SEEN_RUN)
+    assert titles(sections) == [
+        "Lost: 12 test images",
+        "Gained: 8 test images",
+        "Wrong: 30 test images",
+    ]
+    assert [section.compares for section in sections] == [True, True, False]
+
+
+def test_the_cap_and_the_number_are_said() -> None:
+    (*_, wrong) = gallery.mistakes(SEEN_RUN)
+    assert len(wrong.pictures) == 12
+    assert wrong.note.startswith("12 of the 30 that this model predicts wrong")
+    train, test = gallery.label_errors(SEEN_RUN)
+    assert train.note.startswith("Of 4,000 examples, each predicted by a quick classifier")
+    assert train.note.endswith("Shown: 20 of the 100 that the data gate lists.")
+    assert test.note.endswith("Shown: 12.")
+
+
+def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
+    html = render(SEEN_RUN)
+    pictures = re.findall(r'<img src="data:image/png;base64,[\w+/=]+" alt="(.*?)">', html)
+    assert len(pictures) == html.count("<img") == gallery.MOST == 60
+    assert set(pictures) == {"Example labelled &lt;dog&gt;, taken for cat"}
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]{20,}"', html)) == html.count("<svg")
+    assert html.count("<svg") == 4  # two learning curves, calibration, classes and slices
+    assert len(html) < 300_000
+
+
+def test_without_pictures_there_are_no_sections() -> None:
+    for run in (RELEASED_RUN, FIRST_RUN, FAILED_RUN):
+        assert gallery.mistakes(run) == gallery.label_errors(run) == []
+    empty = Pictures({WRONG: (), LABEL_ERRORS: ()}, examined=0)
+    run = dataclasses.replace(RELEASED_RUN, mistakes=empty, label_errors=empty)
+    assert gallery.mistakes(run) == gallery.label_errors(run) == []
+    assert "Calibration" not in render(run)
+
+
+def test_label_errors_of_refused_data_stand_on_the_first_page() -> None:
+    refused = dataclasses.replace(SEEN_RUN, mistakes=None, evidence=None, history=(), tuning=None)
+    html = render(refused)
+    assert html.count("<img") == gallery.MOST
+    assert html.index("Likely label errors in train") < html.index("<h2>Time")
+    assert "Likely label errors in test" not in html
+
+
+def test_a_prediction_without_numbers_is_said_so() -> None:
+    broken = dataclasses.replace(picture(1), candidate=())
+    shown = Pictures({LOST: (broken,)}, examined=1)
+    html = render(dataclasses.replace(RELEASED_RUN, mistakes=shown))
+    assert html.count("no finite numbers") == 1
+
+
+def test_the_trials_are_listed_with_their_picture(tmp_path: Path) -> None:
+    plot = tmp_path / "trials.png"
+    plot.write_bytes(b"PNG")
+    html = render(dataclasses.replace(SEEN_RUN, tuning_plot=str(plot)))
+    assert "Search: 1 trial<" in html
+    assert 'src="data:image/png;base64,UE5H"' in html
+    assert gallery.trials_picture(dataclasses.replace(SEEN_RUN, tuning_plot=None)) == ""

@@ -1,0 +1,91 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import records
+from pipeline.records import UNFINISHED, UNKNOWN, UNREADABLE
+from pipeline.result import FAILED, REFUSED, RELEASED
+from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
+
+RUN_ID = "20261125T101500Z-3f2a"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A pipeline root with runs of every kind."""
+    reports, logs = tmp_path / "reports", tmp_path / "logs"
+    logs.mkdir()
+    for day, run in enumerate((RELEASED_RUN, REFUSED_RUN, FAILED_RUN), start=20):
+        run_id = f"202611{day}T101500Z-3f2a"
+        (logs / f"{run_id}.log").touch()
+        records.write(dataclasses.replace(run, run_id=run_id), reports)
+    (reports / "20261120T101500Z-3f2a.html").touch()
+    (logs / "20261123T101500Z-3f2a.log").touch()  # of a run that was killed
+    (reports / "20261124T101500Z-3f2a.html").touch()  # of a run before there were records
+    return tmp_path
+
+
+def test_all_runs_are_read_the_newest_first(root: Path) -> None:
+    found = records.read_all(root)
+    assert [run.outcome for run in found] == [UNKNOWN, UNFINISHED, FAILED, REFUSED, RELEASED]
+    released = found[-1]
+    assert (released.dataset, released.accuracy, released.version) == ("pets", 0.97, 3)
+    assert released.started.isoformat() == "2026-11-20T10:15:00+00:00"
+    assert released.seconds == 30.0
+    assert released.report == root / "reports" / "20261120T101500Z-3f2a.html"
+    assert found[2].report is None
+
+
+def test_a_run_says_why_it_ended(root: Path) -> None:
+    _, unfinished, failed, refused, released = records.read_all(root)
+    assert released.reason == ""
+    assert refused.reason.startswith("floor: accuracy 0.9700; its ")
+    assert failed.reason == FAILED_RUN.error
+    assert "was killed" in unfinished.reason
+
+
+def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
+    checks = tuple(dataclasses.replace(check, passed=False) for check in REFUSED_RUN.checks)
+    records.write(dataclasses.replace(REFUSED_RUN, checks=checks), tmp_path / "reports")
+    (run,) = records.read_all(tmp_path)
+    assert run.reason.endswith(f"(and {len(checks) - 1} more)")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"outcome": "fine"}', "\x00", '{"outcome": ["refused"]}', "[" * 100_000],
+    ids=["empty", "a list", "cut", "another outcome", "binary", "a list in it", "deep"],
+)
+def test_what_is_no_record_is_said_to_be_unreadable(content: str, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
+    (run,) = records.read_all(tmp_path)
+    assert (run.run_id, run.outcome) == (RUN_ID, UNREADABLE)
+    assert f"{RUN_ID}.json cannot be read" in run.reason
+
+
+def test_values_of_other_types_count_as_not_known(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    odd = {"outcome": "refused", "metrics": {"accuracy": "NaN"}, "release": {"version": True}}
+    odd |= {"dataset": [], "seconds": {"total": -1}, "gate": {"checks": [3]}, "error": 5}
+    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(json.dumps(odd))
+    (run,) = records.read_all(tmp_path)
+    assert (run.outcome, run.reason) == ("refused", "")
+    assert (run.dataset, run.accuracy, run.version, run.seconds) == (None, None, None, None)
+
+
+def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    for name in ("index.html", "notes.json", "20269999T999999Z-3f2a.json", "<b>.json"):
+        (tmp_path / "reports" / name).write_text("{}")
+    assert records.read_all(tmp_path) == []
+    assert records.read_all(tmp_path / "nowhere") == []
+
+
+def test_a_record_is_the_object_of_json(tmp_path: Path) -> None:
+    records.write(RELEASED_RUN, tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file.name == f"{RELEASED_RUN.run_id}.json"
+    assert json.loads(file.read_text()) == json.loads(json.dumps(RELEASED_RUN.to_dict()))

@@ -1,0 +1,224 @@
+"""Networks of the user's own: found and described without an import, built, and refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainer.test_loop import separable
+from trainer import loop, own_network
+from trainer.features import ImageSpec
+from trainer.hparams import HParams
+from trainer.model import build_model
+from trainer.own_network import NetworkError
+from trainer.strategy import mirrored_strategy
+
+NET = """
+from typing import Literal
+import dataclasses
+import keras
+
+@dataclasses.dataclass
+class Block:
+    units: "int"
+
+def build(image_shape, num_classes, hparams, *, units: Literal[2, 4] = 4, bias=True, rate=0.5):
+    image = keras.Input(image_shape)
+    x = keras.layers.Dense(Block(units).units, use_bias=bias)(keras.layers.Flatten()(image))
+    return keras.Model(image, keras.layers.Dense(num_classes)(x))
+
+def subclassed(image_shape, num_classes, hparams):
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.stack = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(num_classes)])
+
+        def call(self, image):
+            return self.stack(image)
+
+    return Net()
+
+def softmax(image_shape, num_classes, hparams):
+    return _ending(image_shape, keras.layers.Dense(num_classes, activation="softmax"))
+
+def wide(image_shape, num_classes, hparams):
+    return _ending(image_shape, keras.layers.Dense(num_classes + 1))
+
+def half(image_shape, num_classes, hparams):
+    return _ending(image_shape, keras.layers.Dense(num_classes, dtype="bfloat16"))
+
+def two(image_shape, num_classes, hparams):
+    image = keras.Input(image_shape)
+    x = keras.layers.Flatten()(image)
+    return keras.Model(image, [x, keras.layers.Dense(num_classes)(x)])
+
+def layer(image_shape, num_classes, hparams):
+    return keras.layers.Dense(num_classes)
+
+def fails(image_shape, num_classes, hparams):
+    raise RuntimeError("no such\\nluck")
+
+def narrow(image_shape, num_classes):
+    pass
+
+def untrained(image_shape, num_classes, hparams):
+    model = _ending(image_shape, keras.layers.Dense(num_classes))
+    model.trainable = False
+    return model
+
+def _ending(image_shape, last):
+    return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), last])
+"""
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("nets") / "net.py"
+    path.write_text(NET)
+    return str(path)
+
+
+def own(architecture: str, **changes) -> HParams:
+    found = {own_network.SOURCE: own_network.read_source(architecture)}
+    return HParams(architecture=architecture, found=found, **changes)
+
+
+def built(hparams: HParams):
+    return build_model(hparams, image_shape=(8, 8, 1), num_classes=3)
+
+
+def trained(architecture: str):
+    """(the network as it would be exported, the epochs)"""
+    return loop.train(
+        own(architecture, epochs=6, per_replica_batch=8, max_shift=0),
+        spec=ImageSpec((8, 8, 1), ("above", "below")),
+        train_split=separable(64, seed=1),
+        eval_split=separable(32, seed=2),
+        strategy=mirrored_strategy(),
+        seed=5,
+    )
+
+
+def test_keyword_parameters_with_a_default_are_hyper_parameters(net: str) -> None:
+    found = own_network.parameters(f"{net}:build", NET)
+    assert {name: (one.default, one.parse, one.choices) for name, one in found.items()} == {
+        "units": (4, int, (2, 4)),
+        "bias": (True, bool, ()),
+        "rate": (0.5, float, ()),
+    }
+
+
+def test_a_function_in_a_file_is_built_with_its_hyper_parameters(net: str) -> None:
+    model = built(own(f"{net}:build", extra={"units": 2, "bias": False, "another": 1}))
+    assert model.count_params() == 64 * 2 + 2 * 3 + 3
+
+
+def test_the_source_that_was_found_is_built_wherever_the_file_is(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(NET)
+    hparams = own(f"{file}:build")
+    file.unlink()
+    assert built(hparams).output_shape == (None, 3)
+
+
+def test_a_subclass_of_a_model_is_a_network_like_any_other(net: str) -> None:
+    model = built(own(f"{net}:subclassed"))
+    assert model.output_shape == (None, 3)
+    assert model(np.zeros((2, 8, 8, 1), np.float32)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("function", ["build", "subclassed"])
+def test_a_function_in_a_file_is_trained(net: str, function: str) -> None:
+    served, history = trained(f"{net}:{function}")
+    assert history[-1].eval_accuracy == 1.0
+    assert served.output_shape == (None, 2)
+
+
+def test_a_function_in_a_module_outside_of_the_package_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "nets_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "parts.py").write_text("from keras import layers\n")
+    (package / "flat.py").write_text(f"from nets_of_a_test.parts import layers\n{NET}")
+    monkeypatch.syspath_prepend(tmp_path)
+    served, history = trained("nets_of_a_test.flat:build")
+    assert history[-1].eval_accuracy == 1.0
+    assert served.count_params() == 64 * 4 + 4 + 4 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("softmax", "it ends in a softmax, which gives no logits"),
+        ("wide", r"its output is \(None, 4\), expected one of the shape \(None, 3\)"),
+        ("half", "its output is bfloat16; give its last layer dtype='float32'"),
+        ("two", "its output is an object of type list, expected"),
+        ("layer", "it returned an object of type Dense: expected a function of"),
+        ("fails", r"images of the shape \(8, 8, 1\) it failed \(RuntimeError: no such luck\)"),
+        ("narrow", "it failed .TypeError: narrow"),
+        ("untrained", "it has no weight to train"),
+    ],
+)
+def test_what_makes_no_network_is_refused_in_one_line(net: str, function: str, reason: str) -> None:
+    with pytest.raises(NetworkError, match=reason) as refused:
+        built(own(f"{net}:{function}"))
+    line = str(refused.value)
+    assert "\n" not in line
+    assert line.startswith("training.architecture is '")
+    assert f"{function}', and " in line
+
+
+@pytest.mark.parametrize(
+    ("content", "function", "reason"),
+    [
+        ("", "build", "defines no such function: it defines none"),
+        ("def other(): pass", "build", "defines no such function: it defines other"),
+        ("def build(: pass", "build", "it is no Python (SyntaxError: invalid syntax"),
+        ("def build(a, b, c, *, d): pass", "build", "its parameter d has no default that is a n"),
+        ("def build(a, b, c, *, d=[1]): pass", "build", "its parameter d has no default that is"),
+        (
+            "def build(a, b, c, *, d: Literal[1, 2] = 3): pass",
+            "build",
+            "the default of d is none of its choices",
+        ),
+    ],
+)
+def test_a_source_without_such_a_function_is_refused(
+    tmp_path: Path, content: str, function: str, reason: str
+) -> None:
+    (tmp_path / "net.py").write_text(content)
+    with pytest.raises(NetworkError) as refused:
+        own_network.read_source(f"{tmp_path}/net.py:{function}")
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("gone.py:build", "its source cannot be read (No such file or directory)"),
+        ("no_such_package.net:build", "cannot be read (no module no_such_package.net)"),
+        ("trainer.no_such_module:build", "cannot be read (no module trainer.no_such_module)"),
+        ("a-b:build", "cannot be read ('a-b' is no name of a module)"),
+        ("/:build", "cannot be read ('/' is no name of a module)"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(named: str, reason: str) -> None:
+    with pytest.raises(NetworkError) as refused:
+        own_network.read_source(named)
+    assert reason in str(refused.value)
+
+
+def test_a_file_that_imports_its_neighbour_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_net.py").touch()
+    (tmp_path / "net.py").write_text("import neighbour_of_net\ndef build(a, b, c): pass")
+    with pytest.raises(NetworkError, match=r"No module named .*: a file may import installed pack"):
+        built(own(f"{tmp_path}/net.py:build"))
+
+
+def test_the_copy_of_the_source_stands_beside_the_model(net: str, tmp_path: Path) -> None:
+    own_network.write_copy(own(f"{net}:build").found, str(tmp_path))
+    assert (tmp_path / "assets.extra" / "network.py").read_text() == NET
+    own_network.write_copy({}, str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()

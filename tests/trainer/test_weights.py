@@ -1,0 +1,123 @@
+"""Weights to start from: files of Keras, released versions, and what does not fit."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_transform as tft
+
+from tests.trainer.samples import SPEC
+from tests.trainer.test_loop import separable
+from trainer import export, loop
+from trainer.features import ImageSpec
+from trainer.hparams import HParams
+from trainer.model import build_model
+from trainer.strategy import mirrored_strategy
+from trainer.weights import WEIGHTS, WeightsError, digest_of, start_from
+
+HPARAMS = HParams(architecture="convnet", width=0.25, dropout=0.1)
+
+
+def build(classes: int, hparams: HParams = HPARAMS):
+    return build_model(hparams, image_shape=SPEC.image_shape, num_classes=classes)
+
+
+@pytest.fixture(scope="module")
+def given():
+    return build(SPEC.num_classes)
+
+
+@pytest.fixture(scope="module", params=["file", "version"])
+def path(request, given, prepared, tmp_path_factory) -> str:
+    """A file of Keras, and a released version."""
+    folder = tmp_path_factory.mktemp("weights")
+    if request.param == "file":
+        given.save_weights(folder / "given.weights.h5")
+        return str(folder / "given.weights.h5")
+    graph = tft.TFTransformOutput(prepared.transform_output)
+    export.save(given, graph, SPEC, str(folder / "1"))
+    return str(folder / "1")
+
+
+def starting(path: str, **changes) -> HParams:
+    found = {WEIGHTS: digest_of(path)}
+    return dataclasses.replace(HPARAMS, weights=path, found=found, **changes)
+
+
+def test_a_network_of_the_same_classes_gets_all_of_them(given, path: str) -> None:
+    model = build(SPEC.num_classes)
+    assert start_from(model, starting(path), build) == ""
+    for value, expected in zip(model.get_weights(), given.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_with_other_classes_the_last_layer_is_left_out_and_said_to_be(given, path: str) -> None:
+    model = build(7)
+    before = model.get_weights()
+    note = start_from(model, starting(path), build)
+    assert note == f"weights of {path} are for 4 classes and not 7: the last layer starts anew"
+    for value, expected in zip(model.get_weights()[:-2], given.get_weights()[:-2], strict=True):
+        np.testing.assert_array_equal(value, expected)
+    for value, expected in zip(model.get_weights()[-2:], before[-2:], strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize("change", [{"width": 0.5}, {"architecture": "article"}], ids=str)
+def test_another_network_is_refused_by_the_name_of_a_layer(path: str, change) -> None:
+    hparams = starting(path, **change)
+    other = functools.partial(build, hparams=hparams)
+    with pytest.raises(WeightsError) as refused:
+        start_from(other(SPEC.num_classes), hparams, other)
+    line = str(refused.value)
+    assert line.startswith(f"training.weights {path} does not fit the network: at ")
+    assert "conv2d" in line or "batch_normalization" in line
+    assert "\n" not in line
+
+
+def test_weights_that_have_changed_since_are_refused(path: str) -> None:
+    hparams = dataclasses.replace(starting(path), found={WEIGHTS: "0" * 64})
+    with pytest.raises(WeightsError, match="has changed since the run began"):
+        start_from(build(SPEC.num_classes), hparams, build)
+
+
+def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "damaged.weights.h5").write_bytes(b"no HDF5")
+    for name, reason in (
+        ("gone.weights.h5", "which cannot be read (No such file or directory): give a .weights"),
+        ("empty", "a directory without variables/variables.index, expected that of a released"),
+        ("model.keras", "expected a name that ends in .weights.h5, or the directory of a rel"),
+    ):
+        with pytest.raises(WeightsError) as refused:
+            digest_of(str(tmp_path / name))
+        assert reason in str(refused.value)
+    damaged = starting(str(tmp_path / "damaged.weights.h5"))
+    with pytest.raises(WeightsError, match=r"damaged\.weights\.h5 cannot be read: OSError"):
+        start_from(build(SPEC.num_classes), damaged, build)
+
+
+def test_a_training_starts_from_them(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At a learning rate of next to nothing, the weights stay what they were."""
+    split = separable(32, seed=1, side=12)
+    split = dataclasses.replace(
+        split, images=np.repeat(split.images[:, :, :10], 3, axis=3), levels=split.levels.numpy()
+    )
+    split = dataclasses.replace(split, levels=np.repeat(split.levels, 3, axis=1))
+    caplog.set_level("INFO")
+    served, _ = loop.train(
+        starting(path, epochs=1, per_replica_batch=16, learning_rate=1e-12, max_shift=0),
+        spec=ImageSpec(SPEC.image_shape, ("above", "below")),
+        train_split=split,
+        eval_split=split,
+        strategy=mirrored_strategy(),
+        seed=0,
+    )
+    assert "are for 4 classes and not 2: the last layer starts anew" in caplog.text
+    model = build(SPEC.num_classes)
+    start_from(model, starting(path), build)
+    for one, expected in zip(served.weights, model.get_weights(), strict=True):
+        if "kernel" in one.path and one.shape == expected.shape:
+            np.testing.assert_allclose(one, expected, atol=1e-6)
