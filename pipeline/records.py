@@ -29,6 +29,7 @@ UNREADABLE = "unreadable"  # its record is no record
 UNKNOWN = "unknown"  # it has a report and no record
 
 _OUTCOMES = (RELEASED, HELD, UNCHANGED, REFUSED, FAILED)
+_WAITS = "the model waited for approval: `tfx-mnist versions` says whether it was approved"
 _MAX_BYTES = 16 << 20
 _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
@@ -153,6 +154,6 @@ def _reason(content: _Fields) -> str:
         if isinstance(check, dict) and check.get("passed") is False
     ]
     if not failed:
-        return ""
+        return _WAITS if content["outcome"] == HELD else ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return f"{failed[0].get('name')}: {' '.join(str(failed[0].get('sentence')).split())}{more}"

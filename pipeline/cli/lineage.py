@@ -11,7 +11,7 @@ import click
 
 from components import serving_dir
 from components.serving_dir import Version
-from pipeline.cli import output, serving
+from pipeline.cli import output, serving, summary
 from pipeline.cli.command import Reply, command, whole
 from pipeline.cli.terminal import duration
 from pipeline.executions import Execution, NoMetadata, executions_of
@@ -20,7 +20,7 @@ _DIGITS = 12  # of a digest, for people
 _UNKNOWN = "-"
 _Fields = Mapping[str, Any]
 # What a manifest's release record says, and how this command calls it.
-_RECORDED = ("run_id", "run_key", "preset", "seed", "training", "policy", "approval")
+_RECORDED = ("run_id", "run_key", "preset", "seed", "training", "policy", "approval", "overrides")
 
 
 @command(
@@ -130,6 +130,8 @@ def _facts(fields: _Fields) -> Iterator[tuple[str, str]]:
     if withdrawn := fields["withdrawn"]:
         yield "withdrawn", f"by {withdrawn['by']}: {' '.join(withdrawn['reason'].split())}"
     yield "approved", _approval(fields["approval"])
+    if fields["overrides"]:
+        yield "overridden", summary.overrides(fields["overrides"]).removeprefix("overrides ")
     yield "preset, seed", f"{fields['preset'] or _UNKNOWN}, {fields['seed']}"
     yield "training", _settings(fields["training"])
     yield "policy", _settings(fields["policy"])
@@ -139,7 +141,8 @@ def _facts(fields: _Fields) -> Iterator[tuple[str, str]]:
 def _approval(approval: Any) -> str:
     if not approval:
         return "by the gate alone"
-    return _settings(approval) if isinstance(approval, Mapping) else str(approval)
+    by, reason = (" ".join(approval[key].split()) for key in ("by", "reason"))
+    return f"by {by} at {approval['at']}: {reason}"
 
 
 def _settings(values: Any) -> str:

@@ -50,7 +50,12 @@ _STYLE = {
 _WIDTH = 4.6  # inches
 _ROW = 0.19  # inches, of a horizontal row
 
-_MARKS = {"released": ("o", _FIRST), "unchanged": ("o", _FIRST), "refused": ("x", _BAD)}
+_MARKS = {
+    "released": ("o", _FIRST),
+    "unchanged": ("o", _FIRST),
+    "held": ("D", _SECOND),
+    "refused": ("x", _BAD),
+}
 _FILLS = {"unchanged": "none"}
 
 Point = tuple[str, float, str, str]  # date, accuracy, outcome, version or ""

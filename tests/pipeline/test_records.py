@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import records
 from pipeline.records import UNFINISHED, UNKNOWN, UNREADABLE
-from pipeline.result import FAILED, REFUSED, RELEASED
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED
 from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
 
 RUN_ID = "20261125T101500Z-3f2a"
@@ -44,6 +44,14 @@ def test_a_run_says_why_it_ended(root: Path) -> None:
     assert refused.reason.startswith("floor: accuracy 0.9700; its ")
     assert failed.reason == FAILED_RUN.error
     assert "was killed" in unfinished.reason
+
+
+def test_a_held_run_says_where_to_look(tmp_path: Path) -> None:
+    held = dataclasses.replace(RELEASED_RUN, outcome=HELD, release=None)
+    records.write(held, tmp_path / "reports")
+    (run,) = records.read_all(tmp_path)
+    assert (run.outcome, run.version) == (HELD, None)
+    assert "waited for approval" in run.reason
 
 
 def test_several_failed_checks_are_counted(tmp_path: Path) -> None:

@@ -10,6 +10,11 @@ from pipeline.executions import Execution, NoMetadata, Written
 from tests.components.serving_dir.samples import NOON, damage, letter_model
 
 Captured = pytest.CaptureFixture[str]
+APPROVAL = {
+    **{"run_id": "20261124T120003Z-abcd", "held_at": NOON, "at": NOON},
+    **{"by": "Ada", "reason": "looked at it"},
+}
+OVERRIDES = {"keys": ["gate.floor"], "reason": "a trial"}
 SPLITS = {"train": {"rows": 5000, "class_counts": [2500, 2500], "digest": "c" * 64}}
 
 
@@ -41,7 +46,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     serving, baseline = tmp_path / "serving", None
     for number, letter in enumerate("abc", start=1):
         model = letter_model(tmp_path, letter)
-        more = {"approval": {"by": "Ada", "reason": "looked at it"}} if number == 3 else {}
+        more = {"approval": APPROVAL, "overrides": OVERRIDES} if number == 3 else {}
         publish(model, serving, release(number, baseline, **more))
         baseline = {"version": number, "model_digest": digest_of(model)}
     return serving
@@ -66,7 +71,8 @@ def test_it_names_data_configuration_parents_and_approver(serving: Path, capfd: 
         f"split train 5,000 examples, {'c' * 64}",
         "accuracy 0.9900",
         f"compared with version 2 (model {digests[1]}), that with version 1 (model {digests[0]})",
-        "approved by Ada, reason looked at it",
+        f"approved by Ada at {NOON}: looked at it",
+        "overridden gate.floor: a trial",
         "preset, seed fast, 7",
         "training epochs 8",
         "policy floor 0.9",
@@ -111,7 +117,7 @@ def test_the_executions_are_those_of_the_run(
 def test_json_holds_the_full_values(serving: Path, capfd: Captured) -> None:
     fields = json.loads(shown(serving, capfd, "3", "--json"))
     assert fields["dataset"]["splits"] == SPLITS
-    assert fields["approval"] == {"by": "Ada", "reason": "looked at it"}
+    assert fields["approval"] == APPROVAL
     assert [each["version"] for each in fields["ancestors"]] == [2, 1]
     assert [each["present"] for each in fields["ancestors"]] == [True, True]
     assert fields["executions"] is None

@@ -60,6 +60,12 @@ def test_the_picture_marks_the_versions() -> None:
     assert "2" not in drawn
 
 
+def test_a_held_run_is_neither_released_nor_refused() -> None:
+    html = index.render([record(1, "held", version=None)])
+    assert '<td class="good">held</td>' in html
+    assert "var(--bad)" not in html.partition("<svg")[2].partition("</svg>")[0]
+
+
 def test_each_data_set_has_a_picture_of_its_last_60_runs() -> None:
     many = [record(1 + number % 27) for number in range(70)]
     html = index.render([record(28, dataset="mnist"), *many])
