@@ -6,6 +6,7 @@ block means of some training images, evenly spaced over the files, whose order i
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
@@ -21,7 +22,7 @@ from components.example_gen.example_facts import hash_examples, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.images import read_split
 from components.gate.check import Check
-from components.pictures import Pictures
+from components.pictures import NEAR_DUPLICATES, Picture, Pictures, thumbnail
 from trainer.features import ImageSpec
 
 _TEST = "test"
@@ -50,17 +51,22 @@ def image_checks(
     spec, classes = summary.image_spec, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
     step = _step(summary.splits[_TEST].rows, few)
-    tests = _every(step, split_uris[_TEST], spec)
-    test_images = np.concatenate([images[chosen] for images, _, chosen in tests])
+    tests = [
+        (images[chosen], given[chosen])
+        for images, given, chosen in _every(step, split_uris[_TEST], spec)
+    ]
+    test_images, test_labels = map(np.concatenate, zip(*tests, strict=True))
+    test_step = step
     search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
-    means, labels, places = [], [], []
+    means, labels, places, all_labels = [], [], [], []
     for split in _LEARNED_FROM:
         row = 0
         for images, given, chosen in _every(step, split_uris[split], spec):
             search.look_in(images)
             means.append(block_means(images[chosen], MAX_SIDE))
             labels.append(given[chosen])
+            all_labels.append(given)
             places += [(split, row + each) for each in range(*chosen.indices(len(given)))]
             row += len(given)
     known = np.concatenate(labels)  # [N]
@@ -76,7 +82,37 @@ def image_checks(
         overlap_check(summary, test_images, search.found, max_overlap),
         *noise_checks(estimate(scores, known), summary.class_names, max_label_noise),
     )
-    return checks, shown
+    pairs = _pairs(search, test_images, test_labels, np.concatenate(all_labels), summary, test_step)
+    groups = {**shown.groups, **({NEAR_DUPLICATES: pairs} if pairs else {})}
+    return checks, dataclasses.replace(shown, groups=groups)
+
+
+def _pairs(
+    search: NearDuplicateSearch,
+    images: np.ndarray,
+    labels: np.ndarray,
+    others: np.ndarray,
+    summary: ExamplesSummary,
+    step: int,
+) -> tuple[Picture, ...]:
+    """Draws the first test images that were found, each beside the image that it nearly is.
+
+    `others` are the labels of all images in which they were looked for.
+    """
+    rows = list(search.partners)
+    hashes, _ = hash_examples(images[rows], labels[rows])
+    return tuple(
+        Picture(
+            split=_TEST,
+            row=row * step,
+            sha256=name.hex(),
+            label=summary.class_names[labels[row]],
+            looks_like=summary.class_names[others[search.matches[row]]],
+            margin=0.0,
+            png=thumbnail(np.concatenate([images[row], search.partners[row]], axis=1)),
+        )
+        for row, name in zip(rows, keys_of(hashes), strict=True)
+    )
 
 
 def _step(rows: int, at_most: int) -> int:

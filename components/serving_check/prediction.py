@@ -241,7 +241,10 @@ class Classifier:
         try:
             outputs = self._predict_encoded(**{features.IMAGE_BYTES_INPUT: tf.constant([image])})
         except tf.errors.InvalidArgumentError as error:
-            raise ImageError(f"cannot be decoded by the model: {one_line(error)}") from error
+            raise ImageError(
+                "cannot be decoded by TensorFlow: it is damaged, or of an unusual kind; convert it "
+                "to PNG"
+            ) from error
         return self._answer(outputs)
 
     def _answer(self, outputs: Mapping[str, Any]) -> Prediction:

@@ -7,7 +7,15 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Picture, Pictures
+from components.pictures import (
+    GAINED,
+    LABEL_ERRORS,
+    LOST,
+    NEAR_DUPLICATES,
+    WRONG,
+    Picture,
+    Pictures,
+)
 from pipeline.result import RunResult
 
 MOST = 60  # pictures in all
@@ -36,6 +44,13 @@ def label_errors(result: RunResult) -> list[Section]:
 
 
 def _label_errors(result: RunResult) -> Iterator[Section]:
+    if shown := _first(result.label_errors, NEAR_DUPLICATES, _MOST["train"]):
+        yield Section(
+            "Test images that are also in train or eval",
+            f"Each of these {len(shown)} test images, on the left, is exactly or nearly the image "
+            "on the right, which a model may learn from.",
+            shown,
+        )
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
     most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
     if shown := _first(result.label_errors, LABEL_ERRORS, most):

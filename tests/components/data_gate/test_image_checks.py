@@ -1,10 +1,13 @@
 """The sample's images as ExampleGen writes them, with training splits that were tampered with."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from components.data_gate import image_checks as module
 from components.data_gate.image_checks import image_checks
@@ -174,3 +177,22 @@ def test_of_large_splits_some_rows_are_looked_at(digits, tmp_path, monkeypatch):
     # Every third of 250 test images, and every fifth of 900 + 250 in train and of 100 in eval.
     assert "84 of 84 exactly or nearly (100.0000%)" in checks["data.overlap"].sentence
     assert " of 250 labels look wrong" in checks["data.label_noise"].sentence
+
+
+def test_near_duplicates_are_shown_beside_the_images_that_they_are(digits, tmp_path):
+    images, labels = digits["train"]
+    test_images, test_labels = (values[:30] for values in digits["test"])
+    poisoned = {
+        **digits,
+        "train": (
+            np.concatenate([images, change_one_pixel(test_images)]),
+            np.concatenate([labels, test_labels]),
+        ),
+    }
+    _, shown = looked_at(tmp_path, poisoned)
+    pairs = shown.groups["near_duplicates"]
+    assert len(pairs) == 30
+    for pair in pairs:
+        assert (pair.split, pair.looks_like) == ("test", pair.label)
+        with Image.open(io.BytesIO(base64.b64decode(pair.png))) as picture:
+            assert picture.size == (56, 28)

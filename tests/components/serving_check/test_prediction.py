@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from components.serving_check.prediction import (
@@ -19,6 +20,9 @@ from components.serving_check.prediction import (
 from tests.limits import limited
 from tests.pipeline import saved_models
 from tests.trainer.host.test_files import STAND_INS
+from trainer import features
+from trainer.features import ImageSpec
+from trainer.image_graph import to_pixels
 
 GREY = (2, 4, 1)
 COLOUR = (2, 4, 3)
@@ -325,3 +329,80 @@ class TestClassify:
     def test_without_an_image_no_model_is_loaded(self, tmp_path: Path) -> None:
         (answer,) = classify([tmp_path / "none.png"], tmp_path / "no model", ())
         assert isinstance(answer, ImageError)
+
+
+class Resizing(tf.Module):
+    """Its logits are the means of the left and the right half of what `to_pixels` gives."""
+
+    def __init__(self, spec: ImageSpec) -> None:
+        super().__init__()
+        self._spec = spec
+        encoded = tf.TensorSpec([None], tf.string, features.IMAGE_BYTES_INPUT)
+        pixels = tf.TensorSpec([None, None, None, 1], tf.uint8, features.PIXELS_INPUT)
+        self.made = {
+            features.SERVING_DEFAULT: self._encoded.get_concrete_function(encoded),
+            features.PREDICT_PIXELS: self._pixels.get_concrete_function(pixels),
+        }
+
+    @tf.function(autograph=False)
+    def _encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.cast(to_pixels(image_bytes, self._spec), tf.float32)
+        halves = tf.reduce_mean(tf.stack(tf.split(pixels, 2, axis=2), axis=1), axis=[2, 3, 4])
+        index = tf.argmax(halves, axis=1)
+        return {
+            features.PROBABILITIES: tf.nn.softmax(halves),
+            features.CLASS_NAME: tf.gather(["left", "right"], index),
+            features.CLASS_INDEX: index,
+        }
+
+    @tf.function(autograph=False)
+    def _pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._encoded(tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.string))
+
+
+@pytest.fixture(scope="module")
+def resizing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = Resizing(ImageSpec((4, 4, 1), ("left", "right"), "stretch"))
+    path = tmp_path_factory.mktemp("resizing") / "1"
+    tf.saved_model.save(model, str(path), signatures=model.made)
+    return path
+
+
+def test_a_model_that_resizes_is_given_files_of_every_size_and_format(
+    resizing: Path, tmp_path: Path
+) -> None:
+    right = np.zeros((30, 60, 3), np.uint8)
+    right[:, 30:] = 200
+    image = Image.fromarray(right)
+    files = []
+    for name, options in {
+        "a.png": {},
+        "a.jpg": {"quality": 95},
+        "a.webp": {"lossless": True},
+        "a.gif": {},
+        "a.bmp": {},
+    }.items():
+        files.append(tmp_path / name)
+        image.save(files[-1], **options)  # type: ignore[arg-type]
+    files.append(tmp_path / "palette.bmp")
+    image.convert("P").save(files[-1])
+    for number, orientation in ((2, "left"), (3, "left"), (4, "right")):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        for suffix in ("jpg", "png", "webp"):
+            files.append(tmp_path / f"{orientation}{number}.{suffix}")
+            image.save(files[-1], exif=exif)
+    found = classify(files, resizing, ("left", "right"))
+    names = [getattr(one, "class_name", str(one)) for one in found]
+    assert names == ["right"] * 6 + ["left"] * 6 + ["right"] * 3
+
+
+def test_a_damaged_file_is_refused_also_where_the_model_resizes(
+    resizing: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    (error,) = classify([tmp_path / "cut.png"], resizing, ())
+    assert isinstance(error, ImageError)
+    # Pillow does not mind that only the end is missing.
+    assert str(error).startswith("cannot be decoded by TensorFlow: it is damaged")
