@@ -42,7 +42,7 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(tmp_path
     assert "1 image cannot be read: lower/broken.jpg (" in refused["error"]
 
     code, result = run(tmp_path / "root", *arguments, "--set", "data.skip_unreadable=1")
-    assert (code, result["outcome"]) == (0, "released"), result["error"]
+    assert (code, result["outcome"]) == (0, "released"), json.dumps(result)
     assert result["dataset"]["name"].startswith("folder_halves_")
 
     asked = [tmp_path / f"new.{suffix}" for suffix in suffixes]
