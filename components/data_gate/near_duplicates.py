@@ -3,6 +3,7 @@
     search = NearDuplicateSearch(test_images)     # [N, H, W, C] uint8
     search.look_in(train_images)                  # once for each batch
     search.found                                  # [N] bool
+    search.matches                                # [N] int64: which of the train images it is
 
 Few values of two near-duplicates differ by more than noise; both bounds follow from the test
 images (docs/decisions/0006-label-noise-and-near-duplicates.md). Of each batch only the nearest
@@ -20,6 +21,7 @@ _NOISE = 0.2  # standard deviations of the values
 _FEW = 0.05  # of the values that differ between two images drawn at random
 _PAIRS = 1000  # drawn at random, to count the values that differ
 _MEANS = 64  # per image at most, of all channels; at least one block per channel
+_KEPT = 50  # images that were found, to be shown
 _AT_ONCE = 2000  # images of which all distances to the test images are in memory
 
 Images = npt.NDArray[np.uint8]
@@ -38,10 +40,15 @@ class NearDuplicateSearch:
         others = np.roll(self._images, 1, axis=0)[:_PAIRS]
         self._few = _FEW * float(np.median(self._differing(self._images[:_PAIRS], others)))
         self.found: npt.NDArray[np.bool_] = np.zeros(len(images), bool)
+        # Of those that were found: the number of the image, counted over all that were looked in.
+        self.matches: npt.NDArray[np.int64] = np.full(len(images), -1)
+        self.partners: dict[int, Images] = {}  # the images themselves, of the first few
+        self._looked_in = 0
 
     def look_in(self, images: Images) -> None:
         for start in range(0, len(images), _AT_ONCE):
             self._look_in(images[start : start + _AT_ONCE])
+            self._looked_in += len(images[start : start + _AT_ONCE])
 
     def _look_in(self, images: Images) -> None:
         means = block_means(images, self._side)
@@ -57,6 +64,10 @@ class NearDuplicateSearch:
         differing = self._differing(self._images[rows], others)
         equal = (self._images[rows] == others).all(axis=1)
         self.found[rows] = (differing < self._few) | equal
+        for row in rows[self.found[rows]]:
+            self.matches[row] = self._looked_in + nearest[row]
+            if len(self.partners) < _KEPT:
+                self.partners[int(row)] = images[nearest[row]].copy()
 
     def _differing(self, images: Images, others: Images) -> npt.NDArray[np.int64]:
         apart = np.maximum(images, others) - np.minimum(images, others)

@@ -115,6 +115,9 @@ class Validated:
                 "max_class_drift": max_class_drift,
                 "max_train_test_overlap": max_train_test_overlap,
                 "max_label_noise": max_label_noise,
+                "max_size_factor": 16.0,
+                "max_grey": 0.1,
+                "max_size_leak": 0.5,
                 "released": released,
             },
         )

@@ -87,3 +87,17 @@ def test_where_all_images_are_alike_only_equal_ones_are_duplicates():
 
     assert share_found(images, other) == 0.0
     assert share_found(images, other, images[:1]) == 1.0
+
+
+def test_each_one_found_knows_the_image_that_it_nearly_is(digits):
+    train, test = digits
+    search = NearDuplicateSearch(test[:200])
+    search.look_in(train[:300])
+    search.look_in(change_one_pixel(test[:60])[::-1])
+    search.look_in(train[300:])
+    assert search.found[:60].all()
+    assert search.matches[:60].tolist() == [*range(359, 299, -1)]
+    assert (search.matches[60:] == -1).all()
+    assert len(search.partners) == 50
+    for row, partner in search.partners.items():
+        assert np.count_nonzero(partner != test[row]) == 1
