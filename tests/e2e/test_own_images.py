@@ -34,7 +34,7 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(tmp_path
             draw(tmp_path / "halves" / bright / name, 1000 * number + image, bright=bright)
     (tmp_path / "halves" / "lower" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     dataset = ("--dataset", f"folder:{tmp_path / 'halves'}")
-    settings = ("data.image_size=24", "data.test_fraction=0.3", "gate.floor=0.8")
+    settings = ("data.image_size=24", "data.channels=1", "data.test_fraction=0.3", "gate.floor=0.8")
     arguments = [*dataset, *(part for each in settings for part in ("--set", each))]
 
     code, refused = run(tmp_path / "root", *arguments)
