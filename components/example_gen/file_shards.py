@@ -18,6 +18,7 @@ from components.example_gen.file_reading import read_stored
 from components.example_gen.image_set import TEST, TRAIN, Shard, SourceRows
 from components.example_gen.listing import Listing
 from components.example_gen.sources import DataError
+from trainer.host.text import printable
 
 _ROWS_PER_SHARD = 1000
 _BYTES_PER_SHARD = 64 << 20
@@ -35,6 +36,15 @@ class FileShard(Shard):
 
     files: bytes
     digest: str
+
+    def unpacked(self) -> dict[str, Any]:
+        """Returns what `files` holds."""
+        unpacked: dict[str, Any] = json.loads(zlib.decompress(self.files))
+        return unpacked
+
+    def place(self, row: int | None = None) -> str:
+        """Names the file of a row."""
+        return super().place() if row is None else printable(self.unpacked()["paths"][row])
 
 
 def make_shards(listing: Listing, seen: np.ndarray, is_test: np.ndarray) -> tuple[FileShard, ...]:
@@ -79,7 +89,7 @@ class FileReader:
     def __call__(self, shard: Shard) -> Iterator[SourceRows]:
         """Yields the rows in batches; raises DataError if a file has changed since it was seen."""
         assert isinstance(shard, FileShard)
-        files = json.loads(zlib.decompress(shard.files))
+        files = shard.unpacked()
         paths, labels = files["paths"], np.asarray(files["labels"], np.int64)
         extra = {name: _array(*packed) for name, packed in files["extra"].items()}
         digest = hashlib.sha256()

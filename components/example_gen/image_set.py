@@ -106,6 +106,11 @@ class Shard:
     index: int
     rows: int
 
+    def place(self, row: int | None = None) -> str:
+        """Names the shard, or a row of it, in a message."""
+        at = "" if row is None else f"row {row} of "
+        return f"{at}shard {self.index} of split {self.split!r}"
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:

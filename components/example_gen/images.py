@@ -89,8 +89,7 @@ def read_arrays(image_set: ImageSet, split: str) -> tuple[np.ndarray, np.ndarray
 
 def place_of(shard: Shard, row: int | None = None) -> str:
     """Names a shard, or a row of it, in a message."""
-    at = "" if row is None else f"row {row} of "
-    return f"{at}shard {shard.index} of split {shard.split!r}"
+    return shard.place(row)
 
 
 def _require_labels(labels: np.ndarray, shard: Shard, start: int, classes: int) -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from pictures import encoded, fill, picture
 
+from components.example_gen import file_reading
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet
+from components.example_gen.images import read_rows
 from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
 from trainer.host.paths import slug
 
@@ -364,6 +366,15 @@ def test_a_file_that_changes_after_it_was_seen_is_refused(two_classes: Path) -> 
         change()
         with pytest.raises(DataError, match="has changed since the run began"):
             images_of(image_set, "train") | images_of(image_set, "test")
+
+
+def test_an_image_that_tensorflow_alone_refuses_is_named(
+    two_classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_reading, "storable", lambda content: content[:40])
+    image_set = opened(two_classes)
+    with pytest.raises(DataError, match=r"the image in cat/0\d\d\d\.png "):
+        list(read_rows(image_set, image_set.shards[0]))
 
 
 def test_an_opened_set_is_not_read_again_until_a_file_changes(two_classes: Path) -> None:
