@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.monitoring.summary import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary
-from pipeline.report import environment
+from pipeline.report.templates import environment
 from trainer.host.files import write_durably
 
 

@@ -25,7 +25,7 @@ from trainer.hparams import HParams
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-START_S = 60
+START_S = 300
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def in_image(script: str) -> list[str]:
         image.command(["sh", "-c", script]),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert process.returncode == 0, process.stderr

@@ -19,7 +19,7 @@ def alone(prepared, tmp_path_factory) -> Training:
 
 def kill_when(true: Callable[[], object], process: Popen, chief: Popen, machines: Machines) -> None:
     """Kills a machine as soon as something is true."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not true():
         assert time.monotonic() < end, machines.log(0)[-3000:]
         assert chief.poll() is None, machines.log(0)[-3000:]

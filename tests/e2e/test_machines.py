@@ -9,17 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests import loopback
+from tests.e2e.runs import SMALL
 from tests.pipeline.thirds import write_thirds
 
 pytestmark = pytest.mark.e2e
-
-# What comes out need not be good.
-QUICK = [
-    *("--set", "training.epochs=2", "--set", "training.per_replica_batch=16"),
-    *("--set", "training.max_shift=0", "--set", "gate.floor=0", "--set", "gate.class_floor=0"),
-    *("--set", "gate.max_cross_entropy=100", "--set", "gate.max_drop=1"),
-    *("--set", "data_gate.max_train_test_overlap=0.1"),
-]
 
 
 def start(words: list[str], ports: list[int], index: int) -> subprocess.Popen[str]:
@@ -34,14 +27,15 @@ def start(words: list[str], ports: list[int], index: int) -> subprocess.Popen[st
 
 def test_a_run_and_a_worker_train_together_and_the_run_releases(tmp_path: Path) -> None:
     root = ["--pipeline-root", str(tmp_path / "root")]
-    run = ["run", "--dataset", write_thirds(tmp_path / "thirds"), *root, *QUICK]
+    run = ["run", "--dataset", write_thirds(tmp_path / "thirds"), *root, *SMALL]
+    run += ["--set", "training.epochs=2"]
     ports = loopback.free_ports(2)
     with start(["worker", *root], ports, 1) as worker, start(run, ports, 0) as chief:
         try:
-            out, err = chief.communicate(timeout=900)
+            out, err = chief.communicate(timeout=1800)
             assert chief.returncode == 0, out + err
             assert json.loads(out)["outcome"] == "released"
-            out, err = worker.communicate(timeout=60)
+            out, err = worker.communicate(timeout=300)
             assert worker.returncode == 0, out + err
             assert json.loads(out) == {"worker": 1, "workers": 2, "error": None}
             assert "  epoch 2/2, eval accuracy 0." in err or "  epoch 2/2, eval accuracy 1." in err

@@ -14,7 +14,8 @@ from tests.e2e.idx_folders import (
     shuffle_some_labels,
     write_idx,
 )
-from tests.e2e.runs import run
+from tests.e2e.runs import SMALL, run
+from tests.pipeline.thirds import write_thirds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -65,7 +66,7 @@ def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first
     folder = write_idx(tmp_path / "noisy", change_train=shuffle_labels)
     served = root / "serving" / "mnist_sample"
     # The data gate would stop it first. What comes out need not be good.
-    other = ("--set", "data_gate.max_label_noise=1", "--set", "training.epochs=2")
+    other = ("--set", "data_gate.max_label_noise=1", "--set", "training.epochs=1")
     code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served), *other)
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)
     assert "not_worse" in failed_checks(result)
@@ -75,7 +76,7 @@ def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first
 def tfx_mnist(*words: str) -> tuple[int, dict]:
     """(exit code, the one JSON object on stdout) of another command."""
     command = [sys.executable, "-m", "pipeline.cli", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.count("\n") == 1, done.stdout + done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -136,12 +137,9 @@ def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path):
 
 
 def test_two_logical_devices_train_together(tmp_path):
-    root = tmp_path / "root"
-    code, result = run(
-        root, "--replicas", "2", "--set", "training.per_replica_batch=32",
-        "--set", "training.epochs=4", "--set", "gate.floor=0.9", "--set", "gate.class_floor=0.5",
-        "--reason", "few epochs",
-    )  # fmt: skip
+    root, dataset = tmp_path / "root", write_thirds(tmp_path / "thirds")
+    one_epoch = ("--set", "training.epochs=1")
+    code, result = run(root, "--dataset", dataset, "--replicas", "2", *SMALL, *one_epoch)
     assert (code, result["outcome"], result["error"]) == (0, "released", None)
     log = (root / "logs" / f"{result['run_id']}.log").read_text()
     assert "replicas: 2" in log

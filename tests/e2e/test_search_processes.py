@@ -23,11 +23,13 @@ from trainer.tuning.settings import TuningConfig
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> RunConfig:
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """Of two runs: what the second one does before its search is taken from the cache."""
+    folder = tmp_path_factory.mktemp("search")
     return RunConfig(
-        dataset=write_thirds(tmp_path / "thirds"),
-        pipeline_root=str(tmp_path / "root"),
+        dataset=write_thirds(folder / "thirds"),
+        pipeline_root=str(folder / "root"),
         training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
         tuning=TuningConfig(enabled=True, max_trials=3),
         gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
@@ -42,7 +44,7 @@ def forbid_trials_here(monkeypatch) -> None:
 
 def start_worker(searches: Path) -> subprocess.Popen[bytes]:
     """Of the search whose job file comes up."""
-    end = time.monotonic() + 300
+    end = time.monotonic() + 1800
     while not (jobs := list(searches.glob("*/job.json"))):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -65,6 +67,7 @@ def test_a_worker_that_is_started_by_hand_searches(config, monkeypatch):
         monkeypatch.setenv(name, value)
     with ThreadPoolExecutor() as pool:
         started = pool.submit(start_worker, Path(config.pipeline_root) / "tuning")
-        done = local.run(config, run_id="run-1", observer=Watch())
-    assert started.result().wait(timeout=60) == 0
+        other = dataclasses.replace(config, seed=1)
+        done = local.run(other, run_id="run-2", observer=Watch())
+    assert started.result().wait(timeout=300) == 0
     assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3

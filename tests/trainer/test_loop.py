@@ -1,5 +1,7 @@
 import dataclasses
+import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,8 +52,12 @@ def train(hparams: HParams = HPARAMS, **changes):
     return loop.train(hparams, **(options | changes))
 
 
+# What it returns several tests look at, and none changes.
+trained = functools.cache(train)
+
+
 def test_learns_what_can_be_learned():
-    _, history = train()
+    _, history = trained()
     assert [epoch.number for epoch in history] == [1, 2, 3, 4]
     assert history[-1].loss < history[0].loss
     assert history[-1].eval_accuracy == 1.0
@@ -61,7 +67,9 @@ def test_learns_what_can_be_learned():
 SMALL_BATCHES = dataclasses.replace(HPARAMS, epochs=2, per_replica_batch=2, averaging=0.9)
 
 
-def test_a_training_traces_its_step_once(monkeypatch):
+@pytest.fixture(scope="module")
+def small_batches():
+    """(the network, the epochs, the functions that were traced)"""
     traced = []
 
     class Counted(TrainingBatches):
@@ -73,15 +81,20 @@ def test_a_training_traces_its_step_once(monkeypatch):
             traced.append("share")
             return super().share(data, drawn, place)
 
-    monkeypatch.setattr(loop, "TrainingBatches", Counted)
-    _, history = train(SMALL_BATCHES, train_split=separable(70, seed=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "TrainingBatches", Counted)
+        return *train(SMALL_BATCHES, train_split=separable(70, seed=1)), traced
+
+
+def test_a_training_traces_its_step_once(small_batches):
+    _, history, traced = small_batches
     assert len(history) == 2
     assert traced == ["draw", "share"]
 
 
 @pytest.mark.parametrize("steps", [1, 9])
-def test_the_number_of_steps_per_call_changes_no_weight(steps, monkeypatch):
-    expected, history = train(SMALL_BATCHES, train_split=separable(70, seed=1))
+def test_the_number_of_steps_per_call_changes_no_weight(steps, small_batches, monkeypatch):
+    expected, history, _ = small_batches
     monkeypatch.setattr(batches, "_STEPS_PER_CALL", steps)
     served, others = train(SMALL_BATCHES, train_split=separable(70, seed=1))
     for value, weight in zip(served.get_weights(), expected.get_weights(), strict=True):
@@ -167,6 +180,19 @@ class StopsAfter(Checkpoints):
             raise Stopped
 
 
+class CopiedAfter(Checkpoints):
+    """Leaves in another folder what a process leaves that ends after one epoch."""
+
+    def __init__(self, root: Path, left: Path, *, epoch: int) -> None:
+        super().__init__(root, KEY)
+        self._left, self._last = left, epoch
+
+    def save(self, checkpoint):
+        super().save(checkpoint)
+        if checkpoint.epoch == self._last:
+            shutil.copytree(self._root, self._left)
+
+
 def without_seconds(history):
     return [dataclasses.replace(epoch, seconds=0.0) for epoch in history]
 
@@ -185,15 +211,15 @@ RESUMED = {
 
 @pytest.mark.parametrize("hparams", RESUMED.values(), ids=RESUMED)
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(hparams, tmp_path, caplog):
-    expected, history = train(hparams)
-    with pytest.raises(Stopped):
-        train(hparams, checkpoints=StopsAfter(tmp_path, epoch=2))
+    left = tmp_path / "left"
+    unbroken = CopiedAfter(tmp_path / "all", left, epoch=2)
+    expected, history = train(hparams, checkpoints=unbroken)
     with caplog.at_level("INFO", logger="trainer.progress"):
-        resumed, continued = train(hparams, checkpoints=Checkpoints(tmp_path, KEY))
+        resumed, continued = train(hparams, checkpoints=Checkpoints(left, KEY))
     assert "resumed after epoch 2" in [record.getMessage() for record in caplog.records]
     assert without_seconds(continued) == without_seconds(history)
-    for value, unbroken in zip(resumed.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(value, unbroken)
+    for value, weight in zip(resumed.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, weight)
 
 
 def test_a_training_that_was_stopped_after_its_last_epoch_trains_no_more(tmp_path):
@@ -201,7 +227,7 @@ def test_a_training_that_was_stopped_after_its_last_epoch_trains_no_more(tmp_pat
         train(checkpoints=StopsAfter(tmp_path, epoch=4))
     served, history = train(checkpoints=Checkpoints(tmp_path, KEY), train_split=separable(64, 9))
     assert len(history) == 4
-    expected, _ = train()
+    expected, _ = trained()
     np.testing.assert_array_equal(served.get_weights()[0], expected.get_weights()[0])
 
 
@@ -217,7 +243,7 @@ def test_a_resumed_training_counts_on_and_tensorboard_has_all_epochs(tmp_path, c
 
 
 def test_the_average_of_the_weights_is_what_is_evaluated():
-    last, _ = train()
+    last, _ = trained()
     averaged, history = train(dataclasses.replace(HPARAMS, averaging=0.9))
     assert history[-1].eval_accuracy == 1.0
     evaluation = separable(32, seed=2)
@@ -257,7 +283,7 @@ def test_other_precisions_learn_as_well_and_leave_float32(precision):
 
 
 def test_compiled_by_xla_it_learns_the_same():
-    _, history = train()
+    _, history = trained()
     _, compiled = train(dataclasses.replace(HPARAMS, jit_compile=True))
     losses, expected = ([epoch.loss for epoch in epochs] for epochs in (compiled, history))
     np.testing.assert_allclose(losses, expected, rtol=1e-3)

@@ -64,9 +64,9 @@ class Training:
         return log
 
     def run_and_kill_after(self, *, epoch: int) -> None:
-        """SIGKILL as soon as that epoch's checkpoint is there."""
+        """SIGKILL as soon as a checkpoint of that epoch, or of a later one, is there."""
         with self.start() as process:
-            while not list(self.checkpoints.glob(f"*/{epoch:06d}.checkpoint")):
+            while not has_checkpoint(self.checkpoints, epoch):
                 assert process.poll() is None, process.stderr.read()[-2000:]
                 time.sleep(0.001)
             process.kill()
@@ -75,6 +75,11 @@ class Training:
     def weights(self) -> dict[str, np.ndarray]:
         """Every variable of the exported model."""
         return exported_weights(self.exported)
+
+
+def has_checkpoint(checkpoints: Path, epoch: int) -> bool:
+    """Whether there is one of that epoch, or of a later one where nobody looked in time."""
+    return any(int(path.stem) >= epoch for path in checkpoints.glob("*/*.checkpoint"))
 
 
 def is_running(pid: int) -> bool:

@@ -81,7 +81,8 @@ def damage(serving: Path, number: int) -> None:
 def python(script: str, *arguments: object, **options: object) -> "subprocess.Popen[str]":
     root = Path(serving_dir.__file__).parents[2]
     return subprocess.Popen(  # type: ignore[call-overload]
-        [sys.executable, "-c", script, *map(str, arguments)],
+        # -S: it needs the standard library alone, and starts in half the time.
+        [sys.executable, "-S", "-c", script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(root)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-import shutil
 import statistics
 import subprocess
 import time
@@ -42,24 +41,32 @@ RACE_ROUNDS = 5
 POLLED_ROUNDS = 40
 KEPT = 2
 
-# Kills itself at the n-th file-system call of a change: Python reports each as an audit event.
-KILLED_AT_CALL = """
-import os, signal, sys
+# Makes a change in copies of a serving directory, in a fork for each: the n-th kills itself at its
+# n-th file-system call, which Python reports as an audit event, until one comes to its end.
+KILLED_AT_EVERY_CALL = """
+import itertools, os, shutil, signal, sys
 from pathlib import Path
 from components import serving_dir
-left = int(sys.argv[1])
-serving, name, argument = Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+template, name, argument = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def hook(event, args):
     global left
     if event == "open" or event.split(".")[0] in ("os", "shutil", "fcntl"):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-if name == "publish":
-    serving_dir.publish(Path(argument), serving, {})
-else:
-    getattr(serving_dir, name)(serving, int(argument))
+for left in itertools.count(1):
+    serving = template.with_name(f"serving-{left}")
+    shutil.copytree(template, serving)
+    if os.fork() == 0:
+        sys.addaudithook(hook)
+        if name == "publish":
+            serving_dir.publish(Path(argument), serving, {})
+        else:
+            getattr(serving_dir, name)(serving, int(argument))
+        sys.exit()
+    _, status = os.wait()
+    if status != signal.SIGKILL:
+        sys.exit(os.waitstatus_to_exitcode(status))
 """
 # Publishes ever new models; every other time it rolls back then, and prunes.
 OPERATOR = f"""
@@ -130,23 +137,19 @@ def test_sigkill_at_every_file_system_call_loses_nothing(
     assert (before.marks, len(before.prunable)) == ({3: 4}, 4)
     (template / LOG_NAME).unlink()  # as a rollback leaves it that was killed after its rename
 
-    completed = False
-    call = 0
-    while not completed:
-        call += 1
-        serving = tmp_path / f"serving-{call}"
-        shutil.copytree(template, serving)
-        words = [call, serving, change, model if argument == "MODEL" else argument]
-        process = python(KILLED_AT_CALL, *words)
-        process.communicate()
-        completed = process.returncode == 0
+    argument = model if argument == "MODEL" else argument
+    process = python(KILLED_AT_EVERY_CALL, template, change, argument)
+    process.communicate()
+    assert process.returncode == 0
 
+    changed = list(template.parent.glob("serving-*"))
+    for serving in changed:
         before.assert_nothing_is_lost(serving, change)
         publish(other_model, serving, {})
         assert verify(live(serving)) == ()
         assert hidden_in(serving) == []
     # At the least the lock, the names there, and what each file takes.
-    assert call > 20
+    assert len(changed) > 20
 
 
 @pytest.mark.slow

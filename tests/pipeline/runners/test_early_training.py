@@ -14,7 +14,7 @@ from trainer import training_process
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]  # when a run starts and ends a process of ours
 
 
 def children_that_train() -> list[int]:
@@ -44,36 +44,35 @@ class Looking(Watch):
         self.children[name] = children_that_train()
 
 
-@pytest.fixture
-def refused(thirds: str, tmp_path: Path) -> RunConfig:
+def refused(thirds: str, root: Path) -> RunConfig:
     """The data gate refuses it, because one training image is among the test images."""
     return RunConfig(
         dataset=thirds,
-        pipeline_root=str(tmp_path / "root"),
+        pipeline_root=str(root),
         training=HParams(epochs=1, per_replica_batch=32),
         data_gate=DataGateConfig(max_train_test_overlap=0.0),
     )
 
 
-def test_it_starts_beside_the_first_components_and_a_refused_run_leaves_none(refused):
-    watch = Looking()
-    done = local.run(refused, run_id="run-1", observer=watch)
+def test_it_starts_beside_the_first_components_unless_they_are_cached_and_a_refused_run_leaves_none(
+    thirds, tmp_path
+):
+    config, watch = refused(thirds, tmp_path / "root"), Looking()
+    done = local.run(config, run_id="run-1", observer=watch)
     assert (done.outcome, watch.started[-1]) == (result.REFUSED, "DataGate")
     (child,) = watch.children["ExampleGen"]
     assert watch.children["DataGate"] == [child]
     assert children_that_train() == []
 
+    again = Looking()
+    local.run(config, run_id="run-2", observer=again)
+    assert again.finished["ExampleGen"]  # cached
+    assert again.children["DataGate"] == []
 
-def test_a_run_whose_data_are_in_the_cache_starts_none(refused):
-    local.run(refused, run_id="run-1", observer=Watch())
+
+def test_none_waits_for_the_end_of_a_search(thirds, tmp_path):
     watch = Looking()
-    local.run(refused, run_id="run-2", observer=watch)
-    assert watch.finished["ExampleGen"]  # cached
-    assert watch.children["DataGate"] == []
-
-
-def test_none_waits_for_the_end_of_a_search(refused):
-    watch = Looking()
-    searching = dataclasses.replace(refused, tuning=TuningConfig(enabled=True, max_trials=3))
+    tuning = TuningConfig(enabled=True, max_trials=3)
+    searching = dataclasses.replace(refused(thirds, tmp_path / "root"), tuning=tuning)
     local.run(searching, run_id="run-1", observer=watch)
     assert watch.children["DataGate"] == []

@@ -46,12 +46,11 @@ def fn_args(prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, repl
     }
 
 
-@pytest.fixture
-def opened(prepared, tmp_path):
+def opener(prepared, searches):
     """Opens a search as TFX's Tuner does, and as one that trains here: (search, its splits)."""
 
     def open_(**changes):
-        given = types.SimpleNamespace(**fn_args(prepared, tmp_path / "tuning", **changes))
+        given = types.SimpleNamespace(**fn_args(prepared, searches, **changes))
         job, folder = Job.from_fn_args(given), tuner_fn(given).tuner.folder
         return open_search(job, folder, strategy), training.load_splits(job)
 
@@ -60,7 +59,11 @@ def opened(prepared, tmp_path):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def opened(prepared, tmp_path):
+    return opener(prepared, tmp_path / "tuning")
+
+
+def watched(patch):
     """The hyper-parameters of every training, in order; one may be made to raise by its number."""
     seen, raising = [], {}
 
@@ -71,8 +74,13 @@ def trained(monkeypatch):
         return real(hparams, **arguments)
 
     real = loop.train
-    monkeypatch.setattr(search_module.loop, "train", fit)
+    patch.setattr(search_module.loop, "train", fit)
     return types.SimpleNamespace(hparams=seen, raising=raising)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    return watched(monkeypatch)
 
 
 def without_seconds(trials):
@@ -85,26 +93,28 @@ def searched(opened, **changes):
     return list(search.results().trials)
 
 
-def test_the_first_trial_is_what_the_search_starts_from(opened, trained):
-    trials = searched(opened)
+@pytest.fixture(scope="module")
+def unbroken(prepared, tmp_path_factory):
+    """A search that nothing interrupts: (its trials, the hyper-parameters of every training)."""
+    with pytest.MonkeyPatch.context() as patch:
+        seen = watched(patch)
+        return searched(opener(prepared, tmp_path_factory.mktemp("unbroken"))), seen.hparams
+
+
+def test_the_first_trial_is_what_the_search_starts_from(unbroken):
+    trials, trained = unbroken
     assert [trial.number for trial in trials] == [1, 2, 3]
-    assert trained.hparams[0] == HPARAMS
-    assert len(set(trained.hparams)) == 3
+    assert trained[0] == HPARAMS
+    assert len(set(trained)) == 3
     assert all(0.0 <= trial.eval_accuracy <= 1.0 and trial.seconds > 0.0 for trial in trials)
 
 
-def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(
-    opened, trained, tmp_path, monkeypatch
-):
-    unbroken = searched(opened, seed=3)
-    (folder,) = (tmp_path / "tuning").iterdir()
-    folder.rename(tmp_path / "unbroken")
-    trained.hparams.clear()
+def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(opened, trained, unbroken):
     trained.raising[2] = Killed()
     with pytest.raises(Killed):
         searched(opened)
     trained.raising.clear()
-    assert without_seconds(searched(opened)) == without_seconds(unbroken)
+    assert without_seconds(searched(opened)) == without_seconds(unbroken[0])
     assert len(trained.hparams) == 4  # the second trial twice, the others once
 
 

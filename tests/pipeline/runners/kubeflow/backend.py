@@ -1,7 +1,8 @@
 """A stand-in for the backend: walks the compiled DAG and calls our entrypoint, in this process.
 
 It hands values over as the driver does: every number a double, artifacts named by ids, an output
-of its own for logs. What follows a task that failed does not run, and there is no cache.
+of its own for logs. What follows a task that failed does not run, and what may be cached runs once
+with the same parameters and artifacts.
 """
 
 import dataclasses
@@ -39,9 +40,11 @@ class Backend:
         self._root = root
         self._ids = itertools.count(1)
         self._attempts: dict[str, Callable[[Path], Ended]] = {}
+        self._cache: dict[str, Ended] = {}  # by what a task was given
+        self._names: dict[str, str] = {}  # of artifacts, by their URI
 
     def run(self, **values: Any) -> dict[str, Ended]:
-        """Each task that ran, by its name; values are of the runtime parameters."""
+        """Each task that ran, now or before, by its name; values are of the runtime parameters."""
         defaults = self.pipeline["root"]["inputDefinitions"]["parameters"]
         given = {name: one["defaultValue"] for name, one in defaults.items()} | values
         folder = self._root / f"run-{next(self._ids)}"
@@ -52,36 +55,47 @@ class Backend:
             task, name = tasks[id_], tasks[id_]["taskInfo"]["name"]
             upstream = [ended.get(task_name(one)) for one in needed[id_]]
             if all(one is not None and one.code == 0 for one in upstream):
-                attempt = functools.partial(self._task, task, given, dict(ended))
+                parameters, inputs = self._given(task, given, ended)
+                attempt = functools.partial(self._task, task, parameters, inputs)
                 self._attempts[name] = attempt
-                ended[name] = attempt(folder / id_)
+                key = json.dumps([name, parameters, inputs])
+                ended[name] = self._cache.get(key) or attempt(folder / id_)
+                if task["cachingOptions"].get("enableCache") and ended[name].code == 0:
+                    self._cache[key] = ended[name]
         return ended
 
     def retry(self, name: str) -> Ended:
         """The task once more, as it ran last: its answer was lost."""
         return self._attempts[name](self._root / f"retry-{next(self._ids)}")
 
+    def _given(
+        self, task: Mapping[str, Any], given: Mapping[str, Any], ended: Mapping[str, Ended]
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """A task's parameters and input artifacts, by their names."""
+        parameters = {
+            key: _value(source, given, ended)
+            for key, source in task["inputs"]["parameters"].items()
+        }
+        inputs = {
+            key: self._input(source["taskOutputArtifact"], ended)
+            for key, source in task["inputs"].get("artifacts", {}).items()
+        }
+        return parameters, inputs
+
     def _task(
         self,
         task: Mapping[str, Any],
-        given: Mapping[str, Any],
-        ended: Mapping[str, Ended],
+        parameters: Mapping[str, Any],
+        inputs: Mapping[str, Any],
         folder: Path,
     ) -> Ended:
         folder.mkdir(parents=True)
         component = self.pipeline["components"][task["componentRef"]["name"]]
         declared = component.get("outputDefinitions", {})
-        parameters = {
-            key: _value(source, given, ended)
-            for key, source in task["inputs"]["parameters"].items()
-        }
         text = executor_input(
             folder / "executor_output.json",
             parameters=parameters,
-            inputs={
-                key: self._input(source["taskOutputArtifact"], ended)
-                for key, source in task["inputs"].get("artifacts", {}).items()
-            },
+            inputs=inputs,
             outputs={
                 **{key: artifact(folder / key) for key in declared.get("artifacts", {})},
                 "executor-logs": artifact(folder / "executor-logs"),
@@ -101,7 +115,8 @@ class Backend:
             source["outputArtifactKey"]
         ]
         metadata = json.loads(json.dumps(dict(written.metadata)), parse_int=float)
-        return artifact(written.uri, name=str(next(self._ids)), **metadata)
+        name = self._names.setdefault(written.uri, str(next(self._ids)))
+        return artifact(written.uri, name=name, **metadata)
 
 
 def _value(source: Mapping[str, Any], given: Mapping[str, Any], ended: Mapping[str, Ended]) -> Any:
