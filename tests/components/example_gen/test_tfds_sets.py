@@ -146,7 +146,7 @@ def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Pat
 
 
 def test_jpeg_of_one_size_keep_it(tmp_path: Path) -> None:
-    info = open_dataset("tiny_jpeg", data_dir=str(tmp_path)).info
+    info = open_dataset("tiny_jpegs", data_dir=str(tmp_path)).info
     assert (info.image_shape, bool(info.resize), info.sizes) == ((4, 5, 3), True, None)
 
 

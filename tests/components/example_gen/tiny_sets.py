@@ -58,7 +58,7 @@ class TinyUneven(TinyBuilder):
         return {"image": tf.io.encode_png(image).numpy(), "label": row % 2, "id": ""}
 
 
-class TinyJpeg(TinyBuilder):
+class TinyJpegs(TinyBuilder):
     """Stored as JPEG although the features do not say so."""
 
     FEATURES: ClassVar[dict[str, Any]] = {
@@ -68,6 +68,15 @@ class TinyJpeg(TinyBuilder):
 
     def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
         return {"image": tf.io.encode_jpeg(image).numpy(), "label": row % 2, "id": ""}
+
+
+class TinyJpeg(TinyJpegs):
+    """Its test images are stored as JPEG, and those of train as PNG."""
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        if split == "test":
+            return super().example(split, row, image)
+        return {"image": image, "label": row % 2, "id": ""}
 
 
 class TinyOneClass(TinyBuilder):
