@@ -56,6 +56,13 @@ class DataGateConfig:
         ge=0,
         le=1,
     )
+    max_intensity_drift: float = setting(
+        0.1,
+        "largest distance of the distribution of the images' mean intensity in train from that of "
+        "the last released run (Kolmogorov-Smirnov)",
+        ge=0,
+        le=1,
+    )
     max_train_test_overlap: float = setting(
         0.01,
         "largest fraction of the test images that may also be in train or eval, pixel by pixel or "

@@ -65,6 +65,7 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         schema=schema,
         released=plan.released_data,
         max_class_drift=config.data_gate.max_class_drift,
+        max_intensity_drift=config.data_gate.max_intensity_drift,
         max_train_test_overlap=config.data_gate.max_train_test_overlap,
         max_label_noise=config.data_gate.label_noise(dataset.name),
         max_size_factor=config.data_gate.max_size_factor,

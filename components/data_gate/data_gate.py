@@ -6,7 +6,6 @@ and classes are those of the last release.
 """
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
@@ -20,6 +19,7 @@ from tfx.utils import io_utils
 
 from components import blessing as blessings
 from components import pictures
+from components.data_gate.drift_checks import DriftBounds, class_counts, drift_checks
 from components.data_gate.feature_checks import feature_checks
 from components.data_gate.format_checks import FormatBounds, format_checks
 from components.data_gate.image_checks import image_checks
@@ -43,79 +43,6 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
     )
 
 
-def drift_check(
-    train: Mapping[str, int], released: Mapping[str, int] | None, bound: float
-) -> Check:
-    """Checks that no class's share of train changed by more than `bound`, 0..1, since the release.
-
-    Both mappings hold the examples per class, in the order of the labels.
-    """
-    name = "data.drift"
-    if released is None:
-        return Check(name, True, None, bound, "class drift skipped: nothing released yet")
-    if list(train) != list(released):
-        # A label's meaning is its position, so another order is another set of classes.
-        actual, required = _first_difference(list(train), list(released))
-        sentence = (
-            f"train: classes are not those of the last release: {actual}, expected {required}; "
-            "release other classes to another --serving-dir"
-        )
-        return Check(name, False, actual, required, sentence)
-    rows, released_rows = sum(train.values()), sum(released.values())
-    if not rows or not released_rows:
-        sentence = (
-            f"train: {rows} examples, {released_rows} in the last release, expected some in each; "
-            "look at the source"
-        )
-        return Check(name, False, None, bound, sentence)
-    drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
-    worst = max(drifts, key=lambda key: drifts[key])
-    limit = f"at most {bound:g} apart"
-    return Check.of(
-        name,
-        drifts[worst] <= bound,
-        drifts[worst],
-        bound,
-        start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
-        f"{train[worst] / rows:.4f}, ",
-        good=limit,
-        bad=f"expected {limit}; look at how the data was collected since the last release, or set "
-        "data_gate.max_class_drift",
-    )
-
-
-def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
-    if len(actual) != len(required):
-        return f"{len(actual)} classes", f"{len(required)}"
-    pairs = zip(actual, required, strict=True)
-    label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    return f"label {label} is {ours}", theirs
-
-
-def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
-    """The served model is the baseline, so it must be able to take the images of this set."""
-    actual, required = (
-        "x".join(map(str, one.image_shape)) + (" after resizing" if one.resize else "")
-        for one in (summary, released)
-    )
-    if not summary.resize:  # a model that resizes takes these too
-        required = required.removesuffix(" after resizing")
-    return Check.of(
-        "data.shape",
-        actual == required,
-        actual,
-        required,
-        start=f"train: image is {actual}, ",
-        good="as in the last release",
-        bad=f"expected {required} as in the last release; release images of another shape to "
-        "another --serving-dir",
-    )
-
-
-def _class_counts(summary: ExamplesSummary) -> dict[str, int]:
-    return dict(zip(summary.class_names, summary.splits["train"].class_counts, strict=True))
-
-
 @component
 def DataGate(
     examples: InputArtifact[standard_artifacts.Examples],
@@ -124,6 +51,7 @@ def DataGate(
     schema: InputArtifact[standard_artifacts.Schema],
     blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
     max_class_drift: Parameter[float],
+    max_intensity_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
     max_label_noise: Parameter[float],
     max_size_factor: Parameter[float],
@@ -140,7 +68,7 @@ def DataGate(
       examples: with their summary, see `examples_summary`.
       blessing: of the type that it judges, because Kubeflow's backend resolves TFX's own types
         alone; see `components.blessing`.
-      max_class_drift: largest accepted change of a class's share in train, 0..1.
+      max_class_drift, max_intensity_drift: see `drift_checks`.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
       max_size_factor, max_grey, max_size_leak: see `format_checks`.
@@ -161,10 +89,7 @@ def DataGate(
         )
         checks += feature_checks(split, found, stats, curated)
     before = _released(released)
-    if before is not None:
-        checks.append(_shape_check(summary, before))
-    counts_before = None if before is None else _class_counts(before)
-    checks.append(drift_check(_class_counts(summary), counts_before, max_class_drift))
+    checks += drift_checks(summary, before, DriftBounds(max_class_drift, max_intensity_drift))
     bounds = FormatBounds(max_size_factor, max_grey, max_size_leak)
     checks += format_checks(summary, before, bounds)
     shown = None
@@ -192,7 +117,7 @@ def _released(text: str) -> ExamplesSummary | None:
         return None
     try:
         summary = ExamplesSummary.from_json(text)
-        _class_counts(summary)
+        class_counts(summary)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "

@@ -11,6 +11,7 @@ from components.example_gen.image_set import Sizes, sizes_from_json
 from trainer.features import ImageSpec
 
 PROPERTY = "dataset"  # the artifact's custom property
+INTENSITY_BINS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class SplitSummary:
       mean_intensity: mean over all pixels, 0 (black) to 1 (white).
       sizes: of the images as stored, see `DatasetInfo.sizes`; None if all have the network's size.
       grey: the number of images without colour; None where the network sees no colour.
+      intensities: images by their mean intensity, in `INTENSITY_BINS` equal bins of 0..1; empty in
+        what was recorded before there were any.
     """
 
     rows: int
@@ -31,6 +34,7 @@ class SplitSummary:
     mean_intensity: float
     sizes: Sizes | None = None
     grey: int | None = None
+    intensities: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,7 @@ def _split(values: Mapping[str, Any]) -> SplitSummary:
     read = {
         "class_counts": tuple(values["class_counts"]),
         "sizes": sizes_from_json(values.get("sizes")),
+        "intensities": tuple(values.get("intensities", ())),
     }
     return SplitSummary(**{**values, **read})
 

@@ -25,7 +25,12 @@ from components.example_gen.example_facts import (
     facts_of,
     keys_of,
 )
-from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
+from components.example_gen.examples_summary import (
+    INTENSITY_BINS,
+    ExamplesSummary,
+    Overlap,
+    SplitSummary,
+)
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.images import encode_examples, read_rows
 from components.example_gen.sources import DataError
@@ -198,6 +203,7 @@ def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesS
 
 def _summarize_split(info: DatasetInfo, facts: np.ndarray) -> SplitSummary:
     white = 255 * int(np.prod(info.image_shape))
+    bins = np.minimum(facts["pixel_sum"] * INTENSITY_BINS // white, INTENSITY_BINS - 1)
     return SplitSummary(
         rows=len(facts),
         class_counts=tuple(np.bincount(facts["label"], minlength=info.num_classes).tolist()),
@@ -205,6 +211,7 @@ def _summarize_split(info: DatasetInfo, facts: np.ndarray) -> SplitSummary:
         mean_intensity=int(facts["pixel_sum"].sum()) / (len(facts) * white),
         sizes=sizes_of(facts) if info.resize else None,
         grey=int(facts["grey"].sum()) if info.image_shape[2] == 3 else None,
+        intensities=tuple(np.bincount(bins, minlength=INTENSITY_BINS).tolist()),
     )
 
 

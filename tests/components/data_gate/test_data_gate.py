@@ -13,7 +13,8 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.components.statistics_gen.executor import Executor as StatisticsGen
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.data_gate.data_gate import DataGate, drift_check, rows_check
+from components.data_gate.data_gate import DataGate, rows_check
+from components.data_gate.drift_checks import drift_check
 from components.example_gen.schema import CuratedSchema
 from components.gate.check import Check, Refused
 from pipeline.beam_runner import beam_arguments
@@ -113,6 +114,7 @@ class Validated:
             {"blessing": [self.blessing]},
             {
                 "max_class_drift": max_class_drift,
+                "max_intensity_drift": 0.1,
                 "max_train_test_overlap": max_train_test_overlap,
                 "max_label_noise": max_label_noise,
                 "max_size_factor": 16.0,
@@ -200,9 +202,9 @@ def findings(refused: pytest.ExceptionInfo[Refused]) -> list[Check]:
 def test_clean_data_is_blessed_with_every_check(clean):
     checks = clean.gate()
 
-    # Six features and the number of rows in each of three splits, drift, overlap, and label noise
-    # of all labels and of each class.
-    assert len(checks) == 3 * (6 + 1) + 1 + 1 + 2
+    # Six features and the number of rows in each of three splits, drift of the classes and of the
+    # intensities, overlap, and label noise of all labels and of each class.
+    assert len(checks) == 3 * (6 + 1) + 2 + 1 + 2
     assert all(check.passed for check in checks)
     assert clean.blessing.get_int_custom_property("blessed") == 1
     assert json.loads(Path(clean.blessing.uri, "checks.json").read_text()) == [

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from components.example_gen.example_facts import FACTS, eval_rows, facts_of, hash_examples
+from components.example_gen.examples_summary import INTENSITY_BINS
 from components.example_gen.generate import (
     Batch,
     SplitPlan,
@@ -64,6 +65,9 @@ def test_the_plan_counts_and_digests_each_split() -> None:
     }
     assert summary.splits["eval"].class_counts == (4, 4)
     assert summary.splits["test"].mean_intensity == pytest.approx(TEST[0].mean() / 255)
+    means = TEST[0].reshape(len(TEST[0]), -1).mean(axis=1) / 255
+    bins, _ = np.histogram(means, bins=INTENSITY_BINS, range=(0.0, 1.0))
+    assert summary.splits["test"].intensities == tuple(bins.tolist())
 
 
 def test_neither_order_nor_sharding_changes_the_summary() -> None:

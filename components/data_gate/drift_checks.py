@@ -1,0 +1,143 @@
+"""Checks of train against the data of the last release: shape, classes, and mean intensities."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from scipy import special
+
+from components.example_gen.examples_summary import ExamplesSummary
+from components.gate.check import Check
+
+_CHANCE = 0.001  # a distance that chance makes more often is no drift
+
+
+@dataclasses.dataclass(frozen=True)
+class DriftBounds:
+    """The keys `data_gate.max_class_drift` and `data_gate.max_intensity_drift`."""
+
+    max_class_drift: float
+    max_intensity_drift: float
+
+
+def drift_checks(
+    summary: ExamplesSummary, released: ExamplesSummary | None, bounds: DriftBounds
+) -> Iterator[Check]:
+    """Yields the checks; without a release, those that say that they are skipped."""
+    if released is not None:
+        yield _shape_check(summary, released)
+    counts_before = None if released is None else class_counts(released)
+    yield drift_check(class_counts(summary), counts_before, bounds.max_class_drift)
+    intensities_before = None if released is None else released.splits["train"].intensities
+    yield intensity_check(
+        summary.splits["train"].intensities, intensities_before, bounds.max_intensity_drift
+    )
+
+
+def drift_check(
+    train: Mapping[str, int], released: Mapping[str, int] | None, bound: float
+) -> Check:
+    """Checks that no class's share of train changed by more than `bound`, 0..1, since the release.
+
+    Both mappings hold the examples per class, in the order of the labels.
+    """
+    name = "data.drift"
+    if released is None:
+        return Check(name, True, None, bound, "class drift skipped: nothing released yet")
+    if list(train) != list(released):
+        # A label's meaning is its position, so another order is another set of classes.
+        actual, required = _first_difference(list(train), list(released))
+        sentence = (
+            f"train: classes are not those of the last release: {actual}, expected {required}; "
+            "release other classes to another --serving-dir"
+        )
+        return Check(name, False, actual, required, sentence)
+    rows, released_rows = sum(train.values()), sum(released.values())
+    if not rows or not released_rows:
+        sentence = (
+            f"train: {rows} examples, {released_rows} in the last release, expected some in each; "
+            "look at the source"
+        )
+        return Check(name, False, None, bound, sentence)
+    drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
+    worst = max(drifts, key=lambda key: drifts[key])
+    limit = f"at most {bound:g} apart"
+    return Check.of(
+        name,
+        drifts[worst] <= bound,
+        drifts[worst],
+        bound,
+        start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
+        f"{train[worst] / rows:.4f}, ",
+        good=limit,
+        bad=f"expected {limit}; look at how the data was collected since the last release, or set "
+        "data_gate.max_class_drift",
+    )
+
+
+def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
+    if len(actual) != len(required):
+        return f"{len(actual)} classes", f"{len(required)}"
+    pairs = zip(actual, required, strict=True)
+    label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"label {label} is {ours}", theirs
+
+
+def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
+    """The served model is the baseline, so it must be able to take the images of this set."""
+    actual, required = (
+        "x".join(map(str, one.image_shape)) + (" after resizing" if one.resize else "")
+        for one in (summary, released)
+    )
+    if not summary.resize:  # a model that resizes takes these too
+        required = required.removesuffix(" after resizing")
+    return Check.of(
+        "data.shape",
+        actual == required,
+        actual,
+        required,
+        start=f"train: image is {actual}, ",
+        good="as in the last release",
+        bad=f"expected {required} as in the last release; release images of another shape to "
+        "another --serving-dir",
+    )
+
+
+def class_counts(summary: ExamplesSummary) -> dict[str, int]:
+    """Returns the examples of each class in train, in the order of the labels."""
+    return dict(zip(summary.class_names, summary.splits["train"].class_counts, strict=True))
+
+
+def intensity_check(train: Sequence[int], released: Sequence[int] | None, bound: float) -> Check:
+    """Checks that the mean intensities of the images are distributed as in the last release.
+
+    The test of Kolmogorov and Smirnov for two samples. Of many images any difference is beyond
+    chance, so the distance itself is bounded; of few, a distance that chance explains is no drift.
+    On counts in bins the test finds less than on the values, and gives no more false alarms.
+
+    Args:
+      train, released: see `SplitSummary.intensities`; None if nothing is released.
+      bound: largest accepted distance of the two distribution functions, 0..1.
+    """
+    name = "data.intensity"
+    if not released or not sum(train):
+        why = "nothing released yet" if released is None else "the last release did not record it"
+        return Check(name, True, None, bound, f"drift of the mean intensity skipped: {why}")
+    shares = [np.cumsum(counts) / sum(counts) for counts in (train, released)]
+    distance = float(np.abs(shares[0] - shares[1]).max())
+    rows, others = sum(train), sum(released)
+    chance = float(special.kolmogorov(distance * math.sqrt(rows * others / (rows + others))))
+    return Check.of(
+        name,
+        distance <= bound or chance >= _CHANCE,
+        distance,
+        bound,
+        start=f"train: the images' mean intensities are {distance:.4f} apart from those of the "
+        f"last release (p {chance:.2g}), ",
+        good=f"at most {bound:g} may be, or what chance makes once in {1 / _CHANCE:g} times",
+        bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
+        "data_gate.max_intensity_drift",
+    )
