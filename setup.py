@@ -62,6 +62,7 @@ setup(
         # tfx_bsl 1.16 imports dill, which Beam no longer installs.
         "dill; python_version < '3.11'",
         "grpcio",
+        "h5py",
         # tensorflow-datasets imports it, and asks for it on Python 3.8 only.
         "importlib-resources",
         "jinja2",

@@ -31,7 +31,8 @@ from pipeline.runners.kubeflow.names import require_kfp
 # Run's own flags but for its directories, which are given in another way.
 _OF_RUN = (
     *("--preset", "--dataset", "--seed", "--replicas", "--set", "--config", "--hparams"),
-    *("--beam-arg", "--deterministic", "--tune", "--no-cache", "--allow-missing-baseline"),
+    *("--beam-arg", "--deterministic", "--tune", "--no-cache", "--hold", "--reason"),
+    "--allow-missing-baseline",
 )
 _GIGABYTES = {"M": 1e-3, "G": 1.0, "Mi": 2**20 / 1e9, "Gi": 2**30 / 1e9}
 # Where the backend's launcher can stage artifacts from.

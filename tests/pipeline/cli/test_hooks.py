@@ -132,7 +132,7 @@ class TestRollback:
         assert shown.err == "hooks.rolled_back: kept\n"
 
     def test_a_failing_hook_leaves_it_done(self, serving: Path, capfd: Captured) -> None:
-        assert main(["rollback", "--config", self.config(serving, "false")]) == 0
+        assert main(["rollback", "--config", self.config(serving, "false"), "--reason", "r"]) == 0
         shown = capfd.readouterr()
         assert shown.out.startswith(f"live: version 3 in {serving}/3")
         assert shown.err == (
@@ -143,7 +143,10 @@ class TestRollback:
     def test_a_rollback_that_fails_tells_nobody(
         self, serving: Path, told: Path, capfd: Captured
     ) -> None:
-        assert main(["rollback", "9", "--config", self.config(serving, saver(told))]) == 1
+        assert (
+            main(["rollback", "9", "--config", self.config(serving, saver(told)), "--reason", "r"])
+            == 1
+        )
         assert not told.exists()
 
     def test_a_flag_stands_above_the_files_directory(
@@ -151,12 +154,20 @@ class TestRollback:
     ) -> None:
         publish_letters(tmp_path / "other", "ab")
         config = self.config(serving, "true")
-        words = ["rollback", "--config", config, "--serving-dir", str(tmp_path / "other")]
+        words = [
+            "rollback",
+            "--config",
+            config,
+            "--serving-dir",
+            str(tmp_path / "other"),
+            "--reason",
+            "r",
+        ]
         assert main(words) == 0
         assert capfd.readouterr().out.startswith(f"live: version 3 in {tmp_path}/other/3")
 
     def test_a_wrong_file_changes_nothing(self, serving: Path, capfd: Captured) -> None:
         config = self.config(serving, "notify-nobody")
-        assert main(["rollback", "--config", config]) == 2
+        assert main(["rollback", "--config", config, "--reason", "r"]) == 2
         assert "hooks.rolled_back begins with 'notify-nobody'" in capfd.readouterr().err
         assert not (serving / "3").exists()

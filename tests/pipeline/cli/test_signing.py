@@ -76,7 +76,7 @@ class TestVerify:
 
 class TestRollback:
     def test_the_new_version_is_signed(self, config: str, capfd: Captured) -> None:
-        assert main(["rollback", "--config", config]) == 0
+        assert main(["rollback", "--config", config, "--reason", "r"]) == 0
         assert main(["verify", "--config", config]) == 0
         assert "version 3: valid" in capfd.readouterr().out
 
@@ -84,7 +84,7 @@ class TestRollback:
         self, serving: Path, config: str, capfd: Captured
     ) -> None:
         forge(serving / "1", release={"preset": "forged"})
-        assert main(["rollback", "--config", config]) == 1
+        assert main(["rollback", "--config", config, "--reason", "r"]) == 1
         assert "1 is damaged: its signature is not that" in capfd.readouterr().err
         assert not (serving / "3").exists()
 
@@ -93,7 +93,7 @@ class TestRollback:
     ) -> None:
         file = tmp_path / "public.json"
         file.write_text(json.dumps({"serving": {"public_key": keys[1]}}))
-        words = ["rollback", "--serving-dir", str(serving), "--config", str(file)]
+        words = ["rollback", "--reason", "r", "--serving-dir", str(serving), "--config", str(file)]
         assert main(words) == 2
         assert "without serving.signing_key: the new version" in capfd.readouterr().err
         assert main([*words, "--signing-key", keys[0]]) == 0
