@@ -21,7 +21,7 @@ from components.example_gen import examples_summary
 from components.gate.check import Check, Refused
 from components.model_card import documents
 from components.model_card.subject import Subject
-from components.serving_dir import Decided, Pending, StaleDecision, publish
+from components.serving_dir import Decided, Pending, Published, StaleDecision, publish
 from components.serving_dir import hold as keep_for_approval
 from components.signing import signer, truster
 from trainer.tuning.results import read_best, replaced
@@ -87,36 +87,27 @@ def AtomicPusher(
     if hyperparameters is not None:
         record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
     directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
-    decided = Decided(facts.model_digest, facts.compared)
-    trust = truster(Path(public_key)) if public_key else None
-    papers = documents(Subject(record, facts.evidence, facts.model_digest))
+    alike: dict[str, Any] = {
+        "decided": Decided(facts.model_digest, facts.compared),
+        "documents": documents(Subject(record, facts.evidence, facts.model_digest)),
+        "trust": truster(Path(public_key)) if public_key else None,
+    }
+    done: Published | Pending
     try:
-        if not hold:
-            published = publish(
-                directory,
-                Path(serving_dir),
-                record,
-                decided=decided,
-                documents=papers,
-                sign=signer(Path(signing_key)) if signing_key else None,
-                trust=trust,
-            )
+        if hold:
+            done = keep_for_approval(directory, Path(serving_dir), record, run_id=hold, **alike)
         else:
-            held = keep_for_approval(
-                directory,
-                Path(serving_dir),
-                record,
-                run_id=hold,
-                decided=decided,
-                documents=papers,
-                trust=trust,
-            )
-            if isinstance(held, Pending):
-                _say_held(pushed_model, held)
-                return
-            published = held
+            sign = signer(Path(signing_key)) if signing_key else None
+            done = publish(directory, Path(serving_dir), record, sign=sign, **alike)
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
+    if isinstance(done, Pending):
+        _say_held(pushed_model, done)
+    else:
+        _say_published(pushed_model, done)
+
+
+def _say_published(pushed_model: Any, published: Published) -> None:
     unchanged = f"the model is version {published.version} already"
     pushed_model.set_int_custom_property(PUSHED, 1)
     pushed_model.set_string_custom_property(REASON, "" if published.created else unchanged)

@@ -52,6 +52,7 @@ from components.serving_dir.publishing import (
     LOCK_NAME,
     REMOVED_PREFIX,
     STAGING_PREFIX,
+    Published,
     locked,
     publish,
 )
