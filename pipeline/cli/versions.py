@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from components import serving_dir
-from components.serving_dir import Pending, Pruned, ServingDirError, Version
+from components.serving_dir import Pruned, Version
 from components.serving_dir.manifest import APPROVAL, OVERRIDES
 from components.signing import truster
 from pipeline import hooks
-from pipeline.cli import output, serving, summary
+from pipeline.cli import output, serving, summary, waiting
 from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, path_option, whole
 from pipeline.config import RunConfig
 from pipeline.hooks import ROLLED_BACK
@@ -48,42 +48,10 @@ def versions(directory: Path) -> Reply:
     present = serving_dir.versions(directory, check_files=True)
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
-    waiting = [_describe_pending(one, directory) for one in _waiting(directory)]
+    pending = waiting.described(directory)
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
-    lines = [f"serving directory: {directory}", *_table(described), *map(_pending_line, waiting)]
-    return Reply({**fields, "pending": waiting}, lines)
-
-
-def _waiting(directory: Path) -> list[Pending]:
-    try:
-        return serving_dir.pending(directory)
-    except ServingDirError as error:  # the versions can be shown all the same
-        output.complain(str(error))
-        return []
-
-
-def _describe_pending(one: Pending, directory: Path) -> dict[str, Any]:
-    metrics: Mapping[str, Any] = one.release.get("metrics") or {}
-    baseline = one.decided.compared.baseline
-    return {
-        "run_id": one.run_id,
-        "path": str(one.path),
-        "held_at": one.held_at,
-        "model_digest": one.decided.model_digest,
-        "accuracy": metrics.get("accuracy"),
-        "baseline": baseline and baseline.to_json(),
-        "overrides": one.release.get(OVERRIDES),
-        "checks": one.release.get("checks"),
-        "overtaken": not one.still_holds(directory),
-    }
-
-
-def _pending_line(one: Mapping[str, Any]) -> str:
-    accuracy = _UNKNOWN if one["accuracy"] is None else f"{one['accuracy']:.4f}"
-    against = f"version {one['baseline']['version']}" if one["baseline"] else "nothing"
-    over = ", overtaken: it cannot be approved any more" if one["overtaken"] else ""
-    made = f", {summary.overrides(one['overrides'])}" if one["overrides"] else ""
-    return f"waits: {one['run_id']}, accuracy {accuracy}, compared with {against}{over}{made}"
+    lines = [f"serving directory: {directory}", *_table(described), *map(waiting.line, pending)]
+    return Reply({**fields, "pending": pending}, lines)
 
 
 @_command(
