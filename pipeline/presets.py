@@ -12,7 +12,7 @@ from trainer.hparams import HParams
 def quick() -> HParams:
     """For the embedded sample (3,500 training images), to see the whole pipeline run.
 
-    Test accuracy 0.984, 0.981, 0.982 (seeds 0, 1, 2), 35 s: `tfx-mnist run`.
+    Test accuracy 0.985, 0.985, 0.984 (seeds 0, 1, 2), 47 s: `tfx-mnist run`.
     """
     return HParams(
         architecture="convnet",
