@@ -85,12 +85,6 @@ def eval_size(train_rows: int) -> int:
     return min(MAX_EVAL_ROWS, train_rows // MIN_TRAIN_PER_EVAL)
 
 
-def eval_rows(labels: np.ndarray, example_hashes: Hashes) -> npt.NDArray[np.int64]:
-    """The rows that become `eval`, ascending; see `quotas_of` and `smallest_rows`."""
-    quotas = quotas_of(np.bincount(labels), eval_size(len(labels)))
-    return smallest_rows(labels, example_hashes, quotas)
-
-
 def quotas_of(class_counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
     """Divides `size` rows among classes in proportion, by the largest remainder, ties by label."""
     total = max(1, int(class_counts.sum()))

@@ -1,7 +1,8 @@
 """The Beam pipeline of ExampleGen: shards of a data set are read, hashed, split and written.
 
-Beam's elements are whole batches, so its cost per element does not matter. The facts of all batches
-make one plan, which reaches the writers as a side input.
+The examples wait in staged files (`staging`), and Beam's elements are references to parts of them
+with sums over these parts. So a runner spreads the work, and its memory does not grow with the
+images. Each output file is put together in memory: some 64 MiB of images.
 """
 
 from __future__ import annotations
@@ -10,77 +11,42 @@ import dataclasses
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from components.example_gen.example_facts import (
-    FACTS,
-    MIN_TRAIN_PER_EVAL,
-    digest_of,
-    eval_rows,
-    eval_size,
-    facts_of,
-    keys_of,
-)
-from components.example_gen.examples_summary import (
-    INTENSITY_BINS,
-    ExamplesSummary,
-    Overlap,
-    SplitSummary,
-)
-from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
+from components.example_gen.example_facts import eval_size, facts_of, keys_of
+from components.example_gen.examples_summary import ExamplesSummary
+from components.example_gen.hash_buckets import Bucket, Part, digest, overlap, parts_of, sort_bucket
+from components.example_gen.image_set import TEST, TRAIN, ImageSet, Shard
 from components.example_gen.images import encode_examples, read_rows
 from components.example_gen.sources import DataError
-from components.example_gen.stored_sizes import size_tells, sizes_of
-
-EVAL = "eval"
-SPLITS = (TRAIN, EVAL, TEST)
+from components.example_gen.split_plan import (
+    EVAL,
+    SPLITS,
+    SplitPlan,
+    Survey,
+    eval_candidates,
+    joined_eval_rows,
+    joined_surveys,
+    make_plan,
+)
+from components.example_gen.staging import ROWS, Staged, file_numbers, stage
+from components.example_gen.stored_sizes import size_tells
+from components.example_gen.tallies import summarize, tally
 
 _STAGING = ".staging"  # beside the splits: files that are being written
 _REPORT = f"{_STAGING}/report.json"
 _ROWS_PER_FILE = 1024
 _MAX_FILES_BY_ROWS = 8  # so that reading is parallel on machines of today
 _BYTES_PER_FILE = 64 << 20
+_BYTES_AT_ONCE = 64 << 20
 _GZIP_LEVEL = 1  # PNG is compressed already: level 6 takes longer and saves under 1 %
-_OVERLAP_EXAMPLES = 5
 
 FileKey = tuple[str, int]  # (split, number of the output file)
-KeyedExamples = tuple[bytes, list[bytes]]  # hashes of n examples, 32 bytes each; n examples
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Some successive rows of a shard, from row `start` of it.
-
-    Attributes:
-      facts: [n] FACTS.
-      examples: n serialized tf.Examples; none if only the facts are carried on.
-      problem: why this shard cannot be used, in which case rows may be missing.
-    """
-
-    shard: Shard
-    start: int
-    facts: np.ndarray
-    examples: list[bytes]
-    problem: str = ""
-
-    def without_examples(self) -> Batch:
-        return dataclasses.replace(self, examples=[])
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitPlan:
-    """The rows of eval and the summary of the examples; with problems, nothing is written.
-
-    `is_eval` holds [n] bool by index of a training shard and start of a batch.
-    """
-
-    problems: tuple[str, ...]
-    is_eval: Mapping[tuple[int, int], np.ndarray]
-    summary: ExamplesSummary | None
 
 
 def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
@@ -88,155 +54,87 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
     for directory in (_STAGING, *map(_directory, SPLITS)):
         tf.io.gfile.makedirs(os.path.join(uri, directory))
     files = file_counts(image_set)
-    batches = (
+    reader = dataclasses.replace(image_set, shards=())  # it is sent to each worker
+    staged_and_surveyed = (
         pipeline
         | "Shards" >> beam.Create(image_set.shards, reshuffle=True)
-        | "ReadShard" >> beam.FlatMap(read_shard, image_set)
+        | "StageShard" >> beam.FlatMap(stage_shard, reader, files, uri)
+        # So that no runner stages a shard again for the next of the steps that use it.
+        | "OnceStaged" >> beam.Reshuffle()
     )
-    plan = (
-        batches
-        | "Facts" >> beam.Map(Batch.without_examples)
-        | "AllFacts" >> beam.combiners.ToList()
-        | "Plan" >> beam.Map(make_plan, image_set.info, image_set.skipped, image_set.ignored)
+    staged = staged_and_surveyed | "Staged" >> beam.Keys()
+    survey = (
+        staged_and_surveyed
+        | "Surveys" >> beam.Values()
+        | "WholeSurvey" >> beam.CombineGlobally(joined_surveys)
     )
-    _ = plan | "Report" >> beam.Map(_write_report, uri)
-    _ = (
-        batches
-        | "AssignFiles" >> beam.FlatMap(assign_files, beam.pvalue.AsSingleton(plan), files)
-        | "ByFile" >> beam.GroupByKey()
-        | "WriteFile" >> beam.Map(_write_file, files, uri)
+    eval_rows = (
+        staged
+        | "EvalCandidates" >> beam.FlatMap(eval_candidates, beam.pvalue.AsSingleton(survey))
+        | "EvalRows" >> beam.CombineGlobally(joined_eval_rows)
     )
+    plan = survey | "Plan" >> beam.Map(
+        make_plan, beam.pvalue.AsSingleton(eval_rows), image_set.info
+    )
+    buckets = (
+        pipeline
+        | "Files" >> beam.Create([(split, n) for split in SPLITS for n in range(files[split])])
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "WriteFile"
+        >> beam.FlatMap(
+            write_file, beam.pvalue.AsList(staged), beam.pvalue.AsSingleton(plan), files, uri
+        )
+        | "ByHash" >> beam.GroupByKey()
+        | "SortBucket" >> beam.Map(sort_bucket, os.path.join(uri, _STAGING))
+    )
+    _ = plan | "Report" >> beam.Map(_write_report, beam.pvalue.AsList(buckets), reader, uri)
 
 
-def read_shard(shard: Shard, image_set: ImageSet) -> Iterator[Batch]:
-    """Reads, checks and hashes one shard; a bad shard ends with a batch that states the problem.
+def stage_shard(
+    shard: Shard, image_set: ImageSet, files: Mapping[str, int], uri: str
+) -> Iterator[tuple[Staged | None, Survey]]:
+    """Reads, checks, hashes and stages one shard; a bad shard ends with a survey that says why.
 
     Problems are values, because exceptions lose their type on the way through Beam.
     """
     counter = beam.metrics.Metrics.counter("ImageExampleGen", "rows_read")
     start = 0
     try:
-        for rows in read_rows(image_set, shard):
-            facts = facts_of(rows.pixels, rows.labels, rows.stored)
-            examples = encode_examples(rows, facts["pixel_sum"])
-            yield Batch(shard, start, facts, examples)
+        for facts, examples in read_parts(image_set, shard):
+            staged = stage(
+                shard.split,
+                shard.index,
+                start,
+                facts,
+                examples,
+                files=files[shard.split],
+                directory=os.path.join(uri, _STAGING),
+            )
+            yield staged, Survey((), {shard.split: tally(facts, image_set.info.image_shape)})
             start += len(examples)
             counter.inc(len(examples))
     except DataError as problem:
-        yield Batch(shard, start, np.empty(0, FACTS), [], str(problem))
+        yield None, Survey((str(problem),), {})
 
 
-def make_plan(
-    batches: Sequence[Batch], info: DatasetInfo, skipped: int = 0, ignored: int = 0
-) -> SplitPlan:
-    """Cuts `eval`, checks the splits, and summarizes them; `batches` may come in any order.
+def read_parts(image_set: ImageSet, shard: Shard) -> Iterator[tuple[np.ndarray, list[bytes]]]:
+    """Yields successive rows of a shard, some 64 MiB at once: [n] FACTS, n serialized examples.
 
-    `skipped` and `ignored` are those of the `ImageSet`.
+    A DataError says why the shard cannot be used; some rows may have been yielded before.
     """
-    if problems := sorted(batch.problem for batch in batches if batch.problem):
-        return _refusal(info, problems)
-    batches = sorted(batches, key=lambda batch: (batch.shard.index, batch.start))
-    train = [batch for batch in batches if batch.shard.split == TRAIN]
-    test = [batch for batch in batches if batch.shard.split == TEST]
-    facts = _joined(train)
-    is_eval = np.zeros(len(facts), bool)
-    is_eval[eval_rows(facts["label"], facts["example_hash"])] = True
-    splits = {TRAIN: facts[~is_eval], EVAL: facts[is_eval], TEST: _joined(test)}
-    if problems := [text for name in SPLITS for text in _split_problems(name, splits[name], info)]:
-        return _refusal(info, problems)
-    ends = np.cumsum([len(batch.facts) for batch in train])
-    by_batch = {
-        (batch.shard.index, batch.start): rows
-        for batch, rows in zip(train, np.split(is_eval, ends[:-1]), strict=True)
-    }
-    summary = dataclasses.replace(_summarize(info, splits), skipped=skipped, ignored=ignored)
-    return SplitPlan((), by_batch, summary)
-
-
-def _joined(batches: Sequence[Batch]) -> np.ndarray:
-    return np.concatenate([np.empty(0, FACTS), *(batch.facts for batch in batches)])
-
-
-def _refusal(info: DatasetInfo, problems: Iterable[str]) -> SplitPlan:
-    return SplitPlan(tuple(f"dataset {info.spec!r}: {problem}" for problem in problems), {}, None)
-
-
-def _split_problems(name: str, facts: np.ndarray, info: DatasetInfo) -> list[str]:
-    if not len(facts):
-        least = "one image"
-        if name == EVAL:
-            least = (
-                f"{MIN_TRAIN_PER_EVAL} images in the source's training split, of which an eighth "
-                "becomes eval"
-            )
-        return [f"the {name} split is empty, expected at least {least}"]
-    counts = np.bincount(facts["label"], minlength=info.num_classes)
-    missing = [info.class_names[label] for label in np.flatnonzero(counts == 0)]
-    # A class of under eight training images may have none in eval: that is the cut, not the data.
-    if missing and name != EVAL:
-        return [
-            f"the {name} split has no image of class {', '.join(missing)}, expected each of the "
-            f"{info.num_classes} classes in it"
-        ]
-    return []
-
-
-def _summarize(info: DatasetInfo, splits: Mapping[str, np.ndarray]) -> ExamplesSummary:
-    test, *trained = (keys_of(splits[name]["image_hash"]) for name in (TEST, TRAIN, EVAL))
-    seen = {key for keys in trained for key in keys}
-    both = sorted(key for key in test if key in seen)
-    few = sorted(set(both))[:_OVERLAP_EXAMPLES]
-    judged = np.concatenate([splits[EVAL], splits[TEST]])
-    tells = size_tells(splits[TRAIN], judged, info.num_classes) if info.resize else ()
-    return ExamplesSummary(
-        name=info.name,
-        fingerprint=info.fingerprint,
-        image_shape=info.image_shape,
-        class_names=info.class_names,
-        splits={name: _summarize_split(info, facts) for name, facts in splits.items()},
-        overlap=Overlap(len(both), tuple(key.hex() for key in few)),
-        resize=info.resize,
-        extra=info.extra,
-        size_tells=tells,
-    )
-
-
-def _summarize_split(info: DatasetInfo, facts: np.ndarray) -> SplitSummary:
-    white = 255 * int(np.prod(info.image_shape))
-    bins = np.minimum(facts["pixel_sum"] * INTENSITY_BINS // white, INTENSITY_BINS - 1)
-    return SplitSummary(
-        rows=len(facts),
-        class_counts=tuple(np.bincount(facts["label"], minlength=info.num_classes).tolist()),
-        digest=digest_of(facts["example_hash"]),
-        mean_intensity=int(facts["pixel_sum"].sum()) / (len(facts) * white),
-        sizes=sizes_of(facts) if info.resize else None,
-        grey=int(facts["grey"].sum()) if info.image_shape[2] == 3 else None,
-        intensities=tuple(np.bincount(bins, minlength=INTENSITY_BINS).tolist()),
-    )
-
-
-def assign_files(
-    batch: Batch, plan: SplitPlan, files: Mapping[str, int]
-) -> Iterator[tuple[FileKey, KeyedExamples]]:
-    """Sends each row of a batch to its split and, by its content, to one of the split's files."""
-    if plan.problems:
-        return
-    hashes = batch.facts["example_hash"]
-    # By bytes 8 to 15 of the hash. Its first bytes choose the rows of eval, the smallest hashes, so
-    # they are nearly the same in all of those rows.
-    spread = np.ascontiguousarray(hashes[:, 8:16]).view("<u8").ravel()
-    if batch.shard.split == TEST:
-        splits = {TEST: np.ones(len(hashes), bool)}
-    else:
-        is_eval = plan.is_eval[batch.shard.index, batch.start]
-        splits = {TRAIN: ~is_eval, EVAL: is_eval}
-    for split, of_split in splits.items():
-        file = spread % np.uint64(files[split])
-        for number in range(files[split]):
-            chosen = np.flatnonzero(of_split & (file == number))
-            if len(chosen):
-                examples = [batch.examples[row] for row in chosen]
-                yield (split, number), (hashes[chosen].tobytes(), examples)
+    facts: list[np.ndarray] = []
+    examples: list[bytes] = []
+    num_bytes = 0
+    for rows in read_rows(image_set, shard):
+        facts.append(facts_of(rows.pixels, rows.labels, rows.stored))
+        some = encode_examples(rows, facts[-1]["pixel_sum"])
+        examples += some
+        num_bytes += sum(map(len, some))
+        if num_bytes >= _BYTES_AT_ONCE:
+            yield np.concatenate(facts), examples
+            facts, examples, num_bytes = [], [], 0
+    if examples:
+        yield np.concatenate(facts), examples
 
 
 def _directory(split: str) -> str:
@@ -259,31 +157,86 @@ def file_counts(image_set: ImageSet) -> dict[str, int]:
     }
 
 
-def _write_file(
-    file: tuple[FileKey, Iterable[KeyedExamples]], files: Mapping[str, int], uri: str
-) -> None:
-    """Writes rows in the order of their hashes: the same file from any source, classes mixed."""
-    (split, number), parts = file
-    rows = sorted(
-        (key[16:], example)
-        for hashes, examples in parts
-        for key, example in zip(keys_of(np.frombuffer(hashes, np.uint8)), examples, strict=True)
-    )
+def write_file(
+    key: FileKey,
+    staged: Sequence[Staged | None],
+    plan: SplitPlan,
+    files: Mapping[str, int],
+    uri: str,
+) -> Iterator[tuple[int, Part]]:
+    """Writes rows in the order of their hashes: the same file from any source, classes mixed.
+
+    Yields the hashes of the rows, by bucket.
+    """
+    if plan.problems:
+        return
+    split, number = key
+    parts = [part for one in staged if one for part in _part_of(key, one, plan, files)]
+    facts = np.concatenate([np.empty(0, ROWS), *(rows for rows, _ in parts)])
+    examples = [example for _, some in parts for example in some]
+    tails = [whole[16:] for whole in keys_of(facts["example_hash"])]
     name = f"data_tfrecord-{number:05d}-of-{files[split]:05d}.gz"
-    staged = os.path.join(uri, _STAGING, f"{split}-{name}-{uuid.uuid4().hex}")
+    writing = os.path.join(uri, _STAGING, f"{split}-{name}-{uuid.uuid4().hex}")
     options = tf.io.TFRecordOptions("GZIP", compression_level=_GZIP_LEVEL)
-    with tf.io.TFRecordWriter(staged, options) as writer:
-        for _, example in rows:
+    with tf.io.TFRecordWriter(writing, options) as writer:
+        for _, example in sorted(zip(tails, examples, strict=True)):
             writer.write(example)
     # A runner may try a step twice: only a whole file ever bears the name.
-    tf.io.gfile.rename(staged, os.path.join(uri, _directory(split), name), overwrite=True)
+    tf.io.gfile.rename(writing, os.path.join(uri, _directory(split), name), overwrite=True)
+    yield from parts_of(split, facts)
 
 
-def _write_report(plan: SplitPlan, uri: str) -> None:
+def _part_of(
+    key: FileKey, staged: Staged, plan: SplitPlan, files: Mapping[str, int]
+) -> Iterator[tuple[npt.NDArray[np.void], list[bytes]]]:
+    """Yields those of some staged rows that belong to an output file, and their examples."""
+    split, number = key
+    if staged.split != (TEST if split == TEST else TRAIN):
+        return
+    if split == EVAL:
+        rows = staged.own(plan.eval_rows)
+        rows = rows[file_numbers(rows["example_hash"], files[EVAL]) == number]
+        yield rows, staged.examples(rows)
+        return
+    rows, examples = staged.of_file(number)
+    if split == TRAIN:
+        is_eval = np.isin(rows["row"], staged.own(plan.eval_rows)["row"])
+        examples = [examples[row] for row in np.flatnonzero(~is_eval)]
+        rows = rows[~is_eval]
+    yield rows, examples
+
+
+def _write_report(
+    plan: SplitPlan, buckets: Sequence[Bucket], image_set: ImageSet, uri: str
+) -> None:
     """Leaves the outcome where the driver of the pipeline finds it, on any runner."""
-    summary = plan.summary.to_json() if plan.summary else None
+    summary = None if plan.problems else _summarize(plan, buckets, image_set).to_json()
     with tf.io.gfile.GFile(os.path.join(uri, _REPORT), "w") as file:
         file.write(json.dumps({"problems": plan.problems, "summary": summary}))
+
+
+def _summarize(plan: SplitPlan, buckets: Sequence[Bucket], image_set: ImageSet) -> ExamplesSummary:
+    info, tallies = image_set.info, plan.tallies
+    tells: tuple[float, ...] = ()
+    if info.resize:
+        judged = np.concatenate([tallies[EVAL].groups, tallies[TEST].groups])
+        tells = size_tells(tallies[TRAIN].groups, judged, info.num_classes)
+    return ExamplesSummary(
+        name=info.name,
+        fingerprint=info.fingerprint,
+        image_shape=info.image_shape,
+        class_names=info.class_names,
+        splits={
+            split: summarize(info, images, digest(buckets, split))
+            for split, images in tallies.items()
+        },
+        overlap=overlap(buckets),
+        resize=info.resize,
+        extra=info.extra,
+        skipped=image_set.skipped,
+        ignored=image_set.ignored,
+        size_tells=tells,
+    )
 
 
 def finish(uri: str) -> ExamplesSummary:

@@ -12,13 +12,17 @@ _MARGIN = 3.0  # standard errors
 _SHAPE = 1 << 20  # more than any coded size
 
 
-def sizes_of(facts: np.ndarray) -> Sizes:
-    """(height, width) of the smallest, median and largest image, by pixels and then by height."""
+def sizes_of(facts: np.ndarray, counts: npt.NDArray[np.int64] | None = None) -> Sizes:
+    """(height, width) of the smallest, median and largest image, by pixels and then by height.
+
+    Each of the [N] facts is that of one image, or of as many as its count says.
+    """
     pixels = facts["height"].astype(np.int64) * facts["width"]
     order = np.lexsort((facts["height"], pixels))
+    ends = np.cumsum(np.ones(len(order), np.int64) if counts is None else counts[order])
+    middle = np.searchsorted(ends, ends[-1] // 2, "right")
     smallest, median, largest = (
-        (int(facts["height"][row]), int(facts["width"][row]))
-        for row in order[[0, len(order) // 2, -1]]
+        (int(facts["height"][row]), int(facts["width"][row])) for row in order[[0, middle, -1]]
     )
     return smallest, median, largest
 
@@ -31,12 +35,12 @@ def size_tells(
     An image is taken for one of a class if its size, rounded, is more frequent in that class than
     in the others among the images `learned`. The value is the share of the class's images `judged`
     that are taken for it, less the share of the others (Youden's J), less three standard errors, so
-    that a class of few images is not blamed for chance. Both are [N] FACTS.
+    that a class of few images is not blamed for chance. Both are `tallies.GROUPS`.
     """
     codes, place = np.unique(np.concatenate([_codes(learned), _codes(judged)]), return_inverse=True)
     place = place.ravel()
-    first = _counts(place[: len(learned)], learned["label"], len(codes), classes)
-    second = _counts(place[len(learned) :], judged["label"], len(codes), classes)
+    first = _counts(place[: len(learned)], learned, len(codes), classes)
+    second = _counts(place[len(learned) :], judged, len(codes), classes)
     taken = _rates(first) > _rates(first.sum(axis=1, keepdims=True) - first)  # [codes, classes]
     others = second.sum(axis=1, keepdims=True) - second
     right, right_variance = _share((second * taken).sum(axis=0), second.sum(axis=0))
@@ -45,17 +49,19 @@ def size_tells(
     return tuple(round(float(value), 4) for value in lower)
 
 
-def _codes(facts: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+def _codes(groups: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     sides = [
-        np.rint(_STEPS * np.log2(facts[name])).astype(np.int64) for name in ("height", "width")
+        np.rint(_STEPS * np.log2(groups[name])).astype(np.int64) for name in ("height", "width")
     ]
-    return (sides[0] * _SHAPE + sides[1]) * 2 + facts["grey"]
+    return (sides[0] * _SHAPE + sides[1]) * 2 + groups["grey"]
 
 
 def _counts(
-    codes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], rows: int, classes: int
+    codes: npt.NDArray[np.int64], groups: npt.NDArray[np.void], rows: int, classes: int
 ) -> npt.NDArray[np.int64]:
-    return np.bincount(codes * classes + labels, minlength=rows * classes).reshape(rows, classes)
+    counts = np.zeros((rows, classes), np.int64)
+    np.add.at(counts, (codes, groups["label"]), groups["images"])
+    return counts
 
 
 def _rates(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

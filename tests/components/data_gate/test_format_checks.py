@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from components.data_gate.format_checks import FormatBounds, format_checks
-from components.example_gen.example_facts import FACTS
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.stored_sizes import size_tells, sizes_of
+from components.example_gen.tallies import GROUPS
 from components.gate.check import Check
 
 BOUNDS = FormatBounds(max_size_factor=16, max_grey=0.1, max_size_leak=0.5)
@@ -91,7 +91,7 @@ def test_a_class_that_its_size_gives_away_is_refused() -> None:
 
 
 def facts(labels: np.ndarray, sides: np.ndarray, grey: np.ndarray | bool = False) -> np.ndarray:
-    made = np.zeros(len(labels), FACTS)
+    made = np.ones(len(labels), GROUPS)  # each of one image
     made["label"], made["height"], made["width"], made["grey"] = labels, sides, 2 * sides, grey
     return made
 
@@ -125,6 +125,13 @@ def test_one_class_in_grey_is_told() -> None:
 
 
 def test_sizes_are_ordered_by_pixels_and_then_by_height() -> None:
-    made = np.zeros(4, FACTS)
+    made = np.zeros(4, GROUPS)
     made["height"], made["width"] = [10, 30, 20, 40], [60, 20, 30, 50]
     assert sizes_of(made) == ((10, 60), (30, 20), (40, 50))
+
+
+def test_the_median_size_counts_each_image_of_a_group() -> None:
+    made = np.zeros(3, GROUPS)
+    made["height"] = made["width"] = [10, 20, 30]
+    assert sizes_of(made, np.array([3, 1, 1]))[1] == (10, 10)  # 10 10 [10] 20 30
+    assert sizes_of(made, np.array([2, 1, 1]))[1] == (20, 20)  # 10 10 [20] 30

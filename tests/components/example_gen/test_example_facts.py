@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from components.example_gen.example_facts import (
     digest_of,
-    eval_rows,
     eval_size,
     hash_examples,
     quotas_of,
+    smallest_rows,
 )
 
 
@@ -68,6 +68,10 @@ def test_an_eighth_of_train_becomes_eval_and_5000_at_most(train_rows: int, size:
 )
 def test_quotas_follow_the_largest_remainder(counts: list[int], quotas: list[int]) -> None:
     assert quotas_of(np.array(counts), eval_size(sum(counts))).tolist() == quotas
+
+
+def eval_rows(labels: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    return smallest_rows(labels, hashes, quotas_of(np.bincount(labels), eval_size(len(labels))))
 
 
 def test_eval_takes_the_rows_of_each_class_with_the_smallest_hash() -> None:

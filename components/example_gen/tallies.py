@@ -1,0 +1,110 @@
+"""Sums over examples, which add up over the parts of a data set in any order, and their summary."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from components.example_gen.examples_summary import INTENSITY_BINS, SplitSummary
+from components.example_gen.image_set import DatasetInfo
+from components.example_gen.stored_sizes import sizes_of
+
+_KEYS = ("label", "height", "width", "grey")
+
+# Images of one class, size and greyness.
+GROUPS = np.dtype(
+    [
+        ("label", np.int64),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("grey", np.bool_),
+        ("images", np.int64),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What is known of some images together.
+
+    Attributes:
+      groups: [G] GROUPS, of which no two are of one kind.
+      pixel_sum: over all pixels and channels of the images.
+      intensities: [64] int64, images by their mean intensity.
+    """
+
+    groups: npt.NDArray[np.void]
+    pixel_sum: int
+    intensities: npt.NDArray[np.int64]
+
+    @property
+    def rows(self) -> int:
+        return int(self.groups["images"].sum())
+
+    def class_counts(self, classes: int) -> npt.NDArray[np.int64]:
+        """The images of each class, [K] int64."""
+        counts = np.zeros(classes, np.int64)
+        np.add.at(counts, self.groups["label"], self.groups["images"])
+        return counts
+
+    def without(self, part: Tally) -> Tally:
+        """Takes away the images of a part of these."""
+        groups = part.groups.copy()
+        groups["images"] *= -1
+        return total([self, Tally(groups, -part.pixel_sum, -part.intensities)])
+
+
+def tally(facts: np.ndarray, image_shape: tuple[int, int, int]) -> Tally:
+    """Sums up [n] FACTS of images that the network sees in this shape."""
+    groups = np.ones(len(facts), GROUPS)
+    for key in _KEYS:
+        groups[key] = facts[key]
+    white = 255 * int(np.prod(image_shape))
+    bins = np.minimum(facts["pixel_sum"] * INTENSITY_BINS // white, INTENSITY_BINS - 1)
+    return Tally(
+        _merged(groups),
+        int(facts["pixel_sum"].sum()),
+        np.bincount(bins, minlength=INTENSITY_BINS),
+    )
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """Adds up any number of tallies, none too."""
+    given = list(tallies)
+    none = np.zeros(INTENSITY_BINS, np.int64)
+    return Tally(
+        _merged(np.concatenate([np.empty(0, GROUPS), *(one.groups for one in given)])),
+        sum(one.pixel_sum for one in given),
+        np.sum([none, *(one.intensities for one in given)], axis=0),
+    )
+
+
+def _merged(groups: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Joins the groups of one kind, and drops those that have no images."""
+    if not len(groups):
+        return groups
+    groups = groups[np.lexsort([groups[key] for key in _KEYS])]
+    kinds = groups[list(_KEYS)]
+    first = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1]))
+    images = np.add.reduceat(groups["images"], first)
+    groups = groups[first]
+    groups["images"] = images
+    return groups[images != 0]
+
+
+def summarize(info: DatasetInfo, images: Tally, digest: str) -> SplitSummary:
+    """Summarizes a split that has at least one image."""
+    white = 255 * int(np.prod(info.image_shape))
+    groups = images.groups
+    return SplitSummary(
+        rows=images.rows,
+        class_counts=tuple(images.class_counts(info.num_classes).tolist()),
+        digest=digest,
+        mean_intensity=images.pixel_sum / (images.rows * white),
+        sizes=sizes_of(groups, groups["images"]) if info.resize else None,
+        grey=int(groups["images"][groups["grey"]].sum()) if info.image_shape[2] == 3 else None,
+        intensities=tuple(images.intensities.tolist()),
+    )

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from components.example_gen.example_facts import FACTS
+from components.example_gen.examples_summary import INTENSITY_BINS
+from components.example_gen.image_set import DatasetInfo
+from components.example_gen.stored_sizes import sizes_of
+from components.example_gen.tallies import Tally, summarize, tally, total
+
+SHAPE = (4, 4, 3)
+INFO = DatasetInfo("photos", "photos", "0" * 64, SHAPE, ("a", "b", "c"), 1, resize="pad")
+
+
+@pytest.fixture
+def facts() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    made = np.zeros(200, FACTS)
+    made["label"] = rng.integers(0, 3, 200)
+    made["height"], made["width"] = rng.integers(4, 9, (2, 200))
+    made["grey"] = rng.integers(0, 2, 200)
+    made["pixel_sum"] = rng.integers(0, 255 * 48 + 1, 200)
+    return made
+
+
+def same(one: Tally, other: Tally) -> bool:
+    return (
+        one.groups.tolist() == other.groups.tolist()
+        and one.pixel_sum == other.pixel_sum
+        and one.intensities.tolist() == other.intensities.tolist()
+    )
+
+
+def test_parts_add_up_in_any_order(facts: np.ndarray) -> None:
+    parts = [tally(part, SHAPE) for part in np.split(facts, [10, 10, 90])]
+    whole = tally(facts, SHAPE)
+    assert same(total(parts), whole)
+    assert same(total([parts[3], total([parts[2], parts[0]]), parts[1]]), whole)
+
+
+def test_a_part_is_taken_away(facts: np.ndarray) -> None:
+    rest = tally(facts, SHAPE).without(tally(facts[:60], SHAPE))
+    assert same(rest, tally(facts[60:], SHAPE))
+    assert rest.without(rest).rows == 0
+
+
+def test_nothing_adds_up_to_nothing() -> None:
+    assert same(total([]), tally(np.empty(0, FACTS), SHAPE))
+
+
+def test_a_split_is_summarized_as_by_a_look_at_each_image(facts: np.ndarray) -> None:
+    summary = summarize(INFO, tally(facts, SHAPE), "d" * 64)
+    means = facts["pixel_sum"] / (255 * 48)
+    bins, _ = np.histogram(means, bins=INTENSITY_BINS, range=(0.0, 1.0))
+    assert summary.rows == 200
+    assert summary.class_counts == tuple(np.bincount(facts["label"]).tolist())
+    assert summary.digest == "d" * 64
+    assert summary.mean_intensity == pytest.approx(means.mean())
+    assert summary.sizes == sizes_of(facts)
+    assert summary.grey == facts["grey"].sum()
+    assert summary.intensities == tuple(bins.tolist())
