@@ -58,8 +58,8 @@ class DataGateConfig:
     )
     max_intensity_drift: float = setting(
         0.1,
-        "largest distance of the distribution of the images' mean intensity in train from that of "
-        "the last released run (Kolmogorov-Smirnov)",
+        "largest distance of the distribution of the images' mean intensity in train, or of that "
+        "of one of 16 regions of them, from the last released run's (Kolmogorov-Smirnov)",
         ge=0,
         le=1,
     )

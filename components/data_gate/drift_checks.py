@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from components.example_gen.examples_summary import ExamplesSummary
+from components.example_gen.example_facts import GRID
+from components.example_gen.examples_summary import ExamplesSummary, SplitSummary
 from components.gate.check import Check
 from components.monitoring.kolmogorov import kolmogorov
 
@@ -28,10 +29,8 @@ def drift_checks(
         yield _shape_check(summary, released)
     counts_before = None if released is None else class_counts(released)
     yield drift_check(class_counts(summary), counts_before, bounds.max_class_drift)
-    intensities_before = None if released is None else released.splits["train"].intensities
-    yield intensity_check(
-        summary.splits["train"].intensities, intensities_before, bounds.max_intensity_drift
-    )
+    before = None if released is None else released.splits["train"]
+    yield intensity_check(summary.splits["train"], before, bounds.max_intensity_drift)
 
 
 def drift_check(
@@ -108,28 +107,41 @@ def class_counts(summary: ExamplesSummary) -> dict[str, int]:
     return dict(zip(summary.class_names, summary.splits["train"].class_counts, strict=True))
 
 
-def intensity_check(train: Sequence[int], released: Sequence[int] | None, bound: float) -> Check:
-    """Checks that the mean intensities of the images are distributed as in the last release.
+def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: float) -> Check:
+    """Checks that the images, and each of their regions, are as bright as in the last release.
 
-    The test of Kolmogorov and Smirnov for two samples. Of many images any difference is beyond
-    chance, so the distance itself is bounded; of few, a distance that chance explains is no drift.
+    The test of Kolmogorov and Smirnov for two samples, on mean intensities. Of many images any
+    difference is beyond chance, so the distance itself is bounded; of few, a distance that chance
+    explains is no drift.
 
     Args:
-      train, released: see `SplitSummary.intensities`; None if nothing is released.
-      bound: largest accepted distance of the two distribution functions, 0..1.
+      train, released: released is None if nothing is.
+      bound: largest accepted distance of two distribution functions, 0..1.
     """
     name = "data.intensity"
-    if not released or not sum(train):
+    if released is None or not (released.intensities and released.regions and train.rows):
         why = "nothing released yet" if released is None else "the last release did not record it"
         return Check(name, True, None, bound, f"drift of the mean intensity skipped: {why}")
-    distance, chance = kolmogorov(released, train)
+    before, now = ((one.intensities, *one.regions) for one in (released, train))
+    found = [kolmogorov(*pair) for pair in zip(before, now, strict=True)]
+    # The tests' chances are corrected for their number (Bonferroni).
+    drifts = [
+        distance if chance * len(found) < _CHANCE else min(distance, bound)
+        for distance, chance in found
+    ]
+    worst = max(range(len(found)), key=lambda at: (drifts[at], found[at][0]))
+    if drifts[0] > bound:
+        worst = 0  # the whole image says it more plainly than a region
+    distance, chance = found[worst]
+    row, column = divmod(worst - 1, GRID)
+    where = f" in row {row + 1} and column {column + 1} of a grid of {GRID}" if worst else ""
     return Check.of(
         name,
-        distance <= bound or chance >= _CHANCE,
+        drifts[worst] <= bound,
         distance,
         bound,
-        start=f"train: the images' mean intensities are {distance:.4f} apart from those of the "
-        f"last release (p {chance:.2g}), ",
+        start=f"train: the images' mean intensities{where} are {distance:.4f} apart from those of "
+        f"the last release (p {min(1.0, chance * len(found)):.2g}), ",
         good=f"at most {bound:g} may be, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
         "data_gate.max_intensity_drift",

@@ -12,6 +12,7 @@ from trainer.features import ImageSpec
 
 PROPERTY = "dataset"  # the artifact's custom property
 INTENSITY_BINS = 64
+REGION_BINS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class SplitSummary:
       grey: the number of images without colour; None where the network sees no colour.
       intensities: images by their mean intensity, in `INTENSITY_BINS` equal bins of 0..1; empty in
         what was recorded before there were any.
+      regions: for each of 16 regions, see `example_facts.region_means`, the images by the mean
+        intensity of that region, in `REGION_BINS` equal bins of 0..1; empty likewise.
     """
 
     rows: int
@@ -35,6 +38,7 @@ class SplitSummary:
     sizes: Sizes | None = None
     grey: int | None = None
     intensities: tuple[int, ...] = ()
+    regions: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +99,7 @@ def _split(values: Mapping[str, Any]) -> SplitSummary:
         "class_counts": tuple(values["class_counts"]),
         "sizes": sizes_from_json(values.get("sizes")),
         "intensities": tuple(values.get("intensities", ())),
+        "regions": tuple(map(tuple, values.get("regions", ()))),
     }
     return SplitSummary(**{**values, **read})
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.examples_summary import INTENSITY_BINS, SplitSummary
+from components.example_gen.example_facts import GRID
+from components.example_gen.examples_summary import INTENSITY_BINS, REGION_BINS, SplitSummary
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import sizes_of
 
@@ -34,11 +35,13 @@ class Tally:
       groups: [G] GROUPS, of which no two are of one kind.
       pixel_sum: over all pixels and channels of the images.
       intensities: [64] int64, images by their mean intensity.
+      regions: [16, 16] int64, images by the mean intensity of each region.
     """
 
     groups: npt.NDArray[np.void]
     pixel_sum: int
     intensities: npt.NDArray[np.int64]
+    regions: npt.NDArray[np.int64]
 
     @property
     def rows(self) -> int:
@@ -54,7 +57,8 @@ class Tally:
         """Takes away the images of a part of these."""
         groups = part.groups.copy()
         groups["images"] *= -1
-        return total([self, Tally(groups, -part.pixel_sum, -part.intensities)])
+        negative = Tally(groups, -part.pixel_sum, -part.intensities, -part.regions)
+        return total([self, negative])
 
 
 def tally(facts: np.ndarray, image_shape: tuple[int, int, int]) -> Tally:
@@ -68,17 +72,27 @@ def tally(facts: np.ndarray, image_shape: tuple[int, int, int]) -> Tally:
         _merged(groups),
         int(facts["pixel_sum"].sum()),
         np.bincount(bins, minlength=INTENSITY_BINS),
+        _histograms(facts["regions"]),
     )
+
+
+def _histograms(regions: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Counts [n, 16] uint8 in each column: [16, 16] int64."""
+    places = np.arange(GRID * GRID) * REGION_BINS
+    bins = regions // (256 // REGION_BINS)
+    counts = np.bincount((places + bins).ravel(), minlength=GRID * GRID * REGION_BINS)
+    return counts.reshape(GRID * GRID, REGION_BINS)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """Adds up any number of tallies, none too."""
     given = list(tallies)
-    none = np.zeros(INTENSITY_BINS, np.int64)
+    none, nowhere = np.zeros(INTENSITY_BINS, np.int64), _histograms(np.empty((0, 16), np.uint8))
     return Tally(
         _merged(np.concatenate([np.empty(0, GROUPS), *(one.groups for one in given)])),
         sum(one.pixel_sum for one in given),
         np.sum([none, *(one.intensities for one in given)], axis=0),
+        np.sum([nowhere, *(one.regions for one in given)], axis=0),
     )
 
 
@@ -107,4 +121,5 @@ def summarize(info: DatasetInfo, images: Tally, digest: str) -> SplitSummary:
         sizes=sizes_of(groups, groups["images"]) if info.resize else None,
         grey=int(groups["images"][groups["grey"]].sum()) if info.image_shape[2] == 3 else None,
         intensities=tuple(images.intensities.tolist()),
+        regions=tuple(map(tuple, images.regions.tolist())),
     )

@@ -1,55 +1,99 @@
-"""Drift of the mean intensities against the last release, beside SciPy's test."""
+"""Drift of the images' intensities against the last release, beside SciPy's test."""
+
+import dataclasses
+import re
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import stats
 
 from components.data_gate.drift_checks import intensity_check
-from components.example_gen.examples_summary import INTENSITY_BINS
+from components.example_gen.example_facts import facts_of
+from components.example_gen.examples_summary import SplitSummary
+from components.example_gen.image_set import TRAIN, DatasetInfo
+from components.example_gen.images import read_arrays
+from components.example_gen.sources import open_dataset
+from components.example_gen.tallies import summarize, tally
+
+SHAPE = (28, 28, 1)
+INFO = DatasetInfo("digits", "digits", "0" * 64, SHAPE, ("0",), 1)
 
 
-def binned(values: np.ndarray) -> tuple[int, ...]:
-    counts, _ = np.histogram(values, bins=INTENSITY_BINS, range=(0.0, 1.0))
-    return tuple(counts.tolist())
+def summary_of(pixels: np.ndarray) -> SplitSummary:
+    facts = facts_of(pixels, np.zeros(len(pixels), np.int64))
+    return summarize(INFO, tally(facts, SHAPE), "d" * 64)
 
 
-def drawn(rows: int, seed: int, *, mean: float = 0.13) -> np.ndarray:
-    return np.clip(np.random.default_rng(seed).normal(mean, 0.04, rows), 0.0, 1.0)
+@pytest.fixture(scope="module")
+def halves() -> tuple[np.ndarray, np.ndarray]:
+    """The embedded sample's images of train, 2,000 and 2,000."""
+    pixels, _ = read_arrays(open_dataset("mnist_sample", data_dir=None), TRAIN)
+    pixels = np.random.default_rng(0).permutation(pixels)
+    return pixels[:2000], pixels[2000:]
 
 
-def test_it_is_scipys_test_on_the_bins():
-    now, then = drawn(400, seed=1, mean=0.133), drawn(5000, seed=2)
-    found = intensity_check(binned(now), binned(then), bound=0.01)
-    places = [np.repeat(np.arange(INTENSITY_BINS), binned(values)) for values in (now, then)]
-    expected = stats.ks_2samp(*places, method="asymp")
-    assert found.actual == pytest.approx(expected.statistic)
-    chance = special.kolmogorov(expected.statistic * np.sqrt(400 * 5000 / 5400))
-    assert f"(p {chance:.2g})" in found.sentence
-    assert chance == pytest.approx(expected.pvalue, rel=0.3)
-
-
-def test_brighter_images_are_refused_and_equally_bright_ones_pass():
-    then = binned(drawn(55_000, seed=1))
-    assert intensity_check(binned(drawn(55_000, seed=2)), then, bound=0.1).passed
-    refused = intensity_check(binned(drawn(55_000, seed=2, mean=0.15)), then, bound=0.1)
-    assert not refused.passed
-    assert "set data_gate.max_intensity_drift" in refused.sentence
-    assert intensity_check(binned(drawn(55_000, seed=2, mean=0.132)), then, bound=0.1).passed
-
-
-def test_of_few_images_a_distance_that_chance_explains_is_no_drift():
-    then = binned(drawn(55_000, seed=1))
-    alarms = [
-        not intensity_check(binned(drawn(20, seed=seed)), then, bound=0.1).passed
-        for seed in range(1000)
-    ]
-    assert sum(alarms) <= 5  # one in 1,000 is expected at most
+def test_other_images_of_the_same_kind_are_no_drift(halves):
+    then, now = map(summary_of, halves)
+    assert intensity_check(now, then, bound=0.1).passed
 
 
 @pytest.mark.parametrize(
-    ("released", "why"), [(None, "nothing released yet"), ((), "did not record it")]
+    ("change", "where"),
+    [
+        (lambda pixels: 255 - pixels, ""),
+        (lambda pixels: np.minimum(pixels, 225) + 30, ""),
+        (lambda pixels: pixels[:, :, ::-1], " in row . and column . of a grid of 4"),
+        (lambda pixels: pixels[:, ::-1], " in row . and column . of a grid of 4"),
+        (lambda pixels: pixels.transpose(0, 2, 1, 3), " in row . and column . of a grid of 4"),
+        (lambda pixels: np.roll(pixels, 2, axis=2), " in row . and column . of a grid of 4"),
+    ],
+    ids=["inverted", "brighter", "mirrored", "upside down", "transposed", "two pixels aside"],
 )
-def test_without_a_record_it_says_that_it_is_skipped(released, why):
-    found = intensity_check(binned(drawn(100, seed=1)), released, bound=0.1)
+def test_images_that_look_otherwise_are_refused(halves, change, where):
+    then, now = halves
+    refused = intensity_check(summary_of(change(now)), summary_of(then), bound=0.1)
+    assert not refused.passed
+    assert refused.actual > 0.1
+    assert re.search(f"the images' mean intensities{where} are [01]", refused.sentence)
+    assert "set data_gate.max_intensity_drift" in refused.sentence
+
+
+def test_it_is_scipys_test_on_the_bins(halves):
+    then, now = (summary_of(pixels[:400]) for pixels in halves)
+    found = intensity_check(now, then, bound=0.0)
+    parts = zip((then.intensities, *then.regions), (now.intensities, *now.regions), strict=True)
+    expected = [
+        stats.ks_2samp(
+            *(np.repeat(np.arange(len(counts)), counts) for counts in pair), method="asymp"
+        )
+        for pair in parts
+    ]
+    largest = max(expected, key=lambda one: one.statistic)
+    assert found.actual == pytest.approx(largest.statistic)
+    chance = float(re.findall(r"\(p (\S+)\)", found.sentence)[0])
+    assert chance == pytest.approx(min(1.0, 17 * largest.pvalue), rel=0.3)
+
+
+def test_of_few_images_a_distance_that_chance_explains_is_no_drift(halves):
+    then = summary_of(halves[0])
+    rng = np.random.default_rng(0)
+    distances, alarms = [], 0
+    for _ in range(300):
+        found = intensity_check(summary_of(rng.permutation(halves[1])[:20]), then, bound=0.1)
+        distances.append(found.actual)
+        alarms += not found.passed
+    assert min(distances) > 0.1
+    assert alarms <= 3  # 0.3 are expected at most
+
+
+@pytest.mark.parametrize("left_out", ["intensities", "regions"])
+def test_without_a_record_it_says_that_it_is_skipped(halves, left_out):
+    now = summary_of(halves[1])
+    then = dataclasses.replace(now, **{left_out: ()})
+    found = intensity_check(now, then, bound=0.1)
     assert (found.passed, found.actual) == (True, None)
-    assert why in found.sentence
+    assert "did not record it" in found.sentence
+
+
+def test_before_the_first_release_it_says_that_it_is_skipped(halves):
+    assert "nothing released yet" in intensity_check(summary_of(halves[1]), None, 0.1).sentence

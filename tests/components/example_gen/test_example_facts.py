@@ -11,6 +11,7 @@ from components.example_gen.example_facts import (
     eval_size,
     hash_examples,
     quotas_of,
+    region_means,
     smallest_rows,
 )
 
@@ -97,3 +98,24 @@ def test_the_cut_does_not_depend_on_the_order(rows: int, classes: int, random) -
 def test_duplicates_at_the_edge_do_not_change_the_number_of_rows() -> None:
     labels, hashes = np.zeros(16, int), np.zeros((16, 32), np.uint8)
     assert len(eval_rows(labels, hashes)) == 2  # 16 / 8
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 13, 3), (600, 700, 3)])
+def test_a_region_is_a_cell_of_a_grid_of_four_by_four(shape: tuple[int, int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+    found = region_means(pixels)
+    rows, columns = (-(-np.arange(5) * side // 4) for side in shape[:2])
+    for region in range(16):
+        row, column = divmod(region, 4)
+        cell = pixels[:, rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
+        assert (found[:, region] == cell.mean(axis=(1, 2, 3)).astype(int)).all()
+
+
+def test_a_region_without_pixels_is_black() -> None:
+    bright = np.full((1, 2, 3, 1), 200, np.uint8)
+    assert region_means(bright).reshape(4, 4).tolist() == [
+        [200, 200, 200, 0],
+        [0] * 4,
+        [200, 200, 200, 0],
+        [0] * 4,
+    ]

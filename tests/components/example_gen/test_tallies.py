@@ -19,6 +19,7 @@ def facts() -> np.ndarray:
     made["height"], made["width"] = rng.integers(4, 9, (2, 200))
     made["grey"] = rng.integers(0, 2, 200)
     made["pixel_sum"] = rng.integers(0, 255 * 48 + 1, 200)
+    made["regions"] = rng.integers(0, 256, (200, 16))
     return made
 
 
@@ -27,6 +28,7 @@ def same(one: Tally, other: Tally) -> bool:
         one.groups.tolist() == other.groups.tolist()
         and one.pixel_sum == other.pixel_sum
         and one.intensities.tolist() == other.intensities.tolist()
+        and one.regions.tolist() == other.regions.tolist()
     )
 
 
@@ -58,3 +60,6 @@ def test_a_split_is_summarized_as_by_a_look_at_each_image(facts: np.ndarray) -> 
     assert summary.sizes == sizes_of(facts)
     assert summary.grey == facts["grey"].sum()
     assert summary.intensities == tuple(bins.tolist())
+    for region, counts in enumerate(summary.regions):
+        expected, _ = np.histogram(facts["regions"][:, region], bins=16, range=(0, 256))
+        assert counts == tuple(expected.tolist())
