@@ -66,20 +66,23 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
     survey = (
         staged_and_surveyed
         | "Surveys" >> beam.Values()
-        | "WholeSurvey" >> beam.CombineGlobally(joined_surveys)
+        | "WholeSurvey" >> beam.CombineGlobally(joined_surveys).without_defaults()
     )
     eval_rows = (
         staged
         | "EvalCandidates" >> beam.FlatMap(eval_candidates, beam.pvalue.AsSingleton(survey))
-        | "EvalRows" >> beam.CombineGlobally(joined_eval_rows)
+        | "EvalRows" >> beam.CombineGlobally(joined_eval_rows).without_defaults()
     )
+    none = joined_eval_rows([])  # where a shard has a problem
     plan = survey | "Plan" >> beam.Map(
-        make_plan, beam.pvalue.AsSingleton(eval_rows), image_set.info
+        make_plan, beam.pvalue.AsSingleton(eval_rows, none), image_set.info
     )
     buckets = (
         pipeline
-        | "Files" >> beam.Create([(split, n) for split in SPLITS for n in range(files[split])])
-        | "SpreadFiles" >> beam.Reshuffle()
+        | "Files"
+        >> beam.Create(
+            [(split, n) for split in SPLITS for n in range(files[split])], reshuffle=True
+        )
         | "WriteFile"
         >> beam.FlatMap(
             write_file, beam.pvalue.AsList(staged), beam.pvalue.AsSingleton(plan), files, uri
