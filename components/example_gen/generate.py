@@ -25,16 +25,12 @@ from components.example_gen.example_facts import (
     facts_of,
     keys_of,
 )
-from components.example_gen.examples_summary import (
-    INTENSITY_BINS,
-    ExamplesSummary,
-    Overlap,
-    SplitSummary,
-)
+from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.images import encode_examples, read_rows
 from components.example_gen.sources import DataError
 from components.example_gen.stored_sizes import size_tells, sizes_of
+from components.monitoring.summary import INTENSITY_BINS
 
 EVAL = "eval"
 SPLITS = (TRAIN, EVAL, TEST)

@@ -5,11 +5,11 @@ import pytest
 from scipy import special, stats
 
 from components.data_gate.drift_checks import intensity_check
-from components.example_gen.examples_summary import INTENSITY_BINS
+from components.monitoring.summary import INTENSITY_BINS
 
 
-def binned(values: np.ndarray) -> tuple[int, ...]:
-    counts, _ = np.histogram(values, bins=INTENSITY_BINS, range=(0.0, 1.0))
+def binned(values: np.ndarray, bins: int = INTENSITY_BINS) -> tuple[int, ...]:
+    counts, _ = np.histogram(values, bins, range=(0.0, 1.0))
     return tuple(counts.tolist())
 
 
@@ -35,6 +35,13 @@ def test_brighter_images_are_refused_and_equally_bright_ones_pass():
     assert not refused.passed
     assert "set data_gate.max_intensity_drift" in refused.sentence
     assert intensity_check(binned(drawn(55_000, seed=2, mean=0.132)), then, bound=0.1).passed
+
+
+def test_a_release_that_recorded_64_bins_is_compared_in_those_that_both_have():
+    now, then = drawn(5000, seed=1, mean=0.15), drawn(5000, seed=2)
+    found = intensity_check(binned(now), binned(then, 64), bound=0.1)
+    assert found.actual == intensity_check(binned(now, 8), binned(then, 8), bound=0.1).actual
+    assert not found.passed
 
 
 def test_of_few_images_a_distance_that_chance_explains_is_no_drift():

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from components.example_gen.example_facts import FACTS, eval_rows, facts_of, hash_examples
-from components.example_gen.examples_summary import INTENSITY_BINS
 from components.example_gen.generate import (
     Batch,
     SplitPlan,
@@ -10,6 +9,7 @@ from components.example_gen.generate import (
     make_plan,
 )
 from components.example_gen.image_set import DatasetInfo, Shard
+from components.monitoring.summary import INTENSITY_BINS
 
 INFO = DatasetInfo("tiny", "tiny", "0" * 64, (2, 2, 1), ("a", "b"), 1)
 
