@@ -31,6 +31,10 @@ CLASS_NAME = "class_name"  # [B] string
 CLASS_INDEX = "class_index"  # [B] int64
 
 
+# Of an image as stored, since a file of a few kB may declare any number: the bound above which
+# Pillow warns, 256 MiB of red, green and blue.
+MAX_PIXELS = 89_478_485
+
 # How an image of another size is fitted into the network's.
 RESIZES = ("pad", "stretch", "crop")
 

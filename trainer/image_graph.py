@@ -16,11 +16,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.features import ImageSpec
+from trainer.features import MAX_PIXELS, ImageSpec
 
-_Decode = Callable[[tf.Tensor], tf.Tensor]
+_OfImage = Callable[[tf.Tensor], tf.Tensor]
 
 _PNG = b"\x89"
+_HEADER_BYTES = 26  # which hold an image's width and height, but not those of a JPEG
 _PNG_DEPTH = 24  # the place of the bits per channel
 _JPEG = b"\xff"
 _GIF = b"G"
@@ -55,29 +56,75 @@ def to_pixels(encoded: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
     height, width, channels = image_shape
+    images = tf.reshape(encoded, [-1])
+    # Before any is decoded, since a file of a few kB may declare any size.
+    fits = tf.equal(tf.reshape(_png_sides(images), [-1, 2]), (width, height))
+    checked = tf.debugging.Assert(
+        tf.reduce_all(fits), [f"images are not PNG of height {height} and width {width}"]
+    )
 
     def decode_one(png: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_png(png, channels=channels)
         return tf.ensure_shape(image, [height, width, channels])
 
-    return tf.map_fn(decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.uint8)
+    with tf.control_dependencies([checked]):
+        return tf.map_fn(decode_one, tf.identity(images), fn_output_signature=tf.uint8)
+
+
+def _declared(encoded: tf.Tensor, place: int, dtype: tf.DType, *, little: bool) -> tf.Tensor:
+    """Reads the two numbers at a place of headers, [...] strings: [..., 2]; 0 behind their end."""
+    head = tf.strings.join([tf.strings.substr(encoded, 0, _HEADER_BYTES), "\0" * _HEADER_BYTES])
+    numbers = tf.strings.substr(head, place, 2 * dtype.size)
+    return tf.io.decode_raw(numbers, dtype, little_endian=little)
+
+
+def _png_sides(encoded: tf.Tensor) -> tf.Tensor:
+    return _declared(encoded, 16, tf.int32, little=False)
+
+
+def _gif_sides(encoded: tf.Tensor) -> tf.Tensor:
+    return _declared(encoded, 6, tf.uint16, little=True)
+
+
+def _bmp_sides(encoded: tf.Tensor) -> tf.Tensor:
+    return _declared(encoded, 18, tf.int32, little=True)
+
+
+def _jpeg_sides(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.io.extract_jpeg_shape(encoded)[:2]
+
+
+def _if_small(sides: _OfImage, decode: _OfImage, encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes an image that declares sides, [2], of at most `MAX_PIXELS` pixels."""
+    pixels = tf.reduce_prod(tf.abs(tf.cast(sides(encoded), tf.int64)))
+    checked = tf.debugging.Assert(
+        pixels <= MAX_PIXELS, ["the image has", pixels, "pixels, expected at most", MAX_PIXELS]
+    )
+    with tf.control_dependencies([checked]):
+        return decode(tf.identity(encoded))
 
 
 def decoded(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a PNG, JPEG, GIF (its first frame) or BMP (of 24 bits) to [h, w, 3] uint8.
 
     A JPEG is turned upright by its EXIF orientation; what is transparent is laid on black. Of 16
-    bits the upper 8 are taken. Fails on any other content.
+    bits the upper 8 are taken. Fails on any other content, and before it decodes on an image that
+    declares more than `MAX_PIXELS` pixels.
     """
     first = tf.strings.substr(encoded, 0, 1)
-    decode: _Decode = _bmp
+    decode: _OfImage = functools.partial(_if_small, _bmp_sides, _bmp)
     # Not tf.switch_case: Transform cannot serialize its list of functions.
-    for start, special in ((_GIF, _first_frame), (_JPEG, _upright_jpeg), (_PNG, _png_on_black)):
-        decode = functools.partial(_either, tf.equal(first, start), special, decode)
+    for start, sides, special in (
+        (_GIF, _gif_sides, _first_frame),
+        (_JPEG, _jpeg_sides, _upright_jpeg),
+        (_PNG, _png_sides, _png_on_black),
+    ):
+        small = functools.partial(_if_small, sides, special)
+        decode = functools.partial(_either, tf.equal(first, start), small, decode)
     return tf.ensure_shape(decode(encoded), [None, None, 3])
 
 
-def _either(holds: tf.Tensor, one: _Decode, other: _Decode, encoded: tf.Tensor) -> tf.Tensor:
+def _either(holds: tf.Tensor, one: _OfImage, other: _OfImage, encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(holds, lambda: one(encoded), lambda: other(encoded))
 
 

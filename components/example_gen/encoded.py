@@ -9,18 +9,29 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
+from trainer.features import MAX_PIXELS
+
+Image.MAX_IMAGE_PIXELS = None  # `opened` has the same bound, and says which size was found
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"])
 HEAD_BYTES = 32
 
-_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_HEADER_BYTES = 26  # signature, IHDR's length and name, width, height, depth, colour type
+# Colour type -> channels (PNG specification, section 11.2.2). A palette decodes to any number.
+PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+_OTHER_FORMATS = ("JPEG", "BMP", "GIF")
+_STARTS = (PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 _BMP_HEADER_BYTES = frozenset([12, 40, 52, 56, 64, 108, 124])
 _GREY_MODES = frozenset(["1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"])
 _PNG_MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
@@ -61,10 +72,29 @@ def is_named_as_image(path: str) -> bool:
     return PurePath(path).suffix.lower() in SUFFIXES
 
 
+@contextlib.contextmanager
+def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """Opens an image without decoding it.
+
+    Raises BrokenImage for one of more than `MAX_PIXELS`, and Pillow's errors for what is none.
+    """
+    with Image.open(io.BytesIO(content), formats=formats) as image:
+        require_decodable(image.height, image.width)
+        yield image
+
+
+def require_decodable(height: int, width: int) -> None:
+    """Raises BrokenImage for a size of more than `MAX_PIXELS`, before the pixels take memory."""
+    if height * width > MAX_PIXELS:
+        raise BrokenImage(
+            f"is {height}x{width} pixels, expected at most {MAX_PIXELS:,} in all: scale it down"
+        )
+
+
 def look_at(content: bytes, *, whole: bool = True) -> ImageFacts:
     """Decodes an image, of a GIF the first frame, or reads its header alone; raises BrokenImage."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with opened(content) as image:
             width, height = image.size
             plain = _plain_channels(content, image)
             is_colour = _is_colour(image)
@@ -78,6 +108,25 @@ def look_at(content: bytes, *, whole: bool = True) -> ImageFacts:
     if orientation >= _TURNED:
         height, width = width, height
     return ImageFacts(height, width, is_colour, plain if orientation == 1 else 0)
+
+
+def stored_shape(image: bytes) -> tuple[int, int, int]:
+    """Reads (height, width, channels) from an image's header; a palette has 3 channels.
+
+    Raises ValueError if that is no image of a format that a model takes, or one of too many pixels.
+    """
+    if image.startswith(PNG_SIGNATURE) and len(image) >= PNG_HEADER_BYTES:
+        width, height, _, colour = struct.unpack_from(">IIBB", image, 16)
+        require_decodable(height, width)
+        return height, width, PNG_CHANNELS.get(colour, 3)
+    try:
+        with opened(image, _OTHER_FORMATS) as found:
+            bands = 3 if found.mode == "P" else len(found.getbands())
+            return found.height, found.width, bands
+    except BrokenImage:
+        raise
+    except Exception as error:  # Pillow raises errors of many kinds on damaged files
+        raise ValueError("cannot be read, expected a PNG, JPEG, BMP or GIF") from error
 
 
 def storable(content: bytes) -> bytes:
@@ -105,18 +154,18 @@ def _is_bmp_of_24_bits(content: bytes) -> bool:
 def _is_turned_png(content: bytes) -> bool:
     if not content.startswith(_STARTS[0]) or b"eXIf" not in content:
         return False
-    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+    with opened(content, ("PNG",)) as image:
         image.load()  # the chunk may stand behind the pixels
         return _orientation(image) != 1
 
 
 def _is_animated(content: bytes) -> bool:
-    with Image.open(io.BytesIO(content), formats=["GIF"]) as image:
+    with opened(content, ("GIF",)) as image:
         return bool(getattr(image, "is_animated", False))
 
 
 def _as_png(content: bytes) -> bytes:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with opened(content) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode not in _PNG_MODES:
             upright = upright.convert("RGB")

@@ -11,7 +11,6 @@ from components.example_gen.image_set import Sizes, sizes_from_json
 from trainer.features import ImageSpec
 
 PROPERTY = "dataset"  # the artifact's custom property
-INTENSITY_BINS = 64
 REGION_BINS = 16
 
 
@@ -25,8 +24,8 @@ class SplitSummary:
       mean_intensity: mean over all pixels, 0 (black) to 1 (white).
       sizes: of the images as stored, see `DatasetInfo.sizes`; None if all have the network's size.
       grey: the number of images without colour; None where the network sees no colour.
-      intensities: images by their mean intensity, in `INTENSITY_BINS` equal bins of 0..1; empty in
-        what was recorded before there were any.
+      intensities: images by their mean intensity, in the equal bins of `monitoring.summary`; empty
+        in what was recorded before there were any.
       regions: for each of 16 regions, see `example_facts.region_means`, the images by the mean
         intensity of that region, in `REGION_BINS` equal bins of 0..1; empty likewise.
     """

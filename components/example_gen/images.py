@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from PIL import Image
 from tfx_bsl.coders import example_coder
 
+from components.example_gen.encoded import (
+    PNG_CHANNELS,
+    PNG_HEADER_BYTES,
+    PNG_SIGNATURE,
+    stored_shape,
+)
 from components.example_gen.example_facts import digest_of, hash_examples
 from components.example_gen.image_set import ImageSet, Shard
 from components.example_gen.sources import DataError
@@ -24,13 +28,8 @@ from trainer.image_graph import to_pixels
 
 BATCH_ROWS = 1000
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_HEADER_BYTES = 26  # signature, IHDR's length and name, width, height, depth, colour type
-# Colour type -> channels (PNG specification, section 11.2.2). A palette decodes to any number.
-_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _PNG_PALETTE = 3
 _MAX_BIT_DEPTH = 8
-_OTHER_FORMATS = ("JPEG", "BMP", "GIF")
 
 _DECODED_AT_ONCE = 64
 _COMPRESSION = "GZIP"
@@ -111,26 +110,10 @@ def _stored_shapes(images: np.ndarray, shard: Shard, start: int) -> np.ndarray:
     return shapes
 
 
-def stored_shape(image: bytes) -> tuple[int, int, int]:
-    """Reads (height, width, channels) from an image's header; a palette has 3 channels.
-
-    Raises ValueError if that is no image of a format that a model takes.
-    """
-    if image.startswith(_PNG_SIGNATURE) and len(image) >= _PNG_HEADER_BYTES:
-        width, height, _, colour = struct.unpack_from(">IIBB", image, 16)
-        return height, width, _PNG_CHANNELS.get(colour, 3)
-    try:
-        with Image.open(io.BytesIO(image), formats=_OTHER_FORMATS) as opened:
-            bands = 3 if opened.mode == "P" else len(opened.getbands())
-            return opened.height, opened.width, bands
-    except Exception as error:  # Pillow raises errors of many kinds on damaged files
-        raise ValueError("cannot be read, expected a PNG, JPEG, BMP or GIF") from error
-
-
 def _decode_checked(images: np.ndarray, shard: Shard, start: int, spec: ImageSpec) -> np.ndarray:
     """Decodes n images to [n, H, W, C] uint8; a DataError names the first bad one."""
     if not spec.resize:
-        headers = [image[:_PNG_HEADER_BYTES] for image in images]
+        headers = [image[:PNG_HEADER_BYTES] for image in images]
         problems = {header: png_problem(header, spec.image_shape) for header in set(headers)}
         for row, header in enumerate(headers):
             if problems[header]:
@@ -152,12 +135,12 @@ def _decode_checked(images: np.ndarray, shard: Shard, start: int, spec: ImageSpe
 
 def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
     """Says why an image with these first 26 bytes is not a PNG of this shape; "" if it is one."""
-    if not header.startswith(_PNG_SIGNATURE):
+    if not header.startswith(PNG_SIGNATURE):
         return "is not stored as PNG, expected PNG, which is passed through unchanged"
-    if len(header) < _PNG_HEADER_BYTES:
+    if len(header) < PNG_HEADER_BYTES:
         return "is a PNG cut short inside its header, expected a whole one"
     width, height, depth, colour = struct.unpack_from(">IIBB", header, 16)
-    channels = image_shape[2] if colour == _PNG_PALETTE else _PNG_CHANNELS.get(colour, 0)
+    channels = image_shape[2] if colour == _PNG_PALETTE else PNG_CHANNELS.get(colour, 0)
     if (height, width, channels) != image_shape:
         return (
             f"is {height}x{width}x{channels}, expected {'x'.join(map(str, image_shape))}: "

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.example_gen.example_facts import GRID
-from components.example_gen.examples_summary import INTENSITY_BINS, REGION_BINS, SplitSummary
+from components.example_gen.examples_summary import REGION_BINS, SplitSummary
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import sizes_of
+from components.monitoring.summary import INTENSITY_BINS
 
 _KEYS = ("label", "height", "width", "grey")
 
@@ -34,7 +35,7 @@ class Tally:
     Attributes:
       groups: [G] GROUPS, of which no two are of one kind.
       pixel_sum: over all pixels and channels of the images.
-      intensities: [64] int64, images by their mean intensity.
+      intensities: [INTENSITY_BINS] int64, images by their mean intensity.
       regions: [16, 16] int64, images by the mean intensity of each region.
     """
 

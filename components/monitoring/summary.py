@@ -23,7 +23,8 @@ CONFIDENCE_EDGES = (
     *(round(0.05 * step, 2) for step in range(2, 19)),
     *(1 - 10 ** (-step / 5) for step in range(6, 31)),
 )
-INTENSITY_EDGES = tuple(step / 200 for step in range(1, 200))
+INTENSITY_BINS = 200
+INTENSITY_EDGES = tuple(step / INTENSITY_BINS for step in range(1, INTENSITY_BINS))
 
 # What is counted of one example: ("class", 7), ("confidence", bin), ("intensity", bin), ...
 Key = tuple[str, int | str]
@@ -62,7 +63,7 @@ class Summary:
             rows=sum(classes),
             classes=classes,
             confidence=histogram("confidence", len(CONFIDENCE_EDGES) + 1),
-            intensity=histogram("intensity", len(INTENSITY_EDGES) + 1) if sizes else (),
+            intensity=histogram("intensity", INTENSITY_BINS) if sizes else (),
             sizes=dict(sorted(sizes.items())),
         )
 
@@ -125,7 +126,7 @@ def _bin(edges: Sequence[float], value: float) -> int:
 
 def _is_whole(summary: Summary) -> bool:
     lengths = (len(summary.confidence), len(summary.intensity))
-    expected = (len(CONFIDENCE_EDGES) + 1, len(INTENSITY_EDGES) + 1 if summary.sizes else 0)
+    expected = (len(CONFIDENCE_EDGES) + 1, INTENSITY_BINS if summary.sizes else 0)
     parts = [summary.classes, summary.confidence, summary.intensity]
     sums = {sum(part) for part in parts if part}
     enough = not summary.sizes or sum(summary.sizes.values()) >= summary.rows

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,14 +118,12 @@ def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
 def _opened(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.Image]:
     """Opens an image without decoding it; Pillow's errors become an ImageError."""
     try:
-        content = io.BytesIO(read_regular(path, max_bytes=_MAX_FILE_BYTES))
-        with warnings.catch_warnings():
-            # Twice as many pixels are an error of Pillow's; below that the caller sees to the size.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(content, formats=formats) as image:
-                yield image
+        with encoded.opened(read_regular(path, max_bytes=_MAX_FILE_BYTES), formats) as image:
+            yield image
     except ImageError:
         raise
+    except encoded.BrokenImage as error:
+        raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ImageError("is neither a PNG nor a JPEG file: convert it") from error
     # Pillow raises errors of many kinds on damaged files.

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,6 +53,21 @@ def pngs() -> dict[str, bytes]:
         "grey with a transparent level": encoded(grey, "PNG", transparency=level),
         "colour with a transparent one": encoded(colour, "PNG", transparency=pixel),
     }
+
+
+def declaring(image: bytes, height: int, width: int) -> bytes:
+    """A file whose header declares another size than its pixels have."""
+    kind, at = image[:1], 0
+    if kind == b"\x89":
+        chunk = b"IHDR" + struct.pack(">II", width, height) + image[24:29]
+        return image[:12] + chunk + struct.pack(">I", zlib.crc32(chunk)) + image[33:]
+    if kind == b"\xff":
+        at, sides = image.index(b"\xff\xc0") + 5, struct.pack(">HH", height, width)
+    elif kind == b"G":
+        at, sides = 6, struct.pack("<HH", width, height)
+    else:
+        at, sides = 18, struct.pack("<ii", width, height)
+    return image[:at] + sides + image[at + len(sides) :]
 
 
 def jpegs() -> dict[str, bytes]:

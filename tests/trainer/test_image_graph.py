@@ -9,7 +9,16 @@ from PIL import Image
 
 from components.serving_check.prediction import read_pixels
 from tests.trainer import image_files
-from tests.trainer.image_files import HEIGHT, WIDTH, encoded, exif, oriented, picture, with_segment
+from tests.trainer.image_files import (
+    HEIGHT,
+    WIDTH,
+    declaring,
+    encoded,
+    exif,
+    oriented,
+    picture,
+    with_segment,
+)
 from trainer.features import RESIZES, ImageSpec
 from trainer.image_graph import orientation, to_pixels
 
@@ -141,3 +150,29 @@ def test_no_other_image_of_the_batch_changes_a_bit() -> None:
     together = to_pixels(tf.constant(images)[:, tf.newaxis], spec)
     for image, pixels in zip(images, together, strict=True):
         np.testing.assert_array_equal(pixels, pixels_of(image, spec.image_shape))
+
+
+def refusal(image: bytes, resize: str) -> str:
+    with pytest.raises(tf.errors.InvalidArgumentError) as refused:
+        pixels_of(image, (8, 8, 3), resize)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
+def test_an_image_that_declares_too_many_pixels_is_refused_before_it_is_decoded(kind: str) -> None:
+    image = encoded(picture(8, 8), kind)
+    assert "expected at most" in refusal(declaring(image, 30_000, 30_000), "pad")
+    assert "expected at most" not in refusal(declaring(image, 9_459, 9_459)[:40], "pad")
+    assert pixels_of(declaring(image, 8, 8), (8, 8, 3)).shape == (8, 8, 3)
+
+
+def test_a_model_that_does_not_resize_refuses_another_size_before_it_decodes() -> None:
+    png = encoded(picture(8, 8), "PNG")
+    assert pixels_of(png, (8, 8, 3), "").shape == (8, 8, 3)
+    for image in (declaring(png, 20_000, 20_000), encoded(picture(8, 8), "JPEG")):
+        assert "images are not PNG of height 8 and width 8" in refusal(image, "")
+
+
+def test_no_images_are_no_pixels() -> None:
+    none = to_pixels(tf.constant([], tf.string), ImageSpec((8, 8, 1), ("a", "b")))
+    assert len(none) == 0

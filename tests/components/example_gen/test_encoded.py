@@ -14,7 +14,9 @@ from components.example_gen.encoded import (
     is_named_as_image,
     look_at,
     storable,
+    stored_shape,
 )
+from tests.trainer.image_files import declaring
 
 COLOUR, GREY = picture(1), picture(1, mode="L")
 EXIF_TURNED = Image.Exif()
@@ -86,6 +88,19 @@ def test_16_bits_and_transparency_are_not_plain() -> None:
 def test_a_turned_image_has_the_size_that_it_is_seen_in(kind: str) -> None:
     facts = look_at(encoded(COLOUR, kind, exif=EXIF_TURNED))
     assert (facts.height, facts.width, facts.plain) == (10, 12, 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(kind: str, whole: bool) -> None:
+    for side in (9_460, 30_000):
+        image = declaring(encoded(COLOUR, kind), side, side)
+        line = f"is {side}x{side} pixels, expected at most 89,478,485 in all: scale it down"
+        with pytest.raises(BrokenImage) as refused:
+            look_at(image, whole=whole)
+        assert str(refused.value) == line
+        with pytest.raises(BrokenImage, match=line):
+            stored_shape(image)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.encoded import stored_shape
 from components.example_gen.example_facts import hash_examples
 from components.example_gen.generate import finish, generate
 from components.example_gen.image_set import ImageSet, SourceRows
-from components.example_gen.images import digest_split, read_arrays, read_rows, stored_shape
+from components.example_gen.images import digest_split, read_arrays, read_rows
 from components.example_gen.sources import DataError
 from tests.trainer import image_files
 

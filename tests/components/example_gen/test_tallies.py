@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from components.example_gen.example_facts import FACTS
-from components.example_gen.examples_summary import INTENSITY_BINS
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.tallies import Tally, summarize, tally, total
+from components.monitoring.summary import INTENSITY_BINS
 
 SHAPE = (4, 4, 3)
 INFO = DatasetInfo("photos", "photos", "0" * 64, SHAPE, ("a", "b", "c"), 1, resize="pad")
