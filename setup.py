@@ -15,8 +15,8 @@ from setuptools import find_packages, setup
 # generation: kfp 2.5 is the last one for protobuf 3.
 _KUBEFLOW = [
     "kfp==2.5.*; python_version < '3.11'",
-    "kfp==2.16.*; python_version >= '3.11'",
-    "kfp-pipeline-spec<2.17",
+    "kfp==2.17.*; python_version >= '3.11'",
+    "kfp-pipeline-spec",
     "kfp-server-api",
     "urllib3",
     # kfp.local runs containers with it.

@@ -20,7 +20,7 @@ from pipeline.result import RunResult
 @path_option(
     "--kfp-python",
     "PYTHON",
-    "A Python with kfp 2.16 and docker, where this one has an older kfp (Python 3.10).",
+    "A Python with kfp 2.16 or 2.17 and docker, where this one has an older kfp (Python 3.10).",
 )
 @option(
     "--user",

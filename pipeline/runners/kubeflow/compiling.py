@@ -51,6 +51,10 @@ from trainer.host.text import unknown
 # Where a container writes what nobody needs afterwards, such as a prepared data set.
 SCRATCH = "/tmp/tfx-mnist"
 
+# Argo counts it from the start of the first attempt: behind it there is no further attempt, and one
+# that runs is ended (argo-workflows, workflow/controller/operator.go, processNodeRetries).
+_RETRY_WITHIN_S = 30 * 24 * 3600
+
 _DESCRIPTION = "From images to a gated release."
 
 # What components answer beside their artifacts.
@@ -191,7 +195,10 @@ def _class_paths(channels: Mapping[str, Channel]) -> dict[str, str]:
 
 
 def _text(pipeline: GraphComponent, graph: Sequence[BaseComponent]) -> str:
-    """Returns the YAML with TFX's artifact types; kfp's functions only accept those of `system`."""
+    """Returns the YAML with TFX's artifact types, and time for retries.
+
+    kfp's functions only accept artifact types of `system`, and those before 2.17 an hour.
+    """
     for node in graph:
         component = pipeline.pipeline_spec.components[f"comp-{task_id(node.id)}"]
         for channels, declared in (
@@ -200,6 +207,9 @@ def _text(pipeline: GraphComponent, graph: Sequence[BaseComponent]) -> str:
         ):
             for key, channel in channels.items():
                 declared.artifacts[key].artifact_type.schema_title = f"tfx.{channel.type_name}"
+    for task in pipeline.pipeline_spec.root.dag.tasks.values():
+        if task.HasField("retry_policy"):
+            task.retry_policy.backoff_max_duration.FromSeconds(_RETRY_WITHIN_S)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(pipeline, str(path))

@@ -66,7 +66,7 @@ def container_task(
     if deployment.retries:
         # Of gates as well: a refusal completes its task, and only a lost check fails it. The
         # backend cannot tell a task that ends with a refusal from others (docs/kubeflow.md).
-        task.set_retry(deployment.retries, "30s", 2.0, "600s")
+        task.set_retry(deployment.retries, "30s", 2.0)
     _ask_for_resources(task, name, deployment)
     task.platform_config["kubernetes"] = _executor_config(deployment, places)
     return task

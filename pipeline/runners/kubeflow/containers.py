@@ -45,7 +45,7 @@ class LocalOptions:
     """How the containers run.
 
     Attributes:
-      kfp_python: a Python that has kfp 2.16 and docker.
+      kfp_python: a Python that has kfp 2.16 or 2.17, and docker.
       user: "UID:GID" of the containers; "" for the image's own.
     """
 
@@ -89,7 +89,14 @@ def run(
 
         # The containers see directories of this machine at the same paths.
         mounted = Mount(str(data)) if data else None
-        deployment = Deployment(image, str(home), serving=Mount(str(served)), data=mounted)
+        deployment = Deployment(
+            image,
+            str(home),
+            serving=Mount(str(served)),
+            data=mounted,
+            # kfp 2.17 makes them, after a refusal as well.
+            retries=0,
+        )
         placed = {**overrides, "dataset": dataset.text}
         compiled = compile_pipeline(configured.preset, placed, deployment)
         for directory in (home, served):

@@ -15,7 +15,9 @@ from trainer.host.text import quoted
 
 _CLAIM = "pvc://"
 _MOUNTS = "/mnt"
-_CLAIM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+# The backend names a pod's volume after the claim, and such a name has no dots and 63 characters
+# (kubeflow/pipelines, backend/src/v2/driver/k8s.go, makeVolumeMountPatch).
+_CLAIM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 # [registry/]path[:tag][@digest] (distribution/reference, regexp.go).
 _PATH = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
@@ -45,7 +47,8 @@ class Mount:
             if not _CLAIM_NAME.fullmatch(claim) or ".." in rest.split("/"):
                 raise ConfigError(
                     f"{quoted(text)} names no directory of a volume claim, expected "
-                    "pvc://CLAIM/DIRECTORY"
+                    "pvc://CLAIM/DIRECTORY with a claim of lower-case letters, digits and hyphens, "
+                    "at most 63: a volume of a pod is named after the claim"
                 )
             return cls("/".join(filter(None, (_MOUNTS, claim, rest.strip("/")))), claim)
         if not text.startswith("/") or ".." in text.split("/"):

@@ -143,6 +143,15 @@ def test_each_task_that_fails_is_tried_again_gates_too_since_their_no_is_no_fail
     assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
 
 
+def test_a_task_that_trained_for_days_is_tried_again_too(tasks) -> None:
+    """Argo counts the longest time for retries from the start of the first attempt."""
+    days = {
+        float(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s")) / 86400
+        for task in tasks.values()
+    }
+    assert days == {30}
+
+
 def test_a_search_stands_behind_the_data_gate_and_tells_training_and_release() -> None:
     text = compile_pipeline("quick", {"tuning.enabled": True}, DEPLOYMENT).text
     tasks = _tasks(documents(text)[0])

@@ -225,6 +225,12 @@ def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> N
     assert "image: own/image:1\n" in text
 
 
+def test_a_refused_task_is_not_tried_again_as_kfp_2_17_would(python, tmp_path: Path) -> None:
+    run_in_containers(tmp_path / "root", python())
+    text = (tmp_path / "root" / "kubeflow" / "run-1" / "pipeline.yaml").read_text()
+    assert "retryPolicy" not in text
+
+
 @pytest.mark.parametrize("code", [1, 2])
 def test_what_is_missing_is_said_before_anything_is_written(python, tmp_path, code: int) -> None:
     program = python(check="there is no image image:1: make it", code_of_check=code)

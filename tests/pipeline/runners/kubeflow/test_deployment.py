@@ -24,6 +24,8 @@ def test_a_claim_is_mounted_and_a_path_is_taken_as_it_is(text: str, mount: Mount
     [
         ("pvc://Models/mnist", "names no directory of a volume claim"),
         ("pvc://", "names no directory of a volume claim"),
+        ("pvc://team.models/mnist", "a volume of a pod is named after the claim"),
+        (f"pvc://{'m' * 64}", "a volume of a pod is named after the claim"),
         ("pvc://models/../other", "names no directory of a volume claim"),
         ("s3://bucket/models", "a release is one rename, which an object store does not have"),
         ("models", "expected pvc://CLAIM/DIRECTORY or an absolute path"),
