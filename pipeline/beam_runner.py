@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+import socket
+import threading
+from typing import Any, ClassVar
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 from apache_beam.pipeline import Pipeline
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    SubprocessSdkWorkerHandler,
+    WorkerHandler,
+)
+from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from trainer.host.children import python_child
 from trainer.host.text import quoted
+from trainer.training_process import ending
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
+_ANSWER_S = 10.0  # a job service accepts a connection at once
+_NOTICE_S = 0.1  # how often what waits for a lost worker is looked for
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
 # The runners on which a whole pipeline was seen to give the results of one process.
@@ -34,6 +51,32 @@ def runner_problem(given: tuple[str, ...]) -> str:
     return f"Beam's runner {quoted(name)} {why}; expected one of {', '.join(_PROVEN)}"
 
 
+def service_problem(given: tuple[str, ...]) -> str:
+    """Says why no job could be given to the service that Beam's arguments name; "" if one could.
+
+    Beam waits five minutes for a service, and its error then has no text.
+    """
+    options = PipelineOptions(list(given))
+    runner = options.view_as(StandardOptions).runner or ""
+    if runner.rpartition(".")[2].lower() != "portablerunner":
+        return ""
+    endpoint = options.view_as(PortableOptions).job_endpoint or ""
+    host, colon, port = endpoint.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        return (
+            f"Beam's --job_endpoint is {quoted(endpoint)}, expected the address of a job service, "
+            "as in --beam-arg --job_endpoint=localhost:8099"
+        )
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_S).close()
+    except OSError as error:
+        return (
+            f"no job service of Beam answers at {quoted(endpoint)} ({error}): start it, or give "
+            "the address of another with --beam-arg --job_endpoint=HOST:PORT, see docs/beam.md"
+        )
+    return ""
+
+
 def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     """Adds the runner unless the user names one, and `ProcessRunner` for several processes here.
 
@@ -50,6 +93,44 @@ def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     return arguments
 
 
+class WorkerLost(Exception):
+    """A worker on this machine ended before its job did."""
+
+
+@WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)
+class _WorkerProcess(SubprocessSdkWorkerHandler):
+    """A worker whose end before that of the job is an error of the job.
+
+    Beam itself would wait for its answers for ever (`ControlConnection._read`).
+    """
+
+    lost: ClassVar[list[str]] = []  # how workers of the present job ended
+
+    def start_worker(self) -> None:
+        self._closed = threading.Event()
+        worker = SubprocessSdkWorker(
+            self._worker_command_line, self.control_address, self.provision_info, self.worker_id
+        )
+        self.worker_thread = threading.Thread(target=self._run, args=[worker])
+        self.worker_thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        super().close()
+
+    def _run(self, worker: SubprocessSdkWorker) -> None:
+        try:
+            worker.run()
+        except RuntimeError as error:  # its text ends with the exit status
+            if self._closed.is_set():
+                return
+            self.lost.append(ending(int(str(error).rpartition(" ")[2])))
+            answer = beam_fn_api_pb2.InstructionResponse(error=str(error))
+            while not self._closed.wait(_NOTICE_S):
+                for waiting in [*self.control_conn._futures_by_id.values()]:
+                    waiting.set(answer)
+
+
 class ProcessRunner(FnApiRunner):
     """Beam's runner on this machine, with processes that import nothing from the working directory.
 
@@ -57,12 +138,22 @@ class ProcessRunner(FnApiRunner):
     """
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> Any:
+        """Raises `WorkerLost`, besides what Beam raises."""
         direct = options.view_as(DirectOptions)
         if direct.direct_running_mode != _PROCESSES:
             return super().run_pipeline(pipeline, options)
         direct.direct_running_mode = None  # or Beam takes its own command
         environment = SubprocessSDKEnvironment.from_command_string(_worker_command())
-        return FnApiRunner(default_environment=environment).run_pipeline(pipeline, options)
+        _WorkerProcess.lost.clear()
+        try:
+            return FnApiRunner(default_environment=environment).run_pipeline(pipeline, options)
+        except Exception as error:
+            if not _WorkerProcess.lost:
+                raise
+            raise WorkerLost(
+                f"a worker process of Beam {_WorkerProcess.lost[0]}: see the log; the same command "
+                "goes on with the finished components"
+            ) from error
 
 
 def _worker_command() -> str:

@@ -12,7 +12,7 @@ from components.example_gen.image_set import DatasetInfo
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
 from components.signing import KeyRefused, require_keys
-from pipeline.beam_runner import runner_problem
+from pipeline.beam_runner import runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import weakened
 from trainer import own_network
@@ -36,6 +36,8 @@ def require_possible(config: RunConfig) -> None:
         )
     if not config.allow_unproven_runner and (problem := runner_problem(config.beam_args)):
         raise ConfigError(f"{problem}, or --set allow_unproven_runner=true")
+    if problem := service_problem(config.beam_args):
+        raise ConfigError(problem)
     try:
         find_model_server(config.serving.model_server)
     except FileNotFoundError as error:

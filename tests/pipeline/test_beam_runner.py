@@ -1,14 +1,24 @@
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
 from tfx.utils import dependency_utils
 
-from pipeline.beam_runner import ProcessRunner, beam_arguments, runner_problem
+from pipeline.beam_runner import (
+    ProcessRunner,
+    beam_arguments,
+    runner_problem,
+    service_problem,
+)
+from tests.loopback import free_ports
 
 IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
 OURS = "--runner=pipeline.beam_runner.ProcessRunner"
+PORTABLE = "--runner=PortableRunner"
 PROCESSES = "--direct_running_mode=multi_processing"
 
 
@@ -71,6 +81,31 @@ def test_any_other_runner_is_a_problem_with_its_reason(given, problem):
     assert problem in runner_problem(given)
 
 
+@pytest.mark.parametrize(
+    "given", [(), ("--runner=FnApiRunner", "--job_endpoint=nowhere:1"), (OURS,)]
+)
+def test_runners_without_a_job_service_look_for_none(given):
+    assert service_problem(given) == ""
+
+
+@pytest.mark.parametrize("endpoint", [(), ("--job_endpoint=8099",), ("--job_endpoint=host:http",)])
+def test_the_address_of_a_job_service_has_a_host_and_a_port(endpoint):
+    assert "expected the address of a job service" in service_problem((PORTABLE, *endpoint))
+
+
+def test_a_job_service_that_does_not_answer_is_a_problem():
+    (port,) = free_ports(1)
+    problem = service_problem((PORTABLE, f"--job_endpoint=localhost:{port}"))
+    assert problem.startswith(f"no job service of Beam answers at 'localhost:{port}'")
+    assert "Connection refused" in problem
+
+
+def test_a_job_service_that_answers_is_none():
+    with socket.create_server(("localhost", 0)) as server:
+        endpoint = f"--job_endpoint=localhost:{server.getsockname()[1]}"
+        assert service_problem((PORTABLE, endpoint)) == ""
+
+
 def test_tfx_does_not_pack_itself_up_for_components_that_run_in_this_process():
     """It packs itself up unless an argument says where the workers get their packages from."""
     given = list(beam_arguments(()))
@@ -100,3 +135,39 @@ def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: 
     assert str(os.getpid()) not in {path.name for path in workers}
     for path in workers:
         assert "child_main.py apache_beam.runners.worker.sdk_worker_main" in path.read_text()
+
+
+def run_workers(work: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a pipeline, with `work` in two workers, in a process that may not take for ever."""
+    code = f"""
+import apache_beam as beam
+from pipeline.beam_runner import WorkerLost, beam_arguments
+
+def work(number):
+    import os, signal, sys
+    {work}
+
+arguments = beam_arguments(("--direct_num_workers=2", "{PROCESSES}"))
+try:
+    with beam.Pipeline(argv=list(arguments)) as pipeline:
+        _ = pipeline | beam.Create(range(100)) | beam.Reshuffle() | beam.Map(work) | beam.Map(print)
+except WorkerLost as lost:
+    print("lost:", lost)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        ("if number == 50: os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
+        ("os._exit(3)", "ended with code 3"),
+    ],
+)
+def test_a_lost_worker_ends_the_run_with_one_line(work: str, said: str):
+    """Beam's own runner would wait for the worker's answers for ever."""
+    lost = [line for line in run_workers(work).stdout.splitlines() if line.startswith("lost: ")]
+    assert len(lost) == 1
+    assert said in lost[0]
