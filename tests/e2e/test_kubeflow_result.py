@@ -11,7 +11,7 @@ from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.runs import run
+from tests.e2e.runs import run_here
 
 FORMATS = {"jpg": {"quality": 90}, "png": {}, "webp": {}, "gif": {}, "bmp": {}}
 
@@ -26,7 +26,9 @@ def draw(path: Path, seed: int, *, bright: str) -> None:
 
 
 @pytest.mark.e2e
-def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(tmp_path: Path) -> None:
+def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     suffixes = sorted(FORMATS)
     for number, bright in enumerate(["upper", "lower"]):
         for image in range(200):
@@ -37,11 +39,11 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(tmp_path
     settings = ("data.image_size=24", "data.channels=1", "data.test_fraction=0.3", "gate.floor=0.8")
     arguments = [*dataset, *(part for each in settings for part in ("--set", each))]
 
-    code, refused = run(tmp_path / "root", *arguments)
+    code, refused = run_here(capfd, tmp_path / "root", *arguments)
     assert code == 2
     assert "1 image cannot be read: lower/broken.jpg (" in refused["error"]
 
-    code, result = run(tmp_path / "root", *arguments, "--set", "data.skip_unreadable=1")
+    code, result = run_here(capfd, tmp_path / "root", *arguments, "--set", "data.skip_unreadable=1")
     assert (code, result["outcome"]) == (0, "released"), json.dumps(result)
     assert result["dataset"]["name"].startswith("folder_halves_")
 

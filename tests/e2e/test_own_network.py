@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.runs import run
+from tests.e2e.runs import run_here
 from tests.pipeline.thirds import write_thirds
 
 PAGE = Path(__file__).parents[2] / "docs" / "training.md"
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
 @pytest.mark.e2e
 def test_the_network_of_the_documentation_is_trained_and_released_with_its_source(
-    tmp_path: Path,
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (source,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
     (tmp_path / "net.py").write_text(source)
@@ -27,7 +27,8 @@ def test_the_network_of_the_documentation_is_trained_and_released_with_its_sourc
         "gate.max_cross_entropy": 100,
         "data_gate.max_train_test_overlap": 0.1,
     }
-    code, result = run(
+    code, result = run_here(
+        capfd,
         tmp_path / "root",
         *("--dataset", write_thirds(tmp_path / "thirds")),
         *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),

@@ -1,8 +1,5 @@
-"""Whole runs of the product, as a user starts them."""
+"""Whole runs of the product, as a user starts them: the first one in a process of its own."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from tests.e2e.idx_folders import (
     shuffle_some_labels,
     write_idx,
 )
-from tests.e2e.runs import SMALL, run
+from tests.e2e.runs import SMALL, run, run_here, tfx_mnist
 from tests.pipeline.thirds import write_thirds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -53,8 +50,8 @@ def test_the_first_run_releases_version_1(root, first):
     assert "First release, no baseline" in report.read_text()
 
 
-def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
-    code, result = run(root)
+def test_a_second_identical_run_executes_and_publishes_nothing(root, first, capfd):
+    code, result = run_here(capfd, root)
     components = [name for name in result["seconds"] if name != "total"]
     assert (code, result["outcome"]) == (0, "unchanged")
     assert result["cached"] == components
@@ -62,26 +59,20 @@ def test_a_second_identical_run_executes_and_publishes_nothing(root, first):
     assert [v.number for v in serving_dir.versions(root / "serving" / "mnist_sample")] == [1]
 
 
-def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path):
+def test_noisy_labels_are_refused_by_the_gate_against_what_is_served(root, first, tmp_path, capfd):
     folder = write_idx(tmp_path / "noisy", change_train=shuffle_labels)
     served = root / "serving" / "mnist_sample"
     # The data gate would stop it first. What comes out need not be good.
     other = ("--set", "data_gate.max_label_noise=1", "--set", "training.epochs=1")
-    code, result = run(root, "--dataset", f"idx:{folder}", "--serving-dir", str(served), *other)
+    code, result = run_here(
+        capfd, root, "--dataset", f"idx:{folder}", "--serving-dir", str(served), *other
+    )
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)
     assert "not_worse" in failed_checks(result)
     assert [v.number for v in serving_dir.versions(served)] == [1]
 
 
-def tfx_mnist(*words: str) -> tuple[int, dict]:
-    """(exit code, the one JSON object on stdout) of another command."""
-    command = [sys.executable, "-m", "pipeline.cli", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
-    return done.returncode, json.loads(done.stdout)
-
-
-def test_a_release_that_was_taken_back_stays_so(root, first):
+def test_a_release_that_was_taken_back_stays_so(root, first, capfd):
     served = root / "serving" / "mnist_sample"
     where = ("--serving-dir", str(served))
     # Another seed may be worse by chance, and four epochs are worse: that is not tested here.
@@ -91,64 +82,66 @@ def test_a_release_that_was_taken_back_stays_so(root, first):
     )
     chosen = (word for key in lenient for word in ("--set", key))
     second = ("--seed", "1", "--reason", "few epochs", *chosen)
-    code, result = run(root, *second)
+    code, result = run_here(capfd, root, *second)
     assert (code, result["release"]["version"]) == (0, 2)
 
-    code, rolled_back = tfx_mnist("rollback", "--reason", "worse by day", *where)
+    code, rolled_back = tfx_mnist(capfd, "rollback", "--reason", "worse by day", *where)
     assert (code, rolled_back["version"]) == (0, 3)
     assert serving_dir.newest_valid(served).manifest.model_digest == rolled_back["model_digest"]
 
-    code, result = run(root, *second)
+    code, result = run_here(capfd, root, *second)
     assert (code, result["outcome"]) == (3, "refused")
     assert failed_checks(result) == ["integrity.withdrawn"]
-    assert tfx_mnist("verify", *where)[0] == 0
+    assert tfx_mnist(capfd, "verify", *where)[0] == 0
     assert [v.number for v in serving_dir.versions(served)] == [1, 2, 3]
 
     (served / "3" / "saved_model.pb").write_bytes(b"damaged")
-    assert tfx_mnist("verify", *where)[0] == 1
-    code, result = run(root)
+    assert tfx_mnist(capfd, "verify", *where)[0] == 1
+    code, result = run_here(capfd, root)
     assert (code, failed_checks(result)) == (3, ["baseline"])
     assert result["seconds"].keys() == {"total"}
 
 
-def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path):
+def test_inverted_images_are_stopped_by_the_data_gate(root, tmp_path, capfd):
     def invert_one(images, labels):
         images[7] = 255 - images[7]
         return images, labels
 
     folder = write_idx(tmp_path / "inverted", change_train=invert_one)
     bound = "data_gate.max_mean_intensity=0.6"
-    code, result = run(root, "--dataset", f"idx:{folder}", "--set", bound)
+    code, result = run_here(capfd, root, "--dataset", f"idx:{folder}", "--set", bound)
     assert (code, result["outcome"]) == (3, "refused")
     assert [name.rpartition(".")[2] for name in failed_checks(result)] == ["mean_intensity"]
     assert "Trainer" not in result["seconds"]
 
 
-def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path):
+def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path, capfd):
     def poison(images, labels):
         return add_test_images(*shuffle_some_labels(images, labels))
 
     folder = write_idx(tmp_path / "poisoned", change_train=poison)
-    code, result = run(root, "--dataset", f"idx:{folder}")
+    code, result = run_here(capfd, root, "--dataset", f"idx:{folder}")
     assert (code, result["outcome"], result["release"]) == (3, "refused", None)
     assert {"data.label_noise", "data.overlap"} <= set(failed_checks(result))
     assert "DataGate" in result["seconds"]
     assert "Transform" not in result["seconds"]
 
 
-def test_two_logical_devices_train_together(tmp_path):
+def test_two_logical_devices_train_together(tmp_path, capfd):
     root, dataset = tmp_path / "root", write_thirds(tmp_path / "thirds")
     one_epoch = ("--set", "training.epochs=1")
-    code, result = run(root, "--dataset", dataset, "--replicas", "2", *SMALL, *one_epoch)
+    code, result = run_here(
+        capfd, root, "--dataset", dataset, "--replicas", "2", *SMALL, *one_epoch
+    )
     assert (code, result["outcome"], result["error"]) == (0, "released", None)
     log = (root / "logs" / f"{result['run_id']}.log").read_text()
     assert "replicas: 2" in log
 
 
-def test_a_damaged_source_leaves_nothing_behind(tmp_path):
+def test_a_damaged_source_leaves_nothing_behind(tmp_path, capfd):
     folder = write_idx(tmp_path / "cut", change_train=lambda images, labels: (images, labels[:-1]))
     root = tmp_path / "root"
-    code, result = run(root, "--dataset", f"idx:{folder}")
+    code, result = run_here(capfd, root, "--dataset", f"idx:{folder}")
     assert (code, result["outcome"], result["release"]) == (2, "failed", None)
     assert "3,999" in result["error"] or "3999" in result["error"]
     assert not root.exists()

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.runs import RUN, SMALL, run
+from tests.e2e.runs import RUN, SMALL, run_here
 from tests.pipeline.thirds import write_thirds
 from tests.trainer.trainings import assert_same, exported_weights, has_checkpoint
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # So many epochs that a signal after one of the first comes in time.
 DETERMINISTIC = (*SMALL, "--deterministic", "--seed", "7", "--set", "training.epochs=200")
@@ -45,14 +45,14 @@ def resumed_after(log: str) -> int:
     return int((log.partition("resumed after epoch ")[2].split() or ["0"])[0])
 
 
-def test_a_training_that_was_stopped_twice_goes_on_to_the_bits_of_an_unbroken_one(tmp_path):
+def test_a_training_that_was_stopped_twice_goes_on_to_the_bits_of_an_unbroken_one(tmp_path, capfd):
     words = ("--dataset", write_thirds(tmp_path / "thirds"), *DETERMINISTIC)
-    code, unbroken = run(tmp_path / "unbroken", *words)
+    code, unbroken = run_here(capfd, tmp_path / "unbroken", *words)
     assert code == 0
     root = tmp_path / "stopped"
     assert stop_after(2, root, words, signal.SIGTERM) == 143
     assert stop_after(4, root, words, signal.SIGKILL) == -signal.SIGKILL
-    _, result = run(root, *words)
+    _, result = run_here(capfd, root, *words)
     assert result["outcome"] == unbroken["outcome"] == "released"
     assert "ExampleGen" in result["cached"]
     assert "Trainer" not in result["cached"]

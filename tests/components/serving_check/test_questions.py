@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -38,8 +37,8 @@ def test_a_missing_signature_is_named(without_pixels, sample):
     assert wrong.required == "probabilities, class_name, class_index"
 
 
-def test_other_weights_than_the_evaluated_ones_do_not_agree(loader, another_models_sample):
-    (wrong,) = failed(ask_all(loader, another_models_sample, BOUNDS)).values()
+def test_other_weights_than_the_evaluated_ones_do_not_agree(remembering, another_models_sample):
+    (wrong,) = failed(ask_all(remembering, another_models_sample, BOUNDS)).values()
     assert wrong.name == "serving.agreement"
     assert wrong.actual > 100 * AGREEMENT == 100 * wrong.required
     assert (
@@ -48,23 +47,23 @@ def test_other_weights_than_the_evaluated_ones_do_not_agree(loader, another_mode
 
 
 @pytest.mark.parametrize(("shift", "agrees"), [(0.5 * AGREEMENT, True), (2 * AGREEMENT, False)])
-def test_probabilities_agree_to_rounding(loader, sample, shift, agrees):
+def test_probabilities_agree_to_rounding(remembering, sample, shift, agrees):
     shifted = dataclasses.replace(sample, probabilities=sample.probabilities + np.float32(shift))
-    assert ("serving.agreement" in failed(ask_all(loader, shifted, BOUNDS))) is not agrees
+    assert ("serving.agreement" in failed(ask_all(remembering, shifted, BOUNDS))) is not agrees
 
 
-def test_each_signature_is_held_to_the_evaluated_predictions(loader, sample):
+def test_each_signature_is_held_to_the_evaluated_predictions(remembering, sample):
     def pixels_are_mixed_up(signature, inputs, answer):
         if signature == features.PREDICT_PIXELS:
             return {name: np.roll(value, 1, axis=0) for name, value in answer.items()}
         return answer
 
-    (wrong,) = failed(ask_all(altered(loader, pixels_are_mixed_up), sample, BOUNDS)).values()
+    (wrong,) = failed(ask_all(altered(remembering, pixels_are_mixed_up), sample, BOUNDS)).values()
     assert wrong.name == "serving.agreement"
     assert "predict_pixels over a pipe differs most" in wrong.sentence
 
 
-def test_another_class_does_not_agree_however_near_it_is(loader, sample):
+def test_another_class_does_not_agree_however_near_it_is(remembering, sample):
     tied = np.array([0.25, 0.25, 0.25 + AGREEMENT / 10, 0.25 - AGREEMENT / 10], np.float32)
     sample = dataclasses.replace(sample, probabilities=np.tile(np.roll(tied, 1), (len(sample), 1)))
 
@@ -78,24 +77,26 @@ def test_another_class_does_not_agree_however_near_it_is(loader, sample):
             "class_index": np.full(rows, 2),
         }
 
-    (wrong,) = failed(ask_all(altered(loader, all_are_cats), sample, BOUNDS)).values()
+    (wrong,) = failed(ask_all(altered(remembering, all_are_cats), sample, BOUNDS)).values()
     assert wrong.name == "serving.agreement"
     assert wrong.actual < AGREEMENT
     assert "96 answers of 96 name another class" in wrong.sentence  # 3 signatures, 32 images
 
 
-def test_a_wrong_label_fails_its_signature(loader, sample):
+def test_a_wrong_label_fails_its_signature(remembering, sample):
     wrong = dataclasses.replace(sample, labels=(sample.labels + 1) % 4)
-    assert list(failed(ask_all(loader, wrong, BOUNDS))) == ["serving.signature.transform_features"]
+    assert list(failed(ask_all(remembering, wrong, BOUNDS))) == [
+        "serving.signature.transform_features"
+    ]
 
 
-def test_a_batch_that_is_refused_fails_its_check(loader, sample):
+def test_a_batch_that_is_refused_fails_its_check(remembering, sample):
     def small_batches_only(signature, inputs, answer):
         if len(answer.get("class_index", ())) == BATCH:
             raise RequestFailed("too large")
         return answer
 
-    (wrong,) = failed(ask_all(altered(loader, small_batches_only), sample, BOUNDS)).values()
+    (wrong,) = failed(ask_all(altered(remembering, small_batches_only), sample, BOUNDS)).values()
     assert wrong.name == "serving.batch"
     assert wrong.sentence.startswith("128 images in one request: too large, expected an answer; ")
 
@@ -107,8 +108,8 @@ def test_a_batch_that_is_refused_fails_its_check(loader, sample):
         (dataclasses.replace(BOUNDS, max_memory_mib=1.0), "memory", "max_memory_mib"),
     ],
 )
-def test_a_bound_that_is_missed_fails_its_check(loader, sample, bounds, name, key):
-    (wrong,) = failed(ask_all(loader, sample, bounds)).values()
+def test_a_bound_that_is_missed_fails_its_check(remembering, sample, bounds, name, key):
+    (wrong,) = failed(ask_all(remembering, sample, bounds)).values()
     assert wrong.name == f"serving.{name}"
     assert wrong.actual > wrong.required
     assert f"set serving.{key}" in wrong.sentence
@@ -118,7 +119,7 @@ def test_a_bound_that_is_missed_fails_its_check(loader, sample, bounds, name, ke
     ("slow", "rounds", "fails"), [(2, LATENCY_ROUNDS, False), (3, 2, True), (3, 1, False)]
 )
 def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
-    loader, sample, slow, rounds, fails
+    remembering, sample, clock, slow, rounds, fails
 ):
     """The 99th percentile by nearest rank is the 198th of 200, and the median the 2nd of three."""
     requests = itertools.count()
@@ -126,28 +127,28 @@ def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
     def slow_ones(signature, inputs, answer):
         alone = signature == features.SERVING_DEFAULT and len(answer["class_index"]) == 1
         if alone and next(requests) in slow_requests:
-            time.sleep(0.25)
+            clock.now_s += 0.25
         return answer
 
     assert (LATENCY_REQUESTS, LATENCY_ROUNDS) == (200, 3)
     # Before these, two are sent alone: by `serving.single` and by `serving.agreement`.
     slow_requests = {50 + 200 * turn + number for turn in range(rounds) for number in range(slow)}
     bounds = dataclasses.replace(BOUNDS, max_p99_latency_ms=200.0)
-    assert bool(failed(ask_all(altered(loader, slow_ones), sample, bounds))) is fails
+    assert bool(failed(ask_all(altered(remembering, slow_ones), sample, bounds))) is fails
 
 
-def test_a_bad_image_that_is_answered_fails_its_check(loader, sample):
-    good = loader.ask(
+def test_a_bad_image_that_is_answered_fails_its_check(remembering, sample):
+    good = remembering.ask(
         features.SERVING_DEFAULT, sample.inputs(features.SERVING_DEFAULT, np.array([0]))
     )
 
     def never_refuses(signature, inputs):
         try:
-            return loader.ask(signature, inputs)
+            return remembering.ask(signature, inputs)
         except RequestFailed:
             return good
 
-    server = dataclasses.replace(loader, ask=never_refuses)
+    server = dataclasses.replace(remembering, ask=never_refuses)
     wrong = failed(ask_all(server, sample, BOUNDS))
     assert list(wrong) == ["serving.wrong_size", "serving.not_png"]
     assert wrong["serving.wrong_size"].sentence.startswith(
@@ -156,7 +157,7 @@ def test_a_bad_image_that_is_answered_fails_its_check(loader, sample):
 
 
 @pytest.mark.parametrize("by_itself", [True, False])
-def test_once_the_server_is_lost_nothing_more_is_asked(loader, sample, by_itself):
+def test_once_the_server_is_lost_nothing_more_is_asked(remembering, sample, by_itself):
     def dies_on_a_batch(signature, inputs, answer):
         if len(answer.get("class_index", ())) == BATCH:
             raise ServerLost("the server ended with SIGSEGV", by_itself=by_itself)
@@ -164,7 +165,7 @@ def test_once_the_server_is_lost_nothing_more_is_asked(loader, sample, by_itself
 
     checks = []
     with pytest.raises(ServerLost, match="SIGSEGV"):
-        checks.extend(ask_all(altered(loader, dies_on_a_batch), sample, BOUNDS))
+        checks.extend(ask_all(altered(remembering, dies_on_a_batch), sample, BOUNDS))
     asked = (
         NAMES.index("serving.batch") + by_itself
     )  # a failed check only where it may be its doing

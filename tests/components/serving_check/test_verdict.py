@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +39,15 @@ def as_it_is(signature, inputs, answer):
     return answer
 
 
-def slow_at_times():
-    """Three requests of 200 for one image take 0.25 s."""
+def slow_at_times(clock):
+    """Three requests of 200 for one image take 0.25 s, all others no time."""
     asked = {"alone": 0}
 
     def alter(signature, inputs, answer):
         if len(answer.get("class_index", answer.get("y", ()))) in (1, 3):
             asked["alone"] += 1
             if asked["alone"] % (LATENCY_REQUESTS // 4) == 0:
-                time.sleep(0.25)
+                clock.now_s += 0.25
         return answer
 
     return alter
@@ -77,11 +76,11 @@ class Servers:
 
 
 @pytest.fixture
-def ask(loader, exported, sample):
+def ask(remembering, exported, sample):
     """Judges the candidate; (its checks, the servers)."""
 
     def judged(*turns, trivial=as_it_is, bounds=BOUNDS):
-        servers = Servers(loader, exported, turns, trivial)
+        servers = Servers(remembering, exported, turns, trivial)
         return check_model(servers, exported, sample, bounds), servers
 
     return judged
@@ -133,24 +132,26 @@ def test_a_server_that_answers_a_trivial_model_wrong_leaves_the_checks_unmade(as
 
 
 def test_what_another_check_refuses_is_refused_at_once(
-    ask, another_models_sample, loader, exported
+    another_models_sample, remembering, exported
 ):
-    servers = Servers(loader, exported, [as_it_is], as_it_is)
+    servers = Servers(remembering, exported, [as_it_is], as_it_is)
     checks = check_model(servers, exported, another_models_sample, BOUNDS)
     assert list(failed(checks)) == ["serving.agreement"]
     assert servers.trivial_served == 0
 
 
-def test_a_latency_that_is_missed_once_is_measured_again(ask):
+def test_a_latency_that_is_missed_once_is_measured_again(ask, clock):
     bounds = dataclasses.replace(BOUNDS, max_p99_latency_ms=200.0)
-    checks, servers = ask(slow_at_times(), as_it_is, bounds=bounds)
+    checks, servers = ask(slow_at_times(clock), as_it_is, bounds=bounds)
     assert failed(checks) == {}
     assert servers.trivial_served == 0
 
 
-def test_a_latency_that_is_missed_twice_is_the_models_fault_where_a_trivial_one_keeps_it(ask):
+def test_a_latency_that_is_missed_twice_is_the_models_fault_where_a_trivial_one_keeps_it(
+    ask, clock
+):
     bounds = dataclasses.replace(BOUNDS, max_p99_latency_ms=200.0)
-    checks, servers = ask(slow_at_times(), slow_at_times(), bounds=bounds)
+    checks, servers = ask(slow_at_times(clock), slow_at_times(clock), bounds=bounds)
     assert list(failed(checks)) == ["serving.latency"]
     assert servers.trivial_served == 1
 

@@ -65,7 +65,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(thirds: str, folder: Path) -> Backend:
-    return backend(thirds, folder)
+    """It searches before it trains; tests/e2e/test_kubeflow.py has runs that do not."""
+    searching = {"tuning.enabled": True, "tuning.max_trials": 2, "tuning.epochs": 1}
+    return backend(thirds, folder, **searching)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,13 @@ def test_the_first_run_releases_version_1_without_a_baseline(first, folder: Path
     assert (version.number, version.problems) == (1, ())
     assert version.manifest.release["baseline"] is None
     assert version.manifest.release["run_id"] == "5f2c"
+
+
+def test_what_a_search_finds_is_trained_and_released(first, folder: Path) -> None:
+    found = Path(first["Tuner"].answer.artifacts["best_hyperparameters"].uri)
+    best = json.loads((found / "best_hyperparameters.txt").read_text())["values"]
+    released = _versions(folder)[0].manifest.release["training"]
+    assert {key: released[key] for key in best} == best
 
 
 def test_the_second_run_is_compared_with_version_1(second, folder: Path) -> None:
@@ -161,7 +170,16 @@ def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows
     changed = {name for name in first if first[name].parameters != second[name].parameters}
     # Another seed, and what is served now. The gates notice by their input artifacts.
     assert changed == {
-        *("Plan", "Baseline", "DataGate", "Trainer", "BaselineModel", "Evaluator", "Pusher")
+        *(
+            "Plan",
+            "Baseline",
+            "DataGate",
+            "Tuner",
+            "Trainer",
+            "BaselineModel",
+            "Evaluator",
+            "Pusher",
+        )
     }
 
 
@@ -253,17 +271,6 @@ def test_poisoned_data_is_refused_before_anything_is_trained(thirds: str, tmp_pa
     assert "Trainer" not in ended
     checks = _checks_of(ended["DataGate"])
     assert [check["name"] for check in checks if not check["passed"]] == ["data.overlap"]
-
-
-def test_what_a_search_finds_is_trained_and_released(thirds: str, tmp_path: Path) -> None:
-    searching = {"tuning.enabled": True, "tuning.max_trials": 2, "tuning.epochs": 1}
-    ended = backend(thirds, tmp_path, **searching).run()
-    assert {name: one.code for name, one in ended.items() if one.code} == {}
-    found = Path(ended["Tuner"].answer.artifacts["best_hyperparameters"].uri)
-    best = json.loads((found / "best_hyperparameters.txt").read_text())["values"]
-    (version,) = _versions(tmp_path)
-    released = version.manifest.release["training"]
-    assert {key: released[key] for key in best} == best
 
 
 def test_data_that_are_not_there_end_with_2_at_once(cluster: Backend, tmp_path: Path) -> None:
