@@ -108,6 +108,10 @@ setup(
             # From 1.8 on it needs a newer Kubernetes client than kfp 2.5 takes.
             "kubeflow-training<1.8",
             "kubeflow-trainer-api",
+            # Its server stands in for S3, and asks for Flask with much else only.
+            "moto[s3]",
+            "flask",
+            "flask-cors",
             "mypy",
             "pytest",
             "pytest-xdist",

@@ -21,6 +21,7 @@ from components.serving_dir.version import Trust
 from components.signing import signer, truster
 from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS, fitted, takes_residual
+from pipeline.stores import is_uri, require_form
 from trainer.host.fields import check, setting
 from trainer.host.text import quoted
 from trainer.hparams import HParams
@@ -212,6 +213,12 @@ class RunConfig:
         "the directory that the server watches; none for one per data set below pipeline_root",
         is_path=True,
     )
+    artifacts: str | None = setting(
+        None,
+        "where what components hand on is kept: a directory, s3://BUCKET/DIR or gs://BUCKET/DIR; "
+        "none for pipeline_root",
+        is_path=True,
+    )
     seed: int = setting(
         0, "seed of the weights, the order of examples and the augmentation", ge=0, le=2**31 - 1
     )
@@ -257,9 +264,11 @@ class RunConfig:
             if value is not None and "://" in value:
                 raise ValueError(
                     f"{name} is {quoted(value)}, expected a directory of this machine: locks and "
-                    "renames need one; runs that keep their artifacts in an object store are "
-                    "Kubeflow's, see tfx-mnist kubeflow compile --help"
+                    "renames need one; --artifacts URI keeps what the components hand on in an "
+                    "object store"
                 )
+        if self.artifacts and is_uri(self.artifacts):
+            require_form("artifacts", self.artifacts)
 
     def require_numbers(self, numbers: Sequence[str]) -> None:
         """Raises ConfigError for slices by what is none of the numbers of a data set's examples."""

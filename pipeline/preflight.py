@@ -12,6 +12,7 @@ from components.example_gen.image_set import DatasetInfo
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
 from components.signing import KeyRefused, require_keys
+from pipeline import stores
 from pipeline.beam_runner import runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import weakened
@@ -46,6 +47,11 @@ def require_possible(config: RunConfig) -> None:
         require_keys(config.serving.signing_key, config.serving.public_key)
     except KeyRefused as error:
         raise ConfigError(str(error)) from None
+    if config.artifacts and stores.is_uri(config.artifacts):
+        try:
+            stores.require_usable(config.artifacts)
+        except stores.StoreError as error:
+            raise ConfigError(str(error)) from error
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(Path(config.serving_dir))

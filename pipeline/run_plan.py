@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from components.gate import integrity
 from components.gate.check import Refused
 from components.gate.policy import Policy
 from components.serving_dir import ReleaseContext, release_context, released_data
-from pipeline import preflight
+from pipeline import preflight, stores
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import policy_for
@@ -62,6 +63,18 @@ class RunPlan:
     def root(self) -> Path:
         """The absolute pipeline root."""
         return Path(self.config.pipeline_root).absolute()
+
+    def artifacts(self, run_id: str) -> str | None:
+        """The directory or URI for what a run's components hand on; None for the graph's own.
+
+        No two runs share one: the numbers of executions, which TFX's paths end with, are those of
+        one ML Metadata database.
+        """
+        place = self.config.artifacts
+        if place is None:
+            return None
+        place = place.rstrip("/") if stores.is_uri(place) else os.path.abspath(place)
+        return f"{place}/{self.dataset.slug}/{run_id}"
 
     @property
     def serving_dir(self) -> str:

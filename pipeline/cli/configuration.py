@@ -112,6 +112,7 @@ _OPTIONS = dict(
         _of_key("--data-dir", "DIR"),
         _of_key("--pipeline-root", "DIR"),
         _of_key("--serving-dir", "DIR"),
+        _of_key("--artifacts", "URI"),
         _of_key("--seed", "N"),
         _of_key("--replicas", "N"),
         _option(

@@ -26,12 +26,15 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
 from pipeline.runners.observer import Observer
+from pipeline.stores import is_uri
 from trainer.host import paths
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import first_line, one_line
 
 # What a run writes below the pipeline root.
-_WRITTEN = ("artifacts", "checkpoints", "kubeflow", "logs", "reports", "serving", "tuning")
+_WRITTEN = (
+    *("artifacts", "checkpoints", "copies", "kubeflow", "logs", "reports", "serving", "tuning"),
+)
 
 Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
@@ -137,6 +140,8 @@ def _require_places(config: RunConfig) -> None:
             paths.require_directory("pipeline_root", root / name)
         if config.serving_dir is not None:
             paths.require_directory("serving_dir", config.serving_dir)
+        if config.artifacts is not None and not is_uri(config.artifacts):
+            paths.require_directory("artifacts", config.artifacts)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

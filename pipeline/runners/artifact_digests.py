@@ -7,7 +7,7 @@ SHA-256 of an artifact's files is kept with the artifact in ML Metadata.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -17,20 +17,22 @@ from components.serving_dir.model_files import copy_file, scan
 
 _PROPERTY = "files_sha256"
 
+_Find = Callable[[str], Path]  # where an artifact's files are, by its URI
 
-def record(store: MetadataStore, artifacts: Sequence[Artifact]) -> None:
+
+def record(store: MetadataStore, artifacts: Sequence[Artifact], find: _Find = Path) -> None:
     """Records the digests of artifacts that have just been written."""
     for artifact in artifacts:
-        artifact.set_string_custom_property(_PROPERTY, digest(Path(artifact.uri)))
+        artifact.set_string_custom_property(_PROPERTY, digest(find(artifact.uri)))
     store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
 
 
-def find_damaged(artifacts: Sequence[Artifact]) -> list[Artifact]:
+def find_damaged(artifacts: Sequence[Artifact], find: _Find = Path) -> list[Artifact]:
     """Returns the artifacts whose files differ from the recorded digest, or that have none."""
     return [
         artifact
         for artifact in artifacts
-        if artifact.get_string_custom_property(_PROPERTY) != digest(Path(artifact.uri))
+        if artifact.get_string_custom_property(_PROPERTY) != digest(find(artifact.uri))
     ]
 
 

@@ -27,10 +27,12 @@ from components import serving_dir
 from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from components.pictures import Pictures
+from pipeline import stores
 from pipeline.graph import create_pipeline
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from pipeline.run_plan import RunPlan
-from pipeline.runners import artifact_digests, outcome
+from pipeline.runners import artifact_digests, copies, outcome
+from pipeline.runners.copies import Copies
 from pipeline.runners.failures import no_space
 from pipeline.runners.observer import Observer
 from trainer.host import termination
@@ -68,6 +70,12 @@ class _Execution:
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()
+        # Where TFX puts outputs; None for where the graph says.
+        self._outputs = plan.artifacts(run_id)
+        folder, store = plan.root / copies.FOLDER, ""
+        if self._outputs and stores.is_uri(self._outputs):
+            self._outputs, store = str(folder), self._outputs
+        self._copies = Copies(folder, store)
 
     def run(self) -> None:
         run, run_id = self.result, self.result.run_id
@@ -110,9 +118,10 @@ class _Execution:
         pipeline = create_pipeline(self._plan)
         pipeline.metadata_connection_config = connection
         ir = compiler.Compiler().compile(pipeline)
-        runtime_parameter_utils.substitute_runtime_parameter(
-            ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
-        )
+        values = {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+        if self._outputs:
+            values[constants.PIPELINE_ROOT_PARAMETER_NAME] = self._outputs
+        runtime_parameter_utils.substitute_runtime_parameter(ir, values)
         nodes = [node.pipeline_node for node in ir.nodes]
         self._observer.planned([node.node_info.id for node in nodes])
         with _without_arguments():
@@ -135,7 +144,7 @@ class _Execution:
         self._observer.component_started(name)
         start = time.monotonic()
         try:
-            outputs, cached = _launch(ir, node, connection)
+            outputs, cached = _launch(ir, node, connection, self._copies)
             outcome.read(run, name, outputs, self._plan.config.training)
         except _BeginAgain:
             raise
@@ -182,8 +191,9 @@ def _launch(
     ir: pipeline_pb2.Pipeline,
     node: pipeline_pb2.PipelineNode,
     connection: metadata_store_pb2.ConnectionConfig,
+    copies: Copies,
 ) -> tuple[outcome.Outputs, bool]:
-    """Executes a component; returns its outputs, and whether they came from the cache."""
+    """Executes a component; returns its outputs, on this machine, and whether they were cached."""
     deployment = runner_utils.extract_local_deployment_config(ir)
     name = node.node_info.id
     info = launcher.Launcher(
@@ -193,6 +203,7 @@ def _launch(
         pipeline_runtime_spec=ir.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, name),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+        custom_executor_operators=copies.operators(),
     ).launch()
     # After a signal the outputs get no digests, so that the next run makes them again.
     termination.raise_if_arrived()
@@ -202,13 +213,15 @@ def _launch(
         (execution,) = handle.store.get_executions_by_id([info.execution_id])
         cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
         if not cached:
-            artifact_digests.record(handle.store, written)
-        elif damaged := artifact_digests.find_damaged(written):
+            artifact_digests.record(handle.store, written, copies.local)
+        elif damaged := artifact_digests.find_damaged(written, copies.local):
             artifact_digests.give_up(handle.store, damaged)
             raise _BeginAgain(
                 f"the result of {name} in {', '.join(artifact.uri for artifact in damaged)} was "
                 "altered, or never recorded: making it again"
             )
+    for artifact in written:
+        artifact.uri = str(copies.local(artifact.uri))
     return outputs, cached
 
 

@@ -1,9 +1,12 @@
 """A whole run as a user starts it."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -20,7 +23,9 @@ SMALL = [
 RUN = [sys.executable, "-m", "pipeline.cli", "run", "--json"]
 
 
-def run(root: Path, *arguments: str) -> tuple[int, dict]:
+def run(
+    root: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, dict]:
     """(exit code, the one JSON object on stdout) of a whole run."""
     done = subprocess.run(
         [*RUN, "--pipeline-root", str(root), *arguments],
@@ -28,6 +33,7 @@ def run(root: Path, *arguments: str) -> tuple[int, dict]:
         text=True,
         timeout=1800,
         check=False,
+        env={**os.environ, **environment},
     )
     assert done.stdout.count("\n") == 1, done.stdout + done.stderr
     return done.returncode, json.loads(done.stdout)

@@ -1,20 +1,28 @@
 """Whole runs of the product, as a user starts them: the first one in a process of its own."""
 
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from components import serving_dir
+from pipeline import stores
+from pipeline.executions import executions_of
 from tests.e2e.idx_folders import (
     add_test_images,
     shuffle_labels,
     shuffle_some_labels,
     write_idx,
 )
-from tests.e2e.runs import SMALL, run, run_here, tfx_mnist
+from tests.e2e.runs import RUN, SMALL, run, run_here, tfx_mnist
 from tests.pipeline.thirds import write_thirds
+from tests.s3 import BUCKET, s3_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+STORE = f"s3://{BUCKET}/tfx"
 
 
 def failed_checks(result: dict) -> list[str]:
@@ -145,3 +153,83 @@ def test_a_damaged_source_leaves_nothing_behind(tmp_path, capfd):
     assert (code, result["outcome"], result["release"]) == (2, "failed", None)
     assert "3,999" in result["error"] or "3999" in result["error"]
     assert not root.exists()
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory):
+    """A pipeline root whose artifacts lie in a bucket, and the server's environment."""
+    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield tmp_path_factory.mktemp("stored") / "root"
+
+
+def kill_when(root: Path, *arguments: str, there: str) -> None:
+    """Kills a run as soon as the bucket holds an object whose name contains a text."""
+    bucket = fs.FileSelector(BUCKET, recursive=True)
+    store, _ = stores._opened(STORE)
+    with subprocess.Popen(
+        [*RUN, "--pipeline-root", str(root), *arguments], stdout=subprocess.DEVNULL
+    ) as process:
+        while not any(there in found.path for found in store.get_file_info(bucket)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+
+
+def wrote(root: Path, result: dict) -> dict[str, str]:
+    """URI by component and output."""
+    return {
+        f"{one.component}.{each.output}": each.uri
+        for one in executions_of(root / "metadata.sqlite", result["run_id"])
+        for each in one.outputs
+    }
+
+
+def test_a_run_with_its_artifacts_in_a_store_decides_as_one_on_a_disk_even_after_a_kill(
+    first, stored, tmp_path
+):
+    kill_when(stored, "--artifacts", STORE, there="/Trainer/model/")
+    code, result = run(stored, "--artifacts", STORE)
+    assert (code, result["outcome"], result["error"]) == (0, "released", None)
+    assert {"ExampleGen", "Transform"} <= set(result["cached"])
+    for key in ("dataset", "hparams", "metrics", "gate", "baseline"):
+        assert result[key] == first[1][key], key
+
+    uris = wrote(stored, result)
+    assert all(uri.startswith(f"{STORE}/mnist_sample/") for uri in uris.values())
+    assert not (stored / "artifacts").exists()
+    stores.download(f"{uris['Trainer.model']}/Format-Serving", tmp_path / "model")
+    (version,) = serving_dir.versions(stored / "serving" / "mnist_sample", check_files=True)
+    assert not version.problems
+    assert version.manifest.model_digest == serving_dir.digest_of(tmp_path / "model")
+
+
+def test_a_second_run_takes_everything_from_the_store(stored):
+    code, result = run(stored, "--artifacts", STORE)
+    assert (code, result["outcome"]) == (0, "unchanged")
+    assert set(result["cached"]) == set(result["seconds"]) - {"total"}
+
+
+def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_keeps_it(stored):
+    _, result = run(stored, "--artifacts", STORE)
+    store, blessing = stores._opened(wrote(stored, result)["ReleaseGate.blessing"])
+    with store.open_output_stream(f"{blessing}/checks.json") as writer:
+        writer.write(b"[]")
+    code, result = run(stored)
+    assert (code, result["outcome"]) == (0, "unchanged")
+    assert "Evaluator" in result["cached"]
+    assert "ReleaseGate" not in result["cached"]
+    assert wrote(stored, result)["ReleaseGate.blessing"].startswith(str(stored / "artifacts"))
+
+
+def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored):
+    gone = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    code, result = run(stored, "--artifacts", STORE, environment=gone)
+    assert (code, result["outcome"], set(result["seconds"])) == (2, "failed", {"total"})
+    assert result["error"].startswith(f"cannot use {STORE}: ")
+    # What lies there is needed without the option as well.
+    code, result = run(stored, environment=gone)
+    assert (code, result["outcome"]) == (1, "failed")
+    assert result["error"].startswith(f"ExampleGen: cannot read {STORE}/mnist_sample/")
+    assert tfx_mnist("verify", "--serving-dir", str(stored / "serving" / "mnist_sample"))[0] == 0

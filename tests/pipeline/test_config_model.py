@@ -122,8 +122,24 @@ def test_an_object_store_is_no_directory_to_run_in(key: str) -> None:
         build("quick", {key: "gs://bucket/x"})
     assert str(caught.value) == (
         f"{key} is 'gs://bucket/x', expected a directory of this machine: locks and renames need "
-        "one; runs that keep their artifacts in an object store are Kubeflow's, see tfx-mnist "
-        "kubeflow compile --help"
+        "one; --artifacts URI keeps what the components hand on in an object store"
+    )
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "gs://my-bucket/a/b_1/", "/a/b", "b"])
+def test_artifacts_lie_in_a_directory_or_in_a_store(uri: str) -> None:
+    assert build("quick", {"artifacts": uri}).artifacts == uri
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://", "s3:///dir", "ftp://host/dir", "s3://b/a?x=1", "gs://b/*"]
+)
+def test_a_uri_that_names_no_directory_of_a_store_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("quick", {"artifacts": uri})
+    assert str(caught.value) == (
+        f"artifacts is {uri!r}, expected a directory, s3://BUCKET/DIR or gs://BUCKET/DIR, in "
+        "letters, digits and . _ - = + @ ,"
     )
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.sources import DataError, find_name, parse_dataset
-from pipeline.config import RunConfig
+from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
-from pipeline.runners.kubeflow import kfp_local, names
+from pipeline.runners.kubeflow import kfp_local, names, parameters
 from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
@@ -73,12 +73,13 @@ def run(
       CannotStart: no engine, image or kfp; refused data; or another run holds the pipeline root.
     """
     try:
+        parameters.require_no_store(configured)
         dataset = parse_dataset(configured.dataset)
         data = _prepared_data(configured)
         served = configured.served_from(
             slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
         )
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()
     home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id  # kfp's, for outputs

@@ -62,6 +62,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     """Builds the configuration; raises ConfigError, also where no container can find the data."""
     built = build(preset, overrides)
+    require_no_store(built)
     _require_in_image(built.training)
     try:
         source = parse_dataset(built.dataset)
@@ -74,6 +75,15 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
             "containers see it, such as idx:/mnt/CLAIM/FOLDER"
         )
     return built
+
+
+def require_no_store(config: RunConfig) -> None:
+    """Raises ConfigError if it says where artifacts are kept: the backend does that."""
+    if config.artifacts is not None:
+        raise ConfigError(
+            f"artifacts is {quoted(config.artifacts)}, expected none: on Kubeflow the backend "
+            "keeps them below the --pipeline-root"
+        )
 
 
 def _require_in_image(training: HParams) -> None:

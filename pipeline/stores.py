@@ -1,0 +1,147 @@
+"""Directories in an object store, by URI: copied there and back.
+
+    require_usable("s3://bucket/dir")                   # StoreError, one line, if it is not
+    upload(Path("root/model/7"), "s3://bucket/dir/model/7")
+    download("s3://bucket/dir/model/7", Path("copy"))   # empty directories too
+
+The file systems are Arrow's, which TFX brings in both generations. TensorFlow has no S3 of its own,
+and tensorflow-io, which gives it one, ends with TensorFlow 2.16.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shutil
+import urllib.parse
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from components.serving_dir.model_files import scan
+from trainer.host.text import one_line, quoted
+
+SCHEMES = ("s3", "gs")
+# Arrow, TFX and Beam would take other characters for a query, an escape or a pattern.
+_URI = re.compile(rf"({'|'.join(SCHEMES)})://[a-z0-9][a-z0-9._-]+(/[\w.=+@,-]+)*/?", re.ASCII)
+
+# Where S3 is asked for, as in Amazon's own programs; Arrow 10 does not read them.
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_PROBE = ".tfx-mnist"
+_CONNECT_S = 10.0
+_ANSWER_S = 60.0
+_PIECE = 8 << 20  # bytes
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message is one line for the user."""
+
+
+def is_uri(text: str) -> bool:
+    """Tells a URI from a path."""
+    return "://" in text
+
+
+def require_form(what: str, uri: str) -> None:
+    """Raises ValueError for a URI that names no directory of a store."""
+    if not _URI.fullmatch(uri):
+        raise ValueError(
+            f"{what} is {quoted(uri)}, expected a directory, s3://BUCKET/DIR or gs://BUCKET/DIR, "
+            "in letters, digits and . _ - = + @ ,"
+        )
+
+
+def require_usable(uri: str) -> None:
+    """Writes a small object into a directory of the store and reads it; it stays there.
+
+    Raises StoreError: no such bucket, no server, no permission, or no such file system here.
+    """
+    probe, content = f"{uri.rstrip('/')}/{_PROBE}", b"artifacts of tfx-mnist\n"
+    with _explained("use", uri):
+        store, path = _opened(probe)
+        with store.open_output_stream(path) as writer:
+            writer.write(content)
+        with store.open_input_stream(path) as reader:
+            found = reader.read()
+        if found != content:
+            raise OSError(f"{probe} holds {found[:80]!r} and not what was written")
+
+
+def upload(directory: Path, uri: str) -> None:
+    """Copies a directory to where nothing is; raises StoreError or OSError."""
+    tree = scan(directory)
+    parents = {os.path.dirname(name) for name in (*tree.files, *tree.directories)}
+    with _explained("write", uri):
+        store, target = _opened(uri)
+        for name in ("", *(each for each in tree.directories if each not in parents)):
+            store.create_dir(f"{target}/{name}".rstrip("/"))
+        for name in tree.files:
+            with (
+                (directory / name).open("rb") as reader,
+                store.open_output_stream(f"{target}/{name}") as writer,
+            ):
+                shutil.copyfileobj(reader, writer, _PIECE)
+
+
+def download(uri: str, directory: Path) -> None:
+    """Copies a directory of the store to where nothing is; raises StoreError or OSError."""
+    with _explained("read", uri):
+        from pyarrow import fs
+
+        store, source = _opened(uri)
+        directory.mkdir(parents=True)
+        for found in store.get_file_info(fs.FileSelector(source, recursive=True)):
+            target = directory / os.path.relpath(found.path, source)
+            if found.type == fs.FileType.Directory:
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with store.open_input_stream(found.path) as reader, target.open("xb") as writer:
+                shutil.copyfileobj(reader, writer, _PIECE)
+
+
+def exists(uri: str) -> bool:
+    """Tells whether the store has such an object or directory; raises StoreError."""
+    with _explained("read", uri):
+        from pyarrow import fs
+
+        store, path = _opened(uri)
+        return bool(store.get_file_info(path).type != fs.FileType.NotFound)
+
+
+def _opened(uri: str) -> tuple[Any, str]:
+    """Returns Arrow's file system, and the path in it."""
+    scheme, _, path = uri.partition("://")
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
+    return _file_system(scheme, path.partition("/")[0], endpoint), path.rstrip("/")
+
+
+@functools.lru_cache
+def _file_system(scheme: str, bucket: str, endpoint: str) -> Any:
+    # An Arrow that was built without one of them raises ImportError, which says so.
+    if scheme == "gs":
+        from pyarrow.fs import GcsFileSystem
+
+        return GcsFileSystem(retry_time_limit=timedelta(seconds=_ANSWER_S))
+    from pyarrow.fs import S3FileSystem, resolve_s3_region
+
+    limits = {"connect_timeout": _CONNECT_S, "request_timeout": _ANSWER_S}
+    if not endpoint:
+        return S3FileSystem(region=resolve_s3_region(bucket), **limits)
+    address = urllib.parse.urlsplit(endpoint)
+    return S3FileSystem(endpoint_override=address.netloc, scheme=address.scheme, **limits)
+
+
+@contextlib.contextmanager
+def _explained(what: str, uri: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Arrow raises OSError, ValueError and errors of its own
+        raise StoreError(
+            f"cannot {what} {uri}: {one_line(error)}; expected a bucket that exists and in which "
+            f"this user may list, read and write; see to its name, the credentials and, for S3, "
+            f"{_ENDPOINTS[1]}, or choose another --artifacts"
+        ) from error

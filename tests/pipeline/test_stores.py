@@ -1,0 +1,101 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.serving_dir.model_files import scan
+from pipeline import stores
+from tests.loopback import free_ports
+from tests.s3 import BUCKET, s3_server
+
+URI = f"s3://{BUCKET}/a/b"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as environment:
+        yield dict(environment)
+
+
+@pytest.fixture
+def s3(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.items():
+        monkeypatch.setenv(name, value)
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_directory_comes_back_as_it_was(tmp_path: Path) -> None:
+    large = bytes(range(256)) * (40 << 10)  # 10 MiB: S3 takes it in parts
+    files = {"saved_model.pb": large, "variables/data": b"weights", "EMPTY": b"", "x.gz": b"raw"}
+    made = write(tmp_path / "made", files)
+    (made / "assets" / "none").mkdir(parents=True)
+    stores.upload(made, f"{URI}/model/1")
+    stores.download(f"{URI}/model/1", tmp_path / "back")
+    back = scan(tmp_path / "back")
+    assert (back.files, back.directories) == (scan(made).files, scan(made).directories)
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in back.files} == files
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_directory_without_files_exists_and_one_that_was_never_written_does_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    stores.upload(tmp_path / "nothing", f"{URI}/pushed/1")
+    assert stores.exists(f"{URI}/pushed/1")
+    assert not stores.exists(f"{URI}/pushed/2")
+    stores.download(f"{URI}/pushed/1", tmp_path / "back")
+    assert list((tmp_path / "back").iterdir()) == []
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_usable_store_is_left_with_one_small_object() -> None:
+    for _ in range(2):  # it may be there already
+        stores.require_usable(f"s3://{BUCKET}/used/")
+    assert stores.exists(f"s3://{BUCKET}/used/.tfx-mnist")
+
+
+@pytest.mark.usefixtures("s3")
+def test_an_artifact_that_is_gone_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(stores.StoreError, match=f"^cannot read {URI}/gone: .*choose another"):
+        stores.download(f"{URI}/gone", tmp_path / "back")
+
+
+def refusal(uri: str) -> str:
+    with pytest.raises(stores.StoreError) as caught:
+        stores.require_usable(uri)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(f"cannot use {uri}: ")
+    assert line.endswith(
+        "; expected a bucket that exists and in which this user may list, read and write; see to "
+        "its name, the credentials and, for S3, AWS_ENDPOINT_URL, or choose another --artifacts"
+    )
+    return line
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_missing_bucket_is_refused() -> None:
+    assert "NO_SUCH_BUCKET" in refusal("s3://no-such-bucket/a")
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_server_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    assert "connect" in refusal(URI).lower()
+
+
+def test_a_server_that_knows_no_such_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server(denies=True) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert "ACCESS" in refusal(URI)
