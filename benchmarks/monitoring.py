@@ -31,9 +31,9 @@ def read_test(dataset: str) -> tuple[np.ndarray, np.ndarray]:
     image_set = open_dataset(dataset, data_dir=None)
     pixels, labels = [], []
     for shard in image_set.shards_of(TEST):
-        for _, given, decoded in read_rows(image_set, shard):
-            pixels.append(decoded)
-            labels.append(given)
+        for rows in read_rows(image_set, shard):
+            pixels.append(rows.pixels)
+            labels.append(rows.labels)
     return np.concatenate(pixels), np.concatenate(labels)
 
 

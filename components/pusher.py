@@ -22,7 +22,7 @@ from components.gate.check import Check, Refused
 from components.model_card import documents
 from components.model_card.subject import Subject
 from components.serving_dir import Decided, Pending, Published, StaleDecision, publish
-from components.serving_dir import hold as keep_for_approval
+from components.serving_dir import hold as keep
 from components.signing import signer, truster
 from trainer.tuning.results import read_best, replaced
 
@@ -86,41 +86,32 @@ def AtomicPusher(
     record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:
         record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
-    directory = Path(model.uri) / path_constants.SERVING_MODEL_DIR
+    what = Path(model.uri) / path_constants.SERVING_MODEL_DIR, Path(serving_dir), record
     alike: dict[str, Any] = {
         "decided": Decided(facts.model_digest, facts.compared),
         "documents": documents(Subject(record, facts.evidence, facts.model_digest)),
         "trust": truster(Path(public_key)) if public_key else None,
     }
-    done: Published | Pending
+    sign = signer(Path(signing_key)) if signing_key and not hold else None
     try:
-        if hold:
-            done = keep_for_approval(directory, Path(serving_dir), record, run_id=hold, **alike)
-        else:
-            sign = signer(Path(signing_key)) if signing_key else None
-            done = publish(directory, Path(serving_dir), record, sign=sign, **alike)
+        done = keep(*what, run_id=hold, **alike) if hold else publish(*what, sign=sign, **alike)
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
+    _say(done, pushed_model)
+
+
+def _say(done: Published | Pending, pushed_model: Any) -> None:
+    pushed_model.set_string_custom_property(PATH, str(done.path))
     if isinstance(done, Pending):
-        _say_held(pushed_model, done)
-    else:
-        _say_published(pushed_model, done)
-
-
-def _say_published(pushed_model: Any, published: Published) -> None:
-    unchanged = f"the model is version {published.version} already"
+        pushed_model.set_int_custom_property(PUSHED, 0)
+        pushed_model.set_string_custom_property(REASON, "it waits for approval")
+        pushed_model.set_string_custom_property(HELD, done.run_id)
+        return
+    unchanged = f"the model is version {done.version} already"
     pushed_model.set_int_custom_property(PUSHED, 1)
-    pushed_model.set_string_custom_property(REASON, "" if published.created else unchanged)
-    pushed_model.set_int_custom_property(VERSION, published.version)
-    pushed_model.set_string_custom_property(PATH, str(published.path))
-    pushed_model.set_int_custom_property(CREATED, int(published.created))
-
-
-def _say_held(pushed_model: Any, held: Pending) -> None:
-    pushed_model.set_int_custom_property(PUSHED, 0)
-    pushed_model.set_string_custom_property(REASON, "it waits for approval")
-    pushed_model.set_string_custom_property(HELD, held.run_id)
-    pushed_model.set_string_custom_property(PATH, str(held.path))
+    pushed_model.set_string_custom_property(REASON, "" if done.created else unchanged)
+    pushed_model.set_int_custom_property(VERSION, done.version)
+    pushed_model.set_int_custom_property(CREATED, int(done.created))
 
 
 def _release_record(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
@@ -31,17 +31,63 @@ _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
 
 
 def create_pipeline(plan: RunPlan) -> Pipeline:
-    """Creates the pipeline: data, its checks, training, the decision, the release."""
-    config, dataset = plan.config, plan.dataset
-    spec = dataset.image_spec.to_config()
-    low, high = config.data_gate.mean_intensity(dataset.name)
+    """Creates the pipeline: data and its checks, training, the decision and the release."""
+    data = _data(plan)
+    training = _training(plan, data)
+    slug = plan.dataset.slug
+    return Pipeline(
+        pipeline_name=f"tfx-mnist.{slug}",
+        pipeline_root=str(plan.root / "artifacts" / slug),
+        components=[*data, *filter(None, training), *_release(plan, data, training)],
+        enable_cache=plan.config.cache,
+        beam_pipeline_args=list(beam_arguments(plan.config.beam_args)),
+    )
 
+
+class _Data(NamedTuple):
+    """The nodes that read the data and check them."""
+
+    example_gen: Any
+    schema_gen: Any
+    statistics_gen: Any
+    example_validator: Any
+    baseline_model: Any
+    data_gate: Any
+
+    @property
+    def examples(self) -> Any:
+        return self.example_gen.outputs["examples"]
+
+    @property
+    def schema(self) -> Any:
+        return self.schema_gen.outputs["schema"]
+
+
+class _Training(NamedTuple):
+    """The nodes that make a model; the Tuner is None where none was asked for."""
+
+    transform: Any
+    tuner: Any
+    trainer: Any
+
+    @property
+    def model(self) -> Any:
+        return self.trainer.outputs["model"]
+
+    @property
+    def hyperparameters(self) -> Any:
+        return self.tuner and self.tuner.outputs["best_hyperparameters"]
+
+
+def _data(plan: RunPlan) -> _Data:
+    config, dataset = plan.config.data_gate, plan.dataset
     example_gen = ImageExampleGen(
         dataset=dataset.to_json(),
-        data_dir=config.data_dir or "",
+        data_dir=plan.config.data_dir or "",
         code=plan.code["ExampleGen"],
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
+    low, high = config.mean_intensity(dataset.name)
     schema_gen = CuratedSchema(
         dataset=dataset.to_json(),
         min_mean_intensity=low,
@@ -50,9 +96,8 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     )
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
-    example_validator = ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema
-    )
+    statistics = statistics_gen.outputs["statistics"]
+    example_validator = ExampleValidator(statistics=statistics, schema=schema)
     baseline_model = BaselineModel(
         serving_dir=plan.serving_dir,
         baseline=plan.context.baseline,
@@ -60,23 +105,29 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     )
     data_gate = DataGate(
         examples=examples,
-        statistics=statistics_gen.outputs["statistics"],
+        statistics=statistics,
         anomalies=example_validator.outputs["anomalies"],
         schema=schema,
         released=plan.released_data,
-        max_class_drift=config.data_gate.max_class_drift,
-        max_intensity_drift=config.data_gate.max_intensity_drift,
-        max_train_test_overlap=config.data_gate.max_train_test_overlap,
-        max_label_noise=config.data_gate.label_noise(dataset.name),
-        max_size_factor=config.data_gate.max_size_factor,
-        max_grey=config.data_gate.max_grey,
-        max_size_leak=config.data_gate.max_size_leak,
+        max_class_drift=config.max_class_drift,
+        max_intensity_drift=config.max_intensity_drift,
+        max_train_test_overlap=config.max_train_test_overlap,
+        max_label_noise=config.label_noise(dataset.name),
+        max_size_factor=config.max_size_factor,
+        max_grey=config.max_grey,
+        max_size_leak=config.max_size_leak,
         code=plan.code["DataGate"],
     )
+    return _Data(
+        example_gen, schema_gen, statistics_gen, example_validator, baseline_model, data_gate
+    )
 
+
+def _training(plan: RunPlan, data: _Data) -> _Training:
+    spec = plan.dataset.image_spec.to_config()
     transform = Transform(
-        examples=examples,
-        schema=schema,
+        examples=data.examples,
+        schema=data.schema,
         preprocessing_fn=_path(preprocessing.preprocessing_fn),
         splits_config=_SPLITS_CONFIG,
         materialize=False,
@@ -85,22 +136,21 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     )
     # The Tuner and the Trainer are given the same.
     inputs = {
-        "examples": examples,
+        "examples": data.examples,
         "transform_graph": transform.outputs["transform_graph"],
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
     }
     training = {
         "spec": spec,
-        "hparams": config.training.to_config(),
-        "seed": config.seed,
-        "replicas": config.replicas,
+        "hparams": plan.config.training.to_config(),
+        "seed": plan.config.seed,
+        "replicas": plan.config.replicas,
     }
-    tuner = _tuner(plan, inputs, training) if config.tuning.enabled else None
-    hyperparameters = tuner and tuner.outputs["best_hyperparameters"]
+    tuner = _tuner(plan, inputs, training) if plan.config.tuning.enabled else None
     trainer = Trainer(
         **inputs,
-        hyperparameters=hyperparameters,
+        hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
         run_fn=_path(run_fn.run_fn),
         custom_config={
             **training,
@@ -110,13 +160,18 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         },
     )
     for node in filter(None, (transform, tuner, trainer)):
-        node.add_upstream_node(data_gate)
-    model = trainer.outputs["model"]
+        node.add_upstream_node(data.data_gate)
+    return _Training(transform, tuner, trainer)
+
+
+def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
+    """Returns the nodes that evaluate, decide, serve and publish."""
+    serving, baseline = plan.config.serving, data.baseline_model.outputs["model"]
     evaluator = Evaluator(
-        examples=examples,
+        examples=data.examples,
         example_splits=[eval_config.TEST_SPLIT],
-        model=model,
-        baseline_model=baseline_model.outputs["model"],
+        model=training.model,
+        baseline_model=baseline,
         eval_config=eval_config.eval_config(
             plan.policy,
             compared=plan.context.baseline is not None,
@@ -125,9 +180,9 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         module_path=slice_bands.__name__,
     )
     release_gate = ReleaseGate(
-        examples=examples,
-        model=model,
-        baseline_model=baseline_model.outputs["model"],
+        examples=data.examples,
+        model=training.model,
+        baseline_model=baseline,
         evaluation=evaluator.outputs["evaluation"],
         evaluator_blessing=evaluator.outputs["blessing"],
         policy=plan.policy,
@@ -136,51 +191,30 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
         code=plan.code["ReleaseGate"],
     )
     serving_check = ServingCheck(
-        model=model,
+        model=training.model,
         blessing=release_gate.outputs["blessing"],
-        examples=examples,
+        examples=data.examples,
         evaluation=evaluator.outputs["evaluation"],
-        max_p99_latency_ms=config.serving.max_p99_latency_ms,
-        max_memory_mib=config.serving.max_memory_mib,
-        model_server=config.serving.model_server,
+        max_p99_latency_ms=serving.max_p99_latency_ms,
+        max_memory_mib=serving.max_memory_mib,
+        model_server=serving.model_server,
         code=plan.code["ServingCheck"],
     )
     pusher = AtomicPusher(
-        model=model,
-        examples=examples,
-        hyperparameters=hyperparameters,
-        data_blessing=data_gate.outputs["blessing"],
+        model=training.model,
+        examples=data.examples,
+        hyperparameters=training.hyperparameters,
+        data_blessing=data.data_gate.outputs["blessing"],
         model_blessing=release_gate.outputs["blessing"],
         infra_blessing=serving_check.outputs["infra_blessing"],
         serving_dir=plan.serving_dir,
         release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
-        signing_key=config.serving.signing_key,
-        public_key=config.serving.public_key,
+        signing_key=serving.signing_key,
+        public_key=serving.public_key,
         code=plan.code["Pusher"],
         hold=plan.hold,
     ).with_id("Pusher")
-
-    return Pipeline(
-        pipeline_name=f"tfx-mnist.{dataset.slug}",
-        pipeline_root=str(plan.root / "artifacts" / dataset.slug),
-        components=[
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            example_validator,
-            baseline_model,
-            data_gate,
-            transform,
-            *filter(None, [tuner]),
-            trainer,
-            evaluator,
-            release_gate,
-            serving_check,
-            pusher,
-        ],
-        enable_cache=config.cache,
-        beam_pipeline_args=list(beam_arguments(config.beam_args)),
-    )
+    return [evaluator, release_gate, serving_check, pusher]
 
 
 def _tuner(plan: RunPlan, inputs: dict[str, Any], training: dict[str, Any]) -> Any:

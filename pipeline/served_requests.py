@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    served = read_requests(Path("requests.tfrecord"), Model(version.path, class_names, (28, 28, 1)))
+    served = read_requests(Path("requests.tfrecord"), Model(version.path, image_spec))
     served.summary, served.labelled, served.skipped
 
 Nothing of an image is kept but its part in the counts.
@@ -11,42 +11,35 @@ Nothing of an image is kept but its part in the counts.
 from __future__ import annotations
 
 import dataclasses
-import io
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from components.evaluation.prediction_files import PredictionsFile, read_predictions
+from components.example_gen.columns import FORMS, listed
+from components.example_gen.encoded import SUFFIXES, stored_shape
+from components.example_gen.sources import DataError
 from components.monitoring.drift import Labelled
 from components.monitoring.summary import Key, Summary, keys, size_of
-from components.serving_check.prediction import Classifier, ImageError, read_pixels
+from components.serving_check.prediction import Classifier, ImageError, read_encoded, read_pixels
 from trainer import features
-from trainer.host.text import one_line, quoted
+from trainer.features import ImageSpec
+from trainer.host.text import one_line
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_IMAGES = (".png", ".jpg", ".jpeg")
-_TABLES = (".csv", ".parquet")
+_IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
 _BATCH = 250  # images that the model is asked about at once
-_LABEL = "label"
-_PREFIX = "p_"  # of the columns with the probabilities of a class
-
-
-class RequestsError(ValueError):
-    """The requests cannot be used; the message is one line for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The released model: its directory, classes in the order of the labels, and image shape."""
+    """The released model: its directory, and what it sees of the images."""
 
     path: Path
-    class_names: Sequence[str]
-    image_shape: tuple[int, int, int]
+    spec: ImageSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,53 +56,77 @@ class Served:
     skipped: int = 0
 
 
-@dataclasses.dataclass
+class _Seen(NamedTuple):
+    """An image of a request.
+
+    Attributes:
+      pixels: what the network sees, [H, W, C] uint8; None if the model cannot take the image.
+      size: as it was sent; "" if it is no image.
+    """
+
+    pixels: np.ndarray | None = None
+    size: str = ""
+
+
 class _Counts:
-    """What has been counted so far."""
+    """What has been counted so far of the requests to a model."""
 
-    num_classes: int
-    counts: Counter[Key] = dataclasses.field(default_factory=Counter)
-    skipped: int = 0
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._counts: Counter[Key] = Counter()
+        self._skipped = 0
 
-    def add(self, probabilities: np.ndarray, images: Sequence[np.ndarray]) -> None:
-        """Adds predictions [n, K] for images, each [H, W, C] uint8."""
-        if probabilities.shape != (len(images), self.num_classes):
-            raise RequestsError(
-                f"the predictions have the shape {list(probabilities.shape)}, expected "
-                f"{[len(images), self.num_classes]}: are these requests of another model?"
+    def add(self, images: Sequence[_Seen], answered: np.ndarray | None = None) -> None:
+        """Adds images, and the probabilities [n, K] that were answered; else the model is asked."""
+        taken = [image for image in images if image.pixels is not None]
+        for image in images:
+            if image.pixels is None:
+                self._skipped += 1
+                self._counts.update([("size", image.size)] if image.size else [])
+        if not taken:
+            return
+        pixels = np.stack([image.pixels for image in taken if image.pixels is not None])
+        if answered is None or len(taken) < len(images):
+            answered = self._classifier.probabilities(pixels)
+        expected = (len(taken), self._model.spec.num_classes)
+        if answered.shape != expected:
+            raise DataError(
+                f"the predictions have the shape {list(answered.shape)}, expected "
+                f"{list(expected)}: are these requests of another model?"
             )
-        for row, pixels in zip(probabilities, images, strict=True):
-            self.counts.update(
-                keys(row, (float(pixels.mean()) / 255.0, size_of(*pixels.shape[:2])))
-            )
+        intensities = (pixels.mean(axis=(1, 2, 3)) / 255.0).tolist()
+        for row, intensity, image in zip(answered, intensities, taken, strict=True):
+            self._counts.update(keys(row, (intensity, image.size)))
 
-    def skip(self, pixels_size: tuple[int, int] | None) -> None:
-        """Notes an entry that the model cannot take, and its image's (height, width) if known."""
-        self.skipped += 1
-        if pixels_size:
-            self.counts[("size", size_of(*pixels_size))] += 1
+    def skip(self) -> None:
+        self._skipped += 1
+
+    @functools.cached_property
+    def _classifier(self) -> Classifier:
+        return Classifier(self._model.path, self._model.spec.class_names)
 
     def served(self) -> Served:
-        return Served(Summary.of(self.counts, self.num_classes), skipped=self.skipped)
+        summary = Summary.of(self._counts, self._model.spec.num_classes)
+        return Served(summary, skipped=self._skipped)
 
 
 def read_requests(source: Path, model: Model) -> Served:
-    """Reads a folder of PNG and JPEG files, a table (CSV, Parquet) or a TFRecord of PredictionLog.
+    """Reads a folder of image files, a table (CSV, Parquet, NPZ) or a TFRecord of PredictionLog.
 
     Raises:
-      RequestsError: there is no such source, it is something else, or no request is in it.
+      DataError: there is no such source, it is something else, or no request is in it.
       ModelError: the model is needed for the predictions, and cannot be used.
     """
     if source.is_dir():
         served = _from_folder(source, model)
     elif not source.exists():
-        raise RequestsError(f"the requests {source} do not exist, expected a folder or file")
-    elif source.suffix.lower() in _TABLES:
+        raise DataError(f"the requests {source} do not exist, expected a folder or file")
+    elif source.suffix.lower() in FORMS:
         served = _from_table(source, model)
     else:
         served = _from_log(source, model)
     if not served.summary.rows:
-        raise RequestsError(
+        raise DataError(
             f"{source} holds no request that the model can take ({served.skipped:,} entries were "
             "skipped), expected one at least"
         )
@@ -117,51 +134,67 @@ def read_requests(source: Path, model: Model) -> Served:
 
 
 def _from_folder(folder: Path, model: Model) -> Served:
-    counts = _Counts(len(model.class_names))
-    files = [one for one in sorted(folder.rglob("*")) if one.suffix.lower() in _IMAGES]
-    classifier = Classifier(model.path, model.class_names) if files else None
+    counts, decode = _Counts(model), _Decoder(model.spec)
+    suffixes = SUFFIXES if model.spec.resize else _IMAGES
+    files = [one for one in sorted(folder.rglob("*")) if one.suffix.lower() in suffixes]
     for at in range(0, len(files), _BATCH):
-        images = []
-        for file in files[at : at + _BATCH]:
-            try:
-                images.append(read_pixels(file, model.image_shape))
-            except ImageError:
-                counts.skip(_size(file))
-        if images and classifier:
-            counts.add(classifier.probabilities(np.stack(images)), images)
+        counts.add([decode.file(file) for file in files[at : at + _BATCH]])
     return counts.served()
-
-
-def _size(file: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except Exception:  # Pillow raises errors of many kinds on damaged files
-        return None
 
 
 def _from_log(file: Path, model: Model) -> Served:
-    counts, classifier = _Counts(len(model.class_names)), None
+    counts, decode = _Counts(model), _Decoder(model.spec)
     for request in _predict_requests(file):
         if request is None:
-            counts.skip(None)
+            counts.skip()
             continue
-        inputs, probabilities = request
-        images = [_pixels(one, model.image_shape[2]) for one in inputs]
-        known = [image for image in images if image is not None]
-        for _ in range(len(images) - len(known)):
-            counts.skip(None)
-        if probabilities is not None and len(known) == len(images):
-            counts.add(probabilities, known)
-            continue
-        fitting = [image for image in known if image.shape == tuple(model.image_shape)]
-        for image in known:
-            if image.shape != tuple(model.image_shape):
-                counts.skip((image.shape[0], image.shape[1]))
-        if fitting:
-            classifier = classifier or Classifier(model.path, model.class_names)
-            counts.add(classifier.probabilities(np.stack(fitting)), fitting)
+        images, answered = request
+        counts.add([decode(image) for image in images], answered)
     return counts.served()
+
+
+class _Decoder:
+    """Makes of the image of a request what the network sees of it, as the served model does."""
+
+    def __init__(self, spec: ImageSpec) -> None:
+        import tensorflow as tf
+
+        from trainer.image_graph import to_pixels
+
+        self._spec = spec
+        self._encode = functools.partial(tf.io.encode_png, compression=0)
+        self._decode = tf.function(
+            lambda image: to_pixels(image, spec)[0],
+            input_signature=[tf.TensorSpec([1], tf.string)],
+            autograph=False,
+        )
+        self._refusals = tf.errors.InvalidArgumentError
+
+    def __call__(self, image: object) -> _Seen:
+        """Takes the bytes of an image file, or pixels, [H, W, C] uint8."""
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3:
+            image = self._encode(image).numpy()
+        if not isinstance(image, bytes):
+            return _Seen()
+        try:
+            return _Seen(self._decode([image]).numpy(), _size(image))
+        except self._refusals:
+            return _Seen(None, _size(image))
+
+    def file(self, path: Path) -> _Seen:
+        """Reads an image file as `predict` does."""
+        try:
+            resize, shape = self._spec.resize, self._spec.image_shape
+            return self(read_encoded(path) if resize else read_pixels(path, shape))
+        except ImageError:
+            return _Seen(None, _size(path.read_bytes()) if path.is_file() else "")
+
+
+def _size(image: bytes) -> str:
+    try:
+        return size_of(*stored_shape(image)[:2])
+    except ValueError:
+        return ""
 
 
 def _predict_requests(file: Path) -> Iterator[tuple[Iterable[Any], np.ndarray | None] | None]:
@@ -182,9 +215,9 @@ def _predict_requests(file: Path) -> Iterator[tuple[Iterable[Any], np.ndarray | 
             else:
                 yield images, tf.make_ndarray(answered) if answered is not None else None
     except (tf.errors.OpError, DecodeError) as error:
-        raise RequestsError(
+        raise DataError(
             f"{file} is no TFRecord of PredictionLog ({one_line(error)}), expected TensorFlow "
-            f"Serving's request log, a folder of images, or a file {' or '.join(_TABLES)}"
+            f"Serving's request log, a folder of images, or a file {' or '.join(FORMS)}"
         ) from None
 
 
@@ -204,85 +237,30 @@ def _images_in(inputs: dict[str, np.ndarray]) -> Iterable[Any] | None:
     return None
 
 
-def _pixels(image: Any, channels: int) -> np.ndarray | None:
-    """Returns an image of a request as [H, W, C] uint8; None if it is none."""
-    if isinstance(image, np.ndarray):
-        fits = image.dtype == np.uint8 and image.ndim == 3
-        return image if fits else None
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            pixels = np.asarray(opened.convert("L" if channels == 1 else "RGB"))
-    except Exception:  # Pillow raises errors of many kinds on damaged files
-        return None
-    return pixels.reshape(*pixels.shape[:2], channels)
-
-
 def _from_table(file: Path, model: Model) -> Served:
-    table = _read_table(file)
-    columns = [f"{_PREFIX}{name}" for name in model.class_names]
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise RequestsError(
-            f"{file} has no column {quoted(missing[0])}, expected one for each class: "
-            f"{', '.join(columns)}"
+    read, names = read_predictions(file, served=True), list(model.spec.class_names)
+    if read.scores is None or sorted(read.classes) != sorted(names):
+        raise DataError(
+            f"{file} has probabilities of the classes {listed(read.classes)}, expected those of "
+            f"the model: {listed(names)}"
         )
-    probabilities = np.column_stack([_numbers(file, table, name) for name in columns])
+    probabilities = read.scores[:, [read.classes.index(name) for name in names]]
     counts: Counter[Key] = Counter()
-    for row, image in zip(probabilities, _image_columns(file, table), strict=True):
+    for row, image in zip(probabilities, _image_columns(read), strict=True):
         counts.update(keys(row, image))
-    summary = Summary.of(counts, len(columns))
-    return Served(summary, _labelled(file, table, probabilities, model.class_names))
+    known = read.labels != ""
+    right = np.array(names)[probabilities.argmax(axis=1)] == read.labels
+    return Served(
+        Summary.of(counts, len(names)),
+        Labelled(int(known.sum()), int((right & known).sum())) if known.any() else None,
+    )
 
 
-def _read_table(file: Path) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    try:
-        if file.suffix.lower() == ".csv":
-            options = csv.ConvertOptions(column_types={_LABEL: pa.string()})
-            return csv.read_csv(str(file), convert_options=options)
-        return parquet.read_table(str(file))
-    except (pa.ArrowException, OSError) as error:
-        raise RequestsError(f"cannot read the predictions {file}: {one_line(error)}") from None
-
-
-def _numbers(file: Path, table: pa.Table, name: str) -> np.ndarray:
-    """Returns a column as [N] float64; a value that is missing is NaN."""
-    import pyarrow as pa
-
-    try:
-        numbers: np.ndarray = table.column(name).cast(pa.float64()).to_numpy()
-    except pa.ArrowException:
-        kind = table.column(name).type
-        raise RequestsError(
-            f"the column {quoted(name)} of {file} holds {kind}, expected numbers"
-        ) from None
-    return numbers
-
-
-def _image_columns(file: Path, table: pa.Table) -> Iterator[tuple[float, str] | None]:
+def _image_columns(read: PredictionsFile) -> Iterator[tuple[float, str] | None]:
     names = [features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH]
-    if not set(names) <= set(table.column_names):
-        yield from [None] * table.num_rows
+    if not set(names) <= set(read.columns):
+        yield from [None] * len(read.ids)
         return
-    columns = [_numbers(file, table, name) for name in names]
-    if not all(np.isfinite(column).all() for column in columns):
-        raise RequestsError(f"{file} lacks a value of {', '.join(names)}, expected one in each row")
-    for intensity, height, width in zip(*(column.tolist() for column in columns), strict=True):
+    columns = [read.numbers(name).tolist() for name in names]
+    for intensity, height, width in zip(*columns, strict=True):
         yield intensity, size_of(int(height), int(width))
-
-
-def _labelled(
-    file: Path, table: pa.Table, probabilities: np.ndarray, class_names: Sequence[str]
-) -> Labelled | None:
-    if _LABEL not in table.column_names:
-        return None
-    labels = [None if one in (None, "") else str(one) for one in table[_LABEL].to_pylist()]
-    if other := next((one for one in labels if one and one not in class_names), None):
-        raise RequestsError(
-            f"{file} has the label {quoted(other)}, expected one of {', '.join(class_names)}"
-        )
-    pairs = zip(probabilities.argmax(axis=1).tolist(), labels, strict=True)
-    right = [class_names[at] == label for at, label in pairs if label]
-    return Labelled(len(right), sum(right)) if right else None

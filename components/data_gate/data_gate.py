@@ -6,6 +6,7 @@ and classes are those of the last release.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
@@ -77,17 +78,7 @@ def DataGate(
     """
     del code
     summary = read(examples)
-    curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
-    checks: list[Check] = []
-    for split, recorded in summary.splits.items():
-        (stats,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(
-            _read(statistics, split, statistics_gen.DEFAULT_FILE_NAME)
-        ).datasets
-        checks.append(rows_check(split, stats.num_examples, recorded.rows))
-        found = anomalies_pb2.Anomalies.FromString(
-            _read(anomalies, split, example_validator.DEFAULT_FILE_NAME)
-        )
-        checks += feature_checks(split, found, stats, curated)
+    checks = list(_split_checks(summary, statistics, anomalies, schema))
     before = _released(released)
     checks += drift_checks(summary, before, DriftBounds(max_class_drift, max_intensity_drift))
     bounds = FormatBounds(max_size_factor, max_grey, max_size_leak)
@@ -105,6 +96,21 @@ def DataGate(
     blessings.write(blessing, checks)
     if shown is not None:
         pictures.write(shown, Path(blessing.uri))
+
+
+def _split_checks(
+    summary: ExamplesSummary, statistics: Artifact, anomalies: Artifact, schema: Artifact
+) -> Iterator[Check]:
+    curated = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    for split, recorded in summary.splits.items():
+        (stats,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(
+            _read(statistics, split, statistics_gen.DEFAULT_FILE_NAME)
+        ).datasets
+        yield rows_check(split, stats.num_examples, recorded.rows)
+        found = anomalies_pb2.Anomalies.FromString(
+            _read(anomalies, split, example_validator.DEFAULT_FILE_NAME)
+        )
+        yield from feature_checks(split, found, stats, curated)
 
 
 def _read(artifact: Artifact, split: str, name: str) -> bytes:

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from components.evaluation import counting
-from components.evaluation.prediction_columns import listed
 from components.evaluation.prediction_files import PredictionsFile, in_order
+from components.example_gen.columns import listed
 from components.example_gen.sources import DataError
 from components.gate.evidence import Evidence
 from components.gate.slices import Bands

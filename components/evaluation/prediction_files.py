@@ -19,13 +19,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluation.prediction_columns import (
-    Columns,
-    listed,
-    numbers,
-    read_columns,
-    texts,
-)
+from components.example_gen.columns import Columns, listed, numbers, read_columns, texts
 from components.example_gen.sources import DataError
 from trainer.host.text import quoted
 
@@ -34,6 +28,7 @@ PROBABILITIES, LOGITS = "probabilities", "logits"
 
 _PREFIXES = {PROBABILITIES: "p_", LOGITS: "logit_"}  # of a column for each class
 _SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to some digits
+_MAX_TEXT = 1000  # characters, since an array gives each of its texts the room of the longest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +36,8 @@ class PredictionsFile:
     """The rows of one file; N rows, K classes.
 
     Attributes:
-      ids, labels: [N] texts; no id occurs twice.
+      ids, labels: [N] texts; no id occurs twice. Of served requests, an id is the row's number, and
+        a label may be "".
       classes: their names, by rising number if all are numbers, and otherwise by text; empty where
         only the predicted class is known.
       scores: [N, K] float64 probabilities; None where only the predicted class is known.
@@ -63,7 +59,7 @@ class PredictionsFile:
 
     def require_known(self, classes: Sequence[str]) -> None:
         """Raises DataError for a label or a predicted class that is none of the classes."""
-        known = np.array(classes)
+        known = np.array([*classes, ""])
         for name, values in (("label", self.labels), ("predicted class", self.predicted)):
             for row in np.flatnonzero(~np.isin(values, known))[:1]:
                 value = quoted(str(values[row]))
@@ -78,13 +74,17 @@ class PredictionsFile:
 
     def texts(self, name: str) -> npt.NDArray[np.str_]:
         """Reads a column of texts, [N], none of which is empty."""
-        return texts(self.path, name, self.columns[name])
+        return _texts(self.path, name, self.columns[name])
 
 
-def read_predictions(path: Path) -> PredictionsFile:
-    """Reads a file, whose name says its format; raises DataError for one that does not fit."""
-    columns = read_columns(path)
-    for name in (ID, LABEL):
+def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
+    """Reads a file, whose name says its format; raises DataError for one that does not fit.
+
+    Args:
+      served: the rows are requests, which need no id and no label.
+    """
+    columns = read_columns(path, wide=tuple(_PREFIXES.values()))
+    for name in () if served else (ID, LABEL):
         if name not in columns:
             raise DataError(
                 f"{path} has no column {name!r}, expected id, label, and p_CLASS for each class, "
@@ -92,11 +92,16 @@ def read_predictions(path: Path) -> PredictionsFile:
             )
     names = columns.pop(CLASSES, None)
     _require_rows(path, columns)
-    ids, labels = (texts(path, name, columns.pop(name)) for name in (ID, LABEL))
+    if served:
+        rows = len(next(iter(columns.values())))
+        columns[ID] = np.arange(1, rows + 1)
+        columns.setdefault(LABEL, np.full(rows, ""))
+    ids = _texts(path, ID, columns.pop(ID))
+    labels = _texts(path, LABEL, columns.pop(LABEL), required=not served)
     _require_distinct(path, ids)
     kind, classes, scores = _scores(path, columns, names)
     given = columns.pop(PREDICTED, None)
-    predicted = None if given is None else texts(path, PREDICTED, given)
+    predicted = None if given is None else _texts(path, PREDICTED, given)
     if scores is None:
         if predicted is None:
             raise DataError(
@@ -116,13 +121,25 @@ def read_predictions(path: Path) -> PredictionsFile:
     return found
 
 
+def _texts(
+    path: Path, name: str, values: np.ndarray, *, required: bool = True
+) -> npt.NDArray[np.str_]:
+    found = texts(path, name, values, required=required)
+    for row in [row for row, text in enumerate(found) if len(text) > _MAX_TEXT][:1]:
+        raise DataError(
+            f"{path}, row {row + 1}: {name} has {len(found[row]):,} characters, expected at most "
+            f"{_MAX_TEXT:,}"
+        )
+    return np.array(found, np.str_)
+
+
 def _require_rows(path: Path, columns: Columns) -> None:
     rows = {name: values.shape[0] if values.ndim else None for name, values in columns.items()}
     if len(set(rows.values())) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in rows.items())
         raise DataError(f"{path} has columns of different lengths, expected one length: {shown}")
-    if not rows[ID]:
-        raise DataError(f"{path} has no rows, expected one for each test image")
+    if not any(rows.values()):
+        raise DataError(f"{path} has no rows, expected one for each image")
 
 
 def _require_distinct(path: Path, ids: npt.NDArray[np.str_]) -> None:
@@ -172,7 +189,7 @@ def _of_array(
         )
     classes = [str(i) for i in range(scores.shape[1])]
     if names is not None:
-        classes = [str(name) for name in texts(path, CLASSES, np.atleast_1d(names))]
+        classes = texts(path, CLASSES, np.atleast_1d(names))
     if len(classes) != scores.shape[1]:
         raise DataError(
             f"{path} names {len(classes)} classes, expected {scores.shape[1]}, one for each column "

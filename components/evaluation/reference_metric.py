@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -58,9 +57,11 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         found = extracts[constants.FEATURES_KEY]
         image = None
         if features.MEAN_INTENSITY in found:
-            (png,) = np.ravel(found[features.IMAGE])
-            width, height = struct.unpack(">II", png[16:24])  # of the first chunk, IHDR
-            image = (float(np.ravel(found[features.MEAN_INTENSITY])[0]), size_of(height, width))
+            intensity, height, width = (
+                np.ravel(found[name])[0]
+                for name in (features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH)
+            )
+            image = (float(intensity), size_of(height, width))
         yield list(keys(probabilities, image))
 
 

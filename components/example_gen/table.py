@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from components.example_gen import file_set
+from components.example_gen.columns import Columns, listed, read_columns, texts
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, ImageSet
 from components.example_gen.listing import Listing
 from components.example_gen.sources import DataError, DatasetSpec
 from trainer import features
 from trainer.host.files import open_regular
-from trainer.host.text import one_line, quoted
+from trainer.host.text import quoted
 
 PATH, LABEL, SPLIT = "path", "label", "split"
 
-_MAX_BYTES = (2 << 30) - 1  # of a table; pyarrow reads a CSV in blocks of at most this size
 _PARQUET_MAGIC = b"PAR1"
+_MISSING = frozenset(["", "na", "n/a", "#n/a", "nan", "null"])  # among numbers, in lower case
+_TRUTH = {"true": 1, "false": 0}
 _FEATURE = re.compile(r"\w[\w.\-]*")
 _TAKEN = frozenset(
     [
@@ -54,20 +53,16 @@ def table_path(spec: DatasetSpec) -> Path:
 
 def list_table(path: Path) -> Listing:
     """Lists the images of a table, whose paths are relative to its directory."""
-    table = _read(path)
-    names = table.column_names
+    form = ".parquet" if _is_parquet(path) else ".csv"
+    columns = read_columns(path, form)
     for name in (PATH, LABEL):
-        if name not in names:
-            have = ", ".join(map(quoted, names))
-            raise DataError(f"{path}: has no column {name!r}, only {have}; expected path and label")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"{path}: has two columns {quoted(twice[0])}, expected one: remove the other"
-        )
-    if not table.num_rows:
-        raise DataError(f"{path}: has no rows, expected one per image")
-    paths = [_inside(path, row, name) for row, name in enumerate(_texts(path, table, PATH))]
-    named = [unicodedata.normalize("NFC", text.strip()) for text in _texts(path, table, LABEL)]
+        if name not in columns:
+            have = listed(list(map(quoted, columns)))
+            raise DataError(f"{path} has no column {name!r}, only {have}; expected path and label")
+    if not len(columns[PATH]):
+        raise DataError(f"{path} has no rows, expected one per image")
+    paths = [_inside(path, row, name) for row, name in enumerate(_texts(path, columns, PATH))]
+    named = [unicodedata.normalize("NFC", text.strip()) for text in _texts(path, columns, LABEL)]
     class_names = tuple(sorted(set(named)))
     if len(class_names) < 2:
         raise DataError(
@@ -80,65 +75,28 @@ def list_table(path: Path) -> Listing:
         paths,
         np.fromiter((numbers[name] for name in named), np.int64, len(named)),
         class_names,
-        _is_test(path, table) if SPLIT in names else None,
+        _is_test(path, columns) if SPLIT in columns else None,
         extra={
-            name: _feature(path, table, name)
-            for name in sorted(names)
+            name: _feature(path, name, columns[name], infer=form == ".csv")
+            for name in sorted(columns)
             if name and name not in (PATH, LABEL, SPLIT)  # pandas' index has no name
         },
         listed_only=True,
     )
 
 
-def _read(path: Path) -> pa.Table:
+def _is_parquet(path: Path) -> bool:
     try:
-        with open_regular(path, max_bytes=_MAX_BYTES) as file:
-            is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
-            file.seek(0)
-            if is_parquet:
-                return pyarrow.parquet.read_table(file)
-            # Types are inferred from the first block: this one holds the whole file.
-            block = max(1 << 20, os.fstat(file.fileno()).st_size + 1)
-            return pyarrow.csv.read_csv(
-                file,
-                pyarrow.csv.ReadOptions(block_size=min(block, _MAX_BYTES)),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in (PATH, LABEL, SPLIT)}
-                ),
-            )
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}), expected a CSV or Parquet file"
-        ) from error
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{path}: is neither CSV with a header nor Parquet ({one_line(error)}); expected a "
-            "table with the columns path and label"
-        ) from error
+        with open_regular(path, max_bytes=None) as file:
+            return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    except OSError:
+        return False  # whoever reads the table says why it cannot be read
 
 
-def _texts(path: Path, table: pa.Table, name: str) -> list[str]:
-    """Returns a column as texts, none of which is empty."""
-    texts: list[str | None] = _cast(path, table, name, pa.string()).to_pylist()
-    for row, text in enumerate(texts):
-        if text is None or not text.strip():
-            raise DataError(f"{_place(path, row)} has no {name}, expected one in each row")
-    return [text for text in texts if text is not None]
-
-
-def _cast(path: Path, table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
-    column = table.column(name)
-    try:
-        return column.cast(kind)
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{path}: the column {quoted(name)} has type {column.type} ({one_line(error)}), "
-            "expected numbers or text"
-        ) from error
-
-
-def _place(path: Path, row: int) -> str:
-    return f"{path}: row {row + 1}"  # the row below the header is number 1
+def _texts(path: Path, columns: Columns, name: str) -> list[str]:
+    found = texts(path, name, columns[name])
+    # true and false, as most tools but Python write them.
+    return [text.lower() for text in found] if columns[name].dtype.kind == "b" else found
 
 
 def _inside(path: Path, row: int, name: str) -> str:
@@ -146,43 +104,71 @@ def _inside(path: Path, row: int, name: str) -> str:
     normal = os.path.normpath(name)
     if os.path.isabs(normal) or normal.split(os.sep)[0] == os.pardir or "\0" in normal:
         raise DataError(
-            f"{_place(path, row)} has the path {quoted(name)}, expected one below the directory of "
-            "the table, relative to it: move the table to a directory above its images"
+            f"{path}, row {row + 1} has the path {quoted(name)}, expected one below the directory "
+            "of the table, relative to it: move the table to a directory above its images"
         )
     return normal
 
 
-def _is_test(path: Path, table: pa.Table) -> np.ndarray:
-    splits = _texts(path, table, SPLIT)
+def _is_test(path: Path, columns: Columns) -> np.ndarray:
+    splits = _texts(path, columns, SPLIT)
     for row, split in enumerate(splits):
         if split not in (TRAIN, TEST):
             raise DataError(
-                f"{_place(path, row)} has the split {quoted(split)}, expected {TRAIN} or {TEST}; "
+                f"{path}, row {row + 1} has the split {quoted(split)}, expected {TRAIN} or {TEST}; "
                 "rows for validation belong to train, of which a part is cut"
             )
     return np.fromiter((split == TEST for split in splits), np.bool_, len(splits))
 
 
-def _feature(path: Path, table: pa.Table, name: str) -> np.ndarray:
-    """Returns a further column as [N] int64, float32, or str as objects."""
+def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.ndarray:
+    """Returns a further column as [N] int64, float32, or str as objects.
+
+    Args:
+      infer: whether texts that all say numbers, or true and false, become such.
+    """
     if name in _TAKEN or not _FEATURE.fullmatch(name):
         raise DataError(
             f"{path}: the column {quoted(name)} cannot be a feature: expected a name of letters, "
             f"digits, dots and dashes that is none of {', '.join(sorted(_TAKEN))}; rename or "
             "remove it"
         )
-    kind = table.column(name).type
-    dtype: Any = object
-    target = pa.string()
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        dtype, target = np.int64, pa.int64()
-    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        dtype, target = np.float32, pa.float32()
-    values = _cast(path, table, name, target).to_pylist()
-    for row, value in enumerate(values):
-        if value is None or (dtype is np.float32 and not np.isfinite(value)):
-            raise DataError(
-                f"{_place(path, row)} has no {quoted(name)}, expected a value in each row; fill or "
-                "remove the column"
-            )
-    return np.array(values, dtype)
+    if infer:
+        values = _inferred(values)
+    if values.ndim != 1:
+        raise DataError(
+            f"{path}: the column {quoted(name)} holds {values.shape[1]} numbers a row, expected one"
+        )
+    if values.dtype.kind in "biu" and int(values.max()) < 1 << 63:
+        return values.astype(np.int64)
+    if values.dtype.kind == "f":
+        values = values.astype(np.float32)
+        missing = ~np.isfinite(values)
+    else:
+        missing = np.array([not isinstance(one, str) or not one.strip() for one in values.tolist()])
+    for row in np.flatnonzero(missing)[:1]:
+        raise DataError(
+            f"{path}, row {row + 1} has no {quoted(name)}, expected a number or a text in each "
+            "row; fill or remove the column"
+        )
+    return values
+
+
+def _inferred(values: np.ndarray) -> np.ndarray:
+    """Returns texts, [N], as int64 or float64 (NaN where one is missing) if all say such."""
+    said = [text.strip().lower() for text in values.tolist()]
+    is_known = np.array([text not in _MISSING for text in said])
+    known = np.array(said, object)[is_known]
+    if set(known) <= _TRUTH.keys():
+        known = np.array([_TRUTH[text] for text in known], np.int64)
+    elif any("_" in text for text in known):  # which Python takes for a part of a number
+        return values
+    for dtype in (np.int64, np.float64):
+        with contextlib.suppress(ValueError, OverflowError):
+            known = known.astype(dtype)
+            if is_known.all():
+                return known
+            found = np.full(len(said), np.nan)
+            found[is_known] = known
+            return found
+    return values

@@ -35,7 +35,7 @@ _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
 
 # Errors whose message is one line for the user.
 _REFUSALS = (ClusterError, ConfigError, DataError, KeyRefused)
-_FAILURES = (*(NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied),)
+_FAILURES = (NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

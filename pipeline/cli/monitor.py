@@ -13,7 +13,6 @@ from pipeline.cli.command import (
     CommandError,
     Read,
     Reply,
-    UsageError,
     command,
     option,
     path_option,
@@ -22,6 +21,7 @@ from pipeline.cli.command import (
 )
 from pipeline.cli.output import Line
 from pipeline.result import ExitCode
+from trainer.features import ImageSpec
 
 if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
     from components.monitoring.drift import Drift
@@ -50,7 +50,7 @@ def _fraction(text: str) -> float:
     "--requests",
     "SOURCE",
     "TensorFlow Serving's request log, a folder of PNG and JPEG files, or a table of predictions "
-    "(CSV, Parquet).",
+    "(CSV, Parquet, NPZ).",
     required=True,
 )
 @option("--version", "V", "Version that was asked (default: the live one).", type=whole(0))
@@ -116,7 +116,7 @@ def _compared(
     from components.monitoring.drift import compare
     from components.monitoring.summary import Summary
     from components.serving_check.prediction import ModelError
-    from pipeline.served_requests import Model, RequestsError, read_requests
+    from pipeline.served_requests import Model, read_requests
 
     release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
     dataset, policy = (release.get(name) or {} for name in ("dataset", "policy"))
@@ -127,11 +127,8 @@ def _compared(
             f"version {version.number} in {version.path} has no summary of its test split, expected"
             " a version of a release since this command exists: release the model anew"
         ) from None
-    names, shape = dataset["class_names"], dataset["image_shape"]
     try:
-        served = read_requests(source, Model(version.path, names, tuple(shape)))
-    except RequestsError as error:
-        raise UsageError(str(error)) from None
+        served = read_requests(source, Model(version.path, ImageSpec.from_config(dataset)))
     except ModelError as error:
         raise CommandError(str(error)) from None
     drift = compare(

@@ -17,13 +17,7 @@ _DECISION = "<!-- the decision on a held model -->"
 def render(result: RunResult) -> str:
     """Returns the page as HTML, with every text escaped, control characters too."""
     page = environment().get_template("page.html")
-    return page.render(
-        run=result,
-        findings=findings,
-        charts=charts,
-        gallery_of=gallery,
-        described=gallery.described,
-    )
+    return page.render(run=result, findings=findings, charts=charts, gallery_of=gallery)
 
 
 def add_decision(path: Path, sentence: str) -> None:

@@ -38,12 +38,8 @@ class Section:
     compares: bool = False
 
 
-def label_errors(result: RunResult) -> list[Section]:
-    """Returns the sections of likely label errors that have pictures."""
-    return list(_label_errors(result))
-
-
-def _label_errors(result: RunResult) -> Iterator[Section]:
+def label_errors(result: RunResult) -> Iterator[Section]:
+    """Yields the sections of likely label errors that have pictures."""
     if shown := _first(result.label_errors, NEAR_DUPLICATES, _MOST["train"]):
         yield Section(
             "Test images that are also in train or eval",
@@ -73,12 +69,8 @@ def _label_errors(result: RunResult) -> Iterator[Section]:
         )
 
 
-def mistakes(result: RunResult) -> list[Section]:
-    """Returns the sections of the model's mistakes that have pictures."""
-    return list(_mistakes(result))
-
-
-def _mistakes(result: RunResult) -> Iterator[Section]:
+def mistakes(result: RunResult) -> Iterator[Section]:
+    """Yields the sections of the model's mistakes that have pictures."""
     if result.evidence is None:
         return
     overall = result.evidence.overall

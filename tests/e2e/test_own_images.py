@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,15 +51,30 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
     asked = [tmp_path / f"new.{suffix}" for suffix in suffixes]
     for number, path in enumerate(asked):
         draw(path, 5000 + number, bright="lower")
-    command = [sys.executable, "-m", "pipeline.cli", "predict", "--json", *dataset]
-    root = ["--pipeline-root", str(tmp_path / "root")]
+    command = ["--json", *dataset, "--pipeline-root", str(tmp_path / "root")]
+    answers = tell("predict", *command, *map(str, asked))["images"]
+    assert [answer["class_name"] for answer in answers] == ["lower"] * len(asked)
+
+    for number in range(150):
+        name = f"{number}.{suffixes[number % len(suffixes)]}"
+        bright = ("upper", "lower")[number % 2]
+        draw(tmp_path / "requests" / name, 7000 + number, bright=bright)
+    alike = tell("monitor", *command, "--requests", str(tmp_path / "requests"))
+    assert (alike["requests"]["rows"], alike["requests"]["skipped"], alike["drift"]) == (
+        150,
+        0,
+        False,
+    )
+
+
+def tell(*words: str) -> dict[str, Any]:
+    """Runs a command that succeeds, and returns its object."""
     done = subprocess.run(
-        [*command, *root, *map(str, asked)],
+        [sys.executable, "-m", "pipeline.cli", *words],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout)["images"]
-    assert [answer["class_name"] for answer in answers] == ["lower"] * len(asked)
+    return json.loads(done.stdout)

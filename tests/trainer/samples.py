@@ -1,6 +1,7 @@
 """Small colour images, as arrays, as PNG and as tf.Example."""
 
 import io
+import struct
 
 import numpy as np
 import tensorflow as tf
@@ -41,4 +42,8 @@ def serialize(image: bytes, label: int, mean_intensity: float | None = None) -> 
         feature[features.MEAN_INTENSITY] = tf.train.Feature(
             float_list=tf.train.FloatList(value=[mean_intensity])
         )
+        for name, side in zip(
+            (features.WIDTH, features.HEIGHT), struct.unpack(">II", image[16:24]), strict=True
+        ):
+            feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[side]))
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()

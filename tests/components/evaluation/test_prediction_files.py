@@ -76,7 +76,7 @@ def test_a_number_as_text_keeps_its_zeros(tmp_path: Path) -> None:
     ("changes", "line"),
     [
         ({"id": ["a", "b", "a"]}, "p.csv, rows 1 and 3 have the same id 'a', expected each id onc"),
-        ({"id": ["a", "", "c"]}, "p.csv, row 2 has no id, expected a text or a number"),
+        ({"id": ["a", "", "c"]}, "p.csv, row 2 has no id, expected one in each row"),
         ({"label": [0, "", 2]}, "p.csv, row 2 has no label"),
         (
             {"label": [0, 1, 12]},
@@ -119,17 +119,18 @@ def test_what_does_not_fit_is_named_by_row_and_value(
 def test_a_missing_value_is_named_in_typed_formats_too(suffix: str, tmp_path: Path) -> None:
     missing = None if suffix == ".parquet" else math.nan
     path = write(tmp_path / f"p{suffix}", {**table(3), "label": [0.0, missing, 2.0]})
-    assert refusal(path) == f"{path}, row 2 has no label, expected a text or a number"
+    assert refusal(path) == f"{path}, row 2 has no label, expected one in each row"
 
 
 @pytest.mark.parametrize(
     ("content", "line"),
     [
+        (b"", "is empty, expected a first line that names the columns"),
         (
-            b"",
+            b"name\nx\n",
             "has no column 'id', expected id, label, and p_CLASS for each class, logit_CLASS for",
         ),
-        (b"id,label,p_0,p_1\n", "has no rows, expected one for each test image"),
+        (b"id,label,p_0,p_1\n", "has no rows, expected one for each image"),
         (b"id,label\n1,2\n", "holds no predictions, expected p_CLASS for each class, logit_CLASS "),
         (b"id,label,id\n1,2,1\n", "has the column 'id' twice, expected it once"),
         (b"id,label,p_0,p_1\n1,0,1\n", ", row 1 has 3 values, expected 4"),

@@ -8,6 +8,8 @@ from pictures import fill
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet
 from components.example_gen.sources import DataError, open_dataset
+from components.example_gen.table import list_table
+from tests.trainer.image_files import declaring
 
 FITTED = DataConfig(image_size="8", test_fraction=0.3)
 
@@ -113,6 +115,37 @@ def test_a_number_that_turns_up_late_as_text_makes_the_column_text(
 
 
 @pytest.mark.parametrize(
+    ("values", "dtype", "read"),
+    [
+        (["1", " 2 "], np.int64, [1, 2]),
+        (["1", "2.5"], np.float32, [1, 2.5]),
+        (["true", "False"], np.int64, [1, 0]),
+        (["9" * 20, "1"], np.float32, [1e20, 1]),
+        (["1_0", "2"], object, ["1_0", "2"]),
+        (["NA", "x"], object, ["NA", "x"]),
+    ],
+)
+def test_a_feature_in_csv_is_what_all_of_its_texts_say(
+    frame: pd.DataFrame, table: Path, values: list[str], dtype: type, read: list
+) -> None:
+    frame.assign(code=values * 20).to_csv(table, index=False)
+    code = list_table(table).extra["code"]
+    assert code.dtype == dtype
+    np.testing.assert_array_equal(code[:2], np.array(read, dtype))
+
+
+def test_a_feature_in_parquet_is_of_the_type_of_its_column(
+    frame: pd.DataFrame, table: Path
+) -> None:
+    given = {"code": ["007", "8"] * 20, "flag": [True, False] * 20, "small": np.uint8([1, 2] * 20)}
+    frame.assign(label=given["flag"], **given).to_parquet(table)
+    listing = list_table(table)
+    assert listing.class_names == ("false", "true")
+    assert listing.extra["code"].tolist()[:2] == ["007", "8"]
+    assert listing.extra["flag"].dtype == listing.extra["small"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
     ("column", "values", "said"),
     [
         ("label", ["cat"] * 39 + [" "], "row 40 has no label, expected one in each row"),
@@ -126,7 +159,13 @@ def test_a_number_that_turns_up_late_as_text_makes_the_column_text(
         ("split", ["train"] * 40, "the test split has no image of class 'cat'"),
         ("width", range(40), "the column 'width' cannot be a feature"),
         ("a b", range(40), "the column 'a b' cannot be a feature"),
-        ("age", [1.5] * 39 + [None], "row 40 has no 'age', expected a value in each row"),
+        ("age", [1.5] * 39 + [float("inf")], "row 40 has no 'age', expected a number or a text in"),
+        (
+            "place",
+            ["a"] * 39 + [None],
+            "row 40 has no 'place', expected a number or a text in each",
+        ),
+        ("age", [1.5] * 39 + [None], "row 40 has no 'age', expected a number or a text in"),
     ],
 )
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -151,15 +190,27 @@ def test_a_listed_file_must_be_an_image(frame: pd.DataFrame, table: Path) -> Non
     assert "1 image cannot be read: notes (is no PNG, JPEG, WebP, BMP or GIF)" in refusal(table)
 
 
+def test_an_image_that_decodes_to_gigabytes_is_refused_by_its_header(
+    frame: pd.DataFrame, table: Path
+) -> None:
+    image = table.parent / frame.loc[3, "path"]
+    image.write_bytes(declaring(image.read_bytes(), 30_000, 30_000))
+    frame.to_csv(table, index=False)
+    expected = (
+        "(is 30000x30000 pixels, expected at most 89,478,485 in all: scale it down); expected"
+    )
+    assert f"1 image cannot be read: {frame.loc[3, 'path']} {expected}" in refusal(table)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is neither CSV with a header nor Parquet ("),
+        (b"", "is empty, expected a first line that names the columns"),
         (b"path,label\n", "has no rows, expected one per image"),
-        (b"path,label\na.png\n", "is neither CSV with a header nor Parquet ("),
-        (b"path,label,path\na,b,c\n", "has two columns 'path', expected one"),
-        (b"path,label\n\xff\xfe,x\n", "is neither CSV with a header nor Parquet ("),
-        (b"PAR1 and nothing else", "is neither CSV with a header nor Parquet ("),
+        (b"path,label\na.png\n", "row 1 has 1 values, expected 2"),
+        (b"path,label,path\na,b,c\n", "has the column 'path' twice, expected it once"),
+        (b"path,label\n\xff\xfe,x\n", "is no CSV file: UnicodeDecodeError"),
+        (b"PAR1 and nothing else", "is no PARQUET file: "),
     ],
 )
 def test_what_is_no_table_is_refused(table: Path, content: bytes, said: str) -> None:
@@ -168,6 +219,6 @@ def test_what_is_no_table_is_refused(table: Path, content: bytes, said: str) -> 
 
 
 def test_a_missing_table_is_refused(table: Path) -> None:
-    assert "cannot be read (No such file or directory), expected a CSV or Parquet" in refusal(table)
+    assert refusal(table) == f"cannot read {table}: No such file or directory; give another file"
     with pytest.raises(DataError, match="expected a file after the colon"):
         open_dataset("csv:", data_dir=None)

@@ -187,6 +187,15 @@ class TestRequestLog:
 
 
 class TestTable:
+    def test_ids_may_occur_twice_and_labels_be_missing(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        file = tmp_path / "p.csv"
+        file.write_text("id,p_right,p_left,label\n" + "a,0,1,left\na,1,0,\nb,0,1,right\n" * 20)
+        _, fields = monitor(serving, file, capfd)
+        assert fields["requests"]["rows"] == 60
+        assert "accuracy 0.5000 of 40 labelled" in fields["tests"][-1]["sentence"]
+
     @pytest.mark.parametrize("suffix", ["csv", "parquet"])
     def test_predictions_alone_leave_images_out(
         self, suffix: str, serving: Path, classifier: Classifier, tmp_path: Path, capfd: Captured
@@ -219,11 +228,16 @@ class TestTable:
     @pytest.mark.parametrize(
         ("content", "line"),
         [
-            ("p_left\n1\n", "has no column 'p_right', expected one for each class: p_left, p_r"),
-            ("p_left,p_right\nx,1\n", "holds string, expected numbers"),
-            ("p_left,p_right,label\n1,0,up\n", "has the label 'up', expected one of left, right"),
-            ("", "cannot read the predictions"),
-            ("p_left,p_right\n", "holds no request that the model can take (0 entries were"),
+            (
+                "p_left,p_up\n1,0\n",
+                "of the classes left, up, expected those of the model: left, ri",
+            ),
+            ("predicted\nleft\n", "of the classes none, expected those of the model: left, right"),
+            ("p_left,p_right\nx,1\n", "row 1: p_left is 'x', expected a number"),
+            ("p_left,p_right\n0.5,0.4\n", "row 1 (id '1'): the probabilities sum to 0.9, expected"),
+            ("p_left,p_right,label\n1,0,up\n", "the label is 'up', expected one of left, right"),
+            ("", "is empty, expected a first line that names the columns"),
+            ("p_left,p_right\n", "has no rows, expected one for each image"),
         ],
     )
     def test_a_table_that_does_not_fit_is_one_line(

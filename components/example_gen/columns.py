@@ -1,0 +1,212 @@
+"""The columns of tables that people hand in: CSV, Parquet or NPZ files.
+
+Synopsis::
+
+    columns = read_columns(Path("candidate.csv"), wide=("p_",))
+    texts(path, "id", columns["id"])              # N texts
+    numbers(path, "p_0", columns["p_0"])          # [N] float64
+
+A file is read as a stream: what is held is what is returned. Lines, texts and unpacked sizes are
+bounded. pyarrow reads Parquet alone, and without threads: after an error in a file, version 10 may
+abort the process at its end while a thread of it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import zipfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from components.example_gen.sources import DataError
+from trainer.host.files import open_regular
+from trainer.host.text import one_line, quoted
+
+_MAX_BYTES = 4 << 30  # of a file, and of the arrays of an NPZ file
+_MAX_LINE = 16 << 20  # characters
+_MOST_NAMED = 20  # names in a message
+
+# [N], or [N, K] numbers; N may differ, for an NPZ file. Texts are Python's, as objects.
+Columns = dict[str, np.ndarray]
+
+
+def read_columns(path: Path, form: str | None = None, *, wide: tuple[str, ...] = ()) -> Columns:
+    """Reads a table; raises DataError for a file that is none.
+
+    The columns of a CSV file hold texts, and those of a Parquet file what their type says: numbers
+    (NaN where one is missing), or texts (None where one is missing).
+
+    Args:
+      form: ".csv", ".parquet" or ".npz"; by default the file's name says it.
+      wide: columns of a CSV file whose names begin so are numbers: those of many classes would fill
+        the memory as texts.
+    """
+    form = form or path.suffix.lower()
+    if form not in FORMS:
+        raise DataError(f"{path} ends in {form!r}, expected {', '.join(FORMS)}")
+    try:
+        with open_regular(path, max_bytes=_MAX_BYTES) as file:
+            return FORMS[form](path, file, wide)
+    except DataError:
+        raise
+    except Exception as error:  # csv, zipfile, NumPy and pyarrow raise errors of many kinds
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"cannot read {path}: {error.strerror}; give another file") from error
+        raise DataError(
+            f"{path} is no {form[1:].upper()} file: {one_line(error)}; expected a whole one, CSV "
+            "in UTF-8 with a line of names: write it anew"
+        ) from error
+
+
+def _read_csv(path: Path, file: BinaryIO, wide: tuple[str, ...]) -> Columns:
+    rows = filter(None, csv.reader(_lines(path, file), strict=True))  # an empty line is no row
+    names = [name.strip() for name in next(rows, [])]
+    if not names:
+        raise DataError(f"{path} is empty, expected a first line that names the columns")
+    _require_distinct(path, names)
+    of_texts = {at: list[str]() for at, name in enumerate(names) if not name.startswith(wide)}
+    of_numbers = [at for at in range(len(names)) if at not in of_texts]
+    scores = array("d")  # row by row
+    for row, cells in enumerate(rows):
+        if len(cells) != len(names):
+            raise DataError(f"{path}, row {row + 1} has {len(cells)} values, expected {len(names)}")
+        for at, values in of_texts.items():
+            values.append(cells[at])
+        scores.extend([_number(path, row, names[at], cells[at]) for at in of_numbers])
+    matrix = np.array(scores).reshape(-1, max(1, len(of_numbers))).T
+    found = {names[at]: matrix[place] for place, at in enumerate(of_numbers)}
+    found |= {names[at]: np.array(values, object) for at, values in of_texts.items()}
+    return {name: found[name] for name in names}
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        for number in itertools.count(1):
+            line = text.readline(_MAX_LINE)
+            if not line:
+                return
+            if "\0" in line:
+                raise DataError(f"{path}, line {number} holds a NUL byte, expected text in UTF-8")
+            if len(line) == _MAX_LINE:
+                raise DataError(f"{path}, line {number} has {_MAX_LINE:,} characters or more")
+            yield line
+
+
+def _require_distinct(path: Path, names: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path} has the column {quoted(twice[0])} twice, expected it once")
+
+
+def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
+    from pyarrow import parquet
+
+    table = parquet.ParquetFile(file).read(use_threads=False)
+    _require_distinct(path, table.column_names)
+    pairs = zip(table.column_names, table.columns, strict=True)
+    return {name: _values(path, name, column) for name, column in pairs}
+
+
+def _values(path: Path, name: str, column: Any) -> np.ndarray:
+    """Returns a column of pyarrow: numbers, lists of numbers as [N, K], or texts as objects."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _matrix(path, name, column)
+    if types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    elif not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
+        with contextlib.suppress(pa.ArrowException):  # who uses the column says what is wrong
+            column = column.cast(pa.string())
+        found = np.empty(len(column), object)
+        found[:] = column.to_pylist()
+        return found
+    numeric: np.ndarray = column.to_numpy()
+    return numeric
+
+
+def _matrix(path: Path, name: str, column: Any) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    if not len(column):
+        return np.empty(0)
+    lengths = pc.list_value_length(column).to_numpy()  # NaN where there is no list
+    most = int(np.nanmax(lengths))
+    for row in np.flatnonzero(lengths != most)[:1]:
+        count = "nothing" if np.isnan(lengths[row]) else f"{lengths[row]:g} values"
+        raise DataError(
+            f"{path}, row {row + 1}: {name} holds {count}, expected {most} as in other rows"
+        )
+    matrix: np.ndarray = pc.list_flatten(column).to_numpy().reshape(len(column), most)
+    return matrix.astype(np.float64, copy=False)
+
+
+def _read_npz(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
+    with zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _MAX_BYTES:
+        raise DataError(f"{path} unpacks to {size:,} bytes, expected at most {_MAX_BYTES:,}")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: np.asarray(arrays[name]) for name in arrays.files}
+
+
+FORMS: dict[str, Callable[[Path, BinaryIO, tuple[str, ...]], Columns]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npz": _read_npz,
+}
+
+
+def texts(path: Path, name: str, values: np.ndarray, *, required: bool = True) -> list[str]:
+    """Returns a column, [N], as texts, "" where one is missing; raises DataError.
+
+    Args:
+      required: whether each row must have one.
+    """
+    if values.ndim != 1:
+        raise DataError(f"{path}: {name} has the shape {values.shape}, expected one value a row")
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
+    is_float = values.dtype.kind == "f"
+    known = values[~np.isnan(values)] if is_float else values
+    whole = is_float and bool((np.isfinite(known) & (known == np.round(known))).all())
+    show = (lambda value: str(int(value))) if whole else str  # pandas makes 3.0 of 3
+    found = ["" if value is None or value != value else show(value) for value in values.tolist()]
+    for row in [at for at, text in enumerate(found) if required and not text.strip()][:1]:
+        raise DataError(f"{path}, row {row + 1} has no {name}, expected one in each row")
+    return found
+
+
+def numbers(path: Path, name: str, values: np.ndarray) -> npt.NDArray[np.float64]:
+    """Returns a column, [N], as numbers, maybe NaN or infinite; raises DataError for others."""
+    if values.ndim == 1 and values.dtype.kind in "fiu":
+        return values.astype(np.float64)
+    if values.ndim != 1:
+        raise DataError(f"{path}: {name} has the shape {values.shape}, expected one number a row")
+    return np.array([_number(path, row, name, value) for row, value in enumerate(values.tolist())])
+
+
+def _number(path: Path, row: int, name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{path}, row {row + 1}: {name} is {quoted(value)}, expected a number"
+        ) from None
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names for a message, the first ones of many."""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return (", ".join(map(str, names[:_MOST_NAMED])) or "none") + more

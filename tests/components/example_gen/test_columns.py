@@ -1,0 +1,199 @@
+"""Tables that are none: each of their readers says so in one line, and the process ends well."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from components.evaluation.prediction_files import read_predictions
+from components.example_gen.columns import numbers, read_columns, texts
+from components.example_gen.sources import DataError
+from components.example_gen.table import list_table
+
+HEAD = "path,label,id,p_0,p_1\n"
+ROW = "a.png,0,a,0.5,0.5\n"
+LONG = "x" * 200_000
+
+
+def as_parquet(**columns: object) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def doubled() -> bytes:
+    file, column = io.BytesIO(), pa.array(["a"])
+    parquet.write_table(pa.table([column, column], names=["path", "path"]), file)
+    return file.getvalue()
+
+
+WHOLE = as_parquet(path=["a.png"], label=["0"], id=["a"], p_0=[0.5], p_1=[0.5])
+
+# What is wrong: the file's suffix, its content, and what the line says.
+BROKEN = {
+    "too few values": (".csv", f"{HEAD}{ROW}a.png,0\n", "row 2 has 2 values, expected 5"),
+    "too many values": (".csv", f"{HEAD}{ROW[:-1]},1\n", "row 1 has 6 values, expected 5"),
+    "a cut quote": (".csv", f'{HEAD}"a.png,0,a', "is no CSV file: Error: unexpected end of data"),
+    "text behind a quote": (".csv", f'{HEAD}"a"b,0,a,1,0\n', "is no CSV file: Error: ',' expected"),
+    "not UTF-8": (
+        ".csv",
+        f"{HEAD}{ROW}\xff".encode("latin-1"),
+        "is no CSV file: UnicodeDecodeError",
+    ),
+    "UTF-16": (".csv", (HEAD + ROW).encode("utf-16"), "is no CSV file: UnicodeDecodeError"),
+    "NUL bytes": (".csv", f"{HEAD}{ROW}\0{ROW}", "line 3 holds a NUL byte, expected text in UTF-8"),
+    "a huge value": (".csv", f"{HEAD}{LONG},0,a,1,0\n", "field larger than field limit (131072)"),
+    "a huge line": (".csv", "x," * (8 << 20), "line 1 has 16,777,216 characters or more"),
+    "nothing": (".csv", "", "is empty, expected a first line that names the columns"),
+    "empty lines": (".csv", "\n\n", "is empty, expected a first line that names the columns"),
+    "no rows": (".csv", HEAD, "has no rows, expected one"),
+    "a column is missing": (".csv", "path\na.png\n", "has no column "),
+    "a column stands twice": (
+        ".csv",
+        "path,path\na,b\n",
+        "the column 'path' twice",
+    ),
+    "a cut Parquet file": (".parquet", WHOLE[:-20], "is no PARQUET file: ArrowInvalid"),
+    "changed Parquet pages": (".parquet", b"PAR1" + b"\xff" * 200 + WHOLE[204:], "is no PARQUET f"),
+    "a Parquet head alone": (".parquet", b"PAR1", "is no PARQUET file: ArrowInvalid"),
+    "a column of Parquet twice": (".parquet", doubled(), "the column 'path' twice"),
+    "Parquet without rows": (
+        ".parquet",
+        as_parquet(
+            **dict.fromkeys(["path", "label", "id", "p_0", "p_1"], pa.array([], pa.string()))
+        ),
+        "has no rows, expected one",
+    ),
+}
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from components.evaluation.prediction_files import read_predictions
+from components.example_gen.sources import DataError
+from components.example_gen.table import list_table
+
+for path in map(Path, sys.argv[1:]):
+    for read in (read_predictions, list_table):
+        try:
+            read(path)
+        except DataError as error:
+            print(error)
+sys.exit(2)
+"""
+
+# A damaged Parquet file has a process of its own: a thread of pyarrow may abort it at its end.
+TOGETHER = [
+    [name for name, (suffix, *_) in BROKEN.items() if suffix == ".csv"],
+    *([name] for name, (suffix, *_) in BROKEN.items() if suffix == ".parquet"),
+]
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids=["CSV", *(names[0] for names in TOGETHER[1:])])
+def test_a_process_that_is_given_broken_tables_says_so_and_ends_well(
+    names: list[str], tmp_path: Path
+) -> None:
+    paths = []
+    for number, name in enumerate(names):
+        suffix, content, _ = BROKEN[name]
+        paths.append(tmp_path / f"{number}{suffix}")
+        paths[-1].write_bytes(content.encode() if isinstance(content, str) else content)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, paths)], capture_output=True, text=True
+    )
+    assert (done.stderr, done.returncode) == ("", 2)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 * len(names)
+    for at, line in enumerate(lines):
+        assert line.startswith(f"{paths[at // 2]}")
+        assert BROKEN[names[at // 2]][2] in line
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as refused:
+        read_columns(path)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_marks_of_editors_and_systems_make_no_difference(tmp_path: Path) -> None:
+    text = 'id , label,note\n1,a,x\n\n2,b,"two\nlines, and a ""quote"""\n'
+    forms = [text.encode(), text.encode("utf-8-sig"), text.replace("\n", "\r\n").encode()]
+    for content in forms:
+        (tmp_path / "t.csv").write_bytes(content)
+        columns = read_columns(tmp_path / "t.csv")
+        assert list(columns) == ["id", "label", "note"]
+        assert columns["label"].tolist() == ["a", "b"]
+        assert columns["note"][1].replace("\r\n", "\n") == 'two\nlines, and a "quote"'
+
+
+def test_wide_columns_of_csv_are_numbers_and_others_stay_texts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("p_a,id,p_b\n1e-3,007,nan\n")
+    columns = read_columns(tmp_path / "t.csv", wide=("p_",))
+    assert columns["id"].tolist() == ["007"]
+    assert columns["p_a"].tolist() == [0.001]
+    assert np.isnan(columns["p_b"]).all()
+
+
+def test_parquet_columns_have_the_types_that_they_were_given(tmp_path: Path) -> None:
+    table = {
+        "whole": pa.array([1, None], pa.int32()),
+        "large": pa.array([1, 2**64 - 1], pa.uint64()),
+        "price": pa.array([1, None], pa.decimal128(5, 2)),
+        "name": pa.array(["a", None]).dictionary_encode(),
+        "day": pa.array([0, 1], pa.date32()),
+        "known": pa.array([True, False]),
+        "scores": pa.array([[1.0, 2.0], [3.0, None]]),
+        "pair": pa.array([{"x": 1}, {"x": 2}]),
+    }
+    parquet.write_table(pa.table(table), tmp_path / "t.parquet")
+    columns = read_columns(tmp_path / "t.parquet")
+    assert columns["whole"][0] == columns["price"][0] == 1.0
+    assert np.isnan([columns["whole"][1], columns["price"][1], columns["scores"][1, 1]]).all()
+    assert columns["large"].tolist() == [1, 2**64 - 1]
+    assert columns["name"].tolist() == ["a", None]
+    assert columns["day"].tolist() == ["1970-01-01", "1970-01-02"]
+    assert columns["known"].dtype == bool
+    assert columns["pair"].tolist() == [{"x": 1}, {"x": 2}]
+
+
+def test_lists_of_differing_lengths_are_refused(tmp_path: Path) -> None:
+    for value, said in (([1.0], "1 values"), (None, "nothing")):
+        parquet.write_table(pa.table({"p": [[1.0, 2.0], value]}), tmp_path / "t.parquet")
+        assert f"row 2: p holds {said}, expected 2 as in other rows" in refusal(
+            tmp_path / "t.parquet"
+        )
+
+
+def test_arrays_that_unpack_to_more_than_the_bound_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.example_gen.columns._MAX_BYTES", 1 << 20)
+    np.savez_compressed(tmp_path / "t.npz", id=np.zeros(1 << 20, np.uint8))
+    assert (tmp_path / "t.npz").stat().st_size < 1 << 14
+    assert "unpacks to 1,048,704 bytes, expected at most 1,048,576" in refusal(tmp_path / "t.npz")
+
+
+def test_numbers_become_texts_as_people_write_them() -> None:
+    path = Path("t")
+    assert texts(path, "a", np.array([3.0, np.nan]), required=False) == ["3", ""]
+    assert texts(path, "a", np.array([3.0, 0.5])) == ["3.0", "0.5"]
+    assert texts(path, "a", np.array([b"a"])) == ["a"]
+    assert texts(path, "a", np.array(["x", None], object), required=False) == ["x", ""]
+    with pytest.raises(DataError, match=r"^t, row 2 has no a, expected one in each row$"):
+        texts(path, "a", np.array([3.0, np.nan]))
+    with pytest.raises(DataError, match=r"^t: a has the shape \(1, 2\), expected one number a row"):
+        numbers(path, "a", np.zeros((1, 2)))
+
+
+def test_a_long_id_cannot_fill_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(HEAD + ROW + ROW.replace(",a,", f",{LONG[:1001]},"))
+    with pytest.raises(DataError, match="row 2: id has 1,001 characters, expected at most 1,000"):
+        read_predictions(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text(HEAD + ROW + ROW.replace(",0,", ",1,"))
+    assert list_table(tmp_path / "t.csv").class_names == ("0", "1")
