@@ -12,6 +12,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 import numpy as np
@@ -22,7 +23,7 @@ from components.example_gen.example_facts import eval_size, facts_of, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.hash_buckets import Bucket, Part, digest, overlap, parts_of, sort_bucket
 from components.example_gen.image_set import TEST, TRAIN, ImageSet, Shard
-from components.example_gen.images import encode_examples, read_rows
+from components.example_gen.images import Rows, encode_examples, read_rows
 from components.example_gen.sources import DataError
 from components.example_gen.split_plan import (
     EVAL,
@@ -128,7 +129,7 @@ def read_parts(image_set: ImageSet, shard: Shard) -> Iterator[tuple[np.ndarray, 
     facts: list[np.ndarray] = []
     examples: list[bytes] = []
     num_bytes = 0
-    for rows in read_rows(image_set, shard):
+    for rows in _ahead(read_rows(image_set, shard)):
         facts.append(facts_of(rows.pixels, rows.labels, rows.stored))
         some = encode_examples(rows, facts[-1]["pixel_sum"])
         examples += some
@@ -138,6 +139,15 @@ def read_parts(image_set: ImageSet, shard: Shard) -> Iterator[tuple[np.ndarray, 
             facts, examples, num_bytes = [], [], 0
     if examples:
         yield np.concatenate(facts), examples
+
+
+def _ahead(batches: Iterator[Rows]) -> Iterator[Rows]:
+    """Reads the next batch, with the interpreter's lock mostly released, while one is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _directory(split: str) -> str:
