@@ -4,11 +4,13 @@ import dataclasses
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Read by TensorFlow, Keras and tfds when they are first imported, which is after this file.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -41,8 +43,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+# Folders whose files share what takes longer to make than most files take.
+TOGETHER = ("tests/components/evaluation/", "tests/components/serving_check/")
+
+
+class Scheduling(LoadFileScheduling):
+    """A process of xdist gets a file at a time, or one of those folders."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = next((each for each in TOGETHER if nodeid.startswith(each)), None)
+        return folder or super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Scheduling:
+    return Scheduling(config, log)
+
+
 def pytest_collection_finish() -> None:
-    """What was imported stays, and need not be searched for garbage again and again."""
+    """Spares Beam work, as runs do; what was imported stays, and is not searched for garbage."""
+    if "apache_beam" in sys.modules:
+        from pipeline.quick_beam import remember_answers
+
+        remember_answers()
     gc.freeze()
 
 

@@ -29,6 +29,7 @@ from components.gate.check import Refused
 from components.pictures import Pictures
 from pipeline import stores
 from pipeline.graph import create_pipeline
+from pipeline.quick_beam import remember_answers
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from pipeline.run_plan import RunPlan
 from pipeline.runners import artifact_digests, copies, outcome
@@ -55,6 +56,7 @@ def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
 
     A run whose served version cannot be read is refused before any component runs.
     """
+    remember_answers()
     execution = _Execution(plan, run_id, observer)
     execution.run()
     return execution.result

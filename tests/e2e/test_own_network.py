@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
 
 @pytest.mark.e2e
-def test_the_network_of_the_documentation_is_trained_and_released_with_its_source(
+def test_the_network_of_the_documentation_is_trained_on_two_devices_and_released_with_its_source(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (source,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
@@ -20,6 +20,7 @@ def test_the_network_of_the_documentation_is_trained_and_released_with_its_sourc
     settings = {
         "training.architecture": f"{tmp_path}/net.py:build",
         "training.extra.units": 128,
+        "training.per_replica_batch": 16,
         "training.horizontal_flip": True,
         "training.color_jitter": 0.1,
         "gate.floor": 0,
@@ -30,7 +31,7 @@ def test_the_network_of_the_documentation_is_trained_and_released_with_its_sourc
     code, result = run_here(
         capfd,
         tmp_path / "root",
-        *("--dataset", write_thirds(tmp_path / "thirds")),
+        *("--dataset", write_thirds(tmp_path / "thirds"), "--replicas", "2"),
         *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
     )
     assert (code, result["outcome"]) == (0, "released"), result["error"]
@@ -38,3 +39,5 @@ def test_the_network_of_the_documentation_is_trained_and_released_with_its_sourc
     assert "found" not in result["hparams"]
     version = Path(result["release"]["path"])
     assert (version / "assets.extra" / "network.py").read_text() == source
+    log = (tmp_path / "root" / "logs" / f"{result['run_id']}.log").read_text()
+    assert "replicas: 2" in log

@@ -16,8 +16,7 @@ from tests.e2e.idx_folders import (
     shuffle_some_labels,
     write_idx,
 )
-from tests.e2e.runs import RUN, SMALL, run, run_here, tfx_mnist
-from tests.pipeline.thirds import write_thirds
+from tests.e2e.runs import RUN, run, run_here, tfx_mnist
 from tests.s3 import BUCKET, s3_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -133,17 +132,6 @@ def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path, 
     assert {"data.label_noise", "data.overlap"} <= set(failed_checks(result))
     assert "DataGate" in result["seconds"]
     assert "Transform" not in result["seconds"]
-
-
-def test_two_logical_devices_train_together(tmp_path, capfd):
-    root, dataset = tmp_path / "root", write_thirds(tmp_path / "thirds")
-    one_epoch = ("--set", "training.epochs=1")
-    code, result = run_here(
-        capfd, root, "--dataset", dataset, "--replicas", "2", *SMALL, *one_epoch
-    )
-    assert (code, result["outcome"], result["error"]) == (0, "released", None)
-    log = (root / "logs" / f"{result['run_id']}.log").read_text()
-    assert "replicas: 2" in log
 
 
 def test_a_damaged_source_leaves_nothing_behind(tmp_path, capfd):

@@ -27,6 +27,7 @@ from components.example_gen.image_set import DatasetInfo
 from components.gate.check import Refused
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
+from pipeline.quick_beam import remember_answers
 from pipeline.run_plan import RunPlan, find_dataset, plan_for
 from pipeline.runners.kubeflow.names import DATASET_INFO, EXEC_PROPERTIES, MODEL_DIGEST, REFUSAL
 from pipeline.runners.kubeflow.task_io import (
@@ -138,7 +139,10 @@ def _executor(
 ) -> base_executor.BaseExecutor:
     executor_class = import_utils.import_class_by_path(path)
     uses_beam = issubclass(executor_class, base_beam_executor.BaseBeamExecutor)
-    beam = {"beam_pipeline_args": list(beam_args)} if uses_beam else {}
+    beam = {}
+    if uses_beam:
+        remember_answers()
+        beam["beam_pipeline_args"] = list(beam_args)
     return executor_class(executor_class.Context(**context, **beam))
 
 

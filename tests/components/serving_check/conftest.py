@@ -106,6 +106,12 @@ def remembering(loader) -> Server:
     return dataclasses.replace(loader, ask=_remembered(loader.ask))
 
 
+@pytest.fixture
+def few_requests(monkeypatch) -> None:
+    """The latency, which is not in question, is measured by 3 × 20 requests."""
+    monkeypatch.setattr("components.serving_check.questions.LATENCY_REQUESTS", 20)
+
+
 class Clock:
     """The time that the checks measure; it goes on by what a test adds alone."""
 

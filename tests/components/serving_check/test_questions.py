@@ -29,7 +29,7 @@ def test_a_good_model_passes_every_check_and_leaves_nothing(nothing_left, sample
     assert 100.0 < numbers["serving.memory"][0] < numbers["serving.memory"][1] == 2_048.0
 
 
-def test_a_missing_signature_is_named(without_pixels, sample):
+def test_a_missing_signature_is_named(without_pixels, sample, few_requests):
     checks = check(without_pixels, sample)
     # The weights are others too, but what is asked first is said first.
     wrong = failed(checks)["serving.signature.predict_pixels"]

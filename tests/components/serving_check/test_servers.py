@@ -119,7 +119,7 @@ def test_it_listens_on_no_port_and_in_a_directory_of_this_user_alone(server):
     assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
 
 
-def test_answers_of_another_model_do_not_agree(server, sample, misbehave):
+def test_answers_of_another_model_do_not_agree(server, sample, misbehave, few_requests):
     misbehave(stand_in.ANOTHER_MODEL)
     assert list(failed(ask_all(server, sample, BOUNDS))) == ["serving.agreement"]
 
@@ -139,7 +139,7 @@ def test_no_answer_says_nothing_about_the_model(server, sample, misbehave, how, 
 
 
 def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
-    binary, nothing_left, sample, misbehave
+    binary, nothing_left, sample, misbehave, few_requests
 ):
     misbehave(stand_in.DIES_ON_A_BAD_REQUEST)
     checks = check(nothing_left, sample, model_server=binary)

@@ -60,7 +60,7 @@ def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
     return infra_blessing
 
 
-def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path):
+def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path, few_requests):
     models = {eval_config.CANDIDATE: inputs["model"]}
     inputs["evaluation"] = evaluate_sample(inputs["examples"], models, tmp_path / "run", size=20)
     infra_blessing = _check(inputs, tmp_path)

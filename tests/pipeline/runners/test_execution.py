@@ -253,6 +253,7 @@ def test_a_damaged_served_model_is_refused_before_anything_runs(config, first, t
     assert refused.watch.started == []
 
 
+@pytest.mark.once  # what a release does with its directory
 def test_a_damaged_served_model_can_be_overridden_and_that_is_recorded(config, first, tmp_path):
     (tmp_path / "serving" / "3").mkdir(parents=True)
     gate = dataclasses.replace(ANY_MODEL, allow_missing_baseline=True)
@@ -271,6 +272,7 @@ def test_a_damaged_served_model_can_be_overridden_and_that_is_recorded(config, f
     assert "overrides gate.allow_missing_baseline: version 3 is lost" in summary_text(released)
 
 
+@pytest.mark.once
 def test_a_held_model_is_released_by_its_approval_alone(
     config: RunConfig, first: Run, tmp_path: Path
 ) -> None:
@@ -298,6 +300,7 @@ def test_a_held_model_is_released_by_its_approval_alone(
     assert (served / LOG_NAME).read_text().count("\n") == 1
 
 
+@pytest.mark.once
 def test_a_rejected_model_is_refused_whoever_releases_it(
     config: RunConfig, first: Run, tmp_path: Path
 ) -> None:
@@ -327,6 +330,7 @@ class Rival(Watch):
             self._change()
 
 
+@pytest.mark.once
 def test_a_decision_that_another_release_overtook_is_refused_and_made_again_by_the_next_run(
     config, first, tmp_path
 ):

@@ -1,0 +1,3 @@
+"""What the runs in the process of the tests share."""
+
+from tests.pipeline.runners.conftest import few_requests  # noqa: F401
