@@ -238,6 +238,7 @@ def test_a_second_run_takes_everything_from_the_store(second):
     assert set(result["cached"]) == set(result["seconds"]) - {"total"}
 
 
+@pytest.mark.once
 def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_keeps_it(
     stored, second
 ):
@@ -251,6 +252,7 @@ def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_kee
     assert wrote(stored, result)["ReleaseGate.blessing"].startswith(str(stored / "artifacts"))
 
 
+@pytest.mark.once
 def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored):
     gone = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     code, result = run(stored, "--artifacts", STORE, environment=gone)
