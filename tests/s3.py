@@ -1,18 +1,18 @@
 """An S3 server on the loopback interface, a process of its own: moto's."""
 
 import contextlib
+import http.client
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-
-from pyarrow import fs
+from http import HTTPStatus
 
 from tests.loopback import free_ports
 
 BUCKET = "bucket"
-START_S = 60
+START_S = 180
 _KEYS = {
     "AWS_ACCESS_KEY_ID": "somebody",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -25,10 +25,10 @@ _KEYS = {
 def s3_server(*, denies: bool = False) -> Iterator[Mapping[str, str]]:
     """Serves one empty bucket; gives the environment of its clients.
 
-    With `denies` it knows no user, once there is a bucket.
+    With `denies` it knows none of them.
     """
     (port,) = free_ports(1)
-    server = {"INITIAL_NO_AUTH_ACTION_COUNT": "2"} if denies else {}
+    server = {"INITIAL_NO_AUTH_ACTION_COUNT": "1"} if denies else {}
     command = [sys.executable, "-m", "moto.server", "--host=127.0.0.1", f"--port={port}"]
     with subprocess.Popen(
         command,
@@ -45,19 +45,15 @@ def s3_server(*, denies: bool = False) -> Iterator[Mapping[str, str]]:
 
 def _make_bucket(port: int, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + START_S
-    client = fs.S3FileSystem(
-        access_key=_KEYS["AWS_ACCESS_KEY_ID"],
-        secret_key=_KEYS["AWS_SECRET_ACCESS_KEY"],
-        region="us-east-1",
-        scheme="http",
-        endpoint_override=f"127.0.0.1:{port}",
-        allow_bucket_creation=True,
-    )
     while True:
+        client = http.client.HTTPConnection("127.0.0.1", port)
         try:
-            client.create_dir(BUCKET)
+            client.request("PUT", f"/{BUCKET}")
+            assert client.getresponse().status == HTTPStatus.OK
             return
-        except OSError:
+        except ConnectionRefusedError:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        finally:
+            client.close()

@@ -25,8 +25,6 @@ from tfx.orchestration.portable import launcher
 
 from pipeline import stores
 
-FOLDER = "copies"  # below the pipeline root
-
 _PARTS = 3  # TFX's own part of an artifact's path: component, output, execution
 
 
@@ -34,10 +32,10 @@ class Copies:
     """The copies below one folder, which is emptied first: nothing in it is trusted.
 
     Args:
-      store: URI of the directory for what this run makes; "" if it stays where TFX puts it.
+      store: URI of the directory for what this run makes; None if it stays where TFX puts it.
     """
 
-    def __init__(self, folder: Path, store: str = "") -> None:
+    def __init__(self, folder: Path, store: str | None = None) -> None:
         self.folder = folder
         self._store = store
         self._current: set[Path] = set()

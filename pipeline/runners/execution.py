@@ -32,7 +32,7 @@ from pipeline.graph import create_pipeline
 from pipeline.quick_beam import remember_answers
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from pipeline.run_plan import RunPlan
-from pipeline.runners import artifact_digests, copies, outcome
+from pipeline.runners import artifact_digests, outcome
 from pipeline.runners.copies import Copies
 from pipeline.runners.failures import no_space
 from pipeline.runners.observer import Observer
@@ -72,12 +72,11 @@ class _Execution:
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()
+        place = plan.artifacts(run_id)
+        in_store = place is not None and stores.is_uri(place)
+        self._copies = Copies(plan.root / "copies", place if in_store else None)
         # Where TFX puts outputs; None for where the graph says.
-        self._outputs = plan.artifacts(run_id)
-        folder, store = plan.root / copies.FOLDER, ""
-        if self._outputs and stores.is_uri(self._outputs):
-            self._outputs, store = str(folder), self._outputs
-        self._copies = Copies(folder, store)
+        self._outputs = str(self._copies.folder) if in_store else place
 
     def run(self) -> None:
         run, run_id = self.result, self.result.run_id

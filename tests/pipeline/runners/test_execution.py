@@ -220,7 +220,7 @@ class Killed(BaseException):
 
 
 def test_what_a_killed_run_left_unrecorded_is_made_again(config, first, tmp_path, monkeypatch):
-    def end(store, written):
+    def end(store, written, find):
         raise Killed
 
     other = {"gate": dataclasses.replace(ANY_MODEL, max_drop=0.8)}

@@ -123,3 +123,12 @@ def test_what_is_no_compiled_pipeline_is_said(tmp_path: Path, content: str) -> N
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"other.yaml is no pipeline of this version"):
         CompiledFile.read(path)
+
+
+def test_the_backend_keeps_artifacts_where_its_own_root_says() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parameters.check("quick", {"artifacts": "s3://bucket/dir"})
+    assert str(caught.value) == (
+        "artifacts is 's3://bucket/dir', expected none: on Kubeflow the backend keeps them below "
+        "the --pipeline-root"
+    )
