@@ -1,24 +1,38 @@
-"""How time and memory of a whole run grow with the training set.
+"""How time and memory grow with the training set: of a whole run, or of the components before it.
 
     python benchmarks/growth.py DIR [--preset fast] [--times 10] [--epochs N] [--runs 1]
+    python benchmarks/growth.py --drawn 60000
 
-DIR holds MNIST's four IDX files. The training images are repeated that many times; test stays.
-Prints a Markdown table with the medians, and the ratios.
+The first form repeats the training images of MNIST, whose four IDX files DIR holds, that many
+times; test stays. It prints a Markdown table with the medians, and the ratios. The second form
+draws images of 28x28 pixels, and prints a table of ExampleGen and StatisticsGen, in one process and
+in two.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import statistics
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from processes import Run, measure_run
+import numpy as np
+from own_images import write_idx
+from processes import Run, measure, measure_run
 
 from components.example_gen import idx
+
+CLASSES, SIDE, TEST_ROWS = 10, 28, 1000
+BEAM = {
+    "one process": (),
+    "two processes": ("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
+}
+COMPONENTS = ("ExampleGen", "StatisticsGen")
 
 
 def repeat(source: Path, target: Path, times: int) -> Path:
@@ -38,6 +52,53 @@ def repeat(source: Path, target: Path, times: int) -> Path:
     return target
 
 
+def draw(folder: Path, rows: int) -> None:
+    """Writes IDX files of that many different training images: a bright bar on noise."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", rows), ("test", TEST_ROWS)):
+        labels = np.arange(count) % CLASSES
+        images = rng.integers(0, 32, (count, SIDE, SIDE), np.uint8)
+        images[np.arange(count)[:, None], 2 * labels[:, None] + np.arange(6), 6:22] += 200
+        write_idx(folder, split, images, labels)
+
+
+def run_to(component: str, folder: str, root: str, beam: list[str]) -> None:
+    """Runs the pipeline up to a component, and prints the seconds of the last one."""
+    from tfx.orchestration import metadata
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.pipeline import RunOptions
+
+    from pipeline.config import RunConfig
+    from pipeline.graph import create_pipeline
+    from pipeline.run_plan import make_plan
+
+    config = RunConfig(dataset=f"idx:{folder}", pipeline_root=root, beam_args=tuple(beam))
+    pipeline = create_pipeline(make_plan(config, run_id="run-1"))
+    pipeline.metadata_connection_config = metadata.sqlite_metadata_connection_config(
+        str(config.metadata_path)
+    )
+    started = time.monotonic()
+    LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=[component]))
+    print(json.dumps({"seconds": time.monotonic() - started}))
+
+
+def measure_data(rows: int) -> None:
+    """Prints the table of the drawn images."""
+    print("| images | Beam in | component | wall time | CPU time | peak memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as work:
+        draw(Path(work, "drawn"), rows)
+        for name, beam in BEAM.items():
+            for component in COMPONENTS:  # ExampleGen is in the cache for StatisticsGen
+                words = [component, str(Path(work, "drawn")), str(Path(work, name)), *beam]
+                run = measure([sys.executable, __file__, "--run-to", *words])
+                print(
+                    f"| {rows:,} | {name} | {component} | {run.printed['seconds']:.0f} s | "
+                    f"{run.cpu_seconds:.0f} s | {run.peak_gib:.2f} GiB |",
+                    flush=True,
+                )
+
+
 def row(name: str, runs: list[Run]) -> str:
     """A table row of medians."""
     seconds, cpu, gib = (
@@ -47,35 +108,54 @@ def row(name: str, runs: list[Run]) -> str:
     return f"| {name} | {seconds:.0f} s | {trainer:.0f} s | {cpu:.0f} s | {gib:.2f} GiB |"
 
 
-def main() -> None:
+def measure_runs(folder: Path, preset: str, epochs: int | None, times: int, runs: int) -> None:
     """Runs both sizes in turn and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--preset", default="fast")
-    parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--epochs", type=int, help="instead of the preset's")
-    parser.add_argument("--runs", type=int, default=1)
-    arguments = parser.parse_args()
-    words = ["--preset", arguments.preset]
-    if arguments.epochs:
-        words += ["--set", f"training.epochs={arguments.epochs}"]
+    words = ["--preset", preset]
+    if epochs:
+        words += ["--set", f"training.epochs={epochs}"]
     small, large = [], []
     with tempfile.TemporaryDirectory() as work:
-        repeated = repeat(arguments.folder, Path(work, "repeated"), arguments.times)
-        for _ in range(arguments.runs):
-            small.append(measure_run(arguments.folder, *words))
+        repeated = repeat(folder, Path(work, "repeated"), times)
+        for _ in range(runs):
+            small.append(measure_run(folder, *words))
             print(row("as it is", small[-1:]), file=sys.stderr)
             large.append(measure_run(repeated, *words))
             print(row("repeated", large[-1:]), file=sys.stderr)
     print("| `train` | wall time | of it Trainer | CPU time | peak memory |")
     print("| --- | --- | --- | --- | --- |")
     print(row("as it is", small))
-    print(row(f"{arguments.times} times over", large))
+    print(row(f"{times} times over", large))
     pairs = list(zip(small, large, strict=True))
     for name, of in (("Wall", "seconds"), ("CPU", "cpu_seconds"), ("Memory", "peak_gib")):
         ratios = [getattr(after, of) / getattr(before, of) for before, after in pairs]
         print(f"\n{name} grew {statistics.median(ratios):.2f} times.")
 
 
+def main() -> None:
+    """Measures one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("folder", type=Path, nargs="?")
+    what.add_argument("--drawn", type=int, help="draw that many training images")
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument("--runs", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.drawn:
+        measure_data(arguments.drawn)
+    else:
+        measure_runs(
+            arguments.folder,
+            arguments.preset,
+            arguments.epochs,
+            arguments.times,
+            arguments.runs,
+        )
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--run-to"]:  # a child of `measure_data`
+        run_to(*sys.argv[2:5], sys.argv[5:])
+    else:
+        main()
