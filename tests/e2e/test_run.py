@@ -1,5 +1,6 @@
 """Whole runs of the product, as a user starts them: the first one in a process of its own."""
 
+import json
 import subprocess
 import time
 from pathlib import Path
