@@ -223,12 +223,12 @@ def test_a_second_run_takes_everything_from_the_store(second):
 
 @pytest.mark.once
 def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_keeps_it(
-    stored, second
+    stored, second, capfd
 ):
     store, blessing = stores._opened(wrote(stored, second[1])["ReleaseGate.blessing"])
     with store.open_output_stream(f"{blessing}/checks.json") as writer:
         writer.write(b"[]")
-    code, result = run(stored)
+    code, result = run_here(capfd, stored)
     assert (code, result["outcome"]) == (0, "unchanged")
     assert "Evaluator" in result["cached"]
     assert "ReleaseGate" not in result["cached"]
@@ -236,7 +236,7 @@ def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_kee
 
 
 @pytest.mark.once
-def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored):
+def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored, capfd):
     gone = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     code, result = run(stored, "--artifacts", STORE, environment=gone)
     assert (code, result["outcome"], set(result["seconds"])) == (2, "failed", {"total"})
@@ -245,4 +245,5 @@ def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored):
     code, result = run(stored, environment=gone)
     assert (code, result["outcome"]) == (1, "failed")
     assert f": cannot read {STORE}/mnist_sample/" in result["error"]
-    assert tfx_mnist("verify", "--serving-dir", str(stored / "serving" / "mnist_sample"))[0] == 0
+    served = str(stored / "serving" / "mnist_sample")
+    assert tfx_mnist(capfd, "verify", "--serving-dir", served)[0] == 0
