@@ -223,12 +223,12 @@ def test_a_second_run_takes_everything_from_the_store(second):
 
 @pytest.mark.once
 def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_keeps_it(
-    stored, second, capfd
+    stored, second
 ):
     store, blessing = stores._opened(wrote(stored, second[1])["ReleaseGate.blessing"])
     with store.open_output_stream(f"{blessing}/checks.json") as writer:
         writer.write(b"[]")
-    code, result = run_here(capfd, stored)
+    code, result = run(stored)
     assert (code, result["outcome"]) == (0, "unchanged")
     assert "Evaluator" in result["cached"]
     assert "ReleaseGate" not in result["cached"]
