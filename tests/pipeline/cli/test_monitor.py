@@ -1,18 +1,23 @@
 """`monitor` on requests from each kind of source, with a real SavedModel."""
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from components.example_gen.images import decode
 from components.monitoring.summary import summarize
 from components.serving_check.prediction import Classifier
 from components.serving_dir import publish
 from pipeline.cli.main import main
 from tests.pipeline import saved_models
+from tests.trainer.image_files import declaring
+from trainer.features import ImageSpec
 
 Captured = pytest.CaptureFixture[str]
 
@@ -42,19 +47,25 @@ def classifier(model: Path) -> Classifier:
 @pytest.fixture(scope="module")
 def serving(model: Path, classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = drawn(np.random.default_rng(0), 1_000)
+    serving = tmp_path_factory.mktemp("serving")
+    publish(model, serving, record(classifier.probabilities(images), images, "2x4"))
+    return serving
+
+
+def record(
+    probabilities: np.ndarray, images: np.ndarray, size: str, resize: str = ""
+) -> dict[str, Any]:
     reference = summarize(
-        classifier.probabilities(images),
+        probabilities,
         intensities=images.mean(axis=(1, 2, 3)) / 255,
-        sizes=["2x4"] * len(images),
+        sizes=[size] * len(images),
     )
-    record = {
-        "dataset": {"class_names": list(CLASSES), "image_shape": list(SHAPE)},
+    shape = list(SHAPE)
+    return {
+        "dataset": {"class_names": list(CLASSES), "image_shape": shape, "resize": resize},
         "policy": {"floor": 0.9},
         "reference": reference.to_json(),
     }
-    serving = tmp_path_factory.mktemp("serving")
-    publish(model, serving, record)
-    return serving
 
 
 def write_folder(folder: Path, images: np.ndarray) -> Path:
@@ -62,6 +73,12 @@ def write_folder(folder: Path, images: np.ndarray) -> Path:
     for number, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
     return folder
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(file, "PNG")
+    return file.getvalue()
 
 
 def write_log(path: Path, images: np.ndarray, answers: np.ndarray | None, *, png: bool) -> Path:
@@ -137,6 +154,39 @@ class TestFolder:
         code, fields = monitor(serving, folder, capfd)
         assert (code, drifted(fields)) == (3, ["size"])
         assert fields["requests"]["skipped"] == 51
+
+    @pytest.mark.parametrize("times", [2, 3])
+    def test_a_model_that_resizes_is_asked_about_images_of_any_size(
+        self,
+        times: int,
+        model: Path,
+        classifier: Classifier,
+        tmp_path: Path,
+        capfd: Captured,
+    ) -> None:
+        def enlarged(seed: int, factor: int) -> np.ndarray:
+            images = drawn(np.random.default_rng(seed), 300)
+            return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+        spec = ImageSpec(SHAPE, CLASSES, "stretch")
+        seen = decode(np.array([encode_png(one) for one in enlarged(0, 2)], object), spec)
+        publish(
+            model,
+            tmp_path / "serving",
+            record(classifier.probabilities(seen), seen, "4x8", spec.resize),
+        )
+        requests = enlarged(1, times)
+        folder = write_folder(tmp_path / "images", requests)
+        Image.open(folder / "0.png").save(folder / "0.webp", lossless=True)
+        code, fields = monitor(tmp_path / "serving", folder, capfd)
+        assert (code, "size" in drifted(fields)) == ((0, False) if times == 2 else (3, True))
+        assert (fields["requests"]["rows"], fields["requests"]["skipped"]) == (301, 0)
+        (folder / "0.png").write_bytes(declaring((folder / "0.png").read_bytes(), 30_000, 30_000))
+        log = write_log(tmp_path / "log", requests, None, png=False)
+        _, of_log = monitor(tmp_path / "serving", log, capfd)
+        assert of_log["requests"]["rows"] == 300
+        _, fields = monitor(tmp_path / "serving", folder, capfd)
+        assert (fields["requests"]["rows"], fields["requests"]["skipped"]) == (300, 1)
 
 
 RIGHT = np.random.default_rng(5)
