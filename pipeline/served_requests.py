@@ -10,6 +10,7 @@ Nothing of an image is kept but its part in the counts.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections import Counter
@@ -28,9 +29,11 @@ from components.monitoring.summary import Key, Summary, keys, size_of
 from components.serving_check.prediction import Classifier, ImageError, read_encoded, read_pixels
 from trainer import features
 from trainer.features import ImageSpec
+from trainer.host.files import read_regular
 from trainer.host.text import one_line
 
 _IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
+_MAX_FILE_BYTES = 32 << 20
 _BATCH = 250  # images that the model is asked about at once
 
 
@@ -172,14 +175,14 @@ class _Decoder:
 
     def __call__(self, image: object) -> _Seen:
         """Takes the bytes of an image file, or pixels, [H, W, C] uint8."""
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3:
-            image = self._encode(image).numpy()
-        if not isinstance(image, bytes):
-            return _Seen()
-        try:
-            return _Seen(self._decode([image]).numpy(), _size(image))
-        except self._refusals:
-            return _Seen(None, _size(image))
+        size = ""
+        with contextlib.suppress(self._refusals):
+            if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3:
+                image = self._encode(image).numpy()
+            if isinstance(image, bytes):
+                size = _size(image)
+                return _Seen(self._decode([image]).numpy(), size)
+        return _Seen(None, size)
 
     def file(self, path: Path) -> _Seen:
         """Reads an image file as `predict` does."""
@@ -187,7 +190,9 @@ class _Decoder:
             resize, shape = self._spec.resize, self._spec.image_shape
             return self(read_encoded(path) if resize else read_pixels(path, shape))
         except ImageError:
-            return _Seen(None, _size(path.read_bytes()) if path.is_file() else "")
+            with contextlib.suppress(OSError):
+                return _Seen(None, _size(read_regular(path, max_bytes=_MAX_FILE_BYTES)))
+            return _Seen()
 
 
 def _size(image: bytes) -> str:
