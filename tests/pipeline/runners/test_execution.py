@@ -544,3 +544,13 @@ def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_releas
     assert again.result.baseline["version"] == before[-1]
     newest = serving_dir.newest_valid(Path(again.result.release.path).parent)
     assert newest.manifest.release["baseline"] == again.result.baseline
+
+
+def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path):
+    place = tmp_path / "elsewhere"
+    bounds = ServingConfig(max_p99_latency_ms=900.0)
+    moved = run(config, f"{tmp_path.name}-run", artifacts=str(place), serving=bounds)
+    assert moved.result.error is None
+    assert "Trainer" in moved.result.cached
+    assert "ServingCheck" not in moved.result.cached
+    assert list(place.glob(f"*/{tmp_path.name}-run/ServingCheck/infra_blessing/*/checks.json"))
