@@ -5,6 +5,8 @@ Outcomes add up over batches, workers and slices, and every count of the evidenc
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,12 +18,49 @@ from components.gate.evidence import Evidence, Tally
 
 # Keras keeps probabilities at this distance from 0 and 1 before it takes their logarithm.
 _EPSILON = 1e-7
+_UNITS = 1 << 32  # of the loss, in one nat
 # Stands for the prediction where a probability of the candidate is NaN or infinite.
 NOT_FINITE = -1
 
 # Examples by (label, the candidate's prediction, whether the baseline is right). Without a
 # baseline it counts as right where the candidate is, so that nothing is lost or gained.
 Outcomes = Counter[tuple[int, int, bool]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How good the candidate's probabilities are, in whole numbers, so that any order adds up.
+
+    Attributes:
+      rows: examples.
+      not_finite: those with NaN or infinity, which are in neither of the others.
+      loss: the sum of -ln(probability of the label), as Keras has it, in units of 2**-32 nats.
+      top_2: examples for which at most one class is more probable than the label.
+    """
+
+    rows: int = 0
+    not_finite: int = 0
+    loss: int = 0
+    top_2: int = 0
+
+    def __add__(self, other: Scores) -> Scores:
+        return Scores(
+            self.rows + other.rows,
+            self.not_finite + other.not_finite,
+            self.loss + other.loss,
+            self.top_2 + other.top_2,
+        )
+
+    @property
+    def cross_entropy(self) -> float:
+        """The mean loss in nats; NaN if an example is not finite, or there is none."""
+        if self.not_finite or not self.rows:
+            return math.nan
+        return self.loss / self.rows / _UNITS
+
+    @property
+    def top_2_accuracy(self) -> float:
+        return self.top_2 / self.rows if self.rows else math.nan
 
 
 def count(labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray | None) -> Outcomes:
@@ -69,13 +108,14 @@ def from_arrays(
     def outcomes(rows: Any = slice(None)) -> Outcomes:
         return count(labels[rows], candidate[rows], None if baseline is None else baseline[rows])
 
+    scores = scores_of(candidate, labels) if probabilities else None
     return from_outcomes(
         outcomes(),
         {name: outcomes(rows) for name, rows in slices.items()},
         class_names=class_names,
         compared=baseline is not None,
-        cross_entropy=cross_entropy(candidate, labels) if probabilities else None,
-        top_2_accuracy=top_2_accuracy(candidate, labels) if probabilities else None,
+        cross_entropy=None if scores is None else scores.cross_entropy,
+        top_2_accuracy=None if scores is None else scores.top_2_accuracy,
     )
 
 
@@ -121,25 +161,19 @@ def from_rows(rows: Iterable[Sequence[int]]) -> Outcomes:
     return Counter({(label, predicted, bool(right)): n for label, predicted, right, n in rows})
 
 
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The mean of -ln(probability of the label), nats, as Keras has it.
-
-    The probabilities are [N, K], the labels [N] int64; NaN if a probability is not finite.
-    """
-    with np.errstate(invalid="ignore"):
-        shares = probabilities / probabilities.sum(axis=1, keepdims=True)
-        of_label = np.clip(_of_label(shares, labels), _EPSILON, 1.0 - _EPSILON)
-        return float(-np.log(of_label).mean())
-
-
-def top_2_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The fraction of examples for which at most one class is more probable than the label.
-
-    An example with NaN or infinity does not count as right. Shapes: those of `cross_entropy`.
-    """
-    more = probabilities > _of_label(probabilities, labels)[:, np.newaxis]
+def scores_of(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
+    """Scores [N, K] probabilities by the [N] int64 labels."""
     finite = np.isfinite(probabilities).all(axis=1)
-    return float((finite & (more.sum(axis=1) < 2)).mean())
+    known, of_known = probabilities[finite].astype(np.float64), labels[finite]
+    of_label = _of_label(known, of_known)
+    shares = np.clip(of_label / known.sum(axis=1), _EPSILON, 1.0 - _EPSILON)
+    likely = (known > of_label[:, np.newaxis]).sum(axis=1) < 2
+    return Scores(
+        rows=len(labels),
+        not_finite=len(labels) - len(known),
+        loss=int(np.rint(-np.log(shares) * _UNITS).astype(np.int64).sum()),
+        top_2=int(likely.sum()),
+    )
 
 
 def _of_label(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -33,8 +33,6 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 TEST_SPLIT = "test"
 
-_TOP_2 = "top_2_accuracy"
-_CROSS_ENTROPY = "categorical_crossentropy"
 _SliceKey = tuple[tuple[str, int | bytes], ...]  # ((feature, value), ...)
 _Metrics = dict[str, metrics_for_slice_pb2.MetricValue]  # by name
 _OVERALL: _SliceKey = ()
@@ -74,12 +72,7 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
         metrics_specs=[
             config_pb2.MetricsSpec(
                 model_names=[CANDIDATE],
-                metrics=[
-                    accuracy,
-                    _metric("TopKCategoricalAccuracy", k=2, name=_TOP_2),
-                    _metric("CategoricalCrossentropy"),
-                    _metric("Reference", reference_metric.__name__, code=code),
-                ],
+                metrics=[accuracy, _metric("Reference", reference_metric.__name__, code=code)],
             ),
         ],
     )
@@ -109,8 +102,8 @@ def read_evidence(
         },
         class_names=class_names,
         compared=compared,
-        cross_entropy=_number(overall[_CROSS_ENTROPY]),
-        top_2_accuracy=_number(overall[_TOP_2]),
+        cross_entropy=_number(overall[gate_metrics.CROSS_ENTROPY]),
+        top_2_accuracy=_number(overall[gate_metrics.TOP_2]),
     )
 
 

@@ -23,11 +23,13 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation.counting import Outcomes, count, tally, to_rows
+from components.evaluation.counting import Outcomes, Scores, count, scores_of, tally, to_rows
 from components.evaluation.mistakes import Mistakes, Observed, observe
 from trainer import features
 
 ACCURACY = "accuracy"
+CROSS_ENTROPY = "cross_entropy"
+TOP_2 = "top_2_accuracy"
 OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evidence follows
 SAMPLE = "prediction_sample"  # `_to_bytes`
 MISTAKES = "mistakes"  # `Mistakes.to_bytes`
@@ -35,12 +37,12 @@ SIZE = 200  # images
 
 _Outcome = tuple[int, int, bool]  # see `Outcomes`
 _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
-_Element = tuple[_Outcome, _Sketch, Observed]
-_Sum = tuple[Outcomes, _Sketch, Mistakes]
+_Element = tuple[_Outcome, _Sketch, Observed, Scores]
+_Sum = tuple[Outcomes, _Sketch, Mistakes, Scores]
 
 
 class GateEvidence(metric_types.Metric):  # type: ignore[misc]
-    """`ACCURACY`, `OUTCOMES`, `SAMPLE` and `MISTAKES` over the examples of each slice.
+    """The metrics above, over the examples of each slice.
 
     TFX's Evaluator drops the comparison without a word when it is given no baseline; with
     `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
@@ -112,7 +114,8 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         sampled = self._is_among_the_smallest(digest)
         part = {digest: candidate.astype("<f4").tobytes()} if sampled else {}
         other = None if baseline is None else baseline[0]
-        yield outcome, part, observe(int(label[0]), digest.hex(), candidate[0], other)
+        observed = observe(int(label[0]), digest.hex(), candidate[0], other)
+        yield outcome, part, observed, scores_of(candidate, label)
 
     def _is_among_the_smallest(self, digest: bytes) -> bool:
         if digest > self._largest:
@@ -125,35 +128,38 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
 
 
 class _Sums(beam.CombineFn):  # type: ignore[misc]
-    """Adds up outcomes and mistakes, and keeps the `size` smallest digests (on the way, twice)."""
+    """Adds up; of the sample it keeps the `size` smallest digests (on the way, twice as many)."""
 
     def __init__(self, candidate: str, size: int) -> None:
-        names = (ACCURACY, OUTCOMES, SAMPLE, MISTAKES)
+        names = (ACCURACY, CROSS_ENTROPY, TOP_2, OUTCOMES, SAMPLE, MISTAKES)
         self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
         self._size = size
 
     def create_accumulator(self) -> _Sum:
-        return Outcomes(), {}, Mistakes()
+        return Outcomes(), {}, Mistakes(), Scores()
 
     def add_input(self, sums: _Sum, element: _Element) -> _Sum:
-        outcomes, sketch, mistakes = sums
-        outcome, sampled, observed = element
+        outcomes, sketch, mistakes, scores = sums
+        outcome, sampled, observed, score = element
         outcomes[outcome] += 1
         mistakes.add(observed)
-        return outcomes, self._merged(sketch, sampled), mistakes
+        return outcomes, self._merged(sketch, sampled), mistakes, scores + score
 
     def merge_accumulators(self, parts: Iterable[_Sum]) -> _Sum:
-        outcomes, sketch, mistakes = self.create_accumulator()
-        for more, sampled, seen in parts:
+        outcomes, sketch, mistakes, scores = self.create_accumulator()
+        for more, sampled, seen, score in parts:
             outcomes.update(more)
             sketch = self._merged(sketch, sampled)
             mistakes.merge(seen)
-        return outcomes, sketch, mistakes
+            scores += score
+        return outcomes, sketch, mistakes, scores
 
     def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
-        outcomes, sketch, mistakes = sums
-        sample = _to_bytes(self._smallest(sketch))
-        values = (tally(outcomes).accuracy, to_rows(outcomes), sample, mistakes.to_bytes())
+        outcomes, sketch, mistakes, scores = sums
+        values = (
+            *(tally(outcomes).accuracy, scores.cross_entropy, scores.top_2_accuracy),
+            *(to_rows(outcomes), _to_bytes(self._smallest(sketch)), mistakes.to_bytes()),
+        )
         return dict(zip(self.keys, values, strict=True))
 
     def _merged(self, sketch: _Sketch, more: _Sketch) -> _Sketch:

@@ -31,13 +31,14 @@ def counted(
     """Over all examples, and over the slice of the first two."""
     candidate = np.array(candidate)
     first = None if baseline is None else baseline[:2]
+    scores = counting.scores_of(candidate, labels)
     return counting.from_outcomes(
         counting.count(labels, candidate, baseline),
         {"first": counting.count(labels[:2], candidate[:2], first), "none": counting.Outcomes()},
         class_names=CLASSES,
         compared=baseline is not None,
-        cross_entropy=counting.cross_entropy(candidate, labels),
-        top_2_accuracy=counting.top_2_accuracy(candidate, labels),
+        cross_entropy=scores.cross_entropy,
+        top_2_accuracy=scores.top_2_accuracy,
     )
 
 
@@ -135,6 +136,23 @@ def test_outcomes_add_up_over_parts_and_survive_being_written_as_rows() -> None:
     assert rows.sum(axis=0)[-1] == 500
     assert counting.from_rows(rows.tolist()) == whole
     assert counting.to_rows(counting.Outcomes()).shape == (0, 4)
+
+
+def test_scores_are_the_same_in_any_order_and_parts() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(3), 500).astype(np.float32)
+    labels = rng.integers(0, 3, 500)
+    whole = counting.scores_of(probabilities, labels)
+    order = rng.permutation(500)
+    parts = [counting.scores_of(probabilities[[row]], labels[[row]]) for row in order]
+    assert sum(parts, counting.Scores()) == whole
+    exact = -np.log(probabilities[np.arange(500), labels].astype(float))
+    assert whole.cross_entropy == pytest.approx(exact.mean(), rel=1e-6)
+
+
+def test_of_no_examples_there_is_no_score() -> None:
+    none = counting.Scores()
+    assert np.isnan([none.cross_entropy, none.top_2_accuracy]).all()
 
 
 def test_probabilities_on_their_bounds_are_weighed_as_keras_does() -> None:
