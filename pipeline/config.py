@@ -11,7 +11,7 @@ A key is a field of `RunConfig`, or `section.field` for a field of one of its se
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from components.example_gen.data_config import DataConfig
@@ -270,13 +270,14 @@ class RunConfig:
         if self.artifacts and is_uri(self.artifacts):
             require_form("artifacts", self.artifacts)
 
-    def require_numbers(self, numbers: Sequence[str]) -> None:
-        """Raises ConfigError for slices by what is none of the numbers of a data set's examples."""
-        for bands in self.gate.slices or ():
-            if bands.feature not in numbers:
+    def require_features(self, features: Mapping[str, str]) -> None:
+        """Raises ConfigError for slices by what is none of a `DatasetInfo`'s features, or unfit."""
+        for one in self.gate.slices or ():
+            fitting = [name for name, kind in features.items() if one.takes(kind)]
+            if one.feature not in fitting:
                 raise ConfigError(
-                    f"gate.slices names the feature {bands.feature!r}, expected one number in each "
-                    f"example; the examples have {', '.join(numbers)}"
+                    f"gate.slices names the feature {one.feature!r}, expected {one.wanted}; the "
+                    f"examples have {', '.join(fitting)}"
                 )
 
     def fitted(self, image_shape: tuple[int, int, int]) -> RunConfig:

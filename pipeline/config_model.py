@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
+from components.gate import slices
 from components.gate.decide import GATE_CHECKS
-from components.gate.slices import Bands
 from pipeline import network_files
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
@@ -198,7 +198,7 @@ def _annotated(key: Key) -> Any:
 
     about, inner = key.metadata, inner_kind(key.kind)
     typed: Any = inner
-    if inner == tuple[Bands, ...]:
+    if inner == tuple[slices.Slices, ...]:
         typed = Annotated[Any, PlainValidator(_slices), WithJsonSchema({"type": "string"})]
     elif inner is bool:
         typed = Annotated[bool, BeforeValidator(_bool)]
@@ -253,11 +253,11 @@ def _command(value: Any) -> Any:
         raise ValueError(f"a command: {str(error).lower()}") from None
 
 
-def _slices(value: Any) -> tuple[Bands, ...]:
+def _slices(value: Any) -> tuple[slices.Slices, ...]:
     if not isinstance(value, str):
-        raise ValueError("a string such as 'mean_intensity:0.1,0.15;height:20'")
+        raise ValueError("a string such as 'mean_intensity:0.1,0.15;camera=front,rear'")
     try:
-        return tuple(map(Bands.parse, filter(None, value.split(";"))))
+        return tuple(map(slices.parse, filter(None, value.split(";"))))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

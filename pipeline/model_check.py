@@ -52,7 +52,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     digests = [_digest(one.path) for one in asked]
     image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
-    config.require_numbers(dataset.numbers)
+    config.require_features(dataset.features)
     policy = policy_for(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )

@@ -77,7 +77,7 @@ def require_fitting(
       train_rows: number of rows of `train`, after `eval` was cut from it.
       devices: at least that many train together; without --replicas only the Trainer can count.
     """
-    config.require_numbers(dataset.numbers)
+    config.require_features(dataset.features)
     keys = overridden(config, dataset)
     if keys and not (config.reason or "").strip():
         raise ConfigError(

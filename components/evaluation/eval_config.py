@@ -25,7 +25,7 @@ from components.evaluation.counting import Outcomes, from_outcomes, from_rows
 from components.evaluation.mistakes import Mistakes
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
-from components.gate.slices import Bands
+from components.gate.slices import Slices
 from components.monitoring.summary import Summary
 from trainer import features
 
@@ -41,7 +41,7 @@ _OVERALL: _SliceKey = ()
 def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
     """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
-    Slices by bands need `components.evaluation.slice_bands` in the Evaluator. With `compared`, the
+    Slices need `components.evaluation.slice_bands` in the Evaluator. With `compared`, the
     evaluation fails if it gets no baseline. `code` is a digest of the code that counts: TFX's
     Evaluator has no parameter for it, and its cache would not see a change.
     """
@@ -84,7 +84,7 @@ def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.M
 
 
 def read_evidence(
-    evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Bands] = ()
+    evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Slices] = ()
 ) -> Evidence:
     """Reads the Evaluator's counts; the slices are those of the configuration.
 
@@ -96,9 +96,9 @@ def read_evidence(
         _outcomes(overall),
         {
             # A slice that holds no example is not in TFMA's output.
-            name: _outcomes(candidate.get(((str(bands), index),)))
-            for bands in slices
-            for index, name in enumerate(bands.names)
+            name: _outcomes(candidate.get(((str(one), index),)))
+            for one in slices
+            for index, name in enumerate(one.names)
         },
         class_names=class_names,
         compared=compared,

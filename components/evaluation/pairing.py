@@ -22,8 +22,9 @@ from components.evaluation import counting
 from components.evaluation.prediction_files import PredictionsFile, in_order
 from components.example_gen.columns import listed
 from components.example_gen.sources import DataError
+from components.gate import slices
 from components.gate.evidence import Evidence
-from components.gate.slices import Bands
+from components.gate.slices import Slices, Values
 from trainer.host.text import quoted
 
 _MOST_VALUES = 100  # slices of one column of texts
@@ -31,21 +32,21 @@ _MOST_VALUES = 100  # slices of one column of texts
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """A column by which slices are cut: into bands of its numbers, or by value without `bands`."""
+    """A column by which slices are cut: as `slices` says, or without them by each value."""
 
     column: str
-    bands: Bands | None = None
+    slices: Slices | None = None
 
     @classmethod
     def parse(cls, text: str) -> Cut:
-        """Reads "age:30,60" or "camera"; a ValueError has one line."""
-        if ":" not in text:
+        """Reads "age:30,60", "camera=front,rear" or "camera"; a ValueError has one line."""
+        if not {":", "="} & set(text):
             return cls(text)
-        bands = Bands.parse(text)
-        return cls(bands.feature, bands)
+        cut = slices.parse(text)
+        return cls(cut.feature, cut)
 
     def __str__(self) -> str:
-        return str(self.bands or self.column)
+        return str(self.slices or self.column)
 
     def members(self, read: PredictionsFile) -> dict[str, npt.NDArray[np.bool_]]:
         """Tells for each slice which of the N rows are in it; raises DataError."""
@@ -54,10 +55,10 @@ class Cut:
             raise DataError(
                 f"{read.path} has no column {self.column!r} for slices, expected one of {known}"
             )
-        if self.bands is not None:
-            values = read.numbers(self.column).tolist()
-            places = np.array([self.bands.index(value) for value in values])
-            return {name: places == i for i, name in enumerate(self.bands.names)}
+        if self.slices is not None:
+            column = read.texts if isinstance(self.slices, Values) else read.numbers
+            places = np.array([self.slices.index(value) for value in column(self.column).tolist()])
+            return {name: places == i for i, name in enumerate(self.slices.names)}
         texts = read.texts(self.column)
         values = sorted(set(texts.tolist()))
         if len(values) > _MOST_VALUES:

@@ -13,7 +13,7 @@ from components.example_gen.example_facts import digest_of, hash_examples, sums_
 from components.example_gen.image_set import TEST, ImageSet
 from components.example_gen.images import mean_intensities, read_rows
 from components.gate.evidence import Evidence
-from components.gate.slices import Bands
+from components.gate.slices import Slices
 from trainer import features
 
 _BATCH = 250  # images at once: the activations of a large network have to fit into memory
@@ -24,24 +24,24 @@ class Predictions:
     """Examples, and the predictions of one or two models.
 
     Attributes:
-      numbers: [N] for each of `policy.NUMBERS`, as the examples of a run hold them.
+      features: [N] for each of `DatasetInfo.features`, as the examples of a run hold them.
       digest: of the split, see `example_facts.digest_of`.
       probabilities: [N, K] of the candidate and, where there is one, of the baseline.
     """
 
-    numbers: Mapping[str, np.ndarray]
+    features: Mapping[str, np.ndarray]
     digest: str
     probabilities: Sequence[np.ndarray]
 
-    def evidence(self, class_names: Sequence[str], slices: Sequence[Bands]) -> Evidence:
+    def evidence(self, class_names: Sequence[str], slices: Sequence[Slices]) -> Evidence:
         """Counts what the gate decides by; the class names are in the order of the labels."""
         (candidate, *others) = self.probabilities
         members: dict[str, np.ndarray] = {}
         for cut in slices:
-            bands = np.array([cut.index(number) for number in self.numbers[cut.feature].tolist()])
-            members |= {name: bands == index for index, name in enumerate(cut.names)}
+            places = np.array([cut.index(value) for value in self.features[cut.feature].tolist()])
+            members |= {name: places == index for index, name in enumerate(cut.names)}
         return counting.from_arrays(
-            self.numbers[features.LABEL],
+            self.features[features.LABEL],
             candidate,
             others[0] if others else None,
             members,
@@ -69,7 +69,7 @@ def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
                 batches.extend(_in_batches(model, rows.images, rows.pixels))
     height, width, channels = np.concatenate(stored).T
     return Predictions(
-        numbers={
+        features={
             **{name: np.concatenate(columns) for name, columns in extra.items()},
             features.CHANNELS: channels,
             features.HEIGHT: height,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from components.gate.policy import NUMBERS
+from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
 from trainer.host.paths import slug
 
@@ -71,10 +71,9 @@ class DatasetInfo:
         return len(self.class_names)
 
     @property
-    def numbers(self) -> tuple[str, ...]:
-        """The features that hold one number in each example."""
-        further = sorted(name for name, kind in self.extra.items() if kind != "str")
-        return (*NUMBERS, *further)
+    def features(self) -> dict[str, str]:
+        """The features by which slices can be cut: "int64", "float32" or "str" by name."""
+        return {**FEATURES, **dict(sorted(self.extra.items()))}
 
     @property
     def slug(self) -> str:

@@ -16,20 +16,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from components.gate.slices import Bands
+from components.gate import slices
+from components.gate.slices import Slices
 from trainer import features
 from trainer.host.fields import check, setting
 
 _FRACTION = "0.99 stands for 99 %"
-# The features that hold one number in each example, by which slices can be cut; a data set may have
+# The features of each example by which slices can be cut, and their kind; a data set may have
 # further ones.
-NUMBERS = (
-    features.CHANNELS,
-    features.HEIGHT,
-    features.LABEL,
-    features.MEAN_INTENSITY,
-    features.WIDTH,
-)
+FEATURES = {
+    features.CHANNELS: "int64",
+    features.HEIGHT: "int64",
+    features.LABEL: "int64",
+    features.MEAN_INTENSITY: "float32",
+    features.WIDTH: "int64",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +71,10 @@ class GateConfig:
         le=1,
         hint=_FRACTION,
     )
-    slices: tuple[Bands, ...] | None = setting(
+    slices: tuple[Slices, ...] | None = setting(
         None,
         "further groups of images that are held to class_floor, such as "
-        "mean_intensity:0.1,0.15;height:20 (none: the data set's own; empty: no slices)",
+        "mean_intensity:0.1,0.15;camera=front,rear (none: the data set's own; empty: no slices)",
     )
     must_improve: bool = setting(
         False,
@@ -104,9 +105,9 @@ class GateConfig:
 
     def __post_init__(self) -> None:
         check(self, "gate", GateConfig)
-        cut = [bands.feature for bands in self.slices or ()]
+        cut = [one.feature for one in self.slices or ()]
         if len(set(cut)) != len(cut):
-            raise ValueError("gate.slices names a feature twice, expected one list of edges each")
+            raise ValueError("gate.slices names a feature twice, expected one list for each")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ class Policy(GateConfig):
     class_floor: float
     max_cross_entropy: float
     max_drop: float
-    slices: tuple[Bands, ...] = ()
+    slices: tuple[Slices, ...] = ()
 
     @property
     def alpha(self) -> float:
@@ -143,7 +144,7 @@ class Policy(GateConfig):
         Without an empty `extra` and a `require_baseline` that is not set, so that the digests of
         policies from before these keys stay.
         """
-        config = {**dataclasses.asdict(self), "slices": [str(bands) for bands in self.slices]}
+        config = {**dataclasses.asdict(self), "slices": [str(one) for one in self.slices]}
         for key in ("extra", "require_baseline"):
             if not config[key]:
                 del config[key]
@@ -156,7 +157,7 @@ class Policy(GateConfig):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Policy:
-        return cls(**{**config, "slices": tuple(Bands.parse(text) for text in config["slices"])})
+        return cls(**{**config, "slices": tuple(map(slices.parse, config["slices"]))})
 
 
 def promised_cross_entropy(floor: float, num_classes: int) -> float:

@@ -1,6 +1,8 @@
-"""Slices by bands of a number: "mean_intensity:0.1,0.15" makes three.
+"""Slices of the examples by one of their features: by bands of a number, or by values.
 
-They are named "mean_intensity<0.1", "0.1<=mean_intensity<0.15" and "0.15<=mean_intensity".
+"mean_intensity:0.1,0.15" makes three, named "mean_intensity<0.1", "0.1<=mean_intensity<0.15" and
+"0.15<=mean_intensity". "camera=front,rear" makes "camera=front", "camera=rear" and, of all other
+values, "camera=(other)".
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ import bisect
 import dataclasses
 import itertools
 import math
+from typing import ClassVar
 
 from trainer.host.text import quoted
+
+_OTHER = "(other)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +24,8 @@ class Bands:
 
     The edges are finite and rise; a value on an edge lies in the band above it.
     """
+
+    wanted: ClassVar[str] = "one number in each example"
 
     feature: str
     edges: tuple[float, ...]
@@ -41,6 +48,11 @@ class Bands:
     def __str__(self) -> str:
         return f"{self.feature}:{','.join(map(_text, self.edges))}"
 
+    @staticmethod
+    def takes(kind: str) -> bool:
+        """Tells whether features of a kind of `DatasetInfo.features` can be cut."""
+        return kind != "str"
+
     @property
     def names(self) -> tuple[str, ...]:
         edges = [_text(edge) for edge in self.edges]
@@ -56,10 +68,59 @@ class Bands:
         return bisect.bisect_right(self.edges, value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """A feature with one text or whole number in each example, cut by some of its values.
+
+    All other values make one slice more, so that each example is in one.
+    """
+
+    wanted: ClassVar[str] = "one text or whole number in each example"
+
+    feature: str
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        different = len(set(self.values)) == len(self.values)
+        if not (self.feature and different and all(self.values) and _OTHER not in self.values):
+            raise _unfit(str(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Values:
+        """Reads "feature=value,value,...", as `str` writes it; a ValueError has one line."""
+        feature, _, values = text.partition("=")
+        return cls(feature.strip(), tuple(value.strip() for value in values.split(",")))
+
+    def __str__(self) -> str:
+        return f"{self.feature}={','.join(self.values)}"
+
+    @staticmethod
+    def takes(kind: str) -> bool:
+        """See `Bands.takes`."""
+        return kind != "float32"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.feature}={value}" for value in (*self.values, _OTHER))
+
+    def index(self, value: str | bytes | int) -> int:
+        """The place of a value, which is bytes in a tf.Example, or len(values)."""
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        return self.values.index(text) if text in self.values else len(self.values)
+
+
+Slices = Bands | Values
+
+
+def parse(text: str) -> Slices:
+    """Reads either; a ValueError has one line."""
+    return (Values if "=" in text else Bands).parse(text)
+
+
 def _unfit(text: str) -> ValueError:
     return ValueError(
         f"a slice is {quoted(text)}, expected feature:edge,edge,... with rising finite edges, such "
-        "as 'mean_intensity:0.1,0.15'"
+        "as 'mean_intensity:0.1,0.15', or feature=value,value,... such as 'camera=front,rear'"
     )
 
 

@@ -31,7 +31,10 @@ def _cut(text: str) -> Any:
     try:
         return Cut.parse(text)
     except ValueError:
-        expected = "a column, or one of numbers with rising finite edges, such as age:30,60"
+        expected = (
+            "a column, one of numbers with rising finite edges, such as age:30,60, or one with "
+            "different values, such as camera=front,rear"
+        )
         raise ValueError(expected) from None
 
 
@@ -54,7 +57,7 @@ def _cut(text: str) -> Any:
 @path_option("--baseline-predictions", "FILE", "Those that they must not be worse than.")
 @option(
     "--slice",
-    "COLUMN[:EDGE,...]",
+    "COLUMN[:EDGE,...|=VALUE,...]",
     "A further column of the predictions, whose values or bands are held to the class floor; may "
     "be given again.",
     type=Read(_cut),

@@ -23,7 +23,7 @@ from components.example_gen import examples_summary
 from components.example_gen.example_facts import digest_of, hash_examples
 from components.gate import statistics
 from components.gate.policy import Policy
-from components.gate.slices import Bands
+from components.gate.slices import Bands, Values
 from pipeline.beam_runner import beam_arguments
 from tests.trainer.samples import SPEC, draw, png, serialize
 from tests.trainer.transforms import normalized
@@ -42,6 +42,8 @@ CROSS_ENTROPY = 0.2205  # nats, of the candidate
 # Every other image is dark.
 BANDS = Bands("mean_intensity", (0.5, 0.9))
 DARK, BRIGHT, WHITE = BANDS.names
+# They are from one camera, and the others from another one.
+CAMERAS = Values("camera", ("night",))
 
 # What the first decision on a test set asks for: alpha / 11.
 _HELD, _MISSED = 1.0 - 0.05 / 11, 1.0 - 0.25 / 11
@@ -106,7 +108,7 @@ def make_setting(prepared: Any, root: Path) -> Setting:
     labels[[0, 4, 8]] = SPEC.class_names.index("bee")
     labels[3] = SPEC.class_names.index("cat")
     serialized = [
-        serialize(png(image), int(label), 0.25 + 0.5 * (row % 2))
+        serialize(png(image), int(label), 0.25 + 0.5 * (row % 2), ("night", "däy")[row % 2])
         for row, (image, label) in enumerate(zip(pixels, labels, strict=True))
     ]
     graph = tft.TFTransformOutput(prepared.transform_output)
@@ -202,7 +204,8 @@ def evaluate(
     """
     given = compared if given is None else given
     models = [setting.candidate, *([setting.baseline] if given else [])]
-    config = eval_config.eval_config(policy, compared=compared, code="c0de")
+    sliced = dataclasses.replace(policy, slices=(*policy.slices, CAMERAS))
+    config = eval_config.eval_config(sliced, compared=compared, code="c0de")
     return run_evaluator(setting.examples, models, config, path)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from components.gate.check import Refused
 from components.gate.policy import GateConfig
-from components.gate.slices import Bands
+from components.gate.slices import Bands, Values
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
@@ -92,6 +92,11 @@ def test_a_beam_runner_that_computes_wrong_results_needs_a_word(config: RunConfi
             {"gate": GateConfig(slices=(Bands("weight", (1.0,)),))},
             r"^gate\.slices names the feature 'weight', expected one number in each example; the "
             "examples have channels, height, label, mean_intensity, width$",
+        ),
+        (
+            {"gate": GateConfig(slices=(Values("mean_intensity", ("a",)),))},
+            "'mean_intensity', expected one text or whole number in each example; the examples "
+            "have channels, height, label, width$",
         ),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),

@@ -33,11 +33,15 @@ def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, labels
 
 
-def serialize(image: bytes, label: int, mean_intensity: float | None = None) -> bytes:
+def serialize(
+    image: bytes, label: int, mean_intensity: float | None = None, camera: str = ""
+) -> bytes:
     feature = {
         features.IMAGE: tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
         features.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
     }
+    if camera:
+        feature["camera"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[camera.encode()]))
     if mean_intensity is not None:
         feature[features.MEAN_INTENSITY] = tf.train.Feature(
             float_list=tf.train.FloatList(value=[mean_intensity])

@@ -13,6 +13,7 @@ from components.evaluation import counting, eval_config
 from components.evaluation.predictions import Predictions
 from components.evaluation.saved_model import load
 from components.gate.evidence import Evidence, Tally
+from components.gate.slices import Values
 from tests.components.evaluated import BANDS, Setting
 from tests.trainer.samples import SPEC
 from trainer import features
@@ -188,7 +189,7 @@ def _by_signature(setting: Setting, signature: str, *, compared: bool) -> Eviden
         for model in (setting.candidate, *([setting.baseline] if compared else []))
     ]
     predictions = Predictions(
-        numbers={"label": setting.labels, "mean_intensity": np.array(intensities, np.float32)},
+        features={"label": setting.labels, "mean_intensity": np.array(intensities, np.float32)},
         digest="",
         probabilities=probabilities,
     )
@@ -208,3 +209,13 @@ def test_an_exported_model_is_counted_as_the_evaluator_does(
         "top_2_accuracy": pytest.approx(evaluated.top_2_accuracy, abs=1e-6),
     }
     assert dataclasses.asdict(found) == {**dataclasses.asdict(evaluated), **approximate}
+
+
+def test_predictions_are_sliced_by_texts_too() -> None:
+    features_of = {"label": LABELS, "camera": np.array(["a", "b", "a", "c"])}
+    predictions = Predictions(features=features_of, digest="", probabilities=[CANDIDATE])
+    slices = predictions.evidence(CLASSES, [Values("camera", ("a",))]).slices
+    assert slices == {
+        "camera=a": Tally(rows=2, correct=2),
+        "camera=(other)": Tally(rows=2, correct=0),
+    }

@@ -11,6 +11,7 @@ from components.gate.evidence import Evidence, Tally
 from tests.components.evaluated import (
     BANDS,
     BRIGHT,
+    CAMERAS,
     CONFUSED,
     CORRECT,
     CROSS_ENTROPY,
@@ -39,6 +40,12 @@ def test_the_counts_are_the_known_errors(held):
     assert evidence.slices[WHITE] == Tally(rows=0, correct=0)
     assert evidence.cross_entropy == pytest.approx(CROSS_ENTROPY, abs=1e-4)
     assert evidence.not_finite == 0
+
+
+def test_slices_by_the_values_of_a_text_are_counted_like_bands(held):
+    slices = eval_config.read_evidence(held.uri, SPEC.class_names, (BANDS, CAMERAS)).slices
+    assert slices["camera=night"] == slices[DARK]
+    assert slices["camera=(other)"] == slices[BRIGHT]
 
 
 def test_a_summary_of_the_test_split_is_kept(held):

@@ -104,6 +104,7 @@ def test_numbers_are_cut_into_bands_and_texts_by_value(read) -> None:
     pairs = pair(read(columns), None)
     assert sliced(pairs, "age:30,60") == {"age<30": 1, "30<=age<60": 2, "60<=age": 1}
     assert sliced(pairs, "camera") == {"camera=a": 1, "camera=b": 3}
+    assert sliced(pairs, "camera=b,c") == {"camera=b": 3, "camera=c": 0, "camera=(other)": 1}
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_the_split_has_the_rows_and_the_digest_that_example_gen_records(
     parts: Parts, predictions: Predictions
 ) -> None:
     facts = np.concatenate([facts for facts, _ in parts])
-    assert len(predictions.numbers["label"]) == len(facts) == 1000
+    assert len(predictions.features["label"]) == len(facts) == 1000
     assert predictions.digest == digest_of(facts["example_hash"])
 
 
@@ -69,9 +69,9 @@ def test_numbers_are_to_the_last_bit_those_of_the_examples(
     examples: list[Any], predictions: Predictions
 ) -> None:
     written = [example["mean_intensity"].float_list.value[0] for example in examples]
-    assert predictions.numbers["mean_intensity"].dtype == np.float32
-    assert predictions.numbers["mean_intensity"].tolist() == written
-    assert predictions.numbers["label"].tolist() == [
+    assert predictions.features["mean_intensity"].dtype == np.float32
+    assert predictions.features["mean_intensity"].tolist() == written
+    assert predictions.features["label"].tolist() == [
         example["label"].int64_list.value[0] for example in examples
     ]
 
@@ -100,8 +100,8 @@ def test_slices_by_every_number_of_an_example_are_counted(predictions: Predictio
 
 def test_two_models_are_compared_and_one_is_not(predictions: Predictions, sample: ImageSet) -> None:
     names = sample.info.class_names
-    wrong = np.eye(10)[(predictions.numbers["label"] + 1) % 10]
-    right = np.eye(10)[predictions.numbers["label"]]
+    wrong = np.eye(10)[(predictions.features["label"] + 1) % 10]
+    right = np.eye(10)[predictions.features["label"]]
 
     def overall(*probabilities: np.ndarray) -> Tally:
         given = dataclasses.replace(predictions, probabilities=probabilities)

@@ -1,4 +1,4 @@
-"""Bands of a number: their text, their names, and which value lies in which."""
+"""Slices by bands and by values: their text, their names, and which value lies in which."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.gate.slices import Bands
+from components.gate.slices import Bands, Values, parse
 
 THIRDS = Bands("mean_intensity", (0.11, 0.147))
 
@@ -53,3 +53,37 @@ def test_what_is_no_slice_is_one_clear_line(text: str) -> None:
 def test_edges_must_rise_and_be_finite(edges: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="with rising finite edges"):
         Bands("weight", edges)
+
+
+CAMERAS = Values("camera", ("front", "rear"))
+
+
+def test_values_are_read_and_written_and_named() -> None:
+    assert parse(" camera = front, rear ") == CAMERAS
+    assert parse(str(CAMERAS)) == CAMERAS
+    assert parse(str(THIRDS)) == THIRDS
+    assert CAMERAS.names == ("camera=front", "camera=rear", "camera=(other)")
+
+
+@pytest.mark.parametrize(
+    ("value", "place"), [("front", 0), (b"rear", 1), ("roof", 2), ("", 2), ("Front", 2)]
+)
+def test_each_value_lies_in_its_slice_or_in_the_last(value: str | bytes, place: int) -> None:
+    assert CAMERAS.index(value) == place
+
+
+def test_whole_numbers_are_values_too() -> None:
+    sites = parse("site=1,12")
+    assert [sites.index(site) for site in (1, 12, 2)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["camera=", "=front", "camera=a,a", "camera=a,,b", "c=(other)"])
+def test_what_is_no_list_of_values_is_one_clear_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"a slice is .*, expected .*camera=front,rear"):
+        parse(text)
+
+
+def test_numbers_are_cut_into_bands_and_texts_by_value() -> None:
+    kinds = ("int64", "float32", "str")
+    assert [kind for kind in kinds if THIRDS.takes(kind)] == ["int64", "float32"]
+    assert [kind for kind in kinds if CAMERAS.takes(kind)] == ["int64", "str"]
