@@ -133,7 +133,11 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
         ("good.csv", ["--data-dir", "d"], "--data-dir has no effect with --predictions"),
         ("good.csv", ["--dataset", "mnits"], "unknown data set 'mnits': did you mean 'mnist'? kn"),
         ("good.csv", ["--baseline-predictions", "fewer.csv"], "'a299'): "),
-        ("good.csv", ["--slice", "age:b"], "--slice is 'age:b', expected a column, one of numbers with"),
+        (
+            "good.csv",
+            ["--slice", "age:b"],
+            "--slice is 'age:b', expected a column, one of numbers with",
+        ),
         ("good.csv", ["--set", "gate.slices=width:3"], "good.csv has no column 'width' for slice"),
         ("none.csv", [], "none.csv: No such file or directory; give another file"),
         ("good.csv", ["--junit", "no/gate.xml"], "cannot save the checks to no/gate.xml: expect"),
