@@ -18,6 +18,7 @@ from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
     SubprocessSdkWorkerHandler,
     WorkerHandler,
 )
@@ -116,6 +117,8 @@ class _WorkerProcess(SubprocessSdkWorkerHandler):
 
     def close(self) -> None:
         self._closed.set()
+        # Beam ends the requests of a worker that is connected; one that connects later would wait.
+        self.control_conn.push(BeamFnControlServicer._DONE_MARKER)
         super().close()
 
     def _run(self, worker: SubprocessSdkWorker) -> None:
