@@ -53,10 +53,14 @@ class Scores:
 
     @property
     def cross_entropy(self) -> float:
-        """The mean loss in nats; NaN if an example is not finite, or there is none."""
+        """The mean loss, nats to six decimals; NaN if an example is not finite, or there is none.
+
+        A network's float32 answers differ in their last bits with the size of the batch, which
+        Beam chooses by the time that batches take.
+        """
         if self.not_finite or not self.rows:
             return math.nan
-        return self.loss / self.rows / _UNITS
+        return round(self.loss / self.rows / _UNITS, 6)
 
     @property
     def top_2_accuracy(self) -> float:
