@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.gate.evidence import Evidence, Tally
+from components.gate.slices import Slices
 
 # Keras keeps probabilities at this distance from 0 and 1 before it takes their logarithm.
 _EPSILON = 1e-7
@@ -89,6 +90,12 @@ def tally(outcomes: Outcomes) -> Tally:
         counts["lost"] += rows * (before and not right)
         counts["gained"] += rows * (right and not before)
     return Tally(counts["rows"], counts["correct"], counts["lost"], counts["gained"])
+
+
+def members(cut: Slices, values: np.ndarray) -> dict[str, npt.NDArray[np.bool_]]:
+    """Tells for each slice, by name, which of the [N] values of its feature are in it."""
+    places = np.array([cut.index(value) for value in values.tolist()])
+    return {name: places == place for place, name in enumerate(cut.names)}
 
 
 def from_arrays(

@@ -57,8 +57,7 @@ class Cut:
             )
         if self.slices is not None:
             column = read.texts if isinstance(self.slices, Values) else read.numbers
-            places = np.array([self.slices.index(value) for value in column(self.column).tolist()])
-            return {name: places == i for i, name in enumerate(self.slices.names)}
+            return counting.members(self.slices, column(self.column))
         texts = read.texts(self.column)
         values = sorted(set(texts.tolist()))
         if len(values) > _MOST_VALUES:

@@ -38,8 +38,7 @@ class Predictions:
         (candidate, *others) = self.probabilities
         members: dict[str, np.ndarray] = {}
         for cut in slices:
-            places = np.array([cut.index(value) for value in self.features[cut.feature].tolist()])
-            members |= {name: places == index for index, name in enumerate(cut.names)}
+            members |= counting.members(cut, self.features[cut.feature])
         return counting.from_arrays(
             self.features[features.LABEL],
             candidate,
