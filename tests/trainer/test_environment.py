@@ -31,7 +31,8 @@ arguments = ["--runner=FnApiRunner", "--direct_num_workers=2",
              "--direct_running_mode=multi_processing"]
 with beam.Pipeline(argv=arguments) as pipeline:
     pids = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(lambda _: os.getpid())
-    pids | beam.Map(print)
+    # In one write: both processes share this stdout.
+    pids | beam.Map(lambda pid: os.write(1, b"%d\\n" % pid))
 """
 
 
