@@ -3,7 +3,7 @@
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e e2e-kubeflow image bench bench-data dist constraints clean
+.PHONY: help setup run test lint e2e e2e-kubeflow e2e-flink image bench bench-data dist constraints clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -19,6 +19,7 @@ help:
 	@echo 'make test         all tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
+	@echo 'make e2e-flink    a run on a Flink cluster of this machine; needs Java and Maven'
 	@echo 'make lint         ruff, mypy, import-linter'
 	@echo 'make bench        the measurements of benchmarks/, some hours; DIR=... holds MNIST as IDX files'
 	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
@@ -40,6 +41,9 @@ e2e: setup
 
 e2e-kubeflow: setup
 	@scripts/e2e-kubeflow $(ARGS)
+
+e2e-flink: setup
+	@scripts/e2e-engine flink $(ARGS)
 
 bench: bench-data setup
 	$(BIN)/python benchmarks/versus_article.py '$(DIR)'
