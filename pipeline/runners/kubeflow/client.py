@@ -92,10 +92,11 @@ def _unreachable(host: str, reason: object) -> str:
 
 
 def _reason(error: kfp_server_api.ApiException) -> str:
-    """Returns the server's message (google.rpc.Status), or a remedy."""
+    """Returns the server's message (google.rpc.Status; in uploads its own Error), or a remedy."""
     remedies = {401: "give another --token-file", 403: "ask for the rights, or another --namespace"}
     try:
-        message = json.loads(error.body)["message"]
+        fields = json.loads(error.body)
+        message = fields["error_message" if "error_message" in fields else "message"]
     except (ValueError, KeyError, TypeError):
         message = ""
     return " ".join(message.split()) or remedies.get(error.status, "no reason given")

@@ -101,6 +101,13 @@ def test_the_same_content_is_uploaded_once(submit, state: State, pipeline: Path)
     assert len(state.versions) == 3
 
 
+def test_why_the_api_refuses_an_upload_is_said(submit, pipeline: Path) -> None:
+    pipeline.write_text(pipeline.read_text().replace("Version: 2.1.0", "Version: 2.0.0"))
+    code, fields = submit()
+    assert code == 2
+    assert fields["error"].endswith("answers 400 Bad Request: schema 2.0.0, expected 2.1.0")
+
+
 def test_it_is_found_on_any_page(submit, state: State) -> None:
     state.page_size = 1
     submit()
