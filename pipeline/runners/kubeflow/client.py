@@ -210,12 +210,18 @@ class PipelineClient(kfp_client.Client):
         # The API lists Argo's nodes. Each task has a driver, as the whole DAG has, which is called
         # "root" (kubeflow/pipelines, backend/src/v2/compiler/argocompiler/dag.go).
         ids = [id_ for id_ in by_id if f"{id_}-driver" in by_id and id_ != "root"]
+        # In any order; those that wait have no start.
+        ids.sort(key=lambda id_: str(by_id[id_].start_time or "later"))
         tasks = {task_name(id_): by_id[id_] for id_ in ids}
         return RunStatus(
             run_id=run.run_id,
             name=run.display_name,
             state=run.state or "PENDING",
-            tasks={name: one.state or "PENDING" for name, one in tasks.items()},
+            # Argo's omitted nodes have no state, and an end.
+            tasks={
+                name: one.state or ("SKIPPED" if one.end_time else "PENDING")
+                for name, one in tasks.items()
+            },
             failures={
                 name: (one.error and one.error.message) or ""
                 for name, one in tasks.items()
