@@ -92,10 +92,11 @@ def _unreachable(host: str, reason: object) -> str:
 
 
 def _reason(error: kfp_server_api.ApiException) -> str:
-    """Returns the server's message (google.rpc.Status), or a remedy."""
+    """Returns the server's message (google.rpc.Status; in uploads its own Error), or a remedy."""
     remedies = {401: "give another --token-file", 403: "ask for the rights, or another --namespace"}
     try:
-        message = json.loads(error.body)["message"]
+        fields = json.loads(error.body)
+        message = fields["error_message" if "error_message" in fields else "message"]
     except (ValueError, KeyError, TypeError):
         message = ""
     return " ".join(message.split()) or remedies.get(error.status, "no reason given")
@@ -209,12 +210,18 @@ class PipelineClient(kfp_client.Client):
         # The API lists Argo's nodes. Each task has a driver, as the whole DAG has, which is called
         # "root" (kubeflow/pipelines, backend/src/v2/compiler/argocompiler/dag.go).
         ids = [id_ for id_ in by_id if f"{id_}-driver" in by_id and id_ != "root"]
+        # In any order; those that wait have no start.
+        ids.sort(key=lambda id_: str(by_id[id_].start_time or "later"))
         tasks = {task_name(id_): by_id[id_] for id_ in ids}
         return RunStatus(
             run_id=run.run_id,
             name=run.display_name,
             state=run.state or "PENDING",
-            tasks={name: one.state or "PENDING" for name, one in tasks.items()},
+            # Argo's omitted nodes have no state, and an end.
+            tasks={
+                name: one.state or ("SKIPPED" if one.end_time else "PENDING")
+                for name, one in tasks.items()
+            },
             failures={
                 name: (one.error and one.error.message) or ""
                 for name, one in tasks.items()

@@ -1,5 +1,6 @@
 """`kubeflow submit`, `schedule`, `schedules`, `unschedule` and `status` against a local server."""
 
+import datetime
 import json
 import socket
 import ssl
@@ -16,6 +17,7 @@ from tests.pipeline.runners.kubeflow.compiled import compiled
 
 Captured = pytest.CaptureFixture[str]
 
+NOON = datetime.datetime(2026, 11, 27, 12, tzinfo=datetime.timezone.utc)
 NIGHTLY = "0 0 2 * * *"
 # What Argo puts in front of a container's message (operator.go, inferFailedReason).
 ARGO = "main: Error (exit code 1): "
@@ -99,6 +101,13 @@ def test_the_same_content_is_uploaded_once(submit, state: State, pipeline: Path)
     submit()
     assert len(state.pipelines) == 1
     assert len(state.versions) == 3
+
+
+def test_why_the_api_refuses_an_upload_is_said(submit, pipeline: Path) -> None:
+    pipeline.write_text(pipeline.read_text().replace("Version: 2.1.0", "Version: 2.0.0"))
+    code, fields = submit()
+    assert code == 2
+    assert fields["error"].endswith("answers 400 Bad Request: schema 2.0.0, expected 2.1.0")
 
 
 def test_it_is_found_on_any_page(submit, state: State) -> None:
@@ -199,7 +208,7 @@ def test_no_schedule_of_that_name_ends_with_2_and_names_the_others(schedule, ask
     assert fields["error"] == "there is no schedule 'nighty', expected one of: nightly"
 
 
-def _task(name: str, state: str, message: str = "") -> api.V2beta1PipelineTaskDetail:
+def _task(name: str, state: str | None, message: str = "") -> api.V2beta1PipelineTaskDetail:
     # The two generations write the model's name in two ways.
     status = getattr(api, api.V2beta1PipelineTaskDetail.openapi_types["error"])
     error = status(message=message) if message else None
@@ -236,6 +245,22 @@ def test_status_leaves_out_the_backends_own_nodes(ask, state: State) -> None:
     run.run_details.task_details.append(_task("executor", "FAILED"))
     state.runs.append(run)
     assert ask("status", "r1")[1]["tasks"] == {"ServingCheck": "FAILED"}
+
+
+def test_status_lists_the_tasks_as_they_started(ask, state: State) -> None:
+    run = _run("RUNNING", *(_task(name, "RUNNING") for name in ("trainer", "pusher", "plan")))
+    trainer, pusher, plan = run.run_details.task_details[3:]
+    plan.start_time, trainer.start_time = NOON, NOON + datetime.timedelta(minutes=1)
+    pusher.state = "PENDING"  # the API lists them in any order
+    state.runs.append(run)
+    assert list(ask("status", "r1")[1]["tasks"]) == ["Plan", "Trainer", "Pusher"]
+
+
+def test_a_task_that_never_starts_in_a_failed_run_is_skipped(ask, state: State) -> None:
+    run = _run("FAILED", _task("trainer", "FAILED"), _task("pusher", None))
+    run.run_details.task_details[-1].end_time = NOON
+    state.runs.append(run)
+    assert ask("status", "r1")[1]["tasks"] == {"Trainer": "FAILED", "Pusher": "SKIPPED"}
 
 
 def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(

@@ -89,7 +89,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return self._answer(401, {"code": 16, "message": "Request not authenticated"})
             answer = self._route(self.command, path, query, body)
         except Refused as error:
-            return self._answer(error.status, {"code": error.code, "message": str(error)})
+            fields = {"code": error.code, "message": str(error)}
+            if path.startswith("/pipelines/upload"):  # the one part that is no gateway to gRPC
+                fields = {"error_message": str(error), "error_details": f"{error}\nserver.go:1"}
+            return self._answer(error.status, fields)
         if answer is None:
             return self._answer(404, {"code": 5, "message": f"{path} not found"})
         return self._answer(200, _CODEC.sanitize_for_serialization(answer))
