@@ -43,7 +43,7 @@ e2e-kubeflow: setup
 	@scripts/e2e-kubeflow $(ARGS)
 
 e2e-flink: setup
-	@scripts/e2e-engine flink $(ARGS)
+	@scripts/e2e-flink $(ARGS)
 
 bench: bench-data setup
 	$(BIN)/python benchmarks/versus_article.py '$(DIR)'

@@ -1,7 +1,7 @@
 """Runs whose Beam pipelines are executed in other processes, and what they do when one is killed.
 
 `tests/pipeline/test_beam_runner.py` has the smaller tests of the processes that we start ourselves.
-The cluster is that of `make e2e-flink`.
+Flink takes part in `make e2e-flink` alone.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,14 +19,14 @@ from components.gate.policy import GateConfig
 from pipeline import result
 from pipeline.config import DataGateConfig, RunConfig
 from pipeline.runners import local
-from tests.e2e.engines.clusters import FLINK, START_S, Cluster
+from tests.e2e.job_services import START_S, Processes, flink, python_service
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
 from trainer.hparams import HParams
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-ENGINES = {"flink": FLINK}
+JOB_DONE = ("with state DONE", "Execution finished in")  # Beam's service, Flink's
 IN_TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
 
@@ -55,23 +55,32 @@ def expected(tmp_path_factory, dataset) -> result.RunResult:
     return released
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def cluster(request, tmp_path_factory) -> Iterator[Cluster]:
-    if "TFX_MNIST_ENGINES" not in os.environ:
-        pytest.skip(f"make e2e-{request.param}")
-    home = Path(os.environ["TFX_MNIST_ENGINES"], request.param)
-    folder = tmp_path_factory.mktemp("cluster") / request.param
-    with contextlib.closing(Cluster(ENGINES[request.param], home, folder)) as cluster:
-        yield cluster
+@pytest.fixture(params=["python", "flink"])
+def service(request, tmp_path: Path) -> Iterator[tuple[Processes, tuple[str, ...]]]:
+    """A job service and workers that it is told of; Beam's arguments for a run on it."""
+    with contextlib.closing(Processes(tmp_path)) as processes:
+        if request.param == "python":
+            yield processes, python_service(processes)
+        elif "TFX_MNIST_FLINK" in os.environ:
+            yield processes, flink(processes, Path(os.environ["TFX_MNIST_FLINK"]))
+        else:
+            pytest.skip("make e2e-flink")
 
 
-def test_a_cluster_gives_the_results_of_one_process(tmp_path: Path, dataset, expected, cluster):
-    config = small_config(dataset, tmp_path, *cluster.beam_args)
+def test_behind_a_job_service_the_results_are_those_of_one_process(
+    tmp_path: Path, dataset, expected, service
+):
+    processes, beam_args = service
+    config = small_config(dataset, tmp_path / "root", *beam_args)
     released = local.run(config, run_id="run-1", observer=Watch())
     assert (released.outcome, released.error) == (result.RELEASED, None)
+    assert released.evidence.overall.rows == 60
     assert released.dataset == expected.dataset
     assert released.evidence == expected.evidence
     assert judged(released) == judged(expected)
+    # One job for each component with a Beam pipeline, each done by a worker of the pool.
+    assert sum(map(processes.log("jobs").read_text().count, JOB_DONE)) >= 4
+    assert "Starting worker with command" in processes.log("pool").read_text()
 
 
 def judged(run: result.RunResult) -> list[tuple[str, bool]]:
@@ -79,27 +88,24 @@ def judged(run: result.RunResult) -> list[tuple[str, bool]]:
 
 
 class Killer(Watch):
-    """Calls `kill` in a component, as soon as one of Beam's workers is connected and so at work."""
+    """Kills one of Beam's workers in a component, as soon as it is connected and so at work."""
 
-    def __init__(self, component: str, kill: Callable[[psutil.Process], None]) -> None:
+    def __init__(self, component: str) -> None:
         super().__init__()
-        self._component = component
-        self._kill = kill
-        self.killed = False
+        self.component = component
 
     def component_started(self, name: str) -> None:
         super().component_started(name)
-        if name == self._component:
-            threading.Thread(target=self._wait, daemon=True).start()
+        if name == self.component:
+            threading.Thread(target=self.kill, daemon=True).start()
 
-    def _wait(self) -> None:
+    def kill(self) -> None:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            for child in psutil.Process().children(recursive=True):
+            for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):
                     if "sdk_worker_main" in str(child.cmdline()) and child.net_connections():
-                        self.killed = self._component not in self.finished
-                        self._kill(child)
+                        child.send_signal(signal.SIGKILL)
                         return
             time.sleep(0.01)
 
@@ -107,16 +113,12 @@ class Killer(Watch):
 # In Beam's threads, which read from the worker.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_killed_worker_ends_the_run_and_leaves_no_half_data_set(tmp_path, dataset, expected):
-    def killed_in(component: str, run_id: str) -> result.RunResult:
-        killer = Killer(component, lambda worker: worker.send_signal(signal.SIGKILL))
-        lost = local.run(config, run_id=run_id, observer=killer)
-        assert (killer.killed, lost.outcome) == (True, result.FAILED)
-        assert f"{component}: a worker process of Beam was killed by SIGKILL" in str(lost.error)
-        return lost
-
     config = small_config(dataset, tmp_path, *IN_TWO_PROCESSES)
-    killed_in("ExampleGen", "run-1")
+    lost = local.run(config, run_id="run-1", observer=Killer("ExampleGen"))
+    assert lost.outcome == result.FAILED
+    assert "ExampleGen: a worker process of Beam was killed by SIGKILL" in str(lost.error)
     assert [*tmp_path.rglob("*.gz")] == []
     # The same command makes all of the data, and loses a worker in the component after it.
-    lost = killed_in("StatisticsGen", "run-2")
+    lost = local.run(config, run_id="run-2", observer=Killer("StatisticsGen"))
+    assert "StatisticsGen: a worker process of Beam was killed by SIGKILL" in str(lost.error)
     assert lost.dataset["splits"] == expected.dataset["splits"]
