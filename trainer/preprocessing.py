@@ -48,14 +48,17 @@ def _mean_and_std(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     floats differ in the last bit from one execution to the next, and so would all weights.
     """
     levels = tf.cast(pixels, tf.int64)
-
-    def total(of_pixels: tf.Tensor) -> tf.Tensor:
-        # Summed per image first: the analyzers see one value per image and channel.
-        of_images = tf.reduce_sum(of_pixels, axis=[1, 2])  # [B, C]
-        return tf.cast(tft.sum(of_images, reduce_instance_dims=False), tf.float64)  # [C]
-
-    count = total(tf.ones_like(levels))
-    mean = total(levels) / count
-    variance = total(tf.square(levels)) / count - tf.square(mean)
+    # Summed per image first: the analyzer, one for all three, sees few values per image.
+    of_images = tf.stack(
+        [
+            tf.reduce_sum(of_pixels, axis=[1, 2])
+            for of_pixels in (tf.ones_like(levels), levels, tf.square(levels))
+        ],
+        axis=1,
+    )  # [B, 3, C]
+    totals = tf.cast(tft.sum(of_images, reduce_instance_dims=False), tf.float64)  # [3, C]
+    count, total, of_squares = tf.unstack(totals)
+    mean = total / count
+    variance = of_squares / count - tf.square(mean)
     std = tf.maximum(tf.sqrt(tf.maximum(variance, 0.0)), _SMALLEST_STD)
     return tf.cast(mean / 255.0, tf.float32), tf.cast(std / 255.0, tf.float32)
