@@ -26,7 +26,7 @@ COMPONENTS: Mapping[str, Sequence[str]] = {
     "Transform": ["trainer.preprocessing"],
     "Tuner": ["components.tuner.tuner", "trainer.tuning.tuner_fn"],
     "Trainer": ["trainer.run_fn"],
-    "Evaluator": ["components.evaluation.gate_metrics", "components.evaluation.slice_bands"],
+    "Evaluator": ["components.evaluation.gate_metrics", "components.evaluation.slice_extractor"],
     "ReleaseGate": ["components.evaluation.release_gate"],
     "ServingCheck": ["components.serving_check.serving_check"],
     "Pusher": ["components.pusher"],

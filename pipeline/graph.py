@@ -16,7 +16,7 @@ from tfx.proto import trainer_pb2, transform_pb2, tuner_pb2
 
 from components.baseline_model import BaselineModel
 from components.data_gate.data_gate import DataGate
-from components.evaluation import eval_config, slice_bands
+from components.evaluation import eval_config, slice_extractor
 from components.evaluation.release_gate import ReleaseGate
 from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.schema import CuratedSchema
@@ -177,7 +177,7 @@ def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
             compared=plan.context.baseline is not None,
             code=plan.code["Evaluator"],
         ),
-        module_path=slice_bands.__name__,
+        module_path=slice_extractor.__name__,
     )
     release_gate = ReleaseGate(
         examples=data.examples,

@@ -41,7 +41,7 @@ _OVERALL: _SliceKey = ()
 def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
     """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
-    Slices need `components.evaluation.slice_bands` in the Evaluator. With `compared`, the
+    Slices need `components.evaluation.slice_extractor` in the Evaluator. With `compared`, the
     evaluation fails if it gets no baseline. `code` is a digest of the code that counts: TFX's
     Evaluator has no parameter for it, and its cache would not see a change.
     """

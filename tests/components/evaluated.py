@@ -18,7 +18,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
 from components.blessing import is_blessed
-from components.evaluation import eval_config, slice_bands
+from components.evaluation import eval_config, slice_extractor
 from components.example_gen import examples_summary
 from components.example_gen.example_facts import digest_of, hash_examples
 from components.gate import statistics
@@ -248,7 +248,7 @@ def run_evaluator(
         {
             "eval_config": proto_utils.proto_to_json(config),
             "example_splits": json.dumps([eval_config.TEST_SPLIT]),
-            "module_path": slice_bands.__name__,
+            "module_path": slice_extractor.__name__,
         },
     )
     return Verdict(measured, blessing)

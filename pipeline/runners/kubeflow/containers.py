@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,19 +102,9 @@ def run(
         compiled = compile_pipeline(configured.preset, placed, deployment)
         for directory in (home, served):
             directory.mkdir(parents=True, exist_ok=True)
-        pipeline = home / "pipeline.yaml"
-        pipeline.write_text(compiled.text)
-        order = {
-            "pipeline": str(pipeline),
-            "pipeline_root": str(home),
-            "run_id": run_id,
-            "user": options.user or None,
-            "environment": {**options.environment, names.RUN_ID_VARIABLE: run_id},
-            "mounts": [
-                {"path": str(served), "read_only": False},
-                *({"path": str(one), "read_only": True} for one in (data, *dataset.folders) if one),
-            ],
-        }
+        (home / "pipeline.yaml").write_text(compiled.text)
+        readable = [one for one in (data, *dataset.folders) if one]
+        order = _order(home, options, run_id, written=served, readable=readable)
         observer.planned(compiled.tasks)
         transcript = Transcript(RunResult(run_id), observer)
         exit_code = _follow(options, order, transcript, observer)
@@ -159,6 +149,28 @@ def _find_image(options: LocalOptions) -> str:
         line = lines[-1] if lines else f"{options.kfp_python} failed"
         raise CannotStart(line, ExitCode.USAGE if done.returncode == 2 else ExitCode.FAILED)
     return done.stdout.splitlines()[-1]
+
+
+def _order(
+    home: Path,
+    options: LocalOptions,
+    run_id: str,
+    *,
+    written: Path,
+    readable: Sequence[str | Path],
+) -> dict[str, Any]:
+    """What `kfp_local` is asked to run: the pipeline in `home`, with directories mounted."""
+    return {
+        "pipeline": str(home / "pipeline.yaml"),
+        "pipeline_root": str(home),
+        "run_id": run_id,
+        "user": options.user or None,
+        "environment": {**options.environment, names.RUN_ID_VARIABLE: run_id},
+        "mounts": [
+            {"path": str(written), "read_only": False},
+            *({"path": str(one), "read_only": True} for one in readable),
+        ],
+    }
 
 
 def _follow(

@@ -2,7 +2,7 @@
 
 A slicing spec with the text of a `components.gate.slices.Slices` for a key slices by its index::
 
-    Evaluator(..., module_path=slice_bands.__name__,
+    Evaluator(..., module_path=slice_extractor.__name__,
               eval_config=EvalConfig(slicing_specs=[SlicingSpec(feature_keys=[str(slices)])]))
 """
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation.slice_bands import add_slices, slices_of
+from components.evaluation.slice_extractor import add_slices, slices_of
 from components.gate.slices import Bands, Values
 
 DARK = Bands("mean_intensity", (0.1, 0.2))
