@@ -63,6 +63,7 @@ def shell(tmp_path: Path) -> Callable[[str], int]:
     return run
 
 
+@pytest.mark.once  # `gate check` imports no library of TFX
 @pytest.mark.parametrize("commands", [github, gitlab])
 @pytest.mark.parametrize(("strength", "code"), [("1.0", 0), ("0.00001", 3)])
 def test_the_jobs_gate_a_pull_request(

@@ -11,6 +11,8 @@ import pytest
 from components.serving_dir import live, publish, rollback, versions
 from tests.components.serving_dir.samples import letter_model, publish_letters
 
+pytestmark = pytest.mark.once  # what the shell gives us, and what we make of it
+
 FULL = ">/dev/full"
 CLOSED = ">&-"
 LEFT = "| head -c 0"
