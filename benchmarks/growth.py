@@ -1,13 +1,14 @@
 """How time and memory grow with the training set: of a whole run, or of the components before it.
 
     python benchmarks/growth.py DIR [--preset fast] [--times 10] [--epochs N] [--runs 1]
-    python benchmarks/growth.py --drawn 60000 [--flink JARS]
+    python benchmarks/growth.py --drawn 60000
+    PYTHONPATH=. python benchmarks/growth.py --drawn 60000 --flink JARS
 
 The first form repeats the training images of MNIST, whose four IDX files DIR holds, that many
 times; test stays. It prints a Markdown table with the medians, and the ratios. The second form
 draws images of 28x28 pixels, and prints a table of ExampleGen and StatisticsGen, in one process, in
-two, and on a Flink cluster of two workers on this machine, of whose processes JARS has the classes
-(`make e2e-flink` fetches them into .flink).
+two, or with `--flink` on a Flink cluster of two workers on this machine; JARS is the folder of its
+classes (`make e2e-flink` fetches them into .flink).
 """
 
 from __future__ import annotations
@@ -104,10 +105,10 @@ def run_to(component: str, folder: str, root: str, beam: list[str]) -> None:
 
 
 def measure_data(rows: int, flink: str | None) -> None:
-    """Prints the table of the drawn images; `flink` is the folder of the jars, if it takes part."""
+    """Prints the table of the drawn images; on Flink alone if `flink`, its jars, are given."""
     ways = {name: ("--run-to", beam) for name, beam in BEAM.items()}
     if flink:
-        ways["Flink, two workers"] = ("--run-on-flink", (flink,))
+        ways = {"Flink, two workers": ("--run-on-flink", (flink,))}
     print("| images | Beam in | component | wall time | CPU time | peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as work:
@@ -161,7 +162,7 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("folder", type=Path, nargs="?")
     what.add_argument("--drawn", type=int, help="draw that many training images")
-    parser.add_argument("--flink", metavar="JARS", help="with --drawn: on Flink as well")
+    parser.add_argument("--flink", metavar="JARS", help="with --drawn: on Flink")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
