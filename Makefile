@@ -19,7 +19,7 @@ help:
 	@echo 'make test         all tests but the end-to-end ones; ARGS="..." go to pytest'
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
-	@echo 'make e2e-flink    a run on a Flink cluster of this machine; needs Java and Maven'
+	@echo 'make e2e-flink    runs on a Flink cluster of this machine; needs Java and Maven'
 	@echo 'make lint         ruff, mypy, import-linter'
 	@echo 'make bench        the measurements of benchmarks/, some hours; DIR=... holds MNIST as IDX files'
 	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
@@ -42,8 +42,16 @@ e2e: setup
 e2e-kubeflow: setup
 	@scripts/e2e-kubeflow $(ARGS)
 
-e2e-flink: setup
-	@scripts/e2e-flink $(ARGS)
+e2e-flink: setup .flink/fetched
+	TFX_MNIST_FLINK='$(CURDIR)/.flink' $(BIN)/python -m pytest tests/e2e/test_beam_runners.py -k flink $(ARGS)
+
+# Flink and Beam's job server for it, 150 MB.
+.flink/fetched: tests/e2e/flink.xml
+	@command -v mvn >/dev/null || { echo 'tfx-mnist: no Maven here: apt-get install maven, with Java' >&2; exit 1; }
+	@rm -rf .flink
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/.flink' \
+		|| { echo 'tfx-mnist: Maven could not fetch Flink from Maven Central, as it says above' >&2; exit 1; }
+	@touch $@
 
 bench: bench-data setup
 	$(BIN)/python benchmarks/versus_article.py '$(DIR)'
@@ -83,5 +91,5 @@ constraints:
 	@scripts/lock
 
 clean:
-	rm -rf .venv .uv .kfp build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .kfp .flink build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find pipeline components trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,16 +2,19 @@
 
     python benchmarks/growth.py DIR [--preset fast] [--times 10] [--epochs N] [--runs 1]
     python benchmarks/growth.py --drawn 60000
+    PYTHONPATH=. python benchmarks/growth.py --drawn 60000 --flink JARS
 
 The first form repeats the training images of MNIST, whose four IDX files DIR holds, that many
 times; test stays. It prints a Markdown table with the medians, and the ratios. The second form
-draws images of 28x28 pixels, and prints a table of ExampleGen and StatisticsGen, in one process and
-in two.
+draws images of 28x28 pixels, and prints a table of ExampleGen and StatisticsGen, in one process, in
+two, or with `--flink` on a Flink cluster of two workers on this machine; JARS is the folder of its
+classes (`make e2e-flink` fetches them into .flink).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import statistics
@@ -22,6 +25,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from own_images import write_idx
 from processes import Run, measure, measure_run
 
@@ -62,6 +66,26 @@ def draw(folder: Path, rows: int) -> None:
         write_idx(folder, split, images, labels)
 
 
+def run_on_flink(component: str, folder: str, root: str, jars: str) -> None:
+    """Does what `run_to` does on a Flink cluster that it starts and ends."""
+    from tests.e2e.flink_cluster import Flink
+    from tests.e2e.job_services import Processes
+
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        contextlib.closing(Processes(Path(logs))) as processes,
+    ):
+        beam = Flink(processes, Path(jars)).beam_args
+        # The two TaskManagers share a pool: one that was idle must not stop the other one's worker.
+        run_to(component, folder, root, [*beam, f"--environment_cache_millis={3_600_000}"])
+
+
+def cpu_seconds() -> float:
+    """Returns the processor time of this process and of all that it started."""
+    this = psutil.Process()
+    return sum(sum(each.cpu_times()[:4]) for each in (this, *this.children(recursive=True)))
+
+
 def run_to(component: str, folder: str, root: str, beam: list[str]) -> None:
     """Runs the pipeline up to a component, and prints the seconds of the last one."""
     from tfx.orchestration import metadata
@@ -79,22 +103,25 @@ def run_to(component: str, folder: str, root: str, beam: list[str]) -> None:
     )
     started = time.monotonic()
     LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=[component]))
-    print(json.dumps({"seconds": time.monotonic() - started}))
+    print(json.dumps({"seconds": time.monotonic() - started, "cpu_seconds": cpu_seconds()}))
 
 
-def measure_data(rows: int) -> None:
-    """Prints the table of the drawn images."""
+def measure_data(rows: int, flink: str | None) -> None:
+    """Prints the table of the drawn images; on Flink alone if `flink`, its jars, are given."""
+    ways = {name: ("--run-to", beam) for name, beam in BEAM.items()}
+    if flink:
+        ways = {"Flink, two workers": ("--run-on-flink", (flink,))}
     print("| images | Beam in | component | wall time | CPU time | peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as work:
         draw(Path(work, "drawn"), rows)
-        for name, beam in BEAM.items():
+        for name, (form, beam) in ways.items():
             for component in COMPONENTS:  # ExampleGen is in the cache for StatisticsGen
                 words = [component, str(Path(work, "drawn")), str(Path(work, name)), *beam]
-                run = measure([sys.executable, __file__, "--run-to", *words])
+                run = measure([sys.executable, __file__, form, *words])
                 print(
                     f"| {rows:,} | {name} | {component} | {run.printed['seconds']:.0f} s | "
-                    f"{run.cpu_seconds:.0f} s | {run.peak_gib:.2f} GiB |",
+                    f"{run.printed['cpu_seconds']:.0f} s | {run.peak_gib:.2f} GiB |",
                     flush=True,
                 )
 
@@ -137,13 +164,14 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("folder", type=Path, nargs="?")
     what.add_argument("--drawn", type=int, help="draw that many training images")
+    parser.add_argument("--flink", metavar="JARS", help="with --drawn: on Flink")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
     parser.add_argument("--runs", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.drawn:
-        measure_data(arguments.drawn)
+        measure_data(arguments.drawn, arguments.flink)
     else:
         measure_runs(
             arguments.folder,
@@ -157,5 +185,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run-to"]:  # a child of `measure_data`
         run_to(*sys.argv[2:5], sys.argv[5:])
+    elif sys.argv[1:2] == ["--run-on-flink"]:
+        run_on_flink(*sys.argv[2:6])
     else:
         main()

@@ -83,11 +83,17 @@ def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
 
     Beam's own default, Prism, downloads a Go binary. `--sdk_container_image=none` keeps TFX from
     building a package of itself for each component, which takes 0.9 s and leaves 49 MB behind
-    (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`).
+    (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`); workers that the user started
+    have the packages.
     """
     values = {arg.rpartition("=")[2] for arg in given}
     named = any(arg.split("=")[0] == "--runner" for arg in given)
-    arguments = given if named else ("--runner=FnApiRunner", "--sdk_container_image=none", *given)
+    workers = PipelineOptions(list(given)).view_as(PortableOptions).environment_type
+    arguments = given
+    if not named or workers == "EXTERNAL":
+        arguments = ("--sdk_container_image=none", *arguments)
+    if not named:
+        arguments = ("--runner=FnApiRunner", *arguments)
     if _PROCESSES in values and (not named or values & _LOCAL):
         # Of two equal arguments Beam takes the last.
         return (*arguments, f"--runner={__name__}.{ProcessRunner.__name__}")

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -19,7 +19,8 @@ from components.gate.policy import GateConfig
 from pipeline import result
 from pipeline.config import DataGateConfig, RunConfig
 from pipeline.runners import local
-from tests.e2e.job_services import START_S, Processes, flink, python_service
+from tests.e2e.flink_cluster import Flink
+from tests.e2e.job_services import START_S, Processes, python_service
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
 from trainer.hparams import HParams
@@ -55,29 +56,40 @@ def expected(tmp_path_factory, dataset) -> result.RunResult:
     return released
 
 
-@pytest.fixture(params=["python", "flink"])
-def service(request, tmp_path: Path) -> Iterator[tuple[Processes, tuple[str, ...]]]:
-    """A job service and workers that it is told of; Beam's arguments for a run on it."""
-    with contextlib.closing(Processes(tmp_path)) as processes:
-        if request.param == "python":
-            yield processes, python_service(processes)
-        elif "TFX_MNIST_FLINK" in os.environ:
-            yield processes, flink(processes, Path(os.environ["TFX_MNIST_FLINK"]))
-        else:
-            pytest.skip("make e2e-flink")
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    with contextlib.closing(Processes(tmp_path)) as started:
+        yield started
 
 
+def flink(processes: Processes, restarts: str = "none") -> Flink:
+    if "TFX_MNIST_FLINK" not in os.environ:
+        pytest.skip("make e2e-flink")
+    return Flink(processes, Path(os.environ["TFX_MNIST_FLINK"]), restarts)
+
+
+def assert_released_as_in_one_process(run: result.RunResult, expected: result.RunResult) -> None:
+    assert (run.outcome, run.error) == (result.RELEASED, None)
+    assert run.evidence.overall.rows == 60
+    assert run.dataset == expected.dataset
+    assert run.evidence == expected.evidence
+    assert judged(run) == judged(expected)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(python_service, id="python"),
+        pytest.param(lambda processes: flink(processes).beam_args, id="flink"),
+    ],
+)
 def test_behind_a_job_service_the_results_are_those_of_one_process(
-    tmp_path: Path, dataset, expected, service
+    tmp_path: Path, dataset, expected, processes, start
 ):
-    processes, beam_args = service
+    beam_args = start(processes)
     config = small_config(dataset, tmp_path / "root", *beam_args)
     released = local.run(config, run_id="run-1", observer=Watch())
-    assert (released.outcome, released.error) == (result.RELEASED, None)
-    assert released.evidence.overall.rows == 60
-    assert released.dataset == expected.dataset
-    assert released.evidence == expected.evidence
-    assert judged(released) == judged(expected)
+    assert_released_as_in_one_process(released, expected)
     # One job for each component with a Beam pipeline, each done by a worker of the pool.
     assert sum(map(processes.log("jobs").read_text().count, JOB_DONE)) >= 4
     assert "Starting worker with command" in processes.log("pool").read_text()
@@ -88,37 +100,88 @@ def judged(run: result.RunResult) -> list[tuple[str, bool]]:
 
 
 class Killer(Watch):
-    """Kills one of Beam's workers in a component, as soon as it is connected and so at work."""
+    """Kills a worker in each of some components, as soon as `kill` finds one at work."""
 
-    def __init__(self, component: str) -> None:
+    def __init__(self, kill: Callable[[], bool], *components: str) -> None:
         super().__init__()
-        self.component = component
+        self.kill, self.components = kill, components
+        self.threads: list[threading.Thread] = []
+        self.killed = 0
 
     def component_started(self, name: str) -> None:
         super().component_started(name)
-        if name == self.component:
-            threading.Thread(target=self.kill, daemon=True).start()
+        if name in self.components:
+            self.threads.append(threading.Thread(target=self.watch, daemon=True))
+            self.threads[-1].start()
 
-    def kill(self) -> None:
+    def watch(self) -> None:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            for child in psutil.Process().children():
-                with contextlib.suppress(psutil.Error):
-                    if "sdk_worker_main" in str(child.cmdline()) and child.net_connections():
-                        child.send_signal(signal.SIGKILL)
-                        return
+            if self.kill():
+                self.killed += 1
+                return
             time.sleep(0.01)
+
+    def ended(self) -> int:
+        """Waits until all is done that belongs to the kills; gives their number."""
+        for thread in self.threads:
+            thread.join(START_S)
+        return self.killed
+
+
+def kill_worker_process() -> bool:
+    """Kills one of Beam's processes that is connected and so at work."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "sdk_worker_main" in str(child.cmdline()) and child.net_connections():
+                child.send_signal(signal.SIGKILL)
+                return True
+    return False
 
 
 # In Beam's threads, which read from the worker.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_killed_worker_ends_the_run_and_leaves_no_half_data_set(tmp_path, dataset, expected):
     config = small_config(dataset, tmp_path, *IN_TWO_PROCESSES)
-    lost = local.run(config, run_id="run-1", observer=Killer("ExampleGen"))
+    lost = local.run(config, run_id="run-1", observer=Killer(kill_worker_process, "ExampleGen"))
     assert lost.outcome == result.FAILED
     assert "ExampleGen: a worker process of Beam was killed by SIGKILL" in str(lost.error)
     assert [*tmp_path.rglob("*.gz")] == []
     # The same command makes all of the data, and loses a worker in the component after it.
-    lost = local.run(config, run_id="run-2", observer=Killer("StatisticsGen"))
+    lost = local.run(config, run_id="run-2", observer=Killer(kill_worker_process, "StatisticsGen"))
     assert "StatisticsGen: a worker process of Beam was killed by SIGKILL" in str(lost.error)
     assert lost.dataset["splits"] == expected.dataset["splits"]
+
+
+def test_a_killed_worker_of_flink_ends_the_run_and_leaves_no_half_data_set(
+    tmp_path, dataset, expected, processes
+):
+    cluster = flink(processes)
+    root = tmp_path / "root"
+    config = small_config(dataset, root, *cluster.beam_args)
+    killer = Killer(cluster.replace_busy_worker, "ExampleGen")
+    lost = local.run(config, run_id="run-1", observer=killer)
+    assert killer.ended() == 1
+    assert lost.outcome == result.FAILED
+    assert str(lost.error).startswith("ExampleGen: ")
+    assert len(str(lost.error).splitlines()) == 1
+    assert [*root.rglob("*.gz")] == []
+    # The same command makes all of the data, and loses a TaskManager in the component after it.
+    killer = Killer(cluster.replace_busy_worker, "StatisticsGen")
+    lost = local.run(config, run_id="run-2", observer=killer)
+    assert killer.ended() == 1
+    assert lost.outcome == result.FAILED
+    assert str(lost.error).startswith("StatisticsGen: ")
+    assert len(str(lost.error).splitlines()) == 1
+    assert lost.dataset["splits"] == expected.dataset["splits"]
+
+
+def test_where_flink_restarts_jobs_killed_workers_change_nothing(
+    tmp_path, dataset, expected, processes
+):
+    cluster = flink(processes, restarts="fixed-delay")
+    config = small_config(dataset, tmp_path / "root", *cluster.beam_args)
+    killer = Killer(cluster.replace_busy_worker, "ExampleGen", "StatisticsGen")
+    released = local.run(config, run_id="run-1", observer=killer)
+    assert_released_as_in_one_process(released, expected)
+    assert killer.ended() == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from tfx.utils import dependency_utils
 
 from pipeline.beam_runner import (
@@ -16,10 +17,13 @@ from pipeline.beam_runner import (
 )
 from tests.loopback import free_ports
 
-IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
+NO_IMAGE = "--sdk_container_image=none"
+IN_PROCESS = ("--runner=FnApiRunner", NO_IMAGE)
 OURS = "--runner=pipeline.beam_runner.ProcessRunner"
 PORTABLE = "--runner=PortableRunner"
 PROCESSES = "--direct_running_mode=multi_processing"
+EXTERNAL = (PORTABLE, "--environment_type=EXTERNAL")
+OWN_IMAGE = "--sdk_container_image=theirs"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,7 @@ PROCESSES = "--direct_running_mode=multi_processing"
         (("--direct_num_workers=2",), (*IN_PROCESS, "--direct_num_workers=2")),
         (("--runner=FlinkRunner", "--x=1"), ("--runner=FlinkRunner", "--x=1")),
         (("--runner", "FlinkRunner"), ("--runner", "FlinkRunner")),
+        (EXTERNAL, (NO_IMAGE, *EXTERNAL)),
     ],
 )
 def test_the_runner_is_named_unless_the_user_names_one(given, expected):
@@ -106,10 +111,16 @@ def test_a_job_service_that_answers_is_none():
         assert service_problem((PORTABLE, endpoint)) == ""
 
 
-def test_tfx_does_not_pack_itself_up_for_components_that_run_in_this_process():
+@pytest.mark.parametrize("given", [(), EXTERNAL, (PORTABLE, "--environment_type", "EXTERNAL")])
+def test_tfx_does_not_pack_itself_up_for_workers_that_have_it(given):
     """It packs itself up unless an argument says where the workers get their packages from."""
-    given = list(beam_arguments(()))
-    assert dependency_utils.make_beam_dependency_flags(given) == given
+    arguments = list(beam_arguments(given))
+    assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
+
+
+def test_the_image_that_the_user_names_is_that_of_the_workers():
+    options = PipelineOptions(list(beam_arguments((*EXTERNAL, OWN_IMAGE))))
+    assert options.view_as(WorkerOptions).sdk_container_image == "theirs"
 
 
 def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: Path):
