@@ -3,7 +3,7 @@
 #   make run ARGS="--preset fast --dataset mnist"     PYTHON=/path/to/python3.13 make setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e e2e-kubeflow e2e-flink image bench bench-data dist constraints clean
+.PHONY: help setup run test lint e2e e2e-kubeflow e2e-flink e2e-spark image bench bench-data dist constraints clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -20,6 +20,7 @@ help:
 	@echo 'make e2e          the end-to-end tests: whole runs'
 	@echo 'make e2e-kubeflow the image, and three runs in its containers; needs Docker or Podman'
 	@echo 'make e2e-flink    runs on a Flink cluster of this machine; needs Java and Maven'
+	@echo 'make e2e-spark    the same on a Spark cluster'
 	@echo 'make lint         ruff, mypy, import-linter'
 	@echo 'make bench        the measurements of benchmarks/, some hours; DIR=... holds MNIST as IDX files'
 	@echo 'make image        the image of the product, by Docker or buildah; IMAGE=NAME FLAVOUR=cpu|cuda'
@@ -42,15 +43,15 @@ e2e: setup
 e2e-kubeflow: setup
 	@scripts/e2e-kubeflow $(ARGS)
 
-e2e-flink: setup .flink/fetched
-	TFX_MNIST_FLINK='$(CURDIR)/.flink' $(BIN)/python -m pytest tests/e2e/test_beam_runners.py -k flink $(ARGS)
+e2e-flink e2e-spark: e2e-%: setup .%/fetched
+	TFX_MNIST_JARS='$(CURDIR)/.$*' $(BIN)/python -m pytest tests/e2e/test_beam_runners.py -k $* $(ARGS)
 
-# Flink and Beam's job server for it, 150 MB.
-.flink/fetched: tests/e2e/flink.xml
+# Flink, 150 MB, or Spark, 280 MB, and Beam's job server for it.
+.flink/fetched .spark/fetched: .%/fetched: tests/e2e/%.xml
 	@command -v mvn >/dev/null || { echo 'tfx-mnist: no Maven here: apt-get install maven, with Java' >&2; exit 1; }
-	@rm -rf .flink
-	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/.flink' \
-		|| { echo 'tfx-mnist: Maven could not fetch Flink from Maven Central, as it says above' >&2; exit 1; }
+	@rm -rf .$*
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/.$*' \
+		|| { echo 'tfx-mnist: Maven could not fetch $* from Maven Central, as it says above' >&2; exit 1; }
 	@touch $@
 
 bench: bench-data setup
@@ -91,5 +92,5 @@ constraints:
 	@scripts/lock
 
 clean:
-	rm -rf .venv .uv .kfp .flink build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .kfp .flink .spark build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find pipeline components trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,22 +7,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.e2e.job_services import Process, Processes, answers, behind, kill
+from tests.e2e.job_services import JAVA, Process, Processes, answers, behind, kill
 from tests.loopback import free_ports
 
-# What Flink reaches into on Java 17, as its own start script says.
-_JAVA = [
-    *("java", "-Xmx512m"),
-    *(
-        f"--add-opens=java.base/{package}=ALL-UNNAMED"
-        for package in (
-            *("java.io", "java.lang", "java.lang.invoke", "java.lang.reflect", "java.net"),
-            *("java.nio", "java.text", "java.time", "java.util", "java.util.concurrent"),
-            *("java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action"),
-            "sun.util.calendar",
-        )
-    ),
-]
 # A pipeline has dozens of shuffles: with Flink's 512 buffers of 32 KiB for each, 1 GiB would not
 # do. With Beam's classes from the parent, a Python worker is kept from stage to stage. Jobs that
 # are restarted start anew as a whole: by regions, Flink's default, each region costs an attempt.
@@ -122,7 +109,7 @@ class Flink:
     def _java(
         self, name: str, main: str, words: Sequence[str], ready: Callable[[], bool]
     ) -> Process:
-        command = [*_JAVA, "-cp", f"{self._jars}/*", f"org.apache.{main}", *words]
+        command = [*JAVA, "-cp", f"{self._jars}/*", f"org.apache.{main}", *words]
         return self._processes.start(name, command, ready)
 
     def _asked(self, path: str) -> dict:

@@ -13,6 +13,20 @@ from pathlib import Path
 from tests.loopback import free_ports
 
 START_S = 300
+
+# What Flink and Spark reach into on Java 17, as their own start scripts say.
+JAVA = [
+    *("java", "-Xmx512m"),
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (
+            *("java.io", "java.lang", "java.lang.invoke", "java.lang.reflect", "java.net"),
+            *("java.nio", "java.text", "java.time", "java.util", "java.util.concurrent"),
+            *("java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action"),
+            "sun.util.calendar",
+        )
+    ),
+]
 Process = subprocess.Popen[bytes]
 
 

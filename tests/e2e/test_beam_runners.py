@@ -1,7 +1,7 @@
 """Runs whose Beam pipelines are executed in other processes, and what they do when one is killed.
 
 `tests/pipeline/test_beam_runner.py` has the smaller tests of the processes that we start ourselves.
-Flink takes part in `make e2e-flink` alone.
+Flink takes part in `make e2e-flink` alone, Spark in `make e2e-spark`.
 """
 
 import contextlib
@@ -21,13 +21,15 @@ from pipeline.config import DataGateConfig, RunConfig
 from pipeline.runners import local
 from tests.e2e.flink_cluster import Flink
 from tests.e2e.job_services import START_S, Processes, python_service
+from tests.e2e.spark_cluster import Spark
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
 from trainer.hparams import HParams
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-JOB_DONE = ("with state DONE", "Execution finished in")  # Beam's service, Flink's
+# Of Beam's service, of Flink's, of Spark's.
+JOB_DONE = ("with state DONE", "Execution finished in", "Successfully stopped SparkContext")
 IN_TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
 
@@ -63,9 +65,17 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 def flink(processes: Processes, restarts: str = "none") -> Flink:
-    if "TFX_MNIST_FLINK" not in os.environ:
-        pytest.skip("make e2e-flink")
-    return Flink(processes, Path(os.environ["TFX_MNIST_FLINK"]), restarts)
+    return Flink(processes, jars("flink"), restarts)
+
+
+def spark(processes: Processes) -> Spark:
+    return Spark(processes, jars("spark"))
+
+
+def jars(engine: str) -> Path:
+    if "TFX_MNIST_JARS" not in os.environ:
+        pytest.skip(f"make e2e-{engine}")
+    return Path(os.environ["TFX_MNIST_JARS"])
 
 
 def assert_released_as_in_one_process(run: result.RunResult, expected: result.RunResult) -> None:
@@ -81,6 +91,7 @@ def assert_released_as_in_one_process(run: result.RunResult, expected: result.Ru
     [
         pytest.param(python_service, id="python"),
         pytest.param(lambda processes: flink(processes).beam_args, id="flink"),
+        pytest.param(lambda processes: spark(processes).beam_args, id="spark"),
     ],
 )
 def test_behind_a_job_service_the_results_are_those_of_one_process(
@@ -180,6 +191,15 @@ def test_where_flink_restarts_jobs_killed_workers_change_nothing(
     tmp_path, dataset, expected, processes
 ):
     cluster = flink(processes, restarts="fixed-delay")
+    config = small_config(dataset, tmp_path / "root", *cluster.beam_args)
+    killer = Killer(cluster.replace_busy_worker, "ExampleGen", "StatisticsGen")
+    released = local.run(config, run_id="run-1", observer=killer)
+    assert_released_as_in_one_process(released, expected)
+    assert killer.ended() == 2
+
+
+def test_killed_workers_of_spark_change_nothing(tmp_path, dataset, expected, processes):
+    cluster = spark(processes)
     config = small_config(dataset, tmp_path / "root", *cluster.beam_args)
     killer = Killer(cluster.replace_busy_worker, "ExampleGen", "StatisticsGen")
     released = local.run(config, run_id="run-1", observer=killer)
