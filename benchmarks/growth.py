@@ -22,6 +22,7 @@ import struct
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,10 @@ def measure_data(rows: int, flink: str | None) -> None:
     print("| images | Beam in | component | wall time | CPU time | peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as work:
-        draw(Path(work, "drawn"), rows)
+        # Not in this process, whose children would count its peak memory as their own.
+        drawing = get_context("spawn").Process(target=draw, args=(Path(work, "drawn"), rows))
+        drawing.start()
+        drawing.join()
         for name, (form, beam) in ways.items():
             for component in COMPONENTS:  # ExampleGen is in the cache for StatisticsGen
                 words = [component, str(Path(work, "drawn")), str(Path(work, name)), *beam]
