@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,19 +85,22 @@ class Flink:
         name = f"worker-{self._started}"
         self._started += 1
         log = self._processes.log(name)
-        registered = "Successful registration at resource manager"
+
+        def registered() -> bool:
+            return "Successful registration at resource manager" in log.read_text()
+
         main = "flink.runtime.taskexecutor.TaskManagerRunner"
-        ready = lambda: registered in log.read_text()  # noqa: E731
-        self._workers.append(self._java(name, main, self._configured, ready))
+        self._workers.append(self._java(name, main, self._configured, registered))
 
     def replace_busy_worker(self) -> bool:
-        """Kills a TaskManager in the middle of a job and starts another; False if no job is there.
+        """Kills a TaskManager in the middle of a job and starts another; False if none is there.
 
         A third of the job's tasks have ended by then.
         """
         jobs = self._asked("jobs/overview")["jobs"]
         tasks = [job["tasks"] for job in jobs if job["state"] == "RUNNING"]
         if not any(3 * counts["finished"] >= counts["total"] > 0 for counts in tasks):
+            time.sleep(0.2)
             return False
         kill(self._workers.pop(0))
         self.start_worker()
