@@ -23,7 +23,6 @@ class SplitSummary:
       digest: hexadecimal, see `example_facts.digest_of`.
       mean_intensity: mean over all pixels, 0 (black) to 1 (white).
       sizes: of the images as stored, see `DatasetInfo.sizes`; None if all have the network's size.
-      size_counts: of the images as stored, see `stored_sizes.size_counts`; empty likewise.
       grey: the number of images without colour; None where the network sees no colour.
       intensities: images by their mean intensity, in the equal bins of `monitoring.summary`; empty
         in what was recorded before there were any.
@@ -31,6 +30,7 @@ class SplitSummary:
         intensity of that region, in `LOOK_BINS` equal bins of 0..1; empty likewise.
       contrasts: images by the standard deviation of their pixels, in as many bins of 0..0.5; empty
         likewise.
+      size_counts: of the images as stored, see `stored_sizes.size_counts`; empty likewise.
     """
 
     rows: int
@@ -38,11 +38,11 @@ class SplitSummary:
     digest: str
     mean_intensity: float
     sizes: Sizes | None = None
-    size_counts: tuple[int, ...] = ()
     grey: int | None = None
     intensities: tuple[int, ...] = ()
     regions: tuple[tuple[int, ...], ...] = ()
     contrasts: tuple[int, ...] = ()
+    size_counts: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
