@@ -60,7 +60,15 @@ class DataGateConfig:
     max_intensity_drift: float = setting(
         0.1,
         "largest distance of the distribution of the images' mean intensity in train, or of that "
-        "of one of 16 regions of them, from the last released run's (Kolmogorov-Smirnov)",
+        "of one of 16 regions of them, or of their contrast, from the last released run's "
+        "(Kolmogorov-Smirnov)",
+        ge=0,
+        le=1,
+    )
+    max_size_drift: float = setting(
+        0.5,
+        "of a set that is resized: largest distance of the distribution of the sizes of the images "
+        "in train from the last released run's (Kolmogorov-Smirnov)",
         ge=0,
         le=1,
     )

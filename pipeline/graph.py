@@ -111,6 +111,7 @@ def _data(plan: RunPlan) -> _Data:
         released=plan.released_data,
         max_class_drift=config.max_class_drift,
         max_intensity_drift=config.max_intensity_drift,
+        max_size_drift=config.max_size_drift,
         max_train_test_overlap=config.max_train_test_overlap,
         max_label_noise=config.label_noise(dataset.name),
         max_size_factor=config.max_size_factor,

@@ -53,6 +53,7 @@ def DataGate(
     blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
     max_class_drift: Parameter[float],
     max_intensity_drift: Parameter[float],
+    max_size_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
     max_label_noise: Parameter[float],
     max_size_factor: Parameter[float],
@@ -69,7 +70,7 @@ def DataGate(
       examples: with their summary, see `examples_summary`.
       blessing: of the type that it judges, because Kubeflow's backend resolves TFX's own types
         alone; see `components.blessing`.
-      max_class_drift, max_intensity_drift: see `drift_checks`.
+      max_class_drift, max_intensity_drift, max_size_drift: see `drift_checks`.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
       max_size_factor, max_grey, max_size_leak: see `format_checks`.
@@ -80,7 +81,8 @@ def DataGate(
     summary = read(examples)
     checks = list(_split_checks(summary, statistics, anomalies, schema))
     before = _released(released)
-    checks += drift_checks(summary, before, DriftBounds(max_class_drift, max_intensity_drift))
+    drifts = DriftBounds(max_class_drift, max_intensity_drift, max_size_drift)
+    checks += drift_checks(summary, before, drifts)
     bounds = FormatBounds(max_size_factor, max_grey, max_size_leak)
     checks += format_checks(summary, before, bounds)
     shown = None

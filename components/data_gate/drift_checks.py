@@ -1,4 +1,4 @@
-"""Checks of train against the data of the last release: shape, classes, and mean intensities."""
+"""Checks of train against the data of the last release: shape, classes, and looks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _CHANCE = 0.001  # a distance that chance makes more often is no drift
 
 @dataclasses.dataclass(frozen=True)
 class DriftBounds:
-    """The keys `data_gate.max_class_drift` and `data_gate.max_intensity_drift`."""
+    """The keys of the section data_gate."""
 
     max_class_drift: float
     max_intensity_drift: float
+    max_size_drift: float
 
 
 def drift_checks(
@@ -31,6 +32,8 @@ def drift_checks(
     yield drift_check(class_counts(summary), counts_before, bounds.max_class_drift)
     before = None if released is None else released.splits["train"]
     yield intensity_check(summary.splits["train"], before, bounds.max_intensity_drift)
+    if summary.resize:
+        yield size_check(summary.splits["train"], before, bounds.max_size_drift)
 
 
 def drift_check(
@@ -108,9 +111,10 @@ def class_counts(summary: ExamplesSummary) -> dict[str, int]:
 
 
 def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: float) -> Check:
-    """Checks that the images, and each of their regions, are as bright as in the last release.
+    """Checks that the images and each of their regions are as bright as in the last release.
 
-    The test of Kolmogorov and Smirnov for two samples, on mean intensities. Of many images any
+    And that the images have as much contrast, if that release recorded it. The test of Kolmogorov
+    and Smirnov for two samples, on mean intensities and on standard deviations. Of many images any
     difference is beyond chance, so the distance itself is bounded; of few, a distance that chance
     explains is no drift.
 
@@ -122,8 +126,9 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
     if released is None or not (released.intensities and released.regions and train.rows):
         why = "nothing released yet" if released is None else "the last release did not record it"
         return Check(name, True, None, bound, f"drift of the mean intensity skipped: {why}")
-    before, now = ((one.intensities, *one.regions) for one in (released, train))
-    found = [kolmogorov(*pair) for pair in zip(before, now, strict=True)]
+    looks = ((one.intensities, *one.regions, one.contrasts) for one in (released, train))
+    pairs = [pair for pair in zip(*looks, strict=True) if all(pair)]
+    found = [kolmogorov(*pair) for pair in pairs]
     # The tests' chances are corrected for their number (Bonferroni).
     drifts = [
         distance if chance * len(found) < _CHANCE else min(distance, bound)
@@ -133,16 +138,43 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
     if drifts[0] > bound:
         worst = 0  # the whole image says it more plainly than a region
     distance, chance = found[worst]
-    row, column = divmod(worst - 1, GRID)
-    where = f" in row {row + 1} and column {column + 1} of a grid of {GRID}" if worst else ""
     return Check.of(
         name,
         drifts[worst] <= bound,
         distance,
         bound,
-        start=f"train: the images' mean intensities{where} are {distance:.4f} apart from those of "
+        start=f"train: the images' {_look(worst)} are {distance:.4f} apart from those of "
         f"the last release (p {min(1.0, chance * len(found)):.2g}), ",
         good=f"at most {bound:g} may be, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
         "data_gate.max_intensity_drift",
     )
+
+
+def size_check(train: SplitSummary, released: SplitSummary | None, bound: float) -> Check:
+    """Checks that the images as stored are as large as in the last release, by the same test."""
+    name = "data.size_drift"
+    if released is None or not (released.size_counts and train.rows):
+        why = "nothing released yet" if released is None else "the last release did not record it"
+        return Check(name, True, None, bound, f"drift of the sizes skipped: {why}")
+    distance, chance = kolmogorov(released.size_counts, train.size_counts)
+    return Check.of(
+        name,
+        distance <= bound or chance >= _CHANCE,
+        distance,
+        bound,
+        start=f"train: the images' sizes are {distance:.4f} apart from those of the last release "
+        f"(p {chance:.2g}), ",
+        good=f"at most {bound:g} may be, or what chance makes once in {1 / _CHANCE:g} times",
+        bad=f"expected at most {bound:g}; look at where the images came from since, or set "
+        "data_gate.max_size_drift",
+    )
+
+
+def _look(at: int) -> str:
+    """Names one of the distributions: of the whole image, of the regions, and of the contrast."""
+    if at > GRID * GRID:
+        return "contrasts (standard deviations)"
+    row, column = divmod(at - 1, GRID)
+    where = f" in row {row + 1} and column {column + 1} of a grid of {GRID}" if at else ""
+    return f"mean intensities{where}"

@@ -23,6 +23,7 @@ FACTS = np.dtype(
         ("example_hash", np.uint8, HASH_BYTES),
         ("pixel_sum", np.int64),
         ("regions", np.uint8, GRID * GRID),
+        ("contrast", np.uint8),
         ("height", np.int32),
         ("width", np.int32),
         ("grey", np.bool_),
@@ -74,6 +75,17 @@ def region_means(pixels: np.ndarray) -> npt.NDArray[np.uint8]:
     return (np.concatenate(parts) // np.maximum(inside.sum(axis=0), 1)).astype(np.uint8)
 
 
+def contrasts_of(pixels: np.ndarray) -> npt.NDArray[np.uint8]:
+    """Returns twice the standard deviation of the pixels of each of [n, H, W, C] uint8: [n] uint8.
+
+    It is 255 if half of the pixels are black and half are white.
+    """
+    flat = pixels.reshape(len(pixels), -1)
+    squares = np.einsum("ij,ij->i", flat, flat, dtype=np.int64)
+    variances = (flat.shape[1] * squares - sums_of(pixels) ** 2) / flat.shape[1] ** 2
+    return (2 * np.sqrt(variances)).astype(np.uint8)
+
+
 def facts_of(
     pixels: np.ndarray, labels: np.ndarray, stored: np.ndarray | None = None
 ) -> np.ndarray:
@@ -86,7 +98,7 @@ def facts_of(
     facts["height"], facts["width"] = shapes[:, 0], shapes[:, 1]
     facts["grey"] = (pixels == pixels[..., :1]).all(axis=(1, 2, 3))
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
-    facts["regions"] = region_means(pixels)
+    facts["regions"], facts["contrast"] = region_means(pixels), contrasts_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
     return facts
 

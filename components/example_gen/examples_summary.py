@@ -11,7 +11,7 @@ from components.example_gen.image_set import Sizes, sizes_from_json
 from trainer.features import ImageSpec
 
 PROPERTY = "dataset"  # the artifact's custom property
-REGION_BINS = 16
+LOOK_BINS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,10 @@ class SplitSummary:
       intensities: images by their mean intensity, in the equal bins of `monitoring.summary`; empty
         in what was recorded before there were any.
       regions: for each of 16 regions, see `example_facts.region_means`, the images by the mean
-        intensity of that region, in `REGION_BINS` equal bins of 0..1; empty likewise.
+        intensity of that region, in `LOOK_BINS` equal bins of 0..1; empty likewise.
+      contrasts: images by the standard deviation of their pixels, in as many bins of 0..0.5; empty
+        likewise.
+      size_counts: of the images as stored, see `stored_sizes.size_counts`; empty likewise.
     """
 
     rows: int
@@ -38,6 +41,8 @@ class SplitSummary:
     grey: int | None = None
     intensities: tuple[int, ...] = ()
     regions: tuple[tuple[int, ...], ...] = ()
+    contrasts: tuple[int, ...] = ()
+    size_counts: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +102,10 @@ def _split(values: Mapping[str, Any]) -> SplitSummary:
     read = {
         "class_counts": tuple(values["class_counts"]),
         "sizes": sizes_from_json(values.get("sizes")),
+        "size_counts": tuple(values.get("size_counts", ())),
         "intensities": tuple(values.get("intensities", ())),
         "regions": tuple(map(tuple, values.get("regions", ()))),
+        "contrasts": tuple(values.get("contrasts", ())),
     }
     return SplitSummary(**{**values, **read})
 

@@ -9,6 +9,7 @@ from components.example_gen.image_set import Sizes
 
 _STEPS = 4  # of the logarithm to base 2: sizes within a fifth count as the same
 _MARGIN = 3.0  # standard errors
+_SIZE_BINS = 128  # of `size_counts`: sides of up to 2 ** 32
 _SHAPE = 1 << 20  # more than any coded size
 
 
@@ -25,6 +26,18 @@ def sizes_of(facts: np.ndarray, counts: npt.NDArray[np.int64] | None = None) -> 
         (int(facts["height"][row]), int(facts["width"][row])) for row in order[[0, middle, -1]]
     )
     return smallest, median, largest
+
+
+def size_counts(groups: npt.NDArray[np.void]) -> tuple[int, ...]:
+    """Counts the images of `tallies.GROUPS` by size: the side of a square of as many pixels.
+
+    The bins are those of its logarithm, [128], of which sides that are a fifth apart fill two.
+    """
+    sides = np.log2(groups["height"].astype(float) * groups["width"]) / 2
+    bins = np.rint(_STEPS * sides).astype(np.int64)
+    counts = np.zeros(_SIZE_BINS, np.int64)
+    np.add.at(counts, np.minimum(bins, _SIZE_BINS - 1), groups["images"])
+    return tuple(counts.tolist())
 
 
 def size_tells(

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from components.example_gen.example_facts import GRID
-from components.example_gen.examples_summary import REGION_BINS, SplitSummary
+from components.example_gen.examples_summary import LOOK_BINS, SplitSummary
 from components.example_gen.image_set import DatasetInfo
-from components.example_gen.stored_sizes import sizes_of
+from components.example_gen.stored_sizes import size_counts, sizes_of
 from components.monitoring.summary import INTENSITY_BINS
 
+_LOOKS = GRID * GRID + 1
 _KEYS = ("label", "height", "width", "grey")
 
 # Images of one class, size and greyness.
@@ -36,13 +37,13 @@ class Tally:
       groups: [G] GROUPS, of which no two are of one kind.
       pixel_sum: over all pixels and channels of the images.
       intensities: [INTENSITY_BINS] int64, images by their mean intensity.
-      regions: [16, 16] int64, images by the mean intensity of each region.
+      looks: [17, 16] int64, images by the mean intensity of each region, and by their contrast.
     """
 
     groups: npt.NDArray[np.void]
     pixel_sum: int
     intensities: npt.NDArray[np.int64]
-    regions: npt.NDArray[np.int64]
+    looks: npt.NDArray[np.int64]
 
     @property
     def rows(self) -> int:
@@ -58,7 +59,7 @@ class Tally:
         """Takes away the images of a part of these."""
         groups = part.groups.copy()
         groups["images"] *= -1
-        negative = Tally(groups, -part.pixel_sum, -part.intensities, -part.regions)
+        negative = Tally(groups, -part.pixel_sum, -part.intensities, -part.looks)
         return total([self, negative])
 
 
@@ -73,27 +74,27 @@ def tally(facts: np.ndarray, image_shape: tuple[int, int, int]) -> Tally:
         _merged(groups),
         int(facts["pixel_sum"].sum()),
         np.bincount(bins, minlength=INTENSITY_BINS),
-        _histograms(facts["regions"]),
+        _histograms(np.column_stack([facts["regions"], facts["contrast"]])),
     )
 
 
-def _histograms(regions: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Counts [n, 16] uint8 in each column: [16, 16] int64."""
-    places = np.arange(GRID * GRID) * REGION_BINS
-    bins = regions // (256 // REGION_BINS)
-    counts = np.bincount((places + bins).ravel(), minlength=GRID * GRID * REGION_BINS)
-    return counts.reshape(GRID * GRID, REGION_BINS)
+def _histograms(looks: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Counts [n, 17] uint8 in each column: [17, 16] int64."""
+    places = np.arange(_LOOKS) * LOOK_BINS
+    bins = looks // (256 // LOOK_BINS)
+    counts = np.bincount((places + bins).ravel(), minlength=_LOOKS * LOOK_BINS)
+    return counts.reshape(_LOOKS, LOOK_BINS)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """Adds up any number of tallies, none too."""
     given = list(tallies)
-    none, nowhere = np.zeros(INTENSITY_BINS, np.int64), _histograms(np.empty((0, 16), np.uint8))
+    none, unseen = np.zeros(INTENSITY_BINS, np.int64), np.zeros((_LOOKS, LOOK_BINS), np.int64)
     return Tally(
         _merged(np.concatenate([np.empty(0, GROUPS), *(one.groups for one in given)])),
         sum(one.pixel_sum for one in given),
         np.sum([none, *(one.intensities for one in given)], axis=0),
-        np.sum([nowhere, *(one.regions for one in given)], axis=0),
+        np.sum([unseen, *(one.looks for one in given)], axis=0),
     )
 
 
@@ -120,7 +121,9 @@ def summarize(info: DatasetInfo, images: Tally, digest: str) -> SplitSummary:
         digest=digest,
         mean_intensity=images.pixel_sum / (images.rows * white),
         sizes=sizes_of(groups, groups["images"]) if info.resize else None,
+        size_counts=size_counts(groups) if info.resize else (),
         grey=int(groups["images"][groups["grey"]].sum()) if info.image_shape[2] == 3 else None,
         intensities=tuple(images.intensities.tolist()),
-        regions=tuple(map(tuple, images.regions.tolist())),
+        regions=tuple(map(tuple, images.looks[:-1].tolist())),
+        contrasts=tuple(images.looks[-1].tolist()),
     )

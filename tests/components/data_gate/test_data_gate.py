@@ -115,6 +115,7 @@ class Validated:
             {
                 "max_class_drift": max_class_drift,
                 "max_intensity_drift": 0.1,
+                "max_size_drift": 0.5,
                 "max_train_test_overlap": max_train_test_overlap,
                 "max_label_noise": max_label_noise,
                 "max_size_factor": 16.0,

@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
-from components.data_gate.drift_checks import intensity_check
+from components.data_gate.drift_checks import intensity_check, size_check
 from components.example_gen.example_facts import facts_of
 from components.example_gen.examples_summary import SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
@@ -46,22 +46,33 @@ def test_other_images_of_the_same_kind_are_no_drift(halves):
         (lambda pixels: pixels[:, ::-1], " in row . and column . of a grid of 4"),
         (lambda pixels: pixels.transpose(0, 2, 1, 3), " in row . and column . of a grid of 4"),
         (lambda pixels: np.roll(pixels, 2, axis=2), " in row . and column . of a grid of 4"),
+        (lambda pixels: ndimage.uniform_filter(pixels, (0, 3, 3, 0)), None),
     ],
-    ids=["inverted", "brighter", "mirrored", "upside down", "transposed", "two pixels aside"],
+    ids=[
+        "inverted",
+        "brighter",
+        "mirrored",
+        "upside down",
+        "transposed",
+        "two pixels aside",
+        "blurred",
+    ],
 )
 def test_images_that_look_otherwise_are_refused(halves, change, where):
     then, now = halves
     refused = intensity_check(summary_of(change(now)), summary_of(then), bound=0.1)
     assert not refused.passed
     assert refused.actual > 0.1
-    assert re.search(f"the images' mean intensities{where} are [01]", refused.sentence)
+    look = "contrasts .*" if where is None else f"mean intensities{where}"
+    assert re.search(f"the images' {look} are [01]", refused.sentence)
     assert "set data_gate.max_intensity_drift" in refused.sentence
 
 
 def test_it_is_scipys_test_on_the_bins(halves):
     then, now = (summary_of(pixels[:400]) for pixels in halves)
     found = intensity_check(now, then, bound=0.0)
-    parts = zip((then.intensities, *then.regions), (now.intensities, *now.regions), strict=True)
+    looks = ((one.intensities, *one.regions, one.contrasts) for one in (then, now))
+    parts = zip(*looks, strict=True)
     expected = [
         stats.ks_2samp(
             *(np.repeat(np.arange(len(counts)), counts) for counts in pair), method="asymp"
@@ -71,7 +82,7 @@ def test_it_is_scipys_test_on_the_bins(halves):
     largest = max(expected, key=lambda one: one.statistic)
     assert found.actual == pytest.approx(largest.statistic)
     chance = float(re.findall(r"\(p (\S+)\)", found.sentence)[0])
-    assert chance == pytest.approx(min(1.0, 17 * largest.pvalue), rel=0.3)
+    assert chance == pytest.approx(min(1.0, 18 * largest.pvalue), rel=0.3)
 
 
 def test_of_few_images_a_distance_that_chance_explains_is_no_drift(halves):
@@ -97,3 +108,32 @@ def test_without_a_record_it_says_that_it_is_skipped(halves, left_out):
 
 def test_before_the_first_release_it_says_that_it_is_skipped(halves):
     assert "nothing released yet" in intensity_check(summary_of(halves[1]), None, 0.1).sentence
+
+
+def test_a_release_that_did_not_record_contrasts_is_compared_without_them(halves):
+    then, now = map(summary_of, halves)
+    blurred = summary_of(ndimage.uniform_filter(halves[1], (0, 3, 3, 0)))
+    then = dataclasses.replace(then, contrasts=())
+    assert intensity_check(blurred, then, bound=0.1).passed
+    assert intensity_check(now, then, bound=0.1).passed
+
+
+def sized(halves, rng: np.random.Generator, least: int, most: int) -> SplitSummary:
+    images = halves[0][:500]
+    stored = np.broadcast_to(rng.integers(least, most, (500, 1)), (500, 3))
+    facts = facts_of(images, np.zeros(500, np.int64), stored)
+    return summarize(dataclasses.replace(INFO, resize="pad"), tally(facts, SHAPE), "d" * 64)
+
+
+def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):
+    rng = np.random.default_rng(0)
+    then = sized(halves, rng, 200, 400)
+    again = size_check(sized(halves, rng, 200, 400), then, bound=0.5)
+    assert again.passed
+    assert again.actual < 0.1
+    refused = size_check(sized(halves, rng, 350, 800), then, bound=0.5)
+    assert not refused.passed
+    assert refused.actual > 0.5
+    assert "set data_gate.max_size_drift" in refused.sentence
+    assert "skipped" in size_check(then, summary_of(halves[0]), bound=0.5).sentence
+    assert "nothing released yet" in size_check(then, None, bound=0.5).sentence

@@ -20,6 +20,7 @@ def facts() -> np.ndarray:
     made["grey"] = rng.integers(0, 2, 200)
     made["pixel_sum"] = rng.integers(0, 255 * 48 + 1, 200)
     made["regions"] = rng.integers(0, 256, (200, 16))
+    made["contrast"] = rng.integers(0, 256, 200)
     return made
 
 
@@ -28,7 +29,7 @@ def same(one: Tally, other: Tally) -> bool:
         one.groups.tolist() == other.groups.tolist()
         and one.pixel_sum == other.pixel_sum
         and one.intensities.tolist() == other.intensities.tolist()
-        and one.regions.tolist() == other.regions.tolist()
+        and one.looks.tolist() == other.looks.tolist()
     )
 
 
@@ -63,3 +64,9 @@ def test_a_split_is_summarized_as_by_a_look_at_each_image(facts: np.ndarray) -> 
     for region, counts in enumerate(summary.regions):
         expected, _ = np.histogram(facts["regions"][:, region], bins=16, range=(0, 256))
         assert counts == tuple(expected.tolist())
+    expected, _ = np.histogram(facts["contrast"], bins=16, range=(0, 256))
+    assert summary.contrasts == tuple(expected.tolist())
+    sides = np.sqrt(facts["height"] * facts["width"])
+    assert summary.size_counts == tuple(
+        np.bincount(np.rint(4 * np.log2(sides)).astype(int), minlength=128).tolist()
+    )

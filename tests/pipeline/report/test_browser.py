@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.monitoring.drift import compare
+from components.monitoring.summary import summarize
 from pipeline import records
-from pipeline.report import index, render
+from pipeline.report import index, monitoring, render
 from tests.pipeline.report.runs import REFUSED_RUN, SEEN_RUN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -78,12 +80,42 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     index.write(root)
     report = root / "reports" / "20261120T101500Z-3f2a.html"
     report.write_text(render(SEEN_RUN), encoding="utf-8")
-    return {"report": report, "index": root / "reports" / index.FILE}
+    drift = root / "drift.html"
+    write_drift(drift)
+    return {"report": report, "index": root / "reports" / index.FILE, "drift": drift}
 
 
-def test_the_report_is_light_or_dark_as_the_user_has_it(browser: Browser, pages: dict) -> None:
-    light = browser.screenshot(pages["report"], DESKTOP)
-    dark = browser.screenshot(pages["report"], DESKTOP, dark=True)
+def write_drift(path: Path) -> None:
+    """The page of requests of several sizes, brighter than the test split."""
+    rng = np.random.default_rng(0)
+    released, observed = (
+        summarize(
+            rng.dirichlet(np.ones(10), 400),
+            intensities=rng.uniform(low, low + 0.3, 400).tolist(),
+            sizes=[f"{side}x{side + 20}" for side in rng.integers(100, 100 + sides, 400)],
+        )
+        for low, sides in ((0.1, 4), (0.5, 8))
+    )
+    tests = compare(released, observed, level=0.05, tolerance=0.02)
+    fields = {
+        "serving_dir": "serving/photos",
+        "version": 3,
+        "requests": {"source": "requests/" + "deep/" * 20, "rows": 400, "skipped": 2},
+        "level": 0.05,
+        "tolerance": 0.02,
+        "drift": tests.found,
+        "tests": [dataclasses.asdict(test) for test in tests.tests],
+        "left_out": tests.left_out,
+    }
+    monitoring.write(path, fields, released, observed)
+
+
+@pytest.mark.parametrize("name", ["report", "drift"])
+def test_a_page_is_light_or_dark_as_the_user_has_it(
+    browser: Browser, pages: dict, name: str
+) -> None:
+    light = browser.screenshot(pages[name], DESKTOP)
+    dark = browser.screenshot(pages[name], DESKTOP, dark=True)
     assert light.shape == dark.shape == (DESKTOP[1], DESKTOP[0], 3)
     assert np.median(light) > 240  # the ground
     assert np.median(dark) < 40
@@ -91,7 +123,7 @@ def test_the_report_is_light_or_dark_as_the_user_has_it(browser: Browser, pages:
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
-@pytest.mark.parametrize("name", ["report", "index"])
+@pytest.mark.parametrize("name", ["report", "index", "drift"])
 def test_a_phone_need_not_scroll_sideways(browser: Browser, pages: dict, name: str) -> None:
     framed = pages[name].with_suffix(".framed.html")
     page = html.escape(pages[name].read_text("utf-8"))
@@ -101,16 +133,29 @@ def test_a_phone_need_not_scroll_sideways(browser: Browser, pages: dict, name: s
     assert int(match[1]) == PHONE[0]
 
 
-def test_the_browser_shows_what_was_written(browser: Browser, pages: dict) -> None:
-    dom = browser.dom(pages["report"], DESKTOP)
+REPORTED = (
+    "Released: version 3 is served.",
+    "Lost: 12 test images",
+    "Likely label errors in train and eval",
+    "Expected calibration error",
+    "confidence: the highest probability",  # within a picture
+)
+DRIFTED = (
+    "The requests are not like the test split of the release",
+    "400 requests of version 3, 2 entries skipped.",
+    "intensity drift intensity: the distributions are",
+    "size drift size: the distributions are",
+    "107x127 0.0000 0.1",
+)
+
+
+@pytest.mark.parametrize(("name", "lines"), [("report", REPORTED), ("drift", DRIFTED)])
+def test_the_browser_shows_what_was_written(
+    browser: Browser, pages: dict, name: str, lines: tuple[str, ...]
+) -> None:
+    dom = browser.dom(pages[name], DESKTOP)
     text = re.sub(r"<[^>]*>", " ", re.sub(r"<style.*?</style>", "", dom, flags=re.DOTALL))
-    for words in (
-        "Released: version 3 is served.",
-        "Lost: 12 test images",
-        "Likely label errors in train and eval",
-        "Expected calibration error",
-        "confidence: the highest probability",  # within a picture
-    ):
+    for words in lines:
         assert words in " ".join(text.split())
     led_to = re.findall(r'(?:src|href)="(.*?)"', dom)
     assert all(one.startswith(("data:image/png;base64,", "#")) for one in led_to)

@@ -37,7 +37,7 @@ def test_all_runs_are_listed_the_newest_first_with_links(tmp_path: Path) -> None
     page = Page(html)
     assert "script" not in page.tags
     text = page.text
-    outcomes = re.findall(r"3f2a (failed|refused|released) pets", text)
+    outcomes = re.findall(r"(failed|refused|released) \S+3f2a [-\d]+ [:\d]+ pets", text)
     assert outcomes == ["failed", "refused", "released"]
     assert FAILED_RUN.error in text
 
