@@ -30,7 +30,8 @@ class SplitSummary:
         intensity of that region, in `LOOK_BINS` equal bins of 0..1; empty likewise.
       contrasts: images by the standard deviation of their pixels, in as many bins of 0..0.5; empty
         likewise.
-      size_counts: of the images as stored, see `stored_sizes.size_counts`; empty likewise.
+      size_counts: of the images as stored, see `stored_sizes.size_counts`; empty likewise, or if
+        all have the size that the network sees.
     """
 
     rows: int
