@@ -76,9 +76,7 @@ def run_on_flink(component: str, folder: str, root: str, jars: str) -> None:
         tempfile.TemporaryDirectory() as logs,
         contextlib.closing(Processes(Path(logs))) as processes,
     ):
-        beam = Flink(processes, Path(jars)).beam_args
-        # The two TaskManagers share a pool: one that was idle must not stop the other one's worker.
-        run_to(component, folder, root, [*beam, f"--environment_cache_millis={3_600_000}"])
+        run_to(component, folder, root, list(Flink(processes, Path(jars)).beam_args))
 
 
 def cpu_seconds() -> float:

@@ -74,8 +74,9 @@ class Flink:
         self.beam_args = (
             *behind(processes, job),
             "--parallelism=2",
-            # A Python worker is taken over by the next stage, not started anew.
-            "--environment_cache_millis=60000",
+            # A Python worker is taken over by the next stage, and never stopped: all TaskManagers
+            # call theirs 1-1, so that the pool, which they share here, would stop another one's.
+            "--environment_cache_millis=3600000",
             # All processes here have Beam's jars and this project: nothing is sent to them.
             f"--files_to_stage={jars}/slf4j-api-1.7.30.jar",
         )
