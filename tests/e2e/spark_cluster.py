@@ -38,8 +38,8 @@ class Spark:
         self._java("jobs", main, words, lambda: answers(job))
         self.beam_args = (
             *behind(processes, job),
-            # A Python worker is taken over by the next stage, not started anew.
-            "--environment_cache_millis=60000",
+            # As on Flink: a worker is not stopped, or the pool would stop another executor's.
+            "--environment_cache_millis=3600000",
             # All processes here have Beam's jars and this project: nothing is sent to them.
             f"--files_to_stage={jars}/slf4j-api-2.0.7.jar",
         )
