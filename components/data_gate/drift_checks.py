@@ -15,7 +15,7 @@ _CHANCE = 0.001  # a distance that chance makes more often is no drift
 
 @dataclasses.dataclass(frozen=True)
 class DriftBounds:
-    """The keys of the section data_gate."""
+    """The keys of the same names in the section data_gate, 0..1 each."""
 
     max_class_drift: float
     max_intensity_drift: float
