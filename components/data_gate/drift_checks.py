@@ -111,9 +111,9 @@ def class_counts(summary: ExamplesSummary) -> dict[str, int]:
 
 
 def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: float) -> Check:
-    """Checks that the images and each of their regions are as bright as in the last release.
+    """Checks that the images look as in the last release: brightness, by regions too, and contrast.
 
-    And that the images have as much contrast, if that release recorded it. The test of Kolmogorov
+    The contrast is left out if that release did not record it. The tests are those of Kolmogorov
     and Smirnov for two samples, on mean intensities and on standard deviations. Of many images any
     difference is beyond chance, so the distance itself is bounded; of few, a distance that chance
     explains is no drift.

@@ -21,6 +21,7 @@ from pipeline.config import DataGateConfig, RunConfig
 from pipeline.runners import local
 from tests.e2e.flink_cluster import Flink
 from tests.e2e.job_services import START_S, Processes, python_service
+from tests.e2e.spark_cluster import JOB_DONE as DONE_ON_SPARK
 from tests.e2e.spark_cluster import Spark
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
@@ -28,8 +29,7 @@ from trainer.hparams import HParams
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-# Of Beam's service, of Flink's, of Spark's.
-JOB_DONE = ("with state DONE", "Execution finished in", "Successfully stopped SparkContext")
+JOB_DONE = ("with state DONE", "Execution finished in", DONE_ON_SPARK)  # Beam's service, Flink's
 IN_TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
 
