@@ -99,6 +99,7 @@ def test_an_error_of_a_library_is_said_after_its_type(prepared, tmp_path):
         train_alone(Job.from_fn_args(missing))
 
 
+@pytest.mark.once  # test_run.py resumes on both
 def test_one_that_is_killed_may_lack_memory_and_the_next_one_says_that_it_resumes(
     prepared, tmp_path, caplog
 ):

@@ -51,6 +51,7 @@ def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
         pass
 
 
+@pytest.mark.once  # the system refuses it
 def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path):
     large = save_function(tmp_path / "large", without_end, images(2))
     request = {"images": np.zeros((1, 2), np.uint8)}

@@ -35,7 +35,7 @@ from tests.components.serving_dir.samples import (
 
 pytestmark = pytest.mark.once
 
-KILL_ROUNDS = 100
+KILL_ROUNDS = 50
 KILL_SEED = 20261123
 RACE_ROUNDS = 5
 POLLED_ROUNDS = 40

@@ -73,6 +73,7 @@ def changed(search, **changes):
     dataclasses.replace(job, custom_config=config).write(search.job_file)
 
 
+@pytest.mark.once  # two workers train on both
 def test_one_worker_shows_its_progress_and_trains_on_as_many_devices_as_asked(search, caplog):
     changed(search, replicas=2)
     with caplog.at_level("INFO", logger=progress.LOGGER.name):

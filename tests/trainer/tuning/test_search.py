@@ -18,7 +18,9 @@ from trainer.tuning.search import TrialBroke, open_search
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.tuner_fn import tuner_fn
 
-pytestmark = pytest.mark.slow
+# Ours, and keras-tuner, which is the same on both generations; a search of another process, and one
+# of a run, are made on both.
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 HPARAMS = HParams(epochs=1, per_replica_batch=32)
 SETTINGS = TuningConfig(enabled=True, max_trials=3)
@@ -138,7 +140,6 @@ def test_a_trial_that_was_cut_short_goes_on_after_its_last_epoch(opened, monkeyp
     assert trial.epochs == 2
 
 
-@pytest.mark.once  # keras-tuner, which keeps the state, is the same on both generations
 def test_more_or_fewer_processes_go_on_with_the_same_search(prepared, opened, trained, tmp_path):
     trained.raising[2] = Killed()
     with pytest.raises(Killed):

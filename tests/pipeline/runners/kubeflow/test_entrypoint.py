@@ -23,7 +23,8 @@ from pipeline.runners.kubeflow.task_lines import TaskLine
 from tests.pipeline.cli.processes import script
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 
-pytestmark = pytest.mark.slow
+# On the other generation .ci/run makes a run in real containers, through the same entrypoint.
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 ANY_MODEL = {
     "training.epochs": 1,
