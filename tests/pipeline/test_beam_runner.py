@@ -174,7 +174,7 @@ except WorkerLost as lost:
     ("work", "said"),
     [
         ("if number == 50: os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
-        ("os._exit(3)", "ended with code 3"),
+        pytest.param("os._exit(3)", "ended with code 3", marks=pytest.mark.once),
     ],
 )
 def test_a_lost_worker_ends_the_run_with_one_line(work: str, said: str):

@@ -379,6 +379,7 @@ def replicas(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_does(replicas):
     # Sums in another order; Adam makes more of the last digits with every step.
     np.testing.assert_allclose(replicas["two"], replicas["one"], rtol=5e-3)

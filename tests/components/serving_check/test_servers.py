@@ -139,6 +139,7 @@ def test_no_answer_says_nothing_about_the_model(server, sample, misbehave, how, 
     assert (str(lost.value), lost.value.by_itself) == (reason, False)
 
 
+@pytest.mark.once
 def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
     binary, nothing_left, sample, misbehave, few_requests
 ):

@@ -12,6 +12,8 @@ from pipeline.hooks import Told, tell
 from pipeline.result import FAILED, REFUSED, RELEASED, Release, RunResult
 from tests.examples.hooks.servers import chat, mlflow, registry, serving
 
+pytestmark = pytest.mark.once  # of the standard library alone
+
 FOLDER = Path(__file__).parents[3] / "examples" / "hooks"
 
 

@@ -19,6 +19,8 @@ from components.serving_dir import MANIFEST_NAME, publish, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import letter_model
 
+pytestmark = pytest.mark.once
+
 HOLE = "the place of a value that somebody else wrote"
 RELEASE = {
     "run_id": "20261124T120001Z-abcd",

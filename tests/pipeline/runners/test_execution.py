@@ -550,6 +550,7 @@ def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_releas
     assert newest.manifest.release["baseline"] == again.result.baseline
 
 
+@pytest.mark.once
 def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path):
     place = tmp_path / "elsewhere"
     bounds = ServingConfig(max_p99_latency_ms=900.0)
