@@ -100,7 +100,6 @@ NO_SUCH_GPU = "99"  # none on a machine with GPUs either
 
 
 @pytest.mark.parametrize("words", [[], ["--tune"]])
-@pytest.mark.once
 def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
     words, broken, tmp_path
 ):
@@ -119,7 +118,6 @@ def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
 
 
 @pytest.mark.parametrize("machines", [1, 2])
-@pytest.mark.once
 def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
     training = Training(prepared, tmp_path / "training", epochs=1)
     training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken}

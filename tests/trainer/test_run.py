@@ -55,7 +55,7 @@ def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tm
     assert done.stdout == "False\nTrue\n"
 
 
-@pytest.mark.once  # what is read is ours to decide
+@pytest.mark.once  # test_environment.py looks at settings of Keras on both
 def test_neither_a_checkpoint_of_another_seed_nor_keras_settings_of_the_user_change_a_weight(
     prepared, unbroken, tmp_path
 ):

@@ -51,7 +51,6 @@ def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
         pass
 
 
-@pytest.mark.once  # the system refuses it
 def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path):
     large = save_function(tmp_path / "large", without_end, images(2))
     request = {"images": np.zeros((1, 2), np.uint8)}
@@ -139,7 +138,7 @@ def test_no_answer_says_nothing_about_the_model(server, sample, misbehave, how, 
     assert (str(lost.value), lost.value.by_itself) == (reason, False)
 
 
-@pytest.mark.once
+@pytest.mark.once  # the server stands in for the real one
 def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
     binary, nothing_left, sample, misbehave, few_requests
 ):

@@ -19,7 +19,7 @@ from components.serving_dir import MANIFEST_NAME, publish, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import letter_model
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.once  # what our code makes of any JSON
 
 HOLE = "the place of a value that somebody else wrote"
 RELEASE = {

@@ -199,7 +199,7 @@ def test_a_path_that_is_no_text_is_refused(
     assert not root.exists()
 
 
-@pytest.mark.once  # the system refuses it
+@pytest.mark.once  # test_servers.py has the error of TensorFlow
 def test_a_model_that_there_is_no_memory_for_is_not_decided_on_and_ends_with_1(
     words: list[str], root: Path, tmp_path: Path, capfd: Captured
 ) -> None:

@@ -179,7 +179,7 @@ def test_a_second_identical_run_executes_nothing_and_publishes_nothing(config, f
     assert versions() == [1]
 
 
-@pytest.mark.once
+@pytest.mark.once  # the server is a script
 def test_a_check_that_cannot_be_made_fails_the_run_and_is_made_by_the_same_command(
     config, first, tmp_path
 ):
@@ -205,7 +205,7 @@ def test_a_check_that_cannot_be_made_fails_the_run_and_is_made_by_the_same_comma
     assert len((served / LOG_NAME).read_text().splitlines()) == 1  # one decision, of both runs
 
 
-@pytest.mark.once
+@pytest.mark.once  # an altered one is made again on both
 def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config, first, versions):
     folder = Path(config.pipeline_root) / "artifacts" / first.result.dataset["name"]
     shutil.rmtree(folder / "StatisticsGen")
@@ -221,7 +221,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.once
+@pytest.mark.once  # as an altered one
 def test_what_a_killed_run_left_unrecorded_is_made_again(config, first, tmp_path, monkeypatch):
     def end(store, written, find):
         raise Killed
@@ -423,7 +423,7 @@ def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
     assert not list(root.glob("artifacts/*/ExampleGen/**/*.gz"))
 
 
-@pytest.mark.once
+@pytest.mark.once  # ExampleGen and ReleaseGate raise on both
 def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config, first, versions):
     diverging = dataclasses.replace(config.training, learning_rate=1e30)
     failed = run(config, "run-9", training=diverging)
@@ -550,7 +550,6 @@ def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_releas
     assert newest.manifest.release["baseline"] == again.result.baseline
 
 
-@pytest.mark.once
 def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path):
     place = tmp_path / "elsewhere"
     bounds = ServingConfig(max_p99_latency_ms=900.0)

@@ -23,8 +23,7 @@ from pipeline.runners.kubeflow.task_lines import TaskLine
 from tests.pipeline.cli.processes import script
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 
-# On the other generation .ci/run makes a run in real containers, through the same entrypoint.
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 ANY_MODEL = {
     "training.epochs": 1,
