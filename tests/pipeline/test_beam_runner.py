@@ -123,6 +123,7 @@ def test_the_image_that_the_user_names_is_that_of_the_workers():
     assert options.view_as(WorkerOptions).sdk_container_image == "theirs"
 
 
+@pytest.mark.once_newer  # tests/e2e/test_beam_runners.py
 def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: Path):
     folder = str(tmp_path)
 
@@ -173,7 +174,11 @@ except WorkerLost as lost:
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        ("if number == 50: os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
+        pytest.param(
+            "if number == 50: os.kill(os.getpid(), signal.SIGKILL)",
+            "was killed by SIGKILL",
+            marks=pytest.mark.once_newer,  # tests/e2e/test_beam_runners.py
+        ),
         pytest.param("os._exit(3)", "ended with code 3", marks=pytest.mark.once),
     ],
 )

@@ -28,6 +28,7 @@ def unbroken(prepared, tmp_path_factory) -> Training:
     return training
 
 
+@pytest.mark.once_newer  # tests/e2e/test_stopped.py
 def test_a_killed_training_ends_with_the_weights_of_one_that_was_not_wherever_the_images_lie(
     prepared, unbroken, tmp_path
 ):

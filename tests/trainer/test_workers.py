@@ -13,7 +13,7 @@ from tests.trainer.trainings import Training
 from trainer import supervision
 from trainer.job import Job
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once_newer]  # tests/e2e/test_machines.py
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from trainer.hparams import HParams
 from trainer.tuning.results import tuned
 from trainer.tuning.settings import TuningConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once_newer]  # tests/e2e/test_tuning.py
 
 HPARAMS = HParams(epochs=2, per_replica_batch=32, max_shift=0)
 

@@ -59,6 +59,7 @@ def search(prepared, tmp_path, monkeypatch):
         ).tuner
 
 
+@pytest.mark.once_newer  # tests/e2e/test_search_processes.py
 def test_two_workers_share_the_trials(search):
     train_in_workers(search, count=2)
     results = search.results()

@@ -23,7 +23,7 @@ from pipeline.runners.kubeflow.task_lines import TaskLine
 from tests.pipeline.cli.processes import script
 from tests.pipeline.runners.kubeflow.backend import Backend, Ended
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once_newer]  # the entrypoint runs in the image
 
 ANY_MODEL = {
     "training.epochs": 1,
