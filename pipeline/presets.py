@@ -36,7 +36,7 @@ def fast() -> HParams:
 def best() -> HParams:
     """For the best accuracy of one network on the full MNIST.
 
-    Test accuracy 0.9968, standard deviation 0.0004 (seeds 0 to 4), trained on one H200 in 54 s:
+    Test accuracy 0.9970, standard deviation 0.0001 (seeds 0 to 4), 565 s on two cores:
     `tfx-mnist run --preset best --dataset mnist`.
     """
     return HParams(
