@@ -1,4 +1,4 @@
-"""Commands of the user's that are told the outcome of a run or of a rollback.
+"""Commands of the user's that are told the outcome of a run, a rollback or an approval.
 
 Synopsis::
 

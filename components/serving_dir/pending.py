@@ -65,13 +65,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pending:
-    """A model that waits: which run held it and when, what was decided, and what is published."""
+    """A model that waits: which run held it and when, what was decided, and what is published.
+
+    Attributes:
+      signed: whether its version is to be signed.
+    """
 
     run_id: str
     held_at: str
     decided: Decided
     release: Mapping[str, Any]
     documents: Mapping[str, str]
+    signed: bool
     path: Path
 
     def still_holds(self, serving_dir: Path) -> bool:
@@ -87,9 +92,12 @@ def hold(
     run_id: str,
     decided: Decided,
     documents: Mapping[str, str] | None = None,
+    signed: bool = False,
     trust: Trust | None = None,
 ) -> Pending | Published:
     """Keeps a copy of a model, and what `publish` would be given, for `approve`.
+
+    With `signed`, `approve` asks for the signature.
 
     A model that another run holds for the same comparison is not held again, and one that is live
     already is not held: its version is returned.
@@ -115,7 +123,9 @@ def hold(
                 if one.decided == decided:
                     return one
             target = serving_dir / f"{PENDING_PREFIX}{run_id}"
-            held = Pending(run_id, utc_now(), decided, dict(release), dict(documents or {}), target)
+            held = Pending(
+                run_id, utc_now(), decided, dict(release), dict(documents or {}), signed, target
+            )
             write_durably(staging / _RECORD, _to_json(held))
             os.rename(staging, target)
             sync_directory(serving_dir)
@@ -158,12 +168,18 @@ def approve(
     Raises:
         StaleDecision: the served version, or the held model, was changed since; nothing was
             published.
-        ServingDirError: there is no such model, or it was rejected; or as `publish` says.
+        ServingDirError: there is no such model, it was rejected, or it is to be signed and `sign`
+            is None; or as `publish` says.
     """
     if version := _approved(serving_dir).get(run_id):  # by a command that was killed then
         _remove(serving_dir, run_id)
         return Published(version.number, version.path, False, version.model_digest or "")
     held = _find(serving_dir, run_id)
+    if held.signed and sign is None:
+        raise ServingDirError(
+            f"the run {run_id} signs what it releases, and no key was given: add "
+            "--signing-key KEY, or --config FILE with serving.signing_key"
+        )
     approval = {"run_id": run_id, "held_at": held.held_at, "at": utc_now()}
     record = {**held.release, APPROVAL: {**approval, "by": by, "reason": reason}}
     published = publish(
@@ -248,6 +264,7 @@ def _to_json(held: Pending) -> str:
         "decided": asdict(held.decided),
         "release": held.release,
         "documents": held.documents,
+        "signed": held.signed,
     }
     text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
     if len(text) > MAX_MANIFEST_BYTES:
@@ -280,6 +297,7 @@ def _read(path: Path) -> Pending:
             decided=Decided(decided["model_digest"], comparison),
             release=content["release"],
             documents=content["documents"],
+            signed=content.get("signed", False),  # not in what waits since 2026-11-27 or earlier
             path=path,
         )
         if path.name != f"{PENDING_PREFIX}{held.run_id}":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
-from components.serving_dir.model_files import ServingDirError, explained
+from components.serving_dir.model_files import SIGNATURE_NAME, ServingDirError, explained
 from components.serving_dir.publishing import Sign, add_version, locked, staging_in
 from components.serving_dir.reading import find, versions, withdrawals_by
 from components.serving_dir.version import Trust, Version, copy_checked, verify
@@ -49,7 +49,7 @@ def rollback(
             not withdrawn and of another model; where the live version is damaged, of any model.
             With None the log must be readable, since a withdrawal may stand in it alone.
         sign, trust: as those of `publish`; with `trust` no version is restored whose signature does
-            not hold.
+            not hold, and without `sign` none that is signed.
 
     Raises:
         ServingDirError: nothing was changed, and nothing was left behind; but for one case, which
@@ -117,6 +117,11 @@ def _obstacle(version: Version, current: Version, trust: Trust | None) -> str:
 
 
 def _restore(target: Version, current: Version, reason: str, sign: Sign | None) -> RolledBack:
+    if sign is None and (target.path / SIGNATURE_NAME).exists():
+        raise ServingDirError(
+            f"version {target.number} in {target.path.parent} is signed, and no key was given to "
+            "sign it again: add --signing-key KEY, or --config FILE with serving.signing_key"
+        )
     with staging_in(target.path.parent) as staging:
         manifest = copy_checked(target, staging, documents=True)
         same_model = manifest.model_digest == current.model_digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import click
 from components import serving_dir
 from components.serving_dir import StaleDecision
 from components.serving_dir.manifest import REPORT
+from pipeline import hooks
 from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, command, option
 from pipeline.config import RunConfig
-from pipeline.result import ExitCode
+from pipeline.result import RELEASED, ExitCode
 
 
 class _Overtaken(CommandError):
@@ -61,9 +62,12 @@ def approve(
     served, and its files are those that were decided on. Who approved it, and why, stands in the
     manifest of the version.
 
-    With --config it asks for signatures by serving.public_key, and signs with serving.signing_key.
+    With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
+    then runs the command of hooks.released. A version that the run would have signed needs the key.
     """
-    keys = serving.keys(config or RunConfig(), signing_key)
+    config = config or RunConfig()
+    keys = serving.keys(config, signing_key)
+    hooks.require_programs(config.hooks)
     report = _report_of(directory, run_id)
     try:
         done = serving_dir.approve(
@@ -71,16 +75,17 @@ def approve(
         )
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
-    if done.created:
-        _add_to(report, f"Approved by {by} and released as version {done.version}: {reason}")
     fields = {
         "serving_dir": str(directory),
         "run_id": run_id,
-        "release": {"version": done.version, "path": str(done.path)},
+        **_released(directory, done.version),
         "created": done.created,
         "by": by,
         "reason": reason,
     }
+    if done.created:
+        _add_to(report, f"Approved by {by} and released as version {done.version}: {reason}")
+        output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
     where = f"version {done.version} in {done.path}"
     line = f"released: {where}" if done.created else f"unchanged: {where} holds this model already"
     return Reply(fields, [line])
@@ -98,6 +103,18 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     _add_to(report, f"Rejected by {by}: {reason}")
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}
     return Reply(fields, [f"rejected: the model of {run_id}; what is served stays"])
+
+
+def _released(directory: Path, number: int) -> dict[str, Any]:
+    """What `run --json` says of a release as well."""
+    version = serving_dir.find(directory, number)
+    record: Mapping[str, Any] = version.manifest.release if version.manifest else {}
+    dataset = record.get("dataset") or {}
+    return {
+        "dataset": {"name": dataset.get("name"), "digest": dataset.get("fingerprint")},
+        "metrics": record.get("metrics"),
+        "release": {"version": number, "path": str(version.path)},
+    }
 
 
 def _report_of(directory: Path, run_id: str) -> Path | None:

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.config import HooksConfig
+from pipeline.hooks import tell
 from pipeline.result import ExitCode, json_able
 from trainer.host.text import printable, quoted
 
@@ -163,16 +165,24 @@ def complain(line: str) -> None:
     write([f"{PROG}: {line}"], sys.stderr)
 
 
-def hook(name: str, text: str, complaint: str, log: Path | None) -> None:
-    """Writes what a hook printed to the log, or on stderr without one, and what went wrong."""
-    lines = [f"hooks.{name}: {line}" for line in text.splitlines()]
+def tell_hook(
+    hooks: HooksConfig, event: str, fields: Mapping[str, Any], log: Path | None = None
+) -> None:
+    """Runs the hook of an event, if it has one, see `pipeline.hooks.tell`.
+
+    What it prints goes to the log, or to stderr without one; what went wrong, to stderr.
+    """
+    told = tell(hooks, event, fields)
+    if told is None:
+        return
+    lines = [f"hooks.{event}: {line}" for line in told.output.splitlines()]
     if log is None:
         write(lines, sys.stderr)
     else:
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
             write(lines, file)
-    if complaint:
-        complain(complaint)
+    if told.complaint:
+        complain(told.complaint)
 
 
 def fail(line: str, fields: Mapping[str, Any] | None) -> None:

@@ -167,10 +167,7 @@ def _started(config: RunConfig, run_id: str, *args: Any, **settings: Any) -> Run
 
 
 def _tell(config: RunConfig, result: RunResult, log: Path | None) -> None:
-    """Tells the hook of the outcome; its output goes to the log, or to stderr without one."""
-    told = hooks.tell(config.hooks, result.outcome, result.to_dict())
-    if told is not None:
-        output.hook(result.outcome, told.output, told.complaint, log)
+    output.tell_hook(config.hooks, result.outcome, result.to_dict(), log)
 
 
 def _observed(

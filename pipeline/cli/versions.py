@@ -131,7 +131,7 @@ def rollback(
         )
         restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
         fields = {"serving_dir": str(directory), **restored}
-        _tell(config, fields)
+        output.tell_hook(config.hooks, ROLLED_BACK, {**fields, "error": None})
     except (KeyboardInterrupt, Terminated):
         _say_if_done(directory, before)
         raise
@@ -140,12 +140,6 @@ def rollback(
         f"withdrawn: version {done.withdraws}",
     ]
     return Reply(fields, lines)
-
-
-def _tell(config: RunConfig, fields: Mapping[str, Any]) -> None:
-    told = hooks.tell(config.hooks, ROLLED_BACK, {**fields, "error": None})
-    if told is not None:
-        output.hook(ROLLED_BACK, told.output, told.complaint, log=None)
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:

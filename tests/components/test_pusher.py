@@ -27,12 +27,14 @@ from components.serving_dir import (
     compared_now,
     digest_of,
     newest_valid,
+    pending,
     publish,
     reject,
     release_context,
     rollback,
     versions,
 )
+from tests.components.test_signing import write_keys
 
 SERVING_FORMAT = "Format-Serving"
 DATA_CHECK = Check("data.overlap", True, 0, 0.01, "no test image stands in train")
@@ -174,6 +176,15 @@ def test_a_model_that_is_to_be_held_waits_with_its_release_record(
     again = push(serving, {"run_key": "key"}, inputs, hold="run-2")
     assert [again.get_int_custom_property(name) for name in ("pushed", "created")] == [1, 0]
     assert again.get_string_custom_property("held") == ""
+
+
+def test_where_the_run_signs_its_held_model_is_to_be_signed(
+    inputs: dict[str, Any], serving: Path, tmp_path: Path
+) -> None:
+    private, _ = write_keys(tmp_path / "keys")
+    push(serving, {}, inputs, hold="run-1", signing_key=str(private))
+    (held,) = pending(serving)
+    assert held.signed
 
 
 def test_a_refused_model_is_not_held(inputs: dict[str, Any], serving: Path) -> None:

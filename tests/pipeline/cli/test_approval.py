@@ -28,6 +28,7 @@ def serving(tmp_path: Path) -> Path:
     model = letter_model(tmp_path, "b")
     record = {
         "run_id": RUN,
+        "dataset": {"name": "letters", "fingerprint": "5eed"},
         "metrics": {"accuracy": 0.99},
         "checks": [],
         "overrides": OVERRIDES,
@@ -87,6 +88,8 @@ def test_json_says_what_was_released(serving: Path, capfd: Captured) -> None:
     assert json.loads(capfd.readouterr().out) == {
         "serving_dir": str(serving),
         "run_id": RUN,
+        "dataset": {"name": "letters", "digest": "5eed"},
+        "metrics": {"accuracy": 0.99},
         "release": {"version": 2, "path": f"{serving}/2"},
         "created": True,
         "by": "Ann <a@b>",

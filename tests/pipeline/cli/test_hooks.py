@@ -1,4 +1,4 @@
-"""`run` and `rollback` with hooks, which are real commands."""
+"""`run`, `rollback` and `approve` with hooks, which are real commands."""
 
 import json
 import signal
@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from components.gate.check import Check
+from components.serving_dir import compared_now, digest_of, hold
+from components.serving_dir.baseline import Decided
 from pipeline.cli.main import main
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release
 from pipeline.runners.failures import CannotStart
-from tests.components.serving_dir.samples import publish_letters
+from tests.components.serving_dir.samples import letter_model, publish_letters
 from tests.pipeline.cli.processes import raiser, runner, script
 
 Captured = pytest.CaptureFixture[str]
@@ -171,3 +173,38 @@ class TestRollback:
         assert main(["rollback", "--config", config, "--reason", "r"]) == 2
         assert "hooks.rolled_back begins with 'notify-nobody'" in capfd.readouterr().err
         assert not (serving / "3").exists()
+
+
+class TestApproval:
+    @pytest.fixture
+    def words(self, tmp_path: Path, told: Path) -> list[str]:
+        serving, file = tmp_path / "serving", tmp_path / "run.json"
+        model = letter_model(tmp_path, "a")
+        decided = Decided(digest_of(model), compared_now(serving))
+        hold(model, serving, {"metrics": {"accuracy": 0.99}}, run_id="r1", decided=decided)
+        section = {"released": saver(told)}
+        file.write_text(json.dumps({"serving_dir": str(serving), "hooks": section}))
+        return ["approve", "r1", "--by", "Ann", "--reason", "r", "--config", str(file), "--json"]
+
+    def test_it_tells_the_hook_of_releases_once(
+        self, words: list[str], told: Path, capfd: Captured
+    ) -> None:
+        assert main(words) == 0
+        shown = capfd.readouterr()
+        assert json.loads(told.read_text()) == json.loads(shown.out)
+        assert json.loads(shown.out)["release"]["version"] == 1
+        assert shown.err == "hooks.released: kept\n"
+        told.unlink()
+        assert main(words) == 0  # unchanged
+        assert not told.exists()
+
+    def test_a_program_that_is_missing_is_refused_before(
+        self, words: list[str], tmp_path: Path, capfd: Captured
+    ) -> None:
+        section = {"released": "notify-nobody"}
+        (tmp_path / "run.json").write_text(
+            json.dumps({"serving_dir": str(tmp_path / "serving"), "hooks": section})
+        )
+        assert main(words) == 2
+        assert "hooks.released begins with 'notify-nobody'" in capfd.readouterr().err
+        assert not (tmp_path / "serving" / "1").exists()

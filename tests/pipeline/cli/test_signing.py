@@ -1,11 +1,12 @@
-"""Keys on the command line: `run`, `verify` and `rollback`."""
+"""Keys on the command line: `run`, `verify`, `rollback` and `approve`."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from components.serving_dir import publish
+from components.serving_dir import compared_now, digest_of, hold, publish
+from components.serving_dir.baseline import Decided
 from components.signing import signer
 from pipeline.cli.main import main
 from pipeline.config import ConfigError, RunConfig, ServingConfig
@@ -98,6 +99,16 @@ class TestRollback:
         assert "without serving.signing_key: the new version" in capfd.readouterr().err
         assert main([*words, "--signing-key", keys[0]]) == 0
 
+    def test_what_was_signed_is_not_restored_unsigned(
+        self, serving: Path, keys: tuple[str, str], capfd: Captured
+    ) -> None:
+        words = ["rollback", "--reason", "r", "--serving-dir", str(serving)]
+        assert main(words) == 1
+        assert f"version 1 in {serving} is signed, and no key was given" in capfd.readouterr().err
+        assert not (serving / "3").exists()
+        assert main([*words, "--signing-key", keys[0]]) == 0
+        assert main(["verify", "--serving-dir", str(serving), "--public-key", keys[1]]) == 0
+
     def test_pruning_keeps_the_version_that_it_would_restore(
         self, serving: Path, config: str, tmp_path: Path, keys: tuple[str, str]
     ) -> None:
@@ -105,6 +116,21 @@ class TestRollback:
         forge(serving / "2", release={"preset": "forged"})
         assert main(["prune", "--keep", "1", "--config", config]) == 0
         assert (serving / "1").exists()
+
+
+class TestApproval:
+    def test_a_version_that_its_run_signs_is_not_released_unsigned(
+        self, serving: Path, keys: tuple[str, str], config: str, tmp_path: Path, capfd: Captured
+    ) -> None:
+        model = letter_model(tmp_path, "c")
+        decided = Decided(digest_of(model), compared_now(serving))
+        hold(model, serving, {}, run_id="r1", decided=decided, signed=True)
+        words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
+        assert main(words) == 1
+        assert "the run r1 signs what it releases, and no key was given" in capfd.readouterr().err
+        assert not (serving / "3").exists()
+        assert main([*words, "--config", config]) == 0
+        assert main(["verify", "--config", config]) == 0
 
 
 def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str], tmp_path: Path) -> None:
