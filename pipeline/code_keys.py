@@ -1,5 +1,7 @@
 """Digests of the code that each component runs, by which TFX's cache notices a change.
 
+Versions of libraries count for every component.
+
 A digest covers our modules that the component's entry modules import, at any depth and also inside
 functions, and their packages. It covers modules that a text names, as after `python -m`, and, where
 a registry is read, the installed plugins with what they import of their own top-level package.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +29,11 @@ COMPONENTS: Mapping[str, Sequence[str]] = {
     "Transform": ["trainer.preprocessing"],
     "Tuner": ["components.tuner.tuner", "trainer.tuning.tuner_fn"],
     "Trainer": ["trainer.run_fn"],
-    "Evaluator": ["components.evaluation.gate_metrics", "components.evaluation.slice_extractor"],
+    "Evaluator": [
+        "components.evaluation.gate_metrics",
+        "components.evaluation.reference_metric",
+        "components.evaluation.slice_extractor",
+    ],
     "ReleaseGate": ["components.evaluation.release_gate"],
     "ServingCheck": ["components.serving_check.serving_check"],
     "Pusher": ["components.pusher"],
@@ -41,16 +48,21 @@ _PACKAGES = ("components", "pipeline", "trainer")
 _ROOT = Path(__file__).parents[1]  # of our packages
 
 
-def code_keys(root: Path = _ROOT, *, network: str | None = None) -> dict[str, str]:
+def code_keys(
+    root: Path = _ROOT, *, network: str | None = None, libraries: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Returns a hex SHA-256 over names and contents of the modules of each component.
 
-    `network` is the module of the user's own network, which counts as a plugin does where networks
-    are trained.
+    Args:
+      network: the module of the user's own network, which counts as a plugin does where networks
+        are trained.
+      libraries: versions by name, which count everywhere.
     """
     own = [network] if network else []
     sources = _Sources(root, own)
+    versions = json.dumps(libraries or {}, sort_keys=True)
     return {
-        name: sources.digest([*entries, *(own if name in _TRAINING else ())])
+        name: sources.digest([*entries, *(own if name in _TRAINING else ())], versions)
         for name, entries in COMPONENTS.items()
     }
 
@@ -68,8 +80,8 @@ class _Sources:
         self._contents: dict[str, bytes] = {}
         self._imported: dict[str, frozenset[str]] = {}
 
-    def digest(self, entries: Sequence[str]) -> str:
-        digest = hashlib.sha256()
+    def digest(self, entries: Sequence[str], versions: str) -> str:
+        digest = hashlib.sha256(versions.encode())
         for module in self.closure(entries):
             digest.update(f"{module}\0".encode())
             digest.update(hashlib.sha256(self._contents[module]).digest())

@@ -12,6 +12,7 @@ own signatures. Neither TFX, TFMA nor Beam is imported.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 from components import serving_dir
@@ -73,8 +74,9 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         exported_model=str(model.path),
         withdrawn=str(withdrawal) if withdrawal else None,
     )
+    judged = [_judged(one, digest) for one, digest in zip(asked, digests, strict=True)]
     decision = Decision(
-        predictions.digest, digests[0], digests[1] if baseline else None, policy.digest
+        predictions.digest, judged[0], judged[1] if baseline else None, policy.digest
     )
     number = register(directory, decision, run_id=_RUN_ID)
     candidate, *others = (
@@ -90,6 +92,13 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         checks=decide(Case(evidence, policy, provenance, number)),
         log=str(directory / serving_dir.LOG_NAME),
     )
+
+
+def _judged(one: Asked, digest: str) -> str:
+    """Says what was judged: another signature of a model makes another decision."""
+    if one.signature == Asked.signature:  # the digest of the model alone, as in a run
+        return digest
+    return hashlib.sha256(f"{digest} {one.signature}".encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -123,8 +123,6 @@ class RunPlan:
             "mean_intensity": data_gate.mean_intensity(self.dataset.name),
             "max_label_noise": data_gate.label_noise(self.dataset.name),
             "code": {name: self.code[name] for name in MAKERS if name != "Tuner" or searches},
-            # Not by distribution: TensorFlow has several, such as tensorflow-cpu.
-            "libraries": {name: importlib.import_module(name).__version__ for name in _LIBRARIES},
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -186,7 +184,11 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
     """Returns the plan for a data set, see `RunPlan.compared`; raises as `make_plan`."""
     preflight.require_releasable(config.served_from(dataset.slug))
     fitted = config.fitted(dataset.image_shape)
-    code = code_keys(network=own_network.module_of(fitted.training.architecture))
+    code = code_keys(
+        network=own_network.module_of(fitted.training.architecture),
+        # Not by distribution: TensorFlow has several, such as tensorflow-cpu.
+        libraries={name: importlib.import_module(name).__version__ for name in _LIBRARIES},
+    )
     plan = RunPlan(fitted, dataset, code, _workers())
     return plan.compared(run_id, takes_over=takes_over)
 

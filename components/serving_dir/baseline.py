@@ -61,13 +61,19 @@ class Decided:
 class ReleaseContext:
     """What a run is compared with, and a token that changes when it must be released anew.
 
-    Where `recorded`, both are an earlier run's, whose results are expected in the cache.
+    Attributes:
+      released: where both are those of an earlier run, the digest of the model that it released,
+        which is expected in the cache; otherwise empty.
     """
 
     baseline: Baseline | None
     token: str
-    recorded: bool = False
+    released: str = ""
     damage: str | None = None
+
+    def holds_for(self, model_digest: str) -> bool:
+        """Whether a model of that digest is to be compared with this baseline."""
+        return self.released in ("", model_digest)
 
 
 def compared_now(serving_dir: Path, trust: Trust | None = None) -> Comparison:
@@ -103,14 +109,13 @@ def release_context(
     compared = compared_now(serving_dir, trust)
     present = versions(serving_dir)
     live = present[-1] if present else None
-    if compared.baseline and live and live.number == compared.baseline.version and live.manifest:
-        release = live.manifest.release
-        recorded = _recorded(release) if release.get("run_key") == run_key else None
-        if recorded:
-            named = recorded.baseline and _find(present, recorded.baseline)
-            if recorded.baseline is None or (named and not verify(named, trust)):
-                return recorded
-            _log.info("the release of %s is not taken over: %s", live.path, recorded)
+    is_baseline = compared.baseline and live and live.number == compared.baseline.version
+    recorded = _recorded(live, run_key) if live and is_baseline else None
+    if recorded:
+        named = recorded.baseline and _find(present, recorded.baseline)
+        if recorded.baseline is None or (named and not verify(named, trust)):
+            return recorded
+        _log.info("the release of %s is not taken over: %s", compared.baseline, recorded)
     return ReleaseContext(compared.baseline, fresh_token, damage=compared.damage)
 
 
@@ -132,14 +137,15 @@ def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) ->
     export_model(version, destination)
 
 
-def _recorded(release: Mapping[str, Any]) -> ReleaseContext | None:
-    """Reads a manifest's release record, whose types are known."""
+def _recorded(version: Version, run_key: str) -> ReleaseContext | None:
+    """Reads the release record, whose types are known, of a run with that key."""
+    release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
     token = release.get("release_token")
-    if token is None or "baseline" not in release:
+    if release.get("run_key") != run_key or token is None or "baseline" not in release:
         return None
     named = release["baseline"]
     baseline = named and Baseline(named["version"], named["model_digest"])
-    return ReleaseContext(baseline, token, recorded=True)
+    return ReleaseContext(baseline, token, released=version.model_digest or "")
 
 
 def _find(present: Sequence[Version], baseline: Baseline) -> Version | None:

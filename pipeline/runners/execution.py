@@ -12,7 +12,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
@@ -22,6 +22,8 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
+from tfx.types.artifact import Artifact
+from tfx.utils import path_utils
 
 from components import serving_dir
 from components.example_gen.sources import DataError
@@ -47,8 +49,8 @@ class _BeginAgain(Exception):
     """An earlier result cannot be taken over; the message says which."""
 
 
-class _ModelMadeAnew(_BeginAgain):
-    """Another model was trained, so the recorded baseline does not apply to it."""
+class _OtherModel(_BeginAgain):
+    """It is not the released model, so the recorded baseline does not apply to it."""
 
 
 def execute(plan: RunPlan, *, run_id: str, observer: Observer) -> RunResult:
@@ -106,7 +108,7 @@ class _Execution:
             except _BeginAgain as again:
                 self._observer.note(str(again))
                 # In ML Metadata the unusable result belongs to the old id; others are in the cache.
-                if isinstance(again, _ModelMadeAnew):
+                if isinstance(again, _OtherModel):
                     self._plan = self._plan.compared(self.result.run_id)
                     run_id = f"{self.result.run_id}-compared"
                 else:
@@ -166,10 +168,8 @@ class _Execution:
             if name == "ExampleGen" and not self._plan.config.tuning.enabled:
                 start_early(self._plan.config.replicas)
         self._observer.component_finished(name, seconds, cached=cached)
-        if name == "Trainer" and self._plan.context.recorded and not cached:
-            raise _ModelMadeAnew(
-                "The released model could not be taken over: comparing a new one with it"
-            )
+        if name == "Trainer" and not self._plan.context.holds_for(_digest_of(outputs["model"])):
+            raise _OtherModel("The model is not the released one: comparing it with that one")
 
     def _fail(self, name: str, error: Exception) -> None:
         _log.error("%s failed", name, exc_info=error)
@@ -224,6 +224,10 @@ def _launch(
     for artifact in written:
         artifact.uri = str(copies.local(artifact.uri))
     return outputs, cached
+
+
+def _digest_of(model: Sequence[Artifact]) -> str:
+    return serving_dir.digest_of(Path(path_utils.serving_model_path(model[0].uri)))
 
 
 def _give_memory_back() -> None:

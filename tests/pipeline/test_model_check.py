@@ -111,6 +111,20 @@ def test_equal_models_of_different_signatures_are_compared(
     assert (result.baseline.takes, result.baseline.signature) == ("pixels", "serving_default")
 
 
+def test_another_signature_of_a_model_is_another_decision(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    module, takes = tf.Module(), [images(12, 12, 1)]
+    module.good = tf.function(brightest_third, input_signature=takes)
+    module.bad = tf.function(darkest_third, input_signature=takes)
+    signatures = {"good": module.good, "bad": module.bad}
+    tf.saved_model.save(module, str(tmp_path / "both"), signatures=signatures)
+    refused = check_model(config, Asked(tmp_path / "both", "bad"))
+    passed = check_model(config, Asked(tmp_path / "both", "good"))
+    assert (refused.passed, passed.passed) == (False, True)
+    assert find(passed, "test_budget").sentence.startswith("decision 2 on this test set")
+
+
 def test_a_worse_model_than_the_baseline_is_refused(
     config: RunConfig, models: dict[str, Path]
 ) -> None:

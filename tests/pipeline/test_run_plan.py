@@ -228,6 +228,15 @@ def test_changed_code_changes_the_run_key_where_it_makes_the_model(
     assert (make_plan(config, run_id="run-1").run_key != plan.run_key) == makes
 
 
+def test_another_version_of_a_library_runs_everything_again(
+    config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras.__version__", "99.0")
+    other = make_plan(config, run_id="run-1")
+    assert other.run_key != plan.run_key
+    assert not set(other.code.values()) & set(plan.code.values())
+
+
 def test_the_searchs_code_makes_the_model_where_there_is_a_search(
     config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

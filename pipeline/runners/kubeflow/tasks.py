@@ -65,11 +65,9 @@ def choose_baseline(
     """Fills in the parameters again, by what is served after training; raises ServingDirError."""
     dataset = DatasetInfo.from_json(dataset_info)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
-    if plan.context.recorded:
-        newest = serving_dir.newest_valid(Path(plan.serving_dir), config.serving.trust)
-        if newest is None or newest.model_digest != model_digest:
-            # The cache no longer held the released model, so that another one was trained.
-            plan = plan.compared(run_id)
+    if not plan.context.holds_for(model_digest):
+        # The cache held another model than the released one, or none, so that one was trained.
+        plan = plan.compared(run_id)
     return exec_properties(plan)
 
 

@@ -8,6 +8,8 @@ from tfx.utils import path_utils
 
 from components.evaluation import eval_config
 from components.gate.evidence import Evidence, Tally
+from components.gate.policy import Policy
+from pipeline.code_keys import COMPONENTS
 from tests.components.evaluated import (
     BANDS,
     BRIGHT,
@@ -104,3 +106,10 @@ def test_a_baseline_that_was_announced_and_is_missing_is_no_blessing(setting, tm
         Exception, match="compares with a baseline, and the Evaluator was given none"
     ):
         evaluate(setting, HELD, tmp_path, compared=True, given=False)
+
+
+def test_a_change_of_any_module_that_it_names_makes_the_evaluator_run_again():
+    policy = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.01)
+    config = eval_config.eval_config(policy, compared=True, code="c0de")
+    named = {metric.module for spec in config.metrics_specs for metric in spec.metrics}
+    assert named - {""} <= set(COMPONENTS["Evaluator"])

@@ -51,14 +51,24 @@ def test_second_identical_run_has_the_first_ones_context(
 ) -> None:
     publish(first_model, serving, record("key 1", "token 1", None))
     assert release_context(serving, "key 1", "fresh") == ReleaseContext(
-        None, "token 1", recorded=True
+        None, "token 1", released=digest_of(first_model)
     )
 
     baseline = Baseline(1, digest_of(first_model))
     publish(second_model, serving, record("key 2", "token 2", baseline))
     assert release_context(serving, "key 2", "fresh") == ReleaseContext(
-        baseline, "token 2", recorded=True
+        baseline, "token 2", released=digest_of(second_model)
     )
+
+
+def test_what_a_release_was_compared_with_holds_for_its_model_alone(
+    serving: Path, first_model: Path, second_model: Path
+) -> None:
+    publish(first_model, serving, record("key 1", "token 1", None))
+    context = release_context(serving, "key 1", "fresh")
+    assert context.holds_for(digest_of(first_model))
+    assert not context.holds_for(digest_of(second_model))
+    assert release_context(serving, "key 2", "fresh").holds_for(digest_of(second_model))
 
 
 def test_run_whose_version_was_superseded_is_compared_anew(

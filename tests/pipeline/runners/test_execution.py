@@ -316,6 +316,20 @@ def test_a_rejected_model_is_refused_whoever_releases_it(
     assert serving_dir.versions(served) == []
 
 
+@pytest.mark.once
+def test_a_model_of_the_cache_that_was_not_released_is_compared_with_the_one_that_was(
+    config: RunConfig, first: Run, tmp_path: Path
+) -> None:
+    served = str(tmp_path / "serving")
+    run(config, "run-c1", serving_dir=served)
+    other = run(config, "run-c2", serving_dir=served, cache=False, hold=True)
+    assert other.result.outcome == result.HELD
+    found = run(config, "run-c3", serving_dir=served)
+    assert "Trainer" in found.result.cached
+    assert found.result.baseline["version"] == 1
+    assert (found.result.outcome, found.result.release.version) == (result.RELEASED, 2)
+
+
 def summary_text(of: Run) -> str:
     return "\n".join(line.text for line in summary(of.result))
 
@@ -539,7 +553,7 @@ def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_releas
     damaged, compared = again.watch.notes
     assert damaged.startswith(f"the result of {component} in {config.pipeline_root}/artifacts/")
     assert damaged.endswith(" was altered, or never recorded: making it again")
-    assert compared == "The released model could not be taken over: comparing a new one with it"
+    assert compared == "The model is not the released one: comparing it with that one"
     assert set(again.result.seconds) == COMPONENTS
     names = {check.name for check in again.result.checks}
     assert "not_worse" in names
