@@ -27,7 +27,7 @@ def quick() -> HParams:
 def fast() -> HParams:
     """For the full MNIST in little time.
 
-    Test accuracy 0.9949, standard deviation 0.0005 (eight runs of seeds 0 to 4), 55 s:
+    Test accuracy 0.9948, standard deviation 0.0005 (seeds 0 to 4), 61 s on two cores:
     `tfx-mnist run --preset fast --dataset mnist`.
     """
     return HParams(architecture="convnet", epochs=4, label_smoothing=0.02)
