@@ -99,7 +99,8 @@ UNUSABLE = (
 NO_SUCH_GPU = "99"  # none on a machine with GPUs either
 
 
-@pytest.mark.parametrize("words", [[], ["--tune"]])
+# A search looks before it begins as a run does, and each machine as one does.
+@pytest.mark.parametrize("words", [[], pytest.param(["--tune"], marks=pytest.mark.once)])
 def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
     words, broken, tmp_path
 ):
@@ -117,7 +118,7 @@ def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
     assert not root.exists() or not list(root.iterdir())
 
 
-@pytest.mark.parametrize("machines", [1, 2])
+@pytest.mark.parametrize("machines", [1, pytest.param(2, marks=pytest.mark.once)])
 def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
     training = Training(prepared, tmp_path / "training", epochs=1)
     training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken}
