@@ -223,6 +223,17 @@ def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) 
         approve(serving, "r1", **WHO)
 
 
+def test_a_rejection_holds_where_an_editor_left_no_final_newline(serving: Path) -> None:
+    hold_letter(serving, "b")
+    model = letter_model(serving.parent, "b")
+    early = decided_now(model, serving)
+    reject(serving, "r1", **WHO)
+    log = serving / LOG_NAME
+    log.write_bytes(log.read_bytes().removesuffix(b"\n"))
+    with pytest.raises(StaleDecision, match="rejected by Ann"):
+        publish(model, serving, {}, decided=early)
+
+
 def test_an_older_version_of_the_rejected_model_stays_good(serving: Path) -> None:
     publish_letters(serving, "ab")
     hold_letter(serving, "a")
