@@ -185,7 +185,7 @@ def _observed(
         except Exception as error:  # a bug: a runner turns what can go wrong into a result
             raise_if_arrived()
             logging.exception("the run ended by an unexpected error")
-            line = no_space(error, config.pipeline_root) or one_line(error)
+            line = no_space(error, config) or one_line(error)
             return RunResult(run_id, FAILED, error=line)
 
 

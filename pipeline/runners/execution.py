@@ -173,7 +173,7 @@ class _Execution:
 
     def _fail(self, name: str, error: Exception) -> None:
         _log.error("%s failed", name, exc_info=error)
-        line = no_space(error, self._plan.config.pipeline_root) or first_line(error)
+        line = no_space(error, self._plan.config) or first_line(error)
         self.result.outcome, self.result.error = FAILED, f"{name}: {line}"
         self.result.bad_data = isinstance(error, DataError)
 
