@@ -42,6 +42,11 @@ class Release:
     version: int
     path: str
 
+    @property
+    def said(self) -> str:
+        """The words that name it in the line of a run that a signal or an error ended later."""
+        return f"after version {self.version} was released in {self.path}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Waiting:
@@ -84,7 +89,7 @@ class RunResult:
       seconds: wall time of each component, in order.
       cached: names of the components whose earlier result was taken over.
       total_seconds: wall time of the run, imports included.
-      error: one line, if the run failed.
+      error: one line, if the run failed, which it may have done after the release.
       bad_data: whether the run failed because the data source was refused.
     """
 
@@ -116,8 +121,13 @@ class RunResult:
     report: str | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether something broke; a release that was made before is the outcome all the same."""
+        return self.outcome == FAILED or (self.outcome != REFUSED and self.error is not None)
+
+    @property
     def exit_code(self) -> ExitCode:
-        if self.outcome == FAILED:
+        if self.failed:
             return ExitCode.USAGE if self.bad_data else ExitCode.FAILED
         return ExitCode.REFUSED if self.outcome == REFUSED else ExitCode.DONE
 

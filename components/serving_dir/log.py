@@ -39,9 +39,14 @@ class Log:
     descriptor: int
 
     def append(self, records: Sequence[Mapping[str, object]]) -> None:
-        """Writes lines and syncs them to disk; after an OSError none was written."""
-        left = memoryview(b"".join(_line(record) + b"\n" for record in records))
+        """Writes lines and syncs them to disk; after an OSError none was written.
+
+        A newline that the last line lacks is written before them.
+        """
         end = os.fstat(self.descriptor).st_size
+        ended = not end or os.pread(self.descriptor, 1, end - 1) == b"\n"
+        lines = b"".join(_line(record) + b"\n" for record in records)
+        left = memoryview(lines if ended else b"\n" + lines)
         try:
             while left:  # the system may take less than it is given, without an error
                 left = left[os.write(self.descriptor, left) :]
@@ -242,4 +247,14 @@ def _line(record: Mapping[str, object]) -> bytes:
 
 
 def _whole_lines(content: bytes) -> bytes:
-    return content[: content.rfind(b"\n") + 1]
+    """Leaves out the last line if a kill or power cut tore it.
+
+    An editor may have saved the log without its last newline; such a line is whole. The two can be
+    told apart: no strict prefix of a JSON object is JSON.
+    """
+    end = content.rfind(b"\n") + 1
+    try:
+        json.loads(content[end:])
+    except (ValueError, RecursionError):
+        return content[:end]
+    return content

@@ -19,8 +19,6 @@ import json
 import logging
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,11 +31,12 @@ from components.serving_dir.model_files import (
     ServingDirError,
     copy_tree,
     digest_of_records,
+    explain,
     explained,
     scan_model,
 )
 from components.serving_dir.publishing import (
-    REMOVED_PREFIX,
+    PENDING_PREFIX,
     Published,
     Sign,
     already_live,
@@ -49,13 +48,11 @@ from components.serving_dir.publishing import (
     require_serveable,
     staging_in,
 )
-from components.serving_dir.reading import versions
-from components.serving_dir.version import Trust, Version
+from components.serving_dir.reading import approved, decided_runs
+from components.serving_dir.version import Trust
 from trainer.host import strict_json
 from trainer.host.files import read_regular, sync_directory, write_durably
 from trainer.host.text import quoted
-
-PENDING_PREFIX = ".pending-"
 
 _RECORD, _MODEL = "pending.json", "model"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -142,7 +139,7 @@ def pending(serving_dir: Path) -> list[Pending]:
         names = [name for name in os.listdir(serving_dir) if name.startswith(PENDING_PREFIX)]
     if not names:
         return []
-    over = {one.run_id for one in rejections(serving_dir)} | _approved(serving_dir).keys()
+    over = decided_runs(serving_dir)
     found = []
     for name in names:
         if name.removeprefix(PENDING_PREFIX) in over:  # a kill came before it was removed
@@ -171,8 +168,8 @@ def approve(
         ServingDirError: there is no such model, it was rejected, or it is to be signed and `sign`
             is None; or as `publish` says.
     """
-    if version := _approved(serving_dir).get(run_id):  # by a command that was killed then
-        _remove(serving_dir, run_id)
+    if version := approved(serving_dir).get(run_id):  # by a command that was killed then
+        _clean_up(serving_dir)
         return Published(version.number, version.path, False, version.model_digest or "")
     held = _find(serving_dir, run_id)
     if held.signed and sign is None:
@@ -191,7 +188,7 @@ def approve(
         sign=sign,
         trust=trust,
     )
-    _remove(serving_dir, run_id)
+    _clean_up(serving_dir)
     return published
 
 
@@ -211,7 +208,7 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
         held = _find(serving_dir, run_id)  # it may have been approved meanwhile
         rejection = Rejection(run_id, held.decided.model_digest, by, reason, utc_now())
         keep_rejection(serving_dir, rejection)
-    _remove(serving_dir, run_id)
+    _clean_up(serving_dir)
     return rejection
 
 
@@ -221,7 +218,7 @@ def _find(serving_dir: Path, run_id: str) -> Pending:
         if one.run_id == run_id:
             return one
     why = f"no run {quoted(run_id)} waits in {serving_dir}"
-    if version := _approved(serving_dir).get(run_id):
+    if version := approved(serving_dir).get(run_id):
         why = f"the run {run_id} was approved already, as version {version.number}"
     for rejection in rejections(serving_dir):
         if rejection.run_id == run_id:
@@ -233,28 +230,13 @@ def _find(serving_dir: Path, run_id: str) -> Pending:
     raise ServingDirError(f"{why}; waiting: {known}")
 
 
-def _approved(serving_dir: Path) -> dict[str, Version]:
-    """The versions that were approved, by the run that was held."""
-    found: dict[str, Version] = {}
-    for version in versions(serving_dir):
-        approval: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
-        if approval:
-            found.setdefault(approval["run_id"], version)
-    return found
-
-
-def _remove(serving_dir: Path, run_id: str) -> None:
-    """Removes what is decided; what is left after a kill is removed by the next change."""
-    path = serving_dir / f"{PENDING_PREFIX}{run_id}"
-    gone = serving_dir / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
+def _clean_up(serving_dir: Path) -> None:
+    """Removes what is decided, as any change does; after a kill or an error, the next one does."""
     try:
         with locked(serving_dir):
-            os.rename(path, gone)
-            shutil.rmtree(gone, ignore_errors=True)
-    except FileNotFoundError:
-        return
+            pass
     except OSError as error:
-        _log.warning("cannot remove %s, which is decided: %s", path, error.strerror)
+        _log.warning("what is decided in %s stays: %s", serving_dir, explain(error))
 
 
 def _to_json(held: Pending) -> str:

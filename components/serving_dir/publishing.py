@@ -28,7 +28,7 @@ from components.serving_dir.model_files import (
     explained,
     scan_model,
 )
-from components.serving_dir.reading import live, withdrawn_digests
+from components.serving_dir.reading import decided_runs, live, withdrawn_digests
 from components.serving_dir.version import Trust, signed_files, verify
 from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
 from trainer.host.locks import exclusive
@@ -36,6 +36,7 @@ from trainer.host.strict_json import INT64_MAX
 
 LOCK_NAME = ".publish.lock"
 LOCK_TIMEOUT_S = 60.0
+PENDING_PREFIX = ".pending-"
 STAGING_PREFIX = ".staging-"
 REMOVED_PREFIX = ".removed-"
 
@@ -106,7 +107,7 @@ def publish(
 
 @contextlib.contextmanager
 def locked(serving_dir: Path) -> Iterator[None]:
-    """Holds the lock of an existing serving directory, and removes what killed processes left.
+    """Holds the lock of an existing serving directory, and removes what earlier changes left.
 
     The lock file stays: removing it would let two processes lock two files of the same name.
     Raises AlreadyLocked if another process still held it after `LOCK_TIMEOUT_S` seconds.
@@ -256,14 +257,28 @@ def _next_number(serving_dir: Path) -> int:
 
 def _remove_leftovers(serving_dir: Path) -> None:
     """What cannot be removed costs space and nothing else."""
-    for leftover in serving_dir.iterdir():
-        if not leftover.name.startswith((STAGING_PREFIX, REMOVED_PREFIX)):
-            continue
-        _log.info("removing what an interrupted change left: %s", leftover)
+    for leftover in _leftovers(serving_dir):
+        _log.info("removing what an earlier change left: %s", leftover)
+        gone = serving_dir / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
         try:
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
+            os.rename(leftover, gone)  # what waited disappears at once
+            if gone.is_dir() and not gone.is_symlink():
+                shutil.rmtree(gone)
             else:
-                leftover.unlink()
+                gone.unlink()
         except OSError as error:
             _log.warning("cannot remove %s: %s", leftover, explain(error))
+
+
+def _leftovers(serving_dir: Path) -> list[Path]:
+    """Returns what killed changes left, and what waited for a decision that was made."""
+    present = list(serving_dir.iterdir())
+    left = [path for path in present if path.name.startswith((STAGING_PREFIX, REMOVED_PREFIX))]
+    waiting = [path for path in present if path.name.startswith(PENDING_PREFIX)]
+    if waiting:
+        try:
+            over = decided_runs(serving_dir)
+            left += [path for path in waiting if path.name.removeprefix(PENDING_PREFIX) in over]
+        except ServingDirError as error:
+            _log.warning("%s", error)
+    return left

@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from components.serving_dir.log import Rejection, Withdrawal, kept, rejections
+from components.serving_dir.manifest import APPROVAL
 from components.serving_dir.model_files import ServingDirError, explained
 from components.serving_dir.version import Trust, Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
@@ -128,6 +130,24 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
     made = withdrawals_by(versions(serving_dir))
     found: list[Withdrawal | Rejection] = [*rejections(serving_dir), *kept(serving_dir), *made]
     return {one.model_digest: one for one in found if one.model_digest is not None}
+
+
+def approved(serving_dir: Path) -> dict[str, Version]:
+    """Returns the versions that a person approved, by the run that was held."""
+    found: dict[str, Version] = {}
+    for version in versions(serving_dir):
+        approval: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
+        if approval:
+            found.setdefault(approval["run_id"], version)
+    return found
+
+
+def decided_runs(serving_dir: Path) -> set[str]:
+    """Returns the runs whose held models a person approved or rejected; the log must be readable.
+
+    A kill may have come before such a model was removed.
+    """
+    return {one.run_id for one in rejections(serving_dir)} | approved(serving_dir).keys()
 
 
 def withdrawals_by(present: Sequence[Version]) -> list[Withdrawal]:

@@ -117,7 +117,7 @@ def _ended_early(known: RunResult, end: BaseException, root: Path, *, as_json: b
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
     if known.outcome == RELEASED and known.release is not None:
-        line += f" after version {known.release.version} was released in {known.release.path}"
+        line += f" {known.release.said}"
     line += "; the same command goes on from what is finished"
     ended = dataclasses.replace(known, error=line)
     with contextlib.suppress(OSError):  # the outcome is said, and its record is not worth a wait
@@ -185,7 +185,7 @@ def _observed(
         except Exception as error:  # a bug: a runner turns what can go wrong into a result
             raise_if_arrived()
             logging.exception("the run ended by an unexpected error")
-            line = no_space(error, config.pipeline_root) or one_line(error)
+            line = no_space(error, config) or one_line(error)
             return RunResult(run_id, FAILED, error=line)
 
 
@@ -236,5 +236,5 @@ def _record(result: RunResult, root: Path) -> None:
 def _show(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         output.say_json(result.to_dict())
-    human = sys.stderr if as_json or result.outcome == FAILED else sys.stdout
+    human = sys.stderr if as_json or result.failed else sys.stdout
     output.write(summary(result), human)

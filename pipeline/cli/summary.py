@@ -12,7 +12,7 @@ from components.gate.check import Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 
 _MOST_TRIALS = 10  # in the table
@@ -37,7 +37,7 @@ def summary(result: RunResult) -> Iterator[Line]:
         yield Line(f"report: {result.report}")
     if result.tensorboard:
         yield Line(f"curves: tensorboard --logdir {shlex.quote(result.tensorboard)}")
-    if result.outcome in (REFUSED, FAILED) and result.log_file:
+    if (result.failed or result.outcome == REFUSED) and result.log_file:
         yield Line(f"log: {result.log_file}")
 
 
@@ -93,6 +93,8 @@ def _lowest(kind: str, checks: Sequence[Check]) -> str:
 
 
 def _outcome(result: RunResult) -> Line:
+    if result.failed:
+        return Line(f"failed: {result.error}", "bad")
     if result.outcome == RELEASED:
         return Line(f"released: {_release(result.release)}", "good")
     if result.outcome == UNCHANGED:
@@ -104,9 +106,7 @@ def _outcome(result: RunResult) -> Line:
             f"{waits.run_id} --by NAME --reason TEXT`, or reject it in the same way",
             "good",
         )
-    if result.outcome == REFUSED:
-        return Line("refused: nothing was released, and the served version stays", "bad")
-    return Line(f"failed: {result.error}", "bad")
+    return Line("refused: nothing was released, and the served version stays", "bad")
 
 
 def overrides(made: Mapping[str, Any]) -> str:

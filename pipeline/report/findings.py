@@ -11,7 +11,7 @@ from components.gate.check import Check
 from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
 from components.gate.statistics import proportion_interval
-from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import HELD, RELEASED, UNCHANGED, Release, RunResult
 
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 MOST_INTERVALS = 40  # that a picture has room for
@@ -20,19 +20,19 @@ LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Coh
 
 def headline(result: RunResult) -> str:
     """Returns the outcome in one sentence."""
+    if result.failed:
+        return f"Failed: {result.error}"
     if result.outcome == RELEASED:
         return f"Released: {_version(result.release)} is served."
     if result.outcome == UNCHANGED:
         return f"Unchanged: {_version(result.release)} holds this model already."
     if result.outcome == HELD:
         return "Held: every check passed, and the model waits for approval."
-    if result.outcome == REFUSED:
-        failed = sum(not check.passed for check in result.checks)
-        return (
-            f"Refused by {failed} of {len(result.checks)} checks: nothing was released, "
-            "and the served version stays."
-        )
-    return f"Failed: {result.error}"
+    failed = sum(not check.passed for check in result.checks)
+    return (
+        f"Refused by {failed} of {len(result.checks)} checks: nothing was released, "
+        "and the served version stays."
+    )
 
 
 def _version(release: Release | None) -> str:

@@ -10,6 +10,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+from components.example_gen.sources import DataError
+from components.serving_dir import ServingDirError
+from pipeline.config import RunConfig
+from pipeline.stores import is_uri
+
+_NAMES_ITS_PATH = (DataError, ServingDirError)
+
 
 class CannotStart(Exception):
     """A run that could not start: there is no result, and nothing was written.
@@ -26,19 +33,22 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def no_space(error: BaseException | None, pipeline_root: str) -> str | None:
+def no_space(error: BaseException | None, config: RunConfig) -> str | None:
     """Returns the line for an error that a full disk has caused; None for another error.
 
-    TensorFlow, Beam and ML Metadata then raise errors of their own, which keep only the text.
+    TensorFlow, Beam and ML Metadata then raise errors of their own, which keep only the text. One
+    of ours that names its path, which may lie on another disk, has a line of its own.
     """
     signs = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
     texts = [str(one) for one in _chain(error)]
-    if not any(sign in text for sign in signs for text in texts):
+    if isinstance(error, _NAMES_ITS_PATH) or not any(s in text for s in signs for text in texts):
         return None
+    artifacts = config.artifacts
+    moved = f", for the artifacts {artifacts}" if artifacts and not is_uri(artifacts) else ""
     return (
-        f"no space left on device: free some for the pipeline root {pipeline_root} and for "
-        f"{tempfile.gettempdir()}, or choose another --pipeline-root; the same command goes on "
-        "from what is finished"
+        f"no space left on device: free some for the pipeline root {config.pipeline_root}{moved} "
+        f"and for {tempfile.gettempdir()}, or choose another --pipeline-root; the same command "
+        "goes on from what is finished"
     )
 
 

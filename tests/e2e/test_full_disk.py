@@ -10,7 +10,7 @@ from tests.e2e.runs import RUN
 
 pytestmark = pytest.mark.e2e
 
-# Not enough for the database of ML Metadata.
+# Not enough for the database of ML Metadata, nor for a model.
 SMALL = "300k"
 MOUNT = f'mount -t tmpfs -o size={SMALL} tmpfs "$0" && exec "$@"'
 
@@ -26,17 +26,33 @@ def _on_a_small_disk(folder: Path, command: list[str]) -> list[str]:
     return [*unshare, *command]
 
 
-def test_a_pipeline_root_that_is_full_is_one_line_with_the_remedy(tmp_path):
+def _failed_line(folder: Path, *arguments: str) -> str:
+    """The line of a run that has a small disk in the folder."""
     command = [arg for arg in RUN if arg != "--json"]
     done = subprocess.run(
-        _on_a_small_disk(tmp_path, [*command, "--pipeline-root", str(tmp_path / "root")]),
+        _on_a_small_disk(folder, [*command, *arguments]),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    return line
+
+
+def test_a_pipeline_root_that_is_full_is_one_line_with_the_remedy(tmp_path):
+    line = _failed_line(tmp_path, "--pipeline-root", f"{tmp_path}/root")
     assert f"no space left on device: free some for the pipeline root {tmp_path}/root and " in line
     assert "; the same command goes on from what is finished" in line
-    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_serving_directory_that_is_full_is_named(tmp_path):
+    served = tmp_path / "served"
+    served.mkdir()
+    root = f"{tmp_path}/root"
+    line = _failed_line(served, "--pipeline-root", root, "--serving-dir", str(served))
+    assert line.startswith("failed: Pusher: cannot publish ")
+    assert f" to {served}: No space left on device" in line
+    assert line.endswith("free space on that disk, and publish again; no version was added")

@@ -5,7 +5,7 @@ import pytest
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, ExitCode, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial
 
 EVIDENCE = Evidence(
@@ -93,6 +93,11 @@ def test_a_run_that_failed_early_has_nulls_and_the_same_keys() -> None:
 )
 def test_the_gates_decision_follows_the_outcome(outcome: str, decision: str | None) -> None:
     assert RunResult(run_id="r", outcome=outcome).to_dict()["gate"]["decision"] == decision
+
+
+def test_an_error_after_the_release_leaves_the_outcome_and_is_a_failure() -> None:
+    late = RunResult("r", RELEASED, release=Release(3, "serving/3"), error="too late")
+    assert (late.exit_code, late.to_dict()["outcome"]) == (ExitCode.FAILED, "released")
 
 
 def test_nan_and_infinity_become_null_because_json_knows_neither() -> None:

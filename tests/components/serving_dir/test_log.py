@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import ServingDirError
-from components.serving_dir.log import LOG_NAME, Decision, opened, register
+from components.serving_dir.log import LOG_NAME, Decision, opened, read_log, register
 from tests.components.serving_dir.samples import python
 from tests.limits import full_disk
 
@@ -103,3 +103,57 @@ def test_a_line_that_cannot_be_synced_is_taken_back(
         with pytest.raises(OSError, match="No space left"):
             log.append([{"number": 2}])
     assert (tmp_path / LOG_NAME).read_text() == '{"number": 1}\n'
+
+
+def test_a_whole_record_without_its_newline_is_read_and_kept(tmp_path: Path) -> None:
+    first, second = (Decision("test", model, None, "policy") for model in ("m1", "m2"))
+    log = tmp_path / LOG_NAME
+    register(tmp_path, first, run_id="run")
+    edited = log.read_bytes().removesuffix(b"\n")  # by an editor
+    log.write_bytes(edited)
+    assert read_log(tmp_path) == [first]
+    assert register(tmp_path, first, run_id="run") == 1
+    assert register(tmp_path, second, run_id="run") == 2
+    assert read_log(tmp_path) == [first, second]
+    assert log.read_bytes().startswith(edited + b"\n{")
+
+
+def test_a_line_cut_anywhere_is_none_until_its_record_is_whole(tmp_path: Path) -> None:
+    first, second = (Decision("test", model, None, "policy") for model in ("m1", "m2"))
+    log = tmp_path / LOG_NAME
+    register(tmp_path, first, run_id="run")
+    before = len(log.read_bytes())
+    register(tmp_path, second, run_id="run")
+    content = log.read_bytes()
+    for end in range(before, len(content)):
+        log.write_bytes(content[:end])
+        whole = [first, second] if end == len(content) - 1 else [first]
+        assert read_log(tmp_path) == whole
+        with opened(tmp_path) as held:
+            held.append([{"number": 3}])
+        lines = log.read_bytes().splitlines(keepends=True)
+        assert lines == [*content.splitlines(keepends=True)[: len(whole)], b'{"number": 3}\n']
+
+
+@pytest.mark.parametrize(
+    "line", ['{"test_digest": "mnist"}', '{"rejection": {"reason": "zu groß"}}', "[]"]
+)
+def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
+    line: str, tmp_path: Path
+) -> None:
+    log = tmp_path / LOG_NAME
+    log.write_text(line, encoding="utf-8")
+    with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged"):
+        read_log(tmp_path)
+    with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged"):
+        register(tmp_path, Decision("test", "m1", None, "policy"), run_id="run")
+    assert log.read_text(encoding="utf-8") == line
+
+
+def test_the_missing_newline_is_written_once(tmp_path: Path) -> None:
+    log = tmp_path / LOG_NAME
+    log.write_text('{"number": 1}')
+    with opened(tmp_path) as held:
+        held.append([{"number": 2}])
+        held.append([{"number": 3}])
+    assert log.read_text() == '{"number": 1}\n{"number": 2}\n{"number": 3}\n'

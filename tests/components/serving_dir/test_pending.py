@@ -19,6 +19,7 @@ from components.serving_dir import (
     hold,
     live,
     pending,
+    prune,
     publish,
     reject,
     rollback,
@@ -223,6 +224,17 @@ def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) 
         approve(serving, "r1", **WHO)
 
 
+def test_a_rejection_holds_where_an_editor_left_no_final_newline(serving: Path) -> None:
+    hold_letter(serving, "b")
+    model = letter_model(serving.parent, "b")
+    early = decided_now(model, serving)
+    reject(serving, "r1", **WHO)
+    log = serving / LOG_NAME
+    log.write_bytes(log.read_bytes().removesuffix(b"\n"))
+    with pytest.raises(StaleDecision, match="rejected by Ann"):
+        publish(model, serving, {}, decided=early)
+
+
 def test_an_older_version_of_the_rejected_model_stays_good(serving: Path) -> None:
     publish_letters(serving, "ab")
     hold_letter(serving, "a")
@@ -298,8 +310,45 @@ def test_sigkill_at_every_file_system_call_loses_nothing_and_publishes_nothing_b
         elif not rejected:
             reject(serving, "old", **WHO)
         publish(letter_model(tmp_path, "d"), serving, {})
-        assert set(hidden_in(serving)) <= {".pending-old", ".pending-new"}
+        assert hidden_in(serving) == sorted(f".pending-{run_id}" for run_id in waiting(serving))
     assert call > 10
+
+
+def publish_another(serving: Path) -> None:
+    publish_letters(serving, "c")
+
+
+def prune_nothing(serving: Path) -> None:
+    prune(serving, 9)
+
+
+def hold_another(serving: Path) -> None:
+    hold_letter(serving, "d", "r2")
+
+
+@pytest.mark.parametrize("decide", [approve, reject])
+@pytest.mark.parametrize("change", [publish_another, roll_back, prune_nothing, hold_another])
+def test_what_a_killed_decision_left_is_removed_by_the_next_change(
+    decide: Callable[..., object],
+    change: Callable[[Path], None],
+    serving: Path,
+    tmp_path: Path,
+) -> None:
+    publish_letters(serving, "xa")
+    held = hold_letter(serving, "b").path
+    shutil.copytree(held, tmp_path / "held")
+    decide(serving, "r1", **WHO)
+    (tmp_path / "held").rename(held)  # as if it had been killed before
+    change(serving)
+    assert hidden_in(serving) == ([".pending-r2"] if change is hold_another else [])
+
+
+def test_what_waits_stays_where_the_log_cannot_be_read(serving: Path) -> None:
+    publish_letters(serving, "xa")
+    hold_letter(serving, "b")
+    (serving / LOG_NAME).write_text("no JSON\n")
+    assert rollback(serving, 1).restores == 1
+    assert hidden_in(serving) == [".pending-r1"]
 
 
 def test_the_record_says_what_was_decided(serving: Path) -> None:

@@ -42,7 +42,8 @@ def test_the_hook_of_the_outcome_gets_what_json_prints(
     outcome: str, code: int, words: list[str], told: Path, root: Path, capfd: Captured
 ) -> None:
     check = Check("accuracy", False, 0.9, 0.96, "accuracy is 0.9000, required is 0.9600")
-    run = runner(outcome, release=Release(2, "serving/2"), checks=(check,), error="no luck")
+    error = "no luck" if outcome == FAILED else None
+    run = runner(outcome, release=Release(2, "serving/2"), checks=(check,), error=error)
     assert main([*words, "--json"], run=run) == code
     shown = json.loads(capfd.readouterr().out)
     assert [file.name for file in told.parent.iterdir() if file.is_file()] == [outcome]
@@ -50,6 +51,20 @@ def test_the_hook_of_the_outcome_gets_what_json_prints(
     assert shown["report"] is not None  # all is written before the hook is told
     (log,) = (root / "logs").iterdir()
     assert log.read_text().endswith(f"hooks.{outcome}: kept\n")
+
+
+def test_a_run_that_failed_after_its_release_tells_the_hook_of_releases(
+    words: list[str], told: Path, capfd: Captured
+) -> None:
+    error = "after version 2 was released in serving/2: Pusher: no luck"
+    run = runner(RELEASED, release=Release(2, "serving/2"), error=error)
+    assert main(words, run=run) == 1
+    assert [file.name for file in told.parent.iterdir() if file.is_file()] == ["released"]
+    given = json.loads(told.with_name("released").read_text())
+    assert (given["error"], given["release"]["version"]) == (error, 2)
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err.count(f"failed: {error}\n")) == ("", 1)
+    assert "log: " in shown.err
 
 
 def test_an_unchanged_model_tells_no_hook(words: list[str], told: Path) -> None:

@@ -22,6 +22,8 @@ from tests.pipeline.report.runs import (
 def test_the_headline_is_the_outcome() -> None:
     checks = len(REFUSED_RUN.checks)
     assert findings.headline(RELEASED_RUN) == "Released: version 3 is served."
+    late = dataclasses.replace(RELEASED_RUN, error="after version 3 was released in s/3: no luck")
+    assert findings.headline(late) == f"Failed: {late.error}"
     assert findings.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
     assert findings.headline(REFUSED_RUN) == (
         f"Refused by 1 of {checks} checks: nothing was released, and the served version stays."

@@ -5,6 +5,7 @@ The tests share one pipeline root, and what they do not change is taken from its
 
 import atexit
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -518,6 +519,31 @@ def test_a_release_that_was_made_before_the_signal_is_told_and_its_component_run
     # What a component makes of a swallowed signal is not recorded as its result.
     assert "Pusher" not in again.result.cached
     assert again.watch.notes[0].startswith("the result of Pusher in ")
+
+
+@pytest.mark.once  # what follows the Pusher is ours on both
+def test_an_error_after_the_release_names_the_version_and_the_same_command_finds_it(
+    config, first, tmp_path, monkeypatch
+):
+    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
+    record = artifact_digests.record
+
+    def record_until_the_disk_is_full(store, artifacts, find):
+        if any("pushed_model" in artifact.uri for artifact in artifacts):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        record(store, artifacts, find)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifact_digests, "record", record_until_the_disk_is_full)
+        broken = run(own, f"{tmp_path.name}-a").result
+    path = tmp_path / "serving" / "1"
+    assert (broken.outcome, broken.exit_code) == (result.RELEASED, result.ExitCode.FAILED)
+    assert broken.release == result.Release(1, str(path))
+    assert broken.error.startswith(
+        f"after version 1 was released in {path}: Pusher: no space left on device: free some "
+    )
+    again = run(own, f"{tmp_path.name}-b").result
+    assert (again.outcome, again.release, again.error) == (result.UNCHANGED, broken.release, None)
 
 
 def _alter_the_model(config: RunConfig) -> str:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from components.example_gen.sources import DataError
+from components.serving_dir.model_files import ServingDirError, explained
+from pipeline.config import RunConfig
 from pipeline.runners.failures import no_space
 from trainer.host.text import first_line
 
+ROOT = RunConfig(pipeline_root="root")
 LINE = (
     f"no space left on device: free some for the pipeline root root and for "
     f"{tempfile.gettempdir()}, or choose another --pipeline-root; the same command goes on from "
@@ -53,19 +57,42 @@ def test_a_full_disk_is_told_whoever_found_it(tmp_path: Path) -> None:
     for found in (_full_disk(), _full_database(tmp_path)):
         told = RuntimeError(f"{found} [while running 'WriteFile']")  # as Beam has it
         for error in (found, told, _while_handled(found, cause=True)):
-            assert no_space(error, "root") == LINE
-        assert no_space(_while_handled(found, cause=False), "root") == LINE
+            assert no_space(error, ROOT) == LINE
+        assert no_space(_while_handled(found, cause=False), ROOT) == LINE
+
+
+def test_an_error_that_names_its_path_keeps_its_own_line() -> None:
+    with (
+        pytest.raises(ServingDirError, match="publish m to served: No space left") as served,
+        explained("publish m to served"),
+    ):
+        raise _full_disk()
+    data = DataError("/data: the data cannot be prepared there (No space left on device)")
+    assert [no_space(error, ROOT) for error in (served.value, data)] == [None, None]
+
+
+def test_artifacts_on_a_disk_of_their_own_are_named() -> None:
+    moved, stored = (
+        no_space(_full_disk(), RunConfig(pipeline_root="root", artifacts=place))
+        for place in ("/big/artifacts", "s3://bucket/artifacts")
+    )
+    assert moved is not None
+    assert moved.startswith(
+        "no space left on device: free some for the pipeline root root, for the artifacts "
+        f"/big/artifacts and for {tempfile.gettempdir()}, or choose another --pipeline-root; "
+    )
+    assert stored == LINE
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), PermissionError(13, "denied")])
 def test_another_error_is_no_full_disk(error: Exception | None) -> None:
-    assert no_space(error, "root") is None
+    assert no_space(error, ROOT) is None
 
 
 def test_an_error_that_is_its_own_cause_has_an_end() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
-    assert no_space(first, "root") is None
+    assert no_space(first, ROOT) is None
 
 
 def test_somebody_elses_message_has_an_end() -> None:
