@@ -319,13 +319,12 @@ def test_a_rejected_model_is_refused_whoever_releases_it(
 
 @pytest.mark.once
 def test_a_model_of_the_cache_that_was_not_released_is_compared_with_the_one_that_was(
-    config: RunConfig, first: Run, tmp_path: Path
+    config: RunConfig, tmp_path: Path
 ) -> None:
-    served = str(tmp_path / "serving")
-    run(config, "run-c1", serving_dir=served)
-    other = run(config, "run-c2", serving_dir=served, cache=False, hold=True)
-    assert other.result.outcome == result.HELD
-    found = run(config, "run-c3", serving_dir=served)
+    own = dataclasses.replace(config, pipeline_root=str(tmp_path / "root"))
+    assert run(own, "run-1").result.outcome == result.RELEASED
+    assert run(own, "run-2", cache=False, hold=True).result.outcome == result.HELD
+    found = run(own, "run-3")
     assert "Trainer" in found.result.cached
     assert found.result.baseline["version"] == 1
     assert (found.result.outcome, found.result.release.version) == (result.RELEASED, 2)
