@@ -100,7 +100,8 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
     """The confidence at which `tango_upper` errs with a probability of at most 1 - `confidence`.
 
     The bound errs if it lies at or below the true `drop`, 0..1. With this confidence it is an exact
-    unconditional test under every discordance (Hsueh, Liu and Chen 2001; Sidik 2003).
+    unconditional test under every discordance (Hsueh, Liu and Chen 2001; Sidik 2003). Where no
+    confidence is high enough, as for a drop of nearly 1, it is so near to 1 that the bound is 1.
     """
     alpha = 1.0 - confidence
     if not rows or drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
@@ -121,9 +122,11 @@ def drop_level(rows: int, drop: float, confidence: float) -> float:
     """The largest probability, of 48 discordances, that `tango_upper` is at most the true drop."""
     import numpy as np
 
+    if confidence >= _CERTAIN:  # the bound is 1
+        return 0.0
     z = NormalDist().inv_cdf(confidence)
     most = (1.0 - drop) / 2  # can be gained: then each example is either lost or gained
-    step = (20.0 * rows * most) ** (1.0 / (_DISCORDANCES - 2))
+    step = max(1.0, 20.0 * rows * most) ** (1.0 / (_DISCORDANCES - 2))
     shares = [0.0, *(most / step**power for power in range(_DISCORDANCES - 1))]
     refused = np.array(list(_refused_lost(rows, drop, z, likely(rows, most)[-1])))
     levels = []

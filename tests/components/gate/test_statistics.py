@@ -220,12 +220,30 @@ def test_a_smaller_level_never_asks_for_less_confidence() -> None:
     assert asked[-1] < 1.0
 
 
+@pytest.mark.parametrize("decision", [1, 10_000])
 @pytest.mark.parametrize(
-    ("rows", "max_drop"), [(1, 0.5), (7, 1.0), (10, 0.0), (60, 0.999), (60, 1e-200)]
+    ("rows", "max_drop"),
+    [
+        *((1, 0.5), (1, 0.96), (7, 0.8), (7, 1.0), (10, 0.0), (60, 1e-200)),
+        *((60, 0.999), (100, 0.9993), (100, 0.9999), (1_000, 0.99999), (60, 1.0 - 1e-16)),
+    ],
 )
-def test_the_loss_bound_of_a_tiny_test_set_is_a_number(rows: int, max_drop: float) -> None:
+def test_the_loss_bound_is_a_number_for_every_max_drop(
+    rows: int, max_drop: float, decision: int
+) -> None:
+    confidence = 1.0 - POLICY.release_alpha(decision)
     for lost, gained in ((0, 0), (rows, 0), (0, rows)):
-        assert -1.0 <= drop_upper(lost, gained, rows, 0.95, max_drop=max_drop) <= 1.0
+        assert -1.0 <= drop_upper(lost, gained, rows, confidence, max_drop=max_drop) <= 1.0
+
+
+def test_nothing_is_shown_where_no_confidence_is_high_enough() -> None:
+    # Who loses 0.9999 of 100 images keeps one in 1 - 0.9999**100 = 1.0 % of cases, more often than
+    # the level of 0.45 % allows; and the score of 99 lost ones is -0.99 / sqrt(0.01) = -9.9, which
+    # no confidence below 1 - 1e-13 (z = 7.3) lets be.
+    confidence = 1.0 - POLICY.release_alpha(1)
+    assert tango_upper(99, 0, 100, 1.0 - 1e-12) < 0.9999
+    assert drop_confidence(100, 0.9999, confidence) >= 1.0 - 1e-13
+    assert drop_upper(0, 0, 100, confidence, max_drop=0.9999) == 1.0
 
 
 P_VALUES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)

@@ -87,6 +87,14 @@ def test_json_is_that_of_a_model_and_says_what_was_left_out(words: Words, capfd:
     )
 
 
+@pytest.mark.parametrize(("max_drop", "passes"), [("0.9993", True), ("0.99995", False)])
+def test_a_max_drop_next_to_all_is_decided_by(
+    max_drop: str, passes: bool, words: Words, capfd: Captured
+) -> None:
+    given = ("--baseline-predictions", "good.parquet", "--set", f"gate.max_drop={max_drop}")
+    assert (failed(decided(words("good.csv", *given), capfd)) == []) == passes
+
+
 def test_a_required_baseline_that_was_not_given_is_refused(words: Words, capfd: Captured) -> None:
     required = ("--set", "gate.require_baseline=true")
     assert failed(decided(words("good.csv", *required), capfd)) == ["baseline"]
