@@ -176,13 +176,12 @@ def texts(path: Path, name: str, values: np.ndarray, *, required: bool = True) -
     """
     if values.ndim != 1:
         raise DataError(f"{path}: {name} has the shape {values.shape}, expected one value a row")
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
     is_float = values.dtype.kind == "f"
     known = values[~np.isnan(values)] if is_float else values
     whole = is_float and bool((np.isfinite(known) & (known == np.round(known))).all())
     show = (lambda value: str(int(value))) if whole else str  # pandas makes 3.0 of 3
-    found = ["" if value is None or value != value else show(value) for value in values.tolist()]
+    given = _python_values(path, name, values)
+    found = ["" if value is None or value != value else show(value) for value in given]
     for row in [at for at, text in enumerate(found) if required and not text.strip()][:1]:
         raise DataError(f"{path}, row {row + 1} has no {name}, expected one in each row")
     return found
@@ -194,7 +193,31 @@ def numbers(path: Path, name: str, values: np.ndarray) -> npt.NDArray[np.float64
         return values.astype(np.float64)
     if values.ndim != 1:
         raise DataError(f"{path}: {name} has the shape {values.shape}, expected one number a row")
-    return np.array([_number(path, row, name, value) for row, value in enumerate(values.tolist())])
+    given = _python_values(path, name, values)
+    return np.array([_number(path, row, name, value) for row, value in enumerate(given)])
+
+
+def _python_values(path: Path, name: str, values: np.ndarray) -> list[Any]:
+    """Returns a column, [N], as Python's values, with text for bytes; raises DataError."""
+    try:
+        found = values.tolist()
+    except (SystemError, ValueError):
+        raise DataError(
+            f"{path}: {name} holds 32 bits that are no character, expected text: write it anew"
+        ) from None
+    return [
+        _decoded(path, row, name, value) if isinstance(value, bytes) else value
+        for row, value in enumerate(found)
+    ]
+
+
+def _decoded(path: Path, row: int, name: str, value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}, row {row + 1}: {name} is {quoted(value)}, expected text in UTF-8"
+        ) from None
 
 
 def _number(path: Path, row: int, name: str, value: object) -> float:

@@ -191,6 +191,20 @@ def test_numbers_become_texts_as_people_write_them() -> None:
         numbers(path, "a", np.zeros((1, 2)))
 
 
+@pytest.mark.parametrize("kind", ["S1", "V1", object])
+def test_bytes_are_texts_in_utf_8(kind: object) -> None:
+    assert texts(Path("t"), "a", np.array([b"a", b"b"]).astype(kind)) == ["a", "b"]
+    for read in (texts, numbers):
+        with pytest.raises(DataError, match=r"^t, row 2: a is b'\\xff', expected text in UTF-8$"):
+            read(Path("t"), "a", np.array([b"1", b"\xff"]).astype(kind))
+
+
+def test_an_array_of_what_are_no_characters_is_refused() -> None:
+    for read in (texts, numbers):
+        with pytest.raises(DataError, match=r"^t: a holds 32 bits that are no character"):
+            read(Path("t"), "a", np.array([0x31, 0xFFFFFFFF], np.uint32).view("<U1"))
+
+
 def test_a_long_id_cannot_fill_the_memory(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(HEAD + ROW + ROW.replace(",a,", f",{LONG[:1001]},"))
     with pytest.raises(DataError, match="row 2: id has 1,001 characters, expected at most 1,000"):

@@ -163,6 +163,15 @@ def test_what_does_not_fit_is_one_line_ends_with_2_and_decides_nothing(
     assert not (files / "root").exists()
 
 
+def test_ids_that_are_not_utf_8_are_one_line(words: Words, files: Path, capfd: Captured) -> None:
+    ids = [*(b"a%d" % row for row in range(299)), b"\xff\xfe"]
+    write(files / "bytes.npz", {**table(300), "id": ids})
+    assert main(words("bytes.npz")) == 2
+    assert capfd.readouterr().err == (
+        f"tfx-mnist: {files / 'bytes.npz'}, row 300: id is b'\\xff\\xfe', expected text in UTF-8\n"
+    )
+
+
 def test_the_checks_are_written_for_a_ci(words: Words, files: Path) -> None:
     places = {"--junit": files / "gate.xml", "--markdown": files / "gate.md"}
     more = [str(word) for pair in places.items() for word in pair]
