@@ -22,6 +22,7 @@ _EPSILON = 1e-7
 _UNITS = 1 << 32  # of the loss, in one nat
 # Stands for the prediction where a probability of the candidate is NaN or infinite.
 NOT_FINITE = -1
+_MOST_CONFUSED = 1_000  # classes, since the matrix has a cell for each pair of them
 
 # Examples by (label, the candidate's prediction, whether the baseline is right). Without a
 # baseline it counts as right where the candidate is, so that nothing is lost or gained.
@@ -69,13 +70,18 @@ class Scores:
 
 
 def count(labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray | None) -> Outcomes:
-    """Counts the outcomes; labels are [N] int64, and the probabilities of each model [N, K]."""
+    """Counts the outcomes; labels are [N] int64.
+
+    Of each model there are probabilities, [N, K], or the predicted classes alone, [N] int64.
+    """
     predicted = _predictions(candidate)
     right = (predicted if baseline is None else _predictions(baseline)) == labels
     return Counter(zip(labels.tolist(), predicted.tolist(), right.tolist(), strict=True))
 
 
 def _predictions(probabilities: np.ndarray) -> npt.NDArray[np.int64]:
+    if probabilities.ndim == 1:  # the predicted classes
+        return probabilities
     finite = np.isfinite(probabilities).all(axis=1)
     return np.where(finite, probabilities.argmax(axis=1), NOT_FINITE)
 
@@ -105,21 +111,20 @@ def from_arrays(
     slices: Mapping[str, np.ndarray],
     *,
     class_names: Sequence[str],
-    probabilities: bool = True,
 ) -> Evidence:
     """Counts all evidence of a decision.
 
     Args:
       labels: [N] int64, places in the class names.
-      candidate: [N, K], as is the baseline, if there is one.
+      candidate: probabilities, [N, K], or the predicted classes alone, [N] int64; so is the
+        baseline, if there is one.
       slices: [N] bool each, whether an example is in the slice.
-      probabilities: whether the candidate's are such, and not 1 for its predicted class.
     """
 
     def outcomes(rows: Any = slice(None)) -> Outcomes:
         return count(labels[rows], candidate[rows], None if baseline is None else baseline[rows])
 
-    scores = scores_of(candidate, labels) if probabilities else None
+    scores = scores_of(candidate, labels) if candidate.ndim == 2 else None
     return from_outcomes(
         outcomes(),
         {name: outcomes(rows) for name, rows in slices.items()},
@@ -140,14 +145,15 @@ def from_outcomes(
     top_2_accuracy: float | None,
 ) -> Evidence:
     """Adds up the evidence of a decision; the class names are in the order of the labels."""
-    confusion = [[0] * len(class_names) for _ in class_names]
+    few = len(class_names) <= _MOST_CONFUSED
+    confusion = [[0] * len(class_names) for _ in class_names] if few else []
     by_label = [Outcomes() for _ in class_names]
     not_finite = 0
     for (label, predicted, before), rows in outcomes.items():
         by_label[label][label, predicted, before] = rows
         if predicted == NOT_FINITE:
             not_finite += rows
-        else:
+        elif few:
             confusion[label][predicted] += rows
     return Evidence(
         overall=tally(outcomes),

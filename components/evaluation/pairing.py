@@ -29,6 +29,8 @@ from trainer.host.text import quoted
 
 _MOST_VALUES = 100  # slices of one column of texts
 
+_Predictions = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
@@ -75,14 +77,14 @@ class Pairs:
     Attributes:
       classes: their names, in the order of the labels.
       labels: [N] int64.
-      candidate, baseline: [N, K]; 1 for the predicted class where no probabilities are known.
+      candidate, baseline: probabilities, [N, K]; the predicted classes, [N], where none are known.
     """
 
     read: PredictionsFile
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
-    candidate: npt.NDArray[np.float64]
-    baseline: npt.NDArray[np.float64] | None
+    candidate: _Predictions
+    baseline: _Predictions | None
 
     def evidence(self, cuts: Sequence[Cut]) -> Evidence:
         """Counts what the gate decides by; raises DataError for a column that cannot be cut."""
@@ -95,7 +97,6 @@ class Pairs:
             self.baseline,
             slices,
             class_names=self.classes,
-            probabilities=self.read.scores is not None,
         )
 
 
@@ -105,12 +106,15 @@ def pair(candidate: PredictionsFile, baseline: PredictionsFile | None) -> Pairs:
     for read in filter(None, (candidate, baseline)):
         read.require_known(classes)
     place = {name: index for index, name in enumerate(classes)}
+    others = None
+    if baseline is not None:
+        others = _predictions(baseline, place)[_rows(candidate, baseline)]
     return Pairs(
         read=candidate,
         classes=classes,
         labels=np.array([place[name] for name in candidate.labels.tolist()], np.int64),
-        candidate=_scores(candidate, place),
-        baseline=None if baseline is None else _scores(baseline, place)[_rows(candidate, baseline)],
+        candidate=_predictions(candidate, place),
+        baseline=others,
     )
 
 
@@ -152,10 +156,10 @@ def _classes(candidate: PredictionsFile, baseline: PredictionsFile | None) -> tu
     return named[0].classes
 
 
-def _scores(read: PredictionsFile, place: Mapping[str, int]) -> npt.NDArray[np.float64]:
+def _predictions(read: PredictionsFile, place: Mapping[str, int]) -> _Predictions:
     if read.scores is not None:
         return read.scores
-    return np.eye(len(place))[[place[name] for name in read.predicted.tolist()]]
+    return np.array([place[name] for name in read.predicted.tolist()], np.int64)
 
 
 def _rows(candidate: PredictionsFile, baseline: PredictionsFile) -> list[int]:

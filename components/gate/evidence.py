@@ -56,7 +56,7 @@ class Evidence:
       not_finite: examples for which a probability of the candidate is NaN or infinite.
       compared: whether there was a served model, so that `lost` and `gained` mean something.
       confusion: [label][prediction], examples without the `not_finite` ones; empty where they were
-        not counted: no check needs them.
+        not counted, as of very many classes: no check needs them.
     """
 
     overall: Tally

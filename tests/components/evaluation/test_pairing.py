@@ -1,5 +1,6 @@
 """Predictions of two files on the same test images: paired by id, counted, and given a digest."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,17 @@ def test_of_predicted_classes_alone_the_labels_are_the_classes(read) -> None:
     assert pairs.classes == ("0", "1", "2")
     assert (evidence.overall, evidence.cross_entropy) == (Tally(rows=3, correct=2), None)
     assert evidence.top_2_accuracy is None
+
+
+def test_very_many_classes_need_no_matrix_of_all_pairs(read) -> None:
+    rows = range(4_000)
+    file = read({"id": rows, "label": rows, "predicted": [*rows[1:], 0]})
+    tracemalloc.start()
+    evidence = pair(file, file).evidence([])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert evidence.overall == Tally(rows=4_000, correct=0)
+    assert peak < 4_000 * 4_000  # a byte for each pair
 
 
 def test_a_predicted_class_that_no_row_has_as_its_label_is_refused(read) -> None:
