@@ -175,6 +175,11 @@ def _scores(
             f"{path} has {kind} of the classes {listed(classes)}, expected two or more different "
             "classes"
         )
+    for name in [name for name in classes if len(name) > _MAX_TEXT][:1]:
+        raise DataError(
+            f"{path} names a class by {len(name):,} characters, expected at most {_MAX_TEXT:,}: "
+            f"{quoted(name)}"
+        )
     order = [classes.index(name) for name in in_order(classes)]
     return kind, tuple(classes[i] for i in order), scores[:, order]
 

@@ -170,6 +170,13 @@ def test_names_that_are_not_those_of_the_array_are_refused(tmp_path: Path) -> No
     )
 
 
+def test_a_class_name_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    # Python makes no number of so many digits, by which classes would be put in order.
+    path = write(tmp_path / "p.csv", {"id": [1], "label": [0], "p_0": [1], f"p_{'9' * 5_000}": [0]})
+    said = f"{path} names a class by 5,000 characters, expected at most 1,000: '999"
+    assert refusal(path).startswith(said)
+
+
 def test_a_file_that_is_not_there_or_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     assert "cannot read" in refusal(tmp_path / "p.csv")
     assert "ends in '.txt', expected .csv, .parquet, .npz" in refusal(tmp_path / "p.txt")
