@@ -126,14 +126,26 @@ def drop_level(rows: int, drop: float, confidence: float) -> float:
         return 0.0
     z = NormalDist().inv_cdf(confidence)
     most = (1.0 - drop) / 2  # can be gained: then each example is either lost or gained
-    step = max(1.0, 20.0 * rows * most) ** (1.0 / (_DISCORDANCES - 2))
-    shares = [0.0, *(most / step**power for power in range(_DISCORDANCES - 1))]
     refused = np.array(list(_refused_lost(rows, drop, z, likely(rows, most)[-1])))
     levels = []
-    for gained in shares:
+    for gained in _shares(rows, most):
         counts = np.array(likely(rows, gained))
         levels.append(paired_pass(counts, refused[counts], rows, lost=gained + drop, gained=gained))
     return max(levels)
+
+
+def _shares(rows: int, most: float) -> Iterator[float]:
+    """Yields shares of gained examples, 0 to `most`, close to each other towards both ends.
+
+    The level changes fastest where few examples are gained, and where few are neither gained nor
+    lost. From each end the first step is 1/20 example, or 1/20 of `most` if that is less.
+    """
+    steps = _DISCORDANCES // 2
+    ratio = (20.0 * max(1.0, rows * most)) ** (-1.0 / (steps - 1))
+    for power in range(steps):
+        share = most * ratio**power
+        yield share
+        yield most - share
 
 
 def _refused_lost(rows: int, drop: float, z: float, most_gained: int) -> Iterator[int]:
