@@ -26,7 +26,13 @@ from components.example_gen.encoded import SUFFIXES, stored_shape
 from components.example_gen.sources import DataError
 from components.monitoring.drift import Labelled
 from components.monitoring.summary import Key, Summary, keys, size_of
-from components.serving_check.prediction import Classifier, ImageError, read_encoded, read_pixels
+from components.serving_check.prediction import (
+    Classifier,
+    ImageError,
+    ModelError,
+    read_encoded,
+    read_pixels,
+)
 from trainer import features
 from trainer.features import ImageSpec
 from trainer.host.files import read_regular
@@ -90,7 +96,7 @@ class _Counts:
             return
         pixels = np.stack([image.pixels for image in taken if image.pixels is not None])
         if answered is None or len(taken) < len(images):
-            answered = self._classifier.probabilities(pixels)
+            answered = self.classifier.probabilities(pixels)
         expected = (len(taken), self._model.spec.num_classes)
         if answered.shape != expected:
             raise DataError(
@@ -105,8 +111,17 @@ class _Counts:
         self._skipped += 1
 
     @functools.cached_property
-    def _classifier(self) -> Classifier:
-        return Classifier(self._model.path, self._model.spec.class_names)
+    def classifier(self) -> Classifier:
+        """The model; raises ModelError if it cannot be used, or is none of the spec."""
+        path, spec = self._model.path, self._model.spec
+        found = Classifier(path, spec.class_names)
+        if not found.fits(spec):
+            raise ModelError(
+                f"the model {path} does not take images of the shape {list(spec.image_shape)} or "
+                f"does not know {spec.num_classes} classes, as its release says: release the model "
+                "anew"
+            )
+        return found
 
     def served(self) -> Served:
         summary = Summary.of(self._counts, self._model.spec.num_classes)
@@ -118,7 +133,7 @@ def read_requests(source: Path, model: Model) -> Served:
 
     Raises:
       DataError: there is no such source, it is something else, or no request is in it.
-      ModelError: the model is needed for the predictions, and cannot be used.
+      ModelError: the model cannot be used, where it is needed, or is none of the spec.
     """
     if source.is_dir():
         served = _from_folder(source, model)
@@ -137,7 +152,9 @@ def read_requests(source: Path, model: Model) -> Served:
 
 
 def _from_folder(folder: Path, model: Model) -> Served:
-    counts, decode = _Counts(model), _Decoder(model.spec)
+    counts = _Counts(model)
+    _ = counts.classifier  # refused before files are read for it
+    decode = _Decoder(model.spec)
     suffixes = SUFFIXES if model.spec.resize else _IMAGES
     files = [one for one in sorted(folder.rglob("*")) if one.suffix.lower() in suffixes]
     for at in range(0, len(files), _BATCH):
@@ -172,6 +189,13 @@ class _Decoder:
             autograph=False,
         )
         self._refusals = tf.errors.InvalidArgumentError
+        try:
+            self._decode.get_concrete_function()
+        except Exception as error:  # TensorFlow raises errors of many kinds
+            raise ModelError(
+                f"TensorFlow decodes no images of the shape {list(spec.image_shape)}, which the "
+                f"release says: release the model anew ({one_line(error)})"
+            ) from error
 
     def __call__(self, image: object) -> _Seen:
         """Takes the bytes of an image file, or pixels, [H, W, C] uint8."""

@@ -9,6 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,8 @@ CONFIDENCE_EDGES = (
 )
 INTENSITY_BINS = 200
 INTENSITY_EDGES = tuple(step / INTENSITY_BINS for step in range(1, INTENSITY_BINS))
+
+_SIZE = re.compile(r"\d{1,9}x\d{1,9}", re.ASCII)
 
 # What is counted of one example: ("class", 7), ("confidence", bin), ("intensity", bin), ...
 Key = tuple[str, int | str]
@@ -125,9 +128,11 @@ def _bin(edges: Sequence[float], value: float) -> int:
 
 
 def _is_whole(summary: Summary) -> bool:
+    """Tells whether counts of one image or more belong together."""
     lengths = (len(summary.confidence), len(summary.intensity))
     expected = (len(CONFIDENCE_EDGES) + 1, INTENSITY_BINS if summary.sizes else 0)
     parts = [summary.classes, summary.confidence, summary.intensity]
     sums = {sum(part) for part in parts if part}
     enough = not summary.sizes or sum(summary.sizes.values()) >= summary.rows
-    return lengths == expected and sums == {summary.rows} and enough
+    named = all(map(_SIZE.fullmatch, summary.sizes))
+    return lengths == expected and sums == {summary.rows} != {0} and enough and named

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from components.example_gen import encoded
 from trainer import features
+from trainer.features import ImageSpec
 from trainer.host import paths
 from trainer.host.files import read_regular
 from trainer.host.text import one_line
@@ -213,6 +214,15 @@ class Classifier:
         resizes = height is None and self._predict_encoded is not None
         self.image_shape = None if resizes else (height, width, channels)
         self._class_names = tuple(class_names)
+
+    def fits(self, spec: ImageSpec) -> bool:
+        """Tells whether the model takes images of that shape, and knows so many classes."""
+        inputs = self._predict.structured_input_signature[1][features.PIXELS_INPUT]
+        outputs = self._predict.structured_outputs[features.PROBABILITIES]
+        return bool(
+            inputs.shape.is_compatible_with([None, *spec.image_shape])
+            and outputs.shape.is_compatible_with([None, spec.num_classes])
+        )
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Returns those of images, [n, H, W, C] uint8: [n, K] float32."""

@@ -41,8 +41,8 @@ def _fraction(text: str) -> float:
 
 @command(
     done="no drift",
-    failed="there is no such version, it is damaged or cannot be loaded, or it has no summary of "
-    "its test split",
+    failed="there is no such version, it is damaged or cannot be loaded, or its release has no "
+    "summary of its test split, or one that does not fit its model",
     usage="usage, no such serving directory, or requests refused",
     refused="drift",
 )
@@ -114,21 +114,20 @@ def _compared(
     version: Version, source: Path, *, level: float, tolerance: float
 ) -> tuple[Summary, Served, Drift]:
     from components.monitoring.drift import compare
-    from components.monitoring.summary import Summary
     from components.serving_check.prediction import ModelError
     from pipeline.served_requests import Model, read_requests
 
     release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
     dataset, policy = (release.get(name) or {} for name in ("dataset", "policy"))
     try:
-        released = Summary.from_json(release.get("reference"))
-    except ValueError:
+        released = _summary(release.get("reference"))
+        spec = _spec(dataset, num_classes=len(released.classes))
+    except ValueError as error:
         raise CommandError(
-            f"version {version.number} in {version.path} has no summary of its test split, expected"
-            " a version of a release since this command exists: release the model anew"
+            f"version {version.number} in {version.path} {error}: release the model anew"
         ) from None
     try:
-        served = read_requests(source, Model(version.path, ImageSpec.from_config(dataset)))
+        served = read_requests(source, Model(version.path, spec))
     except ModelError as error:
         raise CommandError(str(error)) from None
     drift = compare(
@@ -140,6 +139,36 @@ def _compared(
         labelled=served.labelled,
     )
     return released, served, drift
+
+
+def _summary(record: object) -> Summary:
+    """Reads that of the test split; raises a ValueError that goes on after "version N"."""
+    from components.monitoring.summary import Summary
+
+    try:
+        return Summary.from_json(record)
+    except ValueError:
+        raise ValueError(
+            "has no summary of its test split, expected a version of a release since this command "
+            "exists"
+        ) from None
+
+
+def _spec(dataset: Mapping[str, Any], *, num_classes: int) -> ImageSpec:
+    """Reads what the model sees; raises a ValueError that goes on after "version N"."""
+    try:
+        for name in ("image_shape", "class_names"):
+            if dataset.get(name) is None:
+                raise ValueError(f"its data set has no {name}")
+        spec = ImageSpec.from_config({**dataset, "resize": dataset.get("resize") or ""})
+    except ValueError as error:
+        raise ValueError(f"does not say which images its model takes ({error})") from None
+    if spec.num_classes != num_classes:
+        raise ValueError(
+            f"has a summary of {num_classes} classes, expected the {spec.num_classes} of its data "
+            "set"
+        )
+    return spec
 
 
 def _write_report(

@@ -47,7 +47,10 @@ def test_it_is_read_again_from_json() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"rows": 4}, {"classes": [-1, 4]}, {"confidence": [3]}, {"sizes": {}}, {"intensity": None}],
+    [
+        *({"rows": 4}, {"classes": [-1, 4]}, {"confidence": [3]}, {"sizes": {}}),
+        *({"intensity": None}, {"sizes": {"28": 3}}, summarize(np.empty((0, 3))).to_json()),
+    ],
 )
 def test_what_is_no_summary_is_refused(changes: dict) -> None:
     record = {**json.loads(json.dumps(SUMMARY.to_json())), **changes}

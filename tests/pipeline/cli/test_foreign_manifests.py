@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.monitoring.summary import summarize
 from components.serving_dir import MANIFEST_NAME, publish, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import letter_model
 
 pytestmark = pytest.mark.once  # what our code makes of any JSON
 
+REFERENCE = summarize(np.eye(2), intensities=[0.1, 0.2], sizes=["28x28", "28x28"]).to_json()
 HOLE = "the place of a value that somebody else wrote"
 RELEASE = {
     "run_id": "20261124T120001Z-abcd",
@@ -32,9 +35,12 @@ RELEASE = {
         "fingerprint": "0" * 64,
         "class_names": ["0", "1"],
         "image_shape": [28, 28, 1],
+        "resize": "",
         "splits": {"train": {"rows": 2, "class_counts": [1, 1], "digest": "d"}},
     },
     "metrics": {"accuracy": 0.99},
+    "policy": {"floor": 0.9},
+    "reference": REFERENCE,
     "rollback": {"restores": 1, "withdraws": 1, "withdrawn_digest": None, "reason": ""},
     "approval": {
         **{"run_id": "r", "by": "Ann", "reason": "why"},
@@ -66,9 +72,12 @@ WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("release", "dataset", "fingerprint"): ("3", "{}"),
     ("release", "dataset", "class_names"): ("3", "[1]", '"01"'),
     ("release", "dataset", "image_shape"): ("[28, 28]", '"28"'),
+    ("release", "dataset", "resize"): ("3", "[]"),
     ("release", "dataset", "splits"): ("[]", '{"train": 3}', '{"train": {"rows": 2}}'),
     ("release", "metrics"): ("[0.99]", "0.99"),
     ("release", "metrics", "accuracy"): ('"0.99"', "true", "-0.1", "1e308", "{}"),
+    ("release", "policy"): ("[1]", '"0.9"'),
+    ("release", "policy", "floor"): ('"x"', "true", "1.5", "{}"),
     ("release", "rollback"): ("3", "{}"),
     ("release", "rollback", "withdraws"): ("2", '"1"', "true", "-1"),
     ("release", "rollback", "restores"): ("3",),
@@ -96,6 +105,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for letter in "abc":
         release = RELEASE if letter == "b" else {}
         publish(letter_model(folder, letter), folder / "serving", release)
+    (folder / ANSWERED).write_text("p_0,p_1,label\n1,0,0\n0,1,1\n")
     return folder / "serving"
 
 
@@ -145,6 +155,16 @@ def test_the_template_itself_is_valid(template: Path) -> None:
     assert [version.problems for version in versions(template, check_files=True)] == [(), (), ()]
 
 
+def monitored(serving: Path, template: Path, number: int) -> tuple[int, str]:
+    requests = str(template.parent / ANSWERED)
+    return said(serving, "monitor", "--version", str(number), "--requests", requests, "--json")
+
+
+def test_the_template_itself_is_monitored(template: Path) -> None:
+    code, out = monitored(template, template, 2)
+    assert (code, json.loads(out)["drift"]) == (0, False)
+
+
 def test_a_live_version_of_a_foreign_manifest_is_rolled_back(serving: Path) -> None:
     write_foreign(serving, 3, '{"version": 1e999}')
     assert said(serving, "rollback", "--reason", "r") == (
@@ -186,7 +206,10 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 FOREIGN = RAW | VALUES.map(json.dumps)
-PLACES = st.sampled_from([(), *WRONG])
+# What `monitor` alone reads, and judges by itself.
+OF_MONITOR = [("release", "reference"), *(("release", "reference", name) for name in REFERENCE)]
+PLACES = st.sampled_from([(), *WRONG, *OF_MONITOR])
+ANSWERED = "answered.csv"
 COMMANDS = (
     ("versions",),
     ("versions", "--json"),
@@ -216,6 +239,9 @@ def test_any_json_in_a_manifests_place_leads_to_documented_exit_codes(
     with copied(template) as serving:
         manifest = manifest_of(serving, 2)
         write_foreign(serving, number, replaced(manifest, place, value) if place else value)
+        code, out = monitored(serving, template, number)
+        assert code in (0, 1, 2, 3)
+        json.loads(out, parse_constant=pytest.fail)
         for words in COMMANDS:
             code, out = said(serving, *words)
             assert code in (0, 1)

@@ -13,7 +13,7 @@ from PIL import Image
 from components.example_gen.images import decode
 from components.monitoring.summary import summarize
 from components.serving_check.prediction import Classifier
-from components.serving_dir import publish
+from components.serving_dir import MANIFEST_NAME, publish
 from pipeline.cli.main import main
 from tests.pipeline import saved_models
 from tests.trainer.image_files import declaring
@@ -316,6 +316,99 @@ def test_a_version_without_a_summary_is_one_line(
     code, fields = monitor(tmp_path / "serving", tmp_path, capfd)
     assert code == 1
     assert "has no summary of its test split" in fields["error"]
+
+
+def changed(record: dict[str, Any], place: str, value: object) -> dict[str, Any]:
+    """The record with another value in a place such as "dataset.resize", which None takes out."""
+    content = json.loads(json.dumps(record))
+    *parents, last = place.split(".")
+    inner = content
+    for name in parents:
+        inner = inner[name]
+    inner.pop(last) if value is None else inner.update({last: value})
+    return content
+
+
+def publish_foreign(model: Path, serving: Path, release: dict[str, Any]) -> None:
+    """Publishes a version whose release record somebody else wrote."""
+    manifest = publish(model, serving, {}).path / MANIFEST_NAME
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "release": release}))
+
+
+NO_SUMMARY = "has no summary of its test split, expected a version of a release since this command"
+NO_INPUT = "does not say which images its model takes ("
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        ("policy", [1], "manifest.json is damaged: release.policy is [1], expected an object; re"),
+        ("policy.floor", "x", "policy.floor is 'x', expected a number from 0 to 1; restore"),
+        ("dataset.resize", 3, "release.dataset.resize is 3, expected a text; restore its files"),
+        ("dataset.resize", "zoom", f"{NO_INPUT}resize is 'zoom', expected one of pad, stretch"),
+        ("dataset.image_shape", None, f"{NO_INPUT}its data set has no image_shape)"),
+        ("dataset.image_shape", [0, 4, 1], f"{NO_INPUT}image_shape is (0, 4, 1), expected"),
+        ("dataset.class_names", None, f"{NO_INPUT}its data set has no class_names)"),
+        ("dataset.class_names", ["a"], f"{NO_INPUT}class_names holds 1 names, expected 2 or more)"),
+        ("dataset", None, f"{NO_INPUT}its data set has no image_shape)"),
+        ("reference", summarize(np.eye(3)).to_json(), "of 3 classes, expected the 2 of its data s"),
+        ("reference", "x", NO_SUMMARY),
+        ("reference.sizes", {"2x4": 999, "axb": 1}, NO_SUMMARY),
+        ("reference.sizes", {"9" * 5_000 + "x1": 1_000}, NO_SUMMARY),
+        ("reference", summarize(np.empty((0, 2))).to_json(), NO_SUMMARY),
+    ],
+)
+def test_a_record_that_somebody_else_wrote_is_one_line(
+    place: str,
+    value: object,
+    line: str,
+    model: Path,
+    classifier: Classifier,
+    tmp_path: Path,
+    capfd: Captured,
+) -> None:
+    images = drawn(np.random.default_rng(0), 1_000)
+    own = record(classifier.probabilities(images), images, "2x4")
+    publish_foreign(model, tmp_path / "serving", changed(own, place, value))
+    (tmp_path / "p.csv").write_text("p_left,p_right,label\n0.5,0.5,left\n")
+    code, fields = monitor(tmp_path / "serving", tmp_path / "p.csv", capfd)
+    assert code == 1
+    assert line in fields["error"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "source", "said", "code"),
+    [
+        *(
+            (shape, "folder", f"does not take images of the shape {shape} or does not", 1)
+            for shape in ([2, 4, 2], [2, 4, 3], [4, 4, 1])
+        ),
+        ([2, 4, 3], "log", "does not take images of the shape [2, 4, 3] or does not know 2", 1),
+        ([2, 1 << 40, 1], "log", f"TensorFlow decodes no images of the shape [2, {1 << 40}, 1]", 1),
+        ([2, 4, 2], "log", "holds no request that the model can take (20 entries were skipped)", 2),
+        ([4, 4, 1], "log", "holds no request that the model can take (20 entries were skipped)", 2),
+    ],
+)
+def test_a_record_of_other_images_than_the_model_takes_is_one_line(
+    shape: list[int],
+    source: str,
+    said: str,
+    code: int,
+    model: Path,
+    classifier: Classifier,
+    tmp_path: Path,
+    capfd: Captured,
+) -> None:
+    images = drawn(np.random.default_rng(0), 20)
+    own = record(classifier.probabilities(images), images, "2x4")
+    publish_foreign(model, tmp_path / "serving", changed(own, "dataset.image_shape", shape))
+    if source == "folder":
+        requests = write_folder(tmp_path / "requests", images)
+    else:
+        requests = write_log(tmp_path / "requests", images, None, png=True)
+    ended, fields = monitor(tmp_path / "serving", requests, capfd)
+    assert ended == code
+    assert said in fields["error"]
 
 
 def test_the_page_shows_tests_and_distributions(
