@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.runs import RUN
+from tests.e2e.runs import RUN, SMALL
+from tests.pipeline.thirds import write_thirds
 
 pytestmark = pytest.mark.e2e
 
 # Not enough for the database of ML Metadata, nor for a model.
-SMALL = "300k"
-MOUNT = f'mount -t tmpfs -o size={SMALL} tmpfs "$0" && exec "$@"'
+SIZE = "300k"
+MOUNT = f'mount -t tmpfs -o size={SIZE} tmpfs "$0" && exec "$@"'
 
 
 def _on_a_small_disk(folder: Path, command: list[str]) -> list[str]:
@@ -51,8 +52,9 @@ def test_a_pipeline_root_that_is_full_is_one_line_with_the_remedy(tmp_path):
 def test_a_serving_directory_that_is_full_is_named(tmp_path):
     served = tmp_path / "served"
     served.mkdir()
-    root = f"{tmp_path}/root"
-    line = _failed_line(served, "--pipeline-root", root, "--serving-dir", str(served))
+    words = ("--pipeline-root", f"{tmp_path}/root", "--serving-dir", str(served))
+    data = ("--dataset", write_thirds(tmp_path / "thirds"), "--set", "training.epochs=1", *SMALL)
+    line = _failed_line(served, *words, *data)
     assert line.startswith("failed: Pusher: cannot publish ")
     assert f" to {served}: No space left on device" in line
     assert line.endswith("free space on that disk, and publish again; no version was added")
