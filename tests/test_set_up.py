@@ -71,11 +71,15 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_first_set_up_installs_the_checkout_with_its_constraints(checkout: Checkout) -> None:
-    assert checkout.set_up() == 0
+# Where Python may not keep what it compiles, all of it is compiled once.
+@pytest.mark.parametrize(("variable", "option"), [("", "--no-compile"), ("1", "--compile")])
+def test_first_set_up_installs_the_checkout_with_its_constraints(
+    checkout: Checkout, variable: str, option: str
+) -> None:
+    assert checkout.set_up(PYTHONDONTWRITEBYTECODE=variable) == 0
     generation = "1.21" if sys.version_info >= (3, 11) else "1.16"
     assert checkout.installs == [
-        "pip install --compile-bytecode --python .venv/bin/python "
+        f"pip install {option} --python .venv/bin/python "
         f"--constraint constraints/tfx-{generation}.txt --editable .[dev]"
     ]
 

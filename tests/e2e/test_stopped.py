@@ -15,7 +15,7 @@ from tests.trainer.trainings import assert_same, exported_weights, has_checkpoin
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # So many epochs that a signal after one of the first comes in time.
-DETERMINISTIC = (*SMALL, "--deterministic", "--seed", "7", "--set", "training.epochs=100")
+DETERMINISTIC = (*SMALL, "--deterministic", "--seed", "7", "--set", "training.epochs=60")
 
 
 def weights(result: dict) -> dict[str, np.ndarray]:
