@@ -109,9 +109,8 @@ def _released(directory: Path, number: int) -> dict[str, Any]:
     """What `run --json` says of a release as well."""
     version = serving_dir.find(directory, number)
     record: Mapping[str, Any] = version.manifest.release if version.manifest else {}
-    dataset = record.get("dataset") or {}
     return {
-        "dataset": {"name": dataset.get("name"), "digest": dataset.get("fingerprint")},
+        "dataset": serving.dataset_of(record),
         "metrics": record.get("metrics"),
         "release": {"version": number, "path": str(version.path)},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ def signing_key_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
     """Adds --signing-key; the function gives it to `keys` as `signing_key`, which may be None."""
     text = "Sign the new version with a private key, PEM."
     return path_option("--signing-key", "KEY", text)(function)
+
+
+def dataset_of(release: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns name and digest as `run --json` has them; unknown ones are None."""
+    dataset = release.get("dataset") or {}
+    return {"name": dataset.get("name"), "digest": dataset.get("fingerprint")}
 
 
 def keys(config: RunConfig, signing_key: Path | None) -> ServingConfig:

@@ -207,14 +207,14 @@ def _describe(version: Version, *, live: bool) -> dict[str, Any]:
     """Takes a version of `versions(..., check_files=True)`; unknown values become None."""
     manifest = version.manifest
     release: Mapping[str, Any] = manifest.release if manifest else {}
-    dataset, metrics = (release.get(name) or {} for name in ("dataset", "metrics"))
+    metrics = release.get("metrics") or {}
     rollback = manifest.rollback if manifest else None
     return {
         **_integrity(version),
         "live": live,
         "published_at": manifest.published_at if manifest else None,
         "run_id": release.get("run_id"),
-        "dataset": {"name": dataset.get("name"), "digest": dataset.get("fingerprint")},
+        "dataset": serving.dataset_of(release),
         "accuracy": metrics.get("accuracy"),
         "baseline": release.get("baseline"),
         "model_digest": version.model_digest,

@@ -156,7 +156,7 @@ def test_sigkill_at_every_file_system_call_loses_nothing(
 def test_sigkill_at_random_moments_loses_nothing(
     large_model: Path, other_model: Path, serving: Path
 ) -> None:
-    """100 rounds of publish, rollback and prune, each killed; the state grows from round to round.
+    """50 rounds of publish, rollback and prune, each killed; the state grows from round to round.
 
     The delays go a little beyond the median duration: kills before, at and after the rename.
     """
