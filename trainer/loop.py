@@ -199,6 +199,7 @@ def _train_steps(
         drawn = batches.draw(first, count)
 
         def step(place: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            state.set_learning_rate()
             of_step = strategy.run(replica_step, args=(batches.data, drawn, place))
             if average is not None:
                 average.move(state.optimizer.iterations)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from trainer.hparams import HParams
@@ -14,14 +16,15 @@ _START = 0.1  # of the peak
 _END = 0.001  # of the peak
 
 
-def make_optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Optimizer:
-    """Makes Adam or Adadelta, with weight decay on kernels only."""
-    rate: Any = hparams.learning_rate
-    if hparams.schedule == "one_cycle":
-        rate = OneCycle(hparams.learning_rate, total_steps)
-    kinds = {"adam": keras.optimizers.Adam, "adadelta": keras.optimizers.Adadelta}
+def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
+    """Makes Adam or Adadelta, with weight decay on kernels only.
+
+    Its learning rate is a variable, for `learning_rate_at` to be assigned before each step: Keras
+    would evaluate a schedule of its own anew for each weight that decays.
+    """
+    kinds = {"adam": FusedAdam, "adadelta": keras.optimizers.Adadelta}
     optimizer = kinds[hparams.optimizer](
-        learning_rate=rate, weight_decay=hparams.weight_decay or None
+        learning_rate=hparams.learning_rate, weight_decay=hparams.weight_decay or None
     )
     if hparams.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
@@ -30,18 +33,55 @@ def make_optimizer(hparams: HParams, *, total_steps: int) -> keras.optimizers.Op
     return optimizer
 
 
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to `peak` in the first quarter of the steps, then falls to a thousandth of it.
+class FusedAdam(keras.optimizers.Adam):
+    """Keras's Adam with TensorFlow's own operation for it, one for each variable instead of 20.
 
-    Smith and Topin 2017 (arXiv 1708.07120), with linear sides.
+    On a CPU it reads and writes the weights once, and a GPU takes longer to start an operation than
+    to make a small one (docs/decisions/0033).
     """
 
-    def __init__(self, peak: float, total_steps: int) -> None:
-        self.peak = peak
-        self.total_steps = total_steps
+    def _backend_update_step(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
+    ) -> None:
+        """Corrects the bias of both averages once for all variables.
 
-    def __call__(self, step: Any) -> Any:
-        done = ops.cast(step, "float32") / self.total_steps  # 0..1
-        rising = _START + (1.0 - _START) * done / _WARM_UP
-        falling = 1.0 - (1.0 - _END) * (done - _WARM_UP) / (1.0 - _WARM_UP)
-        return self.peak * ops.maximum(ops.minimum(rising, falling), _END)
+        Kingma and Ba 2015 (arXiv 1412.6980), the end of section 2.
+        """
+        step = ops.cast(self.iterations + 1, "float32")
+        correction = ops.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        super()._backend_update_step(grads, trainable_variables, learning_rate * correction)
+
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
+        """Updates a variable, given the corrected learning rate."""
+        place = self._get_variable_index(variable)
+        beta_1, beta_2, epsilon, rate, none = (
+            tf.cast(value, variable.dtype)
+            for value in (self.beta_1, self.beta_2, self.epsilon, learning_rate, 0.0)
+        )
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[place].value.handle,
+            v=self._velocities[place].value.handle,
+            beta1_power=none,
+            beta2_power=none,
+            lr=rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+        )
+
+
+def learning_rate_at(step: Any, hparams: HParams, *, total_steps: int) -> Any:
+    """Returns the learning rate of a step, counted from 0 on; float32.
+
+    "one_cycle" rises linearly to its peak in the first quarter of the steps, then falls to a
+    thousandth of it: Smith and Topin 2017 (arXiv 1708.07120), with linear sides.
+    """
+    peak = hparams.learning_rate
+    if hparams.schedule == "constant":
+        return peak
+    done = ops.cast(step, "float32") / total_steps  # 0..1
+    rising = _START + (1.0 - _START) * done / _WARM_UP
+    falling = 1.0 - (1.0 - _END) * (done - _WARM_UP) / (1.0 - _WARM_UP)
+    return peak * ops.maximum(ops.minimum(rising, falling), _END)

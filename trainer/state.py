@@ -16,7 +16,7 @@ from trainer.checkpoints import Checkpoint
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.model import build_model
-from trainer.optimizer import make_optimizer
+from trainer.optimizer import learning_rate_at, make_optimizer
 from trainer.weights import start_from
 
 _BEST = "best."
@@ -103,10 +103,13 @@ class State:
                 progress.LOGGER.info(note)
             self.model.set_weights(self.served.get_weights())
         with strategy.scope():
-            self.optimizer = make_optimizer(hparams, total_steps=total_steps)
+            self.optimizer = make_optimizer(hparams)
             self.optimizer.build(self.model.trainable_variables)
         self.average = WeightAverage(self.model, hparams.averaging) if hparams.averaging else None
         self.history: list[Epoch] = []
+        self._rate_at = functools.partial(
+            learning_rate_at, hparams=hparams, total_steps=total_steps
+        )
         self._epochs = hparams.epochs
         self._patience = hparams.patience
         self._best: dict[str, np.ndarray] = {}  # weights of the best epoch; with patience only
@@ -117,6 +120,10 @@ class State:
         done = len(self.history)
         waited = done and self._patience and done - self._best_epoch.number >= self._patience
         return bool(done == self._epochs or waited)
+
+    def set_learning_rate(self) -> None:
+        """Gives the optimizer the learning rate of its next step."""
+        self.optimizer.learning_rate = self._rate_at(self.optimizer.iterations)
 
     def serve_weights(self) -> None:
         """Gives `served` the weights of `model`, or with `averaging` their average."""

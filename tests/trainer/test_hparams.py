@@ -1,7 +1,6 @@
 import pytest
 
 from trainer.hparams import HParams
-from trainer.optimizer import OneCycle
 from trainer.tuning.settings import TuningConfig
 
 
@@ -27,10 +26,3 @@ def test_survives_the_way_through_custom_config():
 def test_a_value_out_of_range_is_refused(settings, change, message):
     with pytest.raises(ValueError, match=message):
         settings(**change)
-
-
-def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
-    rate = OneCycle(peak=0.01, total_steps=100)
-    assert float(rate(0)) == pytest.approx(0.001)  # a tenth of the peak
-    assert float(rate(25)) == pytest.approx(0.01)  # the peak, after a quarter of the steps
-    assert float(rate(100)) == pytest.approx(0.00001)  # a thousandth of the peak
