@@ -55,6 +55,11 @@ class Waiting:
     run_id: str
     path: str
 
+    @property
+    def said(self) -> str:
+        """As `Release.said`."""
+        return f"after the model was held in {self.path}"
+
 
 # The components that are gates, in the order in which a run meets them, with the output that says
 # yes or no. The Evaluator's blessing is not final: ReleaseGate decides.

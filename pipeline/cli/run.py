@@ -23,7 +23,7 @@ from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
 from pipeline.cli.written_files import CiFiles
 from pipeline.config import ConfigError, RunConfig
-from pipeline.result import FAILED, RELEASED, ExitCode, RunResult
+from pipeline.result import FAILED, HELD, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
 from pipeline.runners.observer import Observer
 from pipeline.stores import is_uri
@@ -116,8 +116,9 @@ def _ended_early(known: RunResult, end: BaseException, root: Path, *, as_json: b
     line, exit_code = "interrupted", ExitCode.INTERRUPTED
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
-    if known.outcome == RELEASED and known.release is not None:
-        line += f" {known.release.said}"
+    stays = {RELEASED: known.release, HELD: known.pending}.get(known.outcome)
+    if stays is not None:
+        line += f" {stays.said}"
     line += "; the same command goes on from what is finished"
     ended = dataclasses.replace(known, error=line)
     with contextlib.suppress(OSError):  # the outcome is said, and its record is not worth a wait

@@ -32,7 +32,7 @@ from components.pictures import Pictures
 from pipeline import stores
 from pipeline.graph import create_pipeline
 from pipeline.quick_beam import remember_answers
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
 from pipeline.run_plan import RunPlan
 from pipeline.runners import artifact_digests, outcome
 from pipeline.runners.copies import Copies
@@ -93,20 +93,11 @@ class _Execution:
             run.outcome, run.checks = REFUSED, tuple(refused.checks)
             if isinstance(refused.shown, Pictures):  # by the data gate
                 run.label_errors = refused.shown
-        if run.outcome == FAILED:
-            self._look_for_a_release()
+        outcome.find_what_stays(run)
         run.cached = tuple(name for name in run.seconds if name not in self._executed)
         run.policy, baseline = self._plan.policy, self._plan.context.baseline
         run.overrides = self._plan.overrides
         run.baseline = None if baseline is None else baseline.to_json()
-
-    def _look_for_a_release(self) -> None:
-        """A version that the run published stays, also if an error or a signal came after it."""
-        run = self.result
-        if release := _release_by(run.run_id, Path(self._plan.serving_dir)):
-            run.outcome, run.release = RELEASED, release
-            if run.error is not None:
-                run.error = f"{release.said}: {run.error}"
 
     def _run_to_the_end(self, run_id: str) -> None:
         while True:
@@ -184,16 +175,6 @@ class _Execution:
         line = no_space(error, self._plan.config) or first_line(error)
         self.result.outcome, self.result.error = FAILED, f"{name}: {line}"
         self.result.bad_data = isinstance(error, DataError)
-
-
-def _release_by(run_id: str, served: Path) -> Release | None:
-    """The version that the run published, also if the Pusher did not come to report it."""
-    with contextlib.suppress(serving_dir.ServingDirError):
-        for version in reversed(serving_dir.versions(served)):
-            release = version.manifest.release if version.manifest else {}
-            if f"{release.get('run_id')}-".startswith(f"{run_id}-"):
-                return Release(version.number, str(version.path))
-    return None
 
 
 def _launch(

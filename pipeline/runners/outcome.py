@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +11,10 @@ from typing import TypeVar
 
 from tfx.types.artifact import Artifact
 
-from components import blessing, pictures, pusher
+from components import blessing, pictures, pusher, serving_dir
 from components.example_gen import examples_summary
 from pipeline.result import (
+    FAILED,
     GATES,
     HELD,
     REFUSED,
@@ -65,6 +67,44 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
             run.tensorboard = str(Path(trained.uri).parent)
     elif name == "Pusher":
         _read_pushed(run, outputs["pushed_model"][0])
+
+
+def find_what_stays(run: RunResult) -> None:
+    """Adds to a failed run the version that it released, or the model that it held, if any.
+
+    Either stays, also if an error or a signal came before the Pusher could report it.
+    """
+    if run.outcome != FAILED or run.serving_dir is None:
+        return
+    served = Path(run.serving_dir)
+    run.release = _release_by(run.run_id, served)
+    run.pending = None if run.release else _held_by(run.run_id, served)
+    if stays := run.release or run.pending:
+        run.outcome = RELEASED if run.release else HELD
+        if run.error is not None:
+            run.error = f"{stays.said}: {run.error}"
+
+
+def _release_by(run_id: str, served: Path) -> Release | None:
+    with contextlib.suppress(serving_dir.ServingDirError):
+        for version in reversed(serving_dir.versions(served)):
+            release = version.manifest.release if version.manifest else {}
+            if _is_of(run_id, release.get("run_id")):
+                return Release(version.number, str(version.path))
+    return None
+
+
+def _held_by(run_id: str, served: Path) -> Waiting | None:
+    with contextlib.suppress(serving_dir.ServingDirError):
+        for held in serving_dir.pending(served):
+            if _is_of(run_id, held.run_id):
+                return Waiting(held.run_id, str(held.path))
+    return None
+
+
+def _is_of(run_id: str, recorded: object) -> bool:
+    """Whether it is the id of the run, or that of the run as it began again."""
+    return f"{recorded}-".startswith(f"{run_id}-")
 
 
 def _for_the_report(read_from: Callable[[Path], _Read], artifact: Artifact) -> _Read | None:

@@ -106,7 +106,7 @@ def run(
         readable = [one for one in (data, *dataset.folders) if one]
         order = _order(home, options, run_id, written=served, readable=readable)
         observer.planned(compiled.tasks)
-        transcript = Transcript(RunResult(run_id), observer)
+        transcript = Transcript(RunResult(run_id, serving_dir=str(served)), observer)
         exit_code = _follow(options, order, transcript, observer)
     transcript.read_outputs(home, compiled.tasks, configured)
     return transcript.conclude(exit_code)

@@ -95,7 +95,9 @@ class Transcript:
         run.seconds = {task: run.seconds[task] for task in tasks if task in run.seconds}
 
     def conclude(self, exit_code: int) -> RunResult:
-        """Adds what no output says: a refusal without a blessing, a silent failure."""
+        """Adds what no output says: a refusal without a blessing, a silent failure, and what is in
+        the serving directory all the same.
+        """
         run = self._run
         if self._refused is not None:
             run.outcome, run.checks = REFUSED, self._refused
@@ -106,4 +108,5 @@ class Transcript:
                 if task not in self._ended
             )
             run.error = f"{silent}kfp ended with exit code {exit_code}: {self._last_foreign}"
+        outcome.find_what_stays(run)
         return run

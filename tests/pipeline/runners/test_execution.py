@@ -521,10 +521,13 @@ def test_a_release_that_was_made_before_the_signal_is_told_and_its_component_run
 
 
 @pytest.mark.once  # what follows the Pusher is ours on both
-def test_an_error_after_the_release_names_the_version_and_the_same_command_finds_it(
-    config, first, tmp_path, monkeypatch
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_error_after_the_pusher_names_what_stays_and_the_same_command_finds_it(
+    config, first, tmp_path, monkeypatch, hold
 ):
-    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
+    served, name = tmp_path / "serving", tmp_path.name
+    held = served / f".pending-{name}-a"
+    own = dataclasses.replace(config, serving_dir=str(served), hold=hold)
     record = artifact_digests.record
 
     def record_until_the_disk_is_full(store, artifacts, find):
@@ -534,15 +537,17 @@ def test_an_error_after_the_release_names_the_version_and_the_same_command_finds
 
     with monkeypatch.context() as patch:
         patch.setattr(artifact_digests, "record", record_until_the_disk_is_full)
-        broken = run(own, f"{tmp_path.name}-a").result
-    path = tmp_path / "serving" / "1"
-    assert (broken.outcome, broken.exit_code) == (result.RELEASED, result.ExitCode.FAILED)
-    assert broken.release == result.Release(1, str(path))
-    assert broken.error.startswith(
-        f"after version 1 was released in {path}: Pusher: no space left on device: free some "
-    )
-    again = run(own, f"{tmp_path.name}-b").result
-    assert (again.outcome, again.release, again.error) == (result.UNCHANGED, broken.release, None)
+        broken = run(own, f"{name}-a").result
+    release = None if hold else result.Release(1, str(served / "1"))
+    pending = result.Waiting(f"{name}-a", str(held)) if hold else None
+    assert (broken.release, broken.pending) == (release, pending)
+    assert broken.outcome == (result.HELD if hold else result.RELEASED)
+    assert broken.exit_code == result.ExitCode.FAILED
+    was = f"the model was held in {held}" if hold else f"version 1 was released in {served}/1"
+    assert broken.error.startswith(f"after {was}: Pusher: no space left on device: free some ")
+    again = run(own, f"{name}-b").result
+    assert (again.release, again.pending, again.error) == (release, pending, None)
+    assert again.outcome == (result.HELD if hold else result.UNCHANGED)
 
 
 def _alter_the_model(config: RunConfig) -> str:

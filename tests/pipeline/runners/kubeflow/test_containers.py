@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from components import serving_dir
 from components.gate.check import Check
 from components.gate.policy import GateConfig
 from pipeline import result
+from pipeline.cli.summary import summary
 from pipeline.config_model import build
 from pipeline.dataset_defaults import policy_for
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
 from pipeline.runners.locking import locked
+from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
@@ -82,6 +85,8 @@ def test_what_the_baseline_task_chose_is_in_the_result(python, tmp_path: Path) -
     outcome, _ = run_in_containers(tmp_path / "root", program)
     assert outcome.baseline == {"version": 3, "model_digest": "1c77"}
     assert outcome.policy == policy
+    served = tmp_path / "root" / "serving" / "mnist_sample"
+    assert f"baseline: version 3 in {served}" in [line.text for line in summary(outcome)]
 
 
 def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> None:
@@ -98,6 +103,18 @@ def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> 
     assert outcome.dataset == {"name": "mnist_sample", "digest": "f" * 64}
     assert (outcome.outcome, outcome.error) == (result.RELEASED, None)
     assert outcome.release == result.Release(version=3, path="/s/3")
+
+
+def test_a_run_that_fails_after_its_release_says_which_version_stays(
+    python, tmp_path: Path
+) -> None:
+    root, served = tmp_path / "root", tmp_path / "root" / "serving" / "mnist_sample"
+    serving_dir.publish(letter_model(tmp_path, "a"), served, {"run_id": "run-1"})
+    program = python('say("Pusher", "started"); print("kfp: lost the engine"); sys.exit(1)')
+    outcome, _ = run_in_containers(root, program)
+    assert (outcome.outcome, outcome.exit_code) == (result.RELEASED, result.ExitCode.FAILED)
+    assert outcome.release == result.Release(version=1, path=str(served / "1"))
+    assert outcome.error.startswith(f"after version 1 was released in {served}/1: Pusher did not ")
 
 
 def test_a_task_whose_last_line_was_lost_has_completed_if_it_left_its_answer(
