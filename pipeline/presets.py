@@ -12,7 +12,7 @@ from trainer.hparams import HParams
 def quick() -> HParams:
     """For the embedded sample (3,500 training images), to see the whole pipeline run.
 
-    Test accuracy 0.985, 0.985, 0.984 (seeds 0, 1, 2), 47 s: `tfx-mnist run`.
+    Test accuracy 0.987, 0.985, 0.983 (seeds 0, 1, 2), 32 s on two cores: `tfx-mnist run`.
     """
     return HParams(
         architecture="convnet",
