@@ -1,7 +1,7 @@
 """The executions of a run in ML Metadata: which component ran, from what code, what it wrote.
 
 for one in executions_of(Path("pipeline_root/metadata.sqlite"), "20261124T113527Z-2dfe"):
-    print(one.component, one.state, one.made_in)
+    print(one.component, one.state, one.made_by)
 """
 
 from __future__ import annotations
