@@ -74,7 +74,7 @@ def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
         start += len(labels)
     if start != shard.rows:
         raise DataError(
-            f"{place_of(shard)} holds {start:,} rows, expected the {shard.rows:,} that the set "
+            f"{shard.place()} holds {start:,} rows, expected the {shard.rows:,} that the set "
             f"declares; {image_set.remedy}"
         )
 
@@ -86,15 +86,10 @@ def read_arrays(image_set: ImageSet, split: str) -> tuple[np.ndarray, np.ndarray
     return np.concatenate(pixels), np.concatenate(labels)
 
 
-def place_of(shard: Shard, row: int | None = None) -> str:
-    """Names a shard, or a row of it, in a message."""
-    return shard.place(row)
-
-
 def _require_labels(labels: np.ndarray, shard: Shard, start: int, classes: int) -> None:
     for row in np.flatnonzero((labels < 0) | (labels >= classes)):
         raise DataError(
-            f"label {labels[row]} in {place_of(shard, start + int(row))} is out of range, expected "
+            f"label {labels[row]} in {shard.place(start + int(row))} is out of range, expected "
             f"0 to {classes - 1}"
         )
 
@@ -106,7 +101,7 @@ def _stored_shapes(images: np.ndarray, shard: Shard, start: int) -> np.ndarray:
         try:
             shapes[row] = stored_shape(image)
         except ValueError as error:
-            raise DataError(f"the image in {place_of(shard, start + row)} {error}") from error
+            raise DataError(f"the image in {shard.place(start + row)} {error}") from error
     return shapes
 
 
@@ -117,7 +112,7 @@ def _decode_checked(images: np.ndarray, shard: Shard, start: int, spec: ImageSpe
         problems = {header: png_problem(header, spec.image_shape) for header in set(headers)}
         for row, header in enumerate(headers):
             if problems[header]:
-                raise DataError(f"the image in {place_of(shard, start + row)} {problems[header]}")
+                raise DataError(f"the image in {shard.place(start + row)} {problems[header]}")
     try:
         return decode(images, spec)
     except tf.errors.InvalidArgumentError:
@@ -126,7 +121,7 @@ def _decode_checked(images: np.ndarray, shard: Shard, start: int, spec: ImageSpe
             try:
                 decode(images[row : row + 1], spec)
             except tf.errors.InvalidArgumentError as error:
-                place = place_of(shard, start + row)
+                place = shard.place(start + row)
                 raise DataError(
                     f"the image in {place} cannot be decoded, expected a {formats}"
                 ) from error

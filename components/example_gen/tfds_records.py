@@ -73,7 +73,7 @@ class RecordReader:
         """Yields images, [n] bytes objects, and labels, [n] int64, of a file."""
         import tensorflow as tf
 
-        from components.example_gen.images import BATCH_ROWS, parse_records, place_of
+        from components.example_gen.images import BATCH_ROWS, parse_records
 
         path, start = self.paths[shard.split][shard.index], 0
         try:
@@ -83,7 +83,7 @@ class RecordReader:
                 start += len(labels)
         except (tf.errors.OpError, OSError) as error:
             raise DataError(
-                f"{place_of(shard)} cannot be read after row {start}: {downloads.typed(error)}; "
+                f"{shard.place()} cannot be read after row {start}: {downloads.typed(error)}; "
                 f"{self.remedy}"
             ) from error
 
@@ -94,10 +94,8 @@ def _look_at(images: np.ndarray, shard: Shard, start: int, remedy: str) -> np.nd
         try:
             facts = look_at(image, whole=False)
         except BrokenImage as error:
-            from components.example_gen.images import place_of
-
             raise DataError(
-                f"the image in {place_of(shard, start + number)} cannot be read ({error}); {remedy}"
+                f"the image in {shard.place(start + number)} cannot be read ({error}); {remedy}"
             ) from error
         row["digest"], row["num_bytes"] = np.frombuffer(_sha256(image), np.uint8), len(image)
         row["height"], row["width"], row["is_colour"], row["plain"] = facts
