@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import os
 import re
@@ -126,25 +127,14 @@ def _parse_sample(argument: str) -> DatasetSpec:
     return DatasetSpec(SAMPLE, SAMPLE, name=SAMPLE)
 
 
-def _parse_idx(argument: str) -> DatasetSpec:
+def _parse_path(argument: str, *, source: str, is_file: bool = False) -> DatasetSpec:
+    kind, metavar = ("file", "FILE") if is_file else ("directory", "DIR")
     if not argument:
-        raise DataError("dataset is 'idx:', expected a directory after the colon: idx:DIR")
+        raise DataError(
+            f"dataset is '{source}:', expected a {kind} after the colon: {source}:{metavar}"
+        )
     path = Path(os.path.abspath(os.path.expanduser(argument)))
-    return DatasetSpec("idx", f"idx:{path}", folders=(path,))
-
-
-def _parse_folder(argument: str) -> DatasetSpec:
-    if not argument:
-        raise DataError("dataset is 'folder:', expected a directory after the colon: folder:DIR")
-    path = Path(os.path.abspath(os.path.expanduser(argument)))
-    return DatasetSpec("folder", f"folder:{path}", folders=(path,))
-
-
-def _parse_table(argument: str) -> DatasetSpec:
-    if not argument:
-        raise DataError("dataset is 'csv:', expected a file after the colon: csv:FILE")
-    path = Path(os.path.abspath(os.path.expanduser(argument)))
-    return DatasetSpec("csv", f"csv:{path}", folders=(path.parent,))
+    return DatasetSpec(source, f"{source}:{path}", folders=(path.parent if is_file else path,))
 
 
 def _parse_tfds(text: str) -> DatasetSpec:
@@ -173,7 +163,7 @@ SOURCES.add(
     DataSource(
         "idx:DIR",
         "a folder with the four IDX files",
-        _parse_idx,
+        functools.partial(_parse_path, source="idx"),
         _in("components.example_gen.idx", "open_directory"),
     ),
 )
@@ -182,7 +172,7 @@ SOURCES.add(
     DataSource(
         "folder:DIR",
         "images in one folder per class",
-        _parse_folder,
+        functools.partial(_parse_path, source="folder"),
         _in("components.example_gen.folder", "open_folder"),
         _in("components.example_gen.folder", "find_name"),
     ),
@@ -192,7 +182,7 @@ SOURCES.add(
     DataSource(
         "csv:FILE",
         "a CSV or Parquet table of image files and labels",
-        _parse_table,
+        functools.partial(_parse_path, source="csv", is_file=True),
         _in("components.example_gen.table", "open_table"),
         _in("components.example_gen.table", "find_name"),
     ),
