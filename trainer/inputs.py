@@ -136,13 +136,3 @@ class SplitReader:
                 "the transform graph does not normalize each pixel by its own grey level alone, "
                 "expected that of trainer/preprocessing.py: training looks pixels up by their level"
             )
-
-
-def load_split(
-    file_patterns: Sequence[str],
-    tft_output: tft.TFTransformOutput,
-    image_spec: ImageSpec,
-    scratch: Path | None = None,
-) -> LoadedSplit:
-    """Loads one split; see `SplitReader`."""
-    return SplitReader(file_patterns, tft_output, image_spec).load(scratch)

@@ -54,7 +54,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     network = build_model(HParams(), image_shape=spec.image_shape, num_classes=2)
     export.save(network, transform, spec, str(root / "model"))
     signatures = tf.saved_model.load(str(root / "model")).signatures
-    return Trained(spec, inputs.load_split([records], transform, spec), network, signatures)
+    return Trained(spec, inputs.SplitReader([records], transform, spec).load(), network, signatures)
 
 
 def test_training_sees_the_pixels_that_example_gen_hashed(trained: Trained) -> None:

@@ -9,10 +9,10 @@ from trainer import features, inputs
 from trainer.transform_graph import TransformGraph
 
 
-def test_load_split_keeps_rows_and_order(prepared):
-    split = inputs.load_split(
+def test_a_split_keeps_rows_and_order(prepared):
+    split = inputs.SplitReader(
         [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), SPEC
-    )
+    ).load()
     assert split.images.shape == (32, *SPEC.image_shape)
     np.testing.assert_array_equal(split.images, prepared.eval_pixels)
     np.testing.assert_array_equal(np.argmax(split.labels, axis=1), prepared.eval_labels)
@@ -20,7 +20,7 @@ def test_load_split_keeps_rows_and_order(prepared):
 
 def test_images_are_normalized_to_the_bits_of_the_transform_graph(prepared):
     tft_output = tft.TFTransformOutput(prepared.transform_output)
-    split = inputs.load_split([prepared.eval_files], tft_output, SPEC)
+    split = inputs.SplitReader([prepared.eval_files], tft_output, SPEC).load()
     expected = normalized(prepared.transform_output, [png(image) for image in prepared.eval_pixels])
     np.testing.assert_array_equal(split.normalized(split.images), expected)
 
@@ -40,14 +40,14 @@ class NormalizesByTheImage(TransformGraph):
 def test_a_transform_graph_that_looks_beyond_the_pixel_is_refused(prepared, monkeypatch):
     monkeypatch.setattr(inputs, "TransformGraph", NormalizesByTheImage)
     with pytest.raises(ValueError, match="does not normalize each pixel by its own grey level"):
-        inputs.load_split(
+        inputs.SplitReader(
             [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), SPEC
-        )
+        ).load()
 
 
-def test_load_split_without_examples_says_so(prepared, tmp_path):
+def test_a_split_without_examples_says_so(prepared, tmp_path):
     (tmp_path / "empty").touch()
     with pytest.raises(ValueError, match=r"no examples in .*empty\*: is the split empty"):
-        inputs.load_split(
+        inputs.SplitReader(
             [str(tmp_path / "empty*")], tft.TFTransformOutput(prepared.transform_output), SPEC
-        )
+        ).load()

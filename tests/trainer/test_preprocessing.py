@@ -11,9 +11,9 @@ from trainer.image_graph import decode_png
 
 @pytest.fixture(scope="module")
 def train(prepared):
-    return inputs.load_split(
+    return inputs.SplitReader(
         [prepared.train_files], tft.TFTransformOutput(prepared.transform_output), SPEC
-    )
+    ).load()
 
 
 def test_each_channel_has_zero_mean_and_unit_variance_on_train(train):
