@@ -78,13 +78,13 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
     )
 
 
-def _metric(class_name: str, module: str = "", **arguments: Any) -> config_pb2.MetricConfig:
-    config = json.dumps(arguments) if arguments else ""
+def _metric(class_name: str, module: str, **arguments: Any) -> config_pb2.MetricConfig:
+    config = json.dumps(arguments)
     return config_pb2.MetricConfig(class_name=class_name, module=module, config=config)
 
 
 def read_evidence(
-    evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Slices] = ()
+    evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Slices]
 ) -> Evidence:
     """Reads the Evaluator's counts; the slices are those of the configuration.
 
