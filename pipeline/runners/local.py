@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
     """Runs the pipeline to a decision; raises CannotStart, also if another run holds its root."""
-    start = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(Path(config.pipeline_root)))
         stack.callback(training_process.end_early)
@@ -36,9 +34,7 @@ def run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResult:
         os.environ[placement.VARIABLE] = config.training.input
         from pipeline.runners.execution import execute
 
-        result = execute(plan, run_id=run_id, observer=observer)
-    result.total_seconds = time.monotonic() - start
-    return result
+        return execute(plan, run_id=run_id, observer=observer)
 
 
 def _plan(config: RunConfig, run_id: str) -> RunPlan:
