@@ -19,17 +19,15 @@ _NAMES_ITS_PATH = (DataError, ServingDirError)
 
 
 class CannotStart(Exception):
-    """A run that could not start: there is no result, and nothing was written.
+    """A run that could not start, in one line: there is no result, and nothing was written.
 
     Attributes:
-      message: one line for the user.
       exit_code: FAILED for a state of the machine that may pass (another run holds the pipeline
         root), USAGE for a configuration or data source that was refused.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.message = message
         self.exit_code = exit_code
 
 

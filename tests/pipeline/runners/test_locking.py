@@ -29,7 +29,7 @@ def test_a_second_run_on_one_root_ends_at_once(root: Path) -> None:
             pass
         assert holder.poll() is None  # it did not wait for the first one to end
     assert refused.value.exit_code == 1
-    assert refused.value.message == (
+    assert str(refused.value) == (
         f"another run is at work in {root}: wait for it, or give this one its own --pipeline-root"
     )
     assert list(root.iterdir()) == []

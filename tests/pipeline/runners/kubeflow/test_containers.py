@@ -285,14 +285,14 @@ def test_data_that_are_not_there_are_said_before_anything_is_looked_for(
 ) -> None:
     with pytest.raises(CannotStart) as refused:
         run_in_containers(tmp_path / "root", "/none/python", **given)
-    assert (refused.value.exit_code, refused.value.message) == (2, line)
+    assert (refused.value.exit_code, str(refused.value)) == (2, line)
 
 
 def test_a_second_run_on_one_root_ends_at_once_with_1(python, tmp_path: Path) -> None:
     with locked(tmp_path / "root"), pytest.raises(CannotStart) as refused:
         run_in_containers(tmp_path / "root", python())
     assert refused.value.exit_code == 1
-    assert refused.value.message.startswith(f"another run is at work in {tmp_path / 'root'}: wait")
+    assert str(refused.value).startswith(f"another run is at work in {tmp_path / 'root'}: wait")
 
 
 def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
