@@ -10,6 +10,8 @@ from components.gate.check import Check, passed
 from components.gate.evidence import Evidence
 from pipeline.result import json_able
 
+RUN_ID = "gate check"  # in the decision log
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:

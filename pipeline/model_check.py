@@ -26,10 +26,8 @@ from components.serving_dir import ServingDirError
 from components.serving_dir.log import Decision, register
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_for
-from pipeline.gate_result import ModelCheck, Subject
+from pipeline.gate_result import RUN_ID, ModelCheck, Subject
 from trainer import features
-
-_RUN_ID = "gate check"  # in the decision log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +76,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     decision = Decision(
         predictions.digest, judged[0], judged[1] if baseline else None, policy.digest
     )
-    number = register(directory, decision, run_id=_RUN_ID)
+    number = register(directory, decision, run_id=RUN_ID)
     candidate, *others = (
         Subject(str(one.path), digest, one.signature, loaded.takes)
         for one, digest, loaded in zip(asked, digests, models, strict=True)

@@ -26,11 +26,10 @@ from components.serving_dir import LOG_NAME
 from components.serving_dir.log import Decision, register
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
-from pipeline.gate_result import ModelCheck, Subject
+from pipeline.gate_result import RUN_ID, ModelCheck, Subject
 from trainer.host.paths import slug
 from trainer.host.text import unknown
 
-_RUN_ID = "gate check"  # in the decision log
 _LOG_FOLDER = "gate"  # below the pipeline root, for predictions of no named data set
 _ORIGIN = ("integrity.rows", "integrity.digest", "integrity.model", "integrity.withdrawn")
 
@@ -78,7 +77,7 @@ def check_predictions(
         split, digests[0], digests[1] if other else None, _policy_digest(policy, cuts)
     )
     directory = _log_directory(config, dataset)
-    number = register(directory, decision, run_id=_RUN_ID)
+    number = register(directory, decision, run_id=RUN_ID)
     model, *others = (
         Subject(str(path), digest)
         for path, digest in zip((candidate, baseline), digests, strict=False)
