@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.image_set import TEST
-from components.example_gen.images import read_rows
+from components.example_gen.images import read_arrays
 from components.example_gen.sources import open_dataset
 from components.monitoring.drift import Drift, compare
 from components.monitoring.summary import Summary, summarize
@@ -24,17 +24,6 @@ from components.serving_dir import find
 SPLITS = 200
 REQUESTS = 200
 LEVEL, TOLERANCE = 0.05, 0.02  # the command's defaults
-
-
-def read_test(dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns pixels, [N, H, W, C] uint8, and labels, [N]."""
-    image_set = open_dataset(dataset, data_dir=None)
-    pixels, labels = [], []
-    for shard in image_set.shards_of(TEST):
-        for rows in read_rows(image_set, shard):
-            pixels.append(rows.pixels)
-            labels.append(rows.labels)
-    return np.concatenate(pixels), np.concatenate(labels)
 
 
 def summary_of(pixels: np.ndarray, probabilities: np.ndarray) -> Summary:
@@ -58,7 +47,7 @@ def main() -> None:
     version = find(options.serving)
     assert version.manifest is not None
     released = Summary.from_json(version.manifest.release["reference"])
-    pixels, labels = read_test(options.dataset)
+    pixels, labels = read_arrays(open_dataset(options.dataset, data_dir=None), TEST)
     classifier = Classifier(version.path, [str(at) for at in range(len(released.classes))])
     probabilities = np.concatenate(
         [classifier.probabilities(part) for part in np.array_split(pixels, len(pixels) // 250)]
