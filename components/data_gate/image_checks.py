@@ -50,13 +50,12 @@ def image_checks(
     """
     spec, classes = summary.image_spec, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
-    step = _step(summary.splits[_TEST].rows, few)
+    test_step = _step(summary.splits[_TEST].rows, few)
     tests = [
         (images[chosen], given[chosen])
-        for images, given, chosen in _every(step, split_uris[_TEST], spec)
+        for images, given, chosen in _every(test_step, split_uris[_TEST], spec)
     ]
     test_images, test_labels = map(np.concatenate, zip(*tests, strict=True))
-    test_step = step
     search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
     means, labels, places, all_labels = [], [], [], []
