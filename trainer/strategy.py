@@ -66,7 +66,7 @@ class Disagreement(RuntimeError):
     """The machines that train together would not train the same."""
 
 
-def multi_worker_strategy(replicas: int = 0) -> tf.distribute.MultiWorkerMirroredStrategy:
+def multi_worker_strategy(replicas: int) -> tf.distribute.MultiWorkerMirroredStrategy:
     """Makes a MultiWorkerMirroredStrategy, and waits for all machines of TF_CONFIG.
 
     TensorFlow takes all GPUs of a machine or, without GPUs, one CPU: `replicas` is 0 or their

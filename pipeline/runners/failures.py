@@ -31,7 +31,7 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def no_space(error: BaseException | None, config: RunConfig) -> str | None:
+def no_space(error: BaseException, config: RunConfig) -> str | None:
     """Returns the line for an error that a full disk has caused; None for another error.
 
     TensorFlow, Beam and ML Metadata then raise errors of their own, which keep only the text. One

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from trainer.host.text import one_line
 
@@ -23,7 +23,7 @@ class PluginError(ValueError):
     """A plugin could not be imported; the message is one line for the user."""
 
 
-class Registry(Mapping[str, T], Generic[T]):
+class Registry(Mapping[str, T]):
     """Entries by name in the order of `add`, the product's own before those of plugins.
 
     Every read may raise `PluginError`, except that of an entry which is already in the table.

@@ -46,7 +46,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
 
 
-def first_line(error: BaseException | None) -> str:
+def first_line(error: BaseException) -> str:
     """Returns an error's first line, after its type unless it is ours and written for the user."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kind = type(error)

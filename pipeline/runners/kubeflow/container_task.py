@@ -25,7 +25,7 @@ def container_task(
     args: Sequence[str],
     given: Mapping[str, Any],
     *,
-    answers: Iterable[str] = (),
+    answers: Iterable[str],
     artifacts: Mapping[str, Any] | None = None,
     written: Iterable[str] = (),
     places: Collection[str],
