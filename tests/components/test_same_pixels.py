@@ -1,7 +1,6 @@
 """The same bytes by every way to the network: ExampleGen's pixels, training's, each signature's."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,9 +77,7 @@ def test_every_signature_answers_as_the_network_does_in_training(trained: Traine
 
 
 @pytest.mark.parametrize("name", CHOSEN)
-def test_pixels_of_any_size_are_resized_as_the_file_is(
-    trained: Trained, name: str, tmp_path: Path
-) -> None:
+def test_pixels_of_any_size_are_resized_as_the_file_is(trained: Trained, name: str) -> None:
     shape = (21, 15) if "orientation 6" in name else (15, 21)
     own = ImageSpec((*shape, trained.spec.image_shape[2]), ("a", "b"), trained.spec.resize)
     pixels = decode(np.array([FILES[name]], object), own)  # decoded, and not resized

@@ -202,7 +202,7 @@ def test_without_a_gpu_nothing_imports_tensorflow() -> None:
     assert (done.stdout, done.stderr) == ("[] False\n", "")
 
 
-def test_tensorflow_is_imported_by_a_child_on_request(capfd: pytest.CaptureFixture[str]) -> None:
+def test_tensorflow_is_imported_by_a_child_on_request() -> None:
     found = look.examine(RunConfig(), verbose=True).tensorflow
     assert (found.imported, found.problem) == (True, "")
 

@@ -230,7 +230,7 @@ def test_a_model_that_was_withdrawn_is_refused(
 
 
 def test_each_decision_is_counted_once_with_those_of_runs(
-    config: RunConfig, models: dict[str, Path], tmp_path: Path
+    config: RunConfig, models: dict[str, Path]
 ) -> None:
     def number(model: str, baseline: str | None = None) -> float | str | None:
         asked = Asked(models[baseline]) if baseline else None

@@ -22,7 +22,7 @@ def test_each_channel_has_zero_mean_and_unit_variance_on_train(train):
     np.testing.assert_allclose(channels.std(axis=0), 1.0, atol=1e-5)
 
 
-def test_normalizes_by_the_training_split_and_not_by_the_batch(prepared, train):
+def test_normalizes_by_the_training_split_and_not_by_the_batch(prepared):
     intensity = prepared.train_pixels / 255.0
     mean, std = intensity.mean(axis=(0, 1, 2)), intensity.std(axis=(0, 1, 2))
     image = prepared.eval_pixels[0]

@@ -56,8 +56,8 @@ def job(training: Training) -> Job:
     return Job.from_fn_args(types.SimpleNamespace(**training.fn_args))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 300.0
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

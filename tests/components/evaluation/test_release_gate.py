@@ -184,7 +184,7 @@ def test_a_test_split_that_lost_an_example_at_a_records_edge_is_refused(
 # --- the test set's budget -----------------------------------------------------------------------
 
 
-def test_each_decision_is_written_down_and_counted_once(setting, held, missed, tmp_path) -> None:
+def test_each_decision_is_written_down_and_counted_once(setting, held, tmp_path) -> None:
     other = dataclasses.replace(HELD, class_floor=0.8)
     numbers = [
         decide(setting, held, policy, tmp_path, run_id=f"run {number}").find("test_budget").actual

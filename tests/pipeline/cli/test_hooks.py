@@ -157,9 +157,7 @@ class TestRollback:
             "outcome stands\n"
         )
 
-    def test_a_rollback_that_fails_tells_nobody(
-        self, serving: Path, told: Path, capfd: Captured
-    ) -> None:
+    def test_a_rollback_that_fails_tells_nobody(self, serving: Path, told: Path) -> None:
         assert (
             main(["rollback", "9", "--config", self.config(serving, saver(told)), "--reason", "r"])
             == 1

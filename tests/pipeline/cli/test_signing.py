@@ -120,7 +120,7 @@ class TestRollback:
 
 class TestApproval:
     def test_a_version_that_its_run_signs_is_not_released_unsigned(
-        self, serving: Path, keys: tuple[str, str], config: str, tmp_path: Path, capfd: Captured
+        self, serving: Path, config: str, tmp_path: Path, capfd: Captured
     ) -> None:
         model = letter_model(tmp_path, "c")
         decided = Decided(digest_of(model), compared_now(serving))
@@ -133,7 +133,7 @@ class TestApproval:
         assert main(["verify", "--config", config]) == 0
 
 
-def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str], tmp_path: Path) -> None:
+def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:
     require_possible(RunConfig(serving=ServingConfig(signing_key=keys[0], public_key=keys[1])))
     with pytest.raises(ConfigError, match="is no private key, expected one in PEM"):
         require_possible(RunConfig(serving=ServingConfig(signing_key=keys[1])))

@@ -101,7 +101,7 @@ def test_the_search_goes_on_where_it_was_and_leaves_nothing(config, runs):
     assert not (Path(config.pipeline_root) / "tuning").exists()
 
 
-def test_the_trainer_trains_with_what_was_found_and_the_release_says_so(config, runs):
+def test_the_trainer_trains_with_what_was_found_and_the_release_says_so(runs):
     assert runs.result.outcome == result.RELEASED
     found = tuned(HPARAMS, runs.result.tuning.best.values)
     assert HParams(**runs.result.hparams) == found

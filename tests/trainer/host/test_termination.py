@@ -57,6 +57,6 @@ def test_nothing_goes_on_after_the_signal() -> None:
     assert (done.returncode, done.stderr) == (143, "terminated; go on\n")
 
 
-def test_nobody_reads_its_stderr(tmp_path) -> None:
+def test_nobody_reads_its_stderr() -> None:
     with open("/dev/full", "w") as full:
         assert _ended(signal.SIGTERM, stderr=full) == (143, None)

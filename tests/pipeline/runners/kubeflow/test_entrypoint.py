@@ -245,9 +245,7 @@ def test_the_reason_is_the_message_of_the_task_that_fails(refused) -> None:
     assert refused["ServingCheck"].message == f"refused by ReleaseGate: {reason}"
 
 
-def test_a_retry_behind_a_refusal_fails_the_same_way_before_tfx_is_imported(
-    refused, tmp_path: Path
-) -> None:
+def test_a_retry_behind_a_refusal_fails_the_same_way_before_tfx_is_imported(refused) -> None:
     code = f"""
         import sys
         from {entrypoint.__name__} import main
