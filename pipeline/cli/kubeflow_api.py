@@ -38,7 +38,7 @@ _EXIT_CODES = {
     "usage": "usage refused, or there is nothing of that name",
 }
 _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 8 to 64 KiB
-# Also in `pipeline.runners.kubeflow.parameters`, which would import the configuration.
+# Also in `pipeline.runners.kubeflow.parameters`, which would import PyYAML and the registries.
 _VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 
 _Function = Callable[..., Reply]
