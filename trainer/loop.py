@@ -171,6 +171,8 @@ def _train_steps(
     model, optimizer, average = state.model, state.optimizer, state.average
     smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
 
+    regularized = [weight for weight in model.trainable_variables if weight.regularizer]
+
     def differentiate(
         images: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
@@ -180,7 +182,8 @@ def _train_steps(
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)  # [b]
             # Divided by the global batch, so that the replicas' gradients add up to its mean.
             loss = tf.reduce_sum(losses) / batch
-            scaled = optimizer.scale_loss(loss)
+            penalty = sum(one.regularizer(one) for one in regularized)
+            scaled = optimizer.scale_loss(loss + penalty / strategy.num_replicas_in_sync)
         return loss, logits, tape.gradient(scaled, model.trainable_variables)
 
     if hparams.jit_compile:

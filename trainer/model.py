@@ -52,7 +52,7 @@ def _build_own(
             logits = model(image)
     except own_network.NetworkError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"with images of the shape {image_shape} it failed ({one_line(error)})"
         raise own_network.refused(name, reason) from error
     _require_logits(name, model, logits, num_classes)
@@ -68,6 +68,10 @@ def _require_logits(name: str, model: keras.Model, logits: Any, num_classes: int
     if logits.dtype != "float32":
         reason = f"its output is {logits.dtype}; give its last layer dtype='float32'"
         raise own_network.refused(name, reason)
+    others = {weight.dtype for weight in model.trainable_variables} - {"float32"}
+    if others:
+        reason = f"it trains weights of {', '.join(sorted(others))}, expected float32 alone"
+        raise own_network.refused(name, f"{reason}; for other layers set training.precision")
     last = model.layers[-1] if model.layers else None
     softmax = getattr(last, "activation", None) is keras.activations.softmax
     if softmax or isinstance(last, keras.layers.Softmax):

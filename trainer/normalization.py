@@ -22,12 +22,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(**{"synchronized": several, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        if self.synchronized:
+        if self.synchronized or not self._is_fused(inputs.shape.rank):
             return super().call(inputs, training=training, mask=mask)
         # Whatever the precision, scale, offset and statistics are float32.
         x = inputs if inputs.shape.rank == 4 else inputs[:, None, None, :]
         arguments = {"x": x, "scale": self.gamma, "offset": self.beta, "epsilon": self.epsilon}
-        if training:
+        if training and self.trainable:  # a frozen layer keeps its statistics, as Keras's does
             y, mean, variance = tf.compat.v1.nn.fused_batch_norm(**arguments, is_training=True)
             self._update(mean, variance, count=tf.size(x[..., 0], out_type=tf.float32))
         else:
@@ -38,6 +38,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 is_training=False,
             )
         return tf.reshape(y, tf.shape(inputs))
+
+    def _is_fused(self, rank: int) -> bool:
+        """Whether the operation can: the last axis of images or vectors, scaled and shifted."""
+        return rank in (2, 4) and self.axis in (-1, rank - 1) and self.scale and self.center
 
     def _update(self, mean: tf.Tensor, variance: tf.Tensor, *, count: tf.Tensor) -> None:
         """Takes the variance as the fused operation gives it: divided by `count` - 1."""

@@ -11,6 +11,8 @@ from keras import ops
 
 from trainer.hparams import HParams
 
+# The last part of a variable's name, which may name the replica too: layers are named freely.
+_WITHOUT_DECAY = r"(^|/)(bias|beta|gamma)(/replica_\d+)?(:\d+)?$"
 _WARM_UP = 0.25  # of all steps; Smith 2018 (arXiv 1803.09820), the rise of the one-cycle policy
 _START = 0.1  # of the peak
 _END = 0.001  # of the peak
@@ -27,7 +29,7 @@ def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
         learning_rate=hparams.learning_rate, weight_decay=hparams.weight_decay or None
     )
     if hparams.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        optimizer.exclude_from_weight_decay(var_names=[_WITHOUT_DECAY])
     if hparams.precision == "float16":  # small gradients would become 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

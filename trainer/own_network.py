@@ -108,7 +108,7 @@ def parameters(architecture: str, source: str) -> dict[str, HyperParameter]:
     place, function = _split(architecture)
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # nested too deeply
         raise _refused(architecture, f"it is no Python ({one_line(error)})") from None
     defined = [
         node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function
@@ -139,7 +139,7 @@ def parameters(architecture: str, source: str) -> dict[str, HyperParameter]:
 def _literal(node: ast.expr | None) -> Any:
     try:
         return None if node is None else ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # such as a set of lists
         return None
 
 
@@ -166,7 +166,7 @@ def load(architecture: str, source: str) -> Callable[..., Any]:
         )
         function: Callable[..., Any] = getattr(module, name)
         return function
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"it cannot be imported ({one_line(error)})"
         remedy = "a file may import installed packages only" if is_file(architecture) else ""
         raise _refused(architecture, reason, remedy) from error

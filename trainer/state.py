@@ -24,7 +24,10 @@ _BEST = "best."
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """Result of one epoch; losses are mean cross-entropies in nats, accuracies are 0..1."""
+    """Result of one epoch; losses are mean cross-entropies in nats, accuracies are 0..1.
+
+    `learning_rate` is that of its last step.
+    """
 
     number: int
     loss: float
@@ -37,7 +40,7 @@ class Epoch:
 
 class WeightAverage:
     """Exponential moving average of a network's weights over the steps, statistics of batch
-    normalization included.
+    normalization included; what is not float32, as a counter, has its present value.
 
     It is one long vector, because a GPU takes longer to start an operation than to make a small one
     (docs/decisions/0033). As in TensorFlow's ExponentialMovingAverage, the inertia is
@@ -58,6 +61,9 @@ class WeightAverage:
         """Returns it in the form of `model.get_weights()`."""
         vector, weights = self._vector.numpy(), []
         for weight in self._model.weights:
+            if not _is_averaged(weight):
+                weights.append(keras.ops.convert_to_numpy(weight))
+                continue
             size = int(np.prod(weight.shape))
             weights.append(vector[:size].reshape(weight.shape))
             vector = vector[size:]
@@ -65,10 +71,18 @@ class WeightAverage:
 
     def restore(self, weights: Sequence[np.ndarray]) -> None:
         """Takes the values that `weights` gave."""
-        self._vector.assign(np.concatenate([np.ravel(weight) for weight in weights]))
+        own = zip(self._model.weights, weights, strict=True)
+        averaged = [np.ravel(value) for weight, value in own if _is_averaged(weight)]
+        self._vector.assign(np.concatenate(averaged))
 
     def _flat(self) -> tf.Tensor:
-        return tf.concat([tf.reshape(weight, [-1]) for weight in self._model.weights], axis=0)
+        averaged = [tf.reshape(one, [-1]) for one in self._model.weights if _is_averaged(one)]
+        return tf.concat(averaged, axis=0)
+
+
+def _is_averaged(weight: keras.Variable) -> bool:
+    """Whether it is a number that moves, and no counter, for one."""
+    return bool(weight.dtype == "float32")
 
 
 class State:

@@ -18,6 +18,7 @@ from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
 from trainer.model import build_model
+from trainer.optimizer import learning_rate_at
 from trainer.state import WeightAverage
 from trainer.strategy import mirrored_strategy
 
@@ -262,6 +263,14 @@ def test_the_average_moves_by_its_decay_and_at_first_by_more():
     left = 2 / 11 * 3 / 12 * 4 / 13 * 5 / 14
     for found, after, before in zip(average.weights(), still, start, strict=True):
         np.testing.assert_allclose(found, after + left * (before - after), atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_each_step_has_the_learning_rate_of_the_schedule(precision):
+    _, history = train(dataclasses.replace(HPARAMS, schedule="one_cycle", precision=precision))
+    last_steps = [4 * epoch.number - 1 for epoch in history]
+    expected = [float(learning_rate_at(s, HPARAMS, total_steps=16)) for s in last_steps]
+    assert [epoch.learning_rate for epoch in history] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -39,6 +39,27 @@ def test_output_and_statistics_are_those_of_keras(shape, training):
         np.testing.assert_allclose(weight, value, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        *((shape, {"trainable": False}) for shape in SHAPES),
+        ((4, 3, 2, 5), {"scale": False}),
+        ((4, 3, 2, 5), {"center": False}),
+        ((4, 5, 2, 3), {"axis": 1}),
+        ((4, 3, 5), {}),
+    ],
+)
+def test_what_the_operation_lacks_is_done_as_by_keras(shape, options):
+    inputs = values(shape)
+    outputs = []
+    for kind in (keras.layers.BatchNormalization, BatchNormalization):
+        layer = kind(**options)
+        layer.build((None, *shape[1:]))
+        outputs.append([layer(inputs, training=True), *layer.weights])
+    for expected, ours in zip(*outputs, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_are_those_of_keras(shape):
     gradients = []

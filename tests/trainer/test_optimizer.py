@@ -35,9 +35,14 @@ def test_a_constant_learning_rate_is_the_one_that_was_set():
 def test_weight_decay_shrinks_kernels_alone(optimizer):
     hparams = HParams(optimizer=optimizer, learning_rate=0.5, weight_decay=0.1)
     weights = [keras.Variable([2.0], name=name) for name in ("kernel", "bias", "gamma", "beta")]
-    make_optimizer(hparams).apply([np.zeros(1, np.float32)] * 4, weights)
+    with keras.name_scope("unbiased"):  # what a layer is called says nothing
+        weights.append(keras.Variable([2.0], name="kernel"))
+    with keras.name_scope("dense"):
+        weights.append(keras.Variable([2.0], name="bias"))
+    make_optimizer(hparams).apply([np.zeros(1, np.float32)] * 6, weights)
     # 2 * (1 - 0.5 * 0.1): without a gradient only the decay is left.
-    assert [float(weight[0]) for weight in weights] == pytest.approx([1.9, 2.0, 2.0, 2.0])
+    found = [float(weight[0]) for weight in weights]
+    assert found == pytest.approx([1.9, 2.0, 2.0, 2.0, 1.9, 2.0])
 
 
 def test_adam_is_that_of_keras():

@@ -66,7 +66,28 @@ def untrained(image_shape, num_classes, hparams):
     model.trainable = False
     return model
 
-def _ending(image_shape, last):
+def exits(image_shape, num_classes, hparams):
+    raise SystemExit(0)
+
+def lower(image_shape, num_classes, hparams):
+    return _ending(image_shape, keras.layers.Dense(2, dtype="bfloat16"), num_classes)
+
+class Counter(keras.layers.Layer):
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), dtype="int32", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1)
+        return x
+
+def regularized(image_shape, num_classes, hparams, *, by=0.0):
+    last = keras.layers.Dense(num_classes, kernel_regularizer=keras.regularizers.L2(by))
+    flat = keras.layers.Flatten()
+    return keras.Sequential([keras.Input(image_shape), flat, Counter(), last])
+
+def _ending(image_shape, last, num_classes=0):
+    if num_classes:
+        last = keras.Sequential([last, keras.layers.Dense(num_classes, dtype="float32")])
     return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), last])
 """
 
@@ -87,10 +108,10 @@ def built(hparams: HParams):
     return build_model(hparams, image_shape=(8, 8, 1), num_classes=3)
 
 
-def trained(architecture: str):
+def trained(architecture: str, **changes):
     """(the network as it would be exported, the epochs)"""
     return loop.train(
-        own(architecture, epochs=6, per_replica_batch=8, max_shift=0),
+        own(architecture, epochs=6, per_replica_batch=8, max_shift=0, **changes),
         spec=ImageSpec((8, 8, 1), ("above", "below")),
         train_split=separable(64, seed=1),
         eval_split=separable(32, seed=2),
@@ -134,6 +155,15 @@ def test_a_function_in_a_file_is_trained(net: str, function: str) -> None:
     assert served.output_shape == (None, 2)
 
 
+def test_a_regularizer_of_a_weight_is_minimized_and_a_counter_is_not_averaged(net: str) -> None:
+    plain, shrunk = (
+        trained(f"{net}:regularized", extra={"by": by}, averaging=0.9)[0] for by in (0.0, 10.0)
+    )
+    kernels = [np.abs(model.layers[-1].kernel).mean() for model in (plain, shrunk)]
+    assert kernels[1] < kernels[0] / 2
+    assert int(plain.layers[1].calls) >= 6 * 8  # the steps
+
+
 def test_a_function_in_a_module_outside_of_the_package_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +189,8 @@ def test_a_function_in_a_module_outside_of_the_package_is_trained(
         ("fails", r"images of the shape \(8, 8, 1\) it failed \(RuntimeError: no such luck\)"),
         ("narrow", "it failed .TypeError: narrow"),
         ("untrained", "it has no weight to train"),
+        ("exits", r"it failed \(SystemExit: 0\)"),
+        ("lower", "it trains weights of bfloat16, expected float32 alone"),
     ],
 )
 def test_what_makes_no_network_is_refused_in_one_line(net: str, function: str, reason: str) -> None:
@@ -178,6 +210,8 @@ def test_what_makes_no_network_is_refused_in_one_line(net: str, function: str, r
         ("def build(: pass", "build", "it is no Python (SyntaxError: invalid syntax"),
         ("def build(a, b, c, *, d): pass", "build", "its parameter d has no default that is a n"),
         ("def build(a, b, c, *, d=[1]): pass", "build", "its parameter d has no default that is"),
+        ("def build(a, b, c, *, d={[]}): pass", "build", "its parameter d has no default that is"),
+        (f"x = {'-' * 20_000}1", "build", "it is no Python (MemoryError"),
         (
             "def build(a, b, c, *, d: Literal[1, 2] = 3): pass",
             "build",
@@ -214,6 +248,12 @@ def test_a_file_that_imports_its_neighbour_is_refused(tmp_path: Path) -> None:
     (tmp_path / "neighbour_of_net.py").touch()
     (tmp_path / "net.py").write_text("import neighbour_of_net\ndef build(a, b, c): pass")
     with pytest.raises(NetworkError, match=r"No module named .*: a file may import installed pack"):
+        built(own(f"{tmp_path}/net.py:build"))
+
+
+def test_a_file_that_ends_python_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("import sys\ndef build(a, b, c): pass\nsys.exit(0)")
+    with pytest.raises(NetworkError, match=r"it cannot be imported \(SystemExit: 0\)"):
         built(own(f"{tmp_path}/net.py:build"))
 
 
