@@ -102,7 +102,11 @@ def _of_a_file(asked: Mapping[str, Any]) -> bool:
     """Whether predictions were given and no model; raises UsageError for a mixture of both."""
     named = [flag for flag in ("--model", "--predictions") if asked[flag] is not None]
     if len(named) != 1:
-        found = "both are given" if named else "--model is missing, and so is --predictions"
+        found = (
+            "--model and --predictions are given"
+            if named
+            else "--model is missing, and so is --predictions"
+        )
         raise UsageError(f"{found}, expected one of them; see tfx-mnist gate check --help")
     (subject,) = named
     for flag in _OF_MODELS if subject == "--predictions" else _OF_PREDICTIONS:

@@ -136,7 +136,7 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
 @pytest.mark.parametrize(
     ("name", "more", "line"),
     [
-        ("good.csv", ["--model", "m"], "both are given, expected one of them"),
+        ("good.csv", ["--model", "m"], "--model and --predictions are given, expected one of them"),
         ("good.csv", ["--baseline", "m"], "--baseline has no effect with --predictions: leave it"),
         ("good.csv", ["--data-dir", "d"], "--data-dir has no effect with --predictions"),
         ("good.csv", ["--dataset", "mnits"], "unknown data set 'mnits': did you mean 'mnist'? kn"),
