@@ -54,23 +54,19 @@ class FusedAdam(keras.optimizers.Adam):
         super()._backend_update_step(grads, trainable_variables, learning_rate * correction)
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
-        """Updates a variable, given the corrected learning rate."""
+        """Updates a float32 variable, given the corrected learning rate."""
         place = self._get_variable_index(variable)
-        beta_1, beta_2, epsilon, rate, none = (
-            tf.cast(value, variable.dtype)
-            for value in (self.beta_1, self.beta_2, self.epsilon, learning_rate, 0.0)
-        )
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[place].value.handle,
             v=self._velocities[place].value.handle,
-            beta1_power=none,
-            beta2_power=none,
-            lr=rate,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=epsilon,
-            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.convert_to_tensor(gradient),
         )
 
 
