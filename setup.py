@@ -120,5 +120,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["tfx-mnist=pipeline.cli.main:main"]},
+    entry_points={"console_scripts": ["tfx-mnist=pipeline.cli.__main__:start"]},
 )

@@ -16,7 +16,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 
-from components.gate.check import Check
+from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from trainer.host.text import printable
 
 LeftOut = Sequence[tuple[str, str]]  # names of checks, and why they could not be made
@@ -47,7 +47,10 @@ _KINDS = ("failure", "error", "skipped")
 
 def _case(check: Check) -> ElementTree.Element:
     case = _named(check.name)
-    if check.passed:
+    if check.result == NOT_JUDGED:
+        ElementTree.SubElement(case, "skipped", {"message": _xml(check.sentence)})
+        return case
+    if check.result == PASSED:
         ElementTree.SubElement(case, "system-out").text = _xml(check.sentence)
         return case
     message = {"message": _xml(check.sentence), "type": "refused"}
@@ -85,7 +88,7 @@ def markdown(
     """Returns a heading and a table, the failed checks first; texts of others stay plain text."""
     failed = [check for check in checks if not check.passed]
     decided = f"refused, {len(failed)} of {len(checks)} checks failed"
-    verdict = decided if failed else f"passed, all {len(checks)} checks"
+    verdict = decided if failed else f"passed, none of {len(checks)} checks failed"
     lines = [f"### {_plain(title)}: {'failed' if error is not None else verdict}", ""]
     if error is not None:
         lines += [_plain(error), ""]
@@ -96,10 +99,12 @@ def markdown(
     return "\n".join([*lines, *rows]).rstrip() + "\n"
 
 
+_SIGNS = {PASSED: "✅", FAILED: "❌", NOT_JUDGED: "⚪"}
+
+
 def _row(check: Check) -> str:
-    result = "✅ passed" if check.passed else "❌ failed"
     cells = (check.name, _value(check.actual), _value(check.required), check.sentence)
-    return f"| {result} | {' | '.join(map(_plain, cells))} |"
+    return f"| {_SIGNS[check.result]} {check.result} | {' | '.join(map(_plain, cells))} |"
 
 
 def _value(value: float | str | None) -> str:

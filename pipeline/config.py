@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from components.example_gen.data_config import DataConfig
@@ -277,6 +278,12 @@ class RunConfig:
                 )
         if self.artifacts and is_uri(self.artifacts):
             require_form("artifacts", self.artifacts)
+        for before, word in pairwise(("", *self.beam_args)):
+            if not word.startswith("-") and ("=" in before or not before.startswith("-")):
+                raise ValueError(
+                    f"beam_args has the word {quoted(word)}, expected Beam's options, such as "
+                    "--direct_num_workers=2"
+                )
 
     def require_features(self, features: Mapping[str, str]) -> None:
         """Raises ConfigError for slices by what is none of a `DatasetInfo`'s features, or unfit."""

@@ -75,6 +75,19 @@ def write(result: RunResult, reports: Path) -> None:
     write_durably(reports / f"{result.run_id}.json", content + "\n")
 
 
+def add_decision(record: Path, sentence: str, version: int | None) -> None:
+    """Adds to the record of a held run what was decided on its model, and the version if any.
+
+    Raises OSError, and ValueError for a file that is no record.
+    """
+    content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
+    _described(content)
+    content["decided"] = sentence
+    if version is not None:
+        content["release"] = {"version": version}
+    write_durably(record, json.dumps(content, allow_nan=False, indent=1) + "\n")
+
+
 def read_all(root: Path) -> list[RunRecord]:
     """Returns all runs of a pipeline root, the newest first; raises OSError."""
     places = (("reports", ".json"), ("reports", ".html"), ("logs", ".log"))
@@ -153,6 +166,8 @@ def _reason(content: _Fields) -> str:
         for check in (checks if isinstance(checks, list) else [])
         if isinstance(check, dict) and check.get("passed") is False
     ]
+    if isinstance(content.get("decided"), str):
+        return " ".join(content["decided"].split())
     if not failed:
         return _WAITS if content["outcome"] == HELD else ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

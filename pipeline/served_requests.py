@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ from trainer.host.text import one_line
 _IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
 _MAX_FILE_BYTES = 32 << 20
 _BATCH = 250  # images that the model is asked about at once
+_OPERATIONS = re.compile(r"\{\{.*?\}\}|\[Op:.*", re.DOTALL)  # of TensorFlow, in its errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,9 +247,14 @@ def _predict_requests(file: Path) -> Iterator[tuple[Iterable[Any], np.ndarray | 
                 yield images, tf.make_ndarray(answered) if answered is not None else None
     except (tf.errors.OpError, DecodeError) as error:
         raise DataError(
-            f"{file} is no TFRecord of PredictionLog ({one_line(error)}), expected TensorFlow "
-            f"Serving's request log, a folder of images, or a file {' or '.join(FORMS)}"
+            f"{file} is no TFRecord of PredictionLog, or is cut off: {_said(error)}; expected "
+            f"TensorFlow Serving's request log, a folder of images, or a file {' or '.join(FORMS)}"
         ) from None
+
+
+def _said(error: Exception) -> str:
+    """Returns an error's text without the names of TensorFlow's own operations."""
+    return " ".join(_OPERATIONS.sub("", str(error)).split())
 
 
 def _images_in(inputs: dict[str, np.ndarray]) -> Iterable[Any] | None:

@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from components.gate.policy import Policy
 from components.gate.simulation import Point, Setting
+from trainer.host.text import percent
 
 _CURVE, _TOO_BAD = "tab:blue", "tab:red"
 _MOST_LABELS = 8  # more than that would cover each other
@@ -43,7 +44,7 @@ def draw(
     )
     axes.set_xlabel("true drop in accuracy from the served model, percentage points")
     axes.set_ylabel("probability of release")
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
     axes.set_ylim(-0.02, 1.09)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right")
@@ -63,7 +64,7 @@ def _draw_curve(axes: Axes, points: Sequence[Point]) -> None:
     if len(points) <= _MOST_LABELS:
         for drop, share in zip(drops, released, strict=True):
             axes.annotate(
-                f"{share:.1%}", (drop, share), (7, 5), textcoords="offset points", color=_CURVE
+                percent(share, 1), (drop, share), (7, 5), textcoords="offset points", color=_CURVE
             )
 
 

@@ -43,7 +43,7 @@ def test_generic_name_is_our_package(package: str) -> None:
 def test_command_is_the_cli() -> None:
     scripts = metadata.distribution("tfx-mnist").entry_points.select(group="console_scripts")
     assert {(script.name, script.value) for script in scripts} == {
-        ("tfx-mnist", "pipeline.cli.main:main")
+        ("tfx-mnist", "pipeline.cli.__main__:start")
     }
     assert callable(scripts["tfx-mnist"].load())
 

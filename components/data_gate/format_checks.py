@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import Sizes
 from components.gate.check import Check
+from trainer.host.text import percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +87,10 @@ def _grey_check(summary: ExamplesSummary, bound: float) -> Check:
         share,
         bound,
         start=f"{worst}: {split.grey or 0} of {split.rows} images are grey among coloured ones "
-        f"({share:.2%}), ",
-        good=f"at most {bound:.2%} may be",
-        bad=f"expected at most {bound:.2%}; look where they come from, make all images grey with "
-        "data.channels=1, or set data_gate.max_grey",
+        f"({percent(share)}), ",
+        good=f"at most {percent(bound)} may be",
+        bad=f"expected at most {percent(bound)}; look where they come from, make all images grey "
+        "with data.channels=1, or set data_gate.max_grey",
     )
 
 

@@ -24,6 +24,7 @@ from components.example_gen.images import read_split
 from components.gate.check import Check
 from components.pictures import NEAR_DUPLICATES, Picture, Pictures, thumbnail
 from trainer.features import ImageSpec
+from trainer.host.text import percent
 
 _TEST = "test"
 _LEARNED_FROM = ("train", "eval")
@@ -141,15 +142,17 @@ def overlap_check(
     fraction = max(exact / rows, near / len(found))
     sentence = (
         f"test: {exact} of {rows} images are also in train or eval, pixel by pixel, and {near} of "
-        f"{len(found)} exactly or nearly ({fraction:.4%})"
+        f"{len(found)} exactly or nearly ({percent(fraction, 4)})"
     )
     if fraction <= bound:
-        return Check("data.overlap", True, fraction, bound, f"{sentence}, at most {bound:.4%} may")
+        sentence += f", at most {percent(bound, 4)} may"
+        return Check("data.overlap", True, fraction, bound, sentence)
     some = looked_at[found][:_NAMED]
     hashes, _ = hash_examples(some, np.zeros(len(some), np.int64))
     names = [key.hex() for key in keys_of(hashes)] or summary.overlap.examples
     sentence += (
-        f", expected at most {bound:.4%}, such as {', '.join(name[:12] for name in names)}; remove "
-        "them from the training files, or set data_gate.max_train_test_overlap"
+        f", expected at most {percent(bound, 4)}, such as "
+        f"{', '.join(name[:12] for name in names)}; remove them from the training files, or set "
+        "data_gate.max_train_test_overlap"
     )
     return Check("data.overlap", False, fraction, bound, sentence)

@@ -18,6 +18,7 @@ from components.confident_learning import NO_CLASS, counted_for, thresholds
 from components.data_gate.quick_classifier import Floats, Labels
 from components.gate.check import Check
 from components.gate.statistics import binomial_tail
+from trainer.host.text import percent
 
 _STRICT = 0.75  # quantile of a class's scores among the examples with its label
 _ALPHA = 0.05  # probability of a refusal where the bound is just met
@@ -133,16 +134,16 @@ def _overall_check(noise: LabelNoise, bound: float) -> Check:
     if not noise.overall.is_judged:
         sentence = (
             "train and eval: label noise could not be judged: a quick classifier predicts "
-            f"{noise.accuracy:.1%} of {noise.examples} labels, too few to tell wrong labels from "
-            "hard images"
+            f"{percent(noise.accuracy, 1)} of {noise.examples} labels, too few to tell wrong "
+            "labels from hard images"
         )
         return Check(name, True, None, bound, sentence)
     share = noise.overall.share
-    found = f"train and eval: about {share:.2%} of {noise.examples} labels look wrong"
+    found = f"train and eval: about {percent(share)} of {noise.examples} labels look wrong"
     if noise.overall.exceeds(bound):
-        sentence = f"{found}, expected at most {bound:.2%}; {_REMEDY}"
+        sentence = f"{found}, expected at most {percent(bound)}; {_REMEDY}"
         return Check(name, False, share, bound, sentence)
-    return Check(name, True, share, bound, f"{found}, at most {bound:.2%} may")
+    return Check(name, True, share, bound, f"{found}, at most {percent(bound)} may")
 
 
 def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) -> Check:
@@ -157,10 +158,12 @@ def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) ->
     among = exceeding or judged
     worst = max(among, key=lambda label: among[label].share)
     share = among[worst].share
-    found = f"train and eval: about {share:.2%} of the labels {class_names[worst]} look wrong"
+    found = f"train and eval: about {percent(share)} of the labels {class_names[worst]} look wrong"
     if exceeding:
         alike = class_names[noise.looks_like[worst]]
-        sentence = f"{found}, most of them like {alike}, expected at most {bound:.2%}; {_REMEDY}"
+        sentence = (
+            f"{found}, most of them like {alike}, expected at most {percent(bound)}; {_REMEDY}"
+        )
     elif share:
         sentence = f"{found}, more than of any other class, which chance explains"
     else:

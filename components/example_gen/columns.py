@@ -51,19 +51,19 @@ def read_columns(path: Path, form: str | None = None, *, wide: tuple[str, ...] =
         the memory as texts.
     """
     form = form or path.suffix.lower()
-    if form not in FORMS:
-        raise DataError(f"{path} ends in {form!r}, expected {', '.join(FORMS)}")
     try:
         with open_regular(path, max_bytes=_MAX_BYTES) as file:
+            if form not in FORMS:
+                raise DataError(f"{path} ends in {form!r}, expected {', '.join(FORMS)}")
             return FORMS[form](path, file, wide)
     except DataError:
         raise
     except Exception as error:  # csv, zipfile, NumPy and pyarrow raise errors of many kinds
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"cannot read {path}: {error.strerror}; give another file") from error
+        name, expected = _EXPECTED[form]
         raise DataError(
-            f"{path} is no {form[1:].upper()} file: {one_line(error)}; expected a whole one, CSV "
-            "in UTF-8 with a line of names: write it anew"
+            f"{path} is no {name} file: {one_line(error)}; expected {expected}: write it anew"
         ) from error
 
 
@@ -160,6 +160,12 @@ def _read_npz(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
     with np.load(file, allow_pickle=False) as arrays:
         return {name: np.asarray(arrays[name]) for name in arrays.files}
 
+
+_EXPECTED = {
+    ".csv": ("CSV", "text in UTF-8 whose first line names the columns"),
+    ".parquet": ("Parquet", "a whole one without encryption"),
+    ".npz": ("NPZ", "a whole one of numbers and texts, as numpy.savez writes it"),
+}
 
 FORMS: dict[str, Callable[[Path, BinaryIO, tuple[str, ...]], Columns]] = {
     ".csv": _read_csv,

@@ -1,4 +1,4 @@
-"""Checks of the predictions: over all examples, by class and slice, against the served model."""
+"""Checks of the predictions: over all examples, by class and slice, against the baseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
 
 
 def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
-    """The upper confidence bound of the drop from the served model's accuracy, -1..1."""
+    """The upper confidence bound of the drop from the baseline's accuracy, -1..1."""
     return statistics.drop_upper(
         overall.lost,
         overall.gained,
@@ -70,7 +70,7 @@ def cross_entropy(case: Case) -> Iterator[Check]:
 
 
 def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check, Check]:
-    """Checks whether the candidate is worse than the served model, and by how much."""
+    """Checks whether the candidate is worse than the baseline, and by how much."""
     if policy.must_improve:
         p, level = statistics.mcnemar(overall.gained, overall.lost), policy.release_alpha(decision)
         better = Check.of(
@@ -81,7 +81,7 @@ def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check,
             start=f"{_pairs(overall)}: ",
             good=f"shown to be better (p = {p:.2g})",
             bad=f"not shown to be better (p = {p:.2g}, required at most {level:.2g}, since "
-            "gate.must_improve is set): the served model stays",
+            "gate.must_improve is set): keep the baseline",
         )
     else:
         p = statistics.mcnemar(overall.lost, overall.gained)
@@ -95,12 +95,12 @@ def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check,
         policy.max_drop,
         start=f"accuracy changes by {overall.change:+.4f}; with {_confidence(policy, decision)} "
         f"confidence it {extent}; a drop of at most {policy.max_drop:.4f} is allowed",
-        bad=": the served model stays; evaluate on more test images, or set gate.max_drop",
+        bad=": keep the baseline, evaluate on more test images, or set gate.max_drop",
     )
 
 
 def paired(case: Case) -> Iterator[Check]:
-    """Makes the `paired_checks`, with a served model."""
+    """Makes the `paired_checks`, if there is a baseline."""
     if case.evidence.compared:
         yield from paired_checks(case.evidence.overall, case.policy, case.decision)
 
@@ -120,8 +120,8 @@ def group_floors(case: Case) -> Iterator[Check]:
         floor, accuracy = policy.class_floor, group.tally.accuracy
         if not group.judged:
             sentence = (
-                f"{group.label} has {group.tally.rows:,} test images, not judged below "
-                f"{policy.min_slice_rows:,} (gate.min_slice_rows)"
+                f"{group.label} has {group.tally.rows:,} test images, too few to be judged: "
+                f"gate.min_slice_rows is {policy.min_slice_rows:,}"
             )
             yield Check(group.name, True, None, floor, sentence)
             continue
@@ -160,15 +160,14 @@ def _not_worse(
         required,
         start=start,
         good=f"not shown to be worse (p = {p:.2g})",
-        bad=f"shown to be worse (p = {p:.2g}, required above {policy.alpha:g}): the served model "
-        "stays",
+        bad=f"shown to be worse (p = {p:.2g}, required above {policy.alpha:g}): keep the baseline",
     )
 
 
 def _pairs(tally: Tally) -> str:
     return (
         f"{tally.gained:,} gained and {tally.lost:,} lost of {tally.rows:,} test images against "
-        "the served model"
+        "the baseline"
     )
 
 

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -41,6 +43,16 @@ class Check:
     ) -> Check:
         """Makes a check whose sentence continues with `good` if it passed, else with `bad`."""
         return cls(name, passed, actual, required, start + (good if passed else bad))
+
+    @property
+    def result(self) -> str:
+        """`PASSED`, `FAILED`, or `NOT_JUDGED` where nothing was there to hold to the bound.
+
+        What is not judged passes: it does not stop a release.
+        """
+        if not self.passed:
+            return FAILED
+        return NOT_JUDGED if self.actual is None and self.required is not None else PASSED
 
     @property
     def kind(self) -> str:

@@ -47,11 +47,11 @@ for _name, _entry in {
     "test_budget": GateCheck("decisions that the test set has served", integrity.test_budget),
     "floor": GateCheck("accuracy over all examples", accuracy.floor, simulated=True),
     "cross_entropy": GateCheck("quality of the probabilities", accuracy.cross_entropy),
-    "paired": GateCheck("accuracy against the served model's", accuracy.paired, simulated=True),
-    "baseline": GateCheck("there is a served model to compare with", integrity.baseline),
+    "paired": GateCheck("accuracy against the baseline's", accuracy.paired, simulated=True),
+    "baseline": GateCheck("there is a baseline to compare with", integrity.baseline),
     "class": GateCheck("accuracy of each class and slice", accuracy.group_floors, simulated=True),
     "class_change": GateCheck(
-        "each class and slice against the served model's", accuracy.group_changes, simulated=True
+        "each class and slice against the baseline's", accuracy.group_changes, simulated=True
     ),
 }.items():
     GATE_CHECKS.add(_name, _entry)

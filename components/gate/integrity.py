@@ -117,7 +117,7 @@ def first_check(policy: Policy, place: str = "") -> Check:
         not policy.require_baseline,
         None,
         "a served version" if policy.require_baseline else None,
-        start=f"first release, no baseline: nothing is served{place} to compare with",
+        start=f"there is no baseline to compare with{place and f': nothing is served{place}'}",
         bad=", and gate.require_baseline is set: give the directory that is served from, or the "
         "baseline, or release the first model with gate.require_baseline=false",
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from components.gate.check import Check
 from components.model_card.subject import Subject
 
 _UNSTATED = "not stated"
@@ -77,7 +78,7 @@ def _body(subject: Subject) -> Iterator[str]:
     yield from _evaluation(subject)
     yield from _section("Checks before the release")
     for check in record.get("checks") or ():
-        yield f"- {'passed' if check['passed'] else 'failed'}: {_plain(check['sentence'])}"
+        yield f"- {Check.from_dict(check).result}: {_plain(check['sentence'])}"
     yield from _section("Origin")
     baseline = record.get("baseline")
     yield from _items(

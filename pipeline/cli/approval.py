@@ -12,7 +12,7 @@ import click
 from components import serving_dir
 from components.serving_dir import StaleDecision
 from components.serving_dir.manifest import REPORT
-from pipeline import hooks
+from pipeline import hooks, records
 from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, command, option
 from pipeline.config import RunConfig
@@ -84,7 +84,8 @@ def approve(
         "reason": reason,
     }
     if done.created:
-        _add_to(report, f"Approved by {by} and released as version {done.version}: {reason}")
+        sentence = f"Approved by {by} and released as version {done.version}: {reason}"
+        _add_to(report, sentence, done.version)
         output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
     where = f"version {done.version} in {done.path}"
     line = f"released: {where}" if done.created else f"unchanged: {where} holds this model already"
@@ -100,7 +101,7 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     """
     report = _report_of(directory, run_id)
     done = serving_dir.reject(directory, run_id, by=by, reason=reason)
-    _add_to(report, f"Rejected by {by}: {reason}")
+    _add_to(report, f"Rejected by {by}: {reason}", None)
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}
     return Reply(fields, [f"rejected: the model of {run_id}; what is served stays"])
 
@@ -122,12 +123,18 @@ def _report_of(directory: Path, run_id: str) -> Path | None:
     return Path(path) if path else None
 
 
-def _add_to(report: Path | None, sentence: str) -> None:
+def _add_to(report: Path | None, sentence: str, version: int | None) -> None:
+    """Says in the report of the run, and in the list of runs, what was decided."""
     if report is None or not report.is_file():  # it was moved, or lies on another machine
         return
+    sentence = " ".join(sentence.split())
     try:
-        from pipeline.report import add_decision
+        from pipeline.report import add_decision, index
 
         add_decision(report, sentence)
+        record = report.with_suffix(".json")
+        if record.is_file():
+            records.add_decision(record, sentence, version)
+            index.write(report.parent.parent)
     except (OSError, ValueError) as error:
         output.complain(f"the report {report} cannot be changed: {error}; the decision stands")

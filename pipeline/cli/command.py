@@ -233,13 +233,15 @@ def pair(expected: str) -> Read:
     return Read(read)
 
 
-def whole(least: int) -> Read:
-    """The type of a whole number from `least` to 18 digits."""
+def whole(least: int, most: int | None = None) -> Read:
+    """The type of a whole number from `least` to `most`, or to 18 digits."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < least:
-            most = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
-            raise ValueError(f"a whole number, {least} or more{most}")
+            ends = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
+            raise ValueError(f"a whole number, {least} or more{ends}")
+        if most is not None and int(text) > most:
+            raise ValueError(f"a whole number from {least} to {most:,}")
         return int(text)
 
     return Read(read)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from components.example_gen.sources import parse_dataset
 from components.serving_check.model_server import LOADER
 from pipeline.cli import configuration, output
 from pipeline.cli.command import Reply, command, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
+from pipeline.config import ConfigError
 from pipeline.doctor.machine import Engine, Gpu, Machine
 from pipeline.doctor.missing import devices, missing
+from pipeline.places import require_places
 from pipeline.result import ExitCode
 
 _NOT_INSTALLED = "not installed"
@@ -35,14 +38,20 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     """Shows what this machine has and what a run would use.
 
     Takes the options of `run`, and fails if they ask for something that is missing: a package,
-    GPUs, a CUDA library, the model server. Nothing is written. TensorFlow is imported only where
-    there is a GPU, to try a small convolution on each one, or with -v, which also shows its log.
+    GPUs, a CUDA library, the model server, a directory to write in. Nothing is written. TensorFlow
+    is imported only where there is a GPU, to try a small convolution on each one, or with -v, which
+    also shows its log.
     """
     from pipeline.doctor.look import examine
 
     config = given.configuration()
+    parse_dataset(config.dataset)
     machine = examine(config, verbose=verbose)
     lacking = missing(config, machine)
+    try:
+        require_places(config)
+    except ConfigError as error:
+        lacking.append(str(error))
     used = {
         "training": devices(config, machine),
         "serving_check": machine.model_server or LOADER,

@@ -22,7 +22,8 @@ from pipeline.cli.command import (
 )
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config_model import keys
-from pipeline.dataset_defaults import policy_for
+from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
+from trainer.host.text import percent
 
 if TYPE_CHECKING:  # NumPy stands behind it
     from components.gate.simulation import Point, Setting
@@ -43,8 +44,10 @@ def _fractions(text: str) -> list[float]:
         raise ValueError("fractions from 0 to 1") from None
 
 
-def _count(flag: str, least: int, default: int, text: str) -> Callable[[Any], Any]:
-    return option(flag, "N", text, type=whole(least), default=default)
+def _count(
+    flag: str, least: int, default: int, text: str, most: int | None = None
+) -> Callable[[Any], Any]:
+    return option(flag, "N", text, type=whole(least, most), default=default)
 
 
 @command(
@@ -60,8 +63,8 @@ def _count(flag: str, least: int, default: int, text: str) -> Callable[[Any], An
     default="mnist",
 )
 @configuration.options("--set")
-@_count("--rows", 1, 10_000, "Test images.")
-@_count("--classes", 2, 10, "Classes.")
+@_count("--rows", 1, 10_000, "Test images.", 100_000_000)
+@_count("--classes", 2, 10, "Classes.", 10_000)
 @option("--accuracy", "A", "Accuracy of the served model.", type=Read(_fraction), default=0.994)
 @option(
     "--discordance",
@@ -79,8 +82,16 @@ def _count(flag: str, least: int, default: int, text: str) -> Callable[[Any], An
     default="0,0.001,0.002,0.005,0.01",
 )
 @_count("--decision", 1, 1, "Number of the decision on the test set, from 1.")
-@_count("--decisions", 1, 100, "How many decisions a submitter of bad models has on one test set.")
-@_count("--simulations", 1, 5_000, "Number of simulations for each drop and each submitter.")
+@_count(
+    "--decisions",
+    1,
+    100,
+    "How many decisions a submitter of bad models has on one test set.",
+    100_000,
+)
+@_count(
+    "--simulations", 1, 5_000, "Number of simulations for each drop and each submitter.", 1_000_000
+)
 @_count("--seed", 0, 0, "Seed of the simulation.")
 @path_option("--png", "FILE", "Draw the curve into a PNG file as well.")
 @pass_given
@@ -192,8 +203,10 @@ def _lines(points: Sequence[Point], policy: Policy, asked: SimpleNamespace) -> l
     slices = "; ".join(map(str, policy.slices)) or "none"
     kinds = list(points[0].refused_by)
     header = ["worse by", "released", "95 % interval", "refused", "by", *kinds]
+    known = asked.dataset in DATASET_DEFAULTS
+    whose = asked.dataset if known else f"{asked.dataset}, a set without thresholds of its own"
     return [
-        f"policy of {asked.dataset}: floor {policy.floor:g}, class floor {policy.class_floor:g}, "
+        f"policy of {whose}: floor {policy.floor:g}, class floor {policy.class_floor:g}, "
         f"max drop {policy.max_drop:g}, confidence {policy.confidence:g}, slices {slices}",
         f"{asked.rows:,} test images of {asked.classes:,} classes, decision "
         f"{asked.decision:,} on them; served accuracy {asked.accuracy:g}, discordance "
@@ -207,7 +220,7 @@ def _lines(points: Sequence[Point], policy: Policy, asked: SimpleNamespace) -> l
 
 
 def _series_lines(series: Sequence[Series], asked: SimpleNamespace) -> list[str]:
-    rows = [[one.submitter, f"{one.share:.2%}", _interval(one.interval)] for one in series]
+    rows = [[one.submitter, percent(one.share), _interval(one.interval)] for one in series]
     return [
         f"any bad model released by {asked.decisions:,} decisions on one test set; the models' "
         "accuracy is the floor, nothing is served",
@@ -218,15 +231,15 @@ def _series_lines(series: Sequence[Series], asked: SimpleNamespace) -> list[str]
 
 def _interval(ends: tuple[float, float]) -> str:
     low, high = ends
-    return f"{low:.2%} to {high:.2%}"
+    return f"{percent(low)} to {percent(high)}"
 
 
 def _row(point: Point) -> list[str]:
     return [
         f"{point.drop:g}",
-        f"{point.release:.2%}",
+        percent(point.release),
         _interval(point.release_interval),
-        f"{point.refusal:.2%}",
+        percent(point.refusal),
         "",
-        *(f"{share:.2%}" for share in point.refusal_by.values()),
+        *(percent(share) for share in point.refusal_by.values()),
     ]

@@ -13,6 +13,7 @@ from components.serving_dir import Version, find, require_valid
 from pipeline.cli import logs, output, serving
 from pipeline.cli.command import LOCAL_PATH, CommandError, Reply, command, option, verbose, whole
 from pipeline.result import ExitCode
+from trainer.host.text import percent
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     from components.serving_check.prediction import ImageError, Prediction
@@ -77,7 +78,7 @@ def _lines(version: Version, described: Sequence[Mapping[str, Any]]) -> Iterator
         if not image["error"]:
             yield f"{image['path']}: {image['class_name']}"
             rows = [
-                (f"  {each['class_name']}", f"{each['probability']:7.2%}")
+                (f"  {each['class_name']}", f"{percent(each['probability']):>8}")
                 for each in image["probabilities"]
             ]
             yield from output.table(rows)

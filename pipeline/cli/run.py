@@ -23,18 +23,12 @@ from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
 from pipeline.cli.written_files import CiFiles
 from pipeline.config import ConfigError, RunConfig
+from pipeline.places import require_places
 from pipeline.result import FAILED, HELD, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
 from pipeline.runners.observer import Observer
-from pipeline.stores import is_uri
-from trainer.host import paths
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import first_line, one_line
-
-# What a run writes below the pipeline root.
-_WRITTEN = (
-    *("artifacts", "checkpoints", "copies", "kubeflow", "logs", "reports", "serving", "tuning"),
-)
 
 Runner = Callable[..., RunResult]  # pipeline.runners.local.run
 
@@ -89,7 +83,7 @@ def _execute(
     if save_hparams is not None:
         written_files.require_writable("--save-hparams", "the hyper-parameters", save_hparams)
     hooks.require_programs(config.hooks)
-    _require_places(config)
+    require_places(config)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
     try:
@@ -131,20 +125,6 @@ def _new_run_id() -> str:
     """Returns an id that sorts by time: "20261123T103000Z-3f2a"."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return f"{now:%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}"
-
-
-def _require_places(config: RunConfig) -> None:
-    """Refuses directories that cannot be written to, before the first of them is made."""
-    root = Path(config.pipeline_root)
-    try:
-        for name in ("", *_WRITTEN):
-            paths.require_directory("pipeline_root", root / name)
-        if config.serving_dir is not None:
-            paths.require_directory("serving_dir", config.serving_dir)
-        if config.artifacts is not None and not is_uri(config.artifacts):
-            paths.require_directory("artifacts", config.artifacts)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def _create_log(config: RunConfig, run_id: str) -> logs.RunLog:

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from components.gate.check import Check
+from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
@@ -70,25 +70,26 @@ _LOWEST = {"class": _FLOOR, "slice": _FLOOR, "class_change": _CHANGE, "slice_cha
 
 
 def check_lines(checks: Sequence[Check]) -> Iterator[Line]:
-    """Yields each failed check by its sentence, and the passed ones by kind."""
+    """Yields each failed check by its sentence, and the others by kind."""
     for kind, group in groupby(checks, key=lambda check: check.kind):  # they stand together
         members = list(group)
-        yield from (Line(f"  failed: {c.sentence}", "bad") for c in members if not c.passed)
-        passed = [check for check in members if check.passed]
-        if len(passed) == 1:
-            yield Line(f"  passed: {passed[0].sentence}", "good")
-        elif passed:
-            many = f"{len(passed)} {kind.replace('_', ' ')} checks"
-            yield Line(f"  passed: {many}{_lowest(kind, passed)}", "good")
+        yield from (Line(f"  failed: {c.sentence}", "bad") for c in members if c.result == FAILED)
+        for result, style in ((PASSED, "good"), (NOT_JUDGED, "")):
+            alike = [check for check in members if check.result == result]
+            if len(alike) == 1:
+                yield Line(f"  {result}: {alike[0].sentence}", style)
+            elif alike:
+                many = f"{len(alike)} {kind.replace('_', ' ')} checks"
+                more = _lowest(kind, alike) if result == PASSED else f", first: {alike[0].sentence}"
+                yield Line(f"  {result}: {many}{more}", style)
 
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:
     """The lowest value of the classes or slices, which share one bound; "" for other kinds."""
-    numbers = [(c.actual, c.name, c.required) for c in checks if isinstance(c.actual, float | int)]
     form = _LOWEST.get(kind)
-    if form is None or not numbers:
+    if form is None:
         return ""
-    actual, name, bound = min(numbers)
+    actual, name, bound = min((check.actual, check.name, check.required) for check in checks)
     return f", lowest {name.partition('.')[2]}: {form.format(actual=actual, bound=bound)}"
 
 
@@ -101,9 +102,11 @@ def _outcome(result: RunResult) -> Line:
         return Line(f"unchanged: {_release(result.release)} holds this model already", "good")
     if result.outcome == HELD and result.pending:
         waits = result.pending
+        where = shlex.quote(str(Path(waits.path).parent))
         return Line(
             f"held: the model waits in {waits.path}; release it with `tfx-mnist approve "
-            f"{waits.run_id} --by NAME --reason TEXT`, or reject it in the same way",
+            f"{waits.run_id} --serving-dir {where} --by NAME --reason TEXT`, or reject it in the "
+            "same way",
             "good",
         )
     return Line("refused: nothing was released, and the served version stays", "bad")

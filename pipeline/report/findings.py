@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from components.gate import accuracy, power
-from components.gate.check import Check
+from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
 from components.gate.statistics import proportion_interval
@@ -27,7 +27,7 @@ def headline(result: RunResult) -> str:
     if result.outcome == UNCHANGED:
         return f"Unchanged: {_version(result.release)} holds this model already."
     if result.outcome == HELD:
-        return "Held: every check passed, and the model waits for approval."
+        return "Held for approval: every check passed."
     failed = sum(not check.passed for check in result.checks)
     return (
         f"Refused by {failed} of {len(result.checks)} checks: nothing was released, "
@@ -83,7 +83,7 @@ def measured(result: RunResult) -> Measured | None:
 
 
 def groups(result: RunResult) -> list[tuple[Group, str]]:
-    """Returns the classes and slices, each with "passed", "failed" or "not judged"."""
+    """Returns the classes and slices, each with `PASSED`, `FAILED` or `NOT_JUDGED`."""
     evidence, policy = result.evidence, result.policy
     if evidence is None or policy is None:
         return []
@@ -91,9 +91,9 @@ def groups(result: RunResult) -> list[tuple[Group, str]]:
 
     def verdict(group: Group) -> str:
         if not group.judged:
-            return "not judged"
+            return NOT_JUDGED
         change = group.name.replace(".", "_change.", 1)
-        return "failed" if failed & {group.name, change} else "passed"
+        return FAILED if failed & {group.name, change} else PASSED
 
     return [(group, verdict(group)) for group in evidence_groups(evidence, policy)]
 

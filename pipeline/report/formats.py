@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+from trainer.host import text
+
 NOTHING = "–"
 
 
@@ -19,7 +21,7 @@ def value(given: float | str | None) -> str:
 
 def percent(fraction: float) -> str:
     """Formats a fraction as percent with two digits: 0.9917 is "99.17 %"."""
-    return NOTHING if math.isnan(fraction) else f"{fraction * 100:.2f} %"
+    return NOTHING if math.isnan(fraction) else text.percent(fraction)
 
 
 def level(confidence: float) -> str:

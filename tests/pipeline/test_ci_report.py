@@ -44,6 +44,13 @@ def test_a_failure_says_its_sentence_with_controls_escaped() -> None:
     assert r"\x1b[31m" in failure.text
 
 
+def test_what_was_not_judged_is_skipped_and_stands_apart() -> None:
+    few = Check("slice.x", True, None, 0.88, "x has 4 test images, too few to be judged")
+    (case,) = suite(junit("t", [few]))
+    assert case.find("skipped").get("message") == few.sentence
+    assert "| ⚪ not judged | slice.x |  | 0.88 |" in markdown("t", [few])
+
+
 @pytest.mark.parametrize("text", ["\x00", "\ufffe", "\udcff", "\x0b"])
 def test_what_xml_cannot_hold_is_escaped(text: str) -> None:
     (case,) = suite(junit("t", [Check("a", False, None, None, f"before{text}after")]))
@@ -80,4 +87,4 @@ def test_an_error_stands_above_the_table() -> None:
 
 
 def test_all_passed_is_said() -> None:
-    assert markdown("t", [GOOD]).startswith("### t: passed, all 1 checks\n")
+    assert markdown("t", [GOOD]).startswith("### t: passed, none of 1 checks failed\n")

@@ -15,6 +15,7 @@ from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from tests.pipeline.cli.processes import process, script
 from tests.plugins import install
 
+BEAM_EXPECTS = "expected Beam's options, such as --direct_num_workers=2"
 PLUGIN = """
 from trainer.architectures import ARCHITECTURES, Architecture
 from trainer.hparams import HYPER_PARAMETERS, HyperParameter
@@ -45,6 +46,7 @@ HYPER_PARAMETERS.add("pairs", HyperParameter("pairs", default=0, parse=even))
         ("data_dir", None, None),
         ("data_dir", "somewhere", "somewhere"),
         ("beam_args", ["--a=1", "--b"], ("--a=1", "--b")),
+        ("beam_args", ["--a", "1", "-b"], ("--a", "1", "-b")),
     ],
 )
 def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: object) -> None:
@@ -64,6 +66,8 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
         ("dataset", 7, "dataset is 7, expected a string"),
         ("dataset", None, "dataset is None, expected a string"),
         ("beam_args", "--a", "beam_args is '--a', expected a list of strings"),
+        ("beam_args", ["x"], f"beam_args has the word 'x', {BEAM_EXPECTS}"),
+        ("beam_args", ["--a=1", "2"], f"beam_args has the word '2', {BEAM_EXPECTS}"),
         ("beam_args", 3, "beam_args is 3, expected a list of strings"),
         ("beam_args", [3], "beam_args is [3], expected a list of strings"),
         (

@@ -84,7 +84,7 @@ def test_a_good_model_passes_on_what_the_test_split_says(
     # One of the two equal images that are labelled differently is wrong.
     assert result.evidence.overall == Tally(rows=60, correct=59)
     assert find(result, "integrity.rows").required == 60
-    assert "first release, no baseline" in find(result, "baseline").sentence
+    assert "there is no baseline" in find(result, "baseline").sentence
     assert find(result, "floor").required == 0.8
 
 

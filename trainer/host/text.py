@@ -65,6 +65,11 @@ def size(bytes_: int) -> str:
     return f"{value:.1f} {unit}"
 
 
+def percent(fraction: float, digits: int = 2) -> str:
+    """Returns a fraction as percent: 0.9917 is "99.17 %"."""
+    return f"{fraction * 100:.{digits}f} %"
+
+
 def unknown(what: str, given: str, known: Iterable[str], *, see: str = "") -> str:
     """Returns the line for a name that does not exist, with one that is much like it.
 

@@ -71,7 +71,7 @@ def test_sizes_are_held_to_those_of_the_last_release() -> None:
 def test_grey_images_among_coloured_ones_are_refused() -> None:
     check = checks_of(summary(splits={"eval": split(rows=50, grey=6)}))["data.grey"]
     assert not check.passed
-    assert check.sentence.startswith("eval: 6 of 50 images are grey among coloured ones (12.00%)")
+    assert check.sentence.startswith("eval: 6 of 50 images are grey among coloured ones (12.00 %)")
 
 
 def test_a_set_whose_images_are_all_grey_mixes_nothing() -> None:

@@ -148,7 +148,7 @@ def test_a_csv_file_that_is_none_is_refused(content: bytes, line: str, tmp_path:
 def test_a_file_of_another_format_is_refused(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"p{suffix}"
     path.write_bytes(b"id,label\n")
-    assert f"is no {suffix[1:].upper()} file: " in refusal(path)
+    assert "; expected a whole one " in refusal(path)
 
 
 def test_arrays_that_would_run_code_are_refused(tmp_path: Path) -> None:
@@ -179,4 +179,6 @@ def test_a_class_name_that_is_no_name_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_or_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     assert "cannot read" in refusal(tmp_path / "p.csv")
+    assert "cannot read" in refusal(tmp_path / "nosuch")
+    (tmp_path / "p.txt").write_text("id,label\n")
     assert "ends in '.txt', expected .csv, .parquet, .npz" in refusal(tmp_path / "p.txt")

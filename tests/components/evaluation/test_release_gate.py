@@ -137,7 +137,7 @@ def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path)
 
 def test_a_first_release_says_so(setting, first, tmp_path) -> None:
     decided = decide(setting, first, BELOW, tmp_path, compared=False)
-    assert "first release, no baseline" in decided.find("baseline").sentence
+    assert "there is no baseline" in decided.find("baseline").sentence
     assert blessings.facts_of(decided.blessing)["compared"] == {"baseline": None, "damage": None}
 
 

@@ -58,9 +58,9 @@ BROKEN = {
         "path,path\na,b\n",
         "the column 'path' twice",
     ),
-    "a cut Parquet file": (".parquet", WHOLE[:-20], "is no PARQUET file: ArrowInvalid"),
-    "changed Parquet pages": (".parquet", b"PAR1" + b"\xff" * 200 + WHOLE[204:], "is no PARQUET f"),
-    "a Parquet head alone": (".parquet", b"PAR1", "is no PARQUET file: ArrowInvalid"),
+    "a cut Parquet file": (".parquet", WHOLE[:-20], "is no Parquet file: ArrowInvalid"),
+    "changed Parquet pages": (".parquet", b"PAR1" + b"\xff" * 200 + WHOLE[204:], "is no Parquet f"),
+    "a Parquet head alone": (".parquet", b"PAR1", "is no Parquet file: ArrowInvalid"),
     "a column of Parquet twice": (".parquet", doubled(), "the column 'path' twice"),
     "Parquet without rows": (
         ".parquet",

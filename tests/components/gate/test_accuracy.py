@@ -1,4 +1,4 @@
-"""Checks of the predictions: over all examples, by class and slice, against the served model."""
+"""Checks of the predictions: over all examples, by class and slice, against the baseline."""
 
 import dataclasses
 import math
@@ -91,7 +91,7 @@ def test_nan_cross_entropy_is_refused() -> None:
     assert failed(checks_of(broken, ANYTHING)) == ["cross_entropy"]
 
 
-# --- against the served model ---------------------------------------------------------------------
+# --- against the baseline -------------------------------------------------------------------------
 
 
 def test_a_model_that_is_shown_to_be_worse_is_refused() -> None:
@@ -101,8 +101,8 @@ def test_a_model_that_is_shown_to_be_worse_is_refused() -> None:
     not_worse = find(checks, "not_worse")
     assert not_worse.actual == pytest.approx(0.0403, abs=5e-5)
     assert not_worse.sentence == (
-        "14 gained and 26 lost of 10,000 test images against the served model: shown to be "
-        "worse (p = 0.04, required above 0.05): the served model stays"
+        "14 gained and 26 lost of 10,000 test images against the baseline: shown to be "
+        "worse (p = 0.04, required above 0.05): keep the baseline"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_drop_that_cannot_be_excluded_is_refused_although_none_is_shown() -> N
     assert failed(checks) == ["max_drop"]
     assert find(checks, "max_drop").sentence == (
         "accuracy changes by -0.0005; with 99.55 % confidence it drops by at most 0.0022; a drop "
-        "of at most 0.0010 is allowed: the served model stays; evaluate on more test images, or "
+        "of at most 0.0010 is allowed: keep the baseline, evaluate on more test images, or "
         "set gate.max_drop"
     )
 
@@ -186,8 +186,8 @@ def test_a_model_that_trades_one_class_for_another_is_refused() -> None:
     assert failed(checks) == ["class_change.cat"]
     assert find(checks, "class_change.cat").actual == pytest.approx(-0.017)
     assert find(checks, "class_change.cat").sentence == (
-        "class cat: 3 gained and 20 lost of 1,000 test images against the served model, shown to "
-        "be worse (p = 0.00049, required above 0.05): the served model stays"
+        "class cat: 3 gained and 20 lost of 1,000 test images against the baseline, shown to "
+        "be worse (p = 0.00049, required above 0.05): keep the baseline"
     )
 
 
@@ -219,7 +219,8 @@ def test_a_small_slice_is_not_judged(rows: int, judged: bool) -> None:
     if not judged:
         dark = find(checks, "slice.mean_intensity<0.1")
         assert dark.sentence == (
-            "mean_intensity<0.1 has 99 test images, not judged below 100 (gate.min_slice_rows)"
+            "mean_intensity<0.1 has 99 test images, too few to be judged: gate.min_slice_rows is "
+            "100"
         )
 
 

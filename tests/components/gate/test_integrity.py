@@ -82,7 +82,7 @@ def test_beyond_its_budget_a_test_set_should_be_replaced() -> None:
 
 
 def test_a_first_release_says_that_it_is_one() -> None:
-    sentence = "first release, no baseline: nothing is served to compare with"
+    sentence = "there is no baseline to compare with"
     assert find(checks_of(GOOD), "baseline") == Check("baseline", True, None, None, sentence)
 
 
@@ -91,7 +91,7 @@ def test_a_first_release_is_refused_where_a_baseline_is_required() -> None:
     checks = checks_of(GOOD, policy)
     assert failed(checks) == ["baseline"]
     assert find(checks, "baseline").sentence == (
-        "first release, no baseline: nothing is served to compare with, and gate.require_baseline "
+        "there is no baseline to compare with, and gate.require_baseline "
         "is set: give the directory that is served from, or the baseline, or release the first "
         "model with gate.require_baseline=false"
     )

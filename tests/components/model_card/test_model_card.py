@@ -6,6 +6,7 @@ import json
 import pytest
 import yaml
 
+from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
 from components.model_card import BOM_NAME, CARD_NAME, Subject, documents
 
@@ -21,7 +22,7 @@ RECORD = {
         "class_names": ["0", "a|b"],
         "splits": {"test": {"rows": 100, "class_counts": [50, 50], "digest": "d" * 64}},
     },
-    "checks": [{"name": "floor", "passed": True, "sentence": "accuracy <is> above 0.9"}],
+    "checks": [Check("floor", True, 0.97, 0.9, "accuracy <is> above 0.9").to_dict()],
     "baseline": {"version": 2, "model_digest": "b" * 64},
     "card": {"owner": "the *forms* team", "intended_use": "digits on forms", "license": "MIT"},
 }

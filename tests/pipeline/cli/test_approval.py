@@ -8,7 +8,7 @@ import pytest
 
 from components.serving_dir import Pending, compared_now, digest_of, hold, live, versions
 from components.serving_dir.baseline import Decided
-from pipeline import report
+from pipeline import records, report
 from pipeline.cli.main import main
 from pipeline.result import HELD, RunResult, Waiting
 from tests.components.serving_dir.samples import letter_model, letters_in, publish_letters
@@ -23,8 +23,10 @@ def serving(tmp_path: Path) -> Path:
     """Version 1, and a held model of the run `RUN`, which has a report."""
     serving = tmp_path / "serving"
     publish_letters(serving, "a")
-    page = tmp_path / "report.html"
-    report.write(RunResult(RUN, HELD, pending=Waiting(RUN, "there")), page)
+    page = tmp_path / "reports" / f"{RUN}.html"
+    run = RunResult(RUN, HELD, pending=Waiting(RUN, "there"))
+    report.write(run, page)
+    records.write(run, page.parent)
     model = letter_model(tmp_path, "b")
     record = {
         "run_id": RUN,
@@ -70,10 +72,9 @@ def test_an_approval_releases_and_is_shown_wherever_the_release_is(
     assert capfd.readouterr() == (f"released: version 2 in {serving}/2\n", "")
     assert letters_in(serving)[2] == "b"
     assert live(serving).manifest.release["approval"]["by"] == "Ann <a@b>"
-    page = (tmp_path / "report.html").read_text()
-    assert (
-        "<p>Approved by Ann &lt;a@b&gt; and released as version 2: errors\\nlooked at</p>" in page
-    )
+    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
+    assert "<p>Approved by Ann &lt;a@b&gt; and released as version 2: errors looked at</p>" in page
+    assert "waits" not in page
     listed = shown(serving, capfd)
     assert listed["pending"] == []
     assert listed["versions"][1]["approval"]["reason"] == "errors\nlooked at"
@@ -81,6 +82,15 @@ def test_an_approval_releases_and_is_shown_wherever_the_release_is(
     last = capfd.readouterr().out.splitlines()[-1]
     remarks = "live; approved by Ann <a@b>: errors looked at; overrides gate.max_drop: few test "
     assert last.endswith(f"{remarks}images")
+
+
+def test_the_list_of_runs_says_what_was_decided(serving: Path, tmp_path: Path) -> None:
+    assert main(words("approve", serving)) == 0
+    (run,) = records.read_all(tmp_path)
+    said = "Approved by Ann <a@b> and released as version 2: errors looked at"
+    assert (run.outcome, run.version, run.reason) == (HELD, 2, said)
+    page = (tmp_path / "reports" / "index.html").read_text()
+    assert "Approved by Ann &lt;a@b&gt; and released as version 2" in page
 
 
 def test_json_says_what_was_released(serving: Path, capfd: Captured) -> None:
@@ -112,7 +122,10 @@ def test_a_rejection_is_kept_and_said_in_the_report(
 ) -> None:
     assert main(words("reject", serving)) == 0
     assert capfd.readouterr().out == f"rejected: the model of {RUN}; what is served stays\n"
-    assert "<p>Rejected by Ann &lt;a@b&gt;: errors" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
+    assert "<p>Rejected by Ann &lt;a@b&gt;: errors looked at</p>" in page
+    (run,) = records.read_all(tmp_path)
+    assert (run.version, run.reason) == (None, "Rejected by Ann <a@b>: errors looked at")
     assert "errors\\nlooked at" in (serving / ".decisions.jsonl").read_text()
     assert shown(serving, capfd)["pending"] == []
     assert main(words("approve", serving)) == 1
@@ -146,6 +159,6 @@ def test_name_and_reason_must_be_given(command: str, serving: Path, capfd: Captu
 def test_a_report_that_is_gone_changes_nothing(
     serving: Path, tmp_path: Path, capfd: Captured
 ) -> None:
-    (tmp_path / "report.html").unlink()
+    (tmp_path / "reports" / f"{RUN}.html").unlink()
     assert main(words("approve", serving)) == 0
     assert capfd.readouterr().err == ""

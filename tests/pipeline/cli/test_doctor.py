@@ -84,6 +84,14 @@ def test_a_model_server_that_is_not_there_is_missing(
     assert "TensorFlow Serving  not found\n" in shown.out
 
 
+def test_a_directory_in_which_nothing_can_be_written_is_missing(
+    server: str, capfd: Captured
+) -> None:
+    assert main(["doctor", "--pipeline-root", "/dev/null"]) == 1
+    said = "tfx-mnist: pipeline_root needs the directory '/dev/null', but '/dev/null' is none: "
+    assert capfd.readouterr().err.startswith(said)
+
+
 def test_what_a_configuration_file_asks_for_counts_too(tmp_path: Path, capfd: Captured) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(f"serving: {{model_server: {tmp_path / 'none'}}}\n")
@@ -91,11 +99,20 @@ def test_what_a_configuration_file_asks_for_counts_too(tmp_path: Path, capfd: Ca
     assert "serving.model_server is" in capfd.readouterr().err
 
 
-def test_a_configuration_that_is_wrong_is_refused(capfd: Captured) -> None:
-    assert main(["doctor", "--set", "replicas=-1"]) == 2
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--set", "replicas=-1"], "replicas is '-1', expected"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected"),
+    ],
+)
+def test_a_configuration_that_is_wrong_is_refused(
+    words: list[str], line: str, capfd: Captured
+) -> None:
+    assert main(["doctor", *words]) == 2
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("tfx-mnist: replicas is '-1', expected")
+    assert shown.err.startswith(f"tfx-mnist: {line}")
 
 
 def test_only_verbose_shows_the_log_of_tensorflow(server: str) -> None:

@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT, sent to processes of their own."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -129,3 +130,20 @@ def test_a_ctrl_c_that_is_ignored_stays_so(tmp_path):
         sys.exit(main(["run", "--pipeline-root", sys.argv[1]], run=run))
     """
     assert script(code, str(tmp_path / "root")).returncode == 0
+
+
+def test_a_signal_during_the_imports_leaves_no_traceback() -> None:
+    ended = script(
+        """
+        import os, signal, sys
+
+        def interrupt(event, args):
+            if event == "import" and args[0] == "pipeline.cli.main":
+                os.kill(os.getpid(), signal.SIGINT)
+
+        sys.addaudithook(interrupt)
+        from pipeline.cli.__main__ import start
+        start()
+        """
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -59,7 +59,7 @@ def test_a_good_model_passes_the_general_thresholds(words: Words, capfd: Capture
     assert lines[1:3] == ["baseline: none was given", "accuracy: 1.0000 on 300 test images"]
     assert lines[-2].startswith("written down: ")
     assert "reaches the floor 0.9500" in shown.out
-    assert "first release, no baseline" in shown.out
+    assert "there is no baseline" in shown.out
     assert lines[-1] == "passed"
 
 
@@ -67,7 +67,7 @@ def test_a_worse_model_than_the_baseline_is_refused(words: Words, capfd: Capture
     words = words("worse.npz", "--baseline-predictions", "good.parquet", "--set", "gate.floor=0.8")
     assert main(words) == 3
     shown = capfd.readouterr().out
-    assert "failed: 0 gained and 30 lost of 300 test images against the served model" in shown
+    assert "failed: 0 gained and 30 lost of 300 test images against the baseline" in shown
     assert shown.endswith("\nrefused\n")
 
 
@@ -147,6 +147,8 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
             "--slice is 'age:b', expected a column, one of numbers with",
         ),
         ("good.csv", ["--set", "gate.slices=width:3"], "good.csv has no column 'width' for slice"),
+        ("good.csv", ["--serving-dir", "/dev/null"], "serving_dir needs the directory '/dev/null'"),
+        ("good.csv", ["--pipeline-root", "/dev/null"], "pipeline_root needs the directory '/dev/"),
         ("none.csv", [], "none.csv: No such file or directory; give another file"),
         ("good.csv", ["--junit", "no/gate.xml"], "cannot save the checks to no/gate.xml: expect"),
         ("good.csv", ["--markdown", "/"], "cannot save the checks to /: expected a file in an e"),

@@ -31,7 +31,7 @@ def test_each_drop_is_a_line_by_rising_drop(capfd: Captured) -> None:
     )
     assert lines[3].split()[:2] == ["worse", "by"]
     assert [line.split()[0] for line in lines[4:6]] == ["0", "0.01"]
-    assert lines[5].split()[1] == "0.00%"
+    assert lines[5].split()[1:3] == ["0.00", "%"]
     assert lines[7] == (
         "40 decisions simulated for each, seed 0; several checks may refuse the same one; "
         "cross-entropy and integrity are taken as passed"
@@ -81,6 +81,12 @@ def test_a_set_has_its_own_policy_and_a_key_changes_it(capfd: Captured) -> None:
     assert (fields["policy"]["floor"], fields["policy"]["max_drop"]) == (0.84, 0.5)
 
 
+def test_of_an_unknown_set_the_general_policy_is_said_to_be_used(capfd: Captured) -> None:
+    assert main(["gate", "simulate", *FEW, "--dataset", "mine"]) == 0
+    said = "policy of mine, a set without thresholds of its own: floor 0.95, "
+    assert capfd.readouterr().out.startswith(said)
+
+
 def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None:
     path = tmp_path / "curve.png"
     assert _json(capfd, "--png", str(path))["png"] == str(path)
@@ -91,6 +97,7 @@ def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None
     ("words", "line"),
     [
         (["--rows", "0"], "--rows is '0', expected a whole number, 1 or more; see tfx-"),
+        (["--classes", "10001"], "--classes is '10001', expected a whole number from 2 to 10,000;"),
         (["--accuracy", "99"], "--accuracy is '99', expected a fraction from 0 to 1; se"),
         (["--drops", "0,x"], "--drops is '0,x', expected fractions from 0 to 1; see"),
         (["--rows", "9"], "9 test images of 10 classes, expected at least one of each"),

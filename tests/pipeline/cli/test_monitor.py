@@ -303,7 +303,8 @@ def test_a_source_that_is_nothing_of_these_is_one_line(
     serving: Path, tmp_path: Path, capfd: Captured
 ) -> None:
     (tmp_path / "notes.txt").write_text("these are no requests at all\n")
-    for name, line in (("notes.txt", "is no TFRecord of PredictionLog"), ("none", "do not exist")):
+    corrupted = "is no TFRecord of PredictionLog, or is cut off: corrupted record at 0"
+    for name, line in (("notes.txt", corrupted), ("none", "do not exist")):
         code, fields = monitor(serving, tmp_path / name, capfd)
         assert code == 2
         assert line in fields["error"]

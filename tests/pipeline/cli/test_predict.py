@@ -53,7 +53,7 @@ def test_the_live_version_shows_its_probabilities(
     assert _main(serving, images[4]) == 0
     # exp(2) / (1 + exp(2)) = 0.8808
     assert capfd.readouterr() == (
-        f"version 2 in {serving}/2\n{images[4]}: right\n  right   88.08%\n  left    11.92%\n",
+        f"version 2 in {serving}/2\n{images[4]}: right\n  right   88.08 %\n  left    11.92 %\n",
         "",
     )
 

@@ -3,7 +3,7 @@ import pytest
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
 from components.gate.policy import GateConfig
-from pipeline.cli.summary import summary, trials
+from pipeline.cli.summary import check_lines, summary, trials
 from pipeline.dataset_defaults import policy_for
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial
@@ -24,7 +24,7 @@ PASSED = (
     Check("class.8", True, 0.986, 0.88, "accuracy of class 8 is 0.9860, allowed is 0.8800"),
     Check("class_change.7", True, -0.002, 0.0, "class 7: 1 gained and 2 lost"),
     Check("class_change.8", True, 0.004, 0.0, "class 8: 2 gained and 0 lost"),
-    Check("baseline", True, None, None, "first release, no baseline"),
+    Check("baseline", True, None, None, "there is no baseline to compare with"),
 )
 
 
@@ -54,7 +54,7 @@ class TestSummary:
             "  passed: accuracy is 0.9810, at least 0.9600",
             "  passed: 2 class checks, lowest 7: 0.9760 (allowed 0.88)",
             "  passed: 2 class change checks, lowest 7: -0.0020",
-            "  passed: first release, no baseline",
+            "  passed: there is no baseline to compare with",
             "released: version 3 in pipeline_root/serving/mnist_sample/3",
             "time: 42 s",
         ]
@@ -70,6 +70,17 @@ class TestSummary:
             "r", RELEASED, policy=policy, baseline=baseline, serving_dir="/srv/digits"
         )
         assert self._text(result)[0] == f"baseline: {found} in /srv/digits"
+
+    def test_checks_that_were_not_judged_do_not_stand_among_the_passed_ones(self) -> None:
+        few = [
+            Check(f"slice.x={i}", True, None, 0.88, f"x={i} has {i} test images, too few")
+            for i in (1, 2)
+        ]
+        drift = Check("data.drift", True, None, 0.05, "class drift skipped: nothing released yet")
+        assert [line.text for line in check_lines([drift, *few])] == [
+            "  not judged: class drift skipped: nothing released yet",
+            "  not judged: 2 slice checks, first: x=1 has 1 test images, too few",
+        ]
 
     def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
         failed = Check("class.8", False, 0.8, 0.88, "accuracy of class 8 is 0.8000, required ...")

@@ -121,7 +121,7 @@ def test_a_release_says_what_it_was_compared_with_and_how() -> None:
 
 def test_a_first_release_speaks_of_no_comparison() -> None:
     text = Page(render(FIRST_RUN)).text
-    assert "First release, no baseline: nothing is served to compare with." in text
+    assert "There is no baseline to compare with." in text
     assert "Gained" not in text
     assert "counted from this model itself, as measured" in text
 

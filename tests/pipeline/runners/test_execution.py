@@ -586,7 +586,7 @@ def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_releas
     assert set(again.result.seconds) == COMPONENTS
     names = {check.name for check in again.result.checks}
     assert "not_worse" in names
-    assert "baseline" not in names  # "first release, no baseline"
+    assert "baseline" not in names  # "there is no baseline to compare with"
     assert (again.result.outcome, versions()) == (result.RELEASED, [*before, before[-1] + 1])
     assert again.result.baseline["version"] == before[-1]
     newest = serving_dir.newest_valid(Path(again.result.release.path).parent)

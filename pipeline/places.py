@@ -1,0 +1,27 @@
+"""The directories in which a run writes, looked at before the first of them is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import ConfigError, RunConfig
+from pipeline.stores import is_uri
+from trainer.host import paths
+
+# What a run writes below the pipeline root.
+_WRITTEN = (
+    *("artifacts", "checkpoints", "copies", "kubeflow", "logs", "reports", "serving", "tuning"),
+)
+
+
+def require_places(config: RunConfig) -> None:
+    """Raises ConfigError for a directory in which nothing could be written."""
+    try:
+        for name in ("", *_WRITTEN):
+            paths.require_directory("pipeline_root", Path(config.pipeline_root, name))
+        if config.serving_dir is not None:
+            paths.require_directory("serving_dir", config.serving_dir)
+        if config.artifacts is not None and not is_uri(config.artifacts):
+            paths.require_directory("artifacts", config.artifacts)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
