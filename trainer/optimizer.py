@@ -24,7 +24,7 @@ def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
     Its learning rate is a variable, for `learning_rate_at` to be assigned before each step: Keras
     would evaluate a schedule of its own anew for each weight that decays.
     """
-    kinds = {"adam": FusedAdam, "adadelta": keras.optimizers.Adadelta}
+    kinds = {"adam": FusedAdam, "adadelta": Adadelta}
     optimizer = kinds[hparams.optimizer](
         learning_rate=hparams.learning_rate, weight_decay=hparams.weight_decay or None
     )
@@ -35,7 +35,25 @@ def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-class FusedAdam(keras.optimizers.Adam):
+class _OneReplica(keras.optimizers.Optimizer):
+    """Takes the gradients of a single replica as they are.
+
+    Keras sums them by `ReplicaContext.all_reduce` all the same. That has a gradient of its own,
+    which TensorFlow registers for good (custom_gradient.py, `_graph_mode_decorator`), and with it
+    the graph and all variables that the graph reads: a search would keep those of all its trials.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
+
+
+class Adadelta(_OneReplica, keras.optimizers.Adadelta):
+    """Keras's Adadelta."""
+
+
+class FusedAdam(_OneReplica, keras.optimizers.Adam):
     """Keras's Adam with TensorFlow's own operation for it, one for each variable instead of 20.
 
     On a CPU it reads and writes the weights once, and a GPU takes longer to start an operation than

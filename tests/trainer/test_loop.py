@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import gc
 import json
 import shutil
 import subprocess
@@ -51,6 +52,12 @@ def train(hparams: HParams = HPARAMS, **changes):
     return loop.train(hparams, **(options | changes))
 
 
+def graphs():
+    """How many of TensorFlow's graphs are in memory."""
+    gc.collect()
+    return sum(issubclass(type(each), tf.Graph) for each in gc.get_objects())
+
+
 # What it returns several tests look at, and none changes.
 trained = functools.cache(train)
 
@@ -89,6 +96,13 @@ def test_a_training_traces_its_step_once(small_batches):
     _, history, traced = small_batches
     assert len(history) == 2
     assert traced == ["draw", "share"]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adadelta"])
+def test_a_training_leaves_no_graph_and_with_it_no_weights_in_memory(optimizer):
+    before = graphs()
+    train(dataclasses.replace(HPARAMS, optimizer=optimizer, epochs=1))
+    assert graphs() == before
 
 
 @pytest.mark.parametrize("steps", [1, 9])
