@@ -27,6 +27,7 @@ from components.serving_dir.log import Decision, register
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_for
 from pipeline.gate_result import RUN_ID, ModelCheck, Subject
+from pipeline.places import require_log_place
 from trainer import features
 
 
@@ -44,6 +45,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     Raises:
       ModelRefused: a model does not keep the contract or does not match its manifest. A baseline
         that was named must do both, even if the policy allows a missing one.
+      ConfigError: the decision could not be written down where the configuration says.
       DataError: the data source is refused.
       ServingDirError: the serving directory cannot be used.
     """
@@ -56,6 +58,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )
     directory = config.served_from(dataset.slug)
+    require_log_place(config, directory)
     withdrawal = serving_dir.withdrawn_digests(directory).get(digests[0])
     shape, classes = dataset.image_shape, dataset.num_classes
     models = [

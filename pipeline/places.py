@@ -14,6 +14,16 @@ _WRITTEN = (
 )
 
 
+def require_log_place(config: RunConfig, directory: Path) -> None:
+    """Raises ConfigError where no decision could be written down in the serving directory, or in
+    the one that the configuration has instead.
+    """
+    try:
+        paths.require_place("serving_dir" if config.serving_dir else "pipeline_root", directory)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def require_places(config: RunConfig) -> None:
     """Raises ConfigError for a directory in which nothing could be written."""
     try:

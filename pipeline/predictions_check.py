@@ -27,6 +27,7 @@ from components.serving_dir.log import Decision, register
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from pipeline.gate_result import RUN_ID, ModelCheck, Subject
+from pipeline.places import require_log_place
 from trainer.host.paths import slug
 from trainer.host.text import unknown
 
@@ -57,9 +58,12 @@ def check_predictions(
       cuts: slices by further columns of the candidate's file, beside those of the policy.
 
     Raises:
+      ConfigError: the decision could not be written down where the configuration says.
       DataError: a file is refused; nothing was decided.
       ServingDirError: the decision cannot be written down.
     """
+    directory = _log_directory(config, dataset)
+    require_log_place(config, directory)
     read = read_predictions(candidate)
     other = None if baseline is None else read_predictions(baseline)
     pairs = pairing.pair(read, other)
@@ -76,7 +80,6 @@ def check_predictions(
     decision = Decision(
         split, digests[0], digests[1] if other else None, _policy_digest(policy, cuts)
     )
-    directory = _log_directory(config, dataset)
     number = register(directory, decision, run_id=RUN_ID)
     model, *others = (
         Subject(str(path), digest)

@@ -10,16 +10,22 @@ work, or was killed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from components import serving_dir
+from components.serving_dir.log import rejections
+from components.serving_dir.manifest import APPROVAL
+from components.serving_dir.reading import approved
 from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_durably
@@ -33,6 +39,16 @@ _WAITS = "the model waited for approval: `tfx-mnist versions` says whether it wa
 _MAX_BYTES = 16 << 20
 _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
+
+
+class _Decided(NamedTuple):
+    """What a person decided on a held model, and the version that holds it."""
+
+    sentence: str
+    version: int | None = None
+
+
+_DecisionsIn = Callable[[Path], Mapping[object, _Decided]]  # of a serving directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,24 +91,12 @@ def write(result: RunResult, reports: Path) -> None:
     write_durably(reports / f"{result.run_id}.json", content + "\n")
 
 
-def add_decision(record: Path, sentence: str, version: int | None) -> None:
-    """Adds to the record of a held run what was decided on its model, and the version if any.
-
-    Raises OSError, and ValueError for a file that is no record.
-    """
-    content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
-    _described(content)
-    content["decided"] = sentence
-    if version is not None:
-        content["release"] = {"version": version}
-    write_durably(record, json.dumps(content, allow_nan=False, indent=1) + "\n")
-
-
 def read_all(root: Path) -> list[RunRecord]:
     """Returns all runs of a pipeline root, the newest first; raises OSError."""
     places = (("reports", ".json"), ("reports", ".html"), ("logs", ".log"))
     run_ids = {each for folder, suffix in places for each in _names(root / folder, suffix)}
-    found = [_read(root, run_id) for run_id in run_ids]
+    decisions_in = functools.cache(_decisions_in)
+    found = [_read(root, run_id, decisions_in) for run_id in run_ids]
     return sorted((each for each in found if each), key=lambda each: each.run_id, reverse=True)
 
 
@@ -104,7 +108,7 @@ def _names(folder: Path, suffix: str) -> set[str]:
     return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
 
 
-def _read(root: Path, run_id: str) -> RunRecord | None:
+def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | None:
     """Reads a run; None for a file of another name than a run has."""
     match = _RUN_ID.fullmatch(run_id)
     if match is None:
@@ -118,7 +122,7 @@ def _read(root: Path, run_id: str) -> RunRecord | None:
     record = root / "reports" / f"{run_id}.json"
     try:
         content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
-        return RunRecord(run_id, began, **_described(content), **given)
+        return RunRecord(run_id, began, **_described(content, decisions_in), **given)
     except FileNotFoundError:
         if "report" in given:
             reason = "an older version of this program ran it: its report says how it ended"
@@ -130,20 +134,40 @@ def _read(root: Path, run_id: str) -> RunRecord | None:
         return RunRecord(run_id, began, UNREADABLE, reason, **given)
 
 
-def _described(content: Any) -> dict[str, Any]:
+def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("outcome") not in _OUTCOMES:
         raise ValueError("it is no record of a run")
     release, metrics, dataset, seconds = (
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
+    waits = _object(content, "pending")
+    if content["outcome"] == HELD and isinstance(waits.get("path"), str):
+        decided = decisions_in(Path(waits["path"]).parent).get(waits.get("run_id"))
+    else:
+        decided = None
+    version = decided.version if decided else release.get("version")
     return {
         "outcome": content["outcome"],
-        "reason": _reason(content),
+        "reason": decided.sentence if decided else _reason(content),
         "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
         "accuracy": _number(metrics.get("accuracy"), most=1.0),
-        "version": release.get("version") if strict_json.is_count(release.get("version")) else None,
+        "version": version if strict_json.is_count(version) else None,
         "seconds": _number(seconds.get("total"), most=math.inf),
     }
+
+
+def _decisions_in(served: Path) -> Mapping[object, _Decided]:
+    """What people decided on held models, by the run that held them."""
+    found: dict[object, _Decided] = {}
+    with contextlib.suppress(serving_dir.ServingDirError):
+        for rejection in rejections(served):
+            found[rejection.run_id] = _Decided(str(rejection))
+        for run_id, version in approved(served).items():
+            approval: Any = version.manifest and version.manifest.release[APPROVAL]
+            by, reason = (" ".join(approval[key].split()) for key in ("by", "reason"))
+            line = f"approved by {by} as version {version.number}: {reason}"
+            found[run_id] = _Decided(line, version.number)
+    return found
 
 
 def _object(content: _Fields, name: str) -> _Fields:
@@ -166,8 +190,6 @@ def _reason(content: _Fields) -> str:
         for check in (checks if isinstance(checks, list) else [])
         if isinstance(check, dict) and check.get("passed") is False
     ]
-    if isinstance(content.get("decided"), str):
-        return " ".join(content["decided"].split())
     if not failed:
         return _WAITS if content["outcome"] == HELD else ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

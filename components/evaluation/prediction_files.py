@@ -247,3 +247,10 @@ def _require_agreement(
                 f"predicted is {quoted(name)}, expected the most probable class "
                 f"{quoted(str(found.predicted[row]))}; leave one of the two out",
             )
+        if name != found.predicted[row]:  # which the gate would count
+            found.refuse(
+                row,
+                f"predicted is {quoted(name)}, and {quoted(str(found.predicted[row]))} is as "
+                "probable, expected one most probable class: break the tie in the probabilities, "
+                "or leave them out",
+            )

@@ -48,7 +48,7 @@ from components.serving_dir.publishing import (
     require_serveable,
     staging_in,
 )
-from components.serving_dir.reading import approved, decided_runs
+from components.serving_dir.reading import approved, decided_runs, live, withdrawn_digests
 from components.serving_dir.version import Trust
 from trainer.host import strict_json
 from trainer.host.files import read_regular, sync_directory, write_durably
@@ -77,8 +77,12 @@ class Pending:
     path: Path
 
     def still_holds(self, serving_dir: Path) -> bool:
-        """Whether the model would still be compared with what it was compared with."""
-        return compared_now(serving_dir) == self.decided.compared
+        """Whether the model may still be released: it would be compared with the same, and was
+        neither withdrawn nor rejected under another run's name.
+        """
+        gone = withdrawn_digests(serving_dir)
+        same = compared_now(serving_dir) == self.decided.compared
+        return same and self.decided.model_digest not in gone
 
 
 def hold(
@@ -117,7 +121,7 @@ def hold(
                 return published
             require_same_comparison(serving_dir, decided, trust)
             for one in pending(serving_dir):
-                if one.decided == decided:
+                if (one.decided, one.signed) == (decided, signed):
                     return one
             target = serving_dir / f"{PENDING_PREFIX}{run_id}"
             held = Pending(
@@ -170,6 +174,12 @@ def approve(
     """
     if version := approved(serving_dir).get(run_id):  # by a command that was killed then
         _clean_up(serving_dir)
+        now = live(serving_dir)
+        if now is None or now.number != version.number:
+            raise ServingDirError(
+                f"the run {run_id} was approved already, as version {version.number}, which is not "
+                "live any more: run again"
+            )
         return Published(version.number, version.path, False, version.model_digest or "")
     held = _find(serving_dir, run_id)
     if held.signed and sign is None:
@@ -179,15 +189,19 @@ def approve(
         )
     approval = {"run_id": run_id, "held_at": held.held_at, "at": utc_now()}
     record = {**held.release, APPROVAL: {**approval, "by": by, "reason": reason}}
-    published = publish(
-        held.path / _MODEL,
-        serving_dir,
-        record,
-        decided=held.decided,
-        documents=held.documents,
-        sign=sign,
-        trust=trust,
-    )
+    try:
+        published = publish(
+            held.path / _MODEL,
+            serving_dir,
+            record,
+            decided=held.decided,
+            documents=held.documents,
+            sign=sign,
+            trust=trust,
+        )
+    except ServingDirError:
+        _find(serving_dir, run_id)  # says so if somebody else decided meanwhile
+        raise
     _clean_up(serving_dir)
     return published
 

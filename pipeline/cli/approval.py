@@ -11,12 +11,14 @@ import click
 
 from components import serving_dir
 from components.serving_dir import StaleDecision
-from components.serving_dir.manifest import REPORT
-from pipeline import hooks, records
+from components.serving_dir.manifest import APPROVAL, REPORT
+from components.serving_dir.reading import approved
+from pipeline import hooks
 from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, command, option
 from pipeline.config import RunConfig
 from pipeline.result import RELEASED, ExitCode
+from trainer.host.termination import Terminated
 
 
 class _Overtaken(CommandError):
@@ -68,25 +70,34 @@ def approve(
     config = config or RunConfig()
     keys = serving.keys(config, signing_key)
     hooks.require_programs(config.hooks)
-    report = _report_of(directory, run_id)
     try:
         done = serving_dir.approve(
             directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
         )
+        release = _release(directory, done.version)
+        approval = release.get(APPROVAL) or {}
+        if approval.get("run_id") == run_id:  # maybe by an earlier command, which was killed then
+            by, reason = approval["by"], approval["reason"]
+            sentence = f"Approved by {by} and released as version {done.version}: {reason}"
+            _add_to(release.get(REPORT), sentence)
+        fields = {
+            "serving_dir": str(directory),
+            "run_id": run_id,
+            "dataset": serving.dataset_of(release),
+            "metrics": release.get("metrics"),
+            "release": {"version": done.version, "path": str(done.path)},
+            "created": done.created,
+            "by": by,
+            "reason": reason,
+        }
+        if done.created:
+            output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
-    fields = {
-        "serving_dir": str(directory),
-        "run_id": run_id,
-        **_released(directory, done.version),
-        "created": done.created,
-        "by": by,
-        "reason": reason,
-    }
-    if done.created:
-        sentence = f"Approved by {by} and released as version {done.version}: {reason}"
-        _add_to(report, sentence, done.version)
-        output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
+    except (KeyboardInterrupt, Terminated):
+        if version := approved(directory).get(run_id):  # for scripts that would try again
+            output.complain(f"released before that: version {version.number} in {version.path}")
+        raise
     where = f"version {done.version} in {done.path}"
     line = f"released: {where}" if done.created else f"unchanged: {where} holds this model already"
     return Reply(fields, [line])
@@ -101,40 +112,33 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     """
     report = _report_of(directory, run_id)
     done = serving_dir.reject(directory, run_id, by=by, reason=reason)
-    _add_to(report, f"Rejected by {by}: {reason}", None)
+    _add_to(report, f"Rejected by {by}: {reason}")
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}
     return Reply(fields, [f"rejected: the model of {run_id}; what is served stays"])
 
 
-def _released(directory: Path, number: int) -> dict[str, Any]:
-    """What `run --json` says of a release as well."""
+def _release(directory: Path, number: int) -> Mapping[str, Any]:
     version = serving_dir.find(directory, number)
-    record: Mapping[str, Any] = version.manifest.release if version.manifest else {}
-    return {
-        "dataset": serving.dataset_of(record),
-        "metrics": record.get("metrics"),
-        "release": {"version": number, "path": str(version.path)},
-    }
+    return version.manifest.release if version.manifest else {}
 
 
-def _report_of(directory: Path, run_id: str) -> Path | None:
+def _report_of(directory: Path, run_id: str) -> str | None:
     reports = {one.run_id: one.release.get(REPORT) for one in serving_dir.pending(directory)}
-    path = reports.get(run_id)
-    return Path(path) if path else None
+    return reports.get(run_id)
 
 
-def _add_to(report: Path | None, sentence: str, version: int | None) -> None:
-    """Says in the report of the run, and in the list of runs, what was decided."""
-    if report is None or not report.is_file():  # it was moved, or lies on another machine
+def _add_to(path: str | None, sentence: str) -> None:
+    """Says in the report of the run, and on the page of all runs, what was decided."""
+    if path is None or not Path(path).parent.is_dir():  # moved, or of another machine
         return
-    sentence = " ".join(sentence.split())
-    try:
-        from pipeline.report import add_decision, index
+    from pipeline import report
+    from pipeline.report import index
 
-        add_decision(report, sentence)
-        record = report.with_suffix(".json")
-        if record.is_file():
-            records.add_decision(record, sentence, version)
-            index.write(report.parent.parent)
+    page = Path(path)
+    try:
+        if page.is_file():
+            report.add_decision(page, " ".join(sentence.split()))
+        page = page.with_name(index.FILE)
+        index.write(page.parent.parent)
     except (OSError, ValueError) as error:
-        output.complain(f"the report {report} cannot be changed: {error}; the decision stands")
+        output.complain(f"the page {page} cannot be changed: {error}; the decision stands")

@@ -237,12 +237,13 @@ def whole(least: int, most: int | None = None) -> Read:
     """The type of a whole number from `least` to `most`, or to 18 digits."""
 
     def read(text: str) -> int:
-        if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < least:
-            ends = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
-            raise ValueError(f"a whole number, {least} or more{ends}")
-        if most is not None and int(text) > most:
+        known = text.isdecimal() and len(text) <= _MOST_DIGITS
+        if known and least <= int(text) <= (int(text) if most is None else most):
+            return int(text)
+        if most is not None:
             raise ValueError(f"a whole number from {least} to {most:,}")
-        return int(text)
+        ends = f", of {_MOST_DIGITS} digits at most" if len(text) > _MOST_DIGITS else ""
+        raise ValueError(f"a whole number, {least} or more{ends}")
 
     return Read(read)
 

@@ -160,8 +160,9 @@ def _check_predictions(
         raise UsageError(str(error)) from None
     if any(key == "data_dir" for key, _ in given.overrides):
         raise UsageError("--data-dir has no effect with --predictions: leave it out")
-    config = _recordable(given.configuration())
-    return check_predictions(config, predictions, baseline_predictions, dataset=dataset, cuts=slice)
+    return check_predictions(
+        given.configuration(), predictions, baseline_predictions, dataset=dataset, cuts=slice
+    )
 
 
 def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
@@ -170,19 +171,7 @@ def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]
         if path is not None and not paths.is_utf8(os.path.abspath(path)):
             raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
     given.overrides.append(("dataset", dataset))
-    return _recordable(given.configuration())
-
-
-def _recordable(config: RunConfig) -> RunConfig:
-    """Returns the configuration if the decision can be written down where it says."""
-    try:
-        if config.serving_dir is None:
-            paths.require_directory("pipeline_root", config.pipeline_root)
-        else:
-            paths.require_directory("serving_dir", config.serving_dir)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return config
+    return given.configuration()
 
 
 def _lines(result: ModelCheck) -> Iterator[Line]:

@@ -21,10 +21,14 @@ def render(result: RunResult) -> str:
 
 
 def add_decision(path: Path, sentence: str) -> None:
-    """Adds to the page of a held run what was decided on its model; raises OSError."""
+    """Says on the page of a held run what was decided on its model, unless it is said there.
+
+    Raises OSError, and ValueError for a page that is not UTF-8.
+    """
     page = path.read_text(encoding="utf-8")
-    said = f"<p>{html.escape(printable(sentence))}</p>"
-    write_durably(path, page.replace(_DECISION, f"{said}\n{_DECISION}", 1))
+    said = f"<p>{html.escape(printable(sentence))}</p>\n{_DECISION}"
+    if said not in page:
+        write_durably(path, page.replace(_DECISION, said, 1))
 
 
 def write(result: RunResult, path: Path) -> None:

@@ -1,7 +1,11 @@
-"""The page of all runs of a pipeline root: `reports/index.html`, written after each run."""
+"""The page of all runs of a pipeline root, `reports/index.html`.
+
+It is written after each run, and after each decision on a held model.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,9 +13,11 @@ from pipeline.records import RunRecord, read_all
 from pipeline.report import charts
 from pipeline.report.templates import environment
 from trainer.host.files import write_durably
+from trainer.host.locks import exclusive
 
 FILE = "index.html"
 _MOST_POINTS = 60  # of a picture
+_LOCK_S = 30.0  # to read all runs takes less
 
 
 def render(runs: Sequence[RunRecord]) -> str:
@@ -25,7 +31,9 @@ def render(runs: Sequence[RunRecord]) -> str:
 
 def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
-    write_durably(root / "reports" / FILE, render(read_all(root)))
+    reports = root / "reports"
+    with exclusive(os.open(reports, os.O_RDONLY | os.O_CLOEXEC), timeout_s=_LOCK_S):
+        write_durably(reports / FILE, render(read_all(root)))
 
 
 def _cut(runs: Sequence[RunRecord]) -> int | None:

@@ -325,7 +325,7 @@ def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_n
     with pytest.raises(Refused) as refused:
         make_plan(wrong, run_id="run-1").require_baseline()
     (check,) = refused.value.checks
-    assert f"nothing is served in {tmp_path}/wrong to compare with" in check.sentence
+    assert f"no baseline to compare with: nothing is served in {tmp_path}/wrong" in check.sentence
     right = dataclasses.replace(wrong, serving_dir=str(tmp_path / "served"))
     make_plan(right, run_id="run-1").require_baseline()
     make_plan(dataclasses.replace(wrong, gate=GateConfig()), run_id="run-1").require_baseline()

@@ -47,10 +47,9 @@ def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
 
 
 def require_directory(what: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a directory, existing or still to be made, in which nothing could be written.
+    """Refuses a directory, existing or still to be made, in which a run could not write.
 
-    Its path must be UTF-8 and no pattern; it, or the nearest existing one above it, must be a
-    directory that this user may write to.
+    Its path must be UTF-8 and no pattern, and it must be as `require_place` says.
     """
     require_no_pattern(what, path)
     absolute = os.path.abspath(path)
@@ -59,7 +58,15 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
             f"{what} is {absolute!a}, expected a name in UTF-8, as ML Metadata and the release "
             "record keep it: rename the directory, or choose another"
         )
-    there = absolute
+    require_place(what, absolute)
+
+
+def require_place(what: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a directory, existing or still to be made, in which nothing could be written.
+
+    It, or the nearest existing one above it, must be a directory that this user may write to.
+    """
+    there = absolute = os.path.abspath(path)
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):

@@ -24,7 +24,9 @@ from pipeline.runners.kubeflow import kfp_local, names, parameters
 from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
+from trainer.host import termination
 from trainer.host.paths import slug
+from trainer.host.text import one_line
 
 if TYPE_CHECKING:
     from pipeline.runners.kubeflow.transcript import Transcript
@@ -85,6 +87,7 @@ def run(
     home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id  # kfp's, for outputs
     with locked(Path(configured.pipeline_root)):
         image = _find_image(options)
+        from pipeline.runners import outcome
         from pipeline.runners.kubeflow.compiling import compile_pipeline
         from pipeline.runners.kubeflow.transcript import Transcript
 
@@ -106,10 +109,21 @@ def run(
         readable = [one for one in (data, *dataset.folders) if one]
         order = _order(home, options, run_id, written=served, readable=readable)
         observer.planned(compiled.tasks)
-        transcript = Transcript(RunResult(run_id, serving_dir=str(served)), observer)
-        exit_code = _follow(options, order, transcript, observer)
-    transcript.read_outputs(home, compiled.tasks, configured)
-    return transcript.conclude(exit_code)
+        result = RunResult(run_id, serving_dir=str(served))
+        transcript = Transcript(result, observer)
+        try:
+            exit_code = _follow(options, order, transcript, observer)
+            transcript.read_outputs(home, compiled.tasks, configured)
+            return transcript.conclude(exit_code)
+        except (termination.Terminated, KeyboardInterrupt):
+            if not termination.arrived():
+                raise
+            # `termination.terminable` raises again. The result says what was released by then.
+        except (KeyError, OSError, ValueError) as error:
+            _log.error("cannot read what the tasks of %s left", run_id, exc_info=error)
+            result.error = f"cannot read what the tasks left in {home}: {one_line(error)}"
+        outcome.find_what_stays(result)
+        return result
 
 
 def _prepared_data(configured: RunConfig) -> Path | None:

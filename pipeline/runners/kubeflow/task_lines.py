@@ -64,16 +64,19 @@ class TaskLine:
 
     @property
     def progress(self) -> Progress | None:
-        if not self.text.startswith(_PROGRESS):
-            return None
-        return Progress(**json.loads(self.text.removeprefix(_PROGRESS)))
+        """How far a training is; None for another line."""
+        with contextlib.suppress(ValueError, TypeError):
+            if self.text.startswith(_PROGRESS):
+                return Progress(**json.loads(self.text.removeprefix(_PROGRESS)))
+        return None
 
     @property
     def checks(self) -> tuple[Check, ...] | None:
         """The checks of a refusal that fails the task; None for another line."""
-        if not self.text.startswith(_CHECKS):
-            return None
-        return tuple(map(Check.from_dict, json.loads(self.text.removeprefix(_CHECKS))))
+        with contextlib.suppress(ValueError, TypeError):
+            if self.text.startswith(_CHECKS):
+                return tuple(map(Check.from_dict, json.loads(self.text.removeprefix(_CHECKS))))
+        return None
 
 
 def reason(checks: Sequence[Check]) -> str:

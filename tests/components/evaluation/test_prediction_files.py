@@ -102,6 +102,10 @@ def test_a_number_as_text_keeps_its_zeros(tmp_path: Path) -> None:
             "p.csv, row 2 (id 'a1'): predicted is '2', expected the most probable class '1'; leav",
         ),
         (
+            {"p_0": [0.8, 0.45, 0.1], "p_1": [0.1, 0.45, 0.1], "predicted": [0, 1, 2]},
+            "p.csv, row 2 (id 'a1'): predicted is '1', and '0' is as probable, expected one most",
+        ),
+        (
             {"logit_0": [1, 2, 3], "logit_1": [1, 2, 3]},
             "p.csv holds probabilities and logits, expected one of them",
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import components.serving_dir.pending
 from components.serving_dir import (
     LOCK_NAME,
     LOG_NAME,
@@ -44,10 +45,13 @@ def decided_now(model: Path, serving: Path) -> Decided:
     return Decided(digest_of(model), compared_now(serving))
 
 
-def hold_letter(serving: Path, letter: str, run_id: str = "r1") -> Pending | Published:
+def hold_letter(
+    serving: Path, letter: str, run_id: str = "r1", *, signed: bool = False
+) -> Pending | Published:
     model = letter_model(serving.parent, letter)
     release = {"run_id": run_id, "letter": letter}
-    return hold(model, serving, release, run_id=run_id, decided=decided_now(model, serving))
+    decided = decided_now(model, serving)
+    return hold(model, serving, release, run_id=run_id, decided=decided, signed=signed)
 
 
 def waiting(serving: Path) -> list[str]:
@@ -85,6 +89,14 @@ def test_the_same_model_on_the_same_comparison_is_held_once(serving: Path) -> No
     publish_letters(serving, "c")
     assert hold_letter(serving, "b", "r3").run_id == "r3"
     assert waiting(serving) == ["r1", "r3"]
+
+
+def test_a_run_that_signs_does_not_take_over_what_waits_unsigned(serving: Path) -> None:
+    hold_letter(serving, "b")
+    held = hold_letter(serving, "b", "r2", signed=True)
+    assert (held.run_id, held.signed) == ("r2", True)
+    with pytest.raises(ServingDirError, match="the run r2 signs what it releases, and no key"):
+        approve(serving, "r2", **WHO)
 
 
 def test_a_model_that_is_live_is_not_held(serving: Path) -> None:
@@ -197,6 +209,32 @@ def test_a_second_approval_says_that_it_was_approved(serving: Path) -> None:
     assert live(serving).manifest.release["approval"]["by"] == "Ann"
 
 
+def test_a_second_approval_of_what_was_rolled_back_since_is_no_release(serving: Path) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    approve(serving, "r1", **WHO)
+    rollback(serving, reason="sevens")
+    with pytest.raises(ServingDirError, match="as version 2, which is not live any more: run ag"):
+        approve(serving, "r1", **WHO)
+
+
+def test_who_approves_too_late_is_told_who_came_first(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+
+    def overtaken(*args: object, **settings: object) -> Published:
+        monkeypatch.undo()
+        approve(serving, "r1", by="Bob", reason="first")
+        return publish(*args, **settings)
+
+    monkeypatch.setattr(components.serving_dir.pending, "publish", overtaken)
+    with pytest.raises(ServingDirError, match="r1 was approved already, as version 2; waiting: no"):
+        approve(serving, "r1", **WHO)
+    assert live(serving).manifest.release["approval"]["by"] == "Bob"
+
+
 def test_a_run_that_does_not_wait_is_named_with_those_that_do(serving: Path) -> None:
     publish_letters(serving, "a")
     hold_letter(serving, "b")
@@ -222,6 +260,15 @@ def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) 
         hold_letter(serving, "b", "r2")
     with pytest.raises(ServingDirError, match=r"the run r1 was rejected by Ann .*; waiting: no"):
         approve(serving, "r1", **WHO)
+
+
+def test_a_model_that_waits_under_two_runs_is_rejected_under_both(serving: Path) -> None:
+    hold_letter(serving, "b")
+    publish_letters(serving, "a")
+    other = hold_letter(serving, "b", "r2")
+    assert other.still_holds(serving)
+    reject(serving, "r1", **WHO)
+    assert not other.still_holds(serving)
 
 
 def test_a_rejection_holds_where_an_editor_left_no_final_newline(serving: Path) -> None:

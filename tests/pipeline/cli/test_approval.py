@@ -1,6 +1,9 @@
 """`approve` and `reject`: what they print, where the decision is shown, and their exit codes."""
 
+import dataclasses
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,10 @@ from pipeline import records, report
 from pipeline.cli.main import main
 from pipeline.result import HELD, RunResult, Waiting
 from tests.components.serving_dir.samples import letter_model, letters_in, publish_letters
+from tests.pipeline.cli.processes import process
 
 Captured = pytest.CaptureFixture[str]
-RUN = "20261127T010203Z-3f2a"
+RUN, LATER = "20261127T010203Z-3f2a", "20261127T020203Z-3f2a"
 OVERRIDES = {"keys": ["gate.max_drop"], "reason": "few test images"}
 
 
@@ -24,9 +28,11 @@ def serving(tmp_path: Path) -> Path:
     serving = tmp_path / "serving"
     publish_letters(serving, "a")
     page = tmp_path / "reports" / f"{RUN}.html"
-    run = RunResult(RUN, HELD, pending=Waiting(RUN, "there"))
+    run = RunResult(RUN, HELD, pending=Waiting(RUN, f"{serving}/.pending-{RUN}"))
     report.write(run, page)
     records.write(run, page.parent)
+    # It has the model of that one, which waits already.
+    records.write(dataclasses.replace(run, run_id=LATER, error="a bug"), page.parent)
     model = letter_model(tmp_path, "b")
     record = {
         "run_id": RUN,
@@ -86,11 +92,36 @@ def test_an_approval_releases_and_is_shown_wherever_the_release_is(
 
 def test_the_list_of_runs_says_what_was_decided(serving: Path, tmp_path: Path) -> None:
     assert main(words("approve", serving)) == 0
-    (run,) = records.read_all(tmp_path)
-    said = "Approved by Ann <a@b> and released as version 2: errors looked at"
-    assert (run.outcome, run.version, run.reason) == (HELD, 2, said)
+    for run in records.read_all(tmp_path):
+        said = "approved by Ann <a@b> as version 2: errors looked at"
+        assert (run.outcome, run.version, run.reason) == (HELD, 2, said)
     page = (tmp_path / "reports" / "index.html").read_text()
-    assert "Approved by Ann &lt;a@b&gt; and released as version 2" in page
+    assert page.count("approved by Ann &lt;a@b&gt; as version 2: errors") == 2
+
+
+def test_the_same_command_says_what_a_killed_one_could_not(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    page = tmp_path / "reports" / f"{RUN}.html"
+    before = page.read_text()
+    assert main(words("approve", serving)) == 0
+    page.write_text(before)  # as if the command had been killed before
+    for _ in range(2):
+        capfd.readouterr()
+        assert main(words("approve", serving, "--by", "Bob", "--json")) == 0
+        fields = json.loads(capfd.readouterr().out)
+        assert (fields["created"], fields["by"]) == (False, "Ann <a@b>")
+        assert page.read_text().count("Approved by Ann") == 1
+
+
+def test_a_signal_after_the_release_does_not_hide_it(serving: Path, tmp_path: Path) -> None:
+    hook = f"import os, time; os.kill(os.getppid(), {signal.SIGTERM:d}); time.sleep(60)"
+    config = tmp_path / "run.yaml"
+    config.write_text(json.dumps({"hooks": {"released": [sys.executable, "-c", hook]}}))
+    ended = process(words("approve", serving, "--config", str(config)))
+    assert ended.returncode == 143
+    said = f"tfx-mnist: released before that: version 2 in {serving}/2\ntfx-mnist: terminated\n"
+    assert ended.stderr == said
 
 
 def test_json_says_what_was_released(serving: Path, capfd: Captured) -> None:
@@ -124,8 +155,9 @@ def test_a_rejection_is_kept_and_said_in_the_report(
     assert capfd.readouterr().out == f"rejected: the model of {RUN}; what is served stays\n"
     page = (tmp_path / "reports" / f"{RUN}.html").read_text()
     assert "<p>Rejected by Ann &lt;a@b&gt;: errors looked at</p>" in page
-    (run,) = records.read_all(tmp_path)
-    assert (run.version, run.reason) == (None, "Rejected by Ann <a@b>: errors looked at")
+    for run in records.read_all(tmp_path):
+        assert run.version is None
+        assert run.reason.startswith("rejected by Ann <a@b> at 2")
     assert "errors\\nlooked at" in (serving / ".decisions.jsonl").read_text()
     assert shown(serving, capfd)["pending"] == []
     assert main(words("approve", serving)) == 1

@@ -148,7 +148,11 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
         ),
         ("good.csv", ["--set", "gate.slices=width:3"], "good.csv has no column 'width' for slice"),
         ("good.csv", ["--serving-dir", "/dev/null"], "serving_dir needs the directory '/dev/null'"),
-        ("good.csv", ["--pipeline-root", "/dev/null"], "pipeline_root needs the directory '/dev/"),
+        (
+            "good.csv",
+            ["--pipeline-root", "/dev/null"],
+            "pipeline_root needs the directory '/dev/null/gate'",
+        ),
         ("none.csv", [], "none.csv: No such file or directory; give another file"),
         ("good.csv", ["--junit", "no/gate.xml"], "cannot save the checks to no/gate.xml: expect"),
         ("good.csv", ["--markdown", "/"], "cannot save the checks to /: expected a file in an e"),

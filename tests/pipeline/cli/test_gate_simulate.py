@@ -96,7 +96,9 @@ def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--rows", "0"], "--rows is '0', expected a whole number, 1 or more; see tfx-"),
+        (["--rows", "0"], "--rows is '0', expected a whole number from 1 to 100,000,000; see t"),
+        (["--classes", "9" * 30], "--classes is '999"),
+        (["--decision", "0"], "--decision is '0', expected a whole number, 1 or more; see tfx-m"),
         (["--classes", "10001"], "--classes is '10001', expected a whole number from 2 to 10,000;"),
         (["--accuracy", "99"], "--accuracy is '99', expected a fraction from 0 to 1; se"),
         (["--drops", "0,x"], "--drops is '0,x', expected fractions from 0 to 1; see"),

@@ -82,6 +82,15 @@ class TestSummary:
             "  not judged: 2 slice checks, first: x=1 has 1 test images, too few",
         ]
 
+    def test_checks_of_a_plugin_may_have_no_number(self) -> None:
+        some = [
+            Check("slice.day", True, 0.98, 0.9, "by day"),
+            Check("slice.night", True, None, None, "by night"),
+        ]
+        assert [line.text for line in check_lines(some)] == [
+            "  passed: 2 slice checks, lowest day: 0.9800 (allowed 0.9)"
+        ]
+
     def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
         failed = Check("class.8", False, 0.8, 0.88, "accuracy of class 8 is 0.8000, required ...")
         result = RunResult("r", REFUSED, checks=(*PASSED[3:4], failed), log_file="logs/r.log")

@@ -117,6 +117,17 @@ def test_a_run_that_fails_after_its_release_says_which_version_stays(
     assert outcome.error.startswith(f"after version 1 was released in {served}/1: Pusher did not ")
 
 
+def test_a_torn_answer_does_not_hide_the_release(python, tmp_path: Path) -> None:
+    root, served = tmp_path / "root", tmp_path / "root" / "serving" / "mnist_sample"
+    serving_dir.publish(letter_model(tmp_path, "a"), served, {"run_id": "run-1"})
+    torn = "(home / 'run' / 'pusher' / 'executor_output.json').write_text('')"
+    program = python(f"leave('Pusher'); {torn}")
+    outcome, _ = run_in_containers(root, program)
+    assert (outcome.outcome, outcome.exit_code) == (result.RELEASED, result.ExitCode.FAILED)
+    said = f"after version 1 was released in {served}/1: cannot read what the tasks left in "
+    assert outcome.error.startswith(said)
+
+
 def test_a_task_whose_last_line_was_lost_has_completed_if_it_left_its_answer(
     python, tmp_path: Path
 ) -> None:

@@ -33,6 +33,12 @@ def test_a_line_is_one_piece_with_its_end() -> None:
     assert pieces == ["tfx-mnist: Plan: completed\n"]
 
 
+@pytest.mark.parametrize("text", ["progress report: done", 'progress {"a": 1}', "checks passed"])
+def test_a_line_that_only_looks_like_ours_says_nothing(text: str) -> None:
+    line = TaskLine.parse(f"tfx-mnist: Pusher: {text}\n")
+    assert (line.progress, line.checks, line.failure) == (None, None, None)
+
+
 @pytest.mark.parametrize("printed", ["epoch 1\n", "W tfx-mnist: Trainer: x\n", "", "tfx-mnist:\n"])
 def test_what_a_library_prints_is_none_of_it(printed: str) -> None:
     assert TaskLine.parse(printed) is None
