@@ -1,5 +1,6 @@
 """Models that wait for a person: held, approved on what was decided, rejected for good."""
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -7,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import components.serving_dir.pending
 from components.serving_dir import (
     LOCK_NAME,
     LOG_NAME,
@@ -229,7 +229,8 @@ def test_who_approves_too_late_is_told_who_came_first(
         approve(serving, "r1", by="Bob", reason="first")
         return publish(*args, **settings)
 
-    monkeypatch.setattr(components.serving_dir.pending, "publish", overtaken)
+    module = importlib.import_module("components.serving_dir.pending")  # not the function
+    monkeypatch.setattr(module, "publish", overtaken)
     with pytest.raises(ServingDirError, match="r1 was approved already, as version 2; waiting: no"):
         approve(serving, "r1", **WHO)
     assert live(serving).manifest.release["approval"]["by"] == "Bob"
