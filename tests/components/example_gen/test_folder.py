@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encoded, fill, picture
+from pictures import fill, picture
 
 from components.example_gen import file_reading
 from components.example_gen.data_config import DataConfig
@@ -16,6 +16,7 @@ from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_rows
 from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
 from tests.refusals import refusal_of
+from tests.trainer.image_files import encoded
 from trainer.host.paths import slug
 
 # The cut leaves a class of 20 images without one of test in 0.7**20 = 0.08 % of cases.
