@@ -16,20 +16,14 @@ _MOST_POINTS = 60  # of a picture
 
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the page as HTML; the runs are the newest first."""
-    return (
-        environment()
-        .get_template("index.html")
-        .render(runs=runs, pictures=list(_pictures(runs)), cut=_cut(runs))
-    )
+    cut = _MOST_POINTS if len(runs) > _MOST_POINTS else None
+    template = environment().get_template("index.html")
+    return template.render(runs=runs, pictures=list(_pictures(runs)), cut=cut)
 
 
 def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
     write_durably(root / "reports" / FILE, render(read_all(root)))
-
-
-def _cut(runs: Sequence[RunRecord]) -> int | None:
-    return _MOST_POINTS if len(runs) > _MOST_POINTS else None
 
 
 def _pictures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
