@@ -31,7 +31,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def shuffled(share: float) -> Change:
-    """So many labels change places."""
+    """That share of the labels is shuffled."""
 
     def change(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rows = rng.choice(len(labels), round(share * len(labels)), replace=False)
@@ -43,7 +43,7 @@ def shuffled(share: float) -> Change:
 
 
 def swapped(share: float, a: int, b: int) -> Change:
-    """So many labels of two classes become the other's."""
+    """That share of each of two classes gets the label of the other."""
 
     def change(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         changed = labels.copy()

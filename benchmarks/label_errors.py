@@ -26,7 +26,7 @@ FIRST = (20, 100)
 
 
 def swapped(labels: np.ndarray, a: int, b: int, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """So many images of the two classes, in proportion, get the label of the other."""
+    """`rows` images of the two classes, drawn at random, get the label of the other class."""
     changed = labels.copy()
     either = np.flatnonzero((labels == a) | (labels == b))
     chosen = rng.choice(either, rows, replace=False)

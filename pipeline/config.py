@@ -292,7 +292,7 @@ class RunConfig:
                 )
 
     def require_features(self, features: Mapping[str, str]) -> None:
-        """Raises ConfigError for slices by what is none of a `DatasetInfo`'s features, or unfit."""
+        """Raises ConfigError if a slice needs a feature that is missing or of another type."""
         for one in self.gate.slices or ():
             fitting = [name for name, kind in features.items() if one.takes(kind)]
             if one.feature not in fitting:

@@ -56,6 +56,12 @@ class Checkout:
     def set_up(self, **environment: str) -> int:
         return self.run(**environment).returncode
 
+    def interrupted_set_up(self) -> None:
+        (self.path / "interrupt").touch()
+        assert self.set_up() != 0
+        (self.path / ".venv" / "half-made").touch()
+        (self.path / "interrupt").unlink()
+
     @property
     def installs(self) -> list[str]:
         log = self.path / "installed"
@@ -122,10 +128,7 @@ def test_touched_input_is_no_changed_input(checkout: Checkout) -> None:
 
 
 def test_interrupted_set_up_starts_anew(checkout: Checkout) -> None:
-    (checkout.path / "interrupt").touch()
-    assert checkout.set_up() != 0
-    (checkout.path / ".venv" / "half-made").touch()
-    (checkout.path / "interrupt").unlink()
+    checkout.interrupted_set_up()
     assert checkout.set_up() == 0
     assert not (checkout.path / ".venv" / "half-made").exists()
     assert checkout.python_starts()
@@ -134,10 +137,7 @@ def test_interrupted_set_up_starts_anew(checkout: Checkout) -> None:
 def test_interrupted_update_starts_anew(checkout: Checkout) -> None:
     checkout.set_up()
     (checkout.path / "setup.py").write_text("")
-    (checkout.path / "interrupt").touch()
-    assert checkout.set_up() != 0
-    (checkout.path / ".venv" / "half-made").touch()
-    (checkout.path / "interrupt").unlink()
+    checkout.interrupted_set_up()
     assert checkout.set_up() == 0
     assert not (checkout.path / ".venv" / "half-made").exists()
 

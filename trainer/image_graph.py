@@ -83,16 +83,9 @@ def _declared(encoded: tf.Tensor, place: int, dtype: tf.DType, *, little: bool) 
     return tf.io.decode_raw(numbers, dtype, little_endian=little)
 
 
-def _png_sides(encoded: tf.Tensor) -> tf.Tensor:
-    return _declared(encoded, 16, tf.int32, little=False)
-
-
-def _gif_sides(encoded: tf.Tensor) -> tf.Tensor:
-    return _declared(encoded, 6, tf.uint16, little=True)
-
-
-def _bmp_sides(encoded: tf.Tensor) -> tf.Tensor:
-    return _declared(encoded, 18, tf.int32, little=True)
+_png_sides = functools.partial(_declared, place=16, dtype=tf.int32, little=False)
+_gif_sides = functools.partial(_declared, place=6, dtype=tf.uint16, little=True)
+_bmp_sides = functools.partial(_declared, place=18, dtype=tf.int32, little=True)
 
 
 def _jpeg_sides(encoded: tf.Tensor) -> tf.Tensor:

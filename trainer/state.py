@@ -40,7 +40,7 @@ class Epoch:
 
 class WeightAverage:
     """Exponential moving average of a network's weights over the steps, statistics of batch
-    normalization included; what is not float32, as a counter, has its present value.
+    normalization included; a weight that is not float32, such as a counter, keeps its own value.
 
     It is one long vector, because a GPU takes longer to start an operation than to make a small one
     (docs/decisions/0033). As in TensorFlow's ExponentialMovingAverage, the inertia is
@@ -81,7 +81,7 @@ class WeightAverage:
 
 
 def _is_averaged(weight: keras.Variable) -> bool:
-    """Whether it is a number that moves, and no counter, for one."""
+    """Whether a weight is averaged; a counter, which is not float32, is not."""
     return bool(weight.dtype == "float32")
 
 

@@ -124,7 +124,7 @@ def split_digest(read: PredictionsFile) -> str:
 
 
 def model_digest(read: PredictionsFile) -> str:
-    """Hex SHA-256 over ids and predictions, which stand for the model that nobody has seen."""
+    """Hex SHA-256 over ids and predictions, which stand for the model: it is not given."""
     return _digest(
         read,
         ["predictions", *read.classes],

@@ -6,7 +6,7 @@ Synopsis::
     texts(path, "id", columns["id"])              # N texts
     numbers(path, "p_0", columns["p_0"])          # [N] float64
 
-A file is read as a stream: what is held is what is returned. Lines, texts and unpacked sizes are
+A file is read as a stream: memory holds only the result. Lines, texts and unpacked sizes are
 bounded. pyarrow reads Parquet alone, and without threads: after an error in a file, version 10 may
 abort the process at its end while a thread of it is left.
 """

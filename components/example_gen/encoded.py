@@ -76,7 +76,7 @@ def is_named_as_image(path: str) -> bool:
 def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """Opens an image without decoding it.
 
-    Raises BrokenImage for one of more than `MAX_PIXELS`, and Pillow's errors for what is none.
+    Raises BrokenImage for an image of more than `MAX_PIXELS`, and Pillow's errors for other bytes.
     """
     with Image.open(io.BytesIO(content), formats=formats) as image:
         require_decodable(image.height, image.width)

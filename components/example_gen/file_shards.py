@@ -91,7 +91,7 @@ class FileReader:
         assert isinstance(shard, FileShard)
         files = shard.unpacked()
         paths, labels = files["paths"], np.asarray(files["labels"], np.int64)
-        extra = {name: _array(*packed) for name, packed in files["extra"].items()}
+        extra = {name: np.asarray(*packed) for name, packed in files["extra"].items()}
         digest = hashlib.sha256()
         found = self._read(paths)
         for start in range(0, len(paths), _ROWS_AT_ONCE):
@@ -112,7 +112,3 @@ class FileReader:
             raise DataError(
                 f"{self.source} has changed since the run began: {error}; start it again"
             ) from error
-
-
-def _array(values: list[Any], dtype: str) -> np.ndarray:
-    return np.asarray(values, np.dtype(dtype))

@@ -131,7 +131,7 @@ def _list_classes(
 
 
 def _files_below(folders: Iterable[str]) -> tuple[list[str], int]:
-    """Returns paths of what is no folder, and the number of hidden entries; follows links.
+    """Returns the paths of all files, and the number of hidden entries; follows links.
 
     Each directory is read once, so a link to one above ends there.
     """

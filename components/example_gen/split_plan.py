@@ -41,7 +41,7 @@ class Survey:
 class EvalRows:
     """The training rows that become `eval`, of all or of some, [n] ROWS in the source's order.
 
-    `quotas`, [K] int64, are how many of each class those of all rows are.
+    `quotas`, [K] int64, are the numbers of rows of each class that `eval` has in the end.
     """
 
     quotas: npt.NDArray[np.int64]

@@ -31,7 +31,7 @@ def sizes_of(facts: np.ndarray, counts: npt.NDArray[np.int64] | None = None) -> 
 def size_counts(groups: npt.NDArray[np.void]) -> tuple[int, ...]:
     """Counts the images of `tallies.GROUPS` by size: the side of a square of as many pixels.
 
-    The bins are those of its logarithm, [128], of which sides that are a fifth apart fill two.
+    The 128 bins divide the side's logarithm: sides that differ by a fifth are one bin apart.
     """
     sides = np.log2(groups["height"].astype(float) * groups["width"]) / 2
     bins = np.rint(_STEPS * sides).astype(np.int64)

@@ -34,7 +34,7 @@ class Tally:
     """What is known of some images together.
 
     Attributes:
-      groups: [G] GROUPS, of which no two are of one kind.
+      groups: [G] GROUPS, one for each class, size and greyness that occurs.
       pixel_sum: over all pixels and channels of the images.
       intensities: [INTENSITY_BINS] int64, images by their mean intensity.
       looks: [17, 16] int64, images by the mean intensity of each region, and by their contrast.

@@ -21,7 +21,7 @@ _PNG_START = b"\x89PNG"
 
 @dataclasses.dataclass(frozen=True)
 class RecordReader:
-    """Reads the shards of a set, each of which is a file of records, or the part on its side.
+    """Reads the shards of a set: each is a file of records, or its part in `train` or `test`.
 
     Attributes:
       paths: files by split, in the order of the shards.

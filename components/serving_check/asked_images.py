@@ -106,7 +106,7 @@ def other_size(spec: ImageSpec) -> Mapping[str, Tensors]:
 
 
 def not_png() -> Mapping[str, Tensors]:
-    """Returns a request for what is no image, for each signature that takes encoded images."""
+    """Returns a request whose bytes are no image, for each signature of encoded images."""
     return _encoded(b"no image")
 
 

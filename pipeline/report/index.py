@@ -22,11 +22,9 @@ _LOCK_S = 30.0  # to read all runs takes less
 
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the page as HTML; the runs are the newest first."""
-    return (
-        environment()
-        .get_template("index.html")
-        .render(runs=runs, pictures=list(_pictures(runs)), cut=_cut(runs))
-    )
+    cut = _MOST_POINTS if len(runs) > _MOST_POINTS else None
+    template = environment().get_template("index.html")
+    return template.render(runs=runs, pictures=list(_pictures(runs)), cut=cut)
 
 
 def write(root: Path) -> None:
@@ -34,10 +32,6 @@ def write(root: Path) -> None:
     reports = root / "reports"
     with exclusive(os.open(reports, os.O_RDONLY | os.O_CLOEXEC), timeout_s=_LOCK_S):
         write_durably(reports / FILE, render(read_all(root)))
-
-
-def _cut(runs: Sequence[RunRecord]) -> int | None:
-    return _MOST_POINTS if len(runs) > _MOST_POINTS else None
 
 
 def _pictures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from components.gate import statistics
 from components.gate.policy import Policy
 from components.gate.slices import Bands, Values
 from pipeline.beam_runner import beam_arguments
+from tests.components.artifacts import artifact
 from tests.trainer.samples import SPEC, draw, png, serialize
 from tests.trainer.transforms import normalized
 from trainer import export
@@ -114,8 +115,7 @@ def make_setting(prepared: Any, root: Path) -> Setting:
     graph = tft.TFTransformOutput(prepared.transform_output)
     models = []
     for name in (eval_config.CANDIDATE, eval_config.BASELINE):
-        model = standard_artifacts.Model()
-        model.uri = str(root / name)
+        model = artifact(standard_artifacts.Model, root / name)
         network = _brightest_quadrant(
             prepared.transform_output, pixels, sees_flag=name == eval_config.BASELINE
         )
@@ -175,8 +175,7 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
 
 def examples_in(folder: Path) -> Any:
     """An Examples artifact of the files below `folder/Split-test`."""
-    examples = standard_artifacts.Examples()
-    examples.uri = str(folder)
+    examples = artifact(standard_artifacts.Examples, folder)
     examples.split_names = artifact_utils.encode_split_names([eval_config.TEST_SPLIT])
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
@@ -233,8 +232,8 @@ def run_evaluator(
       config: TFMA's configuration.
       path: an empty directory.
     """
-    measured, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
-    measured.uri, blessing.uri = str(path / "evaluation"), str(path / "blessing")
+    measured = artifact(standard_artifacts.ModelEvaluation, path / "evaluation")
+    blessing = artifact(standard_artifacts.ModelBlessing, path / "blessing")
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=list(beam_arguments(())), tmp_dir=str(path / "tmp"), unique_id="1"
     )

@@ -8,6 +8,7 @@ from tfx.utils import path_utils
 
 from components.baseline_model import BaselineModel, BaselineModelExecutor
 from components.serving_dir import Baseline, ServingDirError, digest_of, publish
+from tests.components.artifacts import artifact
 
 
 def write_model(path: Path, content: str) -> Path:
@@ -33,9 +34,7 @@ def second_model(tmp_path: Path) -> Path:
 
 def execute(component: BaselineModel, uri: Path) -> list[standard_artifacts.Model]:
     uri.mkdir()
-    model = standard_artifacts.Model()
-    model.uri = str(uri)
-    outputs = {"model": [model]}
+    outputs = {"model": [artifact(standard_artifacts.Model, uri)]}
     BaselineModelExecutor().Do({}, outputs, dict(component.exec_properties))
     return outputs["model"]
 

@@ -34,6 +34,7 @@ from components.serving_dir import (
     rollback,
     versions,
 )
+from tests.components.artifacts import artifact
 from tests.components.test_signing import write_keys
 
 SERVING_FORMAT = "Format-Serving"
@@ -54,12 +55,6 @@ EVIDENCE = Evidence(
 def write_model(uri: Path, content: str) -> None:
     (uri / SERVING_FORMAT).mkdir(parents=True)
     (uri / SERVING_FORMAT / "saved_model.pb").write_text(content)
-
-
-def artifact(kind: type, uri: Path) -> Any:
-    made = kind()
-    made.uri = str(uri)
-    return made
 
 
 @pytest.fixture

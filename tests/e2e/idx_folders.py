@@ -35,10 +35,7 @@ def write_idx(folder: Path, *, change_train: Callable[[np.ndarray, np.ndarray], 
 
 def shuffle_some_labels(images: np.ndarray, labels: np.ndarray) -> Arrays:
     """One label of ten is another image's."""
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(labels), len(labels) // 10, replace=False)
-    labels[chosen] = rng.permutation(labels[chosen])
-    return images, labels
+    return images, _shuffled(labels, len(labels) // 10)
 
 
 def add_test_images(images: np.ndarray, labels: np.ndarray) -> Arrays:
@@ -50,7 +47,11 @@ def add_test_images(images: np.ndarray, labels: np.ndarray) -> Arrays:
 
 def shuffle_labels(images: np.ndarray, labels: np.ndarray) -> Arrays:
     """Three labels of five are another image's."""
+    return images, _shuffled(labels, 3 * len(labels) // 5)
+
+
+def _shuffled(labels: np.ndarray, count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    chosen = rng.choice(len(labels), 3 * len(labels) // 5, replace=False)
+    chosen = rng.choice(len(labels), count, replace=False)
     labels[chosen] = rng.permutation(labels[chosen])
-    return images, labels
+    return labels

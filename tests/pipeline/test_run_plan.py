@@ -16,6 +16,7 @@ from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
 from pipeline.dataset_defaults import UNKNOWN_SET
 from pipeline.run_plan import RunPlan, make_plan
+from tests.components.example_gen.idx_contents import idx_file
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -140,8 +141,7 @@ def test_the_largest_batch_and_shift_that_fit_are_taken(config: RunConfig) -> No
 def test_images_that_the_networks_pool_away_are_refused(config: RunConfig, tmp_path: Path) -> None:
     for name, rows in (("train", 192), ("t10k", 60)):
         images = np.random.default_rng(rows).integers(0, 256, (rows, 7, 8), np.uint8)
-        sizes = np.array([0x803, rows, 7, 8], ">i4").tobytes()
-        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(sizes + images.tobytes())
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx_file(images))
         labels = f"{name}-labels-idx1-ubyte"
         shutil.copy(Path(config.dataset.removeprefix("idx:"), labels), tmp_path / labels)
     with pytest.raises(ConfigError, match="images of 7x8 pixels, expected 8x8 or larger"):

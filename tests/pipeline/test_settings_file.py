@@ -8,6 +8,7 @@ import pytest
 from pipeline.config import ConfigError
 from pipeline.settings_file import load
 from tests.limits import limited
+from tests.refusals import refusal_of
 
 
 def loaded(tmp_path: Path, content: str | bytes, name: str = "run.yaml") -> object:
@@ -17,11 +18,8 @@ def loaded(tmp_path: Path, content: str | bytes, name: str = "run.yaml") -> obje
 
 
 def refusal(tmp_path: Path, content: str | bytes, name: str = "run.yaml") -> str:
-    with pytest.raises(ConfigError) as caught:
-        loaded(tmp_path, content, name)
-    line = str(caught.value)
+    line = refusal_of(ConfigError, loaded, tmp_path, content, name)
     assert str(tmp_path / name) in line
-    assert "\n" not in line
     assert len(line) < 400
     return line
 

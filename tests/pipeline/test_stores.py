@@ -6,6 +6,7 @@ import pytest
 from components.serving_dir.model_files import scan
 from pipeline import stores
 from tests.loopback import free_ports
+from tests.refusals import refusal_of
 from tests.s3 import BUCKET, s3_server
 
 URI = f"s3://{BUCKET}/a/b"
@@ -70,10 +71,7 @@ def test_an_artifact_that_is_gone_is_an_error_of_one_line(tmp_path: Path) -> Non
 
 
 def refusal(uri: str) -> str:
-    with pytest.raises(stores.StoreError) as caught:
-        stores.require_usable(uri)
-    line = str(caught.value)
-    assert "\n" not in line
+    line = refusal_of(stores.StoreError, stores.require_usable, uri)
     assert line.startswith(f"cannot use {uri}: ")
     assert line.endswith(
         "; expected a bucket that exists and in which this user may list, read and write; see to "

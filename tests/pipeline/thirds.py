@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.components.example_gen.idx_contents import idx_file
+
 CLASSES = 3
 SIDE = 12  # pixels
 
@@ -20,10 +22,8 @@ def _draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _write(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray) -> None:
-    sizes = np.array([0x803, *images.shape], ">i4").tobytes()
-    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(sizes + images.tobytes())
-    sizes = np.array([0x801, len(labels)], ">i4").tobytes()
-    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(sizes + labels.tobytes())
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx_file(images))
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_file(labels))
 
 
 def write_thirds(folder: Path) -> str:

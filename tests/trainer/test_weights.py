@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_transform as tft
 
+from tests.refusals import refusal_of
 from tests.trainer.samples import SPEC
 from tests.trainer.test_loop import separable
 from trainer import export, loop
@@ -68,12 +69,9 @@ def test_with_other_classes_the_last_layer_is_left_out_and_said_to_be(given, pat
 def test_another_network_is_refused_by_the_name_of_a_layer(path: str, change) -> None:
     hparams = starting(path, **change)
     other = functools.partial(build, hparams=hparams)
-    with pytest.raises(WeightsError) as refused:
-        start_from(other(SPEC.num_classes), hparams, other)
-    line = str(refused.value)
+    line = refusal_of(WeightsError, start_from, other(SPEC.num_classes), hparams, other)
     assert line.startswith(f"training.weights {path} does not fit the network: at ")
     assert "conv2d" in line or "batch_normalization" in line
-    assert "\n" not in line
 
 
 def test_weights_that_have_changed_since_are_refused(path: str) -> None:

@@ -1,5 +1,4 @@
 import dataclasses
-import io
 import json
 import pickle
 import shutil
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 from tfx.components.example_validator.executor import Executor as ExampleValidator
 from tfx.components.statistics_gen.executor import Executor as StatisticsGen
 from tfx.types import artifact_utils, standard_artifacts
@@ -18,6 +16,8 @@ from components.data_gate.drift_checks import drift_check
 from components.example_gen.schema import CuratedSchema
 from components.gate.check import Check, Refused
 from pipeline.beam_runner import beam_arguments
+from tests.components.artifacts import artifact
+from tests.trainer.samples import png
 from trainer import features
 
 SHAPE = (6, 5, 1)
@@ -31,11 +31,9 @@ TFX_VERSION = "1.16.0"
 def row(label: int | None = 0, *, shape=SHAPE, grey: int = 64, seed: int = 0) -> dict:
     """One example's features; None leaves one out. Equal seeds give equal pixels."""
     height, width, channels = shape
-    buffer = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG")
     return {
-        features.IMAGE: buffer.getvalue(),
+        features.IMAGE: png(pixels),
         features.LABEL: label,
         features.HEIGHT: height,
         features.WIDTH: width,
@@ -61,9 +59,8 @@ def serialized(values: dict) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def artifact(kind, uri: Path, splits: tuple[str, ...] = ()):
-    made = kind()
-    made.uri = str(uri)
+def artifact_of(kind, uri: Path, splits: tuple[str, ...] = ()):
+    made = artifact(kind, uri)
     if splits:
         made.split_names = artifact_utils.encode_split_names(list(splits))
     made.mlmd_artifact.custom_properties["tfx_version"].string_value = TFX_VERSION
@@ -104,9 +101,7 @@ class Validated:
     def record(self, dataset: dict) -> None:
         self.examples.set_string_custom_property("dataset", json.dumps(dataset))
 
-    def gate(
-        self, released="", max_class_drift=0.05, max_train_test_overlap=0.01, max_label_noise=0.03
-    ):
+    def gate(self, released="", max_class_drift=0.05, max_train_test_overlap=0.01):
         """Runs DataGate as TFX does and returns the checks of its blessing."""
         inputs = {name: [value] for name, value in vars(self).items() if name != "blessing"}
         DataGate.EXECUTOR_SPEC.executor_class().Do(
@@ -118,7 +113,7 @@ class Validated:
                 "max_size_drift": 0.5,
                 "max_train_test_overlap": max_train_test_overlap,
                 "max_test_duplicates": 0.01,
-                "max_label_noise": max_label_noise,
+                "max_label_noise": 0.03,
                 "max_size_factor": 16.0,
                 "max_grey": 0.1,
                 "max_size_leak": 0.5,
@@ -132,11 +127,11 @@ class Validated:
 def validate(root: Path, rows: dict[str, list[dict]]) -> Validated:
     """Writes examples and runs TFX's StatisticsGen and ExampleValidator on them."""
     made = Validated(
-        examples=artifact(standard_artifacts.Examples, root / "examples", tuple(rows)),
-        statistics=artifact(standard_artifacts.ExampleStatistics, root / "statistics"),
-        anomalies=artifact(standard_artifacts.ExampleAnomalies, root / "anomalies"),
-        schema=artifact(standard_artifacts.Schema, root / "schema"),
-        blessing=artifact(standard_artifacts.ExampleAnomalies, root / "blessing"),
+        examples=artifact_of(standard_artifacts.Examples, root / "examples", tuple(rows)),
+        statistics=artifact_of(standard_artifacts.ExampleStatistics, root / "statistics"),
+        anomalies=artifact_of(standard_artifacts.ExampleAnomalies, root / "anomalies"),
+        schema=artifact_of(standard_artifacts.Schema, root / "schema"),
+        blessing=artifact_of(standard_artifacts.ExampleAnomalies, root / "blessing"),
     )
     made.examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     for split, listed in rows.items():
@@ -179,7 +174,7 @@ def shared(tmp_path_factory) -> Validated:
 def clean(shared, tmp_path) -> Validated:
     """Validated examples without a defect; what a test records or blesses is its own."""
     own = dataclasses.replace(
-        shared, blessing=artifact(standard_artifacts.ExampleAnomalies, tmp_path / "blessing")
+        shared, blessing=artifact_of(standard_artifacts.ExampleAnomalies, tmp_path / "blessing")
     )
     own.record(summary(dict.fromkeys(SPLITS, ROWS)))
     return own

@@ -10,16 +10,13 @@ import pytest
 from components.evaluation.prediction_files import read_predictions
 from components.example_gen.sources import DataError
 from tests.components.evaluation.prediction_samples import table, write
+from tests.refusals import refusal_of
 
 FORMATS = (".csv", ".parquet", ".npz")
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as refused:
-        read_predictions(path)
-    line = str(refused.value)
-    assert "\n" not in line
-    return line
+    return refusal_of(DataError, read_predictions, path)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -14,6 +14,7 @@ from tfx.utils import path_utils
 
 from components.evaluation import eval_config
 from components.evaluation.gate_metrics import SAMPLE, GateEvidence
+from tests.components.artifacts import artifact
 from tests.components.evaluated import evaluate_sample, examples_of
 from tests.trainer.samples import SPEC, png, serialize
 from trainer import export, features
@@ -84,8 +85,7 @@ def models(prepared, tmp_path_factory) -> dict[str, Any]:
     graph = tft.TFTransformOutput(prepared.transform_output)
     made = {}
     for name in (eval_config.CANDIDATE, eval_config.BASELINE):
-        made[name] = standard_artifacts.Model()
-        made[name].uri = str(tmp_path_factory.mktemp(name))
+        made[name] = artifact(standard_artifacts.Model, tmp_path_factory.mktemp(name))
         network = build_model(HParams(), image_shape=SPEC.image_shape, num_classes=SPEC.num_classes)
         export.save(network, graph, SPEC, path_utils.serving_model_path(made[name].uri))
     return made

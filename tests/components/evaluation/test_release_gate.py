@@ -23,6 +23,7 @@ from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG
 from components.serving_dir import LOG_NAME, Baseline, Comparison, digest_of
+from tests.components.artifacts import artifact
 from tests.components.evaluated import BELOW, HELD, MISSED, ROWS, Setting, Verdict
 
 
@@ -67,8 +68,7 @@ def decide(
     **changes: Any,
 ) -> Decided:
     """Runs the component's executor as TFX does; `changes` replace inputs."""
-    blessing = standard_artifacts.ModelBlessing()
-    blessing.uri = str(path / f"blessing of {run_id}")
+    blessing = artifact(standard_artifacts.ModelBlessing, path / f"blessing of {run_id}")
     inputs = {
         "examples": setting.examples,
         "model": setting.candidate,

@@ -20,6 +20,7 @@ from components.evaluation.saved_model import (
     sum_tolerance,
 )
 from tests.pipeline.saved_models import brightest_third, images, save, save_function
+from tests.refusals import refusal_of
 
 GREY = (6, 4, 1)
 COLOUR = (6, 4, 3)
@@ -33,10 +34,7 @@ def fitting(path: Path, image_shape: tuple[int, int, int] = GREY, **changes: Any
 
 
 def refusal(path: Path, **changes: Any) -> str:
-    with pytest.raises(ModelRefused) as caught:
-        fitting(path, **changes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(ModelRefused, fitting, path, **changes)
 
 
 def batch(image_shape: tuple[int, int, int], rows: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -261,10 +259,7 @@ class TestRefused:
 
 class TestRefusedWhenAsked:
     def _refusal(self, path: Path) -> str:
-        with pytest.raises(ModelRefused) as caught:
-            fitting(path).probabilities(*batch(GREY))
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
+        return refusal_of(ModelRefused, fitting(path).probabilities, *batch(GREY))
 
     def test_logits_are_no_probabilities(self, tmp_path: Path) -> None:
         def logits(pixels: tf.Tensor) -> dict[str, tf.Tensor]:

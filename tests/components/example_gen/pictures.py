@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tests.trainer.image_files import encoded
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif"}
 
@@ -16,12 +16,6 @@ def picture(seed: int, height: int = 12, width: int = 10, *, mode: str = "RGB") 
     """An image of smooth random colours: JPEG keeps it nearly as it is."""
     small = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR).convert(mode)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def fill(

@@ -14,6 +14,7 @@ from components.evaluation.prediction_files import read_predictions
 from components.example_gen.columns import numbers, read_columns, texts
 from components.example_gen.sources import DataError
 from components.example_gen.table import list_table
+from tests.refusals import refusal_of
 
 HEAD = "path,label,id,p_0,p_1\n"
 ROW = "a.png,0,a,0.5,0.5\n"
@@ -115,10 +116,7 @@ def test_a_process_that_is_given_broken_tables_says_so_and_ends_well(
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as refused:
-        read_columns(path)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+    return refusal_of(DataError, read_columns, path)
 
 
 def test_marks_of_editors_and_systems_make_no_difference(tmp_path: Path) -> None:

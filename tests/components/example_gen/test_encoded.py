@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from pictures import encoded, picture
+from pictures import picture
 from PIL import Image
 
 from components.example_gen.encoded import (
@@ -16,7 +16,7 @@ from components.example_gen.encoded import (
     storable,
     stored_shape,
 )
-from tests.trainer.image_files import declaring
+from tests.trainer.image_files import declaring, encoded
 
 COLOUR, GREY = picture(1), picture(1, mode="L")
 EXIF_TURNED = Image.Exif()

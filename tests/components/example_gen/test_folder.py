@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encoded, fill, picture
+from pictures import fill, picture
 
 from components.example_gen import file_reading
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_rows
 from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
+from tests.refusals import refusal_of
+from tests.trainer.image_files import encoded
 from trainer.host.paths import slug
 
 # The cut leaves a class of 20 images without one of test in 0.7**20 = 0.08 % of cases.
@@ -27,10 +29,7 @@ def opened(directory: Path, data: DataConfig = FITTED) -> ImageSet:
 
 
 def refusal(directory: Path, data: DataConfig = FITTED) -> str:
-    with pytest.raises(DataError) as caught:
-        opened(directory, data)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(DataError, opened, directory, data)
 
 
 def images_of(image_set: ImageSet, split: str) -> dict[bytes, str]:

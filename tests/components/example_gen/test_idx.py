@@ -15,6 +15,7 @@ from components.example_gen import idx
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import decode, read_arrays, read_rows
 from components.example_gen.sources import DataError, open_dataset
+from tests.refusals import refusal_of
 from trainer.host.paths import slug
 
 Write = Callable[..., Path]
@@ -177,10 +178,7 @@ def test_files_that_change_while_they_are_read_are_refused(idx_folder: Write) ->
 
 
 def refusal(directory: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        open_directory(directory)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(DataError, open_directory, directory)
 
 
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:

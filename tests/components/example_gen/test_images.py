@@ -15,12 +15,9 @@ from trainer.features import ImageSpec
 SHAPE = (4, 5, 3)
 
 
-def header(
-    width: int = 5, height: int = 4, depth: int = 8, colour: int = 2, magic: bytes = b"\x89PNG"
-) -> bytes:
-    return (
-        magic + b"\r\n\x1a\n" + struct.pack(">I4sIIBB", 13, b"IHDR", width, height, depth, colour)
-    )
+def header(width: int = 5, height: int = 4, depth: int = 8, colour: int = 2) -> bytes:
+    sizes = struct.pack(">I4sIIBB", 13, b"IHDR", width, height, depth, colour)
+    return b"\x89PNG\r\n\x1a\n" + sizes
 
 
 def test_a_png_of_the_declared_shape_is_accepted() -> None:

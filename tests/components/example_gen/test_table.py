@@ -9,6 +9,7 @@ from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet
 from components.example_gen.sources import DataError, open_dataset
 from components.example_gen.table import list_table
+from tests.refusals import refusal_of
 from tests.trainer.image_files import declaring
 
 FITTED = DataConfig(image_size="8", test_fraction=0.3)
@@ -19,10 +20,7 @@ def opened(path: Path, data: DataConfig = FITTED) -> ImageSet:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        opened(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(DataError, opened, path)
 
 
 @pytest.fixture

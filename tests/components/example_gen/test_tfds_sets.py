@@ -16,6 +16,7 @@ from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet, SourceRows
 from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
 from components.example_gen.tfds_sets import find_keys
+from tests.refusals import refusal_of
 
 
 def everything_below(directory: Path) -> set[Path]:
@@ -25,11 +26,9 @@ def everything_below(directory: Path) -> set[Path]:
 def refusal(text: str, directory: Path) -> str:
     """The message; and nothing was written."""
     before = everything_below(directory)
-    with pytest.raises(DataError) as caught:
-        open_dataset(text, data_dir=str(directory / "tfds"))
+    line = refusal_of(DataError, open_dataset, text, data_dir=str(directory / "tfds"))
     assert everything_below(directory) == before
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return line
 
 
 @pytest.fixture

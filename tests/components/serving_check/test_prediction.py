@@ -19,6 +19,7 @@ from components.serving_check.prediction import (
 )
 from tests.limits import limited
 from tests.pipeline import saved_models
+from tests.refusals import refusal_of
 from tests.trainer.host.test_files import STAND_INS
 from trainer import features
 from trainer.features import ImageSpec
@@ -199,10 +200,7 @@ class TestPixels:
 
 class TestUnreadable:
     def _refusal(self, path: Path) -> str:
-        with pytest.raises(ImageError) as caught:
-            read_pixels(path, (64, 64, 1))
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
+        return refusal_of(ImageError, read_pixels, path, (64, 64, 1))
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         assert self._refusal(tmp_path / "none.png") == (

@@ -11,6 +11,7 @@ from components import blessing
 from components.evaluation import eval_config
 from components.gate.check import NotChecked
 from components.serving_check.serving_check import ServingCheck
+from tests.components.artifacts import artifact
 from tests.components.evaluated import evaluate_sample, examples_of
 from tests.trainer.samples import SPEC
 
@@ -24,33 +25,27 @@ SUMMARY = {
 }
 
 
-def _artifact(kind: type, uri: Path) -> Any:
-    made = kind()
-    made.uri = str(uri)
-    return made
-
-
 @pytest.fixture
 def inputs(exported, split_uri, tmp_path) -> dict[str, Any]:
     """A blessed model, and the evaluation of it."""
-    model = _artifact(standard_artifacts.Model, tmp_path / "model")
+    model = artifact(standard_artifacts.Model, tmp_path / "model")
     Path(model.uri).mkdir()
     Path(model.uri, "Format-Serving").symlink_to(exported)
     examples = examples_of(split_uri, tmp_path / "examples")
     examples.set_string_custom_property("dataset", json.dumps(SUMMARY))
-    blessed = _artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
+    blessed = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessed.set_int_custom_property(blessing.BLESSED, 1)
     return {
         "model": model,
         "blessing": blessed,
         "examples": examples,
-        "evaluation": _artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation"),
+        "evaluation": artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation"),
     }
 
 
 def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
     """Runs the component; returns its blessing."""
-    infra_blessing = _artifact(standard_artifacts.InfraBlessing, path / "infra_blessing")
+    infra_blessing = artifact(standard_artifacts.InfraBlessing, path / "infra_blessing")
     defaults = {"max_p99_latency_ms": 5_000.0, "max_memory_mib": 2_048.0, "model_server": ""}
     ServingCheck.EXECUTOR_SPEC.executor_class().Do(
         {name: [artifact] for name, artifact in inputs.items()},

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.config import ConfigError, RunConfig
 from tests.pipeline.cli.parsing import given
+from tests.refusals import refusal_of
 
 
 def _config(*words: str) -> RunConfig:
@@ -146,10 +147,8 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
 def test_a_bad_file_is_refused_by_name(text: str, line: str, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        _config("--config", str(file))
-    assert str(caught.value).startswith(line.replace("FILE", str(file)))
-    assert "\n" not in str(caught.value)
+    refusal = refusal_of(ConfigError, _config, "--config", str(file))
+    assert refusal.startswith(line.replace("FILE", str(file)))
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:

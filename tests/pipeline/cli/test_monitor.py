@@ -1,6 +1,5 @@
 """`monitor` on requests from each kind of source, with a real SavedModel."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from components.serving_check.prediction import Classifier
 from components.serving_dir import MANIFEST_NAME, publish
 from pipeline.cli.main import main
 from tests.pipeline import saved_models
+from tests.trainer import samples
 from tests.trainer.image_files import declaring
 from trainer.features import ImageSpec
 
@@ -73,12 +73,6 @@ def write_folder(folder: Path, images: np.ndarray) -> Path:
     for number, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
     return folder
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(file, "PNG")
-    return file.getvalue()
 
 
 def write_log(path: Path, images: np.ndarray, answers: np.ndarray | None, *, png: bool) -> Path:
@@ -169,7 +163,7 @@ class TestFolder:
             return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
         spec = ImageSpec(SHAPE, CLASSES, "stretch")
-        seen = decode(np.array([encode_png(one) for one in enlarged(0, 2)], object), spec)
+        seen = decode(np.array([samples.png(one) for one in enlarged(0, 2)], object), spec)
         publish(
             model,
             tmp_path / "serving",

@@ -9,16 +9,10 @@ import pytest
 
 from components.serving_dir import digest_of, live, locked, versions
 from pipeline.cli.main import main
-from tests.components.serving_dir.samples import damage, letter_model, letters_in, publish_letters
+from tests.components.serving_dir.samples import damage, letter_model, letters_in
 from tests.pipeline.cli.processes import process, script
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    publish_letters(tmp_path / "serving", "abc")
-    return tmp_path / "serving"
 
 
 def test_the_version_before_becomes_live(serving: Path, capfd: Captured) -> None:

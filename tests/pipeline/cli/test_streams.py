@@ -50,12 +50,6 @@ def shell(
     )
 
 
-@pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    publish_letters(tmp_path / "serving", "abc")
-    return tmp_path / "serving"
-
-
 @pytest.mark.parametrize("json_", [[], ["--json"]])
 @pytest.mark.parametrize("where", [FULL, CLOSED, LEFT])
 def test_a_rollback_that_was_done_ends_with_0(json_: list[str], where: str, serving: Path) -> None:

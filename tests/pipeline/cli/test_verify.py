@@ -4,15 +4,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
-from tests.components.serving_dir.samples import damage, publish_letters
+from tests.components.serving_dir.samples import damage
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    publish_letters(tmp_path / "serving", "abc")
-    return tmp_path / "serving"
 
 
 def test_whole_versions_are_valid(serving: Path, capfd: Captured) -> None:

@@ -127,11 +127,11 @@ def test_a_configuration_that_does_not_fit_the_data_is_a_usage_error(config: Run
     assert (error.exit_code, str(error)[:23]) == (2, "the global batch is 169")
 
 
-def _database(path: Path, *, rows: int = 2000) -> None:
+def _database(path: Path) -> None:
     """A sound SQLite database of some pages."""
     with contextlib.closing(sqlite3.connect(path)) as opened, opened:
         opened.execute("CREATE TABLE Artifact (uri TEXT)")
-        opened.executemany("INSERT INTO Artifact VALUES (?)", [("u" * 100,)] * rows)
+        opened.executemany("INSERT INTO Artifact VALUES (?)", [("u" * 100,)] * 2000)
 
 
 def _garbage(path: Path) -> None:

@@ -8,6 +8,7 @@ from tfx.types import standard_artifacts
 
 from pipeline.runners.kubeflow.task_io import TaskArtifact
 from pipeline.runners.kubeflow.tasks import to_metadata, to_tfx
+from tests.components.artifacts import artifact
 
 EXAMPLES = "tfx.types.standard_artifacts.Examples"
 MODEL = "tfx.types.standard_artifacts.Model"
@@ -48,8 +49,7 @@ def test_backend_names_artifacts_by_their_id_which_the_evaluator_notes(
 
 
 def test_properties_survive_the_way_through_the_backend(tmp_path: Path) -> None:
-    made = standard_artifacts.Examples()
-    made.uri = str(tmp_path)
+    made = artifact(standard_artifacts.Examples, tmp_path)
     made.split_names = '["train", "eval"]'
     made.set_int_custom_property("blessed", 1)
     made.set_string_custom_property("checks", json.dumps(["x" * 2000]))
@@ -62,8 +62,7 @@ def test_properties_survive_the_way_through_the_backend(tmp_path: Path) -> None:
 
 
 def test_backend_fails_on_a_null_so_unset_properties_are_left_out(tmp_path: Path) -> None:
-    made = standard_artifacts.Examples()
-    made.uri = str(tmp_path)
+    made = artifact(standard_artifacts.Examples, tmp_path)
     made.mlmd_artifact.custom_properties["empty"].SetInParent()
     assert to_metadata(made) == {}
 
