@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.records import RunRecord, read_all
 from pipeline.report import charts
 from pipeline.report.templates import environment
-from trainer.host.files import write_durably
+from trainer.host.files import make_directory, write_durably
 from trainer.host.locks import exclusive
 
 FILE = "index.html"
@@ -30,6 +30,7 @@ def render(runs: Sequence[RunRecord]) -> str:
 def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
     reports = root / "reports"
+    make_directory(reports)
     with exclusive(os.open(reports, os.O_RDONLY | os.O_CLOEXEC), timeout_s=_LOCK_S):
         write_durably(reports / FILE, render(read_all(root)))
 
