@@ -55,7 +55,7 @@ def test_the_first_run_releases_version_1(root, first):
     assert version.manifest.release["dataset"]["splits"]["test"]["rows"] == 1000
     report = Path(result["report"])
     assert report.parent == root / "reports"
-    assert "First release, no baseline" in report.read_text()
+    assert "there is no baseline to compare with" in report.read_text()
 
 
 def test_a_second_identical_run_executes_and_publishes_nothing(root, first, capfd):
