@@ -80,6 +80,12 @@ class DataGateConfig:
         ge=0,
         le=1,
     )
+    max_test_duplicates: float = setting(
+        0.01,
+        "largest fraction of the test images that may repeat another test image, pixel by pixel",
+        ge=0,
+        le=1,
+    )
     max_label_noise: float | None = setting(
         None,
         "largest share of wrong labels in train and eval, of all and of each class; none takes "

@@ -113,6 +113,7 @@ def _data(plan: RunPlan) -> _Data:
         max_intensity_drift=config.max_intensity_drift,
         max_size_drift=config.max_size_drift,
         max_train_test_overlap=config.max_train_test_overlap,
+        max_test_duplicates=config.max_test_duplicates,
         max_label_noise=config.label_noise(dataset.name),
         max_size_factor=config.max_size_factor,
         max_grey=config.max_grey,

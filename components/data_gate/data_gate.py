@@ -55,6 +55,7 @@ def DataGate(
     max_intensity_drift: Parameter[float],
     max_size_drift: Parameter[float],
     max_train_test_overlap: Parameter[float],
+    max_test_duplicates: Parameter[float],
     max_label_noise: Parameter[float],
     max_size_factor: Parameter[float],
     max_grey: Parameter[float],
@@ -72,6 +73,7 @@ def DataGate(
         alone; see `components.blessing`.
       max_class_drift, max_intensity_drift, max_size_drift: see `drift_checks`.
       max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
+      max_test_duplicates: largest accepted fraction of test that repeats another test image, 0..1.
       max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
       max_size_factor, max_grey, max_size_leak: see `format_checks`.
       released: the data of the baseline, see `serving_dir.released_data`.
@@ -90,7 +92,11 @@ def DataGate(
     if passed(checks):
         uris = {split: artifact_utils.get_split_uri([examples], split) for split in summary.splits}
         found, shown = image_checks(
-            uris, summary, max_overlap=max_train_test_overlap, max_label_noise=max_label_noise
+            uris,
+            summary,
+            max_overlap=max_train_test_overlap,
+            max_duplicates=max_test_duplicates,
+            max_label_noise=max_label_noise,
         )
         checks += found
     if not passed(checks):

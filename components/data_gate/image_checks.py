@@ -38,15 +38,17 @@ def image_checks(
     summary: ExamplesSummary,
     *,
     max_overlap: float,
+    max_duplicates: float,
     max_label_noise: float,
 ) -> tuple[tuple[Check, ...], Pictures]:
-    """Checks how many test images stand in train or eval, and how many labels of these are wrong.
+    """Checks how many test images stand in train or eval, or only repeat another test image, and
+    how many labels of train and eval are wrong.
 
     Returns the pictures of the likeliest wrong labels beside the checks.
 
     Args:
       split_uris: directory of each split, as ExampleGen writes it.
-      max_overlap: largest accepted fraction of the test images, 0..1.
+      max_overlap, max_duplicates: largest accepted fractions of the test images, 0..1.
       max_label_noise: largest accepted share of the labels, of all and of each class, 0..1.
     """
     spec, classes = summary.image_spec, len(summary.class_names)
@@ -80,6 +82,7 @@ def image_checks(
     )
     checks = (
         overlap_check(summary, test_images, search.found, max_overlap),
+        duplicates_check(summary, max_duplicates),
         *noise_checks(estimate(scores, known), summary.class_names, max_label_noise),
     )
     pairs = _pairs(search, test_images, test_labels, np.concatenate(all_labels), summary, test_step)
@@ -127,6 +130,25 @@ def _every(
     for images, labels in read_split(split_uri, spec):
         yield images, labels, slice(-first % step, None, step)
         first += len(labels)
+
+
+def duplicates_check(summary: ExamplesSummary, bound: float) -> Check:
+    """Checks that few test images only repeat another one: the gate's tests count each image as one
+    more independent observation.
+    """
+    repeated, rows = summary.overlap.within_test, summary.splits[_TEST].rows
+    share = repeated / rows
+    return Check.of(
+        "data.duplicates",
+        share <= bound,
+        share,
+        bound,
+        start=f"test: {repeated} of {rows} images only repeat another test image, pixel by pixel "
+        f"({percent(share)}), ",
+        good=f"at most {percent(bound)} may",
+        bad=f"expected at most {percent(bound)}: the gate would take copies for further evidence; "
+        "remove the copies from the data set, or set data_gate.max_test_duplicates",
+    )
 
 
 def overlap_check(

@@ -48,10 +48,17 @@ class SplitSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Test images whose pixels train or eval holds: their number, and hex hashes of up to five."""
+    """Images that occur more than once, pixel by pixel.
+
+    Attributes:
+      train_test: the number of test images that train or eval holds too.
+      examples: hex hashes of up to five of these.
+      within_test: the number of test images that only repeat another one.
+    """
 
     train_test: int
     examples: tuple[str, ...]
+    within_test: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +101,7 @@ class ExamplesSummary:
             "overlap": Overlap(
                 train_test=values["overlap"]["train_test"],
                 examples=tuple(values["overlap"]["examples"]),
+                within_test=values["overlap"].get("within_test", 0),
             ),
         }
         return cls(**{**values, **read})

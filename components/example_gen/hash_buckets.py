@@ -69,7 +69,8 @@ def sort_bucket(numbered: tuple[int, Iterable[Part]], directory: str) -> Bucket:
     )
     both = judged[np.isin(judged, learned)]
     few = np.unique(both)[:_OVERLAP_EXAMPLES].view(np.uint8).reshape(-1, HASH_BYTES)
-    return Bucket(number, paths, Overlap(len(both), tuple(key.tobytes().hex() for key in few)))
+    named = tuple(key.tobytes().hex() for key in few)
+    return Bucket(number, paths, Overlap(len(both), named, len(judged) - len(np.unique(judged))))
 
 
 def _keys(contents: Iterable[bytes]) -> npt.NDArray[np.bytes_]:
@@ -91,4 +92,5 @@ def overlap(buckets: Sequence[Bucket]) -> Overlap:
     """Adds up the overlap of all buckets."""
     count = sum(bucket.overlap.train_test for bucket in buckets)
     examples = sorted(key for bucket in buckets for key in bucket.overlap.examples)
-    return Overlap(count, tuple(examples[:_OVERLAP_EXAMPLES]))
+    repeated = sum(bucket.overlap.within_test for bucket in buckets)
+    return Overlap(count, tuple(examples[:_OVERLAP_EXAMPLES]), repeated)

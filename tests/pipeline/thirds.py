@@ -29,13 +29,14 @@ def _write(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray) ->
 def write_thirds(folder: Path) -> str:
     """Writes 192 training and 60 test images of three classes; gives their `--dataset`.
 
-    Two test images are equal but for their labels, so that no model gets all of them right. One
-    training image is the test image after them: 1 of 60 overlaps.
+    Two test images of different labels differ by 1 in one pixel, so that no model gets all of them
+    right. One training image is the test image after them: 1 of 60 overlaps.
     """
     folder.mkdir()
     images, labels = _draw(192, seed=1)
     test_images, test_labels = _draw(60, seed=2)
     test_images[1] = test_images[0]
+    test_images[1, 0, 0] ^= 1
     images[2] = test_images[2]
     _write(folder, "train", images, labels)
     _write(folder, "t10k", test_images, test_labels)

@@ -112,6 +112,7 @@ class Validated:
                 "max_intensity_drift": 0.1,
                 "max_size_drift": 0.5,
                 "max_train_test_overlap": max_train_test_overlap,
+                "max_test_duplicates": 0.01,
                 "max_label_noise": 0.03,
                 "max_size_factor": 16.0,
                 "max_grey": 0.1,
@@ -199,8 +200,8 @@ def test_clean_data_is_blessed_with_every_check(clean):
     checks = clean.gate()
 
     # Six features and the number of rows in each of three splits, drift of the classes and of the
-    # intensities, overlap, and label noise of all labels and of each class.
-    assert len(checks) == 3 * (6 + 1) + 2 + 1 + 2
+    # intensities, overlap, duplicates, and label noise of all labels and of each class.
+    assert len(checks) == 3 * (6 + 1) + 2 + 2 + 2
     assert all(check.passed for check in checks)
     assert clean.blessing.get_int_custom_property("blessed") == 1
     assert json.loads(Path(clean.blessing.uri, "checks.json").read_text()) == [

@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,13 +53,13 @@ def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
     return str(folder)
 
 
-def checks_of(root: Path, splits: dict[str, Arrays], **bounds: float) -> dict[str, Check]:
+def checks_of(root: Path, splits: dict[str, Arrays], **bounds: Any) -> dict[str, Check]:
     """Checks by name; what overlaps pixel by pixel is not recorded."""
     return {check.name: check for check in looked_at(root, splits, **bounds)[0]}
 
 
 def looked_at(
-    root: Path, splits: dict[str, Arrays], **bounds: float
+    root: Path, splits: dict[str, Arrays], *, within_test: int = 0, **bounds: float
 ) -> tuple[tuple[Check, ...], Pictures]:
     uris = {name: write(root / name, *arrays) for name, arrays in splits.items()}
     summary = ExamplesSummary(
@@ -70,9 +71,10 @@ def looked_at(
             name: SplitSummary(len(labels), tuple(np.bincount(labels)), "d" * 64, 0.1)
             for name, (_, labels) in splits.items()
         },
-        overlap=Overlap(0, ()),
+        overlap=Overlap(0, (), within_test),
     )
-    bounds = {"max_overlap": 0.01, "max_label_noise": 0.005, **bounds}
+    given = {"max_overlap": 0.01, "max_duplicates": 0.01, "max_label_noise": 0.005}
+    bounds = {**given, **bounds}
     return image_checks(uris, summary, **bounds)
 
 
@@ -85,7 +87,8 @@ def change_one_pixel(images: np.ndarray) -> np.ndarray:
 def test_real_digits_pass(digits, tmp_path):
     checks = checks_of(tmp_path, digits)
 
-    assert list(checks) == ["data.overlap", "data.label_noise", "data.class_label_noise"]
+    names = ["overlap", "duplicates", "label_noise", "class_label_noise"]
+    assert list(checks) == [f"data.{name}" for name in names]
     assert all(check.passed for check in checks.values())
     assert checks["data.overlap"].sentence == (
         "test: 0 of 250 images are also in train or eval, pixel by pixel, and 0 of 250 exactly or "
@@ -93,6 +96,15 @@ def test_real_digits_pass(digits, tmp_path):
     )
     assert checks["data.label_noise"].sentence.startswith("train and eval: about 0.0")
     assert "% of 1000 labels look wrong, at most 0.50 % may" in checks["data.label_noise"].sentence
+
+
+@pytest.mark.parametrize(("repeated", "passes"), [(2, True), (3, False)])
+def test_copies_in_test_are_no_further_evidence(digits, repeated, passes, tmp_path):
+    check = checks_of(tmp_path, digits, within_test=repeated)["data.duplicates"]
+    assert (check.passed, check.actual) == (passes, repeated / 250)
+    said = f"test: {repeated} of 250 images only repeat another test image, pixel by pixel ("
+    assert check.sentence.startswith(said)
+    assert ("set data_gate.max_test_duplicates" in check.sentence) is not passes
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

@@ -41,10 +41,11 @@ def test_images_of_test_that_train_or_eval_holds_are_counted(tmp_path: Path) -> 
     found = overlap(sorted_buckets(parts, tmp_path))
     expected = {key.tobytes().hex() for key in test["image_hash"][:10]}
     assert found.train_test == 12
+    assert found.within_test == 2  # of three equal ones
     assert found.examples == tuple(sorted(expected)[:5])
 
 
 def test_without_overlap_none_is_named(tmp_path: Path) -> None:
     parts = [("train", random_facts(50, 1)), ("test", random_facts(30, 3))]
     found = overlap(sorted_buckets(parts, tmp_path))
-    assert (found.train_test, found.examples) == (0, ())
+    assert (found.train_test, found.examples, found.within_test) == (0, (), 0)
