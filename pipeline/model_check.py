@@ -86,7 +86,13 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     )
     test = {"rows": evidence.overall.rows, "digest": predictions.digest}
     return ModelCheck(
-        dataset={"name": dataset.name, "digest": dataset.fingerprint, "splits": {TEST: test}},
+        dataset={
+            "name": dataset.name,
+            "digest": dataset.fingerprint,
+            "splits": {TEST: test},
+            "skipped": image_set.skipped,
+            "ignored": image_set.ignored,
+        },
         model=candidate,
         baseline=others[0] if others else None,
         evidence=evidence,

@@ -35,6 +35,22 @@ class ExitCode(enum.IntEnum):
     TERMINATED = termination.TERMINATED
 
 
+def left_out(dataset: Mapping[str, Any]) -> str:
+    """Says what the data source holds that no split does: unreadable images, as
+    `data.skip_unreadable` allows, and files that are hidden or no images; "" for nothing.
+    """
+    skipped, ignored = dataset.get("skipped", 0), dataset.get("ignored", 0)
+    kinds = (
+        (skipped, "image that cannot be read", "images that cannot be read"),
+        (
+            ignored,
+            "file that is hidden or of another format",
+            "files that are hidden or of other formats",
+        ),
+    )
+    return ", ".join(f"{n:,} {one if n == 1 else many}" for n, one, many in kinds if n)
+
+
 @dataclasses.dataclass(frozen=True)
 class Release:
     """The version that holds this run's model."""
@@ -79,7 +95,8 @@ class RunResult:
 
     Attributes:
       outcome: one of the constants above.
-      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows.
+      dataset: name, digest (fingerprint of the source) and, once read, the splits with rows, and
+        how many images and files were left out, see `left_out`.
       network: why the preset trains another network than its own, or "".
       baseline: version and model digest, as in the release record.
       serving_dir: the directory in which the baseline was looked for, once it was.

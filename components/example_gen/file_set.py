@@ -146,8 +146,8 @@ def _require_classes(
     spec: DatasetSpec, listing: Listing, is_test: np.ndarray, ignored: int
 ) -> None:
     names = listing.class_names
+    besides = f" (files that are hidden or of other formats: {ignored:,})" if ignored else ""
     if not len(listing.paths):
-        besides = f", only {ignored:,} files that are hidden or no images" if ignored else ""
         raise DataError(
             f"{spec.text}: holds no image{besides}; expected PNG, JPEG, WebP, BMP or GIF in one "
             "folder per class"
@@ -155,8 +155,8 @@ def _require_classes(
     totals = np.bincount(listing.labels, minlength=len(names))
     if empty := [names[label] for label in np.flatnonzero(totals == 0)]:
         raise DataError(
-            f"{spec.text}: the class {quoted(empty[0])} has no image, expected one or more of each "
-            "class in train and in test; add some, or remove the class"
+            f"{spec.text}: the class {quoted(empty[0])} has no image{besides}; expected "
+            "one or more of each class in train and in test; add some, or remove the class"
         )
     for split, chosen in ((TRAIN, ~is_test), (TEST, is_test)):
         counts = np.bincount(listing.labels[chosen], minlength=len(names))

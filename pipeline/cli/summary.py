@@ -12,7 +12,7 @@ from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
 from pipeline.cli.terminal import duration
-from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult, left_out
 from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 
 _MOST_TRIALS = 10  # in the table
@@ -42,11 +42,13 @@ def summary(result: RunResult) -> Iterator[Line]:
 
 
 def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
-    """Yields the data set and the rows of its splits, if they are known."""
+    """Yields the data set, the rows of its splits and what was left out, if they are known."""
     if dataset:
         splits = dataset.get("splits", {})
         rows = ", ".join(f"{name} {split['rows']:,}" for name, split in splits.items())
         yield Line(f"data: {dataset['name']}" + (f" ({rows})" if rows else ""))
+        if besides := left_out(dataset):
+            yield Line(f"left out: {besides}")
 
 
 def _baseline(result: RunResult) -> Iterator[Line]:

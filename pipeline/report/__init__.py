@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.report import charts, findings, gallery
 from pipeline.report.templates import environment
-from pipeline.result import RunResult
+from pipeline.result import RunResult, left_out
 from trainer.host.files import write_durably
 from trainer.host.text import printable
 
@@ -17,7 +17,13 @@ _DECISION = "<!-- the decision on a held model -->"
 def render(result: RunResult) -> str:
     """Returns the page as HTML, with every text escaped, control characters too."""
     page = environment().get_template("page.html")
-    return page.render(run=result, findings=findings, charts=charts, gallery_of=gallery)
+    return page.render(
+        run=result,
+        left_out=left_out(result.dataset),
+        findings=findings,
+        charts=charts,
+        gallery_of=gallery,
+    )
 
 
 def add_decision(path: Path, sentence: str) -> None:

@@ -42,10 +42,13 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
     """
     if name == "ExampleGen":
         described = outputs["examples"][0].get_string_custom_property(examples_summary.PROPERTY)
+        summary = json.loads(described)
         run.dataset["splits"] = {
             split: {"rows": found["rows"], "digest": found["digest"]}
-            for split, found in json.loads(described)["splits"].items()
+            for split, found in summary["splits"].items()
         }
+        for count in ("skipped", "ignored"):
+            run.dataset[count] = summary.get(count, 0)
     elif name in GATES:
         if name == next(iter(GATES)):
             run.checks = ()  # a run that begins again asks again

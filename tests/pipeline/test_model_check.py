@@ -14,9 +14,9 @@ from components.evaluation.saved_model import ModelRefused
 from components.example_gen.sources import DataError
 from components.gate.check import Check
 from components.gate.evidence import Tally
-from components.serving_dir import LOG_NAME, ServingDirError, digest_of, publish
+from components.serving_dir import LOG_NAME, digest_of, publish
 from components.serving_dir.log import Decision, register
-from pipeline.config import RunConfig
+from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model
 from tests.pipeline.saved_models import brightest_third, images, save_function
@@ -301,5 +301,5 @@ def test_a_serving_directory_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     blocked = dataclasses.replace(config, serving_dir=str(tmp_path / "file"))
-    with pytest.raises(ServingDirError, match="cannot read the serving directory"):
+    with pytest.raises(ConfigError, match="serving_dir needs the directory .*/file' is none"):
         check_model(blocked, Asked(models["good"]))

@@ -305,7 +305,11 @@ def test_a_class_of_one_image_cannot_be_cut(two_classes: Path) -> None:
 
 def test_an_empty_class_folder_is_refused(two_classes: Path) -> None:
     (two_classes / "horse").mkdir()
-    assert "the class 'horse' has no image, expected" in refusal(two_classes)
+    assert "the class 'horse' has no image; expected" in refusal(two_classes)
+    (two_classes / "horse" / "1.tiff").write_bytes(b"II*\0")
+    assert "has no image (files that are hidden or of other formats: 1); expected" in refusal(
+        two_classes
+    )
 
 
 def test_a_class_that_only_test_has_is_refused(split_folders: Path) -> None:
@@ -324,7 +328,7 @@ def test_folders_without_any_image_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "notes.txt").write_text("no image")
-    assert "holds no image, only 2 files that are hidden or no images; expected PNG, JPEG" in (
+    assert "holds no image (files that are hidden or of other formats: 2); expected PNG, JPEG" in (
         refusal(tmp_path)
     )
 

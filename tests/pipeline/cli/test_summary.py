@@ -40,6 +40,8 @@ class TestSummary:
                 "name": "mnist_sample",
                 "digest": "ab",
                 "splits": {"train": {"rows": 3500}, "eval": {"rows": 500}, "test": {"rows": 1000}},
+                "skipped": 1,
+                "ignored": 12,
             },
             evidence=EVIDENCE,
             checks=PASSED,
@@ -49,6 +51,7 @@ class TestSummary:
         )
         assert self._text(result) == [
             "data: mnist_sample (train 3,500, eval 500, test 1,000)",
+            "left out: 1 image that cannot be read, 12 files that are hidden or of other formats",
             "accuracy: 0.9810 on 1,000 test images",
             "  passed: 2 data checks",
             "  passed: accuracy is 0.9810, at least 0.9600",
