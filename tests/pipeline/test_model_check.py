@@ -301,5 +301,5 @@ def test_a_serving_directory_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     blocked = dataclasses.replace(config, serving_dir=str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="serving_dir needs the directory .*/file' is none"):
+    with pytest.raises(ConfigError, match=r"serving_dir needs the directory .*/file' is none"):
         check_model(blocked, Asked(models["good"]))
