@@ -24,7 +24,7 @@ from components.example_gen.columns import listed
 from components.example_gen.sources import DataError
 from components.gate import slices
 from components.gate.evidence import Evidence
-from components.gate.slices import Slices, Values
+from components.gate.slices import Bands, Slices
 from trainer.host.text import quoted
 
 _MOST_VALUES = 100  # slices of one column of texts
@@ -57,11 +57,17 @@ class Cut:
             raise DataError(
                 f"{read.path} has no column {self.column!r} for slices, expected one of {known}"
             )
-        if self.slices is not None:
-            column = read.texts if isinstance(self.slices, Values) else read.numbers
-            return counting.members(self.slices, column(self.column))
+        if isinstance(self.slices, Bands):
+            return counting.members(self.slices, read.numbers(self.column))
         texts = read.texts(self.column)
         values = sorted(set(texts.tolist()))
+        if self.slices is not None:
+            for value in sorted(set(self.slices.values).difference(values)):
+                raise DataError(
+                    f"{read.path} has no row with {self.column}={value}, expected one of "
+                    f"{listed(values)}"
+                )
+            return counting.members(self.slices, texts)
         if len(values) > _MOST_VALUES:
             raise DataError(
                 f"{read.path} has {len(values):,} values of {self.column}, expected at most "

@@ -16,6 +16,7 @@ def integrity(case: Case) -> Iterator[Check]:
     if case.provenance is not None:
         yield from _origin(case.evidence, case.provenance)
     yield from _completeness(case.evidence)
+    yield from _named_slices(case.evidence, case.policy)
 
 
 def _origin(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
@@ -82,6 +83,22 @@ def _completeness(evidence: Evidence) -> Iterator[Check]:
         bad=f"{broken:,} of {rows:,} predictions hold NaN or infinity, expected none: look at the "
         "training's loss",
     )
+
+
+def _named_slices(evidence: Evidence, policy: Policy) -> Iterator[Check]:
+    """A value that never occurs is a slip, such as camera=raer, and would be judged by nothing."""
+    named = [name for one in policy.slices for name in one.named if name in evidence.slices]
+    missing = [name for name in named if not evidence.slices[name].rows]
+    if named:
+        yield Check.of(
+            "integrity.slices",
+            not missing,
+            len(named) - len(missing),
+            len(named),
+            good=f"each value that gate.slices names is in the test split ({len(named)})",
+            bad=f"the test split has no example of {', '.join(missing)}, which gate.slices names: "
+            "correct the name, or add examples",
+        )
 
 
 def test_budget(case: Case) -> Iterator[Check]:

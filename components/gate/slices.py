@@ -63,6 +63,11 @@ class Bands:
             f"{edges[-1]}<={self.feature}",
         )
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The slices that the user named one by one, in which examples are expected."""
+        return ()
+
     def index(self, value: float) -> int:
         """The number of the band in which a value lies, 0 to len(edges)."""
         return bisect.bisect_right(self.edges, value)
@@ -101,7 +106,12 @@ class Values:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"{self.feature}={value}" for value in (*self.values, _OTHER))
+        return (*self.named, f"{self.feature}={_OTHER}")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """See `Bands.named`."""
+        return tuple(f"{self.feature}={value}" for value in self.values)
 
     def index(self, value: str | bytes | int) -> int:
         """The place of a value, which is bytes in a tf.Example, or len(values)."""

@@ -7,8 +7,10 @@ import pytest
 from components.gate.check import Check
 from components.gate.evidence import Tally
 from components.gate.integrity import damage_check
+from components.gate.slices import Values
 from tests.components.gate.cases import (
     ANYTHING,
+    BANDS,
     GOOD,
     POLICY,
     checks_of,
@@ -17,6 +19,7 @@ from tests.components.gate.cases import (
     failed,
     find,
     provenance,
+    with_slices,
 )
 
 
@@ -54,6 +57,17 @@ def test_a_class_without_examples_is_refused() -> None:
 def test_no_class_at_all_is_refused() -> None:
     nothing = dataclasses.replace(GOOD, classes={})
     assert "integrity.classes" in failed(checks_of(nothing))
+
+
+@pytest.mark.parametrize(("rows", "wrong"), [(1, []), (0, ["integrity.slices"])])
+def test_a_named_slice_without_examples_is_refused(rows: int, wrong: list[str]) -> None:
+    policy = dataclasses.replace(POLICY, slices=(BANDS, Values("camera", ("front",))))
+    sliced = with_slices(GOOD, Tally(rows=0, correct=0), Tally(rows=2000, correct=1950))
+    cameras = {"camera=front": Tally(rows, rows), "camera=(other)": Tally(0, 0)}
+    checks = checks_of(dataclasses.replace(sliced, slices={**sliced.slices, **cameras}), policy)
+    assert failed(checks) == wrong
+    said = "no example of camera=front, which gate.slices names: correct the name, or add examples"
+    assert (said in find(checks, "integrity.slices").sentence) is bool(wrong)
 
 
 def test_a_prediction_that_is_no_number_is_refused() -> None:
