@@ -35,7 +35,8 @@ def summary_of(pixels: np.ndarray, probabilities: np.ndarray) -> Summary:
 
 def compared(released: Summary, observed: Summary, tolerance: float) -> Drift:
     """Compares as the command does."""
-    return compare(released, observed, level=LEVEL, tolerance=tolerance)
+    names = [str(at) for at in range(len(released.classes))]
+    return compare(released, observed, level=LEVEL, tolerance=tolerance, class_names=names)
 
 
 def main() -> None:

@@ -146,9 +146,13 @@ def read_requests(source: Path, model: Model) -> Served:
     else:
         served = _from_log(source, model)
     if not served.summary.rows:
+        sizes = list(served.summary.sizes)
+        seen = f", with images of {listed(sizes)}" if sizes else ""
+        wanted = size_of(*model.spec.image_shape[:2])
         raise DataError(
             f"{source} holds no request that the model can take ({served.skipped:,} entries were "
-            "skipped), expected one at least"
+            f"skipped{seen}), expected one at least"
+            + (f" of {wanted} pixels" if not model.spec.resize else "")
         )
     return served
 
@@ -294,9 +298,14 @@ def _from_table(file: Path, model: Model) -> Served:
 
 def _image_columns(read: PredictionsFile) -> Iterator[tuple[float, str] | None]:
     names = [features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH]
-    if not set(names) <= set(read.columns):
+    missing = [name for name in names if name not in read.columns]
+    if len(missing) == len(names):
         yield from [None] * len(read.ids)
         return
+    if missing:
+        raise DataError(
+            f"{read.path} has no column {missing[0]!r}, expected {listed(names)}, or none of them"
+        )
     columns = [read.numbers(name).tolist() for name in names]
     for intensity, height, width in zip(*columns, strict=True):
         yield intensity, size_of(int(height), int(width))

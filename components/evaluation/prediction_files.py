@@ -81,7 +81,7 @@ def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
     """Reads a file, whose name says its format; raises DataError for one that does not fit.
 
     Args:
-      served: the rows are requests, which need no id and no label.
+      served: the rows are requests, which need no id and no label, and may repeat an id.
     """
     columns = read_columns(path, wide=tuple(_PREFIXES.values()))
     for name in () if served else (ID, LABEL):
@@ -94,11 +94,12 @@ def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
     _require_rows(path, columns)
     if served:
         rows = len(next(iter(columns.values())))
-        columns[ID] = np.arange(1, rows + 1)
+        columns.setdefault(ID, np.arange(1, rows + 1))
         columns.setdefault(LABEL, np.full(rows, ""))
-    ids = _texts(path, ID, columns.pop(ID))
+    ids = _texts(path, ID, columns.pop(ID), required=not served)
     labels = _texts(path, LABEL, columns.pop(LABEL), required=not served)
-    _require_distinct(path, ids)
+    if not served:
+        _require_distinct(path, ids)
     kind, classes, scores = _scores(path, columns, names)
     given = columns.pop(PREDICTED, None)
     predicted = None if given is None else _texts(path, PREDICTED, given)

@@ -1,6 +1,6 @@
 """Compares the requests that a model gets with the test split on which it was released.
 
-    drift = compare(released, observed, level=0.05, tolerance=0.02)
+    drift = compare(released, observed, level=0.05, tolerance=0.02, class_names=["cat", "dog"])
     drift.found, [test.sentence for test in drift.tests]
 
 Shares of the predicted classes are compared by Pearson's chi-square test of homogeneity;
@@ -77,16 +77,18 @@ def compare(
     level: float,
     tolerance: float,
     floor: float = 0.0,
+    class_names: Sequence[str],
     labelled: Labelled | None = None,
 ) -> Drift:
     """Tests whether requests are like the test split.
 
     Args:
+      class_names: those of the K classes.
       level: the probability (0..1) of calling anything drift if nothing has changed.
       tolerance: a smaller distance is no drift, however sure it is.
       floor: of the accuracy, for requests with labels.
     """
-    raw = list(_distributions(released, observed))
+    raw = list(_distributions(released, observed, class_names))
     left_out = []
     if not (released.sizes and observed.sizes):
         left_out.append("intensity and size: there are no images")
@@ -112,8 +114,10 @@ def _judged(raw: _Raw, p_value: float, level: float, tolerance: float) -> Test:
     return Test(raw.name, raw.distance, p_value, drifted, said)
 
 
-def _distributions(released: Summary, observed: Summary) -> Iterator[_Raw]:
-    yield _classes(released.classes, observed.classes)
+def _distributions(
+    released: Summary, observed: Summary, class_names: Sequence[str]
+) -> Iterator[_Raw]:
+    yield _classes(released.classes, observed.classes, class_names)
     yield _kolmogorov("confidence", released.confidence, observed.confidence)
     if released.sizes and observed.sizes:
         yield _kolmogorov("intensity", released.intensity, observed.intensity)
@@ -126,7 +130,7 @@ def _area(size: str) -> tuple[int, str]:
     return math.prod(map(int, size.split("x"))), size
 
 
-def _classes(before: Sequence[int], now: Sequence[int]) -> _Raw:
+def _classes(before: Sequence[int], now: Sequence[int], names: Sequence[str]) -> _Raw:
     """Pearson's test; classes that too few images are expected of are taken together."""
     from scipy import special
 
@@ -143,7 +147,7 @@ def _classes(before: Sequence[int], now: Sequence[int]) -> _Raw:
     freedom = pooled.shape[1] - 1
     p_value = float(special.chdtrc(freedom, statistic)) if freedom else 1.0
     was, is_ = shares[:, at].tolist()
-    what = f"predicted class number {at}: share {was:.4f} at the release, now {is_:.4f}"
+    what = f"predicted class {names[at]}: share {was:.4f} at the release, now {is_:.4f}"
     return _Raw("classes", distance, p_value, what)
 
 

@@ -136,6 +136,7 @@ def _compared(
         level=level,
         tolerance=tolerance,
         floor=float(policy.get("floor") or 0.0),
+        class_names=spec.class_names,
         labelled=served.labelled,
     )
     return released, served, drift

@@ -8,6 +8,7 @@ from components.monitoring.drift import Labelled, compare
 from components.monitoring.summary import Summary, summarize
 
 RNG = np.random.default_rng(0)
+NAMES = [f"digit {at}" for at in range(10)]
 
 
 def drawn(rng: np.random.Generator, rows: int, *, sharpness: float = 8.0) -> np.ndarray:
@@ -31,12 +32,15 @@ RELEASED = summary(RNG, 5_000)
 
 
 def check(observed: Summary, **settings: object) -> object:
-    return compare(RELEASED, observed, **{"level": 0.05, "tolerance": 0.02, **settings})
+    given = {"level": 0.05, "tolerance": 0.02, "class_names": NAMES, **settings}
+    return compare(RELEASED, observed, **given)
 
 
 def test_the_p_value_of_the_classes_is_that_of_scipy() -> None:
     observed = summary(RNG, 700)
-    drift = compare(RELEASED, summarize_classes(observed), level=0.05, tolerance=0.0)
+    drift = compare(
+        RELEASED, summarize_classes(observed), level=0.05, tolerance=0.0, class_names=NAMES
+    )
     table = np.array([RELEASED.classes, observed.classes])
     expected = stats.chi2_contingency(table).pvalue
     assert min(1.0, 2 * expected) >= drift.tests[0].p_value >= expected - 1e-12
@@ -49,7 +53,7 @@ def summarize_classes(observed: Summary) -> Summary:
 def test_no_p_value_of_the_confidence_is_below_that_of_scipy_on_the_values() -> None:
     before, now = drawn(RNG, 2_000).max(axis=1), drawn(RNG, 500, sharpness=7.5).max(axis=1)
     ours = [summarize(np.column_stack([values, 1 - values])) for values in (before, now)]
-    drift = compare(*ours, level=0.05, tolerance=0.0)
+    drift = compare(*ours, level=0.05, tolerance=0.0, class_names=NAMES)
     assert drift.tests[1].p_value >= stats.ks_2samp(before, now, method="asymp").pvalue
     assert drift.tests[1].distance <= stats.ks_2samp(before, now).statistic + 1e-12
 
@@ -85,7 +89,7 @@ def test_a_class_that_comes_too_often_is_found() -> None:
     observed = summarize(np.concatenate([probabilities[:400], of_one]))
     drift = check(observed)
     assert names_of(drift) == ["classes"]
-    assert drift.tests[0].sentence.startswith("predicted class number 3: share 0.")
+    assert drift.tests[0].sentence.startswith("predicted class digit 3: share 0.")
 
 
 def test_a_class_that_nobody_asked_for_is_no_error() -> None:
@@ -95,7 +99,7 @@ def test_a_class_that_nobody_asked_for_is_no_error() -> None:
 
 def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     observed = summary(np.random.default_rng(1), 5_000, sharpness=7.8)
-    sure = check(observed, tolerance=0.0)
+    sure = check(observed, tolerance=0.0, class_names=NAMES)
     assert names_of(sure) == ["confidence"]
     distance = sure.tests[1].distance
     drift = check(observed, tolerance=distance + 0.001)

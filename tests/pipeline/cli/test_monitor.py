@@ -279,6 +279,11 @@ class TestTable:
             ("predicted\nleft\n", "of the classes none, expected those of the model: left, right"),
             ("p_left,p_right\nx,1\n", "row 1: p_left is 'x', expected a number"),
             ("p_left,p_right\n0.5,0.4\n", "row 1 (id '1'): the probabilities sum to 0.9, expected"),
+            ("id,p_left,p_right\na,1,0\na,0.5,0.4\n", "row 2 (id 'a'): the probabilities sum to"),
+            (
+                "p_left,p_right,mean_intensity\n1,0,0.5\n",
+                "has no column 'height', expected mean_intensity, height, width, or none of them",
+            ),
             ("p_left,p_right,label\n1,0,up\n", "the label is 'up', expected one of left, right"),
             ("", "is empty, expected a first line that names the columns"),
             ("p_left,p_right\n", "has no rows, expected one for each image"),
@@ -379,8 +384,8 @@ def test_a_record_that_somebody_else_wrote_is_one_line(
             for shape in ([2, 4, 2], [2, 4, 3], [4, 4, 1])
         ),
         ([2, 4, 3], "log", "does not take images of the shape [2, 4, 3] or does not know 2", 1),
-        ([2, 4, 2], "log", "holds no request that the model can take (20 entries were skipped)", 2),
-        ([4, 4, 1], "log", "holds no request that the model can take (20 entries were skipped)", 2),
+        ([2, 4, 2], "log", "no request that the model can take (20 entries were skipped, with", 2),
+        ([4, 4, 1], "log", "with images of 2x4), expected one at least of 4x4 pixels", 2),
     ],
 )
 def test_a_record_of_other_images_than_the_model_takes_is_one_line(

@@ -96,7 +96,9 @@ def write_drift(path: Path) -> None:
         )
         for low, sides in ((0.1, 4), (0.5, 8))
     )
-    tests = compare(released, observed, level=0.05, tolerance=0.02)
+    tests = compare(
+        released, observed, level=0.05, tolerance=0.02, class_names=[str(at) for at in range(10)]
+    )
     fields = {
         "serving_dir": "serving/photos",
         "version": 3,
