@@ -92,7 +92,8 @@ def require_fitting(
     if min(height, width) < least:
         raise ConfigError(
             f"{size}, expected {least}x{least} or larger: the network {training.architecture!r} "
-            "pools smaller ones away; enlarge the images"
+            "pools smaller ones away; "
+            + ("set data.image_size higher" if dataset.resize else "enlarge the images")
         )
     if own or training.weights:
         _require_network(training, dataset)

@@ -17,8 +17,8 @@ _SHAPE = (features.HEIGHT, features.WIDTH, features.CHANNELS)
 _REMEDIES = {
     **dict.fromkeys(_SHAPE, "bring all images to one shape"),
     features.LABEL: "correct the labels of the source",
-    features.MEAN_INTENSITY: "remove the image, or set data_gate.min_mean_intensity or "
-    "data_gate.max_mean_intensity",
+    features.MEAN_INTENSITY: "look at such images (what is transparent is black), remove them, or "
+    "set data_gate.min_mean_intensity or data_gate.max_mean_intensity",
 }
 
 
@@ -66,6 +66,8 @@ def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> 
     if feature.HasField("num_stats"):
         nans = stats.histograms[0].num_nan if stats.histograms else 0
         text += f", {_range(stats.min, stats.max)}" + (f" and {nans} NaN" if nans else "")
+        if feature.type == statistics_pb2.FeatureNameStatistics.FLOAT and stats.num_zeros:
+            text += f", {stats.num_zeros} of them 0"
     return text
 
 

@@ -80,7 +80,7 @@ def _grey_check(summary: ExamplesSummary, bound: float) -> Check:
     split, share = summary.splits[worst], shares[worst]
     if all(each == 1 for each in shares.values()):
         sentence = "all images are grey; data.channels=1 makes a smaller network of them"
-        return Check("data.grey", True, 1.0, bound, sentence)
+        return Check("data.grey", True, None, bound, sentence)
     return Check.of(
         "data.grey",
         share <= bound,

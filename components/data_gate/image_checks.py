@@ -171,7 +171,7 @@ def overlap_check(
         return Check("data.overlap", True, fraction, bound, sentence)
     some = looked_at[found][:_NAMED]
     hashes, _ = hash_examples(some, np.zeros(len(some), np.int64))
-    names = [key.hex() for key in keys_of(hashes)] or summary.overlap.examples
+    names = dict.fromkeys(key.hex() for key in keys_of(hashes)) or summary.overlap.examples
     sentence += (
         f", expected at most {percent(bound, 4)}, such as "
         f"{', '.join(name[:12] for name in names)}; remove them from the training files, or set "

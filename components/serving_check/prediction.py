@@ -126,7 +126,8 @@ def _opened(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.I
     except encoded.BrokenImage as error:
         raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
-        raise ImageError("is neither a PNG nor a JPEG file: convert it") from error
+        known = f"{', '.join(formats[:-1])} or {formats[-1]}"
+        raise ImageError(f"is no {known} file: convert it") from error
     # Pillow raises errors of many kinds on damaged files.
     except Exception as error:
         reason = getattr(error, "strerror", None) or error

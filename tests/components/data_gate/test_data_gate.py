@@ -274,7 +274,10 @@ DEFECTS = {
         [row(grey=0)],
         "data.train.mean_intensity",
         # 64 / 255 = 0.25098
-        ("FLOAT in each example, from 0 to 0.25098", "FLOAT in each example, from 0.01 to 0.5"),
+        (
+            "FLOAT in each example, from 0 to 0.25098, 1 of them 0",
+            "FLOAT in each example, from 0.01 to 0.5",
+        ),
         "train: blank image: mean_intensity is",
     ),
     "inverted image": (
