@@ -66,7 +66,7 @@ def evaluation(evidence: Evidence | None) -> Iterator[Line]:
 
 
 # How the lowest of a kind is shown.
-_FLOOR = "{actual:.4f} (allowed {bound:.4g})"
+_FLOOR = "{actual:.4f} ({judged} {bound:.4g})"
 _CHANGE = "{actual:+.4f}"
 _LOWEST = {"class": _FLOOR, "slice": _FLOOR, "class_change": _CHANGE, "slice_change": _CHANGE}
 
@@ -93,7 +93,9 @@ def _lowest(kind: str, checks: Sequence[Check]) -> str:
     if form is None or not numbers:
         return ""
     actual, name, bound = min(numbers)
-    return f", lowest {name.partition('.')[2]}: {form.format(actual=actual, bound=bound)}"
+    judged = "allowed" if actual >= bound else "not shown to be below"
+    shown = form.format(actual=actual, bound=bound, judged=judged)
+    return f", lowest {name.partition('.')[2]}: {shown}"
 
 
 def _outcome(result: RunResult) -> Line:
@@ -112,7 +114,7 @@ def _outcome(result: RunResult) -> Line:
             "same way",
             "good",
         )
-    return Line("refused: nothing was released, and the served version stays", "bad")
+    return Line("refused: nothing was released, and what is served stays", "bad")
 
 
 def overrides(made: Mapping[str, Any]) -> str:

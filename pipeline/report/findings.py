@@ -31,7 +31,7 @@ def headline(result: RunResult) -> str:
     failed = sum(not check.passed for check in result.checks)
     return (
         f"Refused by {failed} of {len(result.checks)} checks: nothing was released, "
-        "and the served version stays."
+        "and what is served stays."
     )
 
 

@@ -85,6 +85,12 @@ class TestSummary:
             "  not judged: 2 slice checks, first: x=1 has 1 test images, too few",
         ]
 
+    def test_a_class_below_its_bound_passed_because_chance_explains_it(self) -> None:
+        few = [Check(f"class.{i}", True, i / 10, 0.88, "few images") for i in (8, 9)]
+        assert [line.text for line in check_lines(few)] == [
+            "  passed: 2 class checks, lowest 8: 0.8000 (not shown to be below 0.88)"
+        ]
+
     def test_checks_of_a_plugin_may_have_no_number(self) -> None:
         some = [
             Check("slice.day", True, 0.98, 0.9, "by day"),
@@ -100,7 +106,7 @@ class TestSummary:
         assert self._text(result) == [
             "  failed: accuracy of class 8 is 0.8000, required ...",
             "  passed: accuracy of class 7 is 0.9760, allowed is 0.8800",
-            "refused: nothing was released, and the served version stays",
+            "refused: nothing was released, and what is served stays",
             "time: 0.0 s",
             "log: logs/r.log",
         ]

@@ -26,7 +26,7 @@ def test_the_headline_is_the_outcome() -> None:
     assert findings.headline(late) == f"Failed: {late.error}"
     assert findings.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
     assert findings.headline(REFUSED_RUN) == (
-        f"Refused by 1 of {checks} checks: nothing was released, and the served version stays."
+        f"Refused by 1 of {checks} checks: nothing was released, and what is served stays."
     )
     assert findings.headline(FAILED_RUN) == f"Failed: {FAILED_RUN.error}"
 
