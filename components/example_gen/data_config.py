@@ -28,7 +28,7 @@ class DataConfig:
     channels: int = setting(
         0,
         "channels of the network's images: 1 for grey, 3 for colour; 0 takes those of the set, 3 "
-        "if any image has colour",
+        "if any file is stored in colour",
         ge=0,
         le=3,
     )

@@ -18,7 +18,7 @@ def image_layout(
       spec: the text of `--dataset`, for messages.
       sizes: smallest, median and largest (height, width) of the images as stored, ordered by number
         of pixels, then by height: so the first and the last are the same only if all are.
-      channels: 3 if any image has colour, otherwise 1.
+      channels: 3 if any file is stored in colour, otherwise 1.
       as_is: whether all images are PNG of at most 8 bits with `channels` channels, which need no
         step if they have one size.
 
