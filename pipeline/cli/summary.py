@@ -88,7 +88,11 @@ def check_lines(checks: Sequence[Check]) -> Iterator[Line]:
 
 def _lowest(kind: str, checks: Sequence[Check]) -> str:
     """The lowest value of the classes or slices, which share one bound; "" for other kinds."""
-    numbers = [(c.actual, c.name, c.required) for c in checks if isinstance(c.actual, float | int)]
+    numbers = [
+        (check.actual, check.name, check.required)
+        for check in checks
+        if isinstance(check.actual, float | int) and isinstance(check.required, float | int)
+    ]
     form = _LOWEST.get(kind)
     if form is None or not numbers:
         return ""

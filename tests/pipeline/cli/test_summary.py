@@ -95,9 +95,10 @@ class TestSummary:
         some = [
             Check("slice.day", True, 0.98, 0.9, "by day"),
             Check("slice.night", True, None, None, "by night"),
+            Check("slice.dusk", True, 0.97, None, "by dusk"),
         ]
         assert [line.text for line in check_lines(some)] == [
-            "  passed: 2 slice checks, lowest day: 0.9800 (allowed 0.9)"
+            "  passed: 3 slice checks, lowest day: 0.9800 (allowed 0.9)"
         ]
 
     def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
