@@ -16,6 +16,7 @@ import hashlib
 from pathlib import Path
 
 from components import serving_dir
+from components.data_gate.duplicates import duplicates_check
 from components.evaluation.predictions import predict
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
 from components.example_gen.image_set import TEST
@@ -84,6 +85,8 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         Subject(str(one.path), digest, one.signature, loaded.takes)
         for one, digest, loaded in zip(asked, digests, models, strict=True)
     )
+    bound = config.data_gate.max_test_duplicates
+    copies = duplicates_check(predictions.repeated, evidence.overall.rows, bound)
     test = {"rows": evidence.overall.rows, "digest": predictions.digest}
     return ModelCheck(
         dataset={
@@ -96,7 +99,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         model=candidate,
         baseline=others[0] if others else None,
         evidence=evidence,
-        checks=decide(Case(evidence, policy, provenance, number)),
+        checks=(copies, *decide(Case(evidence, policy, provenance, number))),
         log=str(directory / serving_dir.LOG_NAME),
     )
 

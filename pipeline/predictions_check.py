@@ -116,6 +116,7 @@ def _left_out(
 ) -> Iterator[tuple[str, str]]:
     origin = "predictions do not tell which model made them, and from which images"
     yield from ((name, origin) for name in _ORIGIN)
+    yield "data.duplicates", "predictions do not tell which images are the same"
     if evidence.cross_entropy is None:
         alone = f"{read.path} holds the predicted class alone, and this needs probabilities"
         yield from ((name, alone) for name in ("integrity.finite", "cross_entropy"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from components.confident_learning import label_errors, thresholds
 from components.data_gate.block_means import block_means
+from components.data_gate.duplicates import duplicates_check
 from components.data_gate.label_noise import estimate, noise_checks
 from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
@@ -82,7 +83,7 @@ def image_checks(
     )
     checks = (
         overlap_check(summary, test_images, search.found, max_overlap),
-        duplicates_check(summary, max_duplicates),
+        duplicates_check(summary.overlap.within_test, summary.splits[_TEST].rows, max_duplicates),
         *noise_checks(estimate(scores, known), summary.class_names, max_label_noise),
     )
     pairs = _pairs(search, test_images, test_labels, np.concatenate(all_labels), summary, test_step)
@@ -130,25 +131,6 @@ def _every(
     for images, labels in read_split(split_uri, spec):
         yield images, labels, slice(-first % step, None, step)
         first += len(labels)
-
-
-def duplicates_check(summary: ExamplesSummary, bound: float) -> Check:
-    """Checks that few test images only repeat another one: the gate's tests count each image as one
-    more independent observation.
-    """
-    repeated, rows = summary.overlap.within_test, summary.splits[_TEST].rows
-    share = repeated / rows
-    return Check.of(
-        "data.duplicates",
-        share <= bound,
-        share,
-        bound,
-        start=f"test: {repeated} of {rows} images only repeat another test image, pixel by pixel "
-        f"({percent(share)}), ",
-        good=f"at most {percent(bound)} may",
-        bad=f"expected at most {percent(bound)}: the gate would take copies for further evidence; "
-        "remove the copies from the data set, or set data_gate.max_test_duplicates",
-    )
 
 
 def overlap_check(

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.evaluation import counting
 from components.evaluation.saved_model import Model
-from components.example_gen.example_facts import digest_of, hash_examples, sums_of
+from components.example_gen.example_facts import digest_of, hash_examples, keys_of, sums_of
 from components.example_gen.image_set import TEST, ImageSet
 from components.example_gen.images import mean_intensities, read_rows
 from components.gate.evidence import Evidence
@@ -26,11 +26,13 @@ class Predictions:
     Attributes:
       features: [N] for each of `DatasetInfo.features`, as the examples of a run hold them.
       digest: of the split, see `example_facts.digest_of`.
+      repeated: the number of images that only repeat another one, pixel by pixel.
       probabilities: [N, K] of the candidate and, where there is one, of the baseline.
     """
 
     features: Mapping[str, np.ndarray]
     digest: str
+    repeated: int
     probabilities: Sequence[np.ndarray]
 
     def evidence(self, class_names: Sequence[str], slices: Sequence[Slices]) -> Evidence:
@@ -54,13 +56,16 @@ def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
     Raises DataError if the split cannot be used, and what `Model.probabilities` raises.
     """
     labels, stored, hashes, sums = [], [], [], []
+    different: set[bytes] = set()
     extra: dict[str, list[np.ndarray]] = {name: [] for name in image_set.info.extra}
     predicted: list[list[np.ndarray]] = [[] for _ in models]
     for shard in image_set.shards_of(TEST):
         for rows in read_rows(image_set, shard):
             labels.append(rows.labels)
             stored.append(rows.stored)
-            hashes.append(hash_examples(rows.pixels, rows.labels)[1])
+            of_images, of_examples = hash_examples(rows.pixels, rows.labels)
+            different.update(keys_of(of_images))
+            hashes.append(of_examples)
             sums.append(sums_of(rows.pixels))
             for name, columns in extra.items():
                 columns.append(rows.extra[name])
@@ -79,6 +84,7 @@ def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
             features.WIDTH: width,
         },
         digest=digest_of(np.concatenate(hashes)),
+        repeated=len(channels) - len(different),
         probabilities=[np.concatenate(batches) for batches in predicted],
     )
 

@@ -16,7 +16,7 @@ from components.gate.check import Check
 from components.gate.evidence import Tally
 from components.serving_dir import LOG_NAME, digest_of, publish
 from components.serving_dir.log import Decision, register
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import ConfigError, DataGateConfig, RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model
 from tests.pipeline.saved_models import brightest_third, images, save_function
@@ -81,7 +81,7 @@ def test_a_good_model_passes_on_what_the_test_split_says(
 ) -> None:
     result = check_model(config, Asked(models["good"]))
     assert result.passed
-    # One of the two equal images that are labelled differently is wrong.
+    # One of the two images that are nearly equal, and labelled differently, is wrong.
     assert result.evidence.overall == Tally(rows=60, correct=59)
     assert find(result, "integrity.rows").required == 60
     assert "there is no baseline" in find(result, "baseline").sentence
@@ -294,6 +294,30 @@ def test_a_split_that_lost_a_row_is_refused(
     with pytest.raises(DataError, match="truncated: it holds 59 images, expected the 60"):
         check_model(cut, Asked(models["good"]))
     assert nothing_logged(config)
+
+
+@pytest.mark.parametrize(("bound", "wrong"), [(0.01, ["data.duplicates"]), (0.05, [])])
+def test_copies_in_the_test_split_are_no_further_evidence(
+    bound: float,
+    wrong: list[str],
+    config: RunConfig,
+    models: dict[str, Path],
+    thirds: str,
+    tmp_path: Path,
+) -> None:
+    data = shutil.copytree(thirds.removeprefix("idx:"), tmp_path / "data")
+    (path,) = data.glob("t10k-images*")
+    content = path.read_bytes()
+    image = 12 * 12
+    path.write_bytes(content[: -3 * image] + content[-6 * image : -3 * image])  # of the same labels
+    copied = dataclasses.replace(
+        config,
+        dataset=f"idx:{data}",
+        data_gate=DataGateConfig(max_test_duplicates=bound),
+    )
+    result = check_model(copied, Asked(models["good"]))
+    assert failed(result) == wrong
+    assert find(result, "data.duplicates").sentence.startswith("test: 3 of 60 images only repeat")
 
 
 def test_a_serving_directory_that_is_none_is_refused(

@@ -191,6 +191,7 @@ def _by_signature(setting: Setting, signature: str, *, compared: bool) -> Eviden
     predictions = Predictions(
         features={"label": setting.labels, "mean_intensity": np.array(intensities, np.float32)},
         digest="",
+        repeated=0,
         probabilities=probabilities,
     )
     return predictions.evidence(SPEC.class_names, [BANDS])
@@ -213,7 +214,9 @@ def test_an_exported_model_is_counted_as_the_evaluator_does(
 
 def test_predictions_are_sliced_by_texts_too() -> None:
     features_of = {"label": LABELS, "camera": np.array(["a", "b", "a", "c"])}
-    predictions = Predictions(features=features_of, digest="", probabilities=[CANDIDATE])
+    predictions = Predictions(
+        features=features_of, digest="", repeated=0, probabilities=[CANDIDATE]
+    )
     slices = predictions.evidence(CLASSES, [Values("camera", ("a",))]).slices
     assert slices == {
         "camera=a": Tally(rows=2, correct=2),
