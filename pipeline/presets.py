@@ -87,9 +87,9 @@ _RESIDUAL: Mapping[str, Mapping[str, Any]] = {
         "max_shift": 4,
         "max_rotation": 0.0,
         "max_zoom": 0.0,
-        "color_jitter": 0.2,
     },
 }
+_COLOR_JITTER = {"quick": 0.0, "fast": 0.0, "best": 0.2}
 _LARGE, _LEAST = 32, 16  # pixels
 
 
@@ -105,11 +105,9 @@ def fitted(
         return training
     if "architecture" in told and training.architecture != "residual":
         return training
-    values = {
-        "architecture": "residual",
-        "horizontal_flip": image_shape[2] > 1,  # of a photograph, and not of a letter
-        **_RESIDUAL[preset],
-    }
+    values = {"architecture": "residual", **_RESIDUAL[preset]}
+    if image_shape[2] > 1:  # a photograph, and no letter
+        values |= {"horizontal_flip": True, "color_jitter": _COLOR_JITTER[preset]}
     kept = {name: value for name, value in values.items() if name not in told}
     return dataclasses.replace(training, **kept)
 

@@ -23,8 +23,7 @@ from trainer.host.files import open_regular
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-# The training holds images in memory. The largest known set in this format, EMNIST ByClass, has
-# 547 MB of them.
+# The largest known set in this format, EMNIST ByClass, has 547 MB of pixels.
 MAX_BYTES = 2 << 30
 # Eight times those of the largest set made of MNIST (8.1 M).
 MAX_LABELS = 1 << 26

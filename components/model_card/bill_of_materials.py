@@ -70,13 +70,18 @@ def _card(subject: Subject) -> dict[str, Any]:
             "architectureFamily": "neural network",
             "modelArchitecture": str(subject.training.get("architecture") or "not stated"),
             "datasets": [_dataset(subject)],
-            "inputs": [{"format": "PNG"}],
+            "inputs": [{"format": one} for one in _formats(subject)],
             "outputs": [{"format": "probabilities, float32, one per class"}],
         },
         "quantitativeAnalysis": {"performanceMetrics": _metrics(subject)},
         **({"considerations": {"useCases": [use]}} if use else {}),
         "properties": _properties(subject.training),
     }
+
+
+def _formats(subject: Subject) -> tuple[str, ...]:
+    """The formats in which examples are stored, see docs/data.md."""
+    return ("PNG", "JPEG", "BMP", "GIF") if subject.dataset.get("resize") else ("PNG",)
 
 
 def _dataset(subject: Subject) -> dict[str, Any]:

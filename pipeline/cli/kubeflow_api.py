@@ -254,10 +254,10 @@ def status(run: str, api: PipelineClient) -> Reply:
     exit_code = ExitCode.FAILED if found.failed else ExitCode.DONE
     if found.refused:
         exit_code = ExitCode.REFUSED
-    return Reply(fields, _status_lines(found), exit_code)
+    return Reply(fields, _status_lines(found, api.get_user_namespace() or "kubeflow"), exit_code)
 
 
-def _status_lines(run: RunStatus) -> Iterator[str]:
+def _status_lines(run: RunStatus, namespace: str) -> Iterator[str]:
     yield f"{run.name}: {run.state.lower()}"
     for task, state in run.tasks.items():
         yield f"  {task}: {state.lower()}"
@@ -265,6 +265,6 @@ def _status_lines(run: RunStatus) -> Iterator[str]:
         yield f"{task}: {message or 'the API does not say why; its message is in the UI'}"
     if any(not message for message in run.failures.values()):
         yield (
-            f"or: kubectl get workflow -l pipeline/runid={run.run_id} -o "
+            f"or: kubectl -n {namespace} get workflow -l pipeline/runid={run.run_id} -o "
             "jsonpath='{.items[*].status.nodes.*.message}'"
         )

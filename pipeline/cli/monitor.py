@@ -49,7 +49,7 @@ def _fraction(text: str) -> float:
 @path_option(
     "--requests",
     "SOURCE",
-    "TensorFlow Serving's request log, a folder of PNG and JPEG files, or a table of predictions "
+    "TensorFlow Serving's request log, a folder of image files, or a table of predictions "
     "(CSV, Parquet, NPZ).",
     required=True,
 )

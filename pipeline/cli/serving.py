@@ -52,7 +52,9 @@ def config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
 
     The directory that `run` would release to by that file is taken, unless flags name another one.
     """
-    text = "Take the hooks and the serving directory from the configuration file of a run."
+    text = (
+        "Take the serving directory, the keys and the hooks from the configuration file of a run."
+    )
     return path_option("--config", "FILE", text, is_eager=True, callback=_configured)(function)
 
 

@@ -74,6 +74,7 @@ def test_larger_or_coloured_images_get_the_residual_network(
     training = fitted_to(name, shape)
     assert (training.architecture, training.horizontal_flip) == ("residual", flips)
     assert training.max_shift == 4
+    assert training.color_jitter == (0.2 if flips and name == "best" else 0.0)
     assert build(name, {}).chosen((32, 48, 3)) == (
         f"residual, chosen by the preset {name} for images of 32x48x3"
     )

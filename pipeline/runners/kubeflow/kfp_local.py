@@ -36,8 +36,8 @@ def check(image: str) -> tuple[int, str]:
         import docker
     except ImportError as error:
         return 1, (
-            f"{sys.executable} has no {error.name}, expected kfp and docker: install "
-            "'tfx-mnist[kubeflow]', or name another Python with --kfp-python"
+            f"{sys.executable} has no {error.name}, expected kfp and docker: pip install "
+            "'.[kubeflow]' in the checkout, or name another Python with --kfp-python"
         )
     if tuple(map(int, kfp.__version__.split(".")[:2])) < KFP:
         return 1, (

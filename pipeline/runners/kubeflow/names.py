@@ -47,7 +47,7 @@ def require_kfp() -> None:
     """Raises CannotStart if kfp is missing; called before anything heavy is imported."""
     if importlib.util.find_spec("kfp") is None:
         raise CannotStart(
-            "kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install "
-            "'tfx-mnist[kubeflow]'",
+            "kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install '.[kubeflow]' "
+            "in the checkout",
             ExitCode.FAILED,
         )

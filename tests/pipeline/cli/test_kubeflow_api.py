@@ -273,7 +273,7 @@ def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(
         "  Plan: succeeded",
         "  Pusher: failed",
         "Pusher: the API does not say why; its message is in the UI",
-        "or: kubectl get workflow -l pipeline/runid=r1 -o "
+        "or: kubectl -n kubeflow get workflow -l pipeline/runid=r1 -o "
         "jsonpath='{.items[*].status.nodes.*.message}'",
     ]
 
@@ -426,4 +426,4 @@ def test_without_kfp_one_line_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "kfp", None)
     assert main(["kubeflow", "schedules", "--host", "http://localhost:1"]) == 1
-    assert "pip install 'tfx-mnist[kubeflow]'" in capfd.readouterr().err
+    assert "pip install '.[kubeflow]' in the checkout" in capfd.readouterr().err

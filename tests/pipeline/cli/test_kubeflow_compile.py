@@ -155,5 +155,5 @@ def test_without_kfp_one_line_says_what_to_install(
     assert _compile(tmp_path / "pipeline.yaml") == 1
     assert capfd.readouterr().err == (
         "tfx-mnist: kfp is not installed, expected it for `tfx-mnist kubeflow`: pip install "
-        "'tfx-mnist[kubeflow]'\n"
+        "'.[kubeflow]' in the checkout\n"
     )

@@ -31,8 +31,8 @@ def test_a_python_without_kfp_is_said_in_one_line(tmp_path: Path) -> None:
     done = _check(str(bare / "bin" / "python"))
     assert done.returncode == 1
     assert done.stdout.endswith(
-        "has no kfp, expected kfp and docker: install 'tfx-mnist[kubeflow]', or name another "
-        "Python with --kfp-python\n"
+        "has no kfp, expected kfp and docker: pip install '.[kubeflow]' in the checkout, or name "
+        "another Python with --kfp-python\n"
     )
 
 
