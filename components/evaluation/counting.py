@@ -100,7 +100,7 @@ def tally(outcomes: Outcomes) -> Tally:
 
 def members(cut: Slices, values: np.ndarray) -> dict[str, npt.NDArray[np.bool_]]:
     """Tells for each slice, by name, which of the [N] values of its feature are in it."""
-    places = np.array([cut.index(value) for value in values.tolist()])
+    places = cut.places(values)
     return {name: places == place for place, name in enumerate(cut.names)}
 
 

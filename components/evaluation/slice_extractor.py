@@ -52,6 +52,5 @@ def add_slices(extracts: dict[str, Any], slices: tuple[Slices, ...]) -> dict[str
     """
     features = dict(extracts[tfma.FEATURES_KEY])
     for one in slices:
-        values = np.ravel(features[one.feature]).tolist()
-        features[str(one)] = np.array([[one.index(value)] for value in values], np.int64)
+        features[str(one)] = one.places(np.ravel(features[one.feature]))[:, np.newaxis]
     return {**extracts, tfma.FEATURES_KEY: features}
