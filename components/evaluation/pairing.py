@@ -96,7 +96,12 @@ class Pairs:
         """Counts what the gate decides by; raises DataError for a column that cannot be cut."""
         slices: dict[str, npt.NDArray[np.bool_]] = {}
         for cut in cuts:
-            slices |= cut.members(self.read)
+            for name, chosen in cut.members(self.read).items():
+                if not np.array_equal(slices.setdefault(name, chosen), chosen):
+                    raise DataError(
+                        f"two slices are named {name}, expected one for each name: give all values "
+                        f"of {cut.column} in one list"
+                    )
         return counting.from_arrays(
             self.labels,
             self.candidate,
@@ -145,7 +150,8 @@ def _digest(read: PredictionsFile, what: Sequence[str], values: np.ndarray) -> s
         texts.append(values[order].tolist())
     sha256 = hashlib.sha256(json.dumps(texts).encode())
     if values.dtype.kind == "f":  # not as text: of many classes it would fill the memory
-        sha256.update(values[order].astype("<f8").tobytes())
+        # In the precision of most models: text holds a float32 in other digits than Parquet.
+        sha256.update(values[order].astype("<f4").tobytes())
     return sha256.hexdigest()
 
 
@@ -153,7 +159,13 @@ def _classes(candidate: PredictionsFile, baseline: PredictionsFile | None) -> tu
     """Those with probabilities; where there are none, those of the labels."""
     named = [read for read in (candidate, baseline) if read and read.classes]
     if not named:
-        return tuple(in_order(sorted(set(candidate.labels.tolist()))))
+        classes = tuple(in_order(sorted(set(candidate.labels.tolist()))))
+        if len(classes) < 2:
+            raise DataError(
+                f"{candidate.path} has the label {quoted(classes[0])} in each row, expected two "
+                "or more different classes"
+            )
+        return classes
     if len(named) == 2 and named[0].classes != named[1].classes:
         raise DataError(
             f"{named[0].path} has the classes {listed(named[0].classes)} and {named[1].path} "

@@ -217,7 +217,8 @@ def _probabilities(
         value, name = scores[row, column], quoted(found.classes[column])
         found.refuse(row, f"class {name} has {value} among the {kind}, expected a finite number")
     if kind == LOGITS:
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        with np.errstate(over="ignore"):  # to minus infinity, whose power is 0
+            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
     for row, column in np.argwhere(scores < 0.0)[:1]:
         value, name = scores[row, column], quoted(found.classes[column])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from components.evaluation import pairing
@@ -53,6 +54,12 @@ def test_a_baseline_may_hold_the_predicted_class_alone(read) -> None:
 def alone(predicted: list[Any]) -> dict[str, list[Any]]:
     columns = table(len(predicted))
     return {"id": columns["id"], "label": columns["label"], "predicted": predicted}
+
+
+def test_one_class_is_no_classification(read) -> None:
+    columns = {**alone([0, 0, 0]), "label": ["cat"] * 3, "predicted": ["cat"] * 3}
+    with pytest.raises(DataError, match="has the label 'cat' in each row, expected two or more"):
+        pair(read(columns), None)
 
 
 def test_of_predicted_classes_alone_the_labels_are_the_classes(read) -> None:
@@ -135,6 +142,13 @@ def test_a_column_that_cannot_be_cut_is_refused(cut: str, line: str, read) -> No
         sliced(pair(read(columns), None), cut)
 
 
+def test_two_slices_of_one_name_and_other_rows_are_refused(read) -> None:
+    pairs = pair(read({**table(4), "camera": ["a", "b", "c", "c"]}), None)
+    with pytest.raises(DataError, match=r"named camera=\(other\), .* of camera in one list"):
+        pairs.evidence([Cut.parse("camera=a,b"), Cut.parse("camera=a")])
+    assert len(pairs.evidence([Cut.parse("camera=a,b"), Cut.parse("camera")]).slices) == 4
+
+
 # --- digests -------------------------------------------------------------------------------------
 
 
@@ -142,6 +156,15 @@ def test_a_column_that_cannot_be_cut_is_refused(cut: str, line: str, read) -> No
 def test_digests_do_not_depend_on_format_and_order(name: str, read) -> None:
     one, other = read(table(5)), read(turned(table(5)), name)
     assert pairing.split_digest(one) == pairing.split_digest(other)
+    assert pairing.model_digest(one) == pairing.model_digest(other)
+
+
+def test_the_text_of_a_float32_has_the_digest_of_the_float32(tmp_path: Path) -> None:
+    rows = np.float32([[0.1, 0.9], [2 / 3, 1 / 3]])
+    frame = pd.DataFrame({"id": ["a", "b"], "label": [1, 0], "p_0": rows[:, 0], "p_1": rows[:, 1]})
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    frame.to_parquet(tmp_path / "p.parquet")
+    one, other = (read_predictions(tmp_path / name) for name in ("p.csv", "p.parquet"))
     assert pairing.model_digest(one) == pairing.model_digest(other)
 
 
