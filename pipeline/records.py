@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 from components import serving_dir
 from components.serving_dir.log import rejections
-from components.serving_dir.manifest import APPROVAL
 from components.serving_dir.reading import approved
 from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult
 from trainer.host import strict_json
@@ -162,11 +161,11 @@ def _decisions_in(served: Path) -> Mapping[object, _Decided]:
     with contextlib.suppress(serving_dir.ServingDirError):
         for rejection in rejections(served):
             found[rejection.run_id] = _Decided(str(rejection))
-        for run_id, version in approved(served).items():
-            approval: Any = version.manifest and version.manifest.release[APPROVAL]
-            by, reason = (" ".join(approval[key].split()) for key in ("by", "reason"))
-            line = f"approved by {by} as version {version.number}: {reason}"
-            found[run_id] = _Decided(line, version.number)
+        for run_id, one in approved(served).items():
+            by, reason = (" ".join(text.split()) for text in (one.by, one.reason))
+            found[run_id] = _Decided(
+                f"approved by {by} as version {one.version}: {reason}", one.version
+            )
     return found
 
 

@@ -9,7 +9,7 @@ The layout is the one that TensorFlow Serving watches, which serves the highest 
       .staging-<random>/       a version that is not complete yet
       .removed-<n>-<random>/   a version that is being deleted
       .pending-<run>/          a model that passed the gates and waits for a person
-      .decisions.jsonl         the log: what was decided, withdrawn and rejected
+      .decisions.jsonl         the log: what was decided, withdrawn, approved and rejected
 
 Synopsis::
 

@@ -125,8 +125,22 @@ class Rejection:
         return f"rejected by {by} at {self.at}: {reason}"
 
 
+@dataclass(frozen=True)
+class Approval:
+    """Who approved a held model, why, when (ISO 8601, UTC), and which version holds it.
+
+    It stands in the manifest of the version, or here where another run had released the model.
+    """
+
+    run_id: str
+    version: int
+    by: str
+    reason: str
+    at: str
+
+
 # A line of the log.
-Entry = Decision | Withdrawal | Rejection
+Entry = Decision | Withdrawal | Rejection | Approval
 
 
 def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
@@ -162,10 +176,10 @@ def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
             log.append(new)
 
 
-def keep_rejection(serving_dir: Path, rejection: Rejection) -> None:
-    """Writes a rejection to disk."""
+def keep_answer(serving_dir: Path, answer: Rejection | Approval) -> None:
+    """Writes to disk what a person decided on a held model."""
     with opened(serving_dir) as log:
-        log.append([{"rejection": asdict(rejection)}])
+        log.append([{type(answer).__name__.lower(): asdict(answer)}])
 
 
 def read_log(serving_dir: Path) -> list[Entry]:
@@ -190,6 +204,11 @@ def kept(serving_dir: Path) -> list[Withdrawal]:
 def rejections(serving_dir: Path) -> list[Rejection]:
     """Returns the rejections in the log, see `read_log`."""
     return [one for one in read_log(serving_dir) if isinstance(one, Rejection)]
+
+
+def approvals(serving_dir: Path) -> list[Approval]:
+    """Returns the approvals in the log, see `read_log`."""
+    return [one for one in read_log(serving_dir) if isinstance(one, Approval)]
 
 
 def utc_now() -> str:
@@ -222,6 +241,16 @@ def _entry(record: object) -> Entry:
             }
         }:
             return Rejection(run_id, digest, who, reason, at)
+        case {
+            "approval": {
+                "run_id": str(run_id),
+                "version": int(version),
+                "by": str(who),
+                "reason": str(reason),
+                "at": str(at),
+            }
+        }:
+            return Approval(run_id, version, who, reason, at)
         case {
             "withdrawal": {
                 "version": int(version),

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
-from components.serving_dir.log import Rejection, keep_rejection, rejections, utc_now
+from components.serving_dir.log import Approval, Rejection, keep_answer, rejections, utc_now
 from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES
 from components.serving_dir.model_files import (
     ServingDirError,
@@ -43,6 +43,7 @@ from components.serving_dir.publishing import (
     locked,
     make_serving_dir,
     publish,
+    remove,
     require_apart,
     require_same_comparison,
     require_serveable,
@@ -101,7 +102,8 @@ def hold(
     With `signed`, `approve` asks for the signature.
 
     A model that another run holds for the same comparison is not held again, and one that is live
-    already is not held: its version is returned.
+    already is not held: its version is returned. One that waits for an older comparison, and cannot
+    be approved any more, gives way.
 
     Raises:
         StaleDecision: the decision does not hold any more.
@@ -120,7 +122,8 @@ def hold(
             if published := already_live(serving_dir, digest, trust):
                 return published
             require_same_comparison(serving_dir, decided, trust)
-            for one in pending(serving_dir):
+            same = [one for one in pending(serving_dir) if one.decided.model_digest == digest]
+            for one in same:
                 if (one.decided, one.signed) == (decided, signed):
                     return one
             target = serving_dir / f"{PENDING_PREFIX}{run_id}"
@@ -130,6 +133,9 @@ def hold(
             write_durably(staging / _RECORD, _to_json(held))
             os.rename(staging, target)
             sync_directory(serving_dir)
+            for one in same:
+                if one.decided != decided:
+                    remove(one.path)
             return held
 
 
@@ -172,15 +178,15 @@ def approve(
         ServingDirError: there is no such model, it was rejected, or it is to be signed and `sign`
             is None; or as `publish` says.
     """
-    if version := approved(serving_dir).get(run_id):  # by a command that was killed then
+    if done := approved(serving_dir).get(run_id):  # by a command that was killed then
         _clean_up(serving_dir)
         now = live(serving_dir)
-        if now is None or now.number != version.number:
+        if now is None or now.number != done.version:
             raise ServingDirError(
-                f"the run {run_id} was approved already, as version {version.number}, which is not "
+                f"the run {run_id} was approved already, as version {done.version}, which is not "
                 "live any more: run again"
             )
-        return Published(version.number, version.path, False, version.model_digest or "")
+        return Published(now.number, now.path, False, now.model_digest or "")
     held = _find(serving_dir, run_id)
     if held.signed and sign is None:
         raise ServingDirError(
@@ -202,8 +208,19 @@ def approve(
     except ServingDirError:
         _find(serving_dir, run_id)  # says so if somebody else decided meanwhile
         raise
+    if not published.created:  # another run has released this very model
+        _keep_approval(serving_dir, Approval(run_id, published.version, by, reason, utc_now()))
     _clean_up(serving_dir)
     return published
+
+
+def _keep_approval(serving_dir: Path, approval: Approval) -> None:
+    with (
+        explained(f"approve {approval.run_id} in {serving_dir}", ", and approve it again"),
+        locked(serving_dir),
+    ):
+        if approval.run_id not in decided_runs(serving_dir):  # somebody else decided meanwhile
+            keep_answer(serving_dir, approval)
 
 
 def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection:
@@ -212,7 +229,7 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
     This very model is refused from then on, whichever run makes it again.
 
     Raises:
-        ServingDirError: there is no such model, or the log cannot be written.
+        ServingDirError: there is no such model, it is live, or the log cannot be written.
     """
     _find(serving_dir, run_id)  # where there is nothing, not even the lock file is made
     with (
@@ -220,8 +237,15 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
         locked(serving_dir),
     ):
         held = _find(serving_dir, run_id)  # it may have been approved meanwhile
-        rejection = Rejection(run_id, held.decided.model_digest, by, reason, utc_now())
-        keep_rejection(serving_dir, rejection)
+        digest = held.decided.model_digest
+        now = live(serving_dir)
+        if now and now.model_digest == digest:
+            raise ServingDirError(
+                f"version {now.number}, which is live, holds the model of {run_id}: approve it, or "
+                "take that version back with `tfx-mnist rollback` first; nothing was rejected"
+            )
+        rejection = Rejection(run_id, digest, by, reason, utc_now())
+        keep_answer(serving_dir, rejection)
     _clean_up(serving_dir)
     return rejection
 
@@ -232,8 +256,8 @@ def _find(serving_dir: Path, run_id: str) -> Pending:
         if one.run_id == run_id:
             return one
     why = f"no run {quoted(run_id)} waits in {serving_dir}"
-    if version := approved(serving_dir).get(run_id):
-        why = f"the run {run_id} was approved already, as version {version.number}"
+    if done := approved(serving_dir).get(run_id):
+        why = f"the run {run_id} was approved already, as version {done.version}"
     for rejection in rejections(serving_dir):
         if rejection.run_id == run_id:
             why = f"the run {run_id} was {rejection}"

@@ -259,15 +259,20 @@ def _remove_leftovers(serving_dir: Path) -> None:
     """What cannot be removed costs space and nothing else."""
     for leftover in _leftovers(serving_dir):
         _log.info("removing what an earlier change left: %s", leftover)
-        gone = serving_dir / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
-        try:
-            os.rename(leftover, gone)  # what waited disappears at once
-            if gone.is_dir() and not gone.is_symlink():
-                shutil.rmtree(gone)
-            else:
-                gone.unlink()
-        except OSError as error:
-            _log.warning("cannot remove %s: %s", leftover, explain(error))
+        remove(leftover)
+
+
+def remove(hidden: Path) -> None:
+    """Removes an entry of a serving directory; what cannot be removed is logged, and stays."""
+    gone = hidden.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(8)}")
+    try:
+        os.rename(hidden, gone)  # what waited disappears at once
+        if gone.is_dir() and not gone.is_symlink():
+            shutil.rmtree(gone)
+        else:
+            gone.unlink()
+    except OSError as error:
+        _log.warning("cannot remove %s: %s", hidden, explain(error))
 
 
 def _leftovers(serving_dir: Path) -> list[Path]:

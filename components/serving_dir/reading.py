@@ -11,7 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.serving_dir.log import Rejection, Withdrawal, kept, rejections
+from components.serving_dir.log import (
+    Approval,
+    Rejection,
+    Withdrawal,
+    approvals,
+    kept,
+    rejections,
+)
 from components.serving_dir.manifest import APPROVAL
 from components.serving_dir.model_files import ServingDirError, explained
 from components.serving_dir.version import Trust, Version, read_version, verify
@@ -132,13 +139,14 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
     return {one.model_digest: one for one in found if one.model_digest is not None}
 
 
-def approved(serving_dir: Path) -> dict[str, Version]:
-    """Returns the versions that a person approved, by the run that was held."""
-    found: dict[str, Version] = {}
-    for version in versions(serving_dir):
-        approval: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
-        if approval:
-            found.setdefault(approval["run_id"], version)
+def approved(serving_dir: Path) -> dict[str, Approval]:
+    """Returns what a person approved, by the run that was held; raises as `decided_runs`."""
+    found = {one.run_id: one for one in reversed(approvals(serving_dir))}
+    for version in reversed(versions(serving_dir)):
+        given: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
+        if given:
+            who = (given[name] for name in ("by", "reason", "at"))
+            found[given["run_id"]] = Approval(given["run_id"], version.number, *who)
     return found
 
 

@@ -70,16 +70,18 @@ def approve(
     config = config or RunConfig()
     keys = serving.keys(config, signing_key)
     hooks.require_programs(config.hooks)
+    report = _report_of(directory, run_id)
     try:
         done = serving_dir.approve(
             directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
         )
+        made = approved(directory)[run_id]  # maybe by an earlier command, which was killed then
+        by, reason = made.by, made.reason
         release = _release(directory, done.version)
-        approval = release.get(APPROVAL) or {}
-        if approval.get("run_id") == run_id:  # maybe by an earlier command, which was killed then
-            by, reason = approval["by"], approval["reason"]
-            sentence = f"Approved by {by} and released as version {done.version}: {reason}"
-            _add_to(release.get(REPORT), sentence)
+        how = f", and another run had released this very model as version {done.version}"
+        if (release.get(APPROVAL) or {}).get("run_id") == run_id:
+            report, how = release.get(REPORT), f" and released as version {done.version}"
+        _add_to(report, f"Approved by {by}{how}: {reason}")
         fields = {
             "serving_dir": str(directory),
             "run_id": run_id,
@@ -95,8 +97,9 @@ def approve(
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
     except (KeyboardInterrupt, Terminated):
-        if version := approved(directory).get(run_id):  # for scripts that would try again
-            output.complain(f"released before that: version {version.number} in {version.path}")
+        if before := approved(directory).get(run_id):  # for scripts that would try again
+            path = directory / str(before.version)
+            output.complain(f"released before that: version {before.version} in {path}")
         raise
     where = f"version {done.version} in {done.path}"
     line = f"released: {where}" if done.created else f"unchanged: {where} holds this model already"

@@ -30,6 +30,7 @@ from components.serving_dir import (
 )
 from components.serving_dir.baseline import Decided
 from components.serving_dir.publishing import Published
+from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
     letter_model,
     letters_in,
@@ -88,7 +89,7 @@ def test_the_same_model_on_the_same_comparison_is_held_once(serving: Path) -> No
     assert again == first
     publish_letters(serving, "c")
     assert hold_letter(serving, "b", "r3").run_id == "r3"
-    assert waiting(serving) == ["r1", "r3"]
+    assert waiting(serving) == ["r3"]  # r1 could not be approved any more
 
 
 def test_a_run_that_signs_does_not_take_over_what_waits_unsigned(serving: Path) -> None:
@@ -263,10 +264,27 @@ def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) 
         approve(serving, "r1", **WHO)
 
 
+def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_rejected(
+    serving: Path,
+) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    publish_letters(serving, "b")
+    with pytest.raises(ServingDirError, match="version 2, which is live, holds the model of r1: "):
+        reject(serving, "r1", **WHO)
+    for who in (WHO, {"by": "Bob", "reason": "again"}):
+        done = approve(serving, "r1", **who)
+        assert (done.version, done.created) == (2, False)
+        assert (hidden_in(serving), approved(serving)["r1"].by) == ([], "Ann")
+    assert numbers(serving) == [1, 2]
+    publish_letters(serving, "c")
+    with pytest.raises(ServingDirError, match="approved already, as version 2, which is not live"):
+        approve(serving, "r1", **WHO)
+
+
 def test_a_model_that_waits_under_two_runs_is_rejected_under_both(serving: Path) -> None:
     hold_letter(serving, "b")
-    publish_letters(serving, "a")
-    other = hold_letter(serving, "b", "r2")
+    other = hold_letter(serving, "b", "r2", signed=True)
     assert other.still_holds(serving)
     reject(serving, "r1", **WHO)
     assert not other.still_holds(serving)

@@ -114,6 +114,21 @@ def test_the_same_command_says_what_a_killed_one_could_not(
         assert page.read_text().count("Approved by Ann") == 1
 
 
+def test_an_approval_of_what_another_run_released_is_kept(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    publish_letters(serving, "b")
+    assert main(words("approve", serving)) == 0
+    said = f"unchanged: version 2 in {serving}/2 holds this model already\n"
+    assert capfd.readouterr() == (said, "")
+    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
+    assert "and another run had released this very model as version 2: errors looked at" in page
+    assert shown(serving, capfd)["pending"] == []
+    assert {run.reason for run in records.read_all(tmp_path)} == {
+        "approved by Ann <a@b> as version 2: errors looked at"
+    }
+
+
 def test_a_signal_after_the_release_does_not_hide_it(serving: Path, tmp_path: Path) -> None:
     hook = f"import os, time; os.kill(os.getppid(), {signal.SIGTERM:d}); time.sleep(60)"
     config = tmp_path / "run.yaml"
