@@ -12,6 +12,7 @@ Synopsis::
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.result import ExitCode
 from trainer.host import paths
 from trainer.host.text import quoted, unknown
 
+_PATHS = f"{__name__}.paths"  # in a context's meta: those that were given so far
 _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 
 
@@ -258,15 +260,42 @@ def _some_text(text: str) -> str:
 SOME_TEXT = Read(_some_text)
 
 
+def keep_apart(
+    path: str | Path, param: click.Parameter, ctx: click.Context, *, written: bool = False
+) -> None:
+    """Refuses a path that another parameter has too, if either of them is written to."""
+    real, given = os.path.realpath(path), ctx.meta.setdefault(_PATHS, [])
+    for other, place, is_written in given:
+        if (is_written or written) and place == real and other is not param:
+            flag = other.opts[0] if isinstance(other, click.Option) else other.metavar
+            said = f"is {quoted(str(path))}, expected another file than that of {flag}"
+            raise click.BadParameter(said, ctx, param)
+    given.append((param, real, written))
+
+
 class _LocalPath(Read):
+    """A file or directory of this machine; `~` stands for the home directory.
+
+    One that is `written` has to be another one than those of all other options and arguments.
+    """
+
+    def __init__(self, *, written: bool = False) -> None:
+        super().__init__(lambda text: Path(paths.expanded(text)))
+        self.written = written
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if param is not None and ctx is not None:
+            keep_apart(path, param, ctx, written=self.written)
+        return path
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]  # the shell does it
 
 
-# A file or directory of this machine; `~` stands for the home directory.
-LOCAL_PATH = _LocalPath(lambda text: Path(paths.expanded(text)))
+LOCAL_PATH, WRITTEN_FILE = _LocalPath(), _LocalPath(written=True)
 
 
 def option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
@@ -278,6 +307,11 @@ def option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any
 def path_option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
     """Adds an option that takes a file or directory of this machine."""
     return option(flag, metavar, text, type=LOCAL_PATH, **settings)
+
+
+def written_option(flag: str, text: str) -> Callable[[Any], Any]:
+    """Adds an option that takes the name of a file which the command writes."""
+    return option(flag, "FILE", text, type=WRITTEN_FILE)
 
 
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show the libraries' logs on stderr.")

@@ -19,7 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from components.example_gen.sources import usages
-from pipeline.cli.command import LOCAL_PATH, pair
+from pipeline.cli.command import LOCAL_PATH, keep_apart, pair
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
@@ -71,6 +71,11 @@ def _record(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 class DatasetOption(click.Option):
     """An option whose help ends with all data sources, which are looked up when it is shown."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        if isinstance(value, str):  # a table is a file, which nothing may be written to
+            keep_apart(value.partition(":")[2], self, ctx)
+        return super().type_cast_value(ctx, value)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)

@@ -17,8 +17,8 @@ from pipeline.cli.command import (
     UsageError,
     command,
     option,
-    path_option,
     whole,
+    written_option,
 )
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config_model import keys
@@ -93,7 +93,7 @@ def _count(
     "--simulations", 1, 5_000, "Number of simulations for each drop and each submitter.", 1_000_000
 )
 @_count("--seed", 0, 0, "Seed of the simulation.")
-@path_option("--png", "FILE", "Draw the curve into a PNG file as well.")
+@written_option("--png", "Draw the curve into a PNG file as well.")
 @pass_given
 def simulate(given: Given, /, **values: Any) -> Reply:
     """Shows how often good models are refused and bad ones released.

@@ -13,7 +13,7 @@ import click
 
 from pipeline.cli import configuration, logs
 from pipeline.cli.command import (
-    LOCAL_PATH,
+    WRITTEN_FILE,
     CommandError,
     Read,
     Reply,
@@ -88,7 +88,7 @@ def _resource(kind: str, amount: Callable[[str], float]) -> Read:
     "--output",
     "file",
     metavar="FILE",
-    type=LOCAL_PATH,
+    type=WRITTEN_FILE,
     default="pipeline.yaml",
     show_default=True,
     help="The YAML file to write.",

@@ -18,6 +18,7 @@ from pipeline.cli.command import (
     path_option,
     verbose,
     whole,
+    written_option,
 )
 from pipeline.cli.output import Line
 from pipeline.result import ExitCode
@@ -68,7 +69,7 @@ def _fraction(text: str) -> float:
     type=Read(_fraction),
     default="0.02",
 )
-@path_option("--report", "FILE", "Write a page for people, HTML.")
+@written_option("--report", "Write a page for people, HTML.")
 @serving.options
 @verbose
 def monitor(

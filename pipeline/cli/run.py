@@ -18,7 +18,7 @@ import click
 
 from pipeline import hooks, records
 from pipeline.cli import command, configuration, logs, output, terminal, written_files
-from pipeline.cli.command import path_option, verbose
+from pipeline.cli.command import verbose, written_option
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
 from pipeline.cli.written_files import CiFiles
@@ -44,7 +44,7 @@ EXIT_CODES = {
 def options(function: Callable[..., int]) -> Callable[..., int]:
     """Adds the options of a run; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
-    save = path_option("--save-hparams", "FILE", text)
+    save = written_option("--save-hparams", text)
     files = written_files.options("run")
     return configuration.options()(save(files(verbose(pass_given(function)))))
 

@@ -13,7 +13,7 @@ from typing import Any
 from components.gate.check import Check
 from pipeline import ci_report
 from pipeline.cli import output
-from pipeline.cli.command import path_option
+from pipeline.cli.command import written_option
 from pipeline.config import ConfigError
 from trainer.host import paths
 from trainer.host.files import write_durably
@@ -87,8 +87,8 @@ def options(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds --junit and --markdown; the function takes them as `ci_files`, known to be writable."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @path_option("--junit", "FILE", "Write the checks as JUnit XML, for a CI's report.")
-        @path_option("--markdown", "FILE", "Write the checks as a Markdown table.")
+        @written_option("--junit", "Write the checks as JUnit XML, for a CI's report.")
+        @written_option("--markdown", "Write the checks as a Markdown table.")
         @functools.wraps(function)
         def with_files(*args: Any, junit: Path | None, markdown: Path | None, **values: Any) -> Any:
             files = CiFiles(title, junit, markdown)

@@ -1,6 +1,7 @@
 """`gate check --predictions`: the decision, its log, its files for a CI, and what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -187,6 +188,35 @@ def test_the_checks_are_written_for_a_ci(words: Words, files: Path) -> None:
     assert int(suite.get("skipped")) == 5
     assert places["--markdown"].read_text().startswith("### gate check: refused, ")
     assert not list(files.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "written", "read"),
+    [
+        (["--predictions", "in.csv", "--markdown", "./in.csv"], "--markdown", "--predictions"),
+        (["--junit", "in.csv", "--predictions", "in.csv"], "--predictions", "--junit"),
+        (
+            ["--predictions", "p.csv", "--junit", "out", "--markdown", "out"],
+            "--markdown",
+            "--junit",
+        ),
+        (["--dataset", "csv:in.csv", "--junit", "in.csv"], "--junit", "--dataset"),
+    ],
+)
+def test_what_a_command_writes_is_no_file_that_it_reads_or_writes_otherwise(
+    given: list[str],
+    written: str,
+    read: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Captured,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("predictions")
+    assert main(["gate", "check", *given]) == 2
+    assert f"tfx-mnist: {written} is '" in (said := capfd.readouterr().err)
+    assert f"expected another file than that of {read}; see" in said
+    assert [(tmp_path / name).read_text() for name in os.listdir()] == ["predictions"]
 
 
 def test_an_error_is_written_for_a_ci_too(words: Words, files: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from pipeline.cli.command import LOCAL_PATH, CommandGroup
+from pipeline.cli.command import LOCAL_PATH, WRITTEN_FILE, CommandGroup
 from pipeline.cli.main import COMMANDS, main
 
 CONFIGURED = ("run", "gate check", "kubeflow local", "doctor")
@@ -30,13 +30,14 @@ def options(group: CommandGroup, *words: str) -> Iterator[tuple[str, click.Param
             yield from ((" ".join([*words, name]), param) for param in member.params)
 
 
-def test_each_is_of_the_one_type_or_a_key_of_the_configuration() -> None:
+def test_each_is_of_one_of_the_two_types_or_a_key_of_the_configuration() -> None:
     found = {
         (words, max(param.opts, key=len)): param
         for words, param in options(COMMANDS)
         if param.metavar in ("DIR", "FILE", "PYTHON") or param.name == "images"
     }
-    assert {key for key, param in found.items() if param.type is not LOCAL_PATH} == ELSEWHERE
+    local = (LOCAL_PATH, WRITTEN_FILE)
+    assert {key for key, param in found.items() if param.type not in local} == ELSEWHERE
     assert len(found) > 30
 
 
