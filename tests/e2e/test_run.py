@@ -146,10 +146,8 @@ def test_a_damaged_source_leaves_nothing_behind(tmp_path, capfd):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory):
-    """A pipeline root whose artifacts lie in a bucket, and the server's environment."""
-    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+    """A pipeline root whose artifacts lie in a bucket."""
+    with s3_server():
         yield tmp_path_factory.mktemp("stored") / "root"
 
 
