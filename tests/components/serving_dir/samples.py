@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components import serving_dir
-from components.serving_dir import STAGING_PREFIX, publish, versions
+from components.serving_dir import (
+    STAGING_PREFIX,
+    Decided,
+    Pending,
+    Published,
+    compared_now,
+    digest_of,
+    hold,
+    publish,
+    versions,
+)
 
 NOON = "2026-11-24T12:00:00+00:00"
 SMALL_MODEL = {
@@ -62,6 +72,20 @@ def letters_in(serving: Path) -> dict[int, str]:
         version.number: (version.path / "saved_model.pb").read_text()
         for version in versions(serving)
     }
+
+
+def decided_now(model: Path, serving: Path) -> Decided:
+    return Decided(digest_of(model), compared_now(serving))
+
+
+def hold_letter(
+    serving: Path, letter: str, run_id: str = "r1", *, signed: bool = False, **release: object
+) -> Pending | Published:
+    """Holds that letter's model for a run, with more in its release record."""
+    model = letter_model(serving.parent, letter)
+    record = {"run_id": run_id, "letter": letter, **release}
+    decided = decided_now(model, serving)
+    return hold(model, serving, record, run_id=run_id, decided=decided, signed=signed)
 
 
 def damage(serving: Path, number: int) -> None:
