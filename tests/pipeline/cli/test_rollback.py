@@ -2,7 +2,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from components.serving_dir import digest_of, live, locked, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, letter_model, letters_in
 from tests.pipeline.cli.processes import process, script
+from tests.waiting import wait_until
 
 Captured = pytest.CaptureFixture[str]
 
@@ -121,8 +121,7 @@ def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
         )
         lock = str((serving / ".publish.lock").resolve())
         descriptors = Path(f"/proc/{process.pid}/fd")
-        while not any(str(fd.resolve()) == lock for fd in descriptors.iterdir()):
-            time.sleep(0.005)
+        wait_until(lambda: any(str(fd.resolve()) == lock for fd in descriptors.iterdir()))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (130, "", "tfx-mnist: interrupted\n")

@@ -6,13 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.main import main
 from tests.pipeline.cli.processes import process
+from tests.waiting import wait_until
 
 PROGRAM = [sys.executable, "-m", "pipeline.cli"]
 MACHINES = ["127.0.0.1:1", "127.0.0.1:2"]
@@ -127,10 +127,7 @@ def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as worker:
-        end = time.monotonic() + 300
-        while not catches_sigterm(worker.pid):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: catches_sigterm(worker.pid))
         worker.terminate()
         out, err = worker.communicate(timeout=300)
     line = "terminated; the same command goes on after the last finished epoch"
