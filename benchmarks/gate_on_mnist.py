@@ -10,27 +10,22 @@ a Markdown table with what each was refused for, if it was.
 from __future__ import annotations
 
 import argparse
-import gzip
-import hashlib
 import json
 import shutil
-import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import label_errors
 import numpy as np
+from processes import pipeline_command
 
-from components.example_gen import idx
-from components.example_gen.idx_file import LABELS, read_idx
+from components.example_gen.images import read_arrays
+from components.example_gen.sources import open_dataset
 
-_LABELS = "train-labels-idx1-ubyte"
-_LABELS_MAGIC = 0x801
-
-Labels = np.ndarray  # [N] uint8
+Labels = np.ndarray  # [N] int64
 Poison = Callable[[Labels], Labels]
 
 
@@ -41,7 +36,7 @@ def mislabelled(fraction: float) -> Poison:
         rng = np.random.default_rng(0)
         chosen = rng.random(len(labels)) < fraction
         other = (labels + rng.integers(1, 10, len(labels))) % 10
-        return np.where(chosen, other, labels).astype(np.uint8)
+        return np.where(chosen, other, labels)
 
     return change
 
@@ -57,12 +52,9 @@ def swapped(one: int, other: int, *, fraction: float, of_all: bool) -> Poison:
     """
 
     def change(labels: Labels) -> Labels:
-        both = np.flatnonzero((labels == one) | (labels == other))
-        count = round(fraction * (len(labels) if of_all else len(both)))
-        chosen = np.random.default_rng(0).choice(both, count, replace=False)
-        changed = labels.copy()
-        changed[chosen] = one + other - labels[chosen]
-        return changed
+        rows = len(labels) if of_all else np.isin(labels, (one, other)).sum()
+        rng = np.random.default_rng(0)
+        return label_errors.swapped(labels, one, other, round(fraction * rows), rng)
 
     return change
 
@@ -76,28 +68,14 @@ POISONS: dict[str, Poison] = {
 
 def poisoned(source: Path, target: Path, poison: Poison) -> Path:
     """The four files again, with the labels of `train` changed."""
-    target.mkdir()
-    for path in idx.find_files(source):
-        shutil.copy(path, target / path.name)
-    labels = np.frombuffer(_labels(source), np.uint8)
-    for path in target.glob(f"{_LABELS}*"):
-        path.unlink()
-    header = struct.pack(">II", _LABELS_MAGIC, len(labels))
-    (target / f"{_LABELS}.gz").write_bytes(gzip.compress(header + poison(labels).tobytes()))
+    _, labels = read_arrays(open_dataset(f"idx:{source}", data_dir=None), "train")
+    label_errors.write_idx(target, source, poison(labels))
     return target
-
-
-def _labels(source: Path) -> bytes:
-    (path,) = (path for path in idx.find_files(source) if path.name.startswith(_LABELS))
-    return b"".join(map(np.ndarray.tobytes, read_idx(path, LABELS, hashlib.sha256())))
 
 
 def run(data: Path, serving: Path, root: Path, *words: str) -> dict[str, Any]:
     """The one JSON object of a whole run."""
-    command = [
-        *(sys.executable, "-m", "pipeline.cli", "run", "--json", "--dataset", f"idx:{data}"),
-        *("--serving-dir", str(serving), "--pipeline-root", str(root), *words),
-    ]
+    command = pipeline_command(data, str(root), "--serving-dir", str(serving), *words)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     return dict(json.loads(done.stdout))
 

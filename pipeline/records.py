@@ -76,11 +76,11 @@ class RunRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the object that `runs --json` lists."""
-        paths = {name: value and str(value) for name, value in vars(self).items()}
         return {
             **dataclasses.asdict(self),
             "started": self.started.isoformat(),
-            **{name: paths[name] for name in ("report", "log")},
+            "report": self.report and str(self.report),
+            "log": self.log and str(self.log),
         }
 
 

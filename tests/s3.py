@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http import HTTPStatus
+
+import pytest
 
 from tests.loopback import free_ports
 
@@ -22,23 +24,28 @@ _KEYS = {
 
 
 @contextlib.contextmanager
-def s3_server(*, denies: bool = False) -> Iterator[Mapping[str, str]]:
-    """Serves one empty bucket; gives the environment of its clients.
+def s3_server(*, denies: bool = False) -> Iterator[None]:
+    """Serves one empty bucket, to which the environment leads while the block runs.
 
-    With `denies` it knows none of them.
+    With `denies` it does not know the user of that environment.
     """
     (port,) = free_ports(1)
     server = {"INITIAL_NO_AUTH_ACTION_COUNT": "1"} if denies else {}
     command = [sys.executable, "-m", "moto.server", "--host=127.0.0.1", f"--port={port}"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **_KEYS, **server},
-    ) as process:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **_KEYS, **server},
+        ) as process,
+    ):
         try:
             _make_bucket(port, process)
-            yield {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+            for name, value in {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
+                patch.setenv(name, value)
+            yield
         finally:
             process.kill()
 

@@ -182,7 +182,7 @@ def scores_of(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     """Scores [N, K] probabilities by the [N] int64 labels."""
     finite = np.isfinite(probabilities).all(axis=1)
     known, of_known = probabilities[finite].astype(np.float64), labels[finite]
-    of_label = _of_label(known, of_known)
+    of_label = known[np.arange(len(known)), of_known]
     shares = np.clip(of_label / known.sum(axis=1), _EPSILON, 1.0 - _EPSILON)
     likely = (known > of_label[:, np.newaxis]).sum(axis=1) < 2
     return Scores(
@@ -191,7 +191,3 @@ def scores_of(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
         loss=int(np.rint(-np.log(shares) * _UNITS).astype(np.int64).sum()),
         top_2=int(likely.sum()),
     )
-
-
-def _of_label(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return probabilities[np.arange(len(labels)), labels]

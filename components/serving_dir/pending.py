@@ -13,7 +13,6 @@ comparison and the model's digest are held against the directory as they are for
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -49,7 +48,13 @@ from components.serving_dir.publishing import (
     require_serveable,
     staging_in,
 )
-from components.serving_dir.reading import approved, decided_runs, live, withdrawn_digests
+from components.serving_dir.reading import (
+    approved,
+    decided_runs,
+    live,
+    names_in,
+    withdrawn_digests,
+)
 from components.serving_dir.version import Trust
 from trainer.host import strict_json
 from trainer.host.files import read_regular, sync_directory, write_durably
@@ -141,12 +146,7 @@ def hold(
 
 def pending(serving_dir: Path) -> list[Pending]:
     """Returns the models that wait, oldest first; a damaged record is logged and left out."""
-    names: list[str] = []
-    with (
-        explained(f"read the serving directory {serving_dir}"),
-        contextlib.suppress(FileNotFoundError),
-    ):
-        names = [name for name in os.listdir(serving_dir) if name.startswith(PENDING_PREFIX)]
+    names = [name for name in names_in(serving_dir) if name.startswith(PENDING_PREFIX)]
     if not names:
         return []
     over = decided_runs(serving_dir)
@@ -278,14 +278,8 @@ def _clean_up(serving_dir: Path) -> None:
 
 
 def _to_json(held: Pending) -> str:
-    content = {
-        "run_id": held.run_id,
-        "held_at": held.held_at,
-        "decided": asdict(held.decided),
-        "release": held.release,
-        "documents": held.documents,
-        "signed": held.signed,
-    }
+    content = asdict(held)
+    del content["path"]
     text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
     if len(text) > MAX_MANIFEST_BYTES:
         raise ServingDirError(

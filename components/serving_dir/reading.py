@@ -97,13 +97,18 @@ def _read_present(serving_dir: Path) -> list[Version]:
     return [version for version in reversed(found) if version.manifest or _is_there(version)]
 
 
-def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
-    names: list[str] = []
+def names_in(serving_dir: Path) -> list[str]:
+    """Returns the names of all entries; none where the directory is missing."""
     with (
         explained(f"read the serving directory {serving_dir}"),
         contextlib.suppress(FileNotFoundError),
     ):
-        names = os.listdir(serving_dir)
+        return os.listdir(serving_dir)
+    return []
+
+
+def _numbered(serving_dir: Path) -> list[tuple[int, str]]:
+    names = names_in(serving_dir)
     numbered = [(number, name) for name in names if (number := _number(name)) is not None]
     # The canonical name comes last among equals: TensorFlow Serving, too, takes "7" before "007".
     return sorted(numbered, key=lambda pair: (pair[0], pair[1] == str(pair[0]), pair[1]))

@@ -9,12 +9,7 @@ from tfx.utils import path_utils
 from components.baseline_model import BaselineModel, BaselineModelExecutor
 from components.serving_dir import Baseline, ServingDirError, digest_of, publish
 from tests.components.artifacts import artifact
-
-
-def write_model(path: Path, content: str) -> Path:
-    path.mkdir()
-    (path / "saved_model.pb").write_text(content)
-    return path
+from tests.components.serving_dir.samples import damage, letter_model
 
 
 @pytest.fixture
@@ -24,12 +19,12 @@ def serving(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def first_model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "first", "one")
+    return letter_model(tmp_path, "a")
 
 
 @pytest.fixture
 def second_model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "second", "two")
+    return letter_model(tmp_path, "b")
 
 
 def execute(component: BaselineModel, uri: Path) -> list[standard_artifacts.Model]:
@@ -60,7 +55,7 @@ def test_no_baseline_means_no_artifact_and_no_directory(serving: Path, tmp_path:
 
 def test_damaged_baseline_is_refused(serving: Path, first_model: Path, tmp_path: Path) -> None:
     publish(first_model, serving, {})
-    (serving / "1" / "saved_model.pb").write_text("ONE")
+    damage(serving, 1)
     component = BaselineModel(
         serving_dir=str(serving), baseline=Baseline(1, digest_of(first_model))
     )

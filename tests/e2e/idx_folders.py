@@ -8,6 +8,7 @@ import numpy as np
 
 from components.example_gen.images import read_arrays
 from components.example_gen.sources import open_dataset
+from tests.components.example_gen.idx_contents import idx_file
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -18,18 +19,11 @@ def write_idx(folder: Path, *, change_train: Callable[[np.ndarray, np.ndarray], 
     folder.mkdir()
     for prefix, split in (("train", "train"), ("t10k", "test")):
         images, labels = read_arrays(sample, split)
-        labels = labels.astype(np.uint8)
         if split == "train":
             images, labels = change_train(images, labels)
-        count, height, width = images.shape[:3]
-        header = np.array([0x803, count, height, width], ">i4").tobytes()
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
-            gzip.compress(header + images.tobytes(), 1)
-        )
-        header = np.array([0x801, count], ">i4").tobytes()
-        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(
-            gzip.compress(header + labels.tobytes(), 1)
-        )
+        for name, values in (("images-idx3", images[..., 0]), ("labels-idx1", labels)):
+            content = gzip.compress(idx_file(values), 1)
+            (folder / f"{prefix}-{name}-ubyte.gz").write_bytes(content)
     return folder
 
 
@@ -42,7 +36,7 @@ def add_test_images(images: np.ndarray, labels: np.ndarray) -> Arrays:
     """All test images stand in train too, with one pixel changed."""
     changed, test_labels = read_arrays(open_dataset("mnist_sample", data_dir=None), "test")
     changed[:, 14, 14] = 255 - changed[:, 14, 14]
-    return np.concatenate([images, changed]), np.concatenate([labels, test_labels.astype(np.uint8)])
+    return np.concatenate([images, changed]), np.concatenate([labels, test_labels])
 
 
 def shuffle_labels(images: np.ndarray, labels: np.ndarray) -> Arrays:

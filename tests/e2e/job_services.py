@@ -6,11 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.loopback import free_ports
+from tests.waiting import wait_until
 
 START_S = 300
 
@@ -49,11 +49,7 @@ class Processes:
             start_new_session=True,
         )
         self._started.callback(kill, process)
-        deadline = time.monotonic() + START_S
-        while not ready():
-            assert process.poll() is None, self.log(name).read_text()
-            assert time.monotonic() < deadline, self.log(name).read_text()
-            time.sleep(0.1)
+        wait_until(ready, process, log=self.log(name).read_text, timeout_s=START_S)
         return process
 
     def log(self, name: str) -> Path:

@@ -2,15 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from pipeline.cli.main import main
+from tests.waiting import wait_until
 
 # Of a run on `tests.pipeline.thirds`, for tests in which what comes out need not be good.
 SMALL = [
@@ -37,6 +39,15 @@ def run(
     )
     assert done.stdout.count("\n") == 1, done.stdout + done.stderr
     return done.returncode, json.loads(done.stdout)
+
+
+def stop_when(there: Callable[[], object], sent: signal.Signals, root: Path, *words: str) -> int:
+    """Sends a run that signal as soon as something is there, and returns its exit code."""
+    command = [*RUN, "--pipeline-root", str(root), *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_until(there, process, timeout_s=1800)
+        process.send_signal(sent)
+        return process.wait(timeout=300)
 
 
 def tfx_mnist(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict]:

@@ -7,6 +7,7 @@ import pytest
 from pipeline import result
 from pipeline.config_model import build
 from pipeline.runners import local
+from tests.pipeline.runners.kubeflow.backend import ANY_MODEL
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
@@ -15,16 +16,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
-    "training.epochs": 1,
-    "training.per_replica_batch": 32,
-    "training.max_shift": 0,
+    **ANY_MODEL,
     "training.deterministic": True,
-    "gate.floor": 0.0,
-    "gate.class_floor": 0.0,
-    "gate.max_cross_entropy": 100.0,
-    "gate.max_drop": 1.0,
     "serving.max_p99_latency_ms": 10_000.0,  # the machine may be busy
-    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
 }
 
 

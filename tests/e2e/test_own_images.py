@@ -1,8 +1,6 @@
 """A folder of image files of every format and of many sizes, from the disk to a prediction."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.runs import run_here
+from tests.pipeline.cli.processes import process
 
 FORMATS = {"jpg": {"quality": 90}, "png": {}, "webp": {}, "gif": {}, "bmp": {}}
 
@@ -69,12 +68,6 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
 
 def tell(*words: str) -> dict[str, Any]:
     """Runs a command that succeeds, and returns its object."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process(list(words))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

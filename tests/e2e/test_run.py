@@ -1,8 +1,7 @@
 """Whole runs of the product, as a user starts them: the first one in a process of its own."""
 
 import json
-import subprocess
-import time
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from tests.e2e.idx_folders import (
     shuffle_some_labels,
     write_idx,
 )
-from tests.e2e.runs import RUN, run, run_here, tfx_mnist
+from tests.e2e.runs import run, run_here, stop_when, tfx_mnist
 from tests.s3 import BUCKET, s3_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -146,10 +145,8 @@ def test_a_damaged_source_leaves_nothing_behind(tmp_path, capfd):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory):
-    """A pipeline root whose artifacts lie in a bucket, and the server's environment."""
-    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+    """A pipeline root whose artifacts lie in a bucket."""
+    with s3_server():
         yield tmp_path_factory.mktemp("stored") / "root"
 
 
@@ -157,13 +154,11 @@ def kill_when(root: Path, *arguments: str, there: str) -> None:
     """Kills a run as soon as the bucket holds an object whose name contains a text."""
     bucket = fs.FileSelector(BUCKET, recursive=True)
     store, _ = stores._opened(STORE)
-    with subprocess.Popen(
-        [*RUN, "--pipeline-root", str(root), *arguments], stdout=subprocess.DEVNULL
-    ) as process:
-        while not any(there in found.path for found in store.get_file_info(bucket)):
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.kill()
+
+    def holds_it() -> bool:
+        return any(there in found.path for found in store.get_file_info(bucket))
+
+    stop_when(holds_it, signal.SIGKILL, root, *arguments)
 
 
 def decided(result: dict) -> list[tuple[bool, str]]:

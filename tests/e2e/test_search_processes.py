@@ -4,7 +4,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pipeline.runners import local
 from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import write_thirds
+from tests.waiting import wait_until
 from trainer.hparams import HParams
 from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from trainer.tuning.settings import TuningConfig
@@ -44,11 +44,9 @@ def forbid_trials_here(monkeypatch) -> None:
 
 def start_worker(searches: Path) -> subprocess.Popen[bytes]:
     """Of the search whose job file comes up."""
-    end = time.monotonic() + 1800
-    while not (jobs := list(searches.glob("*/job.json"))):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    command = [sys.executable, "-m", "pipeline.cli", "worker", "--search", str(jobs[0])]
+    wait_until(lambda: list(searches.glob("*/job.json")), timeout_s=1800)
+    (job,) = searches.glob("*/job.json")
+    command = [sys.executable, "-m", "pipeline.cli", "worker", "--search", str(job)]
     return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
 
 

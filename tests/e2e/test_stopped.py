@@ -1,14 +1,12 @@
 """Whole runs with `--deterministic`: the same bits each time, also after a kill."""
 
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.e2e.runs import RUN, SMALL, run_here
+from tests.e2e.runs import SMALL, run_here, stop_when
 from tests.pipeline.thirds import write_thirds
 from tests.trainer.trainings import assert_same, exported_weights, has_checkpoint
 
@@ -23,23 +21,6 @@ def weights(result: dict) -> dict[str, np.ndarray]:
     return exported_weights(Path(result["release"]["path"]))
 
 
-def stop_after(epoch: int, root: Path, words: tuple[str, ...], sent: signal.Signals) -> int:
-    """Sends a run that signal as soon as its training has a checkpoint of that epoch.
-
-    Returns:
-      Its exit code.
-    """
-    command = [*RUN, "--pipeline-root", str(root), *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 1800
-        while not has_checkpoint(root / "checkpoints", epoch):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(sent)
-        return process.wait(timeout=300)
-
-
 def resumed_after(log: str) -> int:
     """The epoch after which a run's training went on; 0 where it began."""
     return int((log.partition("resumed after epoch ")[2].split() or ["0"])[0])
@@ -50,8 +31,12 @@ def test_a_training_that_was_stopped_twice_goes_on_to_the_bits_of_an_unbroken_on
     code, unbroken = run_here(capfd, tmp_path / "unbroken", *words)
     assert code == 0
     root = tmp_path / "stopped"
-    assert stop_after(2, root, words, signal.SIGTERM) == 143
-    assert stop_after(4, root, words, signal.SIGKILL) == -signal.SIGKILL
+
+    def stop_after(epoch: int, sent: signal.Signals) -> int:
+        return stop_when(lambda: has_checkpoint(root / "checkpoints", epoch), sent, root, *words)
+
+    assert stop_after(2, signal.SIGTERM) == 143
+    assert stop_after(4, signal.SIGKILL) == -signal.SIGKILL
     _, result = run_here(capfd, root, *words)
     assert result["outcome"] == unbroken["outcome"] == "released"
     assert "ExampleGen" in result["cached"]

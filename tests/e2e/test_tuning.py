@@ -1,10 +1,7 @@
 """A search for hyper-parameters, as a user starts it, killed in between."""
 
 import json
-import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -30,14 +27,11 @@ def test_a_killed_search_goes_on_and_what_it_found_serves_another_run(
 ) -> None:
     root, saved = tmp_path / "root", tmp_path / "best.json"
     quick = ["--dataset", write_thirds(tmp_path / "thirds"), *QUICK]
-    command = [*runs.RUN, "--pipeline-root", str(root), *quick, *TUNE]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 1800
-        while not list(root.glob("tuning/*/finished/*.json")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
+
+    def trial_finished() -> list[Path]:
+        return list(root.glob("tuning/*/finished/*.json"))
+
+    runs.stop_when(trial_finished, signal.SIGKILL, root, *quick, *TUNE)
 
     result = run(capfd, root, *quick, *TUNE, "--save-hparams", str(saved))
     assert [trial["number"] for trial in result["tuning"]["trials"]] == [1, 2, 3]

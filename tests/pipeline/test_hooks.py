@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config import ConfigError, HooksConfig
 from pipeline.hooks import require_programs, tell
+from tests.waiting import is_running, wait_until
 
 PYTHON = sys.executable
 
@@ -69,20 +70,8 @@ def test_after_the_time_limit_a_command_and_its_children_are_killed(tmp_path: Pa
     assert told is not None
     assert "was killed after 2 s (hooks.timeout_s): waiting" in told.complaint
     assert time.monotonic() - started < 20
-    assert _ended(int((tmp_path / "pid").read_text()))
-
-
-def _ended(pid: int) -> bool:
-    """Whether a process has gone, or is a zombie that nobody has waited for yet."""
-    for _ in range(50):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.1)
-    return False
+    child = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(child), timeout_s=5.0)
 
 
 def test_a_child_that_keeps_the_output_open_delays_nobody() -> None:

@@ -17,6 +17,7 @@ from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfi
 from pipeline.dataset_defaults import UNKNOWN_SET
 from pipeline.run_plan import RunPlan, make_plan
 from tests.components.example_gen.idx_contents import idx_file
+from tests.components.serving_dir.samples import letter_model, publish_letters
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -260,9 +261,7 @@ def test_a_release_is_not_looked_for_in_another_roots_metadata(
 @pytest.fixture
 def served(config: RunConfig, plan: RunPlan, tmp_path: Path) -> tuple[RunConfig, str]:
     """A configuration whose very result is served already, and the digest of that model."""
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "saved_model.pb").write_text("a model")
+    model = letter_model(tmp_path, "a")
     release = {"run_key": plan.run_key, "release_token": "its run", "baseline": None}
     publish(model, tmp_path / "serving", release)
     Path(config.pipeline_root).mkdir(exist_ok=True)
@@ -316,10 +315,7 @@ def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
 def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_named(
     config: RunConfig, tmp_path: Path
 ) -> None:
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "weights").touch()
-    publish(model, tmp_path / "served", {})
+    publish_letters(tmp_path / "served", "a")
     gate = GateConfig(require_baseline=True)
     wrong = dataclasses.replace(config, gate=gate, serving_dir=str(tmp_path / "wrong"))
     with pytest.raises(Refused) as refused:

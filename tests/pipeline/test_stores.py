@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,6 @@ from tests.refusals import refusal_of
 from tests.s3 import BUCKET, s3_server
 
 URI = f"s3://{BUCKET}/a/b"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    with s3_server() as environment:
-        yield dict(environment)
-
-
-@pytest.fixture
-def s3(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.items():
-        monkeypatch.setenv(name, value)
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
@@ -92,8 +79,6 @@ def test_a_server_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     assert "connect" in refusal(URI).lower()
 
 
-def test_a_server_that_knows_no_such_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with s3_server(denies=True) as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+def test_a_server_that_knows_no_such_user_is_refused() -> None:
+    with s3_server(denies=True):
         assert "ACCESS" in refusal(URI)

@@ -6,14 +6,14 @@ import logging
 import signal
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.trainer.trainings import Training, is_running
+from tests.trainer.trainings import Training
+from tests.waiting import is_running, wait_until
 from trainer import progress, training_process
 from trainer.job import Job
 from trainer.training_process import TrainingFailed, end_early, start_early, train_alone
@@ -54,13 +54,6 @@ def told(act: Callable[[logging.LogRecord], None]):
 
 def job(training: Training) -> Job:
     return Job.from_fn_args(types.SimpleNamespace(**training.fn_args))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 300.0
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def start_parent(*arguments: str) -> tuple[subprocess.Popen, int]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 import types
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests import loopback
 from tests.trainer.machines import Machines, assert_close, settings, trained_alone
 from tests.trainer.trainings import Training
+from tests.waiting import wait_until
 from trainer import supervision
 from trainer.job import Job
 
@@ -54,10 +54,8 @@ def test_a_machine_that_waits_for_a_chief_that_has_given_up_ends_soon(prepared, 
     machines = Machines(Training(prepared, tmp_path), tmp_path)
     Job.from_fn_args(types.SimpleNamespace(**machines.training.fn_args)).write(machines.job)
     worker = machines.start_worker(last_words_s=1.0)
-    end = time.monotonic() + 300
-    while not listens(machines.ports[1]):  # and so waits for the chief
-        assert time.monotonic() < end, machines.log(1)[-3000:]
-        time.sleep(0.1)
+    # Then it waits for the chief.
+    wait_until(lambda: listens(machines.ports[1]), log=lambda: machines.log(1)[-3000:])
     machines.job.unlink()
     assert worker.wait(timeout=300) == 1
     assert "the chief has ended before this machine had" in machines.log(1)

@@ -82,15 +82,6 @@ def has_checkpoint(checkpoints: Path, epoch: int) -> bool:
     return any(int(path.stem) >= epoch for path in checkpoints.glob("*/*.checkpoint"))
 
 
-def is_running(pid: int) -> bool:
-    """Whether there is such a process; one that has ended may wait for its parent to notice."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
-
-
 def exported_weights(model: Path) -> dict[str, np.ndarray]:
     """Every variable of a SavedModel."""
     reader = tf.train.load_checkpoint(str(model / "variables" / "variables"))

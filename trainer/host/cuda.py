@@ -17,7 +17,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +82,8 @@ def library_path() -> str:
     return os.pathsep.join(filter(None, folders))  # an empty part is the working directory
 
 
-def open_libraries(names: Sequence[str]) -> list[Library]:
-    """Opens libraries by name in the given order, as TensorFlow does (dso_loader.cc)."""
-    return [_open(name) for name in names]
-
-
-def _open(name: str) -> Library:
+def open_library(name: str) -> Library:
+    """Opens a library by name, as TensorFlow does (dso_loader.cc)."""
     try:
         ctypes.CDLL(name)
     except OSError as error:
@@ -150,7 +145,7 @@ def _main(*names: str) -> None:
     said = answers()
     answer: dict[str, Any] = {
         "driver": dataclasses.asdict(ask_driver()),
-        "libraries": [dataclasses.asdict(library) for library in open_libraries(names)],
+        "libraries": [dataclasses.asdict(open_library(name)) for name in names],
     }
     print(json.dumps(answer), file=said, flush=True)
 

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from components.serving_check.contract import ServerLost
 from components.serving_check.server_process import server_process
 from tests.components.serving_check.leftovers import running
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,17 +16,10 @@ def _python(code: str) -> list[str]:
     return [sys.executable, "-u", "-c", code]
 
 
-def _wait_for(holds) -> None:
-    deadline = time.monotonic() + 300
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert holds()
-
-
 def test_the_peak_of_memory_is_kept_when_it_is_freed(tmp_path):
     code = "import time; held = bytearray(200 << 20); del held; print('freed'); time.sleep(60)"
     with server_process(_python(code), tmp_path) as process:
-        _wait_for(lambda: "freed" in process.last_line())
+        wait_until(lambda: "freed" in process.last_line())
         assert 200 < process.peak_memory_mib() < 260  # Python takes some itself
 
 
@@ -54,7 +47,7 @@ def test_a_server_is_stopped_with_its_children_and_on_errors(tmp_path):
     script = f'sleep 1000 "{tmp_path}" & sleep 1000 "{tmp_path}"'
     with pytest.raises(RuntimeError), server_process(["sh", "-c", script], tmp_path):
         raise RuntimeError
-    _wait_for(lambda: not running(str(tmp_path)))
+    wait_until(lambda: not running(str(tmp_path)))
 
 
 def test_nothing_is_left_when_its_user_is_killed(tmp_path):
@@ -69,7 +62,7 @@ def test_nothing_is_left_when_its_user_is_killed(tmp_path):
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run(_python(code), cwd=ROOT, check=False)
-    _wait_for(lambda: not directory.exists() and not running(str(directory)))
+    wait_until(lambda: not directory.exists() and not running(str(directory)))
     assert (ROOT / "components").is_dir()
 
 

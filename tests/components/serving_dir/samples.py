@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components import serving_dir
-from components.serving_dir import STAGING_PREFIX, publish, versions
+from components.serving_dir import (
+    STAGING_PREFIX,
+    Decided,
+    Pending,
+    Published,
+    compared_now,
+    digest_of,
+    hold,
+    publish,
+    versions,
+)
 
 NOON = "2026-11-24T12:00:00+00:00"
 SMALL_MODEL = {
@@ -15,19 +25,8 @@ SMALL_MODEL = {
     "variables/variables.index": b"index",
     "variables/variables.data-00000-of-00001": b"weights" * 1000,
 }
-# Waits for a line of input, so that its imports are done when a test lets it begin.
-PUBLISHER = """
-import sys
-from pathlib import Path
-from components import serving_dir
-print("ready", flush=True)
-sys.stdin.readline()
-for model in sys.argv[2:]:
-    published = serving_dir.publish(Path(model), Path(sys.argv[1]), {"model": model})
-    print(published.version, flush=True)
-"""
-
-# The same for one change of whatever kind.
+# Waits for a line of input, so that its imports are done when a test lets it begin; then makes one
+# change, and prints the number of the live version.
 CHANGER = """
 import sys
 from pathlib import Path
@@ -36,12 +35,13 @@ serving, name, argument = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 print("ready", flush=True)
 sys.stdin.readline()
 if name == "publish":
-    serving_dir.publish(Path(argument), serving, {})
+    live = serving_dir.publish(Path(argument), serving, {}).version
 elif name == "rollback":
-    serving_dir.rollback(serving)
+    live = serving_dir.rollback(serving).version
 else:
     serving_dir.prune(serving, int(argument))
-print("done", flush=True)
+    live = serving_dir.live(serving).number
+print(live, flush=True)
 """
 
 
@@ -74,6 +74,20 @@ def letters_in(serving: Path) -> dict[int, str]:
     }
 
 
+def decided_now(model: Path, serving: Path) -> Decided:
+    return Decided(digest_of(model), compared_now(serving))
+
+
+def hold_letter(
+    serving: Path, letter: str, run_id: str = "r1", *, signed: bool = False, **release: object
+) -> Pending | Published:
+    """Holds that letter's model for a run, with more in its release record."""
+    model = letter_model(serving.parent, letter)
+    record = {"run_id": run_id, "letter": letter, **release}
+    decided = decided_now(model, serving)
+    return hold(model, serving, record, run_id=run_id, decided=decided, signed=signed)
+
+
 def damage(serving: Path, number: int) -> None:
     (serving / str(number) / "saved_model.pb").write_bytes(b"?")
 
@@ -91,17 +105,12 @@ def python(script: str, *arguments: object, **options: object) -> "subprocess.Po
     )
 
 
-def start_publisher(serving: Path, *models: Path) -> "subprocess.Popen[str]":
-    """Returns a publisher that has imported all it needs, and waits for `release`."""
-    return _ready(python(PUBLISHER, serving, *models))
+def start_changer(serving: Path, change: str, argument: object = "") -> "subprocess.Popen[str]":
+    """A process that has imported all it needs, and waits for `release`.
 
-
-def start_changer(serving: Path, change: str, argument: object) -> "subprocess.Popen[str]":
-    """The same for "publish" of a model, "rollback" of nothing, or "prune" to a number."""
-    return _ready(python(CHANGER, serving, change, argument))
-
-
-def _ready(process: "subprocess.Popen[str]") -> "subprocess.Popen[str]":
+    It will "publish" a model, make a "rollback", or "prune" to a number.
+    """
+    process = python(CHANGER, serving, change, argument)
     assert process.stdout.readline() == "ready\n"
     return process
 

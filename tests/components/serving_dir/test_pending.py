@@ -11,7 +11,6 @@ import pytest
 from components.serving_dir import (
     LOCK_NAME,
     LOG_NAME,
-    Pending,
     ServingDirError,
     StaleDecision,
     approve,
@@ -32,6 +31,8 @@ from components.serving_dir.baseline import Decided
 from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
+    decided_now,
+    hold_letter,
     letter_model,
     letters_in,
     numbers,
@@ -40,19 +41,6 @@ from tests.components.serving_dir.samples import (
 )
 
 WHO = {"by": "Ann", "reason": "looked at the errors"}
-
-
-def decided_now(model: Path, serving: Path) -> Decided:
-    return Decided(digest_of(model), compared_now(serving))
-
-
-def hold_letter(
-    serving: Path, letter: str, run_id: str = "r1", *, signed: bool = False
-) -> Pending | Published:
-    model = letter_model(serving.parent, letter)
-    release = {"run_id": run_id, "letter": letter}
-    decided = decided_now(model, serving)
-    return hold(model, serving, release, run_id=run_id, decided=decided, signed=signed)
 
 
 def waiting(serving: Path) -> list[str]:

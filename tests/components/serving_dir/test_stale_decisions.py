@@ -17,13 +17,13 @@ from components.serving_dir import (
     Decided,
     StaleDecision,
     compared_now,
-    digest_of,
     prune,
     publish,
     rollback,
 )
 from tests.components.serving_dir.samples import (
     damage,
+    decided_now,
     letter_model,
     letters_in,
     marks_in,
@@ -63,7 +63,7 @@ for line in sys.stdin:
 
 def decide(serving: Path, letter: str) -> Decided:
     """A decision on that letter's model, compared with what is served now."""
-    return Decided(digest_of(letter_model(serving.parent, letter)), compared_now(serving))
+    return decided_now(letter_model(serving.parent, letter), serving)
 
 
 def carry_out(serving: Path, letter: str, decided: Decided) -> tuple[int, bool]:
@@ -155,7 +155,7 @@ def test_the_model_was_published_and_withdrawn_meanwhile(serving: Path) -> None:
 
 def test_a_withdrawn_model_that_is_live_again_is_not_found_done(serving: Path) -> None:
     publish_letters(serving, "ab")
-    decided = Decided(decide(serving, "b").model_digest, compared_now(serving))
+    decided = decide(serving, "b")
     rollback(serving)
     publish_letters(serving, "b")  # past the gate
     assert_stale("withdrawn after the decision", serving, "b", decided)

@@ -41,6 +41,17 @@ def process(
     )
 
 
+def start(words: list[str], env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """The same as `process`, which goes on."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+
+
 def script(code: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     kwargs = {"capture_output": True, "text": True, "timeout": 300, **kwargs}
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *args], **kwargs)

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from components.serving_dir import Pending, compared_now, digest_of, hold, live, versions
-from components.serving_dir.baseline import Decided
+from components.serving_dir import Pending, live, versions
 from pipeline import records, report
 from pipeline.cli.main import main
 from pipeline.result import HELD, RunResult, Waiting
-from tests.components.serving_dir.samples import letter_model, letters_in, publish_letters
+from tests.components.serving_dir.samples import hold_letter, letters_in, publish_letters
 from tests.pipeline.cli.processes import process
 
 Captured = pytest.CaptureFixture[str]
@@ -33,18 +32,14 @@ def serving(tmp_path: Path) -> Path:
     records.write(run, page.parent)
     # It has the model of that one, which waits already.
     records.write(dataclasses.replace(run, run_id=LATER, error="a bug"), page.parent)
-    model = letter_model(tmp_path, "b")
     record = {
-        "run_id": RUN,
         "dataset": {"name": "letters", "fingerprint": "5eed"},
         "metrics": {"accuracy": 0.99},
         "checks": [],
         "overrides": OVERRIDES,
         "report": str(page),
     }
-    decided = Decided(digest_of(model), compared_now(serving))
-    held = hold(model, serving, record, run_id=RUN, decided=decided)
-    assert isinstance(held, Pending)
+    assert isinstance(hold_letter(serving, "b", RUN, **record), Pending)
     return serving
 
 

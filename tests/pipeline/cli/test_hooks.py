@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.gate.check import Check
-from components.serving_dir import compared_now, digest_of, hold
-from components.serving_dir.baseline import Decided
 from pipeline.cli.main import main
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release
 from pipeline.runners.failures import CannotStart
-from tests.components.serving_dir.samples import letter_model, publish_letters
+from tests.components.serving_dir.samples import hold_letter, publish_letters
 from tests.pipeline.cli.processes import raiser, runner, script
 
 Captured = pytest.CaptureFixture[str]
@@ -192,9 +190,7 @@ class TestApproval:
     @pytest.fixture
     def words(self, tmp_path: Path, told: Path) -> list[str]:
         serving, file = tmp_path / "serving", tmp_path / "run.json"
-        model = letter_model(tmp_path, "a")
-        decided = Decided(digest_of(model), compared_now(serving))
-        hold(model, serving, {"metrics": {"accuracy": 0.99}}, run_id="r1", decided=decided)
+        hold_letter(serving, "a", metrics={"accuracy": 0.99})
         section = {"released": saver(told)}
         file.write_text(json.dumps({"serving_dir": str(serving), "hooks": section}))
         return ["approve", "r1", "--by", "Ann", "--reason", "r", "--config", str(file), "--json"]

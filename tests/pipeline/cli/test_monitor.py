@@ -1,6 +1,8 @@
 """`monitor` on requests from each kind of source, with a real SavedModel."""
 
+import functools
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +50,15 @@ def classifier(model: Path) -> Classifier:
 def serving(model: Path, classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = drawn(np.random.default_rng(0), 1_000)
     serving = tmp_path_factory.mktemp("serving")
-    publish(model, serving, record(classifier.probabilities(images), images, "2x4"))
+    publish(model, serving, record(classifier, images))
     return serving
 
 
 def record(
-    probabilities: np.ndarray, images: np.ndarray, size: str, resize: str = ""
+    classifier: Classifier, images: np.ndarray, size: str = "2x4", resize: str = ""
 ) -> dict[str, Any]:
     reference = summarize(
-        probabilities,
+        classifier.probabilities(images),
         intensities=images.mean(axis=(1, 2, 3)) / 255,
         sizes=[size] * len(images),
     )
@@ -164,11 +166,7 @@ class TestFolder:
 
         spec = ImageSpec(SHAPE, CLASSES, "stretch")
         seen = decode(np.array([samples.png(one) for one in enlarged(0, 2)], object), spec)
-        publish(
-            model,
-            tmp_path / "serving",
-            record(classifier.probabilities(seen), seen, "4x8", spec.resize),
-        )
+        publish(model, tmp_path / "serving", record(classifier, seen, "4x8", spec.resize))
         requests = enlarged(1, times)
         folder = write_folder(tmp_path / "images", requests)
         Image.open(folder / "0.png").save(folder / "0.webp", lossless=True)
@@ -318,21 +316,16 @@ def test_a_version_without_a_summary_is_one_line(
     assert "has no summary of its test split" in fields["error"]
 
 
-def changed(record: dict[str, Any], place: str, value: object) -> dict[str, Any]:
-    """The record with another value in a place such as "dataset.resize", which None takes out."""
-    content = json.loads(json.dumps(record))
+def publish_foreign(
+    model: Path, serving: Path, release: dict[str, Any], place: str, value: object
+) -> None:
+    """Publishes a version, and writes a value into its release record; None takes out its place."""
+    manifest = publish(model, serving, release).path / MANIFEST_NAME
+    content = json.loads(manifest.read_text())
     *parents, last = place.split(".")
-    inner = content
-    for name in parents:
-        inner = inner[name]
+    inner = functools.reduce(operator.getitem, parents, content["release"])
     inner.pop(last) if value is None else inner.update({last: value})
-    return content
-
-
-def publish_foreign(model: Path, serving: Path, release: dict[str, Any]) -> None:
-    """Publishes a version whose release record somebody else wrote."""
-    manifest = publish(model, serving, {}).path / MANIFEST_NAME
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "release": release}))
+    manifest.write_text(json.dumps(content))
 
 
 NO_SUMMARY = "has no summary of its test split, expected a version of a release since this command"
@@ -368,8 +361,7 @@ def test_a_record_that_somebody_else_wrote_is_one_line(
     capfd: Captured,
 ) -> None:
     images = drawn(np.random.default_rng(0), 1_000)
-    own = record(classifier.probabilities(images), images, "2x4")
-    publish_foreign(model, tmp_path / "serving", changed(own, place, value))
+    publish_foreign(model, tmp_path / "serving", record(classifier, images), place, value)
     (tmp_path / "p.csv").write_text("p_left,p_right,label\n0.5,0.5,left\n")
     code, fields = monitor(tmp_path / "serving", tmp_path / "p.csv", capfd)
     assert code == 1
@@ -399,8 +391,8 @@ def test_a_record_of_other_images_than_the_model_takes_is_one_line(
     capfd: Captured,
 ) -> None:
     images = drawn(np.random.default_rng(0), 20)
-    own = record(classifier.probabilities(images), images, "2x4")
-    publish_foreign(model, tmp_path / "serving", changed(own, "dataset.image_shape", shape))
+    own = record(classifier, images)
+    publish_foreign(model, tmp_path / "serving", own, "dataset.image_shape", shape)
     if source == "folder":
         requests = write_folder(tmp_path / "requests", images)
     else:
@@ -414,8 +406,8 @@ def test_a_record_of_larger_images_than_tensorflow_knows_is_one_line(
     model: Path, classifier: Classifier, tmp_path: Path, capfd: Captured
 ) -> None:
     images, shape = drawn(np.random.default_rng(0), 20), [2, 1 << 40, 1]
-    own = record(classifier.probabilities(images), images, "2x4")
-    publish_foreign(model, tmp_path / "serving", changed(own, "dataset.image_shape", shape))
+    own = record(classifier, images)
+    publish_foreign(model, tmp_path / "serving", own, "dataset.image_shape", shape)
     requests = write_log(tmp_path / "requests", images, None, png=True)
     # TensorFlow 2.16 raises an error, and 2.21 finds no image of that shape.
     said = {1: f"decodes no images of the shape {shape}", 2: "holds no request that the model can"}

@@ -1,8 +1,5 @@
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +7,8 @@ import pytest
 from components.serving_dir import digest_of, live, locked, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, letter_model, letters_in
-from tests.pipeline.cli.processes import process, script
+from tests.pipeline.cli.processes import process, script, start
+from tests.waiting import wait_until
 
 Captured = pytest.CaptureFixture[str]
 
@@ -111,18 +109,11 @@ def test_a_signal_that_comes_when_it_is_done_does_not_hide_that(
 
 
 def test_ctrl_c_while_it_waits_is_one_line_and_130(serving: Path) -> None:
-    words = ["-m", "pipeline.cli", "rollback", "--reason", "r", "--serving-dir", str(serving)]
     with locked(serving):
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = start(["rollback", "--reason", "r", "--serving-dir", str(serving)])
         lock = str((serving / ".publish.lock").resolve())
         descriptors = Path(f"/proc/{process.pid}/fd")
-        while not any(str(fd.resolve()) == lock for fd in descriptors.iterdir()):
-            time.sleep(0.005)
+        wait_until(lambda: any(str(fd.resolve()) == lock for fd in descriptors.iterdir()))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (130, "", "tfx-mnist: interrupted\n")

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import compared_now, digest_of, hold, publish
-from components.serving_dir.baseline import Decided
+from components.serving_dir import publish
 from components.signing import signer
 from pipeline.cli.main import main
 from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.preflight import require_possible
-from tests.components.serving_dir.samples import letter_model
+from tests.components.serving_dir.samples import hold_letter, letter_model
 from tests.components.test_signing import forge, write_keys
 
 Captured = pytest.CaptureFixture[str]
@@ -120,11 +119,9 @@ class TestRollback:
 
 class TestApproval:
     def test_a_version_that_its_run_signs_is_not_released_unsigned(
-        self, serving: Path, config: str, tmp_path: Path, capfd: Captured
+        self, serving: Path, config: str, capfd: Captured
     ) -> None:
-        model = letter_model(tmp_path, "c")
-        decided = Decided(digest_of(model), compared_now(serving))
-        hold(model, serving, {}, run_id="r1", decided=decided, signed=True)
+        hold_letter(serving, "c", signed=True)
         words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
         assert main(words) == 1
         assert "the run r1 signs what it releases, and no key was given" in capfd.readouterr().err

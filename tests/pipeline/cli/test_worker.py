@@ -1,20 +1,17 @@
 """`tfx-mnist worker` before anything is trained; tests/trainer/test_workers.py trains."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.main import main
-from tests.pipeline.cli.processes import process
+from tests.pipeline.cli.processes import process, start
+from tests.waiting import wait_until
 
-PROGRAM = [sys.executable, "-m", "pipeline.cli"]
 MACHINES = ["127.0.0.1:1", "127.0.0.1:2"]
 
 
@@ -94,23 +91,22 @@ def test_a_worker_of_a_search_that_dies_is_a_failure(tmp_path):
     assert done.stderr.startswith(f"tfx-mnist: {line}")
 
 
+def assert_ends_when_terminated(worker: subprocess.Popen[str]) -> None:
+    worker.terminate()
+    out, err = worker.communicate(timeout=300)
+    line = "terminated; the same command goes on after the last finished epoch"
+    assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
+    assert json.loads(out) == {"error": line}
+
+
 def test_a_terminated_worker_of_a_search_ends_with_143_and_its_process_with_it(tmp_path):
     words, variables = search_worker(
         tmp_path, "import time; print('begun', flush=True); time.sleep(600)"
     )
-    with subprocess.Popen(
-        [*PROGRAM, *words],
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as worker:
+    with start(words, variables) as worker:
         assert worker.stderr.readline() == "begun\n"
-        worker.terminate()
-        out, err = worker.communicate(timeout=300)  # the process that trains holds stderr as well
-    line = "terminated; the same command goes on after the last finished epoch"
-    assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
-    assert json.loads(out) == {"error": line}
+        # The process that trains holds stderr as well.
+        assert_ends_when_terminated(worker)
 
 
 def catches_sigterm(pid: int) -> bool:
@@ -120,19 +116,7 @@ def catches_sigterm(pid: int) -> bool:
 
 
 def test_a_terminated_worker_says_so_in_one_line_and_ends_with_143(tmp_path):
-    with subprocess.Popen(
-        [*PROGRAM, "worker", "--json", "--pipeline-root", str(tmp_path)],
-        env={**os.environ, "TF_CONFIG": as_number(1)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as worker:
-        end = time.monotonic() + 300
-        while not catches_sigterm(worker.pid):
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        worker.terminate()
-        out, err = worker.communicate(timeout=300)
-    line = "terminated; the same command goes on after the last finished epoch"
-    assert (worker.returncode, err) == (143, f"tfx-mnist: {line}\n")
-    assert json.loads(out) == {"error": line}
+    words = ["worker", "--json", "--pipeline-root", str(tmp_path)]
+    with start(words, {"TF_CONFIG": as_number(1)}) as worker:
+        wait_until(lambda: catches_sigterm(worker.pid))
+        assert_ends_when_terminated(worker)

@@ -1,15 +1,23 @@
 """Results of runs, one of each outcome, with counts that a reader can add up."""
 
-import base64
 import dataclasses
-import struct
-import zlib
+
+import numpy as np
 
 from components.gate.check import Check
 from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
-from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Bin, Picture, Pictures
+from components.pictures import (
+    GAINED,
+    LABEL_ERRORS,
+    LOST,
+    WRONG,
+    Bin,
+    Picture,
+    Pictures,
+    thumbnail,
+)
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import COMPLETED, Results, Trial
 
@@ -81,19 +89,6 @@ FAILED_RUN = RunResult(
 BROKEN_RUN = RunResult("20261124T101500Z-3f2c", FAILED, error="ValueError: nobody expected it")
 
 
-def png(shade: int, side: int = 16) -> str:
-    """A grey square as PNG in base64."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress((b"\0" + bytes([shade]) * side) * side))
-    file = b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
-    return base64.b64encode(file).decode()
-
-
 def picture(row: int, *, compared: bool = True) -> Picture:
     return Picture(
         split="test",
@@ -102,7 +97,7 @@ def picture(row: int, *, compared: bool = True) -> Picture:
         label="<dog>",
         looks_like="cat",
         margin=0.5,
-        png=png(60 + row),
+        png=thumbnail(np.full((16, 16, 1), 60 + row, np.uint8)),
         candidate=(("cat", 0.7), ("<dog>", 0.2)),
         baseline=(("<dog>", 0.8), ("cat", 0.2)) if compared else (),
     )

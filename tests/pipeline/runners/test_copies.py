@@ -4,17 +4,9 @@ import pytest
 
 from pipeline import stores
 from pipeline.runners.copies import Copies
-from tests.s3 import BUCKET, s3_server
+from tests.s3 import BUCKET
 
 STORE = f"s3://{BUCKET}/mnist/run-1"
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield
 
 
 def made(copies: Copies, artifact: str, content: bytes) -> str:
@@ -59,11 +51,7 @@ def test_a_download_that_failed_is_made_again(tmp_path: Path) -> None:
     copies, uri = Copies(tmp_path / "copies", STORE), f"{STORE}/Trainer/model/9"
     with pytest.raises(stores.StoreError, match="cannot read"):
         copies.local(uri)
-    stores.upload(_folder(tmp_path / "late"), uri)
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "file").write_bytes(b"late")
+    stores.upload(tmp_path / "late", uri)
     assert (copies.local(uri) / "file").read_bytes() == b"late"
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    (path / "file").write_bytes(b"late")
-    return path

@@ -20,6 +20,19 @@ from pipeline.runners.kubeflow.task_io import Answer
 from tests.pipeline.runners.kubeflow.compiled import documents
 from tests.pipeline.runners.kubeflow.executor_inputs import artifact, executor_input
 
+# A short training on `tests.pipeline.thirds`, whose model passes whatever it learned.
+ANY_MODEL = {
+    "training.epochs": 1,
+    "training.per_replica_batch": 32,
+    "training.max_shift": 0,
+    "gate.floor": 0.0,
+    "gate.class_floor": 0.0,
+    "gate.max_cross_entropy": 100.0,
+    "gate.max_drop": 1.0,
+    "gate.confidence": 0.999999,
+    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Ended:

@@ -21,21 +21,9 @@ from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
 from pipeline.runners.kubeflow.task_lines import TaskLine
 from tests.pipeline.cli.processes import script
-from tests.pipeline.runners.kubeflow.backend import Backend, Ended
+from tests.pipeline.runners.kubeflow.backend import ANY_MODEL, Backend, Ended
 
 pytestmark = [pytest.mark.slow, pytest.mark.once_newer]  # the entrypoint runs in the image
-
-ANY_MODEL = {
-    "training.epochs": 1,
-    "training.per_replica_batch": 32,
-    "training.max_shift": 0,
-    "gate.floor": 0.0,
-    "gate.class_floor": 0.0,
-    "gate.max_cross_entropy": 100.0,
-    "gate.max_drop": 1.0,
-    "gate.confidence": 0.999999,
-    "data_gate.max_train_test_overlap": 0.1,  # 1 of 60 is 0.017
-}
 
 
 @pytest.fixture(autouse=True, scope="module")

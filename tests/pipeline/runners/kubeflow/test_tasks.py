@@ -12,6 +12,7 @@ from pipeline.config import RunConfig
 from pipeline.run_plan import find_dataset, plan_for
 from pipeline.runners.kubeflow import tasks
 from pipeline.runners.kubeflow.compiling import SCRATCH
+from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.runners.kubeflow.compiled import compiled
 from trainer.hparams import HParams
 
@@ -28,10 +29,7 @@ def config(thirds: str, tmp_path: Path) -> RunConfig:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "saved_model.pb").write_bytes(b"a model")
-    return folder
+    return letter_model(tmp_path, "a")
 
 
 def _release(config: RunConfig, model: Path, dataset_info: str) -> str:
