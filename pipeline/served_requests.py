@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,15 +33,15 @@ from components.serving_check.prediction import (
     read_encoded,
     read_pixels,
 )
+from pipeline.request_log import read_log
 from trainer import features
-from trainer.features import ImageSpec
+from trainer.features import MAX_PIXELS, ImageSpec
 from trainer.host.files import read_regular
 from trainer.host.text import one_line
 
 _IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
 _MAX_FILE_BYTES = 32 << 20
 _BATCH = 250  # images that the model is asked about at once
-_OPERATIONS = re.compile(r"\{\{.*?\}\}|\[Op:.*", re.DOTALL)  # of TensorFlow, in its errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +140,8 @@ def read_requests(source: Path, model: Model) -> Served:
         served = _from_folder(source, model)
     elif not source.exists():
         raise DataError(f"the requests {source} do not exist, expected a folder or file")
+    elif not source.is_file():  # nobody may ever write into a pipe
+        raise DataError(f"the requests {source} are a device or pipe, expected a folder or file")
     elif source.suffix.lower() in FORMS:
         served = _from_table(source, model)
     else:
@@ -170,7 +171,7 @@ def _from_folder(folder: Path, model: Model) -> Served:
 
 def _from_log(file: Path, model: Model) -> Served:
     counts, decode = _Counts(model), _Decoder(model.spec)
-    for request in _predict_requests(file):
+    for request in read_log(file):
         if request is None:
             counts.skip()
             continue
@@ -232,51 +233,6 @@ def _size(image: bytes) -> str:
         return ""
 
 
-def _predict_requests(file: Path) -> Iterator[tuple[Iterable[Any], np.ndarray | None] | None]:
-    """Yields the images of each logged request, PNG bytes or pixels, and the probabilities that
-    were answered, [n, K], if they were logged; None for an entry of another kind.
-    """
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    try:
-        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record).predict_log
-            images = _images_in({k: tf.make_ndarray(v) for k, v in log.request.inputs.items()})
-            answered = log.response.outputs.get(features.PROBABILITIES)
-            if images is None:
-                yield None
-            else:
-                yield images, tf.make_ndarray(answered) if answered is not None else None
-    except (tf.errors.OpError, DecodeError) as error:
-        raise DataError(
-            f"{file} is no TFRecord of PredictionLog, or is cut off: {_said(error)}; expected "
-            f"TensorFlow Serving's request log, a folder of images, or a file {' or '.join(FORMS)}"
-        ) from None
-
-
-def _said(error: Exception) -> str:
-    """Returns an error's text without the names of TensorFlow's own operations."""
-    return " ".join(_OPERATIONS.sub("", str(error)).split())
-
-
-def _images_in(inputs: dict[str, np.ndarray]) -> Iterable[Any] | None:
-    import tensorflow as tf
-
-    if features.PIXELS_INPUT in inputs:
-        return list(inputs[features.PIXELS_INPUT])
-    if features.IMAGE_BYTES_INPUT in inputs:
-        return inputs[features.IMAGE_BYTES_INPUT].ravel().tolist()
-    if features.EXAMPLES_INPUT in inputs:
-        examples = inputs[features.EXAMPLES_INPUT].ravel().tolist()
-        parsed = tf.io.parse_example(
-            examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
-        )
-        return list(parsed[features.IMAGE].numpy().tolist())
-    return None
-
-
 def _from_table(file: Path, model: Model) -> Served:
     read, names = read_predictions(file, served=True), list(model.spec.class_names)
     if read.scores is None or sorted(read.classes) != sorted(names):
@@ -306,6 +262,18 @@ def _image_columns(read: PredictionsFile) -> Iterator[tuple[float, str] | None]:
         raise DataError(
             f"{read.path} has no column {missing[0]!r}, expected {listed(names)}, or none of them"
         )
-    columns = [read.numbers(name).tolist() for name in names]
+    intensities, heights, widths = (read.numbers(name) for name in names)
+    _require(read, names[0], intensities, intensities <= 1.0, "0 (black) to 1 (white)")
+    for name, sides in zip(names[1:], (heights, widths), strict=True):
+        whole = (sides >= 1.0) & (sides <= MAX_PIXELS) & (sides % 1.0 == 0.0)
+        _require(read, name, sides, whole, "a whole number of pixels")
+    columns = (intensities.tolist(), heights.tolist(), widths.tolist())
     for intensity, height, width in zip(*columns, strict=True):
         yield intensity, size_of(int(height), int(width))
+
+
+def _require(
+    read: PredictionsFile, name: str, values: np.ndarray, fits: np.ndarray, wanted: str
+) -> None:
+    for row in np.flatnonzero(~(fits & (values >= 0.0)))[:1]:
+        read.refuse(int(row), f"{name} is {values[row]:g}, expected {wanted}")

@@ -3,6 +3,7 @@
 import functools
 import json
 import operator
+import os
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,39 @@ class TestRequestLog:
         assert code == 0
         assert fields["tests"] == expected["tests"]
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("examples", np.array([], object)),
+            ("examples", np.array([7])),
+            ("examples", np.array([b"no example"], object)),
+            ("pixels", np.array(7, np.uint8)),
+            ("image_bytes", np.array([7.5])),
+            ("image_bytes", np.array([b"no image"], object)),
+        ],
+        ids=str,
+    )
+    def test_an_odd_entry_is_skipped(
+        self, name: str, value: np.ndarray, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        import tensorflow as tf
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        odd, torn = (prediction_log_pb2.PredictionLog() for _ in range(2))
+        odd.predict_log.request.inputs[name].CopyFrom(
+            tf.make_tensor_proto(value, tf.string if value.dtype == object else None)
+        )
+        torn.predict_log.request.inputs["pixels"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 2))))
+        torn.predict_log.request.inputs["pixels"].tensor_content = b"7"
+        log = write_log(tmp_path / "log", drawn(np.random.default_rng(1), 20), None, png=True)
+        records = list(tf.data.TFRecordDataset(str(log)).as_numpy_iterator())
+        with tf.io.TFRecordWriter(str(log)) as writer:
+            for record in [*records, odd.SerializeToString(), torn.SerializeToString()]:
+                writer.write(record)
+        _, fields = monitor(serving, log, capfd)
+        assert fields["error"] is None
+        assert fields["requests"]["rows"] == 20
+
     def test_entries_of_another_kind_are_skipped(
         self, serving: Path, tmp_path: Path, capfd: Captured
     ) -> None:
@@ -282,6 +316,18 @@ class TestTable:
                 "p_left,p_right,mean_intensity\n1,0,0.5\n",
                 "has no column 'height', expected mean_intensity, height, width, or none of them",
             ),
+            *(
+                (
+                    f"p_left,p_right,mean_intensity,height,width\n1,0,0.5,2,4\n1,0,{image}\n",
+                    f"row 2 (id '2'): {line}",
+                )
+                for image, line in {
+                    "87,2,4": "mean_intensity is 87, expected 0 (black) to 1 (white)",
+                    "-1,2,4": "mean_intensity is -1, expected 0",
+                    "0.5,2.5,4": "height is 2.5, expected a whole number of pixels",
+                    "0.5,2,1e300": "width is 1e+300, expected a whole",
+                }.items()
+            ),
             ("p_left,p_right,label\n1,0,up\n", "the label is 'up', expected one of left, right"),
             ("", "is empty, expected a first line that names the columns"),
             ("p_left,p_right\n", "has no rows, expected one for each image"),
@@ -301,7 +347,9 @@ def test_a_source_that_is_nothing_of_these_is_one_line(
 ) -> None:
     (tmp_path / "notes.txt").write_text("these are no requests at all\n")
     corrupted = "is no TFRecord of PredictionLog, or is cut off: corrupted record at 0"
-    for name, line in (("notes.txt", corrupted), ("none", "do not exist")):
+    os.mkfifo(tmp_path / "pipe")
+    pipe = ("pipe", "are a device or pipe, expected a folder or file")
+    for name, line in (("notes.txt", corrupted), ("none", "do not exist"), pipe):
         code, fields = monitor(serving, tmp_path / name, capfd)
         assert code == 2
         assert line in fields["error"]
