@@ -11,7 +11,7 @@ A key is a field of `RunConfig`, or `section.field` for a field of one of its se
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,11 +24,13 @@ from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS, fitted, takes_residual
 from pipeline.stores import is_uri, require_form
 from trainer.host.fields import check, setting
-from trainer.host.text import quoted
+from trainer.host.text import quoted, unknown
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
 SERVING = "serving"  # where the serving directories are, below the pipeline root
+
+_MOST_NAMED = 20  # values of a feature, in a message
 
 
 class ConfigError(ValueError):
@@ -300,6 +302,19 @@ class RunConfig:
                     f"gate.slices names the feature {one.feature!r}, expected {one.wanted}; the "
                     f"examples have {', '.join(fitting)}"
                 )
+
+    def require_values(self, known: Mapping[str, Collection[str]]) -> None:
+        """Raises ConfigError if a slice names a value that a feature of known values never has."""
+        for one in self.gate.slices or ():
+            if one.feature not in known:
+                continue
+            values = known[one.feature]
+            for name in one.named:
+                value = name.partition("=")[2]
+                if value not in values:
+                    what = f"value of {one.feature} in the test split"
+                    see = f"there are {len(values):,}" if len(values) > _MOST_NAMED else ""
+                    raise ConfigError(f"gate.slices: {unknown(what, value, values, see=see)}")
 
     def fitted(self, image_shape: tuple[int, int, int]) -> RunConfig:
         """Returns the configuration with the preset's values for images of that shape."""

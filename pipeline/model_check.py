@@ -55,6 +55,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
     config.require_features(dataset.features)
+    config.require_values(image_set.test_values)
     policy = policy_for(
         config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
     )

@@ -188,6 +188,13 @@ def _scores(
 def _of_array(
     path: Path, kind: str, scores: np.ndarray, names: np.ndarray | None
 ) -> tuple[list[str], npt.NDArray[np.float64]]:
+    if scores.dtype.kind == "O" and len(scores):
+        lengths = [len(one) if isinstance(one, list) else 0 for one in scores.tolist()]
+        for row in [row for row, length in enumerate(lengths) if length != lengths[0]][:1]:
+            raise DataError(
+                f"{path}, row {row + 1}: {kind} holds {lengths[row]} values, expected "
+                f"{lengths[0]} as in the first row"
+            )
     if scores.ndim != 2 or scores.dtype.kind not in "fiu":
         raise DataError(
             f"{path}: {kind} has the shape {scores.shape} and the type {scores.dtype}, expected "

@@ -112,42 +112,47 @@ def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
     table = parquet.ParquetFile(file).read(use_threads=False)
     _require_distinct(path, table.column_names)
     pairs = zip(table.column_names, table.columns, strict=True)
-    return {name: _values(path, name, column) for name, column in pairs}
+    return {name: _values(column) for name, column in pairs}
 
 
-def _values(path: Path, name: str, column: Any) -> np.ndarray:
-    """Returns a column of pyarrow: numbers, lists of numbers as [N, K], or texts as objects."""
+def _values(column: Any) -> np.ndarray:
+    """Returns a column of pyarrow: numbers, lists of numbers as [N, K], or texts as objects.
+
+    Whoever uses the column says what is wrong with it.
+    """
     import pyarrow as pa
     from pyarrow import types
 
     kind = column.type
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return _matrix(path, name, column)
+        return _lists(column)
     if types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
-        with contextlib.suppress(pa.ArrowException):  # who uses the column says what is wrong
+        with contextlib.suppress(pa.ArrowException):
             column = column.cast(pa.string())
-        found = np.empty(len(column), object)
-        found[:] = column.to_pylist()
-        return found
+        return _objects(column)
     numeric: np.ndarray = column.to_numpy()
     return numeric
 
 
-def _matrix(path: Path, name: str, column: Any) -> np.ndarray:
-    import pyarrow.compute as pc
+def _objects(column: Any) -> np.ndarray:
+    found = np.empty(len(column), object)
+    found[:] = column.to_pylist()
+    return found
 
-    if not len(column):
-        return np.empty(0)
-    lengths = pc.list_value_length(column).to_numpy()  # NaN where there is no list
-    most = int(np.nanmax(lengths))
-    for row in np.flatnonzero(lengths != most)[:1]:
-        count = "nothing" if np.isnan(lengths[row]) else f"{lengths[row]:g} values"
-        raise DataError(
-            f"{path}, row {row + 1}: {name} holds {count}, expected {most} as in other rows"
-        )
-    matrix: np.ndarray = pc.list_flatten(column).to_numpy().reshape(len(column), most)
+
+def _lists(column: Any) -> np.ndarray:
+    """Returns lists of equally many numbers as [N, K] float64, others as objects."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind, lengths = column.type.value_type, pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) != 1 or None in lengths:
+        return _objects(column)
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        return _objects(column)
+    matrix: np.ndarray = pc.list_flatten(column).to_numpy().reshape(len(column), lengths[0])
     return matrix.astype(np.float64, copy=False)
 
 

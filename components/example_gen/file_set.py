@@ -129,6 +129,11 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
         remedy=f"look at the files of {spec.text}",
         skipped=skipped,
         ignored=ignored,
+        test_values={
+            name: frozenset(map(str, np.unique(values[is_test]).tolist()))
+            for name, values in listing.extra.items()
+            if values.dtype.kind != "f"
+        },
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -141,6 +141,8 @@ class ImageSet:
       remedy: the remedy in messages about damaged content.
       skipped: images that were left out because they cannot be read.
       ignored: files that were left out because they are hidden or no images.
+      test_values: the values that further features have in `test`, for those features whose values
+        are known before the images are read, and are no fractions.
     """
 
     info: DatasetInfo
@@ -150,6 +152,7 @@ class ImageSet:
     remedy: str = "look at the source"
     skipped: int = 0
     ignored: int = 0
+    test_values: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
 
     def shards_of(self, split: str) -> list[Shard]:
         return [shard for shard in self.shards if shard.split == split]

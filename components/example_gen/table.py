@@ -24,6 +24,8 @@ PATH, LABEL, SPLIT = "path", "label", "split"
 
 _PARQUET_MAGIC = b"PAR1"
 _MISSING = frozenset(["", "na", "n/a", "#n/a", "nan", "null"])  # among numbers, in lower case
+# Python would take it for a number, and lose its zeros, its sign or its underscores.
+_CODE = re.compile(r"\+|-?0[0-9]|.*_")
 _TRUTH = {"true": 1, "false": 0}
 _FEATURE = re.compile(r"\w[\w.\-]*")
 _TAKEN = frozenset(
@@ -62,7 +64,7 @@ def list_table(path: Path) -> Listing:
     if not len(columns[PATH]):
         raise DataError(f"{path} has no rows, expected one per image")
     paths = [_inside(path, row, name) for row, name in enumerate(_texts(path, columns, PATH))]
-    named = [unicodedata.normalize("NFC", text.strip()) for text in _texts(path, columns, LABEL)]
+    named = [_normal(text) for text in _texts(path, columns, LABEL)]
     class_names = tuple(sorted(set(named)))
     if len(class_names) < 2:
         raise DataError(
@@ -142,16 +144,26 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
     if values.dtype.kind in "biu" and int(values.max()) < 1 << 63:
         return values.astype(np.int64)
     if values.dtype.kind == "f":
-        values = values.astype(np.float32)
-        missing = ~np.isfinite(values)
+        with np.errstate(over="ignore"):
+            found = values.astype(np.float32)
+        unfit = ~np.isfinite(found)
     else:
-        missing = np.array([not isinstance(one, str) or not one.strip() for one in values.tolist()])
-    for row in np.flatnonzero(missing)[:1]:
+        found = np.array([_normal(one) for one in values.tolist()], object)
+        unfit = found == ""
+    for row in np.flatnonzero(unfit)[:1]:
+        value = values[row]
+        is_missing = value is None or value != value or not str(value).strip()
+        said = f"has no {quoted(name)}" if is_missing else f"has {quoted(value)} as {quoted(name)}"
         raise DataError(
-            f"{path}, row {row + 1} has no {quoted(name)}, expected a number or a text in each "
-            "row; fill or remove the column"
+            f"{path}, row {row + 1} {said}, expected a finite number of 32 bits, a whole one of 64 "
+            "bits, or a text in each row; correct or remove the column"
         )
-    return values
+    return found
+
+
+def _normal(text: object) -> str:
+    """Returns a text as it is compared: without spaces around it, in NFC; "" for anything else."""
+    return unicodedata.normalize("NFC", text.strip()) if isinstance(text, str) else ""
 
 
 def _inferred(values: np.ndarray) -> np.ndarray:
@@ -161,11 +173,14 @@ def _inferred(values: np.ndarray) -> np.ndarray:
     known = np.array(said, object)[is_known]
     if set(known) <= _TRUTH.keys():
         known = np.array([_TRUTH[text] for text in known], np.int64)
-    elif any("_" in text for text in known):  # which Python takes for a part of a number
+    elif any(_CODE.match(text) for text in known):
         return values
     for dtype in (np.int64, np.float64):
-        with contextlib.suppress(ValueError, OverflowError):
-            known = known.astype(dtype)
+        with contextlib.suppress(ValueError):
+            try:
+                known = known.astype(dtype)
+            except OverflowError:  # more digits than a number keeps
+                return values
             if is_known.all():
                 return known
             found = np.full(len(said), np.nan)

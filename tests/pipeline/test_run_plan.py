@@ -10,7 +10,7 @@ import pytest
 
 from components.gate.check import Refused
 from components.gate.policy import GateConfig
-from components.gate.slices import Bands, Values
+from components.gate.slices import Bands, Values, parse
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
@@ -109,6 +109,19 @@ def test_what_does_not_fit_the_data_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         make_plan(dataclasses.replace(config, **change), run_id="run-1")
+
+
+def test_a_slice_by_a_value_that_no_test_image_has_is_refused(config: RunConfig) -> None:
+    known = {"camera": {"front", "rear"}}
+    for text, said in (
+        ("camera=front,raer", "did you mean 'rear'? known are front, rear"),
+        ("camera=up", "unknown value of camera in the test split 'up': known are front, rear"),
+    ):
+        sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse(text),)))
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            sliced.require_values(known)
+    for text in ("camera=rear", "weight:1", "site=9"):
+        dataclasses.replace(config, gate=GateConfig(slices=(parse(text),))).require_values(known)
 
 
 def test_a_serving_directory_to_which_nothing_could_be_released_is_refused(

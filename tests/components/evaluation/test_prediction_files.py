@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from components.evaluation.prediction_files import read_predictions
@@ -161,6 +162,16 @@ def test_arrays_that_would_run_code_are_refused(tmp_path: Path) -> None:
 def test_columns_of_different_lengths_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "p.npz", {"id": [1, 2], "label": [0], "predicted": [0]})
     assert "columns of different lengths, expected one length: id 2, label 1" in refusal(path)
+
+
+def test_lists_in_parquet_must_have_one_length_where_they_are_probabilities(tmp_path: Path) -> None:
+    ragged = [[0.5, 0.5], [1.0], [0.2, 0.8]]
+    frame = pd.DataFrame({"id": ["a", "b", "c"], "label": [0, 1, 0], "boxes": ragged})
+    frame.assign(p_0=0.5, p_1=0.5).to_parquet(tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").columns["boxes"].tolist() == ragged
+    frame.assign(probabilities=ragged).to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="row 2: probabilities holds 1 values, expected 2 as in th"):
+        read_predictions(tmp_path / "p.parquet")
 
 
 def test_names_that_are_not_those_of_the_array_are_refused(tmp_path: Path) -> None:

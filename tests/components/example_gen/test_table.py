@@ -118,7 +118,11 @@ def test_a_number_that_turns_up_late_as_text_makes_the_column_text(
         (["1", " 2 "], np.int64, [1, 2]),
         (["1", "2.5"], np.float32, [1, 2.5]),
         (["true", "False"], np.int64, [1, 0]),
-        (["9" * 20, "1"], np.float32, [1e20, 1]),
+        (["9" * 20, "1"], object, ["9" * 20, "1"]),
+        (["007", "12"], object, ["007", "12"]),
+        (["+49", "1"], object, ["+49", "1"]),
+        (["-0.5", "0"], np.float32, [-0.5, 0]),
+        ([" Cafe\u0301", "x "], object, ["Caf\u00e9", "x"]),
         (["1_0", "2"], object, ["1_0", "2"]),
         (["NA", "x"], object, ["NA", "x"]),
     ],
@@ -157,13 +161,14 @@ def test_a_feature_in_parquet_is_of_the_type_of_its_column(
         ("split", ["train"] * 40, "the test split has no image of class 'cat'"),
         ("width", range(40), "the column 'width' cannot be a feature"),
         ("a b", range(40), "the column 'a b' cannot be a feature"),
-        ("age", [1.5] * 39 + [float("inf")], "row 40 has no 'age', expected a number or a text in"),
         (
-            "place",
-            ["a"] * 39 + [None],
-            "row 40 has no 'place', expected a number or a text in each",
+            "age",
+            [1.5] * 39 + [float("inf")],
+            "row 40 has inf as 'age', expected a finite number of",
         ),
-        ("age", [1.5] * 39 + [None], "row 40 has no 'age', expected a number or a text in"),
+        ("age", [1.5] * 39 + [1e39], "row 40 has 1e+39 as 'age', expected a finite number of 32"),
+        ("place", ["a"] * 39 + [None], "row 40 has no 'place', expected a finite number of 32 bit"),
+        ("age", [1.5] * 39 + [None], "row 40 has no 'age', expected a finite number of 32 bits, "),
     ],
 )
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -174,6 +179,21 @@ def test_bad_rows_are_refused(
     write = frame.to_parquet if form == "parquet" else frame.to_csv
     write(table, index=False)
     assert said in refusal(table)
+
+
+def test_a_column_of_lists_is_no_feature(frame: pd.DataFrame, table: Path) -> None:
+    frame.assign(tags=[["a"], ["b", "c"]] * 20).to_parquet(table)
+    assert "row 1 has ['a'] as 'tags', expected a finite number of 32 bits, a whole" in (
+        refusal(table)
+    )
+
+
+def test_values_of_test_are_known_before_its_images_are_read(
+    frame: pd.DataFrame, table: Path
+) -> None:
+    site = [7, 12] * 20
+    frame.assign(site=site, age=[0.5] * 40, split=["train"] * 30 + ["test"] * 10).to_csv(table)
+    assert opened(table).test_values == {"site": {"7", "12"}}
 
 
 def test_a_missing_column_is_named(frame: pd.DataFrame, table: Path) -> None:
