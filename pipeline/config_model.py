@@ -159,7 +159,8 @@ def _model(own: tuple[tuple[str, HyperParameter], ...] = ()) -> type[BaseModel]:
             json_schema_extra=_allowed(key.metadata),
         )
         fields[key.name] = (_annotated(key), about)
-    strict: Any = {"extra": "forbid", "allow_inf_nan": False}
+    # data.image_size=64 is a text to YAML and a number to JSON.
+    strict: Any = {"extra": "forbid", "allow_inf_nan": False, "coerce_numbers_to_str": True}
     return create_model("Configuration", __config__=strict, **fields)
 
 

@@ -139,11 +139,9 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     release, metrics, dataset, seconds = (
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
-    waits = _object(content, "pending")
+    waits, decided = _object(content, "pending"), None
     if content["outcome"] == HELD and isinstance(waits.get("path"), str):
-        decided = decisions_in(Path(waits["path"]).parent).get(waits.get("run_id"))
-    else:
-        decided = None
+        decided = decisions_in(Path(waits["path"]).parent).get(str(waits.get("run_id")))
     version = decided.version if decided else release.get("version")
     return {
         "outcome": content["outcome"],

@@ -45,6 +45,7 @@ HYPER_PARAMETERS.add("pairs", HyperParameter("pairs", default=0, parse=even))
         ("data_dir", "none", None),
         ("data_dir", None, None),
         ("data_dir", "somewhere", "somewhere"),
+        ("data_dir", 7, "7"),  # of JSON, as of YAML
         ("beam_args", ["--a=1", "--b"], ("--a=1", "--b")),
         ("beam_args", ["--a", "1", "-b"], ("--a", "1", "-b")),
     ],
@@ -63,13 +64,13 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
         ("seed", 2**31, "seed is 2147483648, expected a whole number from 0 to 2147483647"),
         ("replicas", "-2", "replicas is '-2', expected a whole number, 0 or more: 0 is automatic"),
         ("cache", "yes", "cache is 'yes', expected true or false"),
-        ("dataset", 7, "dataset is 7, expected a string"),
+        ("dataset", True, "dataset is True, expected a string"),
         ("dataset", None, "dataset is None, expected a string"),
         ("beam_args", "--a", "beam_args is '--a', expected a list of strings"),
         ("beam_args", ["x"], f"beam_args has the word 'x', {BEAM_EXPECTS}"),
         ("beam_args", ["--a=1", "2"], f"beam_args has the word '2', {BEAM_EXPECTS}"),
         ("beam_args", 3, "beam_args is 3, expected a list of strings"),
-        ("beam_args", [3], "beam_args is [3], expected a list of strings"),
+        ("beam_args", [3], f"beam_args has the word '3', {BEAM_EXPECTS}"),
         (
             "training.learning_rate",
             "fast",

@@ -84,6 +84,13 @@ def test_values_of_other_types_count_as_not_known(tmp_path: Path) -> None:
     assert (run.dataset, run.accuracy, run.version, run.seconds) == (None, None, None, None)
 
 
+def test_a_held_run_of_an_odd_id_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    odd = {"outcome": "held", "pending": {"path": f"{tmp_path}/serving/x", "run_id": [1]}}
+    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(json.dumps(odd))
+    assert [run.outcome for run in records.read_all(tmp_path)] == ["held"]
+
+
 def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     for name in ("index.html", "notes.json", "20269999T999999Z-3f2a.json", "<b>.json"):
