@@ -82,12 +82,12 @@ class Pending:
     signed: bool
     path: Path
 
-    def still_holds(self, serving_dir: Path) -> bool:
+    def still_holds(self, serving_dir: Path, trust: Trust | None = None) -> bool:
         """Whether the model may still be released: it would be compared with the same, and was
         neither withdrawn nor rejected under another run's name.
         """
         gone = withdrawn_digests(serving_dir)
-        same = compared_now(serving_dir) == self.decided.compared
+        same = compared_now(serving_dir, trust) == self.decided.compared
         return same and self.decided.model_digest not in gone
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from components.example_gen.sources import DataError, find_name, parse_dataset
-from components.signing import require_keys
+from components.signing import require_keys, truster
 from pipeline.cli.command import Reply, UsageError, option, path_option
 from pipeline.cli.configuration import Given
 from pipeline.config import SERVING, RunConfig, ServingConfig
@@ -62,6 +62,19 @@ def signing_key_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
     """Adds --signing-key; the function gives it to `keys` as `signing_key`, which may be None."""
     text = "Sign the new version with a private key, PEM."
     return path_option("--signing-key", "KEY", text)(function)
+
+
+def trust_options(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Adds --config and --public-key; the function takes `trust`, None without a public key."""
+
+    @path_option("--public-key", "KEY", "The public key, PEM, that must have signed every version.")
+    @config_option
+    @functools.wraps(function)
+    def with_trust(*, public_key: Path | None, config: RunConfig | None, **values: Any) -> Reply:
+        key = public_key or (config and config.serving.public_key)
+        return function(trust=truster(Path(key)) if key else None, **values)
+
+    return with_trust
 
 
 def dataset_of(release: Mapping[str, Any]) -> dict[str, Any]:

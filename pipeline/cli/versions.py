@@ -12,10 +12,10 @@ import click
 from components import serving_dir
 from components.serving_dir import Pruned, Version
 from components.serving_dir.manifest import APPROVAL, OVERRIDES
-from components.signing import truster
+from components.serving_dir.version import Trust
 from pipeline import hooks
 from pipeline.cli import output, serving, summary, waiting
-from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, path_option, whole
+from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, whole
 from pipeline.config import RunConfig
 from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
@@ -38,17 +38,19 @@ def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[...,
     "the serving directory cannot be read",
     shows=lambda _: True,
 )
-def versions(directory: Path) -> Reply:
+@serving.trust_options
+def versions(directory: Path, trust: Trust | None) -> Reply:
     """Lists the released versions, and which one is live.
 
     Shows for every version in a serving directory when and by which run it was released, on which
     data, its accuracy, its baseline, whether its files match its manifest, and whether it was
-    withdrawn. The live version is the highest, which the server serves.
+    withdrawn. The live version is the highest, which the server serves. Where releases are signed,
+    give --config or --public-key: a version that this key has not signed is damaged.
     """
-    present = serving_dir.versions(directory, check_files=True)
+    present = serving_dir.versions(directory, check_files=True, trust=trust)
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
-    pending = waiting.described(directory)
+    pending = waiting.described(directory, trust)
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
     lines = [f"serving directory: {directory}", *_table(described), *map(waiting.line, pending)]
     return Reply({**fields, "pending": pending}, lines)
@@ -59,19 +61,14 @@ def versions(directory: Path) -> Reply:
     "a version is damaged, or the serving directory cannot be read",
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
-@path_option("--public-key", "KEY", "The public key, PEM, that must have signed every version.")
-@serving.config_option
-def verify(
-    directory: Path, version: int | None, public_key: Path | None, config: RunConfig | None
-) -> Reply:
+@serving.trust_options
+def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
     """Checks every version's files against its manifest, and its signature.
 
     Reads every file of every version, or of VERSION alone, and compares its SHA-256 with the
     manifest of the version. With --public-key, or serving.public_key of --config, a version that
     this key has not signed fails as well.
     """
-    key = public_key or (config and config.serving.public_key)
-    trust = truster(Path(key)) if key else None
     present = serving_dir.versions(directory, check_files=True, trust=trust)
     if version is not None:
         wanted = serving_dir.find(directory, version).number

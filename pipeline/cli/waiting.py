@@ -9,12 +9,13 @@ from typing import Any
 from components import serving_dir
 from components.serving_dir import Pending, ServingDirError
 from components.serving_dir.manifest import OVERRIDES
+from components.serving_dir.version import Trust
 from pipeline.cli import output, summary
 
 
-def described(directory: Path) -> list[dict[str, Any]]:
+def described(directory: Path, trust: Trust | None) -> list[dict[str, Any]]:
     """Returns what `--json` lists, oldest first; complains if they cannot be read."""
-    return [_describe(one, directory) for one in _found(directory)]
+    return [_describe(one, directory, trust) for one in _found(directory)]
 
 
 def _found(directory: Path) -> list[Pending]:
@@ -25,7 +26,7 @@ def _found(directory: Path) -> list[Pending]:
         return []
 
 
-def _describe(one: Pending, directory: Path) -> dict[str, Any]:
+def _describe(one: Pending, directory: Path, trust: Trust | None) -> dict[str, Any]:
     metrics: Mapping[str, Any] = one.release.get("metrics") or {}
     baseline = one.decided.compared.baseline
     return {
@@ -37,7 +38,7 @@ def _describe(one: Pending, directory: Path) -> dict[str, Any]:
         "baseline": baseline and baseline.to_json(),
         "overrides": one.release.get(OVERRIDES),
         "checks": one.release.get("checks"),
-        "overtaken": not one.still_holds(directory),
+        "overtaken": not one.still_holds(directory, trust),
     }
 
 

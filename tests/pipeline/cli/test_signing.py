@@ -1,12 +1,13 @@
-"""Keys on the command line: `run`, `verify`, `rollback` and `approve`."""
+"""Keys on the command line: `run`, `versions`, `verify`, `rollback` and `approve`."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from components.serving_dir import publish
-from components.signing import signer
+from components.serving_dir import compared_now, digest_of, hold, publish
+from components.serving_dir.baseline import Decided
+from components.signing import signer, truster
 from pipeline.cli.main import main
 from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.preflight import require_possible
@@ -72,6 +73,28 @@ class TestVerify:
         words = ["verify", "--serving-dir", str(serving), "--public-key", str(serving / "none")]
         assert main(words) == 2
         assert "cannot read the key" in capfd.readouterr().err
+
+
+class TestVersions:
+    def test_what_was_held_by_the_key_is_overtaken_only_without_it(
+        self, serving: Path, config: str, keys: tuple[str, str], capfd: Captured
+    ) -> None:
+        publish(letter_model(serving.parent, "c"), serving, {})  # live, and unsigned
+        trust = truster(Path(keys[1]))
+        model = letter_model(serving.parent, "d")
+        decided = Decided(digest_of(model), compared_now(serving, trust))
+        hold(model, serving, {}, run_id="r1", decided=decided, signed=True, trust=trust)
+        for words, overtaken, valid in (
+            (["--serving-dir", str(serving)], True, True),
+            (["--serving-dir", str(serving), "--public-key", keys[1]], False, False),
+            (["--config", config], False, False),
+        ):
+            capfd.readouterr()
+            assert main(["versions", "--json", *words]) == 0
+            fields = json.loads(capfd.readouterr().out)
+            assert fields["pending"][0]["overtaken"] is overtaken
+            assert fields["versions"][2]["valid"] is valid
+        assert main(["approve", "r1", "--by", "Ann", "--reason", "r", "--config", config]) == 0
 
 
 class TestRollback:
