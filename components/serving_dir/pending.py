@@ -61,6 +61,7 @@ from trainer.host.files import read_regular, sync_directory, write_durably
 from trainer.host.text import quoted
 
 _RECORD, _MODEL = "pending.json", "model"
+_MAX_RECORD_BYTES = 4 * MAX_MANIFEST_BYTES  # it holds the documents too
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 _log = logging.getLogger(__name__)
@@ -281,9 +282,10 @@ def _to_json(held: Pending) -> str:
     content = asdict(held)
     del content["path"]
     text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
-    if len(text) > MAX_MANIFEST_BYTES:
+    if len(text) > _MAX_RECORD_BYTES:
         raise ServingDirError(
-            f"the release record has {len(text):,} bytes, expected at most {MAX_MANIFEST_BYTES:,}"
+            f"the release record and its documents have {len(text):,} bytes, expected at most "
+            f"{_MAX_RECORD_BYTES:,}: release this model without --hold"
         )
     return text
 
@@ -295,7 +297,7 @@ def _digest(content: Mapping[str, object]) -> str:
 def _read(path: Path) -> Pending:
     record = path / _RECORD
     with explained(f"read what waits in {path}"):
-        text = read_regular(record, max_bytes=MAX_MANIFEST_BYTES)
+        text = read_regular(record, max_bytes=_MAX_RECORD_BYTES)
     try:
         content = strict_json.loads(text.decode("ascii"))
         digest = content.pop("sha256")
