@@ -320,7 +320,7 @@ def test_a_bad_configuration_is_said_before_anything_is_looked_for(tmp_path: Pat
 
 def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "kfp", None)
-    with pytest.raises(CannotStart, match=r"pip install 'tfx-mnist\[kubeflow\]'"):
+    with pytest.raises(CannotStart, match=r"pip install '\.\[kubeflow\]' in the checkout"):
         run_in_containers(tmp_path / "root", "/none/python")
 
 
