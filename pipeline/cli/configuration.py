@@ -153,12 +153,13 @@ _OPTIONS = dict(
 )
 
 
-def options(*only: str) -> Callable[[_Function], _Function]:
-    """Adds the options that a `Given` holds: those named, or all."""
+def options(*only: str, without: str = "") -> Callable[[_Function], _Function]:
+    """Adds the options that a `Given` holds: those named, or all, `without` one."""
 
     def decorate(function: _Function) -> _Function:
         for flag in reversed(only or tuple(_OPTIONS)):
-            function = _OPTIONS[flag](function)
+            if flag != without:
+                function = _OPTIONS[flag](function)
         return function
 
     return decorate

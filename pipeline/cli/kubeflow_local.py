@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ from pipeline.result import RunResult
     type=pair("VARIABLE=VALUE"),
     multiple=True,
 )
-@run.options
+@functools.partial(run.options, without="--artifacts")  # kfp's runner says where they lie
 def local(
     given: Given,
     image: str,

@@ -41,12 +41,12 @@ EXIT_CODES = {
 }
 
 
-def options(function: Callable[..., int]) -> Callable[..., int]:
-    """Adds the options of a run; the function takes them as `execute` does."""
+def options(function: Callable[..., int], *, without: str = "") -> Callable[..., int]:
+    """Adds the options of a run, `without` one; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
     save = written_option("--save-hparams", text)
     files = written_files.options("run")
-    return configuration.options()(save(files(verbose(pass_given(function)))))
+    return configuration.options(without=without)(save(files(verbose(pass_given(function)))))
 
 
 def failed(line: str) -> Mapping[str, Any]:
