@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ _PARQUET_MAGIC = b"PAR1"
 _MISSING = frozenset(["", "na", "n/a", "#n/a", "nan", "null"])  # among numbers, in lower case
 # Python would take it for a number, and lose its zeros, its sign or its underscores.
 _CODE = re.compile(r"\+|-?0[0-9]|.*_")
+_WHOLE = re.compile(r"-?[0-9]+")
 _TRUTH = {"true": 1, "false": 0}
 _FEATURE = re.compile(r"\w[\w.\-]*")
 _TAKEN = frozenset(
@@ -147,18 +149,25 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
         with np.errstate(over="ignore"):
             found = values.astype(np.float32)
         unfit = ~np.isfinite(found)
+    elif values.dtype.kind == "u":
+        found, unfit = values, values >= 1 << 63
     else:
         found = np.array([_normal(one) for one in values.tolist()], object)
         unfit = found == ""
-    for row in np.flatnonzero(unfit)[:1]:
-        value = values[row]
-        is_missing = value is None or value != value or not str(value).strip()
-        said = f"has no {quoted(name)}" if is_missing else f"has {quoted(value)} as {quoted(name)}"
+    missing = [row for row in np.flatnonzero(unfit) if _is_missing(values[row])]
+    for row in [*missing, *np.flatnonzero(unfit)][:1]:
+        said = (
+            f"has no {quoted(name)}" if missing else f"has {quoted(values[row])} as {quoted(name)}"
+        )
         raise DataError(
             f"{path}, row {row + 1} {said}, expected a finite number of 32 bits, a whole one of 64 "
             "bits, or a text in each row; correct or remove the column"
         )
     return found
+
+
+def _is_missing(value: Any) -> bool:
+    return bool(value is None or value != value or not str(value).strip())
 
 
 def _normal(text: object) -> str:
@@ -179,8 +188,10 @@ def _inferred(values: np.ndarray) -> np.ndarray:
         with contextlib.suppress(ValueError):
             try:
                 known = known.astype(dtype)
-            except OverflowError:  # more digits than a number keeps
-                return values
+            except OverflowError:
+                if all(map(_WHOLE.fullmatch, known)):  # more digits than a number keeps
+                    return values
+                continue  # whichever row comes first: it holds fractions too, or words
             if is_known.all():
                 return known
             found = np.full(len(said), np.nan)
