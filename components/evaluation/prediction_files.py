@@ -19,7 +19,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.columns import Columns, listed, numbers, read_columns, texts
+from components.example_gen.columns import Columns, listed, normal, numbers, read_columns, texts
 from components.example_gen.sources import DataError
 from trainer.host.text import quoted
 
@@ -76,8 +76,9 @@ class PredictionsFile:
         return values
 
     def texts(self, name: str) -> npt.NDArray[np.str_]:
-        """Reads a column of texts, [N], none of which is empty."""
-        return _texts(self.path, name, self.columns[name])
+        """Reads a column of texts, [N], none of which is empty, as a run reads those of a table."""
+        found = _texts(self.path, name, self.columns[name])
+        return np.array([normal(text) for text in found.tolist()], np.str_)
 
 
 def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:

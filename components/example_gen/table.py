@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.example_gen import file_set
-from components.example_gen.columns import Columns, listed, read_columns, texts
+from components.example_gen.columns import Columns, listed, normal, read_columns, texts
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, ImageSet
 from components.example_gen.listing import Listing
@@ -66,7 +65,7 @@ def list_table(path: Path) -> Listing:
     if not len(columns[PATH]):
         raise DataError(f"{path} has no rows, expected one per image")
     paths = [_inside(path, row, name) for row, name in enumerate(_texts(path, columns, PATH))]
-    named = [_normal(text) for text in _texts(path, columns, LABEL)]
+    named = [normal(text) for text in _texts(path, columns, LABEL)]
     class_names = tuple(sorted(set(named)))
     if len(class_names) < 2:
         raise DataError(
@@ -152,7 +151,7 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
     elif values.dtype.kind == "u":
         found, unfit = values, values >= 1 << 63
     else:
-        found = np.array([_normal(one) for one in values.tolist()], object)
+        found = np.array([normal(one) for one in values.tolist()], object)
         unfit = found == ""
     missing = [row for row in np.flatnonzero(unfit) if _is_missing(values[row])]
     for row in [*missing, *np.flatnonzero(unfit)][:1]:
@@ -168,11 +167,6 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
 
 def _is_missing(value: Any) -> bool:
     return bool(value is None or value != value or not str(value).strip())
-
-
-def _normal(text: object) -> str:
-    """Returns a text as it is compared: without spaces around it, in NFC; "" for anything else."""
-    return unicodedata.normalize("NFC", text.strip()) if isinstance(text, str) else ""
 
 
 def _inferred(values: np.ndarray) -> np.ndarray:

@@ -177,6 +177,14 @@ def test_the_text_of_a_float32_has_the_digest_of_the_float32(kind: str, tmp_path
     assert pairing.model_digest(one) == pairing.model_digest(other)
 
 
+def test_texts_are_compared_as_a_run_compares_those_of_a_table(read) -> None:
+    columns = {"id": [1, 2, 3], "label": [0, 1, 0], "predicted": [0, 1, 0]}
+    file = read({**columns, "camera": ["front ", "front", "Cafe\u0301"]})
+    for cut in ("camera", "camera=front,Caf\u00e9"):
+        slices = pair(file, None).evidence([Cut.parse(cut)]).slices
+        assert (slices["camera=front"].rows, slices["camera=Caf\u00e9"].rows) == (2, 1)
+
+
 def test_a_float32_on_the_edge_of_a_band_lies_above_it_in_every_format(tmp_path: Path) -> None:
     columns = {"id": ["a", "b"], "label": [0, 1], "predicted": [0, 1]}
     heat = np.float32([36.5, 36.6])
