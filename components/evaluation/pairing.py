@@ -58,7 +58,11 @@ class Cut:
                 f"{read.path} has no column {self.column!r} for slices, expected one of {known}"
             )
         if isinstance(self.slices, Bands):
-            return counting.members(self.slices, read.numbers(self.column))
+            numbers, stored = read.numbers(self.column), read.columns[self.column].dtype
+            # In the precision of the file, see `Bands.places`.
+            return counting.members(
+                self.slices, numbers.astype(stored) if stored.kind == "f" else numbers
+            )
         texts = read.texts(self.column)
         values = sorted(set(texts.tolist()))
         if self.slices is not None:
@@ -139,7 +143,7 @@ def model_digest(read: PredictionsFile) -> str:
     return _digest(
         read,
         ["predictions", *read.classes],
-        read.predicted if read.scores is None else read.scores,
+        read.predicted if read.given is None else read.given,
     )
 
 
@@ -150,7 +154,6 @@ def _digest(read: PredictionsFile, what: Sequence[str], values: np.ndarray) -> s
         texts.append(values[order].tolist())
     sha256 = hashlib.sha256(json.dumps(texts).encode())
     if values.dtype.kind == "f":  # not as text: of many classes it would fill the memory
-        # In the precision of most models: text holds a float32 in other digits than Parquet.
         sha256.update(values[order].astype("<f4").tobytes())
     return sha256.hexdigest()
 

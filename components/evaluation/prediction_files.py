@@ -19,7 +19,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.columns import Columns, listed, numbers, read_columns, texts
+from components.example_gen.columns import Columns, listed, normal, numbers, read_columns, texts
 from components.example_gen.sources import DataError
 from trainer.host.text import quoted
 
@@ -41,6 +41,8 @@ class PredictionsFile:
       classes: their names, by rising number if all are numbers, and otherwise by text; empty where
         only the predicted class is known.
       scores: [N, K] float64 probabilities; None where only the predicted class is known.
+      given: the probabilities or logits of the file, [N, K], in the precision of most models: text
+        holds a float32 in other digits than Parquet.
       predicted: [N] texts; the most probable class where there are probabilities.
       columns: all others, [N], for slices.
     """
@@ -50,6 +52,7 @@ class PredictionsFile:
     labels: npt.NDArray[np.str_]
     classes: tuple[str, ...]
     scores: npt.NDArray[np.float64] | None
+    given: npt.NDArray[np.float32] | None
     predicted: npt.NDArray[np.str_]
     columns: Mapping[str, np.ndarray]
 
@@ -73,8 +76,9 @@ class PredictionsFile:
         return values
 
     def texts(self, name: str) -> npt.NDArray[np.str_]:
-        """Reads a column of texts, [N], none of which is empty."""
-        return _texts(self.path, name, self.columns[name])
+        """Reads a column of texts, [N], none of which is empty, as a run reads those of a table."""
+        found = _texts(self.path, name, self.columns[name])
+        return np.array([normal(text) for text in found.tolist()], np.str_)
 
 
 def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
@@ -109,9 +113,10 @@ def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
                 f"{path} holds no predictions, expected p_CLASS for each class, logit_CLASS for "
                 f"each class, or predicted beside id and label; it has {listed(list(columns))}"
             )
-        return PredictionsFile(path, ids, labels, (), None, predicted, columns)
+        return PredictionsFile(path, ids, labels, (), None, None, predicted, columns)
     most = np.array(classes)[scores.argmax(axis=1)]
-    found = PredictionsFile(path, ids, labels, classes, scores, most, columns)
+    single = _single(scores)
+    found = PredictionsFile(path, ids, labels, classes, scores, single, most, columns)
     scores = _probabilities(found, kind, scores)
     found = dataclasses.replace(
         found, scores=scores, predicted=np.array(classes)[scores.argmax(axis=1)]
@@ -209,6 +214,11 @@ def _of_array(
             f"of {kind}"
         )
     return classes, scores.astype(np.float64)
+
+
+def _single(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return scores.astype(np.float32)
 
 
 def in_order(classes: Sequence[str]) -> list[str]:

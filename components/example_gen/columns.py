@@ -17,6 +17,7 @@ import contextlib
 import csv
 import io
 import itertools
+import unicodedata
 import zipfile
 from array import array
 from collections import Counter
@@ -196,6 +197,11 @@ def texts(path: Path, name: str, values: np.ndarray, *, required: bool = True) -
     for row in [at for at, text in enumerate(found) if required and not text.strip()][:1]:
         raise DataError(f"{path}, row {row + 1} has no {name}, expected one in each row")
     return found
+
+
+def normal(text: object) -> str:
+    """Returns a text as it is compared: without spaces around it, in NFC; "" for anything else."""
+    return unicodedata.normalize("NFC", text.strip()) if isinstance(text, str) else ""
 
 
 def numbers(path: Path, name: str, values: np.ndarray) -> npt.NDArray[np.float64]:

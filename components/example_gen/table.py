@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.example_gen import file_set
-from components.example_gen.columns import Columns, listed, read_columns, texts
+from components.example_gen.columns import Columns, listed, normal, read_columns, texts
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, ImageSet
 from components.example_gen.listing import Listing
@@ -26,6 +26,7 @@ _PARQUET_MAGIC = b"PAR1"
 _MISSING = frozenset(["", "na", "n/a", "#n/a", "nan", "null"])  # among numbers, in lower case
 # Python would take it for a number, and lose its zeros, its sign or its underscores.
 _CODE = re.compile(r"\+|-?0[0-9]|.*_")
+_WHOLE = re.compile(r"-?[0-9]+")
 _TRUTH = {"true": 1, "false": 0}
 _FEATURE = re.compile(r"\w[\w.\-]*")
 _TAKEN = frozenset(
@@ -64,7 +65,7 @@ def list_table(path: Path) -> Listing:
     if not len(columns[PATH]):
         raise DataError(f"{path} has no rows, expected one per image")
     paths = [_inside(path, row, name) for row, name in enumerate(_texts(path, columns, PATH))]
-    named = [_normal(text) for text in _texts(path, columns, LABEL)]
+    named = [normal(text) for text in _texts(path, columns, LABEL)]
     class_names = tuple(sorted(set(named)))
     if len(class_names) < 2:
         raise DataError(
@@ -147,13 +148,16 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
         with np.errstate(over="ignore"):
             found = values.astype(np.float32)
         unfit = ~np.isfinite(found)
+    elif values.dtype.kind == "u":
+        found, unfit = values, values >= 1 << 63
     else:
-        found = np.array([_normal(one) for one in values.tolist()], object)
+        found = np.array([normal(one) for one in values.tolist()], object)
         unfit = found == ""
-    for row in np.flatnonzero(unfit)[:1]:
-        value = values[row]
-        is_missing = value is None or value != value or not str(value).strip()
-        said = f"has no {quoted(name)}" if is_missing else f"has {quoted(value)} as {quoted(name)}"
+    missing = [row for row in np.flatnonzero(unfit) if _is_missing(values[row])]
+    for row in [*missing, *np.flatnonzero(unfit)][:1]:
+        said = (
+            f"has no {quoted(name)}" if missing else f"has {quoted(values[row])} as {quoted(name)}"
+        )
         raise DataError(
             f"{path}, row {row + 1} {said}, expected a finite number of 32 bits, a whole one of 64 "
             "bits, or a text in each row; correct or remove the column"
@@ -161,9 +165,8 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
     return found
 
 
-def _normal(text: object) -> str:
-    """Returns a text as it is compared: without spaces around it, in NFC; "" for anything else."""
-    return unicodedata.normalize("NFC", text.strip()) if isinstance(text, str) else ""
+def _is_missing(value: Any) -> bool:
+    return bool(value is None or value != value or not str(value).strip())
 
 
 def _inferred(values: np.ndarray) -> np.ndarray:
@@ -179,8 +182,10 @@ def _inferred(values: np.ndarray) -> np.ndarray:
         with contextlib.suppress(ValueError):
             try:
                 known = known.astype(dtype)
-            except OverflowError:  # more digits than a number keeps
-                return values
+            except OverflowError:
+                if all(map(_WHOLE.fullmatch, known)):  # more digits than a number keeps
+                    return values
+                continue  # whichever row comes first: it holds fractions too, or words
             if is_known.all():
                 return known
             found = np.full(len(said), np.nan)

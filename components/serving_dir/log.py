@@ -4,8 +4,8 @@
         log.append([{"at": "2026-11-26", "run_id": "3f2a"}])
 
 It outlives every version and every pipeline root. It says which decisions were made on each test
-set, and which models were withdrawn, or rejected by a person. Before the version whose manifest
-withdraws a model may go, the model's digest is kept here for good.
+set, and which models were withdrawn, or approved or rejected by a person. Before the version whose
+manifest withdraws a model may go, the model's digest is kept here for good.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _entries(lines: Iterable[bytes], path: Path) -> list[Entry]:
         except ValueError as error:
             raise ServingDirError(
                 f"line {number} of {path} is damaged ({error}): restore the file, or remove that "
-                "line, which forgets one decision or one withdrawn model"
+                "line, which forgets one decision, withdrawn or rejected model, or approval"
             ) from error
     return found
 
@@ -268,7 +268,9 @@ def _entry(record: object) -> Entry:
             "policy_digest": str(policy),
         }:
             return Decision(test, model, baseline, policy)
-    raise ValueError(f"it is {quoted(record)}, expected a decision or a withdrawn model")
+    raise ValueError(
+        f"it is {quoted(record)}, expected a decision, withdrawal, rejection or approval"
+    )
 
 
 def _line(record: Mapping[str, object]) -> bytes:

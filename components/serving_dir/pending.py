@@ -25,7 +25,7 @@ from typing import Any
 
 from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
 from components.serving_dir.log import Approval, Rejection, keep_answer, rejections, utc_now
-from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES
+from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     ServingDirError,
     copy_tree,
@@ -42,6 +42,7 @@ from components.serving_dir.publishing import (
     locked,
     make_serving_dir,
     publish,
+    readable,
     remove,
     require_apart,
     require_same_comparison,
@@ -123,23 +124,26 @@ def hold(
         make_serving_dir(serving_dir)
         with locked(serving_dir), staging_in(serving_dir) as staging:
             staging.mkdir()
-            digest = digest_of_records(copy_tree(model, staging / _MODEL))
+            files = copy_tree(model, staging / _MODEL)
+            digest = digest_of_records(files)
             require_serveable(model_dir, digest, serving_dir, decided)
             if published := already_live(serving_dir, digest, trust):
                 return published
             require_same_comparison(serving_dir, decided, trust)
             same = [one for one in pending(serving_dir) if one.decided.model_digest == digest]
-            for one in same:
-                if (one.decided, one.signed) == (decided, signed):
-                    return one
-            target = serving_dir / f"{PENDING_PREFIX}{run_id}"
-            held = Pending(
-                run_id, utc_now(), decided, dict(release), dict(documents or {}), signed, target
-            )
-            write_durably(staging / _RECORD, _to_json(held))
-            os.rename(staging, target)
-            sync_directory(serving_dir)
-            for one in same:
+            alike = [one for one in same if (one.decided, one.signed) == (decided, signed)]
+            if alike:
+                held = alike[0]
+            else:
+                readable(Manifest(1, utc_now(), digest, files, release))  # as `approve` writes it
+                target = serving_dir / f"{PENDING_PREFIX}{run_id}"
+                held = Pending(
+                    run_id, utc_now(), decided, dict(release), dict(documents or {}), signed, target
+                )
+                write_durably(staging / _RECORD, _to_json(held))
+                os.rename(staging, target)
+                sync_directory(serving_dir)
+            for one in same:  # a kill may have come before, so that it still waits beside `alike`
                 if one.decided != decided:
                     remove(one.path)
             return held
@@ -220,7 +224,8 @@ def _keep_approval(serving_dir: Path, approval: Approval) -> None:
         explained(f"approve {approval.run_id} in {serving_dir}", ", and approve it again"),
         locked(serving_dir),
     ):
-        if approval.run_id not in decided_runs(serving_dir):  # somebody else decided meanwhile
+        if approval.run_id not in approved(serving_dir):
+            _find(serving_dir, approval.run_id)  # says so if somebody rejected it meanwhile
             keep_answer(serving_dir, approval)
 
 

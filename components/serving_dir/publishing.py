@@ -156,7 +156,7 @@ def add_version(
     serving_dir = staging.parent
     number = _next_number(serving_dir)
     manifest = Manifest(number, utc_now(), digest_of_records(files), files, release, documents)
-    content = _readable(manifest)
+    content = readable(manifest)
     write_durably(staging / MANIFEST_NAME, content)
     if sign is not None:
         signature = sign(signed_files(manifest, content.encode()))
@@ -226,7 +226,7 @@ def make_serving_dir(serving_dir: Path) -> None:
     make_directory(serving_dir)
 
 
-def _readable(manifest: Manifest) -> str:
+def readable(manifest: Manifest) -> str:
     """Returns the file's content; refuses what would be a damaged version from the first moment."""
     try:
         text = manifest.to_json()

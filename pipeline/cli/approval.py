@@ -75,8 +75,8 @@ def approve(
         done = serving_dir.approve(
             directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
         )
-        made = approved(directory)[run_id]  # maybe by an earlier command, which was killed then
-        by, reason = made.by, made.reason
+        if made := approved(directory).get(run_id):  # maybe by an earlier command, killed then
+            by, reason = made.by, made.reason
         release = _release(directory, done.version)
         how = f", and another run had released this very model as version {done.version}"
         if (release.get(APPROVAL) or {}).get("run_id") == run_id:

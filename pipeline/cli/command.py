@@ -27,7 +27,7 @@ from pipeline.result import ExitCode
 from trainer.host import paths
 from trainer.host.text import quoted, unknown
 
-_PATHS = f"{__name__}.paths"  # in a context's meta: those that were given so far
+_PATHS = f"{__name__}.paths"  # in a context's meta: who gave each path so far
 _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 
 
@@ -261,16 +261,26 @@ SOME_TEXT = Read(_some_text)
 
 
 def keep_apart(
-    path: str | Path, param: click.Parameter, ctx: click.Context, *, written: bool = False
+    path: str | Path,
+    param: click.Parameter,
+    ctx: click.Context,
+    *,
+    written: bool = False,
+    key: str = "",
 ) -> None:
-    """Refuses a path that another parameter has too, if either of them is written to."""
-    real, given = os.path.realpath(path), ctx.meta.setdefault(_PATHS, [])
-    for other, place, is_written in given:
-        if (is_written or written) and place == real and other is not param:
-            flag = other.opts[0] if isinstance(other, click.Option) else other.metavar
-            said = f"is {quoted(str(path))}, expected another file than that of {flag}"
+    """Refuses a path that another parameter has too, if either of them is written to.
+
+    Args:
+      key: that of the configuration which the parameter sets to the path, if it may set others.
+    """
+    given = ctx.meta.setdefault(_PATHS, {}).setdefault(os.path.realpath(path), [])
+    for other, of, is_written in given:
+        if (is_written or written) and other is not param:
+            said = f"has the {key}" if key else "is"
+            said += f" {quoted(str(path))}, expected another file than that of {of}"
             raise click.BadParameter(said, ctx, param)
-    given.append((param, real, written))
+    flag = param.opts[0] if isinstance(param, click.Option) else param.metavar
+    given.append((param, f"{key} in {flag}" if key else flag, written))
 
 
 class _LocalPath(Read):

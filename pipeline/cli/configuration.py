@@ -10,8 +10,10 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,9 @@ from pipeline.presets import PRESETS
 from trainer.tuning.results import searched
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Keys of files that a run reads.
+_OF_FILES = ("dataset", "serving.signing_key", "serving.public_key", "training.weights")
 
 
 @dataclasses.dataclass
@@ -42,9 +47,10 @@ class Given:
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """The preset, and the values by key; those of flags are not checked yet."""
-        from_file = {} if self.config is None else _read_config(self.config)
-        found = {} if self.hparams is None else _read_hparams(self.hparams)
-        values = {**from_file, **found, **dict(self.overrides)}
+        values: dict[str, Any] = {}
+        for file, read in ((self.config, _read_config), (self.hparams, _read_hparams)):
+            values |= {} if file is None else _checked(file, read(file))
+        values |= dict(self.overrides)
         return values.pop("preset", RunConfig.preset), values
 
     def require_keys(self, known: Collection[str]) -> None:
@@ -63,10 +69,29 @@ def _record(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         return
     if name == "set":
         given.overrides += value
+        _keep_apart(value, param, ctx, named=True)
     elif name in ("config", "hparams"):
         setattr(given, name, value)
+        with contextlib.suppress(ConfigError):  # whoever uses the file says so
+            read = _read_config if name == "config" else _read_hparams
+            _keep_apart(flatten(read(value)).items(), param, ctx, named=True)
     else:
         given.overrides.append((name.replace("__", "."), value))
+        _keep_apart(given.overrides[-1:], param, ctx)
+
+
+def _keep_apart(
+    values: Iterable[tuple[str, Any]],
+    param: click.Parameter,
+    ctx: click.Context,
+    *,
+    named: bool = False,
+) -> None:
+    """Refuses values that name a file which something is written to."""
+    for key, value in values:
+        path = str(value).partition(":")[2].strip() if key == "dataset" else str(value)
+        if key in _OF_FILES and path and "\0" not in path:
+            keep_apart(os.path.expanduser(path), param, ctx, key=key if named else "")
 
 
 class DatasetOption(click.Option):
@@ -74,7 +99,7 @@ class DatasetOption(click.Option):
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         if isinstance(value, str):  # a table is a file, which nothing may be written to
-            keep_apart(value.partition(":")[2], self, ctx)
+            _keep_apart([("dataset", value)], self, ctx)
         return super().type_cast_value(ctx, value)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
@@ -165,7 +190,7 @@ def options(*only: str, without: str = "") -> Callable[[_Function], _Function]:
     return decorate
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> Mapping[str, Any]:
     from pipeline import settings_file  # PyYAML stands behind it
 
     tree = settings_file.load(path, "configuration")
@@ -175,10 +200,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} holds a {type(tree).__name__}, expected keys with values, such as 'seed: 3'"
         )
-    return _checked(path, tree)
+    return tree
 
 
-def _read_hparams(path: Path) -> dict[str, Any]:
+def _read_hparams(path: Path) -> Mapping[str, Any]:
     """Takes some keys of `training`, or keras-tuner's and TFX's file of a HyperParameters."""
     from pipeline import settings_file
 
@@ -190,7 +215,7 @@ def _read_hparams(path: Path) -> dict[str, Any]:
             f"{path} holds no hyper-parameters, expected keys with values, such as "
             "'learning_rate: 0.004'"
         )
-    return _checked(path, {"training": tree})
+    return {"training": tree}
 
 
 def _checked(path: Path, tree: Mapping[str, Any]) -> dict[str, Any]:

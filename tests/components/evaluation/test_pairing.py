@@ -159,13 +159,41 @@ def test_digests_do_not_depend_on_format_and_order(name: str, read) -> None:
     assert pairing.model_digest(one) == pairing.model_digest(other)
 
 
-def test_the_text_of_a_float32_has_the_digest_of_the_float32(tmp_path: Path) -> None:
-    rows = np.float32([[0.1, 0.9], [2 / 3, 1 / 3]])
-    frame = pd.DataFrame({"id": ["a", "b"], "label": [1, 0], "p_0": rows[:, 0], "p_1": rows[:, 1]})
+def both_formats(tmp_path: Path, columns: dict[str, object]) -> list[PredictionsFile]:
+    frame = pd.DataFrame(columns)
     frame.to_csv(tmp_path / "p.csv", index=False)
     frame.to_parquet(tmp_path / "p.parquet")
-    one, other = (read_predictions(tmp_path / name) for name in ("p.csv", "p.parquet"))
+    return [read_predictions(tmp_path / name) for name in ("p.csv", "p.parquet")]
+
+
+@pytest.mark.parametrize("kind", ["p_", "logit_"])
+def test_the_text_of_a_float32_has_the_digest_of_the_float32(kind: str, tmp_path: Path) -> None:
+    logits = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
+    powers = np.exp(logits)
+    scores = logits if kind == "logit_" else powers / powers.sum(axis=1, keepdims=True)
+    columns = {"id": range(2000), "label": [0, 1] * 1000}
+    scored = {f"{kind}{label}": scores[:, label] for label in range(2)}
+    one, other = both_formats(tmp_path, {**columns, **scored})
     assert pairing.model_digest(one) == pairing.model_digest(other)
+
+
+def test_texts_are_compared_as_a_run_compares_those_of_a_table(read) -> None:
+    columns = {"id": [1, 2, 3], "label": [0, 1, 0], "predicted": [0, 1, 0]}
+    file = read({**columns, "camera": ["front ", "front", "Cafe\u0301"]})
+    for cut in ("camera", "camera=front,Caf\u00e9"):
+        slices = pair(file, None).evidence([Cut.parse(cut)]).slices
+        assert (slices["camera=front"].rows, slices["camera=Caf\u00e9"].rows) == (2, 1)
+
+
+def test_a_float32_on_the_edge_of_a_band_lies_above_it_in_every_format(tmp_path: Path) -> None:
+    columns = {"id": ["a", "b"], "label": [0, 1], "predicted": [0, 1]}
+    heat = np.float32([36.5, 36.6])
+    for read in both_formats(tmp_path, {**columns, "heat": heat}):
+        found = pair(read, None).evidence([Cut.parse("heat:36.6")]).slices
+        assert {name: each.rows for name, each in found.items()} == {
+            "heat<36.6": 1,
+            "36.6<=heat": 1,
+        }
 
 
 def test_the_digest_of_the_split_is_of_ids_and_labels_and_that_of_the_model_of_predictions(

@@ -119,6 +119,9 @@ def test_a_number_that_turns_up_late_as_text_makes_the_column_text(
         (["1", "2.5"], np.float32, [1, 2.5]),
         (["true", "False"], np.int64, [1, 0]),
         (["9" * 20, "1"], object, ["9" * 20, "1"]),
+        (["1", "-" + "9" * 20], object, ["1", "-" + "9" * 20]),
+        (["9" * 20, "1.5"], np.float32, [1e20, 1.5]),
+        (["1.5", "9" * 20], np.float32, [1.5, 1e20]),
         (["007", "12"], object, ["007", "12"]),
         (["+49", "1"], object, ["+49", "1"]),
         (["-0.5", "0"], np.float32, [-0.5, 0]),
@@ -145,6 +148,24 @@ def test_a_feature_in_parquet_is_of_the_type_of_its_column(
     assert listing.class_names == ("false", "true")
     assert listing.extra["code"].tolist()[:2] == ["007", "8"]
     assert listing.extra["flag"].dtype == listing.extra["small"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([True] * 39 + [None], "row 40 has no 'odd'"),
+        (np.uint64([1] * 39 + [1 << 63]), "row 40 has 9223372036854775808 as 'odd'"),
+        ([1.0] * 38 + [np.inf, np.nan], "row 40 has no 'odd'"),
+        ([1.0] * 38 + [1e39, 1], "row 39 has 1e+39 as 'odd'"),
+    ],
+)
+def test_the_row_that_is_no_feature_is_named(
+    frame: pd.DataFrame, table: Path, values: list, said: str
+) -> None:
+    frame.assign(odd=values).to_parquet(table)
+    with pytest.raises(DataError) as refused:
+        list_table(table)
+    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize(

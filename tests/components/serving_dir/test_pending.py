@@ -80,6 +80,27 @@ def test_the_same_model_on_the_same_comparison_is_held_once(serving: Path) -> No
     assert waiting(serving) == ["r3"]  # r1 could not be approved any more
 
 
+def test_what_an_overtaken_hold_left_after_a_kill_gives_way_to_the_next(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b", "r1")
+    publish_letters(serving, "c")
+    with monkeypatch.context() as killed:
+        killed.setitem(hold.__globals__, "remove", lambda path: None)
+        hold_letter(serving, "b", "r3")
+    assert waiting(serving) == ["r1", "r3"]
+    assert hold_letter(serving, "b", "r4").run_id == "r3"
+    assert waiting(serving) == ["r3"]
+
+
+def test_what_no_manifest_could_hold_is_not_held(serving: Path) -> None:
+    publish_letters(serving, "a")
+    with pytest.raises(ServingDirError, match=r"the manifest has 5,.* smaller release record"):
+        hold_letter(serving, "b", text="x" * (5 << 20))
+    assert hidden_in(serving) == []
+
+
 def test_a_run_that_signs_does_not_take_over_what_waits_unsigned(serving: Path) -> None:
     hold_letter(serving, "b")
     held = hold_letter(serving, "b", "r2", signed=True)
@@ -268,6 +289,25 @@ def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_r
     publish_letters(serving, "c")
     with pytest.raises(ServingDirError, match="approved already, as version 2, which is not live"):
         approve(serving, "r1", **WHO)
+
+
+def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    publish_letters(serving, "b")
+
+    def raced(*given: object, **settings: object) -> Published:
+        found = publish(*given, **settings)
+        rollback(serving)
+        reject(serving, "r1", by="Bob", reason="confuses 4 and 9")
+        return found
+
+    monkeypatch.setitem(approve.__globals__, "publish", raced)
+    with pytest.raises(ServingDirError, match="the run r1 was rejected by Bob"):
+        approve(serving, "r1", **WHO)
+    assert approved(serving) == {}
 
 
 def test_a_model_that_waits_under_two_runs_is_rejected_under_both(serving: Path) -> None:

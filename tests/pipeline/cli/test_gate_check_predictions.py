@@ -201,6 +201,7 @@ def test_the_checks_are_written_for_a_ci(words: Words, files: Path) -> None:
             "--junit",
         ),
         (["--dataset", "csv:in.csv", "--junit", "in.csv"], "--junit", "--dataset"),
+        (["--set", "dataset=csv:in.csv", "--junit", "in.csv"], "--junit", "dataset in --set"),
     ],
 )
 def test_what_a_command_writes_is_no_file_that_it_reads_or_writes_otherwise(

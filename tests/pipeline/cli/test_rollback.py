@@ -75,8 +75,8 @@ def test_which_version_is_not_chosen_by_a_log_that_cannot_be_read(serving: Path)
     assert done.stderr == (
         f"tfx-mnist: cannot choose the version to restore in {serving}: line 1 of "
         f"{serving}/.decisions.jsonl is damaged (Expecting value: line 1 column 1 (char 0)): "
-        "restore the file, or remove that line, which forgets one decision or one withdrawn model; "
-        "or name the version\n"
+        "restore the file, or remove that line, which forgets one decision, withdrawn or rejected "
+        "model, or approval; or name the version\n"
     )
     assert live(serving).number == 3
 

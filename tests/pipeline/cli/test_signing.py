@@ -159,3 +159,24 @@ def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:
         require_possible(RunConfig(serving=ServingConfig(signing_key=keys[1])))
     with pytest.raises(ConfigError, match=r"without serving\.signing_key"):
         require_possible(RunConfig(serving=ServingConfig(public_key=keys[1])))
+
+
+@pytest.mark.parametrize("named", ["--signing-key", "--config", "--set"])
+def test_a_run_writes_nothing_to_its_key(
+    named: str, keys: tuple[str, str], config: str, capfd: Captured
+) -> None:
+    # That a file has another error, too, does not cost the key: the error would be written there.
+    Path(config).write_text(json.dumps({**json.loads(Path(config).read_text()), "seed": "none"}))
+    words = {
+        "--signing-key": ["--signing-key", keys[0]],
+        "--config": ["--config", config],
+        "--set": ["--set", f"serving.signing_key={keys[0]}"],
+    }[named]
+    before = Path(keys[0]).read_bytes()
+    assert main(["run", *words, "--markdown", keys[0]]) == 2
+    assert main(["run", "--markdown", keys[0], *words]) == 2
+    shown = capfd.readouterr()
+    of = named if named == "--signing-key" else f"serving.signing_key in {named}"
+    assert f"expected another file than that of {of};" in shown.err
+    assert "expected another file than that of --markdown;" in shown.err
+    assert Path(keys[0]).read_bytes() == before
