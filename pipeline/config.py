@@ -24,7 +24,7 @@ from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS, fitted, takes_residual
 from pipeline.stores import is_uri, require_form
 from trainer.host.fields import check, setting
-from trainer.host.text import quoted, unknown
+from trainer.host.text import quoted
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -310,11 +310,13 @@ class RunConfig:
                 continue
             values = known[one.feature]
             for name in one.named:
-                value = name.partition("=")[2]
-                if value not in values:
-                    what = f"value of {one.feature} in the test split"
-                    see = f"there are {len(values):,}" if len(values) > _MOST_NAMED else ""
-                    raise ConfigError(f"gate.slices: {unknown(what, value, values, see=see)}")
+                if name.partition("=")[2] not in values:
+                    shown = ", ".join(map(quoted, sorted(values)[:_MOST_NAMED]))
+                    more = len(values) - _MOST_NAMED
+                    raise ConfigError(
+                        f"gate.slices names {quoted(name)}, which no test image has, expected "
+                        f"{shown}" + (f" or one of {more:,} more" if more > 0 else "")
+                    )
 
     def fitted(self, image_shape: tuple[int, int, int]) -> RunConfig:
         """Returns the configuration with the preset's values for images of that shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from components.example_gen.columns import FORMS
 from components.example_gen.sources import DataError
 from trainer import features
 
+_MOST_VALUES = 1 << 30  # of a tensor; a request of TensorFlow Serving has 2 GiB at most
 _OPERATIONS = re.compile(r"\{\{.*?\}\}|\[Op:.*", re.DOTALL)  # of TensorFlow, in its errors
 
 
@@ -40,6 +42,9 @@ def _request_of(log: Any) -> tuple[Iterable[Any], np.ndarray | None] | None:
     import tensorflow as tf
 
     answered = log.response.outputs.get(features.PROBABILITIES)
+    given = [*log.request.inputs.values(), *([answered] if answered else [])]
+    if any(math.prod(one.size for one in of.tensor_shape.dim) > _MOST_VALUES for of in given):
+        return None  # a few bytes may stand for any number of equal values
     try:
         images = _images_in({k: tf.make_ndarray(v) for k, v in log.request.inputs.items()})
         if images is not None:

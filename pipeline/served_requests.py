@@ -41,6 +41,7 @@ from trainer.host.text import one_line
 
 _IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
 _MAX_FILE_BYTES = 32 << 20
+_ROUNDING = 1e-6  # of a float32 mean of white pixels
 _BATCH = 250  # images that the model is asked about at once
 
 
@@ -263,7 +264,7 @@ def _image_columns(read: PredictionsFile) -> Iterator[tuple[float, str] | None]:
             f"{read.path} has no column {missing[0]!r}, expected {listed(names)}, or none of them"
         )
     intensities, heights, widths = (read.numbers(name) for name in names)
-    _require(read, names[0], intensities, intensities <= 1.0, "0 (black) to 1 (white)")
+    _require(read, names[0], intensities, intensities <= 1.0 + _ROUNDING, "0 (black) to 1 (white)")
     for name, sides in zip(names[1:], (heights, widths), strict=True):
         whole = (sides >= 1.0) & (sides <= MAX_PIXELS) & (sides % 1.0 == 0.0)
         _require(read, name, sides, whole, "a whole number of pixels")

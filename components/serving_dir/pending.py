@@ -144,7 +144,8 @@ def hold(
                 os.rename(staging, target)
                 sync_directory(serving_dir)
             for one in same:  # a kill may have come before, so that it still waits beside `alike`
-                if one.decided != decided:
+                # What was compared without a key may still be approved without it.
+                if one.decided != decided and not one.still_holds(serving_dir):
                     remove(one.path)
             return held
 

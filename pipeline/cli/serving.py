@@ -14,7 +14,7 @@ import click
 from components.example_gen.sources import DataError, find_name, parse_dataset
 from components.signing import require_keys, truster
 from pipeline.cli.command import Reply, UsageError, option, path_option
-from pipeline.cli.configuration import Given
+from pipeline.cli.configuration import DatasetOption, Given
 from pipeline.config import SERVING, RunConfig, ServingConfig
 from trainer.host.paths import slug
 
@@ -27,6 +27,7 @@ def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
         "--dataset",
         "D",
         "The directory that `run` releases this data set to, below --pipeline-root.",
+        cls=DatasetOption,
     )
     @path_option(
         "--pipeline-root",

@@ -112,15 +112,16 @@ def test_what_does_not_fit_the_data_is_refused(
 
 
 def test_a_slice_by_a_value_that_no_test_image_has_is_refused(config: RunConfig) -> None:
-    known = {"camera": {"front", "rear"}}
+    known = {"camera": {"front", "rear"}, "site": {str(one) for one in range(31)} - {"9"}}
     for text, said in (
-        ("camera=front,raer", "did you mean 'rear'? known are front, rear"),
-        ("camera=up", "unknown value of camera in the test split 'up': known are front, rear"),
+        ("camera=front,raer", "'camera=raer', which no test image has, expected 'front', 'rear'"),
+        ("site=9", "'site=9', which no test image has, expected '0', '1', '10', "),
+        ("site=9", ", '26' or one of 10 more"),
     ):
         sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse(text),)))
         with pytest.raises(ConfigError, match=re.escape(said)):
             sliced.require_values(known)
-    for text in ("camera=rear", "weight:1", "site=9"):
+    for text in ("camera=rear", "weight:1", "age=9"):
         dataclasses.replace(config, gate=GateConfig(slices=(parse(text),))).require_values(known)
 
 

@@ -223,16 +223,19 @@ class TestRequestLog:
         import tensorflow as tf
         from tensorflow_serving.apis import prediction_log_pb2
 
-        odd, torn = (prediction_log_pb2.PredictionLog() for _ in range(2))
+        odd, torn, huge = (prediction_log_pb2.PredictionLog() for _ in range(3))
         odd.predict_log.request.inputs[name].CopyFrom(
             tf.make_tensor_proto(value, tf.string if value.dtype == object else None)
         )
         torn.predict_log.request.inputs["pixels"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 2))))
         torn.predict_log.request.inputs["pixels"].tensor_content = b"7"
+        pixels = huge.predict_log.request.inputs["pixels"]
+        pixels.CopyFrom(tf.make_tensor_proto(np.zeros((1, 1), np.uint8)))
+        pixels.tensor_shape.dim[0].size = 10**17  # equal values
         log = write_log(tmp_path / "log", drawn(np.random.default_rng(1), 20), None, png=True)
         records = list(tf.data.TFRecordDataset(str(log)).as_numpy_iterator())
         with tf.io.TFRecordWriter(str(log)) as writer:
-            for record in [*records, odd.SerializeToString(), torn.SerializeToString()]:
+            for record in [*records, *(one.SerializeToString() for one in (odd, torn, huge))]:
                 writer.write(record)
         _, fields = monitor(serving, log, capfd)
         assert fields["error"] is None
