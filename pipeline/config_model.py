@@ -101,6 +101,10 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     known = [one.name for one in described(own) if one.name != "preset"]
     for name in overrides:
         if name not in known:
+            if longer := [repr(one) for one in known if one.endswith(f".{name}")]:
+                raise ConfigError(
+                    f"unknown key {quoted(name)}: did you mean {' or '.join(longer)}?"
+                )
             raise ConfigError(unknown("key", name, known, see="see tfx-mnist config keys"))
     from pydantic import ValidationError
 

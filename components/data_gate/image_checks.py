@@ -81,10 +81,13 @@ def image_checks(
         split_uris,
         spec,
     )
+    noise = estimate(scores, known)
+    if not (noise.overall.is_judged or any(each.is_judged for each in noise.by_class)):
+        shown = dataclasses.replace(shown, groups={})  # right labels of hard images
     checks = (
         overlap_check(summary, test_images, search.found, max_overlap),
         duplicates_check(summary.overlap.within_test, summary.splits[_TEST].rows, max_duplicates),
-        *noise_checks(estimate(scores, known), summary.class_names, max_label_noise),
+        *noise_checks(noise, summary.class_names, max_label_noise),
     )
     pairs = _pairs(search, test_images, test_labels, np.concatenate(all_labels), summary, test_step)
     groups = {**shown.groups, **({NEAR_DUPLICATES: pairs} if pairs else {})}

@@ -73,6 +73,8 @@ def _read_csv(path: Path, file: BinaryIO, wide: tuple[str, ...]) -> Columns:
     names = [name.strip() for name in next(rows, [])]
     if not names:
         raise DataError(f"{path} is empty, expected a first line that names the columns")
+    if len(names) == 1 and (other := [one for one in ";\t|" if one in names[0]]):
+        raise DataError(f"{path} separates its columns by {other[0]!r}, expected commas")
     _require_distinct(path, names)
     of_texts = {at: list[str]() for at, name in enumerate(names) if not name.startswith(wide)}
     of_numbers = [at for at in range(len(names)) if at not in of_texts]

@@ -140,8 +140,15 @@ def _parse_path(argument: str, *, source: str, is_file: bool = False) -> Dataset
 def _parse_tfds(text: str) -> DatasetSpec:
     match = _TFDS_NAME.fullmatch(text)
     if match is None:
-        raise DataError(f"dataset is {quoted(text)}, expected {usages()}")
+        raise DataError(f"dataset is {quoted(text)}, {path_hint(text)}expected {usages()}")
     return DatasetSpec(TFDS, text, name=match[1])
+
+
+def path_hint(text: str) -> str:
+    """Returns "did you mean ...? " for the path of a folder or file that lacks its word."""
+    if os.path.isdir(text):
+        return f"did you mean {quoted(f'folder:{text}')} or {quoted(f'idx:{text}')}? "
+    return f"did you mean {quoted(f'csv:{text}')}? " if os.path.isfile(text) else ""
 
 
 def _in(module: str, function: str) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.layout import image_layout
 from components.example_gen.seen_images import falls_on_test
-from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, usages
+from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, path_hint, usages
 from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.tfds_records import RecordReader
 from trainer.host.files import read_pieces
@@ -153,6 +153,8 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
         sources = [name for name in SOURCES if name != TFDS]
         known = [*sources, *tfds.list_builders(with_community_datasets=False)]
         name = str(spec.name).partition("/")[0]
+        if hint := path_hint(name):
+            raise DataError(f"unknown dataset {quoted(name)}: {hint}expected {usages()}") from error
         raise DataError(unknown("dataset", name, known, see=f"expected {usages()}")) from error
     # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
     # set's own code, and damaged metadata of a prepared set, raise anything.

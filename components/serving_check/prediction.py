@@ -126,8 +126,7 @@ def _opened(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.I
     except encoded.BrokenImage as error:
         raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
-        known = f"{', '.join(formats[:-1])} or {formats[-1]}"
-        raise ImageError(f"is no {known} file: convert it") from error
+        raise ImageError("is no image that the model takes: convert it to PNG") from error
     # Pillow raises errors of many kinds on damaged files.
     except Exception as error:
         reason = getattr(error, "strerror", None) or error

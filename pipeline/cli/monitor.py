@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.serving_dir import Version, find, require_valid
-from pipeline.cli import logs, serving
+from pipeline.cli import logs, output, serving
 from pipeline.cli.command import (
     CommandError,
     Read,
@@ -21,6 +21,7 @@ from pipeline.cli.command import (
     written_option,
 )
 from pipeline.cli.output import Line
+from pipeline.cli.written_files import require_writable
 from pipeline.result import ExitCode
 from trainer.features import ImageSpec
 
@@ -86,10 +87,14 @@ def monitor(
     Compares the predicted classes, the confidence, and the images' mean intensity and size with
     what the release recorded. A table with labels also holds the accuracy to the release's floor.
     """
+    if report:
+        require_writable("--report", "the page", report, replaced=True)
     found = find(directory, version)
     require_valid(found)
     with logs.quiet(show=verbose):
-        released, served, drift = _compared(found, requests, level=level, tolerance=tolerance)
+        released, served, drift, names = _compared(
+            found, requests, level=level, tolerance=tolerance
+        )
     fields = {
         "serving_dir": str(directory),
         "version": found.number,
@@ -106,14 +111,14 @@ def monitor(
         "report": str(report) if report else None,
     }
     if report:
-        _write_report(report, fields, released, served.summary)
+        _write_report(report, fields, released, served.summary, names)
     exit_code = ExitCode.REFUSED if drift.found else ExitCode.DONE
     return Reply(fields, list(_lines(found, fields, drift)), exit_code)
 
 
 def _compared(
     version: Version, source: Path, *, level: float, tolerance: float
-) -> tuple[Summary, Served, Drift]:
+) -> tuple[Summary, Served, Drift, Sequence[str]]:
     from components.monitoring.drift import compare
     from components.serving_check.prediction import ModelError
     from pipeline.served_requests import Model, read_requests
@@ -140,7 +145,7 @@ def _compared(
         class_names=spec.class_names,
         labelled=served.labelled,
     )
-    return released, served, drift
+    return released, served, drift, spec.class_names
 
 
 def _summary(record: object) -> Summary:
@@ -174,14 +179,18 @@ def _spec(dataset: Mapping[str, Any], *, num_classes: int) -> ImageSpec:
 
 
 def _write_report(
-    path: Path, fields: Mapping[str, Any], released: Summary, observed: Summary
+    path: Path,
+    fields: Mapping[str, Any],
+    released: Summary,
+    observed: Summary,
+    class_names: Sequence[str],
 ) -> None:
     from pipeline.report import monitoring
 
     try:
-        monitoring.write(path, fields, released, observed)
+        monitoring.write(path, fields, released, observed, class_names)
     except OSError as error:
-        raise CommandError(f"cannot write the report {path}: {error.strerror}") from None
+        output.complain(f"cannot write the page {path}: {error.strerror}; what was found stands")
 
 
 def _lines(version: Version, fields: Mapping[str, Any], drift: Drift) -> Iterator[Line]:

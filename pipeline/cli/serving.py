@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.serving_dir import live, pending
 from components.signing import require_keys, truster
 from pipeline.cli.command import Reply, UsageError, option, path_option
 from pipeline.cli.configuration import DatasetOption, Given
@@ -120,6 +121,8 @@ def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) 
             f"there is no serving directory in {home}: release a model with `tfx-mnist run`, or "
             "give --pipeline-root or --serving-dir"
         )
+    # A refused first run leaves the log of its decisions alone.
+    present = [one for one in present if live(one) or pending(one)] or present
     if len(present) > 1:
         raise UsageError(
             f"there are {len(present)} serving directories, expected one: choose with --dataset or "

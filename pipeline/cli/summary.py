@@ -55,6 +55,8 @@ def _baseline(result: RunResult) -> Iterator[Line]:
     """Yields what was compared with, and where it was looked for: a path may be the wrong one."""
     if result.serving_dir and result.policy:
         found = f"version {result.baseline['version']}" if result.baseline else "none"
+        if any(check.name == "baseline" and check.actual for check in result.checks):  # its damage
+            found += ", the newest that can be read," if result.baseline else " that can be read"
         yield Line(f"baseline: {found} in {result.serving_dir}")
 
 

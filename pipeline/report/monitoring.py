@@ -21,20 +21,27 @@ class Bar:
     now: float
 
 
-def write(path: Path, fields: Mapping[str, Any], released: Summary, observed: Summary) -> None:
+def write(
+    path: Path,
+    fields: Mapping[str, Any],
+    released: Summary,
+    observed: Summary,
+    class_names: Sequence[str],
+) -> None:
     """Writes the page completely or not at all; raises OSError.
 
     Args:
       fields: what `--json` prints.
     """
-    pictures = dict(_pictures(released, observed))
+    pictures = dict(_pictures(released, observed, class_names))
     page = environment().get_template("monitoring.html").render(found=fields, pictures=pictures)
     write_durably(path, page)
 
 
-def _pictures(released: Summary, observed: Summary) -> Iterator[tuple[str, list[Bar]]]:
-    names = [str(at) for at in range(len(released.classes))]
-    yield "Predicted class, by number", _bars(names, released.classes, observed.classes)
+def _pictures(
+    released: Summary, observed: Summary, class_names: Sequence[str]
+) -> Iterator[tuple[str, list[Bar]]]:
+    yield "Predicted class", _bars(class_names, released.classes, observed.classes)
     confidence = _bars(_bins(CONFIDENCE_EDGES), released.confidence, observed.confidence)
     yield "Confidence: the largest probability", confidence
     if released.sizes and observed.sizes:

@@ -150,9 +150,11 @@ class _Execution:
             outcome.read(run, name, outputs, self._plan.config.training)
         except _BeginAgain:
             raise
-        except Exception as error:
-            termination.raise_if_arrived()
+        except BaseException as error:
             self._executed.add(name)
+            if not isinstance(error, Exception):
+                raise  # a signal
+            termination.raise_if_arrived()
             if isinstance(error, Refused):
                 raise
             self._fail(name, error)

@@ -1,5 +1,6 @@
 """Whole runs with `--deterministic`: the same bits each time, also after a kill."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def test_a_training_that_was_stopped_twice_goes_on_to_the_bits_of_an_unbroken_on
         return stop_when(lambda: has_checkpoint(root / "checkpoints", epoch), sent, root, *words)
 
     assert stop_after(2, signal.SIGTERM) == 143
+    (record,) = (root / "reports").glob("*.json")
+    stopped = json.loads(record.read_text())
+    assert (stopped["cached"], "Trainer" in stopped["seconds"]) == ([], True)
     assert stop_after(4, signal.SIGKILL) == -signal.SIGKILL
     _, result = run_here(capfd, root, *words)
     assert result["outcome"] == unbroken["outcome"] == "released"

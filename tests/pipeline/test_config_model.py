@@ -57,6 +57,7 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
 @pytest.mark.parametrize(
     ("key", "given", "line"),
     [
+        ("epochs", 1, "unknown key 'epochs': did you mean 'training.epochs' or 'tuning.epochs'?"),
         ("seed", "x", "seed is 'x', expected a whole number from 0 to 2147483647"),
         ("seed", True, "seed is True, expected a whole number from 0 to 2147483647"),
         ("replicas", 1.5, "replicas is 1.5, expected a whole number, 0 or more: 0 is automatic"),

@@ -16,7 +16,7 @@ from components.example_gen.example_facts import hash_examples, sums_of
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.images import Rows, encode_examples, read_arrays
 from components.example_gen.sources import open_dataset
-from components.gate.check import Check
+from components.gate.check import NOT_JUDGED, Check
 from components.pictures import LABEL_ERRORS, Pictures
 
 SPLITS = ("train", "eval", "test")
@@ -105,6 +105,18 @@ def test_copies_in_test_are_no_further_evidence(digits, repeated, passes, tmp_pa
     said = f"test: {repeated} of 250 images only repeat another test image, pixel by pixel ("
     assert check.sentence.startswith(said)
     assert ("set data_gate.max_test_duplicates" in check.sentence) is not passes
+
+
+def test_where_labels_cannot_be_judged_none_is_shown_as_an_error(digits, tmp_path):
+    rng = np.random.default_rng(0)
+    unlike = {
+        name: (rng.integers(0, 256, images.shape, np.uint8), rng.permutation(labels))
+        for name, (images, labels) in digits.items()
+    }
+    checks, shown = looked_at(tmp_path, unlike)
+    results = {check.name: check.result for check in checks}
+    assert results["data.label_noise"] == results["data.class_label_noise"] == NOT_JUDGED
+    assert shown.groups == {}
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

@@ -74,6 +74,17 @@ class TestWithoutNetwork:
     def test_a_misspelt_sample_is_known_too(self, tmp_path: Path) -> None:
         assert "did you mean 'mnist_sample'" in refusal("mnist_sampel", tmp_path)
 
+    def test_a_path_without_its_word_is_asked_for_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "t.csv").touch()
+        for text in ("photos", "./photos"):
+            hint = f"did you mean 'folder:{text}' or 'idx:{text}'? expected mnist_sample ("
+            assert hint in refusal(text, tmp_path)
+        assert "did you mean 'csv:t.csv'? expected" in refusal("t.csv", tmp_path)
+
     def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
         assert "unknown config 'balancd': did you mean 'balanced'? expected one of byclass" in (
             refusal("emnist/balancd", tmp_path)

@@ -213,11 +213,15 @@ class TestUnreadable:
     @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
     def test_a_file_that_is_no_image(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "image.png").write_bytes(content)
-        assert self._refusal(tmp_path / "image.png") == ("is no PNG or JPEG file: convert it")
+        assert self._refusal(tmp_path / "image.png") == (
+            "is no image that the model takes: convert it to PNG"
+        )
 
     def test_an_image_of_another_kind(self, grey: np.ndarray, tmp_path: Path) -> None:
         write(tmp_path / "image.png", grey, format="BMP")
-        assert "is no PNG or JPEG file: convert it" in self._refusal(tmp_path / "image.png")
+        assert "is no image that the model takes: convert it to PNG" in self._refusal(
+            tmp_path / "image.png"
+        )
 
     @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
     def test_a_truncated_file(self, format_: str, tmp_path: Path) -> None:

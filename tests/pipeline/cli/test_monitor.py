@@ -466,6 +466,16 @@ def test_a_record_of_larger_images_than_tensorflow_knows_is_one_line(
     assert said[ended] in fields["error"]
 
 
+def test_a_page_that_cannot_be_written_is_refused_before(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    folder = write_folder(tmp_path / "images", drawn(np.random.default_rng(1), 20))
+    code, fields = monitor(serving, folder, capfd, "--report", str(tmp_path / "none" / "x.html"))
+    assert code == 2
+    assert "x.html: expected a file in an existing directory" in fields["error"]
+    assert not (tmp_path / "none").exists()
+
+
 def test_the_page_shows_tests_and_distributions(
     serving: Path, tmp_path: Path, capfd: Captured
 ) -> None:
@@ -480,7 +490,7 @@ def test_the_page_shows_tests_and_distributions(
     assert "The requests are not like the test split of the release" in html
     assert "&lt;images&gt;" in html
     assert "<script" not in html
-    for title in ("Predicted class, by number", "Confidence", "Mean intensity", "Size: height"):
+    for title in ("Predicted class", "Confidence", "Mean intensity", "Size: height"):
         assert f"<h2>{title}" in html
 
 

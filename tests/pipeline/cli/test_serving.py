@@ -9,6 +9,7 @@ from components.example_gen.sources import DataError
 from pipeline.cli.command import UsageError
 from pipeline.cli.main import main
 from pipeline.cli.serving import options
+from tests.components.serving_dir.samples import publish_letters
 
 Captured = pytest.CaptureFixture[str]
 
@@ -62,6 +63,12 @@ def test_it_is_the_directory_that_a_run_releases_to(root: Path, thirds: str) -> 
 def test_the_only_one_is_taken(root: Path) -> None:
     home = make(root, "mnist", ".hidden")
     (home / "a file").touch()
+    assert chosen("--pipeline-root", root) == home / "mnist"
+
+
+def test_the_only_one_with_versions_is_taken(root: Path) -> None:
+    home = make(root, "emnist", "kmnist")  # of runs that were refused
+    publish_letters(home / "mnist", "a")
     assert chosen("--pipeline-root", root) == home / "mnist"
 
 

@@ -74,6 +74,12 @@ class TestSummary:
         )
         assert self._text(result)[0] == f"baseline: {found} in /srv/digits"
 
+    def test_a_served_version_that_cannot_be_read_is_not_called_none(self) -> None:
+        policy = policy_for(GateConfig(), "", num_classes=3, test_rows=1000)
+        result = RunResult("r", REFUSED, policy=policy, serving_dir="/srv/digits")
+        result.checks = (Check("baseline", False, "version 1: torn", "one that matches", "broken"),)
+        assert self._text(result)[0] == "baseline: none that can be read in /srv/digits"
+
     def test_checks_that_were_not_judged_do_not_stand_among_the_passed_ones(self) -> None:
         few = [
             Check(f"slice.x={i}", True, None, 0.88, f"x={i} has {i} test images, too few")

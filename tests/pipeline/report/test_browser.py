@@ -109,7 +109,7 @@ def write_drift(path: Path) -> None:
         "tests": [dataclasses.asdict(test) for test in tests.tests],
         "left_out": tests.left_out,
     }
-    monitoring.write(path, fields, released, observed)
+    monitoring.write(path, fields, released, observed, [str(at) for at in range(10)])
 
 
 @pytest.mark.parametrize("name", ["report", "drift"])
