@@ -155,9 +155,8 @@ def _feature(path: Path, name: str, values: np.ndarray, *, infer: bool) -> np.nd
         unfit = found == ""
     missing = [row for row in np.flatnonzero(unfit) if _is_missing(values[row])]
     for row in [*missing, *np.flatnonzero(unfit)][:1]:
-        said = (
-            f"has no {quoted(name)}" if missing else f"has {quoted(values[row])} as {quoted(name)}"
-        )
+        (value,) = values[row : row + 1].tolist()  # Python's own: NumPy 2 writes np.float64(inf)
+        said = f"has no {quoted(name)}" if missing else f"has {quoted(value)} as {quoted(name)}"
         raise DataError(
             f"{path}, row {row + 1} {said}, expected a finite number of 32 bits, a whole one of 64 "
             "bits, or a text in each row; correct or remove the column"
