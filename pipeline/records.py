@@ -159,11 +159,8 @@ def _decisions_in(served: Path) -> Mapping[object, _Decided]:
     with contextlib.suppress(serving_dir.ServingDirError):
         for rejection in rejections(served):
             found[rejection.run_id] = _Decided(str(rejection))
-        for run_id, one in approved(served).items():
-            by, reason = (" ".join(text.split()) for text in (one.by, one.reason))
-            found[run_id] = _Decided(
-                f"approved by {by} as version {one.version}: {reason}", one.version
-            )
+        for approval in approved(served).values():
+            found[approval.run_id] = _Decided(str(approval), approval.version)
     return found
 
 

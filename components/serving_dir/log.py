@@ -138,6 +138,10 @@ class Approval:
     reason: str
     at: str
 
+    def __str__(self) -> str:
+        by, reason = (" ".join(text.split()) for text in (self.by, self.reason))
+        return f"approved by {by} as version {self.version}: {reason}"
+
 
 # A line of the log.
 Entry = Decision | Withdrawal | Rejection | Approval
