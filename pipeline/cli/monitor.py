@@ -111,7 +111,14 @@ def monitor(
         "report": str(report) if report else None,
     }
     if report:
-        _write_report(report, fields, released, served.summary, names)
+        from pipeline.report import monitoring
+
+        try:
+            monitoring.write(report, fields, released, served.summary, names)
+        except OSError as error:
+            output.complain(
+                f"cannot write the page {report}: {error.strerror}; what was found stands"
+            )
     exit_code = ExitCode.REFUSED if drift.found else ExitCode.DONE
     return Reply(fields, list(_lines(found, fields, drift)), exit_code)
 
@@ -176,21 +183,6 @@ def _spec(dataset: Mapping[str, Any], *, num_classes: int) -> ImageSpec:
             "set"
         )
     return spec
-
-
-def _write_report(
-    path: Path,
-    fields: Mapping[str, Any],
-    released: Summary,
-    observed: Summary,
-    class_names: Sequence[str],
-) -> None:
-    from pipeline.report import monitoring
-
-    try:
-        monitoring.write(path, fields, released, observed, class_names)
-    except OSError as error:
-        output.complain(f"cannot write the page {path}: {error.strerror}; what was found stands")
 
 
 def _lines(version: Version, fields: Mapping[str, Any], drift: Drift) -> Iterator[Line]:
