@@ -127,7 +127,7 @@ def hold(
             files = copy_tree(model, staging / _MODEL)
             digest = digest_of_records(files)
             require_serveable(model_dir, digest, serving_dir, decided)
-            if published := already_live(serving_dir, digest, trust):
+            if published := already_live(serving_dir, digest, trust, signed=signed):
                 return published
             require_same_comparison(serving_dir, decided, trust)
             same = [one for one in pending(serving_dir) if one.decided.model_digest == digest]

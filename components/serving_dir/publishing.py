@@ -69,7 +69,8 @@ def publish(
     """Makes a copy of a model the newest version, atomically and durably.
 
     A model that is the highest version already is not published again, unless that version is
-    damaged: TensorFlow Serving would look at nothing but the highest.
+    damaged, or lacks the signature that `sign` makes: TensorFlow Serving would look at nothing but
+    the highest.
 
     A decision is held against the directory under the lock, after the copy
     (docs/decisions/0005-a-decision-is-held-under-the-lock.md). A decision that was carried out
@@ -96,7 +97,7 @@ def publish(
             digest = digest_of_records(files)
             if decided is not None:
                 require_serveable(model_dir, digest, serving_dir, decided)
-            if published := already_live(serving_dir, digest, trust):
+            if published := already_live(serving_dir, digest, trust, signed=sign is not None):
                 return published
             if decided is not None:
                 require_same_comparison(serving_dir, decided, trust)
@@ -173,12 +174,18 @@ def add_version(
     return target
 
 
-def already_live(serving_dir: Path, digest: str, trust: Trust | None) -> Published | None:
-    """Returns the live version if it holds the model of this digest undamaged."""
+def already_live(
+    serving_dir: Path, digest: str, trust: Trust | None, *, signed: bool
+) -> Published | None:
+    """Returns the live version if it holds the model of this digest undamaged, and is signed where
+    a new one would be.
+    """
     newest = live(serving_dir)
-    if newest and newest.model_digest == digest and not verify(newest, trust):
-        return Published(newest.number, newest.path, False, digest)
-    return None
+    if newest is None or newest.model_digest != digest or verify(newest, trust):
+        return None
+    if signed and not (newest.path / SIGNATURE_NAME).exists():
+        return None
+    return Published(newest.number, newest.path, False, digest)
 
 
 def require_serveable(model: Path, digest: str, serving_dir: Path, decided: Decided) -> None:

@@ -119,6 +119,18 @@ def test_a_version_signed_by_another_key_or_by_nobody_is_not_trusted(
     assert verify(live(serving), truster(other)) == ("has no model.sig: not signed",)
 
 
+def test_an_unsigned_version_of_the_same_model_is_followed_by_a_signed_one(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    model, serving = letter_model(tmp_path, "a"), tmp_path / "serving"
+    publish(model, serving, {})
+    done = publish(model, serving, {}, sign=signer(keys[0]))
+    assert (done.version, done.created) == (2, True)
+    assert verify(live(serving), truster(keys[1])) == ()
+    assert not publish(model, serving, {}, sign=signer(keys[0])).created
+    assert not publish(model, serving, {}).created
+
+
 def test_a_signed_version_under_another_number_is_not_valid(
     serving: Path, keys: tuple[Path, Path]
 ) -> None:

@@ -28,6 +28,7 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from components.serving_dir.baseline import Decided
+from components.serving_dir.model_files import SIGNATURE_NAME
 from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
@@ -291,6 +292,19 @@ def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_r
         approve(serving, "r1", **WHO)
 
 
+def test_what_was_released_unsigned_meanwhile_is_held_again_to_be_signed(serving: Path) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b", signed=True)
+    publish_letters(serving, "b")
+    with pytest.raises(StaleDecision, match="run again"):
+        approve(serving, "r1", **WHO, sign=lambda files: b"signature")
+    hold_letter(serving, "b", "r2", signed=True)
+    assert waiting(serving) == ["r2"]
+    done = approve(serving, "r2", **WHO, sign=lambda files: b"signature")
+    assert (done.version, done.created) == (3, True)
+    assert (done.path / SIGNATURE_NAME).read_bytes() == b"signature"
+
+
 def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +367,7 @@ import os, signal, sys
 from pathlib import Path
 from components import serving_dir
 from components.serving_dir.baseline import Decided
+from components.serving_dir.model_files import SIGNATURE_NAME
 from components.serving_dir.publishing import Published
 left, serving, change, model = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 decided = Decided(serving_dir.digest_of(model), serving_dir.compared_now(serving))
