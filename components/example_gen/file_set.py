@@ -181,20 +181,23 @@ def _missing(spec: DatasetSpec, listing: Listing, split: str, name: str, total: 
 
 
 def _warn_of_two_classes(spec: DatasetSpec, listing: Listing, digests: np.ndarray) -> None:
-    """Says which equal files bear two labels; the checks of the data judge their number."""
+    """Says which equal images bear two labels; the checks of the data judge their number."""
     keys = np.ascontiguousarray(digests).view("S32").ravel()
     order = np.lexsort((listing.labels, keys))
     first, second = order[:-1], order[1:]
     both = (keys[first] == keys[second]) & (listing.labels[first] != listing.labels[second])
     pairs = np.flatnonzero(both)
     if len(pairs):
-        one, other = listing.paths[first[pairs[0]]], listing.paths[second[pairs[0]]]
+        one, other = (
+            f"{printable(listing.paths[row])} ({quoted(listing.class_names[listing.labels[row]])})"
+            for row in (first[pairs[0]], second[pairs[0]])
+        )
         _log.warning(
-            "%s: %d images stand in two classes, such as %s and %s",
+            "%s: equal images in two classes: %d, such as %s and %s",
             spec.text,
             len(pairs),
-            printable(one),
-            printable(other),
+            one,
+            other,
         )
 
 

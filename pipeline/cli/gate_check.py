@@ -86,12 +86,14 @@ def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -
     class, or predicted. Each decision uses the test set up a little, so it is recorded and counted
     in the serving directory to which `run` would release.
     """
-    given.require_keys(["data_dir", "pipeline_root", "serving_dir", *keys("data"), *keys("gate")])
     asked = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     with ci_files.of_errors():
+        used = ["pipeline_root", "serving_dir", *keys("gate")]
         if _of_a_file(asked):
+            given.require_keys(used)
             result = _check_predictions(given, **values)
         else:
+            given.require_keys(["data_dir", *used, *keys("data")])
             result = _check_model(given, verbose=verbose, **values)
     ci_files.write(result.checks, left_out=result.left_out)
     exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
@@ -158,8 +160,6 @@ def _check_predictions(
         require_dataset(dataset)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if any(key == "data_dir" for key, _ in given.overrides):
-        raise UsageError("--data-dir has no effect with --predictions: leave it out")
     return check_predictions(
         given.configuration(), predictions, baseline_predictions, dataset=dataset, cuts=slice
     )

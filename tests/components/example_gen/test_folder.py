@@ -292,7 +292,8 @@ def test_equal_images_in_two_classes_are_said(
     shutil.copy(two_classes / "cat" / "0003.png", two_classes / "dog" / "x.png")
     with caplog.at_level(logging.WARNING):
         opened(two_classes)
-    assert "1 images stand in two classes, such as cat/0003.png and dog/x.png" in caplog.text
+    said = "equal images in two classes: 1, such as cat/0003.png ('cat') and dog/x.png ('dog')"
+    assert said in caplog.text
 
 
 def test_a_class_of_one_image_cannot_be_cut(two_classes: Path) -> None:

@@ -139,7 +139,8 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
     [
         ("good.csv", ["--model", "m"], "--model and --predictions are given, expected one of them"),
         ("good.csv", ["--baseline", "m"], "--baseline has no effect with --predictions: leave it"),
-        ("good.csv", ["--data-dir", "d"], "--data-dir has no effect with --predictions"),
+        ("good.csv", ["--data-dir", "d"], "data_dir has no effect here, expected one of pipeline_"),
+        ("good.csv", ["--set", "data.image_size=8"], "data.image_size has no effect here, expect"),
         ("good.csv", ["--dataset", "mnits"], "unknown data set 'mnits': did you mean 'mnist'? kn"),
         ("good.csv", ["--baseline-predictions", "fewer.csv"], "'a299'): "),
         (
