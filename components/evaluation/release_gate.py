@@ -104,12 +104,12 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             evaluations.read_mistakes(evaluation.uri),
             recorded.image_spec,
         )
+        reference = evaluations.read_reference(evaluation.uri, len(recorded.class_names))
         # All inputs have been read by now: an error above uses no decision up.
         run_id = str(self._context.pipeline_run_id) if self._context else ""
         number = register(served_from, decision, run_id=run_id)
         made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        reference = evaluations.read_reference(evaluation.uri, len(recorded.class_names))
         facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference.to_json())
         released = blessings.write(blessing, made, facts=facts.to_dict())
         pictures.write(shown, Path(blessing.uri))
