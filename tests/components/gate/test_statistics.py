@@ -153,6 +153,16 @@ def test_the_binomial_tail_has_both_its_ends(at_least, trials, probability, expe
     assert binomial_tail(at_least, trials, probability) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("trials", [10_000, 10_000_000, 100_000_000])
+@pytest.mark.parametrize("probability", [0.01, 0.3946, 0.5])
+def test_the_binomial_tail_is_scipys_for_very_many_trials(trials: int, probability: float) -> None:
+    deviation = (trials * probability * (1.0 - probability)) ** 0.5
+    for distance in (-0.3, 0.0, 0.3, 2.0, 5.0):
+        at_least = round(trials * probability + distance * deviation)
+        expected = stats.binom.sf(at_least - 1, trials, probability)
+        assert binomial_tail(at_least, trials, probability) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(("lost", "gained"), [(7, 1), (26, 14), (121, 59)])
 def test_mcnemar_is_half_of_statsmodels_two_sided_one(lost: int, gained: int) -> None:
     expected = statsmodels_mcnemar([[0, lost], [gained, 0]], exact=True).pvalue
