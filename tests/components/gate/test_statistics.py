@@ -136,6 +136,13 @@ def test_tangos_bound_alone_errs_more_often_than_it_says() -> None:
     )
 
 
+def test_the_loss_bound_holds_its_level_on_a_hundred_million_images() -> None:
+    # So many are as good as infinitely many: the score bound needs no correction but the reserve.
+    confidence = drop_confidence(100_000_000, 0.0032, 0.995)
+    assert 0.0049 < 1.0 - confidence < 0.005
+    assert drop_level(100_000_000, 0.0032, 0.995) == pytest.approx(0.005, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("at_least", "trials", "probability", "expected"),
     [
