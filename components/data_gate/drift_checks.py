@@ -41,8 +41,11 @@ def drift_check(
 ) -> Check:
     """Checks that no class's share of train changed by more than `bound`, 0..1, since the release.
 
-    Both mappings hold the examples per class, in the order of the labels.
+    Both mappings hold the examples per class, in the order of the labels. Of few images a change
+    that chance explains is no drift, by Fisher's exact test.
     """
+    from scipy import stats
+
     name = "data.drift"
     if released is None:
         return Check(name, True, None, bound, "class drift skipped: nothing released yet")
@@ -62,16 +65,24 @@ def drift_check(
         )
         return Check(name, False, None, bound, sentence)
     drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
-    worst = max(drifts, key=lambda key: drifts[key])
+    beyond = []
+    for key in [key for key in train if drifts[key] > bound]:
+        table = [
+            [one[key], total - one[key]]
+            for one, total in ((train, rows), (released, released_rows))
+        ]
+        if len(train) * stats.fisher_exact(table)[1] < _CHANCE:  # Bonferroni
+            beyond.append(key)
+    worst = max(beyond or drifts, key=lambda key: drifts[key])
     limit = f"at most {bound:g} apart"
     return Check.of(
         name,
-        drifts[worst] <= bound,
+        not beyond,
         drifts[worst],
         bound,
         start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
         f"{train[worst] / rows:.4f}, ",
-        good=limit,
+        good=f"{limit}, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected {limit}; look at how the data was collected since the last release, or set "
         "data_gate.max_class_drift",
     )
