@@ -44,8 +44,6 @@ def drift_check(
     Both mappings hold the examples per class, in the order of the labels. Of few images a change
     that chance explains is no drift, by Fisher's exact test.
     """
-    from scipy import stats
-
     name = "data.drift"
     if released is None:
         return Check(name, True, None, bound, "class drift skipped: nothing released yet")
@@ -65,14 +63,13 @@ def drift_check(
         )
         return Check(name, False, None, bound, sentence)
     drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
-    beyond = []
-    for key in [key for key in train if drifts[key] > bound]:
-        table = [
-            [one[key], total - one[key]]
-            for one, total in ((train, rows), (released, released_rows))
-        ]
-        if len(train) * stats.fisher_exact(table)[1] < _CHANCE:  # Bonferroni
-            beyond.append(key)
+    beyond = [
+        key
+        for key in train
+        if drifts[key] > bound
+        # Corrected for the number of tests (Bonferroni).
+        and len(train) * _chance(train[key], rows, released[key], released_rows) < _CHANCE
+    ]
     worst = max(beyond or drifts, key=lambda key: drifts[key])
     limit = f"at most {bound:g} apart"
     return Check.of(
@@ -86,6 +83,14 @@ def drift_check(
         bad=f"expected {limit}; look at how the data was collected since the last release, or set "
         "data_gate.max_class_drift",
     )
+
+
+def _chance(part: int, rows: int, part_before: int, rows_before: int) -> float:
+    """The p-value of Fisher's exact test for two shares."""
+    from scipy import stats
+
+    table = [[part, rows - part], [part_before, rows_before - part_before]]
+    return float(stats.fisher_exact(table)[1])
 
 
 def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
