@@ -94,6 +94,8 @@ def weakened(
         keys += [name for name in lower if given.get(name, 1.0) < getattr(own, name)]
         keys += [name for name in higher if given.get(name, 0.0) > getattr(own, name)]
         keys += [] if set(own.slices) <= set(given.get("slices", own.slices)) else ["slices"]
-        # A higher one weakens the tests that refuse what is shown to be worse.
-        keys += ["confidence"] if gate.confidence != own.confidence else []
+        # A higher confidence weakens the tests that refuse what is shown to be worse; a smaller
+        # budget weakens the first decisions, and a larger one the late ones.
+        either = ("confidence", "test_budget")
+        keys += [name for name in either if getattr(gate, name) != getattr(own, name)]
     return tuple(f"gate.{key}" for key in keys)

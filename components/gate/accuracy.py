@@ -8,14 +8,15 @@ from components.gate import statistics
 from components.gate.check import Check
 from components.gate.evidence import Case, Tally, groups
 from components.gate.policy import Policy
+from trainer.host.text import apart, confidence
 
-_TOLERANCE = 1e-6  # of the cross-entropy, which TFMA computes as a float32
+_TOLERANCE = 1e-6  # of the cross-entropy, which is rounded to six decimals
 
 
 def accuracy_lower(overall: Tally, policy: Policy, decision: int) -> float:
     """The lower confidence bound of the candidate's accuracy, 0..1."""
-    confidence = 1.0 - policy.release_alpha(decision)
-    return statistics.clopper_pearson_lower(overall.correct, overall.rows, confidence)
+    level = 1.0 - policy.release_alpha(decision)
+    return statistics.clopper_pearson_lower(overall.correct, overall.rows, level)
 
 
 def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
@@ -36,15 +37,16 @@ def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
     without_errors = Tally(overall.rows, overall.rows)
     if bound < policy.floor and accuracy_lower(without_errors, policy, decision) < policy.floor:
         remedy = f"no model reaches it on {overall.rows:,} test images; take more of them"
+    lower, floor = apart(bound, policy.floor)
     return Check.of(
         "floor",
         bound >= policy.floor,
         bound,
         policy.floor,
         start=f"accuracy {overall.accuracy:.4f}; its {_confidence(policy, decision)} lower bound "
-        f"{bound:.4f} ",
-        good=f"reaches the floor {policy.floor:.4f}",
-        bad=f"misses the floor {policy.floor:.4f}: {remedy}, or set gate.floor",
+        f"{lower} ",
+        good=f"reaches the floor {floor}",
+        bad=f"misses the floor {floor}: {remedy}, or set gate.floor",
     )
 
 
@@ -58,12 +60,13 @@ def cross_entropy(case: Case) -> Iterator[Check]:
     actual, bound = case.evidence.cross_entropy, case.policy.max_cross_entropy
     if actual is None:
         return
+    found, allowed = apart(actual, bound)
     yield Check.of(
         "cross_entropy",
         actual <= bound + _TOLERANCE,
         actual,
         bound,
-        start=f"cross-entropy {actual:.4f}; at most {bound:.4f} is allowed",
+        start=f"cross-entropy {found}; at most {allowed} is allowed",
         bad=": the probabilities cannot be relied on; look for wrong labels in the training data, "
         "or set gate.max_cross_entropy",
     )
@@ -87,14 +90,15 @@ def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check,
         p = statistics.mcnemar(overall.lost, overall.gained)
         better = _not_worse("not_worse", p, p, policy.alpha, policy, start=f"{_pairs(overall)}: ")
     bound = drop_upper(overall, policy, decision)
-    extent = f"drops by at most {bound:.4f}" if bound > 0 else f"rises by at least {-bound:.4f}"
+    drop, allowed = apart(bound, policy.max_drop)
+    extent = f"drops by at most {drop}" if bound > 0 else f"rises by at least {-bound:.4f}"
     return better, Check.of(
         "max_drop",
         bound <= policy.max_drop,
         bound,
         policy.max_drop,
         start=f"accuracy changes by {overall.change:+.4f}; with {_confidence(policy, decision)} "
-        f"confidence it {extent}; a drop of at most {policy.max_drop:.4f} is allowed",
+        f"confidence it {extent}; a drop of at most {allowed} is allowed",
         bad=": keep the baseline, evaluate on more test images, or set gate.max_drop",
     )
 
@@ -119,21 +123,24 @@ def group_floors(case: Case) -> Iterator[Check]:
     for group in every:
         floor, accuracy = policy.class_floor, group.tally.accuracy
         if not group.judged:
-            sentence = (
-                f"{group.label} has {group.tally.rows:,} test images, too few to be judged: "
-                f"gate.min_slice_rows is {policy.min_slice_rows:,}"
-            )
+            sentence = f"{group.label} has no test images, so it is not judged"
+            if group.tally.rows:
+                sentence = (
+                    f"{group.label} has {group.tally.rows:,} test images, too few to be judged: "
+                    f"gate.min_slice_rows is {policy.min_slice_rows:,}"
+                )
             yield Check(group.name, True, None, floor, sentence)
             continue
         p = p_values[group.name]
+        shown, lowest = apart(accuracy, floor)
         yield Check.of(
             group.name,
             p > policy.alpha,
             accuracy,
             floor,
-            start=f"{group.label}: accuracy {accuracy:.4f}, ",
-            good=f"not shown to be below the class floor {floor:.4f} (p = {p:.2g})",
-            bad=f"shown to be below the class floor {floor:.4f} (p = {p:.2g}, required above "
+            start=f"{group.label}: accuracy {shown}, ",
+            good=f"not shown to be below the class floor {lowest} (p = {p:.2g})",
+            bad=f"shown to be below the class floor {lowest} (p = {p:.2g}, required above "
             f"{policy.alpha:g}): look at the {group.kind}'s examples, or set gate.class_floor",
         )
 
@@ -172,4 +179,4 @@ def _pairs(tally: Tally) -> str:
 
 
 def _confidence(policy: Policy, decision: int) -> str:
-    return f"{(1.0 - policy.release_alpha(decision)) * 100:.4g} %"
+    return confidence(1.0 - policy.release_alpha(decision))

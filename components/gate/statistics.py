@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _BISECTIONS = 60  # of an interval of length 2: more digits than a float has
+_NEWTON_STEPS = 20
 _DISCORDANCES = 48  # at which the level of the paired bound is computed
 _RESERVE = 0.99  # of the level that may be spent there: the rest is for discordances between them
 _STEP = 0.98  # from each level that `drop_confidence` tries to the next
@@ -52,10 +53,17 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=65_536)
 def binomial_tail(at_least: int, trials: int, probability: float) -> float:
-    """P(X >= at_least) for X ~ Binomial(trials, probability)."""
+    """P(X >= at_least) for X ~ Binomial(trials, probability).
+
+    SciPy's `bdtrc` computes the same, but is wrong by up to 0.002 of ten million trials.
+    """
     from scipy import special
 
-    return 0.0 if at_least > trials else float(special.bdtrc(at_least - 1, trials, probability))
+    if at_least <= 0:
+        return 1.0
+    if at_least > trials:
+        return 0.0
+    return float(special.betainc(at_least, trials - at_least + 1, probability))
 
 
 def mcnemar(lost: int, gained: int) -> float:
@@ -124,13 +132,12 @@ def drop_level(rows: int, drop: float, confidence: float) -> float:
 
     if confidence >= _CERTAIN:  # the bound is 1
         return 0.0
-    z = NormalDist().inv_cdf(confidence)
     most = (1.0 - drop) / 2  # can be gained: then each example is either lost or gained
-    refused = np.array(list(_refused_lost(rows, drop, z, likely(rows, most)[-1])))
     levels = []
     for gained in _shares(rows, most):
         counts = np.array(likely(rows, gained))
-        levels.append(paired_pass(counts, refused[counts], rows, lost=gained + drop, gained=gained))
+        refused = _refused_lost(counts, rows, drop, NormalDist().inv_cdf(confidence))
+        levels.append(paired_pass(counts, refused, rows, lost=gained + drop, gained=gained))
     return max(levels)
 
 
@@ -148,13 +155,24 @@ def _shares(rows: int, most: float) -> Iterator[float]:
         yield most - share
 
 
-def _refused_lost(rows: int, drop: float, z: float, most_gained: int) -> Iterator[int]:
-    """Yields, for 0, 1, ... gained examples, the fewest lost ones with a bound above `drop`."""
-    lost = 0  # which never falls with the number of gained examples
-    for gained in range(most_gained + 1):
-        while lost <= rows - gained and _tango_score(lost, gained, rows, drop) <= -z:
-            lost += 1
-        yield lost
+def _refused_lost(
+    gained: npt.NDArray[np.int64], rows: int, drop: float, z: float
+) -> npt.NDArray[np.int64]:
+    """The fewest lost examples beside the gained ones, [C] each, with a bound above `drop`.
+
+    Where the score is -z, its standard error s solves s^3 + w s^2 - (2 gained + v) s = v w, with
+    v = rows drop (1 - drop) and w = z (1 + drop): put s into the equation of the most likely
+    probability of "gained". Newton's method comes down to the only positive root.
+    """
+    import numpy as np
+
+    v, w = rows * drop * (1.0 - drop), z * (1.0 + drop)
+    error = np.sqrt(2.0 * gained + v) + 1e-6  # not below the root
+    for _ in range(_NEWTON_STEPS):
+        value = error * (error * (error + w) - 2.0 * gained - v) - v * w
+        error -= value / (error * (3.0 * error + 2.0 * w) - 2.0 * gained - v)
+    lost = np.floor(gained + rows * drop - z * error) + 1.0
+    return np.maximum(lost, 0.0).astype(np.int64)
 
 
 def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
@@ -208,7 +226,11 @@ def paired_pass(
     )
     others = rows - counts
     of_others = min(1.0, lost / (1.0 - gained))
-    tails = special.bdtrc(np.minimum(critical - 1, others), others, of_others)
+    # As in `binomial_tail`.
+    inner = special.betainc(
+        np.maximum(critical, 1), np.maximum(others - critical, 0) + 1, of_others
+    )
+    tails = np.where(critical > others, 0.0, np.where(critical > 0, inner, 1.0))
     return float(shares @ (1.0 - tails))
 
 

@@ -3,9 +3,10 @@
     drift = compare(released, observed, level=0.05, tolerance=0.02, class_names=["cat", "dog"])
     drift.found, [test.sentence for test in drift.tests]
 
-Shares of the predicted classes are compared by Pearson's chi-square test of homogeneity;
-confidence, intensity and size by the two-sample Kolmogorov-Smirnov test over the bins. All p-values
-together are corrected for their number (Holm 1979).
+Shares of the predicted classes are compared by Pearson's chi-square test of homogeneity, and where
+they are rare by Fisher's exact test; confidence, intensity and size by the two-sample
+Kolmogorov-Smirnov test over the bins. All p-values together are corrected for their number (Holm
+1979).
 """
 
 from __future__ import annotations
@@ -131,24 +132,30 @@ def _area(size: str) -> tuple[int, str]:
 
 
 def _classes(before: Sequence[int], now: Sequence[int], names: Sequence[str]) -> _Raw:
-    """Pearson's test; classes that too few images are expected of are taken together."""
-    from scipy import special
+    """Pearson's test; classes that too few images are expected of are taken together.
 
-    table = np.array([before, now], float)  # [2, K]
-    shares = table / table.sum(axis=1, keepdims=True)
+    Where too few are expected of those as well, Fisher's exact test judges their share.
+    """
+    from scipy import stats
+
+    table = np.array([before, now])  # [2, K]
+    rows = table.sum(axis=1)
+    shares = table / rows[:, np.newaxis]
     gaps = np.abs(shares[0] - shares[1])
     distance, at = float(gaps.max()), int(gaps.argmax())
-    totals, rows = table.sum(axis=0), table.sum(axis=1)
-    rare = totals * rows.min() / rows.sum() < _FEWEST
-    pooled = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
-    pooled = pooled[:, pooled.sum(axis=0) > 0]
-    expected = np.outer(rows, pooled.sum(axis=0)) / rows.sum()
-    statistic = float(((pooled - expected) ** 2 / expected).sum())
-    freedom = pooled.shape[1] - 1
-    p_value = float(special.chdtrc(freedom, statistic)) if freedom else 1.0
+    expected = table.sum(axis=0) * (rows.min() / rows.sum())  # [K], in the smaller of the two
+    rare = expected < _FEWEST
+    frequent, others = table[:, ~rare], table[:, rare].sum(axis=1)
+    p_values = []
+    if expected[rare].sum() >= _FEWEST:
+        frequent = np.column_stack([frequent, others])
+    elif others.any():
+        p_values.append(float(stats.fisher_exact([others, rows - others])[1]))
+    if frequent.shape[1] > 1 and frequent.sum(axis=1).all():
+        p_values.append(float(stats.chi2_contingency(frequent, correction=False)[1]))
     was, is_ = shares[:, at].tolist()
     what = f"predicted class {names[at]}: share {was:.4f} at the release, now {is_:.4f}"
-    return _Raw("classes", distance, p_value, what)
+    return _Raw("classes", distance, min(holm(p_values), default=1.0), what)
 
 
 def _kolmogorov(name: str, before: Sequence[int], now: Sequence[int]) -> _Raw:

@@ -206,8 +206,8 @@ def _lines(points: Sequence[Point], policy: Policy, asked: SimpleNamespace) -> l
     known = asked.dataset in DATASET_DEFAULTS
     whose = asked.dataset if known else f"{asked.dataset}, a set without thresholds of its own"
     return [
-        f"policy of {whose}: floor {policy.floor:g}, class floor {policy.class_floor:g}, "
-        f"max drop {policy.max_drop:g}, confidence {policy.confidence:g}, slices {slices}",
+        f"policy of {whose}: floor {policy.floor:.15g}, class floor {policy.class_floor:.15g}, "
+        f"max drop {policy.max_drop:g}, confidence {policy.confidence:.15g}, slices {slices}",
         f"{asked.rows:,} test images of {asked.classes:,} classes, decision "
         f"{asked.decision:,} on them; served accuracy {asked.accuracy:g}, discordance "
         f"{asked.discordance:g}",

@@ -25,8 +25,8 @@ def percent(fraction: float) -> str:
 
 
 def level(confidence: float) -> str:
-    """Formats a confidence as percent with as many digits as it has: 0.95 is "95 %"."""
-    return f"{confidence * 100:.4g} %"
+    """Formats a confidence as percent: 0.95 is "95 %"."""
+    return text.confidence(confidence)
 
 
 def points(fraction: float | None, sign: str = "") -> str:

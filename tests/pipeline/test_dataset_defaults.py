@@ -77,6 +77,8 @@ def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
         (GateConfig(min_slice_rows=5000), ("gate.min_slice_rows",)),
         (GateConfig(slices=()), ("gate.slices",)),
         (GateConfig(confidence=0.999), ("gate.confidence",)),
+        (GateConfig(test_budget=1), ("gate.test_budget",)),  # the first decision: 80 errors, not 74
+        (GateConfig(test_budget=20), ("gate.test_budget",)),  # the hundredth: 63, not 62
         (GateConfig(allow_missing_baseline=True), ("gate.allow_missing_baseline",)),
         (GateConfig(must_improve=True, require_baseline=True), ()),
     ],

@@ -5,6 +5,7 @@ Synopsis::
     printable("up\x1b[1A\n")     # r"up\x1b[1A\n": no character that a terminal obeys
     quoted("9" * 5_000)          # "'9999...9999'", 80 characters
     one_line(ValueError("a\nb"))  # "ValueError: a b"
+    apart(0.98996, 0.99)         # ("0.98996", "0.99000")
 """
 
 from __future__ import annotations
@@ -68,6 +69,20 @@ def size(bytes_: int) -> str:
 def percent(fraction: float, digits: int = 2) -> str:
     """Returns a fraction as percent: 0.9917 is "99.17 %"."""
     return f"{fraction * 100:.{digits}f} %"
+
+
+def confidence(fraction: float) -> str:
+    """Returns a confidence as percent, with the digits that tell it from certainty: "99.9958 %"."""
+    error = float(f"{100.0 * (1.0 - fraction):.2g}")
+    return f"{100.0 - error:.15g} %"
+
+
+def apart(value: float, bound: float) -> tuple[str, str]:
+    """Returns both with four decimals, or with as many more as tell them apart if they differ."""
+    digits = 4
+    while value != bound and digits < 17 and f"{value:.{digits}f}" == f"{bound:.{digits}f}":
+        digits += 1
+    return f"{value:.{digits}f}", f"{bound:.{digits}f}"
 
 
 def unknown(what: str, given: str, known: Iterable[str], *, see: str = "") -> str:

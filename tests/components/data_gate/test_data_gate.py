@@ -382,15 +382,15 @@ def test_class_mix_of_the_last_release_passes(clean):
 
 
 def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
-    released = json.dumps(summary(dict.fromkeys(SPLITS, ROWS), train_counts=(2, 5, 5)))
+    released = json.dumps(summary(dict.fromkeys(SPLITS, ROWS), train_counts=(0, 500, 500)))
 
     with pytest.raises(Refused) as refused:
         clean.gate(released, max_class_drift=0.1)
 
     (finding,) = findings(refused)
-    # 4 of 12 now, 2 of 12 then
-    assert (finding.name, finding.actual) == ("data.drift", pytest.approx(4 / 12 - 2 / 12))
-    assert finding.sentence.startswith("train: share of class cat went from 0.1667 to 0.3333")
+    # 4 of 12 now, none of 1,000 then
+    assert (finding.name, finding.actual) == ("data.drift", pytest.approx(4 / 12))
+    assert finding.sentence.startswith("train: share of class cat went from 0.0000 to 0.3333")
     assert "set data_gate.max_class_drift" in finding.sentence
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from components.data_gate.drift_checks import intensity_check, size_check
+from components.data_gate.drift_checks import drift_check, intensity_check, size_check
 from components.example_gen.example_facts import facts_of
 from components.example_gen.examples_summary import SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
@@ -137,3 +137,35 @@ def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):
     assert "set data_gate.max_size_drift" in refused.sentence
     assert "skipped" in size_check(then, summary_of(halves[0]), bound=0.5).sentence
     assert "nothing released yet" in size_check(then, None, bound=0.5).sentence
+
+
+def test_of_few_images_a_class_mix_that_chance_explains_is_no_drift():
+    # 200 images of ten classes each time: a share moves by more than 0.05 in 56 % of cases.
+    rng = np.random.default_rng(0)
+    mixes = rng.multinomial(200, np.full(10, 0.1), (300, 2))
+    found = [
+        drift_check(*(dict(enumerate(mix.tolist())) for mix in pair), bound=0.05) for pair in mixes
+    ]
+    assert sum(one.actual > 0.05 for one in found) > 100
+    assert sum(not one.passed for one in found) <= 3  # 0.3 are expected at most
+
+
+@pytest.mark.parametrize(
+    ("now", "passes"), [((29, 21), True), ((290, 210), True), ((580, 420), False), ((6, 44), False)]
+)
+def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes):
+    # 8 points more than a half: p is 0.55 for 50 images each, 0.013 for 500, 4e-4 for 1,000.
+    rows = sum(now)
+    check = drift_check(
+        {"cat": now[0], "dog": now[1]}, {"cat": rows // 2, "dog": rows // 2}, bound=0.05
+    )
+    assert check.passed is passes
+    assert check.actual == pytest.approx(abs(now[0] / rows - 0.5))
+
+
+def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_moved_further():
+    now = {"cat": 70, "dog": 55, "owl": 15}
+    then = {"cat": 80, "dog": 60, "owl": 0}
+    check = drift_check(now, then, bound=0.05)
+    assert not check.passed
+    assert check.sentence.startswith("train: share of class owl went from 0.0000 to 0.1071")

@@ -177,6 +177,17 @@ def test_the_text_of_a_float32_has_the_digest_of_the_float32(kind: str, tmp_path
     assert pairing.model_digest(one) == pairing.model_digest(other)
 
 
+def test_predictions_that_float64_alone_tells_apart_are_of_different_models(read) -> None:
+    rows = {"id": [1, 2], "label": [0, 1], "p_0": [0.5, 0.5]}
+    one, other = (
+        read({**rows, "p_1": [0.5, 0.5]}),
+        read({**rows, "p_1": [0.5, 0.5 + 1e-12]}, "q.csv"),
+    )
+    assert (one.given == other.given).all()
+    assert pair(one, None).evidence([]).overall != pair(other, None).evidence([]).overall
+    assert pairing.model_digest(one) != pairing.model_digest(other)
+
+
 def test_texts_are_compared_as_a_run_compares_those_of_a_table(read) -> None:
     columns = {"id": [1, 2, 3], "label": [0, 1, 0], "predicted": [0, 1, 0]}
     file = read({**columns, "camera": ["front ", "front", "Cafe\u0301"]})

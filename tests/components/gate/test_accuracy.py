@@ -53,6 +53,34 @@ def test_a_bound_that_reaches_the_floor_says_so() -> None:
     )
 
 
+def test_numbers_that_differ_are_shown_with_the_digits_that_tell_them_apart() -> None:
+    mnist = dataclasses.replace(POLICY, floor=0.99)
+    counted = evidence(all=Tally(rows=10_000, correct=9_926))
+    assert find(checks_of(counted, mnist, decision=2), "floor").sentence.startswith(
+        "accuracy 0.9926; its 99.62 % lower bound 0.989996 misses the floor 0.990000: "
+    )
+    policy = dataclasses.replace(POLICY, max_drop=0.0032)
+    sentence = find(checks_of(compared_with(53, 53), policy, decision=10), "max_drop").sentence
+    assert "it drops by at most 0.00324; a drop of at most 0.00320 is allowed: " in sentence
+    close = dataclasses.replace(GOOD, cross_entropy=0.300012)
+    sentence = find(checks_of(close), "cross_entropy").sentence
+    assert "cross-entropy 0.30001; at most 0.30000 is allowed: " in sentence
+    many = Tally(rows=10_000_000, correct=8_999_500)
+    sentence = find(
+        checks_of(evidence(all=many), dataclasses.replace(ANYTHING, class_floor=0.9)), "class.all"
+    ).sentence
+    assert "accuracy 0.89995, not shown to be below the class floor 0.90000" in sentence
+
+
+def test_no_confidence_is_called_100_percent() -> None:
+    sentences = [
+        find(checks_of(compared_with(2, 1), decision=100), name).sentence
+        for name in ("floor", "max_drop")
+    ]
+    assert "its 99.9958 % lower bound" in sentences[0]
+    assert "with 99.9958 % confidence" in sentences[1]
+
+
 @pytest.mark.parametrize(("errors", "holds"), [(74, True), (75, False)])
 def test_99_percent_of_ten_thousand_allow_74_errors_at_the_first_decision(
     errors: int, holds: bool
@@ -227,3 +255,8 @@ def test_a_small_slice_is_not_judged(rows: int, judged: bool) -> None:
 def test_an_empty_slice_is_no_error() -> None:
     sliced = with_slices(GOOD, Tally(rows=0, correct=0), Tally(rows=2000, correct=1950))
     assert passed(checks_of(sliced))
+
+
+def test_no_key_is_named_for_a_class_without_images() -> None:
+    checks = checks_of(evidence(cat=980, dog=Tally(rows=0, correct=0)))
+    assert find(checks, "class.dog").sentence == "class dog has no test images, so it is not judged"

@@ -136,6 +136,13 @@ def test_tangos_bound_alone_errs_more_often_than_it_says() -> None:
     )
 
 
+def test_the_loss_bound_holds_its_level_on_a_hundred_million_images() -> None:
+    # So many are as good as infinitely many: the score bound needs no correction but the reserve.
+    confidence = drop_confidence(100_000_000, 0.0032, 0.995)
+    assert 0.0049 < 1.0 - confidence < 0.005
+    assert drop_level(100_000_000, 0.0032, 0.995) == pytest.approx(0.005, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("at_least", "trials", "probability", "expected"),
     [
@@ -151,6 +158,16 @@ def test_tangos_bound_alone_errs_more_often_than_it_says() -> None:
 )
 def test_the_binomial_tail_has_both_its_ends(at_least, trials, probability, expected) -> None:
     assert binomial_tail(at_least, trials, probability) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("trials", [10_000, 10_000_000, 100_000_000])
+@pytest.mark.parametrize("probability", [0.01, 0.3946, 0.5])
+def test_the_binomial_tail_is_scipys_for_very_many_trials(trials: int, probability: float) -> None:
+    deviation = (trials * probability * (1.0 - probability)) ** 0.5
+    for distance in (-0.3, 0.0, 0.3, 2.0, 5.0):
+        at_least = round(trials * probability + distance * deviation)
+        expected = stats.binom.sf(at_least - 1, trials, probability)
+        assert binomial_tail(at_least, trials, probability) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(7, 1), (26, 14), (121, 59)])

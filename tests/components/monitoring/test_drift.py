@@ -50,6 +50,45 @@ def summarize_classes(observed: Summary) -> Summary:
     return Summary(observed.rows, observed.classes, observed.confidence)
 
 
+@pytest.mark.parametrize(
+    ("released", "observed"),
+    [((9_995, 5), (199, 1)), ((4_998, 4_997, 5), (100, 99, 1))],
+)
+def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(released, observed) -> None:
+    # About 0.1 images are expected: chi-square says p = 0.01 and 0.04 for the one that came.
+    before, now = (
+        Summary(sum(counts), counts, (sum(counts), *[0] * (len(RELEASED.confidence) - 1)))
+        for counts in (released, observed)
+    )
+    drift = compare(before, now, level=0.05, tolerance=0.0, class_names=NAMES)
+    rare = np.array([released, observed])[:, np.array(released) < 6].sum(axis=1)
+    exact = stats.fisher_exact([rare, [sum(released), sum(observed)] - rare]).pvalue
+    assert drift.tests[0].p_value >= exact > 0.02
+
+
+@pytest.mark.parametrize("frequent", [(4_990, 5_000), (9_990, 0)])
+def test_a_class_that_was_rare_and_now_comes_always_is_found(frequent) -> None:
+    before = Summary(10_000, (*frequent, 10), (10_000, *[0] * (len(RELEASED.confidence) - 1)))
+    now = Summary(100, (0, 0, 100), (100, *[0] * (len(RELEASED.confidence) - 1)))
+    assert names_of(compare(before, now, level=1e-9, tolerance=0.02, class_names=NAMES)) == [
+        "classes"
+    ]
+
+
+@pytest.mark.parametrize("shares", [(0.9995, 0.0005), (0.49975, 0.49975, 0.0005)])
+def test_a_rare_class_makes_no_drift_more_often_than_the_level(shares) -> None:
+    rng, level, false = np.random.default_rng(0), 0.01, 0
+    for _ in range(1_000):
+        before, now = (
+            Summary(rows, tuple(drawn), (rows, *[0] * (len(RELEASED.confidence) - 1)))
+            for rows in (10_000, 200)
+            for drawn in [rng.multinomial(rows, shares).tolist()]
+        )
+        drift = compare(before, now, level=level, tolerance=0.0, class_names=NAMES)
+        false += drift.tests[0].drifted
+    assert false <= 19  # 10 at the level, and three standard deviations
+
+
 def test_no_p_value_of_the_confidence_is_below_that_of_scipy_on_the_values() -> None:
     before, now = drawn(RNG, 2_000).max(axis=1), drawn(RNG, 500, sharpness=7.5).max(axis=1)
     ours = [summarize(np.column_stack([values, 1 - values])) for values in (before, now)]

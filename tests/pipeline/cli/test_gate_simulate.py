@@ -46,6 +46,14 @@ def test_each_drop_is_a_line_by_rising_drop(capfd: Captured) -> None:
     assert shown.err == ""
 
 
+def test_a_threshold_is_certainty_only_where_it_is(capfd: Captured) -> None:
+    set_ = ("--set", "gate.confidence=0.9999999", "--set", "gate.floor=0.99999995")
+    assert main(["gate", "simulate", *FEW, *set_]) == 0
+    line = capfd.readouterr().out.splitlines()[0]
+    assert "floor 0.99999995, class floor 0.97, " in line
+    assert ", confidence 0.9999999, " in line
+
+
 def test_json_holds_the_full_values(capfd: Captured) -> None:
     fields = _json(capfd)
     equal, worse = fields.pop("curve")

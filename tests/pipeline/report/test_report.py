@@ -131,7 +131,9 @@ def test_the_power_is_said_in_a_sentence() -> None:
         "is refused with a probability of 80 %. A smaller loss" in Page(render(RELEASED_RUN)).text
     )
     # 30 errors of 1,000 beside a floor of 99 %: nobody needs a loss to be refused.
-    assert "even a model that loses nothing is refused" in Page(render(REFUSED_RUN)).text
+    # Other checks of the same images refuse some more.
+    refused = "even a model that loses nothing is refused with a probability of at least "
+    assert refused in Page(render(REFUSED_RUN)).text
 
 
 def test_an_error_is_as_hot_as_it_is_frequent() -> None:

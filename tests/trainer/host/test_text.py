@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from trainer.host.text import one_line, printable, quoted, size
+from trainer.host.text import apart, confidence, one_line, printable, quoted, size
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,25 @@ def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
 )
 def test_a_size_reads_as_a_person_says_it(num_bytes: int, text: str) -> None:
     assert size(num_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "shown"),
+    [
+        (0.98, 0.99, ("0.9800", "0.9900")),
+        (0.98996, 0.99, ("0.98996", "0.99000")),
+        (0.99, 0.99, ("0.9900", "0.9900")),
+        (math.nextafter(0.5, 0.0), 0.5, ("0.4999999999999999", "0.5000000000000000")),
+        (math.nan, 0.3, ("nan", "0.3000")),
+    ],
+)
+def test_two_numbers_are_shown_with_the_digits_that_tell_them_apart(value, bound, shown) -> None:
+    assert apart(value, bound) == shown
+
+
+@pytest.mark.parametrize(
+    ("fraction", "shown"),
+    [(0.95, "95 %"), (1 - 0.05 / 11, "99.55 %"), (1 - 4.17e-5, "99.9958 %"), (1.0, "100 %")],
+)
+def test_a_confidence_is_certain_only_where_it_is(fraction: float, shown: str) -> None:
+    assert confidence(fraction) == shown
