@@ -33,8 +33,10 @@ def write_durably(path: Path, content: str | bytes) -> None:
     """Writes a file, and missing directories, so that a kill or a power cut leaves all of it, or
     the former content; text is written as UTF-8.
 
-    After an OSError no part of the file is left, or only its name could not be synced.
+    A symbolic link stays, and the file that it leads to is written. After an OSError no part of the
+    file is left, or only its name could not be synced.
     """
+    path = Path(os.path.realpath(path))
     make_directory(path.parent)
     writing = path.with_name(f".{path.name}.writing")
     try:

@@ -108,6 +108,16 @@ def test_a_kill_leaves_what_was_there_and_the_next_write_cleans_up(
     assert (tmp_path / "file").read_bytes() == b"\xff"
 
 
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere/file")
+    for content in ("new", "newer"):
+        write_durably(tmp_path / "link", content)
+        assert (tmp_path / "elsewhere" / "file").read_text() == content
+    assert os.readlink(tmp_path / "link") == "elsewhere/file"
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
+
+
 def test_what_the_disk_does_not_take_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
