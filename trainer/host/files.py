@@ -60,10 +60,13 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Syncs the names in a directory to disk."""
+    """Syncs the names in a directory to disk, on a file system that can (fsync(2), EINVAL)."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(directory)
 

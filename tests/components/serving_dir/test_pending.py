@@ -1,7 +1,9 @@
 """Models that wait for a person: held, approved on what was decided, rejected for good."""
 
+import errno
 import importlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +109,24 @@ def test_a_run_that_signs_does_not_take_over_what_waits_unsigned(serving: Path) 
     assert (held.run_id, held.signed) == ("r2", True)
     with pytest.raises(ServingDirError, match="the run r2 signs what it releases, and no key"):
         approve(serving, "r2", **WHO)
+
+
+def test_a_failed_sync_after_the_rename_says_that_the_model_waits(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.mkdir()
+    fsync = os.fsync
+
+    def fail_after_rename(descriptor: int) -> None:
+        if (serving / ".pending-r1").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_after_rename)
+    with pytest.raises(ServingDirError, match=r"of r1 waits in .*power cut may undo") as said:
+        hold_letter(serving, "a")
+    assert "nothing was held" not in str(said.value)
+    assert waiting(serving) == ["r1"]
 
 
 def test_a_model_that_is_live_is_not_held(serving: Path) -> None:
