@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from components import serving_dir
-from components.serving_dir import StaleDecision
+from components.serving_dir import ServingDirError, StaleDecision
 from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
 from pipeline import hooks
@@ -70,7 +70,7 @@ def approve(
     config = config or RunConfig()
     keys = serving.keys(config, signing_key)
     hooks.require_programs(config.hooks)
-    report = _report_of(directory, run_id)
+    report, done = _report_of(directory, run_id), None
     try:
         done = serving_dir.approve(
             directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
@@ -96,6 +96,10 @@ def approve(
             output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
+    except ServingDirError as error:
+        if done is None:
+            raise
+        raise CommandError(f"after version {done.version} was released: {error}") from error
     except (KeyboardInterrupt, Terminated):
         if before := approved(directory).get(run_id):  # for scripts that would try again
             path = directory / str(before.version)
@@ -132,13 +136,15 @@ def _report_of(directory: Path, run_id: str) -> str | None:
 
 def _add_to(path: str | None, sentence: str) -> None:
     """Says in the report of the run, and on the page of all runs, what was decided."""
-    if path is None or not Path(path).parent.is_dir():  # moved, or of another machine
+    if path is None:
         return
     from pipeline import report
     from pipeline.report import index
 
     page = Path(path)
     try:
+        if not page.parent.is_dir():  # moved, or of another machine
+            return
         if page.is_file():
             report.add_decision(page, " ".join(sentence.split()))
         page = page.with_name(index.FILE)
