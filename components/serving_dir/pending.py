@@ -233,11 +233,16 @@ def _keep_approval(serving_dir: Path, approval: Approval) -> None:
 def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection:
     """Writes to the log that a held model is not to be released, and removes it.
 
-    This very model is refused from then on, whichever run makes it again.
+    This very model is refused from then on, whichever run makes it again. What was rejected already
+    stays rejected as it was: who tries again after a kill finds it done.
 
     Raises:
         ServingDirError: there is no such model, it is live, or the log cannot be written.
     """
+    for done in rejections(serving_dir):
+        if done.run_id == run_id:
+            _clean_up(serving_dir)
+            return done
     _find(serving_dir, run_id)  # where there is nothing, not even the lock file is made
     with (
         explained(f"reject {run_id} in {serving_dir}", ", and reject it again"),

@@ -30,6 +30,7 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from components.serving_dir.baseline import Decided
+from components.serving_dir.log import rejections
 from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
@@ -309,6 +310,16 @@ def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_r
     publish_letters(serving, "c")
     with pytest.raises(ServingDirError, match="approved already, as version 2, which is not live"):
         approve(serving, "r1", **WHO)
+
+
+def test_a_second_rejection_says_who_rejected_first_and_cleans_up(serving: Path) -> None:
+    path = hold_letter(serving, "b").path
+    shutil.copytree(path, serving.parent / "kept")
+    first = reject(serving, "r1", **WHO)
+    shutil.copytree(serving.parent / "kept", path)  # as after a kill before it was removed
+    assert reject(serving, "r1", by="Bob", reason="me too") == first
+    assert hidden_in(serving) == []
+    assert rejections(serving) == [first]
 
 
 def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(

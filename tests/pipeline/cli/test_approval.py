@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -172,6 +173,22 @@ def test_a_rejection_is_kept_and_said_in_the_report(
     assert shown(serving, capfd)["pending"] == []
     assert main(words("approve", serving)) == 1
     assert f"the run {RUN} was rejected by Ann <a@b> at " in capfd.readouterr().err
+
+
+def test_a_signal_after_the_rejection_does_not_hide_it_and_the_same_command_ends_well(
+    serving: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(path: str | None, sentence: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("pipeline.cli.approval._add_to", ended)
+    assert main(words("reject", serving)) == 143
+    assert capfd.readouterr().err == (
+        f"tfx-mnist: rejected before that: the model of {RUN}\ntfx-mnist: terminated\n"
+    )
+    monkeypatch.undo()
+    assert main(words("reject", serving)) == 0
+    assert capfd.readouterr() == (f"rejected: the model of {RUN}; what is served stays\n", "")
 
 
 @pytest.mark.parametrize("command", ["approve", "reject"])
