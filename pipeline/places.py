@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline.config import ConfigError, RunConfig
 from pipeline.stores import is_uri
 from trainer.host import paths
+from trainer.host.text import quoted
 
 # What a run writes below the pipeline root.
 _WRITTEN = (
     *("artifacts", "checkpoints", "copies", "kubeflow", "logs", "reports", "serving", "tuning"),
 )
+
+# SQLite, as ML Metadata brings it, opens a path that has 512 bytes with "-journal" behind it.
+MAX_DATABASE_PATH = 504
 
 
 def require_log_place(config: RunConfig, directory: Path) -> None:
@@ -29,9 +34,20 @@ def require_places(config: RunConfig) -> None:
     try:
         for name in ("", *_WRITTEN):
             paths.require_directory("pipeline_root", Path(config.pipeline_root, name))
+        _require_short(config.metadata_path)
         if config.serving_dir is not None:
             paths.require_directory("serving_dir", config.serving_dir)
         if config.artifacts is not None and not is_uri(config.artifacts):
             paths.require_directory("artifacts", config.artifacts)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _require_short(database: Path) -> None:
+    length = len(os.fsencode(os.path.realpath(database)))
+    if length > MAX_DATABASE_PATH:
+        raise ValueError(
+            f"pipeline_root is {quoted(str(database.parent))}, where {database.name} has a path of "
+            f"{length:,} bytes, expected {MAX_DATABASE_PATH} at most, as SQLite takes it: choose a "
+            "shorter pipeline_root"
+        )

@@ -5,10 +5,13 @@ What is tested there would otherwise wait for ever, or take all of the machine's
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+import pytest
 
 TIMEOUT_S = 300  # nothing here takes a second; a machine may be busy
 ADDRESS_SPACE_BYTES = 1 << 30
@@ -41,6 +44,18 @@ def limited(
         # One thread of BLAS: each takes address space, as many as there are cores.
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
     )
+
+
+def on_a_small_disk(folder: Path, size: str, command: list[str]) -> list[str]:
+    """The command, with a small disk in the folder that no other process sees."""
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(folder)]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare(1), which gives a process a disk of its own")
+    tried = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount a disk of their own: {tried.stderr.strip()}")
+    return [*unshare, *command]
 
 
 def full_disk(descriptor: int) -> None:

@@ -30,6 +30,10 @@ _REMEDIES = {
     errno.ELOOP: "remove that symbolic link",
     errno.ENOTDIR: "choose a serving directory whose parents are directories",
     errno.ETIMEDOUT: "wait until it ends",
+    # Of `flock`, where the file system has none.
+    errno.ENOLCK: "choose a serving directory on a disk with locks",
+    errno.ENOSYS: "choose a serving directory on a disk with locks",
+    errno.EOPNOTSUPP: "choose a serving directory on a disk with locks",
 }
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -39,6 +38,7 @@ from components.serving_dir.publishing import (
     Published,
     Sign,
     already_live,
+    appear,
     locked,
     make_serving_dir,
     publish,
@@ -58,7 +58,7 @@ from components.serving_dir.reading import (
 )
 from components.serving_dir.version import Trust
 from trainer.host import strict_json
-from trainer.host.files import read_regular, sync_directory, write_durably
+from trainer.host.files import read_regular, write_durably
 from trainer.host.text import quoted
 
 _RECORD, _MODEL = "pending.json", "model"
@@ -114,7 +114,8 @@ def hold(
 
     Raises:
         StaleDecision: the decision does not hold any more.
-        ServingDirError: nothing was held, and nothing was left behind.
+        ServingDirError: nothing was held, and nothing was left behind; but for one case, which the
+            message names: the model waits, and the last sync failed.
     """
     if not _RUN_ID.fullmatch(run_id):
         raise ServingDirError(f"the run is named {quoted(run_id)}, expected letters and digits")
@@ -141,8 +142,7 @@ def hold(
                     run_id, utc_now(), decided, dict(release), dict(documents or {}), signed, target
                 )
                 write_durably(staging / _RECORD, _to_json(held))
-                os.rename(staging, target)
-                sync_directory(serving_dir)
+                appear(staging, target, f"the model of {run_id} waits in {target}")
             for one in same:  # a kill may have come before, so that it still waits beside `alike`
                 # What was compared without a key may still be approved without it.
                 if one.decided != decided and not one.still_holds(serving_dir):
@@ -233,11 +233,16 @@ def _keep_approval(serving_dir: Path, approval: Approval) -> None:
 def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection:
     """Writes to the log that a held model is not to be released, and removes it.
 
-    This very model is refused from then on, whichever run makes it again.
+    This very model is refused from then on, whichever run makes it again. What was rejected already
+    stays rejected as it was: who tries again after a kill finds it done.
 
     Raises:
         ServingDirError: there is no such model, it is live, or the log cannot be written.
     """
+    for done in rejections(serving_dir):
+        if done.run_id == run_id:
+            _clean_up(serving_dir)
+            return done
     _find(serving_dir, run_id)  # where there is nothing, not even the lock file is made
     with (
         explained(f"reject {run_id} in {serving_dir}", ", and reject it again"),

@@ -163,15 +163,25 @@ def add_version(
         signature = sign(signed_files(manifest, content.encode()))
         write_durably(staging / SIGNATURE_NAME, signature)
     target = serving_dir / str(number)
+    appear(staging, target, f"version {number} is complete and in place at {target}")
+    return target
+
+
+def appear(staging: Path, target: Path, done: str) -> None:
+    """Gives a staging directory its name.
+
+    Raises:
+        ServingDirError: it has the name, and the last sync failed; the message begins with `done`.
+        OSError: it has not.
+    """
     os.rename(staging, target)
     try:
-        sync_directory(serving_dir)
+        sync_directory(target.parent)
     except OSError as error:
         raise ServingDirError(
-            f"version {number} is complete and in place at {target}, but a power cut may undo it, "
-            f"since {serving_dir} could not be synced to disk: {explain(error)}"
+            f"{done}, but a power cut may undo it, since {target.parent} could not be synced to "
+            f"disk: {explain(error)}"
         ) from error
-    return target
 
 
 def already_live(

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from components import serving_dir
-from components.serving_dir import StaleDecision
+from components.serving_dir import ServingDirError, StaleDecision
+from components.serving_dir.log import rejections
 from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
 from pipeline import hooks
@@ -70,7 +71,7 @@ def approve(
     config = config or RunConfig()
     keys = serving.keys(config, signing_key)
     hooks.require_programs(config.hooks)
-    report = _report_of(directory, run_id)
+    report, done = _report_of(directory, run_id), None
     try:
         done = serving_dir.approve(
             directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
@@ -96,6 +97,10 @@ def approve(
             output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
+    except ServingDirError as error:
+        if done is None:
+            raise
+        raise CommandError(f"after version {done.version} was released: {error}") from error
     except (KeyboardInterrupt, Terminated):
         if before := approved(directory).get(run_id):  # for scripts that would try again
             path = directory / str(before.version)
@@ -114,8 +119,13 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     model is refused from then on, whichever run makes it again; versions stay what they are.
     """
     report = _report_of(directory, run_id)
-    done = serving_dir.reject(directory, run_id, by=by, reason=reason)
-    _add_to(report, f"Rejected by {by}: {reason}")
+    try:
+        done = serving_dir.reject(directory, run_id, by=by, reason=reason)
+        _add_to(report, f"Rejected by {done.by}: {done.reason}")
+    except (KeyboardInterrupt, Terminated):
+        if any(one.run_id == run_id for one in rejections(directory)):
+            output.complain(f"rejected before that: the model of {run_id}")
+        raise
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}
     return Reply(fields, [f"rejected: the model of {run_id}; what is served stays"])
 
@@ -132,13 +142,15 @@ def _report_of(directory: Path, run_id: str) -> str | None:
 
 def _add_to(path: str | None, sentence: str) -> None:
     """Says in the report of the run, and on the page of all runs, what was decided."""
-    if path is None or not Path(path).parent.is_dir():  # moved, or of another machine
+    if path is None:
         return
     from pipeline import report
     from pipeline.report import index
 
     page = Path(path)
     try:
+        if not page.parent.is_dir():  # moved, or of another machine
+            return
         if page.is_file():
             report.add_decision(page, " ".join(sentence.split()))
         page = page.with_name(index.FILE)

@@ -21,8 +21,10 @@ from pipeline.cli.command import (
     written_option,
 )
 from pipeline.cli.configuration import Given, pass_given
+from pipeline.cli.written_files import require_writable
 from pipeline.config_model import keys
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
+from trainer.host.files import write_durably
 from trainer.host.text import percent
 
 if TYPE_CHECKING:  # NumPy stands behind it
@@ -112,6 +114,8 @@ def simulate(given: Given, /, **values: Any) -> Reply:
     """
     asked = SimpleNamespace(**values)
     policy = _policy(given, asked)
+    if asked.png is not None:
+        require_writable("--png", "the curve", asked.png)
     from components.gate.simulation import Setting, operating_curve
     from components.gate.submissions import SUBMITTERS, submit
 
@@ -164,7 +168,8 @@ def _draw(
     from pipeline.simulation_plot import draw
 
     try:
-        asked.png.write_bytes(draw(points, setting, policy, asked.dataset, decision=asked.decision))
+        picture = draw(points, setting, policy, asked.dataset, decision=asked.decision)
+        write_durably(asked.png, picture)
     except OSError as error:
         raise CommandError(
             f"cannot write {asked.png}: {error.strerror}; choose another file with --png"

@@ -25,8 +25,10 @@ from pipeline.cli.command import (
     whole,
 )
 from pipeline.cli.configuration import Given, pass_given
+from pipeline.cli.written_files import require_writable
 from pipeline.runners.kubeflow.deployment import Deployment, Mount, Resource, SecretVariable
 from pipeline.runners.kubeflow.names import require_kfp
+from trainer.host.files import write_durably
 
 # Run's own flags but for its directories, which are given in another way.
 _OF_RUN = (
@@ -147,12 +149,13 @@ def compile_(
         resources=(*gpus, *cpus, *memory),
     )
     require_kfp()
+    require_writable("--output", "the pipeline", file)
     with logs.quiet(show=verbose):
         from pipeline.runners.kubeflow.compiling import compile_pipeline
 
         compiled = compile_pipeline(preset, overrides, deployment)
     try:
-        file.write_text(compiled.text, encoding="utf-8")
+        write_durably(file, compiled.text)
     except OSError as error:
         raise CommandError(f"cannot write {file}: {error.strerror}; give another -o") from error
     line = f"compiled: {len(compiled.tasks)} tasks in {file}"

@@ -88,7 +88,7 @@ def monitor(
     what the release recorded. A table with labels also holds the accuracy to the release's floor.
     """
     if report:
-        require_writable("--report", "the page", report, replaced=True)
+        require_writable("--report", "the page", report)
     found = find(directory, version)
     require_valid(found)
     with logs.quiet(show=verbose):

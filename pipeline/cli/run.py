@@ -27,6 +27,7 @@ from pipeline.places import require_places
 from pipeline.result import FAILED, HELD, RELEASED, ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, no_space
 from pipeline.runners.observer import Observer
+from trainer.host.files import write_durably
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
 from trainer.host.text import first_line, one_line
 
@@ -178,7 +179,7 @@ def _local_run(config: RunConfig, *, run_id: str, observer: Observer) -> RunResu
 
 def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
     try:
-        path.write_text(json.dumps(dict(hparams), indent=2) + "\n", encoding="utf-8")
+        write_durably(path, json.dumps(dict(hparams), indent=2) + "\n")
     except OSError as error:
         output.complain(f"cannot save the hyper-parameters to {path}: {error.strerror}")
 

@@ -20,19 +20,22 @@ from trainer.host.files import write_durably
 from trainer.host.text import first_line
 
 
-def require_writable(flag: str, what: str, file: Path, *, replaced: bool = False) -> None:
-    """Raises ConfigError for a file that could not be written in the end.
+def require_writable(flag: str, what: str, file: Path) -> None:
+    """Raises ConfigError for a file that `write_durably` could not write in the end.
 
-    Args:
-      replaced: whether another file takes its place, for which its directory must be writable.
+    It takes the place of the former file. So that must be a regular one: a device, such as
+    /dev/stdout, would be gone for all.
     """
-    if os.path.isdir(file) or not os.path.isdir(file.parent):  # no name is too long for these
-        raise ConfigError(f"cannot save {what} to {file}: expected a file in an existing directory")
+    folder = os.path.dirname(os.path.realpath(file))
+    there = os.path.exists(file)  # no name is too long for these
+    if not os.path.isdir(folder) or (there and not os.path.isfile(file)):
+        raise ConfigError(
+            f"cannot save {what} to {file}: expected a regular file in an existing directory"
+        )
     try:
-        if file.exists():
+        if there:
             paths.require_access(flag, file)
-        if replaced or not file.exists():
-            paths.require_writable(flag, file.parent)
+        paths.require_writable(flag, folder)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -50,7 +53,7 @@ class CiFiles:
         """Raises ConfigError for a file that cannot be written."""
         for flag, file in (("--junit", self.junit), ("--markdown", self.markdown)):
             if file is not None:
-                require_writable(flag, "the checks", file, replaced=True)
+                require_writable(flag, "the checks", file)
 
     def write(
         self,

@@ -5,8 +5,10 @@ Nothing heavy is imported, so that the command line can catch `CannotStart` and 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -16,6 +18,10 @@ from pipeline.config import RunConfig
 from pipeline.stores import is_uri
 
 _NAMES_ITS_PATH = (DataError, ServingDirError)
+
+# What is left of a full disk in ML Metadata's message where SQLite has undone the transaction.
+_UNDONE = "no transaction is active"
+_LITTLE = 1 << 20  # bytes
 
 
 class CannotStart(Exception):
@@ -37,7 +43,9 @@ def no_space(error: BaseException, config: RunConfig) -> str | None:
     TensorFlow, Beam and ML Metadata then raise errors of their own, which keep only the text. One
     of ours that names its path, which may lie on another disk, has a line of its own.
     """
-    signs = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
+    signs = [os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full"]
+    if _is_full(config.pipeline_root):
+        signs.append(_UNDONE)
     texts = [str(one) for one in _chain(error)]
     if isinstance(error, _NAMES_ITS_PATH) or not any(s in text for s in signs for text in texts):
         return None
@@ -48,6 +56,12 @@ def no_space(error: BaseException, config: RunConfig) -> str | None:
         f"and for {tempfile.gettempdir()}, or choose another --pipeline-root; the same command "
         "goes on from what is finished"
     )
+
+
+def _is_full(directory: str) -> bool:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(directory).free < _LITTLE
+    return False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,37 +1,25 @@
 """A whole run on a disk that fills up: a small one of its own, in the machine's memory."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.runs import RUN, SMALL
+from tests.limits import on_a_small_disk
 from tests.pipeline.thirds import write_thirds
 
 pytestmark = pytest.mark.e2e
 
 # Not enough for the database of ML Metadata, nor for a model.
 SIZE = "300k"
-MOUNT = f'mount -t tmpfs -o size={SIZE} tmpfs "$0" && exec "$@"'
-
-
-def _on_a_small_disk(folder: Path, command: list[str]) -> list[str]:
-    """The command, with a small disk in the folder that no other process sees."""
-    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(folder)]
-    if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare(1), which gives a process a disk of its own")
-    tried = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode != 0:
-        pytest.skip(f"this machine lets nobody mount a disk of their own: {tried.stderr.strip()}")
-    return [*unshare, *command]
 
 
 def _failed_line(folder: Path, *arguments: str) -> str:
     """The line of a run that has a small disk in the folder."""
     command = [arg for arg in RUN if arg != "--json"]
     done = subprocess.run(
-        _on_a_small_disk(folder, [*command, *arguments]),
+        on_a_small_disk(folder, SIZE, [*command, *arguments]),
         capture_output=True,
         text=True,
         timeout=300,

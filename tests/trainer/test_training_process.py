@@ -92,6 +92,15 @@ def test_an_error_of_a_library_is_said_after_its_type(prepared, tmp_path):
         train_alone(Job.from_fn_args(missing))
 
 
+def test_nothing_of_it_stays_in_the_temporary_directory(prepared, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)  # asks for it again
+    train_alone(job(Training(prepared, tmp_path, epochs=2)))
+    assert not list(temporary.iterdir())
+
+
 @pytest.mark.once  # test_run.py resumes on both
 def test_one_that_is_killed_may_lack_memory_and_the_next_one_says_that_it_resumes(
     prepared, tmp_path, caplog

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,16 +54,19 @@ def running_child(
 ) -> Iterator[subprocess.Popen[str]]:
     """A child (see `python_child`) that is killed when the block is left; its stdin closes when
     this process is gone.
+
+    It has a temporary directory of its own: a child that is killed cannot remove its files.
     """
-    child = python_child(module, *arguments, **variables)
-    process = subprocess.Popen(
-        child.command, env=child.environment, stdin=subprocess.PIPE, stdout=stdout, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryDirectory(prefix="tfx-mnist-", ignore_cleanup_errors=True) as scratch:
+        child = python_child(module, *arguments, TMPDIR=scratch, **variables)
+        process = subprocess.Popen(
+            child.command, env=child.environment, stdin=subprocess.PIPE, stdout=stdout, text=True
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def answers() -> TextIO:

@@ -33,8 +33,10 @@ def write_durably(path: Path, content: str | bytes) -> None:
     """Writes a file, and missing directories, so that a kill or a power cut leaves all of it, or
     the former content; text is written as UTF-8.
 
-    After an OSError no part of the file is left, or only its name could not be synced.
+    A symbolic link stays, and the file that it leads to is written. After an OSError no part of the
+    file is left, or only its name could not be synced.
     """
+    path = Path(os.path.realpath(path))
     make_directory(path.parent)
     writing = path.with_name(f".{path.name}.writing")
     try:
@@ -58,10 +60,13 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Syncs the names in a directory to disk."""
+    """Syncs the names in a directory to disk, on a file system that can (fsync(2), EINVAL)."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(directory)
 

@@ -1,7 +1,9 @@
 """Models that wait for a person: held, approved on what was decided, rejected for good."""
 
+import errno
 import importlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,7 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from components.serving_dir.baseline import Decided
+from components.serving_dir.log import rejections
 from components.serving_dir.model_files import SIGNATURE_NAME
 from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
@@ -108,6 +111,24 @@ def test_a_run_that_signs_does_not_take_over_what_waits_unsigned(serving: Path) 
     assert (held.run_id, held.signed) == ("r2", True)
     with pytest.raises(ServingDirError, match="the run r2 signs what it releases, and no key"):
         approve(serving, "r2", **WHO)
+
+
+def test_a_failed_sync_after_the_rename_says_that_the_model_waits(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.mkdir()
+    fsync = os.fsync
+
+    def fail_after_rename(descriptor: int) -> None:
+        if (serving / ".pending-r1").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_after_rename)
+    with pytest.raises(ServingDirError, match=r"of r1 waits in .*power cut may undo") as said:
+        hold_letter(serving, "a")
+    assert "nothing was held" not in str(said.value)
+    assert waiting(serving) == ["r1"]
 
 
 def test_a_model_that_is_live_is_not_held(serving: Path) -> None:
@@ -303,6 +324,16 @@ def test_what_was_released_unsigned_meanwhile_is_held_again_to_be_signed(serving
     done = approve(serving, "r2", **WHO, sign=lambda files: b"signature")
     assert (done.version, done.created) == (3, True)
     assert (done.path / SIGNATURE_NAME).read_bytes() == b"signature"
+
+
+def test_a_second_rejection_says_who_rejected_first_and_cleans_up(serving: Path) -> None:
+    path = hold_letter(serving, "b").path
+    shutil.copytree(path, serving.parent / "kept")
+    first = reject(serving, "r1", **WHO)
+    shutil.copytree(serving.parent / "kept", path)  # as after a kill before it was removed
+    assert reject(serving, "r1", by="Bob", reason="me too") == first
+    assert hidden_in(serving) == []
+    assert rejections(serving) == [first]
 
 
 def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.serving_dir import Pending, live, versions
+from components.serving_dir import Pending, ServingDirError, live, versions
 from pipeline import records, report
 from pipeline.cli.main import main
 from pipeline.result import HELD, RunResult, Waiting
@@ -174,6 +175,22 @@ def test_a_rejection_is_kept_and_said_in_the_report(
     assert f"the run {RUN} was rejected by Ann <a@b> at " in capfd.readouterr().err
 
 
+def test_a_signal_after_the_rejection_does_not_hide_it_and_the_same_command_ends_well(
+    serving: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(path: str | None, sentence: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("pipeline.cli.approval._add_to", ended)
+    assert main(words("reject", serving)) == 143
+    assert capfd.readouterr().err == (
+        f"tfx-mnist: rejected before that: the model of {RUN}\ntfx-mnist: terminated\n"
+    )
+    monkeypatch.undo()
+    assert main(words("reject", serving)) == 0
+    assert capfd.readouterr() == (f"rejected: the model of {RUN}; what is served stays\n", "")
+
+
 @pytest.mark.parametrize("command", ["approve", "reject"])
 @pytest.mark.parametrize(
     ("more", "code", "line"),
@@ -204,3 +221,33 @@ def test_a_report_that_is_gone_changes_nothing(
     (tmp_path / "reports" / f"{RUN}.html").unlink()
     assert main(words("approve", serving)) == 0
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
+def test_a_report_that_cannot_be_reached_is_one_line_and_the_decision_stands(
+    command: str, serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    far = f"/{'n' * 300}/reports/{LATER}.html"  # as in a directory that this user may not enter
+    assert isinstance(hold_letter(serving, "c", LATER, report=far), Pending)
+    decision = words(command, serving)
+    decision[1] = LATER
+    assert main(decision) == 0
+    assert capfd.readouterr().err == (
+        f"tfx-mnist: the page {far} cannot be changed: [Errno 36] File name too long: "
+        f"'{Path(far).parent}'; the decision stands\n"
+    )
+
+
+def test_an_error_after_the_release_does_not_hide_it(
+    serving: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    def unreadable(directory: Path) -> None:
+        raise ServingDirError("cannot read the serving directory: Stale file handle")
+
+    monkeypatch.setattr("pipeline.cli.approval.approved", unreadable)
+    assert main(words("approve", serving)) == 1
+    assert capfd.readouterr().err == (
+        "tfx-mnist: after version 2 was released: cannot read the serving directory: Stale file "
+        "handle\n"
+    )
+    assert letters_in(serving) == {1: "a", 2: "b"}

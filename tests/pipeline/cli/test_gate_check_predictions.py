@@ -157,7 +157,7 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
         ),
         ("none.csv", [], "none.csv: No such file or directory; give another file"),
         ("good.csv", ["--junit", "no/gate.xml"], "cannot save the checks to no/gate.xml: expect"),
-        ("good.csv", ["--markdown", "/"], "cannot save the checks to /: expected a file in an e"),
+        ("good.csv", ["--markdown", "/"], "cannot save the checks to /: expected a regular f"),
     ],
 )
 def test_what_does_not_fit_is_one_line_ends_with_2_and_decides_nothing(

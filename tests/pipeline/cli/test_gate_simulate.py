@@ -130,16 +130,6 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert shown.err == f"tfx-mnist: {error}\n"
 
 
-def test_a_file_that_cannot_be_written_ends_with_1(tmp_path: Path, capfd: Captured) -> None:
-    path = tmp_path / "none" / "curve.png"
-    assert main(["gate", "simulate", *FEW, "--png", str(path)]) == 1
-    assert capfd.readouterr() == (
-        "",
-        f"tfx-mnist: cannot write {path}: No such file or directory; choose another file with "
-        "--png\n",
-    )
-
-
 def test_a_real_process_draws_without_a_display(tmp_path: Path) -> None:
     words = ["gate", "simulate", *FEW, "--png", str(tmp_path / "curve.png")]
     done = process(words, {"DISPLAY": "", "MPLBACKEND": "tkagg"})

@@ -90,7 +90,7 @@ class TestRun:
                 "cannot save the hyper-parameters to no/such: expected a",
             ),
             ("--save-hparams", "/proc", "cannot save the hyper-parameters to /proc: expected a"),
-            ("--save-hparams", "/proc/self/best.json", "--save-hparams needs '/proc/self'"),
+            ("--save-hparams", "/proc/sys/best.json", "--save-hparams needs '/proc/sys'"),
         ],
     )
     def test_a_bad_file_is_a_users_error_and_nothing_is_written(

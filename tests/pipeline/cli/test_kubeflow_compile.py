@@ -141,13 +141,6 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert not path.exists()
 
 
-def test_a_file_that_cannot_be_written_ends_with_1(tmp_path: Path, capfd: Captured) -> None:
-    path = tmp_path / "none" / "pipeline.yaml"
-    assert _compile(path) == 1
-    line = f"tfx-mnist: cannot write {path}: No such file or directory; give another -o\n"
-    assert capfd.readouterr().err == line
-
-
 def test_without_kfp_one_line_says_what_to_install(
     tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -472,7 +472,7 @@ def test_a_page_that_cannot_be_written_is_refused_before(
     folder = write_folder(tmp_path / "images", drawn(np.random.default_rng(1), 20))
     code, fields = monitor(serving, folder, capfd, "--report", str(tmp_path / "none" / "x.html"))
     assert code == 2
-    assert "x.html: expected a file in an existing directory" in fields["error"]
+    assert "x.html: expected a regular file in an existing directory" in fields["error"]
     assert not (tmp_path / "none").exists()
 
 

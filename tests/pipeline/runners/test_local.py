@@ -185,5 +185,5 @@ def test_metadata_that_cannot_be_written_to_are_named(config: RunConfig, root: P
 def test_sound_metadata_are_not_refused(root: Path, make: Callable[[Path], None]) -> None:
     root.mkdir(parents=True)
     make(root / "metadata.sqlite")
-    local._require_sound(root / "metadata.sqlite")
-    local._require_sound(root / "metadata.sqlite")
+    local._require_sound(RunConfig(pipeline_root=str(root)))
+    local._require_sound(RunConfig(pipeline_root=str(root)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.limits import full_disk, limited
-from trainer.host.files import UnfitFile, read_regular, write_durably
+from trainer.host.files import UnfitFile, read_regular, sync_directory, write_durably
 
 BOUND = 100
 
@@ -106,6 +106,25 @@ def test_a_kill_leaves_what_was_there_and_the_next_write_cleans_up(
     write_durably(tmp_path / "file", b"\xff")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"\xff"
+
+
+def test_a_file_system_without_a_sync_of_directories_is_no_error() -> None:
+    folder = Path("/proc/self")  # like a folder that VirtualBox shares
+    descriptor = os.open(folder, os.O_RDONLY)
+    with pytest.raises(OSError, match="Invalid argument"):
+        os.fsync(descriptor)
+    os.close(descriptor)
+    sync_directory(folder)
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere/file")
+    for content in ("new", "newer"):
+        write_durably(tmp_path / "link", content)
+        assert (tmp_path / "elsewhere" / "file").read_text() == content
+    assert os.readlink(tmp_path / "link") == "elsewhere/file"
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
 
 
 def test_what_the_disk_does_not_take_leaves_what_was_there(

@@ -1,0 +1,35 @@
+"""The directories of a run that are refused before it."""
+
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as pb2
+
+from pipeline.config import ConfigError, RunConfig
+from pipeline.places import MAX_DATABASE_PATH, require_places
+
+
+def root_for(length: int, folder: Path) -> Path:
+    """A root below a folder whose database has a path of that many bytes."""
+    missing = length - len(str(folder / "r" / "metadata.sqlite"))
+    return folder.joinpath(*["n" * 99] * (missing // 100), "r" + "n" * (missing % 100))
+
+
+def test_the_longest_root_is_one_that_ml_metadata_can_open(tmp_path: Path) -> None:
+    config = RunConfig(pipeline_root=str(root_for(MAX_DATABASE_PATH, tmp_path)))
+    assert len(str(config.metadata_path)) == MAX_DATABASE_PATH
+    require_places(config)
+    config.metadata_path.parent.mkdir(parents=True)
+    connection = pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(config.metadata_path)
+    MetadataStore(connection)
+
+
+def test_a_longer_one_is_refused_also_behind_a_link(tmp_path: Path) -> None:
+    root = root_for(MAX_DATABASE_PATH + 1, tmp_path)
+    (tmp_path / "link").symlink_to(root)
+    root.mkdir(parents=True)
+    for given in (root, tmp_path / "link"):
+        with pytest.raises(ConfigError, match=r"has a path of 505 bytes, expected 504 at most"):
+            require_places(RunConfig(pipeline_root=str(given)))
