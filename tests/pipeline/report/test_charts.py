@@ -29,6 +29,12 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert "the lowest is class &lt;dog&gt; with 0.6000" in charts.intervals(GROUPS, None)
 
 
+def test_no_accuracy_above_100_percent_is_drawn() -> None:
+    drawn = charts.accuracy_over_time([("11-24", 1.0, "released", "1")], "one run")
+    marked = [float(one) for one in re.findall(r"<text[^>]*>([0-9.]+) %</text>", drawn)]
+    assert (max(marked), len(marked) > 2) == (100, True)
+
+
 def test_names_are_texts_and_nothing_else() -> None:
     foul = "class $x^2$ <b>\x1b é 象" + "long " * 20
     with warnings.catch_warnings():
