@@ -188,11 +188,15 @@ def json_schema() -> dict[str, Any]:
             empty = {"type": ["object", "null"], "additionalProperties": False, "properties": {}}
             node = node.setdefault(section, empty)["properties"]
         node[name] = schema
+    # A network of one's own has hyper-parameters that only its file tells.
+    extra = properties["training"]["properties"].setdefault("extra", {"type": ["object", "null"]})
+    extra["additionalProperties"] = True
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The configuration of a run of tfx-mnist",
         "type": "object",
         "additionalProperties": False,
+        "patternProperties": {r"^training\.extra\.": True},
         "properties": properties,
     }
 
@@ -217,7 +221,8 @@ def _annotated(key: Key) -> Any:
     elif about.get("is_path"):
         typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
     elif inner is str:
-        typed = Annotated[str, AfterValidator(_text)]
+        text_or_number = WithJsonSchema({"type": ["string", "number"]})
+        typed = Annotated[str, AfterValidator(_text), text_or_number]
     elif not about:
         typed = Annotated[Any, BeforeValidator(lambda value: inner(str(value)))]
     return typed if inner is key.kind else Annotated[typed | None, BeforeValidator(_none)]
