@@ -65,6 +65,12 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     the data.
     """
     built = build(preset, overrides)
+    for key, value in overrides.items():
+        if "{{" in str(value):
+            raise ConfigError(
+                f"{key} is {quoted(value)}, expected no '{{{{': Argo, which runs the tasks, "
+                "replaces what stands in double braces"
+            )
     require_no_store(built)
     _require_in_image(built.training)
     _require_keys_there(built.serving)

@@ -132,6 +132,7 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
             ["--set", "serving.public_key=/mnt/keys/public.pem"],
             "serving.public_key is '/mnt/keys/public.pem' without serving.signing_key: the new ver",
         ),
+        (["--set", "card.owner={{x}}"], "card.owner is '{{x}}', expected no '{{': Argo, which r"),
         (["--retries", "x"], "--retries is 'x', expected a whole number, 0 or more"),
         (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'?"),
         (
