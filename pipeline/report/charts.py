@@ -164,9 +164,11 @@ def _date_ticks(axes: Axes, dates: Sequence[str]) -> None:
 
 
 def _short(label: str) -> str:
-    """A label that leaves room for the picture."""
+    """A label that leaves room for the picture, shortened before its end, which may tell it from
+    others.
+    """
     shown = printable(label)
-    return shown if len(shown) <= 28 else f"{shown[:27]}…"
+    return shown if len(shown) <= 28 else f"{shown[:23]}…{shown[-4:]}"
 
 
 def _svg(figure: Figure, described: str) -> str:
