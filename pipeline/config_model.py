@@ -99,13 +99,9 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(unknown("preset", preset, PRESETS))
     own = network_files.own_parameters(overrides)
     known = [one.name for one in described(own) if one.name != "preset"]
-    for name in overrides:
+    for name, value in overrides.items():
         if name not in known:
-            if longer := [repr(one) for one in known if one.endswith(f".{name}")]:
-                raise ConfigError(
-                    f"unknown key {quoted(name)}: did you mean {' or '.join(longer)}?"
-                )
-            raise ConfigError(unknown("key", name, known, see="see tfx-mnist config keys"))
+            raise _no_key(name, value, known)
     from pydantic import ValidationError
 
     try:
@@ -122,6 +118,19 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(_line(error, overrides, own)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _no_key(name: str, value: Any, known: list[str]) -> ConfigError:
+    if below := [one for one in known if one.startswith(f"{name}.")]:
+        return ConfigError(f"{name} is {quoted(value)}, expected keys below it, such as {below[0]}")
+    if longer := [repr(one) for one in known if one.endswith(f".{name}")]:
+        return ConfigError(f"unknown key {quoted(name)}: did you mean {' or '.join(longer)}?")
+    see = "see tfx-mnist config keys"
+    if ".extra." in name:
+        section = name.rpartition(".")[0]
+        known = [one for one in known if one.startswith(section)]
+        see = "see which keys the plugin or your own network declares"
+    return ConfigError(unknown("key", name, known, see=see))
 
 
 def _replaced(old: Any, values: Mapping[str, Any]) -> Any:

@@ -166,7 +166,7 @@ def test_an_unknown_key_names_the_nearest_one(key: str, near: str) -> None:
 
 
 def test_a_section_is_no_key() -> None:
-    with pytest.raises(ConfigError, match="unknown key 'gate'"):
+    with pytest.raises(ConfigError, match="gate is None, expected keys below it, such as gate"):
         build("quick", {"gate": None})
 
 
