@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.sources import DataError, find_name, parse_dataset
-from components.signing import require_keys
+from components.signing import KeyRefused, require_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
@@ -73,8 +73,8 @@ def run(
       overrides: the values in which `configured` differs from its preset.
 
     Raises:
-      CannotStart: no engine, image or kfp; refused data; or another run holds the pipeline root.
-      KeyRefused: a key cannot be used.
+      CannotStart: no engine, image or kfp; refused data or keys; or another run holds the pipeline
+        root.
     """
     try:
         parameters.require_no_store(configured)
@@ -84,7 +84,7 @@ def run(
         served = configured.served_from(
             slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
         )
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, KeyRefused) as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()
     home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id  # kfp's, for outputs

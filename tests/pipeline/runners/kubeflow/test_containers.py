@@ -15,7 +15,6 @@ import pytest
 from components import serving_dir
 from components.gate.check import Check
 from components.gate.policy import GateConfig
-from components.signing import KeyRefused
 from pipeline import result
 from pipeline.cli.summary import summary
 from pipeline.config_model import build
@@ -268,16 +267,6 @@ def test_keys_are_mounted_to_be_read_where_the_containers_look_for_them(
     assert {key: settings[key] for key in keys} == {
         key: str(tmp_path / name) for key, name in keys.items()
     }
-
-
-def test_keys_that_cannot_be_used_are_refused_before_anything_is_written(
-    python, tmp_path: Path
-) -> None:
-    with pytest.raises(KeyRefused, match="none"):
-        run_in_containers(
-            tmp_path / "root", python(), **{"serving.signing_key": str(tmp_path / "none.pem")}
-        )
-    assert not (tmp_path / "root").exists()
 
 
 def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> None:
