@@ -69,7 +69,7 @@ bench: bench-data setup
 	$(BIN)/python benchmarks/memory.py
 
 bench-data:
-	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...'; exit 2; }
+	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...' >&2; exit 2; }
 
 lint: setup
 	$(BIN)/ruff check

@@ -87,20 +87,20 @@ def truster(public_key: Path) -> Trust:
     return trust
 
 
-def require_keys(private_key: str, public_key: str) -> None:
+def require_keys(signing_key: str, public_key: str) -> None:
     """Raises KeyRefused for keys with which no version could be signed and then trusted; each is a
     path, or empty for none.
     """
-    if public_key and not private_key:
+    if public_key and not signing_key:
         raise KeyRefused(
             f"serving.public_key is {quoted(public_key)} without serving.signing_key: the new "
             "version would be unsigned, and so neither a baseline nor restored; give --signing-key"
         )
-    private = _private(Path(private_key)) if private_key else None
+    private = _private(Path(signing_key)) if signing_key else None
     public = _public(Path(public_key)) if public_key else None
     if private and public and _hint(private.public_key()) != _hint(public):
         raise KeyRefused(
-            f"the key {private_key} signs for another public key than {public_key}, expected its "
+            f"the key {signing_key} signs for another public key than {public_key}, expected its "
             "own"
         )
 

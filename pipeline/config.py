@@ -167,6 +167,11 @@ class ServingConfig:
         check(self, "serving")
 
     @property
+    def keys(self) -> dict[str, str]:
+        """The paths of both keys by the names of their fields; an empty one for none."""
+        return {"signing_key": self.signing_key, "public_key": self.public_key}
+
+    @property
     def sign(self) -> Sign | None:
         """What signs releases; raises KeyRefused."""
         return signer(Path(self.signing_key)) if self.signing_key else None

@@ -99,13 +99,9 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(unknown("preset", preset, PRESETS))
     own = network_files.own_parameters(overrides)
     known = [one.name for one in described(own) if one.name != "preset"]
-    for name in overrides:
+    for name, value in overrides.items():
         if name not in known:
-            if longer := [repr(one) for one in known if one.endswith(f".{name}")]:
-                raise ConfigError(
-                    f"unknown key {quoted(name)}: did you mean {' or '.join(longer)}?"
-                )
-            raise ConfigError(unknown("key", name, known, see="see tfx-mnist config keys"))
+            raise _no_key(name, value, known)
     from pydantic import ValidationError
 
     try:
@@ -122,6 +118,19 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(_line(error, overrides, own)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _no_key(name: str, value: Any, known: list[str]) -> ConfigError:
+    if below := [one for one in known if one.startswith(f"{name}.")]:
+        return ConfigError(f"{name} is {quoted(value)}, expected keys below it, such as {below[0]}")
+    if longer := [repr(one) for one in known if one.endswith(f".{name}")]:
+        return ConfigError(f"unknown key {quoted(name)}: did you mean {' or '.join(longer)}?")
+    see = "see tfx-mnist config keys"
+    if ".extra." in name:
+        section = name.rpartition(".")[0]
+        known = [one for one in known if one.startswith(section)]
+        see = "see which keys the plugin or your own network declares"
+    return ConfigError(unknown("key", name, known, see=see))
 
 
 def _replaced(old: Any, values: Mapping[str, Any]) -> Any:
@@ -188,11 +197,15 @@ def json_schema() -> dict[str, Any]:
             empty = {"type": ["object", "null"], "additionalProperties": False, "properties": {}}
             node = node.setdefault(section, empty)["properties"]
         node[name] = schema
+    # A network of one's own has hyper-parameters that only its file tells.
+    extra = properties["training"]["properties"].setdefault("extra", {"type": ["object", "null"]})
+    extra["additionalProperties"] = True
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The configuration of a run of tfx-mnist",
         "type": "object",
         "additionalProperties": False,
+        "patternProperties": {r"^training\.extra\.": True},
         "properties": properties,
     }
 
@@ -217,7 +230,8 @@ def _annotated(key: Key) -> Any:
     elif about.get("is_path"):
         typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
     elif inner is str:
-        typed = Annotated[str, AfterValidator(_text)]
+        text_or_number = WithJsonSchema({"type": ["string", "number"]})
+        typed = Annotated[str, AfterValidator(_text), text_or_number]
     elif not about:
         typed = Annotated[Any, BeforeValidator(lambda value: inner(str(value)))]
     return typed if inner is key.kind else Annotated[typed | None, BeforeValidator(_none)]

@@ -34,8 +34,6 @@ from trainer.cluster import Cluster, ClusterError
 # Libraries whose versions decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
 
-_KEYS = ("signing_key", "public_key")  # of the serving section
-
 _NOTHING_SERVED = ReleaseContext(baseline=None, token="")
 
 
@@ -118,7 +116,7 @@ class RunPlan:
             "serving": {
                 name: value
                 for name, value in dataclasses.asdict(config.serving).items()
-                if name not in _KEYS  # they change no result
+                if name not in config.serving.keys  # they change no result
             },
             "mean_intensity": data_gate.mean_intensity(self.dataset.name),
             "max_label_noise": data_gate.label_noise(self.dataset.name),

@@ -58,7 +58,8 @@ def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> 
         return f"in none of {rows} examples"
     stats = getattr(feature, feature.WhichOneof("stats"))
     common = stats.common_stats
-    kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type)
+    # Statistics call bytes that are UTF-8 a STRING, and a schema does not.
+    kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type).replace("STRING", "BYTES")
     present = common.num_non_missing
     text = f"{kind} in {'each example' if present == rows else f'{present} of {rows} examples'}"
     if common.max_num_values > 1:

@@ -83,7 +83,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
     seen, reasons = look_at_files(listing.root, listing.paths, listed_only=listing.listed_only)
     skipped = int((seen["state"] == BROKEN).sum())
     if skipped > data.skip_unreadable:
-        raise _unreadable(spec, reasons, skipped)
+        raise _unreadable(spec, listing, reasons, skipped)
     if skipped:
         _log.warning(
             "%s: left out %d unreadable images: %s", spec.text, skipped, "; ".join(reasons)
@@ -137,13 +137,18 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
     )
 
 
-def _unreadable(spec: DatasetSpec, reasons: Sequence[str], count: int) -> DataError:
+def _unreadable(
+    spec: DatasetSpec, listing: Listing, reasons: Sequence[str], count: int
+) -> DataError:
     more = f"; and {count - len(reasons)} more" if count > len(reasons) else ""
     verb = "images cannot" if count > 1 else "image cannot"
+    remedy = f": repair or remove them, or leave them out by --set data.skip_unreadable={count}"
+    if count == len(listing.paths):
+        where = printable(str(listing.root))
+        remedy = f" below {where}, where there is none: name another directory or table"
     return DataError(
         f"{spec.text}: {count:,} {verb} be read: {printable('; '.join(reasons))}{more}; expected "
-        "whole images that this user may read: repair or remove them, or leave them out by --set "
-        f"data.skip_unreadable={count}"
+        f"whole images that this user may read{remedy}"
     )
 
 

@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -21,6 +22,7 @@ from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, CommandGroup
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
+from pipeline.config_model import keys
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from trainer.cluster import ClusterError
@@ -199,5 +201,16 @@ def _no_such_option(error: click.NoSuchOption, ctx: click.Context, see: str) -> 
         members = [command.get_command(ctx, name) for name in command.members]
         if any(flag in one.opts for member in members if member for one in member.params):
             return f"{flag} stands before the command, expected after it"
-    hint = f"did you mean {error.possibilities[0]!r}? " if error.possibilities else ""
+    near = _keys_named(flag, command) or list(error.possibilities or ())[:1]
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"unknown option {quoted(flag)}: {hint}{see}"
+
+
+def _keys_named(flag: str, command: click.Command) -> list[str]:
+    """Returns how to set the keys that a flag names, if the command takes keys."""
+    if not any("--set" in one.opts for one in command.params):
+        return []
+    name = flag.lstrip("-").replace("-", "_")
+    with contextlib.suppress(PluginError):  # the command itself says so
+        return [f"--set {key}" for key in keys() if name in (key, key.rpartition(".")[2])]
+    return []

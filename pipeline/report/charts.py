@@ -101,8 +101,7 @@ def reliability(bins: Sequence[Bin], error: float) -> str:
         axes.set_ylabel("accuracy")
         return _svg(
             figure,
-            f"Reliability diagram: {len(bins)} bins of the confidence, expected calibration error "
-            f"{error:.4f}",
+            f"Reliability diagram by bins of confidence; expected calibration error {error:.4f}",
         )
 
 
@@ -146,11 +145,14 @@ def accuracy_over_time(points: Sequence[Point], described: str) -> str:
                 )
         accuracies = [accuracy for _, accuracy, *_ in points]
         room = 0.2 * (max(accuracies) - min(accuracies)) + 0.002
-        axes.set_ylim(min(accuracies) - room, max(accuracies) + 1.5 * room)
+        low, high = min(accuracies) - room, max(accuracies) + 1.5 * room
+        ticks = MaxNLocator(5).tick_values(low, high)
+        # The room above 100 % is for the number of a version.
+        axes.set_yticks([tick for tick in ticks if low <= tick < min(high, 1 + 1e-9)])
+        axes.set_ylim(low, high)
         axes.set_xlim(-0.6, len(points) - 0.4)
         _date_ticks(axes, [date for date, *_ in points])
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("accuracy")
         return _svg(figure, described)
@@ -162,9 +164,11 @@ def _date_ticks(axes: Axes, dates: Sequence[str]) -> None:
 
 
 def _short(label: str) -> str:
-    """A label that leaves room for the picture."""
+    """A label that leaves room for the picture, shortened before its end, which may tell it from
+    others.
+    """
     shown = printable(label)
-    return shown if len(shown) <= 28 else f"{shown[:27]}…"
+    return shown if len(shown) <= 28 else f"{shown[:23]}…{shown[-4:]}"
 
 
 def _svg(figure: Figure, described: str) -> str:

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from components.gate.slices import Bands
 from pipeline.cli.main import main
@@ -164,7 +166,7 @@ def test_an_unknown_key_names_the_nearest_one(key: str, near: str) -> None:
 
 
 def test_a_section_is_no_key() -> None:
-    with pytest.raises(ConfigError, match="unknown key 'gate'"):
+    with pytest.raises(ConfigError, match="gate is None, expected keys below it, such as gate"):
         build("quick", {"gate": None})
 
 
@@ -243,6 +245,21 @@ def test_the_schema_refuses_unknown_keys_and_takes_dotted_ones() -> None:
     assert whole["additionalProperties"] is False
     assert schema("gate")["floor"] == schema()["gate.floor"]
     assert whole["properties"]["gate"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("training: {architecture: net.py:build, extra: {units: 64}}", True),
+        ("training.extra.units: 64", True),
+        ("data: {image_size: 64}", True),
+        ("data: {image_size: [64]}", False),
+        ("training: {extras: {units: 64}}", False),
+    ],
+)
+def test_the_schema_takes_what_a_run_takes(text: str, *, valid: bool) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert validator.is_valid(yaml.safe_load(text)) is valid
 
 
 def test_the_commands_print_keys_and_schema(capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.signing import KeyRefused, require_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
@@ -72,16 +73,18 @@ def run(
       overrides: the values in which `configured` differs from its preset.
 
     Raises:
-      CannotStart: no engine, image or kfp; refused data; or another run holds the pipeline root.
+      CannotStart: no engine, image or kfp; refused data or keys; or another run holds the pipeline
+        root.
     """
     try:
         parameters.require_no_store(configured)
+        require_keys(**configured.serving.keys)
         dataset = parse_dataset(configured.dataset)
         data = _prepared_data(configured)
         served = configured.served_from(
             slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
         )
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, KeyRefused) as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
     names.require_kfp()
     home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id  # kfp's, for outputs
@@ -101,12 +104,17 @@ def run(
             # kfp 2.17 makes them, after a refusal as well.
             retries=0,
         )
-        placed = {**overrides, "dataset": dataset.text}
+        keys = {
+            f"serving.{name}": os.path.abspath(path)
+            for name, path in configured.serving.keys.items()
+            if path
+        }
+        placed = {**overrides, **keys, "dataset": dataset.text}
         compiled = compile_pipeline(configured.preset, placed, deployment)
         for directory in (home, served):
             directory.mkdir(parents=True, exist_ok=True)
         (home / "pipeline.yaml").write_text(compiled.text)
-        readable = [one for one in (data, *dataset.folders) if one]
+        readable = [one for one in (data, *dataset.folders, *keys.values()) if one]
         order = _order(home, options, run_id, written=served, readable=readable)
         observer.planned(compiled.tasks)
         result = RunResult(run_id, serving_dir=str(served))

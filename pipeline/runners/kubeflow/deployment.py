@@ -19,6 +19,12 @@ _MOUNTS = "/mnt"
 # (kubeflow/pipelines, backend/src/v2/driver/k8s.go, makeVolumeMountPatch).
 _CLAIM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
+# Names of Kubernetes: a secret, a key in it (validation.go, IsDNS1123Subdomain, IsConfigMapKey).
+_SECRET = re.compile(
+    r"(?P<secret>[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?):(?P<key>[-._A-Za-z0-9]{1,253})"
+    r"=(?P<variable>[A-Za-z_][A-Za-z0-9_]*)"
+)
+
 # [registry/]path[:tag][@digest] (distribution/reference, regexp.go).
 _PATH = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
@@ -76,14 +82,13 @@ class SecretVariable:
     @classmethod
     def parse(cls, text: str) -> SecretVariable:
         """Reads "SECRET:KEY=VARIABLE"; raises ConfigError."""
-        secret, colon, rest = text.partition(":")
-        key, equals, variable = rest.partition("=")
-        if not (secret and colon and key and equals and variable.isidentifier()):
+        match = _SECRET.fullmatch(text)
+        if match is None:
             raise ConfigError(
                 f"{quoted(text)} names no variable from a secret, expected SECRET:KEY=VARIABLE "
                 "such as proxy:url=HTTPS_PROXY"
             )
-        return cls(secret, key, variable)
+        return cls(**match.groupdict())
 
 
 @dataclass(frozen=True)

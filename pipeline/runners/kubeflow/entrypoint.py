@@ -24,6 +24,7 @@ from absl import logging as absl_logging
 
 from components.example_gen.sources import DataError
 from components.gate.check import Refused
+from components.signing import KeyRefused
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import GATES, ExitCode
 from pipeline.runners.kubeflow import parameters
@@ -98,7 +99,7 @@ def _end_of(error: BaseException) -> tuple[ExitCode, str]:
         code, text = ExitCode.REFUSED, f" by {error}"
     elif isinstance(error, Refused):
         code, text = ExitCode.REFUSED, f": {reason(error.checks)}"
-    elif isinstance(error, ConfigError | DataError):
+    elif isinstance(error, ConfigError | DataError | KeyRefused):
         code, text = ExitCode.USAGE, f": {first_line(error)}"
     else:
         code, text = ExitCode.FAILED, f": {first_line(error)}"

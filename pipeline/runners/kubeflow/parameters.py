@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 from components.example_gen.sources import DataError, parse_dataset
-from pipeline.config import ConfigError, RunConfig
+from components.signing import require_keys
+from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.config_model import build
 from pipeline.runners.kubeflow.names import PLAN, SETTINGS, task_id
 from pipeline.settings_file import BoundedLoader
@@ -60,10 +61,19 @@ PARAMETERS: Mapping[str, Parameter] = {
 
 
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """Builds the configuration; raises ConfigError, also where no container can find the data."""
+    """Builds the configuration; raises ConfigError or KeyRefused, also where no container can find
+    the data.
+    """
     built = build(preset, overrides)
+    for key, value in overrides.items():
+        if "{{" in str(value):
+            raise ConfigError(
+                f"{key} is {quoted(value)}, expected no '{{{{': Argo, which runs the tasks, "
+                "replaces what stands in double braces"
+            )
     require_no_store(built)
     _require_in_image(built.training)
+    _require_keys_there(built.serving)
     try:
         source = parse_dataset(built.dataset)
     except DataError as error:
@@ -100,6 +110,18 @@ def _require_in_image(training: HParams) -> None:
             "files of this machine; let training.architecture name a function of a package in the "
             "image that loads them"
         )
+
+
+def _require_keys_there(serving: ServingConfig) -> None:
+    """What can be said of the keys without their files, which are those of the containers."""
+    for name, path in serving.keys.items():
+        if path and not path.startswith("/"):
+            raise ConfigError(
+                f"serving.{name} is {quoted(path)}, expected an absolute path, as the containers "
+                "see it, such as /mnt/CLAIM/private.pem"
+            )
+    if not serving.signing_key:
+        require_keys("", serving.public_key)
 
 
 def split(

@@ -202,6 +202,14 @@ def test_bad_rows_are_refused(
     assert said in refusal(table)
 
 
+def test_where_no_image_is_found_the_directory_is_named(frame: pd.DataFrame, table: Path) -> None:
+    frame.assign(path=[f"moved/{number}.png" for number in range(40)]).to_csv(table)
+    assert refusal(table).endswith(
+        f"; and 30 more; expected whole images that this user may read below {table.parent}, where "
+        "there is none: name another directory or table"
+    )
+
+
 def test_a_column_of_lists_is_no_feature(frame: pd.DataFrame, table: Path) -> None:
     frame.assign(tags=[["a"], ["b", "c"]] * 20).to_parquet(table)
     assert "row 1 has ['a'] as 'tags', expected a finite number of 32 bits, a whole" in (

@@ -137,7 +137,11 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
             "gate.floor: 0.9\ngate: {floor: 0.95}",
             "FILE: gate.floor is given twice, expected once; remove one of them",
         ),
-        ("gate: 3", "FILE: unknown key 'gate': see tfx-mnist config keys"),
+        ("gate: 3", "FILE: gate is '3', expected keys below it, such as gate.floor"),
+        (
+            "training.extra.units: 64",
+            "FILE: unknown key 'training.extra.units': see which keys the plugin or your own netwo",
+        ),
         ("<<: {seed: 1}", "FILE: unknown key '<<.seed': did you mean 'seed'?"),
         ("[1, 2]", "FILE holds a list, expected keys with values, such as 'seed: 3'"),
         ("seed", "FILE holds a str, expected keys with values, such as 'seed: 3'"),

@@ -121,6 +121,18 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
         (["--gpus", "Trainr=1"], "unknown component 'Trainr': did you mean 'Trainer'?"),
         (["--gpus", "Tuner=1"], "unknown component 'Tuner': "),
         (["--secret-env", "x"], "'x' names no variable from a secret, expected SECRET:KEY=VARIABL"),
+        (["--secret-env", "My Secret:url=X"], "'My Secret:url=X' names no variable from a sec"),
+        (["--secret-env", "a:b c=X"], "'a:b c=X' names no variable from a secret, expected SECRET"),
+        (["--secret-env", "a:b=Ä"], "'a:b=Ä' names no variable from a secret, expected SECRET:KEY"),
+        (
+            ["--set", "serving.signing_key=key.pem"],
+            "serving.signing_key is 'key.pem', expected an absolute path, as the containers see it",
+        ),
+        (
+            ["--set", "serving.public_key=/mnt/keys/public.pem"],
+            "serving.public_key is '/mnt/keys/public.pem' without serving.signing_key: the new ver",
+        ),
+        (["--set", "card.owner={{x}}"], "card.owner is '{{x}}', expected no '{{': Argo, which r"),
         (["--retries", "x"], "--retries is 'x', expected a whole number, 0 or more"),
         (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'?"),
         (

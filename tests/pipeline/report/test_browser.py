@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.gate.evidence import Tally
 from components.monitoring.drift import compare
 from components.monitoring.summary import summarize
 from pipeline import records
 from pipeline.report import index, monitoring, render
-from tests.pipeline.report.runs import REFUSED_RUN, SEEN_RUN
+from tests.pipeline.report.runs import COMPARED, REFUSED_RUN, RELEASED_RUN, SEEN_RUN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -133,6 +134,22 @@ def test_a_phone_need_not_scroll_sideways(browser: Browser, pages: dict, name: s
     match = re.search(r"<title>(\d+)</title>", browser.dom(framed, DESKTOP))
     assert match is not None
     assert int(match[1]) == PHONE[0]
+
+
+def test_ten_classes_of_long_names_fit_the_page(browser: Browser, tmp_path: Path) -> None:
+    names = [f"Arion vulgaris, adult, dorsal view, flash {number}" for number in range(10)]
+    evidence = dataclasses.replace(
+        COMPARED,
+        classes=dict.fromkeys(names, Tally(100, 97)),
+        confusion=tuple(tuple(97 if i == j else 0 for j in range(10)) for i in range(10)),
+    )
+    page = render(dataclasses.replace(RELEASED_RUN, evidence=evidence))
+    widths = "[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)"
+    path = tmp_path / "page.html"
+    path.write_text(f"{page}<script>document.title = {widths}</script>", encoding="utf-8")
+    match = re.search(r"<title>([0-9,]+)</title>", browser.dom(path, DESKTOP))
+    assert match is not None
+    assert set(match[1].split(",")) == {"0"}
 
 
 REPORTED = (

@@ -29,13 +29,25 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert "the lowest is class &lt;dog&gt; with 0.6000" in charts.intervals(GROUPS, None)
 
 
+def test_no_accuracy_above_100_percent_is_drawn() -> None:
+    drawn = charts.accuracy_over_time([("11-24", 1.0, "released", "1")], "one run")
+    marked = [float(one) for one in re.findall(r"<text[^>]*>([0-9.]+) %</text>", drawn)]
+    assert (max(marked), len(marked) > 2) == (100, True)
+
+
 def test_names_are_texts_and_nothing_else() -> None:
     foul = "class $x^2$ <b>\x1b é 象" + "long " * 20
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = charts.intervals([(foul, 0.1, 0.2, 0.3, "passed")], None)
     assert r"class $x^2$ &lt;b&gt;\x1b é 象" in drawn
-    assert "…</text>" in drawn
+    assert re.search(r"象.*…ong ?</text>", drawn)
+
+
+def test_long_names_that_differ_at_the_end_are_told_apart() -> None:
+    names = [f"Arion vulgaris, dorsal view, flash {number}" for number in range(2)]
+    drawn = charts.intervals([(name, 0.1, 0.2, 0.3, "passed") for name in names], None)
+    assert len(set(re.findall(r">(Arion.*?)</text>", drawn))) == 2
 
 
 def test_the_same_picture_has_the_same_bytes() -> None:

@@ -187,3 +187,10 @@ def test_the_page_for_mnist_takes_less_than_a_second() -> None:
     start = time.process_time()
     assert "class 9" in Page(render(run)).texts
     assert time.process_time() - start < 1.0
+
+
+def test_a_slice_without_images_is_not_counted_among_those_that_are_not_drawn() -> None:
+    evidence = dataclasses.replace(COMPARED, slices={"site=(other)": Tally(0, 0)})
+    page = Page(render(dataclasses.replace(RELEASED_RUN, evidence=evidence)))
+    assert "site=(other)" in page.text
+    assert "lowest are drawn" not in page.text

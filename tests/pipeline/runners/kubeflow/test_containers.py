@@ -22,8 +22,10 @@ from pipeline.dataset_defaults import policy_for
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import containers
 from pipeline.runners.kubeflow.containers import LocalOptions
+from pipeline.runners.kubeflow.parameters import CompiledFile
 from pipeline.runners.locking import locked
 from tests.components.serving_dir.samples import letter_model
+from tests.components.test_signing import write_keys
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
@@ -245,6 +247,26 @@ def test_an_idx_folder_is_mounted_to_be_read(python, thirds: str, tmp_path: Path
     order = json.loads((tmp_path / "root" / "kubeflow" / "run-1" / "order.json").read_text())
     folder = thirds.removeprefix("idx:")
     assert order["mounts"][1] == {"path": folder, "read_only": True}
+
+
+def test_keys_are_mounted_to_be_read_where_the_containers_look_for_them(
+    python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"serving.signing_key": "private.pem", "serving.public_key": "public.pem"}
+    write_keys(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_in_containers(
+        tmp_path / "root", python("(home / 'order.json').write_text(json.dumps(order))"), **keys
+    )
+    home = tmp_path / "root" / "kubeflow" / "run-1"
+    order = json.loads((home / "order.json").read_text())
+    assert order["mounts"][1:] == [
+        {"path": str(tmp_path / name), "read_only": True} for name in keys.values()
+    ]
+    settings = CompiledFile.read(home / "pipeline.yaml").settings
+    assert {key: settings[key] for key in keys} == {
+        key: str(tmp_path / name) for key, name in keys.items()
+    }
 
 
 def test_the_tasks_run_in_the_image_by_its_own_name(python, tmp_path: Path) -> None:
