@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,11 @@ def _approval(approval: Any) -> str:
 def _settings(values: Any) -> str:
     if not isinstance(values, Mapping):
         return ""
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in values.items()
+        if value not in ("", None, [], {})
+    )
 
 
 def _row(one: Execution) -> tuple[str, ...]:

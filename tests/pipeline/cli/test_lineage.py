@@ -24,8 +24,8 @@ def release(run: int, baseline: object, **more: Any) -> dict[str, Any]:
         "run_key": "a" * 64,
         "preset": "fast",
         "seed": 7,
-        "training": {"epochs": 8},
-        "policy": {"floor": 0.9},
+        "training": {"epochs": 8, "weights": "", "deterministic": False, "extra": {}},
+        "policy": {"floor": 0.9, "slices": [{"feature": "camera", "values": ["a"]}]},
         "dataset": {
             "name": "mnist",
             "fingerprint": "0123456789abcdef" * 4,
@@ -74,8 +74,8 @@ def test_it_names_data_configuration_parents_and_approver(serving: Path, capfd: 
         f"approved by Ada at {NOON}: looked at it",
         "overridden gate.floor: a trial",
         "preset, seed fast, 7",
-        "training epochs 8",
-        "policy floor 0.9",
+        "training epochs 8, deterministic false",
+        'policy floor 0.9, slices [{"feature": "camera", "values": ["a"]}]',
     ):
         assert expected in lines
     assert lines[-1].startswith(f"executions: there is no {serving.parent}/root/metadata.sqlite: ")
