@@ -132,11 +132,11 @@ def rollback(
     except (KeyboardInterrupt, Terminated):
         _say_if_done(directory, before)
         raise
-    lines = [
-        f"live: version {done.version} in {done.path}, which restores {done.restores}",
-        f"withdrawn: version {done.withdraws}",
-    ]
-    return Reply(fields, lines)
+    withdrawn = f"withdrawn: version {done.withdraws}"
+    if before and before.model_digest is None:
+        withdrawn += ", but not its model, which no manifest tells: a run may release it again"
+    live = f"live: version {done.version} in {done.path}, which restores {done.restores}"
+    return Reply(fields, [live, withdrawn])
 
 
 def _say_if_done(directory: Path, before: Version | None) -> None:

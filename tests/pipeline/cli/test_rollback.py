@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import digest_of, live, locked, versions
+from components.serving_dir import MANIFEST_NAME, digest_of, live, locked, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, letter_model, letters_in
 from tests.pipeline.cli.processes import process, script, start
@@ -22,6 +22,17 @@ def test_the_version_before_becomes_live(serving: Path, capfd: Captured) -> None
     )
     assert letters_in(serving)[4] == "b"
     assert versions(serving)[2].withdrawn.reason == "too many sevens"
+
+
+def test_a_model_that_no_manifest_tells_is_said_not_to_be_withdrawn(
+    serving: Path, capfd: Captured
+) -> None:
+    (serving / "3" / MANIFEST_NAME).write_text("{")
+    assert main(["rollback", "--serving-dir", str(serving), "--reason", "r"]) == 0
+    assert capfd.readouterr().out.splitlines()[1] == (
+        "withdrawn: version 3, but not its model, which no manifest tells: a run may release it "
+        "again"
+    )
 
 
 def test_a_given_version_becomes_live(serving: Path, capfd: Captured) -> None:
