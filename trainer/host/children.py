@@ -55,10 +55,13 @@ def running_child(
     """A child (see `python_child`) that is killed when the block is left; its stdin closes when
     this process is gone.
 
-    It has a temporary directory of its own: a child that is killed cannot remove its files.
+    It has a temporary directory of its own: a child that is killed cannot remove its files. TMPDIR
+    names it only where the user has set that: large files go elsewhere without it, see
+    `trainer.job.Job.scratch`. Python's tempfile looks at TEMP as well.
     """
+    name = "TMPDIR" if os.path.isdir(os.environ.get("TMPDIR", "")) else "TEMP"
     with tempfile.TemporaryDirectory(prefix="tfx-mnist-", ignore_cleanup_errors=True) as scratch:
-        child = python_child(module, *arguments, TMPDIR=scratch, **variables)
+        child = python_child(module, *arguments, **{name: scratch}, **variables)
         process = subprocess.Popen(
             child.command, env=child.environment, stdin=subprocess.PIPE, stdout=stdout, text=True
         )

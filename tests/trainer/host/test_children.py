@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from trainer.host import child_main, children
-from trainer.host.children import python_child
+from trainer.host.children import python_child, running_child
 
 # A chain of processes, of which the one in the middle is killed.
 PARENT = """
@@ -52,6 +52,30 @@ def test_the_module_gets_its_arguments_and_runs_as_the_main_one(standing):
     file, here = standing / "mine" / "asked.py", standing / "here"
     said = _run("asked", "a b", "--c", SAID="yes")
     assert said == f"__main__ ['{file}', 'a b', '--c'] yes {here}\n"
+
+
+@pytest.mark.parametrize("tmpdir", ["", "set", "missing"])
+def test_a_running_child_has_a_temporary_directory_where_the_user_wants_it(
+    standing, monkeypatch, tmpdir
+):
+    (standing / "set").mkdir()
+    monkeypatch.setenv("TMPDIR", str(standing / tmpdir) if tmpdir else "")
+    monkeypatch.setattr("tempfile.tempdir", None)  # asks for it again
+    (standing / "mine" / "asked.py").write_text(
+        "import os, tempfile\n"
+        "from trainer.job import Job\n"
+        "print(tempfile.mkdtemp())\n"
+        "print(Job([], [], '', {'checkpoints': '/root/checkpoints'}).scratch)\n"
+    )
+    with running_child("asked", stdout=subprocess.PIPE) as child:
+        made, scratch = child.stdout.read().splitlines()
+        assert os.path.isdir(made)
+    assert not os.path.exists(os.path.dirname(made))
+    # Without TMPDIR the images of a training lie in the pipeline root: /tmp may lie in memory.
+    wanted = {"": "/root", "set": os.path.dirname(made), "missing": str(standing / "missing")}
+    assert scratch == wanted[tmpdir]
+    if tmpdir == "set":
+        assert made.startswith(str(standing / "set"))
 
 
 @pytest.mark.parametrize("empty", ["{}:", ":{}", "{}::"])
