@@ -24,11 +24,6 @@ def percent(fraction: float) -> str:
     return NOTHING if math.isnan(fraction) else text.percent(fraction)
 
 
-def level(confidence: float) -> str:
-    """Formats a confidence as percent: 0.95 is "95 %"."""
-    return text.confidence(confidence)
-
-
 def points(fraction: float | None, sign: str = "") -> str:
     """Formats a difference of two fractions in percentage points; sign "+" marks gains as well."""
     if fraction is None or math.isnan(fraction):
@@ -46,5 +41,5 @@ def chance(probability: float) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    function.__name__: function for function in (value, percent, level, points, chance)
+    function.__name__: function for function in (value, percent, text.confidence, points, chance)
 }

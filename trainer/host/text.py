@@ -73,8 +73,9 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 def confidence(fraction: float) -> str:
     """Returns a confidence as percent, with the digits that tell it from certainty: "99.9958 %"."""
-    error = float(f"{100.0 * (1.0 - fraction):.2g}")
-    return f"{100.0 - error:.15g} %"
+    error = 100.0 * (1.0 - fraction)
+    rounded = round(error, 2) if error >= 1.0 else float(f"{error:.2g}")
+    return f"{100.0 - rounded:.15g} %"
 
 
 def apart(value: float, bound: float) -> tuple[str, str]:

@@ -72,7 +72,14 @@ def test_two_numbers_are_shown_with_the_digits_that_tell_them_apart(value, bound
 
 @pytest.mark.parametrize(
     ("fraction", "shown"),
-    [(0.95, "95 %"), (1 - 0.05 / 11, "99.55 %"), (1 - 4.17e-5, "99.9958 %"), (1.0, "100 %")],
+    [
+        (0.855, "85.5 %"),
+        (0.95, "95 %"),
+        (1 - 0.05 / 11, "99.55 %"),
+        (0.9975, "99.75 %"),
+        (1 - 4.17e-5, "99.9958 %"),
+        (1.0, "100 %"),
+    ],
 )
 def test_a_confidence_is_certain_only_where_it_is(fraction: float, shown: str) -> None:
     assert confidence(fraction) == shown
