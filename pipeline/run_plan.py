@@ -132,7 +132,9 @@ class RunPlan:
         """
         served = Path(self.serving_dir)
         key = self.run_key if takes_over else ""
-        context = release_context(served, key, run_id, self.config.serving.trust)
+        serving = self.config.serving
+        signs = bool(serving.signing_key)
+        context = release_context(served, key, run_id, serving.trust, signs=signs)
         data = released_data(served, context.baseline)
         hold = run_id if self.config.hold else ""
         return dataclasses.replace(self, context=context, released_data=data, hold=hold)

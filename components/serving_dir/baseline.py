@@ -91,27 +91,33 @@ def compared_now(serving_dir: Path, trust: Trust | None = None) -> Comparison:
 
 
 def release_context(
-    serving_dir: Path, run_key: str, fresh_token: str, trust: Trust | None = None
+    serving_dir: Path,
+    run_key: str,
+    fresh_token: str,
+    trust: Trust | None = None,
+    *,
+    signs: bool = False,
 ) -> ReleaseContext:
     """Decides on the baseline and on the token that goes into the release record.
 
     When the baseline is live and was released by a run of the same key, both are those of its own
     record: a second identical run then finds everything in TFX's cache, the publishing included.
     The run is compared and released anew where that version was deleted, where another one was
-    published since, where the baseline that its record names is gone, and where the highest version
-    is damaged.
+    published since, where the baseline that its record names is gone, where the highest version is
+    damaged, and where that is unsigned and the run signs.
 
     Args:
         run_key: digest of all that decides a run's outcome: data, code, configuration.
         fresh_token: a text never used before.
         trust: where it is given, a version whose signature does not hold is a damaged one.
+        signs: whether the run signs what it releases.
     """
     compared = compared_now(serving_dir, trust)
     present = versions(serving_dir)
     live = present[-1] if present else None
     is_baseline = compared.baseline and live and live.number == compared.baseline.version
     recorded = _recorded(live, run_key) if live and is_baseline else None
-    if recorded:
+    if live and recorded and (live.is_signed or not signs):
         named = recorded.baseline and _find(present, recorded.baseline)
         if recorded.baseline is None or (named and not verify(named, trust)):
             return recorded

@@ -193,7 +193,7 @@ def already_live(
     newest = live(serving_dir)
     if newest is None or newest.model_digest != digest or verify(newest, trust):
         return None
-    if signed and not (newest.path / SIGNATURE_NAME).exists():
+    if signed and not newest.is_signed:
         return None
     return Published(newest.number, newest.path, False, digest)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
-from components.serving_dir.model_files import SIGNATURE_NAME, ServingDirError, explained
+from components.serving_dir.model_files import ServingDirError, explained
 from components.serving_dir.publishing import Sign, add_version, locked, staging_in
 from components.serving_dir.reading import find, versions, withdrawals_by
 from components.serving_dir.version import Trust, Version, copy_checked, verify
@@ -117,7 +117,7 @@ def _obstacle(version: Version, current: Version, trust: Trust | None) -> str:
 
 
 def _restore(target: Version, current: Version, reason: str, sign: Sign | None) -> RolledBack:
-    if sign is None and (target.path / SIGNATURE_NAME).exists():
+    if sign is None and target.is_signed:
         raise ServingDirError(
             f"version {target.number} in {target.path.parent} is signed, and no key was given to "
             "sign it again: add --signing-key KEY, or --config FILE with serving.signing_key"

@@ -53,6 +53,11 @@ class Version:
     def model_digest(self) -> str | None:
         return self.manifest.model_digest if self.manifest else None
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it has a signature, by whatever key: `verify` judges it."""
+        return (self.path / SIGNATURE_NAME).exists()
+
 
 def read_version(path: Path, number: int) -> Version:
     """Returns an entry of a serving directory; what cannot be read of it is among its problems."""

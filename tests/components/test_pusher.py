@@ -320,12 +320,13 @@ class House:
         self.database = metadata.sqlite_metadata_connection_config(str(root / "metadata.sqlite"))
         self.runs = 0
 
-    def run(self, weights: str) -> dict[str, str]:
+    def run(self, weights: str, signing_key: str = "") -> dict[str, str]:
         """Runs the pipeline; returns what became of each node: its execution's last state."""
         self.runs += 1
-        context = release_context(self.serving, run_key=weights, fresh_token=f"token {self.runs}")
+        token = f"token {self.runs}"
+        context = release_context(self.serving, weights, token, signs=bool(signing_key))
         before = self._executions()
-        local_dag_runner.LocalDagRunner().run(self._pipeline(weights, context))
+        local_dag_runner.LocalDagRunner().run(self._pipeline(weights, context, signing_key))
         new = [run for key, run in self._executions().items() if key not in before]
         state_name = metadata_store_pb2.Execution.State.Name
         return {self._node(run): state_name(run.last_known_state) for run in new}
@@ -337,7 +338,9 @@ class House:
         last = max(blessings, key=lambda blessing: blessing.id)
         return list(json.loads(last.custom_properties["compared_with"].string_value))
 
-    def _pipeline(self, weights: str, context: ReleaseContext) -> pipeline.Pipeline:
+    def _pipeline(
+        self, weights: str, context: ReleaseContext, signing_key: str
+    ) -> pipeline.Pipeline:
         trainer = FakeTrainer(weights=weights)
         served = BaselineModel(serving_dir=str(self.serving), baseline=context.baseline)
         evaluator = FakeEvaluator(
@@ -351,6 +354,7 @@ class House:
             infra_blessing=evaluator.outputs["infra_blessing"],
             serving_dir=str(self.serving),
             release=json.dumps({"run_key": weights, "release_token": context.token}),
+            signing_key=signing_key,
         )
         return pipeline.Pipeline(
             pipeline_name="house",
@@ -403,3 +407,9 @@ def test_release_flow_with_tfx_cache(tmp_path: Path) -> None:
     assert house.run("one") == states("CACHED", "COMPLETE", "COMPLETE", "COMPLETE")
     assert house.compared_with() == ["two"]
     assert [version.number for version in versions(house.serving)] == [1, 2, 3]
+    # The same, but signed: released anew, once.
+    private = str(write_keys(tmp_path)[0])
+    assert house.run("one", private) == states("CACHED", "COMPLETE", "COMPLETE", "COMPLETE")
+    assert house.compared_with() == ["one"]
+    assert house.run("one", private) == states("CACHED", "CACHED", "CACHED", "CACHED")
+    assert [version.is_signed for version in versions(house.serving)] == [False] * 3 + [True]

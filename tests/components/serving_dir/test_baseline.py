@@ -61,6 +61,19 @@ def test_second_identical_run_has_the_first_ones_context(
     )
 
 
+def test_a_run_that_signs_takes_no_unsigned_release_over(serving: Path, first_model: Path) -> None:
+    publish(first_model, serving, record("key", "token", None))
+    anew = ReleaseContext(Baseline(1, digest_of(first_model)), "fresh")
+    assert release_context(serving, "key", "fresh", signs=True) == anew
+
+    signed = record("key", "fresh", anew.baseline)
+    publish(first_model, serving, signed, sign=lambda files: b"signature")
+    for signs in (True, False):
+        assert release_context(serving, "key", "fresher", signs=signs) == ReleaseContext(
+            anew.baseline, "fresh", released=digest_of(first_model)
+        )
+
+
 def test_what_a_release_was_compared_with_holds_for_its_model_alone(
     serving: Path, first_model: Path, second_model: Path
 ) -> None:
