@@ -126,9 +126,9 @@ def _no_key(name: str, value: Any, known: list[str]) -> ConfigError:
     if longer := [repr(one) for one in known if one.endswith(f".{name}")]:
         return ConfigError(f"unknown key {quoted(name)}: did you mean {' or '.join(longer)}?")
     see = "see tfx-mnist config keys"
-    if ".extra." in name:
-        section = name.rpartition(".")[0]
-        known = [one for one in known if one.startswith(section)]
+    section, extra, _ = f"{name}.".partition(".extra.")
+    if extra:
+        known = [one for one in known if one.startswith(section + extra)]
         see = "see which keys the plugin or your own network declares"
     return ConfigError(unknown("key", name, known, see=see))
 

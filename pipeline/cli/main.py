@@ -201,7 +201,9 @@ def _no_such_option(error: click.NoSuchOption, ctx: click.Context, see: str) -> 
         members = [command.get_command(ctx, name) for name in command.members]
         if any(flag in one.opts for member in members if member for one in member.params):
             return f"{flag} stands before the command, expected after it"
-    near = _keys_named(flag, command) or list(error.possibilities or ())[:1]
+    options = list(error.possibilities or ())
+    same = [one for one in options if one == flag.replace("_", "-")]
+    near = same or _keys_named(flag, command) or options[:1]
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"unknown option {quoted(flag)}: {hint}{see}"
 

@@ -139,6 +139,10 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
         ),
         ("gate: 3", "FILE: gate is '3', expected keys below it, such as gate.floor"),
         (
+            "training.extra: 64",
+            "FILE: unknown key 'training.extra': see which keys the plugin or your own network",
+        ),
+        (
             "training.extra.units: 64",
             "FILE: unknown key 'training.extra.units': see which keys the plugin or your own netwo",
         ),

@@ -40,6 +40,7 @@ NEEDED_BY_TENSORFLOW = {
         (["gate", "simulat"], "unknown gate command 'simulat': did you mean 'simulate'? known are"),
         (["--json", "run"], "--json stands before the command, expected after it"),
         (["run", "--see", "1"], "unknown option '--see': did you mean '--seed'?"),
+        (["run", "--data_dir", "d"], "unknown option '--data_dir': did you mean '--data-dir'?"),
         (["run", "--epochs", "3"], "unknown option '--epochs': did you mean '--set training.epo"),
         (["gate", "check", "--gate.floor=1"], "unknown option '--gate.floor': did you mean '--set"),
         (["run", "--beam-arg"], "option '--beam-arg' requires an argument;"),
