@@ -215,6 +215,7 @@ def _annotated(key: Key) -> Any:
     from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
     about, inner = key.metadata, inner_kind(key.kind)
+    text_or_number = WithJsonSchema({"type": ["string", "number"]})
     typed: Any = inner
     if inner == tuple[slices.Slices, ...]:
         typed = Annotated[Any, PlainValidator(_slices), WithJsonSchema({"type": "string"})]
@@ -228,9 +229,9 @@ def _annotated(key: Key) -> Any:
         texts: Any = Annotated[tuple[str, ...], BeforeValidator(_command)]
         typed = Annotated[texts, WithJsonSchema({"type": ["string", "array"], **_WORDS})]
     elif about.get("is_path"):
-        typed = Annotated[str, AfterValidator(functools.partial(_path, default=key.default))]
+        read = functools.partial(_path, default=key.default)
+        typed = Annotated[str, AfterValidator(read), text_or_number]
     elif inner is str:
-        text_or_number = WithJsonSchema({"type": ["string", "number"]})
         typed = Annotated[str, AfterValidator(_text), text_or_number]
     elif not about:
         typed = Annotated[Any, BeforeValidator(lambda value: inner(str(value)))]
