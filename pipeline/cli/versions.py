@@ -134,7 +134,9 @@ def rollback(
         raise
     withdrawn = f"withdrawn: version {done.withdraws}"
     if before and before.model_digest is None:
-        withdrawn += ", but not its model, which no manifest tells: a run may release it again"
+        withdrawn += (
+            ", but not its model, since its manifest cannot be read: a run may release it again"
+        )
     live = f"live: version {done.version} in {done.path}, which restores {done.restores}"
     return Reply(fields, [live, withdrawn])
 

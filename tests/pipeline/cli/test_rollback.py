@@ -24,14 +24,14 @@ def test_the_version_before_becomes_live(serving: Path, capfd: Captured) -> None
     assert versions(serving)[2].withdrawn.reason == "too many sevens"
 
 
-def test_a_model_that_no_manifest_tells_is_said_not_to_be_withdrawn(
+def test_a_model_whose_manifest_cannot_be_read_is_said_not_to_be_withdrawn(
     serving: Path, capfd: Captured
 ) -> None:
     (serving / "3" / MANIFEST_NAME).write_text("{")
     assert main(["rollback", "--serving-dir", str(serving), "--reason", "r"]) == 0
     assert capfd.readouterr().out.splitlines()[1] == (
-        "withdrawn: version 3, but not its model, which no manifest tells: a run may release it "
-        "again"
+        "withdrawn: version 3, but not its model, since its manifest cannot be read: a run may "
+        "release it again"
     )
 
 
