@@ -1,11 +1,21 @@
-"""A small data set as IDX files, see `tests.pipeline.thirds`, and an object store."""
+"""A small data set as IDX files, an object store, and a process that a signal does not end."""
 
+import atexit
 from collections.abc import Iterator
 
 import pytest
 
 from tests.pipeline.thirds import write_thirds
 from tests.s3 import s3_server
+from trainer.host import termination
+
+
+@pytest.fixture
+def survives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What ends a process after a signal does not end that of the tests."""
+    monkeypatch.setattr(termination, "GRACE_S", 3600.0)
+    yield
+    atexit.unregister(termination._end_without_destructors)
 
 
 @pytest.fixture(scope="session")

@@ -176,17 +176,17 @@ def test_a_rejection_is_kept_and_said_in_the_report(
 
 
 def test_a_signal_after_the_rejection_does_not_hide_it_and_the_same_command_ends_well(
-    serving: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+    serving: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch, survives: None
 ) -> None:
     def ended(path: str | None, sentence: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("pipeline.cli.approval._add_to", ended)
-    assert main(words("reject", serving)) == 143
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.cli.approval._add_to", ended)
+        assert main(words("reject", serving)) == 143
     assert capfd.readouterr().err == (
         f"tfx-mnist: rejected before that: the model of {RUN}\ntfx-mnist: terminated\n"
     )
-    monkeypatch.undo()
     assert main(words("reject", serving)) == 0
     assert capfd.readouterr() == (f"rejected: the model of {RUN}; what is served stays\n", "")
 

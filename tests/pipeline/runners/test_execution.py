@@ -3,7 +3,6 @@
 The tests share one pipeline root, and what they do not change is taken from its cache.
 """
 
-import atexit
 import dataclasses
 import errno
 import json
@@ -452,14 +451,6 @@ def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config,
     again = run(config, "run-10", training=diverging)
     assert again.result.outcome == result.FAILED
     assert "Transform" in again.result.cached
-
-
-@pytest.fixture
-def survives(monkeypatch: pytest.MonkeyPatch):
-    """What ends a process after a signal does not end that of the tests."""
-    monkeypatch.setattr(termination, "GRACE_S", 3600.0)
-    yield
-    atexit.unregister(termination._end_without_destructors)
 
 
 def _terminated_in(
