@@ -100,6 +100,7 @@ setup(
             "cyclonedx-python-lib[json-validation]",
             "hypothesis",
             "import-linter",
+            "jsonschema",
             "kfp-kubernetes",
             # Checks that our signatures are in its form. It needs a newer protobuf than TFX 1.16
             # has, and pyopenssl, which it does not ask for.

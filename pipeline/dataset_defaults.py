@@ -87,15 +87,16 @@ def weakened(
     """
     keys = ["allow_missing_baseline"] if gate.allow_missing_baseline else []
     if dataset in DATASET_DEFAULTS:
-        own = policy_for(GateConfig(), dataset, num_classes=num_classes, test_rows=test_rows)
+        policy = policy_for(GateConfig(), dataset, num_classes=num_classes, test_rows=test_rows)
+        own = vars(policy)
+        given = own | {name: value for name, value in vars(gate).items() if value is not None}
         lower = ("floor", "class_floor")
         higher = ("max_cross_entropy", "max_drop", "min_slice_rows")
-        given = {name: value for name, value in vars(gate).items() if value is not None}
-        keys += [name for name in lower if given.get(name, 1.0) < getattr(own, name)]
-        keys += [name for name in higher if given.get(name, 0.0) > getattr(own, name)]
-        keys += [] if set(own.slices) <= set(given.get("slices", own.slices)) else ["slices"]
-        # A higher confidence weakens the tests that refuse what is shown to be worse; a smaller
-        # budget weakens the first decisions, and a larger one the late ones.
-        either = ("confidence", "test_budget")
-        keys += [name for name in either if getattr(gate, name) != getattr(own, name)]
+        # More slices weaken the tests of all others, which are one family; a higher confidence
+        # those that refuse what is shown to be worse. A smaller budget weakens the first
+        # decisions, and a larger one the late ones.
+        other = ("slices", "confidence", "test_budget")
+        keys += [name for name in lower if given[name] < own[name]]
+        keys += [name for name in higher if given[name] > own[name]]
+        keys += [name for name in other if given[name] != own[name]]
     return tuple(f"gate.{key}" for key in keys)

@@ -11,6 +11,7 @@ Synopsis::
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -248,6 +249,16 @@ def whole(least: int, most: int | None = None) -> Read:
         raise ValueError(f"a whole number, {least} or more{ends}")
 
     return Read(read)
+
+
+def _fraction(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.0 <= float(text) <= 1.0:
+            return float(text)
+    raise ValueError("a number from 0 to 1")
+
+
+FRACTION = Read(_fraction)
 
 
 def _some_text(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from components.example_gen.sources import parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
 from pipeline.cli.command import (
+    FRACTION,
     CommandError,
     Read,
     Reply,
@@ -32,18 +32,11 @@ if TYPE_CHECKING:  # NumPy stands behind it
     from components.gate.submissions import Series
 
 
-def _fraction(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0.0 <= float(text) <= 1.0:
-            return float(text)
-    raise ValueError("a fraction from 0 to 1")
-
-
 def _fractions(text: str) -> list[float]:
     try:
-        return sorted(set(map(_fraction, text.split(","))))
+        return sorted(set(map(FRACTION.read, text.split(","))))
     except ValueError:
-        raise ValueError("fractions from 0 to 1") from None
+        raise ValueError("numbers from 0 to 1") from None
 
 
 def _count(
@@ -67,13 +60,13 @@ def _count(
 @configuration.options("--set")
 @_count("--rows", 1, 10_000, "Test images.", 100_000_000)
 @_count("--classes", 2, 10, "Classes.", 10_000)
-@option("--accuracy", "A", "Accuracy of the served model.", type=Read(_fraction), default=0.994)
+@option("--accuracy", "A", "Accuracy of the served model.", type=FRACTION, default=0.994)
 @option(
     "--discordance",
     "D",
     "Fraction of the test images on which exactly one of two equally good models is right; the "
     "default was measured on MNIST between two seeds of the preset fast (docs/gate-check.md).",
-    type=Read(_fraction),
+    type=FRACTION,
     default=0.0047,
 )
 @option(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from components.serving_dir import Version, find, require_valid
 from pipeline.cli import logs, output, serving
 from pipeline.cli.command import (
+    FRACTION,
     CommandError,
-    Read,
     Reply,
     command,
     option,
@@ -29,16 +29,6 @@ if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
     from components.monitoring.drift import Drift
     from components.monitoring.summary import Summary
     from pipeline.served_requests import Served
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise ValueError("a number from 0 to 1")
-    return value
 
 
 @command(
@@ -60,14 +50,14 @@ def _fraction(text: str) -> float:
     "--level",
     "P",
     "Probability of calling it drift if nothing has changed.",
-    type=Read(_fraction),
+    type=FRACTION,
     default="0.05",
 )
 @option(
     "--tolerance",
     "D",
     "Largest difference of distributions that is no drift, however sure it is.",
-    type=Read(_fraction),
+    type=FRACTION,
     default="0.02",
 )
 @written_option("--report", "Write a page for people, HTML.")

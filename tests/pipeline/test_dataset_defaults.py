@@ -5,6 +5,7 @@ import pytest
 from components.gate import accuracy
 from components.gate.evidence import Tally
 from components.gate.policy import GateConfig
+from components.gate.slices import Bands
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import (
     DATASET_DEFAULTS,
@@ -13,6 +14,8 @@ from pipeline.dataset_defaults import (
     policy_for,
     weakened,
 )
+
+STROKES = DATASET_DEFAULTS["mnist"].slices
 
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
@@ -76,6 +79,8 @@ def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
         (GateConfig(max_cross_entropy=1.0), ("gate.max_cross_entropy",)),
         (GateConfig(min_slice_rows=5000), ("gate.min_slice_rows",)),
         (GateConfig(slices=()), ("gate.slices",)),
+        (GateConfig(slices=(*STROKES, Bands("height", (14.0,)))), ("gate.slices",)),
+        (GateConfig(slices=STROKES), ()),
         (GateConfig(confidence=0.999), ("gate.confidence",)),
         (GateConfig(test_budget=1), ("gate.test_budget",)),  # the first decision: 80 errors, not 74
         (GateConfig(test_budget=20), ("gate.test_budget",)),  # the hundredth: 63, not 62
