@@ -40,9 +40,10 @@ def _pictures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
     measured = [run for run in runs if run.accuracy is not None and run.dataset]
     for dataset in dict.fromkeys(run.dataset for run in measured):
         of_set = [run for run in measured if run.dataset == dataset][:_MOST_POINTS][::-1]
+        when = "%m-%d" if len({run.started.date() for run in of_set}) > 1 else "%H:%M"
         points = [
             (
-                f"{run.started:%m-%d}",
+                format(run.started, when),
                 run.accuracy or 0.0,
                 run.outcome,
                 "" if run.version is None else str(run.version),

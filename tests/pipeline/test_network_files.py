@@ -127,6 +127,17 @@ def test_a_search_tries_the_choices_that_it_declares(net: str) -> None:
     assert (choice.name, choice.values, choice.default) == ("extra.units", [2, 4], 4)
 
 
+def test_a_search_changes_no_layers_that_it_does_not_know(net: str) -> None:
+    hparams = configured(f"{net}:build").training
+    names = {one.name for one in search_space(hparams, objective="accuracy").space}
+    assert names.isdisjoint({"width", "dropout"})
+    Path(net).write_text(NET.replace("units, use", "int(units * hparams.width), use"))
+    hparams = configured(f"{net}:build").training
+    names = {one.name for one in search_space(hparams, objective="accuracy").space}
+    assert "width" in names
+    assert "dropout" not in names
+
+
 def test_a_search_leaves_a_network_with_given_weights_as_it_is(net: str, tmp_path: Path) -> None:
     file = tmp_path / "a.weights.h5"
     file.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,8 +42,10 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
     The training's own `hparams` are the defaults, and are added to the choices. With the objective
     "loss" `label_smoothing` is left out, because it raises the loss, and `color_jitter` where the
     training has none, as for grey images. Hyper-parameters of plugins and of the user's own network
-    are searched if they declare choices. With given weights the network stays as it is.
+    are searched if they declare choices. Of a network that is the user's own, width and dropout are
+    left out unless its source names them. With given weights the network stays as it is.
     """
+    source = hparams.found.get(own_network.SOURCE)
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
     low, high = (factor * rate for factor in _LEARNING_RATE)
@@ -52,7 +55,7 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
             continue
         if name == "color_jitter" and not hparams.color_jitter:
             continue
-        if name in _OF_LAYERS and hparams.weights:
+        if name in _OF_LAYERS and (hparams.weights or (source and not _names(source, name))):
             continue
         own = type(choices[0])(getattr(hparams, name))
         space.Choice(name, sorted({*choices, own}), default=own)
@@ -61,6 +64,10 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
             own = hparams.extra.get(name, entry.default)
             space.Choice(f"{EXTRA}{name}", list(entry.choices), default=own)
     return space
+
+
+def _names(source: str, word: str) -> bool:
+    return re.search(rf"\b{word}\b", source) is not None
 
 
 def _declared(hparams: HParams) -> dict[str, HyperParameter]:

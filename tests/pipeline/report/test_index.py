@@ -78,3 +78,15 @@ def test_each_data_set_has_a_picture_of_its_last_60_runs() -> None:
 def test_of_no_runs_there_is_a_page(tmp_path: Path) -> None:
     index.write(tmp_path)
     assert "No run yet" in Page((tmp_path / "reports" / index.FILE).read_text()).text
+
+
+def test_runs_of_one_day_are_told_apart_by_the_time() -> None:
+    first = record(1)
+    later = dataclasses.replace(first, started=first.started + datetime.timedelta(hours=1))
+    assert times_in(index.render([later, first])) == ["10:15", "11:15"]
+    assert times_in(index.render([record(2), first])) == ["11-01", "11-02"]
+
+
+def times_in(html: str) -> list[str]:
+    texts = re.findall(r"<text[^>]*>(.*?)</text>", html)
+    return [text for text in texts if re.fullmatch(r"\d\d[:-]\d\d", text)]
