@@ -62,23 +62,24 @@ def drift_check(
             "look at the source"
         )
         return Check(name, False, None, bound, sentence)
-    drifts = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
-    beyond = [
-        key
+    apart = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}
+    # Corrected for the number of tests (Bonferroni).
+    chances = {
+        key: min(1.0, len(train) * _chance(train[key], rows, released[key], released_rows))
         for key in train
-        if drifts[key] > bound
-        # Corrected for the number of tests (Bonferroni).
-        and len(train) * _chance(train[key], rows, released[key], released_rows) < _CHANCE
-    ]
-    worst = max(beyond or drifts, key=lambda key: drifts[key])
+        if apart[key] > bound
+    }
+    beyond = [key for key, chance in chances.items() if chance < _CHANCE]
+    worst = max(beyond or apart, key=lambda key: apart[key])
+    tested = f" (p {chances[worst]:.2g})" if worst in chances else ""
     limit = f"at most {bound:g} apart"
     return Check.of(
         name,
         not beyond,
-        drifts[worst],
+        apart[worst],
         bound,
         start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
-        f"{train[worst] / rows:.4f}, ",
+        f"{train[worst] / rows:.4f}{tested}, ",
         good=f"{limit}, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected {limit}; look at how the data was collected since the last release, or set "
         "data_gate.max_class_drift",

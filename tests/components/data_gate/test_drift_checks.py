@@ -151,16 +151,23 @@ def test_of_few_images_a_class_mix_that_chance_explains_is_no_drift():
 
 
 @pytest.mark.parametrize(
-    ("now", "passes"), [((29, 21), True), ((290, 210), True), ((580, 420), False), ((6, 44), False)]
+    ("now", "passes", "chance"),
+    [
+        # 8 points more than a half, in 50, 500 and 1,000 images; two classes, so twice Fisher's p.
+        ((29, 21), True, "1"),
+        ((290, 210), True, "0.027"),
+        ((580, 420), False, "0.00078"),
+        ((6, 44), False, "0.00014"),
+    ],
 )
-def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes):
-    # 8 points more than a half: p is 0.55 for 50 images each, 0.013 for 500, 4e-4 for 1,000.
+def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes, chance):
     rows = sum(now)
     check = drift_check(
         {"cat": now[0], "dog": now[1]}, {"cat": rows // 2, "dog": rows // 2}, bound=0.05
     )
     assert check.passed is passes
     assert check.actual == pytest.approx(abs(now[0] / rows - 0.5))
+    assert f" (p {chance}), " in check.sentence
 
 
 def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_moved_further():
