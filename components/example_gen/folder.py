@@ -40,7 +40,9 @@ def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
 def list_folder(directory: Path) -> Listing:
     """Lists all files below the folders of the classes, in the order of their paths."""
     if not directory.exists():
-        raise DataError(f"folder:{directory}: there is no such directory")
+        raise DataError(
+            f"folder:{directory}: there is no such directory, expected one of class folders"
+        )
     if not directory.is_dir():
         raise DataError(f"folder:{directory}: is a file, expected a directory of class folders")
     try:
@@ -101,10 +103,11 @@ def _folders_in(directory: Path) -> tuple[dict[str, list[str]], int]:
 def _require_classes(directory: Path, folders: dict[str, list[str]]) -> None:
     names = sorted(folders)
     if len(names) > 1 and {name.lower() for name in names} <= _SPLIT_NAMES:
+        training = next((name for name in names if name.lower().startswith(TRAIN)), names[0])
         raise DataError(
             f"folder:{directory}: holds {', '.join(names)}, expected train and test, or the "
-            f"folders of the classes; rename the test split to {TEST}, or give folder:"
-            f"{directory}/{names[0]}, of which a test split is cut"
+            f"folders of the classes; rename the splits to {TRAIN} and {TEST}, or give folder:"
+            f"{directory}/{training}, of which a test split is cut"
         )
     if len(names) < 2:
         have = f"one folder, {quoted(names[0])}" if names else "no folder"

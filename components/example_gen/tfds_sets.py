@@ -153,8 +153,10 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
         sources = [name for name in SOURCES if name != TFDS]
         known = [*sources, *tfds.list_builders(with_community_datasets=False)]
         name = str(spec.name).partition("/")[0]
-        if hint := path_hint(name):
-            raise DataError(f"unknown dataset {quoted(name)}: {hint}expected {usages()}") from error
+        if hint := path_hint(spec.text):
+            raise DataError(
+                f"unknown dataset {quoted(spec.text)}: {hint}expected {usages()}"
+            ) from error
         raise DataError(unknown("dataset", name, known, see=f"expected {usages()}")) from error
     # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
     # set's own code, and damaged metadata of a prepared set, raise anything.

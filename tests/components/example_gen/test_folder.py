@@ -350,6 +350,15 @@ def test_splits_are_not_taken_for_classes(split_folders: Path) -> None:
     assert f"or give folder:{split_folders}/train" in message
 
 
+@pytest.mark.parametrize("test", ["Test", "test"])
+def test_splits_by_other_names_are_told_theirs(split_folders: Path, test: str) -> None:
+    (split_folders / "train").rename(split_folders / "Train")
+    (split_folders / "test").rename(split_folders / test)
+    message = refusal(split_folders)
+    assert "; rename the splits to train and test, or give " in message
+    assert message.endswith(f"give folder:{split_folders}/Train, of which a test split is cut")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

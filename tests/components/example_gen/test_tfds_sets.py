@@ -78,9 +78,9 @@ class TestWithoutNetwork:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "photos").mkdir()
+        (tmp_path / "photos" / "fruit").mkdir(parents=True)
         (tmp_path / "t.csv").touch()
-        for text in ("photos", "./photos"):
+        for text in ("photos", "./photos", "photos/fruit"):
             hint = f"did you mean 'folder:{text}' or 'idx:{text}'? expected mnist_sample ("
             assert hint in refusal(text, tmp_path)
         assert "did you mean 'csv:t.csv'? expected" in refusal("t.csv", tmp_path)
