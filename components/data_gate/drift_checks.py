@@ -96,7 +96,9 @@ def _chance(part: int, rows: int, part_before: int, rows_before: int) -> float:
 
 def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
     if len(actual) != len(required):
-        return f"{len(actual)} classes", f"{len(required)}"
+        apart = [("with", set(actual) - set(required)), ("without", set(required) - set(actual))]
+        said = "".join(f", {word} {min(names)}" for word, names in apart if names)
+        return f"{len(actual)} classes{said}", f"{len(required)}"
     pairs = zip(actual, required, strict=True)
     label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
     return f"label {label} is {ours}", theirs

@@ -88,11 +88,12 @@ def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
       served: the rows are requests, which need no id and no label, and may repeat an id.
     """
     columns = read_columns(path, wide=tuple(_PREFIXES.values()))
+    known = listed(list(columns))
     for name in () if served else (ID, LABEL):
         if name not in columns:
             raise DataError(
                 f"{path} has no column {name!r}, expected id, label, and p_CLASS for each class, "
-                f"logit_CLASS for each class, or predicted; it has {listed(list(columns))}"
+                f"logit_CLASS for each class, or predicted; it has {known}"
             )
     names = columns.pop(CLASSES, None)
     _require_rows(path, columns)
@@ -111,7 +112,7 @@ def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
         if predicted is None:
             raise DataError(
                 f"{path} holds no predictions, expected p_CLASS for each class, logit_CLASS for "
-                f"each class, or predicted beside id and label; it has {listed(list(columns))}"
+                f"each class, or predicted; it has {known}"
             )
         return PredictionsFile(path, ids, labels, (), None, None, predicted, columns)
     most = np.array(classes)[scores.argmax(axis=1)]

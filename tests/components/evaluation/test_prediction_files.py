@@ -133,7 +133,11 @@ def test_a_missing_value_is_named_in_typed_formats_too(suffix: str, tmp_path: Pa
             "has no column 'id', expected id, label, and p_CLASS for each class, logit_CLASS for",
         ),
         (b"id,label,p_0,p_1\n", "has no rows, expected one for each image"),
-        (b"id,label\n1,2\n", "holds no predictions, expected p_CLASS for each class, logit_CLASS "),
+        (
+            b"id,label,x\n1,2,3\n",
+            "holds no predictions, expected p_CLASS for each class, logit_CLASS for each class, or "
+            "predicted; it has id, label, x",
+        ),
         (b"id,label,id\n1,2,1\n", "has the column 'id' twice, expected it once"),
         (b"id,label,p_0,p_1\n1,0,1\n", ", row 1 has 3 values, expected 4"),
         (b"\xff\xfe\x00", "is no CSV file: UnicodeDecodeError"),
