@@ -65,8 +65,8 @@ bench: bench-data setup
 	$(BIN)/python benchmarks/gate_on_mnist.py '$(DIR)'
 	$(BIN)/python benchmarks/data_checks.py
 	$(BIN)/python benchmarks/data_checks.py '$(DIR)' --seeds 5
-	$(BIN)/python benchmarks/memory.py '$(DIR)'
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python -m benchmarks.memory '$(DIR)'
+	$(BIN)/python -m benchmarks.memory
 
 bench-data:
 	@test -d '$(DIR)' || { echo 'make bench: DIR is "$(DIR)", expected the directory of the IDX files: make bench DIR=...' >&2; exit 2; }

@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from processes import measure, pipeline_command
+from processes import measure, medians, pipeline_command, spread
 
 # The command, and at its end the names of all that it has imported, in their order.
 _LISTED = """
@@ -67,12 +66,10 @@ def main() -> None:
             imports.append(measure([sys.executable, "-c", _IMPORTS, names]))
     print(f"| median of {arguments.runs} | wall time | CPU time |\n| --- | --- | --- |")
     for name, runs in (("second run", cached), (f"import of {count:,} modules", imports)):
-        wall = statistics.median(run.seconds for run in runs)
-        cpu = statistics.median(run.cpu_seconds for run in runs)
+        wall, cpu, _ = medians(runs)
         print(f"| {name} | {wall:.2f} s | {cpu:.2f} s |")
     ratios = [one.seconds / other.seconds for one, other in zip(cached, imports, strict=True)]
-    print(f"\nPair by pair: {statistics.median(ratios):.2f} "
-          f"(median; {min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+    print(f"\nPair by pair: {spread(ratios)}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ POISONS: dict[str, Poison] = {
 def poisoned(source: Path, target: Path, poison: Poison) -> Path:
     """The four files again, with the labels of `train` changed."""
     _, labels = read_arrays(open_dataset(f"idx:{source}", data_dir=None), "train")
-    label_errors.write_idx(target, source, poison(labels))
+    label_errors.write_relabelled(target, source, poison(labels))
     return target
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from own_images import write_idx
-from processes import Run, measure, measure_run
+from processes import Run, measure, measure_run, medians
 
 from components.example_gen import idx
 
@@ -130,9 +130,7 @@ def measure_data(rows: int, flink: str | None) -> None:
 
 def row(name: str, runs: list[Run]) -> str:
     """A table row of medians."""
-    seconds, cpu, gib = (
-        statistics.median(values) for values in zip(*(r[:3] for r in runs), strict=True)
-    )
+    seconds, cpu, gib = medians(runs)
     trainer = statistics.median(run.printed["seconds"]["Trainer"] for run in runs)
     return f"| {name} | {seconds:.0f} s | {trainer:.0f} s | {cpu:.0f} s | {gib:.2f} GiB |"
 

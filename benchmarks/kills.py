@@ -33,8 +33,8 @@ from components.serving_dir import (
     verify,
     withdrawn_digests,
 )
-from tests.components.serving_dir.samples import publish_letters, write_model
-from tests.components.serving_dir.test_kills_and_races import KEPT, Before, hidden_in
+from tests.components.serving_dir.samples import hidden_in, publish_letters, write_model
+from tests.components.serving_dir.test_kills_and_races import KEPT, Before
 
 # They change nothing on a disk, and how many there are depends on the interpreter's memory.
 IGNORED = frozenset({"brk", "mmap", "munmap", "madvise", "mremap", "futex", "rt_sigtimedwait"})

@@ -44,8 +44,8 @@ def precision(images: np.ndarray, given: np.ndarray, true: np.ndarray) -> tuple[
     return [float(wrong[found.rows[:first]].mean()) for first in FIRST], int(wrong.sum())
 
 
-def write_idx(folder: Path, source: Path, labels: np.ndarray) -> None:
-    """Writes the source's files with other training labels."""
+def write_relabelled(folder: Path, source: Path, labels: np.ndarray) -> None:
+    """Writes the source's IDX files with other training labels."""
     folder.mkdir(parents=True)
     for name in ("train-images-idx3", "t10k-images-idx3", "t10k-labels-idx1"):
         (found,) = source.glob(f"{name}*")
@@ -78,7 +78,7 @@ def main() -> None:
             rng = np.random.default_rng(seed)
             given = swapped(labels, 4, 9, rows, rng)
             if arguments.out and not arguments.out.exists():
-                write_idx(arguments.out, arguments.directory, given)
+                write_relabelled(arguments.out, arguments.directory, given)
             order = rng.permutation(len(labels))
             found, wrong = precision(images[order], given[order], labels[order])
             results.append([wrong, *found])

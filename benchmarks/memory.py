@@ -1,7 +1,7 @@
 """Where the pixels of a training lie: in memory, or in a scratch file. Linux, as root.
 
-    python benchmarks/memory.py [--limit-mb 600] [--times 10]
-    python benchmarks/memory.py DIR [--pairs 3] [--epochs 2]
+    python -m benchmarks.memory [--limit-mb 600] [--times 10]
+    python -m benchmarks.memory DIR [--pairs 3] [--epochs 2]
 
 The first form trains an epoch on ten times the memory that it is allowed: images of 224x224x3, in a
 control group with that limit, with `training.input=auto`. It prints what was chosen, and a Markdown
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ LARGE, MNIST = (SIDE, SIDE, 3), (28, 28, 1)
 CLASSES = 10
 _COLOURS = 80
 _SHARDS = 4
+OWN = [sys.executable, "-m", "benchmarks.memory"]
 
 Rows = Sequence[tuple[bytes, int]]  # PNG and label
 
@@ -38,6 +38,8 @@ Rows = Sequence[tuple[bytes, int]]  # PNG and label
 def flat(rows: int) -> Rows:
     """Images of one colour each; the class is its brightness."""
     import numpy as np
+
+    from tests.trainer.samples import png
 
     colours = np.random.default_rng(0).integers(0, 256, (_COLOURS, 3), np.uint8)
     pixels = np.broadcast_to(colours[:, None, None, :], (_COLOURS, *LARGE))
@@ -49,34 +51,20 @@ def mnist(folder: Path) -> Rows:
     """The training images of IDX files."""
     from components.example_gen.images import read_arrays
     from components.example_gen.sources import open_dataset
+    from tests.trainer.samples import png
 
     images, labels = read_arrays(open_dataset(f"idx:{folder}", data_dir=None), "train")
     return [(png(image), int(label)) for image, label in zip(images, labels, strict=True)]
 
 
-def png(pixels: Any) -> bytes:
-    """[H, W, C] uint8 as PNG."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(file, "PNG")
-    return file.getvalue()
-
-
 def write(folder: Path, rows: Rows, image_shape: tuple[int, int, int]) -> None:
     """Writes a twelfth of the rows as `eval`, the others as `train`, and the transform graph of a
-    few: to what mean and deviation these come matters here for nothing.
+    few, whose mean and deviation do not matter here.
     """
     import tensorflow as tf
 
-    from trainer import features
-
-    def example(image: bytes, label: int) -> bytes:
-        feature = {
-            features.IMAGE: tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
-            features.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        }
-        return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    from tests.trainer.samples import serialize
+    from tests.trainer.transforms import write_spec_transform
 
     cut = len(rows) // 12
     options = tf.io.TFRecordOptions("GZIP", compression_level=1)
@@ -86,37 +74,9 @@ def write(folder: Path, rows: Rows, image_shape: tuple[int, int, int]) -> None:
             path = folder / split / f"data-{shard:05d}-of-{_SHARDS:05d}.gz"
             with tf.io.TFRecordWriter(str(path), options) as writer:
                 for image, label in part[shard::_SHARDS]:
-                    writer.write(example(image, label))
-    write_transform(folder / "transform", rows[:200], image_shape)
-
-
-def write_transform(folder: Path, rows: Rows, image_shape: tuple[int, int, int]) -> None:
-    """Analyzes the rows as Transform does."""
-    import apache_beam as beam
-    import tensorflow as tf
-    import tensorflow_transform as tft
-    import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
-
-    from trainer import features
-    from trainer.preprocessing import preprocessing_fn
-
-    schema = {
-        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-    }
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(schema))
-    given = [{features.IMAGE: image, features.LABEL: label} for image, label in rows]
-    config = {"spec": spec(image_shape).to_config()}
-    with (
-        beam.Pipeline(runner="FnApiRunner") as pipeline,
-        tft_beam.Context(temp_dir=str(folder / "tmp")),
-    ):
-        analyzed = (pipeline | beam.Create(given), metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, config)
-        )
-        _ = analyzed | tft_beam.WriteTransformFn(str(folder))
-    metadata_io.write_metadata(metadata, str(folder / tft.TFTransformOutput.RAW_METADATA_DIR))
+                    writer.write(serialize(image, label))
+    images, labels = zip(*rows[:200], strict=True)
+    write_spec_transform(folder / "transform", spec(image_shape), images, labels)
 
 
 def spec(image_shape: tuple[int, int, int]) -> Any:
@@ -216,10 +176,9 @@ def measure_large(limit_mb: int, times: int) -> None:
     limit = limit_mb * 10**6
     rows = times * limit * 12 // 11 // (SIDE * SIDE * 3) + 12
     with tempfile.TemporaryDirectory(dir=".") as work:
-        own = [sys.executable, __file__]
-        subprocess.run([*own, "--write", work, "--rows", str(rows)], check=True)
+        subprocess.run([*OWN, "--write", work, "--rows", str(rows)], check=True)
         group, anonymous, start = ControlGroup(limit), 0, time.monotonic()
-        with subprocess.Popen([*own, "--train", work, "--group", str(group.folder)]) as process:
+        with subprocess.Popen([*OWN, "--train", work, "--group", str(group.folder)]) as process:
             while process.poll() is None:
                 anonymous = max(anonymous, group.anonymous())
                 time.sleep(0.2)
@@ -238,7 +197,7 @@ def measure_large(limit_mb: int, times: int) -> None:
 
 def measure_pairs(source: Path, pairs: int, epochs: int) -> None:
     """Trains in pairs, and prints a row for each."""
-    own = [sys.executable, __file__, "--epochs", str(epochs)]
+    own = [*OWN, "--epochs", str(epochs)]
     with tempfile.TemporaryDirectory(dir=".") as work:
         subprocess.run([*own, str(source), "--write", work], check=True)
         print("| pair | wall, `memory` | `stream` | ratio | CPU, `memory` | `stream` | ratio |")

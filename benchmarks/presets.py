@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from processes import Run, measure_run
+from processes import Run, measure_run, medians
 
 _REST = "imports, start, the runner"
 
@@ -31,9 +31,7 @@ def preset_row(preset: str, runs: list[Run]) -> str:
     """Mean and standard deviation of a preset's accuracy; medians of the rest."""
     right = [run.printed["metrics"]["accuracy"] for run in runs]
     deviation = f"{statistics.stdev(right):.2%}" if len(right) > 1 else "unknown"
-    seconds, cpu, gib = (
-        statistics.median(values) for values in zip(*(r[:3] for r in runs), strict=True)
-    )
+    seconds, cpu, gib = medians(runs)
     return (
         f"| `{preset}` | {len(runs)} | {statistics.mean(right):.2%} | {deviation} "
         f"| {seconds:.0f} s | {cpu:.0f} s | {gib:.2f} GiB |"
@@ -44,8 +42,8 @@ def component_rows(runs: Mapping[str, list[Run]]) -> Iterator[str]:
     """A row per component with each preset's median seconds."""
     times = {preset: [component_seconds(run) for run in some] for preset, some in runs.items()}
     for name in next(iter(times.values()))[0]:
-        medians = [statistics.median(run[name] for run in some) for some in times.values()]
-        yield f"| {name} | " + " | ".join(f"{value:.1f} s" for value in medians) + " |"
+        columns = (statistics.median(run[name] for run in some) for some in times.values())
+        yield f"| {name} | " + " | ".join(f"{value:.1f} s" for value in columns) + " |"
 
 
 def component_seconds(run: Run) -> dict[str, float]:

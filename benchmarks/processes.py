@@ -1,13 +1,16 @@
 """One command, measured with all the processes that it starts. Linux.
 
-run = measure(pipeline_command(Path("mnist"), root, "--preset", "fast"))
-run.seconds, run.peak_gib, run.printed["metrics"]["accuracy"]
+Synopsis::
+
+    run = measure(pipeline_command(Path("mnist"), root, "--preset", "fast"))
+    run.seconds, run.peak_gib, run.printed["metrics"]["accuracy"]
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -94,6 +97,17 @@ def measure(command: Sequence[str]) -> Run:
         peak_gib=max(max(peaks), usage.ru_maxrss * 1024) / 2**30,
         printed=json.loads(printed) if printed else {},
     )
+
+
+def medians(runs: Sequence[Run]) -> tuple[float, float, float]:
+    """Of the wall time and the CPU time in seconds, and of the peak memory in GiB."""
+    seconds, cpu, gib = zip(*(run[:3] for run in runs), strict=True)
+    return statistics.median(seconds), statistics.median(cpu), statistics.median(gib)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Such as "1.02 (median; 0.98 to 1.10)"."""
+    return f"{statistics.median(values):.2f} (median; {min(values):.2f} to {max(values):.2f})"
 
 
 def _watch(pid: int, over: threading.Event, peaks: list[int]) -> None:

@@ -14,7 +14,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from processes import Run, measure, measure_run
+from processes import Run, measure, measure_run, medians, spread
 
 
 def run_article(folder: Path, seed: int) -> Run:
@@ -30,15 +30,9 @@ def accuracy(run: Run) -> float:
 
 def row(name: str, runs: list[Run]) -> str:
     """A table row of medians."""
-    columns = zip(*((*run[:3], accuracy(run)) for run in runs), strict=True)
-    seconds, cpu, gib, right = map(statistics.median, columns)
+    seconds, cpu, gib = medians(runs)
+    right = statistics.median(map(accuracy, runs))
     return f"| {name} | {seconds:.0f} s | {cpu:.0f} s | {gib:.2f} GiB | {right:.2%} |"
-
-
-def ratios(what: str, pairs: list[float]) -> str:
-    """How much of the script's the pipeline took."""
-    middle = statistics.median(pairs)
-    return f"{what}, pair by pair: {middle:.2f} (median; {min(pairs):.2f} to {max(pairs):.2f})"
 
 
 def main() -> None:
@@ -60,9 +54,9 @@ def main() -> None:
     print(row("plain script", article))
     print(row(f"the whole pipeline, `{arguments.preset}`", pipeline))
     pairs = list(zip(article, pipeline, strict=True))
-    print()
-    print(ratios("Wall time", [after.seconds / before.seconds for before, after in pairs]))
-    print(ratios("CPU time", [after.cpu_seconds / before.cpu_seconds for before, after in pairs]))
+    wall = [after.seconds / before.seconds for before, after in pairs]
+    cpu = [after.cpu_seconds / before.cpu_seconds for before, after in pairs]
+    print(f"\nWall time, pair by pair: {spread(wall)}\nCPU time, pair by pair: {spread(cpu)}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from trainer.training_process import ending
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _ANSWER_S = 10.0  # a job service accepts a connection at once
-_NOTICE_S = 0.1  # how often what waits for a lost worker is looked for
+_NOTICE_S = 0.1  # how often requests to a lost worker are looked for
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
 # The runners on which a whole pipeline was seen to give the results of one process.

@@ -12,6 +12,7 @@ byte. Sources are parsed, not imported, so an editable install, a wheel and a co
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import json
@@ -104,10 +105,12 @@ class _Sources:
             file = self._file(module)
             if file is None:
                 raise ModuleNotFoundError(f"no module {module} in {self._root}")
-            self._contents[module] = file.read_bytes()
-            named = _names(ast.parse(self._contents[module], file))
+            content = self._contents[module] = file.read_bytes()
             self._imported[module] = frozenset(
-                each for name in named if self._file(name) for each in _with_packages(name)
+                each
+                for name in _names_in(file, content)
+                if self._file(name)
+                for each in _with_packages(name)
             )
         return self._imported[module]
 
@@ -136,6 +139,12 @@ def _with_packages(module: str) -> list[str]:
     """a.b.c gives a, a.b and a.b.c, because importing a module runs the packages above it."""
     parts = module.split(".")
     return [".".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+@functools.cache
+def _names_in(file: Path, content: bytes) -> frozenset[str]:
+    """Parses a module once in a process: it takes most of the time, and tests make many plans."""
+    return frozenset(_names(ast.parse(content, file)))
 
 
 def _names(tree: ast.AST) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """The executions of a run in ML Metadata: which component ran, from what code, what it wrote.
 
-for one in executions_of(Path("pipeline_root/metadata.sqlite"), "20261124T113527Z-2dfe"):
-    print(one.component, one.state, one.made_by)
+Synopsis::
+
+    for one in executions_of(Path("pipeline_root/metadata.sqlite"), "20261124T113527Z-2dfe"):
+        print(one.component, one.state, one.made_by)
 """
 
 from __future__ import annotations
@@ -11,15 +13,16 @@ import dataclasses
 import datetime
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+# The property of an artifact that holds the digest of its files.
+DIGEST = "files_sha256"
+
 _RUN, _NODE = "pipeline_run", "node"  # types of contexts, as TFX names them
-_DIGEST = "files_sha256"  # see `pipeline.runners.artifact_digests`
 _CODE = re.compile(r"\bcode\W+([0-9a-f]{64})\b")
 
 
@@ -58,7 +61,7 @@ class Execution:
 
 
 def executions_of(database: Path, run_id: str) -> list[Execution]:
-    """Returns the executions of a run in order, those of its further attempts as well.
+    """Returns the executions of a run in order, those after it began again as well.
 
     Raises NoMetadata if the database is missing or cannot be read.
     """
@@ -76,7 +79,7 @@ def executions_of(database: Path, run_id: str) -> list[Execution]:
         contexts = [
             context
             for context in store.get_contexts_by_type(_RUN)
-            if f"{context.name}-".startswith(f"{run_id}-")
+            if is_of_run(context.name, run_id)
         ]
         found = {
             each.id: each for one in contexts for each in store.get_executions_by_context(one.id)
@@ -84,6 +87,11 @@ def executions_of(database: Path, run_id: str) -> list[Execution]:
         return [_described(store, found[number]) for number in sorted(found)]
     except errors.StatusError as error:
         raise NoMetadata(f"{database} cannot be read: {error}") from error
+
+
+def is_of_run(recorded: object, run_id: str) -> bool:
+    """Whether an id is that of the run, or the one under which the run began again."""
+    return f"{recorded}-".startswith(f"{run_id}-")
 
 
 def _require_database(database: Path) -> None:
@@ -101,15 +109,20 @@ def _described(store: MetadataStore, execution: Any) -> Execution:
     from ml_metadata.proto import metadata_store_pb2 as pb2
 
     began, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
+    writes = (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT)
     node = next(
         context.name for context in store.get_contexts_by_execution(execution.id)
         if context.type == _NODE
     )  # fmt: skip
     outputs, makers = [], set()
-    for name, artifact in _outputs(store, execution.id):
-        digest = artifact.custom_properties[_DIGEST].string_value
-        outputs.append(Written(name, artifact.uri, digest or None))
-        writes = (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT)
+    names = {
+        each.artifact_id: each.path.steps[0].key if each.path.steps else ""
+        for each in store.get_events_by_execution_ids([execution.id])
+        if each.type in writes
+    }
+    for artifact in store.get_artifacts_by_id(list(names)):
+        digest = artifact.custom_properties[DIGEST].string_value
+        outputs.append(Written(names[artifact.id], artifact.uri, digest or None))
         events = store.get_events_by_artifact_ids([artifact.id])
         makers.add(min(each.execution_id for each in events if each.type in writes))
     return Execution(
@@ -124,19 +137,6 @@ def _described(store: MetadataStore, execution: Any) -> Execution:
         made_by=min(makers, default=execution.id),
         outputs=tuple(outputs),
     )
-
-
-def _outputs(store: MetadataStore, execution: int) -> Iterator[tuple[str, Any]]:
-    from ml_metadata.proto import metadata_store_pb2 as pb2
-
-    events = store.get_events_by_execution_ids([execution])
-    names = {
-        each.artifact_id: each.path.steps[0].key if each.path.steps else ""
-        for each in events
-        if each.type in (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT)
-    }
-    for artifact in store.get_artifacts_by_id(list(names)):
-        yield names[artifact.id], artifact
 
 
 def _code(execution: Any) -> str | None:

@@ -20,8 +20,8 @@ MAX_DATABASE_PATH = 504
 
 
 def require_log_place(config: RunConfig, directory: Path) -> None:
-    """Raises ConfigError where no decision could be written down in the serving directory, or in
-    the one that the configuration has instead.
+    """Raises ConfigError if no decision could be logged in the directory, which is the serving
+    directory or lies below the pipeline root.
     """
     try:
         paths.require_place("serving_dir" if config.serving_dir else "pipeline_root", directory)

@@ -41,17 +41,11 @@ def require_possible(config: RunConfig) -> None:
         raise ConfigError(problem)
     try:
         find_model_server(config.serving.model_server)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
-    try:
-        require_keys(config.serving.signing_key, config.serving.public_key)
-    except KeyRefused as error:
-        raise ConfigError(str(error)) from None
-    if config.artifacts and stores.is_uri(config.artifacts):
-        try:
+        require_keys(**config.serving.keys)
+        if config.artifacts and stores.is_uri(config.artifacts):
             stores.require_usable(config.artifacts)
-        except stores.StoreError as error:
-            raise ConfigError(str(error)) from error
+    except (FileNotFoundError, KeyRefused, stores.StoreError) as error:
+        raise ConfigError(str(error)) from error
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(Path(config.serving_dir))
@@ -75,7 +69,7 @@ def require_fitting(
 
     Args:
       train_rows: number of rows of `train`, after `eval` was cut from it.
-      devices: at least that many train together; without --replicas only the Trainer can count.
+      devices: how many train together at least; without --replicas only the Trainer counts them.
     """
     config.require_features(dataset.features)
     keys = overridden(config, dataset)

@@ -28,7 +28,7 @@ SCHEMES = ("s3", "gs")
 # Arrow, TFX and Beam would take other characters for a query, an escape or a pattern.
 _URI = re.compile(rf"({'|'.join(SCHEMES)})://[a-z0-9][a-z0-9._-]+(/[\w.=+@,-]+)*/?", re.ASCII)
 
-# Where S3 is asked for, as in Amazon's own programs; Arrow 10 does not read them.
+# Variables that name S3's endpoint, as for Amazon's own programs; Arrow 10 does not read them.
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _PROBE = ".tfx-mnist"
 _CONNECT_S = 10.0

@@ -18,6 +18,12 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def answers(port: int) -> bool:
+    """Whether somebody listens on it."""
+    with socket.socket() as client:
+        return client.connect_ex(("localhost", port)) == 0
+
+
 def tf_config(ports: Sequence[int], index: int) -> str:
     """TF_CONFIG of one of the machines that train together, a port each; the first is the chief."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}

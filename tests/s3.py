@@ -5,16 +5,15 @@ import http.client
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
 
-from tests.loopback import free_ports
+from tests.loopback import answers, free_ports
+from tests.waiting import wait_until
 
 BUCKET = "bucket"
-START_S = 180
 _KEYS = {
     "AWS_ACCESS_KEY_ID": "somebody",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -42,7 +41,8 @@ def s3_server(*, denies: bool = False) -> Iterator[None]:
         ) as process,
     ):
         try:
-            _make_bucket(port, process)
+            wait_until(lambda: answers(port), process)
+            _make_bucket(port)
             for name, value in {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
                 patch.setenv(name, value)
             yield
@@ -50,17 +50,7 @@ def s3_server(*, denies: bool = False) -> Iterator[None]:
             process.kill()
 
 
-def _make_bucket(port: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        client = http.client.HTTPConnection("127.0.0.1", port)
-        try:
-            client.request("PUT", f"/{BUCKET}")
-            assert client.getresponse().status == HTTPStatus.OK
-            return
-        except ConnectionRefusedError:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        finally:
-            client.close()
+def _make_bucket(port: int) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+        client.request("PUT", f"/{BUCKET}")
+        assert client.getresponse().status == HTTPStatus.OK

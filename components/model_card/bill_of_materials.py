@@ -37,8 +37,9 @@ def bill_of_materials(subject: Subject) -> str:
 
 
 def _installed() -> dict[str, str]:
-    found = importlib.metadata.distributions()
-    known = ((one.metadata["Name"], one.version) for one in found)
+    # Each look at a distribution's metadata parses all of it.
+    found = (one.metadata for one in importlib.metadata.distributions())
+    known = ((one["Name"], one["Version"]) for one in found)
     return {name: version for name, version in known if name and version}
 
 

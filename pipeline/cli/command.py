@@ -282,7 +282,7 @@ def keep_apart(
     """Refuses a path that another parameter has too, if either of them is written to.
 
     Args:
-      key: that of the configuration which the parameter sets to the path, if it may set others.
+      key: the configuration's key that is set to the path, if the parameter may set several keys.
     """
     given = ctx.meta.setdefault(_PATHS, {}).setdefault(os.path.realpath(path), [])
     for other, of, is_written in given:

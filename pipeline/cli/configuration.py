@@ -178,12 +178,12 @@ _OPTIONS = dict(
 )
 
 
-def options(*only: str, without: str = "") -> Callable[[_Function], _Function]:
-    """Adds the options that a `Given` holds: those named, or all, `without` one."""
+def options(*only: str, without: Collection[str] = ()) -> Callable[[_Function], _Function]:
+    """Adds the options that a `Given` holds: those named, or all, `without` some."""
 
     def decorate(function: _Function) -> _Function:
         for flag in reversed(only or tuple(_OPTIONS)):
-            if flag != without:
+            if flag not in without:
                 function = _OPTIONS[flag](function)
         return function
 

@@ -30,11 +30,9 @@ from pipeline.runners.kubeflow.deployment import Deployment, Mount, Resource, Se
 from pipeline.runners.kubeflow.names import require_kfp
 from trainer.host.files import write_durably
 
-# Run's own flags but for its directories, which are given in another way.
-_OF_RUN = (
-    *("--preset", "--dataset", "--seed", "--replicas", "--set", "--config", "--hparams"),
-    *("--beam-arg", "--deterministic", "--tune", "--no-cache", "--hold", "--reason"),
-    "--allow-missing-baseline",
+# Flags of `run` for files and directories of this machine.
+_OF_THIS_MACHINE = (
+    *("--data-dir", "--pipeline-root", "--serving-dir", "--artifacts", "--signing-key"),
 )
 _GIGABYTES = {"M": 1e-3, "G": 1.0, "Mi": 2**20 / 1e9, "Gi": 2**30 / 1e9}
 # Where the backend's launcher can stage artifacts from.
@@ -116,7 +114,7 @@ def _resource(kind: str, amount: Callable[[str], float]) -> Read:
     default=2,
 )
 @_list("--secret-env", "SECRET:KEY=VARIABLE", "A secret's key in every task's environment")
-@configuration.options(*_OF_RUN)
+@configuration.options(without=_OF_THIS_MACHINE)
 @verbose
 @pass_given
 def compile_(

@@ -35,7 +35,7 @@ from pipeline.result import RunResult
     type=pair("VARIABLE=VALUE"),
     multiple=True,
 )
-@functools.partial(run.options, without="--artifacts")  # kfp's runner says where they lie
+@functools.partial(run.options, without=["--artifacts"])  # kfp's runner says where they lie
 def local(
     given: Given,
     image: str,

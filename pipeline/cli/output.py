@@ -31,7 +31,7 @@ from trainer.host.text import printable, quoted
 PROG = "tfx-mnist"
 
 _LONGEST_LINE = 10_000  # characters
-_NO_PATH = re.compile(r"\S{4097,}")  # which have 4,096 bytes at most: somebody's 5,000 digits
+_NO_PATH = re.compile(r"\S{4097,}")  # longer than any path, such as somebody's 5,000 digits
 _WIDEST_COLUMN = 80
 
 

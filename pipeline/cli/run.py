@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ EXIT_CODES = {
 }
 
 
-def options(function: Callable[..., int], *, without: str = "") -> Callable[..., int]:
-    """Adds the options of a run, `without` one; the function takes them as `execute` does."""
+def options(function: Callable[..., int], *, without: Collection[str] = ()) -> Callable[..., int]:
+    """Adds the options of a run, `without` some; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
     save = written_option("--save-hparams", text)
     files = written_files.options("run")

@@ -14,8 +14,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from tfx.types.artifact import Artifact, ArtifactState
 
 from components.serving_dir.model_files import copy_file, scan
-
-_PROPERTY = "files_sha256"
+from pipeline.executions import DIGEST
 
 _Find = Callable[[str], Path]  # where an artifact's files are, by its URI
 
@@ -23,7 +22,7 @@ _Find = Callable[[str], Path]  # where an artifact's files are, by its URI
 def record(store: MetadataStore, artifacts: Sequence[Artifact], find: _Find = Path) -> None:
     """Records the digests of artifacts that have just been written."""
     for artifact in artifacts:
-        artifact.set_string_custom_property(_PROPERTY, digest(find(artifact.uri)))
+        artifact.set_string_custom_property(DIGEST, digest(find(artifact.uri)))
     store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
 
 
@@ -32,7 +31,7 @@ def find_damaged(artifacts: Sequence[Artifact], find: _Find = Path) -> list[Arti
     return [
         artifact
         for artifact in artifacts
-        if artifact.get_string_custom_property(_PROPERTY) != digest(find(artifact.uri))
+        if artifact.get_string_custom_property(DIGEST) != digest(find(artifact.uri))
     ]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # TensorFlow and TFX take ten seconds to import. A second run, or an unknown data set, is refused
 # before that.
 
-# Tables of ML Metadata's database: whose row is named in which column of which.
+# In ML Metadata's database: a table, its column with the id of each row's owner, the owners' table.
 _OWNERS = (
     ("Association", "execution_id", "Execution"),
     ("Association", "context_id", "Context"),
@@ -56,7 +56,8 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
     try:
         parse_dataset(config.dataset)
         if gpu_files() or not (config.metadata_path.exists() or config.tuning.enabled):
-            # The first run of a pipeline root trains. On GPUs none begins without them.
+            # The first run of a pipeline root trains. Where there are GPUs, no run begins before
+            # this process has said that TensorFlow can use them.
             training_process.start_early(config.replicas)
         from pipeline.run_plan import make_plan
 

@@ -13,6 +13,7 @@ from tfx.types.artifact import Artifact
 
 from components import blessing, pictures, pusher, serving_dir
 from components.example_gen import examples_summary
+from pipeline.executions import is_of_run
 from pipeline.result import (
     FAILED,
     GATES,
@@ -92,7 +93,7 @@ def _release_by(run_id: str, served: Path) -> Release | None:
     with contextlib.suppress(serving_dir.ServingDirError):
         for version in reversed(serving_dir.versions(served)):
             release = version.manifest.release if version.manifest else {}
-            if _is_of(run_id, release.get("run_id")):
+            if is_of_run(release.get("run_id"), run_id):
                 return Release(version.number, str(version.path))
     return None
 
@@ -100,14 +101,9 @@ def _release_by(run_id: str, served: Path) -> Release | None:
 def _held_by(run_id: str, served: Path) -> Waiting | None:
     with contextlib.suppress(serving_dir.ServingDirError):
         for held in serving_dir.pending(served):
-            if _is_of(run_id, held.run_id):
+            if is_of_run(held.run_id, run_id):
                 return Waiting(held.run_id, str(held.path))
     return None
-
-
-def _is_of(run_id: str, recorded: object) -> bool:
-    """Whether it is the id of the run, or that of the run as it began again."""
-    return f"{recorded}-".startswith(f"{run_id}-")
 
 
 def _for_the_report(read_from: Callable[[Path], _Read], artifact: Artifact) -> _Read | None:

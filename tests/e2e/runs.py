@@ -1,13 +1,11 @@
 """A whole run as a user starts it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
@@ -25,9 +23,7 @@ SMALL = [
 RUN = [sys.executable, "-m", "pipeline.cli", "run", "--json"]
 
 
-def run(
-    root: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
-) -> tuple[int, dict]:
+def run(root: Path, *arguments: str) -> tuple[int, dict]:
     """(exit code, the one JSON object on stdout) of a whole run."""
     done = subprocess.run(
         [*RUN, "--pipeline-root", str(root), *arguments],
@@ -35,7 +31,6 @@ def run(
         text=True,
         timeout=1800,
         check=False,
-        env={**os.environ, **environment},
     )
     assert done.stdout.count("\n") == 1, done.stdout + done.stderr
     return done.returncode, json.loads(done.stdout)

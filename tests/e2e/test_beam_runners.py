@@ -5,6 +5,7 @@ Flink takes part in `make e2e-flink` alone, Spark in `make e2e-spark`.
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -15,17 +16,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.gate.policy import GateConfig
 from pipeline import result
-from pipeline.config import DataGateConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.runners import local
 from tests.e2e.flink_cluster import Flink
 from tests.e2e.job_services import START_S, Processes, python_service
 from tests.e2e.spark_cluster import JOB_DONE as DONE_ON_SPARK
 from tests.e2e.spark_cluster import Spark
 from tests.pipeline.runners.watch import Watch
-from tests.pipeline.thirds import write_thirds
-from trainer.hparams import HParams
+from tests.pipeline.thirds import TRAINING, short_run, write_thirds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -39,14 +38,8 @@ def dataset(tmp_path_factory) -> str:
 
 
 def small_config(dataset: str, root: Path, *beam_args: str) -> RunConfig:
-    return RunConfig(
-        dataset=dataset,
-        pipeline_root=str(root),
-        beam_args=beam_args,
-        training=HParams(epochs=1, per_replica_batch=32, max_shift=0, deterministic=True),
-        gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
-        data_gate=DataGateConfig(max_train_test_overlap=0.1),
-    )
+    training = dataclasses.replace(TRAINING, deterministic=True)
+    return short_run(dataset, root, beam_args=beam_args, training=training)
 
 
 @pytest.fixture(scope="module")

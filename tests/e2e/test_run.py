@@ -185,10 +185,10 @@ def wrote(root: Path, result: dict) -> dict[str, str]:
 
 
 def test_a_run_with_its_artifacts_in_a_store_decides_as_one_on_a_disk_even_after_a_kill(
-    first, stored, tmp_path
+    first, stored, tmp_path, capfd
 ):
     kill_when(stored, "--artifacts", STORE, there="/Trainer/model/")
-    code, result = run(stored, "--artifacts", STORE)
+    code, result = run_here(capfd, stored, "--artifacts", STORE)
     assert (code, result["outcome"], result["error"]) == (0, "released", None)
     assert {"ExampleGen", "Transform"} <= set(result["cached"])
     for key in ("dataset", "hparams", "metrics", "baseline"):
@@ -205,25 +205,21 @@ def test_a_run_with_its_artifacts_in_a_store_decides_as_one_on_a_disk_even_after
     assert version.manifest.model_digest == serving_dir.digest_of(tmp_path / "model")
 
 
-@pytest.fixture(scope="module")
-def second(stored) -> tuple[int, dict]:
-    return run(stored, "--artifacts", STORE)
-
-
-def test_a_second_run_takes_everything_from_the_store(second):
-    code, result = second
+def test_a_second_run_takes_everything_from_the_store(stored, capfd):
+    code, result = run_here(capfd, stored, "--artifacts", STORE)
     assert (code, result["outcome"]) == (0, "unchanged")
     assert set(result["cached"]) == set(result["seconds"]) - {"total"}
 
 
 @pytest.mark.once
 def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_keeps_it(
-    stored, second
+    stored, capfd
 ):
-    store, blessing = stores._opened(wrote(stored, second[1])["ReleaseGate.blessing"])
+    _, cached = run_here(capfd, stored, "--artifacts", STORE)
+    store, blessing = stores._opened(wrote(stored, cached)["ReleaseGate.blessing"])
     with store.open_output_stream(f"{blessing}/checks.json") as writer:
         writer.write(b"[]")
-    code, result = run(stored)
+    code, result = run_here(capfd, stored)
     assert (code, result["outcome"]) == (0, "unchanged")
     assert "Evaluator" in result["cached"]
     assert "ReleaseGate" not in result["cached"]
@@ -231,13 +227,13 @@ def test_what_was_altered_in_the_store_is_made_again_where_a_run_without_one_kee
 
 
 @pytest.mark.once
-def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored, capfd):
-    gone = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    code, result = run(stored, "--artifacts", STORE, environment=gone)
+def test_a_store_that_cannot_be_used_ends_a_run_before_it_begins(stored, capfd, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    code, result = run_here(capfd, stored, "--artifacts", STORE)
     assert (code, result["outcome"], set(result["seconds"])) == (2, "failed", {"total"})
     assert result["error"].startswith(f"cannot use {STORE}: ")
     # What lies there is needed without the option as well.
-    code, result = run(stored, environment=gone)
+    code, result = run_here(capfd, stored)
     assert (code, result["outcome"]) == (1, "failed")
     assert f": cannot read {STORE}/mnist_sample/" in result["error"]
     served = str(stored / "serving" / "mnist_sample")

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from components.gate.policy import GateConfig
-from pipeline.config import DataGateConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.runners import local
 from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
-from tests.pipeline.thirds import write_thirds
+from tests.pipeline.thirds import short_run, write_thirds
 from tests.waiting import wait_until
-from trainer.hparams import HParams
 from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from trainer.tuning.settings import TuningConfig
 
@@ -27,14 +25,8 @@ pytestmark = pytest.mark.e2e
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """Of two runs: what the second one does before its search is taken from the cache."""
     folder = tmp_path_factory.mktemp("search")
-    return RunConfig(
-        dataset=write_thirds(folder / "thirds"),
-        pipeline_root=str(folder / "root"),
-        training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
-        tuning=TuningConfig(enabled=True, max_trials=3),
-        gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
-        data_gate=DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
-    )
+    tuning = TuningConfig(enabled=True, max_trials=3)
+    return short_run(write_thirds(folder / "thirds"), folder / "root", tuning=tuning)
 
 
 def forbid_trials_here(monkeypatch) -> None:

@@ -9,16 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tests import loopback
-from tests.trainer.trainings import Training
+from tests.trainer.trainings import RUN, Training
 from trainer.job import job_file
 from trainer.supervision import LAST_WORDS_S
 
-CHIEF = """
-import json, logging, sys, types
-from trainer.run_fn import run_fn
-logging.basicConfig(level="INFO", format="%(message)s")
-run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
-"""
 WORKER = """
 import logging, pathlib, sys
 from trainer import supervision
@@ -46,7 +40,7 @@ class Machines:
         self.ports = loopback.free_ports(2)
 
     def start_chief(self) -> subprocess.Popen:
-        return self._start(CHIEF, json.dumps(self.training.fn_args), index=0)
+        return self._start(RUN, json.dumps(self.training.fn_args), index=0)
 
     def start_worker(self, last_words_s: float = LAST_WORDS_S) -> subprocess.Popen:
         return self._start(WORKER, str(self.job), str(last_words_s), index=1)

@@ -1,7 +1,5 @@
 """Two machines that train together, see `tests.trainer.machines`; tests/e2e kills one of them."""
 
-import contextlib
-import socket
 import types
 
 import pytest
@@ -35,12 +33,6 @@ def test_two_machines_train_as_one_does_and_the_chief_alone_exports(
     assert list(machines.folder(1).iterdir()) == []
 
 
-def listens(port: int) -> bool:
-    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-        return True
-    return False
-
-
 def test_machines_that_do_not_come_are_not_waited_for_for_good(prepared, tmp_path, monkeypatch):
     machines = Machines(Training(prepared, tmp_path), tmp_path)
     Job.from_fn_args(types.SimpleNamespace(**machines.training.fn_args)).write(machines.job)
@@ -55,7 +47,7 @@ def test_a_machine_that_waits_for_a_chief_that_has_given_up_ends_soon(prepared, 
     Job.from_fn_args(types.SimpleNamespace(**machines.training.fn_args)).write(machines.job)
     worker = machines.start_worker(last_words_s=1.0)
     # Then it waits for the chief.
-    wait_until(lambda: listens(machines.ports[1]), log=lambda: machines.log(1)[-3000:])
+    wait_until(lambda: loopback.answers(machines.ports[1]), log=lambda: machines.log(1)[-3000:])
     machines.job.unlink()
     assert worker.wait(timeout=300) == 1
     assert "the chief has ended before this machine had" in machines.log(1)

@@ -1,7 +1,5 @@
 import hashlib
-import http.server
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +14,7 @@ from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet, SourceRows
 from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
 from components.example_gen.tfds_sets import find_keys
+from tests import http_servers
 from tests.refusals import refusal_of
 
 
@@ -208,7 +207,7 @@ def test_the_name_is_that_of_what_a_run_reads(text: str, name: str, tmp_path: Pa
     assert open_dataset(text, data_dir=str(tmp_path)).info.name == name
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(http_servers.Handler):
     def do_HEAD(self) -> None:
         self._answer(b"")
 
@@ -216,13 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(b"some bytes")
 
     def _answer(self, body: bytes) -> None:
-        self.send_response(404 if "missing" in self.path else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Says nothing."""
+        self.answer(404 if "missing" in self.path else 200, body)
 
 
 @pytest.fixture
@@ -230,12 +223,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a real server that answers with ten bytes, or 404 for a missing file."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}"
-        http_server.shutdown()
-        thread.join()
+    with http_servers.serving(_Handler) as url:
+        yield url
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str) -> None:

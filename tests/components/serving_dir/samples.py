@@ -8,6 +8,8 @@ from pathlib import Path
 
 from components import serving_dir
 from components.serving_dir import (
+    LOCK_NAME,
+    LOG_NAME,
     STAGING_PREFIX,
     Decided,
     Pending,
@@ -122,6 +124,11 @@ def release(process: "subprocess.Popen[str]") -> None:
 
 def staging_in(serving: Path) -> list[str]:
     return [path.name for path in serving.glob(f"{STAGING_PREFIX}*")]
+
+
+def hidden_in(serving: Path) -> list[str]:
+    """What is neither a version nor the lock or the log."""
+    return sorted(p.name for p in serving.glob(".*") if p.name not in (LOCK_NAME, LOG_NAME))
 
 
 def numbers(serving: Path) -> list[int]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import (
-    LOCK_NAME,
     LOG_NAME,
     digest_of,
     find,
@@ -24,6 +23,7 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from tests.components.serving_dir.samples import (
+    hidden_in,
     marks_in,
     numbers,
     publish_letters,
@@ -116,10 +116,6 @@ class Before:
             assert marks_in(serving).keys() >= marks.keys()
         else:
             assert marks_in(serving) == marks
-
-
-def hidden_in(serving: Path) -> list[str]:
-    return [path.name for path in serving.glob(".*") if path.name not in (LOCK_NAME, LOG_NAME)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import (
-    LOCK_NAME,
     LOG_NAME,
     ServingDirError,
     StaleDecision,
@@ -36,6 +35,7 @@ from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
     decided_now,
+    hidden_in,
     hold_letter,
     letter_model,
     letters_in,
@@ -49,10 +49,6 @@ WHO = {"by": "Ann", "reason": "looked at the errors"}
 
 def waiting(serving: Path) -> list[str]:
     return [one.run_id for one in pending(serving)]
-
-
-def hidden_in(serving: Path) -> list[str]:
-    return sorted(p.name for p in serving.glob(".*") if p.name not in (LOCK_NAME, LOG_NAME))
 
 
 # --- held ----------------------------------------------------------------------------------------

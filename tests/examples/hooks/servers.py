@@ -1,50 +1,17 @@
-"""HTTP servers in a thread, with as much of each service as the examples use, by its own rules."""
+"""Handlers of requests, with as much of each service as the examples use, by its own rules."""
 
-import contextlib
 import hashlib
 import json
-import threading
 import urllib.parse
 import uuid
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.http_servers import Handler
 
 
-@contextlib.contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Gives the address at which the handler answers."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-    def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-def chat(posts: list[dict], *, status: int = 200) -> type[BaseHTTPRequestHandler]:
+def chat(posts: list[dict], *, status: int = 200) -> type[Handler]:
     """An incoming webhook, as Slack's: a JSON object with a text."""
 
-    class Chat(_Handler):
+    class Chat(Handler):
         def do_POST(self) -> None:
             assert self.headers["Content-Type"] == "application/json"
             posts.append(json.loads(self.body()))
@@ -53,10 +20,10 @@ def chat(posts: list[dict], *, status: int = 200) -> type[BaseHTTPRequestHandler
     return Chat
 
 
-def mlflow(models: dict[str, dict]) -> type[BaseHTTPRequestHandler]:
+def mlflow(models: dict[str, dict]) -> type[Handler]:
     """MLflow's registry: models by name, with their `versions` and `aliases`."""
 
-    class MLflow(_Handler):
+    class MLflow(Handler):
         def refuse(self, status: int, code: str) -> None:
             self.answer(status, json.dumps({"error_code": code, "message": code}).encode())
 
@@ -84,11 +51,11 @@ def mlflow(models: dict[str, dict]) -> type[BaseHTTPRequestHandler]:
     return MLflow
 
 
-def registry(blobs: dict[str, bytes], tags: dict[str, dict]) -> type[BaseHTTPRequestHandler]:
+def registry(blobs: dict[str, bytes], tags: dict[str, dict]) -> type[Handler]:
     """The OCI Distribution Specification 1.1, section "Push", for a repository "models/mnist"."""
     uploads: set[str] = set()
 
-    class Registry(_Handler):
+    class Registry(Handler):
         prefix = "/v2/models/mnist/"
 
         def do_HEAD(self) -> None:

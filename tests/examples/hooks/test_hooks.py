@@ -10,7 +10,8 @@ from components.gate.evidence import Evidence, Tally
 from pipeline.config import HooksConfig
 from pipeline.hooks import Told, tell
 from pipeline.result import FAILED, REFUSED, RELEASED, Release, RunResult
-from tests.examples.hooks.servers import chat, mlflow, registry, serving
+from tests.examples.hooks.servers import chat, mlflow, registry
+from tests.http_servers import serving
 
 pytestmark = pytest.mark.once  # of the standard library alone
 

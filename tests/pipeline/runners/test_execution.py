@@ -35,8 +35,9 @@ from pipeline.report import render
 from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in
 from tests.pipeline.runners.watch import Watch
+from tests.pipeline.thirds import ANY_MODEL as ANY
+from tests.pipeline.thirds import short_run
 from trainer.host import termination
-from trainer.hparams import HParams
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +45,7 @@ COMPONENTS = {
     *("ExampleGen", "CuratedSchema", "StatisticsGen", "ExampleValidator", "BaselineModel"),
     *("DataGate", "Transform", "Trainer", "Evaluator", "ReleaseGate", "ServingCheck", "Pusher"),
 }
-ANY_MODEL = GateConfig(
-    floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0, confidence=0.999999
-)
+ANY_MODEL = dataclasses.replace(ANY, confidence=0.999999)
 # Two test images are equal but for their labels.
 PERFECT_MODEL = dataclasses.replace(ANY_MODEL, floor=1.0)
 
@@ -71,14 +70,7 @@ def run(config: RunConfig, run_id: str, **changes) -> Run:
 
 @pytest.fixture(scope="module")
 def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = tmp_path_factory.mktemp("execution") / "root"
-    return RunConfig(
-        dataset=thirds,
-        pipeline_root=str(root),
-        training=HParams(epochs=1, per_replica_batch=32, max_shift=0),
-        gate=ANY_MODEL,
-        data_gate=DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
-    )
+    return short_run(thirds, tmp_path_factory.mktemp("execution") / "root", gate=ANY_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -313,19 +305,6 @@ def test_a_rejected_model_is_refused_whoever_releases_it(
     assert refused.result.outcome == result.REFUSED
     assert "confuses 4 and 9" in refused.result.checks[-1].sentence + str(refused.result.checks[0])
     assert serving_dir.versions(served) == []
-
-
-@pytest.mark.once
-def test_a_model_of_the_cache_that_was_not_released_is_compared_with_the_one_that_was(
-    config: RunConfig, tmp_path: Path
-) -> None:
-    own = dataclasses.replace(config, pipeline_root=str(tmp_path / "root"))
-    assert run(own, "run-1").result.outcome == result.RELEASED
-    assert run(own, "run-2", cache=False, hold=True).result.outcome == result.HELD
-    found = run(own, "run-3")
-    assert "Trainer" in found.result.cached
-    assert found.result.baseline["version"] == 1
-    assert (found.result.outcome, found.result.release.version) == (result.RELEASED, 2)
 
 
 def summary_text(of: Run) -> str:
@@ -592,3 +571,18 @@ def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path)
     assert "Trainer" in moved.result.cached
     assert "ServingCheck" not in moved.result.cached
     assert list(place.glob(f"*/{tmp_path.name}-run/ServingCheck/infra_blessing/*/checks.json"))
+
+
+@pytest.mark.once
+def test_a_model_of_the_cache_that_was_not_released_is_compared_with_the_one_that_was(
+    config: RunConfig, first: Run, tmp_path: Path
+) -> None:
+    """The last one here: all later runs would take the other model from the cache."""
+    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
+    name = tmp_path.name
+    assert run(own, f"{name}-1").result.outcome == result.RELEASED
+    assert run(own, f"{name}-2", cache=False, hold=True).result.outcome == result.HELD
+    found = run(own, f"{name}-3")
+    assert "Trainer" in found.result.cached
+    assert found.result.baseline["version"] == 1
+    assert (found.result.outcome, found.result.release.version) == (result.RELEASED, 2)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from components import serving_dir
-from components.gate.policy import GateConfig
 from pipeline import result
-from pipeline.config import DataGateConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
+from tests.pipeline.thirds import TRAINING, short_run
 from trainer import progress
 from trainer.hparams import HParams
 from trainer.tuning.results import tuned
@@ -22,19 +22,14 @@ from trainer.tuning.settings import TuningConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.once_newer]  # tests/e2e/test_tuning.py
 
-HPARAMS = HParams(epochs=2, per_replica_batch=32, max_shift=0)
+HPARAMS = dataclasses.replace(TRAINING, epochs=2)
 
 
 @pytest.fixture(scope="module")
 def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    return RunConfig(
-        dataset=thirds,
-        pipeline_root=str(tmp_path_factory.mktemp("tuning") / "root"),
-        training=HPARAMS,
-        tuning=TuningConfig(enabled=True, max_trials=3),
-        gate=GateConfig(floor=0.0, class_floor=0.0, max_cross_entropy=100.0, max_drop=1.0),
-        data_gate=DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
-    )
+    tuning = TuningConfig(enabled=True, max_trials=3)
+    root = tmp_path_factory.mktemp("tuning") / "root"
+    return short_run(thirds, root, training=HPARAMS, tuning=tuning)
 
 
 @dataclasses.dataclass(frozen=True)

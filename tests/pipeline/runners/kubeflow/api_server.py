@@ -7,12 +7,10 @@ do not know is refused with 400, as by the real server. Answers are written by t
 import contextlib
 import dataclasses
 import email
-import http.server
 import itertools
 import json
 import re
 import ssl
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,8 @@ from typing import Any
 
 import kfp_server_api as api
 import yaml
+
+from tests import http_servers
 
 PREFIX = "/apis/v2beta1"
 _CODEC = api.ApiClient(api.Configuration())
@@ -71,16 +71,13 @@ class State:
         return f"id-{next(self.ids)}"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(http_servers.Handler):
     state: State
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def _serve(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         path = url.path.removeprefix(PREFIX)
         self.state.requests.append((self.command, path))
         self.state.authorization.add(self.headers.get("authorization"))
@@ -100,12 +97,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = _serve
 
     def _answer(self, code: int, fields: Any) -> None:
-        content = json.dumps(fields).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.answer(code, json.dumps(fields).encode(), **{"Content-Type": "application/json"})
 
     def _route(self, verb: str, path: str, query: dict[str, str], body: bytes) -> Any:
         state = self.state
@@ -230,21 +222,11 @@ def _require_new(name: str, every: list[Any]) -> None:
         raise AlreadyExists(f"the name {name} already exist. Please specify a new name")
 
 
-@contextlib.contextmanager
-def serving(state: State, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+def serving(
+    state: State, tls: ssl.SSLContext | None = None
+) -> contextlib.AbstractContextManager[str]:
     """The server's URL."""
-    handler = type("Handler", (_Handler,), {"state": state})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"{'https' if tls else 'http'}://localhost:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return http_servers.serving(type("Handler", (_Handler,), {"state": state}), tls)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

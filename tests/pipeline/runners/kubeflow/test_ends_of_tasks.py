@@ -1,7 +1,5 @@
 """What a task that does not complete leaves behind: an exit code, a message and no answer."""
 
-import atexit
-import logging
 from pathlib import Path
 
 import pytest
@@ -10,22 +8,8 @@ from pipeline.runners.kubeflow import entrypoint
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
 from tests.pipeline.runners.kubeflow import ending
 from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
-from trainer.host import termination
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def process_as_it_was(monkeypatch: pytest.MonkeyPatch):
-    """The entrypoint has its process to itself; what ends one after a signal spares the tests'."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr("sys.argv", ["entrypoint"])
-    monkeypatch.setenv(RUN_ID_VARIABLE, "5f2c")
-    monkeypatch.setattr(termination, "GRACE_S", 3600.0)
-    yield
-    root.handlers, root.level = handlers, level
-    atexit.unregister(termination._end_without_destructors)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("container", "survives")]
 
 
 def _end(executor: type, folder: Path, task: str) -> tuple[int, str]:

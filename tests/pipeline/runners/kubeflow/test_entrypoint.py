@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 import os
 import shutil
 import signal
@@ -18,24 +17,15 @@ from components.serving_dir.log import LOG_NAME
 from pipeline.runners.kubeflow import compiling, entrypoint
 from pipeline.runners.kubeflow.compiling import compile_pipeline
 from pipeline.runners.kubeflow.deployment import Deployment, Mount
-from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
 from pipeline.runners.kubeflow.task_lines import TaskLine
 from tests.pipeline.cli.processes import script
 from tests.pipeline.runners.kubeflow.backend import ANY_MODEL, Backend, Ended
 
-pytestmark = [pytest.mark.slow, pytest.mark.once_newer]  # the entrypoint runs in the image
-
-
-@pytest.fixture(autouse=True, scope="module")
-def process_as_it_was():
-    """The entrypoint has its process to itself: it sets up logging, and the run's id is there."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["entrypoint"])
-        patch.setenv(RUN_ID_VARIABLE, "5f2c")
-        yield
-    root.handlers, root.level = handlers, level
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.once_newer,  # the entrypoint runs in the image
+    pytest.mark.usefixtures("container"),
+]
 
 
 def backend(thirds: str, folder: Path, **changes: Any) -> Backend:
