@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.example_facts import HASH_BYTES, sortable
 from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet
@@ -187,7 +188,7 @@ def _missing(spec: DatasetSpec, listing: Listing, split: str, name: str, total: 
 
 def _warn_of_two_classes(spec: DatasetSpec, listing: Listing, digests: np.ndarray) -> None:
     """Says which equal images bear two labels; the checks of the data judge their number."""
-    keys = np.ascontiguousarray(digests).view("S32").ravel()
+    keys = sortable(digests)
     order = np.lexsort((listing.labels, keys))
     first, second = order[:-1], order[1:]
     both = (keys[first] == keys[second]) & (listing.labels[first] != listing.labels[second])
@@ -220,13 +221,13 @@ def _fingerprint(listing: Listing, digests: np.ndarray, chosen: np.ndarray) -> s
             hashlib.sha256(digest.tobytes() + json.dumps([names, row]).encode()).digest()
             for digest, row in zip(digests, values, strict=True)
         ]
-        digests = np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, 32)
-    keys = np.ascontiguousarray(digests).view("S32").ravel()
+        digests = np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, HASH_BYTES)
+    keys = sortable(digests)
     total = hashlib.sha256()
     for label, name in enumerate(listing.class_names):
         of_class = np.flatnonzero(listing.labels == label)
         total.update(json.dumps([name, len(of_class)]).encode())
-        total.update(digests[of_class[np.argsort(keys[of_class])]].tobytes())
+        total.update(np.sort(keys[of_class]).tobytes())
     return total.hexdigest()
 
 
