@@ -20,8 +20,8 @@ from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
 from trainer.host.paths import slug
 
-TRAIN = "train"
-TEST = "test"
+TRAIN, EVAL, TEST = "train", "eval", "test"
+SPLITS = (TRAIN, EVAL, TEST)  # a source has no `eval`, which is cut from its `train`
 
 Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
