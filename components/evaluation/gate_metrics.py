@@ -128,7 +128,7 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
 
 
 class _Sums(beam.CombineFn):  # type: ignore[misc]
-    """Adds up; of the sample it keeps the `size` smallest digests (on the way, twice as many)."""
+    """Adds up; the sample keeps its `size` smallest digests, and up to twice as many meanwhile."""
 
     def __init__(self, candidate: str, size: int) -> None:
         names = (ACCURACY, CROSS_ENTROPY, TOP_2, OUTCOMES, SAMPLE, MISTAKES)

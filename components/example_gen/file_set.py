@@ -30,7 +30,8 @@ from trainer.host.text import printable, quoted
 _log = logging.getLogger(__name__)
 
 _NAME_DIGITS = 8  # hexadecimal
-# Characters of the directory's name: with "folder_" and the digits not more than a slug has.
+# Characters of the directory's name, so that the whole name, with "folder_" and the digits, is no
+# longer than a slug.
 _NAME_WORDS = 37
 
 _last_opened: dict[str, ImageSet] = {}

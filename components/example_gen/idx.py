@@ -30,7 +30,8 @@ from components.example_gen.image_set import (
 from components.example_gen.sources import DataError, DatasetSpec
 
 _NAME_DIGITS = 8  # hexadecimal, of the test files' digest
-# Characters of the directory's name: with "idx_" and the digits not more than a slug has.
+# Characters of the directory's name, so that the whole name, with "idx_" and the digits, is no
+# longer than a slug.
 _NAME_WORDS = 40
 
 # Role in the set, and the words after the dot or dash in the file's name.

@@ -16,8 +16,8 @@ from trainer.hparams import HYPER_PARAMETERS, HParams, HyperParameter
 from trainer.tuning.results import EXTRA, searched, text_of
 from trainer.tuning.settings import TuningConfig
 
-# Times the training's own learning rate, on a logarithmic scale: Adam and Adadelta are a factor of
-# a hundred apart.
+# Lowest and highest, as factors of the training's own learning rate: those of Adam and Adadelta are
+# a factor of a hundred apart.
 _LEARNING_RATE = (0.1, 3.0)
 
 # Few values each: a search has some dozen trials.
@@ -92,7 +92,7 @@ class _WithBudget(keras_tuner.Oracle):
         self.max_trials = max_trials  # HyperbandOracle does not take it
         self.heard_at: float | None = None
         self._max_seconds = max_seconds
-        self._began = time.monotonic()  # less the seconds of the processes before this one
+        self._began = time.monotonic()  # minus the seconds that earlier processes took
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         if time.monotonic() - self._began >= self._max_seconds:

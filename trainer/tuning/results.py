@@ -19,7 +19,7 @@ TABLE = "trials.json"
 PLOT = "trials.png"
 _BEST = "best_hyperparameters.txt"
 
-EXTRA = "extra."  # before the name of one that a plugin or the user's own network has
+EXTRA = "extra."  # prefix of hyper-parameters that a plugin or the user's own network declares
 
 _KERAS_TUNERS_OWN = "tuner/"  # hyperband writes such keys between the hyper-parameters
 
