@@ -19,6 +19,7 @@ from trainer.tuning.settings import TuningConfig
 # Lowest and highest, as factors of the training's own learning rate: those of Adam and Adadelta are
 # a factor of a hundred apart.
 _LEARNING_RATE = (0.1, 3.0)
+_RATE = "learning_rate"
 
 # Few values each: a search has some dozen trials.
 _CHOICES: Mapping[str, Sequence[float]] = {
@@ -49,7 +50,7 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
     low, high = (factor * rate for factor in _LEARNING_RATE)
-    space.Float("learning_rate", low, high, sampling="log", default=rate)
+    space.Float(_RATE, low, high, sampling="log", default=rate)
     for name, choices in _CHOICES.items():
         if name == "label_smoothing" and objective == "loss":
             continue
@@ -98,8 +99,12 @@ class _WithBudget(keras_tuner.Oracle):
         if time.monotonic() - self._began >= self._max_seconds:
             return {"status": "STOPPED", "values": None}
         proposed = super().populate_space(trial_id)
-        if proposed["status"] == "RUNNING" and not self.trials:
-            proposed["values"].update({hp.name: hp.default for hp in self.hyperparameters.space})
+        if proposed["status"] == "RUNNING":
+            values = proposed["values"]
+            if self.trials:
+                values[_RATE] = float(f"{values[_RATE]:.4g}")  # drawn, and fit to be shown
+            else:
+                values.update({hp.name: hp.default for hp in self.hyperparameters.space})
         return proposed
 
     @keras_tuner.synchronized
