@@ -31,7 +31,6 @@ BATCH_ROWS = 1000
 _PNG_PALETTE = 3
 _MAX_BIT_DEPTH = 8
 
-_DECODED_AT_ONCE = 64
 _COMPRESSION = "GZIP"
 
 
@@ -150,23 +149,10 @@ def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
 def _decoder(spec: ImageSpec) -> tf.types.experimental.PolymorphicFunction:
     """Returns a function that decodes [n] images to [n, H, W, C] uint8, traced once per spec."""
 
-    def decode_one(png: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_png(png, channels=spec.image_shape[2])
-        return tf.ensure_shape(pixels, spec.image_shape)  # [H, W, C] uint8
-
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def decode_all(images: tf.Tensor) -> tf.Tensor:
-        if spec.resize:
+        with tf.device("CPU:0"):  # a GPU would copy image by image
             return to_pixels(images, spec)
-        signature = tf.TensorSpec(spec.image_shape, tf.uint8)
-        # TensorFlow would place the loop on a GPU, which copies image by image.
-        with tf.device("CPU:0"):
-            return tf.map_fn(
-                decode_one,
-                images,
-                fn_output_signature=signature,
-                parallel_iterations=_DECODED_AT_ONCE,
-            )
 
     return decode_all
 
