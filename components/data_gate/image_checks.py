@@ -6,7 +6,6 @@ block means of some training images, evenly spaced over the files, whose order i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
@@ -24,7 +23,7 @@ from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import EVAL, TEST, TRAIN
 from components.example_gen.images import read_split
 from components.gate.check import Check
-from components.pictures import NEAR_DUPLICATES, Picture, Pictures, thumbnail
+from components.pictures import LABEL_ERRORS, NEAR_DUPLICATES, Picture, Pictures, thumbnail
 from trainer.features import ImageSpec
 from trainer.host.text import percent
 
@@ -74,24 +73,21 @@ def image_checks(
             row += len(given)
     known = np.concatenate(labels)  # [N]
     scores = leave_one_out_scores(np.concatenate(means), known, classes)
-    shown = shown_label_errors(
-        label_errors(scores, known, thresholds(scores, known)),
-        known,
-        places,
-        split_uris,
-        spec,
-    )
     noise = estimate(scores, known)
-    if not (noise.overall.is_judged or any(each.is_judged for each in noise.by_class)):
-        shown = dataclasses.replace(shown, groups={})  # right labels of hard images
     checks = (
         overlap_check(summary, test_images, search.found, max_overlap),
         duplicates_check(summary.overlap.within_test, summary.splits[TEST].rows, max_duplicates),
         *noise_checks(noise, summary.class_names, max_label_noise),
     )
-    pairs = _pairs(search, test_images, test_labels, np.concatenate(all_labels), summary, test_step)
-    groups = {**shown.groups, **({NEAR_DUPLICATES: pairs} if pairs else {})}
-    return checks, dataclasses.replace(shown, groups=groups)
+    groups = {}
+    # Where no label is judged, those of hard images would be shown as errors.
+    if noise.overall.is_judged or any(each.is_judged for each in noise.by_class):
+        errors = label_errors(scores, known, thresholds(scores, known))
+        groups[LABEL_ERRORS] = shown_label_errors(errors, known, places, split_uris, spec)
+    others = np.concatenate(all_labels)
+    if pairs := _pairs(search, test_images, test_labels, others, summary, test_step):
+        groups[NEAR_DUPLICATES] = pairs
+    return checks, Pictures(groups, examined=len(known))
 
 
 def _pairs(
