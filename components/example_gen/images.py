@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -162,23 +163,28 @@ def decode(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
     return _decoder(spec)(images).numpy()
 
 
-def mean_intensities(pixel_sums: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
-    """Turns sums of pixels, [n] int64, into mean intensities, [n] float32, 0 to 1 (white)."""
-    white = 255 * int(np.prod(image_shape))
-    return (pixel_sums / white).astype(np.float32)
+def features_of(rows: Rows, pixel_sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the features of n examples but for the image, by name, [n] each.
+
+    `pixel_sums`, [n] int64, are the sums of their pixels, see `example_facts.sums_of`.
+    """
+    height, width, channels = rows.stored.T
+    white = 255 * math.prod(rows.pixels.shape[1:])
+    return {
+        features.LABEL: rows.labels,
+        features.HEIGHT: height,
+        features.WIDTH: width,
+        features.CHANNELS: channels,
+        features.MEAN_INTENSITY: (pixel_sums / white).astype(np.float32),
+        **dict(sorted(rows.extra.items())),
+    }
 
 
 def encode_examples(rows: Rows, pixel_sums: np.ndarray) -> list[bytes]:
-    """Serializes n tf.Examples by tfx_bsl's C++ encoder; `pixel_sums`, [n] int64, are theirs."""
-    height, width, channels = np.ascontiguousarray(rows.stored.T)
+    """Serializes n tf.Examples by tfx_bsl's C++ encoder; see `features_of`."""
     columns = {
         features.IMAGE: pa.array(rows.images, pa.binary()),
-        features.LABEL: pa.array(rows.labels, pa.int64()),
-        features.HEIGHT: pa.array(height),
-        features.WIDTH: pa.array(width),
-        features.CHANNELS: pa.array(channels),
-        features.MEAN_INTENSITY: pa.array(mean_intensities(pixel_sums, rows.pixels.shape[1:])),
-        **{name: _column(values) for name, values in sorted(rows.extra.items())},
+        **{name: _column(values) for name, values in features_of(rows, pixel_sums).items()},
     }
     count = len(rows.labels)
     offsets = pa.array(np.arange(count + 1, dtype=np.int32))  # one value per example and feature
@@ -188,8 +194,8 @@ def encode_examples(rows: Rows, pixel_sums: np.ndarray) -> list[bytes]:
 
 
 def _column(values: np.ndarray) -> pa.Array:
-    if values.dtype.kind in "if":
-        kind = pa.int64() if values.dtype.kind == "i" else pa.float32()
+    if values.dtype.kind in "iuf":
+        kind = pa.float32() if values.dtype.kind == "f" else pa.int64()
         return pa.array(values).cast(kind)
     return pa.array([str(value).encode() for value in values], pa.binary())
 
