@@ -28,9 +28,6 @@ class LabelErrors:
     looks_like: Labels
     margins: Floats
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
 
 def thresholds(scores: Floats, labels: Labels, quantile: float | None = None) -> Floats:
     """The mean, or this quantile, of the scores [N, K] of each class among the examples with its

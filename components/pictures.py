@@ -29,7 +29,7 @@ WRONG = "wrong"  # the candidate predicts another class than the label
 LOST = "lost"  # wrong, and the served model is right
 GAINED = "gained"  # right, and the served model is wrong
 LABEL_ERRORS = "label_errors"  # the label itself is likely to be wrong
-NEAR_DUPLICATES = "near_duplicates"  # of test: beside it, what it nearly is in train or eval
+NEAR_DUPLICATES = "near_duplicates"  # of test, each beside its like in train or eval
 
 Answers = tuple[tuple[str, float], ...]  # (class, probability), the most probable first
 

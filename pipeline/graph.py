@@ -19,6 +19,7 @@ from components.data_gate.data_gate import DataGate
 from components.evaluation import eval_config, slice_extractor
 from components.evaluation.release_gate import ReleaseGate
 from components.example_gen.image_example_gen import ImageExampleGen
+from components.example_gen.image_set import EVAL, TEST, TRAIN
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
@@ -27,7 +28,7 @@ from pipeline.beam_runner import beam_arguments
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
 
-_SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=["train"], transform=[])
+_SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[])
 
 
 def create_pipeline(plan: RunPlan) -> Pipeline:
@@ -140,8 +141,8 @@ def _training(plan: RunPlan, data: _Data) -> _Training:
     inputs = {
         "examples": data.examples,
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
-        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+        "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[EVAL]),
     }
     training = {
         "spec": spec,
@@ -171,7 +172,7 @@ def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
     serving, baseline = plan.config.serving, data.baseline_model.outputs["model"]
     evaluator = Evaluator(
         examples=data.examples,
-        example_splits=[eval_config.TEST_SPLIT],
+        example_splits=[TEST],
         model=training.model,
         baseline_model=baseline,
         eval_config=eval_config.eval_config(

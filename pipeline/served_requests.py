@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from components.example_gen.columns import FORMS, listed
 from components.example_gen.encoded import SUFFIXES, stored_shape
 from components.example_gen.sources import DataError
 from components.monitoring.drift import Labelled
-from components.monitoring.summary import Key, Summary, keys, size_of
+from components.monitoring.summary import Key, Summary, keys, size_of, summarize
 from components.serving_check.prediction import (
     Classifier,
     ImageError,
@@ -242,23 +242,21 @@ def _from_table(file: Path, model: Model) -> Served:
             f"the model: {listed(names)}"
         )
     probabilities = read.scores[:, [read.classes.index(name) for name in names]]
-    counts: Counter[Key] = Counter()
-    for row, image in zip(probabilities, _image_columns(read), strict=True):
-        counts.update(keys(row, image))
+    intensities, sizes = _image_columns(read)
     known = read.labels != ""
     right = np.array(names)[probabilities.argmax(axis=1)] == read.labels
     return Served(
-        Summary.of(counts, len(names)),
+        summarize(probabilities, intensities=intensities, sizes=sizes),
         Labelled(int(known.sum()), int((right & known).sum())) if known.any() else None,
     )
 
 
-def _image_columns(read: PredictionsFile) -> Iterator[tuple[float, str] | None]:
+def _image_columns(read: PredictionsFile) -> tuple[list[float], list[str]]:
+    """Reads the mean intensities and the sizes of the images; none where no column holds them."""
     names = [features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH]
     missing = [name for name in names if name not in read.columns]
     if len(missing) == len(names):
-        yield from [None] * len(read.ids)
-        return
+        return [], []
     if missing:
         raise DataError(
             f"{read.path} has no column {missing[0]!r}, expected {listed(names)}, or none of them"
@@ -268,9 +266,8 @@ def _image_columns(read: PredictionsFile) -> Iterator[tuple[float, str] | None]:
     for name, sides in zip(names[1:], (heights, widths), strict=True):
         whole = (sides >= 1.0) & (sides <= MAX_PIXELS) & (sides % 1.0 == 0.0)
         _require(read, name, sides, whole, "a whole number of pixels")
-    columns = (intensities.tolist(), heights.tolist(), widths.tolist())
-    for intensity, height, width in zip(*columns, strict=True):
-        yield intensity, size_of(int(height), int(width))
+    pairs = np.column_stack([heights, widths]).astype(int).tolist()
+    return intensities.tolist(), [size_of(height, width) for height, width in pairs]
 
 
 def _require(

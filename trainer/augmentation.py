@@ -52,6 +52,8 @@ def make_augmentation(hparams: HParams) -> Augmentation:
     if hparams.color_jitter:
         apply = functools.partial(jitter, strength=hparams.color_jitter)
         parts.append(Augmentation(functools.partial(_draw_fractions, count=3), apply))
+    if not parts:
+        return Augmentation(lambda batch, _: tf.zeros([batch, 0]), lambda images, _: images)
     return parts[0] if len(parts) == 1 else _one_after_another(parts)
 
 
@@ -62,7 +64,7 @@ def _one_after_another(parts: Sequence[Augmentation]) -> Augmentation:
     counts = [part.draw(1, tf.constant([0, 0], tf.int64)).shape[1] for part in parts]
 
     def draw(batch: int, seed: tf.Tensor) -> tf.Tensor:
-        draws = [tf.zeros([batch, 0])]
+        draws = []
         for number, part in enumerate(parts):
             own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
             draws.append(tf.cast(part.draw(batch, own), tf.float32))
@@ -73,7 +75,7 @@ def _one_after_another(parts: Sequence[Augmentation]) -> Augmentation:
             images = part.apply(images, own)
         return images
 
-    return Augmentation(draw, apply if parts else lambda images, draws: images)
+    return Augmentation(draw, apply)
 
 
 def _draw_shifts(batch: int, seed: tf.Tensor, *, max_shift: int) -> tf.Tensor:

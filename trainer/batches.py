@@ -45,8 +45,13 @@ class TrainingBatches:
 
         Raises ValueError if the global `batch` is larger than the split.
         """
-        self.steps_per_epoch = steps_per_epoch(len(split), batch)
-        self._rows, self._batch, self._seed = len(split), batch, seed
+        if batch > len(split):
+            raise ValueError(
+                f"the global batch is {batch}, but train has only {len(split)} examples: "
+                "set training.per_replica_batch lower"
+            )
+        self.batch, self.steps_per_epoch = batch, len(split) // batch
+        self._rows, self._seed = len(split), seed
         self._replicas, self._augmentation = strategy.num_replicas_in_sync, augmentation
         of_step = batch * math.prod(split.images.shape[1:])
         self.steps_per_call = max(1, min(_STEPS_PER_CALL, _CALL_BYTES // of_step))
@@ -96,12 +101,12 @@ class TrainingBatches:
             seed = tf.constant(self._seed, tf.int64)
             seeds = tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
             positions = tf.reshape(
-                in_epoch[:, None] * self._batch + tf.range(self._batch, dtype=tf.int64), [-1]
+                in_epoch[:, None] * self.batch + tf.range(self.batch, dtype=tf.int64), [-1]
             )
             rows = tf.random.experimental.index_shuffle(
                 positions, tf.stack([seed, epoch[0]]), self._rows - 1
             )
-            shares = tf.reshape(rows, [-1, self._batch // self._replicas])
+            shares = tf.reshape(rows, [-1, self.batch // self._replicas])
             return shares, seeds
 
     def expect(self, first: int, steps: int) -> None:
@@ -136,20 +141,10 @@ class TrainingBatches:
             pixels, labels = tf.gather(split.images, rows), tf.gather(split.labels, rows)
         with tf.device(_CPU):
             seed = tf.gather(seeds, place)  # [2]
-        draws = self._augmentation.draw(self._batch, seed)  # [batch, K]
+        draws = self._augmentation.draw(self.batch, seed)  # [batch, K]
         own = tf.reshape(draws, [self._replicas, -1, draws.shape[1]])[replica]  # [b, K]
         return self._augmentation.apply(split.normalized(pixels), own), labels
 
     def _beside_the_file(self) -> contextlib.AbstractContextManager[None]:
         """Lets the CPU take the rows out of a file, so that a GPU gets no others."""
         return tf.device(_CPU) if self._scratch else contextlib.nullcontext()
-
-
-def steps_per_epoch(rows: int, batch: int) -> int:
-    """Returns the number of full batches in one epoch; raises ValueError if there is none."""
-    if batch > rows:
-        raise ValueError(
-            f"the global batch is {batch}, but train has only {rows} examples: "
-            "set training.per_replica_batch lower"
-        )
-    return rows // batch

@@ -34,14 +34,14 @@ _KERAS_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENA
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORACLE_IP = "KERASTUNER_ORACLE_IP"
-_EVERYTHING = "*"  # as `no_proxy`; gRPC does not know it
+_EVERYTHING = "*"  # the value of `no_proxy` for all hosts, which gRPC does not know
 
 GPU_FILES = "/dev/nvidia[0-9]*"  # what NVIDIA's driver makes for each GPU
 
-SEES_GPUS = "TFX_MNIST_SEES_GPUS"  # that a process does, which its parent says
+SEES_GPUS = "TFX_MNIST_SEES_GPUS"  # set by the parent of a process that may see the GPUs
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_GIVEN = "TFX_MNIST_CUDA_VISIBLE_DEVICES"  # what the user has set for our first process
-_ALL = "all"  # there: nothing
+_GIVEN = "TFX_MNIST_CUDA_VISIBLE_DEVICES"  # the user's own, kept for our processes
+_ALL = "all"  # as that value: the user has set none
 _NONE = "-1"
 
 _ALLOCATIONS = 50_000  # container objects between two searches of the youngest; Python: 700

@@ -1,6 +1,6 @@
 """Runs a small convolution on each GPU that TensorFlow sees, and compares it with the CPU's.
 
-A process of its own, which imports TensorFlow and takes memory on the GPUs::
+It runs as a process of its own, because it imports TensorFlow and takes memory on the GPUs::
 
     python -m trainer.gpu_probe
     {"problem": "", "gpus": [{"name": "NVIDIA H200", "problem": ""}]}

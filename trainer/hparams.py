@@ -155,11 +155,11 @@ class HParams:
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "input"}
 
     def to_settings(self) -> dict[str, Any]:
-        """Returns the same without `found`, which no configuration can set."""
+        """Returns `to_config` without `found`, which no configuration can set."""
         return {key: value for key, value in self.to_config().items() if key != "found"}
 
     def to_record(self) -> dict[str, Any]:
-        """Returns the same, with the digest of the source, a hex SHA-256, instead of its text."""
+        """Returns `to_settings`, and `found` with the source's hex SHA-256 instead of its text."""
         found = dict(self.found)
         if source := found.get("architecture"):
             found["architecture"] = hashlib.sha256(source.encode()).hexdigest()

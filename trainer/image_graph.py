@@ -21,7 +21,7 @@ from trainer.features import MAX_PIXELS, ImageSpec
 _OfImage = Callable[[tf.Tensor], tf.Tensor]
 
 _PNG = b"\x89"
-_HEADER_BYTES = 26  # which hold an image's width and height, but not those of a JPEG
+_HEADER_BYTES = 26  # at the start of a PNG, GIF or BMP, which hold its width and height
 _PNG_DEPTH = 24  # the place of the bits per channel
 _JPEG = b"\xff"
 _GIF = b"G"

@@ -112,7 +112,7 @@ class SplitReader:
 
     def _decode(self, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raw = tf.io.parse_example(serialized, self._raw_spec)
-        # The graph's images are asked for by nobody here, so that it does not make them.
+        # Nothing here asks the graph for its normalized images, so it does not compute them.
         pixels = to_pixels(raw[features.IMAGE], self._image_spec)
         return pixels, self._graph(raw)[features.ONE_HOT_LABEL]
 

@@ -15,14 +15,14 @@ import tensorflow as tf
 
 from trainer import progress
 from trainer.augmentation import make_augmentation
-from trainer.batches import TrainingBatches, steps_per_epoch
+from trainer.batches import TrainingBatches
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
-from trainer.strategy import global_batch, require_agreement
+from trainer.strategy import require_agreement
 
 _EVAL_BATCH = 1000  # images at most, and these bytes of them
 _EVAL_BYTES = 16 << 20
@@ -61,8 +61,14 @@ def train(
       ValueError: the global batch is larger than the training split, or XLA is to compile for
         several replicas.
     """
-    batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
-    steps = steps_per_epoch(len(train_split), batch)
+    batches = TrainingBatches(
+        train_split,
+        batch=hparams.per_replica_batch * strategy.num_replicas_in_sync,
+        seed=seed,
+        augmentation=make_augmentation(hparams),
+        strategy=strategy,
+    )
+    steps = batches.steps_per_epoch
     if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
         raise ValueError(
             f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
@@ -74,7 +80,7 @@ def train(
     reporter = Reporter(
         steps_per_epoch=steps, epochs=hparams.epochs, history=state.history, log_dir=log_dir
     )
-    run_steps = _training(state, train_split, strategy, hparams, seed=seed, reporter=reporter)
+    run_steps = _training(state, batches, strategy, hparams, reporter)
     evaluate = _evaluation(state.served, eval_split)
     while not state.is_over:
         epoch = _run_epoch(state, run_steps, evaluate, hparams)
@@ -127,19 +133,13 @@ def _require_finite(name: str, loss: float, number: int, hparams: HParams) -> No
 
 def _training(
     state: State,
-    split: LoadedSplit,
+    batches: TrainingBatches,
     strategy: tf.distribute.Strategy,
     hparams: HParams,
-    *,
-    seed: int,
     reporter: Reporter,
 ) -> Callable[[], tuple[float, float]]:
     """Returns a function that trains for one epoch: () -> (mean loss, accuracy)."""
-    batch = global_batch(per_replica_batch=hparams.per_replica_batch, strategy=strategy)
-    batches = TrainingBatches(
-        split, batch=batch, seed=seed, augmentation=make_augmentation(hparams), strategy=strategy
-    )
-    train_steps = _train_steps(state, batches, strategy, hparams, batch)
+    train_steps = _train_steps(state, batches, strategy, hparams)
     steps = batches.steps_per_epoch
 
     def run_epoch() -> tuple[float, float]:
@@ -151,7 +151,7 @@ def _training(
             of_call = train_steps(tf.constant(first), tf.constant(count))
             loss, correct = loss + float(of_call[0]), correct + float(of_call[1])
             reporter.steps_done(count)
-        return loss / steps, correct / (steps * batch)
+        return loss / steps, correct / (steps * batches.batch)
 
     return run_epoch
 
@@ -161,7 +161,6 @@ def _train_steps(
     batches: TrainingBatches,
     strategy: tf.distribute.Strategy,
     hparams: HParams,
-    batch: int,
 ) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Returns a function that makes many steps: (number of the first one from 0 on, their number;
     int32) -> (sum of the batches' mean losses, number right; float64).
@@ -181,7 +180,7 @@ def _train_steps(
             logits = model(images, training=True)  # [b, classes] float32
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)  # [b]
             # Divided by the global batch, so that the replicas' gradients add up to its mean.
-            loss = tf.reduce_sum(losses) / batch
+            loss = tf.reduce_sum(losses) / batches.batch
             penalty = sum(one.regularizer(one) for one in regularized)
             scaled = optimizer.scale_loss(loss + penalty / strategy.num_replicas_in_sync)
         return loss, logits, tape.gradient(scaled, model.trainable_variables)

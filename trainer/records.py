@@ -33,7 +33,7 @@ class Records:
         return self._rows
 
     def first(self, rows: int) -> tf.Tensor:
-        """Returns the first serialized examples, at most as many: [B] string."""
+        """Returns the first `rows` serialized examples, or all if there are fewer: [B] string."""
         return next(iter(self._read(self._files).batch(rows).take(1)))
 
     def decoded(

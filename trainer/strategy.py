@@ -1,4 +1,4 @@
-"""The devices that train together, and the size of their batches."""
+"""The devices that train together."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def multi_worker_strategy(replicas: int) -> tf.distribute.MultiWorkerMirroredStr
 
 def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
     """Raises `Disagreement` unless all machines of the strategy have the same text."""
-    if not _has_several_machines(strategy):
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
     own = int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1  # int32
 
@@ -101,12 +101,3 @@ def require_agreement(strategy: tf.distribute.Strategy, what: str) -> None:
             "the machines do not train the same: they need one pipeline root on a file system that "
             "they share, one version of tfx-mnist and of its libraries, and equally many devices"
         )
-
-
-def _has_several_machines(strategy: tf.distribute.Strategy) -> bool:
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-
-
-def global_batch(*, per_replica_batch: int, strategy: tf.distribute.Strategy) -> int:
-    """Returns the number of examples per step over all replicas."""
-    return per_replica_batch * int(strategy.num_replicas_in_sync)

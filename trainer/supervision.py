@@ -19,8 +19,8 @@ from trainer.training_process import AGAIN, TrainingFailed, training_process
 
 ATTEMPTS = 10  # in a row in which no epoch ends
 PAUSE_S = 1.0
-JOIN_S = 3600.0  # the machines may take so long to find each other and make the first steps
-LAST_WORDS_S = 60.0  # the job's file may be gone for so long while the others still end
+JOIN_S = 3600.0  # within which all machines find each other and make their first steps
+LAST_WORDS_S = 60.0  # to end by itself, once the chief has removed the job's file
 
 
 def wait_for(job: Path, *, seconds: float) -> None:

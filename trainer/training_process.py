@@ -47,7 +47,7 @@ class TrainingFailed(RuntimeError):
 
 
 class TrainingProcess:
-    """Such a process, for one training; `close` kills it.
+    """The process of one training, as this process sees it; `close` kills it.
 
     Attributes:
       process: to wait for, or to kill.

@@ -169,7 +169,7 @@ def _shapes(path: str) -> Shapes:
 
 
 def _shapes_of(model: keras.Model, path: str) -> Shapes:
-    """Returns those of a network by the names that a file like `path` would give them."""
+    """Returns the shapes of a network's variables, by the names that a file like `path` has."""
     with tempfile.TemporaryDirectory() as folder:
         if not Path(path).is_dir():
             file = f"{folder}/own{_SUFFIX}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from components.example_gen.example_facts import GRID
 from components.example_gen.examples_summary import ExamplesSummary, SplitSummary
+from components.example_gen.image_set import TRAIN
 from components.gate.check import Check
 from components.monitoring.kolmogorov import kolmogorov
 
@@ -30,10 +31,10 @@ def drift_checks(
         yield _shape_check(summary, released)
     counts_before = None if released is None else class_counts(released)
     yield drift_check(class_counts(summary), counts_before, bounds.max_class_drift)
-    before = None if released is None else released.splits["train"]
-    yield intensity_check(summary.splits["train"], before, bounds.max_intensity_drift)
+    before = None if released is None else released.splits[TRAIN]
+    yield intensity_check(summary.splits[TRAIN], before, bounds.max_intensity_drift)
     if summary.resize:
-        yield size_check(summary.splits["train"], before, bounds.max_size_drift)
+        yield size_check(summary.splits[TRAIN], before, bounds.max_size_drift)
 
 
 def drift_check(
@@ -126,7 +127,7 @@ def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
 
 def class_counts(summary: ExamplesSummary) -> dict[str, int]:
     """Returns the examples of each class in train, in the order of the labels."""
-    return dict(zip(summary.class_names, summary.splits["train"].class_counts, strict=True))
+    return dict(zip(summary.class_names, summary.splits[TRAIN].class_counts, strict=True))
 
 
 def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: float) -> Check:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 
 from components.example_gen.examples_summary import ExamplesSummary
-from components.example_gen.image_set import Sizes
+from components.example_gen.image_set import TRAIN, Sizes
 from components.gate.check import Check
 from trainer.host.text import percent
 
@@ -61,7 +61,7 @@ def _sizes_check(summary: ExamplesSummary, released: ExamplesSummary | None, bou
 
 
 def _train_sizes(summary: ExamplesSummary) -> Sizes | None:
-    split = summary.splits.get("train")
+    split = summary.splits.get(TRAIN)
     return split.sizes if split else None
 
 

@@ -6,7 +6,6 @@ block means of some training images, evenly spaced over the files, whose order i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
@@ -21,14 +20,14 @@ from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_
 from components.data_gate.shown_label_errors import shown_label_errors
 from components.example_gen.example_facts import hash_examples, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
+from components.example_gen.image_set import EVAL, TEST, TRAIN
 from components.example_gen.images import read_split
 from components.gate.check import Check
-from components.pictures import NEAR_DUPLICATES, Picture, Pictures, thumbnail
+from components.pictures import LABEL_ERRORS, NEAR_DUPLICATES, Picture, Pictures, thumbnail
 from trainer.features import ImageSpec
 from trainer.host.text import percent
 
-_TEST = "test"
-_LEARNED_FROM = ("train", "eval")
+_LEARNED_FROM = (TRAIN, EVAL)
 _MAX_TEST_ROWS = 10_000
 _MAX_TEST_BYTES = 128 << 20
 _NAMED = 5  # duplicates, in the sentence
@@ -54,10 +53,10 @@ def image_checks(
     """
     spec, classes = summary.image_spec, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
-    test_step = _step(summary.splits[_TEST].rows, few)
+    test_step = _step(summary.splits[TEST].rows, few)
     tests = [
         (images[chosen], given[chosen])
-        for images, given, chosen in _every(test_step, split_uris[_TEST], spec)
+        for images, given, chosen in _every(test_step, split_uris[TEST], spec)
     ]
     test_images, test_labels = map(np.concatenate, zip(*tests, strict=True))
     search = NearDuplicateSearch(test_images)
@@ -74,24 +73,21 @@ def image_checks(
             row += len(given)
     known = np.concatenate(labels)  # [N]
     scores = leave_one_out_scores(np.concatenate(means), known, classes)
-    shown = shown_label_errors(
-        label_errors(scores, known, thresholds(scores, known)),
-        known,
-        places,
-        split_uris,
-        spec,
-    )
     noise = estimate(scores, known)
-    if not (noise.overall.is_judged or any(each.is_judged for each in noise.by_class)):
-        shown = dataclasses.replace(shown, groups={})  # right labels of hard images
     checks = (
         overlap_check(summary, test_images, search.found, max_overlap),
-        duplicates_check(summary.overlap.within_test, summary.splits[_TEST].rows, max_duplicates),
+        duplicates_check(summary.overlap.within_test, summary.splits[TEST].rows, max_duplicates),
         *noise_checks(noise, summary.class_names, max_label_noise),
     )
-    pairs = _pairs(search, test_images, test_labels, np.concatenate(all_labels), summary, test_step)
-    groups = {**shown.groups, **({NEAR_DUPLICATES: pairs} if pairs else {})}
-    return checks, dataclasses.replace(shown, groups=groups)
+    groups = {}
+    # Where no label is judged, those of hard images would be shown as errors.
+    if noise.overall.is_judged or any(each.is_judged for each in noise.by_class):
+        errors = label_errors(scores, known, thresholds(scores, known))
+        groups[LABEL_ERRORS] = shown_label_errors(errors, known, places, split_uris, spec)
+    others = np.concatenate(all_labels)
+    if pairs := _pairs(search, test_images, test_labels, others, summary, test_step):
+        groups[NEAR_DUPLICATES] = pairs
+    return checks, Pictures(groups, examined=len(known))
 
 
 def _pairs(
@@ -110,7 +106,7 @@ def _pairs(
     hashes, _ = hash_examples(images[rows], labels[rows])
     return tuple(
         Picture(
-            split=_TEST,
+            split=TEST,
             row=row * step,
             sha256=name.hex(),
             label=summary.class_names[labels[row]],
@@ -145,7 +141,7 @@ def overlap_check(
     accuracy a by up to f x (1 - a). `found`, [N] bool, marks those of the images `looked_at` that
     are in train or eval exactly or nearly; the summary counts all exact ones.
     """
-    exact, rows, near = summary.overlap.train_test, summary.splits[_TEST].rows, int(found.sum())
+    exact, rows, near = summary.overlap.train_test, summary.splits[TEST].rows, int(found.sum())
     fraction = max(exact / rows, near / len(found))
     sentence = (
         f"test: {exact} of {rows} images are also in train or eval, pixel by pixel, and {near} of "

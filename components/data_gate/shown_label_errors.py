@@ -11,7 +11,7 @@ from components.confident_learning import LabelErrors
 from components.data_gate.quick_classifier import Labels
 from components.example_gen.example_facts import hash_examples
 from components.example_gen.images import decode, read_examples
-from components.pictures import LABEL_ERRORS, Picture, Pictures
+from components.pictures import Picture
 from trainer.features import ImageSpec
 
 SHOWN = 100
@@ -25,7 +25,7 @@ def shown_label_errors(
     places: Sequence[Place],
     split_uris: Mapping[str, str],
     spec: ImageSpec,
-) -> Pictures:
+) -> tuple[Picture, ...]:
     """Draws the likeliest of the errors, whose rows index `labels` and `places`."""
     chosen = [int(row) for row in errors.rows[:SHOWN]]
     images = _stored(split_uris, {places[row] for row in chosen})
@@ -45,7 +45,7 @@ def shown_label_errors(
                 png=pictures.thumbnail(pixels),
             )
         )
-    return Pictures({LABEL_ERRORS: tuple(drawn)}, examined=len(labels))
+    return tuple(drawn)
 
 
 def _stored(split_uris: Mapping[str, str], wanted: set[Place]) -> dict[Place, bytes]:

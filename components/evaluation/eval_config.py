@@ -31,7 +31,6 @@ from trainer import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-TEST_SPLIT = "test"
 
 _SliceKey = tuple[tuple[str, int | bytes], ...]  # ((feature, value), ...)
 _Metrics = dict[str, metrics_for_slice_pb2.MetricValue]  # by name

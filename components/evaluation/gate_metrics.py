@@ -128,7 +128,7 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
 
 
 class _Sums(beam.CombineFn):  # type: ignore[misc]
-    """Adds up; of the sample it keeps the `size` smallest digests (on the way, twice as many)."""
+    """Adds up; the sample keeps its `size` smallest digests, and up to twice as many meanwhile."""
 
     def __init__(self, candidate: str, size: int) -> None:
         names = (ACCURACY, CROSS_ENTROPY, TOP_2, OUTCOMES, SAMPLE, MISTAKES)
@@ -156,11 +156,15 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
 
     def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
         outcomes, sketch, mistakes, scores = sums
-        values = (
-            *(tally(outcomes).accuracy, scores.cross_entropy, scores.top_2_accuracy),
-            *(to_rows(outcomes), _to_bytes(self._smallest(sketch)), mistakes.to_bytes()),
-        )
-        return dict(zip(self.keys, values, strict=True))
+        values = {
+            ACCURACY: tally(outcomes).accuracy,
+            CROSS_ENTROPY: scores.cross_entropy,
+            TOP_2: scores.top_2_accuracy,
+            OUTCOMES: to_rows(outcomes),
+            SAMPLE: _to_bytes(self._smallest(sketch)),
+            MISTAKES: mistakes.to_bytes(),
+        }
+        return {key: values[key.name] for key in self.keys}
 
     def _merged(self, sketch: _Sketch, more: _Sketch) -> _Sketch:
         for digest, probabilities in more.items():

@@ -57,9 +57,11 @@ def observe(
         index = min(int(confidence * BINS), BINS - 1)
         right = int(predicted == label)
         sums = (
-            *(("rows", index, 1), ("right", index, right)),
+            ("rows", index, 1),
+            ("right", index, right),
             ("confidence", index, round(confidence * _UNIT)),
-            *(("of_label", label, round(float(candidate[label]) * _UNIT)), ("labels", label, 1)),
+            ("of_label", label, round(float(candidate[label]) * _UNIT)),
+            ("labels", label, 1),
         )
     kinds: list[str] = []
     if predicted != label:

@@ -160,7 +160,7 @@ def _digest(read: PredictionsFile, what: Sequence[str], values: np.ndarray) -> s
 
 
 def _classes(candidate: PredictionsFile, baseline: PredictionsFile | None) -> tuple[str, ...]:
-    """Those with probabilities; where there are none, those of the labels."""
+    """Returns the classes that have probabilities; if none have any, those of the labels."""
     named = [read for read in (candidate, baseline) if read and read.classes]
     if not named:
         classes = tuple(in_order(sorted(set(candidate.labels.tolist()))))

@@ -162,7 +162,10 @@ def _require_distinct(path: Path, ids: npt.NDArray[np.str_]) -> None:
 def _scores(
     path: Path, columns: Columns, names: np.ndarray | None
 ) -> tuple[str, tuple[str, ...], npt.NDArray[np.float64] | None]:
-    """Takes the scores out of the columns: their kind, their classes and they, [N, K], in order."""
+    """Takes the scores out of the columns: returns their kind, their classes in order, and [N, K].
+
+    Where there are none it returns "", no class and None.
+    """
     found = {}
     for kind, prefix in _PREFIXES.items():
         wide = [name for name in columns if name.startswith(prefix) and name != prefix]

@@ -11,7 +11,7 @@ from components.evaluation import counting
 from components.evaluation.saved_model import Model
 from components.example_gen.example_facts import digest_of, hash_examples, keys_of, sums_of
 from components.example_gen.image_set import TEST, ImageSet
-from components.example_gen.images import mean_intensities, read_rows
+from components.example_gen.images import features_of, read_rows
 from components.gate.evidence import Evidence
 from components.gate.slices import Slices
 from trainer import features
@@ -55,36 +55,21 @@ def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
 
     Raises DataError if the split cannot be used, and what `Model.probabilities` raises.
     """
-    labels, stored, hashes, sums = [], [], [], []
+    columns, hashes = [], []
     different: set[bytes] = set()
-    extra: dict[str, list[np.ndarray]] = {name: [] for name in image_set.info.extra}
     predicted: list[list[np.ndarray]] = [[] for _ in models]
     for shard in image_set.shards_of(TEST):
         for rows in read_rows(image_set, shard):
-            labels.append(rows.labels)
-            stored.append(rows.stored)
+            columns.append(features_of(rows, sums_of(rows.pixels)))
             of_images, of_examples = hash_examples(rows.pixels, rows.labels)
             different.update(keys_of(of_images))
             hashes.append(of_examples)
-            sums.append(sums_of(rows.pixels))
-            for name, columns in extra.items():
-                columns.append(rows.extra[name])
             for model, batches in zip(models, predicted, strict=True):
                 batches.extend(_in_batches(model, rows.images, rows.pixels))
-    height, width, channels = np.concatenate(stored).T
     return Predictions(
-        features={
-            **{name: np.concatenate(columns) for name, columns in extra.items()},
-            features.CHANNELS: channels,
-            features.HEIGHT: height,
-            features.LABEL: np.concatenate(labels),
-            features.MEAN_INTENSITY: mean_intensities(
-                np.concatenate(sums), image_set.info.image_shape
-            ),
-            features.WIDTH: width,
-        },
+        features={name: np.concatenate([one[name] for one in columns]) for name in columns[0]},
         digest=digest_of(np.concatenate(hashes)),
-        repeated=len(channels) - len(different),
+        repeated=sum(map(len, hashes)) - len(different),
         probabilities=[np.concatenate(batches) for batches in predicted],
     )
 

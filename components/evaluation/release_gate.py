@@ -24,6 +24,7 @@ from components.baseline_model import VERSION_PROPERTY
 from components.evaluation import eval_config as evaluations
 from components.evaluation.shown_mistakes import shown_mistakes
 from components.example_gen import examples_summary
+from components.example_gen.image_set import TEST
 from components.example_gen.images import digest_split
 from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance
@@ -86,9 +87,9 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         model_digest = serving_dir.digest_of(exported)
         withdrawal = serving_dir.withdrawn_digests(served_from).get(model_digest)
         provenance = Provenance(
-            split_rows=recorded.splits[evaluations.TEST_SPLIT].rows,
+            split_rows=recorded.splits[TEST].rows,
             split_digest=digest_split(_test_split(examples), recorded.image_spec),
-            recorded_digest=recorded.splits[evaluations.TEST_SPLIT].digest,
+            recorded_digest=recorded.splits[TEST].digest,
             evaluated_model=evaluations.model_location(evaluation.uri),
             exported_model=str(exported),
             withdrawn=str(withdrawal) if withdrawal else None,
@@ -117,7 +118,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
 
 
 def _test_split(examples: Any) -> str:
-    return str(artifact_utils.get_split_uri([examples], evaluations.TEST_SPLIT))
+    return str(artifact_utils.get_split_uri([examples], TEST))
 
 
 def _baseline(served: Sequence[Any]) -> serving_dir.Baseline | None:

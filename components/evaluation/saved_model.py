@@ -60,7 +60,7 @@ class Model:
     _loaded: Any = dataclasses.field(repr=False)
 
     def probabilities(self, pngs: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
-        """Those of B images, [B, K]; NaN and infinity are accepted.
+        """Returns the class probabilities of B images, [B, K]; NaN and infinity are accepted.
 
         Args:
           pngs: [B] bytes objects.

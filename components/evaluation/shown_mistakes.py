@@ -11,6 +11,7 @@ from components import pictures
 from components.confident_learning import label_errors
 from components.evaluation.mistakes import Mistake, Mistakes
 from components.example_gen.example_facts import hash_examples
+from components.example_gen.image_set import TEST
 from components.example_gen.images import decode, read_examples
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Picture, Pictures
 from trainer.features import ImageSpec
@@ -71,7 +72,7 @@ def _drawn(
         said = [given[0][0] for given in (candidate, baseline) if given]
         drawn.append(
             Picture(
-                split="test",
+                split=TEST,
                 row=images[mistake.digest][0],
                 sha256=name.tobytes().hex(),
                 label=label,

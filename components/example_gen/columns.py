@@ -48,8 +48,8 @@ def read_columns(path: Path, form: str | None = None, *, wide: tuple[str, ...] =
 
     Args:
       form: ".csv", ".parquet" or ".npz"; by default the file's name says it.
-      wide: columns of a CSV file whose names begin so are numbers: those of many classes would fill
-        the memory as texts.
+      wide: prefixes of names; a CSV file's columns of such names are read as numbers, because
+        those of many classes would fill the memory as texts.
     """
     form = form or path.suffix.lower()
     try:
@@ -121,7 +121,7 @@ def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
 def _values(column: Any) -> np.ndarray:
     """Returns a column of pyarrow: numbers, lists of numbers as [N, K], or texts as objects.
 
-    Whoever uses the column says what is wrong with it.
+    A column of any other type becomes objects, which its user refuses.
     """
     import pyarrow as pa
     from pyarrow import types
@@ -193,7 +193,8 @@ def texts(path: Path, name: str, values: np.ndarray, *, required: bool = True) -
     is_float = values.dtype.kind == "f"
     known = values[~np.isnan(values)] if is_float else values
     whole = is_float and bool((np.isfinite(known) & (known == np.round(known))).all())
-    show = (lambda value: str(int(value))) if whole else str  # pandas makes 3.0 of 3
+    # pandas stores whole numbers as floats where a value is missing: 3 is 3.0 there.
+    show = (lambda value: str(int(value))) if whole else str
     given = _python_values(path, name, values)
     found = ["" if value is None or value != value else show(value) for value in given]
     for row in [at for at, text in enumerate(found) if required and not text.strip()][:1]:

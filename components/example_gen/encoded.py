@@ -152,7 +152,7 @@ def _is_bmp_of_24_bits(content: bytes) -> bool:
 
 
 def _is_turned_png(content: bytes) -> bool:
-    if not content.startswith(_STARTS[0]) or b"eXIf" not in content:
+    if not content.startswith(PNG_SIGNATURE) or b"eXIf" not in content:
         return False
     with opened(content, ("PNG",)) as image:
         image.load()  # the chunk may stand behind the pixels

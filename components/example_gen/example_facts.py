@@ -105,13 +105,18 @@ def facts_of(
 
 def digest_of(example_hashes: Hashes) -> str:
     """Returns the digest of a set of examples: SHA-256 over their sorted hashes, hexadecimal."""
-    return hashlib.sha256(b"".join(sorted(keys_of(example_hashes)))).hexdigest()
+    return hashlib.sha256(np.sort(sortable(example_hashes)).tobytes()).hexdigest()
 
 
 def keys_of(hashes: Hashes) -> list[bytes]:
-    """Returns [N, 32] bytes as N values that sort and compare."""
+    """Returns [N, 32] uint8 as N bytes objects."""
     content = hashes.tobytes()
     return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
+
+
+def sortable(hashes: Hashes) -> npt.NDArray[np.bytes_]:
+    """Returns [N, 32] uint8 as [N] texts of fixed width, which NumPy compares byte by byte."""
+    return np.ascontiguousarray(hashes).view(f"S{HASH_BYTES}").ravel()
 
 
 def eval_size(train_rows: int) -> int:
@@ -136,9 +141,7 @@ def smallest_rows(
 
     The same images are chosen in whatever order and shards the rows come.
     """
-    # As text of fixed width: numpy compares such values byte by byte.
-    keys = np.ascontiguousarray(example_hashes).view(f"S{HASH_BYTES}").ravel()
-    order = np.lexsort((keys, labels))
+    order = np.lexsort((sortable(example_hashes), labels))
     ends = np.cumsum(np.bincount(labels, minlength=len(quotas)))
     chosen = [rows[:quota] for rows, quota in zip(np.split(order, ends), quotas, strict=False)]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *chosen]))

@@ -10,15 +10,15 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.example_facts import HASH_BYTES, sortable
 from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
-from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet
+from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, name_of
 from components.example_gen.layout import image_layout
 from components.example_gen.listing import Listing
 from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test
@@ -28,9 +28,7 @@ from trainer.host.text import printable, quoted
 
 _log = logging.getLogger(__name__)
 
-_NAME_DIGITS = 8  # hexadecimal
-# Characters of the directory's name: with "folder_" and the digits not more than a slug has.
-_NAME_WORDS = 37
+_NAME_WORDS = 37  # with "folder_" and the digest the name is as long as a slug may be
 
 _last_opened: dict[str, ImageSet] = {}
 
@@ -58,7 +56,8 @@ def find_name(spec: DatasetSpec, listing: Listing, *, words: str) -> str:
         whole = np.flatnonzero(seen["state"] == WHOLE)
         listing, seen = listing.taken(whole), seen[whole]
         digest = _fingerprint(listing, seen["digest"], np.ones(len(whole), np.bool_))
-    return _name_of(spec.source, words, digest or repr(listing.class_names))
+    decides = digest or repr(listing.class_names)
+    return name_of(spec.source, words, decides, most=_NAME_WORDS)
 
 
 def _state_of(spec: DatasetSpec, listing: Listing, data: DataConfig) -> str:
@@ -111,7 +110,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
     return ImageSet(
         DatasetInfo(
             spec=spec.text,
-            name=_name_of(spec.source, words, decides),
+            name=name_of(spec.source, words, decides, most=_NAME_WORDS),
             fingerprint=hashlib.sha256(f"{train} {test}".encode()).hexdigest(),
             image_shape=shape,
             class_names=listing.class_names,
@@ -187,7 +186,7 @@ def _missing(spec: DatasetSpec, listing: Listing, split: str, name: str, total: 
 
 def _warn_of_two_classes(spec: DatasetSpec, listing: Listing, digests: np.ndarray) -> None:
     """Says which equal images bear two labels; the checks of the data judge their number."""
-    keys = np.ascontiguousarray(digests).view("S32").ravel()
+    keys = sortable(digests)
     order = np.lexsort((listing.labels, keys))
     first, second = order[:-1], order[1:]
     both = (keys[first] == keys[second]) & (listing.labels[first] != listing.labels[second])
@@ -220,21 +219,14 @@ def _fingerprint(listing: Listing, digests: np.ndarray, chosen: np.ndarray) -> s
             hashlib.sha256(digest.tobytes() + json.dumps([names, row]).encode()).digest()
             for digest, row in zip(digests, values, strict=True)
         ]
-        digests = np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, 32)
-    keys = np.ascontiguousarray(digests).view("S32").ravel()
+        digests = np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, HASH_BYTES)
+    keys = sortable(digests)
     total = hashlib.sha256()
     for label, name in enumerate(listing.class_names):
         of_class = np.flatnonzero(listing.labels == label)
         total.update(json.dumps([name, len(of_class)]).encode())
-        total.update(digests[of_class[np.argsort(keys[of_class])]].tobytes())
+        total.update(np.sort(keys[of_class]).tobytes())
     return total.hexdigest()
-
-
-def _name_of(source: str, words: str, decides: str) -> str:
-    """Names a set by its source, its directory, and a digest of what makes it another set."""
-    cut = "_".join(re.findall(r"[a-z0-9]+", words.lower()))[:_NAME_WORDS].strip("_")
-    digits = hashlib.sha256(decides.encode()).hexdigest()[:_NAME_DIGITS]
-    return "_".join(filter(None, [source, cut, digits]))
 
 
 def _type_of(values: np.ndarray) -> str:

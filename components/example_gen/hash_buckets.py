@@ -74,7 +74,7 @@ def sort_bucket(numbered: tuple[int, Iterable[Part]], directory: str) -> Bucket:
 
 
 def _keys(contents: Iterable[bytes]) -> npt.NDArray[np.bytes_]:
-    """Joins hashes to values that compare: [n] texts of fixed width, as in `smallest_rows`."""
+    """Joins hashes to [n] texts of fixed width, see `example_facts.sortable`."""
     return np.frombuffer(b"".join(contents), f"S{HASH_BYTES}")
 
 

@@ -10,8 +10,7 @@ import filecmp
 import functools
 import hashlib
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,12 +25,11 @@ from components.example_gen.image_set import (
     ImageSet,
     Shard,
     SourceRows,
+    name_of,
 )
 from components.example_gen.sources import DataError, DatasetSpec
 
-_NAME_DIGITS = 8  # hexadecimal, of the test files' digest
-# Characters of the directory's name: with "idx_" and the digits not more than a slug has.
-_NAME_WORDS = 40
+_NAME_WORDS = 40  # with "idx_" and the digest the name is as long as a slug may be
 
 # Role in the set, and the words after the dot or dash in the file's name.
 _FILES = (
@@ -88,7 +86,7 @@ def open_directory(spec: DatasetSpec, data: DataConfig, data_dir: str | None) ->
     # it moves, or when its training split was changed, enlarged or cut.
     name, class_names = _PUBLISHED.get(test.digests, ("", ()))
     if len(class_names) != count:
-        name = _name_of(directory, test.digests)
+        name = name_of("idx", directory.name, "\n".join(test.digests), most=_NAME_WORDS)
         class_names = tuple(str(label) for label in range(count))
     splits = {TRAIN: train, TEST: test}
     rows = {name: int(split.counts.sum()) for name, split in splits.items()}
@@ -97,7 +95,9 @@ def open_directory(spec: DatasetSpec, data: DataConfig, data_dir: str | None) ->
         DatasetInfo(
             spec=spec.text,
             name=name,
-            fingerprint=_digest([*train.digests, *test.digests]),
+            fingerprint=hashlib.sha256(
+                "\n".join(train.digests + test.digests).encode()
+            ).hexdigest(),
             image_shape=(height, width, 1),
             class_names=class_names,
             test_rows=rows[TEST],
@@ -187,16 +187,6 @@ def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
                 f"{source}: the {name} split has no image of class {', '.join(missing)}, expected "
                 f"each of the {count} classes in it"
             )
-
-
-def _name_of(directory: Path, test_digests: Sequence[str]) -> str:
-    """Two directories of the same name are two sets, even below one pipeline root."""
-    words = "_".join(re.findall(r"[a-z0-9]+", directory.name.lower()))[:_NAME_WORDS].strip("_")
-    return "_".join(filter(None, ["idx", words, _digest(test_digests)[:_NAME_DIGITS]]))
-
-
-def _digest(digests: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _read(splits: Mapping[str, _IdxSplit], shard: Shard) -> Iterator[SourceRows]:

@@ -10,7 +10,9 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -20,8 +22,10 @@ from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
 from trainer.host.paths import slug
 
-TRAIN = "train"
-TEST = "test"
+TRAIN, EVAL, TEST = "train", "eval", "test"
+SPLITS = (TRAIN, EVAL, TEST)  # a source has no `eval`, which is cut from its `train`
+
+_NAME_DIGITS = 8  # hexadecimal
 
 Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -32,6 +36,17 @@ def sizes_from_json(values: Any) -> Sizes | None:
         return None
     smallest, median, largest = ((height, width) for height, width in values)
     return smallest, median, largest
+
+
+def name_of(source: str, words: str, content: str, *, most: int) -> str:
+    """Names a set by its source, by its directory, and by a digest of what makes it another set.
+
+    So two directories of the same name are two sets, even below one pipeline root. `most` bounds
+    the characters that `words`, the directory's name, contributes: a slug keeps them all.
+    """
+    cut = "_".join(re.findall(r"[a-z0-9]+", words.lower()))[:most].strip("_")
+    digits = hashlib.sha256(content.encode()).hexdigest()[:_NAME_DIGITS]
+    return "_".join(filter(None, [source, cut, digits]))
 
 
 @dataclasses.dataclass(frozen=True)

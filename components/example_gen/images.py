@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +32,6 @@ BATCH_ROWS = 1000
 _PNG_PALETTE = 3
 _MAX_BIT_DEPTH = 8
 
-_DECODED_AT_ONCE = 64
 _COMPRESSION = "GZIP"
 
 
@@ -150,23 +150,10 @@ def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
 def _decoder(spec: ImageSpec) -> tf.types.experimental.PolymorphicFunction:
     """Returns a function that decodes [n] images to [n, H, W, C] uint8, traced once per spec."""
 
-    def decode_one(png: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_png(png, channels=spec.image_shape[2])
-        return tf.ensure_shape(pixels, spec.image_shape)  # [H, W, C] uint8
-
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def decode_all(images: tf.Tensor) -> tf.Tensor:
-        if spec.resize:
+        with tf.device("CPU:0"):  # a GPU would copy image by image
             return to_pixels(images, spec)
-        signature = tf.TensorSpec(spec.image_shape, tf.uint8)
-        # TensorFlow would place the loop on a GPU, which copies image by image.
-        with tf.device("CPU:0"):
-            return tf.map_fn(
-                decode_one,
-                images,
-                fn_output_signature=signature,
-                parallel_iterations=_DECODED_AT_ONCE,
-            )
 
     return decode_all
 
@@ -176,23 +163,28 @@ def decode(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
     return _decoder(spec)(images).numpy()
 
 
-def mean_intensities(pixel_sums: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
-    """Turns sums of pixels, [n] int64, into mean intensities, [n] float32, 0 to 1 (white)."""
-    white = 255 * int(np.prod(image_shape))
-    return (pixel_sums / white).astype(np.float32)
+def features_of(rows: Rows, pixel_sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the features of n examples but for the image, by name, [n] each.
+
+    `pixel_sums`, [n] int64, are the sums of their pixels, see `example_facts.sums_of`.
+    """
+    height, width, channels = rows.stored.T
+    white = 255 * math.prod(rows.pixels.shape[1:])
+    return {
+        features.LABEL: rows.labels,
+        features.HEIGHT: height,
+        features.WIDTH: width,
+        features.CHANNELS: channels,
+        features.MEAN_INTENSITY: (pixel_sums / white).astype(np.float32),
+        **dict(sorted(rows.extra.items())),
+    }
 
 
 def encode_examples(rows: Rows, pixel_sums: np.ndarray) -> list[bytes]:
-    """Serializes n tf.Examples by tfx_bsl's C++ encoder; `pixel_sums`, [n] int64, are theirs."""
-    height, width, channels = np.ascontiguousarray(rows.stored.T)
+    """Serializes n tf.Examples by tfx_bsl's C++ encoder; see `features_of`."""
     columns = {
         features.IMAGE: pa.array(rows.images, pa.binary()),
-        features.LABEL: pa.array(rows.labels, pa.int64()),
-        features.HEIGHT: pa.array(height),
-        features.WIDTH: pa.array(width),
-        features.CHANNELS: pa.array(channels),
-        features.MEAN_INTENSITY: pa.array(mean_intensities(pixel_sums, rows.pixels.shape[1:])),
-        **{name: _column(values) for name, values in sorted(rows.extra.items())},
+        **{name: _column(values) for name, values in features_of(rows, pixel_sums).items()},
     }
     count = len(rows.labels)
     offsets = pa.array(np.arange(count + 1, dtype=np.int32))  # one value per example and feature
@@ -202,8 +194,8 @@ def encode_examples(rows: Rows, pixel_sums: np.ndarray) -> list[bytes]:
 
 
 def _column(values: np.ndarray) -> pa.Array:
-    if values.dtype.kind in "if":
-        kind = pa.int64() if values.dtype.kind == "i" else pa.float32()
+    if values.dtype.kind in "iuf":
+        kind = pa.float32() if values.dtype.kind == "f" else pa.int64()
         return pa.array(values).cast(kind)
     return pa.array([str(value).encode() for value in values], pa.binary())
 

@@ -21,12 +21,9 @@ from components.example_gen.example_facts import (
     quotas_of,
     smallest_rows,
 )
-from components.example_gen.image_set import TEST, TRAIN, DatasetInfo
+from components.example_gen.image_set import EVAL, SPLITS, TEST, TRAIN, DatasetInfo
 from components.example_gen.staging import ROWS, Staged
 from components.example_gen.tallies import Tally, tally, total
-
-EVAL = "eval"
-SPLITS = (TRAIN, EVAL, TEST)
 
 
 @dataclasses.dataclass(frozen=True)

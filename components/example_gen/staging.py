@@ -76,7 +76,7 @@ class Staged:
         ]
 
     def own(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-        """Returns those of [n] ROWS of the same split that are here, in the order of the file."""
+        """Returns those of [n] ROWS of this split that this file holds, in its order."""
         after = rows["row"] - self.start
         rows = rows[(rows["shard"] == self.shard) & (after >= 0) & (after < sum(self.counts))]
         return rows[np.argsort(rows["begin"])]

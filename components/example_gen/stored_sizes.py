@@ -10,7 +10,7 @@ from components.example_gen.image_set import Sizes
 _STEPS = 4  # of the logarithm to base 2: sizes within a fifth count as the same
 _MARGIN = 3.0  # standard errors
 _SIZE_BINS = 128  # of `size_counts`: sides of up to 2 ** 32
-_SHAPE = 1 << 20  # more than any coded size
+_SIDES = 1 << 20  # more than there are rounded sides
 
 
 def sizes_of(facts: np.ndarray, counts: npt.NDArray[np.int64] | None = None) -> Sizes:
@@ -63,10 +63,11 @@ def size_tells(
 
 
 def _codes(groups: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Returns a number for each group's rounded height, rounded width and greyness, [G]."""
     sides = [
         np.rint(_STEPS * np.log2(groups[name])).astype(np.int64) for name in ("height", "width")
     ]
-    return (sides[0] * _SHAPE + sides[1]) * 2 + groups["grey"]
+    return (sides[0] * _SIDES + sides[1]) * 2 + groups["grey"]
 
 
 def _counts(

@@ -14,7 +14,7 @@ from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import size_counts, sizes_of
 from components.monitoring.summary import INTENSITY_BINS
 
-_LOOKS = GRID * GRID + 1
+_LOOKS = GRID * GRID + 1  # distributions: each region's mean intensity, and the contrast
 _KEYS = ("label", "height", "width", "grey")
 
 # Images of one class, size and greyness.

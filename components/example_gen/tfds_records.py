@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen import downloads
-from components.example_gen.encoded import BrokenImage, look_at, storable
+from components.example_gen.encoded import PNG_SIGNATURE, BrokenImage, look_at, storable
 from components.example_gen.image_set import TEST, Shard, SourceRows
 from components.example_gen.seen_images import SEEN, WHOLE, falls_on_test
 from components.example_gen.sources import DataError
-
-_PNG_START = b"\x89PNG"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +64,7 @@ class RecordReader:
     def starts_as_png(self, split: str) -> bool:
         """Tells whether the first image of a split is a PNG."""
         for images, _ in self._records(Shard(split, 0, 0)):
-            return bool(images[0].startswith(_PNG_START))
+            return bool(images[0].startswith(PNG_SIGNATURE))
         return True
 
     def _records(self, shard: Shard) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -74,7 +74,9 @@ def open_set(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> Image
 
 
 def _fitted(image_set: ImageSet, reader: RecordReader, image: Any, data: DataConfig) -> ImageSet:
-    """Completes a set by what its images are, if the features do not say so, and cuts `test`."""
+    """Adds sizes and channels, from the images where the features do not declare them; whether they
+    are resized; and a cut of `test` from `train` if the set has none.
+    """
     shape = tuple(image.shape)
     is_one_size = None not in shape
     is_png = image.encoding_format == "png" or (

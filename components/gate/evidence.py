@@ -83,7 +83,8 @@ class Provenance:
     """The origin of the evidence, and the origin that it should have.
 
     ExampleGen recorded `split_rows` and `recorded_digest`. The models are SavedModels' directories;
-    the exported one is to ship, and `withdrawn` says when and why it was withdrawn, if it was.
+    the exported one is to ship. If it was withdrawn or rejected, `withdrawn` says so: "withdrawn by
+    version 3 at 2026-11-24T12:00:00+00:00: sevens".
     """
 
     split_rows: int

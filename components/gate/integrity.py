@@ -55,7 +55,7 @@ def _origin(evidence: Evidence, provenance: Provenance) -> Iterator[Check]:
         withdrawn,
         None,
         good="this model was never withdrawn",
-        bad=f"this very model was withdrawn: {withdrawn}; train another one",
+        bad=f"this very model was {withdrawn}; train another one",
     )
 
 

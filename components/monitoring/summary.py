@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -110,21 +111,18 @@ def summarize(
 def keys(probabilities: np.ndarray, image: tuple[float, str] | None) -> Iterable[Key]:
     """Yields what is counted of a prediction, [K], and of its image's intensity and size."""
     finite = bool(np.isfinite(probabilities).all())
-    yield "class", int(probabilities.argmax()) if finite else 0
-    yield "confidence", _bin(CONFIDENCE_EDGES, float(probabilities.max()) if finite else 0.0)
+    label, confidence = (probabilities.argmax(), probabilities.max()) if finite else (0, 0.0)
+    yield "class", int(label)
+    yield "confidence", bisect(CONFIDENCE_EDGES, float(confidence))
     if image is not None:
         intensity, size = image
-        yield "intensity", _bin(INTENSITY_EDGES, intensity)
+        yield "intensity", bisect(INTENSITY_EDGES, float(intensity))
         yield "size", size
 
 
 def size_of(height: int, width: int) -> str:
     """Returns the size as a summary names it."""
     return f"{height}x{width}"
-
-
-def _bin(edges: Sequence[float], value: float) -> int:
-    return int(np.searchsorted(edges, value, side="right"))
 
 
 def _is_whole(summary: Summary) -> bool:

@@ -216,7 +216,7 @@ class Classifier:
         self._class_names = tuple(class_names)
 
     def fits(self, spec: ImageSpec) -> bool:
-        """Tells whether the model takes images of that shape, and knows so many classes."""
+        """Tells whether the model takes images of the spec's shape, and has as many classes."""
         inputs = self._predict.structured_input_signature[1][features.PIXELS_INPUT]
         outputs = self._predict.structured_outputs[features.PROBABILITIES]
         return bool(
@@ -225,7 +225,7 @@ class Classifier:
         )
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns those of images, [n, H, W, C] uint8: [n, K] float32."""
+        """Returns the class probabilities of images, [n, H, W, C] uint8: [n, K] float32."""
         import tensorflow as tf
 
         outputs = self._predict(**{features.PIXELS_INPUT: tf.constant(pixels)})

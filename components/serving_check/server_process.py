@@ -15,7 +15,7 @@ from components.serving_check.contract import ServerLost
 PREFIX = "serving-check-"  # of temporary directories
 
 _LOG = "log"
-_ENDING_S = 5.0  # a process that closed its connections has as long to end
+_ENDING_S = 5.0  # given to a process that closed its connections
 _LAST_BYTES = 4096  # of the log: a line of it is quoted
 _KIB_PER_MIB = 1024
 _SHELL = 128  # + the number of a signal
@@ -41,6 +41,7 @@ class ServerProcess:
         return self._popen.poll() is not None
 
     def lost(self) -> ServerLost:
+        """Returns the error that says how the process ended, or that it closed the connection."""
         try:
             code = self._popen.wait(timeout=_ENDING_S)
         except subprocess.TimeoutExpired:

@@ -17,8 +17,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import blessing as blessings
-from components.evaluation.eval_config import TEST_SPLIT, read_predictions
+from components.evaluation.eval_config import read_predictions
 from components.example_gen import examples_summary
+from components.example_gen.image_set import TEST
 from components.serving_check.asked_images import read_sample
 from components.serving_check.contract import Timeouts
 from components.serving_check.model_server import find_model_server
@@ -64,7 +65,7 @@ def ServingCheck(
     server = find_model_server(model_server)
     dataset = examples_summary.read(examples)
     sample = read_sample(
-        artifact_utils.get_split_uri([examples], TEST_SPLIT),
+        artifact_utils.get_split_uri([examples], TEST),
         read_predictions(evaluation.uri),
         dataset.image_spec,
     )

@@ -62,8 +62,8 @@ class ReleaseContext:
     """What a run is compared with, and a token that changes when it must be released anew.
 
     Attributes:
-      released: where both are those of an earlier run, the digest of the model that it released,
-        which is expected in the cache; otherwise empty.
+      released: where baseline and token are an earlier run's, the digest of the model that this
+        run released, which is expected in the cache; otherwise empty.
     """
 
     baseline: Baseline | None

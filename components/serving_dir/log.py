@@ -107,7 +107,7 @@ class Withdrawal:
 
     def __str__(self) -> str:
         reason = " ".join(self.reason.split()) or "no reason given"
-        return f"by version {self.by} at {self.at}: {reason}"
+        return f"withdrawn by version {self.by} at {self.at}: {reason}"
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class Manifest:
             model_digest=content["model_digest"],
             files=_from_json(content["files"]),
             release=content["release"],
-            documents=_from_json(content.get("documents") or {}),  # missing in older manifests
+            documents=_from_json(content.get("documents") or {}),  # left out where there are none
         )
         rollback = manifest.rollback
         if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:

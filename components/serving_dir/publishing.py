@@ -208,7 +208,7 @@ def require_serveable(model: Path, digest: str, serving_dir: Path, decided: Deci
     withdrawal = withdrawn_digests(serving_dir).get(digest)
     if withdrawal is not None:
         raise StaleDecision(
-            f"this very model was withdrawn after the decision, {withdrawal}; train another one"
+            f"since the decision this very model was {withdrawal}; train another one"
         )
 
 

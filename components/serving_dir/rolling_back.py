@@ -107,7 +107,7 @@ def _obstacle(version: Version, current: Version, trust: Trust | None) -> str:
     if version.number == current.number:
         return "is live already"
     if version.withdrawn:
-        return f"is withdrawn {version.withdrawn}"
+        return f"is {version.withdrawn}"
     if problems := verify(version, trust):
         return f"is damaged: {'; '.join(problems)}"
     # Damaged files are not the model that they are said to be: restoring that one is a repair.

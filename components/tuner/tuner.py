@@ -37,13 +37,14 @@ class SearchExecutor(tfx_executor.Executor):
         """Raises `NoneCompleted`, `WorkerDied` or `WorkersSilent` of `trainer.tuning`."""
         tune_args = tfx_executor.get_tune_args(exec_properties)
         workers = tune_args.num_parallel_trials if tune_args else 1
-        others = processes.ORACLE_IP in os.environ  # this is their chief, see docs/tuning.md
-        with contextlib.nullcontext() if others else processes.chief_of_local_workers():
+        # Workers on other machines, of which this process is the chief (docs/tuning.md).
+        has_remote_workers = processes.ORACLE_IP in os.environ
+        with contextlib.nullcontext() if has_remote_workers else processes.chief_of_local_workers():
             given = udf_utils.get_fn(exec_properties, "tuner_fn")(
                 fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
             )
             search = given.tuner
-            if others:
+            if has_remote_workers:
                 progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job_file)
                 processes.serve_workers(search)
             else:

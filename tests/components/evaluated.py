@@ -21,6 +21,7 @@ from components.blessing import is_blessed
 from components.evaluation import eval_config, slice_extractor
 from components.example_gen import examples_summary
 from components.example_gen.example_facts import digest_of, hash_examples
+from components.example_gen.image_set import TEST
 from components.gate import statistics
 from components.gate.policy import Policy
 from components.gate.slices import Bands, Values
@@ -176,7 +177,7 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
 def examples_in(folder: Path) -> Any:
     """An Examples artifact of the files below `folder/Split-test`."""
     examples = artifact(standard_artifacts.Examples, folder)
-    examples.split_names = artifact_utils.encode_split_names([eval_config.TEST_SPLIT])
+    examples.split_names = artifact_utils.encode_split_names([TEST])
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     return examples
@@ -246,7 +247,7 @@ def run_evaluator(
         {"evaluation": [measured], "blessing": [blessing]},
         {
             "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json.dumps([eval_config.TEST_SPLIT]),
+            "example_splits": json.dumps([TEST]),
             "module_path": slice_extractor.__name__,
         },
     )

@@ -24,4 +24,3 @@ def test_errors_are_ranked_by_the_margin() -> None:
     assert found.rows.tolist() == [4, 5]
     assert found.looks_like.tolist() == [0, 1]
     assert np.allclose(found.margins, [0.95 - 0.05, 0.8 - 0.2])
-    assert len(found) == 2

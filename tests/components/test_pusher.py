@@ -237,7 +237,9 @@ def test_a_model_that_was_withdrawn_after_the_decision_is_not_published_by_a_ret
     blessings.write(inputs["model_blessing"], [MODEL_CHECK], facts=compared)
     push(serving, {}, inputs)
     rollback(serving, reason="sevens")
-    assert_refused(r"withdrawn after the decision, by version 3 .*: sevens", inputs, serving)
+    assert_refused(
+        r"since the decision this very model was withdrawn by version 3 .*: sevens", inputs, serving
+    )
 
 
 def test_the_release_record_says_what_the_gate_compared_with(

@@ -1,7 +1,7 @@
 """The NVIDIA driver's GPUs, and the CUDA libraries that TensorFlow opens; needs no TensorFlow.
 
-A process of its own, because it opens libraries that this one then would keep, and because
-LD_LIBRARY_PATH (see `library_path`) counts for processes that start with it::
+It runs as a process of its own, because a process keeps the libraries that it has opened, and obeys
+the LD_LIBRARY_PATH (see `library_path`) that it was started with::
 
     python -m trainer.host.cuda libcudnn.so.9
     {"driver": {...}, "libraries": [{"name": "libcudnn.so.9", "path": "/.../libcudnn.so.9", ...}]}

@@ -81,9 +81,8 @@ def end_at_once(line: str) -> None:
                 os.write(2, f"{word}; {line}\n".encode())
         os._exit(128 + number)
 
-    _handle(
-        lambda number, frame: time.sleep(GRACE_S)
-    )  # nothing goes on until the watch has ended it
+    # The handler sleeps, so that nothing goes on until the watching thread has ended the process.
+    _handle(lambda number, frame: time.sleep(GRACE_S))
     _watch(end)
 
 

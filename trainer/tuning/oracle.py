@@ -16,9 +16,10 @@ from trainer.hparams import HYPER_PARAMETERS, HParams, HyperParameter
 from trainer.tuning.results import EXTRA, searched, text_of
 from trainer.tuning.settings import TuningConfig
 
-# Times the training's own learning rate, on a logarithmic scale: Adam and Adadelta are a factor of
-# a hundred apart.
+# Lowest and highest, as factors of the training's own learning rate: those of Adam and Adadelta are
+# a factor of a hundred apart.
 _LEARNING_RATE = (0.1, 3.0)
+_RATE = "learning_rate"
 
 # Few values each: a search has some dozen trials.
 _CHOICES: Mapping[str, Sequence[float]] = {
@@ -49,7 +50,7 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
     space = keras_tuner.HyperParameters()
     rate = hparams.learning_rate
     low, high = (factor * rate for factor in _LEARNING_RATE)
-    space.Float("learning_rate", low, high, sampling="log", default=rate)
+    space.Float(_RATE, low, high, sampling="log", default=rate)
     for name, choices in _CHOICES.items():
         if name == "label_smoothing" and objective == "loss":
             continue
@@ -92,14 +93,18 @@ class _WithBudget(keras_tuner.Oracle):
         self.max_trials = max_trials  # HyperbandOracle does not take it
         self.heard_at: float | None = None
         self._max_seconds = max_seconds
-        self._began = time.monotonic()  # less the seconds of the processes before this one
+        self._began = time.monotonic()  # minus the seconds that earlier processes took
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         if time.monotonic() - self._began >= self._max_seconds:
             return {"status": "STOPPED", "values": None}
         proposed = super().populate_space(trial_id)
-        if proposed["status"] == "RUNNING" and not self.trials:
-            proposed["values"].update({hp.name: hp.default for hp in self.hyperparameters.space})
+        if proposed["status"] == "RUNNING":
+            values = proposed["values"]
+            if self.trials:
+                values[_RATE] = float(f"{values[_RATE]:.4g}")  # drawn, and fit to be shown
+            else:
+                values.update({hp.name: hp.default for hp in self.hyperparameters.space})
         return proposed
 
     @keras_tuner.synchronized

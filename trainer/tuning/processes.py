@@ -39,7 +39,7 @@ ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 
 FIRST_WORD_S = 3600.0  # as long as keras-tuner's workers wait for their chief
-NEXT_WORD_S = 24 * 3600.0  # no trial takes as long
+NEXT_WORD_S = 24 * 3600.0  # longer than any trial takes
 
 _POLL_S = 0.2
 _LOOPBACK = "127.0.0.1"

@@ -19,7 +19,7 @@ TABLE = "trials.json"
 PLOT = "trials.png"
 _BEST = "best_hyperparameters.txt"
 
-EXTRA = "extra."  # before the name of one that a plugin or the user's own network has
+EXTRA = "extra."  # prefix of hyper-parameters that a plugin or the user's own network declares
 
 _KERAS_TUNERS_OWN = "tuner/"  # hyperband writes such keys between the hyper-parameters
 
@@ -98,12 +98,8 @@ def read_best(folder: Path) -> dict[str, Any]:
 
 
 def searched(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a keras-tuner trial, rounded to four digits, without keras-tuner's own."""
-    return {
-        name: float(f"{value:.4g}") if isinstance(value, float) else value
-        for name, value in values.items()
-        if not name.startswith(_KERAS_TUNERS_OWN)
-    }
+    """The values of a keras-tuner trial without keras-tuner's own."""
+    return {name: value for name, value in values.items() if not name.startswith(_KERAS_TUNERS_OWN)}
 
 
 def tuned(hparams: HParams, values: Mapping[str, Any]) -> HParams:

@@ -38,7 +38,7 @@ def test_other_rows_than_recorded_are_refused(rows: int) -> None:
     [
         ({"split_digest": "e" * 64}, "integrity.digest"),
         ({"evaluated_model": "another"}, "integrity.model"),
-        ({"withdrawn": "version 3 on 2026-11-24: confuses 4 and 9"}, "integrity.withdrawn"),
+        ({"withdrawn": "withdrawn by version 3 at 2026-11-24: sevens"}, "integrity.withdrawn"),
     ],
 )
 def test_other_examples_or_another_model_are_refused(change: dict[str, str], name: str) -> None:
@@ -46,6 +46,13 @@ def test_other_examples_or_another_model_are_refused(change: dict[str, str], nam
     assert failed(checks) == [name]
     (value,) = change.values()
     assert value[:12] in find(checks, name).sentence
+
+
+@pytest.mark.parametrize("what", ["withdrawn by version 3 at noon: sevens", "rejected by Ann"])
+def test_a_model_was_either_withdrawn_or_rejected(what: str) -> None:
+    checks = checks_of(GOOD, provenance=provenance(2000, withdrawn=what))
+    sentence = find(checks, "integrity.withdrawn").sentence
+    assert sentence == f"this very model was {what}; train another one"
 
 
 def test_a_class_without_examples_is_refused() -> None:

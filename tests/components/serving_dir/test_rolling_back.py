@@ -80,7 +80,7 @@ def test_the_live_version_is_withdrawn_with_reason_and_time(serving: Path) -> No
     mark = Withdrawal(2, digest(serving, "b"), 3, "too many sevens", NOON)
     assert [version.withdrawn for version in versions(serving)] == [None, mark, None]
     assert withdrawn_digests(serving) == {digest(serving, "b"): mark}
-    assert str(mark) == f"by version 3 at {NOON}: too many sevens"
+    assert str(mark) == f"withdrawn by version 3 at {NOON}: too many sevens"
 
 
 def test_rolling_back_twice_withdraws_twice(serving: Path) -> None:

@@ -150,7 +150,12 @@ def test_the_model_was_published_and_withdrawn_meanwhile(serving: Path) -> None:
     decided = decide(serving, "b")
     carry_out(serving, "b", decided)
     rollback(serving, reason="sevens")
-    assert_stale("withdrawn after the decision, by version 3 .*: sevens", serving, "b", decided)
+    assert_stale(
+        "since the decision this very model was withdrawn by version 3 .*: sevens",
+        serving,
+        "b",
+        decided,
+    )
 
 
 def test_a_withdrawn_model_that_is_live_again_is_not_found_done(serving: Path) -> None:
@@ -158,7 +163,7 @@ def test_a_withdrawn_model_that_is_live_again_is_not_found_done(serving: Path) -
     decided = decide(serving, "b")
     rollback(serving)
     publish_letters(serving, "b")  # past the gate
-    assert_stale("withdrawn after the decision", serving, "b", decided)
+    assert_stale("since the decision this very model was withdrawn", serving, "b", decided)
 
 
 def test_the_same_baseline_under_another_number_is_another_one(serving: Path) -> None:

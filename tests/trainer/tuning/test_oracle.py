@@ -27,9 +27,10 @@ def accuracy(values):
     return 0.9 - abs(values["learning_rate"] - 0.01) - values["dropout"] / 10
 
 
-def opened(tmp_path, **changes):
+def opened(tmp_path, learning_rate=0.01, **changes):
     settings = TuningConfig(enabled=True, **changes)
-    oracle = make_oracle(settings, HParams(epochs=3, dropout=0.5), seed=0)
+    hparams = HParams(epochs=3, dropout=0.5, learning_rate=learning_rate)
+    oracle = make_oracle(settings, hparams, seed=0)
     oracle._set_project_dir(str(tmp_path), "search")
     oracle.verbose = 0
     return oracle
@@ -55,6 +56,16 @@ def test_the_first_trial_is_what_the_search_starts_from(tmp_path, algorithm):
     first, second = trials(opened(tmp_path, algorithm=algorithm), most=2)
     assert (first["learning_rate"], first["dropout"], first["max_shift"]) == (0.01, 0.5, 2)
     assert {name: second[name] for name in first} != first
+
+
+@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
+def test_a_drawn_learning_rate_has_four_digits_and_the_trainings_own_has_all(tmp_path, algorithm):
+    own, *drawn = [
+        values["learning_rate"]
+        for values in trials(opened(tmp_path, 0.0123456, algorithm=algorithm), most=6)
+    ]
+    assert own == 0.0123456
+    assert drawn == [float(f"{rate:.4g}") for rate in drawn]
 
 
 @pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])

@@ -32,16 +32,22 @@ def test_results_survive_the_way_through_json():
 
 
 def test_what_was_found_replaces_what_the_search_started_from():
-    values = {"learning_rate": 0.00123456, "max_shift": 1, "tuner/epochs": 2, "tuner/round": 0}
+    values = {"learning_rate": 0.001235, "max_shift": 1, "tuner/epochs": 2, "tuner/round": 0}
     found = tuned(HParams(epochs=7, dropout=0.5), values)
-    # Four digits of the rate; hyperband's own keys are none of ours.
+    # Hyperband's own keys are none of ours.
     assert found == HParams(epochs=7, dropout=0.5, learning_rate=0.001235, max_shift=1)
 
 
 def test_values_of_extra_are_replaced_beside_the_others():
     hparams = HParams(extra={"units": 2, "heads": 4})
-    found = tuned(hparams, {"extra.units": 8, "dropout": 0.12345})
-    assert found == dataclasses.replace(hparams, dropout=0.1235, extra={"units": 8, "heads": 4})
+    found = tuned(hparams, {"extra.units": 8, "dropout": 0.25})
+    assert found == dataclasses.replace(hparams, dropout=0.25, extra={"units": 8, "heads": 4})
+
+
+def test_a_choice_is_taken_with_all_its_digits():
+    values = {"extra.share": 0.333333, "dropout": 0.123456}
+    found = tuned(HParams(extra={"share": 0.666667}), values)
+    assert (found.extra["share"], found.dropout) == (0.333333, 0.123456)
 
 
 def test_a_value_is_shown_in_few_digits():

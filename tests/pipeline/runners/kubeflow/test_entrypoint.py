@@ -102,7 +102,9 @@ def test_a_retry_of_the_publication_publishes_only_what_still_holds(
     serving_dir.rollback(served, reason="sevens")
     withdrawn = cluster.retry("Pusher")
     assert (withdrawn.code, withdrawn.answer) == (3, None)
-    assert withdrawn.message.startswith("refused: this very model was withdrawn after the decision")
+    assert withdrawn.message.startswith(
+        "refused: since the decision this very model was withdrawn by version 3 at "
+    )
     said = [TaskLine.parse(line) for line in capsys.readouterr().out.splitlines()]
     (checks,) = [line.checks for line in said if line and line.checks]
     assert [check.name for check in checks if not check.passed] == ["integrity.current"]
