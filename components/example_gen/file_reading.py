@@ -19,7 +19,7 @@ from components.example_gen.encoded import (
     look_at,
     storable,
 )
-from components.example_gen.seen_images import BROKEN, NO_IMAGE, SEEN
+from components.example_gen.seen_images import BROKEN, NO_IMAGE, SEEN, seen_of
 from trainer.host.files import open_regular
 
 MAX_FILE_BYTES = 256 << 20
@@ -55,20 +55,16 @@ def _look_at_some(
 ) -> tuple[np.ndarray, list[str]]:
     seen = np.zeros(len(paths), SEEN)
     reasons = []
-    for row, path in zip(seen, paths, strict=True):
+    for row, path in enumerate(paths):
         try:
             content = _read(root / path, images_only=True)
-            digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-            facts = look_at(content)
+            seen[row] = seen_of(content, look_at(content))
         except (OSError, BrokenImage) as error:
             is_image_inside = isinstance(error, BrokenImage) and not isinstance(error, _NoImage)
             is_broken = listed_only or is_named_as_image(path) or is_image_inside
-            row["state"] = BROKEN if is_broken else NO_IMAGE
+            seen["state"][row] = BROKEN if is_broken else NO_IMAGE
             if is_broken:
                 reasons.append(f"{path} ({getattr(error, 'strerror', None) or error})")
-            continue
-        row["digest"], row["num_bytes"] = digest, len(content)
-        row["height"], row["width"], row["is_colour"], row["plain"] = facts
     return seen, reasons
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
+
+from components.example_gen.encoded import ImageFacts
 
 # `digest` is the SHA-256 of the file; sizes and `plain` are as in `encoded.ImageFacts`.
 SEEN = np.dtype(
@@ -17,6 +21,12 @@ SEEN = np.dtype(
     ]
 )
 WHOLE, BROKEN, NO_IMAGE = range(3)
+
+
+def seen_of(content: bytes, facts: ImageFacts) -> tuple[object, ...]:
+    """Returns the SEEN of an image that can be used, as the tuple that NumPy takes for one."""
+    digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+    return digest, len(content), *facts, WHOLE
 
 
 def falls_on_test(digests: np.ndarray, fraction: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from components.example_gen import downloads
 from components.example_gen.encoded import PNG_SIGNATURE, BrokenImage, look_at, storable
 from components.example_gen.image_set import TEST, Shard, SourceRows
-from components.example_gen.seen_images import SEEN, WHOLE, falls_on_test
+from components.example_gen.seen_images import SEEN, falls_on_test, seen_of
 from components.example_gen.sources import DataError
 
 
@@ -88,16 +88,13 @@ class RecordReader:
 
 def _look_at(images: np.ndarray, shard: Shard, start: int, remedy: str) -> np.ndarray:
     seen = np.zeros(len(images), SEEN)
-    for number, (row, image) in enumerate(zip(seen, images, strict=True)):
+    for row, image in enumerate(images):
         try:
-            facts = look_at(image, whole=False)
+            seen[row] = seen_of(image, look_at(image, whole=False))
         except BrokenImage as error:
             raise DataError(
-                f"the image in {shard.place(start + number)} cannot be read ({error}); {remedy}"
+                f"the image in {shard.place(start + row)} cannot be read ({error}); {remedy}"
             ) from error
-        row["digest"], row["num_bytes"] = np.frombuffer(_sha256(image), np.uint8), len(image)
-        row["height"], row["width"], row["is_colour"], row["plain"] = facts
-        row["state"] = WHOLE
     return seen
 
 
