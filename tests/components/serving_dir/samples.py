@@ -45,6 +45,32 @@ else:
     live = serving_dir.live(serving).number
 print(live, flush=True)
 """
+# Makes a change in copies of a serving directory, in a fork for each: the n-th kills itself at its
+# n-th file-system call, which Python reports as an audit event, until one comes to its end.
+KILLED_AT_EVERY_CALL = """
+import itertools, os, shutil, signal, sys
+from pathlib import Path
+from components import serving_dir
+template, model = map(Path, sys.argv[1:3])
+prepare, change = (compile(code, "<test>", "exec") for code in sys.argv[3:])
+def hook(event, args):
+    global left
+    if event == "open" or event.split(".")[0] in ("os", "shutil", "fcntl"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+for left in itertools.count(1):
+    serving = template.with_name(f"serving-{left}")
+    shutil.copytree(template, serving)
+    if os.fork() == 0:
+        exec(prepare)
+        sys.addaudithook(hook)
+        exec(change)
+        sys.exit()
+    _, status = os.wait()
+    if status != signal.SIGKILL:
+        sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def write_model(path: Path, files: Mapping[str, bytes] = SMALL_MODEL) -> Path:
@@ -105,6 +131,18 @@ def python(script: str, *arguments: object, **options: object) -> "subprocess.Po
         text=True,
         **options,
     )
+
+
+def killed_at_every_call(template: Path, model: Path, change: str, prepare: str = "") -> list[Path]:
+    """Makes a change in copies of a serving directory, each killed at another file-system call.
+
+    One copy, the last, is changed to the end. `change` is code that uses `serving` and `model`, and
+    so is `prepare`, which is not killed.
+    """
+    process = python(KILLED_AT_EVERY_CALL, template, model, prepare, change)
+    process.communicate()
+    assert process.returncode == 0
+    return list(template.parent.glob("serving-*"))
 
 
 def start_changer(serving: Path, change: str, argument: object = "") -> "subprocess.Popen[str]":

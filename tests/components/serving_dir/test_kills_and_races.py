@@ -24,6 +24,7 @@ from components.serving_dir import (
 )
 from tests.components.serving_dir.samples import (
     hidden_in,
+    killed_at_every_call,
     marks_in,
     numbers,
     publish_letters,
@@ -40,33 +41,6 @@ RACE_ROUNDS = 5
 POLLED_ROUNDS = 40
 KEPT = 2
 
-# Makes a change in copies of a serving directory, in a fork for each: the n-th kills itself at its
-# n-th file-system call, which Python reports as an audit event, until one comes to its end.
-KILLED_AT_EVERY_CALL = """
-import itertools, os, shutil, signal, sys
-from pathlib import Path
-from components import serving_dir
-template, name, argument = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-def hook(event, args):
-    global left
-    if event == "open" or event.split(".")[0] in ("os", "shutil", "fcntl"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-for left in itertools.count(1):
-    serving = template.with_name(f"serving-{left}")
-    shutil.copytree(template, serving)
-    if os.fork() == 0:
-        sys.addaudithook(hook)
-        if name == "publish":
-            serving_dir.publish(Path(argument), serving, {})
-        else:
-            getattr(serving_dir, name)(serving, int(argument))
-        sys.exit()
-    _, status = os.wait()
-    if status != signal.SIGKILL:
-        sys.exit(os.waitstatus_to_exitcode(status))
-"""
 # Publishes ever new models; every other time it rolls back then, and prunes.
 OPERATOR = f"""
 import sys
@@ -119,10 +93,11 @@ class Before:
 
 
 @pytest.mark.parametrize(
-    ("change", "argument"), [("publish", "MODEL"), ("rollback", 1), ("prune", KEPT)]
+    ("change", "arguments"),
+    [("publish", "model, serving, {}"), ("rollback", "serving, 1"), ("prune", f"serving, {KEPT}")],
 )
 def test_sigkill_at_every_file_system_call_loses_nothing(
-    change: str, argument: object, model: Path, other_model: Path, tmp_path: Path
+    change: str, arguments: str, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     template = tmp_path / "template" / "serving"
     publish_letters(template, "abc")
@@ -132,12 +107,7 @@ def test_sigkill_at_every_file_system_call_loses_nothing(
     assert (before.marks, len(before.prunable)) == ({3: 4}, 4)
     (template / LOG_NAME).unlink()  # as a rollback leaves it that was killed after its rename
 
-    argument = model if argument == "MODEL" else argument
-    process = python(KILLED_AT_EVERY_CALL, template, change, argument)
-    process.communicate()
-    assert process.returncode == 0
-
-    changed = list(template.parent.glob("serving-*"))
+    changed = killed_at_every_call(template, model, f"serving_dir.{change}({arguments})")
     for serving in changed:
         before.assert_nothing_is_lost(serving, change)
         publish(other_model, serving, {})
