@@ -20,7 +20,7 @@ from trainer import features
 # The name by which TFX's components find it; it must be the only file in its directory.
 FILE_NAME = "schema.pbtxt"
 
-_ANY_SHAPE = ((1, 1 << 16), (1, 1 << 16), (1, 4))
+_ANY_SHAPE = ((1, features.MAX_PIXELS), (1, features.MAX_PIXELS), (1, 4))
 _KINDS = {"int64": schema_pb2.INT, "float32": schema_pb2.FLOAT, "str": schema_pb2.BYTES}
 
 
