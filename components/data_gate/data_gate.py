@@ -26,6 +26,7 @@ from components.data_gate.format_checks import FormatBounds, format_checks
 from components.data_gate.image_checks import image_checks
 from components.example_gen.examples_summary import ExamplesSummary, read
 from components.gate.check import Check, Refused, passed
+from trainer.host.text import one_line
 
 
 def rows_check(split: str, validated: int, recorded: int) -> Check:
@@ -132,10 +133,10 @@ def _released(text: str) -> ExamplesSummary | None:
     try:
         summary = ExamplesSummary.from_json(text)
         class_counts(summary)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "
-            f"release.dataset with all its fields ({error!r}); use another --serving-dir, or "
-            "remove that version"
+            f"release.dataset with all its fields ({one_line(error)}); use another "
+            "--serving-dir, or remove that version"
         ) from error
     return summary
