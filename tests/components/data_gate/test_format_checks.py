@@ -6,7 +6,7 @@ import pytest
 from components.data_gate.format_checks import FormatBounds, format_checks
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.stored_sizes import size_tells, sizes_of
-from components.example_gen.tallies import GROUPS
+from components.example_gen.totals import GROUPS
 from components.gate.check import NOT_JUDGED, Check
 
 BOUNDS = FormatBounds(max_size_factor=16, max_grey=0.1, max_size_leak=0.5)
