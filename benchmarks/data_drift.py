@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from components.data_gate.bounds import DataGateConfig
 from components.data_gate.drift_checks import intensity_check
 from components.example_gen.example_facts import facts_of
 from components.example_gen.examples_summary import SplitSummary
@@ -20,7 +21,6 @@ from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
 from components.example_gen.sources import open_dataset
 from components.example_gen.totals import split_summary, totals_of
-from pipeline.config import DataGateConfig
 
 BOUND = DataGateConfig().max_intensity_drift
 CHANGES = {
