@@ -31,7 +31,6 @@ from trainer.host.files import read_regular, write_durably
 
 UNFINISHED = "unfinished"  # at work, or killed
 UNREADABLE = "unreadable"  # its record is no record
-UNKNOWN = "unknown"  # it has a report and no record
 
 _OUTCOMES = (RELEASED, HELD, UNCHANGED, REFUSED, FAILED)
 _WAITS = "the model waited for approval: `tfx-mnist versions` says whether it was approved"
@@ -86,7 +85,7 @@ def write(result: RunResult, reports: Path) -> None:
 
 def read_all(root: Path) -> list[RunRecord]:
     """Returns all runs of a pipeline root, the newest first; raises OSError."""
-    places = (("reports", ".json"), ("reports", ".html"), ("logs", ".log"))
+    places = (("reports", ".json"), ("logs", ".log"))
     run_ids = {each for folder, suffix in places for each in _names(root / folder, suffix)}
     decisions_in = functools.cache(_decisions_in)
     found = [_read(root, run_id, decisions_in) for run_id in run_ids]
@@ -117,9 +116,6 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
         content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
         return RunRecord(run_id, began, **_described(content, decisions_in), **given)
     except FileNotFoundError:
-        if "report" in given:
-            reason = "an older version of this program ran it: its report says how it ended"
-            return RunRecord(run_id, began, UNKNOWN, reason, **given)
         reason = "it is at work, or was killed: the same command goes on from what is finished"
         return RunRecord(run_id, began, UNFINISHED, reason, **given)
     except (OSError, ValueError) as error:
