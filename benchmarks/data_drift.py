@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from components.data_gate.bounds import DataGateConfig
 from components.data_gate.drift_checks import intensity_check
 from components.example_gen.example_facts import facts_of
 from components.example_gen.examples_summary import SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
 from components.example_gen.sources import open_dataset
-from components.example_gen.tallies import summarize, tally
-from pipeline.config import DataGateConfig
+from components.example_gen.totals import split_summary, totals_of
 
 BOUND = DataGateConfig().max_intensity_drift
 CHANGES = {
@@ -66,7 +66,7 @@ def _facts(images: np.ndarray) -> np.ndarray:
 
 
 def _summary(info: DatasetInfo, facts: np.ndarray) -> SplitSummary:
-    return summarize(info, tally(facts, info.image_shape), "0" * 64)
+    return split_summary(info, totals_of(facts, info.image_shape), "0" * 64)
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from collections.abc import Collection, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from components.data_gate.bounds import DataGateConfig
 from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
 from components.serving_dir.publishing import Sign
 from components.serving_dir.version import Trust
 from components.signing import signer, truster
-from pipeline.dataset_defaults import defaults_of
 from pipeline.presets import PRESETS, fitted, takes_residual
 from pipeline.stores import is_uri, require_form
 from trainer.host.fields import check, setting
@@ -35,103 +35,6 @@ _MOST_NAMED = 20  # values of a feature, in a message
 
 class ConfigError(ValueError):
     """A key or value cannot be used; the message is one line for the user."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataGateConfig:
-    """Bounds of the data gate; each field describes itself."""
-
-    min_mean_intensity: float | None = setting(
-        None,
-        "mean intensity below which an image is called blank; none takes the data set's own bound",
-        ge=0,
-        le=1,
-    )
-    max_mean_intensity: float | None = setting(
-        None,
-        "mean intensity above which an image is called inverted; none takes the data set's own "
-        "bound",
-        ge=0,
-        le=1,
-    )
-    max_class_drift: float = setting(
-        0.05,
-        "largest change of any class's share of train against the last released run (L-infinity)",
-        ge=0,
-        le=1,
-    )
-    max_intensity_drift: float = setting(
-        0.1,
-        "largest distance of the distribution of the images' mean intensity in train, or of that "
-        "of one of 16 regions of them, or of their contrast, from the last released run's "
-        "(Kolmogorov-Smirnov)",
-        ge=0,
-        le=1,
-    )
-    max_size_drift: float = setting(
-        0.5,
-        "of a set that is resized: largest distance of the distribution of the sizes of the images "
-        "in train from the last released run's (Kolmogorov-Smirnov)",
-        ge=0,
-        le=1,
-    )
-    max_train_test_overlap: float = setting(
-        0.01,
-        "largest fraction of the test images that may also be in train or eval, pixel by pixel or "
-        "nearly",
-        ge=0,
-        le=1,
-    )
-    max_test_duplicates: float = setting(
-        0.01,
-        "largest fraction of the test images that may repeat another test image, pixel by pixel",
-        ge=0,
-        le=1,
-    )
-    max_label_noise: float | None = setting(
-        None,
-        "largest share of wrong labels in train and eval, of all and of each class; none takes "
-        "the data set's own bound",
-        ge=0,
-        le=1,
-    )
-
-    max_size_factor: float = setting(
-        16.0,
-        "how many times larger or smaller than the median an image may be along a side, in a set "
-        "that is resized",
-        ge=1,
-    )
-    max_grey: float = setting(
-        0.1,
-        "largest fraction of images without colour in a coloured set that is resized",
-        ge=0,
-        le=1,
-    )
-    max_size_leak: float = setting(
-        0.5,
-        "how well the size and the colour of images alone may tell one class from the others, in a "
-        "set that is resized: 0 is chance, 1 is always",
-        ge=0,
-        le=1,
-    )
-
-    def __post_init__(self) -> None:
-        check(self, "data_gate")
-
-    def mean_intensity(self, dataset: str) -> tuple[float, float]:
-        """The smallest and largest mean intensity of one image, 0..1."""
-        low, high = defaults_of(dataset).mean_intensity
-        return (
-            low if self.min_mean_intensity is None else self.min_mean_intensity,
-            high if self.max_mean_intensity is None else self.max_mean_intensity,
-        )
-
-    def label_noise(self, dataset: str) -> float:
-        """The largest share of wrong labels, 0..1."""
-        if self.max_label_noise is None:
-            return defaults_of(dataset).max_label_noise
-        return self.max_label_noise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
+from components.data_gate.bounds import DataBounds, DataGateConfig
 from components.gate.policy import GateConfig, Policy, promised_cross_entropy
 from components.gate.slices import Bands
 
@@ -66,7 +68,7 @@ def defaults_of(dataset: str) -> DatasetDefaults:
 def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: int) -> Policy:
     """Returns the thresholds of the data set, replaced by those that were set."""
     defaults = defaults_of(dataset)
-    given = {name: value for name, value in vars(gate).items() if value is not None}
+    given = _given(gate)
     floor = given.get("floor", defaults.floor)
     own = {
         "floor": floor,
@@ -76,6 +78,22 @@ def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: i
         "slices": defaults.slices,
     }
     return Policy(**{**own, **given})
+
+
+def bounds_for(data_gate: DataGateConfig, dataset: str) -> DataBounds:
+    """Returns the bounds of the data set, replaced by those that were set."""
+    defaults = defaults_of(dataset)
+    low, high = defaults.mean_intensity
+    own = {
+        "min_mean_intensity": low,
+        "max_mean_intensity": high,
+        "max_label_noise": defaults.max_label_noise,
+    }
+    return DataBounds(**{**own, **_given(data_gate)})
+
+
+def _given(config: GateConfig | DataGateConfig) -> dict[str, Any]:
+    return {name: value for name, value in vars(config).items() if value is not None}
 
 
 def weakened(
@@ -89,7 +107,7 @@ def weakened(
     if dataset in DATASET_DEFAULTS:
         policy = policy_for(GateConfig(), dataset, num_classes=num_classes, test_rows=test_rows)
         own = vars(policy)
-        given = own | {name: value for name, value in vars(gate).items() if value is not None}
+        given = own | _given(gate)
         lower = ("floor", "class_floor")
         higher = ("max_cross_entropy", "max_drop", "min_slice_rows")
         # More slices weaken the tests of all others, which are one family; a higher confidence

@@ -81,18 +81,17 @@ class _Training(NamedTuple):
 
 
 def _data(plan: RunPlan) -> _Data:
-    config, dataset = plan.config.data_gate, plan.dataset
+    dataset, bounds = plan.dataset, plan.bounds
     example_gen = ImageExampleGen(
         dataset=dataset.to_json(),
         data_dir=plan.config.data_dir or "",
         code=plan.code["ExampleGen"],
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
-    low, high = config.mean_intensity(dataset.name)
     schema_gen = CuratedSchema(
         dataset=dataset.to_json(),
-        min_mean_intensity=low,
-        max_mean_intensity=high,
+        min_mean_intensity=bounds.min_mean_intensity,
+        max_mean_intensity=bounds.max_mean_intensity,
         code=plan.code["CuratedSchema"],
     )
     schema = schema_gen.outputs["schema"]
@@ -110,15 +109,7 @@ def _data(plan: RunPlan) -> _Data:
         anomalies=example_validator.outputs["anomalies"],
         schema=schema,
         released=plan.released_data,
-        max_class_drift=config.max_class_drift,
-        max_intensity_drift=config.max_intensity_drift,
-        max_size_drift=config.max_size_drift,
-        max_train_test_overlap=config.max_train_test_overlap,
-        max_test_duplicates=config.max_test_duplicates,
-        max_label_noise=config.label_noise(dataset.name),
-        max_size_factor=config.max_size_factor,
-        max_grey=config.max_grey,
-        max_size_leak=config.max_size_leak,
+        bounds=json.dumps(dataclasses.asdict(bounds), sort_keys=True),
         code=plan.code["DataGate"],
     )
     return _Data(

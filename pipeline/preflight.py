@@ -15,7 +15,7 @@ from components.signing import KeyRefused, require_keys
 from pipeline import stores
 from pipeline.beam_runner import runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
-from pipeline.dataset_defaults import weakened
+from pipeline.dataset_defaults import bounds_for, weakened
 from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
@@ -107,7 +107,8 @@ def require_fitting(
             f"training.jit_compile is true with {devices} replicas, expected one: XLA "
             "cannot compile what several do together; set training.jit_compile=false"
         )
-    low, high = config.data_gate.mean_intensity(dataset.name)
+    bounds = bounds_for(config.data_gate, dataset.name)
+    low, high = bounds.min_mean_intensity, bounds.max_mean_intensity
     if low >= high:
         raise ConfigError(
             f"data_gate.min_mean_intensity is {low:g}, expected less than "

@@ -20,10 +20,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from components import serving_dir
-from components.serving_dir.log import rejections
+from components.serving_dir.log import Approval, Rejection, rejected
 from components.serving_dir.reading import approved
 from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult
 from trainer.host import strict_json
@@ -31,7 +31,6 @@ from trainer.host.files import read_regular, write_durably
 
 UNFINISHED = "unfinished"  # at work, or killed
 UNREADABLE = "unreadable"  # its record is no record
-UNKNOWN = "unknown"  # it has a report and no record
 
 _OUTCOMES = (RELEASED, HELD, UNCHANGED, REFUSED, FAILED)
 _WAITS = "the model waited for approval: `tfx-mnist versions` says whether it was approved"
@@ -40,14 +39,8 @@ _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
 
 
-class _Decided(NamedTuple):
-    """What a person decided on a held model, and the version that holds it."""
-
-    sentence: str
-    version: int | None = None
-
-
-_DecisionsIn = Callable[[Path], Mapping[object, _Decided]]  # of a serving directory
+# What people decided on held models in a serving directory, by the run that held them.
+_DecisionsIn = Callable[[Path], Mapping[str, Rejection | Approval]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +85,7 @@ def write(result: RunResult, reports: Path) -> None:
 
 def read_all(root: Path) -> list[RunRecord]:
     """Returns all runs of a pipeline root, the newest first; raises OSError."""
-    places = (("reports", ".json"), ("reports", ".html"), ("logs", ".log"))
+    places = (("reports", ".json"), ("logs", ".log"))
     run_ids = {each for folder, suffix in places for each in _names(root / folder, suffix)}
     decisions_in = functools.cache(_decisions_in)
     found = [_read(root, run_id, decisions_in) for run_id in run_ids]
@@ -123,9 +116,6 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
         content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
         return RunRecord(run_id, began, **_described(content, decisions_in), **given)
     except FileNotFoundError:
-        if "report" in given:
-            reason = "an older version of this program ran it: its report says how it ended"
-            return RunRecord(run_id, began, UNKNOWN, reason, **given)
         reason = "it is at work, or was killed: the same command goes on from what is finished"
         return RunRecord(run_id, began, UNFINISHED, reason, **given)
     except (OSError, ValueError) as error:
@@ -142,10 +132,10 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     waits, decided = _object(content, "pending"), None
     if content["outcome"] == HELD and isinstance(waits.get("path"), str):
         decided = decisions_in(Path(waits["path"]).parent).get(str(waits.get("run_id")))
-    version = decided.version if decided else release.get("version")
+    version = decided.version if isinstance(decided, Approval) else release.get("version")
     return {
         "outcome": content["outcome"],
-        "reason": decided.sentence if decided else _reason(content),
+        "reason": str(decided) if decided else _reason(content),
         "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
         "accuracy": _number(metrics.get("accuracy"), most=1.0),
         "version": version if strict_json.is_count(version) else None,
@@ -153,15 +143,10 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     }
 
 
-def _decisions_in(served: Path) -> Mapping[object, _Decided]:
-    """What people decided on held models, by the run that held them."""
-    found: dict[object, _Decided] = {}
+def _decisions_in(served: Path) -> Mapping[str, Rejection | Approval]:
     with contextlib.suppress(serving_dir.ServingDirError):
-        for rejection in rejections(served):
-            found[rejection.run_id] = _Decided(str(rejection))
-        for approval in approved(served).values():
-            found[approval.run_id] = _Decided(str(approval), approval.version)
-    return found
+        return {**rejected(served), **approved(served)}
+    return {}
 
 
 def _object(content: _Fields, name: str) -> _Fields:

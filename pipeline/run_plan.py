@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.data_gate.bounds import DataBounds
 from components.example_gen.example_facts import eval_size
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.sources import open_dataset
@@ -27,7 +28,7 @@ from components.serving_dir import ReleaseContext, release_context, released_dat
 from pipeline import preflight, stores
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
-from pipeline.dataset_defaults import policy_for
+from pipeline.dataset_defaults import bounds_for, policy_for
 from trainer import own_network
 from trainer.cluster import Cluster, ClusterError
 
@@ -87,6 +88,11 @@ class RunPlan:
         )
 
     @property
+    def bounds(self) -> DataBounds:
+        """Those of the data gate."""
+        return bounds_for(self.config.data_gate, self.dataset.name)
+
+    @property
     def overrides(self) -> dict[str, Any] | None:
         """What weakens the data set's own policy and why, for the release record; or None."""
         keys = preflight.overridden(self.config, self.dataset)
@@ -100,7 +106,7 @@ class RunPlan:
         is compared again with its recorded baseline. With another key the model would be compared
         with itself, in one more decision on the test split.
         """
-        config, data_gate = self.config, self.config.data_gate
+        config = self.config
         searches = config.tuning.enabled
         decisive = {
             "metadata": str(config.metadata_path),
@@ -110,16 +116,14 @@ class RunPlan:
             "workers": self.workers,
             "training": config.training.to_config(),
             "tuning": dataclasses.asdict(config.tuning) if searches else None,
-            # Includes the data set's own bounds, which a later release of this code may change.
+            # Both include the data set's own bounds, which a later release of this code may change.
             "gate": self.policy.to_config(),
-            "data_gate": dataclasses.asdict(data_gate),
+            "data_gate": dataclasses.asdict(self.bounds),
             "serving": {
                 name: value
                 for name, value in dataclasses.asdict(config.serving).items()
                 if name not in config.serving.keys  # they change no result
             },
-            "mean_intensity": data_gate.mean_intensity(self.dataset.name),
-            "max_label_noise": data_gate.label_noise(self.dataset.name),
             "code": {name: self.code[name] for name in MAKERS if name != "Tuner" or searches},
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

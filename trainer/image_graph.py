@@ -6,7 +6,8 @@ ExampleGen, Transform, the training and the exported model all call `to_pixels`.
 
 Each image is decoded and resized by itself, with integers or by one kernel of the CPU, so that the
 batch it stands in changes no bit of it. What Pillow decodes is the same to the last bit, because a
-source and `predict` use Pillow for the formats that TensorFlow lacks.
+source and `predict` use Pillow for the formats that TensorFlow lacks; only the colours of a CMYK
+JPEG may differ from Pillow's by one level.
 """
 
 from __future__ import annotations

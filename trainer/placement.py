@@ -18,18 +18,17 @@ CHOICES = (AUTO, MEMORY, STREAM)
 _SHARE = 2  # the other half is for TensorFlow, the network, its batches and other processes
 
 
-def choose(asked: str, num_bytes: int, rooms: list[Room], *, processes: int = 1) -> tuple[str, str]:
+def choose(asked: str, num_bytes: int, room: Room, *, processes: int = 1) -> tuple[str, str]:
     """Returns `MEMORY` or `STREAM`, and the line that says why.
 
     Args:
       asked: one of `CHOICES`.
       num_bytes: of pixels and labels, decoded.
-      rooms: the memories in which they would have to lie.
+      room: the memory in which they would have to lie.
       processes: how many such processes there are on this machine.
     """
     if asked != AUTO:
         return asked, f"input: {asked}, as training.input says"
-    room = min(rooms)
     fits = num_bytes * processes * _SHARE <= room.num_bytes
     of_all = f" times {processes} processes" if processes > 1 else ""
     return (

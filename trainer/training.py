@@ -104,9 +104,7 @@ def load_splits(job: Job) -> dict[str, inputs.LoadedSplit]:
             "eval_split": inputs.SplitReader(job.eval_files, graph, job.spec),
         }
         num_bytes = sum(reader.num_bytes for reader in readers.values())
-        chosen, why = placement.choose(
-            job.input, num_bytes, [memory_left()], processes=job.processes
-        )
+        chosen, why = placement.choose(job.input, num_bytes, memory_left(), processes=job.processes)
         progress.LOGGER.info("%s", why)
         scratch = job.scratch if chosen == placement.STREAM else None
         if scratch:

@@ -5,6 +5,7 @@ no schema can state: whether splits share images, whether many labels are wrong,
 and classes are those of the last release.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,14 @@ from tfx.utils import io_utils
 
 from components import blessing as blessings
 from components import pictures
-from components.data_gate.drift_checks import DriftBounds, class_counts, drift_checks
+from components.data_gate.bounds import DataBounds
+from components.data_gate.drift_checks import class_counts, drift_checks
 from components.data_gate.feature_checks import feature_checks
-from components.data_gate.format_checks import FormatBounds, format_checks
+from components.data_gate.format_checks import format_checks
 from components.data_gate.image_checks import image_checks
 from components.example_gen.examples_summary import ExamplesSummary, read
 from components.gate.check import Check, Refused, passed
+from trainer.host.text import one_line
 
 
 def rows_check(split: str, validated: int, recorded: int) -> Check:
@@ -51,15 +54,7 @@ def DataGate(
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     schema: InputArtifact[standard_artifacts.Schema],
     blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
-    max_class_drift: Parameter[float],
-    max_intensity_drift: Parameter[float],
-    max_size_drift: Parameter[float],
-    max_train_test_overlap: Parameter[float],
-    max_test_duplicates: Parameter[float],
-    max_label_noise: Parameter[float],
-    max_size_factor: Parameter[float],
-    max_grey: Parameter[float],
-    max_size_leak: Parameter[float],
+    bounds: Parameter[str],
     released: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
@@ -71,11 +66,7 @@ def DataGate(
       examples: with their summary, see `examples_summary`.
       blessing: of the type that it judges, because Kubeflow's backend resolves TFX's own types
         alone; see `components.blessing`.
-      max_class_drift, max_intensity_drift, max_size_drift: see `drift_checks`.
-      max_train_test_overlap: largest accepted fraction of test that train or eval holds, 0..1.
-      max_test_duplicates: largest accepted fraction of test that repeats another test image, 0..1.
-      max_label_noise: largest accepted share of wrong labels, of all and of each class, 0..1.
-      max_size_factor, max_grey, max_size_leak: see `format_checks`.
+      bounds: the fields of `DataBounds` as a JSON object.
       released: the data of the baseline, see `serving_dir.released_data`.
       code: a digest of the code that checks; changes the cache key.
     """
@@ -83,21 +74,14 @@ def DataGate(
     summary = read(examples)
     checks = list(_split_checks(summary, statistics, anomalies, schema))
     before = _released(released)
-    drifts = DriftBounds(max_class_drift, max_intensity_drift, max_size_drift)
-    checks += drift_checks(summary, before, drifts)
-    bounds = FormatBounds(max_size_factor, max_grey, max_size_leak)
-    checks += format_checks(summary, before, bounds)
+    known = DataBounds(**json.loads(bounds))
+    checks += drift_checks(summary, before, known)
+    checks += format_checks(summary, before, known)
     shown = None
     # Data that passes so far has images of one shape, and labels within the classes.
     if passed(checks):
         uris = {split: artifact_utils.get_split_uri([examples], split) for split in summary.splits}
-        found, shown = image_checks(
-            uris,
-            summary,
-            max_overlap=max_train_test_overlap,
-            max_duplicates=max_test_duplicates,
-            max_label_noise=max_label_noise,
-        )
+        found, shown = image_checks(uris, summary, known)
         checks += found
     if not passed(checks):
         raise Refused(checks, shown)
@@ -132,10 +116,10 @@ def _released(text: str) -> ExamplesSummary | None:
     try:
         summary = ExamplesSummary.from_json(text)
         class_counts(summary)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(
             "the served model's manifest does not say what it was trained on, expected "
-            f"release.dataset with all its fields ({error!r}); use another --serving-dir, or "
-            "remove that version"
+            f"release.dataset with all its fields ({one_line(error)}); use another "
+            "--serving-dir, or remove that version"
         ) from error
     return summary

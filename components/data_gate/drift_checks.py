@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
+from components.data_gate.bounds import DataGateConfig
 from components.example_gen.example_facts import GRID
 from components.example_gen.examples_summary import ExamplesSummary, SplitSummary
 from components.example_gen.image_set import TRAIN
@@ -14,17 +14,8 @@ from components.monitoring.kolmogorov import kolmogorov
 _CHANCE = 0.001  # a distance that chance makes more often is no drift
 
 
-@dataclasses.dataclass(frozen=True)
-class DriftBounds:
-    """The keys of the same names in the section data_gate, 0..1 each."""
-
-    max_class_drift: float
-    max_intensity_drift: float
-    max_size_drift: float
-
-
 def drift_checks(
-    summary: ExamplesSummary, released: ExamplesSummary | None, bounds: DriftBounds
+    summary: ExamplesSummary, released: ExamplesSummary | None, bounds: DataGateConfig
 ) -> Iterator[Check]:
     """Yields the checks; without a release, those that say that they are skipped."""
     if released is not None:

@@ -6,27 +6,18 @@ network learns the camera, and is right about a test split that has the same fau
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 
+from components.data_gate.bounds import DataGateConfig
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import TRAIN, Sizes
 from components.gate.check import Check
 from trainer.host.text import percent
 
 
-@dataclasses.dataclass(frozen=True)
-class FormatBounds:
-    """The keys `data_gate.max_size_factor`, `data_gate.max_grey` and `data_gate.max_size_leak`."""
-
-    max_size_factor: float
-    max_grey: float
-    max_size_leak: float
-
-
 def format_checks(
-    summary: ExamplesSummary, released: ExamplesSummary | None, bounds: FormatBounds
+    summary: ExamplesSummary, released: ExamplesSummary | None, bounds: DataGateConfig
 ) -> Iterator[Check]:
     """Yields the checks of a set that is resized; a set of one shape has none of them."""
     if not summary.resize:

@@ -13,6 +13,7 @@ import numpy as np
 
 from components.confident_learning import label_errors, thresholds
 from components.data_gate.block_means import block_means
+from components.data_gate.bounds import DataBounds
 from components.data_gate.duplicates import duplicates_check
 from components.data_gate.label_noise import estimate, noise_checks
 from components.data_gate.near_duplicates import NearDuplicateSearch
@@ -34,12 +35,7 @@ _NAMED = 5  # duplicates, in the sentence
 
 
 def image_checks(
-    split_uris: Mapping[str, str],
-    summary: ExamplesSummary,
-    *,
-    max_overlap: float,
-    max_duplicates: float,
-    max_label_noise: float,
+    split_uris: Mapping[str, str], summary: ExamplesSummary, bounds: DataBounds
 ) -> tuple[tuple[Check, ...], Pictures]:
     """Checks how many test images stand in train or eval, or only repeat another test image, and
     how many labels of train and eval are wrong.
@@ -48,8 +44,6 @@ def image_checks(
 
     Args:
       split_uris: directory of each split, as ExampleGen writes it.
-      max_overlap, max_duplicates: largest accepted fractions of the test images, 0..1.
-      max_label_noise: largest accepted share of the labels, of all and of each class, 0..1.
     """
     spec, classes = summary.image_spec, len(summary.class_names)
     few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
@@ -75,9 +69,11 @@ def image_checks(
     scores = leave_one_out_scores(np.concatenate(means), known, classes)
     noise = estimate(scores, known)
     checks = (
-        overlap_check(summary, test_images, search.found, max_overlap),
-        duplicates_check(summary.overlap.within_test, summary.splits[TEST].rows, max_duplicates),
-        *noise_checks(noise, summary.class_names, max_label_noise),
+        overlap_check(summary, test_images, search.found, bounds.max_train_test_overlap),
+        duplicates_check(
+            summary.overlap.within_test, summary.splits[TEST].rows, bounds.max_test_duplicates
+        ),
+        *noise_checks(noise, summary.class_names, bounds.max_label_noise),
     )
     groups = {}
     # Where no label is judged, those of hard images would be shown as errors.

@@ -106,7 +106,7 @@ def read_evidence(
     )
 
 
-def read_predictions(evaluation_uri: str) -> dict[str, np.ndarray]:
+def read_sampled_predictions(evaluation_uri: str) -> dict[str, np.ndarray]:
     """Reads the sample of the candidate's predictions, see `gate_metrics.sample_of`."""
     candidate, _ = _candidate(evaluation_uri)
     return gate_metrics.sample_of(candidate[_OVERALL][gate_metrics.SAMPLE].bytes_value)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from trainer.features import MAX_PIXELS
 
@@ -39,6 +39,9 @@ _PLAIN_PNG = {(8, 0): 1, (8, 2): 3}  # (bit depth, colour type) -> channels
 _TURNED = 5  # EXIF orientations from here on exchange height and width
 _ORIENTATION = 0x0112
 _TRANSPARENT = "transparency"  # Pillow's key for the tRNS chunk
+# Pillow's names for pixels as a PNG file holds them.
+_GREY_LEVELS = {"L;2": 3, "L;4": 15}  # the highest value
+_COLOUR_OF_16_BITS = "RGB;16B"
 
 
 class BrokenImage(ValueError):
@@ -80,7 +83,23 @@ def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
     """
     with Image.open(io.BytesIO(content), formats=formats) as image:
         require_decodable(image.height, image.width)
+        _scale_transparency(image)
         yield image
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """Brings the tRNS chunk to the depth of the pixels: Pillow makes 8 bits of the pixels only.
+
+    Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
+    """
+    transparent = image.info.get(_TRANSPARENT)
+    if transparent is None or not isinstance(image, PngImagePlugin.PngImageFile):
+        return
+    stored = image.tile[0][3]  # how the file holds the pixels; Pillow forgets it when it reads them
+    if stored in _GREY_LEVELS:
+        image.info[_TRANSPARENT] = transparent * 255 // _GREY_LEVELS[stored]
+    elif stored == _COLOUR_OF_16_BITS:
+        image.info[_TRANSPARENT] = tuple(value >> 8 for value in transparent)
 
 
 def require_decodable(height: int, width: int) -> None:

@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from components.example_gen.image_set import Sizes, sizes_from_json
+from pydantic import TypeAdapter
+
+from components.example_gen.image_set import Sizes
 from trainer.features import ImageSpec
 
 PROPERTY = "dataset"  # the artifact's custom property
@@ -91,32 +93,8 @@ class ExamplesSummary:
 
     @classmethod
     def from_json(cls, text: str) -> ExamplesSummary:
-        values = json.loads(text)
-        height, width, channels = values["image_shape"]
-        read = {
-            "image_shape": (height, width, channels),
-            "class_names": tuple(values["class_names"]),
-            "size_tells": tuple(values.get("size_tells", ())),
-            "splits": {name: _split(split) for name, split in values["splits"].items()},
-            "overlap": Overlap(
-                train_test=values["overlap"]["train_test"],
-                examples=tuple(values["overlap"]["examples"]),
-                within_test=values["overlap"].get("within_test", 0),
-            ),
-        }
-        return cls(**{**values, **read})
-
-
-def _split(values: Mapping[str, Any]) -> SplitSummary:
-    read = {
-        "class_counts": tuple(values["class_counts"]),
-        "sizes": sizes_from_json(values.get("sizes")),
-        "size_counts": tuple(values.get("size_counts", ())),
-        "intensities": tuple(values.get("intensities", ())),
-        "regions": tuple(map(tuple, values.get("regions", ()))),
-        "contrasts": tuple(values.get("contrasts", ())),
-    }
-    return SplitSummary(**{**values, **read})
+        """Reads what `to_json` gave, or less of what has a default; raises ValueError."""
+        return TypeAdapter(cls).validate_json(text)
 
 
 def read(artifact: Any) -> ExamplesSummary:

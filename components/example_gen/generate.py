@@ -35,7 +35,7 @@ from components.example_gen.split_plan import (
 )
 from components.example_gen.staging import ROWS, Staged, file_numbers, stage
 from components.example_gen.stored_sizes import size_tells
-from components.example_gen.tallies import summarize, tally
+from components.example_gen.totals import split_summary, totals_of
 
 _STAGING = ".staging"  # beside the splits: files that are being written
 _REPORT = f"{_STAGING}/report.json"
@@ -112,7 +112,7 @@ def stage_shard(
                 files=files[shard.split],
                 directory=os.path.join(uri, _STAGING),
             )
-            yield staged, Survey((), {shard.split: tally(facts, image_set.info.image_shape)})
+            yield staged, Survey((), {shard.split: totals_of(facts, image_set.info.image_shape)})
             start += len(examples)
             counter.inc(len(examples))
     except DataError as problem:
@@ -221,25 +221,27 @@ def _write_report(
     plan: SplitPlan, buckets: Sequence[Bucket], image_set: ImageSet, uri: str
 ) -> None:
     """Leaves the outcome where the driver of the pipeline finds it, on any runner."""
-    summary = None if plan.problems else _summarize(plan, buckets, image_set).to_json()
+    summary = None if plan.problems else _examples_summary(plan, buckets, image_set).to_json()
     with tf.io.gfile.GFile(os.path.join(uri, _REPORT), "w") as file:
         file.write(json.dumps({"problems": plan.problems, "summary": summary}))
 
 
-def _summarize(plan: SplitPlan, buckets: Sequence[Bucket], image_set: ImageSet) -> ExamplesSummary:
-    info, tallies = image_set.info, plan.tallies
+def _examples_summary(
+    plan: SplitPlan, buckets: Sequence[Bucket], image_set: ImageSet
+) -> ExamplesSummary:
+    info, totals = image_set.info, plan.totals
     tells: tuple[float, ...] = ()
     if info.resize:
-        judged = np.concatenate([tallies[EVAL].groups, tallies[TEST].groups])
-        tells = size_tells(tallies[TRAIN].groups, judged, info.num_classes)
+        judged = np.concatenate([totals[EVAL].groups, totals[TEST].groups])
+        tells = size_tells(totals[TRAIN].groups, judged, info.num_classes)
     return ExamplesSummary(
         name=info.name,
         fingerprint=info.fingerprint,
         image_shape=info.image_shape,
         class_names=info.class_names,
         splits={
-            split: summarize(info, images, digest(buckets, split))
-            for split, images in tallies.items()
+            split: split_summary(info, images, digest(buckets, split))
+            for split, images in totals.items()
         },
         overlap=overlap(buckets),
         resize=info.resize,

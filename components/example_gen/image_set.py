@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
@@ -28,14 +29,6 @@ SPLITS = (TRAIN, EVAL, TEST)  # a source has no `eval`, which is cut from its `t
 _NAME_DIGITS = 8  # hexadecimal
 
 Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-
-
-def sizes_from_json(values: Any) -> Sizes | None:
-    """Returns (height, width) of three images, which JSON holds as lists."""
-    if values is None:
-        return None
-    smallest, median, largest = ((height, width) for height, width in values)
-    return smallest, median, largest
 
 
 def name_of(source: str, words: str, content: str, *, most: int) -> str:
@@ -100,16 +93,7 @@ class DatasetInfo:
 
     @classmethod
     def from_json(cls, text: str) -> DatasetInfo:
-        values = json.loads(text)
-        height, width, channels = values.pop("image_shape")
-        return cls(
-            **{
-                **values,
-                "image_shape": (height, width, channels),
-                "class_names": tuple(values["class_names"]),
-                "sizes": sizes_from_json(values["sizes"]),
-            }
-        )
+        return TypeAdapter(cls).validate_json(text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from components.example_gen.example_facts import (
 )
 from components.example_gen.image_set import EVAL, SPLITS, TEST, TRAIN, DatasetInfo
 from components.example_gen.staging import ROWS, Staged
-from components.example_gen.tallies import Tally, tally, total
+from components.example_gen.totals import Totals, joined_totals, totals_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Survey:
     """What is known of some rows together: why they cannot be used, and sums by source split."""
 
     problems: tuple[str, ...]
-    tallies: Mapping[str, Tally]
+    totals: Mapping[str, Totals]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +47,11 @@ class EvalRows:
 
 @dataclasses.dataclass(frozen=True)
 class SplitPlan:
-    """The rows of eval, and the tally of each split; with problems, nothing is written."""
+    """The rows of eval, and the totals of each split; with problems, nothing is written."""
 
     problems: tuple[str, ...]
     eval_rows: npt.NDArray[np.void]
-    tallies: Mapping[str, Tally]
+    totals: Mapping[str, Totals]
 
 
 def joined_surveys(surveys: Iterable[Survey]) -> Survey:
@@ -60,7 +60,7 @@ def joined_surveys(surveys: Iterable[Survey]) -> Survey:
     return Survey(
         tuple(problem for one in given for problem in one.problems),
         {
-            split: total(one.tallies[split] for one in given if split in one.tallies)
+            split: joined_totals(one.totals[split] for one in given if split in one.totals)
             for split in (TRAIN, TEST)
         },
     )
@@ -70,8 +70,8 @@ def eval_candidates(staged: Staged | None, survey: Survey) -> Iterator[EvalRows]
     """Yields of some staged rows those that may become `eval`."""
     if staged is None or staged.split != TRAIN or survey.problems:
         return
-    groups = survey.tallies[TRAIN].groups
-    counts = survey.tallies[TRAIN].class_counts(int(groups["label"].max()) + 1)
+    groups = survey.totals[TRAIN].groups
+    counts = survey.totals[TRAIN].class_counts(int(groups["label"].max()) + 1)
     quotas = quotas_of(counts, eval_size(int(counts.sum())))
     yield joined_eval_rows([EvalRows(quotas, staged.rows())])
 
@@ -88,20 +88,20 @@ def joined_eval_rows(candidates: Iterable[EvalRows]) -> EvalRows:
 def make_plan(survey: Survey, chosen: EvalRows, info: DatasetInfo) -> SplitPlan:
     """Checks the splits, of which `eval` is cut as chosen."""
     problems = sorted(survey.problems)
-    tallies: dict[str, Tally] = {}
+    totals: dict[str, Totals] = {}
     if not problems:
-        of_eval = tally(chosen.rows, info.image_shape)
-        tallies = {
-            TRAIN: survey.tallies[TRAIN].without(of_eval),
+        of_eval = totals_of(chosen.rows, info.image_shape)
+        totals = {
+            TRAIN: survey.totals[TRAIN].without(of_eval),
             EVAL: of_eval,
-            TEST: survey.tallies[TEST],
+            TEST: survey.totals[TEST],
         }
-        problems = [text for name in SPLITS for text in _split_problems(name, tallies[name], info)]
+        problems = [text for name in SPLITS for text in _split_problems(name, totals[name], info)]
     texts = tuple(f"dataset {info.spec!r}: {problem}" for problem in problems)
-    return SplitPlan(texts, chosen.rows, tallies)
+    return SplitPlan(texts, chosen.rows, totals)
 
 
-def _split_problems(name: str, images: Tally, info: DatasetInfo) -> list[str]:
+def _split_problems(name: str, images: Totals, info: DatasetInfo) -> list[str]:
     if not images.rows:
         least = "one image"
         if name == EVAL:

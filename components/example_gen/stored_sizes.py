@@ -29,7 +29,7 @@ def sizes_of(facts: np.ndarray, counts: npt.NDArray[np.int64] | None = None) -> 
 
 
 def size_counts(groups: npt.NDArray[np.void]) -> tuple[int, ...]:
-    """Counts the images of `tallies.GROUPS` by size: the side of a square of as many pixels.
+    """Counts the images of `totals.GROUPS` by size: the side of a square of as many pixels.
 
     The 128 bins divide the side's logarithm: sides that differ by a fifth are one bin apart.
     """
@@ -48,7 +48,7 @@ def size_tells(
     An image is taken for one of a class if its size, rounded, is more frequent in that class than
     in the others among the images `learned`. The value is the share of the class's images `judged`
     that are taken for it, less the share of the others (Youden's J), less three standard errors, so
-    that a class of few images is not blamed for chance. Both are `tallies.GROUPS`.
+    that a class of few images is not blamed for chance. Both are `totals.GROUPS`.
     """
     codes, place = np.unique(np.concatenate([_codes(learned), _codes(judged)]), return_inverse=True)
     place = place.ravel()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from components.example_gen import encoded
 from trainer import features
@@ -28,9 +28,6 @@ from trainer.host.text import one_line
 
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name for them
-# Pillow's names for pixels as a PNG file holds them.
-_GREY_LEVELS = {"L;2": 3, "L;4": 15}  # the highest value
-_COLOUR_OF_16_BITS = "RGB;16B"
 # A file is read as a whole. An image of 2,000 by 2,000 pixels with 16 bits in each of 4 channels
 # has as much without any compression.
 _MAX_FILE_BYTES = 32 << 20
@@ -107,7 +104,6 @@ def read_pixels(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     with _opened(path) as image:
         if image.size not in ((width, height), (height, width)):
             raise _of_another_size(image, width, height)
-        _scale_transparency(image)
         upright = ImageOps.exif_transpose(image)
         if upright.size != (width, height):
             raise _of_another_size(upright, width, height)
@@ -131,21 +127,6 @@ def _opened(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.I
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot be read: {reason}; give another file") from error
-
-
-def _scale_transparency(image: Image.Image) -> None:
-    """Brings the tRNS chunk to the depth of the pixels: Pillow makes 8 bits of the pixels only.
-
-    Of a colour of 16 bits the upper 8 decide, since Pillow keeps no others.
-    """
-    transparent = image.info.get("transparency")
-    if transparent is None or not isinstance(image, PngImagePlugin.PngImageFile):
-        return
-    stored = image.tile[0][3]  # how the file holds the pixels; Pillow forgets it when it reads them
-    if stored in _GREY_LEVELS:
-        image.info["transparency"] = transparent * 255 // _GREY_LEVELS[stored]
-    elif stored == _COLOUR_OF_16_BITS:
-        image.info["transparency"] = tuple(value >> 8 for value in transparent)
 
 
 def _of_another_size(image: Image.Image, width: int, height: int) -> ImageError:

@@ -205,14 +205,9 @@ def kept(serving_dir: Path) -> list[Withdrawal]:
     return [one for one in read_log(serving_dir) if isinstance(one, Withdrawal)]
 
 
-def rejections(serving_dir: Path) -> list[Rejection]:
-    """Returns the rejections in the log, see `read_log`."""
-    return [one for one in read_log(serving_dir) if isinstance(one, Rejection)]
-
-
-def approvals(serving_dir: Path) -> list[Approval]:
-    """Returns the approvals in the log, see `read_log`."""
-    return [one for one in read_log(serving_dir) if isinstance(one, Approval)]
+def rejected(serving_dir: Path) -> dict[str, Rejection]:
+    """Returns what a person rejected, by the run that was held; see `read_log`."""
+    return {one.run_id: one for one in read_log(serving_dir) if isinstance(one, Rejection)}
 
 
 def utc_now() -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
-from components.serving_dir.log import Approval, Rejection, keep_answer, rejections, utc_now
+from components.serving_dir.log import Approval, Rejection, keep_answer, rejected, utc_now
 from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     ServingDirError,
@@ -239,10 +239,9 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
     Raises:
         ServingDirError: there is no such model, it is live, or the log cannot be written.
     """
-    for done in rejections(serving_dir):
-        if done.run_id == run_id:
-            _clean_up(serving_dir)
-            return done
+    if done := rejected(serving_dir).get(run_id):
+        _clean_up(serving_dir)
+        return done
     _find(serving_dir, run_id)  # where there is nothing, not even the lock file is made
     with (
         explained(f"reject {run_id} in {serving_dir}", ", and reject it again"),
@@ -270,9 +269,8 @@ def _find(serving_dir: Path, run_id: str) -> Pending:
     why = f"no run {quoted(run_id)} waits in {serving_dir}"
     if done := approved(serving_dir).get(run_id):
         why = f"the run {run_id} was approved already, as version {done.version}"
-    for rejection in rejections(serving_dir):
-        if rejection.run_id == run_id:
-            why = f"the run {run_id} was {rejection}"
+    if rejection := rejected(serving_dir).get(run_id):
+        why = f"the run {run_id} was {rejection}"
     damaged = serving_dir / f"{PENDING_PREFIX}{run_id}"
     if _RUN_ID.fullmatch(run_id) and (damaged / _RECORD).exists():
         _read(damaged)  # raises what is wrong with it
@@ -324,7 +322,7 @@ def _read(path: Path) -> Pending:
             decided=Decided(decided["model_digest"], comparison),
             release=content["release"],
             documents=content["documents"],
-            signed=content.get("signed", False),  # not in what waits since 2026-11-27 or earlier
+            signed=content["signed"],
             path=path,
         )
         if path.name != f"{PENDING_PREFIX}{held.run_id}":

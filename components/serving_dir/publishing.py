@@ -145,7 +145,7 @@ def add_version(
     files: Mapping[str, FileRecord],
     release: Mapping[str, object],
     documents: Mapping[str, FileRecord],
-    sign: Sign | None = None,
+    sign: Sign | None,
 ) -> Path:
     """Makes the synced files in a staging directory the newest version, with the lock held.
 

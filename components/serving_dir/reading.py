@@ -15,9 +15,9 @@ from components.serving_dir.log import (
     Approval,
     Rejection,
     Withdrawal,
-    approvals,
     kept,
-    rejections,
+    read_log,
+    rejected,
 )
 from components.serving_dir.manifest import APPROVAL
 from components.serving_dir.model_files import ServingDirError, explained
@@ -140,13 +140,14 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
     Those were withdrawn by a rollback, or rejected before they were released.
     """
     made = withdrawals_by(versions(serving_dir))
-    found: list[Withdrawal | Rejection] = [*rejections(serving_dir), *kept(serving_dir), *made]
+    rejections = rejected(serving_dir).values()
+    found: list[Withdrawal | Rejection] = [*rejections, *kept(serving_dir), *made]
     return {one.model_digest: one for one in found if one.model_digest is not None}
 
 
 def approved(serving_dir: Path) -> dict[str, Approval]:
     """Returns what a person approved, by the run that was held; raises as `decided_runs`."""
-    found = {one.run_id: one for one in reversed(approvals(serving_dir))}
+    found = {one.run_id: one for one in read_log(serving_dir) if isinstance(one, Approval)}
     for version in reversed(versions(serving_dir)):
         given: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
         if given:
@@ -160,7 +161,7 @@ def decided_runs(serving_dir: Path) -> set[str]:
 
     A kill may have come before such a model was removed.
     """
-    return {one.run_id for one in rejections(serving_dir)} | approved(serving_dir).keys()
+    return rejected(serving_dir).keys() | approved(serving_dir).keys()
 
 
 def withdrawals_by(present: Sequence[Version]) -> list[Withdrawal]:

@@ -64,7 +64,7 @@ def rollback(
         return done
 
 
-def default_target(serving_dir: Path, trust: Trust | None = None) -> Version | None:
+def default_target(serving_dir: Path, trust: Trust | None) -> Version | None:
     """Returns the version that `rollback` restores when it is not told which, or None."""
     present = versions(serving_dir)
     good = (version for version in reversed(present) if not _obstacle(version, present[-1], trust))

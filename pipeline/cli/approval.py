@@ -11,7 +11,7 @@ import click
 
 from components import serving_dir
 from components.serving_dir import ServingDirError, StaleDecision
-from components.serving_dir.log import rejections
+from components.serving_dir.log import rejected
 from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
 from pipeline import hooks
@@ -123,7 +123,7 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
         done = serving_dir.reject(directory, run_id, by=by, reason=reason)
         _add_to(report, f"Rejected by {done.by}: {done.reason}")
     except (KeyboardInterrupt, Terminated):
-        if any(one.run_id == run_id for one in rejections(directory)):
+        if run_id in rejected(directory):
             output.complain(f"rejected before that: the model of {run_id}")
         raise
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}

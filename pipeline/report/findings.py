@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 
 from components.gate import accuracy, power
@@ -109,11 +108,6 @@ def accuracy_intervals(result: RunResult) -> list[tuple[str, float, float, float
         for group, verdict in (filled if len(lowest) == len(filled) else lowest)
         for low, high in [proportion_interval(group.tally.correct, group.tally.rows)]
     ]
-
-
-def shell_word(path: str) -> str:
-    """Quotes a path for a command that is to be copied."""
-    return shlex.quote(path)
 
 
 def most_frequent_error(evidence: Evidence) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping
 
 from trainer.host import text
@@ -41,5 +42,9 @@ def chance(probability: float) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    function.__name__: function for function in (value, percent, text.confidence, points, chance)
+    "shell_word": shlex.quote,  # of a command that is to be copied
+    **{
+        function.__name__: function
+        for function in (value, percent, text.confidence, points, chance)
+    },
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,14 +41,12 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
     `training` holds the configured hyper-parameters, some of which a search may replace.
     """
     if name == "ExampleGen":
-        described = outputs["examples"][0].get_string_custom_property(examples_summary.PROPERTY)
-        summary = json.loads(described)
+        summary = examples_summary.read(outputs["examples"][0])
         run.dataset["splits"] = {
-            split: {"rows": found["rows"], "digest": found["digest"]}
-            for split, found in summary["splits"].items()
+            split: {"rows": found.rows, "digest": found.digest}
+            for split, found in summary.splits.items()
         }
-        for count in ("skipped", "ignored"):
-            run.dataset[count] = summary.get(count, 0)
+        run.dataset |= {"skipped": summary.skipped, "ignored": summary.ignored}
     elif name in GATES:
         if name == next(iter(GATES)):
             run.checks = ()  # a run that begins again asks again

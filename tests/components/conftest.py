@@ -1,11 +1,30 @@
-"""One evaluation of each kind, for all tests that look at what comes of it.
+"""Models to publish, and one evaluation of each kind for all tests that look at what comes of it.
 
 What they are made of is imported late: most tests here do without TensorFlow.
 """
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.components.serving_dir.samples import letter_model
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Path:
+    """A serving directory that does not exist yet."""
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def first_model(tmp_path: Path) -> Path:
+    return letter_model(tmp_path, "a")
+
+
+@pytest.fixture
+def second_model(tmp_path: Path) -> Path:
+    return letter_model(tmp_path, "b")
 
 
 @pytest.fixture(scope="session")

@@ -9,22 +9,7 @@ from tfx.utils import path_utils
 from components.baseline_model import BaselineModel, BaselineModelExecutor
 from components.serving_dir import Baseline, ServingDirError, digest_of, publish
 from tests.components.artifacts import artifact
-from tests.components.serving_dir.samples import damage, letter_model
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    return tmp_path / "serving"
-
-
-@pytest.fixture
-def first_model(tmp_path: Path) -> Path:
-    return letter_model(tmp_path, "a")
-
-
-@pytest.fixture
-def second_model(tmp_path: Path) -> Path:
-    return letter_model(tmp_path, "b")
+from tests.components.serving_dir.samples import damage
 
 
 def execute(component: BaselineModel, uri: Path) -> list[standard_artifacts.Model]:

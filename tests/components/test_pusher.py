@@ -58,11 +58,6 @@ def write_model(uri: Path, content: str) -> None:
 
 
 @pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    return tmp_path / "serving"
-
-
-@pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Any]:
     """A model that all gates bless, and its examples."""
     write_model(tmp_path / "model", "weights")

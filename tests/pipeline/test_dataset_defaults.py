@@ -1,7 +1,10 @@
 """Thresholds and facts of data sets, and the policy that they make with what was set."""
 
+import dataclasses
+
 import pytest
 
+from components.data_gate.bounds import DataGateConfig
 from components.gate import accuracy
 from components.gate.evidence import Tally
 from components.gate.policy import GateConfig
@@ -10,6 +13,7 @@ from pipeline.config import RunConfig
 from pipeline.dataset_defaults import (
     DATASET_DEFAULTS,
     UNKNOWN_SET,
+    bounds_for,
     defaults_of,
     policy_for,
     weakened,
@@ -99,3 +103,19 @@ def test_a_set_without_a_policy_of_its_own_has_its_owners() -> None:
     assert weakened(gate, "idx_x", num_classes=10, test_rows=100) == (
         "gate.allow_missing_baseline",
     )
+
+
+@pytest.mark.parametrize("name", ["min_mean_intensity", "max_mean_intensity", "max_label_noise"])
+@pytest.mark.parametrize("dataset", ["mnist", "idx_of_mine"])
+def test_the_data_gate_takes_the_sets_bounds_unless_one_is_told(dataset: str, name: str) -> None:
+    low, high = defaults_of(dataset).mean_intensity
+    own = bounds_for(DataGateConfig(), dataset)
+    assert (own.min_mean_intensity, own.max_mean_intensity) == (low, high)
+    assert own.max_label_noise == defaults_of(dataset).max_label_noise
+    for told in (0.2, 0.0):  # zero is a bound and not an absence
+        expected = dataclasses.replace(own, **{name: told})
+        assert bounds_for(DataGateConfig(**{name: told}), dataset) == expected
+
+
+def test_a_floor_of_zero_is_one() -> None:
+    assert policy_for(GateConfig(floor=0.0), "mnist", num_classes=10, test_rows=1000).floor == 0.0

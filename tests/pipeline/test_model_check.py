@@ -10,13 +10,14 @@ import pytest
 import tensorflow as tf
 
 from components import serving_dir
+from components.data_gate.bounds import DataGateConfig
 from components.evaluation.saved_model import ModelRefused
 from components.example_gen.sources import DataError
 from components.gate.check import Check
 from components.gate.evidence import Tally
 from components.serving_dir import LOG_NAME, digest_of, publish
 from components.serving_dir.log import Decision, register
-from pipeline.config import ConfigError, DataGateConfig, RunConfig
+from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model
 from tests.pipeline.saved_models import brightest_third, images, save_function

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import records
-from pipeline.records import UNFINISHED, UNKNOWN, UNREADABLE
+from pipeline.records import UNFINISHED, UNREADABLE
 from pipeline.result import FAILED, HELD, REFUSED, RELEASED
 from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
 
@@ -23,23 +23,22 @@ def root(tmp_path: Path) -> Path:
         records.write(dataclasses.replace(run, run_id=run_id), reports)
     (reports / "20261120T101500Z-3f2a.html").touch()
     (logs / "20261123T101500Z-3f2a.log").touch()  # of a run that was killed
-    (reports / "20261124T101500Z-3f2a.html").touch()  # of a run before there were records
     return tmp_path
 
 
 def test_all_runs_are_read_the_newest_first(root: Path) -> None:
     found = records.read_all(root)
-    assert [run.outcome for run in found] == [UNKNOWN, UNFINISHED, FAILED, REFUSED, RELEASED]
+    assert [run.outcome for run in found] == [UNFINISHED, FAILED, REFUSED, RELEASED]
     released = found[-1]
     assert (released.dataset, released.accuracy, released.version) == ("pets", 0.97, 3)
     assert released.started.isoformat() == "2026-11-20T10:15:00+00:00"
     assert released.seconds == 30.0
     assert released.report == root / "reports" / "20261120T101500Z-3f2a.html"
-    assert found[2].report is None
+    assert found[1].report is None
 
 
 def test_a_run_says_why_it_ended(root: Path) -> None:
-    _, unfinished, failed, refused, released = records.read_all(root)
+    unfinished, failed, refused, released = records.read_all(root)
     assert released.reason == ""
     assert refused.reason.startswith("floor: accuracy 0.9700; its ")
     assert failed.reason == FAILED_RUN.error

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.data_gate.bounds import DataGateConfig
 from components.gate.check import Refused
 from components.gate.policy import GateConfig
 from components.gate.slices import Bands, Values, parse
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
 from pipeline.code_keys import COMPONENTS
-from pipeline.config import ConfigError, DataGateConfig, RunConfig, ServingConfig
+from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.dataset_defaults import UNKNOWN_SET
 from pipeline.run_plan import RunPlan, make_plan
 from tests.components.example_gen.idx_contents import idx_file

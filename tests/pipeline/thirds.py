@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from components.data_gate.bounds import DataGateConfig
 from components.gate.policy import GateConfig
-from pipeline.config import DataGateConfig, RunConfig
+from pipeline.config import RunConfig
 from tests.components.example_gen.idx_contents import idx_file
 from trainer.hparams import HParams
 

@@ -70,6 +70,40 @@ def declaring(image: bytes, height: int, width: int) -> bytes:
     return image[:at] + sides + image[at + len(sides) :]
 
 
+def png_of(chunks: Mapping[str, bytes]) -> bytes:
+    """A PNG file of these chunks, by name."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in chunks.items():
+        checked = name.encode() + data
+        checksum = struct.pack(">I", zlib.crc32(checked))
+        content += struct.pack(">I", len(data)) + checked + checksum
+    return content
+
+
+def transparent_png(
+    *, depth: int, values: list, transparent: list[int], orientation: int = 1
+) -> bytes:
+    """A PNG file of one row, with a grey or a colour that its tRNS chunk makes transparent.
+
+    Args:
+      depth: bits per value, 1, 2, 4, 8 or 16.
+      values: of each pixel a grey, or its red, green and blue; Pillow writes no such file.
+      transparent: the grey, or the red, green and blue.
+    """
+    row = np.array(values).reshape(-1)
+    bits = (row[:, np.newaxis] >> np.arange(depth)[::-1]) & 1  # the highest first
+    colour = 0 if len(transparent) == 1 else 2
+    return png_of(
+        {
+            "IHDR": struct.pack(">IIBBBBB", len(values), 1, depth, colour, 0, 0, 0),
+            "eXIf": exif(orientation).removeprefix(b"Exif\0\0"),
+            "tRNS": np.array(transparent, ">u2").tobytes(),
+            "IDAT": zlib.compress(b"\0" + np.packbits(bits).tobytes()),
+            "IEND": b"",
+        }
+    )
+
+
 def jpegs() -> dict[str, bytes]:
     colour = picture()
     return {

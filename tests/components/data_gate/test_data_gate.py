@@ -11,11 +11,13 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.components.statistics_gen.executor import Executor as StatisticsGen
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.data_gate.bounds import DataGateConfig
 from components.data_gate.data_gate import DataGate, rows_check
 from components.data_gate.drift_checks import drift_check
 from components.example_gen.schema import CuratedSchema
 from components.gate.check import Check, Refused
 from pipeline.beam_runner import beam_arguments
+from pipeline.dataset_defaults import bounds_for
 from tests.components.artifacts import artifact
 from tests.trainer.samples import png
 from trainer import features
@@ -101,24 +103,14 @@ class Validated:
     def record(self, dataset: dict) -> None:
         self.examples.set_string_custom_property("dataset", json.dumps(dataset))
 
-    def gate(self, released="", max_class_drift=0.05, max_train_test_overlap=0.01):
+    def gate(self, released="", **bounds):
         """Runs DataGate as TFX does and returns the checks of its blessing."""
+        known = bounds_for(DataGateConfig(**bounds), "pets")
         inputs = {name: [value] for name, value in vars(self).items() if name != "blessing"}
         DataGate.EXECUTOR_SPEC.executor_class().Do(
             inputs,
             {"blessing": [self.blessing]},
-            {
-                "max_class_drift": max_class_drift,
-                "max_intensity_drift": 0.1,
-                "max_size_drift": 0.5,
-                "max_train_test_overlap": max_train_test_overlap,
-                "max_test_duplicates": 0.01,
-                "max_label_noise": 0.03,
-                "max_size_factor": 16.0,
-                "max_grey": 0.1,
-                "max_size_leak": 0.5,
-                "released": released,
-            },
+            {"bounds": json.dumps(dataclasses.asdict(known)), "released": released},
         )
         content = self.blessing.get_string_custom_property("checks")
         return [Check.from_dict(fields) for fields in json.loads(content)]

@@ -13,7 +13,7 @@ from components.example_gen.examples_summary import SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
 from components.example_gen.sources import open_dataset
-from components.example_gen.tallies import summarize, tally
+from components.example_gen.totals import split_summary, totals_of
 
 SHAPE = (28, 28, 1)
 INFO = DatasetInfo("digits", "digits", "0" * 64, SHAPE, ("0",), 1)
@@ -21,7 +21,7 @@ INFO = DatasetInfo("digits", "digits", "0" * 64, SHAPE, ("0",), 1)
 
 def summary_of(pixels: np.ndarray) -> SplitSummary:
     facts = facts_of(pixels, np.zeros(len(pixels), np.int64))
-    return summarize(INFO, tally(facts, SHAPE), "d" * 64)
+    return split_summary(INFO, totals_of(facts, SHAPE), "d" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def sized(halves, rng: np.random.Generator, least: int, most: int) -> SplitSumma
     images = halves[0][:500]
     stored = np.broadcast_to(rng.integers(least, most, (500, 1)), (500, 3))
     facts = facts_of(images, np.zeros(500, np.int64), stored)
-    return summarize(dataclasses.replace(INFO, resize="pad"), tally(facts, SHAPE), "d" * 64)
+    return split_summary(dataclasses.replace(INFO, resize="pad"), totals_of(facts, SHAPE), "d" * 64)
 
 
 def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):

@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from components.data_gate.format_checks import FormatBounds, format_checks
+from components.data_gate.bounds import DataGateConfig
+from components.data_gate.format_checks import format_checks
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.stored_sizes import size_tells, sizes_of
-from components.example_gen.tallies import GROUPS
+from components.example_gen.totals import GROUPS
 from components.gate.check import NOT_JUDGED, Check
 
-BOUNDS = FormatBounds(max_size_factor=16, max_grey=0.1, max_size_leak=0.5)
 SIZES = ((20, 30), (100, 100), (400, 300))
 
 
@@ -33,7 +33,7 @@ def summary(**changes) -> ExamplesSummary:
 
 
 def checks_of(one: ExamplesSummary, released: ExamplesSummary | None = None) -> dict[str, Check]:
-    return {check.name: check for check in format_checks(one, released, BOUNDS)}
+    return {check.name: check for check in format_checks(one, released, DataGateConfig())}
 
 
 def test_usual_images_pass_and_the_sentences_say_what_was_found() -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from components.data_gate import image_checks as module
+from components.data_gate.bounds import DataGateConfig
 from components.data_gate.image_checks import image_checks
 from components.example_gen.example_facts import hash_examples, sums_of
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
@@ -18,6 +19,7 @@ from components.example_gen.images import Rows, encode_examples, read_arrays
 from components.example_gen.sources import open_dataset
 from components.gate.check import NOT_JUDGED, Check
 from components.pictures import LABEL_ERRORS, Pictures
+from pipeline.dataset_defaults import bounds_for
 
 SPLITS = ("train", "eval", "test")
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -73,9 +75,8 @@ def looked_at(
         },
         overlap=Overlap(0, (), within_test),
     )
-    given = {"max_overlap": 0.01, "max_duplicates": 0.01, "max_label_noise": 0.005}
-    bounds = {**given, **bounds}
-    return image_checks(uris, summary, **bounds)
+    given = bounds_for(DataGateConfig(**bounds), "mnist")
+    return image_checks(uris, summary, given)
 
 
 def change_one_pixel(images: np.ndarray) -> np.ndarray:
@@ -182,7 +183,7 @@ def test_bounds_let_the_same_data_pass(digits, tmp_path):
     )
 
     checks = checks_of(
-        tmp_path, {**digits, "train": poisoned}, max_overlap=1.0, max_label_noise=1.0
+        tmp_path, {**digits, "train": poisoned}, max_train_test_overlap=1.0, max_label_noise=1.0
     )
 
     assert all(check.passed for check in checks.values())

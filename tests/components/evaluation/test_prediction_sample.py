@@ -108,7 +108,7 @@ def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
 def test_the_evaluator_keeps_the_candidates_predictions(prepared, models, tmp_path, compared):
     given = models if compared else {eval_config.CANDIDATE: models[eval_config.CANDIDATE]}
     examples = examples_of(str(Path(prepared.eval_files).parent), tmp_path / "examples")
-    predictions = eval_config.read_predictions(
+    predictions = eval_config.read_sampled_predictions(
         evaluate_sample(examples, given, tmp_path, size=SIZE).uri
     )
     expected = _expected(prepared, models[eval_config.CANDIDATE])

@@ -16,7 +16,8 @@ from components.example_gen.encoded import (
     storable,
     stored_shape,
 )
-from tests.trainer.image_files import declaring, encoded
+from tests.trainer.image_files import declaring, encoded, transparent_png
+from trainer import image_graph
 
 COLOUR, GREY = picture(1), picture(1, mode="L")
 EXIF_TURNED = Image.Exif()
@@ -158,6 +159,26 @@ def test_a_turned_image_whose_reader_would_not_turn_it_is_stored_upright(kind: s
     stored = storable(encoded(COLOUR, kind, exif=EXIF_TURNED, lossless=True))
     np.testing.assert_array_equal(decoded(stored), np.rot90(np.asarray(COLOUR), -1))
     assert storable(stored) is stored
+
+
+@pytest.mark.parametrize(
+    ("depth", "values", "transparent"),
+    [
+        (2, [0, 1, 2, 3], [2]),
+        (4, [0, 7, 15, 3], [7]),
+        (16, [0, 0x1234, 0x8000], [0x1234]),
+        (16, [[0x900, 0x800, 0x700], [0x3400, 0x1200, 0x5600]], [0x900, 0x800, 0x700]),
+    ],
+)
+def test_what_a_turned_png_calls_transparent_stays_so(
+    depth: int, values: list, transparent: list[int]
+) -> None:
+    upright, turned = (
+        transparent_png(depth=depth, values=values, transparent=transparent, orientation=number)
+        for number in (1, 6)
+    )
+    expected = np.rot90(image_graph.decoded(upright), -1)
+    np.testing.assert_array_equal(image_graph.decoded(storable(turned)), expected)
 
 
 def test_a_png_with_exif_that_turns_nothing_is_stored_as_it_is() -> None:

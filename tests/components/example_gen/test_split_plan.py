@@ -23,7 +23,7 @@ from components.example_gen.split_plan import (
     make_plan,
 )
 from components.example_gen.staging import ROWS, stage
-from components.example_gen.tallies import tally
+from components.example_gen.totals import totals_of
 
 SHAPE = (2, 2, 1)
 INFO = DatasetInfo("tiny", "tiny", "0" * 64, SHAPE, ("a", "b"), 1)
@@ -41,7 +41,7 @@ def planned(directory: Path, train: np.ndarray, test: np.ndarray, rows: int = 8)
         for start in range(0, len(facts), rows):
             part = facts[start : start + rows]
             examples = [b""] * len(part)
-            surveys.append(Survey((), {split: tally(part, SHAPE)}))
+            surveys.append(Survey((), {split: totals_of(part, SHAPE)}))
             staged.append(stage(split, 0, start, part, examples, files=2, directory=str(directory)))
     survey = joined_surveys(reversed(surveys))
     candidates = [one for each in reversed(staged) for one in eval_candidates(each, survey)]
@@ -51,12 +51,12 @@ def planned(directory: Path, train: np.ndarray, test: np.ndarray, rows: int = 8)
 def test_each_split_is_counted(tmp_path: Path) -> None:
     plan = planned(tmp_path, random_facts(64, 1), random_facts(8, 2))
     assert plan.problems == ()
-    assert {name: images.rows for name, images in plan.tallies.items()} == {
+    assert {name: images.rows for name, images in plan.totals.items()} == {
         "train": 56,  # 64 - 64 / 8
         "eval": 8,
         "test": 8,
     }
-    assert plan.tallies["eval"].class_counts(2).tolist() == [4, 4]
+    assert plan.totals["eval"].class_counts(2).tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("rows", [1, 5, 64])

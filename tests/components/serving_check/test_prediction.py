@@ -21,6 +21,7 @@ from tests.limits import limited
 from tests.pipeline import saved_models
 from tests.refusals import refusal_of
 from tests.trainer.host.test_files import STAND_INS
+from tests.trainer.image_files import png_of, transparent_png
 from trainer import features
 from trainer.features import ImageSpec
 from trainer.image_graph import to_pixels
@@ -50,44 +51,10 @@ for _ in range(8):
 
 def png_of_zeros(width: int, height: int, *, rows: int) -> bytes:
     """An RGBA file with that many of its rows, all of them transparent: a thousandth in size."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        crc = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
-
     header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
     stream = zlib.compressobj(1)
     pixels = b"".join(stream.compress(bytes(1 + 4 * width)) for _ in range(rows)) + stream.flush()
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    )
-
-
-def write_transparent(path: Path, *, depth: int, values: list, transparent: list[int]) -> Path:
-    """A PNG file of one row, with a grey or a colour that its tRNS chunk makes transparent.
-
-    Args:
-      depth: bits per value, 1, 2, 4, 8 or 16.
-      values: of each pixel a grey, or its red, green and blue; Pillow writes no such file.
-      transparent: the grey, or the red, green and blue.
-    """
-    row = np.array(values).reshape(-1)
-    bits = (row[:, np.newaxis] >> np.arange(depth)[::-1]) & 1  # the highest first
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(name + content))
-        return struct.pack(">I", len(content)) + name + content + checksum
-
-    colour = 0 if len(transparent) == 1 else 2
-    header = struct.pack(">IIBBBBB", len(values), 1, depth, colour, 0, 0, 0)
-    chunks = [
-        chunk(b"IHDR", header),
-        chunk(b"tRNS", np.array(transparent, ">u2").tobytes()),
-        chunk(b"IDAT", zlib.compress(b"\0" + np.packbits(bits).tobytes())),
-        chunk(b"IEND", b""),
-    ]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
-    return path
+    return png_of({"IHDR": header, "IDAT": pixels, "IEND": b""})
 
 
 @pytest.fixture
@@ -153,9 +120,8 @@ class TestPixels:
     def test_a_transparent_grey_is_seen_as_black(
         self, depth: int, values: list[int], transparent: int, seen: list[int], tmp_path: Path
     ) -> None:
-        path = write_transparent(
-            tmp_path / "image.png", depth=depth, values=values, transparent=[transparent]
-        )
+        path = tmp_path / "image.png"
+        path.write_bytes(transparent_png(depth=depth, values=values, transparent=[transparent]))
         for shape in ((1, 4, 1), (1, 4, 3)):
             np.testing.assert_array_equal(read_pixels(path, shape)[0, :, 0], seen)
 
@@ -167,12 +133,9 @@ class TestPixels:
             return colour if depth == 8 else [(value << 8) + low for value in colour]
 
         colours = [[9, 8, 7], [0x34, 0x34, 0x34], [200, 100, 50]]
-        path = write_transparent(
-            tmp_path / "image.png",
-            depth=depth,
-            values=list(map(of_depth, colours)),
-            transparent=of_depth([9, 8, 7]),
-        )
+        path, values = tmp_path / "image.png", list(map(of_depth, colours))
+        transparent = of_depth([9, 8, 7])
+        path.write_bytes(transparent_png(depth=depth, values=values, transparent=transparent))
         np.testing.assert_array_equal(read_pixels(path, (1, 3, 3))[0], [[0, 0, 0], *colours[1:]])
 
     def test_one_bit_is_black_and_white(self, tmp_path: Path) -> None:

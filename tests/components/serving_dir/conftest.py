@@ -1,4 +1,4 @@
-"""Models to publish, and a serving directory that does not exist yet."""
+"""Models to publish, and the time at which it is done."""
 
 import random
 from pathlib import Path
@@ -16,11 +16,6 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def other_model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "other", {"saved_model.pb": b"another graph"})
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Path:
-    return tmp_path / "serving"
 
 
 @pytest.fixture

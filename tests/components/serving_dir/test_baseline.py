@@ -17,16 +17,6 @@ from components.serving_dir import (
 from tests.components.serving_dir.samples import letter_model
 
 
-@pytest.fixture
-def first_model(tmp_path: Path) -> Path:
-    return letter_model(tmp_path, "a")
-
-
-@pytest.fixture
-def second_model(tmp_path: Path) -> Path:
-    return letter_model(tmp_path, "b")
-
-
 def record(key: str, token: str, baseline: Baseline | None) -> dict[str, object]:
     return {
         "run_key": key,

@@ -29,7 +29,7 @@ from components.serving_dir import (
     withdrawn_digests,
 )
 from components.serving_dir.baseline import Decided
-from components.serving_dir.log import rejections
+from components.serving_dir.log import rejected
 from components.serving_dir.model_files import SIGNATURE_NAME
 from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
@@ -330,7 +330,7 @@ def test_a_second_rejection_says_who_rejected_first_and_cleans_up(serving: Path)
     shutil.copytree(serving.parent / "kept", path)  # as after a kill before it was removed
     assert reject(serving, "r1", by="Bob", reason="me too") == first
     assert hidden_in(serving) == []
-    assert rejections(serving) == [first]
+    assert rejected(serving) == {first.run_id: first}
 
 
 def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(

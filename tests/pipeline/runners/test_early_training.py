@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from components.data_gate.bounds import DataGateConfig
 from pipeline import result
-from pipeline.config import DataGateConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Watch
 from trainer import training_process

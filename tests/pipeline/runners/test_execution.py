@@ -19,6 +19,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable import launcher
 
 from components import serving_dir
+from components.data_gate.bounds import DataGateConfig
 from components.evaluation import eval_config
 from components.evaluation.mistakes import KEPT
 from components.example_gen import image_example_gen
@@ -28,7 +29,7 @@ from components.pictures import WRONG
 from components.serving_dir import LOG_NAME
 from pipeline import result
 from pipeline.cli.summary import summary
-from pipeline.config import DataGateConfig, RunConfig, ServingConfig
+from pipeline.config import RunConfig, ServingConfig
 from pipeline.dataset_defaults import policy_for
 from pipeline.executions import executions_of
 from pipeline.report import render

@@ -4,7 +4,7 @@ import pytest
 from components.example_gen.example_facts import FACTS
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import sizes_of
-from components.example_gen.tallies import Tally, summarize, tally, total
+from components.example_gen.totals import Totals, joined_totals, split_summary, totals_of
 from components.monitoring.summary import INTENSITY_BINS
 
 SHAPE = (4, 4, 3)
@@ -24,7 +24,7 @@ def facts() -> np.ndarray:
     return made
 
 
-def same(one: Tally, other: Tally) -> bool:
+def same(one: Totals, other: Totals) -> bool:
     return (
         one.groups.tolist() == other.groups.tolist()
         and one.pixel_sum == other.pixel_sum
@@ -34,24 +34,24 @@ def same(one: Tally, other: Tally) -> bool:
 
 
 def test_parts_add_up_in_any_order(facts: np.ndarray) -> None:
-    parts = [tally(part, SHAPE) for part in np.split(facts, [10, 10, 90])]
-    whole = tally(facts, SHAPE)
-    assert same(total(parts), whole)
-    assert same(total([parts[3], total([parts[2], parts[0]]), parts[1]]), whole)
+    parts = [totals_of(part, SHAPE) for part in np.split(facts, [10, 10, 90])]
+    whole = totals_of(facts, SHAPE)
+    assert same(joined_totals(parts), whole)
+    assert same(joined_totals([parts[3], joined_totals([parts[2], parts[0]]), parts[1]]), whole)
 
 
 def test_a_part_is_taken_away(facts: np.ndarray) -> None:
-    rest = tally(facts, SHAPE).without(tally(facts[:60], SHAPE))
-    assert same(rest, tally(facts[60:], SHAPE))
+    rest = totals_of(facts, SHAPE).without(totals_of(facts[:60], SHAPE))
+    assert same(rest, totals_of(facts[60:], SHAPE))
     assert rest.without(rest).rows == 0
 
 
 def test_nothing_adds_up_to_nothing() -> None:
-    assert same(total([]), tally(np.empty(0, FACTS), SHAPE))
+    assert same(joined_totals([]), totals_of(np.empty(0, FACTS), SHAPE))
 
 
 def test_a_split_is_summarized_as_by_a_look_at_each_image(facts: np.ndarray) -> None:
-    summary = summarize(INFO, tally(facts, SHAPE), "d" * 64)
+    summary = split_summary(INFO, totals_of(facts, SHAPE), "d" * 64)
     means = facts["pixel_sum"] / (255 * 48)
     bins, _ = np.histogram(means, bins=INTENSITY_BINS, range=(0.0, 1.0))
     assert summary.rows == 200

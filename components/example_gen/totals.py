@@ -30,7 +30,7 @@ GROUPS = np.dtype(
 
 
 @dataclasses.dataclass(frozen=True)
-class Tally:
+class Totals:
     """What is known of some images together.
 
     Attributes:
@@ -55,22 +55,22 @@ class Tally:
         np.add.at(counts, self.groups["label"], self.groups["images"])
         return counts
 
-    def without(self, part: Tally) -> Tally:
+    def without(self, part: Totals) -> Totals:
         """Takes away the images of a part of these."""
         groups = part.groups.copy()
         groups["images"] *= -1
-        negative = Tally(groups, -part.pixel_sum, -part.intensities, -part.looks)
-        return total([self, negative])
+        negative = Totals(groups, -part.pixel_sum, -part.intensities, -part.looks)
+        return joined_totals([self, negative])
 
 
-def tally(facts: np.ndarray, image_shape: tuple[int, int, int]) -> Tally:
+def totals_of(facts: np.ndarray, image_shape: tuple[int, int, int]) -> Totals:
     """Sums up [n] FACTS of images that the network sees in this shape."""
     groups = np.ones(len(facts), GROUPS)
     for key in _KEYS:
         groups[key] = facts[key]
     white = 255 * int(np.prod(image_shape))
     bins = np.minimum(facts["pixel_sum"] * INTENSITY_BINS // white, INTENSITY_BINS - 1)
-    return Tally(
+    return Totals(
         _merged(groups),
         int(facts["pixel_sum"].sum()),
         np.bincount(bins, minlength=INTENSITY_BINS),
@@ -86,11 +86,11 @@ def _histograms(looks: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return counts.reshape(_LOOKS, LOOK_BINS)
 
 
-def total(tallies: Iterable[Tally]) -> Tally:
-    """Adds up any number of tallies, none too."""
-    given = list(tallies)
+def joined_totals(totals: Iterable[Totals]) -> Totals:
+    """Adds up any number of totals, none too."""
+    given = list(totals)
     none, unseen = np.zeros(INTENSITY_BINS, np.int64), np.zeros((_LOOKS, LOOK_BINS), np.int64)
-    return Tally(
+    return Totals(
         _merged(np.concatenate([np.empty(0, GROUPS), *(one.groups for one in given)])),
         sum(one.pixel_sum for one in given),
         np.sum([none, *(one.intensities for one in given)], axis=0),
@@ -111,7 +111,7 @@ def _merged(groups: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     return groups[images != 0]
 
 
-def summarize(info: DatasetInfo, images: Tally, digest: str) -> SplitSummary:
+def split_summary(info: DatasetInfo, images: Totals, digest: str) -> SplitSummary:
     """Summarizes a split that has at least one image."""
     white = 255 * int(np.prod(info.image_shape))
     groups = images.groups
