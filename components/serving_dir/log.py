@@ -284,12 +284,12 @@ def _line(record: Mapping[str, object]) -> bytes:
 def _whole_lines(content: bytes) -> bytes:
     """Leaves out the last line if a kill or power cut tore it.
 
-    An editor may have saved the log without its last newline; such a line is whole. The two can be
-    told apart: no strict prefix of a JSON object is JSON.
+    An editor may have saved the log without its last newline, or with other ends of lines: what
+    begins with a whole record is not torn. No strict prefix of a JSON object is JSON.
     """
     end = content.rfind(b"\n") + 1
     try:
-        json.loads(content[end:])
+        json.JSONDecoder().raw_decode(content[end:].decode(errors="replace"))
     except (ValueError, RecursionError):
         return content[:end]
     return content
