@@ -24,6 +24,7 @@ from components.example_gen.sources import open_dataset
 from components.gate import integrity
 from components.gate.check import Refused
 from components.gate.policy import Policy
+from components.serving_check.model_server import find_model_server
 from components.serving_dir import ReleaseContext, release_context, released_data
 from pipeline import preflight, stores
 from pipeline.code_keys import MAKERS, code_keys
@@ -43,7 +44,8 @@ class RunPlan:
     """A configuration, and everything that was looked up for it.
 
     Attributes:
-      code: the digest of each component's code, see `pipeline.code_keys`.
+      code: the digest of each component's code, see `pipeline.code_keys`; that of the serving check
+        stands for the server as well.
       workers: number of machines that train together.
       context: the baseline, and the token that names this release.
       released_data: of the baseline, see `serving_dir.released_data`.
@@ -194,8 +196,17 @@ def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over
         # Not by distribution: TensorFlow has several, such as tensorflow-cpu.
         libraries={name: importlib.import_module(name).__version__ for name in _LIBRARIES},
     )
+    if server := find_model_server(fitted.serving.model_server):
+        code["ServingCheck"] = _with_server(code["ServingCheck"], server)
     plan = RunPlan(fitted, dataset, code, _workers())
     return plan.compared(run_id, takes_over=takes_over)
+
+
+def _with_server(code: str, server: str) -> str:
+    """Returns a digest of the code and of the program that it starts: an update counts as well."""
+    status = os.stat(server)
+    text = f"{code} {server!r} {status.st_size} {status.st_mtime_ns}"
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
 
 
 def _workers() -> int:

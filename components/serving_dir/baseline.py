@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ class ReleaseContext:
 
 def compared_now(serving_dir: Path, trust: Trust | None = None) -> Comparison:
     """Returns what a candidate has to be compared with at this moment; reads those files."""
+    # The damage may name a path: the same one, however the directory was given.
+    serving_dir = Path(os.path.realpath(serving_dir))
     present = versions(serving_dir)
     newest = newest_valid(serving_dir, trust)
     baseline = damage = None

@@ -129,7 +129,8 @@ class Rejection:
 class Approval:
     """Who approved a held model, why, when (ISO 8601, UTC), and which version holds it.
 
-    It stands in the manifest of the version, or here where another run had released the model.
+    It stands in the manifest of the version, and in the log once that may go, or where another run
+    had released the model.
     """
 
     run_id: str
@@ -169,21 +170,21 @@ def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
             return len(made) + 1
 
 
-def keep(serving_dir: Path, withdrawals: Sequence[Withdrawal]) -> None:
-    """Writes to disk which models were withdrawn, unless the log says so already."""
-    records = [{"withdrawal": asdict(one)} for one in withdrawals if one.model_digest is not None]
+def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]) -> None:
+    """Writes to disk which models were withdrawn, and what people decided on held ones, unless the
+    log says so already.
+    """
+    records = [
+        {type(one).__name__.lower(): asdict(one)}
+        for one in entries
+        if not isinstance(one, Withdrawal) or one.model_digest is not None
+    ]
     if not records:
         return
     with opened(serving_dir) as log:
         new = [record for record in records if _line(record) not in log.lines]
         if new:
             log.append(new)
-
-
-def keep_answer(serving_dir: Path, answer: Rejection | Approval) -> None:
-    """Writes to disk what a person decided on a held model."""
-    with opened(serving_dir) as log:
-        log.append([{type(answer).__name__.lower(): asdict(answer)}])
 
 
 def read_log(serving_dir: Path) -> list[Entry]:
@@ -279,12 +280,12 @@ def _line(record: Mapping[str, object]) -> bytes:
 def _whole_lines(content: bytes) -> bytes:
     """Leaves out the last line if a kill or power cut tore it.
 
-    An editor may have saved the log without its last newline; such a line is whole. The two can be
-    told apart: no strict prefix of a JSON object is JSON.
+    An editor may have saved the log without its last newline, or with other ends of lines: what
+    begins with a whole record is not torn. No strict prefix of a JSON object is JSON.
     """
     end = content.rfind(b"\n") + 1
     try:
-        json.loads(content[end:])
+        json.JSONDecoder().raw_decode(content[end:].decode(errors="replace"))
     except (ValueError, RecursionError):
         return content[:end]
     return content

@@ -117,6 +117,8 @@ class Manifest:
             release=content["release"],
             documents=_from_json(content.get("documents") or {}),  # left out where there are none
         )
+        for name in sorted(manifest.files.keys() & manifest.documents.keys()):
+            raise ValueError(f"it lists {name!r} among files and documents")
         rollback = manifest.rollback
         if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
             raise ValueError(f"its rollback is of {rollback.withdraws}, expected an older version")

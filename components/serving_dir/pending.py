@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
-from components.serving_dir.log import Approval, Rejection, keep_answer, rejected, utc_now
+from components.serving_dir.log import Approval, Rejection, keep, rejected, utc_now
 from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
     ServingDirError,
@@ -227,7 +227,7 @@ def _keep_approval(serving_dir: Path, approval: Approval) -> None:
     ):
         if approval.run_id not in approved(serving_dir):
             _find(serving_dir, approval.run_id)  # says so if somebody rejected it meanwhile
-            keep_answer(serving_dir, approval)
+            keep(serving_dir, [approval])
 
 
 def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection:
@@ -256,7 +256,7 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
                 "take that version back with `tfx-mnist rollback` first; nothing was rejected"
             )
         rejection = Rejection(run_id, digest, by, reason, utc_now())
-        keep_answer(serving_dir, rejection)
+        keep(serving_dir, [rejection])
     _clean_up(serving_dir)
     return rejection
 

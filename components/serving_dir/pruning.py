@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.serving_dir.log import keep as keep_withdrawals
+from components.serving_dir.log import keep as keep_in_log
 from components.serving_dir.model_files import explained, scan
 from components.serving_dir.publishing import REMOVED_PREFIX, locked
-from components.serving_dir.reading import versions, withdrawals_by
+from components.serving_dir.reading import approvals_in, versions, withdrawals_by
 from components.serving_dir.rolling_back import default_target
 from components.serving_dir.version import Trust, Version
 from trainer.host.files import sync_directory
@@ -64,7 +64,7 @@ def prune(
         removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
         if not dry_run:
             # Before the first of them goes: a kill in between costs nothing but a line.
-            keep_withdrawals(serving_dir, withdrawals_by(going))
+            keep_in_log(serving_dir, [*withdrawals_by(going), *approvals_in(going)])
             for old in going:
                 _remove(old)
     return Pruned(tuple(removed), tuple(old for old in present if old.problems))

@@ -147,13 +147,21 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
 
 def approved(serving_dir: Path) -> dict[str, Approval]:
     """Returns what a person approved, by the run that was held; raises as `decided_runs`."""
-    found = {one.run_id: one for one in read_log(serving_dir) if isinstance(one, Approval)}
-    for version in reversed(versions(serving_dir)):
-        given: Any = version.manifest.release.get(APPROVAL) if version.manifest else None
-        if given:
-            who = (given[name] for name in ("by", "reason", "at"))
-            found[given["run_id"]] = Approval(given["run_id"], version.number, *who)
-    return found
+    logged = [one for one in read_log(serving_dir) if isinstance(one, Approval)]
+    made = [*logged, *approvals_in(versions(serving_dir))]
+    return {one.run_id: one for one in reversed(made)}
+
+
+def approvals_in(present: Sequence[Version]) -> list[Approval]:
+    """Returns what the manifests of versions say of approvals, oldest first."""
+    releases: list[tuple[int, Mapping[str, Any]]] = [
+        (version.number, version.manifest.release) for version in present if version.manifest
+    ]
+    return [
+        Approval(given["run_id"], number, *(given[name] for name in ("by", "reason", "at")))
+        for number, release in releases
+        if (given := release.get(APPROVAL))
+    ]
 
 
 def decided_runs(serving_dir: Path) -> set[str]:

@@ -74,6 +74,7 @@ class _Execution:
         self._plan = plan
         self._observer = observer
         self._executed: set[str] = set()
+        self._model: Sequence[Artifact] = ()
         place = plan.artifacts(run_id)
         in_store = place is not None and stores.is_uri(place)
         self._copies = Copies(plan.root / "copies", place if in_store else None)
@@ -147,6 +148,11 @@ class _Execution:
         start = time.monotonic()
         try:
             outputs, cached = _launch(ir, node, connection, self._copies)
+            if name == "Trainer":
+                self._model = outputs["model"]
+            if name == "ReleaseGate" and artifact_digests.find_damaged(self._model):
+                # The Evaluator may have read other files than those whose digest is decided on.
+                raise _BeginAgain("The model was altered while it was judged: beginning again")
             outcome.read(run, name, outputs, self._plan.config.training)
         except _BeginAgain:
             raise

@@ -1,6 +1,7 @@
 """What is looked up before the graph is drawn."""
 
 import dataclasses
+import os
 import re
 import shutil
 from pathlib import Path
@@ -251,6 +252,22 @@ def test_another_version_of_a_library_runs_everything_again(
     other = make_plan(config, run_id="run-1")
     assert other.run_key != plan.run_key
     assert not set(other.code.values()) & set(plan.code.values())
+
+
+def test_another_server_or_an_update_of_it_is_asked_anew_and_nothing_else_runs(
+    config: RunConfig, plan: RunPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = tmp_path / "tensorflow_model_server"
+    server.write_text("first")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    first = make_plan(config, run_id="run-1")
+    server.write_text("second")
+    plans = [plan, first, make_plan(config, run_id="run-1")]
+    assert len({one.code["ServingCheck"] for one in plans}) == 3
+    assert len({str({**one.code, "ServingCheck": ""}) for one in plans}) == 1
+    assert len({one.run_key for one in plans}) == 1
+    assert make_plan(config, run_id="run-1").code == plans[-1].code
 
 
 def test_the_searchs_code_makes_the_model_where_there_is_a_search(

@@ -7,8 +7,10 @@ handles unreadable files handles them too.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,19 +35,22 @@ def write_durably(path: Path, content: str | bytes) -> None:
     """Writes a file, and missing directories, so that a kill or a power cut leaves all of it, or
     the former content; text is written as UTF-8.
 
-    A symbolic link stays, and the file that it leads to is written. After an OSError no part of the
-    file is left, or only its name could not be synced.
+    A symbolic link stays, and the file that it leads to is written; a file that is replaced gives
+    its permissions to the new one. Of several writers the last one wins. After an error no part of
+    the file is left, or only its name could not be synced; a kill may leave a hidden file.
     """
     path = Path(os.path.realpath(path))
     make_directory(path.parent)
-    writing = path.with_name(f".{path.name}.writing")
+    writing = path.with_name(f".{secrets.token_hex(8)}.writing")
     try:
-        with writing.open("wb") as file:
+        with writing.open("xb") as file:
+            with contextlib.suppress(OSError):  # there is none yet, or the disk has no permissions
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         writing.replace(path)
-    except OSError:
+    except BaseException:
         writing.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)

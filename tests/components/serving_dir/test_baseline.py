@@ -8,6 +8,7 @@ import pytest
 from components.serving_dir import (
     Baseline,
     ReleaseContext,
+    compared_now,
     digest_of,
     publish,
     release_context,
@@ -117,6 +118,18 @@ def test_a_live_version_that_nobody_here_published_is_damage(serving: Path) -> N
     assert release_context(serving, "key", "fresh") == ReleaseContext(
         None, "fresh", damage="version 7: has no manifest.json: not published by this tool"
     )
+
+
+def test_damage_is_the_same_by_whichever_path_the_directory_is_named(
+    serving: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    manifest = serving / "1" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.symlink_to(manifest)
+    (tmp_path / "link").symlink_to(serving)
+    monkeypatch.chdir(tmp_path)
+    named = (serving, Path(serving.name), tmp_path / "link")
+    assert len({compared_now(one).damage for one in named}) == 1
 
 
 def test_run_whose_baseline_is_gone_is_compared_anew(serving: Path, first_model: Path) -> None:

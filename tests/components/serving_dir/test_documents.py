@@ -1,5 +1,6 @@
 """Documents beside a version's model: covered by its manifest, and no part of the model."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def test_an_altered_document_is_damage(act: object, problem: str, serving: Path)
     (version,) = versions(serving, check_files=True)
     assert len(version.problems) == 1
     assert problem in version.problems[0] or "MODEL_CARD.md" in version.problems[0]
+
+
+def test_a_document_cannot_stand_for_a_file_of_the_model(serving: Path) -> None:
+    evil = serving / "1" / "saved_model.pb"
+    evil.write_bytes(b"another graph")
+    manifest = serving / "1" / MANIFEST_NAME
+    content = json.loads(manifest.read_text())
+    record = {"sha256": hashlib.sha256(evil.read_bytes()).hexdigest(), "bytes": 13}
+    content["documents"]["saved_model.pb"] = record
+    manifest.write_text(json.dumps(content))
+    (version,) = versions(serving, check_files=True)
+    assert version.problems == (
+        "manifest.json is damaged: it lists 'saved_model.pb' among files and documents",
+    )
 
 
 def test_a_copy_of_the_model_has_none(serving: Path, tmp_path: Path) -> None:

@@ -136,7 +136,11 @@ def test_a_line_cut_anywhere_is_none_until_its_record_is_whole(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "line", ['{"test_digest": "mnist"}', '{"rejection": {"reason": "zu groß"}}', "[]"]
+    "line",
+    [
+        *('{"test_digest": "mnist"}', '{"rejection": {"reason": "zu groß"}}', "[]"),
+        '{"rejection": {}} {"rejection": {}}',
+    ],
 )
 def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
     line: str, tmp_path: Path
@@ -148,6 +152,18 @@ def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
     with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged"):
         register(tmp_path, Decision("test", "m1", None, "policy"), run_id="run")
     assert log.read_text(encoding="utf-8") == line
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+def test_an_editors_other_ends_of_lines_lose_none(end: bytes, tmp_path: Path) -> None:
+    made = [Decision("test", model, None, "policy") for model in ("m1", "m2", "m3")]
+    log = tmp_path / LOG_NAME
+    for decision in made[:2]:
+        register(tmp_path, decision, run_id="run")
+    log.write_bytes(log.read_bytes().replace(b"\n", end))
+    assert read_log(tmp_path) == made[:2]
+    assert [register(tmp_path, decision, run_id="run") for decision in made] == [1, 2, 3]
+    assert read_log(tmp_path) == made
 
 
 def test_the_missing_newline_is_written_once(tmp_path: Path) -> None:

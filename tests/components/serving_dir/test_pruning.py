@@ -12,12 +12,15 @@ from components.serving_dir import (
     REMOVED_PREFIX,
     Pruned,
     ServingDirError,
+    approve,
     prune,
     publish,
     rollback,
 )
+from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
     damage,
+    hold_letter,
     letter_model,
     marks_in,
     numbers,
@@ -37,6 +40,19 @@ def test_the_newest_versions_stay(serving: Path) -> None:
     assert pruned(serving, 3) == [1, 2]
     assert numbers(serving) == [3, 4, 5]
     assert sorted(path.name for path in serving.iterdir()) == [LOCK_NAME, "3", "4", "5"]
+
+
+def test_who_approved_a_version_is_known_when_it_is_gone(serving: Path) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    approve(serving, "r1", by="Ann", reason="looked at the errors")
+    before = approved(serving)["r1"]
+    publish_letters(serving, "cd")
+    assert pruned(serving, 1) == [1, 2]
+    assert approved(serving) == {"r1": before}
+    assert (before.by, before.version) == ("Ann", 2)
+    with pytest.raises(ServingDirError, match="was approved already, as version 2, which is not"):
+        approve(serving, "r1", by="Bob", reason="again")
 
 
 def test_with_no_more_than_that_nothing_goes(serving: Path) -> None:

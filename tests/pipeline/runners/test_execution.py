@@ -564,6 +564,32 @@ def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_releas
     assert newest.manifest.release["baseline"] == again.result.baseline
 
 
+class _Altering(Watch):
+    """Adds a file to the newest model when the release gate starts for the first time."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def component_started(self, name: str) -> None:
+        if name == "ReleaseGate" and name not in self.started:
+            models = self._root.glob("artifacts/*/Trainer/model/*/Format-Serving")
+            newest = max(models, key=lambda path: int(path.parent.name))
+            (newest / "nobody_judged_this").touch()
+        super().component_started(name)
+
+
+@pytest.mark.once
+def test_a_model_that_is_altered_after_its_evaluation_is_not_released(config, first, tmp_path):
+    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"), seed=77)
+    watch = _Altering(Path(config.pipeline_root))
+    done = local.run(own, run_id=f"{tmp_path.name}-run", observer=watch)
+    assert watch.notes[0] == "The model was altered while it was judged: beginning again"
+    assert watch.started.count("Trainer") == 3  # the second time, its result is found altered
+    assert done.outcome == result.RELEASED
+    assert not (Path(done.release.path) / "nobody_judged_this").exists()
+
+
 def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path):
     place = tmp_path / "elsewhere"
     bounds = ServingConfig(max_p99_latency_ms=900.0)

@@ -96,16 +96,58 @@ write_durably(pathlib.Path(sys.argv[1]), "new")
 
 
 @pytest.mark.parametrize("moment", ["sync", "rename"])
-def test_a_kill_leaves_what_was_there_and_the_next_write_cleans_up(
-    moment: str, tmp_path: Path
-) -> None:
+def test_a_kill_leaves_what_was_there_and_is_in_nobodys_way(moment: str, tmp_path: Path) -> None:
     write_durably(tmp_path / "file", "old")
     done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "file", moment], check=False)
     assert done.returncode == -9
     assert (tmp_path / "file").read_text() == "old"
     write_durably(tmp_path / "file", b"\xff")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"\xff"
+    assert [one.name for one in tmp_path.iterdir() if not one.name.startswith(".")] == ["file"]
+
+
+def test_two_that_write_the_same_file_at_once_tear_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sync, seen = tmp_path / "file", os.fsync, []
+
+    def write_in_between(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        write_durably(path, "of another process")
+        seen.append(path.read_text())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", write_in_between)
+    write_durably(path, "of this one")
+    assert [*seen, path.read_text()] == ["of another process", "of this one"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_the_permissions_of_a_replaced_file_stay(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_durably(path, "old")
+    path.chmod(mode)
+    write_durably(path, "new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", mode)
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_durably(tmp_path / "file", "new")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_file_of_the_longest_name_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    write_durably(path, "content")
+    assert path.read_text() == "content"
+
+
+def test_text_that_is_no_utf8_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        write_durably(tmp_path / "file", "\udcff")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_system_without_a_sync_of_directories_is_no_error() -> None:
