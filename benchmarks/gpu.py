@@ -18,6 +18,8 @@ from presets import component_seconds
 from processes import Run, measure_run
 
 _OPTIONS = ("plain", "bfloat16", "jit_compile")
+# A model of one epoch makes about as many errors as MNIST's own floor allows.
+_LOW_FLOOR = ("--set", "gate.floor=0.95", "--reason", "one epoch measures time")
 _EPOCHS = 4
 
 
@@ -43,7 +45,7 @@ def _on_the_cpu(folder: Path) -> Run:
     seen = os.environ["CUDA_VISIBLE_DEVICES"]
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as a user hides them
     try:
-        return measure_run(folder, "--preset", "fast", "--set", "training.epochs=1")
+        return measure_run(folder, "--preset", "fast", "--set", "training.epochs=1", *_LOW_FLOOR)
     finally:
         os.environ["CUDA_VISIBLE_DEVICES"] = seen
 

@@ -20,6 +20,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
+from trainer.optimizer import apply_gradients
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
 from trainer.strategy import require_agreement
@@ -193,7 +194,7 @@ def _train_steps(
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batches.share(data, drawn, place)
         loss, logits, gradients = differentiate(images, labels)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        apply_gradients(optimizer, gradients, model.trainable_variables)
         return loss, _count_correct(logits, labels)
 
     @tf.function(autograph=False)

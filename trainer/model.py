@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host.text import one_line
 from trainer.hparams import HParams
+
+_SUM_TOLERANCE = 1e-3  # of probabilities, rounded to float16 or not
 
 
 def build_model(
@@ -50,12 +53,16 @@ def _build_own(
             if not isinstance(model, keras.Model):
                 raise own_network.refused(name, f"it returned {_kind(model)}")
             logits = model(image)
+            _require_logits(name, model, logits, num_classes)
+            # Not in a training's strategy, whose network was looked at before.
+            if not tf.distribute.has_strategy() and _gives_probabilities(model, image_shape):
+                reason = "it ends in a softmax, which gives no logits; remove it"
+                raise own_network.refused(name, reason)
     except own_network.NetworkError:
         raise
     except (Exception, SystemExit) as error:
         reason = f"with images of the shape {image_shape} it failed ({one_line(error)})"
         raise own_network.refused(name, reason) from error
-    _require_logits(name, model, logits, num_classes)
     # One that is no graph of layers does not know the shape of its output.
     return model if hasattr(model, "output_shape") else keras.Model(image, logits)
 
@@ -72,12 +79,15 @@ def _require_logits(name: str, model: keras.Model, logits: Any, num_classes: int
     if others:
         reason = f"it trains weights of {', '.join(sorted(others))}, expected float32 alone"
         raise own_network.refused(name, f"{reason}; for other layers set training.precision")
-    last = model.layers[-1] if model.layers else None
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    if softmax or isinstance(last, keras.layers.Softmax):
-        raise own_network.refused(name, "it ends in a softmax, which gives no logits; remove it")
     if not model.trainable_variables:
         raise own_network.refused(name, "it has no weight to train")
+
+
+def _gives_probabilities(model: keras.Model, image_shape: tuple[int, int, int]) -> bool:
+    """Whether the network ends in a softmax, by its answers: a layer may hide in another one."""
+    noise = keras.random.normal((2, *image_shape), seed=0)  # a seed of its own: no other draw moves
+    answers = keras.ops.convert_to_numpy(model(noise, training=False))  # [2, num_classes]
+    return bool((answers >= 0.0).all() and (abs(answers.sum(axis=1) - 1.0) < _SUM_TOLERANCE).all())
 
 
 def _kind(value: Any) -> str:

@@ -35,25 +35,40 @@ def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-class _OneReplica(keras.optimizers.Optimizer):
-    """Takes the gradients of a single replica as they are.
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[Any], variables: Sequence[Any]
+) -> None:
+    """Updates the variables by the sums of the gradients over all replicas; each replica calls it.
 
-    Keras sums them by `ReplicaContext.all_reduce` all the same. That has a gradient of its own,
-    which TensorFlow registers for good (custom_gradient.py, `_graph_mode_decorator`), and with it
-    the graph and all variables that the graph reads: a search would keep those of all its trials.
+    They are summed here and not by Keras, whose scaling of the loss looks for an overflow in the
+    first replica's gradients alone: one of another replica would make all weights NaN.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
+        given = [gradient for gradient in gradients if gradient is not None]
+        sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, given))
+        gradients = [gradient if gradient is None else next(sums) for gradient in gradients]
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+
+class _Summed(keras.optimizers.Optimizer):
+    """Takes the gradients as they are, which `apply_gradients` has summed.
+
+    Keras sums those of a single replica too, by `ReplicaContext.all_reduce`. That has a gradient of
+    its own, which TensorFlow registers for good (custom_gradient.py, `_graph_mode_decorator`), and
+    with it the graph and all variables that the graph reads: a search would keep those of all its
+    trials.
     """
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            return grads_and_vars
-        return super()._all_reduce_sum_gradients(grads_and_vars)
+        return grads_and_vars
 
 
-class Adadelta(_OneReplica, keras.optimizers.Adadelta):
+class Adadelta(_Summed, keras.optimizers.Adadelta):
     """Keras's Adadelta."""
 
 
-class FusedAdam(_OneReplica, keras.optimizers.Adam):
+class FusedAdam(_Summed, keras.optimizers.Adam):
     """Keras's Adam with TensorFlow's own operation for it, one for each variable instead of 20.
 
     On a CPU it reads and writes the weights once, and a GPU takes longer to start an operation than

@@ -122,18 +122,18 @@ def test_the_modules_of_its_package_are_in_the_keys_of_what_trains(
 
 
 def test_a_search_tries_the_choices_that_it_declares(net: str) -> None:
-    space = search_space(configured(f"{net}:build").training, objective="accuracy")
+    space = search_space(configured(f"{net}:build").training, objective="accuracy", side=28)
     (choice,) = (one for one in space.space if one.name.startswith("extra."))
     assert (choice.name, choice.values, choice.default) == ("extra.units", [2, 4], 4)
 
 
 def test_a_search_changes_no_layers_that_it_does_not_know(net: str) -> None:
     hparams = configured(f"{net}:build").training
-    names = {one.name for one in search_space(hparams, objective="accuracy").space}
+    names = {one.name for one in search_space(hparams, objective="accuracy", side=28).space}
     assert names.isdisjoint({"width", "dropout"})
     Path(net).write_text(NET.replace("units, use", "int(units * hparams.width), use"))
     hparams = configured(f"{net}:build").training
-    names = {one.name for one in search_space(hparams, objective="accuracy").space}
+    names = {one.name for one in search_space(hparams, objective="accuracy", side=28).space}
     assert "width" in names
     assert "dropout" not in names
 
@@ -142,7 +142,7 @@ def test_a_search_leaves_a_network_with_given_weights_as_it_is(net: str, tmp_pat
     file = tmp_path / "a.weights.h5"
     file.touch()
     training = configured(f"{net}:build", **{"training.weights": str(file)}).training
-    names = {one.name for one in search_space(training, objective="accuracy").space}
+    names = {one.name for one in search_space(training, objective="accuracy", side=28).space}
     assert names.isdisjoint({"width", "dropout", "extra.units"})
     assert "learning_rate" in names
 

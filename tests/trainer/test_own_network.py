@@ -41,6 +41,16 @@ def subclassed(image_shape, num_classes, hparams):
 def softmax(image_shape, num_classes, hparams):
     return _ending(image_shape, keras.layers.Dense(num_classes, activation="softmax"))
 
+def softmax_operation(image_shape, num_classes, hparams):
+    image = keras.Input(image_shape)
+    logits = keras.layers.Dense(num_classes)(keras.layers.Flatten()(image))
+    return keras.Model(image, keras.ops.softmax(logits))
+
+def softmax_inside(image_shape, num_classes, hparams):
+    return _ending(
+        image_shape, keras.Sequential([keras.layers.Dense(num_classes, activation="softmax")])
+    )
+
 def wide(image_shape, num_classes, hparams):
     return _ending(image_shape, keras.layers.Dense(num_classes + 1))
 
@@ -182,6 +192,8 @@ def test_a_function_in_a_module_outside_of_the_package_is_trained(
     ("function", "reason"),
     [
         ("softmax", "it ends in a softmax, which gives no logits"),
+        ("softmax_operation", "it ends in a softmax, which gives no logits"),
+        ("softmax_inside", "it ends in a softmax, which gives no logits"),
         ("wide", r"its output is \(None, 4\), expected one of the shape \(None, 3\)"),
         ("half", "its output is bfloat16; give its last layer dtype='float32'"),
         ("two", "its output is an object of type list, expected"),

@@ -11,6 +11,7 @@ Synopsis::
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 
@@ -18,6 +19,10 @@ _MOST = 80  # characters of a quoted value
 _LONGEST_ERROR = 300  # characters
 _LONGEST_LINE = 500  # characters of somebody else's message
 _OUR_PACKAGES = ("components", "pipeline", "trainer")
+# Lines with which TensorFlow says where an operation was defined, before it says what went wrong.
+_WHERE = re.compile(
+    r'Graph execution error:|\d+ root error\(s\) found|Detected at node |<stack traces |File "'
+)
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = _MOST
@@ -44,16 +49,20 @@ def quoted(value: object) -> str:
 
 def one_line(error: BaseException) -> str:
     """Returns type and text of a library's error in one line of at most 300 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
+    return " ".join([f"{type(error).__name__}:", *" ".join(_lines(error)).split()])[:_LONGEST_ERROR]
 
 
 def first_line(error: BaseException) -> str:
     """Returns an error's first line, after its type unless it is ours and written for the user."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error)
+    lines, kind = _lines(error), type(error)
     if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
         return lines[0]
     return ": ".join([kind.__name__, *(line[:_LONGEST_LINE] for line in lines[:1])])
+
+
+def _lines(error: BaseException) -> list[str]:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return [line for line in lines if not _WHERE.match(line)] or lines
 
 
 def size(bytes_: int) -> str:

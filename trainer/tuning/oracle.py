@@ -37,7 +37,7 @@ _CHOICES: Mapping[str, Sequence[float]] = {
 _OF_LAYERS = ("width", "dropout")  # they change which layers there are, and their shapes
 
 
-def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParameters:
+def search_space(hparams: HParams, *, objective: str, side: int) -> keras_tuner.HyperParameters:
     """Returns the space of learning rate, width, regularization and strength of the augmentation.
 
     The training's own `hparams` are the defaults, and are added to the choices. With the objective
@@ -45,6 +45,9 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
     training has none, as for grey images. Hyper-parameters of plugins and of the user's own network
     are searched if they declare choices. Of a network that is the user's own, width and dropout are
     left out unless its source names them. With given weights the network stays as it is.
+
+    Args:
+      side: the smaller one of an image, in pixels: no shift is as large.
     """
     source = hparams.found.get(own_network.SOURCE)
     space = keras_tuner.HyperParameters()
@@ -58,6 +61,8 @@ def search_space(hparams: HParams, *, objective: str) -> keras_tuner.HyperParame
             continue
         if name in _OF_LAYERS and (hparams.weights or (source and not _names(source, name))):
             continue
+        if name == "max_shift":
+            choices = [shift for shift in choices if shift < side]
         own = type(choices[0])(getattr(hparams, name))
         space.Choice(name, sorted({*choices, own}), default=own)
     for name, entry in _declared(hparams).items():
@@ -152,14 +157,16 @@ class _Hyperband(_WithBudget, HyperbandOracle):
     pass
 
 
-def make_oracle(settings: TuningConfig, hparams: HParams, *, seed: int) -> keras_tuner.Oracle:
+def make_oracle(
+    settings: TuningConfig, hparams: HParams, *, side: int, seed: int
+) -> keras_tuner.Oracle:
     """Returns the oracle that the settings ask for, over the space around `hparams`."""
     direction = "max" if settings.objective == "accuracy" else "min"
     common: dict[str, Any] = {
         "max_trials": settings.max_trials,
         "max_seconds": 60 * (settings.max_minutes or math.inf),
         "objective": keras_tuner.Objective(f"eval_{settings.objective}", direction),
-        "hyperparameters": search_space(hparams, objective=settings.objective),
+        "hyperparameters": search_space(hparams, objective=settings.objective, side=side),
         "seed": seed + 1,  # 0 would mean a random one
     }
     if settings.algorithm == "hyperband":

@@ -57,7 +57,8 @@ class Search(BaseTuner):
         self._settings = TuningConfig(**job.custom_config["tuning"])
         # One for all trials: TensorFlow mixes up what the replicas of several ones exchange.
         self._strategy = strategy
-        oracle = make_oracle(self._settings, job.hparams, seed=job.seed)
+        side = min(job.spec.image_shape[:2])
+        oracle = make_oracle(self._settings, job.hparams, side=side, seed=job.seed)
         oracle.verbose = 0  # it writes to stdout
         super().__init__(oracle, directory=str(folder), project_name=_STATE)
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from trainer.host.text import apart, confidence, one_line, printable, quoted, size
+from trainer.host.text import apart, confidence, first_line, one_line, printable, quoted, size
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,20 @@ def test_a_quoted_value_of_usual_size_is_as_python_writes_it() -> None:
 def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
     assert one_line(ValueError("a\n  b\n")) == "ValueError: a b"
     assert len(one_line(OSError("line\n" * 1_000))) == 300
+
+
+def test_an_error_of_tensorflow_is_what_went_wrong_and_not_where() -> None:
+    error = RuntimeError(
+        "Graph execution error:\n\nDetected at node while/Conv2D defined at (most recent call last)"
+        ':\n<stack traces unavailable>\n  File "/a/loop.py", line 9, in step\n\n'
+        "2 root error(s) found.\n  OOM when allocating tensor with shape[9]\n\t [[{{node Conv2D}}]]"
+    )
+    what = "RuntimeError: OOM when allocating tensor with shape[9]"
+    assert first_line(error) == what
+    assert one_line(error) == f"{what} [[{{{{node Conv2D}}}}]]"
+    assert (
+        first_line(RuntimeError("Graph execution error:")) == "RuntimeError: Graph execution error:"
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ def accuracy(values):
     return 0.9 - abs(values["learning_rate"] - 0.01) - values["dropout"] / 10
 
 
-def opened(tmp_path, learning_rate=0.01, **changes):
+def opened(tmp_path, learning_rate=0.01, side=28, **changes):
     settings = TuningConfig(enabled=True, **changes)
     hparams = HParams(epochs=3, dropout=0.5, learning_rate=learning_rate)
-    oracle = make_oracle(settings, hparams, seed=0)
+    oracle = make_oracle(settings, hparams, side=side, seed=0)
     oracle._set_project_dir(str(tmp_path), "search")
     oracle.verbose = 0
     return oracle
@@ -111,17 +111,24 @@ def test_whoever_watches_is_told_of_each_trial_and_of_the_best(tmp_path, caplog)
     "hparams", [HParams(), HParams(learning_rate=1.0, dropout=0.35, max_shift=4, width=2.0)]
 )
 def test_the_search_starts_from_the_hyper_parameters_themselves(hparams):
-    space = search_space(hparams, objective="accuracy")
+    space = search_space(hparams, objective="accuracy", side=28)
     assert space.values == {name: getattr(hparams, name) for name in SEARCHED}
 
 
 def test_every_value_that_can_be_drawn_is_valid():
-    space = search_space(HParams(), objective="accuracy")
+    space = search_space(HParams(), objective="accuracy", side=28)
     for seed in range(20):
         drawn = {hp.name: hp.random_sample(seed) for hp in space.space}
         assert HParams(**drawn).learning_rate <= 0.03
 
 
 def test_the_loss_does_not_judge_what_raises_it_on_purpose():
-    space = search_space(HParams(), objective="loss")
+    space = search_space(HParams(), objective="loss", side=28)
     assert set(space.values) == SEARCHED - {"label_smoothing"}
+
+
+def test_no_image_is_shifted_by_its_own_side_or_more():
+    hparams = HParams(max_shift=0)
+    for side, shifts in ((1, [0]), (3, [0, 1, 2])):
+        space = search_space(hparams, objective="accuracy", side=side)
+        assert {one.name: one for one in space.space}["max_shift"].values == shifts
