@@ -105,12 +105,16 @@ def _texts(path: Path, columns: Columns, name: str) -> list[str]:
 def _inside(path: Path, row: int, name: str) -> str:
     """Returns a path of an image if it stays below the directory of the table."""
     normal = os.path.normpath(name)
-    if os.path.isabs(normal) or normal.split(os.sep)[0] == os.pardir or "\0" in normal:
-        raise DataError(
-            f"{path}, row {row + 1} has the path {quoted(name)}, expected one below the directory "
-            "of the table, relative to it: move the table to a directory above its images"
-        )
-    return normal
+    if not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir and "\0" not in normal:
+        return normal
+    below = os.path.relpath(normal, path.parent) if os.path.isabs(normal) else os.pardir
+    remedy = f"write {quoted(below)}"
+    if below.split(os.sep)[0] == os.pardir:
+        remedy = "move the table to a directory above its images"
+    raise DataError(
+        f"{path}, row {row + 1} has the path {quoted(name)}, expected one below the directory of "
+        f"the table, relative to it: {remedy}"
+    )
 
 
 def _is_test(path: Path, columns: Columns) -> np.ndarray:

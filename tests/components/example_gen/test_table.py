@@ -168,6 +168,15 @@ def test_the_row_that_is_no_feature_is_named(
     assert said in str(refused.value)
 
 
+def test_an_absolute_path_is_told_as_it_is_to_be_written(frame: pd.DataFrame, table: Path) -> None:
+    for folder, remedy in (
+        (table.parent, f"write '{frame.path[0]}'"),
+        ("/etc", "move the table to"),
+    ):
+        frame.assign(path=[f"{folder}/{path}" for path in frame.path]).to_csv(table, index=False)
+        assert remedy in refusal(table)
+
+
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
