@@ -56,6 +56,11 @@ def table_path(spec: DatasetSpec) -> Path:
 
 def list_table(path: Path) -> Listing:
     """Lists the images of a table, whose paths are relative to its directory."""
+    if path.is_dir():
+        raise DataError(
+            f"csv:{path}: is a directory, expected a table; images in one folder per class are "
+            "given as folder:DIR"
+        )
     form = ".parquet" if _is_parquet(path) else ".csv"
     columns = read_columns(path, form)
     for name in (PATH, LABEL):

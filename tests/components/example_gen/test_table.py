@@ -215,7 +215,7 @@ def test_where_no_image_is_found_the_directory_is_named(frame: pd.DataFrame, tab
     frame.assign(path=[f"moved/{number}.png" for number in range(40)]).to_csv(table)
     assert refusal(table).endswith(
         f"; and 30 more; expected whole images that this user may read below {table.parent}, where "
-        "there is none: name another directory or table"
+        "there is none: name another directory, or write the paths of the table relative to its own"
     )
 
 
