@@ -142,13 +142,11 @@ def test_the_reasons_of_runs_on_a_set_of_ones_own_stand_in_the_window(
 ) -> None:
     why = "floor: accuracy 0.2746; its 99.55 % lower bound 0.1827 misses the floor 0.9000: look at"
     run = record(1, "refused", dataset="folder_photos_dc12eeae", version=None, reason=why)
+    page = index.render([run, record(2, "unchanged", dataset=run.dataset)])
     wide = "document.querySelector('.wide')"
     path = tmp_path / "index.html"
-    path.write_text(
-        f"{index.render([run, record(2, 'unchanged', dataset=run.dataset)])}<script>document.title = {wide}.scrollWidth - {wide}.clientWidth"
-        "</script>",
-        encoding="utf-8",
-    )
+    script = f"<script>document.title = {wide}.scrollWidth - {wide}.clientWidth</script>"
+    path.write_text(f"{page}{script}", encoding="utf-8")
     assert "<title>0</title>" in browser.dom(path, (1024, 768))
 
 
