@@ -14,7 +14,7 @@ RECORD = {
     "run_id": "20261127T010000Z-3f2a",
     "preset": "quick",
     "seed": 3,
-    "training": {"architecture": "convnet", "epochs": 4, "dropout": 0.0, "extra": {}, "weights": ""},
+    "training": {"architecture": "convnet", "epochs": 4, "dropout": 0.0, "weights": ""},
     "dataset": {
         "name": "digits",
         "fingerprint": "f" * 64,
