@@ -72,7 +72,7 @@ def _other_cases(left_out: LeftOut, error: str | None) -> Iterator[ElementTree.E
 
 
 def _named(name: str) -> ElementTree.Element:
-    fields = {"classname": "tfx-mnist.gate", "name": _xml(name), "time": "0"}
+    fields = {"classname": "tfx-mnist.checks", "name": _xml(name), "time": "0"}
     return ElementTree.Element("testcase", fields)
 
 

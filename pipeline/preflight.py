@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def require_possible(config: RunConfig) -> None:
             "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
             "docs/tuning.md"
         )
+    try:
+        multiprocessing.Lock()  # as Beam's pools of threads make them
+    except OSError as error:
+        raise ConfigError(
+            f"no lock of Beam can be made in /dev/shm ({error.strerror}): let this user write there"
+        ) from None
     if not config.allow_unproven_runner and (problem := runner_problem(config.beam_args)):
         raise ConfigError(f"{problem}, or --set allow_unproven_runner=true")
     if problem := service_problem(config.beam_args):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from trainer.features import MAX_PIXELS
 
@@ -122,6 +122,8 @@ def look_at(content: bytes, *, whole: bool = True) -> ImageFacts:
                 image.draft(image.mode, (1, 1))
                 image.load()
             orientation = _orientation(image)
+    except UnidentifiedImageError as error:  # its text has the address of an object
+        raise BrokenImage("begins like an image, and is none") from error
     except Exception as error:  # Pillow raises errors of many kinds on damaged files
         raise BrokenImage(str(error) or type(error).__name__) from error
     if orientation >= _TURNED:

@@ -82,7 +82,8 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
     seen, reasons = look_at_files(listing.root, listing.paths, listed_only=listing.listed_only)
     skipped = int((seen["state"] == BROKEN).sum())
     if skipped > data.skip_unreadable:
-        raise _unreadable(spec, listing, reasons, skipped)
+        is_any_left = bool((seen["state"] == WHOLE).any())
+        raise _unreadable(spec, listing, reasons, skipped, is_any_left=is_any_left)
     if skipped:
         _log.warning(
             "%s: left out %d unreadable images: %s", spec.text, skipped, "; ".join(reasons)
@@ -137,14 +138,17 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
 
 
 def _unreadable(
-    spec: DatasetSpec, listing: Listing, reasons: Sequence[str], count: int
+    spec: DatasetSpec, listing: Listing, reasons: Sequence[str], count: int, *, is_any_left: bool
 ) -> DataError:
     more = f"; and {count - len(reasons)} more" if count > len(reasons) else ""
     verb = "images cannot" if count > 1 else "image cannot"
     remedy = f": repair or remove them, or leave them out by --set data.skip_unreadable={count}"
-    if count == len(listing.paths):
-        where = printable(str(listing.root))
-        remedy = f" below {where}, where there is none: name another directory or table"
+    if not is_any_left:
+        remedy = (
+            f" below {printable(str(listing.root))}, where there is none: name another directory"
+        )
+        if listing.listed_only:
+            remedy += ", or write the paths of the table relative to its own"
     return DataError(
         f"{spec.text}: {count:,} {verb} be read: {printable('; '.join(reasons))}{more}; expected "
         f"whole images that this user may read{remedy}"

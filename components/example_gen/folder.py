@@ -44,7 +44,10 @@ def list_folder(directory: Path) -> Listing:
             f"folder:{directory}: there is no such directory, expected one of class folders"
         )
     if not directory.is_dir():
-        raise DataError(f"folder:{directory}: is a file, expected a directory of class folders")
+        raise DataError(
+            f"folder:{directory}: is a file, expected a directory of class folders; a table is "
+            "given as csv:FILE"
+        )
     try:
         folders, ignored = _folders_in(directory)
         if {TRAIN, TEST} <= folders.keys():

@@ -145,10 +145,13 @@ def _parse_tfds(text: str) -> DatasetSpec:
 
 
 def path_hint(text: str) -> str:
-    """Returns "did you mean ...? " for the path of a folder or file that lacks its word."""
-    if os.path.isdir(text):
-        return f"did you mean {quoted(f'folder:{text}')} or {quoted(f'idx:{text}')}? "
-    return f"did you mean {quoted(f'csv:{text}')}? " if os.path.isfile(text) else ""
+    """Returns "did you mean ...? " for the path of a folder or file that lacks its right word."""
+    for path in (text, text.partition(":")[2].strip()):
+        if os.path.isdir(os.path.expanduser(path)):
+            return f"did you mean {quoted(f'folder:{path}')} or {quoted(f'idx:{path}')}? "
+        if os.path.isfile(os.path.expanduser(path)):
+            return f"did you mean {quoted(f'csv:{path}')}? "
+    return ""
 
 
 def _in(module: str, function: str) -> Callable[..., Any]:

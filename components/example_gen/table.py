@@ -56,6 +56,11 @@ def table_path(spec: DatasetSpec) -> Path:
 
 def list_table(path: Path) -> Listing:
     """Lists the images of a table, whose paths are relative to its directory."""
+    if path.is_dir():
+        raise DataError(
+            f"csv:{path}: is a directory, expected a table; images in one folder per class are "
+            "given as folder:DIR"
+        )
     form = ".parquet" if _is_parquet(path) else ".csv"
     columns = read_columns(path, form)
     for name in (PATH, LABEL):
@@ -105,12 +110,16 @@ def _texts(path: Path, columns: Columns, name: str) -> list[str]:
 def _inside(path: Path, row: int, name: str) -> str:
     """Returns a path of an image if it stays below the directory of the table."""
     normal = os.path.normpath(name)
-    if os.path.isabs(normal) or normal.split(os.sep)[0] == os.pardir or "\0" in normal:
-        raise DataError(
-            f"{path}, row {row + 1} has the path {quoted(name)}, expected one below the directory "
-            "of the table, relative to it: move the table to a directory above its images"
-        )
-    return normal
+    if not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir and "\0" not in normal:
+        return normal
+    below = os.path.relpath(normal, path.parent) if os.path.isabs(normal) else os.pardir
+    remedy = f"write {quoted(below)}"
+    if below.split(os.sep)[0] == os.pardir:
+        remedy = "move the table to a directory above its images"
+    raise DataError(
+        f"{path}, row {row + 1} has the path {quoted(name)}, expected one below the directory of "
+        f"the table, relative to it: {remedy}"
+    )
 
 
 def _is_test(path: Path, columns: Columns) -> np.ndarray:

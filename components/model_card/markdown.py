@@ -68,7 +68,8 @@ def _body(subject: Subject) -> Iterator[str]:
     yield from _section("Data")
     yield from _data(subject)
     yield from _section("Training")
-    settings = ", ".join(f"{key} {value}" for key, value in subject.training.items())
+    given = {key: value for key, value in subject.training.items() if value not in ("", {})}
+    settings = ", ".join(f"{key} {value}" for key, value in given.items())
     yield from _items(
         ("Preset", record.get("preset")),
         ("Seed", record.get("seed")),

@@ -113,6 +113,34 @@ def _option(flag: str, text: str, name: str | None = None, **settings: Any) -> t
     return flag, click.option(*names, help=text, expose_value=False, callback=_record, **settings)
 
 
+class SetOption(click.Option):
+    """`--set`; `sections` are those whose keys the command takes, "" for all."""
+
+    def __init__(self, *args: Any, sections: Collection[str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.sections = sections
+
+    def takes(self) -> list[str]:
+        return [key for section in self.sections for key in keys(section)]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return _starting(incomplete, [f"{key}=" for key in self.takes()])
+
+
+def set_option(*sections: str) -> Callable[[_Function], _Function]:
+    """Adds `--set` for the keys of some sections."""
+    _, decorate = _option(
+        "--set",
+        "Set a key, see `tfx-mnist config keys`; may be given again.",
+        metavar="KEY=VALUE",
+        type=pair("KEY=VALUE such as gate.floor=0.99"),
+        multiple=True,
+        cls=SetOption,
+        sections=sections,
+    )
+    return decorate
+
+
 def _of_key(flag: str, metavar: str, **settings: Any) -> tuple[str, Any]:
     field = RunConfig.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")]
     text = field.metadata["description"]
@@ -124,10 +152,8 @@ def _switch(flag: str, name: str, text: str, *, value: bool = True) -> tuple[str
     return _option(flag, text, name, is_flag=True, flag_value=value, default=None)
 
 
-def _completer(names: Callable[[], Collection[str]]) -> Callable[..., list[CompletionItem]]:
-    return lambda ctx, param, incomplete: [
-        CompletionItem(name) for name in names() if name.startswith(incomplete)
-    ]
+def _starting(incomplete: str, names: Iterable[str]) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 _DETERMINISTIC = (
@@ -137,7 +163,9 @@ _MISSING = "Release although the served version cannot be read; the release reco
 _FILE: dict[str, Any] = {"metavar": "FILE", "type": LOCAL_PATH}
 _OPTIONS = dict(
     [
-        _of_key("--preset", "P", shell_complete=_completer(lambda: PRESETS)),
+        _of_key(
+            "--preset", "P", shell_complete=lambda ctx, param, begun: _starting(begun, PRESETS)
+        ),
         _of_key("--dataset", "D", cls=DatasetOption),
         _of_key("--data-dir", "DIR"),
         _of_key("--pipeline-root", "DIR"),
@@ -145,14 +173,7 @@ _OPTIONS = dict(
         _of_key("--artifacts", "URI"),
         _of_key("--seed", "N"),
         _of_key("--replicas", "N"),
-        _option(
-            "--set",
-            "Set a key, see `tfx-mnist config keys`; may be given again.",
-            metavar="KEY=VALUE",
-            type=pair("KEY=VALUE such as gate.floor=0.99"),
-            multiple=True,
-            shell_complete=_completer(lambda: [f"{key}=" for key in keys()]),
-        ),
+        ("--set", set_option("")),
         _option("--config", "Read keys from a YAML or JSON file.", **_FILE),
         _option("--hparams", "Take hyper-parameters from a file of --save-hparams.", **_FILE),
         _option(

@@ -70,7 +70,8 @@ def _cut(text: str) -> Any:
     "given.",
     cls=configuration.DatasetOption,
 )
-@configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--set", "--config")
+@configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--config")
+@configuration.set_option("gate", "data")
 @written_files.options("gate check")
 @verbose
 @pass_given
@@ -79,7 +80,8 @@ def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -
 
     Evaluates a model on all test images of a data set, or reads its predictions from a file,
     compares it with a baseline if one is given, and decides by the policy of a run. Nothing is
-    released. --set takes the keys gate.*; a configuration file may hold all keys of a run.
+    released. --set takes the keys gate.*, with --model also data.*; a configuration file may hold
+    all keys of a run.
 
     A signature takes any number of images as PNG bytes or as pixels from 0 to 255 (uint8), and
     gives probabilities. A file has the columns id, label, and p_CLASS or logit_CLASS for each

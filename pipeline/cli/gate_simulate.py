@@ -57,7 +57,7 @@ def _count(
     "Data set whose policy is used, by name; its data are not read.",
     default="mnist",
 )
-@configuration.options("--set")
+@configuration.set_option("gate")
 @_count("--rows", 1, 10_000, "Test images.", 100_000_000)
 @_count("--classes", 2, 10, "Classes.", 10_000)
 @option("--accuracy", "A", "Accuracy of the served model.", type=FRACTION, default=0.994)

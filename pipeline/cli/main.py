@@ -20,9 +20,9 @@ from components.serving_dir import ServingDirError
 from components.signing import KeyRefused
 from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, CommandGroup
+from pipeline.cli.configuration import SetOption
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
-from pipeline.config_model import keys
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from trainer.cluster import ClusterError
@@ -209,10 +209,10 @@ def _no_such_option(error: click.NoSuchOption, ctx: click.Context, see: str) -> 
 
 
 def _keys_named(flag: str, command: click.Command) -> list[str]:
-    """Returns how to set the keys that a flag names, if the command takes keys."""
-    if not any("--set" in one.opts for one in command.params):
-        return []
+    """Returns how to set the keys that a flag names, if the command takes them."""
+    takes = [one for one in command.params if isinstance(one, SetOption)]
     name = flag.lstrip("-").replace("-", "_")
     with contextlib.suppress(PluginError):  # the command itself says so
-        return [f"--set {key}" for key in keys() if name in (key, key.rpartition(".")[2])]
+        known = [key for one in takes for key in one.takes()]
+        return [f"--set {key}" for key in known if name in (key, key.rpartition(".")[2])]
     return []

@@ -102,6 +102,7 @@ def _execute(
             _record(result, Path(config.pipeline_root))
             _tell(config, result, log.path)
     except (KeyboardInterrupt, Terminated) as end:
+        result = dataclasses.replace(result, total_seconds=time.monotonic() - started)
         return _ended_early(result, end, Path(config.pipeline_root), as_json=as_json)
     _show(result, as_json=as_json)
     return result.exit_code

@@ -30,7 +30,7 @@ def test_each_check_is_a_case_of_one_suite() -> None:
         "skipped": "1",
     }
     assert [case.get("name") for case in found] == ["floor", "class.<b>&", "cross_entropy"]
-    assert {case.get("classname") for case in found} == {"tfx-mnist.gate"}
+    assert {case.get("classname") for case in found} == {"tfx-mnist.checks"}
     assert found[0].find("failure") is None
     assert found[2].find("skipped").get("message") == "there are no probabilities"
 

@@ -1,6 +1,8 @@
 """What is looked up before the graph is drawn."""
 
 import dataclasses
+import errno
+import multiprocessing.synchronize  # noqa: F401  (before its class is replaced)
 import os
 import re
 import shutil
@@ -35,6 +37,17 @@ def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 @pytest.fixture(scope="module")
 def plan(config: RunConfig) -> RunPlan:
     return make_plan(config, run_id="run-1")
+
+
+def test_a_machine_on_which_beam_cannot_make_its_locks_is_refused(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # a /dev/shm of others
+
+    monkeypatch.setattr("_multiprocessing.SemLock", deny)
+    with pytest.raises(ConfigError, match=r"^no lock of Beam can be made in /dev/shm \(Permission"):
+        make_plan(config, run_id="run-1")
 
 
 def test_it_holds_what_the_source_says_of_itself(plan: RunPlan) -> None:

@@ -145,6 +145,7 @@ def test_parquet_columns_have_the_types_that_they_were_given(tmp_path: Path) -> 
         "price": pa.array([1, None], pa.decimal128(5, 2)),
         "name": pa.array(["a", None]).dictionary_encode(),
         "day": pa.array([0, 1], pa.date32()),
+        "when": pa.array([0, 1], pa.timestamp("ms", "Nowhere/Here")),
         "known": pa.array([True, False]),
         "scores": pa.array([[1.0, 2.0], [3.0, None]]),
         "pair": pa.array([{"x": 1}, {"x": 2}]),
@@ -156,6 +157,7 @@ def test_parquet_columns_have_the_types_that_they_were_given(tmp_path: Path) -> 
     assert columns["large"].tolist() == [1, 2**64 - 1]
     assert columns["name"].tolist() == ["a", None]
     assert columns["day"].tolist() == ["1970-01-01", "1970-01-02"]
+    assert columns["when"].tolist() == ["1970-01-01 00:00:00.000Z", "1970-01-01 00:00:00.001Z"]
     assert columns["known"].dtype == bool
     assert columns["pair"].tolist() == [{"x": 1}, {"x": 2}]
 

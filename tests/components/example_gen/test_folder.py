@@ -271,6 +271,18 @@ def test_as_many_broken_images_as_allowed_are_left_out(two_classes: Path) -> Non
     assert image_set.rows("train") + image_set.rows("test") == 68
 
 
+def test_the_reason_names_no_object_of_the_program(two_classes: Path) -> None:
+    (two_classes / "dog" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n123")
+    assert "dog/x.png (begins like an image, and is none)" in refusal(two_classes)
+
+
+def test_where_only_other_files_are_left_another_directory_is_asked_for(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "cat/1.txt", "dog/1.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no image")
+    assert refusal(tmp_path).endswith("where there is none: name another directory")
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_a_file_with_the_name_of_an_image_must_be_one(two_classes: Path, content: bytes) -> None:
     (two_classes / "dog" / "x.jpg").write_bytes(content)
@@ -364,7 +376,11 @@ def test_splits_by_other_names_are_told_theirs(split_folders: Path, test: str) -
     [
         ("folder:", "expected a directory after the colon: folder:DIR"),
         ("folder:/nowhere/at/all", "there is no such directory"),
-        (f"folder:{__file__}", "is a file, expected a directory of class folders"),
+        (
+            f"folder:{__file__}",
+            "is a file, expected a directory of class folders; a table is given",
+        ),
+        (f"csv:{Path(__file__).parent}", "is a directory, expected a table; images in one folder"),
     ],
 )
 def test_what_is_no_directory_is_refused(text: str, said: str) -> None:

@@ -168,6 +168,15 @@ def test_the_row_that_is_no_feature_is_named(
     assert said in str(refused.value)
 
 
+def test_an_absolute_path_is_told_as_it_is_to_be_written(frame: pd.DataFrame, table: Path) -> None:
+    for folder, remedy in (
+        (table.parent, f"write '{frame.path[0]}'"),
+        ("/etc", "move the table to"),
+    ):
+        frame.assign(path=[f"{folder}/{path}" for path in frame.path]).to_csv(table, index=False)
+        assert remedy in refusal(table)
+
+
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
@@ -206,7 +215,7 @@ def test_where_no_image_is_found_the_directory_is_named(frame: pd.DataFrame, tab
     frame.assign(path=[f"moved/{number}.png" for number in range(40)]).to_csv(table)
     assert refusal(table).endswith(
         f"; and 30 more; expected whole images that this user may read below {table.parent}, where "
-        "there is none: name another directory or table"
+        "there is none: name another directory, or write the paths of the table relative to its own"
     )
 
 

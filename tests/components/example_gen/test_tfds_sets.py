@@ -84,6 +84,15 @@ class TestWithoutNetwork:
             assert hint in refusal(text, tmp_path)
         assert "did you mean 'csv:t.csv'? expected" in refusal("t.csv", tmp_path)
 
+    def test_a_path_behind_another_word_is_asked_for_the_right_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "t.csv").touch()
+        assert "did you mean 'folder:~/photos' or" in refusal("images:~/photos", tmp_path)
+        assert "did you mean 'csv:~/t.csv'? exp" in refusal("parquet: ~/t.csv", tmp_path)
+
     def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
         assert "unknown config 'balancd': did you mean 'balanced'? expected one of byclass" in (
             refusal("emnist/balancd", tmp_path)

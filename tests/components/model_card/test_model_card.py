@@ -14,7 +14,7 @@ RECORD = {
     "run_id": "20261127T010000Z-3f2a",
     "preset": "quick",
     "seed": 3,
-    "training": {"architecture": "convnet", "epochs": 4},
+    "training": {"architecture": "convnet", "epochs": 4, "dropout": 0.0, "weights": ""},
     "dataset": {
         "name": "digits",
         "fingerprint": "f" * 64,
@@ -72,7 +72,7 @@ class TestCard:
             "- Intended use: digits on forms",
             r"- Owner: the \*forms\* team",
             "- Images: 28 × 28 × 1 (height, width, channels), 8 bits",
-            "- Hyper-parameters: architecture convnet, epochs 4",
+            "- Hyper-parameters: architecture convnet, epochs 4, dropout 0.0\n",
             "| all | 100 | 0.9800 | 0.9296 to 0.9976 |",
             r"| class a\|b | 50 | 0.9600 | 0.8629 to 0.9951 |",
             r"- passed: accuracy \<is> above 0.9",

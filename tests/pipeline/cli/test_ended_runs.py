@@ -94,6 +94,7 @@ def test_a_run_that_was_ended_says_so_whatever_becomes_of_the_exception(tmp_path
     assert (done.returncode, done.stderr) == (CODES[name], f"tfx-mnist: {line}\n")
     result = json.loads(done.stdout)
     assert (result["outcome"], result["error"]) == ("failed", line)
+    assert result["seconds"]["total"] > 0
 
 
 @both_signals

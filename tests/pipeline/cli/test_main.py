@@ -43,6 +43,8 @@ NEEDED_BY_TENSORFLOW = {
         (["run", "--data_dir", "d"], "unknown option '--data_dir': did you mean '--data-dir'?"),
         (["run", "--epochs", "3"], "unknown option '--epochs': did you mean '--set training.epo"),
         (["gate", "check", "--gate.floor=1"], "unknown option '--gate.floor': did you mean '--set"),
+        (["gate", "check", "--epochs", "3"], "unknown option '--epochs': see tfx-mnist gate ch"),
+        (["gate", "simulate", "--image-size=8"], "unknown option '--image-size': see tfx-mnist"),
         (["run", "--beam-arg"], "option '--beam-arg' requires an argument;"),
         (["run", "--set", "seed"], "--set is 'seed', expected KEY=VALUE such as gate.floor=0."),
     ],
@@ -302,6 +304,8 @@ def test_version_is_one_line(capfd: Captured) -> None:
         ("tfx-mnist run --pre", {"--preset"}),
         ("tfx-mnist run --preset f", {"fast"}),
         ("tfx-mnist run --set gate.f", {"gate.floor="}),
+        ("tfx-mnist gate check --set data.i", {"data.image_size="}),
+        ("tfx-mnist gate simulate --set data.i", {""}),
     ],
 )
 def test_a_shell_completes_commands_options_presets_and_keys(

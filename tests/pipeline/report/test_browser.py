@@ -17,6 +17,7 @@ from components.monitoring.summary import summarize
 from pipeline import records
 from pipeline.report import index, monitoring, render
 from tests.pipeline.report.runs import COMPARED, REFUSED_RUN, RELEASED_RUN, SEEN_RUN
+from tests.pipeline.report.test_index import record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -134,6 +135,19 @@ def test_a_phone_need_not_scroll_sideways(browser: Browser, pages: dict, name: s
     match = re.search(r"<title>(\d+)</title>", browser.dom(framed, DESKTOP))
     assert match is not None
     assert int(match[1]) == PHONE[0]
+
+
+def test_the_reasons_of_runs_on_a_set_of_ones_own_stand_in_the_window(
+    browser: Browser, tmp_path: Path
+) -> None:
+    why = "floor: accuracy 0.2746; its 99.55 % lower bound 0.1827 misses the floor 0.9000: look at"
+    run = record(1, "refused", dataset="folder_photos_dc12eeae", version=None, reason=why)
+    page = index.render([run, record(2, "unchanged", dataset=run.dataset)])
+    wide = "document.querySelector('.wide')"
+    path = tmp_path / "index.html"
+    script = f"<script>document.title = {wide}.scrollWidth - {wide}.clientWidth</script>"
+    path.write_text(f"{page}{script}", encoding="utf-8")
+    assert "<title>0</title>" in browser.dom(path, (1024, 768))
 
 
 def test_ten_classes_of_long_names_fit_the_page(browser: Browser, tmp_path: Path) -> None:
