@@ -146,7 +146,8 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
 
 def approved(serving_dir: Path) -> dict[str, Approval]:
     """Returns what a person approved, by the run that was held; raises as `decided_runs`."""
-    made = [*approvals(serving_dir), *approvals_in(versions(serving_dir))]
+    present = approvals_in(versions(serving_dir))
+    made = [*approvals(serving_dir), *present]  # read after the versions, as there
     return {one.run_id: one for one in reversed(made)}
 
 
