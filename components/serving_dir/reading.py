@@ -147,8 +147,10 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
 
 def approved(serving_dir: Path) -> dict[str, Approval]:
     """Returns what a person approved, by the run that was held; raises as `decided_runs`."""
+    present = approvals_in(versions(serving_dir))
+    # Read after the versions: `prune` writes to the log before it removes one.
     logged = [one for one in read_log(serving_dir) if isinstance(one, Approval)]
-    made = [*logged, *approvals_in(versions(serving_dir))]
+    made = [*logged, *present]
     return {one.run_id: one for one in reversed(made)}
 
 
