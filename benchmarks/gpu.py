@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import training
@@ -24,21 +25,23 @@ _EPOCHS = 4
 
 
 def components(folder: Path) -> None:
-    """Prints the table of the components' seconds."""
-    runs = {
-        "`fast`": measure_run(folder, "--preset", "fast"),
-        "`fast`, one epoch, CPU": _on_the_cpu(folder),
-        "`best`": measure_run(folder, "--preset", "best"),
+    """Prints the components' seconds, a row as soon as a run has ended."""
+    runs: dict[str, Callable[[], Run]] = {
+        "`fast`": lambda: measure_run(folder, "--preset", "fast"),
+        "`fast`, one epoch, CPU": lambda: _on_the_cpu(folder),
+        "`best`": lambda: measure_run(folder, "--preset", "best"),
     }
-    print("| component |", " | ".join(runs), "|")
-    print("| --- |", " | ".join("---" for _ in runs), "|")
-    times = [component_seconds(run) for run in runs.values()]
-    for name in times[0]:
-        print(f"| {name} |", " | ".join(f"{seconds[name]:.1f} s" for seconds in times), "|")
-    whole = " | ".join(f"{run.seconds:.0f} s" for run in runs.values())
-    print("| the whole command |", whole, "|")
-    accuracies = " | ".join(f"{run.printed['metrics']['accuracy']:.4f}" for run in runs.values())
-    print("| test accuracy |", accuracies, "|", flush=True)
+    names: list[str] = []
+    for title, make in runs.items():
+        run = make()
+        seconds = component_seconds(run)
+        if not names:
+            names = list(seconds)
+            print("| run |", " | ".join(names), "| the whole command | test accuracy |")
+            print("| --- |" + " --- |" * (len(names) + 2))
+        times = " | ".join(f"{seconds[name]:.1f} s" for name in names)
+        accuracy = run.printed["metrics"]["accuracy"]
+        print(f"| {title} | {times} | {run.seconds:.0f} s | {accuracy:.4f} |", flush=True)
 
 
 def _on_the_cpu(folder: Path) -> Run:
