@@ -520,6 +520,20 @@ def test_an_error_after_the_pusher_names_what_stays_and_the_same_command_finds_i
     assert again.outcome == (result.HELD if hold else result.UNCHANGED)
 
 
+@pytest.fixture
+def other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each training gives another model, as it may where threads add in another order."""
+    record = artifact_digests.record
+
+    def record_another(store, artifacts, find):
+        for artifact in artifacts:
+            if "/Trainer/model/" in artifact.uri:
+                (find(artifact.uri) / "Format-Serving" / "other").write_text(artifact.uri)
+        record(store, artifacts, find)
+
+    monkeypatch.setattr(artifact_digests, "record", record_another)
+
+
 def _alter_the_model(config: RunConfig) -> str:
     path = _newest(config, "Trainer/model/*/Format-Serving/variables/variables.data-*")
     content = path.read_bytes()
@@ -543,7 +557,7 @@ def _newest(config: RunConfig, pattern: str) -> Path:
     "damage", [_alter_the_model, pytest.param(_truncate_the_examples, marks=pytest.mark.once)]
 )
 def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_release_of_the_old_one(
-    config, first, versions, tmp_path, damage
+    config, first, versions, tmp_path, damage, other_models
 ):
     before = versions()
     component = damage(config)
@@ -602,7 +616,7 @@ def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path)
 
 @pytest.mark.once
 def test_a_model_of_the_cache_that_was_not_released_is_compared_with_the_one_that_was(
-    config: RunConfig, first: Run, tmp_path: Path
+    config: RunConfig, first: Run, tmp_path: Path, other_models: None
 ) -> None:
     """The last one here: all later runs would take the other model from the cache."""
     own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
