@@ -16,7 +16,7 @@ from pipeline.cli import output
 from pipeline.cli.command import written_option
 from pipeline.config import ConfigError
 from trainer.host import paths
-from trainer.host.files import write_durably
+from trainer.host.files import SPARE_BYTES, write_durably
 from trainer.host.text import first_line
 
 
@@ -27,12 +27,13 @@ def require_writable(flag: str, what: str, file: Path) -> None:
     /dev/stdout, would be gone for all.
     """
     folder = os.path.dirname(os.path.realpath(file))
-    there = os.path.exists(file)  # no name is too long for these
+    there = os.path.exists(file)
     if not os.path.isdir(folder) or (there and not os.path.isfile(file)):
         raise ConfigError(
             f"cannot save {what} to {file}: expected a regular file in an existing directory"
         )
     try:
+        paths.require_no_long_name(flag, os.path.realpath(file), spare=SPARE_BYTES)
         if there:
             paths.require_access(flag, file)
         paths.require_writable(flag, folder)

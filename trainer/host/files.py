@@ -29,6 +29,10 @@ class UnfitFile(OSError):
     """A path leads to something else than a regular file, or to a too large one; see `strerror`."""
 
 
+_WRITING = ".writing"  # the end of a file's name until it is whole
+SPARE_BYTES = len(f".{_WRITING}")  # of a name, for `write_durably`
+
+
 def write_durably(path: Path, content: str | bytes) -> None:
     """Writes a file, and missing directories, so that a kill or a power cut leaves all of it, or
     the former content; text is written as UTF-8.
@@ -38,7 +42,7 @@ def write_durably(path: Path, content: str | bytes) -> None:
     """
     path = Path(os.path.realpath(path))
     make_directory(path.parent)
-    writing = path.with_name(f".{path.name}.writing")
+    writing = path.with_name(f".{path.name}{_WRITING}")
     try:
         with writing.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
