@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,9 +138,9 @@ def read_requests(source: Path, model: Model) -> Served:
       DataError: there is no such source, it is something else, or no request is in it.
       ModelError: the model cannot be used, where it is needed, or is none of the spec.
     """
-    if source.is_dir():
+    if os.path.isdir(source):
         served = _from_folder(source, model)
-    elif not source.exists():
+    elif not os.path.exists(source):
         raise DataError(f"the requests {source} do not exist, expected a folder or file")
     elif not source.is_file():  # nobody may ever write into a pipe
         raise DataError(f"the requests {source} are a device or pipe, expected a folder or file")

@@ -39,16 +39,16 @@ def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
 
 def list_folder(directory: Path) -> Listing:
     """Lists all files below the folders of the classes, in the order of their paths."""
-    if not directory.exists():
-        raise DataError(
-            f"folder:{directory}: there is no such directory, expected one of class folders"
-        )
-    if not directory.is_dir():
-        raise DataError(
-            f"folder:{directory}: is a file, expected a directory of class folders; a table is "
-            "given as csv:FILE"
-        )
     try:
+        if not directory.exists():
+            raise DataError(
+                f"folder:{directory}: there is no such directory, expected one of class folders"
+            )
+        if not directory.is_dir():
+            raise DataError(
+                f"folder:{directory}: is a file, expected a directory of class folders; a table is "
+                "given as csv:FILE"
+            )
         folders, ignored = _folders_in(directory)
         if {TRAIN, TEST} <= folders.keys():
             return _list_splits(directory)

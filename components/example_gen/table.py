@@ -56,7 +56,7 @@ def table_path(spec: DatasetSpec) -> Path:
 
 def list_table(path: Path) -> Listing:
     """Lists the images of a table, whose paths are relative to its directory."""
-    if path.is_dir():
+    if os.path.isdir(path):  # no name is too long for it
         raise DataError(
             f"csv:{path}: is a directory, expected a table; images in one folder per class are "
             "given as folder:DIR"

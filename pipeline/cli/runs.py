@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def runs(pipeline_root: Path) -> Reply:
     test split, and the version that holds its model. A run that is at work or was killed is
     unfinished.
     """
-    if not pipeline_root.is_dir():
+    if not os.path.isdir(pipeline_root):
         raise UsageError(
             f"there is no pipeline root {pipeline_root}: give the --pipeline-root of the runs"
         )

@@ -27,12 +27,13 @@ def require_writable(flag: str, what: str, file: Path) -> None:
     /dev/stdout, would be gone for all.
     """
     folder = os.path.dirname(os.path.realpath(file))
-    there = os.path.exists(file)  # no name is too long for these
+    there = os.path.exists(file)
     if not os.path.isdir(folder) or (there and not os.path.isfile(file)):
         raise ConfigError(
             f"cannot save {what} to {file}: expected a regular file in an existing directory"
         )
     try:
+        paths.require_no_long_name(flag, os.path.realpath(file))
         if there:
             paths.require_access(flag, file)
         paths.require_writable(flag, folder)

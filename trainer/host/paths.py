@@ -14,6 +14,8 @@ import tempfile
 # none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
 _PATTERN_CHARACTERS = "*?[\\"
 
+_MAX_NAME = 255  # bytes of a file's name, on all usual file systems of Linux
+
 # TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
 _MAX_SLUG = 53
 _SLUG_DIGITS = 8  # hexadecimal
@@ -66,6 +68,7 @@ def require_place(what: str, path: str | os.PathLike[str]) -> None:
 
     It, or the nearest existing one above it, must be a directory that this user may write to.
     """
+    require_no_long_name(what, path)
     there = absolute = os.path.abspath(path)
     while not os.path.lexists(there):
         there = os.path.dirname(there)
@@ -75,6 +78,16 @@ def require_place(what: str, path: str | os.PathLike[str]) -> None:
             f"choose another {what}"
         )
     require_writable(what, there)
+
+
+def require_no_long_name(what: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a path with a name that no file system takes."""
+    longest = max(map(len, os.fsencode(os.path.abspath(path)).split(os.fsencode(os.sep))))
+    if longest > _MAX_NAME:
+        raise ValueError(
+            f"{what} has a name of {longest} bytes in its path, expected at most {_MAX_NAME}: "
+            f"choose another {what}"
+        )
 
 
 def require_writable(what: str, directory: str | os.PathLike[str]) -> None:

@@ -380,6 +380,8 @@ def test_splits_by_other_names_are_told_theirs(split_folders: Path, test: str) -
             f"folder:{__file__}",
             "is a file, expected a directory of class folders; a table is given",
         ),
+        (f"folder:/{'e' * 256}", "cannot be read .File name too long|there is no such directory"),
+        (f"csv:/{'e' * 256}", "cannot read /e+: File name too long; give another file"),
         (f"csv:{Path(__file__).parent}", "is a directory, expected a table; images in one folder"),
     ],
 )

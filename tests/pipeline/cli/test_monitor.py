@@ -352,7 +352,8 @@ def test_a_source_that_is_nothing_of_these_is_one_line(
     corrupted = "is no TFRecord of PredictionLog, or is cut off: corrupted record at 0"
     os.mkfifo(tmp_path / "pipe")
     pipe = ("pipe", "are a device or pipe, expected a folder or file")
-    for name, line in (("notes.txt", corrupted), ("none", "do not exist"), pipe):
+    missing = [(name, "do not exist") for name in ("none", "e" * 256)]
+    for name, line in (("notes.txt", corrupted), *missing, pipe):
         code, fields = monitor(serving, tmp_path / name, capfd)
         assert code == 2
         assert line in fields["error"]

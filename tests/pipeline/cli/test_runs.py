@@ -48,12 +48,13 @@ def test_no_run_yet(tmp_path: Path, capfd: Captured) -> None:
 
 
 def test_a_root_that_does_not_exist_is_a_usage_error(tmp_path: Path, capfd: Captured) -> None:
-    assert main(["runs", "--pipeline-root", str(tmp_path / "no")]) == 2
-    captured = capfd.readouterr()
-    assert captured.err == (
-        f"tfx-mnist: there is no pipeline root {tmp_path / 'no'}: give the --pipeline-root of the "
-        "runs\n"
-    )
+    for name in ("no", "e" * 256):
+        assert main(["runs", "--pipeline-root", str(tmp_path / name)]) == 2
+        captured = capfd.readouterr()
+        assert captured.err == (
+            f"tfx-mnist: there is no pipeline root {tmp_path / name}: give the --pipeline-root of "
+            "the runs\n"
+        )
 
 
 @pytest.mark.parametrize("outcome", [RELEASED, REFUSED])

@@ -48,6 +48,15 @@ def test_what_is_no_regular_file_is_refused_and_stays(name: str, capfd: Captured
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_a_name_that_could_not_be_written_is_refused_before_the_work(
+    name: str, capfd: Captured
+) -> None:
+    assert main([*COMMANDS[name], "e" * 256], run=runner(RELEASED)) == 2
+    assert " has a name of 256 bytes in its path, expected at most 255:" in capfd.readouterr().err
+    assert not os.listdir()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_directory_that_is_not_there_is_refused_before_the_work(
     name: str, capfd: Captured
 ) -> None:

@@ -97,6 +97,14 @@ class TestDirectory:
             with pytest.raises(ValueError, match=f"needs the directory '{path}', but '.*/file' is"):
                 require_directory("serving_dir", path)
 
+    def test_one_with_a_name_that_no_file_system_takes_is_refused(self, tmp_path: Path) -> None:
+        said = (
+            "^what has a name of 256 bytes in its path, expected at most 255: choose another what$"
+        )
+        with pytest.raises(ValueError, match=said):
+            require_directory("what", tmp_path / ("ä" * 128) / "below")
+        require_directory("what", tmp_path / ("ä" * 127) / "below")
+
     def test_a_link_to_nothing_and_one_to_itself_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "dangling").symlink_to(tmp_path / "none")
         (tmp_path / "loop").symlink_to(tmp_path / "loop")
