@@ -150,8 +150,7 @@ def approved(serving_dir: Path) -> dict[str, Approval]:
     present = approvals_in(versions(serving_dir))
     # Read after the versions: `prune` writes to the log before it removes one.
     logged = [one for one in read_log(serving_dir) if isinstance(one, Approval)]
-    made = [*logged, *present]
-    return {one.run_id: one for one in reversed(made)}
+    return {one.run_id: one for one in reversed([*logged, *present])}
 
 
 def approvals_in(present: Sequence[Version]) -> list[Approval]:

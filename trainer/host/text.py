@@ -49,7 +49,8 @@ def quoted(value: object) -> str:
 
 def one_line(error: BaseException) -> str:
     """Returns type and text of a library's error in one line of at most 300 characters."""
-    return " ".join([f"{type(error).__name__}:", *" ".join(_lines(error)).split()])[:_LONGEST_ERROR]
+    text = f"{type(error).__name__}: {' '.join(_lines(error))}"
+    return " ".join(text.split())[:_LONGEST_ERROR]
 
 
 def first_line(error: BaseException) -> str:
