@@ -51,7 +51,8 @@ def prune(
     `trust` is that of `rollback`.
 
     Raises:
-        ServingDirError: a version could not be removed; all that is there is complete nevertheless.
+        ServingDirError: the log cannot be read, or a version cannot be removed; all that is there
+            is complete nevertheless.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, expected 1 or more: the live version always stays")

@@ -47,7 +47,7 @@ def rollback(
     Args:
         version: the version to restore. None for the newest one below the live one that is valid,
             not withdrawn and of another model; where the live version is damaged, of any model.
-            With None the log must be readable, since a withdrawal may stand in it alone.
+            With None the log must be readable.
         sign, trust: as those of `publish`; with `trust` no version is restored whose signature does
             not hold, and without `sign` none that is signed.
 
@@ -65,7 +65,11 @@ def rollback(
 
 
 def default_target(serving_dir: Path, trust: Trust | None) -> Version | None:
-    """Returns the version that `rollback` restores when it is not told which, or None."""
+    """Returns the version that `rollback` restores when it is not told which, or None.
+
+    Raises ServingDirError where the log cannot be read, since a withdrawal may stand in it alone.
+    """
+    kept(serving_dir)
     present = versions(serving_dir)
     good = (version for version in reversed(present) if not _obstacle(version, present[-1], trust))
     return next(good, None)
@@ -86,12 +90,12 @@ def _choose(
 
 def _choose_by_default(serving_dir: Path, current: Version, trust: Trust | None) -> Version:
     try:
-        kept(serving_dir)  # without the log, the newest version that seems good may be withdrawn
+        target = default_target(serving_dir, trust)
     except ServingDirError as error:
         raise ServingDirError(
             f"cannot choose the version to restore in {serving_dir}: {error}; or name the version"
         ) from error
-    if target := default_target(serving_dir, trust):
+    if target:
         return target
     older = [version for version in versions(serving_dir) if version.number < current.number]
     reasons = "; ".join(

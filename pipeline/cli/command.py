@@ -64,7 +64,7 @@ class _WithExitCodes(click.Command):
         super().__init__(*args, **settings)
         by_signals = {
             ExitCode.INTERRUPTED: "interrupted",
-            ExitCode.TERMINATED: "terminated by SIGTERM, within 10 s",
+            ExitCode.TERMINATED: "terminated by SIGTERM or SIGHUP, within 10 s",
         }
         self.exit_codes = {**exit_codes, **by_signals} if exit_codes else {}
 

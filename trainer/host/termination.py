@@ -1,4 +1,5 @@
-"""SIGTERM and SIGINT (Ctrl-C) end a program within seconds, whatever it is doing.
+"""SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a lost terminal) end a program within seconds, whatever it
+is doing. SIGHUP counts as SIGTERM.
 
 The exception of a signal lets a run clean up, but some code swallows it or raises another error
 instead (a bare `except` in TensorFlow, Beam's threads). So the signal is recorded: a `terminable`
@@ -27,20 +28,25 @@ INTERRUPTED = 128 + signal.SIGINT  # 130, as shells count
 TERMINATED = 128 + signal.SIGTERM  # 143
 GRACE_S = 8.0  # container runtimes send SIGKILL after 10 s or more
 
-_noted: list[int] = []  # the signals that arrived, the first one first
+_CODES: dict[int, int] = {
+    signal.SIGTERM: TERMINATED,
+    signal.SIGINT: INTERRUPTED,
+    signal.SIGHUP: TERMINATED,  # the terminal is gone, maybe with a connection
+}
+_noted: list[int] = []  # the exit codes of the signals that arrived, the first one first
 
 
 class Terminated(BaseException):
-    """SIGTERM has arrived."""
+    """SIGTERM or SIGHUP has arrived."""
 
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Raises `Terminated` on SIGTERM and KeyboardInterrupt on SIGINT inside the block, and again at
-    its end if that was swallowed.
+    """Raises `Terminated` on SIGTERM and SIGHUP and KeyboardInterrupt on SIGINT inside the block,
+    and again at its end if that was swallowed.
 
     Call it in the main thread only. A SIGINT that is ignored, as by jobs that a shell starts with
-    &, stays ignored.
+    &, stays ignored, and so does a SIGHUP, as behind `nohup`.
     """
     with contextlib.ExitStack() as stack:
         for number, former in _handle(_raise).items():
@@ -65,21 +71,21 @@ def arrived() -> bool:
 def raise_if_arrived() -> None:
     """Raises the exception of a signal that has arrived: any other error may follow from it."""
     if _noted:
-        raise Terminated if _noted[0] == signal.SIGTERM else KeyboardInterrupt
+        raise _exception(_noted[0])
 
 
 def end_at_once(line: str) -> None:
-    """From now on SIGTERM and SIGINT end this process with 143 and 130, even while C++ code runs.
+    """From now on these signals end this process with 143 and 130, even while C++ code runs.
 
     `line` follows "terminated; " or "interrupted; " on stderr.
     """
 
-    def end(number: int) -> None:
-        word = "terminated" if number == signal.SIGTERM else "interrupted"
+    def end(exit_code: int) -> None:
+        word = "terminated" if exit_code == TERMINATED else "interrupted"
         with contextlib.suppress(OSError):
             if select.select([], [2], [], 0.0)[1]:  # a full pipe would keep it here
                 os.write(2, f"{word}; {line}\n".encode())
-        os._exit(128 + number)
+        os._exit(exit_code)
 
     # The handler sleeps, so that nothing goes on until the watching thread has ended the process.
     _handle(lambda number, frame: time.sleep(GRACE_S))
@@ -87,16 +93,23 @@ def end_at_once(line: str) -> None:
 
 
 def _handle(handler: Callable[[int, object], None]) -> dict[int, Any]:
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        numbers.append(signal.SIGINT)
-    return {number: signal.signal(number, handler) for number in numbers}
+    handled = [
+        number
+        for number in _CODES
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    return {number: signal.signal(number, handler) for number in handled}
 
 
 def _raise(number: int, frame: object) -> NoReturn:
-    atexit.register(_end_without_destructors, 128 + number)
-    _noted.append(number)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    exit_code = _CODES[number]
+    atexit.register(_end_without_destructors, exit_code)
+    _noted.append(exit_code)
+    raise _exception(exit_code)
+
+
+def _exception(exit_code: int) -> BaseException:
+    return Terminated() if exit_code == TERMINATED else KeyboardInterrupt()
 
 
 def _end_without_destructors(exit_code: int) -> NoReturn:
@@ -107,7 +120,7 @@ def _end_without_destructors(exit_code: int) -> NoReturn:
 
 
 def _watch(act: Callable[[int], None]) -> Callable[[], None]:
-    """Has a thread call `act` with the number of each signal; the returned function ends that."""
+    """Has a thread call `act` with each signal's exit code; the returned function ends that."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     # Written to by the C handler at once, also while Python code cannot run in this thread.
@@ -126,10 +139,10 @@ def _watch(act: Callable[[int], None]) -> Callable[[], None]:
 def _read(reader: int, act: Callable[[int], None]) -> None:
     with open(reader, "rb", buffering=0) as signals:
         while number := signals.read(1):
-            if number[0] in (signal.SIGTERM, signal.SIGINT):
-                act(number[0])
+            if number[0] in _CODES:
+                act(_CODES[number[0]])
 
 
-def _end_in_time(number: int) -> None:
+def _end_in_time(exit_code: int) -> None:
     time.sleep(GRACE_S)
-    os._exit(128 + number)
+    os._exit(exit_code)

@@ -9,6 +9,7 @@ import pytest
 
 from components.serving_dir import (
     LOCK_NAME,
+    LOG_NAME,
     REMOVED_PREFIX,
     Pruned,
     ServingDirError,
@@ -222,6 +223,17 @@ def test_to_keep_none_is_refused(keep: int, serving: Path) -> None:
     with pytest.raises(ValueError, match=f"keep is {keep}, expected 1 or more"):
         prune(serving, keep)
     assert numbers(serving) == [1, 2]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_nothing_goes_without_the_log_in_which_a_withdrawal_may_stand(
+    dry_run: bool, serving: Path
+) -> None:
+    publish_letters(serving, "abc")
+    (serving / LOG_NAME).write_text("{}\n")
+    with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged .*: restore the file"):
+        prune(serving, 1, dry_run=dry_run)
+    assert numbers(serving) == [1, 2, 3]
 
 
 def test_files_that_cannot_be_deleted_are_hidden_and_do_not_stop_the_next_change(

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, sent to processes of their own."""
+"""SIGTERM, SIGINT and SIGHUP, sent to processes of their own."""
 
 import json
 import signal
@@ -115,22 +115,30 @@ def test_what_does_not_end_by_itself_is_ended_after_the_grace(tmp_path, what, na
     assert ended(tmp_path, what, name).returncode == CODES[name]
 
 
+def test_a_lost_terminal_ends_a_run_as_sigterm_does(tmp_path):
+    done = ended(tmp_path, "trains", "SIGHUP")
+    assert (done.returncode, done.stderr) == (143, f"tfx-mnist: terminated; {GOES_ON}\n")
+    assert json.loads(done.stdout)["error"] == f"terminated; {GOES_ON}"
+
+
 def test_the_grace_is_over_before_container_runtimes_send_sigkill():
     assert termination.GRACE_S < 10.0
 
 
-def test_a_ctrl_c_that_is_ignored_stays_so(tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_what_is_ignored_stays_so(tmp_path, name):
     code = """
         import os, signal, sys
         from pipeline.cli.main import main
         from pipeline.result import RELEASED, RunResult
         def run(config, *, run_id, observer):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), SIGNAL)
             return RunResult(run_id, RELEASED)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it starts with &
+        SIGNAL = signal.Signals[sys.argv[2]]
+        signal.signal(SIGNAL, signal.SIG_IGN)  # as a shell does behind &, and nohup
         sys.exit(main(["run", "--pipeline-root", sys.argv[1]], run=run))
     """
-    assert script(code, str(tmp_path / "root")).returncode == 0
+    assert script(code, str(tmp_path / "root"), name).returncode == 0
 
 
 def test_a_signal_during_the_imports_leaves_no_traceback() -> None:
