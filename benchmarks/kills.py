@@ -11,6 +11,7 @@ be a `ServingDirError`. It needs Linux, `strace` (Debian's package) and the righ
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -104,6 +105,7 @@ def disturb(name: str, change: Change, template: Path, folder: Path, fault: str)
 
 def main() -> None:
     """Prints how often each change was disturbed; an AssertionError is a loss."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     logging.disable()
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder, "template", "serving")

@@ -121,9 +121,9 @@ def check_manifest(directory: Path) -> tuple[Manifest | None, tuple[str, ...]]:
     return manifest, problems if manifest is None else _compare(directory, manifest)
 
 
-def require_valid(version: Version) -> None:
+def require_valid(version: Version, trust: Trust | None = None) -> None:
     """Raises a ServingDirError that names what `verify` finds wrong."""
-    _refuse(version, verify(version))
+    _refuse(version, verify(version, trust))
 
 
 def export_model(version: Version, destination: Path) -> None:

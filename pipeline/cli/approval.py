@@ -112,6 +112,7 @@ def approve(
 
 
 @_command("rejected", "")
+@serving.directory_of_config_option
 def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     """Rejects the model of a run with --hold.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.serving_dir import Version, find, require_valid
+from components.serving_dir.version import Trust
 from pipeline.cli import logs, output, serving
 from pipeline.cli.command import (
     FRACTION,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
 )
 @written_option("--report", "Write a page for people, HTML.")
 @serving.options
+@serving.trust_options
 @verbose
 def monitor(
     directory: Path,
@@ -70,6 +72,7 @@ def monitor(
     level: float,
     tolerance: float,
     report: Path | None,
+    trust: Trust | None,
     verbose: bool,
 ) -> Reply:
     """Compares served requests with the test split of the release.
@@ -80,7 +83,7 @@ def monitor(
     if report:
         require_writable("--report", "the page", report)
     found = find(directory, version)
-    require_valid(found)
+    require_valid(found, trust)
     with logs.quiet(show=verbose):
         released, served, drift, names = _compared(
             found, requests, level=level, tolerance=tolerance

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.serving_dir import Version, find, require_valid
+from components.serving_dir.version import Trust
 from pipeline.cli import logs, output, serving
 from pipeline.cli.command import LOCAL_PATH, CommandError, Reply, command, option, verbose, whole
 from pipeline.result import ExitCode
@@ -33,19 +34,27 @@ if TYPE_CHECKING:  # NumPy and Pillow stand behind it
     type=whole(0),
 )
 @serving.options
+@serving.trust_options
 @verbose
-def predict(directory: Path, images: Sequence[Path], version: int | None, verbose: bool) -> Reply:
+def predict(
+    directory: Path,
+    images: Sequence[Path],
+    version: int | None,
+    trust: Trust | None,
+    verbose: bool,
+) -> Reply:
     """Classifies image files with the live model.
 
     Takes PNG and JPEG files, and shows the probability of each class. The files of the version are
-    checked against its manifest before they are loaded.
+    checked against its manifest before they are loaded; with --config or --public-key so is its
+    signature.
 
     A model that resizes takes images of any size, also as BMP, GIF and WebP. Otherwise an image
     must have the size that the model takes. It is turned upright by its EXIF orientation, converted
     to grey or RGB as the model needs, and laid on black where it is transparent.
     """
     found = find(directory, version)
-    require_valid(found)
+    require_valid(found, trust)
     with logs.quiet(show=verbose):
         predictions = _classify(found, images)
     described = [_describe(*pair) for pair in zip(images, predictions, strict=True)]

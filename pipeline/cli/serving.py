@@ -54,10 +54,15 @@ def config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
 
     The directory that `run` would release to by that file is taken, unless flags name another one.
     """
-    text = (
-        "Take the serving directory, the keys and the hooks from the configuration file of a run."
-    )
-    return path_option("--config", "FILE", text, is_eager=True, callback=_configured)(function)
+    return _config_option(
+        "Take the serving directory, the keys and the hooks from the configuration file of a run.",
+    )(function)
+
+
+def directory_of_config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Adds --config, of which only the serving directory is taken."""
+    text = "Take the serving directory from the configuration file of a run."
+    return _config_option(text, expose_value=False)(function)
 
 
 def signing_key_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
@@ -92,6 +97,10 @@ def keys(config: RunConfig, signing_key: Path | None) -> ServingConfig:
         chosen = dataclasses.replace(chosen, signing_key=str(signing_key))
     require_keys(chosen.signing_key, chosen.public_key)
     return chosen
+
+
+def _config_option(text: str, **settings: Any) -> Callable[[Any], Any]:
+    return path_option("--config", "FILE", text, is_eager=True, callback=_configured, **settings)
 
 
 def _configured(ctx: click.Context, param: click.Parameter, file: Path | None) -> RunConfig | None:

@@ -75,6 +75,28 @@ class TestVerify:
         assert "cannot read the key" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["predict", "x.png"], ["monitor", "--requests", "x"]])
+def test_no_version_is_loaded_that_the_key_has_not_signed(
+    command: list[str], serving: Path, config: str, keys: tuple[str, str], capfd: Captured
+) -> None:
+    forge(serving / "2", release={"preset": "forged"})
+    for words in (["--config", config], ["--serving-dir", str(serving), "--public-key", keys[1]]):
+        assert main([*command, *words]) == 1
+        assert "its signature is not that of 'manifest.json'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["lineage"], ["reject", "r1", "--by", "Ann", "--reason", "r"]], ids=str
+)
+def test_the_directory_may_stand_in_a_configuration(
+    command: list[str], serving: Path, config: str
+) -> None:
+    model = letter_model(serving.parent, "c")
+    decided = Decided(digest_of(model), compared_now(serving))
+    hold(model, serving, {}, run_id="r1", decided=decided)
+    assert main([*command, "--config", config]) == 0
+
+
 class TestVersions:
     def test_what_was_held_by_the_key_is_overtaken_only_without_it(
         self, serving: Path, config: str, keys: tuple[str, str], capfd: Captured
