@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from trainer.augmentation import Augmentation
+from trainer.device_memory import enough_for
+from trainer.host.text import size
 from trainer.inputs import LoadedSplit
 
 _CPU = "CPU:0"
@@ -43,7 +45,7 @@ class TrainingBatches:
     ) -> None:
         """Copies the split to the device of each replica, or leaves it in its scratch file.
 
-        Raises ValueError if the global `batch` is larger than the split.
+        Raises ValueError if the global `batch` is larger than the split, and `OutOfMemory`.
         """
         if batch > len(split):
             raise ValueError(
@@ -70,7 +72,8 @@ class TrainingBatches:
             with tf.device(own):
                 return images, labels, tf.identity(split.levels)
 
-        self.data = strategy.experimental_distribute_values_from_function(copy)
+        with enough_for(f"train, {size(split.num_bytes)},", remedy="set training.input=stream"):
+            self.data = strategy.experimental_distribute_values_from_function(copy)
 
     def calls(self, epoch: int) -> Iterator[tuple[int, int]]:
         """Yields the first step of each call of an epoch, and the number of its steps.

@@ -56,6 +56,11 @@ class LoadedSplit:
         return int(self.images.shape[0])
 
     @property
+    def num_bytes(self) -> int:
+        """The size of all pixels and labels."""
+        return sum(one.shape.num_elements() * one.dtype.size for one in self.tensors[:2])
+
+    @property
     def tensors(self) -> tuple[tf.Tensor, ...]:
         return self.images, self.labels, self.levels
 

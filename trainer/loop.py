@@ -17,6 +17,7 @@ from trainer import progress
 from trainer.augmentation import make_augmentation
 from trainer.batches import TrainingBatches
 from trainer.checkpoints import Checkpoints
+from trainer.device_memory import enough_for
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
@@ -59,6 +60,7 @@ def train(
 
     Raises:
       TrainingDiverged: the loss on train or on eval became NaN or infinite.
+      OutOfMemory: the memory of a device is used up.
       ValueError: the global batch is larger than the training split, or XLA is to compile for
         several replicas.
     """
@@ -75,21 +77,26 @@ def train(
             f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
             "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
         )
-    state = State(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
-    if checkpoints:
-        _resume(state, checkpoints, strategy)
-    reporter = Reporter(
-        steps_per_epoch=steps, epochs=hparams.epochs, history=state.history, log_dir=log_dir
-    )
-    run_steps = _training(state, batches, strategy, hparams, reporter)
-    evaluate = _evaluation(state.served, eval_split)
-    while not state.is_over:
-        epoch = _run_epoch(state, run_steps, evaluate, hparams)
-        state.end_epoch(epoch)
+    with enough_for(
+        "the training",
+        remedy=f"set training.per_replica_batch below {hparams.per_replica_batch} or "
+        "training.input=stream, or take a smaller network",
+    ):
+        state = State(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
         if checkpoints:
-            checkpoints.save(state.checkpoint())
-        reporter.epoch_ended(epoch)
-    state.finish()
+            _resume(state, checkpoints, strategy)
+        reporter = Reporter(
+            steps_per_epoch=steps, epochs=hparams.epochs, history=state.history, log_dir=log_dir
+        )
+        run_steps = _training(state, batches, strategy, hparams, reporter)
+        evaluate = _evaluation(state.served, eval_split)
+        while not state.is_over:
+            epoch = _run_epoch(state, run_steps, evaluate, hparams)
+            state.end_epoch(epoch)
+            if checkpoints:
+                checkpoints.save(state.checkpoint())
+            reporter.epoch_ended(epoch)
+        state.finish()
     return state.served, state.history
 
 

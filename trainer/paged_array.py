@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.device_memory import OutOfMemory
 from trainer.host.text import size
 
 
@@ -38,12 +39,14 @@ class PagedArray:
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any, *, folder: Path | None = None) -> None:
-        """With a `folder` it lies in a file there; raises `NoScratchSpace`."""
+        """With a `folder` it lies in a file there, or raises `NoScratchSpace`; without, it lies in
+        memory, or raises `OutOfMemory`.
+        """
         num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         self._file = None if folder is None else _scratch_file(folder, num_bytes)
         if self._file is not None:
             weakref.finalize(self, os.close, self._file)
-        self._pages = mmap.mmap(-1 if self._file is None else self._file, num_bytes)
+        self._pages = _memory(num_bytes) if self._file is None else mmap.mmap(self._file, num_bytes)
         self.array: np.ndarray = np.frombuffer(self._pages, dtype).reshape(shape)
 
     def tensor(self) -> tf.Tensor:
@@ -63,6 +66,16 @@ class PagedArray:
             for row in rows:
                 start = row * row_bytes
                 os.posix_fadvise(self._file, start, row_bytes, os.POSIX_FADV_WILLNEED)
+
+
+def _memory(num_bytes: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, num_bytes)
+    except OSError as error:
+        raise OutOfMemory(
+            f"training.input=memory needs {size(num_bytes)} for a split ({error.strerror}): set "
+            "training.input=stream"
+        ) from error
 
 
 def _scratch_file(folder: Path, num_bytes: int) -> int:

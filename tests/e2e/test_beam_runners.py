@@ -79,6 +79,12 @@ def assert_released_as_in_one_process(run: result.RunResult, expected: result.Ru
     assert judged(run) == judged(expected)
 
 
+def assert_done_by_the_service(processes: Processes) -> None:
+    """One job for each component with a Beam pipeline, each done by a worker of the pool."""
+    assert sum(map(processes.log("jobs").read_text().count, JOB_DONE)) >= 4
+    assert "Starting worker with command" in processes.log("pool").read_text()
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -94,9 +100,7 @@ def test_behind_a_job_service_the_results_are_those_of_one_process(
     config = small_config(dataset, tmp_path / "root", *beam_args)
     released = local.run(config, run_id="run-1", observer=Watch())
     assert_released_as_in_one_process(released, expected)
-    # One job for each component with a Beam pipeline, each done by a worker of the pool.
-    assert sum(map(processes.log("jobs").read_text().count, JOB_DONE)) >= 4
-    assert "Starting worker with command" in processes.log("pool").read_text()
+    assert_done_by_the_service(processes)
 
 
 def judged(run: result.RunResult) -> list[tuple[str, bool]]:
@@ -188,6 +192,7 @@ def test_where_flink_restarts_jobs_killed_workers_change_nothing(
     killer = Killer(cluster.replace_busy_worker, "ExampleGen", "StatisticsGen")
     released = local.run(config, run_id="run-1", observer=killer)
     assert_released_as_in_one_process(released, expected)
+    assert_done_by_the_service(processes)
     assert killer.ended() == 2
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from trainer.augmentation import Augmentation, make_augmentation
 from trainer.batches import TrainingBatches
+from trainer.device_memory import OutOfMemory
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
 from trainer.paged_array import PagedArray
@@ -165,6 +166,16 @@ def test_labels_stay_with_their_images():
 def test_each_step_is_augmented_with_a_seed_of_its_own():
     shows_seed = Augmentation(lambda batch, seed: tf.fill([batch, 1], seed[1]), written)
     assert order(numbered(12), augmentation=shows_seed) == [[step] * 4 for step in range(6)]
+
+
+def test_a_split_that_no_device_can_hold_is_refused_with_the_remedy(monkeypatch):
+    def fail(tensor):  # as TensorFlow does for a GPU
+        raise tf.errors.InternalError(None, None, "Dst tensor is not initialized.")
+
+    monkeypatch.setattr(tf, "identity", fail)
+    line = r"train, 864 bytes, exceeds the memory of a device .*: set training.input=stream$"
+    with pytest.raises(OutOfMemory, match=line):
+        next(global_batches(numbered(12)))
 
 
 def test_a_batch_larger_than_the_split_is_refused():

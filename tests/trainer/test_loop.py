@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from trainer import batches, loop, progress
 from trainer.architectures import ARCHITECTURES
+from trainer.augmentation import Augmentation
 from trainer.batches import TrainingBatches
 from trainer.checkpoints import Checkpoints
+from trainer.device_memory import OutOfMemory
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
@@ -60,6 +62,21 @@ def graphs():
 
 # What it returns several tests look at, and none changes.
 trained = functools.cache(train)
+
+
+def test_a_step_that_exceeds_the_memory_is_refused_with_the_remedies(monkeypatch):
+    def apply(images, draws):
+        waste = tf.random.uniform([images.shape[0], 1 << 50])
+        return images + tf.reduce_mean(waste)
+
+    wasteful = Augmentation(lambda batch, _: tf.zeros([batch, 0]), apply)
+    monkeypatch.setattr(loop, "make_augmentation", lambda hparams: wasteful)
+    line = (
+        r"the training exceeds the memory of a device \(72057.6 TB on CPU:0 for float\[16,1125\d+\]"
+        r"\): set training.per_replica_batch below 16 or training.input=stream, or take a smaller"
+    )
+    with pytest.raises(OutOfMemory, match=line):
+        train()
 
 
 def test_learns_what_can_be_learned():

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.limits import full_disk
+from trainer.device_memory import OutOfMemory
 from trainer.paged_array import NoScratchSpace, PagedArray
 
 
@@ -72,3 +73,12 @@ def test_more_than_the_disk_has_is_refused(tmp_path):
 def test_a_directory_that_is_missing_is_named(tmp_path):
     with pytest.raises(NoScratchSpace, match=f"{tmp_path}/none .*No such file or directory"):
         PagedArray([10], np.uint8, folder=tmp_path / "none")
+
+
+def test_more_than_the_machine_has_is_refused_in_one_line():
+    with pytest.raises(OutOfMemory) as raised:
+        PagedArray([1 << 46], np.uint8)
+    assert str(raised.value) == (
+        f"training.input=memory needs 70.4 TB for a split ({os.strerror(errno.ENOMEM)}): set "
+        "training.input=stream"
+    )

@@ -67,7 +67,8 @@ class Results:
         if not costs:
             raise NoneCompleted(
                 f"none of the {len(self.trials)} trials of the search was completed: no finite "
-                "loss, or memory ran out; set training.learning_rate or training.width lower"
+                "loss, or memory ran out, as their lines say; set training.learning_rate, "
+                "training.per_replica_batch or training.width lower"
             )
         return sorted(self.trials, key=lambda trial: costs.get(trial.number, float("inf")))
 

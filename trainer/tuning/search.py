@@ -23,6 +23,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 
 from trainer import loop, progress
 from trainer.checkpoints import Checkpoints
+from trainer.device_memory import OutOfMemory
 from trainer.host.files import write_durably
 from trainer.host.termination import raise_if_arrived
 from trainer.host.text import one_line
@@ -79,8 +80,10 @@ class Search(BaseTuner):
         try:
             result = self._train(hparams, key, **splits)
             write_durably(finished, json.dumps(result))
-        except (loop.TrainingDiverged, tf.errors.ResourceExhaustedError) as error:
+        except (loop.TrainingDiverged, OutOfMemory) as error:
             raise_if_arrived()
+            # By the process that trains: keras-tuner's chief is not told the reason.
+            progress.LOGGER.info("trial %d: %s", int(trial.trial_id) + 1, error)
             raise FailedTrialError(str(error)) from error
         except Exception as error:  # keras-tuner would count it as a failed trial, and go on
             raise_if_arrived()

@@ -8,6 +8,7 @@ import pytest
 from tests.trainer.samples import SPEC
 from trainer import loop, progress, training
 from trainer.checkpoints import Checkpoints
+from trainer.device_memory import OutOfMemory
 from trainer.hparams import HParams
 from trainer.job import Job
 from trainer.loop import TrainingDiverged
@@ -197,11 +198,14 @@ def test_a_search_removes_what_it_kept_and_leaves_other_searches(opened, tmp_pat
     assert not (tmp_path / "tuning").exists()
 
 
-def test_a_trial_that_diverges_is_counted_and_the_search_goes_on(opened, trained):
-    trained.raising[2] = TrainingDiverged("the loss is nan")
+@pytest.mark.parametrize("kind", [TrainingDiverged, OutOfMemory])
+def test_a_trial_that_cannot_train_says_why_and_the_search_goes_on(opened, trained, caplog, kind):
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    trained.raising[2] = kind("the reason")
     trials = searched(opened)
     assert [trial.status for trial in trials] == ["completed", "failed", "completed"]
     assert trials[1].eval_accuracy is None
+    assert "trial 2: the reason" in caplog.messages
 
 
 def test_any_other_error_ends_the_search(opened, trained):
