@@ -46,8 +46,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="mnist_sample")
     options = parser.parse_args()
     version = find(options.serving)
-    assert version.manifest is not None
-    released = Summary.from_json(version.manifest.release["reference"])
+    released = Summary.from_json(version.release["reference"])
     pixels, labels = read_arrays(open_dataset(options.dataset, data_dir=None), TEST)
     classifier = Classifier(version.path, [str(at) for at in range(len(released.classes))])
     probabilities = np.concatenate(

@@ -32,7 +32,6 @@ COMPONENTS: Mapping[str, Sequence[str]] = {
     "Trainer": ["trainer.run_fn"],
     "Evaluator": [
         "components.evaluation.gate_metrics",
-        "components.evaluation.reference_metric",
         "components.evaluation.slice_extractor",
     ],
     "ReleaseGate": ["components.evaluation.release_gate"],

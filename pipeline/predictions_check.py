@@ -24,7 +24,7 @@ from components.gate.evidence import Case, Evidence
 from components.gate.policy import Policy
 from components.serving_dir import LOG_NAME
 from components.serving_dir.log import Decision, register
-from pipeline.config import RunConfig
+from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from pipeline.gate_result import RUN_ID, ModelCheck, Subject
 from pipeline.places import require_log_place
@@ -33,13 +33,6 @@ from trainer.host.text import unknown
 
 _LOG_FOLDER = "gate"  # below the pipeline root, for predictions of no named data set
 _ORIGIN = ("integrity.rows", "integrity.digest", "integrity.model", "integrity.withdrawn")
-
-
-def require_dataset(name: str | None) -> None:
-    """Raises ValueError for a name without thresholds of its own."""
-    if name is not None and name not in DATASET_DEFAULTS:
-        see = f"known are {', '.join(DATASET_DEFAULTS)}; leave --dataset out for general thresholds"
-        raise ValueError(unknown("data set", name, DATASET_DEFAULTS, see=see))
 
 
 def check_predictions(
@@ -58,10 +51,14 @@ def check_predictions(
       cuts: slices by further columns of the candidate's file, beside those of the policy.
 
     Raises:
-      ConfigError: the decision could not be written down where the configuration says.
+      ConfigError: the data set has no thresholds of its own, or the decision could not be written
+        down where the configuration says.
       DataError: a file is refused; nothing was decided.
       ServingDirError: the decision cannot be written down.
     """
+    if dataset is not None and dataset not in DATASET_DEFAULTS:
+        see = f"known are {', '.join(DATASET_DEFAULTS)}; leave --dataset out for general thresholds"
+        raise ConfigError(unknown("data set", dataset, DATASET_DEFAULTS, see=see))
     directory = _log_directory(config, dataset)
     require_log_place(config, directory)
     read = read_predictions(candidate)

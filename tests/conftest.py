@@ -90,7 +90,7 @@ def _write(path: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
     path.parent.mkdir(parents=True)
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for image, label in zip(pixels, labels, strict=True):
-            writer.write(serialize(png(image), int(label)))
+            writer.write(serialize(png(image), int(label), float(image.mean()) / 255))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow_model_analysis as tfma
@@ -20,7 +19,7 @@ from google.protobuf import wrappers_pb2
 # TFX has put them there.
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
-from components.evaluation import gate_metrics, reference_metric
+from components.evaluation import gate_metrics
 from components.evaluation.counting import Outcomes, from_outcomes, from_rows
 from components.evaluation.mistakes import Mistakes
 from components.gate.evidence import Evidence
@@ -46,7 +45,11 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
     """
     names = (CANDIDATE, BASELINE) if compared else (CANDIDATE,)
     keys = [features.LABEL, *map(str, policy.slices)]
-    accuracy = _metric("GateEvidence", gate_metrics.__name__, compared=compared, code=code)
+    accuracy = config_pb2.MetricConfig(
+        class_name=gate_metrics.GateEvidence.__name__,
+        module=gate_metrics.__name__,
+        config=json.dumps({"compared": compared, "code": code}),
+    )
     # Of all examples together; `MetricConfig.threshold` would hold for each slice.
     floor = accuracy.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()])
     floor.threshold.value_threshold.lower_bound.CopyFrom(
@@ -69,17 +72,9 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
             *(config_pb2.SlicingSpec(feature_keys=[key]) for key in keys),
         ],
         metrics_specs=[
-            config_pb2.MetricsSpec(
-                model_names=[CANDIDATE],
-                metrics=[accuracy, _metric("Reference", reference_metric.__name__, code=code)],
-            ),
+            config_pb2.MetricsSpec(model_names=[CANDIDATE], metrics=[accuracy]),
         ],
     )
-
-
-def _metric(class_name: str, module: str, **arguments: Any) -> config_pb2.MetricConfig:
-    config = json.dumps(arguments)
-    return config_pb2.MetricConfig(class_name=class_name, module=module, config=config)
 
 
 def read_evidence(
@@ -121,8 +116,8 @@ def read_mistakes(evaluation_uri: str) -> Mistakes:
 def read_reference(evaluation_uri: str, num_classes: int) -> Summary:
     """Reads what a release records of the test split, see `components.monitoring`."""
     candidate, _ = _candidate(evaluation_uri)
-    content = candidate[_OVERALL][reference_metric.REFERENCE].bytes_value
-    return reference_metric.summary_of(content, num_classes)
+    content = candidate[_OVERALL][gate_metrics.REFERENCE].bytes_value
+    return gate_metrics.reference_of(content, num_classes)
 
 
 def model_location(evaluation_uri: str) -> str:

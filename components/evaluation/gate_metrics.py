@@ -1,6 +1,7 @@
 """What the gates decide by, as one metric of TFMA: the counts, and a sample of the predictions.
 
-Beside it stand the mistakes that the report shows, by which nothing is decided.
+Beside it stand the mistakes that the report shows, and what a release records of its test split for
+`tfx-mnist monitor`; nothing is decided by them.
 
 TFMA's own metrics look at one model at a time; this one pairs the candidate's predictions with the
 baseline's. Its accuracy is a float64, so that a threshold on it is exact.
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -25,6 +28,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.counting import Outcomes, Scores, count, scores_of, tally, to_rows
 from components.evaluation.mistakes import Mistakes, Observed, observe
+from components.monitoring.summary import Key, Summary, keys, size_of
 from trainer import features
 
 ACCURACY = "accuracy"
@@ -33,12 +37,13 @@ TOP_2 = "top_2_accuracy"
 OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evidence follows
 SAMPLE = "prediction_sample"  # `_to_bytes`
 MISTAKES = "mistakes"  # `Mistakes.to_bytes`
+REFERENCE = "reference"  # JSON: what `summary.keys` gave, with the number of times
 SIZE = 200  # images
 
 _Outcome = tuple[int, int, bool]  # see `Outcomes`
 _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
-_Element = tuple[_Outcome, _Sketch, Observed, Scores]
-_Sum = tuple[Outcomes, _Sketch, Mistakes, Scores]
+_Element = tuple[_Outcome, _Sketch, Observed, Scores, Sequence[Key]]
+_Sum = tuple[Outcomes, _Sketch, Mistakes, Scores, Counter[Key]]
 
 
 class GateEvidence(metric_types.Metric):  # type: ignore[misc]
@@ -46,8 +51,9 @@ class GateEvidence(metric_types.Metric):  # type: ignore[misc]
 
     TFX's Evaluator drops the comparison without a word when it is given no baseline; with
     `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
-    Evaluator's configuration. Only the sample and the mistakes of the overall slice are read; each
-    other slice adds up to 14 KB (200 images, ten classes) and its own mistakes to the evaluation.
+    Evaluator's configuration. Sample, mistakes and reference are read of the overall slice only;
+    each other slice adds its own to the evaluation, a sample of up to 14 KB (200 images, ten
+    classes).
     """
 
     def __init__(
@@ -83,7 +89,7 @@ def _computations(
 
 
 class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
-    """Example -> its outcome, its part of the sample, and of the mistakes.
+    """Example -> its outcome, its part of the sample, and of all other sums.
 
     TFMA calls it once per example, for all slices. The part is empty if `size` smaller digests were
     seen before: most examples then cost the slices nothing.
@@ -109,13 +115,17 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         candidate = probabilities(self._candidate)
         baseline = None if self._baseline is None else probabilities(self._baseline)
         (outcome,) = count(label, candidate, baseline)
-        (image,) = np.ravel(extracts[constants.FEATURES_KEY][features.IMAGE])
+        image, intensity, height, width = (
+            np.ravel(extracts[constants.FEATURES_KEY][name])[0]
+            for name in (features.IMAGE, features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH)
+        )
         digest = hashlib.sha256(image).digest()
         sampled = self._is_among_the_smallest(digest)
         part = {digest: candidate.astype("<f4").tobytes()} if sampled else {}
         other = None if baseline is None else baseline[0]
         observed = observe(int(label[0]), digest.hex(), candidate[0], other)
-        yield outcome, part, observed, scores_of(candidate, label)
+        counted = tuple(keys(candidate[0], (float(intensity), size_of(height, width))))
+        yield outcome, part, observed, scores_of(candidate, label), counted
 
     def _is_among_the_smallest(self, digest: bytes) -> bool:
         if digest > self._largest:
@@ -131,31 +141,33 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
     """Adds up; the sample keeps its `size` smallest digests, and up to twice as many meanwhile."""
 
     def __init__(self, candidate: str, size: int) -> None:
-        names = (ACCURACY, CROSS_ENTROPY, TOP_2, OUTCOMES, SAMPLE, MISTAKES)
+        names = (ACCURACY, CROSS_ENTROPY, TOP_2, OUTCOMES, SAMPLE, MISTAKES, REFERENCE)
         self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
         self._size = size
 
     def create_accumulator(self) -> _Sum:
-        return Outcomes(), {}, Mistakes(), Scores()
+        return Outcomes(), {}, Mistakes(), Scores(), Counter()
 
     def add_input(self, sums: _Sum, element: _Element) -> _Sum:
-        outcomes, sketch, mistakes, scores = sums
-        outcome, sampled, observed, score = element
+        outcomes, sketch, mistakes, scores, reference = sums
+        outcome, sampled, observed, score, counted = element
         outcomes[outcome] += 1
         mistakes.add(observed)
-        return outcomes, self._merged(sketch, sampled), mistakes, scores + score
+        reference.update(counted)
+        return outcomes, self._merged(sketch, sampled), mistakes, scores + score, reference
 
     def merge_accumulators(self, parts: Iterable[_Sum]) -> _Sum:
-        outcomes, sketch, mistakes, scores = self.create_accumulator()
-        for more, sampled, seen, score in parts:
+        outcomes, sketch, mistakes, scores, reference = self.create_accumulator()
+        for more, sampled, seen, score, counted in parts:
             outcomes.update(more)
             sketch = self._merged(sketch, sampled)
             mistakes.merge(seen)
             scores += score
-        return outcomes, sketch, mistakes, scores
+            reference.update(counted)
+        return outcomes, sketch, mistakes, scores, reference
 
     def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
-        outcomes, sketch, mistakes, scores = sums
+        outcomes, sketch, mistakes, scores, reference = sums
         values = {
             ACCURACY: tally(outcomes).accuracy,
             CROSS_ENTROPY: scores.cross_entropy,
@@ -163,6 +175,7 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
             OUTCOMES: to_rows(outcomes),
             SAMPLE: _to_bytes(self._smallest(sketch)),
             MISTAKES: mistakes.to_bytes(),
+            REFERENCE: json.dumps(sorted([*key, n] for key, n in reference.items())).encode(),
         }
         return {key: values[key.name] for key in self.keys}
 
@@ -194,3 +207,9 @@ def sample_of(content: bytes) -> dict[str, np.ndarray]:
     """Reads `SAMPLE`: the probabilities, [K] float32, by the hexadecimal SHA-256 of the image."""
     rows = np.load(io.BytesIO(content), allow_pickle=False)
     return {row["digest"].tobytes().hex(): row["probabilities"] for row in rows}
+
+
+def reference_of(content: bytes, num_classes: int) -> Summary:
+    """Reads `REFERENCE`."""
+    counts = {(kind, value): rows for kind, value, rows in json.loads(content)}
+    return Summary.of(counts, num_classes)

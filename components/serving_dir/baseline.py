@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from components.serving_dir.model_files import ServingDirError
 from components.serving_dir.reading import newest_valid, versions
@@ -130,10 +129,10 @@ def release_context(
 
 def released_data(serving_dir: Path, baseline: Baseline | None) -> str:
     """Returns the baseline's `ExamplesSummary.to_json()`, "null" if unrecorded; "" without one."""
-    version = baseline and _find(versions(serving_dir), baseline)
-    if not version or version.manifest is None:
+    version = _find(versions(serving_dir), baseline) if baseline else None
+    if version is None:
         return ""
-    return json.dumps(version.manifest.release.get("dataset"), sort_keys=True)
+    return json.dumps(version.release.get("dataset"), sort_keys=True)
 
 
 def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) -> None:
@@ -148,7 +147,7 @@ def export_baseline(serving_dir: Path, baseline: Baseline, destination: Path) ->
 
 def _recorded(version: Version, run_key: str) -> ReleaseContext | None:
     """Reads the release record, whose types are known, of a run with that key."""
-    release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
+    release = version.release
     token = release.get("release_token")
     if release.get("run_key") != run_key or token is None or "baseline" not in release:
         return None

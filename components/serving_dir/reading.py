@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from components.serving_dir.log import (
     Approval,
@@ -155,13 +154,10 @@ def approved(serving_dir: Path) -> dict[str, Approval]:
 
 def approvals_in(present: Sequence[Version]) -> list[Approval]:
     """Returns what the manifests of versions say of approvals, oldest first."""
-    releases: list[tuple[int, Mapping[str, Any]]] = [
-        (version.number, version.manifest.release) for version in present if version.manifest
-    ]
     return [
-        Approval(given["run_id"], number, *(given[name] for name in ("by", "reason", "at")))
-        for number, release in releases
-        if (given := release.get(APPROVAL))
+        Approval(given["run_id"], version.number, *(given[name] for name in ("by", "reason", "at")))
+        for version in present
+        if (given := version.release.get(APPROVAL))
     ]
 
 

@@ -9,9 +9,10 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from components.serving_dir.log import Withdrawal
-from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest
+from components.serving_dir.manifest import MAX_MANIFEST_BYTES, Manifest, Rollback
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
@@ -52,6 +53,15 @@ class Version:
     @property
     def model_digest(self) -> str | None:
         return self.manifest.model_digest if self.manifest else None
+
+    @property
+    def release(self) -> Mapping[str, Any]:
+        """The release record; empty where there is no manifest that can be read."""
+        return self.manifest.release if self.manifest else {}
+
+    @property
+    def rollback(self) -> Rollback | None:
+        return self.manifest.rollback if self.manifest else None
 
     @property
     def is_signed(self) -> bool:

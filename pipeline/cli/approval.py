@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def approve(
         )
         if made := approved(directory).get(run_id):  # maybe by an earlier command, killed then
             by, reason = made.by, made.reason
-        release = _release(directory, done.version)
+        release = serving_dir.find(directory, done.version).release
         how = f", and another run had released this very model as version {done.version}"
         if (release.get(APPROVAL) or {}).get("run_id") == run_id:
             report, how = release.get(REPORT), f" and released as version {done.version}"
@@ -129,11 +129,6 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
         raise
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}
     return Reply(fields, [f"rejected: the model of {run_id}; what is served stays"])
-
-
-def _release(directory: Path, number: int) -> Mapping[str, Any]:
-    version = serving_dir.find(directory, number)
-    return version.manifest.release if version.manifest else {}
 
 
 def _report_of(directory: Path, run_id: str) -> str | None:

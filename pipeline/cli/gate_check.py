@@ -89,14 +89,13 @@ def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -
     in the serving directory to which `run` would release.
     """
     asked = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
-    with ci_files.of_errors():
-        used = ["pipeline_root", "serving_dir", *keys("gate")]
-        if _of_a_file(asked):
-            given.require_keys(used)
-            result = _check_predictions(given, **values)
-        else:
-            given.require_keys(["data_dir", *used, *keys("data")])
-            result = _check_model(given, verbose=verbose, **values)
+    used = ["pipeline_root", "serving_dir", *keys("gate")]
+    if _of_a_file(asked):
+        given.require_keys(used)
+        result = _check_predictions(given, **values)
+    else:
+        given.require_keys(["data_dir", *used, *keys("data")])
+        result = _check_model(given, verbose=verbose, **values)
     ci_files.write(result.checks, left_out=result.left_out)
     exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
     return Reply(result.to_dict(), _lines(result), exit_code)
@@ -156,12 +155,8 @@ def _check_predictions(
     dataset: str | None,
     **others: Any,
 ) -> ModelCheck:
-    from pipeline.predictions_check import check_predictions, require_dataset
+    from pipeline.predictions_check import check_predictions
 
-    try:
-        require_dataset(dataset)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     return check_predictions(
         given.configuration(), predictions, baseline_predictions, dataset=dataset, cuts=slice
     )

@@ -48,9 +48,8 @@ def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Repl
             f"version {found.number} in {found.path} {'; '.join(found.problems)}: its lineage is "
             "not known; restore its files"
         )
-    release: _Fields = found.manifest.release
+    release, rollback = found.release, found.rollback
     executions, problem = _executions(release, ctx.params["pipeline_root"])
-    rollback = found.manifest.rollback
     fields = {
         "serving_dir": str(directory),
         "version": found.number,
@@ -87,13 +86,11 @@ def _ancestors(directory: Path, version: Version) -> list[dict[str, Any]]:
     """The version that it was compared with, the one that this was compared with, and so on."""
     present = {each.number: each for each in serving_dir.versions(directory)}
     chain: list[dict[str, Any]] = []
-    manifest = version.manifest
-    while manifest is not None and isinstance(manifest.release.get("baseline"), Mapping):
-        parent: Any = manifest.release["baseline"]
+    there: Version | None = version
+    while there and isinstance(parent := there.release.get("baseline"), Mapping):
         if any(each["version"] == parent["version"] for each in chain):
             break
         there = present.get(parent["version"])
-        manifest = there.manifest if there else None
         chain.append({**parent, "present": there is not None})
     return chain
 

@@ -123,10 +123,9 @@ def _compared(
     from components.serving_check.prediction import ModelError
     from pipeline.served_requests import Model, read_requests
 
-    release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
-    dataset, policy = (release.get(name) or {} for name in ("dataset", "policy"))
+    dataset, policy = (version.release.get(name) or {} for name in ("dataset", "policy"))
     try:
-        released = _summary(release.get("reference"))
+        released = _summary(version.release.get("reference"))
         spec = _spec(dataset, num_classes=len(released.classes))
     except ValueError as error:
         raise CommandError(

@@ -67,8 +67,7 @@ def predict(
 def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | ImageError]:
     from components.serving_check.prediction import ModelError, classify
 
-    release: Mapping[str, Any] = version.manifest.release if version.manifest else {}
-    names = (release.get("dataset") or {}).get("class_names") or ()
+    names = (version.release.get("dataset") or {}).get("class_names") or ()
     try:
         return classify(list(images), version.path, names)
     except ModelError as error:

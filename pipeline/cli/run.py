@@ -69,15 +69,10 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     return execute(given, ctx.find_root().obj or _local_run, **values)
 
 
-def execute(given: Given, run: Runner, *, ci_files: CiFiles, **values: Any) -> int:
-    """Runs the pipeline, shows progress and result, and returns the exit code."""
-    with ci_files.of_errors():
-        return _execute(given, run, ci_files, **values)
-
-
-def _execute(
-    given: Given, run: Runner, ci_files: CiFiles, *, save_hparams: Path | None, verbose: bool
+def execute(
+    given: Given, run: Runner, *, ci_files: CiFiles, save_hparams: Path | None, verbose: bool
 ) -> int:
+    """Runs the pipeline, shows progress and result, and returns the exit code."""
     started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()

@@ -144,8 +144,7 @@ def rollback(
 def _say_if_done(directory: Path, before: Version | None) -> None:
     """Reports a rollback that was done before a signal came, for scripts that would try again."""
     now = serving_dir.live(directory)
-    done = now.manifest.rollback if now and now.manifest else None
-    if now and done and before and done.withdraws == before.number:
+    if now and before and now.rollback and now.rollback.withdraws == before.number:
         output.complain(f"rolled back before that: version {now.number} in {now.path} is live")
 
 
@@ -204,10 +203,8 @@ def _integrity(version: Version) -> dict[str, Any]:
 
 def _describe(version: Version, *, live: bool) -> dict[str, Any]:
     """Takes a version of `versions(..., check_files=True)`; unknown values become None."""
-    manifest = version.manifest
-    release: Mapping[str, Any] = manifest.release if manifest else {}
+    manifest, release, rollback = version.manifest, version.release, version.rollback
     metrics = release.get("metrics") or {}
-    rollback = manifest.rollback if manifest else None
     return {
         **_integrity(version),
         "live": live,

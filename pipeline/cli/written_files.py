@@ -88,7 +88,10 @@ class CiFiles:
 
 
 def options(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds --junit and --markdown; the function takes them as `ci_files`, known to be writable."""
+    """Adds --junit and --markdown; the function takes them as `ci_files`, known to be writable.
+
+    An error that ends it before they are written is written to them.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @written_option("--junit", "Write the checks as JUnit XML, for a CI's report.")
@@ -97,7 +100,8 @@ def options(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def with_files(*args: Any, junit: Path | None, markdown: Path | None, **values: Any) -> Any:
             files = CiFiles(title, junit, markdown)
             files.require_writable()
-            return function(*args, ci_files=files, **values)
+            with files.of_errors():
+                return function(*args, ci_files=files, **values)
 
         return with_files
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
-import time
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.doctor.machine import Engine
 
@@ -18,56 +18,32 @@ _QUESTIONS = {
 }
 
 
-class Asked(NamedTuple):
-    """An engine that was asked; `process` is None if there is no executable."""
-
-    name: str
-    path: str | None
-    process: subprocess.Popen[str] | None
-    problem: str = ""
+def find(*, timeout_s: float = TIMEOUT_S) -> tuple[Engine, ...]:
+    """Asks all engines for their versions at once, and returns what they answered in time."""
+    with ThreadPoolExecutor() as pool:
+        return tuple(pool.map(functools.partial(_ask, timeout_s), _QUESTIONS))
 
 
-def ask() -> list[Asked]:
-    """Asks each engine for its version, without waiting for an answer."""
-    return [_ask(name, words) for name, words in _QUESTIONS.items()]
-
-
-def _ask(name: str, words: tuple[str, ...]) -> Asked:
+def _ask(timeout_s: float, name: str) -> Engine:
     path = shutil.which(name)
     if path is None:
-        return Asked(name, None, None)
+        return Engine(name, None)
     try:
-        process = subprocess.Popen(
-            [path, *words],
+        done = subprocess.run(
+            [path, *_QUESTIONS[name]],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             errors="replace",
+            timeout=timeout_s,
+            check=False,
         )
     except OSError as error:
-        return Asked(name, path, None, f"cannot be started: {error.strerror}")
-    return Asked(name, path, process)
-
-
-def answers(asked: list[Asked], *, timeout_s: float = TIMEOUT_S) -> tuple[Engine, ...]:
-    """Returns what the engines answered within the time that all of them have together."""
-    end = time.monotonic() + timeout_s
-    return tuple(_answer(one, end - time.monotonic(), timeout_s) for one in asked)
-
-
-def _answer(asked: Asked, left_s: float, timeout_s: float) -> Engine:
-    if asked.process is None:
-        return Engine(asked.name, asked.path, problem=asked.problem)
-    with asked.process as process:
-        try:
-            out, err = process.communicate(timeout=max(0.0, left_s))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            problem = f"its engine did not answer within {timeout_s:g} s"
-            return Engine(asked.name, asked.path, problem=problem)
-    version = out.strip()
-    if process.returncode == 0 and version:
-        return Engine(asked.name, asked.path, version)
-    said = err.strip().splitlines() or [f"exit status {process.returncode}"]
-    return Engine(asked.name, asked.path, problem=f"its engine does not answer: {said[-1]}")
+        return Engine(name, path, problem=f"cannot be started: {error.strerror}")
+    except subprocess.TimeoutExpired:
+        return Engine(name, path, problem=f"its engine did not answer within {timeout_s:g} s")
+    version = done.stdout.strip()
+    if done.returncode == 0 and version:
+        return Engine(name, path, version)
+    said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return Engine(name, path, problem=f"its engine does not answer: {said[-1]}")

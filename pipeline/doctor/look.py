@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,24 +59,25 @@ def examine(config: RunConfig, *, verbose: bool = False) -> Machine:
     A child imports TensorFlow if the driver has GPUs, or if `verbose` asks for it; then its log
     appears on stderr.
     """
-    asked = engines.ask()
-    tensorflow = _tensorflow()
-    nvidia, devices, libraries = _ask_for_cuda(tensorflow)
-    gpus = tuple(joined(devices, ()))
-    if tensorflow.version and (verbose or (devices and tensorflow.cuda)):
-        answer = _try_gpus(verbose=verbose)
-        tensorflow = replace(tensorflow, imported=True, problem=str(answer["problem"]))
-        gpus = tuple(joined(devices, answer.get("gpus", ())))
-    return Machine(
-        python=Python(platform.python_version(), sys.executable),
-        packages={name: _version(name) for name in PACKAGES},
-        tensorflow=tensorflow,
-        nvidia=nvidia,
-        gpus=gpus,
-        cuda_libraries=libraries,
-        engines=engines.answers(asked),
-        model_server=_model_server(config.serving.model_server),
-    )
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(engines.find)
+        tensorflow = _tensorflow()
+        nvidia, devices, libraries = _ask_for_cuda(tensorflow)
+        gpus = tuple(joined(devices, ()))
+        if tensorflow.version and (verbose or (devices and tensorflow.cuda)):
+            answer = _try_gpus(verbose=verbose)
+            tensorflow = replace(tensorflow, imported=True, problem=str(answer["problem"]))
+            gpus = tuple(joined(devices, answer.get("gpus", ())))
+        return Machine(
+            python=Python(platform.python_version(), sys.executable),
+            packages={name: _version(name) for name in PACKAGES},
+            tensorflow=tensorflow,
+            nvidia=nvidia,
+            gpus=gpus,
+            cuda_libraries=libraries,
+            engines=asked.result(),
+            model_server=_model_server(config.serving.model_server),
+        )
 
 
 def _version(*names: str) -> str | None:

@@ -89,8 +89,7 @@ def find_what_stays(run: RunResult) -> None:
 def _release_by(run_id: str, served: Path) -> Release | None:
     with contextlib.suppress(serving_dir.ServingDirError):
         for version in reversed(serving_dir.versions(served)):
-            release = version.manifest.release if version.manifest else {}
-            if is_of_run(release.get("run_id"), run_id):
+            if is_of_run(version.release.get("run_id"), run_id):
                 return Release(version.number, str(version.path))
     return None
 

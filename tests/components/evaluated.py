@@ -210,14 +210,13 @@ def evaluate(
 
 
 def evaluate_sample(examples: Any, models: Mapping[str, Any], path: Path, *, size: int) -> Any:
-    """Runs TFX's Evaluator with our metric alone, and a sample of that size; its ModelEvaluation.
+    """Runs TFX's Evaluator with a sample of that size, and the fewest slices; its ModelEvaluation.
 
     The models are Model artifacts by `eval_config.CANDIDATE` and then, if compared, `BASELINE`.
     """
     config = eval_config.eval_config(HELD, compared=eval_config.BASELINE in models, code="")
-    (metrics,) = config.metrics_specs
-    del metrics.metrics[1:], config.slicing_specs[2:]
-    ours = metrics.metrics[0]
+    del config.slicing_specs[2:]
+    (ours,) = config.metrics_specs[0].metrics
     ours.config = json.dumps({**json.loads(ours.config), "size": size})
     return run_evaluator(examples, list(models.values()), config, path).evaluation
 

@@ -242,13 +242,13 @@ def program(path: Path, commands: str) -> str:
 
 
 def test_an_engine_that_is_not_on_the_path(path: Path) -> None:
-    assert engines.answers(engines.ask()) == (Engine("docker", None), Engine("podman", None))
+    assert engines.find() == (Engine("docker", None), Engine("podman", None))
 
 
 def test_an_engine_answers_with_its_version(path: Path) -> None:
     docker = program(path / "docker", 'echo "$1 28.2.2"')
     podman = program(path / "podman", 'echo "$1 4.3.1"')
-    assert engines.answers(engines.ask()) == (
+    assert engines.find() == (
         Engine("docker", docker, "version 28.2.2"),
         Engine("podman", podman, "info 4.3.1"),
     )
@@ -257,7 +257,7 @@ def test_an_engine_answers_with_its_version(path: Path) -> None:
 def test_an_engine_that_is_not_running_says_why(path: Path) -> None:
     docker = program(path / "docker", "echo\necho a warning >&2\necho no socket >&2\nexit 1")
     podman = program(path / "podman", "exit 125")
-    assert engines.answers(engines.ask()) == (
+    assert engines.find() == (
         Engine("docker", docker, problem="its engine does not answer: no socket"),
         Engine("podman", podman, problem="its engine does not answer: exit status 125"),
     )
@@ -265,12 +265,12 @@ def test_an_engine_that_is_not_running_says_why(path: Path) -> None:
 
 def test_an_engine_that_hangs_is_given_up(path: Path) -> None:
     hanging = program(path / "docker", f"exec {sys.executable} -c 'import time; time.sleep(60)'")
-    (docker, _) = engines.answers(engines.ask(), timeout_s=0.2)
+    (docker, _) = engines.find(timeout_s=0.2)
     assert docker == Engine("docker", hanging, problem="its engine did not answer within 0.2 s")
 
 
 def test_an_executable_that_cannot_be_started(path: Path) -> None:
     (path / "docker").write_bytes(b"\x7fELF")
     os.chmod(path / "docker", 0o755)
-    (docker, _) = engines.answers(engines.ask())
+    (docker, _) = engines.find()
     assert docker.problem == "cannot be started: Exec format error"

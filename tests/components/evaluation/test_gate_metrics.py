@@ -1,12 +1,13 @@
 """The gate's metric, on predictions that are written down here."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation.gate_metrics import ACCURACY, OUTCOMES, GateEvidence
+from components.evaluation.gate_metrics import ACCURACY, OUTCOMES, REFERENCE, GateEvidence
 from trainer import features
 
 # (label, the candidate's prediction, the baseline's) of three classes; None for a NaN.
@@ -30,7 +31,12 @@ def one_hot(label: int | None) -> np.ndarray:
 def extracts(label: int, candidate: int | None, baseline: int | None) -> dict[str, Any]:
     predictions = {"candidate": candidate, "baseline": baseline}
     return {
-        "features": {features.IMAGE: np.array([b"PNG"])},
+        "features": {
+            features.IMAGE: np.array([b"\xff\xd8\xff no PNG"], object),
+            features.MEAN_INTENSITY: np.array([0.5], np.float32),
+            features.HEIGHT: np.array([480]),
+            features.WIDTH: np.array([640]),
+        },
         "labels": {name: one_hot(label) for name in predictions},
         "predictions": {
             name: {features.PROBABILITIES: one_hot(predicted)}
@@ -39,8 +45,8 @@ def extracts(label: int, candidate: int | None, baseline: int | None) -> dict[st
     }
 
 
-def measured(made: Any, examples: list[Any], *, parts: int = 1) -> tuple[float, Any]:
-    """The accuracy and the outcomes of examples that are added up in that many parts."""
+def output(made: Any, examples: list[Any], *, parts: int = 1) -> dict[str, Any]:
+    """What the metric says by name of examples that are added up in that many parts."""
     (preprocessor,), counter = made.preprocessors, made.combiner
     sums = []
     for part in range(parts):
@@ -49,9 +55,14 @@ def measured(made: Any, examples: list[Any], *, parts: int = 1) -> tuple[float, 
         for example in examples[part::parts]:
             observed = preprocessor.process(extracts(*example))
             sums[-1] = counter.add_inputs(sums[-1], observed)
-    output = counter.extract_output(counter.merge_accumulators(sums))
-    by_name = {key.name: value for key, value in output.items()}
-    return by_name[ACCURACY], by_name[OUTCOMES].tolist()
+    found = counter.extract_output(counter.merge_accumulators(sums))
+    return {key.name: value for key, value in found.items()}
+
+
+def measured(made: Any, examples: list[Any], *, parts: int = 1) -> tuple[float, Any]:
+    """The accuracy and the outcomes, see `output`."""
+    found = output(made, examples, parts=parts)
+    return found[ACCURACY], found[OUTCOMES].tolist()
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
@@ -76,6 +87,11 @@ def test_of_no_examples_there_is_no_accuracy() -> None:
     accuracy, outcomes = measured(computation(with_baseline=True), [])
     assert np.isnan(accuracy)
     assert outcomes == []
+
+
+def test_the_size_is_that_of_the_stored_image_in_any_format() -> None:
+    reference = json.loads(output(computation(with_baseline=True), EXAMPLES, parts=2)[REFERENCE])
+    assert reference[-2:] == [["intensity", 100, 6], ["size", "480x640", 6]]
 
 
 def test_a_baseline_that_was_announced_must_be_there() -> None:

@@ -29,7 +29,12 @@ SIZE = 8
 def _extracts(image: bytes, probabilities: list[float]) -> dict[str, Any]:
     """One example as TFMA hands it to metrics."""
     return {
-        "features": {features.IMAGE: np.array([image])},
+        "features": {
+            features.IMAGE: np.array([image]),
+            features.MEAN_INTENSITY: np.array([0.5], np.float32),
+            features.HEIGHT: np.array([28]),
+            features.WIDTH: np.array([28]),
+        },
         "labels": np.array([1.0, 0.0], np.float32),
         "predictions": {features.PROBABILITIES: np.array(probabilities, np.float32)},
     }
