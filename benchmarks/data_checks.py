@@ -21,7 +21,7 @@ from components.data_gate.label_noise import estimate, noise_checks
 from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from pipeline.dataset_defaults import defaults_of
 
 BATCH_ROWS = 1000

@@ -19,7 +19,7 @@ from components.example_gen.example_facts import facts_of
 from components.example_gen.examples_summary import SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from components.example_gen.totals import split_summary, totals_of
 
 BOUND = DataGateConfig().max_intensity_drift

@@ -23,7 +23,7 @@ import numpy as np
 from processes import pipeline_command
 
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 
 Labels = np.ndarray  # [N] int64
 Poison = Callable[[Labels], Labels]

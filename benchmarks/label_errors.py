@@ -20,7 +20,7 @@ from components.confident_learning import label_errors, thresholds
 from components.data_gate.block_means import block_means
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 
 FIRST = (20, 100)
 

@@ -50,7 +50,7 @@ def flat(rows: int) -> Rows:
 def mnist(folder: Path) -> Rows:
     """The training images of IDX files."""
     from components.example_gen.images import read_arrays
-    from components.example_gen.sources import open_dataset
+    from components.example_gen.opening import open_dataset
     from tests.trainer.samples import png
 
     images, labels = read_arrays(open_dataset(f"idx:{folder}", data_dir=None), "train")

@@ -15,7 +15,7 @@ import numpy as np
 
 from components.example_gen.image_set import TEST
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from components.monitoring.drift import Drift, compare
 from components.monitoring.summary import Summary, summarize
 from components.serving_check.prediction import Classifier

@@ -101,7 +101,7 @@ def _splits(folder: Path, eval_share: int) -> Any:
     import tensorflow as tf
 
     from components.example_gen.images import read_arrays
-    from components.example_gen.sources import open_dataset
+    from components.example_gen.opening import open_dataset
     from trainer.inputs import LoadedSplit
 
     images, labels = read_arrays(open_dataset(f"idx:{folder}", data_dir=None), "train")

@@ -20,7 +20,7 @@ from components.data_gate.duplicates import duplicates_check
 from components.evaluation.predictions import predict
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
 from components.example_gen.image_set import TEST
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from components.gate.decide import decide
 from components.gate.evidence import Case, Provenance
 from components.serving_dir import ServingDirError

@@ -20,7 +20,7 @@ from typing import Any
 from components.data_gate.bounds import DataBounds
 from components.example_gen.example_facts import eval_size
 from components.example_gen.image_set import TRAIN, DatasetInfo
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from components.gate import integrity
 from components.gate.check import Refused
 from components.gate.policy import Policy

@@ -1,6 +1,7 @@
 """The data sources of `--dataset`. Parsing its text imports neither TensorFlow nor NumPy.
 
-    image_set = open_dataset("idx:digits", data_dir=None)
+    spec = parse_dataset("idx:digits")
+    image_set = SOURCES[spec.source].open(spec, DataConfig(), None)
 
 `SOURCES` holds them by the word before the colon. A plugin (`trainer.host.registry`) adds its own::
 
@@ -68,7 +69,7 @@ class DataSource:
       parse: reads the text after the colon, "" if there is none; raises DataError.
       open: finds and checks a data set, given the section `data` of the configuration, and
         `--data-dir` or None; raises DataError. If its images are PNG of one shape, it ignores the
-        section, and `open_dataset` completes what it says (`layout.with_layout`).
+        section, and `opening.open_dataset` completes what it says.
       find_name: returns the name of a data set without preparing it; None if the spec has the name,
         or opening the set finds it.
     """
@@ -98,19 +99,6 @@ def parse_dataset(text: str) -> DatasetSpec:
     except PluginError as error:
         raise DataError(str(error)) from error
     return source.parse(argument.strip()) if source else SOURCES[TFDS].parse(text)
-
-
-def open_dataset(text: str, data: DataConfig = _AS_STORED, *, data_dir: str | None) -> ImageSet:
-    """Finds and checks a data set, and prepares it if necessary.
-
-    Raises:
-      DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
-    """
-    spec = parse_dataset(text)
-    image_set = SOURCES[spec.source].open(spec, data, data_dir)
-    from components.example_gen.layout import with_layout
-
-    return with_layout(image_set, data)
 
 
 def find_name(spec: DatasetSpec, data: DataConfig = _AS_STORED, *, data_dir: str | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from tests.components.example_gen.idx_contents import idx_file
 
 Arrays = tuple[np.ndarray, np.ndarray]

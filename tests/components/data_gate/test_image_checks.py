@@ -16,7 +16,7 @@ from components.data_gate.image_checks import image_checks
 from components.example_gen.example_facts import hash_examples, sums_of
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.images import Rows, encode_examples, read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from components.gate.check import NOT_JUDGED, Check
 from components.pictures import LABEL_ERRORS, Pictures
 from pipeline.dataset_defaults import bounds_for

@@ -7,7 +7,7 @@ from components.data_gate.block_means import block_means
 from components.data_gate.label_noise import LabelNoise, Noise, estimate, noise_checks
 from components.data_gate.quick_classifier import MAX_SIDE, leave_one_out_scores
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 
 CLASSES = tuple("0123456789")
 BOUND = 0.005  # of the sample

@@ -6,7 +6,7 @@ from PIL import Image
 
 from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 
 
 @pytest.fixture(scope="module")

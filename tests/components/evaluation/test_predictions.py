@@ -12,7 +12,7 @@ from components.evaluation.saved_model import Model, load
 from components.example_gen.example_facts import digest_of
 from components.example_gen.generate import read_parts
 from components.example_gen.image_set import TEST, ImageSet
-from components.example_gen.sources import open_dataset
+from components.example_gen.opening import open_dataset
 from components.gate.evidence import Tally
 from components.gate.slices import Bands
 from tests.pipeline.saved_models import images, save_function

@@ -4,7 +4,8 @@ import pytest
 
 from components.example_gen.data_config import DataConfig
 from components.example_gen.layout import image_layout
-from components.example_gen.sources import DataError, open_dataset
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import DataError
 
 ONE = ((28, 28),) * 3
 MANY = ((10, 40), (48, 64), (300, 200))

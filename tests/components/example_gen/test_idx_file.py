@@ -13,7 +13,8 @@ from tests.trainer.host.test_files import STAND_INS
 
 READ = """
 import sys
-from components.example_gen.sources import DataError, open_dataset
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import DataError
 try:
     open_dataset(f"idx:{sys.argv[1]}", data_dir=None)
 except DataError as error:

@@ -13,7 +13,8 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.example_gen import examples_summary
 from components.example_gen.image_example_gen import ImageExampleGen
-from components.example_gen.sources import DataError, open_dataset
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import DataError
 from tests.refusals import refusal_of
 
 Write = Callable[..., Path]

@@ -5,7 +5,8 @@ import pytest
 
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_arrays
-from components.example_gen.sources import DataError, open_dataset
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import DataError
 
 
 @pytest.fixture(scope="module")

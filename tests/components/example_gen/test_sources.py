@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.example_gen.image_set import DatasetInfo
-from components.example_gen.sources import (
-    DataError,
-    DatasetSpec,
-    find_name,
-    open_dataset,
-    parse_dataset,
-)
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import DataError, DatasetSpec, find_name, parse_dataset
 from tests.limits import ROOT
 from tests.plugins import install
 
@@ -58,7 +53,8 @@ import apache_beam as beam
 from tfx.types import standard_artifacts
 from components.example_gen import examples_summary
 from components.example_gen.image_example_gen import ImageExampleGen
-from components.example_gen.sources import open_dataset, usages
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import usages
 
 examples = standard_artifacts.Examples()
 examples.uri = sys.argv[1]

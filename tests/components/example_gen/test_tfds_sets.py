@@ -12,7 +12,8 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet, SourceRows
-from components.example_gen.sources import DataError, find_name, open_dataset, parse_dataset
+from components.example_gen.opening import open_dataset
+from components.example_gen.sources import DataError, find_name, parse_dataset
 from components.example_gen.tfds_sets import find_keys
 from tests import http_servers
 from tests.refusals import refusal_of
