@@ -97,6 +97,7 @@ def train(
                 checkpoints.save(state.checkpoint())
             reporter.epoch_ended(epoch)
         state.finish()
+        batches.close()
     return state.served, state.history
 
 
