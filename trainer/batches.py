@@ -117,6 +117,10 @@ class TrainingBatches:
         if self._scratch:
             self._reader.submit(self._expect, first, steps)
 
+    def close(self) -> None:
+        """Waits until nothing is read any more."""
+        self._reader.shutdown()
+
     def _expect(self, first: int, steps: int) -> None:
         shares, _ = self.draw(tf.constant(first), tf.constant(steps))
         of_replicas = shares.numpy().reshape(steps, self._replicas, -1)

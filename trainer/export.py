@@ -7,10 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow.python.framework.ops import uid  # no public function is as fast
 
 from trainer import features
 from trainer.features import ImageSpec
 from trainer.transform_graph import TransformGraph
+
+_FIRST_NAME = 1 << 18  # a training of MNIST takes some ten thousand numbers
+_NEXT_NAMES = 4  # a factor
 
 
 class ServingModel(tf.Module):
@@ -97,5 +101,20 @@ def save(
     model: keras.Model, tft_output: tft.TFTransformOutput, spec: ImageSpec, export_dir: str
 ) -> None:
     """Writes the SavedModel with its four signatures to `export_dir`."""
+    _number_from_the_same()
     served = ServingModel(model, tft_output, spec)
     tf.saved_model.save(served, export_dir, signatures=served.signatures())
+
+
+def _number_from_the_same() -> None:
+    """Lets the names of functions not depend on what this process has done before.
+
+    TensorFlow numbers functions and tensors by one counter, and a training that was resumed, or
+    read its images from a file, makes fewer or more tensors. The same weights in other files would
+    be another model: not the one that was withdrawn, for example.
+    """
+    first, number = _FIRST_NAME, uid()
+    while first < number:
+        first *= _NEXT_NAMES
+    while number < first:
+        number = uid()

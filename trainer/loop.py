@@ -21,6 +21,7 @@ from trainer.device_memory import enough_for
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
+from trainer.normalization import normalizes_vectors
 from trainer.optimizer import apply_gradients
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
@@ -61,8 +62,8 @@ def train(
     Raises:
       TrainingDiverged: the loss on train or on eval became NaN or infinite.
       OutOfMemory: the memory of a device is used up.
-      ValueError: the global batch is larger than the training split, or XLA is to compile for
-        several replicas.
+      ValueError: the global batch is larger than the training split, or too small for the network;
+        or XLA is to compile for several replicas.
     """
     batches = TrainingBatches(
         train_split,
@@ -83,6 +84,11 @@ def train(
         "training.input=stream, or take a smaller network",
     ):
         state = State(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
+        if batches.batch == 1 and normalizes_vectors(state.model):
+            raise ValueError(
+                "the global batch is 1, expected 2 or more: the network normalizes each unit of a "
+                "dense layer over the batch; set training.per_replica_batch higher"
+            )
         if checkpoints:
             _resume(state, checkpoints, strategy)
         reporter = Reporter(
@@ -97,6 +103,7 @@ def train(
                 checkpoints.save(state.checkpoint())
             reporter.epoch_ended(epoch)
         state.finish()
+        batches.close()
     return state.served, state.history
 
 

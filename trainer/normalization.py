@@ -8,6 +8,18 @@ import keras
 import tensorflow as tf
 
 
+def normalizes_vectors(model: keras.Model) -> bool:
+    """Whether a layer takes the statistics of each unit over the batch alone, as after a dense
+    layer, and so would make zeros of a single example (and a GPU NaN of their variance).
+    """
+    return any(
+        isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and layer.input_spec.ndim == 2
+        for layer in model.layers
+    )
+
+
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer with the same weights and results, over the last axis, in less time.
 

@@ -79,6 +79,19 @@ def test_a_step_that_exceeds_the_memory_is_refused_with_the_remedies(monkeypatch
         train()
 
 
+@pytest.mark.parametrize("architecture", ["convnet", "deep"])
+def test_a_batch_of_which_a_unit_has_no_statistics_is_refused(architecture):
+    one = dataclasses.replace(HPARAMS, architecture=architecture, per_replica_batch=1)
+    with pytest.raises(ValueError, match=r"global batch is 1, expected 2 or more: .*batch higher"):
+        train(one)
+
+
+def test_one_image_has_the_statistics_of_its_places():
+    one = dataclasses.replace(HPARAMS, architecture="residual", per_replica_batch=1, epochs=1)
+    _, history = train(one)
+    assert history[-1].eval_accuracy == 1.0
+
+
 def test_learns_what_can_be_learned():
     _, history = trained()
     assert [epoch.number for epoch in history] == [1, 2, 3, 4]

@@ -29,7 +29,7 @@ def unbroken(prepared, tmp_path_factory) -> Training:
 
 
 @pytest.mark.once_newer  # tests/e2e/test_stopped.py
-def test_a_killed_training_ends_with_the_weights_of_one_that_was_not_wherever_the_images_lie(
+def test_a_killed_training_ends_with_the_model_of_one_that_was_not_wherever_the_images_lie(
     prepared, unbroken, tmp_path
 ):
     training = Training(prepared, tmp_path, deterministic=True)
@@ -40,6 +40,7 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not_wherever_th
     assert "input: stream, as training.input says" in log
     assert "resumed after epoch" in log
     assert_same(training.weights(), unbroken.weights())
+    assert training.files() == unbroken.files()
     assert not training.checkpoints.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"serving", "logs"}
 

@@ -76,6 +76,11 @@ class Training:
         """Every variable of the exported model."""
         return exported_weights(self.exported)
 
+    def files(self) -> dict[str, bytes]:
+        """Every file of the exported model."""
+        files = (path for path in self.exported.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.exported)): path.read_bytes() for path in files}
+
 
 def has_checkpoint(checkpoints: Path, epoch: int) -> bool:
     """Whether there is one of that epoch, or of a later one where nobody looked in time."""
