@@ -1,7 +1,7 @@
 """Every Python process that we start, from a directory full of traps, editable and as a wheel.
 
-What stands in for TensorFlow here says where each name was imported from and which GPUs its process
-sees, and ends it.
+What stands in for TensorFlow here says where each name was imported from, which GPUs its process
+sees and how seldom it searches for garbage, and ends it.
 What a child does after its imports is tested elsewhere.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import STARTS, TRAINS
+from tests.loopback import NO_PROXY_THERE
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("components", "pipeline", "trainer")
@@ -25,11 +26,12 @@ STANDARD = ("json", "logging", "pickle", "random", "runpy", "socket", "threading
 NAMES = (*STANDARD, *PACKAGES, "numpy")
 # On PYTHONPATH, which is the user's own choice, under the name `tensorflow` and `where`.
 PROBE = f"""
-import importlib, json, os
+import gc, importlib, json, os
 names = {NAMES!r}
 def say(*_):
     found = {{name: importlib.import_module(name).__file__ for name in names}}
     found["GPUs"] = os.environ["CUDA_VISIBLE_DEVICES"]
+    found["garbage"] = gc.get_threshold()[0]
     with open(os.environ["FOUND"], "w") as file:
         json.dump(found, file)
 if __name__ == "tensorflow":
@@ -108,12 +110,16 @@ def test_a_child_imports_nothing_from_where_the_user_stands_and_sees_gpus_only_i
     monkeypatch.setenv("PYTHONPATH", str(mine))
     monkeypatch.setenv("FOUND", str(tmp_path / "found"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("http_proxy", NO_PROXY_THERE)
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):  # as this process has settled them
+        monkeypatch.delenv(name, raising=False)
     done = subprocess.run(
         [installed.python, str(command)], cwd=traps, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     said = json.loads((tmp_path / "found").read_text())
     assert said.pop("GPUs") == ("0,1" if kind in TRAINS else "-1")
+    assert said.pop("garbage") == 50_000 or kind not in TRAINS
     found = {name: Path(file) for name, file in said.items()}
     ours = {name: found[name] for name in PACKAGES}
     assert ours == {name: installed.packages / name / "__init__.py" for name in PACKAGES}

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.runs import run
 from tests.plugins import install
+from tests.trainer.trainings import exported_weights
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
@@ -30,3 +31,5 @@ def test_the_plugin_of_the_documentation_takes_part_in_a_run(
     (check,) = (check for check in result["gate"]["checks"] if check["name"] == "weakest")
     assert check["passed"]
     assert check["required"] == 0.8
+    released = exported_weights(Path(result["release"]["path"]))
+    assert (12 * 12, 32) in {weight.shape for weight in released.values()}

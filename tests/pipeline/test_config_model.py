@@ -317,22 +317,3 @@ def test_a_plugin_that_cannot_be_imported_is_one_line_and_ends_with_1(
     done = process(["config", "keys"], plugin)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("tfx-mnist: the plugin plugin-of-a-test cannot be used, as its m")
-
-
-@pytest.mark.slow
-@pytest.mark.once  # the value reaches the network by our code
-def test_a_network_is_built_with_it(plugin: dict[str, str]) -> None:
-    done = script(
-        """
-        from pipeline.config_model import build
-        from trainer.model import build_model
-        words = {"training.architecture": "hidden", "training.extra.units": "5"}
-        hparams = build("quick", words).training
-        model = build_model(hparams, image_shape=(4, 4, 1), num_classes=2)
-        print(model.count_params())
-        """,
-        env=plugin,
-        timeout=300,
-    )
-    # 16 pixels to 5 units to 2 classes.
-    assert done.stdout.splitlines()[-1:] == [str(16 * 5 + 5 + 5 * 2 + 2)], done.stderr[-2000:]

@@ -54,6 +54,7 @@ print(json.dumps([model.count_params(), history[-1].eval_accuracy]))
 
 
 @pytest.mark.slow
+@pytest.mark.once_newer  # tests/e2e/test_plugin.py
 def test_an_architecture_from_outside_is_trained(tmp_path: Path) -> None:
     install(tmp_path, PLUGIN)
     done = subprocess.run(

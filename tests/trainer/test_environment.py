@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback import NO_PROXY_THERE
 from trainer.environment import GPU_FILES, gpu_files, settle
 from trainer.training_process import seeing_gpus
 
@@ -19,56 +18,25 @@ STEERED = ("KERAS_", "TF_USE_LEGACY_KERAS")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
 
 KERAS = """
-import trainer, json, keras, tf_keras
-for each in (keras.config, tf_keras.backend):
-    print(each.image_data_format(), each.floatx(), each.epsilon())
-print(keras.config.backend(), keras.config.max_epochs())
-"""
-
-BEAM = """
-import trainer, apache_beam as beam, os
-arguments = ["--runner=FnApiRunner", "--direct_num_workers=2",
-             "--direct_running_mode=multi_processing"]
-with beam.Pipeline(argv=arguments) as pipeline:
-    pids = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(lambda _: os.getpid())
-    # In one write: both processes share this stdout.
-    pids | beam.Map(lambda pid: os.write(1, b"%d\\n" % pid))
-"""
-
-
-WATCHED = """
 import atexit, gc
 from trainer.environment import collect_seldom
 atexit.register(lambda: print(gc.get_freeze_count() > 10_000))  # after what is registered later
 collect_seldom()
 collect_seldom()
-import tensorflow
+import json, keras, tf_keras
+for each in (keras.config, tf_keras.backend):
+    print(each.image_data_format(), each.floatx(), each.epsilon())
+print(keras.config.backend(), keras.config.max_epochs())
 print(sum(generation["collections"] for generation in gc.get_stats()))
 """
-# Each begins with this and is known by what it does next.
+# Each begins with this and is known by what it does next; those that train are in
+# tests/test_working_directory.py.
 PROCESSES = {
     "the command line": "from pipeline.cli.main import main; main(['--version'])",
     "a task on Kubeflow": """
 import contextlib
 from pipeline.runners.kubeflow.entrypoint import main
 with contextlib.suppress(SystemExit): main(["--help"])
-""",
-    "a worker of a search": """
-import os, pathlib
-from trainer.tuning.processes import _train_proposals
-os.dup2(os.pipe()[0], 0)  # it ends when nobody is left to write to its stdin
-stdout = os.dup(1)
-_train_proposals(pathlib.Path("no job"))
-os.dup2(stdout, 1)  # what libraries print goes to the log
-""",
-    "a training": """
-import os, sys
-from trainer import training_process
-os.dup2(os.pipe()[0], 0)
-sys.stdin = open(os.devnull)  # no job will come
-stdout = os.dup(1)
-training_process._main(0)
-os.dup2(stdout, 1)
 """,
 }
 
@@ -93,17 +61,18 @@ def run_python(code: str, **environment: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_no_file_or_variable_of_the_user_sets_keras(tmp_path: Path) -> None:
+def test_no_file_or_variable_of_the_user_sets_keras_and_its_import_is_searched_seldom(
+    tmp_path: Path,
+) -> None:
     settings = {"image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1}
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(json.dumps({**settings, "backend": "jax"}))
     variables = {"KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "2", "TF_USE_LEGACY_KERAS": "0"}
+    *found, searches, frozen = run_python(KERAS, HOME=str(tmp_path), **variables)
     expected = "channels_last float32 1e-07"
-    assert run_python(KERAS, HOME=str(tmp_path), **variables) == [
-        expected,
-        expected,
-        "tensorflow None",
-    ]
+    assert found == [expected, expected, "tensorflow None"]
+    assert int(searches) < 100  # thousands by default
+    assert frozen == "True"  # and nothing is searched at the end
 
 
 def test_keras_writes_no_settings_either() -> None:
@@ -111,13 +80,6 @@ def test_keras_writes_no_settings_either() -> None:
     settle(environment)
     with pytest.raises(NotADirectoryError):
         Path(environment["KERAS_HOME"], "keras.json").write_text("{}")
-
-
-@pytest.mark.slow
-def test_beams_worker_processes_are_reached_past_a_proxy() -> None:
-    pids = run_python(BEAM, http_proxy=NO_PROXY_THERE)
-    assert len(pids) == 4
-    assert len(set(pids)) == 2
 
 
 @pytest.mark.parametrize(
@@ -207,12 +169,6 @@ def test_gpus_that_the_user_has_hidden_are_not_looked_for(given, found, tmp_path
     assert gpu_files(environment) == expected
     settle(environment)
     assert gpu_files(environment) == expected
-
-
-def test_an_import_is_searched_seldom_and_nothing_at_the_end() -> None:
-    searches, frozen = run_python(WATCHED)
-    assert int(searches) < 100  # thousands by default
-    assert frozen == "True"
 
 
 @pytest.mark.once  # each asks for it before it imports a library

@@ -99,13 +99,9 @@ UNUSABLE = (
 NO_SUCH_GPU = "99"  # none on a machine with GPUs either
 
 
-# A search looks before it begins as a run does, and each machine as one does.
-@pytest.mark.parametrize("words", [[], pytest.param(["--tune"], marks=pytest.mark.once)])
-def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
-    words, broken, tmp_path
-):
+def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(broken, tmp_path):
     root = tmp_path / "root"
-    words = ["run", "--dataset", "mnist_sample", "--pipeline-root", str(root), *words]
+    words = ["run", "--dataset", "mnist_sample", "--pipeline-root", str(root)]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *words],
         env=environment(NO_SUCH_GPU, **broken),
@@ -118,7 +114,8 @@ def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(
     assert not root.exists() or not list(root.iterdir())
 
 
-@pytest.mark.parametrize("machines", [1, pytest.param(2, marks=pytest.mark.once)])
+@pytest.mark.once  # a run asks TensorFlow on both
+@pytest.mark.parametrize("machines", [1, 2])
 def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
     training = Training(prepared, tmp_path / "training", epochs=1)
     training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken}
@@ -131,6 +128,7 @@ def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
     assert not training.exported.exists()
 
 
+@pytest.mark.once  # nobody asks TensorFlow
 def test_a_training_runs_on_the_cpu_if_the_user_hides_them(prepared, broken, tmp_path):
     training = Training(prepared, tmp_path / "training", epochs=1)
     training.environment = {VISIBLE: "-1", SETTLED: "-1", **broken}

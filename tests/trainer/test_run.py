@@ -1,73 +1,60 @@
-"""`run_fn` in processes of its own: killed, started again, and twice with one seed."""
+"""A training that is killed and started again, and what makes it the same or another one."""
 
-import json
-import subprocess
-import sys
+import types
 
 import pytest
+from tensorflow.python.framework import config  # no public one asks about determinism
 
 from tests.trainer.trainings import Training, assert_same
-
-pytestmark = pytest.mark.slow
-
-PREPARE = """
-import json, sys, types
 from trainer import training
 from trainer.job import Job
-from tensorflow.python.framework.config import is_op_determinism_enabled  # no public one asks
-for fn_args in sys.argv[1:]:
-    training.prepare(Job.from_fn_args(types.SimpleNamespace(**json.loads(fn_args))))
-    print(is_op_determinism_enabled())
-"""
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def unbroken(prepared, tmp_path_factory) -> Training:
-    training = Training(prepared, tmp_path_factory.mktemp("unbroken"), deterministic=True)
-    training.run()
-    return training
+    whole = Training(prepared, tmp_path_factory.mktemp("unbroken"), deterministic=True)
+    whole.run()
+    return whole
 
 
 @pytest.mark.once_newer  # tests/e2e/test_stopped.py
 def test_a_killed_training_ends_with_the_model_of_one_that_was_not_wherever_the_images_lie(
     prepared, unbroken, tmp_path
 ):
-    training = Training(prepared, tmp_path, deterministic=True)
-    training.run_and_kill_after(epoch=3)
-    training.environment = {"TFX_MNIST_INPUT": "stream"}
-    training.run_and_kill_after(epoch=8)
-    log = training.run()
-    assert "input: stream, as training.input says" in log
+    killed = Training(prepared, tmp_path, deterministic=True)
+    killed.run_and_kill_after(epoch=3)
+    killed.environment = {"TFX_MNIST_INPUT": "stream"}
+    killed.run_and_kill_after(epoch=8)
+    log = killed.run()
+    assert "input: stream, as killed.input says" in log
     assert "resumed after epoch" in log
-    assert_same(training.weights(), unbroken.weights())
-    assert training.files() == unbroken.files()
-    assert not training.checkpoints.exists()
+    assert_same(killed.weights(), unbroken.weights())
+    assert killed.files() == unbroken.files()
+    assert not killed.checkpoints.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"serving", "logs"}
 
 
+def job(prepared, root, **changes) -> Job:
+    return Job.from_fn_args(types.SimpleNamespace(**Training(prepared, root, **changes).fn_args))
+
+
 def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tmp_path):
-    asked = (False, True)  # in one process, in which the first one sets nothing
-    trainings = [Training(prepared, tmp_path, deterministic=one) for one in asked]
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARE, *(json.dumps(one.fn_args) for one in trainings)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "False\nTrue\n"
+    training.prepare(job(prepared, tmp_path))
+    assert not config.is_op_determinism_enabled()
+    try:
+        training.prepare(job(prepared, tmp_path, deterministic=True))
+        assert config.is_op_determinism_enabled()
+    finally:
+        config.disable_op_determinism()
 
 
-@pytest.mark.once  # test_environment.py looks at settings of Keras on both
-def test_neither_a_checkpoint_of_another_seed_nor_keras_settings_of_the_user_change_a_weight(
-    prepared, unbroken, tmp_path
-):
-    other = Training(prepared, tmp_path, deterministic=True, seed=4)
-    other.run_and_kill_after(epoch=3)
-    settings = {"image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1}
-    (tmp_path / "keras.json").write_text(json.dumps(settings))
-    training = Training(prepared, tmp_path, deterministic=True)
-    training.environment = {"KERAS_HOME": str(tmp_path), "TF_USE_LEGACY_KERAS": "0"}
-    log = training.run()
-    assert "starting anew: the checkpoints in" in log
-    assert_same(training.weights(), unbroken.weights())
-    assert list(training.checkpoints.iterdir())
+@pytest.mark.once
+def test_a_training_with_another_seed_has_other_checkpoints(prepared, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(training, "Checkpoints", lambda _, key, **__: found.append(key) or 1 / 0)
+    for seed in (3, 3, 4):
+        with pytest.raises(ZeroDivisionError):
+            training.train_and_export(job(prepared, tmp_path, seed=seed), None)
+    assert found[0] == found[1] != found[2]

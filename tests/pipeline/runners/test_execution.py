@@ -379,13 +379,18 @@ def test_an_evaluation_by_another_floor_fails_and_releases_nothing(
     monkeypatch.setattr(
         eval_config, "eval_config", lambda _, **given: real(_policy(PERFECT_MODEL), **given)
     )
-    failed = run(config, "run-6", gate=dataclasses.replace(ANY_MODEL, max_drop=0.9))
+    contradicted = dataclasses.replace(ANY_MODEL, max_drop=0.9)
+    failed = run(config, "run-6", gate=contradicted)
     assert failed.result.outcome == result.FAILED
     assert failed.result.error.startswith("ReleaseGate: the Evaluator did not bless the model, but")
     assert "nothing is released on a contradiction" in failed.result.error
     assert failed.result.release is None
-    assert "Pusher" not in failed.watch.started
+    assert failed.watch.started[-1] == "ReleaseGate"
     assert versions() == [1]
+    # What was finished before is not done again, and the failure is not taken from the cache.
+    again = run(config, "run-7", gate=contradicted)
+    assert again.result.error == failed.result.error
+    assert "Evaluator" in again.result.cached
 
 
 def test_refused_data_trains_nothing(config, first, versions):
@@ -413,24 +418,6 @@ def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
     assert (failed.result.outcome, failed.result.bad_data) == (result.FAILED, True)
     assert failed.result.error == "ExampleGen: no image of class 2"
     assert not list(root.glob("artifacts/*/ExampleGen/**/*.gz"))
-
-
-@pytest.mark.once  # ExampleGen and ReleaseGate raise on both
-def test_a_component_that_raises_fails_the_run_in_one_line_with_its_name(config, first, versions):
-    diverging = dataclasses.replace(config.training, learning_rate=1e30)
-    failed = run(config, "run-9", training=diverging)
-    assert failed.result.outcome == result.FAILED
-    assert failed.result.error == (
-        "Trainer: the loss is nan in epoch 1 of 1: set training.learning_rate below 1e+30, or look "
-        "at the data"
-    )
-    assert failed.result.release is None
-    assert failed.watch.started[-1] == "Trainer"
-    assert versions() == [1]
-    # What was finished before is not done again, and the failure is not taken from the cache.
-    again = run(config, "run-10", training=diverging)
-    assert again.result.outcome == result.FAILED
-    assert "Transform" in again.result.cached
 
 
 def _terminated_in(
@@ -534,38 +521,19 @@ def other_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifact_digests, "record", record_another)
 
 
-def _alter_the_model(config: RunConfig) -> str:
-    path = _newest(config, "Trainer/model/*/Format-Serving/variables/variables.data-*")
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    return "Trainer"
-
-
-def _truncate_the_examples(config: RunConfig) -> str:
-    path = _newest(config, "ExampleGen/examples/*/Split-train/*.gz")
-    path.write_bytes(path.read_bytes()[:-100])
-    return "ExampleGen"
-
-
-def _newest(config: RunConfig, pattern: str) -> Path:
-    found = Path(config.pipeline_root, "artifacts").glob(f"idx_thirds_*/{pattern}")
-    return max(found, key=lambda path: path.stat().st_mtime)
-
-
-# On the other generation too, the model stands for every result.
-@pytest.mark.parametrize(
-    "damage", [_alter_the_model, pytest.param(_truncate_the_examples, marks=pytest.mark.once)]
-)
-def test_a_damaged_result_is_made_again_and_a_new_model_compared_with_the_release_of_the_old_one(
-    config, first, versions, tmp_path, damage, other_models
+def test_an_altered_model_is_made_again_and_compared_with_the_release_of_the_old_one(
+    config, first, versions, tmp_path, other_models
 ):
     before = versions()
-    component = damage(config)
+    pattern = "artifacts/*/Trainer/model/*/Format-Serving/variables/variables.data-*"
+    path = max(Path(config.pipeline_root).glob(pattern), key=lambda path: path.stat().st_mtime)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     # A run's name must be new to ML Metadata; pytest numbers the directories of a test.
     again = run(config, f"{tmp_path.name}-run")
-    assert {component, "Trainer"}.isdisjoint(again.result.cached)
+    assert "Trainer" not in again.result.cached
     damaged, compared = again.watch.notes
-    assert damaged.startswith(f"the result of {component} in {config.pipeline_root}/artifacts/")
+    assert damaged.startswith(f"the result of Trainer in {config.pipeline_root}/artifacts/")
     assert damaged.endswith(" was altered, or never recorded: making it again")
     assert compared == "The model is not the released one: comparing it with that one"
     assert set(again.result.seconds) == COMPONENTS
@@ -595,7 +563,7 @@ class _Altering(Watch):
 
 @pytest.mark.once
 def test_a_model_that_is_altered_after_its_evaluation_is_not_released(config, first, tmp_path):
-    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"), seed=77)
+    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
     watch = _Altering(Path(config.pipeline_root))
     done = local.run(own, run_id=f"{tmp_path.name}-run", observer=watch)
     assert watch.notes[0] == "The model was altered while it was judged: beginning again"

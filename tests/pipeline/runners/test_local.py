@@ -5,6 +5,7 @@ import dataclasses
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -14,7 +15,9 @@ from pipeline.config_model import build
 from pipeline.runners import local
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
+from trainer import training_process
 from trainer.hparams import HParams
+from trainer.tuning.settings import TuningConfig
 
 
 class Unwatched:
@@ -125,6 +128,20 @@ def test_a_configuration_that_does_not_fit_the_data_is_a_usage_error(config: Run
     training = HParams(per_replica_batch=169)  # of 168 training images
     error = refused(dataclasses.replace(config, training=training))
     assert (error.exit_code, str(error)[:23]) == (2, "the global batch is 169")
+
+
+@pytest.mark.parametrize("searching", [False, True])
+def test_gpus_that_cannot_be_used_are_a_usage_error_of_a_search_too(
+    config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch, searching: bool
+) -> None:
+    monkeypatch.setattr(local, "gpu_files", lambda: ["/dev/nvidia0"])
+    error = training_process.TrainingFailed("TensorFlow cannot use them")
+    started = mock.Mock(**{"require_devices.side_effect": error})
+    monkeypatch.setattr(training_process, "start_early", lambda replicas: started)
+    tuning = TuningConfig(enabled=searching)
+    found = refused(dataclasses.replace(config, tuning=tuning))
+    assert (found.exit_code, str(found)) == (2, "TensorFlow cannot use them")
+    assert list(root.iterdir()) == []
 
 
 def _database(path: Path) -> None:

@@ -49,21 +49,28 @@ def fn_args(prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, repl
     }
 
 
-def opener(prepared, searches):
+def opener(prepared, splits, searches):
     """Opens a search as TFX's Tuner does, and as one that trains here: (search, its splits)."""
 
     def open_(**changes):
         given = types.SimpleNamespace(**fn_args(prepared, searches, **changes))
         job, folder = Job.from_fn_args(given), tuner_fn(given).tuner.folder
-        return open_search(job, folder, strategy), training.load_splits(job)
+        return open_search(job, folder, strategy), splits
 
     strategy = mirrored_strategy()
     return open_
 
 
+@pytest.fixture(scope="module")
+def splits(prepared):
+    """Those of every search here, which none of them changes."""
+    given = types.SimpleNamespace(**fn_args(prepared, "no searches"))
+    return training.load_splits(Job.from_fn_args(given))
+
+
 @pytest.fixture
-def opened(prepared, tmp_path):
-    return opener(prepared, tmp_path / "tuning")
+def opened(prepared, splits, tmp_path):
+    return opener(prepared, splits, tmp_path / "tuning")
 
 
 def watched(patch):
@@ -97,11 +104,11 @@ def searched(opened, **changes):
 
 
 @pytest.fixture(scope="module")
-def unbroken(prepared, tmp_path_factory):
+def unbroken(prepared, splits, tmp_path_factory):
     """A search that nothing interrupts: (its trials, the hyper-parameters of every training)."""
     with pytest.MonkeyPatch.context() as patch:
         seen = watched(patch)
-        return searched(opener(prepared, tmp_path_factory.mktemp("unbroken"))), seen.hparams
+        return searched(opener(prepared, splits, tmp_path_factory.mktemp("unbroken"))), seen.hparams
 
 
 def test_the_first_trial_is_what_the_search_starts_from(unbroken):
