@@ -8,7 +8,6 @@ from typing import Any
 
 from components.gate.check import Check, passed
 from components.gate.evidence import Evidence
-from pipeline.result import json_able
 
 RUN_ID = "gate check"  # in the decision log
 
@@ -53,8 +52,8 @@ class ModelCheck:
         return passed(self.checks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the object that docs/gate-check.md describes, with None for NaN and infinity."""
-        fields = {
+        """Returns the object that docs/gate-check.md describes, see `result.json_able`."""
+        return {
             "decision": "passed" if self.passed else "refused",
             "checks": [check.to_dict() for check in self.checks],
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
@@ -64,4 +63,3 @@ class ModelCheck:
             "baseline": self.baseline and dataclasses.asdict(self.baseline),
             "log": self.log,
         }
-        return {key: json_able(value) for key, value in fields.items()}

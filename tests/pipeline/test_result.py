@@ -5,7 +5,16 @@ import pytest
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, ExitCode, Release, RunResult
+from pipeline.result import (
+    FAILED,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    ExitCode,
+    Release,
+    RunResult,
+    json_able,
+)
 from trainer.tuning.results import COMPLETED, Results, Trial
 
 EVIDENCE = Evidence(
@@ -103,9 +112,7 @@ def test_an_error_after_the_release_leaves_the_outcome_and_is_a_failure() -> Non
 def test_nan_and_infinity_become_null_because_json_knows_neither() -> None:
     checks = (Check("accuracy", False, float("nan"), 0.9, "accuracy is nan"),)
     seconds = {"Trainer": float("inf")}
-    text = json.dumps(
-        RunResult(run_id="r", outcome=REFUSED, checks=checks, seconds=seconds).to_dict(),
-        allow_nan=False,
-    )
+    result = RunResult(run_id="r", outcome=REFUSED, checks=checks, seconds=seconds)
+    text = json.dumps(json_able(result.to_dict()), allow_nan=False)
     assert json.loads(text)["gate"]["checks"][0]["actual"] is None
     assert json.loads(text)["seconds"]["Trainer"] is None

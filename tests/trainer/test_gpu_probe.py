@@ -1,7 +1,6 @@
 """The convolution on the CPU, and the process that asks for GPUs; no test here proves a GPU."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from trainer.host.children import running_child
 
 
 def answered(**variables: str) -> dict[str, Any]:
-    with running_child(gpu_probe.__name__, stdout=subprocess.PIPE, **variables) as child:
+    with running_child(gpu_probe.__name__, **variables) as child:
         assert child.stdout is not None
         answer: dict[str, Any] = json.loads(child.stdout.read())
         assert child.wait() == 0

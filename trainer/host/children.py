@@ -50,10 +50,10 @@ def python_child(module: str, *arguments: str, **variables: str) -> Child:
 
 @contextlib.contextmanager
 def running_child(
-    module: str, *arguments: str, stdout: int, **variables: str
+    module: str, *arguments: str, **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child (see `python_child`) that is killed when the block is left; its stdin closes when
-    this process is gone.
+    """A child (see `python_child`), with pipes for its stdin and stdout, that is killed when the
+    block is left; its stdin closes when this process is gone.
 
     It has a temporary directory of its own: a child that is killed cannot remove its files. TMPDIR
     names it only where the user has set that: large files go elsewhere without it, see
@@ -63,7 +63,11 @@ def running_child(
     with tempfile.TemporaryDirectory(prefix="tfx-mnist-", ignore_cleanup_errors=True) as scratch:
         child = python_child(module, *arguments, **{name: scratch}, **variables)
         process = subprocess.Popen(
-            child.command, env=child.environment, stdin=subprocess.PIPE, stdout=stdout, text=True
+            child.command,
+            env=child.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             yield process

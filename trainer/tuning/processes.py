@@ -190,9 +190,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _worker(job_file: Path, *, shows_progress: bool, **variables: str) -> Iterator[_Worker]:
-    with running_child(
-        _MODULE, str(job_file), stdout=subprocess.PIPE, **seeing_gpus(), **variables
-    ) as process:
+    with running_child(_MODULE, str(job_file), **seeing_gpus(), **variables) as process:
         worker = _Worker(process, shows_progress=shows_progress)
         try:
             yield worker

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from components.baseline_model import baseline_in
+from components.example_gen.image_set import DatasetInfo
 from components.gate.check import Check
 from components.gate.policy import Policy
 from components.serving_dir.manifest import OVERRIDES
@@ -77,11 +78,10 @@ class Transcript:
         for task in filter(written.__contains__, tasks):
             answer = Answer.parse(written[task].read_text())
             if task == PLAN:
-                info = json.loads(answer.parameters[DATASET_INFO])
-                run.dataset |= {"name": info["name"], "digest": info["fingerprint"]}
-                height, width, channels = info["image_shape"]
-                training = config.fitted((height, width, channels)).training
-                run.network = config.chosen((height, width, channels))
+                info = DatasetInfo.from_json(answer.parameters[DATASET_INFO])
+                run.dataset |= {"name": info.name, "digest": info.fingerprint}
+                training = config.fitted(info.image_shape).training
+                run.network = config.chosen(info.image_shape)
             elif task == BASELINE:
                 release = json.loads(json.loads(answer.parameters["Pusher"])["release"])
                 run.policy = Policy.from_config(release["policy"])

@@ -67,7 +67,7 @@ def test_a_running_child_has_a_temporary_directory_where_the_user_wants_it(
         "print(tempfile.mkdtemp())\n"
         "print(Job([], [], '', {'checkpoints': '/root/checkpoints'}).scratch)\n"
     )
-    with running_child("asked", stdout=subprocess.PIPE) as child:
+    with running_child("asked") as child:
         made, scratch = child.stdout.read().splitlines()
         assert os.path.isdir(made)
     assert not os.path.exists(os.path.dirname(made))

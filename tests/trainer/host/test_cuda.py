@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -42,9 +41,7 @@ def stand_in(folder: Path) -> str:
 def asked(*names: str) -> list[dict[str, str | None]]:
     """What a fresh process finds, as this one keeps what it has opened."""
     path = cuda.library_path()
-    with running_child(
-        cuda.__name__, *names, stdout=subprocess.PIPE, LD_LIBRARY_PATH=path
-    ) as child:
+    with running_child(cuda.__name__, *names, LD_LIBRARY_PATH=path) as child:
         assert child.stdout is not None
         found: list[dict[str, str | None]] = json.loads(child.stdout.read())["libraries"]
     return found

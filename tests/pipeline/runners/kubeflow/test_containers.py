@@ -94,7 +94,8 @@ def test_what_the_baseline_task_chose_is_in_the_result(python, tmp_path: Path) -
 def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> None:
     program = python(
         """
-        info = {"name": "mnist_sample", "fingerprint": "f" * 64, "image_shape": [28, 28, 1]}
+        info = {"name": "mnist_sample", "spec": "mnist_sample", "class_names": ["0", "1"]}
+        info |= {"image_shape": [28, 28, 1], "fingerprint": "f" * 64, "test_rows": 1}
         say("Plan", "started"); leave("Plan", {"dataset_info": json.dumps(info)})
         say("Plan", "completed")
         pushed = {"pushed": 1, "version": 3, "path": "/s/3", "created": 1}
