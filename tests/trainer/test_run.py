@@ -28,7 +28,7 @@ def test_a_killed_training_ends_with_the_model_of_one_that_was_not_wherever_the_
     killed.environment = {"TFX_MNIST_INPUT": "stream"}
     killed.run_and_kill_after(epoch=8)
     log = killed.run()
-    assert "input: stream, as killed.input says" in log
+    assert "input: stream, as training.input says" in log
     assert "resumed after epoch" in log
     assert_same(killed.weights(), unbroken.weights())
     assert killed.files() == unbroken.files()
