@@ -20,6 +20,7 @@ from trainer.optimizer import learning_rate_at, make_optimizer
 from trainer.weights import start_from
 
 _BEST = "best."
+_DRAWS_OF_REPLICA = 1 << 32  # of random numbers, before those of the next replica come
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +120,8 @@ class State:
         with strategy.scope():
             self.optimizer = make_optimizer(hparams)
             self.optimizer.build(self.model.trainable_variables)
+        self._strategy = strategy
+        self._tell_replicas_apart()
         self.average = WeightAverage(self.model, hparams.averaging) if hparams.averaging else None
         self.history: list[Epoch] = []
         self._rate_at = functools.partial(
@@ -167,12 +170,29 @@ class State:
     def restore(self, checkpoint: Checkpoint) -> None:
         for name, variable in self._variables().items():
             variable.assign(checkpoint.arrays[name])
+        self._tell_replicas_apart()
         if self.average:
             self.average.restore(self.served.get_weights())
         self._best = {
             name: value for name, value in checkpoint.arrays.items() if name.startswith(_BEST)
         }
         self.history = [Epoch(**facts) for facts in checkpoint.history]
+
+    def _tell_replicas_apart(self) -> None:
+        """Lets each replica draw other random numbers, as for dropout, from one state; the first
+        one's, which a checkpoint holds, stays. Keras keeps a copy for each replica.
+        """
+        states = [one for one in self.model.variables if one.name == "seed_generator_state"]
+
+        @tf.function(autograph=False)
+        def move() -> None:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            first = tf.stack([0, tf.cast(replica, tf.int64) * _DRAWS_OF_REPLICA])
+            for state in states:  # [2]: the seed, and the number of draws
+                state.assign(state + first)
+
+        if states and self._strategy.num_replicas_in_sync > 1:
+            self._strategy.run(move)
 
     def _variables(self) -> dict[str, Any]:
         owners = {"model": self.model, "optimizer": self.optimizer, "served": self.served}

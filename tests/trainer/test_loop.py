@@ -361,10 +361,12 @@ import tests.trainer  # before a library makes another folder's "tests" the firs
 spec = importlib.util.spec_from_file_location("test_loop", sys.argv[1])
 test_loop = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(test_loop)
+import tensorflow as tf
 from trainer.checkpoints import Checkpoints
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
-from trainer.strategy import prepare_devices
+from trainer.state import State
+from trainer.strategy import mirrored_strategy, prepare_devices
 prepare_devices(2)
 from tests.trainer.test_batches import stored
 
@@ -402,13 +404,30 @@ in_files = {name: stored(split, sys.argv[2]) for name, split in in_memory.items(
 for replicas in (1, 2):
     losses[f"{replicas} from files"] = train(replicas, splits=in_files)
 same = [weights[3] == weights[0], weights[4] == weights[1]]
-print(json.dumps(losses | {"refused": refused, "same": same}))
+
+strategy = mirrored_strategy(2)
+dropping = HParams(architecture="article", dropout=0.5)
+spec = ImageSpec((8, 8, 1), ("a", "b"))
+begun, resumed = (State(dropping, spec, strategy, seed=3, total_steps=9) for _ in range(2))
+
+def answers(state):
+    def of_replica():
+        return state.model(tf.ones([1, 8, 8, 1]), training=True)
+    run = tf.function(lambda: strategy.run(of_replica), autograph=False)
+    return [one.numpy().tolist() for one in strategy.experimental_local_results(run())]
+
+masks = [answers(begun)]
+resumed.restore(begun.checkpoint())
+masks += [answers(begun), answers(resumed)]
+print(json.dumps(losses | {"refused": refused, "same": same, "masks": masks}))
 """
 
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory):
-    """Losses of one, of two, of two that were stopped and went on; and why XLA was refused."""
+    """Losses of one, of two, of two that were stopped and went on; why XLA was refused; what two
+    answer to one image while they drop units.
+    """
     # A process of its own: logical devices are made before TensorFlow runs anything.
     done = subprocess.run(
         [sys.executable, "-c", _TWO_REPLICAS, __file__, str(tmp_path_factory.mktemp("two"))],
@@ -436,6 +455,12 @@ def test_one_and_two_replicas_train_from_files_to_the_bits_of_memory(replicas):
     assert replicas["1 from files"] == replicas["one"]
     assert replicas["2 from files"] == replicas["two"]
     assert replicas["same"] == [True, True]
+
+
+def test_each_replica_drops_other_units_and_a_stopped_one_goes_on_with_its_own(replicas):
+    first, second, resumed = replicas["masks"]
+    assert len({str(answer) for answer in (*first, *second)}) == 4  # of the same image and weights
+    assert resumed == second
 
 
 def test_xla_is_refused_with_several_replicas(replicas):

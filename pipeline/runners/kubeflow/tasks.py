@@ -38,12 +38,16 @@ from pipeline.runners.kubeflow.task_io import (
 )
 from pipeline.runners.kubeflow.task_lines import reason
 
-_MODEL = "model"  # the Trainer's output
+_MODEL = "model"  # the Trainer's output, and the input of all that judge or publish it
 
 UNTYPED = "tfx.types.standard_artifacts.Model"  # a class that declares no properties
 _FIELDS = {str: "string_value", int: "int_value", float: "double_value"}  # of ML Metadata's Value
 
 _Artifacts = dict[str, list[Artifact]]
+
+
+class ModelAltered(RuntimeError):
+    """The files of a model changed behind the Trainer; the message is one line."""
 
 
 def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
@@ -93,12 +97,15 @@ def run_component(
 ) -> None:
     """Runs TFX's executor and writes its answer, also a gate's refusal, but not after other errors.
 
+    Raises ModelAltered if the task was given another model than the Trainer wrote.
+
     Args:
       executor: import path of the executor's class.
       types: import paths of the artifacts' classes by key, for "inputs" and "outputs".
       gate: key of the output with a gate's decision; None for other components.
     """
     inputs = _typed(given.inputs, types["inputs"])
+    _require_unaltered(inputs.get(_MODEL, []))
     outputs = _typed(given.outputs, types["outputs"])
     for (artifact,) in outputs.values():
         # The launcher makes no more than the directory above it
@@ -121,8 +128,8 @@ def run_component(
         refusal = reason(blessing.checks_of(decision)) or "no reason given"
         answers[REFUSAL] = "" if blessing.is_blessed(decision) else refusal
     if MODEL_DIGEST in given.output_parameters:
-        exported = Path(path_utils.serving_model_path(outputs[_MODEL][0].uri))
-        answers[MODEL_DIGEST] = serving_dir.digest_of(exported)
+        answers[MODEL_DIGEST] = _digest_of(outputs[_MODEL][0])
+        outputs[_MODEL][0].set_string_custom_property(MODEL_DIGEST, answers[MODEL_DIGEST])
     given.write_answer(
         parameters=answers,
         metadata={
@@ -130,6 +137,21 @@ def run_component(
             for key, artifacts in outputs.items()
         },
     )
+
+
+def _require_unaltered(models: Sequence[Artifact]) -> None:
+    """Each task gets a copy of its own, so those that evaluate, judge and publish may differ."""
+    for model in models:
+        trained = model.get_string_custom_property(MODEL_DIGEST)
+        if trained and trained != _digest_of(model):
+            raise ModelAltered(
+                f"the model in {model.uri} is not the one that was trained: restore it in the "
+                "artifact store, or submit the run compiled with --no-cache to train again"
+            )
+
+
+def _digest_of(model: Artifact) -> str:
+    return serving_dir.digest_of(Path(path_utils.serving_model_path(model.uri)))
 
 
 def _executor(

@@ -144,6 +144,28 @@ def test_a_retried_release_gate_makes_the_same_decision_and_uses_up_no_other(
     assert log.read_bytes() == before
 
 
+@pytest.mark.parametrize("task", ["Evaluator", "ReleaseGate", "ServingCheck", "Pusher"])
+def test_a_model_that_was_altered_since_its_training_is_neither_judged_nor_published(
+    cluster: Backend, second, folder: Path, task: str
+) -> None:
+    log, model = (
+        folder / "serving" / LOG_NAME,
+        Path(second["Trainer"].answer.artifacts["model"].uri),
+    )
+    before = log.read_bytes()
+    (weights,) = model.rglob("variables.data-*")
+    trained = weights.read_bytes()
+    weights.write_bytes(trained[:-1] + bytes([trained[-1] ^ 1]))
+    altered = cluster.retry(task)
+    weights.write_bytes(trained)
+    assert (altered.code, altered.answer) == (1, None)
+    assert altered.message.startswith(
+        f"failed: the model in {model} is not the one that was trained"
+    )
+    assert log.read_bytes() == before
+    assert len(_versions(folder)) == 2
+
+
 def test_what_did_not_change_has_the_same_parameters_so_the_backends_cache_knows_it(
     first, second
 ) -> None:
