@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def versions(
     With `check_files` the problems of an entry include those of its files and, with `trust`, of its
     signature, see `verify`.
     """
-    found = _read_present(serving_dir)
+    found = [*_newest_first(serving_dir)][::-1]
     made = withdrawals_by(found)
     # After the versions: what is not found there any more was written to the log before it went.
     models = {one.model_digest: one for one in _kept(serving_dir)}
@@ -51,20 +51,22 @@ def versions(
 
 def live(serving_dir: Path) -> Version | None:
     """Returns the highest entry, which TensorFlow Serving serves, valid or not; ignores the log."""
-    present = _read_present(serving_dir)
-    return present[-1] if present else None
+    return next(_newest_first(serving_dir), None)
 
 
 def find(serving_dir: Path, number: int | None = None) -> Version:
     """Returns the version of that number, or the live one; raises ServingDirError without one."""
-    present = versions(serving_dir) if number is not None else _read_present(serving_dir)
-    if not present:
+    newest = live(serving_dir)
+    if newest is None:
         raise ServingDirError(
             f"there is no version in {serving_dir}: release a model, or give the directory of one "
             "that was released"
         )
+    if number is None:
+        return newest
+    present = versions(serving_dir)
     for version in reversed(present):
-        if number is None or version.number == number:
+        if version.number == number:
             return version
     known = ", ".join(str(version.number) for version in present)
     raise ServingDirError(f"there is no version {number} in {serving_dir}: known are {known}")
@@ -85,15 +87,16 @@ def newest_valid(serving_dir: Path, trust: Trust | None = None) -> Version | Non
     return None
 
 
-def _read_present(serving_dir: Path) -> list[Version]:
+def _newest_first(serving_dir: Path) -> Iterator[Version]:
     """Reads the entries that were not pruned since they were listed, the highest first.
 
     Pruning takes a withdrawn version before the one that withdrew it, so whoever still finds the
     former has read the latter already.
     """
-    numbered = _numbered(serving_dir)
-    found = [read_version(serving_dir / name, number) for number, name in reversed(numbered)]
-    return [version for version in reversed(found) if version.manifest or _is_there(version)]
+    for number, name in reversed(_numbered(serving_dir)):
+        version = read_version(serving_dir / name, number)
+        if version.manifest or _is_there(version):
+            yield version
 
 
 def names_in(serving_dir: Path) -> list[str]:

@@ -14,6 +14,8 @@ from pipeline.result import HELD, RELEASED, UNCHANGED, Release, RunResult
 
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 MOST_INTERVALS = 40  # that a picture has room for
+MOST_COLUMNS = 100  # of the confusion matrix, whose cells fill 25 MB of HTML for 1,000 classes
+MOST_ERRORS = 40  # listed instead of it
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
 
 
@@ -110,10 +112,18 @@ def accuracy_intervals(result: RunResult) -> list[tuple[str, float, float, float
     ]
 
 
-def most_frequent_error(evidence: Evidence) -> int:
-    """Returns the largest cell of the confusion matrix off its diagonal."""
-    rows = enumerate(evidence.confusion)
-    return max((n for i, row in rows for j, n in enumerate(row) if i != j), default=0)
+def errors(evidence: Evidence) -> list[tuple[str, str, int]]:
+    """Returns label, prediction and examples of the cells of the confusion matrix off its diagonal
+    that are not 0, the most frequent error first.
+    """
+    names = list(evidence.classes)
+    found = [
+        (names[i], names[j], n)
+        for i, row in enumerate(evidence.confusion)
+        for j, n in enumerate(row)
+        if n and i != j
+    ]
+    return sorted(found, key=lambda each: -each[2])
 
 
 def power_table(result: RunResult) -> list[power.Power]:

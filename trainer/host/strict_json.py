@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 from trainer.host.text import quoted
 
 INT64_MAX = 2**63 - 1
+_MOST_DIGITS = len(str(-INT64_MAX))
+_HOLDERS = (dict, list)
 MAX_DEPTH = 32  # a release record has 5; Python's own writer and reader end at some hundreds
 
 
@@ -60,9 +62,9 @@ def _finite(text: str) -> float:
 
 def _of_64_bits(text: str) -> int:
     # Looked at first: Python refuses to convert very many digits.
-    if len(text) > len(str(-INT64_MAX)) or not -INT64_MAX <= int(text) <= INT64_MAX:
-        raise ValueError(f"it holds the integer {quoted(text)}, expected 64 bits")
-    return int(text)
+    if len(text) <= _MOST_DIGITS and -INT64_MAX <= (number := int(text)) <= INT64_MAX:
+        return number
+    raise ValueError(f"it holds the integer {quoted(text)}, expected 64 bits")
 
 
 def _require_shallow(value: object, depth: int) -> None:
@@ -70,7 +72,8 @@ def _require_shallow(value: object, depth: int) -> None:
     if inner and not depth:
         raise _too_deep()
     for each in inner:
-        _require_shallow(each, depth - 1)
+        if isinstance(each, _HOLDERS):
+            _require_shallow(each, depth - 1)
 
 
 def _too_deep() -> ValueError:

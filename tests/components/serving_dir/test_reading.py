@@ -17,6 +17,7 @@ from components.serving_dir import (
     live,
     newest_valid,
     publish,
+    reading,
     rollback,
     verify,
     version,
@@ -50,6 +51,21 @@ def test_every_name_that_tf_serving_reads_as_a_number_counts(
 def test_other_names_do_not_count(name: str, model: Path, serving: Path) -> None:
     (serving / name).mkdir(parents=True, exist_ok=True)
     assert publish(model, serving, {}).version == 1
+
+
+def test_the_live_version_is_found_without_reading_the_others(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "abc")
+    read: list[int] = []
+
+    def spy(path: Path, number: int) -> version.Version:
+        read.append(number)
+        return version.read_version(path, number)
+
+    monkeypatch.setattr(reading, "read_version", spy)
+    assert live(serving).number == find(serving).number == 3
+    assert read == [3, 3]
 
 
 def test_no_number_is_left_above_int64(model: Path, serving: Path) -> None:

@@ -151,6 +151,24 @@ def test_a_matrix_is_shown_where_one_was_counted(confusion: tuple, shown: bool) 
     assert 'class="error"' not in html
 
 
+def test_of_many_classes_the_most_frequent_errors_stand_in_place_of_the_matrix() -> None:
+    classes = {f"c{i}": Tally(100, 100 - i % 50) for i in range(101)}
+    matrix = [[0] * 101 for _ in classes]
+    for i in range(101):
+        matrix[i][i] = 100 - i % 50
+        matrix[i][(i + 1) % 101] = i % 50
+    confusion = tuple(map(tuple, matrix))
+    evidence = dataclasses.replace(COMPARED, classes=classes, confusion=confusion)
+    html = render(dataclasses.replace(RELEASED_RUN, evidence=evidence))
+    text = Page(html).text
+    assert "Confusion matrix" not in text
+    assert "40 of 98 pairs of a label and a wrong prediction" in text  # c0, c50 and c100 have none
+    assert '<tr><td>c49</td><td>c50</td><td class="number">49</td></tr>' in html
+    assert "<td>c30</td><td>c31</td>" in html  # 49 to 30, of two classes each, are 40
+    assert "<td>c29</td><td>c30</td>" not in html
+    assert len(html) < 400_000  # 10,201 cells would take 240,000 more
+
+
 def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:
     text = Page(render(FAILED_RUN)).text
     assert "The run ended before any check was made." in text
