@@ -109,7 +109,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference.to_json())
-        released = blessings.write(blessing, made, facts=facts.to_dict())
+        released = blessings.write(blessing, made, facts=facts)
         pictures.write(shown, Path(blessing.uri))
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 
