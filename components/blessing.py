@@ -1,6 +1,6 @@
 """A gate's blessing: the artifact that holds its decision and the checks behind it.
 
-    write(blessing, checks, facts={"model_digest": "1c77"})   # in the component that decides
+    write(blessing, checks, facts=ReleaseFacts(...))   # in the component that decides
     is_blessed(blessing), checks_of(blessing), facts_of(blessing)
 
 The form is TFX's own (tfx/components/evaluator/constants.py, infra_validator/executor.py).
@@ -26,7 +26,7 @@ from components.serving_dir import Comparison
 BLESSED = "blessed"  # custom property: 1 or 0
 CHECKS = "checks"  # custom property: JSON list of `Check.to_dict()`
 CHECKS_FILE = "checks.json"  # the same list
-FACTS = "facts"  # custom property: JSON object, what the decision was made from
+FACTS = "facts"  # custom property: JSON object, the fields of ReleaseFacts if there are any
 FACTS_FILE = "facts.json"  # the same object
 
 # The files of a model that is blessed and of one that is not, by the artifact's type.
@@ -46,28 +46,20 @@ class ReleaseFacts:
     compared: Comparison
     reference: Mapping[str, Any] | None = None
 
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> ReleaseFacts:
-        """Reads what `to_dict` gave; raises ValueError for the facts of another gate."""
-        return TypeAdapter(cls).validate_python(facts)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def write(
-    blessing: Artifact, checks: Sequence[Check], *, facts: Mapping[str, Any] | None = None
+    blessing: Artifact, checks: Sequence[Check], *, facts: ReleaseFacts | None = None
 ) -> bool:
     """Writes the checks; blesses, and returns True, if there are any and all of them passed.
 
     Args:
       blessing: an output artifact of any type.
-      facts: JSON-able, what the decision was made from.
+      facts: what the decision on a release was made from.
     """
     blessed = passed(checks)
     for name, file, value in (
         (CHECKS, CHECKS_FILE, [check.to_dict() for check in checks]),
-        (FACTS, FACTS_FILE, facts or {}),
+        (FACTS, FACTS_FILE, asdict(facts) if facts else {}),
     ):
         content = json.dumps(value)
         io_utils.write_string_file(str(Path(blessing.uri) / file), content)
@@ -89,6 +81,7 @@ def checks_of(blessing: Artifact) -> tuple[Check, ...]:
     return tuple(map(Check.from_dict, checks))
 
 
-def facts_of(blessing: Artifact) -> dict[str, Any]:
-    """Returns the facts that `write` wrote; none where another component blessed."""
-    return dict(json.loads(blessing.get_string_custom_property(FACTS) or "{}"))
+def facts_of(blessing: Artifact) -> ReleaseFacts | None:
+    """Returns the facts that `write` wrote, if it got any; raises ValueError for other ones."""
+    facts = json.loads(blessing.get_string_custom_property(FACTS) or "{}")
+    return TypeAdapter(ReleaseFacts).validate_python(facts) if facts else None

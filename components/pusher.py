@@ -81,7 +81,9 @@ def AtomicPusher(
         pushed_model.set_int_custom_property(PUSHED, 0)
         pushed_model.set_string_custom_property(REASON, f"refused by {refused[0]}")
         return
-    facts = ReleaseFacts.of(blessings.facts_of(model_blessing))
+    facts = blessings.facts_of(model_blessing)
+    if facts is None:
+        raise ValueError(f"{model_blessing.uri} does not say what the model was released on")
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
     record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:

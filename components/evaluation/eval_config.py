@@ -77,54 +77,68 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
     )
 
 
-def read_evidence(
-    evaluation_uri: str, class_names: Sequence[str], slices: Sequence[Slices]
-) -> Evidence:
-    """Reads the Evaluator's counts; the slices are those of the configuration.
+class Evaluation:
+    """What the Evaluator wrote about the candidate, read once.
 
-    A KeyError says that the evaluation lacks a metric: another configuration made it.
+    A KeyError of a method says that the evaluation lacks a metric: another configuration made it.
     """
-    candidate, compared = _candidate(evaluation_uri)
-    overall = candidate[_OVERALL]
-    return from_outcomes(
-        _outcomes(overall),
-        {
-            # A slice that holds no example is not in TFMA's output.
-            name: _outcomes(candidate.get(((str(one), index),)))
-            for one in slices
-            for index, name in enumerate(one.names)
-        },
-        class_names=class_names,
-        compared=compared,
-        cross_entropy=_number(overall[gate_metrics.CROSS_ENTROPY]),
-        top_2_accuracy=_number(overall[gate_metrics.TOP_2]),
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._slices: dict[_SliceKey, _Metrics] = {}
+        self._compared = False
+        for record in tfma.load_metrics(uri):
+            key = _slice_key(record)
+            for item in record.metric_keys_and_values:
+                # TFMA leaves the name out where there is one model only.
+                if item.key.model_name in (CANDIDATE, "") and not item.key.is_diff:
+                    self._slices.setdefault(key, {})[item.key.name] = item.value
+                    self._compared = self._compared or item.key.model_name == CANDIDATE
+
+    def evidence(self, class_names: Sequence[str], slices: Sequence[Slices]) -> Evidence:
+        """Returns the counts; the slices are those of the configuration."""
+        overall = self._slices[_OVERALL]
+        return from_outcomes(
+            _outcomes(overall),
+            {
+                # A slice that holds no example is not in TFMA's output.
+                name: _outcomes(self._slices.get(((str(one), index),)))
+                for one in slices
+                for index, name in enumerate(one.names)
+            },
+            class_names=class_names,
+            compared=self._compared,
+            cross_entropy=_number(overall[gate_metrics.CROSS_ENTROPY]),
+            top_2_accuracy=_number(overall[gate_metrics.TOP_2]),
+        )
+
+    def sampled_predictions(self) -> dict[str, np.ndarray]:
+        """Returns the sample of the candidate's predictions, see `gate_metrics.sample_of`."""
+        return gate_metrics.sample_of(self._bytes(gate_metrics.SAMPLE))
+
+    def mistakes(self) -> Mistakes:
+        """Returns the mistakes on all test images, which the report shows."""
+        return Mistakes.from_bytes(self._bytes(gate_metrics.MISTAKES))
+
+    def reference(self, num_classes: int) -> Summary:
+        """Returns what a release records of the test split, see `components.monitoring`."""
+        return gate_metrics.reference_of(self._bytes(gate_metrics.REFERENCE), num_classes)
+
+    def model_location(self) -> str:
+        """Returns which SavedModel was evaluated as the candidate: its directory."""
+        written = json.loads(Path(self._uri, "eval_config.json").read_text())
+        locations = written["modelLocations"]
+        return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])
+
+    def _bytes(self, metric: str) -> bytes:
+        return bytes(self._slices[_OVERALL][metric].bytes_value)
+
+
+def _slice_key(record: metrics_for_slice_pb2.MetricsForSlice) -> _SliceKey:
+    return tuple(
+        (part.column, part.int64_value if part.HasField("int64_value") else part.bytes_value)
+        for part in record.slice_key.single_slice_keys
     )
-
-
-def read_sampled_predictions(evaluation_uri: str) -> dict[str, np.ndarray]:
-    """Reads the sample of the candidate's predictions, see `gate_metrics.sample_of`."""
-    candidate, _ = _candidate(evaluation_uri)
-    return gate_metrics.sample_of(candidate[_OVERALL][gate_metrics.SAMPLE].bytes_value)
-
-
-def read_mistakes(evaluation_uri: str) -> Mistakes:
-    """Reads the mistakes on all test images, which the report shows."""
-    candidate, _ = _candidate(evaluation_uri)
-    return Mistakes.from_bytes(candidate[_OVERALL][gate_metrics.MISTAKES].bytes_value)
-
-
-def read_reference(evaluation_uri: str, num_classes: int) -> Summary:
-    """Reads what a release records of the test split, see `components.monitoring`."""
-    candidate, _ = _candidate(evaluation_uri)
-    content = candidate[_OVERALL][gate_metrics.REFERENCE].bytes_value
-    return gate_metrics.reference_of(content, num_classes)
-
-
-def model_location(evaluation_uri: str) -> str:
-    """Reads which SavedModel was evaluated as the candidate: its directory."""
-    written = json.loads(Path(evaluation_uri, "eval_config.json").read_text())
-    locations = written["modelLocations"]
-    return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])
 
 
 def _outcomes(metrics: _Metrics | None) -> Outcomes:
@@ -139,20 +153,3 @@ def _outcomes(metrics: _Metrics | None) -> Outcomes:
 def _number(value: metrics_for_slice_pb2.MetricValue) -> float:
     """NaN if TFMA recorded that there is no number."""
     return float(value.double_value.value) if value.HasField("double_value") else math.nan
-
-
-def _candidate(evaluation_uri: str) -> tuple[dict[_SliceKey, _Metrics], bool]:
-    """Returns the candidate's metrics by slice, and whether there is a baseline."""
-    found: dict[_SliceKey, _Metrics] = {}
-    compared = False
-    for record in tfma.load_metrics(evaluation_uri):
-        key = tuple(
-            (part.column, part.int64_value if part.HasField("int64_value") else part.bytes_value)
-            for part in record.slice_key.single_slice_keys
-        )
-        for item in record.metric_keys_and_values:
-            # TFMA leaves the name out where there is one model only.
-            if item.key.model_name in (CANDIDATE, "") and not item.key.is_diff:
-                found.setdefault(key, {})[item.key.name] = item.value
-                compared = compared or item.key.model_name == CANDIDATE
-    return found, compared

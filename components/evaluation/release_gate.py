@@ -21,7 +21,7 @@ from tfx.utils import path_utils
 from components import blessing as blessings
 from components import pictures, serving_dir
 from components.baseline_model import VERSION_PROPERTY
-from components.evaluation import eval_config as evaluations
+from components.evaluation.eval_config import Evaluation
 from components.evaluation.shown_mistakes import shown_mistakes
 from components.example_gen import examples_summary
 from components.example_gen.image_set import TEST
@@ -71,7 +71,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Raises `Contradiction`, or ServingDirError where the decision cannot be written down."""
-        examples, model, evaluation, evaluator_blessing = (
+        examples, model, evaluation_artifact, evaluator_blessing = (
             artifact_utils.get_single_instance(input_dict[key])
             for key in ("examples", "model", "evaluation", "evaluator_blessing")
         )
@@ -80,7 +80,8 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         policy = Policy.from_config(json.loads(exec_properties["policy"]))
         served_from = Path(exec_properties["serving_dir"])
         recorded = examples_summary.read(examples)
-        evidence = evaluations.read_evidence(evaluation.uri, recorded.class_names, policy.slices)
+        evaluation = Evaluation(evaluation_artifact.uri)
+        evidence = evaluation.evidence(recorded.class_names, policy.slices)
         blessed = blessings.is_blessed(evaluator_blessing)
         require_own_evaluation(evidence, policy, blessed=blessed, compared=served is not None)
         exported = Path(path_utils.serving_model_path(model.uri))
@@ -90,7 +91,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             split_rows=recorded.splits[TEST].rows,
             split_digest=digest_split(_test_split(examples), recorded.image_spec),
             recorded_digest=recorded.splits[TEST].digest,
-            evaluated_model=evaluations.model_location(evaluation.uri),
+            evaluated_model=evaluation.model_location(),
             exported_model=str(exported),
             withdrawn=str(withdrawal) if withdrawal else None,
         )
@@ -100,19 +101,15 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
             baseline_digest=served.model_digest if served else None,
             policy_digest=policy.digest,
         )
-        shown = shown_mistakes(
-            _test_split(examples),
-            evaluations.read_mistakes(evaluation.uri),
-            recorded.image_spec,
-        )
-        reference = evaluations.read_reference(evaluation.uri, len(recorded.class_names))
+        shown = shown_mistakes(_test_split(examples), evaluation.mistakes(), recorded.image_spec)
+        reference = evaluation.reference(len(recorded.class_names))
         # All inputs have been read by now: an error above uses no decision up.
         run_id = str(self._context.pipeline_run_id) if self._context else ""
         number = register(served_from, decision, run_id=run_id)
         made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference.to_json())
-        released = blessings.write(blessing, made, facts=facts.to_dict())
+        released = blessings.write(blessing, made, facts=facts)
         pictures.write(shown, Path(blessing.uri))
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])
 

@@ -17,7 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import blessing as blessings
-from components.evaluation.eval_config import read_sampled_predictions
+from components.evaluation.eval_config import Evaluation
 from components.example_gen import examples_summary
 from components.example_gen.image_set import TEST
 from components.serving_check.asked_images import read_sample
@@ -66,7 +66,7 @@ def ServingCheck(
     dataset = examples_summary.read(examples)
     sample = read_sample(
         artifact_utils.get_split_uri([examples], TEST),
-        read_sampled_predictions(evaluation.uri),
+        Evaluation(evaluation.uri).sampled_predictions(),
         dataset.image_spec,
     )
     checks = check_model(

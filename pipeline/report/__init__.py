@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from pipeline.report import charts, findings, gallery
-from pipeline.report.templates import environment
+from pipeline.report import charts, findings, gallery, templates
 from pipeline.result import RunResult, left_out
 from trainer.host.files import write_durably
 from trainer.host.text import printable
@@ -16,8 +15,8 @@ _DECISION = "<!-- the decision on a held model -->"
 
 def render(result: RunResult) -> str:
     """Returns the page as HTML, with every text escaped, control characters too."""
-    page = environment().get_template("page.html")
-    return page.render(
+    return templates.render(
+        "page.html",
         run=result,
         left_out=left_out(result.dataset),
         findings=findings,

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.records import RunRecord, read_all
-from pipeline.report import charts
-from pipeline.report.templates import environment
+from pipeline.report import charts, templates
 from trainer.host.files import make_directory, write_durably
 from trainer.host.locks import exclusive
 
@@ -23,8 +22,7 @@ _LOCK_S = 30.0  # to read all runs takes less
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the page as HTML; the runs are the newest first."""
     cut = _MOST_POINTS if len(runs) > _MOST_POINTS else None
-    template = environment().get_template("index.html")
-    return template.render(runs=runs, pictures=list(_pictures(runs)), cut=cut)
+    return templates.render("index.html", runs=runs, pictures=list(_pictures(runs)), cut=cut)
 
 
 def write(root: Path) -> None:

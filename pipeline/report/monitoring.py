@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.monitoring.summary import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary
-from pipeline.report.templates import environment
+from pipeline.report import templates
 from trainer.host.files import write_durably
 
 
@@ -34,8 +34,7 @@ def write(
       fields: what `--json` prints.
     """
     pictures = dict(_pictures(released, observed, class_names))
-    page = environment().get_template("monitoring.html").render(found=fields, pictures=pictures)
-    write_durably(path, page)
+    write_durably(path, templates.render("monitoring.html", found=fields, pictures=pictures))
 
 
 def _pictures(

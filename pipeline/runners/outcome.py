@@ -114,7 +114,7 @@ def _for_the_report(read_from: Callable[[Path], _Read], artifact: Artifact) -> _
 def _read_blessing(run: RunResult, given: Artifact) -> None:
     run.checks += blessing.checks_of(given)
     if facts := blessing.facts_of(given):
-        run.evidence = blessing.ReleaseFacts.of(facts).evidence
+        run.evidence = facts.evidence
     if not blessing.is_blessed(given):
         run.outcome = REFUSED
 

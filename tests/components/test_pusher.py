@@ -79,10 +79,10 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def facts(model: Any, compared: Comparison = NOTHING) -> dict[str, Any]:
+def facts(model: Any, compared: Comparison = NOTHING) -> blessings.ReleaseFacts:
     """What the release gate says of a model besides its checks."""
     digest = digest_of(Path(model.uri) / SERVING_FORMAT)
-    return blessings.ReleaseFacts(EVIDENCE, digest, compared).to_dict()
+    return blessings.ReleaseFacts(EVIDENCE, digest, compared)
 
 
 def push(
@@ -204,6 +204,15 @@ def test_a_model_that_one_gate_does_not_bless_is_not_published(
     assert not serving.exists()
 
 
+def test_a_model_is_not_published_on_the_blessing_of_another_gate(
+    inputs: dict[str, Any], serving: Path
+) -> None:
+    blessings.write(inputs["model_blessing"], [MODEL_CHECK])
+    with pytest.raises(ValueError, match="blessing does not say what the model was released on"):
+        push(serving, {}, inputs)
+    assert not serving.exists()
+
+
 def assert_refused(message: str, inputs: dict[str, Any], serving: Path) -> None:
     """Asserts that the component says no with every check, and that nothing is published."""
     before = [version.number for version in versions(serving)]
@@ -297,7 +306,7 @@ def FakeEvaluator(
     """Stands for all that the pusher needs besides the model."""
     compared, compared_with = NOTHING, []
     if baseline_model is not None:
-        digest = facts(baseline_model)["model_digest"]
+        digest = facts(baseline_model).model_digest
         compared = Comparison(Baseline(baseline_model.get_int_custom_property("version"), digest))
         served = Path(baseline_model.uri) / SERVING_FORMAT / "saved_model.pb"
         compared_with = [served.read_text()]

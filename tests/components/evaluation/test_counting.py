@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from tfx.utils import path_utils
 
-from components.evaluation import counting, eval_config
+from components.evaluation import counting
+from components.evaluation.eval_config import Evaluation
 from components.evaluation.predictions import Predictions
 from components.evaluation.saved_model import load
 from components.gate.evidence import Evidence, Tally
@@ -203,7 +204,7 @@ def test_an_exported_model_is_counted_as_the_evaluator_does(
     signature: str, compared: bool, setting: Setting, request: pytest.FixtureRequest
 ) -> None:
     verdict = request.getfixturevalue("held" if compared else "first")
-    evaluated = eval_config.read_evidence(verdict.uri, SPEC.class_names, [BANDS])
+    evaluated = Evaluation(verdict.uri).evidence(SPEC.class_names, [BANDS])
     found = _by_signature(setting, signature, compared=compared)
     approximate = {
         "cross_entropy": pytest.approx(evaluated.cross_entropy, abs=2e-6, rel=1e-5),

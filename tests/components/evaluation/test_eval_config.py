@@ -6,7 +6,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tfx.utils import path_utils
 
-from components.evaluation import eval_config
+from components.evaluation.eval_config import Evaluation, eval_config
 from components.gate.evidence import Evidence, Tally
 from components.gate.policy import Policy
 from pipeline.code_keys import COMPONENTS
@@ -29,7 +29,7 @@ from tests.trainer.samples import SPEC
 
 
 def _read(verdict: Verdict) -> Evidence:
-    return eval_config.read_evidence(verdict.uri, SPEC.class_names, (BANDS,))
+    return Evaluation(verdict.uri).evidence(SPEC.class_names, (BANDS,))
 
 
 def test_the_counts_are_the_known_errors(held):
@@ -45,13 +45,13 @@ def test_the_counts_are_the_known_errors(held):
 
 
 def test_slices_by_the_values_of_a_text_are_counted_like_bands(held):
-    slices = eval_config.read_evidence(held.uri, SPEC.class_names, (BANDS, CAMERAS)).slices
+    slices = Evaluation(held.uri).evidence(SPEC.class_names, (BANDS, CAMERAS)).slices
     assert slices["camera=night"] == slices[DARK]
     assert slices["camera=(other)"] == slices[BRIGHT]
 
 
 def test_a_summary_of_the_test_split_is_kept(held):
-    reference = eval_config.read_reference(held.uri, len(SPEC.class_names))
+    reference = Evaluation(held.uri).reference(len(SPEC.class_names))
     assert reference.rows == sum(reference.classes) == 100
     # The predicted classes: three ants count as ants, though they are labelled bees.
     assert reference.classes == (25, 25, 25, 25)
@@ -63,8 +63,8 @@ def test_a_summary_of_the_test_split_is_kept(held):
 
 def test_it_says_which_saved_model_it_looked_at(setting, held, first):
     path = path_utils.serving_model_path(setting.candidate.uri)
-    assert eval_config.model_location(held.uri) == path
-    assert eval_config.model_location(first.uri) == path
+    assert Evaluation(held.uri).model_location() == path
+    assert Evaluation(first.uri).model_location() == path
 
 
 def test_the_confusion_matrix_counts_label_against_most_probable_class(held, first):
@@ -110,6 +110,6 @@ def test_a_baseline_that_was_announced_and_is_missing_is_no_blessing(setting, tm
 
 def test_a_change_of_any_module_that_it_names_makes_the_evaluator_run_again():
     policy = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.01)
-    config = eval_config.eval_config(policy, compared=True, code="c0de")
+    config = eval_config(policy, compared=True, code="c0de")
     named = {metric.module for spec in config.metrics_specs for metric in spec.metrics}
     assert named - {""} <= set(COMPONENTS["Evaluator"])

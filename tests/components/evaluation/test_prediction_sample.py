@@ -113,9 +113,8 @@ def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
 def test_the_evaluator_keeps_the_candidates_predictions(prepared, models, tmp_path, compared):
     given = models if compared else {eval_config.CANDIDATE: models[eval_config.CANDIDATE]}
     examples = examples_of(str(Path(prepared.eval_files).parent), tmp_path / "examples")
-    predictions = eval_config.read_sampled_predictions(
-        evaluate_sample(examples, given, tmp_path, size=SIZE).uri
-    )
+    verdict = evaluate_sample(examples, given, tmp_path, size=SIZE)
+    predictions = eval_config.Evaluation(verdict.uri).sampled_predictions()
     expected = _expected(prepared, models[eval_config.CANDIDATE])
     assert list(predictions) == list(expected)
     for digest, probabilities in predictions.items():

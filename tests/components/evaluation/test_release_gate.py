@@ -103,8 +103,8 @@ def test_a_model_that_holds_the_policy_is_blessed_with_every_check(setting, held
 
 
 def test_the_blessing_says_of_which_model_and_from_what(setting, held, tmp_path) -> None:
-    written = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
-    facts = blessings.ReleaseFacts.of(written)
+    facts = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
+    assert facts is not None
     exported = Path(path_utils.serving_model_path(setting.candidate.uri))
     assert facts.model_digest == digest_of(exported)
     served = Path(path_utils.serving_model_path(setting.baseline.uri))
@@ -138,14 +138,14 @@ def test_what_no_evaluator_can_see_is_refused_behind_it(setting, held, tmp_path)
 def test_a_first_release_says_so(setting, first, tmp_path) -> None:
     decided = decide(setting, first, BELOW, tmp_path, compared=False)
     assert "there is no baseline" in decided.find("baseline").sentence
-    assert blessings.facts_of(decided.blessing)["compared"] == {"baseline": None, "damage": None}
+    assert blessings.facts_of(decided.blessing).compared == Comparison(None)
 
 
 def test_a_damaged_served_model_is_refused(setting, held, tmp_path) -> None:
     decided = decide(setting, held, HELD, tmp_path, damage="version 2: has no manifest.json")
     assert decided.failed == ["baseline"]
-    compared = blessings.facts_of(decided.blessing)["compared"]
-    assert compared["damage"] == "version 2: has no manifest.json"
+    compared = blessings.facts_of(decided.blessing).compared
+    assert compared.damage == "version 2: has no manifest.json"
 
 
 def test_a_model_that_was_withdrawn_is_not_released_again(setting, held, tmp_path) -> None:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.report import formats
+from pipeline.report import templates
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from pipeline.report import formats
     [(None, "–"), ("a", "a"), (12_345, "12,345"), (0.00095194, "0.0009519"), (math.nan, "nan")],
 )
 def test_a_value_is_short_whatever_it_is(given: float | str | None, shown: str) -> None:
-    assert formats.value(given) == shown
+    assert templates.value(given) == shown
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,16 @@ def test_a_value_is_short_whatever_it_is(given: float | str | None, shown: str) 
     ],
 )
 def test_a_chance_is_certain_only_where_it_is(probability: float, shown: str) -> None:
-    assert formats.chance(probability) == shown
+    assert templates.chance(probability) == shown
 
 
 def test_fractions_are_shown_as_percent_and_points() -> None:
-    assert formats.percent(0.9917) == "99.17 %"
-    assert formats.points(0.0062) == "0.62"
-    assert formats.points(-0.004, "+") == "-0.40"
-    assert formats.percent(math.nan) == formats.points(None) == formats.points(math.nan, "+") == "–"
+    assert templates.percent(0.9917) == "99.17 %"
+    assert templates.points(0.0062) == "0.62"
+    assert templates.points(-0.004, "+") == "-0.40"
+    assert (
+        templates.percent(math.nan)
+        == templates.points(None)
+        == templates.points(math.nan, "+")
+        == "–"
+    )
