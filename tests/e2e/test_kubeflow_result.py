@@ -22,25 +22,7 @@ SMALL = {
 }
 
 
-class Both:
-    """Runs of this runner and of the local one, each on a serving directory of its own."""
-
-    def __init__(self, folder: Path, python: str, dataset: str) -> None:
-        self._folder = folder
-        self._python = python
-        self._dataset = dataset
-
-    def __call__(self, **overrides) -> tuple[result.RunResult, result.RunResult]:
-        given = {"dataset": self._dataset, **SMALL, **overrides}
-        root = str(self._folder / "local")
-        configured = build("quick", {**given, "pipeline_root": root})
-        expected = local.run(configured, run_id="run-1", observer=Watch())
-        found, _ = run_in_containers(self._folder / "containers", self._python, **given)
-        return found, expected
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> Both:
+def test_the_result_is_that_of_the_local_run(tmp_path: Path) -> None:
     """Each task is executed by the entrypoint, in one process in place of the containers."""
     program = write_kfp_python(
         tmp_path,
@@ -56,11 +38,11 @@ def both(tmp_path: Path) -> Both:
         sys.exit(any(one.code for one in ended.values()))
         """,
     )
-    return Both(tmp_path, program, write_thirds(tmp_path / "thirds"))
-
-
-def test_the_result_is_that_of_the_local_run(both: Both) -> None:
-    found, expected = both(**{"tuning.enabled": True, "tuning.max_trials": 1})
+    searching = {"tuning.enabled": True, "tuning.max_trials": 1}
+    given = {"dataset": write_thirds(tmp_path / "thirds"), **SMALL, **searching}
+    configured = build("quick", {**given, "pipeline_root": str(tmp_path / "local")})
+    expected = local.run(configured, run_id="run-1", observer=Watch())
+    found, _ = run_in_containers(tmp_path / "containers", program, **given)
     assert found.outcome == expected.outcome == result.RELEASED
     for name in ("dataset", "policy", "baseline", "hparams", "evidence", "error", "bad_data"):
         assert getattr(found, name) == getattr(expected, name), name
@@ -70,14 +52,3 @@ def test_the_result_is_that_of_the_local_run(both: Both) -> None:
     ]
     assert Path(found.tuning_plot).is_file()
     assert [check.name for check in found.checks] == [check.name for check in expected.checks]
-
-
-def test_a_served_model_that_cannot_be_read_is_refused_with_the_check_of_the_local_run(
-    both: Both, tmp_path: Path
-) -> None:
-    serving = tmp_path / "serving"
-    (serving / "3").mkdir(parents=True)
-    found, expected = both(serving_dir=str(serving))
-    assert (found.outcome, found.error) == (result.REFUSED, None)
-    assert found.checks == expected.checks
-    assert [check.name for check in found.checks] == ["baseline"]

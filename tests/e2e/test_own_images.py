@@ -2,14 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.runs import run_here
-from tests.pipeline.cli.processes import process
+from tests.e2e.runs import run_here, tfx_mnist
 
 FORMATS = {"jpg": {"quality": 90}, "png": {}, "webp": {}, "gif": {}, "bmp": {}}
 
@@ -50,24 +48,20 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
     asked = [tmp_path / f"new.{suffix}" for suffix in suffixes]
     for number, path in enumerate(asked):
         draw(path, 5000 + number, bright="lower")
-    command = ["--json", *dataset, "--pipeline-root", str(tmp_path / "root")]
-    answers = tell("predict", *command, *map(str, asked))["images"]
+    command = [*dataset, "--pipeline-root", str(tmp_path / "root")]
+    code, told = tfx_mnist(capfd, "predict", *command, *map(str, asked))
+    answers = told["images"]
+    assert code == 0
     assert [answer["class_name"] for answer in answers] == ["lower"] * len(asked)
 
     for number in range(150):
         name = f"{number}.{suffixes[number % len(suffixes)]}"
         bright = ("upper", "lower")[number % 2]
         draw(tmp_path / "requests" / name, 7000 + number, bright=bright)
-    alike = tell("monitor", *command, "--requests", str(tmp_path / "requests"))
+    code, alike = tfx_mnist(capfd, "monitor", *command, "--requests", str(tmp_path / "requests"))
+    assert code == 0
     assert (alike["requests"]["rows"], alike["requests"]["skipped"], alike["drift"]) == (
         150,
         0,
         False,
     )
-
-
-def tell(*words: str) -> dict[str, Any]:
-    """Runs a command that succeeds, and returns its object."""
-    done = process(list(words))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)

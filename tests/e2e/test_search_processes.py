@@ -1,4 +1,4 @@
-"""A search in several processes, as part of a run."""
+"""A search in several processes, as part of a run, which ends after it."""
 
 import dataclasses
 import os
@@ -6,15 +6,18 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from pipeline.config import RunConfig
+from pipeline.result import RunResult
 from pipeline.runners import local
 from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import short_run, write_thirds
 from tests.waiting import wait_until
+from trainer.training_process import TrainingFailed
 from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from trainer.tuning.settings import TuningConfig
 
@@ -29,9 +32,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return short_run(write_thirds(folder / "thirds"), folder / "root", tuning=tuning)
 
 
-def forbid_trials_here(monkeypatch) -> None:
-    """Other processes do not see what is patched in this one."""
+@pytest.fixture(autouse=True)
+def no_training_here(monkeypatch) -> None:
+    """Neither a trial nor what follows: other processes do not see what is patched in this one."""
     monkeypatch.setattr("trainer.tuning.search.Search._train", lambda *_, **__: 1 / 0)
+    refuse = mock.Mock(side_effect=TrainingFailed("none"))
+    monkeypatch.setattr("trainer.training_process.training_process", refuse)
+
+
+def assert_searched(done: RunResult) -> None:
+    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
+    assert done.error == "Trainer: none"  # tests/e2e/test_tuning.py trains with what was found
 
 
 def start_worker(searches: Path) -> subprocess.Popen[bytes]:
@@ -42,15 +53,13 @@ def start_worker(searches: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
 
 
-def test_two_processes_of_this_machine_search(config, monkeypatch):
-    forbid_trials_here(monkeypatch)
+def test_two_processes_of_this_machine_search(config):
     tuning = dataclasses.replace(config.tuning, parallel_trials=2)
     done = local.run(dataclasses.replace(config, tuning=tuning), run_id="run-1", observer=Watch())
-    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
+    assert_searched(done)
 
 
 def test_a_worker_that_is_started_by_hand_searches(config, monkeypatch):
-    forbid_trials_here(monkeypatch)
     (port,) = free_ports(1)
     part = {TUNER_ID: "chief", ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port)}
     for name, value in part.items():
@@ -60,4 +69,4 @@ def test_a_worker_that_is_started_by_hand_searches(config, monkeypatch):
         other = dataclasses.replace(config, seed=1)
         done = local.run(other, run_id="run-2", observer=Watch())
     assert started.result().wait(timeout=300) == 0
-    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
+    assert_searched(done)

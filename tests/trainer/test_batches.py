@@ -189,6 +189,10 @@ import numpy as np
 from trainer.strategy import prepare_devices
 prepare_devices(3)
 from tests.trainer import test_batches as t
+import keras
+import tensorflow as tf
+from trainer.hparams import HParams
+from trainer.optimizer import apply_gradients, make_optimizer
 from trainer.strategy import mirrored_strategy
 
 found = {}
@@ -210,6 +214,22 @@ for replicas in (1, 2, 3):
     for name, value in zip(("images", "labels", "levels"), made.data, strict=True):
         copies = strategy.experimental_local_results(value)
         found[f"devices of {name} {replicas}"] = [copy.device[-5:] for copy in copies]
+
+strategy = mirrored_strategy(2)
+with strategy.scope():
+    kernel = keras.Variable([1.0])
+    optimizer = make_optimizer(HParams(precision="float16"))
+    optimizer.build([kernel])
+
+@tf.function
+def step(overflowing):
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    gradient = tf.where(tf.equal(replica, overflowing), [float("inf")], [1.0])
+    apply_gradients(optimizer, [gradient, None], [kernel, kernel])
+
+for replica in (0, 1):
+    strategy.run(step, args=(replica,))
+    found[f"overflow on {replica}"] = [kernel.numpy()[0], optimizer.dynamic_scale.numpy()]
 np.savez(sys.argv[1], **found)
 """
 WARPED = make_augmentation(HParams(max_shift=2, max_rotation=10.0, max_zoom=0.1))
@@ -223,7 +243,9 @@ OF_REPLICAS = {
 
 @pytest.fixture(scope="module")
 def of_replicas(tmp_path_factory) -> dict[str, np.ndarray]:
-    """The global batches of one, two and three replicas, and where their data lie."""
+    """The global batches of one, two and three replicas, where their data lie, and two replicas'
+    steps in which a gradient overflows.
+    """
     # A process of its own: logical devices are made before TensorFlow runs anything.
     path = tmp_path_factory.mktemp("replicas") / "found.npz"
     done = subprocess.run(
@@ -298,3 +320,9 @@ def test_what_is_expected_are_the_rows_of_the_steps(tmp_path):
     made._reader.shutdown()
     rows = [row for rows in expected for row in rows]
     assert rows == [row for batch in order(numbered(12), seed=7) for row in batch]
+
+
+def test_an_overflow_of_float16_on_any_replica_is_passed_over_by_all(of_replicas):
+    # The weight, and the factor of the loss, which is 2**15 at first.
+    assert of_replicas["overflow on 0"].tolist() == [1.0, 2.0**14]
+    assert of_replicas["overflow on 1"].tolist() == [1.0, 2.0**13]

@@ -1,8 +1,5 @@
 import collections
 import functools
-import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -79,43 +76,3 @@ def test_adam_makes_one_operation_for_each_weight():
     graph = step.get_concrete_function().graph
     kinds = collections.Counter(operation.type for operation in graph.get_operations())
     assert (kinds["ResourceApplyAdam"], kinds["Sqrt"]) == (len(weights), 1)
-
-
-_OVERFLOWS = """
-import json
-from trainer.hparams import HParams
-from trainer.optimizer import apply_gradients, make_optimizer
-from trainer.strategy import mirrored_strategy, prepare_devices
-import keras
-import tensorflow as tf
-
-prepare_devices(2)
-strategy = mirrored_strategy(2)
-with strategy.scope():
-    kernel = keras.Variable([1.0])
-    optimizer = make_optimizer(HParams(precision="float16"))
-    optimizer.build([kernel])
-
-@tf.function
-def step(overflowing):
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    gradient = tf.where(tf.equal(replica, overflowing), [float("inf")], [1.0])
-    apply_gradients(optimizer, [gradient, None], [kernel, kernel])
-
-found = []
-for replica in (0, 1):
-    strategy.run(step, args=(replica,))
-    found.append([float(kernel.numpy()[0]), float(optimizer.dynamic_scale.numpy())])
-print(json.dumps(found))
-"""
-
-
-@pytest.mark.slow
-def test_an_overflow_of_float16_on_any_replica_is_passed_over_by_all():
-    # A process of its own: logical devices are made before TensorFlow runs anything.
-    done = subprocess.run(
-        [sys.executable, "-c", _OVERFLOWS], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    # The weight, and the factor of the loss, which is 2**15 at first.
-    assert json.loads(done.stdout.splitlines()[-1]) == [[1.0, 2.0**14], [1.0, 2.0**13]]

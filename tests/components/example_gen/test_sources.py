@@ -65,6 +65,7 @@ print(json.dumps([usages(), examples_summary.read(examples).to_json()]))
 """
 
 
+@pytest.mark.once_newer  # tests/e2e/test_plugin.py
 def test_a_source_from_another_distribution_is_read_by_example_gen(tmp_path: Path) -> None:
     install(tmp_path, STRIPES)
     done = subprocess.run(

@@ -25,6 +25,8 @@ from components.gate.statistics import (
 )
 from pipeline.dataset_defaults import DATASET_DEFAULTS, UNKNOWN_SET
 
+pytestmark = pytest.mark.once  # of the standard library alone; test_accuracy.py decides on both
+
 CONFIDENCES = (0.9, 0.95, 0.975, 0.9975)
 
 

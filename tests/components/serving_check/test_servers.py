@@ -150,6 +150,7 @@ def test_a_server_that_dies_on_a_bad_image_fails_and_leaves_nothing(
     assert "the server ended with SIGABRT" in wrong.sentence
 
 
+@pytest.mark.once  # test_verdict.py has the error of TensorFlow
 def test_a_model_that_cannot_be_loaded_says_why(binary, truncated):
     with (
         pytest.raises(

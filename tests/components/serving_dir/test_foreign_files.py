@@ -20,6 +20,8 @@ from tests.components.serving_dir.samples import publish_letters
 from tests.limits import limited
 from tests.trainer.host.test_files import STAND_INS
 
+pytestmark = pytest.mark.once  # what the system gives us, and what we make of it
+
 # Every command that reads versions, on a serving directory of which version 2 is odd.
 COMMANDS = """
 import sys

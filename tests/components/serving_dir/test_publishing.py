@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +25,7 @@ from components.serving_dir import (
     versions,
 )
 from tests.components.serving_dir.samples import NOON, SMALL_MODEL, numbers, staging_in, write_model
-from tests.limits import full_disk
+from tests.limits import ROOT, full_disk, on_a_small_disk
 
 # FIPS 180-2, appendix B.1
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -259,6 +261,31 @@ def test_full_disk_is_refused_and_leaves_nothing(
     serving.mkdir()
     monkeypatch.setattr(os, "fsync", full_disk)
     assert_refused("No space left.*free space", model, serving)
+
+
+# On a disk that has no room for it.
+PUBLISH = """
+import sys
+from pathlib import Path
+from components import serving_dir
+served = Path(sys.argv[2])
+try:
+    serving_dir.publish(Path(sys.argv[1]), served, {})
+except serving_dir.ServingDirError as error:
+    print(error)
+print(serving_dir.versions(served), [path.name for path in served.iterdir()])
+"""
+
+
+def test_a_disk_that_fills_up_leaves_nothing(large_model: Path, serving: Path) -> None:
+    serving.mkdir()
+    command = [sys.executable, "-c", PUBLISH, str(large_model), str(serving)]
+    disk = on_a_small_disk(serving, "300k", command)
+    done = subprocess.run(disk, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    line, left = done.stdout.splitlines()
+    assert line.startswith(f"cannot publish {large_model} to {serving}: No space left on device")
+    assert line.endswith("free space on that disk, and publish again; no version was added")
+    assert left == f"[] ['{LOCK_NAME}']"
 
 
 def test_failed_sync_after_the_rename_says_that_the_version_is_there(

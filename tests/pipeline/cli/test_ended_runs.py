@@ -10,6 +10,8 @@ import pytest
 from tests.pipeline.cli.processes import script
 from trainer.host import termination
 
+pytestmark = pytest.mark.once  # what the system sends us, and what we make of it
+
 # A run that sends itself the signal and then does what the third argument says.
 RUN = """
 import ctypes, os, signal, sys, threading, time
