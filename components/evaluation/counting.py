@@ -181,7 +181,7 @@ def from_rows(rows: Iterable[Sequence[int]]) -> Outcomes:
 def scores_of(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     """Scores [N, K] probabilities by the [N] int64 labels."""
     finite = np.isfinite(probabilities).all(axis=1)
-    known, of_known = probabilities[finite].astype(np.float64), labels[finite]
+    known, of_known = probabilities[finite].astype(np.float64, copy=False), labels[finite]
     of_label = known[np.arange(len(known)), of_known]
     shares = np.clip(of_label / known.sum(axis=1), _EPSILON, 1.0 - _EPSILON)
     likely = (known > of_label[:, np.newaxis]).sum(axis=1) < 2

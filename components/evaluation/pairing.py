@@ -155,7 +155,7 @@ def _digest(read: PredictionsFile, what: Sequence[str], values: np.ndarray) -> s
         texts.append(values[order].tolist())
     sha256 = hashlib.sha256(json.dumps(texts).encode())
     if values.dtype.kind == "f":  # not as text: of many classes it would fill the memory
-        sha256.update(values[order].astype("<f4").tobytes())
+        sha256.update(values[order].astype("<f4", copy=False).ravel().data)
     return sha256.hexdigest()
 
 

@@ -172,9 +172,10 @@ def _scores(
         if kind in columns:
             found[kind] = _of_array(path, kind, columns.pop(kind), names)
         elif wide:
-            parts = [numbers(path, name, columns.pop(name)) for name in wide]
-            classes = [name.removeprefix(prefix) for name in wide]
-            found[kind] = classes, np.column_stack(parts)
+            matrix = np.empty((len(columns[wide[0]]), len(wide)))  # no column is kept beside it
+            for at, name in enumerate(wide):
+                matrix[:, at] = numbers(path, name, columns.pop(name))
+            found[kind] = [name.removeprefix(prefix) for name in wide], matrix
     if len(found) > 1:
         raise DataError(f"{path} holds probabilities and logits, expected one of them")
     if not found:
@@ -190,8 +191,10 @@ def _scores(
             f"{path} names a class by {len(name):,} characters, expected at most {_MAX_TEXT:,}: "
             f"{quoted(name)}"
         )
-    order = [classes.index(name) for name in in_order(classes)]
-    return kind, tuple(classes[i] for i in order), scores[:, order]
+    ordered = in_order(classes)
+    if ordered != classes:
+        scores = scores[:, [classes.index(name) for name in ordered]]
+    return kind, tuple(ordered), scores
 
 
 def _of_array(
@@ -239,8 +242,10 @@ def _probabilities(
         found.refuse(row, f"class {name} has {value} among the {kind}, expected a finite number")
     if kind == LOGITS:
         with np.errstate(over="ignore"):  # to minus infinity, whose power is 0
-            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+            powers = scores - scores.max(axis=1, keepdims=True)
+        np.exp(powers, out=powers)
+        powers /= powers.sum(axis=1, keepdims=True)
+        return powers
     for row, column in np.argwhere(scores < 0.0)[:1]:
         value, name = scores[row, column], quoted(found.classes[column])
         found.refuse(

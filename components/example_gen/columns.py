@@ -84,8 +84,11 @@ def _read_csv(path: Path, file: BinaryIO, wide: tuple[str, ...]) -> Columns:
             raise DataError(f"{path}, row {row + 1} has {len(cells)} values, expected {len(names)}")
         for at, values in of_texts.items():
             values.append(cells[at])
-        scores.extend([_number(path, row, names[at], cells[at]) for at in of_numbers])
-    matrix = np.array(scores).reshape(-1, max(1, len(of_numbers))).T
+        try:
+            scores.extend([float(cells[at]) for at in of_numbers])
+        except ValueError:
+            scores.extend([_number(path, row, names[at], cells[at]) for at in of_numbers])
+    matrix = np.frombuffer(scores).reshape(-1, max(1, len(of_numbers))).T
     found = {names[at]: matrix[place] for place, at in enumerate(of_numbers)}
     found |= {names[at]: np.array(values, object) for at, values in of_texts.items()}
     return {name: found[name] for name in names}
