@@ -32,8 +32,10 @@ from components.example_gen.sources import DataError
 from trainer.host.files import open_regular
 from trainer.host.text import one_line, quoted
 
-_MAX_BYTES = 4 << 30  # of a file, and of the arrays of an NPZ file
+_MAX_BYTES = 4 << 30  # of a file, and of what a Parquet or NPZ file unpacks to
 _MAX_LINE = 16 << 20  # characters
+_VALUE_BYTES = 8  # of a number, and of a reference to a text
+_ROWS_AT_ONCE = 4096  # of a Parquet file
 _MOST_NAMED = 20  # names in a message
 
 # [N], or [N, K] numbers; N may differ, for an NPZ file. Texts are Python's, as objects.
@@ -112,13 +114,31 @@ def _require_distinct(path: Path, names: Sequence[str]) -> None:
         raise DataError(f"{path} has the column {quoted(twice[0])} twice, expected it once")
 
 
+def _require_fitting(path: Path, size: int) -> None:
+    if size > _MAX_BYTES:
+        raise DataError(f"{path} unpacks to {size:,} bytes, expected at most {_MAX_BYTES:,}")
+
+
 def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
+    import pyarrow as pa
     from pyarrow import parquet
 
-    table = parquet.ParquetFile(file).read(use_threads=False)
-    _require_distinct(path, table.column_names)
-    pairs = zip(table.column_names, table.columns, strict=True)
-    return {name: _values(column) for name, column in pairs}
+    content = parquet.ParquetFile(file)
+    names = content.schema_arrow.names
+    _require_distinct(path, names)
+    _require_fitting(path, content.metadata.num_rows * len(names) * _VALUE_BYTES)
+    parts: list[list[Any]] = [[] for _ in names]
+    size = 0
+    # By few rows, because a few bytes may stand for any number of long texts.
+    for batch in content.iter_batches(_ROWS_AT_ONCE, use_threads=False):
+        for part, values in zip(parts, batch.columns, strict=True):
+            is_coded = pa.types.is_dictionary(values.type)
+            part.append(values.dictionary_decode() if is_coded else values)
+            size += part[-1].nbytes
+        _require_fitting(path, size)
+    kinds = [pa.null() if not part else part[0].type for part in parts]
+    columns = map(pa.chunked_array, parts, kinds)
+    return {name: _values(column) for name, column in zip(names, columns, strict=True)}
 
 
 def _values(column: Any) -> np.ndarray:
@@ -167,8 +187,7 @@ def _lists(column: Any) -> np.ndarray:
 def _read_npz(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
     with zipfile.ZipFile(file) as archive:
         size = sum(member.file_size for member in archive.infolist())
-    if size > _MAX_BYTES:
-        raise DataError(f"{path} unpacks to {size:,} bytes, expected at most {_MAX_BYTES:,}")
+    _require_fitting(path, size)
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
         return {name: np.asarray(arrays[name]) for name in arrays.files}

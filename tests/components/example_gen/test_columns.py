@@ -171,6 +171,30 @@ def test_lists_that_are_no_matrix_of_numbers_stay_lists(lists: list, tmp_path: P
     assert read_columns(tmp_path / "t.parquet")["p"].tolist() == lists
 
 
+@pytest.mark.parametrize("coded", [True, False])
+def test_a_few_bytes_of_parquet_that_stand_for_too_many_are_refused(
+    coded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.example_gen.columns._MAX_BYTES", 4 << 20)
+    texts = pa.array(["x" * 1000] * 10_000)
+    for name, column in (
+        ("long", texts.dictionary_encode() if coded else texts),
+        ("many", pa.array(np.zeros(1 << 20, np.int8))),
+    ):
+        file = tmp_path / f"{name}.parquet"
+        parquet.write_table(pa.table({"id": column}), file)
+        assert file.stat().st_size < 1 << 14
+        assert "bytes, expected at most 4,194,304" in refusal(file)
+
+
+def test_a_coded_column_of_parquet_holds_what_the_codes_stand_for(tmp_path: Path) -> None:
+    numbers, texts = pa.array([3, 7, 3]), pa.array(["a", None, "b"])
+    table = pa.table({"n": numbers.dictionary_encode(), "t": texts.dictionary_encode()})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    found = read_columns(tmp_path / "t.parquet")
+    assert (found["n"].tolist(), found["t"].tolist()) == ([3, 7, 3], ["a", None, "b"])
+
+
 def test_arrays_that_unpack_to_more_than_the_bound_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
