@@ -101,10 +101,17 @@ def summarize(
 
     Predictions that are not finite count as those of the first class with a confidence of 0.
     """
-    counts: Counter[Key] = Counter()
-    for at, row in enumerate(probabilities):
-        image = (intensities[at], sizes[at]) if len(intensities) else None
-        counts.update(keys(row, image))
+    finite = np.isfinite(probabilities).all(axis=1)
+    confidences = np.where(finite, probabilities.max(axis=1), 0.0)
+    values: dict[str, Iterable[int | str]] = {
+        "class": np.where(finite, probabilities.argmax(axis=1), 0).tolist(),
+        "confidence": np.searchsorted(CONFIDENCE_EDGES, confidences, "right").tolist(),
+        "intensity": np.searchsorted(INTENSITY_EDGES, intensities, "right").tolist(),
+        "size": sizes,
+    }
+    counts = {
+        (kind, value): rows for kind, of in values.items() for value, rows in Counter(of).items()
+    }
     return Summary.of(counts, probabilities.shape[1])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +76,9 @@ def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | Ima
 def _describe(path: Path, answer: Prediction | ImageError) -> dict[str, Any]:
     if isinstance(answer, Exception):
         return {"path": str(path), "error": str(answer)}
-    return {"path": str(path), **dataclasses.asdict(answer), "error": None}
+    # No copies, as `asdict` makes them: there is one for each image and class.
+    probabilities = [vars(each) for each in answer.probabilities]
+    return {"path": str(path), **vars(answer), "probabilities": probabilities, "error": None}
 
 
 def _lines(version: Version, described: Sequence[Mapping[str, Any]]) -> Iterator[str]:

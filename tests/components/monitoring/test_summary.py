@@ -1,5 +1,6 @@
 import itertools
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from components.monitoring.summary import (
     CONFIDENCE_EDGES,
     INTENSITY_EDGES,
     Summary,
+    keys,
     size_of,
     summarize,
 )
@@ -60,3 +62,15 @@ def test_what_is_no_summary_is_refused(changes: dict) -> None:
 
 def test_a_size_is_height_by_width() -> None:
     assert size_of(28, 32) == "28x32"
+
+
+def test_an_array_is_counted_as_its_rows_are() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.full(3, 0.02), size=500).astype(np.float32)
+    probabilities[:2] = [[np.nan, 0, 1], [0.1, 0.1, 0.8]]  # of no number, and on an edge
+    intensities = (rng.integers(0, 201, 500) / 200).tolist()
+    sizes = [f"{side}x28" for side in rng.integers(27, 29, 500)]
+    rows = zip(probabilities, zip(intensities, sizes, strict=True), strict=True)
+    counts = Counter(key for row, image in rows for key in keys(row, image))
+    found = summarize(probabilities, intensities=intensities, sizes=sizes)
+    assert found == Summary.of(counts, 3)
