@@ -35,7 +35,7 @@ from tests.components.serving_dir.samples import (
 
 pytestmark = pytest.mark.once
 
-KILL_ROUNDS = 50
+KILL_ROUNDS = 21
 KILL_SEED = 20261123
 RACE_ROUNDS = 5
 POLLED_ROUNDS = 40
@@ -121,7 +121,7 @@ def test_sigkill_at_every_file_system_call_loses_nothing(
 def test_sigkill_at_random_moments_loses_nothing(
     large_model: Path, other_model: Path, serving: Path
 ) -> None:
-    """50 rounds of publish, rollback and prune, each killed; the state grows from round to round.
+    """21 rounds of publish, rollback and prune, each killed; the state grows from round to round.
 
     The delays go a little beyond the median duration: kills before, at and after the rename.
     """
