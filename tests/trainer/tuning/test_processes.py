@@ -86,6 +86,7 @@ def test_one_worker_shows_its_progress_and_trains_on_as_many_devices_as_asked(se
     assert sum(state.epoch_ended for state in states) == 3
 
 
+@pytest.mark.once  # test_training_process.py has an error of a library on both
 def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
     too_large = HParams(epochs=1, per_replica_batch=97)  # of 96 training images
     changed(search, hparams=too_large.to_config())
