@@ -74,7 +74,8 @@ def wheel(tmp_path_factory) -> Installed:
     return Installed(str(home / "venv" / "bin" / "python"), site)
 
 
-@pytest.fixture(params=["editable", "wheel"])
+# The wheel is looked at on both generations.
+@pytest.fixture(params=[pytest.param("editable", marks=pytest.mark.once), "wheel"])
 def installed(request) -> Installed:
     return request.getfixturevalue(request.param)
 

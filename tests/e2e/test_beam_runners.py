@@ -1,7 +1,7 @@
 """Runs whose Beam pipelines are executed in other processes, and what they do when one is killed.
 
 `tests/pipeline/test_beam_runner.py` has the smaller tests of the processes that we start ourselves.
-Flink takes part in `make e2e-flink` alone, Spark in `make e2e-spark`.
+Flink takes part in `make e2e-flink` and `.ci/run` alone, Spark in `make e2e-spark`.
 """
 
 import contextlib

@@ -43,6 +43,7 @@ for threshold in thresholds:
 """
 
 
+@pytest.mark.once_newer  # tests/e2e/test_plugin.py
 def test_a_check_from_outside_passes_or_refuses_by_its_own_threshold(
     thirds: str, tmp_path: Path
 ) -> None:

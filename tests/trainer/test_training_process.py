@@ -77,6 +77,7 @@ def test_it_ends_when_the_process_that_started_it_is_killed(trains, prepared, tm
     wait_until(lambda: not is_running(child))
 
 
+@pytest.mark.once  # test_loop.py diverges on both
 def test_a_diverged_loss_is_said_in_the_line_of_the_loop(prepared, tmp_path):
     training = Training(prepared, tmp_path, epochs=2, learning_rate=1e30)
     line = r"^the loss is (nan|inf) in epoch 1 of 2: set training.learning_rate below 1e\+30, or"

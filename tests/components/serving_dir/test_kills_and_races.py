@@ -1,6 +1,10 @@
 """No kill at any moment and no race leaves an incomplete version, or loses one."""
 
 import dataclasses
+import random
+import statistics
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from components.serving_dir import (
     digest_of,
     find,
     live,
+    newest_valid,
     prune,
     publish,
     rollback,
@@ -30,6 +35,8 @@ from tests.components.serving_dir.samples import (
 
 pytestmark = pytest.mark.once
 
+KILL_ROUNDS = 21
+KILL_SEED = 20261123
 RACE_ROUNDS = 5
 POLLED_ROUNDS = 40
 KEPT = 2
@@ -108,6 +115,65 @@ def test_sigkill_at_every_file_system_call_loses_nothing(
         assert hidden_in(serving) == []
     # At the least the lock, the names there, and what each file takes.
     assert len(changed) > 20
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_loses_nothing(
+    large_model: Path, other_model: Path, serving: Path
+) -> None:
+    """21 rounds of publish, rollback and prune, each killed; the state grows from round to round.
+
+    The delays go a little beyond the median duration: kills before, at and after the rename.
+    """
+    generator = random.Random(KILL_SEED)
+    attempts = 0
+
+    def publish_another(model: Path) -> int:
+        nonlocal attempts
+        attempts += 1
+        (model / "attempt").write_text(str(attempts))
+        return publish(model, serving, {}).version
+
+    def begin(change: str) -> "tuple[Before, subprocess.Popen[str]]":
+        """Starts a change that will find something to do."""
+        for model in (large_model, other_model):
+            publish_another(model)
+        (large_model / "attempt").write_text(f"after {attempts}")  # never withdrawn
+        argument = {"publish": large_model, "rollback": "", "prune": KEPT}[change]
+        return Before.of(serving, KEPT), start_changer(serving, change, argument)
+
+    def duration_s(change: str) -> float:
+        _, process = begin(change)
+        started = time.monotonic()
+        release(process)
+        assert process.stdout.readline()
+        seconds = time.monotonic() - started
+        process.communicate()
+        return seconds
+
+    changes = ("publish", "rollback", "prune")
+    span_s = {c: 1.2 * statistics.median(duration_s(c) for _ in range(3)) for c in changes}
+    cut_short = dict.fromkeys(changes, 0)
+    for number in range(KILL_ROUNDS):
+        change = changes[number % len(changes)]
+        before, process = begin(change)
+        release(process)
+        time.sleep(generator.uniform(0, span_s[change]))
+        process.kill()
+        cut_short[change] += not process.communicate()[0]
+
+        before.assert_nothing_is_lost(serving, change)
+        # The next change works, whichever it is, takes the next number, and cleans up.
+        following = live(serving).number + 1
+        if number % 2:
+            assert rollback(serving).version == following
+        else:
+            assert publish_another(other_model) == following
+        assert newest_valid(serving).number == following
+        assert hidden_in(serving) == []
+        prune(serving, KEPT)
+    print(f"kills that came in time, of {KILL_ROUNDS}: {cut_short}")
+    assert min(cut_short.values()) > 0
 
 
 def test_two_publishers_at_once_give_two_versions(

@@ -40,7 +40,7 @@ pytestmark = [
 def search(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", NO_PROXY_THERE)
     with chief_of_local_workers():
-        settings = TuningConfig(enabled=True, max_trials=4, parallel_trials=2)
+        settings = TuningConfig(enabled=True, max_trials=3, parallel_trials=2)
         yield tuner_fn(
             types.SimpleNamespace(
                 train_files=[prepared.train_files],
@@ -63,8 +63,8 @@ def search(prepared, tmp_path, monkeypatch):
 def test_two_workers_share_the_trials(search):
     train_in_workers(search, count=2)
     results = search.results()
-    assert [trial.status for trial in results.trials] == ["completed"] * 4
-    assert len({str(trial.values) for trial in results.trials}) == 4
+    assert [trial.status for trial in results.trials] == ["completed"] * 3
+    assert len({str(trial.values) for trial in results.trials}) == 3
 
 
 def changed(search, **changes):
@@ -79,13 +79,14 @@ def test_one_worker_shows_its_progress_and_trains_on_as_many_devices_as_asked(se
     changed(search, replicas=2)
     with caplog.at_level("INFO", logger=progress.LOGGER.name):
         train_in_workers(search, count=1)
-    assert [trial.status for trial in search.results().trials] == ["completed"] * 4
+    assert [trial.status for trial in search.results().trials] == ["completed"] * 3
     states = [record.progress for record in caplog.records if hasattr(record, "progress")]
     # 96 images in global batches of 2 * 32; one epoch for each trial
     assert {state.total_steps for state in states} == {1}
-    assert sum(state.epoch_ended for state in states) == 4
+    assert sum(state.epoch_ended for state in states) == 3
 
 
+@pytest.mark.once  # test_training_process.py has an error of a library on both
 def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
     too_large = HParams(epochs=1, per_replica_batch=97)  # of 96 training images
     changed(search, hparams=too_large.to_config())
