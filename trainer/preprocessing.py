@@ -12,7 +12,6 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import features
-from trainer.function_names import OF_TRANSFORM, number_from
 from trainer.image_graph import to_pixels
 
 _SMALLEST_STD = 1.0  # grey level: keeps a set of blank images from dividing by zero
@@ -31,7 +30,6 @@ def preprocessing_fn(
       `normalized_image` [B, H, W, C] float32, by the mean and standard deviation that each channel
       has over the whole training split, and `one_hot_label` [B, num_classes] float32.
     """
-    number_from(OF_TRANSFORM)  # the exported model holds this graph
     spec = features.ImageSpec.from_config(custom_config["spec"])
     pixels = to_pixels(inputs[features.IMAGE], spec)  # [B, H, W, C] uint8
     mean, std = _mean_and_std(pixels)

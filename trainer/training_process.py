@@ -47,7 +47,7 @@ class TrainingFailed(RuntimeError):
 
 
 # Of Python's sets of texts, by which TensorFlow and TFT order what they write: the same weights are
-# to be the same files (see `function_names`).
+# to be the same files (see `export.save`).
 _ONE_ORDER = {"PYTHONHASHSEED": "0"}
 
 
