@@ -77,8 +77,12 @@ class Training:
         return exported_weights(self.exported)
 
     def files(self) -> dict[str, bytes]:
-        """Every file of the exported model."""
-        files = (path for path in self.exported.rglob("*") if path.is_file())
+        """Every file of the exported model but the one with TensorFlow 2.21's random number."""
+        files = (
+            path
+            for path in self.exported.rglob("*")
+            if path.is_file() and path.name != "fingerprint.pb"
+        )
         return {str(path.relative_to(self.exported)): path.read_bytes() for path in files}
 
 
