@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from tests.refusals import refusal_of
@@ -101,9 +102,10 @@ def test_a_training_starts_from_them(path: str, caplog: pytest.LogCaptureFixture
     """At a learning rate of next to nothing, the weights stay what they were."""
     split = separable(32, seed=1, side=12)
     split = dataclasses.replace(
-        split, images=np.repeat(split.images[:, :, :10], 3, axis=3), levels=split.levels.numpy()
+        split,
+        images=tf.repeat(split.images[:, :, :10], 3, axis=3),
+        levels=tf.repeat(split.levels, 3, axis=1),
     )
-    split = dataclasses.replace(split, levels=np.repeat(split.levels, 3, axis=1))
     caplog.set_level("INFO")
     served, _ = loop.train(
         starting(path, epochs=1, per_replica_batch=16, learning_rate=1e-12, max_shift=0),
