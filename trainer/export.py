@@ -7,14 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow.python.framework.ops import uid  # no public function is as fast
 
 from trainer import features
 from trainer.features import ImageSpec
+from trainer.function_names import number_by_order
 from trainer.transform_graph import TransformGraph
-
-# Of functions; a training of MNIST takes some ten thousand numbers. Counting a million takes 0.3 s.
-_FIRST_NAMES = (1 << 20, 1 << 23)
 
 
 class ServingModel(tf.Module):
@@ -100,20 +97,10 @@ class ServingModel(tf.Module):
 def save(
     model: keras.Model, tft_output: tft.TFTransformOutput, spec: ImageSpec, export_dir: str
 ) -> None:
-    """Writes the SavedModel with its four signatures to `export_dir`."""
-    _number_from_the_same()
+    """Writes the SavedModel with its four signatures to `export_dir`.
+
+    The same weights, transform graph and network are the same files, from any process.
+    """
     served = ServingModel(model, tft_output, spec)
     tf.saved_model.save(served, export_dir, signatures=served.signatures())
-
-
-def _number_from_the_same() -> None:
-    """Lets the names of functions not depend on what this process has done before.
-
-    TensorFlow numbers functions and tensors by one counter, and a training that was resumed, or
-    read its images from a file, makes fewer or more tensors. The same weights in other files would
-    be another model: not the one that was withdrawn, for example.
-    """
-    number = uid()
-    first = next((first for first in _FIRST_NAMES if number <= first), number)
-    while number < first:
-        number = uid()
+    number_by_order(export_dir)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.serving_dir import newest_valid
 from tests.e2e.runs import SMALL, run_here, stop_when
 from tests.pipeline.thirds import write_thirds
 from tests.trainer.trainings import assert_same, exported_weights, has_checkpoint
@@ -17,9 +18,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 DETERMINISTIC = (*SMALL, "--deterministic", "--seed", "7", "--set", "training.epochs=60")
 
 
-def weights(result: dict) -> dict[str, np.ndarray]:
+def released_weights(result: dict) -> dict[str, np.ndarray]:
     """Every variable of the released model."""
     return exported_weights(Path(result["release"]["path"]))
+
+
+def released_digest(result: dict) -> str:
+    version = newest_valid(Path(result["release"]["path"]).parent)
+    return version.manifest.model_digest
 
 
 def resumed_after(log: str) -> int:
@@ -50,6 +56,7 @@ def test_a_training_that_was_stopped_twice_goes_on_to_the_bits_of_an_unbroken_on
     assert terminated == 0
     assert killed >= 2
     assert ended >= 4
-    assert_same(weights(result), weights(unbroken))
+    assert_same(released_weights(result), released_weights(unbroken))
+    assert released_digest(result) == released_digest(unbroken)
     assert result["metrics"] == unbroken["metrics"]
     assert not (root / "checkpoints").exists()

@@ -77,18 +77,19 @@ class Training:
         return exported_weights(self.exported)
 
     def files(self) -> dict[str, bytes]:
-        """Every file of the exported model but the one with TensorFlow 2.21's random number."""
-        files = (
-            path
-            for path in self.exported.rglob("*")
-            if path.is_file() and path.name != "fingerprint.pb"
-        )
-        return {str(path.relative_to(self.exported)): path.read_bytes() for path in files}
+        """Every file of the exported model."""
+        return exported_files(self.exported)
 
 
 def has_checkpoint(checkpoints: Path, epoch: int) -> bool:
     """Whether there is one of that epoch, or of a later one where nobody looked in time."""
     return any(int(path.stem) >= epoch for path in checkpoints.glob("*/*.checkpoint"))
+
+
+def exported_files(model: Path) -> dict[str, bytes]:
+    """Every file of a SavedModel, by its path in it."""
+    files = (path for path in model.rglob("*") if path.is_file())
+    return {str(path.relative_to(model)): path.read_bytes() for path in files}
 
 
 def exported_weights(model: Path) -> dict[str, np.ndarray]:
