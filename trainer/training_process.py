@@ -46,11 +46,6 @@ class TrainingFailed(RuntimeError):
     """The training failed; the message is one line for the user."""
 
 
-# Of Python's sets of texts, by which TensorFlow and TFT order what they write: the same weights are
-# to be the same files (see `export.save`).
-_ONE_ORDER = {"PYTHONHASHSEED": "0"}
-
-
 class TrainingProcess:
     """The process of one training, as this process sees it; `close` kills it.
 
@@ -62,7 +57,7 @@ class TrainingProcess:
         """Starts it; `replicas` is the number of devices that it must find, 0 for any."""
         self._closing = contextlib.ExitStack()
         self.process: subprocess.Popen[str] = self._closing.enter_context(
-            running_child(_MODULE, str(replicas), **_ONE_ORDER, **seeing_gpus())
+            running_child(_MODULE, str(replicas), **seeing_gpus())
         )
 
     def close(self) -> None:

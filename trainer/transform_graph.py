@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
+
+
+class _Loader(SavedModelLoader):
+    """Puts a default for each feature that is not given into the graph, always in one order.
+
+    TFT's own is that of a set, another one in each process, so that a model that is trained again
+    with the same bits would not be the same model: not the one that was withdrawn, for example.
+    """
+
+    def _get_unfed_input_keys(self, input_tensor_keys: Iterable[str]) -> list[str]:
+        return sorted(super()._get_unfed_input_keys(input_tensor_keys))
 
 
 class TransformGraph(tf.Module):
@@ -18,7 +29,7 @@ class TransformGraph(tf.Module):
 
     def __init__(self, tft_output: tft.TFTransformOutput) -> None:
         super().__init__()
-        loader = SavedModelLoader(tft_output.transform_savedmodel_dir)
+        loader = _Loader(tft_output.transform_savedmodel_dir)
         self._apply = loader.apply_transform_model
         # The loader itself is not tracked; without what it loaded a saved model lacks its tables.
         self._loaded = [

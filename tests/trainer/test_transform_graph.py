@@ -39,6 +39,25 @@ def test_each_feature_is_transformed_by_itself_as_with_the_other(prepared):
         np.testing.assert_array_equal(transformed[made], expected[made])
 
 
+def test_a_graph_is_the_same_in_every_process(tmp_path):
+    """The order of a set of texts is not: six features would be in order in one of 120 cases."""
+    sizes = dict(zip("abcdef", range(1, 7), strict=True))
+    path = write_transform(
+        tmp_path / "sizes",
+        [{name: [0.0] * size for name, size in sizes.items()}],
+        {name: tf.io.FixedLenFeature([size], tf.float32) for name, size in sizes.items()},
+        lambda inputs: {f"{name}_": value for name, value in inputs.items()},
+    )
+    transform = tf.function(TransformGraph(tft.TFTransformOutput(path)), autograph=False)
+    traced = transform.get_concrete_function({"a": tf.TensorSpec([None, 1])})
+    defaults = [
+        operation.outputs[0].shape[1]
+        for operation in traced.graph.get_operations()
+        if operation.type == "PlaceholderWithDefault"
+    ]
+    assert defaults == [2, 3, 4, 5, 6]
+
+
 def test_a_model_that_holds_it_is_saved_with_its_tables(words, tmp_path):
     moved = shutil.copytree(words, tmp_path / "transform")
 
