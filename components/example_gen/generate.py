@@ -23,7 +23,7 @@ from components.example_gen.example_facts import eval_size, facts_of, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.hash_buckets import Bucket, Part, digest, overlap, parts_of, sort_bucket
 from components.example_gen.image_set import EVAL, SPLITS, TEST, TRAIN, ImageSet, Shard
-from components.example_gen.images import Rows, encode_examples, read_rows
+from components.example_gen.images import Rows, as_seen, encode_examples, read_rows
 from components.example_gen.sources import DataError
 from components.example_gen.split_plan import (
     SplitPlan,
@@ -127,8 +127,13 @@ def read_parts(image_set: ImageSet, shard: Shard) -> Iterator[tuple[np.ndarray, 
     facts: list[np.ndarray] = []
     examples: list[bytes] = []
     num_bytes = 0
+    # Nothing asks for the whole images that a model learns from: decoding them takes most of the
+    # time of a run on photos. A model is judged by whole ones, as it will be served.
+    shrinks = image_set.info.resize and shard.split != TEST
     for rows in _ahead(read_rows(image_set, shard)):
         facts.append(facts_of(rows.pixels, rows.labels, rows.stored))
+        if shrinks:
+            rows = as_seen(rows)
         some = encode_examples(rows, facts[-1]["pixel_sum"])
         examples += some
         num_bytes += sum(map(len, some))

@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ from trainer.image_graph import to_pixels
 
 BATCH_ROWS = 1000
 
+_BATCH_BYTES = 64 << 20  # of the examples of a batch; those of `_ROWS_AT_ONCE` may be more
+_ROWS_AT_ONCE = 20
 _PNG_PALETTE = 3
 _MAX_BIT_DEPTH = 8
 
@@ -77,6 +79,16 @@ def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
             f"{shard.place()} holds {start:,} rows, expected the {shard.rows:,} that the set "
             f"declares; {image_set.remedy}"
         )
+
+
+def as_seen(rows: Rows) -> Rows:
+    """Replaces images by PNG of what the network sees of them, where those are smaller.
+
+    `to_pixels` makes the same pixels of either: a PNG of the network's shape is not resized.
+    """
+    pngs = tf.io.encode_png(rows.pixels).numpy()
+    smaller = [min(pair, key=len) for pair in zip(rows.images, pngs, strict=True)]
+    return dataclasses.replace(rows, images=np.array(smaller, object))
 
 
 def read_arrays(image_set: ImageSet, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +213,7 @@ def _column(values: np.ndarray) -> pa.Array:
 
 
 def parse_records(
-    records: tf.Tensor, image_key: str, label_key: str
+    records: tf.Tensor | np.ndarray, image_key: str, label_key: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Parses n serialized tf.Examples to images ([n] bytes objects) and labels ([n] int64)."""
     values = tf.io.parse_example(
@@ -220,8 +232,23 @@ def read_examples(split_uri: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.n
     Yields serialized examples and encoded images, [n] bytes objects each, and labels, [n] int64.
     """
     files = sorted(os.path.join(split_uri, name) for name in tf.io.gfile.listdir(split_uri))
-    for records in tf.data.TFRecordDataset(files, compression_type=_COMPRESSION).batch(BATCH_ROWS):
-        yield records.numpy(), *parse_records(records, features.IMAGE, features.LABEL)
+    few = tf.data.TFRecordDataset(files, compression_type=_COMPRESSION).batch(_ROWS_AT_ONCE)
+    for records in _joined(few.as_numpy_iterator()):
+        yield records, *parse_records(records, features.IMAGE, features.LABEL)
+
+
+def _joined(few: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Joins serialized examples, [n] each, to batches of `BATCH_ROWS` or some `_BATCH_BYTES`."""
+    batch: list[np.ndarray] = []
+    rows = num_bytes = 0
+    for some in few:
+        batch.append(some)
+        rows, num_bytes = rows + len(some), num_bytes + sum(map(len, some))
+        if rows >= BATCH_ROWS or num_bytes >= _BATCH_BYTES:
+            yield np.concatenate(batch)
+            batch, rows, num_bytes = [], 0, 0
+    if batch:
+        yield np.concatenate(batch)
 
 
 def read_split(split_uri: str, spec: ImageSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:

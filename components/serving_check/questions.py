@@ -28,10 +28,10 @@ from components.serving_check.contract import (
 )
 from trainer import features
 
-BATCH = 128  # images
+BATCH = 128  # images in a request, at most
+BATCH_BYTES = 64 << 20  # of them, at most, unless one alone has more
 LATENCY = "serving.latency"  # the check's name
 LATENCY_REQUESTS = 200  # in a round
-LATENCY_ROUNDS = 3
 # Largest difference of a served probability from the evaluated one. One model was measured to
 # differ by 3e-7 between batches of one image and of many, and by 7e-7 between TensorFlow 2.16 and
 # 2.21 and between instruction sets; trained with another seed, by 0.7 (docs/serving.md).
@@ -66,21 +66,28 @@ def ask_all(server: Server, sample: Sample, bounds: Bounds) -> Iterator[Check]:
                 raise
 
 
-def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
+def p99_ms(ask: Ask, signature: str, requests: Sequence[Tensors], *, bound_ms: float) -> float:
     """Returns the longest time that 99 of 100 requests take, when the server is warm.
 
-    It is the median of `LATENCY_ROUNDS` rounds, so that one disturbance decides nothing; each round
-    sends all requests in turn, and gives the 99th percentile by nearest rank.
+    Each round sends all requests in turn, and gives the 99th percentile by nearest rank. Two rounds
+    on the same side of the bound decide, and the one nearer to it is returned; otherwise the median
+    of three, so that one disturbance decides nothing.
     """
-    rounds = []
-    for _ in range(LATENCY_ROUNDS):
-        durations_ms = []
-        for inputs in requests:
-            started = time.perf_counter()
-            ask(signature, inputs)
-            durations_ms.append(1e3 * (time.perf_counter() - started))
-        rounds.append(sorted(durations_ms)[math.ceil(0.99 * len(durations_ms)) - 1])
-    return statistics.median(rounds)
+    low, high = sorted(_round_ms(ask, signature, requests) for _ in range(2))
+    if high <= bound_ms:
+        return high
+    if low > bound_ms:
+        return low
+    return statistics.median([low, high, _round_ms(ask, signature, requests)])
+
+
+def _round_ms(ask: Ask, signature: str, requests: Sequence[Tensors]) -> float:
+    durations_ms = []
+    for inputs in requests:
+        started = time.perf_counter()
+        ask(signature, inputs)
+        durations_ms.append(1e3 * (time.perf_counter() - started))
+    return sorted(durations_ms)[math.ceil(0.99 * len(durations_ms)) - 1]
 
 
 class _Examination:
@@ -97,7 +104,11 @@ class _Examination:
         for signature, outputs in OUTPUTS.items():
             ask = functools.partial(self._signature, signature)
             yield f"signature.{signature}", f"signature {signature}", ", ".join(outputs), ask
-        for name, what, rows in (("single", "one image", 1), ("batch", f"{BATCH} images", BATCH)):
+        batch = self._fitting(features.SERVING_DEFAULT, self._rows(BATCH))
+        for name, what, rows in (
+            ("single", "one image", self._rows(1)),
+            ("batch", f"{len(batch)} images", batch),
+        ):
             ask = functools.partial(self._request, what, rows)
             yield name, f"{what} in one request", "an answer", ask
         yield "agreement", "the evaluated images", "answers", self._agreement
@@ -117,12 +128,12 @@ class _Examination:
         yield "memory", "the server's memory", "a running server", self._memory
 
     def _signature(self, signature: str) -> _Finding:
-        self._ask(signature, self._rows(_FEW))
+        self._ask(signature, self._fitting(signature, self._rows(_FEW)))
         sentence = f"signature {signature} answers as documented over {self._server.api}"
         return True, None, None, sentence
 
-    def _request(self, what: str, rows: int) -> _Finding:
-        self._ask(features.SERVING_DEFAULT, self._rows(rows))
+    def _request(self, what: str, rows: npt.NDArray[np.intp]) -> _Finding:
+        self._ask(features.SERVING_DEFAULT, rows)
         sentence = f"one request with {what} is answered over {self._server.api}"
         return True, None, None, sentence
 
@@ -151,12 +162,12 @@ class _Examination:
         requests = [
             self._sample.inputs(signature, np.array([row])) for row in self._rows(LATENCY_REQUESTS)
         ]
-        found_ms = p99_ms(self._server.ask, signature, requests)
         bound = self._bounds.max_p99_latency_ms
+        found_ms = p99_ms(self._server.ask, signature, requests, bound_ms=bound)
         sentence = (
             f"99 of 100 requests for one image take at most {found_ms:.1f} ms over "
-            f"{self._server.api} (median of {LATENCY_ROUNDS} rounds of {LATENCY_REQUESTS} "
-            f"requests); the bound is {bound:g} ms"
+            f"{self._server.api} (in two of up to three rounds of {LATENCY_REQUESTS} requests); "
+            f"the bound is {bound:g} ms"
         )
         if found_ms > bound:
             sentence += (
@@ -203,9 +214,20 @@ class _Examination:
         return np.arange(count) % len(self._sample)
 
     def _ask_all_images(self, signature: str) -> npt.NDArray[np.float32]:
-        """Returns the probabilities [N, K], by requests of 1, of `BATCH` and of the rest."""
-        requests = np.split(np.arange(len(self._sample)), [1, 1 + BATCH])
-        return np.concatenate([self._ask(signature, rows) for rows in requests if len(rows)])
+        """Returns the probabilities [N, K], by a request of one and requests of up to `BATCH`."""
+        first, left = np.split(np.arange(len(self._sample)), [1])
+        answers = [self._ask(signature, first)]
+        while len(left):
+            rows = self._fitting(signature, left)
+            answers.append(self._ask(signature, rows))
+            left = left[len(rows) :]
+        return np.concatenate(answers)
+
+    def _fitting(self, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Returns the first of some rows, one or more, whose images fit into one request."""
+        (images,) = self._sample.inputs(signature, rows[:BATCH]).values()
+        ends = np.cumsum([memoryview(image).nbytes for image in images])
+        return rows[: max(1, int(np.searchsorted(ends, BATCH_BYTES, "right")))]
 
     def _ask(self, signature: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Returns the probabilities, or one-hot labels, [rows, K]."""

@@ -11,9 +11,16 @@ from components.example_gen.encoded import stored_shape
 from components.example_gen.example_facts import hash_examples
 from components.example_gen.generate import finish, generate
 from components.example_gen.image_set import ImageSet, SourceRows
-from components.example_gen.images import digest_split, read_arrays, read_rows
+from components.example_gen.images import (
+    decode,
+    digest_split,
+    read_arrays,
+    read_examples,
+    read_rows,
+)
 from components.example_gen.sources import DataError
 from tests.trainer import image_files
+from trainer.features import RESIZES, ImageSpec
 
 DATA = DataConfig(image_size="16x20")
 
@@ -52,6 +59,44 @@ def test_the_bytes_pass_through_with_what_describes_them(generated) -> None:
             *values(example, "channels"),
         ]
         assert tuple(shape) == stored_shape(image)
+
+
+def test_what_the_network_sees_is_stored_to_learn_from_where_that_is_smaller(generated) -> None:
+    uri, _ = generated
+    image_set = drawn_files.drawn(DATA)
+    spec, given = image_set.info.image_spec, drawn_files.images_of("train")
+    examples = [one for split in ("train", "eval") for one in examples_of(uri, split)]
+    assert len(examples) == len(given)
+    smaller = 0
+    for example in examples:
+        (image,), (year,) = values(example, "image"), values(example, "year")
+        own = given[year - 2000]
+        smaller += len(image) < len(own)
+        assert len(image) < len(own) or image == own
+        shape = [value for name in ("height", "width") for value in values(example, name)]
+        assert tuple(shape) == stored_shape(own)[:2]
+        np.testing.assert_array_equal(*decode(np.array([image, own], object), spec))
+    assert 0 < smaller < len(given)
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_the_network_sees_is_decoded_to_the_same_pixels(resize: str, channels: int) -> None:
+    spec = ImageSpec((16, 20, channels), ("a", "b"), resize)
+    images = np.array(list(image_files.all_files().values()), object)
+    pixels = decode(images, spec)
+    pngs = tf.io.encode_png(pixels).numpy()
+    np.testing.assert_array_equal(decode(pngs, spec), pixels)
+
+
+def test_photos_are_read_in_smaller_batches(generated, monkeypatch) -> None:
+    uri, _ = generated
+    (whole,) = read_examples(f"{uri}/Split-train")
+    monkeypatch.setattr("components.example_gen.images._BATCH_BYTES", 1)
+    batches = list(read_examples(f"{uri}/Split-train"))
+    assert [len(labels) for *_, labels in batches] == [20, 20, 16]  # 56 of 64 rows are in train
+    for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), expected)
 
 
 def test_the_summary_says_what_was_stored_and_left_out(generated) -> None:

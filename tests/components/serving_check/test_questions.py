@@ -1,7 +1,9 @@
 """A good model passes every check; each way to be bad fails its own."""
 
+import collections
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +13,6 @@ from components.serving_check.questions import (
     AGREEMENT,
     BATCH,
     LATENCY_REQUESTS,
-    LATENCY_ROUNDS,
     ask_all,
 )
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, check, failed
@@ -101,6 +102,37 @@ def test_a_batch_that_is_refused_fails_its_check(remembering, sample):
     assert wrong.sentence.startswith("128 images in one request: too large, expected an answer; ")
 
 
+def test_large_images_are_asked_about_in_smaller_requests(remembering, sample, monkeypatch):
+    largest = sorted(map(len, sample.images))[-1]
+    monkeypatch.setattr("components.serving_check.questions.BATCH_BYTES", 5 * largest)
+    sent = collections.defaultdict(list)
+
+    def remembered(signature, inputs, answer):
+        sent[signature].append(sum(memoryview(one).nbytes for one in next(iter(inputs.values()))))
+        return answer
+
+    checks = list(ask_all(altered(remembering, remembered), sample, BOUNDS))
+    assert failed(checks) == {}
+    (batch,) = (check for check in checks if check.name == "serving.batch")
+    assert re.match("one request with [5-9] images is answered", batch.sentence)
+    for signature in (features.SERVING_DEFAULT, features.SERVING_EXAMPLES, features.PREDICT_PIXELS):
+        assert max(sent[signature]) <= 5 * largest
+
+
+def test_an_image_that_is_larger_than_a_request_should_be_is_asked_about_alone(
+    remembering, sample, monkeypatch
+):
+    monkeypatch.setattr("components.serving_check.questions.BATCH_BYTES", 1)
+    rows = set()
+
+    def remembered(signature, inputs, answer):
+        rows.update(len(value) for value in inputs.values())
+        return answer
+
+    assert failed(ask_all(altered(remembering, remembered), sample, BOUNDS)) == {}
+    assert rows == {1}
+
+
 @pytest.mark.parametrize(
     ("bounds", "name", "key"),
     [
@@ -116,12 +148,20 @@ def test_a_bound_that_is_missed_fails_its_check(remembering, sample, bounds, nam
 
 
 @pytest.mark.parametrize(
-    ("slow", "rounds", "fails"), [(2, LATENCY_ROUNDS, False), (3, 2, True), (3, 1, False)]
+    ("slow", "slow_rounds", "asked", "fails"),
+    [
+        (2, {0, 1, 2}, 2, False),
+        (3, {0, 1}, 2, True),
+        (3, {0}, 3, False),
+        (3, {1}, 3, False),
+        (3, {0, 2}, 3, True),
+        (3, {2}, 2, False),
+    ],
 )
 def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
-    remembering, sample, clock, slow, rounds, fails
+    remembering, sample, clock, slow, slow_rounds, asked, fails
 ):
-    """The 99th percentile by nearest rank is the 198th of 200, and the median the 2nd of three."""
+    """The 99th percentile by nearest rank is the 198th of 200; of three rounds two decide."""
     requests = itertools.count()
 
     def slow_ones(signature, inputs, answer):
@@ -130,11 +170,13 @@ def test_two_of_two_hundred_requests_may_be_slow_or_all_of_one_round(
             clock.now_s += 0.25
         return answer
 
-    assert (LATENCY_REQUESTS, LATENCY_ROUNDS) == (200, 3)
+    assert LATENCY_REQUESTS == 200
     # Before these, two are sent alone: by `serving.single` and by `serving.agreement`.
-    slow_requests = {50 + 200 * turn + number for turn in range(rounds) for number in range(slow)}
+    slow_requests = {50 + 200 * turn + number for turn in slow_rounds for number in range(slow)}
     bounds = dataclasses.replace(BOUNDS, max_p99_latency_ms=200.0)
     assert bool(failed(ask_all(altered(remembering, slow_ones), sample, bounds))) is fails
+    # After them one is sent alone after each of five refusals.
+    assert next(requests) == 2 + 200 * asked + 5
 
 
 def test_a_bad_image_that_is_answered_fails_its_check(remembering, sample):
