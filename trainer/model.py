@@ -61,6 +61,8 @@ def _build_own(
     except own_network.NetworkError:
         raise
     except (Exception, SystemExit) as error:
+        if tf.distribute.has_strategy() and isinstance(error, tf.errors.OpError):
+            raise  # another machine may be lost
         reason = f"with images of the shape {image_shape} it failed ({one_line(error)})"
         raise own_network.refused(name, reason) from error
     # One that is no graph of layers does not know the shape of its output.

@@ -25,9 +25,4 @@ def run_fn(fn_args: Any) -> None:
     if Cluster.from_environment() is None:
         train_alone(job)
         return
-    file = job_file(Path(job.custom_config["checkpoints"]).parent)
-    job.write(file)
-    try:
-        supervision.train(file)
-    finally:
-        file.unlink(missing_ok=True)
+    supervision.lead(job, job_file(Path(job.custom_config["checkpoints"]).parent))

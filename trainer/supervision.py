@@ -7,6 +7,7 @@ again, waits for the others, and goes on from the last finished epoch.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer import progress
+from trainer.cluster import Cluster
+from trainer.host.files import write_durably
 from trainer.job import Job
 from trainer.training_process import AGAIN, TrainingFailed, training_process
 
@@ -35,6 +38,22 @@ def wait_for(job: Path, *, seconds: float) -> None:
         time.sleep(PAUSE_S)
 
 
+def lead(job: Job, file: Path) -> None:
+    """Trains as the chief; `file` is there for the other machines meanwhile. See `train`."""
+    _failure(file).unlink(missing_ok=True)
+    job.write(file)
+    try:
+        train(file)
+    finally:
+        file.unlink(missing_ok=True)
+        _failure(file).unlink(missing_ok=True)
+
+
+def _failure(file: Path) -> Path:
+    """The file with the line of a machine that has ended for good, so that nobody waits for it."""
+    return file.with_suffix(".failed")
+
+
 def train(file: Path) -> None:
     """Trains as one of the machines that TF_CONFIG names, until this machine's part is done.
 
@@ -42,8 +61,8 @@ def train(file: Path) -> None:
       file: the job's, which the chief removes at its end.
 
     Raises:
-      TrainingFailed: an error would occur again, there were too many attempts, the other machines
-        do not connect, or the chief ended before.
+      TrainingFailed: an error would occur again, here or on another machine, there were too many
+        attempts, the other machines do not connect, or the chief ended before.
     """
     failed = 0
     while failed < ATTEMPTS:
@@ -51,6 +70,8 @@ def train(file: Path) -> None:
         status, ended_epoch = _attempt(file, joined, end)
         if status == 0:
             return
+        with contextlib.suppress(FileNotFoundError):
+            raise TrainingFailed(_failure(file).read_text(encoding="utf-8"))
         if not file.exists():
             raise TrainingFailed("the chief has ended before this machine had: see its log")
         if not joined.is_set() and time.monotonic() >= end:
@@ -74,8 +95,8 @@ def train(file: Path) -> None:
 
 def _attempt(file: Path, joined: threading.Event, end: float) -> tuple[int, bool]:
     """Returns the exit code, and whether an epoch has ended. A thread kills the process some time
-    after the job's file is gone, and if the machines have not joined by `end`, a time of
-    `time.monotonic()`.
+    after the job's file is gone, when another machine has ended for good, and if the machines have
+    not joined by `end`, a time of `time.monotonic()`.
 
     The process cannot watch the file itself: while TensorFlow waits for a chief that has given up,
     it holds the interpreter's lock.
@@ -95,13 +116,25 @@ def _attempt(file: Path, joined: threading.Event, end: float) -> tuple[int, bool
         threading.Thread(
             target=_watch, args=(process.process, file, joined, end), daemon=True
         ).start()
-        status = process.train(job, heard)
+        try:
+            status = process.train(job, heard)
+        except TrainingFailed as error:
+            _tell_others(file, error)
+            raise
     return status, ended_epoch
+
+
+def _tell_others(file: Path, error: TrainingFailed) -> None:
+    cluster = Cluster.from_environment()
+    if cluster is not None and file.exists():
+        where = cluster.addresses[cluster.index]
+        write_durably(_failure(file), f"the machine {where} cannot train: {error}")
 
 
 def _watch(process: subprocess.Popen[str], job: Path, joined: threading.Event, end: float) -> None:
     while job.exists() and process.poll() is None:
-        if not joined.is_set() and time.monotonic() >= end:
+        late = not joined.is_set() and time.monotonic() >= end
+        if late or _failure(job).exists():
             process.kill()
             return
         time.sleep(PAUSE_S)

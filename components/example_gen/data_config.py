@@ -64,3 +64,9 @@ class DataConfig:
                 f"to {_MAX_SIDE}, such as 64x48, or one number for both"
             )
         return sides
+
+
+# What a source writes into `DatasetInfo.data` in place of values that change nothing in its sets,
+# so that they do not make the examples anew.
+OWN_TEST = {"test_fraction": DataConfig.test_fraction}
+NO_FILES = {"skip_unreadable": DataConfig.skip_unreadable}

@@ -6,6 +6,7 @@ again, so a data set may be larger than memory.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -39,8 +40,10 @@ def open_listing(spec: DatasetSpec, listing: Listing, data: DataConfig, *, words
     What was opened last is kept: a run opens its data set several times. If names, sizes and times
     of all files are the same, they are not read again. `ImageSet.read` checks their content.
     """
-    state = _state_of(spec, listing, data)
-    if state not in _last_opened:
+    if listing.is_test is not None:
+        data = dataclasses.replace(data, test_fraction=DataConfig.test_fraction)
+    state = _state_of(spec, listing, dataclasses.replace(data, skip_unreadable=0))
+    if state not in _last_opened or _last_opened[state].skipped > data.skip_unreadable:
         image_set = _open(spec, listing, data, words)
         _last_opened.clear()
         _last_opened[state] = image_set
@@ -118,6 +121,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
             test_rows=int(is_test.sum()),
             resize=resize,
             extra={name: _type_of(values) for name, values in sorted(listing.extra.items())},
+            data={"test_fraction": data.test_fraction, "skip_unreadable": skipped},
             sizes=None if sizes[0] == sizes[2] else sizes,
         ),
         shards=shards,

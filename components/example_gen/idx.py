@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.data_config import DataConfig
+from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
 from components.example_gen.idx_file import IMAGES, LABELS, read_idx, unreadable
 from components.example_gen.image_set import (
     TEST,
@@ -101,6 +101,7 @@ def open_directory(spec: DatasetSpec, data: DataConfig, data_dir: str | None) ->
             image_shape=(height, width, 1),
             class_names=class_names,
             test_rows=rows[TEST],
+            data={**OWN_TEST, **NO_FILES},
         ),
         shards=tuple(Shard(split, 0, count) for split, count in rows.items()),
         num_bytes={split: count * height * width for split, count in rows.items()},

@@ -54,7 +54,8 @@ class DatasetInfo:
       class_names: in the order of the labels.
       resize: see `ImageSpec`.
       extra: the further features of each example, by name: "int64", "float32" or "str".
-      data: the fields of the `DataConfig` with which the set was opened.
+      data: the fields of the `DataConfig` with which the set was opened; a value that changes
+        nothing is replaced, so that it makes no other set.
       sizes: (height, width) of the smallest, the median and the largest image by their number of
         pixels; None if all images have one size.
     """

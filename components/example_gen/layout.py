@@ -8,6 +8,8 @@ from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import ImageSet, Sizes
 from components.example_gen.sources import DataError
 
+_AS_STORED = {name: getattr(DataConfig, name) for name in ("image_size", "channels", "resize")}
+
 
 def image_layout(
     spec: str, data: DataConfig, *, sizes: Sizes, channels: int, as_is: bool
@@ -39,11 +41,12 @@ def image_layout(
 
 
 def with_layout(image_set: ImageSet, data: DataConfig) -> ImageSet:
-    """Completes what a source says of its images by the size and the channels that were asked for.
+    """Completes what a source says of its images by what was asked for.
 
     Of a source that does not resize, all images are PNG of `image_shape`.
     """
-    info = dataclasses.replace(image_set.info, data=dataclasses.asdict(data))
+    info = image_set.info
+    info = dataclasses.replace(info, data={**dataclasses.asdict(data), **info.data})
     if not info.resize:
         height, width, channels = info.image_shape
         size = (height, width)
@@ -51,4 +54,6 @@ def with_layout(image_set: ImageSet, data: DataConfig) -> ImageSet:
             info.spec, data, sizes=(size, size, size), channels=channels, as_is=True
         )
         info = dataclasses.replace(info, image_shape=shape, resize=resize)
+    if not info.resize:  # whatever was asked for is what is stored
+        info = dataclasses.replace(info, data={**info.data, **_AS_STORED})
     return dataclasses.replace(image_set, info=info)

@@ -9,7 +9,7 @@ from importlib import resources
 
 import numpy as np
 
-from components.example_gen.data_config import DataConfig
+from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
 from components.example_gen.example_facts import hash_examples, smallest_rows
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard, SourceRows
 from components.example_gen.sources import SAMPLE, DataError, DatasetSpec
@@ -34,6 +34,7 @@ def open_sample(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> Im
             image_shape=(_SIDE, _SIDE, 1),
             class_names=tuple(str(label) for label in range(_CLASSES)),
             test_rows=rows[TEST],
+            data={**OWN_TEST, **NO_FILES},
         ),
         shards=tuple(Shard(split, 0, count) for split, count in rows.items()),
         num_bytes={split: count * _SIDE * _SIDE for split, count in rows.items()},

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from components.example_gen import downloads
-from components.example_gen.data_config import DataConfig
+from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.layout import image_layout
 from components.example_gen.seen_images import falls_on_test
@@ -62,6 +62,7 @@ def open_set(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> Image
         image_shape=tuple(builder.info.features[image_key].shape),
         class_names=tuple(str(name) for name in builder.info.features[label_key].names),
         test_rows=splits[TEST].num_examples,
+        data={**NO_FILES, **(OWN_TEST if has_test else {})},
     )
     shards = tuple(
         Shard(split, index, rows)

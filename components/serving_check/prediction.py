@@ -61,9 +61,8 @@ class Prediction:
 
 def classify(
     paths: Sequence[Path], model_dir: Path, class_names: Sequence[str]
-) -> list[Prediction | ImageError]:
-    """Returns the prediction for each image file, or its error; raises ModelError."""
-    answers: list[Prediction | ImageError] = []
+) -> Iterator[Prediction | ImageError]:
+    """Yields the prediction for each image file, or its error; raises ModelError."""
     classifier = None
     for path in paths:
         try:
@@ -72,12 +71,13 @@ def classify(
                 pass
             classifier = classifier or Classifier(model_dir, class_names)
             if classifier.image_shape is None:
-                answers.append(classifier.predict_encoded(read_encoded(path)))
+                answer = classifier.predict_encoded(read_encoded(path))
             else:
-                answers.append(classifier.predict(read_pixels(path, classifier.image_shape)))
+                answer = classifier.predict(read_pixels(path, classifier.image_shape))
         except ImageError as error:
-            answers.append(error)
-    return answers
+            yield error
+        else:
+            yield answer
 
 
 def read_encoded(path: Path) -> bytes:

@@ -80,10 +80,13 @@ def captured(path: Path, *, show: bool) -> Iterator[Terminal]:
 
 
 @contextlib.contextmanager
-def quiet(*, show: bool) -> Iterator[None]:
+def quiet(*, show: bool) -> Iterator[Terminal]:
     """Discards the output of libraries for a command without a log, or shows it on stderr."""
-    with tempfile.TemporaryDirectory() as folder, captured(Path(folder) / "log", show=show):
-        yield
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        captured(Path(folder) / "log", show=show) as terminal,
+    ):
+        yield terminal
 
 
 def _remove_empty(folders: list[Path] | tuple[Path, ...]) -> None:

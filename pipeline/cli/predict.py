@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,16 @@ import click
 from components.serving_dir import Version, find, require_valid
 from components.serving_dir.version import Trust
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import LOCAL_PATH, CommandError, Reply, command, option, verbose, whole
+from pipeline.cli.command import (
+    LOCAL_PATH,
+    CommandError,
+    Reply,
+    as_json,
+    command,
+    option,
+    verbose,
+    whole,
+)
 from pipeline.result import ExitCode
 from trainer.host.text import percent
 
@@ -54,21 +64,33 @@ def predict(
     """
     found = find(directory, version)
     require_valid(found, trust)
-    with logs.quiet(show=verbose):
-        predictions = _classify(found, images)
-    described = [_describe(*pair) for pair in zip(images, predictions, strict=True)]
-    refused = [f"{image['path']} {image['error']}" for image in described if image["error"]]
+    holds = as_json(click.get_current_context())
+    described: list[dict[str, Any]] = []  # none where they are shown as they come
+    refused: list[str] = []
+    with logs.quiet(show=verbose) as terminal:
+        for number, answer in enumerate(_classify(found, images)):
+            image = _describe(images[number], answer)
+            if image["error"]:
+                refused.append(f"{image['path']} {image['error']}")
+            if holds:
+                described.append(image)
+                continue
+            head = () if number else (f"version {found.number} in {found.path}",)
+            output.write([*head, *_lines(image)], terminal.out)
+            if output.lost(terminal.out):
+                break
+    if (error := output.lost(terminal.out)) and error.errno != errno.EPIPE:
+        raise CommandError(f"cannot write to stdout: {error.strerror}")
     fields = {"serving_dir": str(directory), "version": found.number, "images": described}
-    exit_code = ExitCode.USAGE if refused else ExitCode.DONE
-    return Reply(fields, _lines(found, described), exit_code, refused)
+    return Reply(fields, (), ExitCode.USAGE if refused else ExitCode.DONE, refused)
 
 
-def _classify(version: Version, images: Sequence[Path]) -> list[Prediction | ImageError]:
+def _classify(version: Version, images: Sequence[Path]) -> Iterator[Prediction | ImageError]:
     from components.serving_check.prediction import ModelError, classify
 
     names = (version.release.get("dataset") or {}).get("class_names") or ()
     try:
-        return classify(list(images), version.path, names)
+        yield from classify(images, version.path, names)
     except ModelError as error:
         raise CommandError(str(error)) from error
 
@@ -81,13 +103,11 @@ def _describe(path: Path, answer: Prediction | ImageError) -> dict[str, Any]:
     return {"path": str(path), **vars(answer), "probabilities": probabilities, "error": None}
 
 
-def _lines(version: Version, described: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield f"version {version.number} in {version.path}"
-    for image in described:
-        if not image["error"]:
-            yield f"{image['path']}: {image['class_name']}"
-            rows = [
-                (f"  {each['class_name']}", f"{percent(each['probability']):>8}")
-                for each in image["probabilities"]
-            ]
-            yield from output.table(rows)
+def _lines(image: Mapping[str, Any]) -> list[str]:
+    if image["error"]:
+        return []
+    rows = [
+        (f"  {each['class_name']}", f"{percent(each['probability']):>8}")
+        for each in image["probabilities"]
+    ]
+    return [f"{image['path']}: {image['class_name']}", *output.table(rows)]

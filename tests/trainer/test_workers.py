@@ -51,3 +51,29 @@ def test_a_machine_that_waits_for_a_chief_that_has_given_up_ends_soon(prepared, 
     machines.job.unlink()
     assert worker.wait(timeout=300) == 1
     assert "the chief has ended before this machine had" in machines.log(1)
+
+
+ONE_SHORT = """
+import json, os, keras
+
+def build(image_shape, num_classes, hparams):
+    if json.loads(os.environ["TF_CONFIG"])["task"]["index"]:
+        raise MemoryError("a batch exceeds the memory")
+    image = keras.Input(image_shape)
+    return keras.Model(image, keras.layers.Dense(num_classes)(keras.layers.Flatten()(image)))
+"""
+
+
+def test_an_error_of_a_worker_that_would_come_again_ends_the_chief_with_its_line(
+    prepared, tmp_path
+):
+    network = {"architecture": "net.py:build", "found": {"architecture": ONE_SHORT}}
+    machines = Machines(Training(prepared, tmp_path, **network), tmp_path)
+    machines.job.with_suffix(".failed").write_text("of a chief that was killed")
+    chief, worker = machines.start_chief(), machines.start_worker()
+    assert worker.wait(timeout=120) == 1
+    assert chief.wait(timeout=60) == 1, machines.log(0)[-3000:]
+    line = f"the machine 127.0.0.1:{machines.ports[1]} cannot train: training.architecture is"
+    assert line in machines.log(0)
+    assert "(MemoryError: a batch exceeds the memory)" in machines.log(0)
+    assert {path.name for path in tmp_path.glob("training-job.*")} == set()

@@ -21,7 +21,12 @@ _LONGEST_LINE = 500  # characters of somebody else's message
 _OUR_PACKAGES = ("components", "pipeline", "trainer")
 # Lines with which TensorFlow says where an operation was defined, before it says what went wrong.
 _WHERE = re.compile(
-    r'Graph execution error:|\d+ root error\(s\) found|Detected at node |<stack traces |File "'
+    r"([\w.]+: )*Graph execution error:|\d+ root error\(s\) found|Detected at node "
+    r'|<stack traces |File "'
+)
+# All tracebacks up to the frames of the last one: of an error in a worker, which is Beam's text.
+_TRACEBACKS = re.compile(
+    r"\A(?s:.*)^Traceback \(most recent call last\):\n(?:[ \t].*\n)*", re.MULTILINE
 )
 
 _short = reprlib.Repr()
@@ -62,7 +67,8 @@ def first_line(error: BaseException) -> str:
 
 
 def _lines(error: BaseException) -> list[str]:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = _TRACEBACKS.sub("", str(error)) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return [line for line in lines if not _WHERE.match(line)] or lines
 
 

@@ -67,6 +67,18 @@ def test_a_source_that_knows_one_shape_alone_is_resized_all_the_same() -> None:
     assert type(info).from_json(info.to_json()) == info
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"test_fraction": 0.5}, {"skip_unreadable": 3}, {"resize": "crop"}, {"image_size": "28x28"}],
+)
+def test_what_changes_nothing_makes_no_other_set(given: dict[str, object]) -> None:
+    data = DataConfig(**given)  # type: ignore[arg-type]
+    plain, other = (
+        open_dataset("mnist_sample", one, data_dir=None).info for one in (DataConfig(), data)
+    )
+    assert other.to_json() == plain.to_json()
+
+
 def test_a_description_with_sizes_and_extra_features_survives_json() -> None:
     info = open_dataset("mnist_sample", data_dir=None).info
     assert (info.image_shape, info.resize, info.sizes) == ((28, 28, 1), "", None)

@@ -409,6 +409,17 @@ def test_an_image_that_tensorflow_alone_refuses_is_named(
         list(read_rows(image_set, image_set.shards[0]))
 
 
+def test_what_has_no_effect_is_no_other_set_and_reads_nothing_again(split_folders: Path) -> None:
+    damage([split_folders / "train" / "cat" / "0100.png"])
+    data = dataclasses.replace(FITTED, skip_unreadable=1)
+    first = opened(split_folders, data)
+    for given in ({"skip_unreadable": 9}, {"test_fraction": 0.5}):
+        again = opened(split_folders, dataclasses.replace(data, **given))
+        assert again.info == first.info
+        assert again.shards is first.shards
+    assert "1 image cannot be read" in refusal(split_folders, FITTED)
+
+
 def test_an_opened_set_is_not_read_again_until_a_file_changes(two_classes: Path) -> None:
     first = opened(two_classes)
     assert opened(two_classes).shards is first.shards

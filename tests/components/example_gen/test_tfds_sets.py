@@ -153,6 +153,14 @@ def test_another_fraction_is_another_set(tmp_path: Path) -> None:
     assert first.info != second.info
 
 
+def test_a_fraction_that_cuts_nothing_makes_no_other_set(tmp_path: Path) -> None:
+    first, second = (
+        open_dataset("tiny_days", DataConfig(test_fraction=each), data_dir=str(tmp_path))
+        for each in (0.2, 0.4)
+    )
+    assert first.info == second.info
+
+
 def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Path) -> None:
     tiny_sets.TinyPhotos(data_dir=tmp_path).download_and_prepare()
     with pytest.raises(DataError, match=r"differing sizes: 4x6 the smallest, .* 11x9 the largest"):

@@ -355,7 +355,7 @@ def test_a_model_that_resizes_is_given_files_of_every_size_and_format(
         for suffix in ("jpg", "png", "webp"):
             files.append(tmp_path / f"{orientation}{number}.{suffix}")
             image.save(files[-1], exif=exif)
-    found = classify(files, resizing, ("left", "right"))
+    found = list(classify(files, resizing, ("left", "right")))
     names = [getattr(one, "class_name", str(one)) for one in found]
     assert names == ["right"] * 6 + ["left"] * 6 + ["right"] * 3
 

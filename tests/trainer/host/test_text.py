@@ -35,6 +35,26 @@ def test_a_quoted_value_of_usual_size_is_as_python_writes_it() -> None:
     assert [quoted("it's"), quoted(3.5), quoted(None)] == ['"it\'s"', "3.5", "None"]
 
 
+def test_of_a_text_with_tracebacks_the_last_error_is_shown() -> None:
+    frames = 'Traceback (most recent call last):\n  File "m.py", line 1, in f\n    g()\n'
+    during = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+    first, last = "ValueError: odd\nsecond", "ValueError: odd\nsecond [while running 'Step']\n"
+    told = RuntimeError(f"{frames}{first}{during}{frames}{last}")
+    assert first_line(told) == "RuntimeError: ValueError: odd"
+    assert one_line(told) == "RuntimeError: ValueError: odd second [while running 'Step']"
+    alone = "Traceback (most recent call last):"
+    assert first_line(RuntimeError(alone)) == f"RuntimeError: {alone}"
+
+
+def test_of_tensorflows_error_in_another_one_the_reason_is_shown() -> None:
+    name = "tensorflow.python.framework.errors_impl.ResourceExhaustedError"
+    told = RuntimeError(
+        f"{name}: Graph execution error:\n\nDetected at node foo defined at (most recent call "
+        "last):\n<stack traces unavailable>\nOOM when allocating tensor\n\t [[{{node foo}}]]"
+    )
+    assert first_line(told) == "RuntimeError: OOM when allocating tensor"
+
+
 def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
     assert one_line(ValueError("a\n  b\n")) == "ValueError: a b"
     assert len(one_line(OSError("line\n" * 1_000))) == 300
