@@ -14,10 +14,9 @@ from components.serving_dir import ServingDirError, StaleDecision
 from components.serving_dir.log import rejected
 from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
-from pipeline import hooks
 from pipeline.cli import output, serving
-from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, command, option
-from pipeline.config import RunConfig
+from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, option
+from pipeline.config import HooksConfig, ServingConfig
 from pipeline.result import RELEASED, ExitCode
 from trainer.host.termination import Terminated
 
@@ -29,18 +28,14 @@ class _Overtaken(CommandError):
 
 
 def _command(done: str, refused: str) -> Callable[[Callable[..., Reply]], Command]:
-    decorate = command(
-        done=done,
-        failed="no such run waits, or failed; nothing was changed, unless the line says so",
-        usage="usage, or there is no such serving directory",
-        refused=refused,
-    )
+    failed = "no such run waits, or failed; nothing was changed, unless the line says so"
+    decorate = serving.command(done, failed, refused=refused)
 
     def add(function: Callable[..., Reply]) -> Command:
         why = option("--reason", "TEXT", "Reason, kept for good.", type=SOME_TEXT, required=True)
         who = option("--by", "NAME", "Who decides.", type=SOME_TEXT, required=True)
         run = click.argument("run_id", metavar="RUN")
-        return decorate(run(who(why(serving.options(function)))))
+        return decorate(run(who(why(function))))
 
     return add
 
@@ -49,15 +44,9 @@ def _command(done: str, refused: str) -> Callable[[Callable[..., Reply]], Comman
     "released, or the model is live already",
     "the served version or the held model was changed since the decision: nothing was released",
 )
-@serving.signing_key_option
-@serving.config_option
+@serving.signing_options
 def approve(
-    directory: Path,
-    run_id: str,
-    by: str,
-    reason: str,
-    signing_key: Path | None,
-    config: RunConfig | None,
+    directory: Path, run_id: str, by: str, reason: str, keys: ServingConfig, hooks: HooksConfig
 ) -> Reply:
     """Releases the model of a run with --hold.
 
@@ -68,9 +57,6 @@ def approve(
     With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
     then runs the command of hooks.released. A version that the run would have signed needs the key.
     """
-    config = config or RunConfig()
-    keys = serving.keys(config, signing_key)
-    hooks.require_programs(config.hooks)
     report, done = _report_of(directory, run_id), None
     try:
         done = serving_dir.approve(
@@ -94,7 +80,7 @@ def approve(
             "reason": reason,
         }
         if done.created:
-            output.tell_hook(config.hooks, RELEASED, {**fields, "error": None})
+            output.tell_hook(hooks, RELEASED, {**fields, "error": None})
     except StaleDecision as stale:
         raise _Overtaken(str(stale)) from stale
     except ServingDirError as error:

@@ -13,7 +13,7 @@ import click
 from components import serving_dir
 from components.serving_dir import Version
 from pipeline.cli import output, serving, summary
-from pipeline.cli.command import Reply, command, whole
+from pipeline.cli.command import Reply, whole
 from pipeline.cli.terminal import duration
 from pipeline.executions import Execution, NoMetadata, executions_of
 
@@ -24,14 +24,12 @@ _Fields = Mapping[str, Any]
 _RECORDED = ("run_id", "run_key", "preset", "seed", "training", "policy", "approval", "overrides")
 
 
-@command(
-    done="shown",
-    failed="there is no such version, or it has no manifest that can be read",
-    usage="usage, or there is no such serving directory",
+@serving.command(
+    "shown",
+    "there is no such version, or it has no manifest that can be read",
     shows=lambda _: True,
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
-@serving.options
 @serving.directory_of_config_option
 @click.pass_context
 def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Reply:

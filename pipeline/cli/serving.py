@@ -14,10 +14,19 @@ import click
 from components.example_gen.sources import DataError, find_name, parse_dataset
 from components.serving_dir import live, pending
 from components.signing import require_keys, truster
-from pipeline.cli.command import Reply, UsageError, option, path_option
+from pipeline.cli.command import Command, Reply, UsageError, option, path_option
+from pipeline.cli.command import command as cli_command
 from pipeline.cli.configuration import DatasetOption, Given
-from pipeline.config import SERVING, RunConfig, ServingConfig
+from pipeline.config import SERVING, RunConfig
+from pipeline.hooks import require_programs
 from trainer.host.paths import slug
+
+
+def command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
+    """Makes a function a `Command` that takes a serving directory as `options` says."""
+    usage = "usage, or there is no such serving directory"
+    decorate = cli_command(done=done, failed=failed, usage=usage, **settings)
+    return lambda function: decorate(options(function))
 
 
 def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
@@ -65,10 +74,25 @@ def directory_of_config_option(function: Callable[..., Reply]) -> Callable[..., 
     return _config_option(text, expose_value=False)(function)
 
 
-def signing_key_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
-    """Adds --signing-key; the function gives it to `keys` as `signing_key`, which may be None."""
-    text = "Sign the new version with a private key, PEM."
-    return path_option("--signing-key", "KEY", text)(function)
+def signing_options(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Adds --signing-key and --config; the function takes the `keys` and `hooks` that they give.
+
+    They were checked: the keys go together, and the programs of the hooks are there.
+    """
+
+    @path_option("--signing-key", "KEY", "Sign the new version with a private key, PEM.")
+    @config_option
+    @functools.wraps(function)
+    def with_keys(*, signing_key: Path | None, config: RunConfig | None, **values: Any) -> Reply:
+        config = config or RunConfig()
+        keys = config.serving
+        if signing_key is not None:
+            keys = dataclasses.replace(keys, signing_key=str(signing_key))
+        require_keys(**keys.keys)
+        require_programs(config.hooks)
+        return function(keys=keys, hooks=config.hooks, **values)
+
+    return with_keys
 
 
 def trust_options(function: Callable[..., Reply]) -> Callable[..., Reply]:
@@ -88,15 +112,6 @@ def dataset_of(release: Mapping[str, Any]) -> dict[str, Any]:
     """Returns name and digest as `run --json` has them; unknown ones are None."""
     dataset = release.get("dataset") or {}
     return {"name": dataset.get("name"), "digest": dataset.get("fingerprint")}
-
-
-def keys(config: RunConfig, signing_key: Path | None) -> ServingConfig:
-    """Returns the configuration's keys, or the signing key that was given; raises KeyRefused."""
-    chosen = config.serving
-    if signing_key is not None:
-        chosen = dataclasses.replace(chosen, signing_key=str(signing_key))
-    require_keys(chosen.signing_key, chosen.public_key)
-    return chosen
 
 
 def _config_option(text: str, **settings: Any) -> Callable[[Any], Any]:

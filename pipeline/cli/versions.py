@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from components import serving_dir
-from components.serving_dir import Pruned, Version
+from components.serving_dir import Pruned, ServingDirError, Version
 from components.serving_dir.manifest import APPROVAL, OVERRIDES
 from components.serving_dir.version import Trust
-from pipeline import hooks
-from pipeline.cli import output, serving, summary, waiting
-from pipeline.cli.command import SOME_TEXT, Command, Reply, command, option, whole
-from pipeline.config import RunConfig
+from pipeline.cli import output, serving, summary
+from pipeline.cli.command import SOME_TEXT, Reply, option, whole
+from pipeline.config import HooksConfig, RunConfig, ServingConfig
 from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode
 from trainer.host.termination import Terminated
@@ -27,13 +26,7 @@ _UNKNOWN = "-"
 _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baseline", "files", "")
 
 
-def _command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
-    usage = "usage, or there is no such serving directory"
-    decorate = command(done=done, failed=failed, usage=usage, **settings)
-    return lambda function: decorate(serving.options(function))
-
-
-@_command(
+@serving.command(
     "listed, damaged versions as well",
     "the serving directory cannot be read",
     shows=lambda _: True,
@@ -50,13 +43,13 @@ def versions(directory: Path, trust: Trust | None) -> Reply:
     present = serving_dir.versions(directory, check_files=True, trust=trust)
     described = [_describe(version, live=version is present[-1]) for version in present]
     live = present[-1].number if present else None
-    pending = waiting.described(directory, trust)
+    pending = _pending(directory, trust)
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
-    lines = [f"serving directory: {directory}", *_table(described), *map(waiting.line, pending)]
+    lines = [f"serving directory: {directory}", *_table(described), *map(_waits, pending)]
     return Reply({**fields, "pending": pending}, lines)
 
 
-@_command(
+@serving.command(
     "all files of all versions match",
     "a version is damaged, or the serving directory cannot be read",
 )
@@ -88,7 +81,7 @@ def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
     return Reply(fields, lines, ExitCode.FAILED, [error])
 
 
-@_command(
+@serving.command(
     "rolled back",
     "no version is good, the one asked for is not, or failed; nothing was changed, unless the line "
     "says so",
@@ -97,14 +90,9 @@ def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
 @option(
     "--reason", "TEXT", "Reason, kept with the withdrawn version.", type=SOME_TEXT, required=True
 )
-@serving.signing_key_option
-@serving.config_option
+@serving.signing_options
 def rollback(
-    directory: Path,
-    version: int | None,
-    reason: str,
-    signing_key: Path | None,
-    config: RunConfig | None,
+    directory: Path, version: int | None, reason: str, keys: ServingConfig, hooks: HooksConfig
 ) -> Reply:
     """Makes an older version the live one again.
 
@@ -118,9 +106,6 @@ def rollback(
     With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
     then runs the command of hooks.rolled_back.
     """
-    config = config or RunConfig()
-    keys = serving.keys(config, signing_key)
-    hooks.require_programs(config.hooks)
     before = serving_dir.live(directory)
     try:
         done = serving_dir.rollback(
@@ -128,7 +113,7 @@ def rollback(
         )
         restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
         fields = {"serving_dir": str(directory), **restored}
-        output.tell_hook(config.hooks, ROLLED_BACK, {**fields, "error": None})
+        output.tell_hook(hooks, ROLLED_BACK, {**fields, "error": None})
     except (KeyboardInterrupt, Terminated):
         _say_if_done(directory, before)
         raise
@@ -148,7 +133,7 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
         output.complain(f"rolled back before that: version {now.number} in {now.path} is live")
 
 
-@_command(
+@serving.command(
     "removed, or there was nothing to remove",
     "failed, and what is there is complete; or a dry run's list cannot be written",
     shows=lambda options: options["dry_run"],
@@ -258,3 +243,34 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
         reason = " ".join(withdrawn["reason"].split())
         remarks.append(f"withdrawn by {withdrawn['by']}{f': {reason}' if reason else ''}")
     return remarks
+
+
+def _pending(directory: Path, trust: Trust | None) -> list[dict[str, Any]]:
+    """Describes the models that wait for approval, oldest first."""
+    try:
+        found = serving_dir.pending(directory)
+    except ServingDirError as error:  # the versions can be shown all the same
+        output.complain(str(error))
+        return []
+    return [
+        {
+            "run_id": one.run_id,
+            "path": str(one.path),
+            "held_at": one.held_at,
+            "model_digest": one.decided.model_digest,
+            "accuracy": (one.release.get("metrics") or {}).get("accuracy"),
+            "baseline": one.decided.compared.baseline and one.decided.compared.baseline.to_json(),
+            "overrides": one.release.get(OVERRIDES),
+            "checks": one.release.get("checks"),
+            "overtaken": not one.still_holds(directory, trust),
+        }
+        for one in found
+    ]
+
+
+def _waits(one: Mapping[str, Any]) -> str:
+    accuracy = _UNKNOWN if one["accuracy"] is None else f"{one['accuracy']:.4f}"
+    against = f"version {one['baseline']['version']}" if one["baseline"] else "nothing"
+    over = ", overtaken: it cannot be approved any more" if one["overtaken"] else ""
+    made = f", {summary.overrides(one['overrides'])}" if one["overrides"] else ""
+    return f"waits: {one['run_id']}, accuracy {accuracy}, compared with {against}{over}{made}"
