@@ -92,15 +92,12 @@ def AtomicPusher(
     alike: dict[str, Any] = {
         "decided": Decided(facts.model_digest, facts.compared),
         "documents": documents(Subject(record, facts.evidence, facts.model_digest)),
+        "sign": signer(Path(signing_key)) if signing_key else None,
         "trust": truster(Path(public_key)) if public_key else None,
     }
-    sign = signer(Path(signing_key)) if signing_key else None
     try:
         done: Published | Pending
-        if hold:
-            done = keep(*what, run_id=hold, signed=sign is not None, **alike)
-        else:
-            done = publish(*what, sign=sign, **alike)
+        done = keep(*what, run_id=hold, **alike) if hold else publish(*what, **alike)
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
     _say(done, pushed_model)

@@ -5,6 +5,7 @@ The keys are those of https://github.com/huggingface/hub-docs/blob/main/modelcar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,13 +13,15 @@ import yaml
 
 from components.gate.check import Check
 from components.model_card.subject import Subject
+from trainer.host.text import printable
 
 _UNSTATED = "not stated"
+_MARKUP = re.compile(r"[\\`*_\[\]|<&~$]")
 
 
 def markdown(subject: Subject) -> str:
     """Returns the card, which is named README.md on the hub."""
-    front = yaml.safe_dump(_front_matter(subject), sort_keys=False, allow_unicode=True)
+    front = yaml.safe_dump(_front_matter(subject), sort_keys=False)
     return f"---\n{front}---\n\n" + "\n".join(_body(subject)) + "\n"
 
 
@@ -129,7 +132,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _plain(value: Any) -> str:
     """Returns text of others in one line that Markdown shows as it is."""
-    text = " ".join(str(value).split()).replace("\\", "\\\\")
-    for one in "`*_[]|<":
-        text = text.replace(one, f"\\{one}")
-    return text
+    return _MARKUP.sub(r"\\\g<0>", printable(" ".join(str(value).split())))

@@ -26,6 +26,7 @@ from components.serving_dir.baseline import Baseline, Comparison, Decided, compa
 from components.serving_dir.log import Approval, Rejection, keep, rejected, utc_now
 from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES, Manifest
 from components.serving_dir.model_files import (
+    SIGNATURE_NAME,
     ServingDirError,
     copy_tree,
     digest_of_records,
@@ -63,7 +64,7 @@ from trainer.host.text import quoted
 
 _RECORD, _MODEL = "pending.json", "model"
 _MAX_RECORD_BYTES = 4 * MAX_MANIFEST_BYTES  # it holds the documents too
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or a document's file
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Pending:
     """A model that waits: which run held it and when, what was decided, and what is published.
 
     Attributes:
-      signed: whether its version is to be signed.
+      signed: whether its version is to be signed; then the record itself is signed too.
     """
 
     run_id: str
@@ -85,12 +86,16 @@ class Pending:
     path: Path
 
     def still_holds(self, serving_dir: Path, trust: Trust | None = None) -> bool:
-        """Whether the model may still be released: it would be compared with the same, and was
-        neither withdrawn nor rejected under another run's name.
+        """Whether the model may still be released: it would be compared with the same, was neither
+        withdrawn nor rejected under another run's name, and is trusted.
         """
         gone = withdrawn_digests(serving_dir)
         same = compared_now(serving_dir, trust) == self.decided.compared
-        return same and self.decided.model_digest not in gone
+        return same and self.decided.model_digest not in gone and not self.distrusted(trust)
+
+    def distrusted(self, trust: Trust | None) -> str:
+        """Says why the signature of what waits does not hold, or ""."""
+        return trust(self.path / SIGNATURE_NAME, _signed_part(self)) if trust else ""
 
 
 def hold(
@@ -101,12 +106,12 @@ def hold(
     run_id: str,
     decided: Decided,
     documents: Mapping[str, str] | None = None,
-    signed: bool = False,
+    sign: Sign | None = None,
     trust: Trust | None = None,
 ) -> Pending | Published:
     """Keeps a copy of a model, and what `publish` would be given, for `approve`.
 
-    With `signed`, `approve` asks for the signature.
+    With `sign` what waits is signed, and `approve` has to sign the version.
 
     A model that another run holds for the same comparison is not held again, and one that is live
     already is not held: its version is returned. One that waits for an older comparison, and cannot
@@ -117,7 +122,7 @@ def hold(
         ServingDirError: nothing was held, and nothing was left behind; but for one case, which the
             message names: the model waits, and the last sync failed.
     """
-    if not _RUN_ID.fullmatch(run_id):
+    if not _NAME.fullmatch(run_id):
         raise ServingDirError(f"the run is named {quoted(run_id)}, expected letters and digits")
     with explained(f"hold {model_dir} in {serving_dir}", ", and run again; nothing was held"):
         model = scan_model(model_dir)
@@ -128,11 +133,16 @@ def hold(
             files = copy_tree(model, staging / _MODEL)
             digest = digest_of_records(files)
             require_serveable(model_dir, digest, serving_dir, decided)
+            signed = sign is not None
             if published := already_live(serving_dir, digest, trust, signed=signed):
                 return published
             require_same_comparison(serving_dir, decided, trust)
             same = [one for one in pending(serving_dir) if one.decided.model_digest == digest]
-            alike = [one for one in same if (one.decided, one.signed) == (decided, signed)]
+            alike = [
+                one
+                for one in same
+                if (one.decided, one.signed) == (decided, signed) and not one.distrusted(trust)
+            ]
             if alike:
                 held = alike[0]
             else:
@@ -142,6 +152,8 @@ def hold(
                     run_id, utc_now(), decided, dict(release), dict(documents or {}), signed, target
                 )
                 write_durably(staging / _RECORD, _to_json(held))
+                if sign is not None:
+                    write_durably(staging / SIGNATURE_NAME, sign(_signed_part(held)))
                 appear(staging, target, f"the model of {run_id} waits in {target}")
             for one in same:  # a kill may have come before, so that it still waits beside `alike`
                 # What was compared without a key may still be approved without it.
@@ -181,8 +193,8 @@ def approve(
     Raises:
         StaleDecision: the served version, or the held model, was changed since; nothing was
             published.
-        ServingDirError: there is no such model, it was rejected, or it is to be signed and `sign`
-            is None; or as `publish` says.
+        ServingDirError: there is no such model, it was rejected, it is to be signed and `sign` is
+            None, or `trust` finds that it was not signed; or as `publish` says.
     """
     if done := approved(serving_dir).get(run_id):  # by a command that was killed then
         _clean_up(serving_dir)
@@ -198,6 +210,11 @@ def approve(
         raise ServingDirError(
             f"the run {run_id} signs what it releases, and no key was given: add "
             "--signing-key KEY, or --config FILE with serving.signing_key"
+        )
+    if problem := held.distrusted(trust):
+        raise ServingDirError(
+            f"what waits in {held.path} may have been exchanged ({problem}): remove it, and run "
+            "again with both keys"
         )
     approval = {"run_id": run_id, "held_at": held.held_at, "at": utc_now()}
     record = {**held.release, APPROVAL: {**approval, "by": by, "reason": reason}}
@@ -272,7 +289,7 @@ def _find(serving_dir: Path, run_id: str) -> Pending:
     if rejection := rejected(serving_dir).get(run_id):
         why = f"the run {run_id} was {rejection}"
     damaged = serving_dir / f"{PENDING_PREFIX}{run_id}"
-    if _RUN_ID.fullmatch(run_id) and (damaged / _RECORD).exists():
+    if _NAME.fullmatch(run_id) and (damaged / _RECORD).exists():
         _read(damaged)  # raises what is wrong with it
     known = ", ".join(one.run_id for one in present) or "none"
     raise ServingDirError(f"{why}; waiting: {known}")
@@ -288,8 +305,7 @@ def _clean_up(serving_dir: Path) -> None:
 
 
 def _to_json(held: Pending) -> str:
-    content = asdict(held)
-    del content["path"]
+    content = _content(held)
     text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
     if len(text) > _MAX_RECORD_BYTES:
         raise ServingDirError(
@@ -297,6 +313,16 @@ def _to_json(held: Pending) -> str:
             f"{_MAX_RECORD_BYTES:,}: release this model without --hold"
         )
     return text
+
+
+def _content(held: Pending) -> dict[str, Any]:
+    content = asdict(held)
+    del content["path"]
+    return content
+
+
+def _signed_part(held: Pending) -> dict[str, str]:
+    return {_RECORD: _digest(_content(held))}
 
 
 def _digest(content: Mapping[str, object]) -> str:
@@ -312,19 +338,7 @@ def _read(path: Path) -> Pending:
         digest = content.pop("sha256")
         if digest != _digest(content):
             raise ValueError("its sha256 is not that of its content")
-        decided = content["decided"]
-        compared = decided["compared"]
-        baseline = compared["baseline"] and Baseline(**compared["baseline"])
-        comparison = Comparison(baseline, compared["damage"])
-        held = Pending(
-            run_id=content["run_id"],
-            held_at=content["held_at"],
-            decided=Decided(decided["model_digest"], comparison),
-            release=content["release"],
-            documents=content["documents"],
-            signed=content["signed"],
-            path=path,
-        )
+        held = _held(content, path)
         if path.name != f"{PENDING_PREFIX}{held.run_id}":
             raise ValueError(f"it is that of the run {held.run_id}")
         return held
@@ -332,3 +346,25 @@ def _read(path: Path) -> Pending:
         raise ServingDirError(
             f"{record} is damaged ({error}): remove {path}, and run again"
         ) from error
+
+
+def _held(content: object, path: Path) -> Pending:
+    match content:
+        case {
+            "run_id": str(run_id),
+            "held_at": str(held_at),
+            "decided": {
+                "model_digest": str(digest),
+                "compared": {
+                    "baseline": None | {"version": int(), "model_digest": str()} as baseline,
+                    "damage": None | str() as damage,
+                },
+            },
+            "release": dict(release),
+            "documents": dict(documents),
+            "signed": bool(signed),
+        } if all(_NAME.fullmatch(name) and isinstance(documents[name], str) for name in documents):
+            compared = Comparison(baseline and Baseline(**baseline), damage)
+            decided = Decided(digest, compared)
+            return Pending(run_id, held_at, decided, release, documents, signed, path)
+    raise ValueError("it is no record of a model that waits")

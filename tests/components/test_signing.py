@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from components.serving_dir import (
     MANIFEST_NAME,
     ServingDirError,
+    approve,
     compared_now,
+    hold,
     live,
     newest_valid,
+    pending,
     publish,
     rollback,
     verify,
@@ -25,7 +28,7 @@ from components.serving_dir import (
 from components.serving_dir.manifest import Manifest
 from components.serving_dir.model_files import SIGNATURE_NAME
 from components.signing import KeyRefused, require_keys, signer, truster
-from tests.components.serving_dir.samples import letter_model
+from tests.components.serving_dir.samples import decided_now, letter_model
 
 PEM = serialization.Encoding.PEM
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
@@ -209,6 +212,46 @@ def test_a_version_that_is_not_trusted_is_never_restored(
         False,
         False,
     ]
+
+
+def test_what_waits_is_released_only_as_the_key_has_signed_it(
+    serving: Path, tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    sign, trust = signer(keys[0]), truster(keys[1])
+    given = {"decided": decided_now(letter_model(tmp_path, "c"), serving), "trust": trust}
+    who = {"by": "Ann", "reason": "r", "sign": sign, "trust": trust}
+    held = hold(letter_model(tmp_path, "c"), serving, {}, run_id="r1", sign=sign, **given)
+    signature = held.path / SIGNATURE_NAME
+    kept = signature.read_bytes()
+
+    # Whoever can write there can hold another model, signed or not, in its place.
+    shutil.rmtree(held.path)
+    other = {**given, "decided": decided_now(letter_model(tmp_path, "d"), serving)}
+    hold(letter_model(tmp_path, "d"), serving, {}, run_id="r1", **other)
+    for forged in (None, kept, (serving / "2" / SIGNATURE_NAME).read_bytes()):
+        if forged:
+            signature.write_bytes(forged)
+        assert not pending(serving)[0].still_holds(serving, trust)
+        with pytest.raises(ServingDirError, match=r"r1 may have been exchanged \(.*: remove it"):
+            approve(serving, "r1", **who)
+    assert live(serving).number == 2
+
+    shutil.rmtree(held.path)
+    hold(letter_model(tmp_path, "c"), serving, {}, run_id="r1", sign=sign, **given)
+    assert pending(serving)[0].still_holds(serving, trust)
+    done = approve(serving, "r1", **who)
+    assert (done.version, verify(live(serving), trust)) == (3, ())
+
+
+def test_an_unsigned_model_that_waits_does_not_stand_in_for_a_signed_one(
+    serving: Path, tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    sign, trust = signer(keys[0]), truster(keys[1])
+    model = letter_model(tmp_path, "c")
+    given = {"decided": decided_now(model, serving), "trust": trust, "sign": sign}
+    forged = hold(model, serving, {}, run_id="r1", **given).path
+    (forged / SIGNATURE_NAME).unlink()
+    assert hold(model, serving, {}, run_id="r2", **given).run_id == "r2"
 
 
 def test_a_model_that_is_unsigned_is_published_again(

@@ -81,6 +81,16 @@ class TestCard:
         ):
             assert f"\n{line}\n" in card
 
+    def test_text_of_others_stands_there_as_it_is(self) -> None:
+        name = "&lt;b&gt; ~~x~~ $y$ \x1b[31m \u202eé"
+        dataset = {**RECORD["dataset"], "class_names": ["0", name]}
+        given = {"dataset": dataset, "card": {"owner": "Ann", "license": name}}
+        text = documents(dataclasses.replace(SUBJECT, record={**RECORD, **given}))[CARD_NAME]
+        shown = r"\&lt;b\&gt; \~\~x\~\~ \$y\$ \\x1b\[31m \\u202eé"
+        assert f"- Classes: 0, {shown}\n" in text
+        assert front_matter(text)["license"] == name
+        assert all(line.isprintable() for line in text.splitlines())
+
     def test_what_nobody_stated_is_called_so(self) -> None:
         card = documents(Subject({}, EVIDENCE, DIGEST))[CARD_NAME]
         assert "- Intended use: not stated\n" in card

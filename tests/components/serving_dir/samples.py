@@ -20,6 +20,7 @@ from components.serving_dir import (
     publish,
     versions,
 )
+from components.serving_dir.publishing import Sign
 
 NOON = "2026-11-24T12:00:00+00:00"
 SMALL_MODEL = {
@@ -107,13 +108,13 @@ def decided_now(model: Path, serving: Path) -> Decided:
 
 
 def hold_letter(
-    serving: Path, letter: str, run_id: str = "r1", *, signed: bool = False, **release: object
+    serving: Path, letter: str, run_id: str = "r1", *, sign: Sign | None = None, **release: object
 ) -> Pending | Published:
     """Holds that letter's model for a run, with more in its release record."""
     model = letter_model(serving.parent, letter)
     record = {"run_id": run_id, "letter": letter, **release}
     decided = decided_now(model, serving)
-    return hold(model, serving, record, run_id=run_id, decided=decided, signed=signed)
+    return hold(model, serving, record, run_id=run_id, decided=decided, sign=sign)
 
 
 def damage(serving: Path, number: int) -> None:

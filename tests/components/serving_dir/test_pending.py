@@ -1,11 +1,12 @@
 """Models that wait for a person: held, approved on what was decided, rejected for good."""
 
 import errno
+import hashlib
 import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ from tests.components.serving_dir.samples import (
 )
 
 WHO = {"by": "Ann", "reason": "looked at the errors"}
+
+
+def signed(digests: Mapping[str, str]) -> bytes:
+    return json.dumps(digests).encode()
 
 
 def waiting(serving: Path) -> list[str]:
@@ -103,7 +108,7 @@ def test_what_no_manifest_could_hold_is_not_held(serving: Path) -> None:
 
 def test_a_run_that_signs_does_not_take_over_what_waits_unsigned(serving: Path) -> None:
     hold_letter(serving, "b")
-    held = hold_letter(serving, "b", "r2", signed=True)
+    held = hold_letter(serving, "b", "r2", sign=signed)
     assert (held.run_id, held.signed) == ("r2", True)
     with pytest.raises(ServingDirError, match="the run r2 signs what it releases, and no key"):
         approve(serving, "r2", **WHO)
@@ -223,6 +228,39 @@ def test_a_changed_record_is_not_released(
     assert numbers(serving) == []
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"documents": {"../../outside": "x"}},
+        {"documents": {"/tmp/outside": "x"}},
+        {"documents": {"..": "x"}},
+        {"documents": {"a\0b": "x"}},
+        {"documents": {"CARD.md": None}},
+        {"documents": ["CARD.md"]},
+        {"release": [1]},
+        {"release": None},
+        {"held_at": None},
+        {"signed": "yes"},
+        {"decided": {"model_digest": 1, "compared": {"baseline": None, "damage": None}}},
+        {"decided": {"model_digest": "0", "compared": {"baseline": {}, "damage": None}}},
+        {"decided": {"model_digest": "0", "compared": {"baseline": None, "damage": 1}}},
+    ],
+    ids=str,
+)
+def test_a_record_that_was_written_by_hand_is_damaged(
+    changed: dict[str, object], serving: Path
+) -> None:
+    record = hold_letter(serving, "b").path / "pending.json"
+    content = {**json.loads(record.read_text()), **changed}
+    del content["sha256"]
+    hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    record.write_text(json.dumps({**content, "sha256": hashed}))
+    assert waiting(serving) == []
+    with pytest.raises(ServingDirError, match=r"pending.json is damaged"):
+        approve(serving, "r1", **WHO)
+    assert not (serving.parent / "outside").exists()
+
+
 def test_a_record_under_the_name_of_another_run_is_damaged(serving: Path) -> None:
     path = hold_letter(serving, "b").path
     shutil.copytree(path, serving / ".pending-r2")
@@ -312,11 +350,11 @@ def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_r
 
 def test_what_was_released_unsigned_meanwhile_is_held_again_to_be_signed(serving: Path) -> None:
     publish_letters(serving, "a")
-    hold_letter(serving, "b", signed=True)
+    hold_letter(serving, "b", sign=signed)
     publish_letters(serving, "b")
     with pytest.raises(StaleDecision, match="run again"):
         approve(serving, "r1", **WHO, sign=lambda files: b"signature")
-    hold_letter(serving, "b", "r2", signed=True)
+    hold_letter(serving, "b", "r2", sign=signed)
     assert waiting(serving) == ["r2"]
     done = approve(serving, "r2", **WHO, sign=lambda files: b"signature")
     assert (done.version, done.created) == (3, True)
@@ -354,7 +392,7 @@ def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(
 
 def test_a_model_that_waits_under_two_runs_is_rejected_under_both(serving: Path) -> None:
     hold_letter(serving, "b")
-    other = hold_letter(serving, "b", "r2", signed=True)
+    other = hold_letter(serving, "b", "r2", sign=signed)
     assert other.still_holds(serving)
     reject(serving, "r1", **WHO)
     assert not other.still_holds(serving)

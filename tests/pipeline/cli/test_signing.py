@@ -105,7 +105,8 @@ class TestVersions:
         trust = truster(Path(keys[1]))
         model = letter_model(serving.parent, "d")
         decided = Decided(digest_of(model), compared_now(serving, trust))
-        hold(model, serving, {}, run_id="r1", decided=decided, signed=True, trust=trust)
+        sign = signer(Path(keys[0]))
+        hold(model, serving, {}, run_id="r1", decided=decided, sign=sign, trust=trust)
         for words, overtaken, valid in (
             (["--serving-dir", str(serving)], True, True),
             (["--serving-dir", str(serving), "--public-key", keys[1]], False, False),
@@ -164,9 +165,9 @@ class TestRollback:
 
 class TestApproval:
     def test_a_version_that_its_run_signs_is_not_released_unsigned(
-        self, serving: Path, config: str, capfd: Captured
+        self, serving: Path, config: str, keys: tuple[str, str], capfd: Captured
     ) -> None:
-        hold_letter(serving, "c", signed=True)
+        hold_letter(serving, "c", sign=signer(Path(keys[0])))
         words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
         assert main(words) == 1
         assert "the run r1 signs what it releases, and no key was given" in capfd.readouterr().err
