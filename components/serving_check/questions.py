@@ -171,8 +171,8 @@ class _Examination:
         )
         if found_ms > bound:
             sentence += (
-                ": make the model or the images smaller, set serving.max_p99_latency_ms, or run again with "
-                "--no-cache on an idle machine"
+                ": make the model or the images smaller, set serving.max_p99_latency_ms, or run "
+                "again with --no-cache on an idle machine"
             )
         return found_ms <= bound, found_ms, bound, sentence
 
