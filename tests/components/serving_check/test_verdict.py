@@ -40,7 +40,7 @@ def as_it_is(signature, inputs, answer):
 
 
 def slow_at_times(clock):
-    """Three requests of 200 for one image take 0.25 s, all others no time."""
+    """Of 100 requests for one image four take 0.25 s, all others no time."""
     asked = {"alone": 0}
 
     def alter(signature, inputs, answer):
