@@ -10,10 +10,9 @@ Programs read the custom properties; the JSON files are for people.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 from tfx.types.artifact import Artifact
@@ -21,6 +20,7 @@ from tfx.utils import io_utils
 
 from components.gate.check import Check, passed
 from components.gate.evidence import Evidence
+from components.monitoring.summary import Summary
 from components.serving_dir import Comparison
 
 BLESSED = "blessed"  # custom property: 1 or 0
@@ -38,13 +38,13 @@ _MODEL_FILES = ("BLESSED", "NOT_BLESSED")
 class ReleaseFacts:
     """What the release gate decided on: the evidence, the model, and what it was compared with.
 
-    `reference` is the test split's `components.monitoring.summary.Summary`, as JSON.
+    `reference` is that of the test split.
     """
 
     evidence: Evidence
     model_digest: str
     compared: Comparison
-    reference: Mapping[str, Any] | None = None
+    reference: Summary | None = None
 
 
 def write(

@@ -127,6 +127,6 @@ def _release_record(
         "dataset": json.loads(described or "null"),
         "checks": [check.to_dict() for check in checks],
         "metrics": facts.evidence.metrics,
-        **({"reference": facts.reference} if facts.reference else {}),
+        **({"reference": facts.reference.to_json()} if facts.reference else {}),
         "baseline": baseline.to_json() if baseline else None,
     }

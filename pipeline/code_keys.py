@@ -59,7 +59,7 @@ def code_keys(
       libraries: versions by name, which count everywhere.
     """
     own = [network] if network else []
-    sources = _Sources(root, own)
+    sources = Sources(root, own)
     versions = json.dumps(libraries or {}, sort_keys=True)
     return {
         name: sources.digest([*entries, *(own if name in _TRAINING else ())], versions)
@@ -67,13 +67,10 @@ def code_keys(
     }
 
 
-def closure(entries: Sequence[str], root: Path = _ROOT) -> tuple[str, ...]:
-    """Returns the names of our modules that importing `entries` runs, including these, sorted."""
-    return _Sources(root).closure(entries)
+class Sources:
+    """The sources of our packages, of plugins and of `own` modules, each read once."""
 
-
-class _Sources:
-    def __init__(self, root: Path, own: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path = _ROOT, own: Sequence[str] = ()) -> None:
         self._root = root
         self._plugins = registry.plugin_modules()
         self._roots = dict.fromkeys(_PACKAGES, root) | _roots_of([*self._plugins, *own])
@@ -88,6 +85,7 @@ class _Sources:
         return digest.hexdigest()
 
     def closure(self, entries: Sequence[str]) -> tuple[str, ...]:
+        """Returns the names of our modules that importing `entries` runs, these too, sorted."""
         found: set[str] = set()
         waiting = [name for entry in entries for name in _with_packages(entry)]
         while waiting:

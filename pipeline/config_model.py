@@ -25,6 +25,7 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
 from trainer.host import paths
 from trainer.host.fields import expected, inner_kind
+from trainer.host.registry import Registry
 from trainer.host.text import quoted, unknown
 from trainer.hparams import HYPER_PARAMETERS, HyperParameter
 
@@ -71,7 +72,8 @@ def _described(defaults: Any, own: _Own, prefix: str = "") -> Iterator[Key]:
         if dataclasses.is_dataclass(kind):
             yield from _described(default, own, f"{name}.")
         elif about:
-            yield Key(name, default, about["description"], expected(kind, about), kind, about)
+            text = f"{about['description']}{_entries(about.get('choices'))}"
+            yield Key(name, default, text, expected(kind, about), kind, about)
     section = prefix.rstrip(".")
     more = own if section == "training" else {}
     for name, entry in {**_EXTRA.get(section, {}), **more}.items():
@@ -81,6 +83,13 @@ def _described(defaults: Any, own: _Own, prefix: str = "") -> Iterator[Key]:
             if choices := getattr(entry, "choices", ()):
                 takes = expected(kind, {"choices": [str(choice) for choice in choices]})
             yield Key(f"{prefix}extra.{name}", default, entry.help, takes, kind, {})
+
+
+def _entries(choices: Any) -> str:
+    """Describes the entries of a table, plugins' too."""
+    if not isinstance(choices, Registry):
+        return ""
+    return ": " + ", ".join(f"{name} ({entry.help})" for name, entry in choices.items())
 
 
 def keys(section: str = "") -> list[str]:

@@ -56,8 +56,8 @@ def require_programs(hooks: HooksConfig) -> None:
             )
 
 
-def tell(hooks: HooksConfig, event: str, fields: Mapping[str, Any]) -> Told | None:
-    """Runs the command of an event, and waits for it; None if the event has no command.
+def tell(hooks: HooksConfig, event: str, fields: Mapping[str, Any]) -> Told:
+    """Runs the command of an event, if it has one, and waits for it.
 
     Args:
       event: one of `EVENTS`, or another outcome, which has none.
@@ -65,7 +65,7 @@ def tell(hooks: HooksConfig, event: str, fields: Mapping[str, Any]) -> Told | No
     """
     command = getattr(hooks, event) if event in EVENTS else ()
     if not command:
-        return None
+        return Told()
     name = f"the hook hooks.{event} ({quoted(command[0])})"
     try:
         # Files, since a child of the command may keep a pipe open for ever.

@@ -143,7 +143,8 @@ def _require_network(training: HParams, dataset: DatasetInfo) -> None:
         image_shape=dataset.image_shape,
     )
     try:
-        build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+        with own_network.ending_refused(training.architecture):
+            build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
         if training.weights:
             model = build(num_classes=dataset.num_classes)
             start_from(model, training, lambda classes: build(num_classes=classes))

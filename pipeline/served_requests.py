@@ -107,8 +107,9 @@ class _Counts:
                 f"{list(expected)}: are these requests of another model?"
             )
         intensities = (pixels.mean(axis=(1, 2, 3)) / 255.0).tolist()
-        for row, intensity, image in zip(answered, intensities, taken, strict=True):
-            self._counts.update(keys(row, (intensity, image.size)))
+        sizes = [image.size for image in taken]
+        for one in zip(answered[:, np.newaxis], intensities, sizes, strict=True):
+            self._counts.update(keys(*one))
 
     def skip(self) -> None:
         self._skipped += 1

@@ -23,6 +23,7 @@ class Architecture:
     """A network without its last layer, which `trainer.model.build_model` adds.
 
     Attributes:
+      help: a few words for `tfx-mnist config keys`.
       min_side: smallest height and width of an image, in pixels; pooling reduces smaller ones to
         nothing.
       build: makes features [B, N] of Keras's symbolic images [B, H, W, C] float32. For batch

@@ -45,9 +45,7 @@ class HParams:
 
     architecture: str = setting(
         "convnet",
-        "the network: convnet (two small convolutions), deep (five, each with batch "
-        "normalization), article (the article's), residual (residual blocks for larger images), "
-        "one of a plugin, or a function of your own",
+        "the network",
         choices=ARCHITECTURES,
         pattern=r".+:[^:]+",
         hint="package.module:function or net.py:function",

@@ -124,7 +124,7 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         part = {digest: candidate.astype("<f4").tobytes()} if sampled else {}
         other = None if baseline is None else baseline[0]
         observed = observe(int(label[0]), digest.hex(), candidate[0], other)
-        counted = tuple(keys(candidate[0], (float(intensity), size_of(height, width))))
+        counted = tuple(keys(candidate, float(intensity), size_of(height, width)))
         yield outcome, part, observed, scores_of(candidate, label), counted
 
     def _is_among_the_smallest(self, digest: bytes) -> bool:

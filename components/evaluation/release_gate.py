@@ -108,7 +108,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         number = register(served_from, decision, run_id=run_id)
         made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference.to_json())
+        facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference)
         released = blessings.write(blessing, made, facts=facts)
         pictures.write(shown, Path(blessing.uri))
         _log.info("%s: %s", "passed" if released else "refused", [c.sentence for c in made])

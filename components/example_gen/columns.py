@@ -33,7 +33,7 @@ from trainer.host.files import open_regular
 from trainer.host.text import one_line, quoted
 
 _MAX_BYTES = 4 << 30  # of a file, and of what a Parquet or NPZ file unpacks to
-_MAX_LINE = 16 << 20  # characters
+_MAX_LINE = 16 << 20  # characters; of a Parquet file bytes of a text
 _VALUE_BYTES = 8  # of a number, and of a reference to a text
 _ROWS_AT_ONCE = 4096  # of a Parquet file
 _MOST_NAMED = 20  # names in a message
@@ -119,8 +119,16 @@ def _require_fitting(path: Path, size: int) -> None:
         raise DataError(f"{path} unpacks to {size:,} bytes, expected at most {_MAX_BYTES:,}")
 
 
+def _require_short(path: Path, name: str, size: int) -> None:
+    if size > _MAX_LINE:
+        raise DataError(
+            f"{path}: {name} has a value of {size:,} bytes, expected at most {_MAX_LINE:,}"
+        )
+
+
 def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
     import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import parquet
 
     content = parquet.ParquetFile(file)
@@ -129,12 +137,18 @@ def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
     _require_fitting(path, content.metadata.num_rows * len(names) * _VALUE_BYTES)
     parts: list[list[Any]] = [[] for _ in names]
     size = 0
+    for group in map(content.metadata.row_group, range(content.metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            least = chunk.total_uncompressed_size // max(1, chunk.num_values)
+            _require_short(path, chunk.path_in_schema, least)
     # By few rows, because a few bytes may stand for any number of long texts.
     for batch in content.iter_batches(_ROWS_AT_ONCE, use_threads=False):
-        for part, values in zip(parts, batch.columns, strict=True):
+        for name, part, values in zip(names, parts, batch.columns, strict=True):
             is_coded = pa.types.is_dictionary(values.type)
             part.append(values.dictionary_decode() if is_coded else values)
             size += part[-1].nbytes
+            with contextlib.suppress(pa.ArrowNotImplementedError):  # no texts
+                _require_short(path, name, pc.max(pc.binary_length(part[-1])).as_py() or 0)
         _require_fitting(path, size)
     kinds = [pa.null() if not part else part[0].type for part in parts]
     columns = map(pa.chunked_array, parts, kinds)

@@ -97,14 +97,10 @@ def summarize(
     intensities: Sequence[float] = (),
     sizes: Sequence[str] = (),
 ) -> Summary:
-    """Counts predictions [N, K] and, where they are known, the images' intensities and sizes.
-
-    Predictions that are not finite count as those of the first class with a confidence of 0.
-    """
-    finite = np.isfinite(probabilities).all(axis=1)
-    confidences = np.where(finite, probabilities.max(axis=1), 0.0)
+    """Counts predictions [N, K] and, where they are known, the images' intensities and sizes."""
+    labels, confidences = _predicted(probabilities)
     values: dict[str, Iterable[int | str]] = {
-        "class": np.where(finite, probabilities.argmax(axis=1), 0).tolist(),
+        "class": labels.tolist(),
         "confidence": np.searchsorted(CONFIDENCE_EDGES, confidences, "right").tolist(),
         "intensity": np.searchsorted(INTENSITY_EDGES, intensities, "right").tolist(),
         "size": sizes,
@@ -115,16 +111,22 @@ def summarize(
     return Summary.of(counts, probabilities.shape[1])
 
 
-def keys(probabilities: np.ndarray, image: tuple[float, str] | None) -> Iterable[Key]:
-    """Yields what is counted of a prediction, [K], and of its image's intensity and size."""
-    finite = bool(np.isfinite(probabilities).all())
-    label, confidence = (probabilities.argmax(), probabilities.max()) if finite else (0, 0.0)
+def keys(probabilities: np.ndarray, intensity: float, size: str) -> Iterable[Key]:
+    """Yields what is counted of a prediction, [1, K], and of its image's intensity and size."""
+    (label,), (confidence,) = _predicted(probabilities)
     yield "class", int(label)
     yield "confidence", bisect(CONFIDENCE_EDGES, float(confidence))
-    if image is not None:
-        intensity, size = image
-        yield "intensity", bisect(INTENSITY_EDGES, float(intensity))
-        yield "size", size
+    yield "intensity", bisect(INTENSITY_EDGES, intensity)
+    yield "size", size
+
+
+def _predicted(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the classes and their probabilities, [N] each: of what is not finite, [N, K], the
+    first class with a probability of 0.
+    """
+    finite = np.isfinite(probabilities).all(axis=1)
+    labels = np.where(finite, probabilities.argmax(axis=1), 0)
+    return labels, np.where(finite, probabilities.max(axis=1), 0.0)
 
 
 def size_of(height: int, width: int) -> str:

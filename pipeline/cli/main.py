@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 import click
@@ -19,7 +20,7 @@ from components.gate.check import NotChecked
 from components.serving_dir import ServingDirError
 from components.signing import KeyRefused
 from pipeline.cli import output
-from pipeline.cli.command import Command, CommandError, CommandGroup
+from pipeline.cli.command import Command, CommandError, CommandGroup, UsageError
 from pipeline.cli.configuration import SetOption
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
@@ -129,6 +130,7 @@ def main(argv: Sequence[str] | None = None, *, run: Callable[..., RunResult] | N
     `run` replaces the local runner.
     """
     collect_seldom()
+    _tolerate_warnings()
     words = sys.argv[1:] if argv is None else list(argv)
     with output.standard():
         if instruction := os.environ.get(_COMPLETE):
@@ -138,9 +140,21 @@ def main(argv: Sequence[str] | None = None, *, run: Callable[..., RunResult] | N
         return _execute(words, run)
 
 
+def _tolerate_warnings() -> None:
+    """Lets TFX and its libraries warn while they are imported, though PYTHONWARNINGS is `error`."""
+    if any(option.startswith("e") for option in sys.warnoptions):  # Python takes a part of the word
+        os.environ.pop("PYTHONWARNINGS", None)  # of child processes
+        warnings.simplefilter("default")
+
+
 def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
     exit_code: int
     try:
+        if sys.flags.optimize > 1:
+            raise UsageError(
+                "Python leaves out docstrings, of which TensorFlow, Beam and --help make use: "
+                "unset PYTHONOPTIMIZE, or set it to 1"
+            )
         with terminable(), COMMANDS.make_context(PROG, list(words), obj=run) as ctx:
             return int(COMMANDS.invoke(ctx))
     except click.exceptions.Exit:  # --help or --version has answered

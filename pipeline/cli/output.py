@@ -173,8 +173,6 @@ def tell_hook(
     What it prints goes to the log, or to stderr without one; what went wrong, to stderr.
     """
     told = tell(hooks, event, fields)
-    if told is None:
-        return
     lines = [f"hooks.{event}: {line}" for line in told.output.splitlines()]
     if log is None:
         write(lines, sys.stderr)

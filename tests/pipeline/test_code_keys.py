@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.code_keys import COMPONENTS, closure, code_keys
+from pipeline.code_keys import COMPONENTS, Sources, code_keys
 from tests.plugins import install
 
 pytestmark = pytest.mark.once
@@ -121,7 +121,7 @@ def test_an_import_counts_where_it_runs(
     sources: Path, changed_by: Callable[[str, str], set[str]], line: str, counts: bool
 ) -> None:
     changed_by("trainer/progress.py", line)
-    found = closure(["trainer.progress"], sources)
+    found = Sources(sources).closure(["trainer.progress"])
     assert ("pipeline.presets" in found) == counts
 
 
@@ -132,8 +132,8 @@ def test_plugins_belong_to_what_reads_a_registry(
     install(tmp_path, code, name="my-nets", file="my_nets/__init__.py")
     (tmp_path / "my_nets" / "small.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert {"my_nets", "my_nets.small"} < set(closure(["trainer.host.registry"]))
-    assert "my_nets" not in closure(["trainer.host.text"])
+    assert {"my_nets", "my_nets.small"} < set(Sources().closure(["trainer.host.registry"]))
+    assert "my_nets" not in Sources().closure(["trainer.host.text"])
 
 
 @pytest.mark.slow
@@ -145,4 +145,4 @@ def test_all_that_a_component_really_imports_is_in_its_closure() -> None:
     imported = json.loads(done.stdout.splitlines()[-1])
     for name, entries in COMPONENTS.items():
         assert set(entries) <= set(imported[name])
-        assert set(imported[name]) - set(closure(entries)) == set(), name
+        assert set(imported[name]) - set(Sources().closure(entries)) == set(), name

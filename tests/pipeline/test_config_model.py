@@ -282,6 +282,12 @@ def plugin(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
 
 
+def test_the_networks_are_described_those_from_outside_too(plugin: dict[str, str]) -> None:
+    said = " ".join(process(["config", "keys"], plugin).stdout.split())
+    assert "the network: convnet (two small convolutions), deep (five convolutions, " in said
+    assert ", hidden (one hidden layer) training.weights (" in said
+
+
 def test_a_hyper_parameter_from_outside_is_a_key_like_ours(plugin: dict[str, str]) -> None:
     done = process(["config", "keys"], plugin)
     assert "training.extra.units (default: 2; takes a whole number)\n" in done.stdout

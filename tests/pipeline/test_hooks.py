@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import ConfigError, HooksConfig
-from pipeline.hooks import require_programs, tell
+from pipeline.hooks import Told, require_programs, tell
 from tests.waiting import is_running, wait_until
 
 PYTHON = sys.executable
@@ -22,7 +22,6 @@ def hooks(code: str, **settings: float) -> HooksConfig:
 def test_a_hook_reads_the_object_and_its_name() -> None:
     code = "import os, sys; print(os.environ['TFX_MNIST_HOOK'], sys.stdin.read())"
     told = tell(hooks(code), "released", {"release": {"version": 3}, "loss": float("nan")})
-    assert told is not None
     assert told.complaint == ""
     name, _, given = told.output.partition(" ")
     assert (name, json.loads(given)) == (
@@ -33,7 +32,7 @@ def test_a_hook_reads_the_object_and_its_name() -> None:
 
 @pytest.mark.parametrize("event", ["refused", "unchanged"])
 def test_an_event_without_a_command_tells_nobody(event: str) -> None:
-    assert tell(hooks("raise SystemExit(1)"), event, {}) is None
+    assert tell(hooks("raise SystemExit(1)"), event, {}) == Told()
 
 
 @pytest.mark.parametrize(
@@ -46,14 +45,12 @@ def test_an_event_without_a_command_tells_nobody(event: str) -> None:
 )
 def test_a_failed_command_is_one_line(code: str, line: str) -> None:
     told = tell(hooks(code), "released", {})
-    assert told is not None
     assert told.complaint == f"the hook hooks.released ('{PYTHON}') {line}; the outcome stands"
 
 
 def test_a_command_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "script").touch()
     told = tell(HooksConfig(failed=(str(tmp_path / "script"),)), "failed", {})
-    assert told is not None
     assert told.complaint.endswith("cannot be run: Permission denied; the outcome stands")
 
 
@@ -67,7 +64,6 @@ def test_after_the_time_limit_a_command_and_its_children_are_killed(tmp_path: Pa
     time.sleep(60)
     """
     told = tell(hooks(code, timeout_s=2.0), "released", {})
-    assert told is not None
     assert "was killed after 2 s (hooks.timeout_s): waiting" in told.complaint
     assert time.monotonic() - started < 20
     child = int((tmp_path / "pid").read_text())
@@ -88,14 +84,12 @@ def test_a_command_that_does_not_read_a_large_object_succeeds() -> None:
 
 def test_only_the_end_of_much_output_is_kept() -> None:
     told = tell(hooks("print('x' * 200_000 + 'end')"), "released", {})
-    assert told is not None
     assert told.output.endswith("xend")
     assert len(told.output) == (64 << 10) - 1  # the newline is stripped
 
 
 def test_no_shell_reads_the_words() -> None:
     told = tell(HooksConfig(released=("echo", "$HOME", "`id`", ";", "id")), "released", {})
-    assert told is not None
     assert told.output == "$HOME `id` ; id"
 
 
@@ -112,5 +106,4 @@ def test_a_program_that_does_not_exist_is_refused() -> None:
 def test_the_environment_reaches_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "CHAT_WEBHOOK", "http://localhost/x")
     told = tell(HooksConfig(released=("printenv", "CHAT_WEBHOOK")), "released", {})
-    assert told is not None
     assert told.output == "http://localhost/x"

@@ -9,6 +9,7 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.run_plan import make_plan
 from pipeline.runners.kubeflow import parameters
+from tests.pipeline.cli.processes import process
 from trainer.tuning.oracle import search_space
 
 NET = """
@@ -42,6 +43,31 @@ def test_its_source_and_its_own_hyper_parameters_are_part_of_the_training(net: s
     assert training.extra == {"units": 4, "bias": False}
     assert "found" not in training.to_settings()
     assert len(training.to_record()["found"]["architecture"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import os; os._exit(0)", "it cannot be imported (SystemExit: os._exit(0)): a file "),
+        ("from os import _exit", "it failed (SystemExit: os._exit(7)): expected a function of "),
+    ],
+)
+def test_one_that_ends_the_process_is_refused_in_one_line(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    build = "def build(image_shape, num_classes, hparams): _exit(7)"
+    (tmp_path / "net.py").write_text(f"{text}\n{build}\n")
+    done = process(
+        [
+            *("run", "--set", f"training.architecture={tmp_path}/net.py:build"),
+            *("--pipeline-root", str(tmp_path / "root")),
+        ]
+    )
+    assert done.returncode == 2, done.stderr
+    assert (
+        said.replace("it failed", "with images of the shape (28, 28, 1) it failed") in done.stderr
+    )
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ class LocalOptions:
 
     Attributes:
       kfp_python: a Python that has kfp 2.16 or 2.17, and docker.
-      user: "UID:GID" of the containers; "" for the image's own.
+      user: "UID:GID" of the containers.
     """
 
     image: str
     kfp_python: str
-    user: str = ""
+    user: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -186,7 +186,7 @@ def _order(
         "pipeline": str(home / "pipeline.yaml"),
         "pipeline_root": str(home),
         "run_id": run_id,
-        "user": options.user or None,
+        "user": options.user,
         "environment": {**options.environment, names.RUN_ID_VARIABLE: run_id},
         "mounts": [
             {"path": str(written), "read_only": False},

@@ -1,6 +1,7 @@
 """Tables that are none: each of their readers says so in one line, and the process ends well."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,16 @@ def test_a_few_bytes_of_parquet_that_stand_for_too_many_are_refused(
         parquet.write_table(pa.table({"id": column}), file)
         assert file.stat().st_size < 1 << 14
         assert "bytes, expected at most 4,194,304" in refusal(file)
+
+
+def test_a_long_text_of_parquet_is_refused_as_in_csv(tmp_path: Path) -> None:
+    for rows in (1, 10):  # of one alone the file's end tells
+        table = pa.table({"id": pa.array([*["y"] * (rows - 1), "x" * (20 << 20)])})
+        parquet.write_table(table, tmp_path / "t.parquet")
+        assert re.search(
+            r"t.parquet: id has a value of 20,97\d,\d+ bytes, expected at most 16,777,216$",
+            refusal(tmp_path / "t.parquet"),
+        )
 
 
 def test_a_coded_column_of_parquet_holds_what_the_codes_stand_for(tmp_path: Path) -> None:

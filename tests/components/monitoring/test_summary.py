@@ -70,7 +70,7 @@ def test_an_array_is_counted_as_its_rows_are() -> None:
     probabilities[:2] = [[np.nan, 0, 1], [0.1, 0.1, 0.8]]  # of no number, and on an edge
     intensities = (rng.integers(0, 201, 500) / 200).tolist()
     sizes = [f"{side}x28" for side in rng.integers(27, 29, 500)]
-    rows = zip(probabilities, zip(intensities, sizes, strict=True), strict=True)
-    counts = Counter(key for row, image in rows for key in keys(row, image))
+    rows = zip(probabilities[:, np.newaxis], intensities, sizes, strict=True)
+    counts = Counter(key for row in rows for key in keys(*row))
     found = summarize(probabilities, intensities=intensities, sizes=sizes)
     assert found == Summary.of(counts, 3)

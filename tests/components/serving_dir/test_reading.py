@@ -15,6 +15,7 @@ from components.serving_dir import (
     export_model,
     find,
     live,
+    manifest,
     newest_valid,
     publish,
     reading,
@@ -31,6 +32,7 @@ from tests.components.serving_dir.samples import (
     staging_in,
 )
 from trainer.host.files import read_regular
+from trainer.host.strict_json import loads
 
 # --- which entries count, and which are valid ----------------------------------------------------
 
@@ -317,3 +319,18 @@ def test_a_damaged_manifest_is_a_problem_and_none_at_all_is_not(model: Path) -> 
     manifest, problems = check_manifest(model)
     assert manifest is None
     assert problems == ("manifest.json is damaged: not a manifest of format 1",)
+
+
+def test_a_manifest_is_parsed_once_until_it_changes(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+    parsed = []
+    monkeypatch.setattr(manifest, "loads", lambda text: parsed.append(text) or loads(text))
+    first = versions(serving)
+    parsed.clear()
+    assert (versions(serving), newest_valid(serving)) == (first, first[-1])
+    assert parsed == []
+    file = serving / "2" / MANIFEST_NAME
+    file.write_text(file.read_text().replace('"version": 2', '"version": 3'))  # of the same size
+    assert versions(serving)[-1].problems == ("manifest.json is that of version 3",)

@@ -21,7 +21,6 @@ FOLDER = Path(__file__).parents[3] / "examples" / "hooks"
 def run(script: str, event: str, fields: dict) -> Told:
     command = (sys.executable, str(FOLDER / script))
     told = tell(HooksConfig(**{event: command}), event, fields)
-    assert told is not None
     return told
 
 

@@ -85,6 +85,12 @@ def test_a_real_process_says_one_line_on_stderr_and_exits_with_2(
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
+def test_a_python_without_docstrings_is_refused() -> None:
+    done = process(["--help"], {"PYTHONOPTIMIZE": "2"})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.endswith("unset PYTHONOPTIMIZE, or set it to 1\n")
+
+
 @pytest.mark.parametrize("words", [["run", "--json", "--sede"], ["run", "--json", "--seed=x"]])
 def test_with_json_a_usage_error_is_an_object_too(words: list[str], capfd: Captured) -> None:
     assert main(words) == 2

@@ -1,4 +1,5 @@
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -126,6 +127,20 @@ def test_each_answer_is_shown_as_it_comes(
         shutil.copy(images[4], later)
         assert f"\n{later}: right\n" in process.stdout.read()
     assert process.returncode == 0
+
+
+def test_a_warning_of_a_library_is_no_error_whatever_the_environment_says(
+    serving: Path, images: dict[int, str]
+) -> None:
+    words = ["predict", "--serving-dir", str(serving), images[4]]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_who_has_seen_enough_ends_it_and_a_full_disk_fails_it(

@@ -381,7 +381,7 @@ def _terminated(folder: Path, pipeline: str) -> tuple[FakeKfp, Terminates]:
         containers.run(
             build("quick", {"pipeline_root": str(folder / "root")}),
             {},
-            LocalOptions(image="image:1", kfp_python=kfp.python),
+            LocalOptions(image="image:1", kfp_python=kfp.python, user="7:7"),
             run_id="run-1",
             observer=watch,
         )
