@@ -26,7 +26,7 @@ from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec
 from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.tfds_records import RecordReader
 from trainer.host.files import read_pieces
-from trainer.host.text import quoted, unknown
+from trainer.host.text import first_line, quoted, unknown
 
 _log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def _reason(spec: DatasetSpec, error: Exception) -> str:
     if isinstance(error, AssertionError) and version:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {version} is unknown; expected {versions}"
-    return downloads.typed(error)
+    return first_line(error)
 
 
 def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:
