@@ -20,8 +20,8 @@ from components.example_gen.example_facts import HASH_BYTES, sortable
 from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, name_of
-from components.example_gen.layout import image_layout
 from components.example_gen.listing import Listing
+from components.example_gen.opening import image_layout
 from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test
 from components.example_gen.sources import DataError, DatasetSpec
 from components.example_gen.stored_sizes import sizes_of

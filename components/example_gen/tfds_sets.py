@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from components.example_gen import downloads
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
-from components.example_gen.layout import image_layout
+from components.example_gen.opening import image_layout
 from components.example_gen.seen_images import falls_on_test
 from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, path_hint, usages
 from components.example_gen.stored_sizes import sizes_of
