@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.host.fields import check, setting
+from trainer.host.fields import check, fraction, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,59 +14,43 @@ class DataGateConfig:
     None stands for the data set's own value (`pipeline.dataset_defaults.bounds_for`).
     """
 
-    min_mean_intensity: float | None = setting(
+    min_mean_intensity: float | None = fraction(
         None,
         "mean intensity below which an image is called blank; none takes the data set's own bound",
-        ge=0,
-        le=1,
     )
-    max_mean_intensity: float | None = setting(
+    max_mean_intensity: float | None = fraction(
         None,
         "mean intensity above which an image is called inverted; none takes the data set's own "
         "bound",
-        ge=0,
-        le=1,
     )
-    max_class_drift: float = setting(
+    max_class_drift: float = fraction(
         0.05,
         "largest change of any class's share of train against the last released run (L-infinity)",
-        ge=0,
-        le=1,
     )
-    max_intensity_drift: float = setting(
+    max_intensity_drift: float = fraction(
         0.1,
         "largest distance of the distribution of the images' mean intensity in train, or of that "
         "of one of 16 regions of them, or of their contrast, from the last released run's "
         "(Kolmogorov-Smirnov)",
-        ge=0,
-        le=1,
     )
-    max_size_drift: float = setting(
+    max_size_drift: float = fraction(
         0.5,
         "of a set that is resized: largest distance of the distribution of the sizes of the images "
         "in train from the last released run's (Kolmogorov-Smirnov)",
-        ge=0,
-        le=1,
     )
-    max_train_test_overlap: float = setting(
+    max_train_test_overlap: float = fraction(
         0.01,
         "largest fraction of the test images that may also be in train or eval, pixel by pixel or "
         "nearly",
-        ge=0,
-        le=1,
     )
-    max_test_duplicates: float = setting(
+    max_test_duplicates: float = fraction(
         0.01,
         "largest fraction of the test images that may repeat another test image, pixel by pixel",
-        ge=0,
-        le=1,
     )
-    max_label_noise: float | None = setting(
+    max_label_noise: float | None = fraction(
         None,
         "largest share of wrong labels in train and eval, of all and of each class; none takes "
         "the data set's own bound",
-        ge=0,
-        le=1,
     )
     max_size_factor: float = setting(
         16.0,
@@ -74,18 +58,13 @@ class DataGateConfig:
         "that is resized",
         ge=1,
     )
-    max_grey: float = setting(
-        0.1,
-        "largest fraction of images without colour in a coloured set that is resized",
-        ge=0,
-        le=1,
+    max_grey: float = fraction(
+        0.1, "largest fraction of images without colour in a coloured set that is resized"
     )
-    max_size_leak: float = setting(
+    max_size_leak: float = fraction(
         0.5,
         "how well the size and the colour of images alone may tell one class from the others, in a "
         "set that is resized: 0 is chance, 1 is always",
-        ge=0,
-        le=1,
     )
 
     def __post_init__(self) -> None:

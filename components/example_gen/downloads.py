@@ -18,11 +18,11 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from components.example_gen.sources import SAMPLE, DataError
-from trainer.host.text import quoted
+from trainer.host.text import first_line, quoted
 
 _PROBE_TIMEOUT_S = 10.0
-_PREFIX = ".tfx-mnist-downloading-"
 _KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
+_PREFIX = ".tfx-mnist-downloading-"
 
 _log = logging.getLogger(__name__)
 
@@ -55,11 +55,6 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
         except DataError:
             shutil.rmtree(home, ignore_errors=True)
             raise
-
-
-def typed(error: Exception) -> str:
-    """Returns an exception's type and the first line of its text."""
-    return f"{type(error).__name__}: {_first_line(error)}"
 
 
 def _first_line(error: BaseException) -> str:
@@ -99,10 +94,10 @@ def _not_prepared(builder: tfds.core.DatasetBuilder, dataset: str, error: Except
     if isinstance(error, OSError):
         return DataError(
             f"dataset {quoted(dataset)} cannot be prepared in {builder.data_dir} "
-            f"({typed(error)}); choose another --data-dir"
+            f"({first_line(error)}); choose another --data-dir"
         )
     # The set's own code runs here, and may raise anything.
-    return DataError(f"dataset {quoted(dataset)} cannot be prepared: {typed(error)}")
+    return DataError(f"dataset {quoted(dataset)} cannot be prepared: {first_line(error)}")
 
 
 @contextlib.contextmanager

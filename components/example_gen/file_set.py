@@ -11,7 +11,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from components.example_gen.example_facts import HASH_BYTES, sortable
 from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, name_of
-from components.example_gen.layout import image_layout
 from components.example_gen.listing import Listing
+from components.example_gen.opening import image_layout
 from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test
 from components.example_gen.sources import DataError, DatasetSpec
 from components.example_gen.stored_sizes import sizes_of
@@ -31,27 +32,33 @@ _log = logging.getLogger(__name__)
 
 _NAME_WORDS = 37  # with "folder_" and the digest the name is as long as a slug may be
 
+_List = Callable[[Path], Listing]  # of a directory or a table
+
 _last_opened: dict[str, ImageSet] = {}
 
 
-def open_listing(spec: DatasetSpec, listing: Listing, data: DataConfig, *, words: str) -> ImageSet:
-    """Opens the files of a listing as a data set, whose name holds `words`; raises DataError.
+def open_files(
+    list_files: _List, spec: DatasetSpec, data: DataConfig, data_dir: str | None
+) -> ImageSet:
+    """Opens the files that a source lists as a data set, with `test` cut if it has none.
 
     What was opened last is kept: a run opens its data set several times. If names, sizes and times
     of all files are the same, they are not read again. `ImageSet.read` checks their content.
     """
+    listing = list_files(_place_of(spec))
     if listing.is_test is not None:
         data = dataclasses.replace(data, test_fraction=DataConfig.test_fraction)
     state = _state_of(spec, listing, dataclasses.replace(data, skip_unreadable=0))
     if state not in _last_opened or _last_opened[state].skipped > data.skip_unreadable:
-        image_set = _open(spec, listing, data, words)
+        image_set = _open(spec, listing, data)
         _last_opened.clear()
         _last_opened[state] = image_set
     return _last_opened[state]
 
 
-def find_name(spec: DatasetSpec, listing: Listing, *, words: str) -> str:
+def find_name(list_files: _List, spec: DatasetSpec, data_dir: str | None) -> str:
     """Returns the name of the data set, for which the images of its `test` alone are read."""
+    listing = list_files(_place_of(spec))
     digest = ""
     if listing.is_test is not None:
         listing = listing.taken(np.flatnonzero(listing.is_test))
@@ -60,7 +67,11 @@ def find_name(spec: DatasetSpec, listing: Listing, *, words: str) -> str:
         listing, seen = listing.taken(whole), seen[whole]
         digest = _fingerprint(listing, seen["digest"], np.ones(len(whole), np.bool_))
     decides = digest or repr(listing.class_names)
-    return name_of(spec.source, words, decides, most=_NAME_WORDS)
+    return name_of(spec.source, listing.words, decides, most=_NAME_WORDS)
+
+
+def _place_of(spec: DatasetSpec) -> Path:
+    return Path(spec.text.partition(":")[2])
 
 
 def _state_of(spec: DatasetSpec, listing: Listing, data: DataConfig) -> str:
@@ -81,7 +92,7 @@ def _state_of(spec: DatasetSpec, listing: Listing, data: DataConfig) -> str:
     return digest.hexdigest()
 
 
-def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> ImageSet:
+def _open(spec: DatasetSpec, listing: Listing, data: DataConfig) -> ImageSet:
     seen, reasons = look_at_files(listing.root, listing.paths, listed_only=listing.listed_only)
     skipped = int((seen["state"] == BROKEN).sum())
     if skipped > data.skip_unreadable:
@@ -114,7 +125,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig, words: str) -> 
     return ImageSet(
         DatasetInfo(
             spec=spec.text,
-            name=name_of(spec.source, words, decides, most=_NAME_WORDS),
+            name=name_of(spec.source, listing.words, decides, most=_NAME_WORDS),
             fingerprint=hashlib.sha256(f"{train} {test}".encode()).hexdigest(),
             image_shape=shape,
             class_names=listing.class_names,

@@ -12,29 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen import file_set
-from components.example_gen.data_config import DataConfig
-from components.example_gen.image_set import TEST, TRAIN, ImageSet
+from components.example_gen.image_set import TEST, TRAIN
 from components.example_gen.listing import Listing
-from components.example_gen.sources import DataError, DatasetSpec
+from components.example_gen.sources import DataError
 from trainer.host.paths import is_utf8
 from trainer.host.text import quoted
 
 # What macOS and network storage leave beside people's files.
 _SYSTEM_FOLDERS = frozenset(["__MACOSX", "@eaDir", "lost+found"])
 _SPLIT_NAMES = frozenset([TRAIN, TEST, "training", "testing", "val", "valid", "validation", "eval"])
-
-
-def open_folder(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
-    """Finds the images, reads and decodes all of them once, and cuts `test` if there is none."""
-    (directory,) = spec.folders
-    return file_set.open_listing(spec, list_folder(directory), data, words=directory.name)
-
-
-def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
-    """Returns the name of the set without reading all of its images."""
-    (directory,) = spec.folders
-    return file_set.find_name(spec, list_folder(directory), words=directory.name)
 
 
 def list_folder(directory: Path) -> Listing:
@@ -56,7 +42,8 @@ def list_folder(directory: Path) -> Listing:
         paths, labels, hidden = _list_classes(directory, folders, sorted(folders))
     except OSError as error:
         raise _unreadable(error) from error
-    return Listing(directory, paths, labels, tuple(sorted(folders)), ignored=ignored + hidden)
+    names, ignored = tuple(sorted(folders)), ignored + hidden
+    return Listing(directory, directory.name, paths, labels, names, ignored=ignored)
 
 
 def _list_splits(directory: Path) -> Listing:
@@ -74,6 +61,7 @@ def _list_splits(directory: Path) -> Listing:
     is_test = np.repeat([False, True], [len(paths), len(test_paths)])
     return Listing(
         directory,
+        directory.name,
         [*paths, *test_paths],
         np.concatenate([labels, test_labels]),
         tuple(names),

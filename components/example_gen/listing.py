@@ -15,6 +15,7 @@ class Listing:
 
     Attributes:
       root: the directory to which `paths` are relative.
+      words: the name of the directory or table, which that of the data set holds.
       paths: N names of files, as the system gives them.
       labels: [N] int64, indices into `class_names`.
       class_names: sorted by code points.
@@ -25,6 +26,7 @@ class Listing:
     """
 
     root: Path
+    words: str
     paths: Sequence[str]
     labels: np.ndarray
     class_names: tuple[str, ...]

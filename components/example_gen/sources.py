@@ -147,6 +147,15 @@ def _in(module: str, function: str) -> Callable[..., Any]:
     return lambda *args: getattr(importlib.import_module(module), function)(*args)
 
 
+def _of_files(module: str, function: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns `open` and `find_name` of a source whose image files that function lists."""
+    list_files, file_set = _in(module, function), "components.example_gen.file_set"
+    return (
+        functools.partial(_in(file_set, "open_files"), list_files),
+        functools.partial(_in(file_set, "find_name"), list_files),
+    )
+
+
 SOURCES.add(
     SAMPLE,
     DataSource(
@@ -171,8 +180,7 @@ SOURCES.add(
         "folder:DIR",
         "images in one folder per class",
         functools.partial(_parse_path, source="folder"),
-        _in("components.example_gen.folder", "open_folder"),
-        _in("components.example_gen.folder", "find_name"),
+        *_of_files("components.example_gen.folder", "list_folder"),
     ),
 )
 SOURCES.add(
@@ -181,8 +189,7 @@ SOURCES.add(
         "csv:FILE",
         "a CSV or Parquet table of image files and labels",
         functools.partial(_parse_path, source="csv", is_file=True),
-        _in("components.example_gen.table", "open_table"),
-        _in("components.example_gen.table", "find_name"),
+        *_of_files("components.example_gen.table", "list_table"),
     ),
 )
 SOURCES.add(

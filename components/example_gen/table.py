@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from components.example_gen import file_set
 from components.example_gen.columns import Columns, listed, normal, read_columns, texts
-from components.example_gen.data_config import DataConfig
-from components.example_gen.image_set import TEST, TRAIN, ImageSet
+from components.example_gen.image_set import TEST, TRAIN
 from components.example_gen.listing import Listing
-from components.example_gen.sources import DataError, DatasetSpec
+from components.example_gen.sources import DataError
 from trainer import features
 from trainer.host.files import open_regular
 from trainer.host.text import quoted
@@ -35,23 +33,6 @@ _TAKEN = frozenset(
         features.MEAN_INTENSITY,
     ]
 )
-
-
-def open_table(spec: DatasetSpec, data: DataConfig, data_dir: str | None) -> ImageSet:
-    """Reads the table, reads and decodes all images once, and cuts `test` if it has no splits."""
-    path = table_path(spec)
-    return file_set.open_listing(spec, list_table(path), data, words=path.stem)
-
-
-def find_name(spec: DatasetSpec, data_dir: str | None) -> str:
-    """Returns the name of the set without reading all of its images."""
-    path = table_path(spec)
-    return file_set.find_name(spec, list_table(path), words=path.stem)
-
-
-def table_path(spec: DatasetSpec) -> Path:
-    """Returns the path of the table, which the text of the data set holds after the colon."""
-    return Path(spec.text.partition(":")[2])
 
 
 def list_table(path: Path) -> Listing:
@@ -80,6 +61,7 @@ def list_table(path: Path) -> Listing:
     numbers = {name: label for label, name in enumerate(class_names)}
     return Listing(
         path.parent,
+        path.stem,
         paths,
         np.fromiter((numbers[name] for name in named), np.int64, len(named)),
         class_names,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen import downloads
 from components.example_gen.encoded import PNG_SIGNATURE, BrokenImage, look_at, storable
 from components.example_gen.image_set import TEST, Shard, SourceRows
 from components.example_gen.seen_images import SEEN, falls_on_test, seen_of
 from components.example_gen.sources import DataError
+from trainer.host.text import first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class RecordReader:
                 start += len(labels)
         except (tf.errors.OpError, OSError) as error:
             raise DataError(
-                f"{shard.place()} cannot be read after row {start}: {downloads.typed(error)}; "
+                f"{shard.place()} cannot be read after row {start}: {first_line(error)}; "
                 f"{self.remedy}"
             ) from error
 

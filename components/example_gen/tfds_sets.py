@@ -20,13 +20,13 @@ import tensorflow_datasets as tfds
 from components.example_gen import downloads
 from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
-from components.example_gen.layout import image_layout
+from components.example_gen.opening import image_layout
 from components.example_gen.seen_images import falls_on_test
 from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, path_hint, usages
 from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.tfds_records import RecordReader
 from trainer.host.files import read_pieces
-from trainer.host.text import quoted, unknown
+from trainer.host.text import first_line, quoted, unknown
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def _reason(spec: DatasetSpec, error: Exception) -> str:
     if isinstance(error, AssertionError) and version:
         versions = str(error).rpartition("only: ")[2].rstrip(".")
         return f"version {version} is unknown; expected {versions}"
-    return downloads.typed(error)
+    return first_line(error)
 
 
 def _require_splits(builder: tfds.core.DatasetBuilder, spec: DatasetSpec) -> None:

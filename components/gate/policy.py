@@ -19,7 +19,7 @@ from typing import Any
 from components.gate import slices
 from components.gate.slices import Slices
 from trainer import features
-from trainer.host.fields import check, setting
+from trainer.host.fields import check, fraction, setting
 
 _FRACTION = "0.99 stands for 99 %"
 # The features of each example by which slices can be cut, and their kind; a data set may have
@@ -41,20 +41,16 @@ class GateConfig:
     the thresholds of plugins' checks by name.
     """
 
-    floor: float | None = setting(
+    floor: float | None = fraction(
         None,
         "lowest accuracy over all test images; its lower confidence bound must reach this (none: "
         "the data set's own)",
-        ge=0,
-        le=1,
         hint=_FRACTION,
     )
-    class_floor: float | None = setting(
+    class_floor: float | None = fraction(
         None,
         "lowest accuracy of a class or slice; one that is significantly lower is refused (none: "
         "the data set's own)",
-        ge=0,
-        le=1,
         hint=_FRACTION,
     )
     max_cross_entropy: float | None = setting(
@@ -63,12 +59,10 @@ class GateConfig:
         "as the floor)",
         ge=0,
     )
-    max_drop: float | None = setting(
+    max_drop: float | None = fraction(
         None,
         "largest drop of accuracy against the baseline; its upper confidence bound must not exceed "
         "this (none: the data set's own)",
-        ge=0,
-        le=1,
         hint=_FRACTION,
     )
     slices: tuple[Slices, ...] | None = setting(

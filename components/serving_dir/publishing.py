@@ -273,8 +273,20 @@ def _next_number(serving_dir: Path) -> int:
 
 
 def _remove_leftovers(serving_dir: Path) -> None:
-    """What cannot be removed costs space and nothing else."""
-    for leftover in _leftovers(serving_dir):
+    """Removes what killed changes left, and what waited for a decision that was made.
+
+    What cannot be removed costs space and nothing else.
+    """
+    present = list(serving_dir.iterdir())
+    left = [path for path in present if path.name.startswith((STAGING_PREFIX, REMOVED_PREFIX))]
+    waiting = [path for path in present if path.name.startswith(PENDING_PREFIX)]
+    if waiting:
+        try:
+            over = decided_runs(serving_dir)
+            left += [path for path in waiting if path.name.removeprefix(PENDING_PREFIX) in over]
+        except ServingDirError as error:
+            _log.warning("%s", error)
+    for leftover in left:
         _log.info("removing what an earlier change left: %s", leftover)
         remove(leftover)
 
@@ -290,17 +302,3 @@ def remove(hidden: Path) -> None:
             gone.unlink()
     except OSError as error:
         _log.warning("cannot remove %s: %s", hidden, explain(error))
-
-
-def _leftovers(serving_dir: Path) -> list[Path]:
-    """Returns what killed changes left, and what waited for a decision that was made."""
-    present = list(serving_dir.iterdir())
-    left = [path for path in present if path.name.startswith((STAGING_PREFIX, REMOVED_PREFIX))]
-    waiting = [path for path in present if path.name.startswith(PENDING_PREFIX)]
-    if waiting:
-        try:
-            over = decided_runs(serving_dir)
-            left += [path for path in waiting if path.name.removeprefix(PENDING_PREFIX) in over]
-        except ServingDirError as error:
-            _log.warning("%s", error)
-    return left

@@ -79,7 +79,7 @@ def read_version(path: Path, number: int) -> Version:
         return Version(number, path, None, ("is a symbolic link, expected a directory",))
     if not stat.S_ISDIR(mode):
         return Version(number, path, None, ("is not a directory",))
-    manifest, unreadable = _read_manifest(path)
+    manifest, _, unreadable = _read_manifest(path)
     if manifest is None:
         missing = (f"has no {MANIFEST_NAME}: not published by this tool",)
         return Version(number, path, None, unreadable or missing)
@@ -101,14 +101,9 @@ def verify(version: Version, trust: Trust | None = None) -> tuple[str, ...]:
     problems = _compare(version.path, version.manifest)
     if problems or trust is None:
         return problems
-    try:
-        content = read_regular(version.path / MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
-        if Manifest.from_json(content.decode("ascii")) != version.manifest:
-            return (f"{MANIFEST_NAME} has changed since it was read",)
-    except OSError as error:
-        return (f"cannot be read: {explain(error)}",)
-    except ValueError as error:
-        return (f"{MANIFEST_NAME} is damaged: {error}",)
+    manifest, content, unreadable = _read_manifest(version.path)
+    if manifest != version.manifest:
+        return unreadable or (f"{MANIFEST_NAME} has changed since it was read",)
     problem = trust(version.path / SIGNATURE_NAME, signed_files(version.manifest, content))
     return (problem,) if problem else ()
 
@@ -127,7 +122,7 @@ def check_manifest(directory: Path) -> tuple[Manifest | None, tuple[str, ...]]:
 
     Nothing is wrong where there is no manifest: another tool made the model.
     """
-    manifest, problems = _read_manifest(directory)
+    manifest, _, problems = _read_manifest(directory)
     return manifest, problems if manifest is None else _compare(directory, manifest)
 
 
@@ -168,17 +163,19 @@ def copy_checked(version: Version, destination: Path, *, documents: bool = False
     return version.manifest
 
 
-def _read_manifest(path: Path) -> tuple[Manifest | None, tuple[str, ...]]:
-    """Returns the manifest in a directory, or why it cannot be read; neither if there is none."""
+def _read_manifest(path: Path) -> tuple[Manifest | None, bytes, tuple[str, ...]]:
+    """Returns the manifest in a directory and its file's content, or why it cannot be read; neither
+    if there is none.
+    """
     try:
         content = read_regular(path / MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
-        return Manifest.from_json(content.decode("ascii")), ()
+        return Manifest.from_json(content.decode("ascii")), content, ()
     except FileNotFoundError:
-        return None, ()
+        return None, b"", ()
     except OSError as error:
-        return None, (f"cannot be read: {explain(error)}",)
+        return None, b"", (f"cannot be read: {explain(error)}",)
     except ValueError as error:
-        return None, (f"{MANIFEST_NAME} is damaged: {error}",)
+        return None, b"", (f"{MANIFEST_NAME} is damaged: {error}",)
 
 
 def _compare(path: Path, manifest: Manifest) -> tuple[str, ...]:

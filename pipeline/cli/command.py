@@ -319,20 +319,20 @@ class _LocalPath(Read):
 LOCAL_PATH, WRITTEN_FILE = _LocalPath(), _LocalPath(written=True)
 
 
-def option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
-    """Adds an option with a value; its default, if it has one, stands in the help."""
+def option(
+    flag: str, metavar: str, text: str, *names: str, **settings: Any
+) -> Callable[[Any], Any]:
+    """Adds an option with a value; its default, if it has one, stands in the help.
+
+    `names` are further flags, and the parameter of the function if the flag does not name it.
+    """
     shown = settings.get("default") not in (None, "")
-    return click.option(flag, metavar=metavar, help=text, show_default=shown, **settings)
+    return click.option(flag, *names, metavar=metavar, help=text, show_default=shown, **settings)
 
 
 def path_option(flag: str, metavar: str, text: str, **settings: Any) -> Callable[[Any], Any]:
     """Adds an option that takes a file or directory of this machine."""
     return option(flag, metavar, text, type=LOCAL_PATH, **settings)
-
-
-def written_option(flag: str, text: str) -> Callable[[Any], Any]:
-    """Adds an option that takes the name of a file which the command writes."""
-    return option(flag, "FILE", text, type=WRITTEN_FILE)
 
 
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show the libraries' logs on stderr.")

@@ -18,10 +18,9 @@ from pipeline.cli.command import (
     command,
     option,
     whole,
-    written_option,
 )
 from pipeline.cli.configuration import Given, pass_given
-from pipeline.cli.written_files import require_writable
+from pipeline.cli.written_files import written_option
 from pipeline.config_model import keys
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from trainer.host.files import write_durably
@@ -88,7 +87,7 @@ def _count(
     "--simulations", 1, 5_000, "Number of simulations for each drop and each submitter.", 1_000_000
 )
 @_count("--seed", 0, 0, "Seed of the simulation.")
-@written_option("--png", "Draw the curve into a PNG file as well.")
+@written_option("--png", "Draw the curve into a PNG file as well.", "the curve")
 @pass_given
 def simulate(given: Given, /, **values: Any) -> Reply:
     """Shows how often good models are refused and bad ones released.
@@ -107,8 +106,6 @@ def simulate(given: Given, /, **values: Any) -> Reply:
     """
     asked = SimpleNamespace(**values)
     policy = _policy(given, asked)
-    if asked.png is not None:
-        require_writable("--png", "the curve", asked.png)
     from components.gate.simulation import Setting, operating_curve
     from components.gate.submissions import SUBMITTERS, submit
 

@@ -22,7 +22,7 @@ from pipeline.cli.command import (
     verbose,
 )
 from pipeline.result import ExitCode
-from pipeline.runners.kubeflow.names import require_kfp
+from pipeline.runners.kubeflow.names import PARAMETERS, require_kfp
 from trainer.host.files import read_regular
 from trainer.host.text import quoted
 
@@ -38,8 +38,6 @@ _EXIT_CODES = {
     "usage": "usage refused, or there is nothing of that name",
 }
 _MAX_TOKEN_BYTES = 1 << 16  # it goes into a header of HTTP, where servers take 8 to 64 KiB
-# Also in `pipeline.runners.kubeflow.parameters`, which would import PyYAML and the registries.
-_VALUES = ("dataset", "preset", "seed", "epochs", "floor")
 
 _Function = Callable[..., Reply]
 
@@ -86,8 +84,10 @@ def _connection(function: _Function) -> _Function:
         if (cert is None) != (key is None):
             given, missing = ("--key", "--cert") if key else ("--cert", "--key")
             raise UsageError(f"{given} is given alone, expected {missing} with it")
-        for flag, path in (("--ca-cert", ca_cert), ("--cert", cert), ("--key", key)):
+        files = {"ca_cert": ca_cert, "cert": cert, "key": key}
+        for name, path in files.items():
             if path is not None and not path.is_file():
+                flag = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{flag} is {quoted(str(path))}, expected a file")
         token = _token(token_file) if token_file else ""
         require_kfp()
@@ -95,14 +95,7 @@ def _connection(function: _Function) -> _Function:
             from pipeline.runners.kubeflow import client
 
             try:
-                with client.connected(
-                    host,
-                    namespace=namespace,
-                    token=token,
-                    ca_file=ca_cert,
-                    cert_file=cert,
-                    key_file=key,
-                ) as api:
+                with client.connected(host, namespace=namespace, token=token, **files) as api:
                     return function(api=api, **values)
             except client.InvalidRequest as error:
                 raise UsageError(str(error)) from error
@@ -141,12 +134,12 @@ def _run_options(function: _Function) -> _Function:
     def with_run(*, pipeline: Path, experiment: str, service_account: str, **values: Any) -> Reply:
         from pipeline.runners.kubeflow.parameters import CompiledFile, Run
 
-        given = {name: text for name in _VALUES if (text := values.pop(name)) is not None}
+        given = {name: text for name in PARAMETERS if (text := values.pop(name)) is not None}
         compiled = CompiledFile.read(pipeline)
         run = Run(compiled, compiled.values(given), experiment, service_account)
         return function(run=run, **values)
 
-    for name in reversed(_VALUES):
+    for name in reversed(list(PARAMETERS)):
         text = f"The run's {name}, in place of the compiled one."
         with_run = option(f"--{name}", "VALUE", text)(with_run)
     return with_run

@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from pipeline.cli import configuration, logs
 from pipeline.cli.command import (
-    WRITTEN_FILE,
     CommandError,
     Read,
     Reply,
@@ -25,7 +22,7 @@ from pipeline.cli.command import (
     whole,
 )
 from pipeline.cli.configuration import Given, pass_given
-from pipeline.cli.written_files import require_writable
+from pipeline.cli.written_files import written_option
 from pipeline.runners.kubeflow.deployment import Deployment, Mount, Resource, SecretVariable
 from pipeline.runners.kubeflow.names import require_kfp
 from trainer.host.files import write_durably
@@ -83,15 +80,8 @@ def _resource(kind: str, amount: Callable[[str], float]) -> Read:
     required=True,
 )
 @option("--data-dir", "DIR", "tensorflow-datasets' directory, in the same way.")
-@click.option(
-    "-o",
-    "--output",
-    "file",
-    metavar="FILE",
-    type=WRITTEN_FILE,
-    default="pipeline.yaml",
-    show_default=True,
-    help="The YAML file to write.",
+@written_option(
+    "--output", "The YAML file to write.", "the pipeline", "-o", "file", default="pipeline.yaml"
 )
 @_list(
     "--gpus",
@@ -147,7 +137,6 @@ def compile_(
         resources=(*gpus, *cpus, *memory),
     )
     require_kfp()
-    require_writable("--output", "the pipeline", file)
     with logs.quiet(show=verbose):
         from pipeline.runners.kubeflow.compiling import compile_pipeline
 

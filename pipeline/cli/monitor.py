@@ -19,10 +19,9 @@ from pipeline.cli.command import (
     path_option,
     verbose,
     whole,
-    written_option,
 )
 from pipeline.cli.output import Line
-from pipeline.cli.written_files import require_writable
+from pipeline.cli.written_files import written_option
 from pipeline.result import ExitCode
 from trainer.features import ImageSpec
 
@@ -61,7 +60,7 @@ if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
     type=FRACTION,
     default="0.02",
 )
-@written_option("--report", "Write a page for people, HTML.")
+@written_option("--report", "Write a page for people, HTML.", "the page")
 @serving.options
 @serving.trust_options
 @verbose
@@ -80,8 +79,6 @@ def monitor(
     Compares the predicted classes, the confidence, and the images' mean intensity and size with
     what the release recorded. A table with labels also holds the accuracy to the release's floor.
     """
-    if report:
-        require_writable("--report", "the page", report)
     found = find(directory, version)
     require_valid(found, trust)
     with logs.quiet(show=verbose):

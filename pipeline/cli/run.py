@@ -18,10 +18,10 @@ import click
 
 from pipeline import hooks, records
 from pipeline.cli import command, configuration, logs, output, terminal, written_files
-from pipeline.cli.command import verbose, written_option
+from pipeline.cli.command import verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
-from pipeline.cli.written_files import CiFiles
+from pipeline.cli.written_files import CiFiles, written_option
 from pipeline.config import ConfigError, RunConfig
 from pipeline.places import require_places
 from pipeline.result import FAILED, HELD, RELEASED, ExitCode, RunResult
@@ -45,7 +45,7 @@ EXIT_CODES = {
 def options(function: Callable[..., int], *, without: Collection[str] = ()) -> Callable[..., int]:
     """Adds the options of a run, `without` some; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
-    save = written_option("--save-hparams", text)
+    save = written_option("--save-hparams", text, "the hyper-parameters")
     files = written_files.options("run")
     return configuration.options(without=without)(save(files(verbose(pass_given(function)))))
 
@@ -76,8 +76,6 @@ def execute(
     started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
-    if save_hparams is not None:
-        written_files.require_writable("--save-hparams", "the hyper-parameters", save_hparams)
     hooks.require_programs(config.hooks)
     require_places(config)
     log = _create_log(config, run_id)

@@ -58,20 +58,34 @@ def options(function: Callable[..., Reply]) -> Callable[..., Reply]:
 _DIRECTORIES = ("serving_dir", "dataset", "pipeline_root")
 
 
-def config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
-    """Adds --config; the function takes the file's configuration as `config`, which may be None.
+def _configured(ctx: click.Context, param: click.Parameter, file: Path | None) -> RunConfig | None:
+    if file is None:
+        return None
+    given = Given(config=file)
+    _, values = given.chosen()
+    config = given.configuration()
+    ctx.default_map = {name: getattr(config, name) for name in _DIRECTORIES if values.get(name)}
+    return config
 
-    The directory that `run` would release to by that file is taken, unless flags name another one.
-    """
-    return _config_option(
-        "Take the serving directory, the keys and the hooks from the configuration file of a run.",
-    )(function)
 
+_CONFIG: dict[str, Any] = {"is_eager": True, "callback": _configured}
 
-def directory_of_config_option(function: Callable[..., Reply]) -> Callable[..., Reply]:
-    """Adds --config, of which only the serving directory is taken."""
-    text = "Take the serving directory from the configuration file of a run."
-    return _config_option(text, expose_value=False)(function)
+# --config: the directory that `run` would release to by that file is taken, unless flags name
+# another one. The function takes the file's configuration as `config`, which may be None.
+config_option = path_option(
+    "--config",
+    "FILE",
+    "Take the serving directory, the keys and the hooks from the configuration file of a run.",
+    **_CONFIG,
+)
+# --config, of which only the serving directory is taken.
+directory_of_config_option = path_option(
+    "--config",
+    "FILE",
+    "Take the serving directory from the configuration file of a run.",
+    expose_value=False,
+    **_CONFIG,
+)
 
 
 def signing_options(function: Callable[..., Reply]) -> Callable[..., Reply]:
@@ -112,20 +126,6 @@ def dataset_of(release: Mapping[str, Any]) -> dict[str, Any]:
     """Returns name and digest as `run --json` has them; unknown ones are None."""
     dataset = release.get("dataset") or {}
     return {"name": dataset.get("name"), "digest": dataset.get("fingerprint")}
-
-
-def _config_option(text: str, **settings: Any) -> Callable[[Any], Any]:
-    return path_option("--config", "FILE", text, is_eager=True, callback=_configured, **settings)
-
-
-def _configured(ctx: click.Context, param: click.Parameter, file: Path | None) -> RunConfig | None:
-    if file is None:
-        return None
-    given = Given(config=file)
-    _, values = given.chosen()
-    config = given.configuration()
-    ctx.default_map = {name: getattr(config, name) for name in _DIRECTORIES if values.get(name)}
-    return config
 
 
 def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) -> Path:

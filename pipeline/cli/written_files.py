@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
+
 from components.gate.check import Check
 from pipeline import ci_report
 from pipeline.cli import output
-from pipeline.cli.command import written_option
+from pipeline.cli.command import WRITTEN_FILE, option
 from pipeline.config import ConfigError
 from trainer.host import paths
 from trainer.host.files import write_durably
 from trainer.host.text import first_line
 
+_CHECKS = "the checks"
 
-def require_writable(flag: str, what: str, file: Path) -> None:
+
+def _require_writable(flag: str, what: str, file: Path) -> None:
     """Raises ConfigError for a file that `write_durably` could not write in the end.
 
     It takes the place of the former file. So that must be a regular one: a device, such as
@@ -41,6 +44,21 @@ def require_writable(flag: str, what: str, file: Path) -> None:
         raise ConfigError(str(error)) from None
 
 
+def written_option(flag: str, text: str, what: str, *names: str, **settings: Any) -> Any:
+    """Adds an option that takes the name of a file to which the command writes `what`.
+
+    A file that could not be written is refused before the command begins.
+    """
+
+    def require(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+        if file is not None:
+            _require_writable(flag, what, file)
+        return file
+
+    settings = {"type": WRITTEN_FILE, "callback": require, **settings}
+    return option(flag, "FILE", text, *names, **settings)
+
+
 @dataclass
 class CiFiles:
     """The files of --junit and --markdown; `title` names what was decided."""
@@ -48,13 +66,7 @@ class CiFiles:
     title: str
     junit: Path | None = None
     markdown: Path | None = None
-    _written: bool = field(default=False, init=False)
-
-    def require_writable(self) -> None:
-        """Raises ConfigError for a file that cannot be written."""
-        for flag, file in (("--junit", self.junit), ("--markdown", self.markdown)):
-            if file is not None:
-                require_writable(flag, "the checks", file)
+    written: bool = field(default=False, init=False)
 
     def write(
         self,
@@ -64,7 +76,7 @@ class CiFiles:
         error: str | None = None,
     ) -> None:
         """Writes each file completely or not at all; the decision stands if one cannot be."""
-        self._written = True
+        self.written = True
         for file, render in ((self.junit, ci_report.junit), (self.markdown, ci_report.markdown)):
             if file is None:
                 continue
@@ -76,32 +88,25 @@ class CiFiles:
                     "stands"
                 )
 
-    @contextlib.contextmanager
-    def of_errors(self) -> Iterator[None]:
-        """Writes an error that ends the command before anything was written, too."""
-        try:
-            yield
-        except Exception as error:
-            if not self._written:
-                self.write((), error=first_line(error))
-            raise
-
 
 def options(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds --junit and --markdown; the function takes them as `ci_files`, known to be writable.
+    """Adds --junit and --markdown; the function takes them as `ci_files`.
 
     An error that ends it before they are written is written to them.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @written_option("--junit", "Write the checks as JUnit XML, for a CI's report.")
-        @written_option("--markdown", "Write the checks as a Markdown table.")
+        @written_option("--junit", "Write the checks as JUnit XML, for a CI's report.", _CHECKS)
+        @written_option("--markdown", "Write the checks as a Markdown table.", _CHECKS)
         @functools.wraps(function)
         def with_files(*args: Any, junit: Path | None, markdown: Path | None, **values: Any) -> Any:
             files = CiFiles(title, junit, markdown)
-            files.require_writable()
-            with files.of_errors():
+            try:
                 return function(*args, ci_files=files, **values)
+            except Exception as error:
+                if not files.written:
+                    files.write((), error=first_line(error))
+                raise
 
         return with_files
 

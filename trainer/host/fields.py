@@ -65,6 +65,11 @@ def setting(
     return field
 
 
+def fraction(default: T, description: str, *, hint: str = "") -> T:
+    """Makes a field of a number from 0 to 1, see `setting`."""
+    return setting(default, description, ge=0, le=1, hint=hint)
+
+
 def check(values: Any, section: str, of: type | None = None) -> None:
     """Raises a ValueError of one line for the first value that its field does not allow.
 

@@ -111,24 +111,24 @@ class PipelineClient(kfp_client.Client):
         *,
         namespace: str = "",
         token: str = "",
-        ca_file: Path | None = None,
-        cert_file: Path | None = None,
-        key_file: Path | None = None,
+        ca_cert: Path | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
     ) -> None:
         """Connects; where no namespace is given, it asks whether the API is there.
 
         Args:
           namespace: that of the user, in a cluster of several users; "" elsewhere.
-          ca_file: certificates of authorities to trust; None for the system's.
+          ca_cert: certificates of authorities to trust; None for the system's.
         """
-        self._certificate = (cert_file and str(cert_file), key_file and str(key_file))
+        self._certificate = (cert and str(cert), key and str(key))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is no client for the API before 2.0
             super().__init__(
                 host=host,
                 namespace=namespace or "kubeflow",  # kfp's default, which it takes for none
                 existing_token=token or None,
-                ssl_ca_cert=ca_file and str(ca_file),
+                ssl_ca_cert=ca_cert and str(ca_cert),
             )
         rest = self._run_api.api_client.rest_client  # that of all APIs
         ask = rest.request

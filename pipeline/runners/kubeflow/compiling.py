@@ -35,6 +35,7 @@ from pipeline.runners.kubeflow.names import (
     DATASET_INFO,
     EXEC_PROPERTIES,
     MODEL_DIGEST,
+    PARAMETERS,
     PIPELINE_NAME,
     PLAN,
     REFUSAL,
@@ -44,7 +45,6 @@ from pipeline.runners.kubeflow.names import (
     refusal_of,
     task_id,
 )
-from pipeline.runners.kubeflow.parameters import PARAMETERS
 from trainer import placement
 from trainer.host.text import unknown
 

@@ -13,8 +13,7 @@ from kfp import dsl
 from kfp.dsl.pipeline_task import PipelineTask
 
 from pipeline.runners.kubeflow.deployment import Deployment
-from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE, TRAINER, TUNER, task_id
-from pipeline.runners.kubeflow.parameters import PARAMETERS
+from pipeline.runners.kubeflow.names import PARAMETERS, RUN_ID_VARIABLE, TRAINER, TUNER, task_id
 
 COMMAND = ["python", "-m", "pipeline.runners.kubeflow.entrypoint"]
 

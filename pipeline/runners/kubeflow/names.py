@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pipeline.result import ExitCode
 from pipeline.runners.failures import CannotStart
@@ -26,6 +28,30 @@ REFUSAL = "refusal"
 
 # In the environment of every container.
 RUN_ID_VARIABLE = "KFP_RUN_ID"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A value of the compiled pipeline that a run may replace; `key` is the configuration's.
+
+    Attributes:
+      help: one line, which the backend's UI shows.
+      optional: whether "" means the value of the preset or of the data set.
+    """
+
+    key: str
+    kind: type
+    help: str
+    optional: bool = False
+
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "dataset": Parameter("dataset", str, "what --dataset takes"),
+    "preset": Parameter("preset", str, "where the values start"),
+    "seed": Parameter("seed", int, "of weights, order and augmentation"),
+    "epochs": Parameter("training.epochs", str, "empty: the preset's", optional=True),
+    "floor": Parameter("gate.floor", str, "of the gate; empty: the data set's", optional=True),
+}
 
 
 def refusal_of(gate: str) -> str:

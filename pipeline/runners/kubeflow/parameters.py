@@ -24,7 +24,7 @@ from components.example_gen.sources import DataError, parse_dataset
 from components.signing import require_keys
 from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.config_model import build
-from pipeline.runners.kubeflow.names import PLAN, SETTINGS, task_id
+from pipeline.runners.kubeflow.names import PARAMETERS, PLAN, SETTINGS, task_id
 from pipeline.settings_file import BoundedLoader
 from trainer import own_network
 from trainer.host.files import read_regular
@@ -34,30 +34,6 @@ from trainer.hparams import HParams
 Value = str | int
 
 _MAX_BYTES = 1 << 20  # a compiled pipeline has 40 KB, and its settings
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A value that a run may replace; `key` is the configuration's.
-
-    Attributes:
-      help: one line, which the backend's UI shows.
-      optional: whether "" means the value of the preset or of the data set.
-    """
-
-    key: str
-    kind: type
-    help: str
-    optional: bool = False
-
-
-PARAMETERS: Mapping[str, Parameter] = {
-    "dataset": Parameter("dataset", str, "what --dataset takes"),
-    "preset": Parameter("preset", str, "where the values start"),
-    "seed": Parameter("seed", int, "of weights, order and augmentation"),
-    "epochs": Parameter("training.epochs", str, "empty: the preset's", optional=True),
-    "floor": Parameter("gate.floor", str, "of the gate; empty: the data set's", optional=True),
-}
 
 
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:

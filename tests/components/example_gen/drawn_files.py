@@ -8,7 +8,7 @@ import numpy as np
 
 from components.example_gen.data_config import DataConfig
 from components.example_gen.image_set import DatasetInfo, ImageSet, Shard, SourceRows
-from components.example_gen.layout import image_layout, with_layout
+from components.example_gen.opening import image_layout, with_layout
 from tests.trainer import image_files
 
 TRAIN_ROWS = 64

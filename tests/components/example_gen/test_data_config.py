@@ -3,8 +3,7 @@ import dataclasses
 import pytest
 
 from components.example_gen.data_config import DataConfig
-from components.example_gen.layout import image_layout
-from components.example_gen.opening import open_dataset
+from components.example_gen.opening import image_layout, open_dataset
 from components.example_gen.sources import DataError
 
 ONE = ((28, 28),) * 3
