@@ -13,6 +13,7 @@ import numpy as np
 from components.example_gen.columns import FORMS
 from components.example_gen.sources import DataError
 from trainer import features
+from trainer.host.files import require_whole_records
 
 _MOST_VALUES = 1 << 30  # of a tensor; a request of TensorFlow Serving has 2 GiB at most
 _OPERATIONS = re.compile(r"\{\{.*?\}\}|\[Op:.*", re.DOTALL)  # of TensorFlow, in its errors
@@ -29,9 +30,10 @@ def read_log(file: Path) -> Iterator[tuple[Iterable[Any], np.ndarray | None] | N
     from tensorflow_serving.apis import prediction_log_pb2
 
     try:
+        require_whole_records(file)
         for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
             yield _request_of(prediction_log_pb2.PredictionLog.FromString(record).predict_log)
-    except (tf.errors.OpError, DecodeError) as error:
+    except (tf.errors.OpError, DecodeError, OSError) as error:
         raise DataError(
             f"{file} is no TFRecord of PredictionLog, or is cut off: {_said(error)}; expected "
             f"TensorFlow Serving's request log, a folder of images, or a file {' or '.join(FORMS)}"
@@ -57,7 +59,7 @@ def _request_of(log: Any) -> tuple[Iterable[Any], np.ndarray | None] | None:
 
 def _said(error: Exception) -> str:
     """Returns an error's text without the names of TensorFlow's own operations."""
-    return " ".join(_OPERATIONS.sub("", str(error)).split())
+    return " ".join(_OPERATIONS.sub("", getattr(error, "strerror", "") or str(error)).split())
 
 
 def _images_in(inputs: dict[str, np.ndarray]) -> Iterable[Any] | None:

@@ -34,6 +34,8 @@ CLASS_INDEX = "class_index"  # [B] int64
 # Of an image as stored, since a file of a few kB may declare any number: the bound above which
 # Pillow warns, 256 MiB of red, green and blue.
 MAX_PIXELS = 89_478_485
+# Each scan of a JPEG is a pass over all pixels: every so many count as another image of its size.
+SCANS = 16
 
 # How an image of another size is fitted into the network's.
 RESIZES = ("pad", "stretch", "crop")

@@ -17,15 +17,17 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.features import MAX_PIXELS, ImageSpec
+from trainer.features import MAX_PIXELS, SCANS, ImageSpec
+from trainer.gif_frame import first_frame
 
 _OfImage = Callable[[tf.Tensor], tf.Tensor]
 
 _PNG = b"\x89"
-_HEADER_BYTES = 26  # at the start of a PNG, GIF or BMP, which hold its width and height
+_HEADER_BYTES = 26  # at the start of a PNG or BMP, which hold its width and height
 _PNG_DEPTH = 24  # the place of the bits per channel
 _JPEG = b"\xff"
 _GIF = b"G"
+_SCAN = b"\xff\xda"  # the marker, which is nowhere else in the pixels
 _APP1 = b"\xff\xe1"  # the marker, before two bytes of length and the segment's name
 _EXIF = b"Exif\x00\x00"
 _HEAD_BYTES = 1 << 16
@@ -85,18 +87,24 @@ def _declared(encoded: tf.Tensor, place: int, dtype: tf.DType, *, little: bool) 
 
 
 _png_sides = functools.partial(_declared, place=16, dtype=tf.int32, little=False)
-_gif_sides = functools.partial(_declared, place=6, dtype=tf.uint16, little=True)
 _bmp_sides = functools.partial(_declared, place=18, dtype=tf.int32, little=True)
 
 
 def _jpeg_sides(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.io.extract_jpeg_shape(encoded)[:2]
+    """Returns the sides, and how often the pixels count for the scans, [3]."""
+    values = tf.io.decode_raw(encoded, tf.uint8)
+    starts = tf.equal(values[:-1], _SCAN[0]) & tf.equal(values[1:], _SCAN[1])
+    times = 1 + tf.math.count_nonzero(starts, dtype=tf.int32) // SCANS
+    return tf.concat([tf.io.extract_jpeg_shape(encoded)[:2], [times]], axis=0)
 
 
 def _if_small(sides: _OfImage, decode: _OfImage, encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes an image that declares sides, [2], of at most `MAX_PIXELS` pixels."""
-    pixels = tf.reduce_prod(tf.abs(tf.cast(sides(encoded), tf.int64)))
-    return decode(_emptied_unless(pixels <= MAX_PIXELS, encoded))
+    """Decodes an image that declares sides, whose product is at most `MAX_PIXELS` pixels."""
+    return decode(_emptied_unless(_is_small(sides(encoded)), encoded))
+
+
+def _is_small(sides: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_prod(tf.abs(tf.cast(sides, tf.int64))) <= MAX_PIXELS
 
 
 def decoded(encoded: tf.Tensor) -> tf.Tensor:
@@ -109,12 +117,11 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
     first = tf.strings.substr(encoded, 0, 1)
     decode: _OfImage = functools.partial(_if_small, _bmp_sides, _bmp)
     # Not tf.switch_case: Transform cannot serialize its list of functions.
-    for start, sides, special in (
-        (_GIF, _gif_sides, _first_frame),
-        (_JPEG, _jpeg_sides, _upright_jpeg),
-        (_PNG, _png_sides, _png_on_black),
+    for start, small in (
+        (_GIF, _gif),
+        (_JPEG, functools.partial(_if_small, _jpeg_sides, _upright_jpeg)),
+        (_PNG, functools.partial(_if_small, _png_sides, _png_on_black)),
     ):
-        small = functools.partial(_if_small, sides, special)
         decode = functools.partial(_either, tf.equal(first, start), small, decode)
     return tf.ensure_shape(decode(encoded), [None, None, 3])
 
@@ -123,8 +130,10 @@ def _either(holds: tf.Tensor, one: _OfImage, other: _OfImage, encoded: tf.Tensor
     return tf.cond(holds, lambda: one(encoded), lambda: other(encoded))
 
 
-def _first_frame(gif: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(gif, channels=3, expand_animations=False)
+def _gif(encoded: tf.Tensor) -> tf.Tensor:
+    frame, sides = first_frame(encoded)
+    small = _emptied_unless(_is_small(sides), frame)
+    return tf.io.decode_image(small, channels=3, expand_animations=False)
 
 
 def _bmp(encoded: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from trainer.features import MAX_PIXELS
+from trainer.features import MAX_PIXELS, SCANS
 
 Image.MAX_IMAGE_PIXELS = None  # `opened` has the same bound, and says which size was found
 
@@ -31,7 +31,9 @@ PNG_HEADER_BYTES = 26  # signature, IHDR's length and name, width, height, depth
 # Colour type -> channels (PNG specification, section 11.2.2). A palette decodes to any number.
 PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _OTHER_FORMATS = ("JPEG", "BMP", "GIF")
-_STARTS = (PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+_JPEG = b"\xff\xd8\xff"
+_SCAN = b"\xff\xda"  # the marker of a scan, which is nowhere else in the pixels
+_STARTS = (PNG_SIGNATURE, _JPEG, b"GIF87a", b"GIF89a")
 _BMP_HEADER_BYTES = frozenset([12, 40, 52, 56, 64, 108, 124])
 _GREY_MODES = frozenset(["1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"])
 _PNG_MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
@@ -79,10 +81,11 @@ def is_named_as_image(path: str) -> bool:
 def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """Opens an image without decoding it.
 
-    Raises BrokenImage for an image of more than `MAX_PIXELS`, and Pillow's errors for other bytes.
+    Raises BrokenImage as `require_decodable`, and Pillow's errors for other bytes.
     """
     with Image.open(io.BytesIO(content), formats=formats) as image:
-        require_decodable(image.height, image.width)
+        scans = content.count(_SCAN) if content.startswith(_JPEG) else 0
+        require_decodable(image.height, image.width, scans)
         _scale_transparency(image)
         yield image
 
@@ -102,11 +105,19 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info[_TRANSPARENT] = tuple(value >> 8 for value in transparent)
 
 
-def require_decodable(height: int, width: int) -> None:
-    """Raises BrokenImage for a size of more than `MAX_PIXELS`, before the pixels take memory."""
+def require_decodable(height: int, width: int, scans: int = 0) -> None:
+    """Raises BrokenImage for a size of more than `MAX_PIXELS`, before the pixels take memory, and
+    for so many scans of a JPEG that they take as long.
+    """
     if height * width > MAX_PIXELS:
         raise BrokenImage(
             f"is {height}x{width} pixels, expected at most {MAX_PIXELS:,} in all: scale it down"
+        )
+    most = SCANS * (MAX_PIXELS // max(height * width, 1)) - 1
+    if scans > most:
+        raise BrokenImage(
+            f"is {height}x{width} pixels in {scans:,} scans, expected at most {most:,}: store it "
+            "anew"
         )
 
 

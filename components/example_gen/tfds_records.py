@@ -14,6 +14,7 @@ from components.example_gen.encoded import PNG_SIGNATURE, BrokenImage, look_at, 
 from components.example_gen.image_set import TEST, Shard, SourceRows
 from components.example_gen.seen_images import SEEN, falls_on_test, seen_of
 from components.example_gen.sources import DataError
+from trainer.host.files import require_whole_records
 from trainer.host.text import first_line
 
 
@@ -75,6 +76,7 @@ class RecordReader:
 
         path, start = self.paths[shard.split][shard.index], 0
         try:
+            require_whole_records(path)
             for records in tf.data.TFRecordDataset([str(path)]).batch(BATCH_ROWS):
                 images, labels = parse_records(records, *self.keys)
                 yield images, labels

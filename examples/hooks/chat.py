@@ -5,6 +5,7 @@
 CHAT_WEBHOOK holds the address of the webhook, which is a secret: keep it out of the configuration.
 """
 
+import html
 import json
 import os
 import sys
@@ -27,7 +28,9 @@ def message(event: str, told: dict) -> str:
 
 def main() -> None:
     event, told = os.environ["TFX_MNIST_HOOK"], json.load(sys.stdin)
-    body = json.dumps({"text": f"[{event}] {message(event, told)}"}).encode()
+    # Names and reasons are others': unescaped, <!channel> would call everybody, and <...|...> link.
+    text = html.escape(f"[{event}] {message(event, told)}", quote=False)
+    body = json.dumps({"text": text}).encode()
     request = urllib.request.Request(
         os.environ["CHAT_WEBHOOK"], body, {"Content-Type": "application/json"}
     )

@@ -156,3 +156,10 @@ def with_segment(jpeg: bytes, content: bytes, *, marker: int = 0xE1) -> bytes:
     (length,) = struct.unpack_from(">H", jpeg, 4)
     at = 4 + length
     return jpeg[:at] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + jpeg[at:]
+
+
+def in_scans(image: Image.Image, scans: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated: each is a pass over all pixels."""
+    jpeg = encoded(image, "JPEG", progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    return jpeg[:-2] + last * (scans - jpeg.count(b"\xff\xda")) + jpeg[-2:]

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.trainer.image_files import (
     declaring,
     encoded,
     exif,
+    in_scans,
     oriented,
     picture,
     with_segment,
@@ -165,6 +167,39 @@ def test_an_image_that_declares_too_many_pixels_is_not_decoded(kind: str) -> Non
         assert "nput is empty" in refusal(declaring(image, side, side), "pad")
     assert "nput is empty" not in refusal(declaring(image, 9_459, 9_459)[:60], "pad")
     assert pixels_of(declaring(image, 8, 8), (8, 8, 3)).shape == (8, 8, 3)
+
+
+def test_of_a_gif_only_the_first_frame_is_decoded() -> None:
+    still = encoded(picture(8, 8), "GIF")
+    more = [picture(8, 8), picture(8, 8).rotate(90)]
+    animated = encoded(picture(8, 8), "GIF", save_all=True, append_images=more)
+    expected = pixels_of(still, (8, 8, 3))
+    np.testing.assert_array_equal(pixels_of(animated, (8, 8, 3)), expected)
+    # A frame may be larger than the screen that the header declares.
+    sides = re.compile(rb"(\x2c\0\0\0\0)\x08\0\x08\0")
+    first, *_, last = (found.start(1) + 5 for found in sides.finditer(animated))
+    assert "nput is empty" in refusal(enlarged(animated, first), "pad")
+    np.testing.assert_array_equal(pixels_of(enlarged(animated, last), (8, 8, 3)), expected)
+
+
+def enlarged(gif: bytes, at: int) -> bytes:
+    return gif[:at] + b"\xff\xff\xff\xff" + gif[at + 4 :]
+
+
+def test_a_gif_may_hold_comments_before_its_frame() -> None:
+    gif = encoded(picture(8, 8), "GIF")
+    at = 13 + 3 * (2 << (gif[10] & 7))  # behind the header and its colours
+    comments = b"\x21\xfe\x04text\0" + b"\x21\xfe" + b"\x01x" * 10_000 + b"\0"
+    with_text = gif[:at] + comments + gif[at:]
+    np.testing.assert_array_equal(pixels_of(with_text, (8, 8, 3)), pixels_of(gif, (8, 8, 3)))
+
+
+def test_a_jpeg_of_more_scans_may_have_fewer_pixels() -> None:
+    # Each scan takes time for all pixels: 15 of 89 million, or 1,600 of 0.9 million.
+    large, small = picture(1000, 1000), picture(8, 8)
+    assert pixels_of(in_scans(large, 15), (8, 8, 3)).shape == (8, 8, 3)
+    assert "nput is empty" in refusal(in_scans(large, 1_600), "pad")
+    assert pixels_of(in_scans(small, 1_600), (8, 8, 3)).shape == (8, 8, 3)
 
 
 def test_a_model_that_does_not_resize_decodes_no_image_of_another_size() -> None:

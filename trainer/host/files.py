@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 _PIECE_BYTES = 1 << 20
+_MAX_RECORD_BYTES = 2 << 30  # as much as a message of protobuf has
+_RECORD_FRAME = 16  # bytes of a TFRecord beside its content: a length, and two checksums
 
 _KINDS = {
     stat.S_IFDIR: "directory",
@@ -96,6 +98,20 @@ def read_pieces(path: Path, *, max_bytes: int | None) -> Iterator[bytes]:
             if max_bytes is not None and size > max_bytes:
                 raise _too_large(path, size, max_bytes)
             yield piece
+
+
+def require_whole_records(path: Path) -> None:
+    """Raises `UnfitFile` for a file of TFRecords, without compression, of which one declares more
+    bytes than follow: TensorFlow takes as much memory as it declares, which may end the process.
+    """
+    with open_regular(path, max_bytes=None) as file:
+        size, at = os.fstat(file.fileno()).st_size, 0
+        while header := os.pread(file.fileno(), 8, at):
+            length = int.from_bytes(header, "little")
+            if length > min(size - at - _RECORD_FRAME, _MAX_RECORD_BYTES):
+                text = f"corrupted record at {at}, of {length:,} bytes in a file of {size:,}"
+                raise UnfitFile(errno.EOVERFLOW, text, str(path))
+            at += length + _RECORD_FRAME
 
 
 def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:

@@ -16,7 +16,7 @@ from components.example_gen.encoded import (
     storable,
     stored_shape,
 )
-from tests.trainer.image_files import declaring, encoded, transparent_png
+from tests.trainer.image_files import declaring, encoded, in_scans, transparent_png
 from trainer import image_graph
 
 COLOUR, GREY = picture(1), picture(1, mode="L")
@@ -102,6 +102,17 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(kind: str, whole: 
         assert str(refused.value) == line
         with pytest.raises(BrokenImage, match=line):
             stored_shape(image)
+
+
+def test_a_jpeg_of_more_scans_may_have_fewer_pixels() -> None:
+    large = in_scans(picture(0, 1_000, 1_000), 1_600)
+    line = "is 1000x1000 pixels in 1,600 scans, expected at most 1,423: store it anew"
+    for look in (look_at, stored_shape):
+        with pytest.raises(BrokenImage) as refused:
+            look(large)
+        assert str(refused.value) == line
+    assert look_at(in_scans(picture(0, 1_000, 1_000), 15)).height == 1_000
+    assert look_at(in_scans(picture(0, 10, 10), 1_600)).height == 10
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])

@@ -51,6 +51,11 @@ class TestChat:
                 "[refused] mnist: accuracy is 0.9000, required is 0.9600",
             ),
             ("failed", result(FAILED, error="no disk"), "[failed] mnist: no disk"),
+            (
+                "failed",
+                result(FAILED, error="<!channel> & <http://evil|no disk>"),
+                "mnist: &lt;!channel&gt; &amp; &lt;http://evil|no disk&gt;",
+            ),
             ("failed", RunResult("x", FAILED, error="no set").to_dict(), "the data set: no set"),
             ("rolled_back", ROLLBACK, "[rolled_back] version 4 restores 2: sevens"),
         ],

@@ -349,7 +349,7 @@ def test_a_source_that_is_nothing_of_these_is_one_line(
     serving: Path, tmp_path: Path, capfd: Captured
 ) -> None:
     (tmp_path / "notes.txt").write_text("these are no requests at all\n")
-    corrupted = "is no TFRecord of PredictionLog, or is cut off: corrupted record at 0"
+    corrupted = "is no TFRecord of PredictionLog, or is cut off: corrupted record at 0, of "
     os.mkfifo(tmp_path / "pipe")
     pipe = ("pipe", "are a device or pipe, expected a folder or file")
     missing = [(name, "do not exist") for name in ("none", "e" * 256)]

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.limits import full_disk, limited
-from trainer.host.files import UnfitFile, read_regular, sync_directory, write_durably
+from trainer.host.files import (
+    UnfitFile,
+    read_regular,
+    require_whole_records,
+    sync_directory,
+    write_durably,
+)
 
 BOUND = 100
 
@@ -178,3 +184,22 @@ def test_what_the_disk_does_not_take_leaves_what_was_there(
     with pytest.raises(OSError, match="No space left"):
         write_durably(path, "new")
     assert [one.read_text() for one in path.parent.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("declared", [85, 1 << 40, (1 << 64) - 1])
+def test_a_record_that_declares_more_than_the_file_has_is_refused(
+    declared: int, tmp_path: Path
+) -> None:
+    def record(length: int) -> bytes:
+        return length.to_bytes(8, "little") + bytes(4 + 84 + 4)
+
+    file = tmp_path / "log"
+    file.write_bytes(record(84) * 2)
+    require_whole_records(file)
+    file.write_bytes(record(84) + record(declared))
+    with pytest.raises(UnfitFile, match=r"corrupted record at 100, of .* bytes in a file of 200"):
+        require_whole_records(file)
+    file.write_bytes((3 << 30).to_bytes(8, "little"))
+    os.truncate(file, 1 << 40)  # it has so many bytes, and takes no space
+    with pytest.raises(UnfitFile, match="corrupted record at 0"):
+        require_whole_records(file)
