@@ -27,7 +27,11 @@ LAST_WORDS_S = 60.0  # to end by itself, once the chief has removed the job's fi
 
 
 def wait_for(job: Path, *, seconds: float) -> None:
-    """Waits until the chief has written the job's file; raises `TrainingFailed` when time is up."""
+    """Waits until the chief has written the job's file; raises `TrainingFailed` when time is up.
+
+    A machine that starts again may have been mended: what it said of its end holds no longer.
+    """
+    _failure(job).unlink(missing_ok=True)
     end = time.monotonic() + seconds
     while not job.exists():
         if time.monotonic() >= end:

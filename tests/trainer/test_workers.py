@@ -53,6 +53,14 @@ def test_a_machine_that_waits_for_a_chief_that_has_given_up_ends_soon(prepared, 
     assert "the chief has ended before this machine had" in machines.log(1)
 
 
+def test_a_machine_that_starts_again_is_not_held_to_what_it_said_before(tmp_path):
+    job = tmp_path / "training-job.json"
+    job.touch()  # as a chief leaves it that was killed
+    job.with_suffix(".failed").write_text("the machine 127.0.0.1:1 cannot train: too little memory")
+    supervision.wait_for(job, seconds=0.0)
+    assert [path.name for path in tmp_path.iterdir()] == [job.name]
+
+
 ONE_SHORT = """
 import json, os, keras
 

@@ -25,9 +25,7 @@ _WHERE = re.compile(
     r'|<stack traces |File "'
 )
 # All tracebacks up to the frames of the last one: of an error in a worker, which is Beam's text.
-_TRACEBACKS = re.compile(
-    r"\A(?s:.*)^Traceback \(most recent call last\):\n(?:[ \t].*\n)*", re.MULTILINE
-)
+_TRACEBACKS = re.compile(r"\A(?s:.*)Traceback \(most recent call last\):\n(?:[ \t].*\n)*")
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = _MOST

@@ -42,6 +42,8 @@ def test_of_a_text_with_tracebacks_the_last_error_is_shown() -> None:
     told = RuntimeError(f"{frames}{first}{during}{frames}{last}")
     assert first_line(told) == "RuntimeError: ValueError: odd"
     assert one_line(told) == "RuntimeError: ValueError: odd second [while running 'Step']"
+    of_java = RuntimeError(f"java.lang.RuntimeException: for instruction 2: {frames}{last}\n\tat C")
+    assert first_line(of_java) == "RuntimeError: ValueError: odd"
     alone = "Traceback (most recent call last):"
     assert first_line(RuntimeError(alone)) == f"RuntimeError: {alone}"
 
