@@ -10,21 +10,15 @@ from typing import Any
 import click
 
 from components import serving_dir
-from components.serving_dir import ServingDirError, StaleDecision
+from components.serving_dir import ServingDirError
 from components.serving_dir.log import rejected
 from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
 from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, option
 from pipeline.config import HooksConfig, ServingConfig
-from pipeline.result import RELEASED, ExitCode
+from pipeline.result import RELEASED
 from trainer.host.termination import Terminated
-
-
-class _Overtaken(CommandError):
-    """What was decided does not hold any more."""
-
-    exit_code = ExitCode.REFUSED
 
 
 def _command(done: str, refused: str) -> Callable[[Callable[..., Reply]], Command]:
@@ -81,8 +75,6 @@ def approve(
         }
         if done.created:
             output.tell_hook(hooks, RELEASED, {**fields, "error": None})
-    except StaleDecision as stale:
-        raise _Overtaken(str(stale)) from stale
     except ServingDirError as error:
         if done is None:
             raise

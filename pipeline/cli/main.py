@@ -17,7 +17,7 @@ import click
 
 from components.example_gen.sources import DataError
 from components.gate.check import NotChecked
-from components.serving_dir import ServingDirError
+from components.serving_dir import ServingDirError, StaleDecision
 from components.signing import KeyRefused
 from pipeline.cli import output
 from pipeline.cli.command import Command, CommandError, CommandGroup, UsageError
@@ -165,6 +165,8 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
         line, exit_code = str(error), error.exit_code
     except _REFUSALS as error:
         line, exit_code = str(error), ExitCode.USAGE
+    except StaleDecision as error:
+        line, exit_code = str(error), ExitCode.REFUSED
     except _FAILURES as error:
         line, exit_code = str(error), ExitCode.FAILED
     except OSError as error:
