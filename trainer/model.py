@@ -61,7 +61,10 @@ def _build_own(
     except own_network.NetworkError:
         raise
     except (Exception, SystemExit) as error:
-        if tf.distribute.has_strategy() and isinstance(error, tf.errors.OpError):
+        several = isinstance(
+            tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
+        )
+        if several and isinstance(error, tf.errors.OpError):
             raise  # another machine may be lost
         reason = f"with images of the shape {image_shape} it failed ({one_line(error)})"
         raise own_network.refused(name, reason) from error

@@ -1,13 +1,15 @@
 """The same model is the same files, whatever processes counted before it was exported."""
 
+import dataclasses
+
 import keras
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from tests.trainer.samples import SPEC, png
+from tests.trainer.samples import SPEC, draw, png
 from tests.trainer.trainings import exported_files
-from tests.trainer.transforms import write_image_transform
+from tests.trainer.transforms import write_spec_transform
 from trainer import export, features
 from trainer.hparams import HParams
 from trainer.model import build_model
@@ -37,23 +39,23 @@ def small_network():
     return build_model(HParams(), image_shape=SPEC.image_shape, num_classes=SPEC.num_classes)
 
 
-@pytest.fixture(scope="module")
-def transformed_again(prepared, tmp_path_factory):
-    """The same transform graph, made when this process had counted further."""
-    again = tmp_path_factory.mktemp("again")
-    return write_image_transform(again, prepared.train_pixels, prepared.train_labels)
-
-
-@pytest.mark.parametrize("network", [small_network, own_network])
-def test_the_same_model_is_the_same_files(prepared, transformed_again, network, tmp_path):
-    model = network()
-    transforms = (prepared.transform_output, prepared.transform_output, transformed_again)
-    for name, transform in zip("abc", transforms, strict=True):
-        export.save(model, tft.TFTransformOutput(transform), SPEC, str(tmp_path / name))
-    first, second, third = (exported_files(tmp_path / name) for name in "abc")
-    assert "saved_model.pb" in first
-    assert first == second
-    assert first == third
+@pytest.mark.parametrize(("network", "resize"), [(small_network, "pad"), (own_network, "")])
+def test_the_same_model_is_the_same_files(network, resize, tmp_path):
+    """The second transform graph is made when this process has counted further."""
+    model, spec = network(), dataclasses.replace(SPEC, resize=resize)
+    pixels, labels = draw(8, seed=1)
+    transforms = [
+        write_spec_transform(tmp_path / name, spec, list(map(png, pixels)), labels)
+        for name in ("transform", "again")
+    ]
+    models = []
+    for number, transform in enumerate((transforms[0], *transforms)):
+        path = tmp_path / str(number)
+        export.save(model, tft.TFTransformOutput(transform), spec, str(path))
+        models.append(exported_files(path))
+    assert "saved_model.pb" in models[0]
+    assert models[0] == models[1]
+    assert models[0] == models[2]
 
 
 def test_the_functions_compute_what_they_did_and_have_their_gradients(prepared, tmp_path):

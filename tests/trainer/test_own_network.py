@@ -68,6 +68,9 @@ def layer(image_shape, num_classes, hparams):
 def fails(image_shape, num_classes, hparams):
     raise RuntimeError("no such\\nluck")
 
+def operation(image_shape, num_classes, hparams):
+    keras.ops.matmul(keras.ops.ones([2, 3]), keras.ops.ones([2, 3]))
+
 def narrow(image_shape, num_classes):
     pass
 
@@ -199,6 +202,7 @@ def test_a_function_in_a_module_outside_of_the_package_is_trained(
         ("two", "its output is an object of type list, expected"),
         ("layer", "it returned an object of type Dense: expected a function of"),
         ("fails", r"images of the shape \(8, 8, 1\) it failed \(RuntimeError: no such luck\)"),
+        ("operation", r"it failed \(InvalidArgumentError: "),
         ("narrow", "it failed .TypeError: narrow"),
         ("untrained", "it has no weight to train"),
         ("exits", r"it failed \(SystemExit: 0\)"),
@@ -212,6 +216,11 @@ def test_what_makes_no_network_is_refused_in_one_line(net: str, function: str, r
     assert "\n" not in line
     assert line.startswith("training.architecture is '")
     assert f"{function}', and " in line
+
+
+def test_a_failed_operation_is_no_lost_machine_where_there_is_one(net: str) -> None:
+    with pytest.raises(NetworkError, match="InvalidArgumentError"):
+        trained(f"{net}:operation")
 
 
 @pytest.mark.parametrize(
