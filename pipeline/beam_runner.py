@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import grpc
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
@@ -16,7 +19,8 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.pipeline import Pipeline
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability import local_job_service
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     BeamFnControlServicer,
     SubprocessSdkWorkerHandler,
@@ -155,7 +159,8 @@ class ProcessRunner(FnApiRunner):
         environment = SubprocessSDKEnvironment.from_command_string(_worker_command())
         _WorkerProcess.lost.clear()
         try:
-            return FnApiRunner(default_environment=environment).run_pipeline(pipeline, options)
+            with _on_loopback():
+                return FnApiRunner(default_environment=environment).run_pipeline(pipeline, options)
         except Exception as error:
             if not _WorkerProcess.lost:
                 raise
@@ -163,6 +168,30 @@ class ProcessRunner(FnApiRunner):
                 f"a worker process of Beam {_WorkerProcess.lost[0]}: see the log; the same command "
                 "goes on with the finished components"
             ) from error
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Lets Beam's servers listen on the loopback interface, and not on all: a peer can run code."""
+    modules: tuple[Any, ...] = (worker_handlers, local_job_service)
+    try:
+        for module in modules:
+            module.grpc = _LoopbackGrpc()
+        yield
+    finally:
+        for module in modules:
+            module.grpc = grpc
+
+
+class _LoopbackGrpc:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(grpc, name)
+
+    def server(self, *arguments: Any, **settings: Any) -> grpc.Server:
+        server: Any = grpc.server(*arguments, **settings)
+        listen = server.add_insecure_port
+        server.add_insecure_port = lambda address: listen(address.replace("[::]", "localhost"))
+        return server
 
 
 def _worker_command() -> str:

@@ -15,7 +15,6 @@ from components.example_gen.sources import DataError
 from trainer import features
 from trainer.host.files import require_whole_records
 
-_MOST_VALUES = 1 << 30  # of a tensor; a request of TensorFlow Serving has 2 GiB at most
 _OPERATIONS = re.compile(r"\{\{.*?\}\}|\[Op:.*", re.DOTALL)  # of TensorFlow, in its errors
 
 
@@ -45,8 +44,8 @@ def _request_of(log: Any) -> tuple[Iterable[Any], np.ndarray | None] | None:
 
     answered = log.response.outputs.get(features.PROBABILITIES)
     given = [*log.request.inputs.values(), *([answered] if answered else [])]
-    if any(math.prod(one.size for one in of.tensor_shape.dim) > _MOST_VALUES for of in given):
-        return None  # a few bytes may stand for any number of equal values
+    if any(math.prod(one.size for one in of.tensor_shape.dim) > of.ByteSize() for of in given):
+        return None  # a few bytes may stand for any number of equal values, which no client sends
     try:
         images = _images_in({k: tf.make_ndarray(v) for k, v in log.request.inputs.items()})
         if images is not None:

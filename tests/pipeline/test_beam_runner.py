@@ -125,7 +125,7 @@ def test_the_image_that_the_user_names_is_that_of_the_workers():
 
 @pytest.mark.once_newer  # tests/e2e/test_beam_runners.py
 def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: Path):
-    folder = str(tmp_path)
+    folder, runner = str(tmp_path), os.getpid()
 
     def work(_: int) -> None:  # in a worker, which gets this function and not this module
         import os
@@ -138,11 +138,18 @@ def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: 
         assert components.example_gen.images
         words = psutil.Process().cmdline()
         pathlib.Path(folder, str(os.getpid())).write_text(" ".join(words))
+        found = psutil.Process(runner).net_connections("tcp")
+        heard = sorted(one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN)
+        pathlib.Path(folder, "heard").write_text(" ".join(heard))
 
     arguments = beam_arguments(("--direct_num_workers=2", PROCESSES))
     with beam.Pipeline(argv=list(arguments)) as pipeline:
         _ = pipeline | beam.Create(range(100)) | beam.Reshuffle() | beam.Map(work)
-    workers = list(tmp_path.iterdir())
+    # Beam itself listens on all interfaces, and a peer could run code.
+    heard = (tmp_path / "heard").read_text().split()
+    assert heard
+    assert set(heard) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    workers = [path for path in tmp_path.iterdir() if path.name != "heard"]
     assert len(workers) == 2
     assert str(os.getpid()) not in {path.name for path in workers}
     for path in workers:

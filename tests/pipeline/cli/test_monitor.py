@@ -230,8 +230,8 @@ class TestRequestLog:
         torn.predict_log.request.inputs["pixels"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 2))))
         torn.predict_log.request.inputs["pixels"].tensor_content = b"7"
         pixels = huge.predict_log.request.inputs["pixels"]
-        pixels.CopyFrom(tf.make_tensor_proto(np.zeros((1, 1), np.uint8)))
-        pixels.tensor_shape.dim[0].size = 10**17  # equal values
+        # 1,000 equal images of the right shape
+        pixels.CopyFrom(tf.make_tensor_proto(0, tf.uint8, shape=(1_000, *SHAPE)))
         log = write_log(tmp_path / "log", drawn(np.random.default_rng(1), 20), None, png=True)
         records = list(tf.data.TFRecordDataset(str(log)).as_numpy_iterator())
         with tf.io.TFRecordWriter(str(log)) as writer:
