@@ -172,7 +172,9 @@ class ProcessRunner(FnApiRunner):
 
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Lets Beam's servers listen on the loopback interface, and not on all: a peer can run code."""
+    """Lets Beam's servers listen on the loopback interface, for which Beam has no option: a peer
+    can run code.
+    """
     modules: tuple[Any, ...] = (worker_handlers, local_job_service)
     try:
         for module in modules:
