@@ -13,20 +13,14 @@ comparison and the model's digest are held against the directory as they are for
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
+from components.serving_dir.baseline import Decided
 from components.serving_dir.log import Approval, Rejection, keep, rejected, utc_now
-from components.serving_dir.manifest import APPROVAL, MAX_MANIFEST_BYTES, Manifest
+from components.serving_dir.manifest import APPROVAL, Manifest
 from components.serving_dir.model_files import (
-    SIGNATURE_NAME,
     ServingDirError,
     copy_tree,
     digest_of_records,
@@ -34,6 +28,7 @@ from components.serving_dir.model_files import (
     explained,
     scan_model,
 )
+from components.serving_dir.pending_record import NAME, RECORD, Pending, read
 from components.serving_dir.publishing import (
     PENDING_PREFIX,
     Published,
@@ -55,47 +50,13 @@ from components.serving_dir.reading import (
     decided_runs,
     live,
     names_in,
-    withdrawn_digests,
 )
 from components.serving_dir.version import Trust
-from trainer.host import strict_json
-from trainer.host.files import read_regular, write_durably
 from trainer.host.text import quoted
 
-_RECORD, _MODEL = "pending.json", "model"
-_MAX_RECORD_BYTES = 4 * MAX_MANIFEST_BYTES  # it holds the documents too
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or a document's file
+_MODEL = "model"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A model that waits: which run held it and when, what was decided, and what is published.
-
-    Attributes:
-      signed: whether its version is to be signed; then the record itself is signed too.
-    """
-
-    run_id: str
-    held_at: str
-    decided: Decided
-    release: Mapping[str, Any]
-    documents: Mapping[str, str]
-    signed: bool
-    path: Path
-
-    def still_holds(self, serving_dir: Path, trust: Trust | None = None) -> bool:
-        """Whether the model may still be released: it would be compared with the same, was neither
-        withdrawn nor rejected under another run's name, and is trusted.
-        """
-        gone = withdrawn_digests(serving_dir)
-        same = compared_now(serving_dir, trust) == self.decided.compared
-        return same and self.decided.model_digest not in gone and not self.distrusted(trust)
-
-    def distrusted(self, trust: Trust | None) -> str:
-        """Says why the signature of what waits does not hold, or ""."""
-        return trust(self.path / SIGNATURE_NAME, _signed_part(self)) if trust else ""
 
 
 def hold(
@@ -122,7 +83,7 @@ def hold(
         ServingDirError: nothing was held, and nothing was left behind; but for one case, which the
             message names: the model waits, and the last sync failed.
     """
-    if not _NAME.fullmatch(run_id):
+    if not NAME.fullmatch(run_id):
         raise ServingDirError(f"the run is named {quoted(run_id)}, expected letters and digits")
     with explained(f"hold {model_dir} in {serving_dir}", ", and run again; nothing was held"):
         model = scan_model(model_dir)
@@ -151,9 +112,7 @@ def hold(
                 held = Pending(
                     run_id, utc_now(), decided, dict(release), dict(documents or {}), signed, target
                 )
-                write_durably(staging / _RECORD, _to_json(held))
-                if sign is not None:
-                    write_durably(staging / SIGNATURE_NAME, sign(_signed_part(held)))
+                held.write(staging, sign)
                 appear(staging, target, f"the model of {run_id} waits in {target}")
             for one in same:  # a kill may have come before, so that it still waits beside `alike`
                 # What was compared without a key may still be approved without it.
@@ -173,7 +132,7 @@ def pending(serving_dir: Path) -> list[Pending]:
         if name.removeprefix(PENDING_PREFIX) in over:  # a kill came before it was removed
             continue
         try:
-            found.append(_read(serving_dir / name))
+            found.append(read(serving_dir / name))
         except ServingDirError as error:
             _log.warning("%s", error)
     return sorted(found, key=lambda one: (one.held_at, one.run_id))
@@ -289,8 +248,8 @@ def _find(serving_dir: Path, run_id: str) -> Pending:
     if rejection := rejected(serving_dir).get(run_id):
         why = f"the run {run_id} was {rejection}"
     damaged = serving_dir / f"{PENDING_PREFIX}{run_id}"
-    if _NAME.fullmatch(run_id) and (damaged / _RECORD).exists():
-        _read(damaged)  # raises what is wrong with it
+    if NAME.fullmatch(run_id) and (damaged / RECORD).exists():
+        read(damaged)  # raises what is wrong with it
     known = ", ".join(one.run_id for one in present) or "none"
     raise ServingDirError(f"{why}; waiting: {known}")
 
@@ -302,69 +261,3 @@ def _clean_up(serving_dir: Path) -> None:
             pass
     except OSError as error:
         _log.warning("what is decided in %s stays: %s", serving_dir, explain(error))
-
-
-def _to_json(held: Pending) -> str:
-    content = _content(held)
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
-    if len(text) > _MAX_RECORD_BYTES:
-        raise ServingDirError(
-            f"the release record and its documents have {len(text):,} bytes, expected at most "
-            f"{_MAX_RECORD_BYTES:,}: release this model without --hold"
-        )
-    return text
-
-
-def _content(held: Pending) -> dict[str, Any]:
-    content = asdict(held)
-    del content["path"]
-    return content
-
-
-def _signed_part(held: Pending) -> dict[str, str]:
-    return {_RECORD: _digest(_content(held))}
-
-
-def _digest(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _read(path: Path) -> Pending:
-    record = path / _RECORD
-    with explained(f"read what waits in {path}"):
-        text = read_regular(record, max_bytes=_MAX_RECORD_BYTES)
-    try:
-        content = strict_json.loads(text.decode("ascii"))
-        digest = content.pop("sha256")
-        if digest != _digest(content):
-            raise ValueError("its sha256 is not that of its content")
-        held = _held(content, path)
-        if path.name != f"{PENDING_PREFIX}{held.run_id}":
-            raise ValueError(f"it is that of the run {held.run_id}")
-        return held
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ServingDirError(
-            f"{record} is damaged ({error}): remove {path}, and run again"
-        ) from error
-
-
-def _held(content: object, path: Path) -> Pending:
-    match content:
-        case {
-            "run_id": str(run_id),
-            "held_at": str(held_at),
-            "decided": {
-                "model_digest": str(digest),
-                "compared": {
-                    "baseline": None | {"version": int(), "model_digest": str()} as baseline,
-                    "damage": None | str() as damage,
-                },
-            },
-            "release": dict(release),
-            "documents": dict(documents),
-            "signed": bool(signed),
-        } if all(_NAME.fullmatch(name) and isinstance(documents[name], str) for name in documents):
-            compared = Comparison(baseline and Baseline(**baseline), damage)
-            decided = Decided(digest, compared)
-            return Pending(run_id, held_at, decided, release, documents, signed, path)
-    raise ValueError("it is no record of a model that waits")
