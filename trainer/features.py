@@ -36,6 +36,7 @@ CLASS_INDEX = "class_index"  # [B] int64
 MAX_PIXELS = 89_478_485
 # Each scan of a JPEG is a pass over all pixels: every so many count as another image of its size.
 SCANS = 16
+SCAN = b"\xff\xda"  # the marker of a scan, which is nowhere else in the pixels
 
 # How an image of another size is fitted into the network's.
 RESIZES = ("pad", "stretch", "crop")

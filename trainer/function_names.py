@@ -47,27 +47,24 @@ def _number(graph: MetaGraphDef) -> dict[str, str]:
     the signatures first, then what else is saved.
     """
     library = graph.graph_def.library
-    nodes = {function.signature.name: function.node_def for function in library.function}
-    gradients = {of.registered_op_type: of.gradient_func for of in library.registered_gradients}
+    calls: dict[str, Iterable[str]] = {
+        function.signature.name: _called(function.node_def) for function in library.function
+    }
+    calls |= {of.registered_op_type: [of.gradient_func] for of in library.registered_gradients}
     found: dict[str, None] = {}
 
     def visit(names: Iterable[str]) -> None:
         for name in names:
-            if name in found:
-                continue
-            if name in gradients:
+            if name in calls and name not in found:
                 found[name] = None
-                visit([gradients[name]])
-            elif name in nodes:
-                found[name] = None
-                visit(_called(nodes[name]))
+                visit(calls[name])
 
     visit(_called(graph.graph_def.node))
     for saved in graph.object_graph_def.nodes:
         visit(saved.function.concrete_functions)
         visit([saved.bare_concrete_function.concrete_function_name])
         visit([saved.captured_tensor.concrete_function])
-    visit(sorted(nodes | gradients))
+    visit(sorted(calls))
     return {name: _COUNTS.sub(f"_{order}", name) for order, name in enumerate(found)}
 
 

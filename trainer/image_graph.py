@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.features import MAX_PIXELS, SCANS, ImageSpec
+from trainer.features import MAX_PIXELS, SCAN, SCANS, ImageSpec
 from trainer.gif_frame import first_frame
 
 _OfImage = Callable[[tf.Tensor], tf.Tensor]
@@ -27,7 +27,6 @@ _HEADER_BYTES = 26  # at the start of a PNG or BMP, which hold its width and hei
 _PNG_DEPTH = 24  # the place of the bits per channel
 _JPEG = b"\xff"
 _GIF = b"G"
-_SCAN = b"\xff\xda"  # the marker, which is nowhere else in the pixels
 _APP1 = b"\xff\xe1"  # the marker, before two bytes of length and the segment's name
 _EXIF = b"Exif\x00\x00"
 _HEAD_BYTES = 1 << 16
@@ -93,7 +92,7 @@ _bmp_sides = functools.partial(_declared, place=18, dtype=tf.int32, little=True)
 def _jpeg_sides(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the sides, and how often the pixels count for the scans, [3]."""
     values = tf.io.decode_raw(encoded, tf.uint8)
-    starts = tf.equal(values[:-1], _SCAN[0]) & tf.equal(values[1:], _SCAN[1])
+    starts = tf.equal(values[:-1], SCAN[0]) & tf.equal(values[1:], SCAN[1])
     times = 1 + tf.math.count_nonzero(starts, dtype=tf.int32) // SCANS
     return tf.concat([tf.io.extract_jpeg_shape(encoded)[:2], [times]], axis=0)
 

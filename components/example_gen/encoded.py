@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from trainer.features import MAX_PIXELS, SCANS
+from trainer.features import MAX_PIXELS, SCAN, SCANS
 
 Image.MAX_IMAGE_PIXELS = None  # `opened` has the same bound, and says which size was found
 
@@ -32,7 +32,6 @@ PNG_HEADER_BYTES = 26  # signature, IHDR's length and name, width, height, depth
 PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _OTHER_FORMATS = ("JPEG", "BMP", "GIF")
 _JPEG = b"\xff\xd8\xff"
-_SCAN = b"\xff\xda"  # the marker of a scan, which is nowhere else in the pixels
 _STARTS = (PNG_SIGNATURE, _JPEG, b"GIF87a", b"GIF89a")
 _BMP_HEADER_BYTES = frozenset([12, 40, 52, 56, 64, 108, 124])
 _GREY_MODES = frozenset(["1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"])
@@ -84,7 +83,7 @@ def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
     Raises BrokenImage as `require_decodable`, and Pillow's errors for other bytes.
     """
     with Image.open(io.BytesIO(content), formats=formats) as image:
-        scans = content.count(_SCAN) if content.startswith(_JPEG) else 0
+        scans = content.count(SCAN) if content.startswith(_JPEG) else 0
         require_decodable(image.height, image.width, scans)
         _scale_transparency(image)
         yield image
