@@ -146,6 +146,53 @@ def test_what_becomes_smaller_is_antialiased_as_by_pillow() -> None:
     assert np.abs(ours - 128).max() < 16  # no moiré
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "part"),
+    [(192, 384, 8), (192, 380, 4), (96, 1000, 4), (48, 48, 2), (46, 48, 1), (193, 384, 1)],
+)
+def test_a_jpeg_is_decoded_at_a_part_of_its_size_that_leaves_enough_to_resize(
+    height: int, width: int, part: int
+) -> None:
+    jpeg = encoded(picture(width, height), "JPEG", quality=90)
+    smaller = tf.io.decode_jpeg(jpeg, channels=3, ratio=part, dct_method="INTEGER_ACCURATE")
+    assert smaller.shape[:2] == (height // part, width // part)
+    expected = pixels_of(tf.io.encode_png(smaller).numpy(), (8, 6, 3), "stretch")
+    found = pixels_of(jpeg, (8, 6, 3), "stretch")
+    np.testing.assert_array_equal(found, expected)
+    whole = tf.io.encode_png(tf.io.decode_jpeg(jpeg, channels=3)).numpy()
+    assert np.abs(found.astype(int) - pixels_of(whole, (8, 6, 3), "stretch")).max() <= 5
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_large_jpeg_is_turned_and_fitted_like_a_small_one(resize: str) -> None:
+    upright = picture(384, 192)
+    turned = encoded(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=oriented_as(6))
+    expected = pixels_of(encoded(upright, "PNG"), (8, 6, 3), resize).astype(int)
+    assert np.abs(pixels_of(turned, (8, 6, 3), resize) - expected).max() <= 2
+
+
+def oriented_as(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_large_jpeg_of_other_colours_is_decoded_at_a_part_of_its_size(mode: str) -> None:
+    jpeg = encoded(picture(384, 192).convert(mode), "JPEG", quality=90)
+    with Image.open(io.BytesIO(jpeg)) as opened:
+        png = encoded(opened.convert("RGB"), "PNG")
+    expected = pixels_of(png, (8, 6, 3)).astype(int)
+    assert np.abs(pixels_of(jpeg, (8, 6, 3)) - expected).max() <= 2
+
+
+def test_a_large_jpeg_that_is_cut_short_fails() -> None:
+    jpeg = encoded(picture(384, 192), "JPEG")
+    for length in (len(jpeg) // 2, len(jpeg) - 2):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            pixels_of(jpeg[:length], (8, 6, 3))
+
+
 def test_no_other_image_of_the_batch_changes_a_bit() -> None:
     images = list(FILES.values())
     spec = ImageSpec((16, 16, 3), ("a", "b"), "pad")
