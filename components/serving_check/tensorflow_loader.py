@@ -5,16 +5,17 @@
 
 TFX, Beam and our packages are not imported here: a model that needs them cannot be served.
 
-A message is a text and named tensors in JSON, which can run no code. The text of a request is the
-signature; that of an answer is `ANSWERED`, or `FAILED` or, where the machine may be the cause,
-`EXHAUSTED`, and the reason. The first answer says that the model is loaded.
+A message is a header in JSON, which can run no code, with a text and the names, shapes and types of
+tensors, and then their bytes. The text of a request is the signature; that of an answer is
+`ANSWERED`, or `FAILED` or, where the machine may be the cause, `EXHAUSTED`, and the reason. The
+first answer says that the model is loaded.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import gc
+import io
 import json
 import re
 import socket
@@ -32,7 +33,7 @@ FAILED = "failed: "
 EXHAUSTED = "exhausted: "
 MAX_BYTES = 512 << 20  # of a message
 
-_LENGTH = struct.Struct("!Q")  # of a message, in front of it
+_SIZES = struct.Struct("!QQ")  # of the header and of the tensors, in front of them
 _STRINGS = "O"  # bytes objects
 # V is what NumPy does not know, such as bfloat16.
 _NUMBERS = re.compile(r"[<>|][biufcV][1-9][0-9]?")
@@ -50,22 +51,19 @@ def send(
     timeout_s: float | None = None,
 ) -> None:
     """Sends one message of numbers or bytes objects; raises TimeoutError, OSError or Garbled."""
-    entries = [
-        {
-            "name": name,
-            "shape": value.shape,
-            "dtype": _STRINGS if value.dtype == object else value.dtype.str,
-            "data": [
-                base64.b64encode(item).decode()
-                for item in (value.flat if value.dtype == object else [value.tobytes()])
-            ],
-        }
-        for name, value in tensors.items()
-    ]
-    content = json.dumps({"text": text, "tensors": entries}).encode()
-    _require_acceptable(len(content))
+    entries, data = [], []
+    for name, value in tensors.items():
+        strings = value.dtype == object
+        items = list(value.flat) if strings else [value.tobytes()]
+        dtype = _STRINGS if strings else value.dtype.str
+        sizes = [len(item) for item in items]
+        entries.append({"name": name, "shape": value.shape, "dtype": dtype, "sizes": sizes})
+        data += items
+    header = json.dumps({"text": text, "tensors": entries}).encode()
+    size = sum(map(len, data))
+    _require_acceptable(len(header) + size)
     stream.settimeout(timeout_s)
-    stream.sendall(_LENGTH.pack(len(content)) + content)
+    stream.sendall(b"".join([_SIZES.pack(len(header), size), header, *data]))
 
 
 def receive(
@@ -73,19 +71,23 @@ def receive(
 ) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     """Waits for one whole message; raises TimeoutError, EOFError (closed), OSError or Garbled."""
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    (size,) = _LENGTH.unpack(_read(stream, _LENGTH.size, end))
-    _require_acceptable(size)
-    content = _read(stream, size, end)
+    sizes = _SIZES.unpack(_read(stream, _SIZES.size, end))
+    _require_acceptable(sum(sizes))
+    header, data = (_read(stream, size, end) for size in sizes)
     try:
-        message = json.loads(content)
-        tensors = {str(entry["name"]): _tensor(entry) for entry in message["tensors"]}
+        message, rest = json.loads(header), io.BytesIO(data)
+        tensors = {str(entry["name"]): _tensor(entry, rest) for entry in message["tensors"]}
+        if rest.read(1):
+            raise ValueError("more than the tensors")
         return str(message["text"]), tensors
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise Garbled(f"no message: {error!r:.200}") from None
 
 
-def _tensor(entry: Mapping[str, Any]) -> npt.NDArray[Any]:
-    items = [base64.b64decode(item, validate=True) for item in entry["data"]]
+def _tensor(entry: Mapping[str, Any], rest: io.BytesIO) -> npt.NDArray[Any]:
+    items = [rest.read(max(size, 0)) for size in entry["sizes"]]
+    if [len(item) for item in items] != entry["sizes"]:
+        raise ValueError("less than the tensors")
     if entry["dtype"] == _STRINGS:
         value = np.empty(len(items), object)
         value[:] = items

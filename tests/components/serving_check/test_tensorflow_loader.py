@@ -22,14 +22,14 @@ def ends():
         yield ours, theirs
 
 
-def _frame(content: bytes) -> bytes:
-    return struct.pack("!Q", len(content)) + content
+def _frame(header: bytes, data: bytes = b"") -> bytes:
+    return struct.pack("!QQ", len(header), len(data)) + header + data
 
 
-def _message(**entry: object) -> bytes:
+def _message(data: bytes = bytes(4), **entry: object) -> bytes:
     """A message of one tensor, of one number by itself."""
-    tensor = {"name": "x", "shape": [1], "dtype": "<f4", "data": ["AAAAAA=="], **entry}
-    return _frame(json.dumps({"text": "", "tensors": [tensor]}).encode())
+    tensor = {"name": "x", "shape": [1], "dtype": "<f4", "sizes": [4], **entry}
+    return _frame(json.dumps({"text": "", "tensors": [tensor]}).encode(), data)
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,20 @@ def test_the_message_that_the_forgeries_alter_is_one(ends):
         _frame(b"{}"),
         _frame(b"[" * 100_000),
         _frame(b'{"text": "", "tensors": 1}'),
-        _message(dtype="O", data=["no base64"]),
-        _message(dtype="O", data=["YQ=="], shape=[2]),
-        _message(data=3),
-        _message(data=[3]),
+        _message(dtype="O", shape=[2]),
+        _message(dtype="O", sizes=[3]),
+        _message(dtype="O", sizes=[5]),
+        _message(dtype="O", sizes=[-1]),
+        _message(dtype="O", sizes=[4.0]),
+        _message(sizes=4),
+        _message(sizes=["4"]),
+        _message(sizes=[2**80]),
         _message(dtype="|O8"),
         _message(dtype="(2)i4,O"),
         _message(dtype=None),
         _message(shape=[3]),
-        _message(data=["AAAA"]),
-        _message(shape=[10**30, 0], data=[]),
+        _message(b"123", sizes=[3]),
+        _message(b"", sizes=[], shape=[10**30, 0]),
         _message(shape="ab"),
     ],
 )
@@ -101,7 +105,7 @@ def test_anything_else_is_refused(ends, sent):
 
 def test_a_message_that_is_too_large_is_refused_before_it_is_read(ends):
     ours, theirs = ends
-    ours.sendall(struct.pack("!Q", tensorflow_loader.MAX_BYTES + 1))
+    ours.sendall(struct.pack("!QQ", 1, tensorflow_loader.MAX_BYTES))
     with pytest.raises(Garbled, match=r"a message of 536,870,913 bytes, expected at most 536,870,"):
         receive(theirs, timeout_s=10)
 
@@ -111,7 +115,7 @@ def test_a_message_that_never_ends_is_waited_for_until_its_time_is_over(ends):
     over = threading.Event()
 
     def drip() -> None:
-        ours.sendall(struct.pack("!Q", 1_000_000))
+        ours.sendall(struct.pack("!QQ", 1_000_000, 0))
         while not over.wait(0.01):
             ours.sendall(b".")
 
