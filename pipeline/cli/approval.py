@@ -54,7 +54,13 @@ def approve(
     report, done = _report_of(directory, run_id), None
     try:
         done = serving_dir.approve(
-            directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
+            directory,
+            run_id,
+            by=by,
+            reason=reason,
+            sign=keys.sign,
+            trust=keys.trust,
+            trust_held=keys.trust_again,
         )
         if made := approved(directory).get(run_id):  # maybe by an earlier command, killed then
             by, reason = made.by, made.reason

@@ -104,12 +104,13 @@ def rollback(
     not withdrawn, and its model differs from the live one.
 
     With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
-    then runs the command of hooks.rolled_back.
+    then runs the command of hooks.rolled_back. A signing key alone restores no version that another
+    key has signed.
     """
     before = serving_dir.live(directory)
     try:
         done = serving_dir.rollback(
-            directory, version, reason=reason, sign=keys.sign, trust=keys.trust
+            directory, version, reason=reason, sign=keys.sign, trust=keys.trust_again
         )
         restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
         fields = {"serving_dir": str(directory), **restored}
