@@ -127,13 +127,13 @@ def _add_to(path: str | None, sentence: str) -> None:
     from pipeline import report
     from pipeline.report import index
 
-    page = Path(path)
+    page, said = Path(path), " ".join(sentence.split())
     try:
-        if not page.parent.is_dir():  # moved, or of another machine
-            return
-        if page.is_file():
-            report.add_decision(page, " ".join(sentence.split()))
-        page = page.with_name(index.FILE)
-        index.write(page.parent.parent)
+        # The record names no page of a run where it was forged, or the page was moved.
+        if page.parent.name == index.FOLDER and report.add_decision(page, said):
+            page = page.with_name(index.FILE)
+            index.write(page.parent.parent)
+    except FileNotFoundError:  # moved, or of another machine
+        return
     except (OSError, ValueError) as error:
         output.complain(f"the page {page} cannot be changed: {error}; the decision stands")
