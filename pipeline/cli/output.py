@@ -4,7 +4,8 @@ A release does not fail because its message cannot be printed. So a failed write
 raised, and a character that the encoding lacks becomes an escape.
 
 Text for people leaves only through `write`, which escapes what a terminal or a CI server would
-obey, because names, reasons and messages come from others. Programs get JSON, which escapes them anyway.
+obey, because names, reasons and messages come from others. Programs get JSON, which escapes what a
+terminal would obey anyway.
 """
 
 from __future__ import annotations
