@@ -38,6 +38,7 @@ def _command(done: str, refused: str) -> Callable[[Callable[..., Reply]], Comman
     "released, or the model is live already",
     "the served version or the held model was changed since the decision: nothing was released",
 )
+@serving.options
 @serving.signing_options
 def approve(
     directory: Path, run_id: str, by: str, reason: str, keys: ServingConfig, hooks: HooksConfig
@@ -96,6 +97,7 @@ def approve(
 
 
 @_command("rejected", "")
+@serving.options
 @serving.directory_of_config_option
 def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     """Rejects the model of a run with --hold.
