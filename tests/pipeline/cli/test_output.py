@@ -36,11 +36,15 @@ def test_no_text_is_a_command_to_a_ci_server_that_reads_the_log(capsys: Captured
     # GitHub's runner takes "::" at the start, blanks aside, and "##[" anywhere; Azure's "##vso[".
     output.say(["::error::x", "  ::add-mask::x  99 %", "a ##[error]x", "##vso[task.complete]"])
     assert capsys.readouterr().out.splitlines() == [
-        r"\x3a:error::x",
-        r"  \x3a:add-mask::x  99 %",
-        r"a \x23#[error]x",
-        r"\x23#vso[task.complete]",
+        r"\u003a:error::x",
+        r"  \u003a:add-mask::x  99 %",
+        r"a \u0023#[error]x",
+        r"\u0023#vso[task.complete]",
     ]
+    output.say_json({"class": "a ###[error]x", "##vso[": 1})
+    shown = capsys.readouterr().out
+    assert ("##[" in shown, "##vso[" in shown) == (False, False)
+    assert json.loads(shown) == {"class": "a ###[error]x", "##vso[": 1}
     output.say(["a::b: 9", "issue ##7 [8]"])
     assert capsys.readouterr().out == "a::b: 9\nissue ##7 [8]\n"
 
