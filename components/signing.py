@@ -72,8 +72,23 @@ def signer(private_key: Path) -> Sign:
 
 def truster(public_key: Path) -> Trust:
     """Returns what checks signatures by a public key, PEM; raises KeyRefused."""
-    key = _public(public_key)
+    return _truster(_public(public_key))
 
+
+def own_truster(private_key: Path) -> Trust:
+    """Returns what refuses signatures that a private key has not made, and takes what has none;
+    raises KeyRefused.
+    """
+    made_by = _truster(_private(private_key).public_key())
+
+    def trust(signature: Path, digests: Mapping[str, str]) -> str:
+        problem = made_by(signature, digests) if signature.exists() else ""
+        return f"{problem}; give the key that signed it" if problem else ""
+
+    return trust
+
+
+def _truster(key: ec.EllipticCurvePublicKey) -> Trust:
     def trust(signature: Path, digests: Mapping[str, str]) -> str:
         try:
             bundle = strict_json.loads(read_regular(signature, max_bytes=_MAX_BYTES).decode())

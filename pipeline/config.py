@@ -20,7 +20,7 @@ from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
 from components.serving_dir.publishing import Sign
 from components.serving_dir.version import Trust
-from components.signing import signer, truster
+from components.signing import own_truster, signer, truster
 from pipeline.presets import PRESETS, fitted, takes_residual
 from pipeline.stores import is_uri, require_form
 from trainer.host.fields import check, setting
@@ -83,6 +83,15 @@ class ServingConfig:
     def trust(self) -> Trust | None:
         """What checks signatures; raises KeyRefused."""
         return truster(Path(self.public_key)) if self.public_key else None
+
+    @property
+    def trust_again(self) -> Trust | None:
+        """What checks the files that are signed again; without a public key it takes those that are
+        unsigned, or signed by the signing key. Raises KeyRefused.
+        """
+        if self.public_key or not self.signing_key:
+            return self.trust
+        return own_truster(Path(self.signing_key))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,7 +88,8 @@ def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check,
         )
     else:
         p = statistics.mcnemar(overall.lost, overall.gained)
-        better = _not_worse("not_worse", p, p, policy.alpha, policy, start=f"{_pairs(overall)}: ")
+        level = policy.alpha
+        better = _not_worse("not_worse", p, p, level, level, start=f"{_pairs(overall)}: ")
     bound = drop_upper(overall, policy, decision)
     drop, allowed = apart(bound, policy.max_drop)
     extent = f"drops by at most {drop}" if bound > 0 else f"rises by at least {-bound:.4f}"
@@ -112,10 +113,9 @@ def paired(case: Case) -> Iterator[Check]:
 def group_floors(case: Case) -> Iterator[Check]:
     """Checks by exact binomial tests, as one family, whether a class or slice errs too often."""
     policy, every = case.policy, groups(case.evidence, case.policy)
+    alpha, allowed_error = policy.alpha, policy.allowed_error
     tails = {
-        group.name: statistics.binomial_tail(
-            group.tally.errors, group.tally.rows, policy.allowed_error
-        )
+        group.name: statistics.binomial_tail(group.tally.errors, group.tally.rows, allowed_error)
         for group in every
         if group.judged
     }
@@ -135,13 +135,13 @@ def group_floors(case: Case) -> Iterator[Check]:
         shown, lowest = apart(accuracy, floor)
         yield Check.of(
             group.name,
-            p > policy.alpha,
+            p > alpha,
             accuracy,
             floor,
             start=f"{group.label}: accuracy {shown}, ",
             good=f"not shown to be below the class floor {lowest} (p = {p:.2g})",
             bad=f"shown to be below the class floor {lowest} (p = {p:.2g}, required above "
-            f"{policy.alpha:g}): look at the {group.kind}'s examples, or set gate.class_floor",
+            f"{alpha:g}): look at the {group.kind}'s examples, or set gate.class_floor",
         )
 
 
@@ -149,25 +149,26 @@ def group_changes(case: Case) -> Iterator[Check]:
     """Checks by exact McNemar tests, as one family, whether a class or slice got worse."""
     if not case.evidence.compared:
         return
+    alpha = case.policy.alpha
     judged = [group for group in groups(case.evidence, case.policy) if group.judged]
     tails = [statistics.mcnemar(group.tally.lost, group.tally.gained) for group in judged]
     for group, p in zip(judged, statistics.holm(tails), strict=True):
         name = group.name.replace(".", "_change.", 1)
         start = f"{group.label}: {_pairs(group.tally)}, "
-        yield _not_worse(name, p, group.tally.change, 0.0, case.policy, start=start)
+        yield _not_worse(name, p, group.tally.change, 0.0, alpha, start=start)
 
 
 def _not_worse(
-    name: str, p: float, actual: float, required: float, policy: Policy, *, start: str
+    name: str, p: float, actual: float, required: float, alpha: float, *, start: str
 ) -> Check:
     return Check.of(
         name,
-        p > policy.alpha,
+        p > alpha,
         actual,
         required,
         start=start,
         good=f"not shown to be worse (p = {p:.2g})",
-        bad=f"shown to be worse (p = {p:.2g}, required above {policy.alpha:g}): keep the baseline",
+        bad=f"shown to be worse (p = {p:.2g}, required above {alpha:g}): keep the baseline",
     )
 
 

@@ -146,14 +146,18 @@ def approve(
     reason: str,
     sign: Sign | None = None,
     trust: Trust | None = None,
+    trust_held: Trust | None = None,
 ) -> Published:
     """Publishes a held model, as `publish` does, if nothing has changed since the decision.
+
+    Args:
+        trust_held: checks the signature of what waits, where another than `trust` does.
 
     Raises:
         StaleDecision: the served version, or the held model, was changed since; nothing was
             published.
         ServingDirError: there is no such model, it was rejected, it is to be signed and `sign` is
-            None, or `trust` finds that it was not signed; or as `publish` says.
+            None, or its signature does not hold; or as `publish` says.
     """
     if done := approved(serving_dir).get(run_id):  # by a command that was killed then
         _clean_up(serving_dir)
@@ -170,7 +174,7 @@ def approve(
             f"the run {run_id} signs what it releases, and no key was given: add "
             "--signing-key KEY, or --config FILE with serving.signing_key"
         )
-    if problem := held.distrusted(trust):
+    if problem := held.distrusted(trust_held or trust):
         raise ServingDirError(
             f"what waits in {held.path} may have been exchanged ({problem}): remove it, and run "
             "again with both keys"

@@ -7,13 +7,12 @@ import sys
 
 
 def start() -> int:
-    """Runs the command line of this process; Ctrl-C during the imports ends it without a word."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # else it is ignored, as behind `nohup`
+    """Runs the command line of this process; Ctrl-C before or after that ends it without a word."""
+    # Where it is ignored, as behind `nohup`, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from pipeline.cli.main import main
 
-    signal.signal(signal.SIGINT, handler)
     return main()
 
 

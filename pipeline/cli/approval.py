@@ -38,6 +38,7 @@ def _command(done: str, refused: str) -> Callable[[Callable[..., Reply]], Comman
     "released, or the model is live already",
     "the served version or the held model was changed since the decision: nothing was released",
 )
+@serving.options
 @serving.signing_options
 def approve(
     directory: Path, run_id: str, by: str, reason: str, keys: ServingConfig, hooks: HooksConfig
@@ -54,7 +55,13 @@ def approve(
     report, done = _report_of(directory, run_id), None
     try:
         done = serving_dir.approve(
-            directory, run_id, by=by, reason=reason, sign=keys.sign, trust=keys.trust
+            directory,
+            run_id,
+            by=by,
+            reason=reason,
+            sign=keys.sign,
+            trust=keys.trust,
+            trust_held=keys.trust_again,
         )
         if made := approved(directory).get(run_id):  # maybe by an earlier command, killed then
             by, reason = made.by, made.reason
@@ -90,6 +97,7 @@ def approve(
 
 
 @_command("rejected", "")
+@serving.options
 @serving.directory_of_config_option
 def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     """Rejects the model of a run with --hold.
@@ -121,13 +129,13 @@ def _add_to(path: str | None, sentence: str) -> None:
     from pipeline import report
     from pipeline.report import index
 
-    page = Path(path)
+    page, said = Path(path), " ".join(sentence.split())
     try:
-        if not page.parent.is_dir():  # moved, or of another machine
-            return
-        if page.is_file():
-            report.add_decision(page, " ".join(sentence.split()))
-        page = page.with_name(index.FILE)
-        index.write(page.parent.parent)
+        # The record names no page of a run where it was forged, or the page was moved.
+        if page.parent.name == index.FOLDER and report.add_decision(page, said):
+            page = page.with_name(index.FILE)
+            index.write(page.parent.parent)
+    except FileNotFoundError:  # moved, or of another machine
+        return
     except (OSError, ValueError) as error:
         output.complain(f"the page {page} cannot be changed: {error}; the decision stands")

@@ -30,6 +30,7 @@ _RECORDED = ("run_id", "run_key", "preset", "seed", "training", "policy", "appro
     shows=lambda _: True,
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
+@serving.options
 @serving.directory_of_config_option
 @click.pass_context
 def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Reply:

@@ -3,8 +3,8 @@
 A release does not fail because its message cannot be printed. So a failed write is recorded and not
 raised, and a character that the encoding lacks becomes an escape.
 
-Text for people leaves only through `write`, which escapes characters that a terminal would obey,
-because names, reasons and messages come from others. Programs get JSON, which escapes them anyway.
+Text for people leaves only through `write`, which escapes what a terminal or a CI server would
+obey, because names, reasons and messages come from others. Programs get JSON, which escapes it too.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ PROG = "tfx-mnist"
 _LONGEST_LINE = 10_000  # characters
 _NO_PATH = re.compile(r"\S{4097,}")  # longer than any path, such as somebody's 5,000 digits
 _WIDEST_COLUMN = 80
+# How a line begins that GitHub's runner obeys, and what it and Azure's obey anywhere in a line.
+_CI_COMMAND = re.compile(r"^ *:(?=:)|#(?=#\w*\[)")
 
 
 class Outlet(io.FileIO):
@@ -140,9 +142,14 @@ def write(lines: Iterable[str | Line], stream: TextIO) -> None:
         shown = Line(line) if isinstance(line, str) else line
         code = _ANSI.get(shown.style, "") if colour else ""
         text = _NO_PATH.sub(lambda word: quoted(word[0]), shown.text)
-        text = printable(_cut(text, _LONGEST_LINE))
+        text = _no_command(printable(_cut(text, _LONGEST_LINE)))
         print(f"{code}{text}{_ANSI_END if code else ''}", file=stream)
     stream.flush()
+
+
+def _no_command(line: str) -> str:
+    """Escapes the first sign of a command to a CI server, in a way that JSON has too."""
+    return _CI_COMMAND.sub(lambda begin: f"{begin[0][:-1]}\\u{ord(begin[0][-1]):04x}", line)
 
 
 def can_be_live(stream: TextIO) -> bool:
@@ -156,8 +163,8 @@ def say(lines: Iterable[str | Line]) -> None:
 
 
 def say_json(fields: Mapping[str, Any]) -> None:
-    """Prints one object on stdout, in one line."""
-    print(json.dumps(json_able(fields), allow_nan=False), flush=True)
+    """Prints one object on stdout, in one line, which is no command to a CI server either."""
+    print(_no_command(json.dumps(json_able(fields), allow_nan=False)), flush=True)
 
 
 def complain(line: str) -> None:

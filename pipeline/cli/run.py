@@ -21,7 +21,7 @@ from pipeline.cli import command, configuration, logs, output, terminal, written
 from pipeline.cli.command import verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.summary import summary
-from pipeline.cli.written_files import CiFiles, written_option
+from pipeline.cli.written_files import CiFiles, require_writable
 from pipeline.config import ConfigError, RunConfig
 from pipeline.places import require_places
 from pipeline.result import FAILED, HELD, RELEASED, ExitCode, RunResult
@@ -45,7 +45,7 @@ EXIT_CODES = {
 def options(function: Callable[..., int], *, without: Collection[str] = ()) -> Callable[..., int]:
     """Adds the options of a run, `without` some; the function takes them as `execute` does."""
     text = "Write the hyper-parameters that were trained with, for --hparams."
-    save = written_option("--save-hparams", text, "the hyper-parameters")
+    save = command.option("--save-hparams", "FILE", text, type=command.WRITTEN_FILE)
     files = written_files.options("run")
     return configuration.options(without=without)(save(files(verbose(pass_given(function)))))
 
@@ -78,6 +78,8 @@ def execute(
     config = given.configuration()
     hooks.require_programs(config.hooks)
     require_places(config)
+    if save_hparams is not None:
+        require_writable("--save-hparams", "the hyper-parameters", save_hparams)
     log = _create_log(config, run_id)
     result = RunResult(run_id, FAILED)
     try:

@@ -23,10 +23,9 @@ from trainer.host.paths import slug
 
 
 def command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
-    """Makes a function a `Command` that takes a serving directory as `options` says."""
+    """Makes a function a `Command` that takes a serving directory by `options`."""
     usage = "usage, or there is no such serving directory"
-    decorate = cli_command(done=done, failed=failed, usage=usage, **settings)
-    return lambda function: decorate(options(function))
+    return cli_command(done=done, failed=failed, usage=usage, **settings)
 
 
 def options(function: Callable[..., Reply]) -> Callable[..., Reply]:

@@ -31,6 +31,7 @@ _HEADER = ("version", "published (UTC)", "run", "data set", "accuracy", "baselin
     "the serving directory cannot be read",
     shows=lambda _: True,
 )
+@serving.options
 @serving.trust_options
 def versions(directory: Path, trust: Trust | None) -> Reply:
     """Lists the released versions, and which one is live.
@@ -54,6 +55,7 @@ def versions(directory: Path, trust: Trust | None) -> Reply:
     "a version is damaged, or the serving directory cannot be read",
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
+@serving.options
 @serving.trust_options
 def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
     """Checks every version's files against its manifest, and its signature.
@@ -90,6 +92,7 @@ def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
 @option(
     "--reason", "TEXT", "Reason, kept with the withdrawn version.", type=SOME_TEXT, required=True
 )
+@serving.options
 @serving.signing_options
 def rollback(
     directory: Path, version: int | None, reason: str, keys: ServingConfig, hooks: HooksConfig
@@ -104,12 +107,13 @@ def rollback(
     not withdrawn, and its model differs from the live one.
 
     With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
-    then runs the command of hooks.rolled_back.
+    then runs the command of hooks.rolled_back. A signing key alone restores no version that another
+    key has signed.
     """
     before = serving_dir.live(directory)
     try:
         done = serving_dir.rollback(
-            directory, version, reason=reason, sign=keys.sign, trust=keys.trust
+            directory, version, reason=reason, sign=keys.sign, trust=keys.trust_again
         )
         restored = {**dataclasses.asdict(done), "path": str(done.path), "reason": reason}
         fields = {"serving_dir": str(directory), **restored}
@@ -146,6 +150,7 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
     required=True,
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@serving.options
 @serving.config_option
 def prune(directory: Path, keep: int, dry_run: bool, config: RunConfig | None) -> Reply:
     """Removes old versions.

@@ -23,7 +23,7 @@ from trainer.host.text import first_line
 _CHECKS = "the checks"
 
 
-def _require_writable(flag: str, what: str, file: Path) -> None:
+def require_writable(flag: str, what: str, file: Path) -> None:
     """Raises ConfigError for a file that `write_durably` could not write in the end.
 
     It takes the place of the former file. So that must be a regular one: a device, such as
@@ -52,7 +52,7 @@ def written_option(flag: str, text: str, what: str, *names: str, **settings: Any
 
     def require(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
         if file is not None:
-            _require_writable(flag, what, file)
+            require_writable(flag, what, file)
         return file
 
     settings = {"type": WRITTEN_FILE, "callback": require, **settings}

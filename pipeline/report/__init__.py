@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pipeline.report import charts, findings, gallery, templates
 from pipeline.result import RunResult, left_out
-from trainer.host.files import write_durably
+from trainer.host.files import read_regular, write_durably
 from trainer.host.text import printable
 
 _DECISION = "<!-- the decision on a held model -->"
+_MAX_BYTES = 64 << 20  # of a page
 
 
 def render(result: RunResult) -> str:
@@ -25,15 +26,17 @@ def render(result: RunResult) -> str:
     )
 
 
-def add_decision(path: Path, sentence: str) -> None:
+def add_decision(path: Path, sentence: str) -> bool:
     """Says on the page of a held run what was decided on its model, unless it is said there.
 
-    Raises OSError, and ValueError for a page that is not UTF-8.
+    Returns False for another page, which stays as it is. Raises OSError, and ValueError for a page
+    that is not UTF-8.
     """
-    page = path.read_text(encoding="utf-8")
+    page = read_regular(path, max_bytes=_MAX_BYTES).decode()
     said = f"<p>{html.escape(printable(sentence))}</p>\n{_DECISION}"
-    if said not in page:
+    if _DECISION in page and said not in page:
         write_durably(path, page.replace(_DECISION, said, 1))
+    return _DECISION in page
 
 
 def write(result: RunResult, path: Path) -> None:

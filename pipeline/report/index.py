@@ -14,7 +14,7 @@ from pipeline.report import charts, templates
 from trainer.host.files import make_directory, write_durably
 from trainer.host.locks import exclusive
 
-FILE = "index.html"
+FOLDER, FILE = "reports", "index.html"  # below the pipeline root
 _MOST_POINTS = 60  # of a picture
 _LOCK_S = 30.0  # to read all runs takes less
 
@@ -27,7 +27,7 @@ def render(runs: Sequence[RunRecord]) -> str:
 
 def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
-    reports = root / "reports"
+    reports = root / FOLDER
     make_directory(reports)
     with exclusive(os.open(reports, os.O_RDONLY | os.O_CLOEXEC), timeout_s=_LOCK_S):
         write_durably(reports / FILE, render(read_all(root)))

@@ -16,11 +16,13 @@ from components.example_gen.sources import DataError
 from components.serving_dir import ServingDirError
 from pipeline.config import RunConfig
 from pipeline.stores import is_uri
+from trainer.host.text import first_line, is_ours
 
 _NAMES_ITS_PATH = (DataError, ServingDirError)
 
 # What is left of a full disk in ML Metadata's message where SQLite has undone the transaction.
 _UNDONE = "no transaction is active"
+_NO_ROOM = "OOM when allocating"  # in TensorFlow's messages, which Beam keeps as text
 _LITTLE = 1 << 20  # bytes
 
 
@@ -55,6 +57,17 @@ def no_space(error: BaseException, config: RunConfig) -> str | None:
         f"no space left on device: free some for the pipeline root {config.pipeline_root}{moved} "
         f"and for {tempfile.gettempdir()}, or choose another --pipeline-root; the same command "
         "goes on from what is finished"
+    )
+
+
+def no_memory(error: BaseException) -> str | None:
+    """Returns the line for a library's error for want of memory; None for another error."""
+    wanted = any(isinstance(one, MemoryError) or _NO_ROOM in str(one) for one in _chain(error))
+    if is_ours(error) or not wanted:
+        return None
+    return (
+        f"{first_line(error)}; free memory, or use a machine with more: the same command goes on "
+        "from what is finished"
     )
 
 

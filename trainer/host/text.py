@@ -58,10 +58,15 @@ def one_line(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """Returns an error's first line, after its type unless it is ours and written for the user."""
-    lines, kind = _lines(error), type(error)
-    if kind.__module__.partition(".")[0] in _OUR_PACKAGES and lines:
+    lines = _lines(error)
+    if is_ours(error) and lines:
         return lines[0]
-    return ": ".join([kind.__name__, *(line[:_LONGEST_LINE] for line in lines[:1])])
+    return ": ".join([type(error).__name__, *(line[:_LONGEST_LINE] for line in lines[:1])])
+
+
+def is_ours(error: BaseException) -> bool:
+    """Tells whether an error's text is written for the user."""
+    return type(error).__module__.partition(".")[0] in _OUR_PACKAGES
 
 
 def _lines(error: BaseException) -> list[str]:

@@ -223,6 +223,26 @@ def test_a_report_that_is_gone_changes_nothing(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("place", ["reports/mine.html", "reports/none.html", "notes/held.html"])
+@pytest.mark.parametrize("command", ["approve", "reject"])
+def test_nothing_is_written_beside_what_is_no_report_of_a_held_model(
+    command: str, place: str, serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    home = tmp_path / "home"
+    for folder in ("reports", "notes"):
+        (home / folder).mkdir(parents=True)
+    (home / "reports" / "mine.html").write_text("a page of another tool")
+    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
+    (home / "notes" / "held.html").write_text(page)  # moved there by a person
+    assert isinstance(hold_letter(serving, "c", LATER, report=str(home / place)), Pending)
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    decision = words(command, serving)
+    decision[1] = LATER
+    assert main(decision) == 0
+    assert capfd.readouterr().err == ""
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
 @pytest.mark.parametrize("command", ["approve", "reject"])
 def test_a_report_that_cannot_be_reached_is_one_line_and_the_decision_stands(
     command: str, serving: Path, tmp_path: Path, capfd: Captured
@@ -234,7 +254,7 @@ def test_a_report_that_cannot_be_reached_is_one_line_and_the_decision_stands(
     assert main(decision) == 0
     assert capfd.readouterr().err == (
         f"tfx-mnist: the page {far} cannot be changed: [Errno 36] File name too long: "
-        f"'{Path(far).parent}'; the decision stands\n"
+        f"'{far}'; the decision stands\n"
     )
 
 

@@ -158,3 +158,23 @@ def test_a_signal_during_the_imports_leaves_no_traceback() -> None:
         """
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("hit", ["main.collect_seldom = ctrl_c", "atexit.register(ctrl_c)"])
+def test_ctrl_c_just_before_or_after_the_work_ends_without_a_traceback(hit: str) -> None:
+    ended = script(
+        """
+        import atexit, os, signal, sys
+        from pipeline.cli import main
+        from pipeline.cli.__main__ import start
+
+        def ctrl_c():
+            os.kill(os.getpid(), signal.SIGINT)
+
+        exec(sys.argv[1])
+        sys.argv[1:] = ["--version"]
+        sys.exit(start())
+        """,
+        hit,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")

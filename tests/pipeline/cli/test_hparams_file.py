@@ -94,7 +94,13 @@ class TestRun:
         ],
     )
     def test_a_bad_file_is_a_users_error_and_nothing_is_written(
-        self, option: str, file: str, line: str, root: Path, capfd: pytest.CaptureFixture[str]
+        self,
+        option: str,
+        file: str,
+        line: str,
+        root: Path,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         words = ["run", "--pipeline-root", str(root), option, file]
         assert main(words, run=runner(RELEASED)) == 2
@@ -102,6 +108,9 @@ class TestRun:
         assert shown.startswith(f"tfx-mnist: {line}")
         assert shown.count("\n") == 1
         assert not root.exists()
+        cases = tmp_path / "run.xml"
+        assert main([*words, "--junit", str(cases)], run=runner(RELEASED)) == 2
+        assert 'name="decision"' in cases.read_text()
 
     def test_tune_turns_the_search_on(self, root: Path) -> None:
         seen = []

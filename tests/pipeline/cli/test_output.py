@@ -32,6 +32,23 @@ def test_no_text_moves_the_cursor_or_makes_a_line_of_its_own(capsys: Captured) -
     ]
 
 
+def test_no_text_is_a_command_to_a_ci_server_that_reads_the_log(capsys: Captured) -> None:
+    # GitHub's runner takes "::" at the start, blanks aside, and "##[" anywhere; Azure's "##vso[".
+    output.say(["::error::x", "  ::add-mask::x  99 %", "a ##[error]x", "##vso[task.complete]"])
+    assert capsys.readouterr().out.splitlines() == [
+        r"\u003a:error::x",
+        r"  \u003a:add-mask::x  99 %",
+        r"a \u0023#[error]x",
+        r"\u0023#vso[task.complete]",
+    ]
+    output.say_json({"class": "a ###[error]x", "##vso[": 1})
+    shown = capsys.readouterr().out
+    assert ("##[" in shown, "##vso[" in shown) == (False, False)
+    assert json.loads(shown) == {"class": "a ###[error]x", "##vso[": 1}
+    output.say(["a::b: 9", "issue ##7 [8]"])
+    assert capsys.readouterr().out == "a::b: 9\nissue ##7 [8]\n"
+
+
 def test_a_line_has_an_end(capsys: Captured) -> None:
     output.say(["9" * 1_000_000, "9 " * 500_000, "9" * 4_096])
     word, words, path = capsys.readouterr().out.splitlines()

@@ -7,7 +7,7 @@ import pytest
 
 from components.example_gen.sources import DataError
 from pipeline.cli.command import UsageError
-from pipeline.cli.main import main
+from pipeline.cli.main import COMMANDS, main
 from pipeline.cli.serving import options
 from tests.components.serving_dir.samples import publish_letters
 
@@ -18,6 +18,23 @@ def chosen(*words: object) -> Path:
     command = click.command(options(lambda directory: directory))
     with command.make_context("versions", list(map(str, words))) as ctx:
         return command.invoke(ctx)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("approve", ["--by", "--reason"]),
+        ("reject", ["--by", "--reason"]),
+        ("rollback", ["--reason"]),
+        ("prune", ["--keep", "--dry-run"]),
+        ("predict", ["--version"]),
+        ("versions", []),
+    ],
+)
+def test_what_a_command_alone_takes_comes_first_in_its_help(name: str, own: list[str]) -> None:
+    command = COMMANDS.get_command(click.Context(COMMANDS), name)
+    options = [one.opts[0] for one in command.params if isinstance(one, click.Option)]
+    assert options[: len(own) + 1] == [*own, "--serving-dir"]
 
 
 def make(root: Path, *names: str) -> Path:

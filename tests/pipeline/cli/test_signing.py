@@ -1,12 +1,14 @@
 """Keys on the command line: `run`, `versions`, `verify`, `rollback` and `approve`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from components.serving_dir import compared_now, digest_of, hold, publish
 from components.serving_dir.baseline import Decided
+from components.serving_dir.model_files import SIGNATURE_NAME
 from components.signing import signer, truster
 from pipeline.cli.main import main
 from pipeline.config import ConfigError, RunConfig, ServingConfig
@@ -154,6 +156,34 @@ class TestRollback:
         assert main([*words, "--signing-key", keys[0]]) == 0
         assert main(["verify", "--serving-dir", str(serving), "--public-key", keys[1]]) == 0
 
+    @pytest.mark.parametrize("by", ["flag", "configuration"])
+    def test_a_signing_key_alone_signs_no_version_again_that_it_has_not_signed(
+        self, by: str, serving: Path, keys: tuple[str, str], tmp_path: Path, capfd: Captured
+    ) -> None:
+        words = ["rollback", "--reason", "r", "--serving-dir", str(serving)]
+        file = tmp_path / "alone.json"
+        file.write_text(json.dumps({"serving": {"signing_key": keys[0]}}))
+        words += {"flag": ["--signing-key", keys[0]], "configuration": ["--config", str(file)]}[by]
+        forge(serving / "1", release={"preset": "forged"})
+        for version in ([], ["1"]):
+            assert main([*words, *version]) == 1
+            error = capfd.readouterr().err
+            assert "1 is damaged: " in error or "1 in " in error
+            assert "its signature is not that of 'manifest.json'" in error
+            assert error.count("\n") == 1
+        assert not (serving / "3").exists()
+        (serving / "1" / SIGNATURE_NAME).unlink()  # then the files are taken as they are
+        assert main([*words, "1"]) == 0
+
+    def test_a_version_of_another_key_is_not_signed_by_the_key_alone(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        other, _ = write_keys(tmp_path / "others")
+        words = ["rollback", "--reason", "r", "--serving-dir", str(serving)]
+        assert main([*words, "--signing-key", str(other)]) == 1
+        error = capfd.readouterr().err
+        assert "it was made with another key, or altered; give the key that signed it" in error
+
     def test_pruning_keeps_the_version_that_it_would_restore(
         self, serving: Path, config: str, tmp_path: Path, keys: tuple[str, str]
     ) -> None:
@@ -174,6 +204,30 @@ class TestApproval:
         assert not (serving / "3").exists()
         assert main([*words, "--config", config]) == 0
         assert main(["verify", "--config", config]) == 0
+
+    def test_a_signing_key_alone_releases_no_model_whose_record_it_has_not_signed(
+        self, serving: Path, keys: tuple[str, str], tmp_path: Path, capfd: Captured
+    ) -> None:
+        held = hold_letter(serving, "c", sign=signer(Path(keys[0])))
+        signature = (held.path / SIGNATURE_NAME).read_bytes()
+        shutil.rmtree(held.path)
+        other, _ = write_keys(tmp_path / "others")
+        forged = hold_letter(serving, "d", sign=signer(other))
+        words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
+        for kept in ((forged.path / SIGNATURE_NAME).read_bytes(), signature):
+            (forged.path / SIGNATURE_NAME).write_bytes(kept)
+            assert main([*words, "--signing-key", keys[0]]) == 1
+            assert "r1 may have been exchanged (its signature" in capfd.readouterr().err
+        assert not (serving / "3").exists()
+
+    def test_a_signing_key_alone_signs_what_was_compared_with_a_version_of_another_key(
+        self, serving: Path, tmp_path: Path
+    ) -> None:
+        other, public = map(str, write_keys(tmp_path / "others"))
+        hold_letter(serving, "c", sign=signer(Path(other)))
+        words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
+        assert main([*words, "--signing-key", other]) == 0
+        assert main(["verify", "3", "--serving-dir", str(serving), "--public-key", public]) == 0
 
 
 def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:

@@ -7,8 +7,9 @@ import pytest
 from components.example_gen.sources import DataError
 from components.serving_dir.model_files import ServingDirError, explained
 from pipeline.config import RunConfig
-from pipeline.runners.failures import no_space
+from pipeline.runners.failures import no_memory, no_space
 from trainer.host.text import first_line
+from trainer.training_process import TrainingFailed
 
 ROOT = RunConfig(pipeline_root="root")
 LINE = (
@@ -82,6 +83,24 @@ def test_artifacts_on_a_disk_of_their_own_are_named() -> None:
         f"/big/artifacts and for {tempfile.gettempdir()}, or choose another --pipeline-root; "
     )
     assert stored == LINE
+
+
+def test_too_little_memory_is_told_with_the_remedy_whoever_wanted_it() -> None:
+    tensor = "OOM when allocating tensor with shape[8,8] and type float on CPU:0 [Op:Fill]"
+    array = MemoryError("Unable to allocate 64.0 TiB for an array")
+    remedy = "; free memory, or use a machine with more: the same command goes on from what is "
+    for error in (RuntimeError(f"ResourceExhaustedError: {tensor} [while running 'Count']"), array):
+        assert no_memory(error) == f"{first_line(error)}{remedy}finished"
+    assert no_memory(_while_handled(array, cause=True)) == (
+        f"ValueError: Transaction already open.{remedy}finished"
+    )
+
+
+def test_an_error_of_ours_has_a_remedy_of_its_own() -> None:
+    with pytest.raises(TrainingFailed) as failed:
+        raise TrainingFailed("the data exceeds the memory: stream it") from MemoryError()
+    assert no_memory(failed.value) is None
+    assert no_memory(ValueError("no")) is None
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), PermissionError(13, "denied")])
