@@ -155,7 +155,7 @@ def test_the_reasons_of_runs_on_a_set_of_ones_own_stand_in_the_window(
     ("count", "name"),
     [
         (10, "Arion vulgaris, adult, dorsal view, flash"),
-        (2, "Arion_vulgaris_adult_dorsal_view_with_flash_on_a_leaf_of_lettuce_in_the_rain_of_autumn"),
+        (2, "Arion_vulgaris_adult_dorsal_view_with_flash_on_a_leaf_of_lettuce_in_the_rain"),
     ],
 )
 def test_classes_of_long_names_fit_the_page(
