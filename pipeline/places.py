@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from components import serving_dir
 from pipeline.config import ConfigError, RunConfig
 from pipeline.stores import is_uri
 from trainer.host import paths
@@ -25,7 +26,8 @@ def require_log_place(config: RunConfig, directory: Path) -> None:
     """
     try:
         paths.require_place("serving_dir" if config.serving_dir else "pipeline_root", directory)
-    except ValueError as error:
+        serving_dir.require_no_version(directory)
+    except (ValueError, serving_dir.ServingDirError) as error:
         raise ConfigError(str(error)) from None
 
 
@@ -37,9 +39,10 @@ def require_places(config: RunConfig) -> None:
         _require_short(config.metadata_path)
         if config.serving_dir is not None:
             paths.require_directory("serving_dir", config.serving_dir)
+            serving_dir.require_no_version(config.serving_dir)
         if config.artifacts is not None and not is_uri(config.artifacts):
             paths.require_directory("artifacts", config.artifacts)
-    except ValueError as error:
+    except (ValueError, serving_dir.ServingDirError) as error:
         raise ConfigError(str(error)) from None
 
 

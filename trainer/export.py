@@ -26,6 +26,9 @@ class ServingModel(tf.Module):
     ) -> None:
         super().__init__()
         self.model = model
+        # Keras hides these from TensorFlow, and layers such as RandomFlip read them to serve, too.
+        draws = (one for one in model.variables if one.name == "seed_generator_state")
+        self._draws = [one.value for one in draws]
         self.transform = TransformGraph(tft_output)
         self._spec = spec
         self._raw_spec = tft_output.raw_feature_spec()

@@ -54,9 +54,8 @@ class Cut:
         """Tells for each slice which of the N rows are in it; raises DataError."""
         if self.column not in read.columns:
             known = listed(list(read.columns))
-            raise DataError(
-                f"{read.path} has no column {self.column!r} for slices, expected one of {known}"
-            )
+            known = f"expected one of {known}" if read.columns else "and none at all: leave it out"
+            raise DataError(f"{read.path} has no column {self.column!r} for slices, {known}")
         if isinstance(self.slices, Bands):
             numbers, stored = read.numbers(self.column), read.columns[self.column].dtype
             # In the precision of the file, see `Bands.places`.

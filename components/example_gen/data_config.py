@@ -22,8 +22,8 @@ class DataConfig:
 
     image_size: str | None = setting(
         None,
-        "height and width of the network's images, such as 64x48, or 64 for 64x64; none takes the "
-        "size of a set whose images all have one",
+        "height and width of the network's images, such as 48x64 if they are wider than high, or "
+        "64 for 64x64; none takes the size of a set whose images all have one",
     )
     channels: int = setting(
         0,
@@ -61,7 +61,7 @@ class DataConfig:
         if not all(1 <= side <= _MAX_SIDE for side in sides):
             raise ValueError(
                 f"data.image_size is {quoted(self.image_size)}, expected height and width from 1 "
-                f"to {_MAX_SIDE}, such as 64x48, or one number for both"
+                f"to {_MAX_SIDE}, such as 48x64, or one number for both"
             )
         return sides
 

@@ -21,7 +21,7 @@ from components.example_gen.encoded import (
     stored_shape,
 )
 from components.example_gen.example_facts import digest_of, hash_examples
-from components.example_gen.image_set import ImageSet, Shard
+from components.example_gen.image_set import ImageSet, Shard, SourceRows
 from components.example_gen.sources import DataError
 from trainer import features
 from trainer.features import ImageSpec
@@ -64,6 +64,7 @@ def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
     start, spec = 0, image_set.info.image_spec
     for rows in image_set.read(shard):
         labels, images, pixels = rows.labels, rows.images, rows.pixels
+        _require_images(rows, shard, start)
         _require_labels(labels, shard, start, image_set.info.num_classes)
         stored = np.full((len(labels), 3), spec.image_shape if pixels is None else pixels.shape[1:])
         if images is None:
@@ -96,6 +97,20 @@ def read_arrays(image_set: ImageSet, split: str) -> tuple[np.ndarray, np.ndarray
     rows = [each for shard in image_set.shards_of(split) for each in read_rows(image_set, shard)]
     pixels, labels = zip(*((one.pixels, one.labels) for one in rows), strict=True)
     return np.concatenate(pixels), np.concatenate(labels)
+
+
+def _require_images(rows: SourceRows, shard: Shard, start: int) -> None:
+    images = rows.images if rows.pixels is None else rows.pixels
+    if images is None or len(images) != len(rows.labels):
+        found = "none" if images is None else f"{len(images):,}"
+        raise DataError(
+            f"from {shard.place(start)} on there are {len(rows.labels):,} labels and {found} of "
+            "their images, expected as many of both"
+        )
+    if rows.pixels is not None and rows.pixels.dtype != np.uint8:
+        raise DataError(
+            f"{shard.place()} has pixels of {rows.pixels.dtype}, expected uint8 from 0 to 255"
+        )
 
 
 def _require_labels(labels: np.ndarray, shard: Shard, start: int, classes: int) -> None:

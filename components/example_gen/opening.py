@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from components.example_gen.data_config import DataConfig
-from components.example_gen.image_set import ImageSet, Sizes
+from components.example_gen.image_set import TEST, TRAIN, ImageSet, Sizes
 from components.example_gen.sources import SOURCES, DataError, parse_dataset
 
 _AS_STORED = {name: getattr(DataConfig, name) for name in ("image_size", "channels", "resize")}
@@ -18,7 +18,24 @@ def open_dataset(text: str, data: DataConfig = DataConfig(), *, data_dir: str | 
       DataError: the set is unknown, unsuitable, damaged or out of reach; nothing was written.
     """
     spec = parse_dataset(text)
-    return with_layout(SOURCES[spec.source].open(spec, data, data_dir), data)
+    image_set = SOURCES[spec.source].open(spec, data, data_dir)
+    _require_declared(image_set)
+    return with_layout(image_set, data)
+
+
+def _require_declared(image_set: ImageSet) -> None:
+    """Holds the shards, as of a plugin's source, to the splits and to the rows of `test`."""
+    info = image_set.info
+    for shard in image_set.shards:
+        if shard.split not in (TRAIN, TEST):
+            raise DataError(
+                f"dataset {info.spec!r} has {shard.place()}, expected {TRAIN!r} or {TEST!r}"
+            )
+    if image_set.rows(TEST) != info.test_rows:
+        raise DataError(
+            f"dataset {info.spec!r} has shards of {image_set.rows(TEST):,} test images, expected "
+            f"the {info.test_rows:,} that it declares"
+        )
 
 
 def image_layout(
@@ -43,7 +60,8 @@ def image_layout(
         texts = [f"{height}x{width}" for height, width in sizes]
         raise DataError(
             f"dataset {spec!r} has images of differing sizes: {texts[0]} the smallest, {texts[1]} "
-            f"the median, {texts[2]} the largest; choose the network's: --set data.image_size=64x64"
+            f"the median, {texts[2]} the largest (height x width); choose the network's: --set "
+            "data.image_size=64"
         )
     if as_is and size == own and data.channels in (0, channels):
         return (*size, channels), ""

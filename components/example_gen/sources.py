@@ -137,7 +137,7 @@ def path_hint(text: str) -> str:
     for path in (text, text.partition(":")[2].strip()):
         if os.path.isdir(os.path.expanduser(path)):
             return f"did you mean {quoted(f'folder:{path}')} or {quoted(f'idx:{path}')}? "
-        if os.path.isfile(os.path.expanduser(path)):
+        if path.lower().endswith((".csv", ".parquet")) and os.path.isfile(os.path.expanduser(path)):
             return f"did you mean {quoted(f'csv:{path}')}? "
     return ""
 

@@ -18,7 +18,8 @@ from typing import Any
 from components.gate import accuracy, integrity
 from components.gate.check import Check
 from components.gate.evidence import Case
-from trainer.host.registry import Registry
+from trainer.host.registry import PluginError, Registry
+from trainer.host.text import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class GateCheck:
 
 GATE_CHECKS: Registry[GateCheck] = Registry("gate check")
 
-for _name, _entry in {
+_OWN: dict[str, GateCheck] = {
     "integrity": GateCheck("the counts are of this model and test split", integrity.integrity),
     "test_budget": GateCheck("decisions that the test set has served", integrity.test_budget),
     "floor": GateCheck("accuracy over all examples", accuracy.floor, simulated=True),
@@ -53,14 +54,28 @@ for _name, _entry in {
     "class_change": GateCheck(
         "each class and slice against the baseline's", accuracy.group_changes, simulated=True
     ),
-}.items():
+}
+for _name, _entry in _OWN.items():
     GATE_CHECKS.add(_name, _entry)
 
 
 def decide(case: Case, *, simulated: bool = False) -> tuple[Check, ...]:
     """Makes every check, or only the `simulated` ones; the candidate may ship when all passed.
 
-    A NaN fails each check that it enters, because no comparison with it is true.
+    A NaN fails each check that it enters, because no comparison with it is true. Raises PluginError
+    if a plugin's check fails to judge.
     """
-    entries = [entry for entry in GATE_CHECKS.values() if entry.simulated or not simulated]
-    return tuple(check for entry in entries for check in entry.make(case))
+    made: list[Check] = []
+    for name, entry in GATE_CHECKS.items():
+        if simulated and not entry.simulated:
+            continue
+        try:
+            made.extend(entry.make(case))
+        except Exception as error:
+            if name in _OWN:
+                raise
+            raise PluginError(
+                f"the gate check {name!r} could not be made ({one_line(error)}): repair or "
+                "uninstall its plugin"
+            ) from error
+    return tuple(made)

@@ -57,7 +57,14 @@ from components.serving_dir.publishing import (
     locked,
     publish,
 )
-from components.serving_dir.reading import find, live, newest_valid, versions, withdrawn_digests
+from components.serving_dir.reading import (
+    find,
+    live,
+    newest_valid,
+    require_no_version,
+    versions,
+    withdrawn_digests,
+)
 from components.serving_dir.rolling_back import rollback
 from components.serving_dir.version import (
     Version,

@@ -19,7 +19,7 @@ from components.serving_dir.log import (
     rejected,
 )
 from components.serving_dir.manifest import APPROVAL
-from components.serving_dir.model_files import ServingDirError, explained
+from components.serving_dir.model_files import MANIFEST_NAME, ServingDirError, explained
 from components.serving_dir.version import Trust, Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
 
@@ -97,6 +97,15 @@ def _newest_first(serving_dir: Path) -> Iterator[Version]:
         version = read_version(serving_dir / name, number)
         if version.manifest or _is_there(version):
             yield version
+
+
+def require_no_version(directory: str | os.PathLike[str]) -> None:
+    """Refuses the directory of a version: a model that is published there would damage it."""
+    path = Path(os.path.abspath(directory))
+    if os.path.isfile(path / MANIFEST_NAME):
+        raise ServingDirError(
+            f"the serving directory {path} is version {path.name} itself: give {path.parent}"
+        )
 
 
 def names_in(serving_dir: Path) -> list[str]:

@@ -23,6 +23,7 @@ from trainer.host import paths
 # The options that mean nothing with the other kind of subject.
 _OF_MODELS = ("--signature", "--baseline", "--baseline-signature")
 _OF_PREDICTIONS = ("--baseline-predictions", "--slice")
+_TWINS = ("--baseline", "--baseline-predictions")  # of one kind and of the other
 
 
 def _cut(text: str) -> Any:
@@ -114,7 +115,8 @@ def _of_a_file(asked: Mapping[str, Any]) -> bool:
     (subject,) = named
     for flag in _OF_MODELS if subject == "--predictions" else _OF_PREDICTIONS:
         if asked[flag]:
-            raise UsageError(f"{flag} has no effect with {subject}: leave it out")
+            remedy = f"give {_TWINS[flag == _TWINS[0]]}" if flag in _TWINS else "leave it out"
+            raise UsageError(f"{flag} has no effect with {subject}: {remedy}")
     return subject == "--predictions"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from components.example_gen.sources import DataError, find_name, parse_dataset
-from components.serving_dir import live, pending
+from components.serving_dir import ServingDirError, live, pending, require_no_version
 from components.signing import require_keys, truster
 from pipeline.cli.command import Command, Reply, UsageError, option, path_option
 from pipeline.cli.command import command as cli_command
@@ -134,6 +134,10 @@ def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) 
             raise UsageError(
                 f"the serving directory {serving_dir} {actual}: give another --serving-dir"
             )
+        try:
+            require_no_version(serving_dir)
+        except ServingDirError as error:
+            raise UsageError(str(error)) from error
         return serving_dir
     home = pipeline_root / SERVING
     present = _directories_in(home)

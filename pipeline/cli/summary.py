@@ -116,8 +116,8 @@ def _outcome(result: RunResult) -> Line:
         where = shlex.quote(str(Path(waits.path).parent))
         return Line(
             f"held: the model waits in {waits.path}; release it with `tfx-mnist approve "
-            f"{waits.run_id} --serving-dir {where} --by NAME --reason TEXT`, or reject it in the "
-            "same way",
+            f"{waits.run_id} --serving-dir {where} --by NAME --reason TEXT`, and with "
+            "--config FILE if this run has keys or hooks, or reject it in the same way",
             "good",
         )
     return Line("refused: nothing was released, and what is served stays", "bad")

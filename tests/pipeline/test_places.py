@@ -7,7 +7,8 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as pb2
 
 from pipeline.config import ConfigError, RunConfig
-from pipeline.places import MAX_DATABASE_PATH, require_places
+from pipeline.places import MAX_DATABASE_PATH, require_log_place, require_places
+from tests.components.serving_dir.samples import publish_letters
 
 
 def root_for(length: int, folder: Path) -> Path:
@@ -33,3 +34,12 @@ def test_a_longer_one_is_refused_also_behind_a_link(tmp_path: Path) -> None:
     for given in (root, tmp_path / "link"):
         with pytest.raises(ConfigError, match=r"has a path of 505 bytes, expected 504 at most"):
             require_places(RunConfig(pipeline_root=str(given)))
+
+
+def test_a_version_is_no_serving_directory(tmp_path: Path) -> None:
+    publish_letters(tmp_path, "a")
+    config = RunConfig(serving_dir=str(tmp_path / "1"))
+    with pytest.raises(ConfigError, match=rf"/1 is version 1 itself: give {tmp_path}$"):
+        require_places(config)
+    with pytest.raises(ConfigError, match=r"/1 is version 1 itself"):
+        require_log_place(config, tmp_path / "1")

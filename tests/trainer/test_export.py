@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -75,3 +76,13 @@ def test_a_bad_image_fails_its_request_and_not_the_model(signatures, pngs):
         with pytest.raises(tf.errors.InvalidArgumentError):
             signatures[features.SERVING_DEFAULT](image_bytes=tf.constant([broken]))
     assert len(signatures[features.SERVING_DEFAULT](image_bytes=pngs)[features.CLASS_INDEX]) == 32
+
+
+def test_a_network_that_augments_in_a_layer_of_its_own_is_exported(prepared, tmp_path, pngs):
+    layers = (keras.layers.RandomFlip(), keras.layers.Flatten(), keras.layers.Dense(4))
+    network = keras.Sequential([keras.Input(SPEC.image_shape), *layers])
+    transform = tft.TFTransformOutput(prepared.transform_output)
+    export.save(network, transform, SPEC, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    answers = [loaded.signatures[features.SERVING_DEFAULT](image_bytes=pngs) for _ in range(2)]
+    np.testing.assert_array_equal(*(answer[features.PROBABILITIES] for answer in answers))

@@ -133,11 +133,26 @@ def test_pixels_that_a_source_gives_are_resized_too() -> None:
     assert rows.stored.tolist() == [[9, 30, 1]] * 4
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (None, "from row 0 of shard 0 of split 'test' on there are 2 labels and none of their"),
+        (np.zeros((3, 9, 9, 1), np.uint8), "on there are 2 labels and 3 of their images, expected"),
+        (np.zeros((2, 9, 9, 1)), "shard 0 of split 'test' has pixels of float64, expected uint8"),
+    ],
+)
+def test_a_source_gives_an_image_for_each_label(given: np.ndarray | None, problem: str) -> None:
+    assert problem in refusal_of(SourceRows(np.zeros(2, np.int64), pixels=given))
+
+
 def problem_of(image: bytes) -> str:
+    images = np.array([image_files.encoded(image_files.picture(), "PNG"), image], object)
+    return refusal_of(SourceRows(np.zeros(2, np.int64), images))
+
+
+def refusal_of(rows: SourceRows) -> str:
     base = drawn_files.drawn(DATA)
     shard = base.shards[0].__class__("test", 0, 2)
-    images = np.array([image_files.encoded(image_files.picture(), "PNG"), image], object)
-    rows = SourceRows(np.zeros(2, np.int64), images)
     with pytest.raises(DataError) as caught:
         list(read_rows(ImageSet(base.info, (shard,), {}, lambda _: [rows]), shard))
     return str(caught.value)

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from components.example_gen.image_set import DatasetInfo
+from components.example_gen.image_set import DatasetInfo, ImageSet, Shard
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError, DatasetSpec, find_name, parse_dataset
+from components.example_gen.sources import (
+    SOURCES,
+    DataError,
+    DatasetSpec,
+    DataSource,
+    find_name,
+    parse_dataset,
+)
 from tests.limits import ROOT
 from tests.plugins import install
 
@@ -63,6 +70,26 @@ pipeline = beam.Pipeline("FnApiRunner")
 ImageExampleGen.test_call(examples=examples, dataset=info.to_json(), beam_pipeline=pipeline)
 print(json.dumps([usages(), examples_summary.read(examples).to_json()]))
 """
+
+
+@pytest.mark.parametrize(
+    ("shard", "problem"),
+    [
+        (Shard("tset", 0, 16), "dataset 'x' has shard 0 of split 'tset', expected 'train' or"),
+        (Shard("test", 0, 20), "dataset 'x' has shards of 20 test images, expected the 16 that"),
+    ],
+)
+def test_shards_are_those_that_the_source_declares(
+    monkeypatch: pytest.MonkeyPatch, shard: Shard, problem: str
+) -> None:
+    info = DatasetInfo("x", "x", "0" * 64, (9, 9, 1), ("a", "b"), test_rows=16)
+    source = DataSource(
+        *("x", "", lambda _: DatasetSpec("x", "x")),
+        lambda *_: ImageSet(info, (shard,), {}, lambda _: []),
+    )
+    monkeypatch.setitem(SOURCES._entries, "x", source)
+    with pytest.raises(DataError, match=f"^{problem}"):
+        open_dataset("x", data_dir=None)
 
 
 @pytest.mark.once_newer  # tests/e2e/test_plugin.py

@@ -93,6 +93,8 @@ class TestWithoutNetwork:
         (tmp_path / "t.csv").touch()
         assert "did you mean 'folder:~/photos' or" in refusal("images:~/photos", tmp_path)
         assert "did you mean 'csv:~/t.csv'? exp" in refusal("parquet: ~/t.csv", tmp_path)
+        (tmp_path / "x.npz").touch()
+        assert "is 'numpy:~/x.npz', expected mnist_sample" in refusal("numpy:~/x.npz", tmp_path)
 
     def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
         assert "unknown config 'balancd': did you mean 'balanced'? expected one of byclass" in (
@@ -113,7 +115,7 @@ class TestWithoutNetwork:
     ) -> None:
         assert (
             "images of differing shapes (declared ?x?x3); choose the network's: --set "
-            "data.image_size=64x64" in refusal("tf_flowers", tmp_path)
+            "data.image_size=64" in refusal("tf_flowers", tmp_path)
         )
 
 

@@ -4,13 +4,16 @@ import dataclasses
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.gate import statistics
-from components.gate.check import passed
-from components.gate.evidence import Evidence, Tally
+from components.gate.check import Check, passed
+from components.gate.decide import GATE_CHECKS, GateCheck
+from components.gate.evidence import Case, Evidence, Tally
 from components.gate.policy import Policy
 from tests.components.gate.cases import (
     BANDS,
@@ -20,6 +23,7 @@ from tests.components.gate.cases import (
     checks_of,
     failed,
 )
+from trainer.host.registry import PluginError
 
 
 def test_a_good_first_model_passes_every_check() -> None:
@@ -70,6 +74,18 @@ def test_every_check_whose_error_is_a_release_spends_and_no_other_does() -> None
 def test_simulations_make_the_checks_that_judge_by_right_and_wrong_alone() -> None:
     kinds = {check.kind for check in checks_of(COMPARED, simulated=True)}
     assert kinds == {"floor", "not_worse", "max_drop", "class", "class_change"}
+
+
+def test_a_plugins_check_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weakest(case: Case) -> Iterator[Check]:
+        yield 1 / 0  # type: ignore[misc]
+
+    monkeypatch.setitem(GATE_CHECKS._entries, "weakest", GateCheck("", weakest))
+    with pytest.raises(
+        PluginError,
+        match=r"^the gate check 'weakest' could not be made \(ZeroDivisionError: .*repair or",
+    ):
+        checks_of(COMPARED)
 
 
 def test_the_checks_are_listed_without_numpy_and_scipy() -> None:

@@ -106,6 +106,8 @@ def test_a_required_baseline_that_was_not_given_is_refused(words: Words, capfd: 
 def test_slices_are_held_to_the_class_floor(words: Words, capfd: Captured) -> None:
     fields = decided(words("good.csv", "--slice", "age:30,60", "--slice", "label_of"), capfd)
     assert "has no column 'label_of' for slices, expected one of age" in fields["error"]
+    fields = decided(words("fewer.csv", "--slice", "age"), capfd)
+    assert "has no column 'age' for slices, and none at all: leave it out" in fields["error"]
     fields = decided(words("good.csv", "--slice", "age:30,60"), capfd)
     names = [one["name"] for one in fields["checks"] if one["name"].startswith("slice.")]
     assert names == ["slice.age<30", "slice.30<=age<60", "slice.60<=age"]
@@ -138,7 +140,11 @@ def test_a_named_data_set_writes_the_decision_down_where_its_runs_do(
     ("name", "more", "line"),
     [
         ("good.csv", ["--model", "m"], "--model and --predictions are given, expected one of them"),
-        ("good.csv", ["--baseline", "m"], "--baseline has no effect with --predictions: leave it"),
+        (
+            "good.csv",
+            ["--baseline", "m"],
+            "--baseline has no effect with --predictions: give --baseline-p",
+        ),
         ("good.csv", ["--data-dir", "d"], "data_dir has no effect here, expected one of pipeline_"),
         ("good.csv", ["--set", "data.image_size=8"], "data.image_size has no effect here, expect"),
         ("good.csv", ["--dataset", "mnits"], "unknown data set 'mnits': did you mean 'mnist'? kn"),

@@ -49,6 +49,12 @@ def test_a_given_directory_is_taken_whatever_else_is_given(root: Path, tmp_path:
     assert chosen(*words) == tmp_path
 
 
+def test_a_version_is_not_taken_for_the_directory_of_versions(tmp_path: Path) -> None:
+    publish_letters(tmp_path, "a")
+    with pytest.raises(UsageError, match=r"/1 is version 1 itself: give "):
+        chosen("--serving-dir", tmp_path / "1")
+
+
 @pytest.mark.parametrize(
     ("dataset", "name"),
     [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.gate.check import Check
 from components.gate.evidence import Tally
 from components.monitoring.drift import compare
 from components.monitoring.summary import summarize
@@ -150,14 +151,24 @@ def test_the_reasons_of_runs_on_a_set_of_ones_own_stand_in_the_window(
     assert "<title>0</title>" in browser.dom(path, (1024, 768))
 
 
-def test_ten_classes_of_long_names_fit_the_page(browser: Browser, tmp_path: Path) -> None:
-    names = [f"Arion vulgaris, adult, dorsal view, flash {number}" for number in range(10)]
+@pytest.mark.parametrize(
+    ("count", "name"),
+    [
+        (10, "Arion vulgaris, adult, dorsal view, flash"),
+        (2, "Arion_vulgaris_adult_dorsal_view_with_flash_on_a_leaf_of_lettuce_in_the_rain"),
+    ],
+)
+def test_classes_of_long_names_fit_the_page(
+    browser: Browser, tmp_path: Path, count: int, name: str
+) -> None:
+    names = [f"{name} {number}" for number in range(count)]
     evidence = dataclasses.replace(
         COMPARED,
         classes=dict.fromkeys(names, Tally(100, 97)),
-        confusion=tuple(tuple(97 if i == j else 0 for j in range(10)) for i in range(10)),
+        confusion=tuple(tuple(97 if i == j else 0 for j in range(count)) for i in range(count)),
     )
-    page = render(dataclasses.replace(RELEASED_RUN, evidence=evidence))
+    checks = (*RELEASED_RUN.checks, Check(f"class.{name}", True, 0.97, 0.85, f"class {name}: 0.97"))
+    page = render(dataclasses.replace(RELEASED_RUN, evidence=evidence, checks=checks))
     widths = "[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)"
     path = tmp_path / "page.html"
     path.write_text(f"{page}<script>document.title = {widths}</script>", encoding="utf-8")
