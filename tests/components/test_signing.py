@@ -122,15 +122,18 @@ def test_a_version_signed_by_another_key_or_by_nobody_is_not_trusted(
     assert verify(live(serving), truster(other)) == ("has no model.sig: not signed",)
 
 
-def test_an_unsigned_version_of_the_same_model_is_followed_by_a_signed_one(
+def test_a_version_of_the_same_model_that_is_not_signed_so_is_followed_by_one_that_is(
     tmp_path: Path, keys: tuple[Path, Path]
 ) -> None:
     model, serving = letter_model(tmp_path, "a"), tmp_path / "serving"
+    sign, trust = signer(keys[0]), truster(keys[1])
     publish(model, serving, {})
-    done = publish(model, serving, {}, sign=signer(keys[0]))
-    assert (done.version, done.created) == (2, True)
-    assert verify(live(serving), truster(keys[1])) == ()
-    assert not publish(model, serving, {}, sign=signer(keys[0])).created
+    others, _ = write_keys(tmp_path / "others")
+    assert publish(model, serving, {}, sign=signer(others)).version == 2
+    done = publish(model, serving, {}, sign=sign, trust=trust)
+    assert (done.version, done.created) == (3, True)
+    assert verify(live(serving), trust) == ()
+    assert not publish(model, serving, {}, sign=sign, trust=trust).created
     assert not publish(model, serving, {}).created
 
 
@@ -252,16 +255,6 @@ def test_an_unsigned_model_that_waits_does_not_stand_in_for_a_signed_one(
     forged = hold(model, serving, {}, run_id="r1", **given).path
     (forged / SIGNATURE_NAME).unlink()
     assert hold(model, serving, {}, run_id="r2", **given).run_id == "r2"
-
-
-def test_a_model_that_is_unsigned_is_published_again(
-    tmp_path: Path, keys: tuple[Path, Path]
-) -> None:
-    model, serving = letter_model(tmp_path, "a"), tmp_path / "serving"
-    publish(model, serving, {})
-    sign, trust = signer(keys[0]), truster(keys[1])
-    assert publish(model, serving, {}, sign=sign, trust=trust).created
-    assert not publish(model, serving, {}, sign=sign, trust=trust).created
 
 
 def test_a_model_with_a_file_of_that_name_is_refused(tmp_path: Path) -> None:

@@ -208,7 +208,10 @@ def test_what_is_no_model_is_refused(
 
 
 def test_a_serving_directory_inside_the_model_is_refused(model: Path) -> None:
-    assert_refused("is inside the model", model, model / "serving")
+    for inside in (model, model / "serving"):
+        with pytest.raises(ServingDirError, match="is inside the model"):
+            publish(model, inside, {})
+    assert not (model / LOCK_NAME).exists()
 
 
 def test_a_serving_directory_that_cannot_be_one_is_refused(model: Path, serving: Path) -> None:

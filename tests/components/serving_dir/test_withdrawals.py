@@ -12,7 +12,6 @@ from components.serving_dir import (
     ServingDirError,
     digest_of,
     prune,
-    publish,
     rollback,
     versions,
     withdrawn_digests,
@@ -160,17 +159,6 @@ def test_nor_by_one_that_is_no_file(serving: Path) -> None:
     ):
         rollback(serving)
     assert numbers(serving) == [1, 2]
-
-
-def test_half_a_line_of_a_killed_process_is_none(serving: Path) -> None:
-    forgotten_versions(serving)
-    with (serving / LOG_NAME).open("a") as log:
-        log.write('{"withdrawal": {"vers')
-    assert withdrawn_letters(serving) == {"b"}
-    publish(letter_model(serving.parent, "e"), serving, {})
-    rollback(serving)
-    assert withdrawn_letters(serving) == {"b", "e"}
-    assert len(log_lines(serving)) == 2
 
 
 def test_what_a_reader_finds_while_versions_go_is_withdrawn_at_every_moment(
