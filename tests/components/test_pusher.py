@@ -34,6 +34,7 @@ from components.serving_dir import (
     rollback,
     versions,
 )
+from components.signing import truster
 from tests.components.artifacts import artifact
 from tests.components.test_signing import write_keys
 
@@ -168,13 +169,20 @@ def test_a_model_that_is_to_be_held_waits_with_its_release_record(
     assert again.get_string_custom_property("held") == ""
 
 
-def test_where_the_run_signs_its_held_model_is_to_be_signed(
+def test_where_the_run_signs_its_held_model_is_to_be_signed_and_only_signed_ones_are_baselines(
     inputs: dict[str, Any], serving: Path, tmp_path: Path
 ) -> None:
-    private, _ = write_keys(tmp_path / "keys")
-    push(serving, {}, inputs, hold="run-1", signing_key=str(private))
+    private, public = write_keys(tmp_path / "keys")
+    write_model(tmp_path / "rival", "rival")
+    publish(tmp_path / "rival" / SERVING_FORMAT, serving, {})
+    compared = facts(inputs["model"], compared_now(serving, truster(public)))
+    blessings.write(inputs["model_blessing"], [MODEL_CHECK], facts=compared)
+    assert_refused("compared with no version because of damage: .*: not signed", inputs, serving)
+    keys = {"signing_key": str(private), "public_key": str(public)}
+    push(serving, {}, inputs, hold="run-1", **keys)
     (held,) = pending(serving)
     assert held.signed
+    assert push(serving, {}, inputs, **keys).get_int_custom_property("version") == 2
 
 
 def test_a_refused_model_is_not_held(inputs: dict[str, Any], serving: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from components import signing
 from components.serving_dir import (
     MANIFEST_NAME,
     ServingDirError,
@@ -171,6 +172,21 @@ def test_an_altered_statement_does_not_hold(serving: Path, keys: tuple[Path, Pat
     file.write_text(json.dumps(bundle))
     (found,) = verify(live(serving), truster(keys[1]))
     assert found == "its signature does not hold: it was made with another key, or altered"
+    envelope["signatures"][0]["sig"] = "?"
+    file.write_text(json.dumps(bundle))
+    (found,) = verify(live(serving), truster(keys[1]))
+    assert found.startswith("its signature does not hold: ")
+
+
+@pytest.mark.parametrize("kind", ["_STATEMENT", "_PREDICATE"])
+def test_what_the_key_has_signed_for_another_purpose_does_not_hold(
+    kind: str, tmp_path: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(signing, kind, "https://slsa.dev/provenance/v1")
+        publish(letter_model(tmp_path, "a"), tmp_path / "serving", {}, sign=signer(keys[0]))
+    (found,) = verify(live(tmp_path / "serving"), truster(keys[1]))
+    assert "expected https://model_signing/signature/v1.0" in found
 
 
 def test_the_signature_has_the_form_of_model_signing(
