@@ -185,12 +185,6 @@ def test_where_the_run_signs_its_held_model_is_to_be_signed_and_only_signed_ones
     assert push(serving, {}, inputs, **keys).get_int_custom_property("version") == 2
 
 
-def test_a_refused_model_is_not_held(inputs: dict[str, Any], serving: Path) -> None:
-    blessings.write(inputs["model_blessing"], [FAILED], facts=facts(inputs["model"]))
-    push(serving, {}, inputs, hold="run-1")
-    assert not serving.exists()
-
-
 def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> None:
     push(serving, {}, inputs, hold="run-1")
     reject(serving, "run-1", by="Ann", reason="confuses 4 and 9")
@@ -201,14 +195,14 @@ def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> N
 
 @pytest.mark.parametrize("gate", ["data_blessing", "model_blessing", "infra_blessing"])
 @pytest.mark.parametrize("checks", [[], [FAILED]], ids=["nothing", "no"])
-def test_a_model_that_one_gate_does_not_bless_is_not_published(
+def test_a_model_that_one_gate_does_not_bless_is_neither_published_nor_held(
     gate: str, checks: list[Check], inputs: dict[str, Any], serving: Path
 ) -> None:
     blessings.write(inputs[gate], checks, facts=facts(inputs["model"]))
-    pushed = push(serving, {}, inputs)
-
-    assert pushed.get_int_custom_property("pushed") == 0
-    assert pushed.get_string_custom_property("reason") == f"refused by {gate}"
+    for hold in ("", "run-1"):
+        pushed = push(serving, {}, inputs, hold=hold)
+        assert pushed.get_int_custom_property("pushed") == 0
+        assert pushed.get_string_custom_property("reason") == f"refused by {gate}"
     assert not serving.exists()
 
 

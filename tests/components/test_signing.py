@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from components import signing
 from components.serving_dir import (
     MANIFEST_NAME,
+    Decided,
     ServingDirError,
     approve,
     compared_now,
+    digest_of,
     hold,
     live,
     newest_valid,
@@ -271,6 +273,19 @@ def test_an_unsigned_model_that_waits_does_not_stand_in_for_a_signed_one(
     forged = hold(model, serving, {}, run_id="r1", **given).path
     (forged / SIGNATURE_NAME).unlink()
     assert hold(model, serving, {}, run_id="r2", **given).run_id == "r2"
+
+
+def test_what_was_compared_without_a_key_waits_beside_what_was_compared_with_one(
+    serving: Path, tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    forge(serving / "2", release={})
+    model, trust = letter_model(tmp_path, "c"), truster(keys[1])
+    hold(model, serving, {}, run_id="r1", decided=decided_now(model, serving))
+    decided = Decided(digest_of(model), compared_now(serving, trust))
+    given = {"decided": decided, "trust": trust, "sign": signer(keys[0])}
+    held = [hold(model, serving, {}, run_id=run_id, **given).run_id for run_id in ("r2", "r3")]
+    assert held == ["r2", "r2"]
+    assert [one.run_id for one in pending(serving)] == ["r1", "r2"]
 
 
 def test_a_model_with_a_file_of_that_name_is_refused(tmp_path: Path) -> None:

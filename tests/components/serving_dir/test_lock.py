@@ -7,29 +7,37 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import (
-    LOCK_NAME,
-    LOG_NAME,
     REMOVED_PREFIX,
     STAGING_PREFIX,
     ServingDirError,
     locked,
     prune,
     publish,
+    reject,
     rollback,
 )
-from tests.components.serving_dir.samples import letter_model, numbers, publish_letters
+from tests.components.serving_dir.samples import (
+    hidden_in,
+    hold_letter,
+    letter_model,
+    numbers,
+    publish_letters,
+)
 
 Change = Callable[..., object]
 
 
-@pytest.fixture(params=["publish", "rollback", "prune"])
+@pytest.fixture(params=["publish", "rollback", "prune", "hold", "reject"])
 def change(request: pytest.FixtureRequest, serving: Path) -> Change:
-    """A change of a serving directory that holds the models a and b."""
+    """A change of a serving directory that holds the models a and b, and in which d waits."""
     publish_letters(serving, "ab")
+    hold_letter(serving, "d", "old")
     return {
         "publish": partial(publish, letter_model(serving.parent, "c"), serving, {}),
         "rollback": partial(rollback, serving),
         "prune": partial(prune, serving, 1),
+        "hold": partial(hold_letter, serving, "c", "new"),
+        "reject": partial(reject, serving, "old", by="Ann", reason="why"),
     }[request.param]
 
 
@@ -50,5 +58,5 @@ def test_leftovers_of_killed_changes_are_removed(change: Change, serving: Path) 
     model = letter_model(serving.parent, "a")
     (serving / f"{STAGING_PREFIX}link").symlink_to(model)
     change()
-    assert {path.name for path in serving.glob(".*")} <= {LOCK_NAME, LOG_NAME}
+    assert set(hidden_in(serving)) <= {".pending-old", ".pending-new"}
     assert model.is_dir()

@@ -19,12 +19,20 @@ from components.serving_dir import (
     MANIFEST_NAME,
     ServingDirError,
     digest_of,
+    hold,
     newest_valid,
     publish,
     verify,
     versions,
 )
-from tests.components.serving_dir.samples import NOON, SMALL_MODEL, numbers, staging_in, write_model
+from tests.components.serving_dir.samples import (
+    NOON,
+    SMALL_MODEL,
+    decided_now,
+    numbers,
+    staging_in,
+    write_model,
+)
 from tests.limits import ROOT, full_disk, on_a_small_disk
 
 # FIPS 180-2, appendix B.1
@@ -211,6 +219,8 @@ def test_a_serving_directory_inside_the_model_is_refused(model: Path) -> None:
     for inside in (model, model / "serving"):
         with pytest.raises(ServingDirError, match="is inside the model"):
             publish(model, inside, {})
+        with pytest.raises(ServingDirError, match="is inside the model"):
+            hold(model, inside, {}, run_id="r", decided=decided_now(model, model.parent / "none"))
     assert not (model / LOCK_NAME).exists()
 
 
