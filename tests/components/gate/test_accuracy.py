@@ -81,15 +81,6 @@ def test_no_confidence_is_called_100_percent() -> None:
     assert "with 99.9958 % confidence" in sentences[1]
 
 
-@pytest.mark.parametrize(("errors", "holds"), [(74, True), (75, False)])
-def test_99_percent_of_ten_thousand_allow_74_errors_at_the_first_decision(
-    errors: int, holds: bool
-) -> None:
-    mnist = dataclasses.replace(POLICY, floor=0.99)
-    counted = evidence(all=Tally(rows=10_000, correct=10_000 - errors))
-    assert ("floor" not in failed(checks_of(counted, mnist))) is holds
-
-
 def test_a_bound_on_the_floor_holds_and_a_float_below_it_does_not() -> None:
     bound = statistics.clopper_pearson_lower(1950, 2000, FIRST)
     for floor, expected in ((bound, []), (math.nextafter(bound, 1.0), ["floor"])):
@@ -264,11 +255,6 @@ def test_a_small_slice_is_not_judged(rows: int, judged: bool) -> None:
             "mean_intensity<0.1 has 99 test images, too few to be judged: gate.min_slice_rows is "
             "100"
         )
-
-
-def test_an_empty_slice_is_no_error() -> None:
-    sliced = with_slices(GOOD, Tally(rows=0, correct=0), Tally(rows=2000, correct=1950))
-    assert passed(checks_of(sliced))
 
 
 def test_no_key_is_named_for_a_class_without_images() -> None:
