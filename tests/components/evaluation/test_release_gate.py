@@ -209,12 +209,7 @@ def test_each_decision_is_written_down_and_counted_once(setting, held, tmp_path)
     assert again.log[0]["baseline_digest"] == facts.compared.baseline.model_digest
 
 
-def test_a_refusal_uses_the_test_set_up_as_well(setting, missed, held, tmp_path) -> None:
-    decide(setting, missed, MISSED, tmp_path, run_id="run 1")
-    assert decide(setting, held, HELD, tmp_path, run_id="run 2").find("test_budget").actual == 2
-
-
-def test_a_later_decision_refuses_what_stands_on_the_bounds_of_the_first(
+def test_a_refusal_uses_the_test_set_up_and_what_stands_on_the_first_bounds_is_refused_then(
     setting, missed, held, tmp_path
 ) -> None:
     decide(setting, missed, MISSED, tmp_path, run_id="run 1")

@@ -309,6 +309,10 @@ def test_who_approves_too_late_is_told_who_came_first(
 
 
 def test_a_run_that_does_not_wait_is_named_with_those_that_do(serving: Path) -> None:
+    serving.mkdir()
+    with pytest.raises(ServingDirError, match=r"no run 'r9' waits in .*; waiting: none"):
+        reject(serving, "r9", **WHO)
+    assert list(serving.iterdir()) == []
     publish_letters(serving, "a")
     hold_letter(serving, "b")
     with pytest.raises(ServingDirError, match=r"no run 'r9' waits in .*; waiting: r1"):

@@ -151,16 +151,6 @@ def test_a_rollback_chooses_no_version_by_a_log_that_cannot_be_read(serving: Pat
     assert rollback(serving, 5).restores == 5
 
 
-def test_nor_by_one_that_is_no_file(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    (serving / LOG_NAME).mkdir()
-    with pytest.raises(
-        ServingDirError, match=r"cannot choose .* cannot read what was decided and w"
-    ):
-        rollback(serving)
-    assert numbers(serving) == [1, 2]
-
-
 def test_what_a_reader_finds_while_versions_go_is_withdrawn_at_every_moment(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
