@@ -94,11 +94,15 @@ def test_what_a_key_has_signed_holds_by_its_public_key(
 def test_a_forged_manifest_is_found_by_the_signature_alone(
     serving: Path, keys: tuple[Path, Path]
 ) -> None:
+    file = serving / "2" / MANIFEST_NAME
+    signed = file.read_text()
     forge(serving / "2", release={"metrics": {"accuracy": 0.99}})
-    assert verify(live(serving)) == ()
-    assert verify(live(serving), truster(keys[1])) == (
-        "its signature is not that of 'manifest.json'",
-    )
+    forged = live(serving)
+    assert verify(forged) == ()
+    assert verify(forged, truster(keys[1])) == ("its signature is not that of 'manifest.json'",)
+    file.write_text(signed)  # does not make good what was read before
+    changed = ("manifest.json has changed since it was read",)
+    assert verify(forged, truster(keys[1])) == changed
 
 
 def test_an_exchanged_model_with_its_own_manifest_is_found(
@@ -107,6 +111,8 @@ def test_an_exchanged_model_with_its_own_manifest_is_found(
     publish(letter_model(tmp_path, "c"), tmp_path / "other", {})
     other = live(tmp_path / "other").manifest
     (serving / "2" / "saved_model.pb").write_text("c")
+    (damage,) = verify(live(serving), truster(keys[1]))
+    assert damage.startswith("file 'saved_model.pb' has SHA-256")
     forge(serving / "2", files=other.files, model_digest=other.model_digest)
     assert verify(live(serving)) == ()
     assert verify(live(serving), truster(keys[1])) == (
