@@ -182,9 +182,7 @@ def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]
     if not records:
         return
     with opened(serving_dir) as log:
-        new = [record for record in records if _line(record) not in log.lines]
-        if new:
-            log.append(new)
+        log.append([record for record in records if _line(record) not in log.lines])
 
 
 def read_log(serving_dir: Path) -> list[Entry]:

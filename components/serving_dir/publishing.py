@@ -227,7 +227,7 @@ def require_apart(model_dir: Path, serving_dir: Path) -> None:
     """Raises ServingDirError for a serving directory inside the model."""
     # `Path.resolve` raises an error of its own for a loop of links, before Python 3.13.
     model, serving = Path(os.path.realpath(model_dir)), Path(os.path.realpath(serving_dir))
-    if model == serving or model in serving.parents:
+    if model in (serving, *serving.parents):
         raise ServingDirError(
             f"the serving directory {serving_dir} is inside the model {model_dir}: choose another"
         )

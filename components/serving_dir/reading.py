@@ -129,10 +129,7 @@ def _number(name: str) -> int | None:
     """Returns the number that TensorFlow Serving reads in a name, if it is one from 0 to int64."""
     if not _INTEGER_NAME.fullmatch(name):
         return None
-    digits = name.strip().lstrip("+").lstrip("0")
-    if len(digits) > len(str(INT64_MAX)):  # Python refuses to convert very many digits
-        return None
-    number = int(digits or "0")
+    number = int(name)
     return number if number <= INT64_MAX else None
 
 

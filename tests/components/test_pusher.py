@@ -34,6 +34,7 @@ from components.serving_dir import (
     rollback,
     versions,
 )
+from components.signing import truster
 from tests.components.artifacts import artifact
 from tests.components.test_signing import write_keys
 
@@ -168,19 +169,20 @@ def test_a_model_that_is_to_be_held_waits_with_its_release_record(
     assert again.get_string_custom_property("held") == ""
 
 
-def test_where_the_run_signs_its_held_model_is_to_be_signed(
+def test_where_the_run_signs_its_held_model_is_to_be_signed_and_only_signed_ones_are_baselines(
     inputs: dict[str, Any], serving: Path, tmp_path: Path
 ) -> None:
-    private, _ = write_keys(tmp_path / "keys")
-    push(serving, {}, inputs, hold="run-1", signing_key=str(private))
+    private, public = write_keys(tmp_path / "keys")
+    write_model(tmp_path / "rival", "rival")
+    publish(tmp_path / "rival" / SERVING_FORMAT, serving, {})
+    compared = facts(inputs["model"], compared_now(serving, truster(public)))
+    blessings.write(inputs["model_blessing"], [MODEL_CHECK], facts=compared)
+    assert_refused("compared with no version because of damage: .*: not signed", inputs, serving)
+    keys = {"signing_key": str(private), "public_key": str(public)}
+    push(serving, {}, inputs, hold="run-1", **keys)
     (held,) = pending(serving)
     assert held.signed
-
-
-def test_a_refused_model_is_not_held(inputs: dict[str, Any], serving: Path) -> None:
-    blessings.write(inputs["model_blessing"], [FAILED], facts=facts(inputs["model"]))
-    push(serving, {}, inputs, hold="run-1")
-    assert not serving.exists()
+    assert push(serving, {}, inputs, **keys).get_int_custom_property("version") == 2
 
 
 def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> None:
@@ -193,14 +195,14 @@ def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> N
 
 @pytest.mark.parametrize("gate", ["data_blessing", "model_blessing", "infra_blessing"])
 @pytest.mark.parametrize("checks", [[], [FAILED]], ids=["nothing", "no"])
-def test_a_model_that_one_gate_does_not_bless_is_not_published(
+def test_a_model_that_one_gate_does_not_bless_is_neither_published_nor_held(
     gate: str, checks: list[Check], inputs: dict[str, Any], serving: Path
 ) -> None:
     blessings.write(inputs[gate], checks, facts=facts(inputs["model"]))
-    pushed = push(serving, {}, inputs)
-
-    assert pushed.get_int_custom_property("pushed") == 0
-    assert pushed.get_string_custom_property("reason") == f"refused by {gate}"
+    for hold in ("", "run-1"):
+        pushed = push(serving, {}, inputs, hold=hold)
+        assert pushed.get_int_custom_property("pushed") == 0
+        assert pushed.get_string_custom_property("reason") == f"refused by {gate}"
     assert not serving.exists()
 
 

@@ -11,11 +11,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from components import signing
 from components.serving_dir import (
     MANIFEST_NAME,
+    Decided,
     ServingDirError,
     approve,
     compared_now,
+    digest_of,
     hold,
     live,
     newest_valid,
@@ -91,11 +94,15 @@ def test_what_a_key_has_signed_holds_by_its_public_key(
 def test_a_forged_manifest_is_found_by_the_signature_alone(
     serving: Path, keys: tuple[Path, Path]
 ) -> None:
+    file = serving / "2" / MANIFEST_NAME
+    signed = file.read_text()
     forge(serving / "2", release={"metrics": {"accuracy": 0.99}})
-    assert verify(live(serving)) == ()
-    assert verify(live(serving), truster(keys[1])) == (
-        "its signature is not that of 'manifest.json'",
-    )
+    forged = live(serving)
+    assert verify(forged) == ()
+    assert verify(forged, truster(keys[1])) == ("its signature is not that of 'manifest.json'",)
+    file.write_text(signed)  # does not make good what was read before
+    changed = ("manifest.json has changed since it was read",)
+    assert verify(forged, truster(keys[1])) == changed
 
 
 def test_an_exchanged_model_with_its_own_manifest_is_found(
@@ -104,6 +111,8 @@ def test_an_exchanged_model_with_its_own_manifest_is_found(
     publish(letter_model(tmp_path, "c"), tmp_path / "other", {})
     other = live(tmp_path / "other").manifest
     (serving / "2" / "saved_model.pb").write_text("c")
+    (damage,) = verify(live(serving), truster(keys[1]))
+    assert damage.startswith("file 'saved_model.pb' has SHA-256")
     forge(serving / "2", files=other.files, model_digest=other.model_digest)
     assert verify(live(serving)) == ()
     assert verify(live(serving), truster(keys[1])) == (
@@ -122,15 +131,18 @@ def test_a_version_signed_by_another_key_or_by_nobody_is_not_trusted(
     assert verify(live(serving), truster(other)) == ("has no model.sig: not signed",)
 
 
-def test_an_unsigned_version_of_the_same_model_is_followed_by_a_signed_one(
+def test_a_version_of_the_same_model_that_is_not_signed_so_is_followed_by_one_that_is(
     tmp_path: Path, keys: tuple[Path, Path]
 ) -> None:
     model, serving = letter_model(tmp_path, "a"), tmp_path / "serving"
+    sign, trust = signer(keys[0]), truster(keys[1])
     publish(model, serving, {})
-    done = publish(model, serving, {}, sign=signer(keys[0]))
-    assert (done.version, done.created) == (2, True)
-    assert verify(live(serving), truster(keys[1])) == ()
-    assert not publish(model, serving, {}, sign=signer(keys[0])).created
+    others, _ = write_keys(tmp_path / "others")
+    assert publish(model, serving, {}, sign=signer(others)).version == 2
+    done = publish(model, serving, {}, sign=sign, trust=trust)
+    assert (done.version, done.created) == (3, True)
+    assert verify(live(serving), trust) == ()
+    assert not publish(model, serving, {}, sign=sign, trust=trust).created
     assert not publish(model, serving, {}).created
 
 
@@ -168,6 +180,21 @@ def test_an_altered_statement_does_not_hold(serving: Path, keys: tuple[Path, Pat
     file.write_text(json.dumps(bundle))
     (found,) = verify(live(serving), truster(keys[1]))
     assert found == "its signature does not hold: it was made with another key, or altered"
+    envelope["signatures"][0]["sig"] = "?"
+    file.write_text(json.dumps(bundle))
+    (found,) = verify(live(serving), truster(keys[1]))
+    assert found.startswith("its signature does not hold: ")
+
+
+@pytest.mark.parametrize("kind", ["_STATEMENT", "_PREDICATE"])
+def test_what_the_key_has_signed_for_another_purpose_does_not_hold(
+    kind: str, tmp_path: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(signing, kind, "https://slsa.dev/provenance/v1")
+        publish(letter_model(tmp_path, "a"), tmp_path / "serving", {}, sign=signer(keys[0]))
+    (found,) = verify(live(tmp_path / "serving"), truster(keys[1]))
+    assert "expected https://model_signing/signature/v1.0" in found
 
 
 def test_the_signature_has_the_form_of_model_signing(
@@ -254,14 +281,17 @@ def test_an_unsigned_model_that_waits_does_not_stand_in_for_a_signed_one(
     assert hold(model, serving, {}, run_id="r2", **given).run_id == "r2"
 
 
-def test_a_model_that_is_unsigned_is_published_again(
-    tmp_path: Path, keys: tuple[Path, Path]
+def test_what_was_compared_without_a_key_waits_beside_what_was_compared_with_one(
+    serving: Path, tmp_path: Path, keys: tuple[Path, Path]
 ) -> None:
-    model, serving = letter_model(tmp_path, "a"), tmp_path / "serving"
-    publish(model, serving, {})
-    sign, trust = signer(keys[0]), truster(keys[1])
-    assert publish(model, serving, {}, sign=sign, trust=trust).created
-    assert not publish(model, serving, {}, sign=sign, trust=trust).created
+    forge(serving / "2", release={})
+    model, trust = letter_model(tmp_path, "c"), truster(keys[1])
+    hold(model, serving, {}, run_id="r1", decided=decided_now(model, serving))
+    decided = Decided(digest_of(model), compared_now(serving, trust))
+    given = {"decided": decided, "trust": trust, "sign": signer(keys[0])}
+    held = [hold(model, serving, {}, run_id=run_id, **given).run_id for run_id in ("r2", "r3")]
+    assert held == ["r2", "r2"]
+    assert [one.run_id for one in pending(serving)] == ["r1", "r2"]
 
 
 def test_a_model_with_a_file_of_that_name_is_refused(tmp_path: Path) -> None:

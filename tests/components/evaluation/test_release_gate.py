@@ -181,6 +181,17 @@ def test_a_test_split_that_lost_an_example_at_a_records_edge_is_refused(
     assert decided.failed == ["integrity.digest"]
 
 
+def test_an_evaluation_of_fewer_examples_than_were_written_is_refused(
+    setting, held, tmp_path
+) -> None:
+    more = standard_artifacts.Examples()
+    more.copy_from(setting.examples)
+    recorded = json.loads(more.get_string_custom_property("dataset"))
+    recorded["splits"]["test"]["rows"] += 1
+    more.set_string_custom_property("dataset", json.dumps(recorded))
+    assert decide(setting, held, HELD, tmp_path, examples=more).failed == ["integrity.rows"]
+
+
 # --- the test set's budget -----------------------------------------------------------------------
 
 
@@ -191,16 +202,14 @@ def test_each_decision_is_written_down_and_counted_once(setting, held, tmp_path)
         for number, policy in enumerate([HELD, other, HELD], start=1)
     ]
     assert numbers == [1, 2, 1]
-    log = decide(setting, held, HELD, tmp_path, run_id="run 4").log
-    assert [line["run_id"] for line in log] == ["run 1", "run 2"]
+    again = decide(setting, held, HELD, tmp_path, run_id="run 4")
+    assert [line["run_id"] for line in again.log] == ["run 1", "run 2"]
+    facts = blessings.facts_of(again.blessing)
+    assert again.log[0]["model_digest"] == facts.model_digest
+    assert again.log[0]["baseline_digest"] == facts.compared.baseline.model_digest
 
 
-def test_a_refusal_uses_the_test_set_up_as_well(setting, missed, held, tmp_path) -> None:
-    decide(setting, missed, MISSED, tmp_path, run_id="run 1")
-    assert decide(setting, held, HELD, tmp_path, run_id="run 2").find("test_budget").actual == 2
-
-
-def test_a_later_decision_refuses_what_stands_on_the_bounds_of_the_first(
+def test_a_refusal_uses_the_test_set_up_and_what_stands_on_the_first_bounds_is_refused_then(
     setting, missed, held, tmp_path
 ) -> None:
     decide(setting, missed, MISSED, tmp_path, run_id="run 1")

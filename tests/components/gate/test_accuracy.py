@@ -81,15 +81,6 @@ def test_no_confidence_is_called_100_percent() -> None:
     assert "with 99.9958 % confidence" in sentences[1]
 
 
-@pytest.mark.parametrize(("errors", "holds"), [(74, True), (75, False)])
-def test_99_percent_of_ten_thousand_allow_74_errors_at_the_first_decision(
-    errors: int, holds: bool
-) -> None:
-    mnist = dataclasses.replace(POLICY, floor=0.99)
-    counted = evidence(all=Tally(rows=10_000, correct=10_000 - errors))
-    assert ("floor" not in failed(checks_of(counted, mnist))) is holds
-
-
 def test_a_bound_on_the_floor_holds_and_a_float_below_it_does_not() -> None:
     bound = statistics.clopper_pearson_lower(1950, 2000, FIRST)
     for floor, expected in ((bound, []), (math.nextafter(bound, 1.0), ["floor"])):
@@ -114,9 +105,13 @@ def test_probabilities_worse_than_promised_are_refused_although_the_predictions_
     assert "gate.max_cross_entropy" in sentence
 
 
-def test_nan_cross_entropy_is_refused() -> None:
-    broken = dataclasses.replace(GOOD, cross_entropy=math.nan)
-    assert failed(checks_of(broken, ANYTHING)) == ["cross_entropy"]
+@pytest.mark.parametrize(
+    ("cross_entropy", "expected"),
+    # The bound itself holds, and so does what six decimals may add to it.
+    [(0.3, []), (0.3000005, []), (0.300002, ["cross_entropy"]), (math.nan, ["cross_entropy"])],
+)
+def test_the_bound_of_the_cross_entropy_holds(cross_entropy: float, expected: list[str]) -> None:
+    assert failed(checks_of(dataclasses.replace(GOOD, cross_entropy=cross_entropy))) == expected
 
 
 # --- against the baseline -------------------------------------------------------------------------
@@ -201,6 +196,16 @@ def test_the_more_classes_the_more_it_takes_to_refuse_one() -> None:
     assert passed(checks_of(four, ANYTHING_BUT_CLASSES))
 
 
+def test_what_is_not_judged_makes_no_test_less_strict() -> None:
+    # As in the tests above, p = 0.034 and p = 0.0403, which three tests would take for chance.
+    slices = Tally(rows=0, correct=0), Tally(rows=99, correct=99)
+    few = with_slices(evidence(cat=882), *slices)
+    assert failed(checks_of(few, ANYTHING_BUT_CLASSES)) == ["class.cat"]
+    worse = evidence(compared=True, cat=Tally(rows=1000, correct=960, lost=26, gained=14))
+    checks = checks_of(with_slices(worse, *slices), ANYTHING)
+    assert failed(checks) == ["not_worse", "class_change.cat"]
+
+
 ANYTHING_BUT_CLASSES = dataclasses.replace(ANYTHING, class_floor=0.9)
 
 
@@ -250,11 +255,6 @@ def test_a_small_slice_is_not_judged(rows: int, judged: bool) -> None:
             "mean_intensity<0.1 has 99 test images, too few to be judged: gate.min_slice_rows is "
             "100"
         )
-
-
-def test_an_empty_slice_is_no_error() -> None:
-    sliced = with_slices(GOOD, Tally(rows=0, correct=0), Tally(rows=2000, correct=1950))
-    assert passed(checks_of(sliced))
 
 
 def test_no_key_is_named_for_a_class_without_images() -> None:

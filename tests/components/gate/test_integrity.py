@@ -48,17 +48,12 @@ def test_other_examples_or_another_model_are_refused(change: dict[str, str], nam
     assert value[:12] in find(checks, name).sentence
 
 
-@pytest.mark.parametrize("what", ["withdrawn by version 3 at noon: sevens", "rejected by Ann"])
-def test_a_model_was_either_withdrawn_or_rejected(what: str) -> None:
-    checks = checks_of(GOOD, provenance=provenance(2000, withdrawn=what))
-    sentence = find(checks, "integrity.withdrawn").sentence
-    assert sentence == f"this very model was {what}; train another one"
-
-
 def test_a_class_without_examples_is_refused() -> None:
     checks = checks_of(evidence(cat=990, dog=980, eel=Tally(rows=0, correct=0)))
     assert failed(checks) == ["integrity.classes"]
-    assert "no example of eel" in find(checks, "integrity.classes").sentence
+    classes = find(checks, "integrity.classes")
+    assert (classes.actual, classes.required) == (2, 3)
+    assert "no example of eel" in classes.sentence
 
 
 def test_no_class_at_all_is_refused() -> None:
@@ -73,6 +68,7 @@ def test_a_named_slice_without_examples_is_refused(rows: int, wrong: list[str]) 
     cameras = {"camera=front": Tally(rows, rows), "camera=(other)": Tally(0, 0)}
     checks = checks_of(dataclasses.replace(sliced, slices={**sliced.slices, **cameras}), policy)
     assert failed(checks) == wrong
+    assert find(checks, "integrity.slices").actual == 1 - len(wrong)
     said = "no example of camera=front, which gate.slices names: correct the name, or add examples"
     assert (said in find(checks, "integrity.slices").sentence) is bool(wrong)
 

@@ -14,7 +14,6 @@ from components.gate.check import passed
 from components.gate.evidence import Case, Evidence, Provenance, Tally
 from components.gate.policy import Policy
 from components.gate.power import Rule
-from components.gate.simulation import Setting, operating_curve
 from components.gate.slices import Bands
 from components.gate.statistics import mcnemar
 from tests.components.gate.cases import total
@@ -157,18 +156,6 @@ def test_the_whole_gates_refusals_are_those_of_a_simulation(must_improve: bool) 
             ]
         )
         assert found.refusal(drop) == pytest.approx(refused, abs=0.035)
-
-
-def test_the_power_of_the_comparison_is_that_of_the_gates_simulation() -> None:
-    # 2,000 test sets: standard error 1.1 points at most, so 3.5 points are three of them.
-    policy = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
-    setting = Setting(rows=1000, num_classes=2, accuracy=0.95, discordance=0.03)
-    found = power.of_all(evidence(Tally(1000, 950, lost=15, gained=15)), policy)
-    assert found is not None
-    drops = [0.0, 0.01, 0.02]
-    for point in operating_curve(setting, policy, drops=drops, simulations=2_000, seed=0):
-        simulated = point.refused_by.get("not_worse", 0) / point.simulations
-        assert found.refusal(point.drop) == pytest.approx(simulated, abs=0.035)
 
 
 def test_a_class_is_refused_from_where_the_gate_does_in_the_worst_company() -> None:

@@ -184,10 +184,6 @@ def test_mcnemars_published_example() -> None:
     assert 2 * mcnemar(7, 1) == pytest.approx(0.0703, abs=5e-5)
 
 
-def test_forty_discordant_pairs_block_at_26_to_14() -> None:
-    assert mcnemar(26, 14) <= 0.05 < mcnemar(25, 15)
-
-
 def test_tangos_published_example() -> None:
     # The same data and paper, Tango's asymptotic score interval: -0.517 to -0.026.
     assert -tango_upper(7, 1, 21, 0.975) == pytest.approx(-0.517, abs=5e-4)
@@ -293,17 +289,6 @@ def test_holms_textbook_example() -> None:
 
 def test_holm_of_nothing_is_nothing() -> None:
     assert holm([]) == []
-
-
-@given(P_VALUES, st.data())
-def test_a_smaller_p_value_makes_no_adjusted_one_larger(
-    p_values: list[float], data: st.DataObject
-) -> None:
-    index = data.draw(st.integers(0, len(p_values) - 1))
-    smaller = [*p_values]
-    smaller[index] = data.draw(st.floats(0.0, p_values[index]))
-    pairs = zip(holm(smaller), holm(p_values), strict=True)
-    assert all(after <= before + 1e-12 for after, before in pairs)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 12])

@@ -118,6 +118,16 @@ def test_any_other_loss_leaves_the_checks_unmade(ask, turns):
         ask(*turns)
 
 
+def test_a_server_that_is_lost_while_it_loads_leaves_the_checks_unmade(exported, sample):
+    @contextlib.contextmanager
+    def lost(directory):
+        raise KILL
+        yield
+
+    with pytest.raises(NotChecked, match="could not be served, which says nothing about the model"):
+        check_model(lost, exported, sample, BOUNDS)
+
+
 def test_a_server_that_crashes_with_a_trivial_model_too_leaves_the_checks_unmade(ask):
     with pytest.raises(NotChecked, match="a trivial model cannot be served either: the server end"):
         ask(raises(CRASH), raises(CRASH), trivial=raises(CRASH))

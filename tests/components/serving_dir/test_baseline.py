@@ -15,7 +15,7 @@ from components.serving_dir import (
     released_data,
     rollback,
 )
-from tests.components.serving_dir.samples import letter_model
+from tests.components.serving_dir.samples import damage, letter_model
 
 
 def record(key: str, token: str, baseline: Baseline | None) -> dict[str, object]:
@@ -105,12 +105,13 @@ def test_a_damaged_live_version_is_said_and_an_older_good_one_is_the_baseline(
     publish(first_model, serving, record("key", "token", None))
     publish(second_model, serving, record("another key", "token", None))
     (serving / "2" / "saved_model.pb").unlink()
-    # Version 1 is the run's own; yet TensorFlow Serving looks at 2.
-    assert release_context(serving, "key", "fresh") == ReleaseContext(
-        Baseline(1, digest_of(first_model)),
-        "fresh",
-        damage="version 2: file 'saved_model.pb' is missing",
-    )
+    # Either version is a run's own; yet TensorFlow Serving looks at 2, which is damaged.
+    for run_key in ("key", "another key"):
+        assert release_context(serving, run_key, "fresh") == ReleaseContext(
+            Baseline(1, digest_of(first_model)),
+            "fresh",
+            damage="version 2: file 'saved_model.pb' is missing",
+        )
 
 
 def test_a_live_version_that_nobody_here_published_is_damage(serving: Path) -> None:
@@ -132,11 +133,17 @@ def test_damage_is_the_same_by_whichever_path_the_directory_is_named(
     assert len({compared_now(one).damage for one in named}) == 1
 
 
-def test_run_whose_baseline_is_gone_is_compared_anew(serving: Path, first_model: Path) -> None:
+def test_run_whose_baseline_is_gone_or_damaged_is_compared_anew(
+    serving: Path, first_model: Path, second_model: Path
+) -> None:
     publish(first_model, serving, record("key", "token", Baseline(7, "d1")))
-    assert release_context(serving, "key", "fresh") == ReleaseContext(
-        Baseline(1, digest_of(first_model)), "fresh"
-    )
+    first = Baseline(1, digest_of(first_model))
+    assert release_context(serving, "key", "fresh") == ReleaseContext(first, "fresh")
+
+    publish(second_model, serving, record("key 2", "token 2", first))
+    damage(serving, 1)
+    anew = ReleaseContext(Baseline(2, digest_of(second_model)), "fresh")
+    assert release_context(serving, "key 2", "fresh") == anew
 
 
 @pytest.mark.parametrize("release", [{}, {"release_token": "token"}, {"baseline": None}])

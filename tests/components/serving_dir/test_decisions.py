@@ -73,26 +73,6 @@ def test_the_log_its_name_and_its_directories_names_are_synced(
     assert synced == [str(path) for path in (tmp_path, tmp_path / "new", log, directory)]
 
 
-def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
-    number(tmp_path, model="m1")
-    with (tmp_path / LOG_NAME).open("ab") as log:
-        log.write(b'{"at": "2026-11-')
-    assert number(tmp_path, model="m2") == 2
-    lines = (tmp_path / LOG_NAME).read_text().splitlines()
-    assert [json.loads(line)["model_digest"] for line in lines] == ["m1", "m2"]
-
-
-@pytest.mark.parametrize("line", ["no JSON", "[]", '{"test_digest": "mnist"}'])
-def test_a_damaged_line_is_named_and_nothing_is_written(tmp_path: Path, line: str) -> None:
-    number(tmp_path, model="m1")
-    with (tmp_path / LOG_NAME).open("a") as log:
-        log.write(line + "\n")
-    before = (tmp_path / LOG_NAME).read_bytes()
-    with pytest.raises(ServingDirError, match=r"line 2 of .*\.decisions\.jsonl is damaged .*rest"):
-        number(tmp_path, model="m2")
-    assert (tmp_path / LOG_NAME).read_bytes() == before
-
-
 def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ServingDirError, match=r"cannot write the decision to .*: Not a directory"):

@@ -37,7 +37,7 @@ def test_the_digest_is_that_of_the_model_alone(serving: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("act", "problem"),
     [
-        (lambda file: file.write_text("it reads numbers\n"), "MODEL_CARD.md' has changed"),
+        (lambda file: file.write_text("it reads numbers\n"), "file 'MODEL_CARD.md' has SHA-256"),
         (lambda file: file.unlink(), "file 'MODEL_CARD.md' is missing"),
         (lambda file: file.with_name("more.md").touch(), "file 'more.md' is not in manifest.json"),
     ],
@@ -45,8 +45,8 @@ def test_the_digest_is_that_of_the_model_alone(serving: Path, tmp_path: Path) ->
 def test_an_altered_document_is_damage(act: object, problem: str, serving: Path) -> None:
     act(serving / "1" / "MODEL_CARD.md")
     (version,) = versions(serving, check_files=True)
-    assert len(version.problems) == 1
-    assert problem in version.problems[0] or "MODEL_CARD.md" in version.problems[0]
+    (found,) = version.problems
+    assert found.startswith(problem)
 
 
 def test_a_document_cannot_stand_for_a_file_of_the_model(serving: Path) -> None:
@@ -82,9 +82,3 @@ def test_a_model_with_a_file_of_that_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServingDirError, match=r"the model holds 'MODEL_CARD.md', a name kept for"):
         publish(model, tmp_path / "serving", {}, documents=CARD)
     assert versions(tmp_path / "serving") == []
-
-
-def test_a_manifest_without_documents_is_as_before(tmp_path: Path) -> None:
-    publish(letter_model(tmp_path, "a"), tmp_path / "serving", {})
-    manifest = json.loads((tmp_path / "serving" / "1" / MANIFEST_NAME).read_text())
-    assert "documents" not in manifest

@@ -1,4 +1,7 @@
-"""No kill at any moment and no race leaves an incomplete version, or loses one."""
+"""No kill at any moment leaves an incomplete version, or loses one; no reader sees one.
+
+The races of two changes are in test_stale_decisions.py.
+"""
 
 import dataclasses
 import random
@@ -11,7 +14,6 @@ import pytest
 
 from components.serving_dir import (
     LOG_NAME,
-    digest_of,
     find,
     live,
     newest_valid,
@@ -37,7 +39,6 @@ pytestmark = pytest.mark.once
 
 KILL_ROUNDS = 21
 KILL_SEED = 20261123
-RACE_ROUNDS = 5
 POLLED_ROUNDS = 40
 KEPT = 2
 
@@ -174,51 +175,6 @@ def test_sigkill_at_random_moments_loses_nothing(
         prune(serving, KEPT)
     print(f"kills that came in time, of {KILL_ROUNDS}: {cut_short}")
     assert min(cut_short.values()) > 0
-
-
-def test_two_publishers_at_once_give_two_versions(
-    large_model: Path, other_model: Path, tmp_path: Path
-) -> None:
-    for attempt in range(RACE_ROUNDS):
-        serving = tmp_path / f"serving-{attempt}"
-        models = (large_model, other_model)
-        publishers = [start_changer(serving, "publish", model) for model in models]
-        for publisher in publishers:
-            release(publisher)
-        answers = [publisher.communicate()[0] for publisher in publishers]
-
-        assert sorted(answers) == ["1\n", "2\n"]
-        checked = versions(serving, check_files=True)
-        assert [version.problems for version in checked] == [(), ()]
-        assert {version.manifest.model_digest for version in checked} == {
-            digest_of(large_model),
-            digest_of(other_model),
-        }
-
-
-def test_two_publishers_of_one_model_give_one_version(large_model: Path, serving: Path) -> None:
-    publishers = [start_changer(serving, "publish", large_model) for _ in range(2)]
-    for publisher in publishers:
-        release(publisher)
-    assert [publisher.communicate()[0] for publisher in publishers] == ["1\n", "1\n"]
-    assert numbers(serving) == [1]
-
-
-def test_a_publisher_and_a_rollback_at_once_give_two_versions(
-    large_model: Path, serving: Path
-) -> None:
-    publish_letters(serving, "ab")
-    both = [
-        start_changer(serving, "rollback"),
-        start_changer(serving, "publish", large_model),
-    ]
-    for process in both:
-        release(process)
-    assert sorted(process.communicate()[0] for process in both) == ["3\n", "4\n"]
-    checked = versions(serving, check_files=True)
-    assert [version.problems for version in checked] == [()] * 4
-    # Whichever came first, the version that was live then is withdrawn.
-    assert marks_in(serving) in ({2: 3}, {3: 4})
 
 
 def test_reader_never_sees_an_incomplete_highest_version(large_model: Path, serving: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_line_cut_anywhere_is_none_until_its_record_is_whole(tmp_path: Path) -
     "line",
     [
         *('{"test_digest": "mnist"}', '{"rejection": {"reason": "zu groß"}}', "[]"),
-        '{"rejection": {}} {"rejection": {}}',
+        *('{"rejection": {}} {"rejection": {}}', "no JSON\n"),
     ],
 )
 def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
@@ -147,10 +147,14 @@ def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
 ) -> None:
     log = tmp_path / LOG_NAME
     log.write_text(line, encoding="utf-8")
-    with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged"):
-        read_log(tmp_path)
-    with pytest.raises(ServingDirError, match=r"line 1 of .* is damaged"):
-        register(tmp_path, Decision("test", "m1", None, "policy"), run_id="run")
+    for act in (
+        lambda: read_log(tmp_path),
+        lambda: register(tmp_path, Decision("test", "m1", None, "policy"), run_id="run"),
+    ):
+        with pytest.raises(
+            ServingDirError, match=r"line 1 of .*\.decisions\.jsonl is damaged .*rest"
+        ):
+            act()
     assert log.read_text(encoding="utf-8") == line
 
 

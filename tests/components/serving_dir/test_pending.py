@@ -78,11 +78,13 @@ def test_a_first_model_can_be_held(serving: Path) -> None:
 
 def test_the_same_model_on_the_same_comparison_is_held_once(serving: Path) -> None:
     publish_letters(serving, "a")
+    hold_letter(serving, "x", "r0")
     first, again = hold_letter(serving, "b"), hold_letter(serving, "b", "r2")
     assert again == first
     publish_letters(serving, "c")
     assert hold_letter(serving, "b", "r3").run_id == "r3"
-    assert waiting(serving) == ["r3"]  # r1 could not be approved any more
+    # r1 could not be approved any more, nor can r0, which no later run stands for.
+    assert waiting(serving) == ["r0", "r3"]
 
 
 def test_what_an_overtaken_hold_left_after_a_kill_gives_way_to_the_next(
@@ -267,12 +269,16 @@ def test_a_record_under_the_name_of_another_run_is_damaged(serving: Path) -> Non
     assert waiting(serving) == ["r1"]
 
 
-def test_a_second_approval_says_that_it_was_approved(serving: Path) -> None:
-    hold_letter(serving, "b")
+def test_a_second_approval_says_that_it_was_approved_and_cleans_up(serving: Path) -> None:
+    path = hold_letter(serving, "b").path
+    shutil.copytree(path, serving.parent / "kept")
     approve(serving, "r1", **WHO)
+    shutil.copytree(serving.parent / "kept", path)  # as after a kill before it was removed
+    assert waiting(serving) == []
     again = approve(serving, "r1", by="Bob", reason="me too")
     assert (again.version, again.created) == (1, False)
     assert live(serving).manifest.release["approval"]["by"] == "Ann"
+    assert hidden_in(serving) == []
 
 
 def test_a_second_approval_of_what_was_rolled_back_since_is_no_release(serving: Path) -> None:
@@ -303,6 +309,10 @@ def test_who_approves_too_late_is_told_who_came_first(
 
 
 def test_a_run_that_does_not_wait_is_named_with_those_that_do(serving: Path) -> None:
+    serving.mkdir()
+    with pytest.raises(ServingDirError, match=r"no run 'r9' waits in .*; waiting: none"):
+        reject(serving, "r9", **WHO)
+    assert list(serving.iterdir()) == []
     publish_letters(serving, "a")
     hold_letter(serving, "b")
     with pytest.raises(ServingDirError, match=r"no run 'r9' waits in .*; waiting: r1"):
@@ -316,8 +326,8 @@ def test_a_run_that_does_not_wait_is_named_with_those_that_do(serving: Path) -> 
 
 def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) -> None:
     publish_letters(serving, "a")
-    hold_letter(serving, "b")
-    rejection = reject(serving, "r1", by="Ann", reason="confuses 4 and 9")
+    hold_letter(serving, "b", "1")  # a run may be named like a version, which stays
+    rejection = reject(serving, "1", by="Ann", reason="confuses 4 and 9")
     assert (numbers(serving), hidden_in(serving)) == ([1], [])
     model = letter_model(serving.parent, "b")
     assert withdrawn_digests(serving) == {digest_of(model): rejection}
@@ -326,8 +336,8 @@ def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) 
         publish(model, serving, {}, decided=decided_now(model, serving))
     with pytest.raises(StaleDecision, match="rejected by Ann"):
         hold_letter(serving, "b", "r2")
-    with pytest.raises(ServingDirError, match=r"the run r1 was rejected by Ann .*; waiting: no"):
-        approve(serving, "r1", **WHO)
+    with pytest.raises(ServingDirError, match=r"the run 1 was rejected by Ann .*; waiting: no"):
+        approve(serving, "1", **WHO)
 
 
 def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_rejected(

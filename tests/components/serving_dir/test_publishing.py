@@ -19,12 +19,20 @@ from components.serving_dir import (
     MANIFEST_NAME,
     ServingDirError,
     digest_of,
+    hold,
     newest_valid,
     publish,
     verify,
     versions,
 )
-from tests.components.serving_dir.samples import NOON, SMALL_MODEL, numbers, staging_in, write_model
+from tests.components.serving_dir.samples import (
+    NOON,
+    SMALL_MODEL,
+    decided_now,
+    numbers,
+    staging_in,
+    write_model,
+)
 from tests.limits import ROOT, full_disk, on_a_small_disk
 
 # FIPS 180-2, appendix B.1
@@ -208,7 +216,12 @@ def test_what_is_no_model_is_refused(
 
 
 def test_a_serving_directory_inside_the_model_is_refused(model: Path) -> None:
-    assert_refused("is inside the model", model, model / "serving")
+    for inside in (model, model / "serving"):
+        with pytest.raises(ServingDirError, match="is inside the model"):
+            publish(model, inside, {})
+        with pytest.raises(ServingDirError, match="is inside the model"):
+            hold(model, inside, {}, run_id="r", decided=decided_now(model, model.parent / "none"))
+    assert not (model / LOCK_NAME).exists()
 
 
 def test_a_serving_directory_that_cannot_be_one_is_refused(model: Path, serving: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from components.serving_dir import (
     LOCK_NAME,
+    LOG_NAME,
     MANIFEST_NAME,
     ServingDirError,
     Withdrawal,
@@ -124,6 +125,8 @@ def test_a_model_that_is_withdrawn_is_so_in_every_version(serving: Path) -> None
     publish_letters(serving, "aba")
     rollback(serving, 2)
     assert marks_in(serving) == {1: 4, 3: 4}
+    (serving / LOG_NAME).unlink()  # as if it had been killed before it wrote there
+    assert marks_in(serving) == {1: 4, 3: 4}
     publish_letters(serving, "a")  # past the gate
     assert marks_in(serving) == {1: 4, 3: 4, 5: 4}
     assert newest_valid(serving).number == 4
@@ -147,11 +150,12 @@ def test_a_damaged_live_version_can_be_left(serving: Path) -> None:
 
 
 def test_without_a_manifest_the_withdrawn_model_is_unknown(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    (serving / "2" / MANIFEST_NAME).write_text("{")
+    publish_letters(serving, "cab")
+    for number in ("1", "3"):
+        (serving / number / MANIFEST_NAME).write_text("{")
     rollback(serving)
-    assert release_of(serving, 3)["rollback"]["withdrawn_digest"] is None
-    assert marks_in(serving) == {2: 3}
+    assert release_of(serving, 4)["rollback"]["withdrawn_digest"] is None
+    assert marks_in(serving) == {3: 4}
     assert withdrawn_digests(serving) == {}
 
 

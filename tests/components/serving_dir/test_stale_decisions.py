@@ -7,7 +7,7 @@ directory at once, and look at which of them came first.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 from components.serving_dir import (
     Decided,
     StaleDecision,
-    compared_now,
     prune,
     publish,
     rollback,
@@ -85,21 +84,12 @@ def assert_stale(message: str, serving: Path, letter: str, decided: Decided) -> 
 # --- what still holds ----------------------------------------------------------------------------
 
 
-def test_a_decision_that_holds_is_published(serving: Path) -> None:
+def test_a_decision_that_holds_is_published_once(serving: Path) -> None:
     assert carry_out(serving, "a", decide(serving, "a")) == (1, True)
-    assert carry_out(serving, "b", decide(serving, "b")) == (2, True)
-
-
-def test_the_same_publication_again_finds_it_done(serving: Path) -> None:
-    publish_letters(serving, "a")
     decided = decide(serving, "b")
     assert carry_out(serving, "b", decided) == (2, True)
     assert carry_out(serving, "b", decided) == (2, False)
-
-
-def test_the_model_that_is_served_already_is_not_published_again(serving: Path) -> None:
-    publish_letters(serving, "a")
-    assert carry_out(serving, "a", decide(serving, "a")) == (1, False)
+    assert carry_out(serving, "b", decide(serving, "b")) == (2, False)
 
 
 def test_damage_that_the_decision_knew_of_is_no_change(serving: Path) -> None:
@@ -120,76 +110,47 @@ def test_pruning_what_nobody_is_compared_with_is_no_change(serving: Path) -> Non
 # --- what does not hold any more -----------------------------------------------------------------
 
 
-def test_another_version_went_live_meanwhile(serving: Path) -> None:
-    publish_letters(serving, "a")
-    decided = decide(serving, "b")
-    publish_letters(serving, "c")
-    assert_stale(
-        r"compared with version 1 \(model \w{8}\), but .* version 2 \(model \w{8}\); run again",
-        serving,
-        "b",
-        decided,
-    )
-
-
-def test_the_first_release_was_somebody_elses_meanwhile(serving: Path) -> None:
-    decided = decide(serving, "b")
-    publish_letters(serving, "a")
-    assert_stale("compared with no version, but .* with version 1", serving, "b", decided)
-
-
-def test_what_it_was_compared_with_was_withdrawn_meanwhile(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    decided = decide(serving, "c")
-    rollback(serving)
-    assert_stale("compared with version 2 .* with version 3", serving, "c", decided)
-
-
-def test_the_model_was_published_and_withdrawn_meanwhile(serving: Path) -> None:
-    publish_letters(serving, "a")
-    decided = decide(serving, "b")
-    carry_out(serving, "b", decided)
+def withdraw(serving: Path) -> None:
     rollback(serving, reason="sevens")
-    assert_stale(
-        "since the decision this very model was withdrawn by version 3 .*: sevens",
-        serving,
-        "b",
-        decided,
-    )
 
 
-def test_a_withdrawn_model_that_is_live_again_is_not_found_done(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    decided = decide(serving, "b")
+def release_another(serving: Path) -> None:
+    publish_letters(serving, "d")
+
+
+def release_and_roll_back(serving: Path) -> None:
+    publish_letters(serving, "d")
     rollback(serving)
-    publish_letters(serving, "b")  # past the gate
-    assert_stale("since the decision this very model was withdrawn", serving, "b", decided)
+    assert marks_in(serving) == {2: 3}
 
 
-def test_the_same_baseline_under_another_number_is_another_one(serving: Path) -> None:
-    publish_letters(serving, "a")
-    decided = decide(serving, "c")
-    publish_letters(serving, "b")
-    rollback(serving)  # 3 = a
-    assert compared_now(serving).baseline.model_digest == decided.compared.baseline.model_digest
-    assert_stale("compared with version 1 .* with version 3", serving, "c", decided)
+def put_another_under_its_number(serving: Path) -> None:
+    shutil.rmtree(serving / "1")
+    publish_letters(serving, "d")
 
 
-def test_another_baseline_under_the_same_number_is_another_one(serving: Path) -> None:
-    publish_letters(serving, "a")
-    decided = decide(serving, "c")
-    for path in (serving / "1").iterdir():
-        path.unlink()
-    (serving / "1").rmdir()
-    publish_letters(serving, "b")
-    assert_stale("compared with version 1 .* with version 1 ", serving, "c", decided)
-
-
-def test_what_it_was_compared_with_was_damaged_meanwhile(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    decided = decide(serving, "c")
+def damage_the_live_one(serving: Path) -> None:
     damage(serving, 2)
-    assert_stale("with version 1 .* because of damage: version 2", serving, "c", decided)
+
+
+@pytest.mark.parametrize(
+    ("letters", "change", "message"),
+    [
+        ("a", release_another, r"1 \(model \w{8}\), but .* version 2 \(model \w{8}\); run again"),
+        ("", release_another, "compared with no version, but .* with version 1"),
+        ("ab", withdraw, "compared with version 2 .* with version 3"),
+        ("a", release_and_roll_back, "compared with version 1 .* with version 3"),
+        ("a", put_another_under_its_number, "compared with version 1 .* with version 1 "),
+        ("ab", damage_the_live_one, "with version 1 .* because of damage: version 2"),
+    ],
+)
+def test_what_it_was_compared_with_was_changed_meanwhile(
+    letters: str, change: Callable[[Path], None], message: str, serving: Path
+) -> None:
+    publish_letters(serving, letters)
+    decided = decide(serving, "c")
+    change(serving)
+    assert_stale(message, serving, "c", decided)
 
 
 def test_the_damage_was_repaired_meanwhile(serving: Path) -> None:
@@ -198,6 +159,17 @@ def test_the_damage_was_repaired_meanwhile(serving: Path) -> None:
     decided = decide(serving, "c")
     (serving / "2" / "saved_model.pb").write_text("b")
     assert_stale("because of damage: .* with version 2", serving, "c", decided)
+
+
+def test_the_model_was_published_and_withdrawn_meanwhile(serving: Path) -> None:
+    publish_letters(serving, "a")
+    decided = decide(serving, "b")
+    carry_out(serving, "b", decided)
+    withdraw(serving)
+    withdrawn = "since the decision this very model was withdrawn by version 3 .*: sevens"
+    assert_stale(withdrawn, serving, "b", decided)
+    publish_letters(serving, "b")  # past the gate: live again, and yet not found done
+    assert_stale(withdrawn, serving, "b", decided)
 
 
 def test_the_models_files_were_changed_meanwhile(serving: Path) -> None:

@@ -12,7 +12,6 @@ from components.serving_dir import (
     ServingDirError,
     digest_of,
     prune,
-    publish,
     rollback,
     versions,
     withdrawn_digests,
@@ -150,27 +149,6 @@ def test_a_rollback_chooses_no_version_by_a_log_that_cannot_be_read(serving: Pat
         rollback(serving)
     assert numbers(serving) == [4, 5, 6, 7]
     assert rollback(serving, 5).restores == 5
-
-
-def test_nor_by_one_that_is_no_file(serving: Path) -> None:
-    publish_letters(serving, "ab")
-    (serving / LOG_NAME).mkdir()
-    with pytest.raises(
-        ServingDirError, match=r"cannot choose .* cannot read what was decided and w"
-    ):
-        rollback(serving)
-    assert numbers(serving) == [1, 2]
-
-
-def test_half_a_line_of_a_killed_process_is_none(serving: Path) -> None:
-    forgotten_versions(serving)
-    with (serving / LOG_NAME).open("a") as log:
-        log.write('{"withdrawal": {"vers')
-    assert withdrawn_letters(serving) == {"b"}
-    publish(letter_model(serving.parent, "e"), serving, {})
-    rollback(serving)
-    assert withdrawn_letters(serving) == {"b", "e"}
-    assert len(log_lines(serving)) == 2
 
 
 def test_what_a_reader_finds_while_versions_go_is_withdrawn_at_every_moment(
