@@ -14,14 +14,12 @@ import contextlib
 import functools
 import os
 import re
-import shutil
 import urllib.parse
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from components.serving_dir.model_files import scan
 from trainer.host.text import one_line, quoted
 
 SCHEMES = ("s3", "gs")
@@ -33,7 +31,6 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _PROBE = ".tfx-mnist"
 _CONNECT_S = 10.0
 _ANSWER_S = 60.0
-_PIECE = 8 << 20  # bytes
 
 
 class StoreError(Exception):
@@ -71,36 +68,23 @@ def require_usable(uri: str) -> None:
 
 
 def upload(directory: Path, uri: str) -> None:
-    """Copies a directory to where nothing is; raises StoreError or OSError."""
-    tree = scan(directory)
-    parents = {os.path.dirname(name) for name in (*tree.files, *tree.directories)}
+    """Copies a directory to where nothing is; raises StoreError."""
     with _explained("write", uri):
+        from pyarrow import fs
+
         store, target = _opened(uri)
-        for name in ("", *(each for each in tree.directories if each not in parents)):
-            store.create_dir(f"{target}/{name}".rstrip("/"))
-        for name in tree.files:
-            with (
-                (directory / name).open("rb") as reader,
-                store.open_output_stream(f"{target}/{name}") as writer,
-            ):
-                shutil.copyfileobj(reader, writer, _PIECE)
+        store.create_dir(target)  # Arrow copies no empty directory
+        fs.copy_files(str(directory), target, fs.LocalFileSystem(), store)
 
 
 def download(uri: str, directory: Path) -> None:
-    """Copies a directory of the store to where nothing is; raises StoreError or OSError."""
+    """Copies a directory of the store to where nothing is; raises StoreError."""
     with _explained("read", uri):
         from pyarrow import fs
 
         store, source = _opened(uri)
         directory.mkdir(parents=True)
-        for found in store.get_file_info(fs.FileSelector(source, recursive=True)):
-            target = directory / os.path.relpath(found.path, source)
-            if found.type == fs.FileType.Directory:
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with store.open_input_stream(found.path) as reader, target.open("xb") as writer:
-                shutil.copyfileobj(reader, writer, _PIECE)
+        fs.copy_files(source, str(directory), store, fs.LocalFileSystem())
 
 
 def exists(uri: str) -> bool:

@@ -13,11 +13,12 @@ they come, and can be drawn again from the images.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -27,7 +28,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.counting import Outcomes, Scores, count, scores_of, tally, to_rows
-from components.evaluation.mistakes import Mistakes, Observed, observe
+from components.evaluation.mistakes import Mistakes, observe
 from components.monitoring.summary import Key, Summary, keys, size_of
 from trainer import features
 
@@ -40,10 +41,8 @@ MISTAKES = "mistakes"  # `Mistakes.to_bytes`
 REFERENCE = "reference"  # JSON: what `summary.keys` gave, with the number of times
 SIZE = 200  # images
 
-_Outcome = tuple[int, int, bool]  # see `Outcomes`
 _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
-_Element = tuple[_Outcome, _Sketch, Observed, Scores, Sequence[Key]]
-_Sum = tuple[Outcomes, _Sketch, Mistakes, Scores, Counter[Key]]
+_Sum = tuple[Outcomes, _Sketch, Mistakes, Scores, Counter[Key]]  # over any number of examples
 
 
 class GateEvidence(metric_types.Metric):  # type: ignore[misc]
@@ -89,10 +88,10 @@ def _computations(
 
 
 class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
-    """Example -> its outcome, its part of the sample, and of all other sums.
+    """Example -> the sums over this one example.
 
-    TFMA calls it once per example, for all slices. The part is empty if `size` smaller digests were
-    seen before: most examples then cost the slices nothing.
+    TFMA calls it once per example, for all slices. Its part of the sample is empty if `size`
+    smaller digests were seen before: most examples then cost the slices nothing.
     """
 
     def __init__(self, candidate: str, baseline: str | None, size: int) -> None:
@@ -105,7 +104,7 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         self._seen: set[bytes] = set()
         self._largest = b"\xff" * hashlib.sha256().digest_size
 
-    def process(self, extracts: Mapping[str, Any]) -> Iterator[_Element]:
+    def process(self, extracts: Mapping[str, Any]) -> Iterator[_Sum]:
         inputs = metric_util.to_standard_metric_inputs(extracts)
 
         def probabilities(model: str) -> np.ndarray:
@@ -114,7 +113,6 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         label = inputs.get_labels(self._candidate).argmax(keepdims=True)  # [K] one-hot -> [1]
         candidate = probabilities(self._candidate)
         baseline = None if self._baseline is None else probabilities(self._baseline)
-        (outcome,) = count(label, candidate, baseline)
         image, intensity, height, width = (
             np.ravel(extracts[constants.FEATURES_KEY][name])[0]
             for name in (features.IMAGE, features.MEAN_INTENSITY, features.HEIGHT, features.WIDTH)
@@ -123,9 +121,13 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         sampled = self._is_among_the_smallest(digest)
         part = {digest: candidate.astype("<f4").tobytes()} if sampled else {}
         other = None if baseline is None else baseline[0]
-        observed = observe(int(label[0]), digest.hex(), candidate[0], other)
-        counted = tuple(keys(candidate, float(intensity), size_of(height, width)))
-        yield outcome, part, observed, scores_of(candidate, label), counted
+        yield (
+            count(label, candidate, baseline),
+            part,
+            observe(int(label[0]), digest.hex(), candidate[0], other),
+            scores_of(candidate, label),
+            Counter(keys(candidate, float(intensity), size_of(height, width))),
+        )
 
     def _is_among_the_smallest(self, digest: bytes) -> bool:
         if digest > self._largest:
@@ -148,23 +150,16 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
     def create_accumulator(self) -> _Sum:
         return Outcomes(), {}, Mistakes(), Scores(), Counter()
 
-    def add_input(self, sums: _Sum, element: _Element) -> _Sum:
+    def add_input(self, sums: _Sum, more: _Sum) -> _Sum:
         outcomes, sketch, mistakes, scores, reference = sums
-        outcome, sampled, observed, score, counted = element
-        outcomes[outcome] += 1
-        mistakes.add(observed)
-        reference.update(counted)
-        return outcomes, self._merged(sketch, sampled), mistakes, scores + score, reference
+        more_outcomes, sampled, more_mistakes, more_scores, more_reference = more
+        outcomes.update(more_outcomes)
+        mistakes.merge(more_mistakes)
+        reference.update(more_reference)
+        return outcomes, self._merged(sketch, sampled), mistakes, scores + more_scores, reference
 
     def merge_accumulators(self, parts: Iterable[_Sum]) -> _Sum:
-        outcomes, sketch, mistakes, scores, reference = self.create_accumulator()
-        for more, sampled, seen, score, counted in parts:
-            outcomes.update(more)
-            sketch = self._merged(sketch, sampled)
-            mistakes.merge(seen)
-            scores += score
-            reference.update(counted)
-        return outcomes, sketch, mistakes, scores, reference
+        return functools.reduce(self.add_input, parts, self.create_accumulator())
 
     def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
         outcomes, sketch, mistakes, scores, reference = sums

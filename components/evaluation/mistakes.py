@@ -38,47 +38,36 @@ class Mistake(NamedTuple):
     baseline: tuple[float, ...]
 
 
-class Observed(NamedTuple):
-    """One example: its part of the sums, and the kinds of mistake that it is."""
-
-    sums: tuple[tuple[str, int, int], ...]  # (name, bin or label, addend)
-    kinds: tuple[str, ...]
-    mistake: Mistake | None
-
-
 def observe(
     label: int, digest: str, candidate: np.ndarray, baseline: np.ndarray | None
-) -> Observed:
+) -> Mistakes:
     """Looks at one example; the probabilities are [K]."""
     predicted, other = _prediction(candidate), None if baseline is None else _prediction(baseline)
-    sums: tuple[tuple[str, int, int], ...] = ()
+    found = Mistakes()
     if predicted != NOT_FINITE:
         confidence = float(candidate[predicted])
         index = min(int(confidence * BINS), BINS - 1)
-        right = int(predicted == label)
-        sums = (
-            ("rows", index, 1),
-            ("right", index, right),
-            ("confidence", index, round(confidence * _UNIT)),
-            ("of_label", label, round(float(candidate[label]) * _UNIT)),
-            ("labels", label, 1),
-        )
+        found.sums["rows", index] = 1
+        found.sums["right", index] = int(predicted == label)
+        found.sums["confidence", index] = round(confidence * _UNIT)
+        found.sums["of_label", label] = round(float(candidate[label]) * _UNIT)
+        found.sums["labels", label] = 1
     kinds: list[str] = []
     if predicted != label:
         kinds = [WRONG] if other is None or other != label else [WRONG, LOST]
     elif other is not None and other != label:
         kinds = [GAINED]
-    if not kinds:
-        return Observed(sums, (), None)
-    of_wrong = candidate if predicted != label or baseline is None else baseline
-    mistake = Mistake(
-        _margin(of_wrong, label),
-        digest,
-        label,
-        tuple(candidate.tolist()),
-        () if baseline is None else tuple(baseline.tolist()),
-    )
-    return Observed(sums, tuple(kinds), mistake)
+    for kind in kinds:
+        of_wrong = candidate if predicted != label or baseline is None else baseline
+        mistake = Mistake(
+            _margin(of_wrong, label),
+            digest,
+            label,
+            tuple(candidate.tolist()),
+            () if baseline is None else tuple(baseline.tolist()),
+        )
+        found.keep(kind, [mistake])
+    return found
 
 
 def _prediction(probabilities: np.ndarray) -> int:
@@ -98,17 +87,19 @@ class Mistakes:
         self.sums = Counter[tuple[str, int]]()
         self.kept: dict[str, dict[tuple[str, int], Mistake]] = {}
 
-    def add(self, observed: Observed) -> None:
-        for name, index, addend in observed.sums:
-            self.sums[name, index] += addend
-        for kind in observed.kinds:
-            assert observed.mistake is not None
-            self._keep(kind, [observed.mistake])
-
     def merge(self, other: Mistakes) -> None:
         self.sums.update(other.sums)
         for kind, mistakes in other.kept.items():
-            self._keep(kind, mistakes.values())
+            self.keep(kind, mistakes.values())
+
+    def keep(self, kind: str, mistakes: Iterable[Mistake]) -> None:
+        kept = self.kept.setdefault(kind, {})
+        for mistake in mistakes:
+            key = mistake.digest, mistake.label
+            # The same image in batches of different sizes may differ by rounding, see the sample.
+            kept[key] = min(mistake, kept.get(key, mistake))
+        if len(kept) > 2 * KEPT:
+            self.kept[kind] = {(each.digest, each.label): each for each in self.ranked(kind)}
 
     def ranked(self, kind: str) -> list[Mistake]:
         """Returns those with the largest margins, these first, in an order of their own."""
@@ -153,14 +144,5 @@ class Mistakes:
         made.sums.update({(name, index): value for name, index, value in fields["sums"]})
         for kind, mistakes in fields["kept"].items():
             rows = (Mistake(m, d, label, tuple(c), tuple(b)) for m, d, label, c, b in mistakes)
-            made._keep(kind, rows)
+            made.keep(kind, rows)
         return made
-
-    def _keep(self, kind: str, mistakes: Iterable[Mistake]) -> None:
-        kept = self.kept.setdefault(kind, {})
-        for mistake in mistakes:
-            key = mistake.digest, mistake.label
-            # The same image in batches of different sizes may differ by rounding, see the sample.
-            kept[key] = min(mistake, kept.get(key, mistake))
-        if len(kept) > 2 * KEPT:
-            self.kept[kind] = {(each.digest, each.label): each for each in self.ranked(kind)}

@@ -12,7 +12,7 @@ def added(*examples: tuple) -> Mistakes:
     made = Mistakes()
     for number, (label, candidate, baseline) in enumerate(examples):
         other = None if baseline is None else np.array(baseline)
-        made.add(observe(label, f"{number:064x}", np.array(candidate), other))
+        made.merge(observe(label, f"{number:064x}", np.array(candidate), other))
     return made
 
 
@@ -70,8 +70,8 @@ def test_parts_add_up_to_the_whole_in_any_order(parts: int) -> None:
     ]
     whole, sums = Mistakes(), [Mistakes() for _ in range(parts)]
     for row, example in enumerate(examples):
-        whole.add(example)
-        sums[row % parts].add(example)
+        whole.merge(example)
+        sums[row % parts].merge(example)
     merged = Mistakes()
     for part in reversed(sums):
         merged.merge(Mistakes.from_bytes(part.to_bytes()))
@@ -82,7 +82,7 @@ def test_parts_add_up_to_the_whole_in_any_order(parts: int) -> None:
 def test_the_same_image_is_kept_once() -> None:
     made = Mistakes()
     for _ in range(3):
-        made.add(observe(0, "d" * 64, np.array([0.2, 0.8]), None))
+        made.merge(observe(0, "d" * 64, np.array([0.2, 0.8]), None))
     assert len(made.ranked(WRONG)) == 1
     assert made.bins()[0].rows == 3
     assert mistakes.BINS == 15
