@@ -51,13 +51,13 @@ def _build_own(
         with _layers_in(hparams.precision):
             model = function(image_shape, num_classes, hparams, **given)
             if not isinstance(model, keras.Model):
-                raise own_network.refused(name, f"it returned {_kind(model)}")
+                raise _refused(name, f"it returned {_kind(model)}")
             logits = model(image)
             _require_logits(name, model, logits, num_classes)
             # Not in a training's strategy, whose network was looked at before.
             if not tf.distribute.has_strategy() and _gives_probabilities(model, image_shape):
                 reason = "it ends in a softmax, which gives no logits; remove it"
-                raise own_network.refused(name, reason)
+                raise _refused(name, reason)
     except own_network.NetworkError:
         raise
     except (Exception, SystemExit) as error:
@@ -67,7 +67,7 @@ def _build_own(
         if several and isinstance(error, tf.errors.OpError):
             raise  # another machine may be lost
         reason = f"with images of the shape {image_shape} it failed ({one_line(error)})"
-        raise own_network.refused(name, reason) from error
+        raise _refused(name, reason) from error
     # One that is no graph of layers does not know the shape of its output.
     return model if hasattr(model, "output_shape") else keras.Model(image, logits)
 
@@ -76,16 +76,16 @@ def _require_logits(name: str, model: keras.Model, logits: Any, num_classes: int
     shape = tuple(logits.shape) if isinstance(logits, keras.KerasTensor) else _kind(logits)
     if shape != (None, num_classes):
         reason = f"its output is {shape}, expected one of the shape {(None, num_classes)}"
-        raise own_network.refused(name, reason)
+        raise _refused(name, reason)
     if logits.dtype != "float32":
         reason = f"its output is {logits.dtype}; give its last layer dtype='float32'"
-        raise own_network.refused(name, reason)
+        raise _refused(name, reason)
     others = {weight.dtype for weight in model.trainable_variables} - {"float32"}
     if others:
         reason = f"it trains weights of {', '.join(sorted(others))}, expected float32 alone"
-        raise own_network.refused(name, f"{reason}; for other layers set training.precision")
+        raise _refused(name, f"{reason}; for other layers set training.precision")
     if not model.trainable_variables:
-        raise own_network.refused(name, "it has no weight to train")
+        raise _refused(name, "it has no weight to train")
 
 
 def _gives_probabilities(model: keras.Model, image_shape: tuple[int, int, int]) -> bool:
@@ -93,6 +93,15 @@ def _gives_probabilities(model: keras.Model, image_shape: tuple[int, int, int]) 
     noise = keras.random.normal((2, *image_shape), seed=0)  # a seed of its own: no other draw moves
     answers = keras.ops.convert_to_numpy(model(noise, training=False))  # [2, num_classes]
     return bool((answers >= 0.0).all() and (abs(answers.sum(axis=1) - 1.0) < _SUM_TOLERANCE).all())
+
+
+def _refused(architecture: str, reason: str) -> own_network.NetworkError:
+    return own_network.NetworkError(
+        architecture,
+        reason,
+        "expected a function of (image_shape, num_classes, hparams) that returns a keras.Model "
+        "which gives logits",
+    )
 
 
 def _kind(value: Any) -> str:

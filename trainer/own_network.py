@@ -49,6 +49,10 @@ _KINDS = (bool, int, float, str)
 class NetworkError(ValueError):
     """The function cannot be used; the message is one line for the user."""
 
+    def __init__(self, architecture: str, reason: str, remedy: str = "") -> None:
+        remedy = f": {remedy}" if remedy else ""
+        super().__init__(f"training.architecture is {quoted(architecture)}, and {reason}{remedy}")
+
 
 def is_own(architecture: str) -> bool:
     """Tells whether the text names a function, and no entry of `ARCHITECTURES`."""
@@ -79,7 +83,7 @@ def read_source(architecture: str) -> str:
         text = read_regular(file, max_bytes=_MAX_BYTES).decode("utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise _refused(
+        raise NetworkError(
             architecture,
             f"its source cannot be read ({reason})",
             "give the path of a Python file, or a module that is installed",
@@ -111,20 +115,20 @@ def parameters(architecture: str, source: str) -> dict[str, HyperParameter]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # nested too deeply
-        raise _refused(architecture, f"it is no Python ({one_line(error)})") from None
+        raise NetworkError(architecture, f"it is no Python ({one_line(error)})") from None
     defined = [
         node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function
     ]
     if not defined:
         names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         known = f"it defines {', '.join(names[:10])}" if names else "it defines none"
-        raise _refused(architecture, f"{place} defines no such function", known)
+        raise NetworkError(architecture, f"{place} defines no such function", known)
     given = defined[-1].args
     found = {}
     for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
         value = _literal(default)
         if type(value) not in _KINDS:
-            raise _refused(
+            raise NetworkError(
                 architecture,
                 f"its parameter {argument.arg} has no default that is a number, a text, True or "
                 "False",
@@ -132,7 +136,9 @@ def parameters(architecture: str, source: str) -> dict[str, HyperParameter]:
             )
         choices = _choices(argument.annotation)
         if choices and value not in choices:
-            raise _refused(architecture, f"the default of {argument.arg} is none of its choices")
+            raise NetworkError(
+                architecture, f"the default of {argument.arg} is none of its choices"
+            )
         text = f"hyper-parameter of {function}"
         found[argument.arg] = HyperParameter(text, value, type(value), choices)
     return found
@@ -171,7 +177,7 @@ def load(architecture: str, source: str) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:
         reason = f"it cannot be imported ({one_line(error)})"
         remedy = "a file may import installed packages only" if is_file(architecture) else ""
-        raise _refused(architecture, reason, remedy) from error
+        raise NetworkError(architecture, reason, remedy) from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -208,20 +214,3 @@ def write_copy(found: Mapping[str, str], export_dir: str) -> None:
         file = Path(export_dir, COPY)
         file.parent.mkdir(exist_ok=True)
         file.write_text(source, encoding="utf-8")
-
-
-def _refused(architecture: str, reason: str, remedy: str = "") -> NetworkError:
-    return NetworkError(
-        f"training.architecture is {quoted(architecture)}, and {reason}"
-        f"{f': {remedy}' if remedy else ''}"
-    )
-
-
-def refused(architecture: str, reason: str) -> NetworkError:
-    """Returns the error for what the function makes."""
-    return _refused(
-        architecture,
-        reason,
-        "expected a function of (image_shape, num_classes, hparams) that returns a keras.Model "
-        "which gives logits",
-    )

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +35,7 @@ ACCURACY = "accuracy"
 CROSS_ENTROPY = "cross_entropy"
 TOP_2 = "top_2_accuracy"
 OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evidence follows
-SAMPLE = "prediction_sample"  # `_to_bytes`
+SAMPLE = "prediction_sample"  # JSON: the bytes of a `_Sketch`, hexadecimal
 MISTAKES = "mistakes"  # `Mistakes.to_bytes`
 REFERENCE = "reference"  # JSON: what `summary.keys` gave, with the number of times
 SIZE = 200  # images
@@ -51,7 +50,7 @@ class GateEvidence(metric_types.Metric):  # type: ignore[misc]
     TFX's Evaluator drops the comparison without a word when it is given no baseline; with
     `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
     Evaluator's configuration. Sample, mistakes and reference are read of the overall slice only;
-    each other slice adds its own to the evaluation, a sample of up to 14 KB (200 images, ten
+    each other slice adds its own to the evaluation, a sample of up to 30 KB (200 images, ten
     classes).
     """
 
@@ -163,12 +162,13 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
 
     def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
         outcomes, sketch, mistakes, scores, reference = sums
+        smallest = self._smallest(sketch)
         values = {
             ACCURACY: tally(outcomes).accuracy,
             CROSS_ENTROPY: scores.cross_entropy,
             TOP_2: scores.top_2_accuracy,
             OUTCOMES: to_rows(outcomes),
-            SAMPLE: _to_bytes(self._smallest(sketch)),
+            SAMPLE: json.dumps({d.hex(): row.hex() for d, row in smallest.items()}).encode(),
             MISTAKES: mistakes.to_bytes(),
             REFERENCE: json.dumps(sorted([*key, n] for key, n in reference.items())).encode(),
         }
@@ -185,23 +185,10 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
         return {digest: sketch[digest] for digest in sorted(sketch)[: self._size]}
 
 
-def _to_bytes(sketch: _Sketch) -> bytes:
-    """In NumPy's file format, which holds dtype and shape."""
-    rows = [
-        (np.frombuffer(digest, np.uint8), np.frombuffer(probabilities, "<f4"))
-        for digest, probabilities in sketch.items()
-    ]
-    digest_size, classes = hashlib.sha256().digest_size, len(rows[0][1]) if rows else 0
-    dtype = [("digest", np.uint8, digest_size), ("probabilities", "<f4", classes)]
-    file = io.BytesIO()
-    np.save(file, np.array(rows, dtype), allow_pickle=False)
-    return file.getvalue()
-
-
 def sample_of(content: bytes) -> dict[str, np.ndarray]:
     """Reads `SAMPLE`: the probabilities, [K] float32, by the hexadecimal SHA-256 of the image."""
-    rows = np.load(io.BytesIO(content), allow_pickle=False)
-    return {row["digest"].tobytes().hex(): row["probabilities"] for row in rows}
+    sketch = json.loads(content)
+    return {digest: np.frombuffer(bytes.fromhex(row), "<f4") for digest, row in sketch.items()}
 
 
 def reference_of(content: bytes, num_classes: int) -> Summary:
