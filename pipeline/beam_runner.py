@@ -29,9 +29,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from trainer.host.children import python_child
+from trainer.host.children import ending, python_child
 from trainer.host.text import quoted
-from trainer.training_process import ending
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _ANSWER_S = 10.0  # a job service accepts a connection at once

@@ -24,7 +24,7 @@ from typing import Any
 from trainer import progress
 from trainer.cluster import Cluster
 from trainer.environment import SEES_GPUS, collect_seldom
-from trainer.host.children import answers, end_with_parent, running_child
+from trainer.host.children import answers, end_with_parent, ending, running_child
 from trainer.host.cuda import library_path
 from trainer.host.text import first_line
 from trainer.job import Job
@@ -137,15 +137,6 @@ def train_alone(job: Job) -> None:
             f"the process that trains {ending(status)}: see the log; the same command goes on "
             "after the last finished epoch"
         )
-
-
-def ending(status: int) -> str:
-    """Says how a child ended that says nothing itself; `status` is that of `subprocess`."""
-    if status >= 0:
-        return f"ended with code {status}"
-    number = signal.Signals(-status)
-    why = ", as when memory runs out" if number == signal.SIGKILL else ""
-    return f"was killed by {number.name}{why}"
 
 
 def say_progress() -> Callable[[dict[str, Any]], None]:

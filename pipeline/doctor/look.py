@@ -25,7 +25,7 @@ from pipeline.doctor.machine import Machine, Nvidia, Python, TensorFlow, joined
 from trainer import gpu_probe
 from trainer.environment import gpu_files, hides_gpus
 from trainer.host import cuda
-from trainer.host.children import running_child
+from trainer.host.children import ending, running_child
 from trainer.host.cuda import Device, Library
 from trainer.training_process import seeing_gpus
 
@@ -148,8 +148,7 @@ def _answer_of(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]
         return {"problem": "", **json.loads(text)}
     if status == -signal.SIGKILL and time.monotonic() >= end:
         return {"problem": f"no answer within {timeout_s:g} s"}
-    ended = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    return {"problem": f"its process ended with {ended}"}
+    return {"problem": f"its process {ending(status)}"}
 
 
 def _model_server(given: str) -> str | None:

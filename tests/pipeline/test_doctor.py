@@ -216,9 +216,9 @@ def test_a_child_that_ends_without_an_answer_is_a_problem(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = look.examine(RunConfig(), verbose=True)
-    assert found.tensorflow.problem == "its process ended with SIGSEGV"
+    assert found.tensorflow.problem == "its process was killed by SIGSEGV"
     assert missing(RunConfig(), found) == [
-        f"TensorFlow {found.tensorflow.version} cannot be used: its process ended with SIGSEGV; "
+        f"TensorFlow {found.tensorflow.version} cannot be used: its process was killed by SIGSEGV; "
         "tfx-mnist doctor -v shows its log"
     ]
 

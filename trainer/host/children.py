@@ -100,3 +100,12 @@ def end_with_parent() -> None:
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=wait, daemon=True).start()
+
+
+def ending(status: int) -> str:
+    """Says how a child ended that says nothing itself; `status` is that of `subprocess`."""
+    if status >= 0:
+        return f"ended with code {status}"
+    number = signal.Signals(-status)
+    why = ", as when memory runs out" if number == signal.SIGKILL else ""
+    return f"was killed by {number.name}{why}"

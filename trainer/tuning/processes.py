@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.environment import collect_seldom
-from trainer.host.children import end_with_parent, running_child
+from trainer.host.children import end_with_parent, ending, running_child
 from trainer.host.termination import end_at_once
 from trainer.host.text import first_line
-from trainer.training_process import ending, pass_on, say_progress, seeing_gpus
+from trainer.training_process import pass_on, say_progress, seeing_gpus
 
 if TYPE_CHECKING:
     from trainer.tuning.search import Search
