@@ -96,7 +96,12 @@ def _gives_probabilities(model: keras.Model, image_shape: tuple[int, int, int]) 
 
 
 def _refused(architecture: str, reason: str) -> own_network.NetworkError:
-    return own_network.NetworkError(architecture, reason, own_network.MAKE_A_MODEL)
+    return own_network.NetworkError(
+        architecture,
+        reason,
+        "expected a function of (image_shape, num_classes, hparams) that returns a keras.Model "
+        "which gives logits",
+    )
 
 
 def _kind(value: Any) -> str:

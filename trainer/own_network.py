@@ -46,13 +46,6 @@ _MODULE = "trainer_own_network"  # the name under which a file is executed
 _KINDS = (bool, int, float, str)
 
 
-# The remedy for a function that makes something else.
-MAKE_A_MODEL = (
-    "expected a function of (image_shape, num_classes, hparams) that returns a keras.Model which "
-    "gives logits"
-)
-
-
 class NetworkError(ValueError):
     """The function cannot be used; the message is one line for the user."""
 
