@@ -29,6 +29,8 @@ from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResul
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_durably
 
+REPORTS = "reports"  # the directory of reports and records, below the pipeline root
+
 UNFINISHED = "unfinished"  # at work, or killed
 UNREADABLE = "unreadable"  # its record is no record
 
@@ -85,7 +87,7 @@ def write(result: RunResult, reports: Path) -> None:
 
 def read_all(root: Path) -> list[RunRecord]:
     """Returns all runs of a pipeline root, the newest first; raises OSError."""
-    places = (("reports", ".json"), ("logs", ".log"))
+    places = ((REPORTS, ".json"), ("logs", ".log"))
     run_ids = {each for folder, suffix in places for each in _names(root / folder, suffix)}
     decisions_in = functools.cache(_decisions_in)
     found = [_read(root, run_id, decisions_in) for run_id in run_ids]
@@ -109,9 +111,9 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
         began = datetime.datetime.strptime(match[1] + "+0000", "%Y%m%dT%H%M%SZ%z")
     except ValueError:
         return None
-    paths = {"report": root / "reports" / f"{run_id}.html", "log": root / "logs" / f"{run_id}.log"}
+    paths = {"report": root / REPORTS / f"{run_id}.html", "log": root / "logs" / f"{run_id}.log"}
     given: dict[str, Any] = {name: path for name, path in paths.items() if path.is_file()}
-    record = root / "reports" / f"{run_id}.json"
+    record = root / REPORTS / f"{run_id}.json"
     try:
         content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
         return RunRecord(run_id, began, **_described(content, decisions_in), **given)

@@ -57,15 +57,17 @@ def observe(
         kinds = [WRONG] if other is None or other != label else [WRONG, LOST]
     elif other is not None and other != label:
         kinds = [GAINED]
+    if not kinds:
+        return found
+    of_wrong = candidate if predicted != label or baseline is None else baseline
+    mistake = Mistake(
+        _margin(of_wrong, label),
+        digest,
+        label,
+        tuple(candidate.tolist()),
+        () if baseline is None else tuple(baseline.tolist()),
+    )
     for kind in kinds:
-        of_wrong = candidate if predicted != label or baseline is None else baseline
-        mistake = Mistake(
-            _margin(of_wrong, label),
-            digest,
-            label,
-            tuple(candidate.tolist()),
-            () if baseline is None else tuple(baseline.tolist()),
-        )
         found.keep(kind, [mistake])
     return found
 

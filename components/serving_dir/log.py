@@ -182,7 +182,9 @@ def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]
     if not records:
         return
     with opened(serving_dir) as log:
-        log.append([record for record in records if _line(record) not in log.lines])
+        new = [record for record in records if _line(record) not in log.lines]
+        if new:
+            log.append(new)
 
 
 def read_log(serving_dir: Path) -> list[Entry]:

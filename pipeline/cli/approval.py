@@ -17,6 +17,7 @@ from components.serving_dir.reading import approved
 from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, option
 from pipeline.config import HooksConfig, ServingConfig
+from pipeline.records import REPORTS
 from pipeline.result import RELEASED
 from trainer.host.termination import Terminated
 
@@ -132,7 +133,7 @@ def _add_to(path: str | None, sentence: str) -> None:
     page, said = Path(path), " ".join(sentence.split())
     try:
         # The record names no page of a run where it was forged, or the page was moved.
-        if page.parent.name == index.FOLDER and report.add_decision(page, said):
+        if page.parent.name == REPORTS and report.add_decision(page, said):
             page = page.with_name(index.FILE)
             index.write(page.parent.parent)
     except FileNotFoundError:  # moved, or of another machine

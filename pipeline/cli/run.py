@@ -113,7 +113,7 @@ def _ended_early(known: RunResult, end: BaseException, root: Path, *, as_json: b
     line += "; the same command goes on from what is finished"
     ended = dataclasses.replace(known, error=line)
     with contextlib.suppress(OSError):  # the outcome is said, and its record is not worth a wait
-        records.write(ended, root / "reports")
+        records.write(ended, root / records.REPORTS)
     output.fail(line, ended.to_dict() if as_json else None)
     return exit_code
 
@@ -181,7 +181,7 @@ def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
 
 
 def _write_report(result: RunResult, root: Path) -> str | None:
-    path = root / "reports" / f"{result.run_id}.html"
+    path = root / records.REPORTS / f"{result.run_id}.html"
     try:
         from pipeline import report
 
@@ -199,7 +199,7 @@ def _record(result: RunResult, root: Path) -> None:
     try:
         from pipeline.report import index
 
-        records.write(result, root / "reports")
+        records.write(result, root / records.REPORTS)
         index.write(root)
     except Exception as error:
         raise_if_arrived()

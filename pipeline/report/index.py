@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.records import RunRecord, read_all
+from pipeline.records import REPORTS, RunRecord, read_all
 from pipeline.report import charts, templates
 from trainer.host.files import make_directory, write_durably
 from trainer.host.locks import exclusive
 
-FOLDER, FILE = "reports", "index.html"  # below the pipeline root
+FILE = "index.html"
 _MOST_POINTS = 60  # of a picture
 _LOCK_S = 30.0  # to read all runs takes less
 
@@ -27,7 +27,7 @@ def render(runs: Sequence[RunRecord]) -> str:
 
 def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
-    reports = root / FOLDER
+    reports = root / REPORTS
     make_directory(reports)
     with exclusive(os.open(reports, os.O_RDONLY | os.O_CLOEXEC), timeout_s=_LOCK_S):
         write_durably(reports / FILE, render(read_all(root)))
