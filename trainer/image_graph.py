@@ -47,17 +47,26 @@ def to_pixels(encoded: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
 
     Returns [B, H, W, C] uint8. Fails on any other image.
     """
-    if not spec.resize:
-        return decode_png(encoded, spec.image_shape)
+    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
+        return _traced(spec)(tf.reshape(encoded, [-1]))
 
+
+@functools.cache
+def _traced(spec: ImageSpec) -> _OfImage:
+    """Returns what makes pixels of [B] strings, traced once: Transform calls it five times."""
     least_side = _LEFT_TO_RESIZE * max(spec.image_shape[:2])
 
     def one(image: tf.Tensor) -> tf.Tensor:
         return fitted(decoded(image, least_side), spec.image_shape, spec.resize)
 
-    signature = tf.TensorSpec(spec.image_shape, tf.uint8)
-    with tf.device("CPU:0"):  # a GPU would resize otherwise, and wait for copies of each image
-        return tf.map_fn(one, tf.reshape(encoded, [-1]), fn_output_signature=signature)
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
+    def pixels(images: tf.Tensor) -> tf.Tensor:
+        if not spec.resize:
+            return decode_png(images, spec.image_shape)
+        signature = tf.TensorSpec(spec.image_shape, tf.uint8)
+        return tf.map_fn(one, images, fn_output_signature=signature)
+
+    return pixels
 
 
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:

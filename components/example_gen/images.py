@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import struct
@@ -173,21 +172,9 @@ def png_problem(header: bytes, image_shape: tuple[int, int, int]) -> str:
     return ""
 
 
-@functools.cache
-def _decoder(spec: ImageSpec) -> tf.types.experimental.PolymorphicFunction:
-    """Returns a function that decodes [n] images to [n, H, W, C] uint8, traced once per spec."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def decode_all(images: tf.Tensor) -> tf.Tensor:
-        with tf.device("CPU:0"):  # a GPU would copy image by image
-            return to_pixels(images, spec)
-
-    return decode_all
-
-
 def decode(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
     """Decodes n images to what the network sees of them, [n, H, W, C] uint8."""
-    return _decoder(spec)(images).numpy()
+    return to_pixels(tf.constant(images), spec).numpy()
 
 
 def features_of(rows: Rows, pixel_sums: np.ndarray) -> dict[str, np.ndarray]:
