@@ -49,13 +49,12 @@ def test_the_same_model_is_the_same_files(network, resize, tmp_path):
         for name in ("transform", "again")
     ]
     models = []
-    for number, transform in enumerate((transforms[0], *transforms)):
+    for number, transform in enumerate(transforms):
         path = tmp_path / str(number)
         export.save(model, tft.TFTransformOutput(transform), spec, str(path))
         models.append(exported_files(path))
     assert "saved_model.pb" in models[0]
     assert models[0] == models[1]
-    assert models[0] == models[2]
 
 
 def test_the_functions_compute_what_they_did_and_have_their_gradients(prepared, tmp_path):
