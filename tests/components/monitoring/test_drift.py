@@ -120,6 +120,7 @@ def test_requests_like_the_test_split_are_no_drift() -> None:
 )
 def test_what_has_changed_is_found(observed: Summary, name: str) -> None:
     assert names_of(check(observed)) == [name]
+    assert check(observed).found
 
 
 def test_a_class_that_comes_too_often_is_found() -> None:
@@ -141,6 +142,7 @@ def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     sure = check(observed, tolerance=0.0, class_names=NAMES)
     assert names_of(sure) == ["confidence"]
     distance = sure.tests[1].distance
+    assert names_of(check(observed, tolerance=distance)) == ["confidence"]
     drift = check(observed, tolerance=distance + 0.001)
     assert not drift.found
     assert "within the tolerance" in drift.tests[1].sentence
@@ -163,3 +165,10 @@ def test_labels_hold_the_accuracy_to_the_floor(correct: int, drifted: bool) -> N
     assert drift.tests[-1].drifted is drifted
     expected = stats.binom.cdf(correct, 100, 0.9)
     assert drift.tests[-1].p_value >= expected - 1e-12
+    assert drift.left_out == ()
+
+
+def test_no_accuracy_below_the_floor_is_within_the_tolerance() -> None:
+    observed = summary(np.random.default_rng(3), 500)
+    drift = check(observed, floor=0.9, labelled=Labelled(10_000, 8_850), tolerance=0.02)
+    assert names_of(drift) == ["accuracy"]
