@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from components.data_gate.drift_checks import drift_check, intensity_check, size_check
+from components.data_gate.bounds import DataGateConfig
+from components.data_gate.drift_checks import (
+    drift_check,
+    drift_checks,
+    intensity_check,
+    size_check,
+)
 from components.example_gen.example_facts import facts_of
-from components.example_gen.examples_summary import SplitSummary
+from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
@@ -176,3 +182,41 @@ def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_move
     check = drift_check(now, then, bound=0.05)
     assert not check.passed
     assert check.sentence.startswith("train: share of class owl went from 0.0000 to 0.1071")
+
+
+def examples(train: SplitSummary, resize: str = "pad") -> ExamplesSummary:
+    splits = {TRAIN: train}
+    return ExamplesSummary("digits", "0" * 64, SHAPE, ("0",), splits, Overlap(0, ()), resize)
+
+
+BOUNDS = DataGateConfig(max_class_drift=0.1, max_intensity_drift=0.2, max_size_drift=0.3)
+
+
+def test_each_kind_of_drift_has_its_own_bound(halves):
+    rng = np.random.default_rng(0)
+    then, now = (examples(sized(halves, rng, least, 2 * least)) for least in (200, 800))
+    found = {check.name: check for check in drift_checks(now, then, BOUNDS)}
+    assert {name: check.required for name, check in found.items()} == {
+        "data.shape": "28x28x1 after resizing",
+        "data.drift": 0.1,
+        "data.intensity": 0.2,
+        "data.size_drift": 0.3,
+    }
+    assert [name for name, check in found.items() if not check.passed] == ["data.size_drift"]
+    first = [check.name for check in drift_checks(now, None, BOUNDS)]
+    assert first == ["data.drift", "data.intensity", "data.size_drift"]
+    fixed = examples(summary_of(halves[0]), resize="")
+    again = [check.name for check in drift_checks(fixed, fixed, BOUNDS)]
+    assert again == ["data.shape", "data.drift", "data.intensity"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "passes"),
+    [("", "", True), ("pad", "pad", True), ("pad", "", True), ("", "pad", False)],
+)
+def test_a_served_model_that_takes_one_shape_takes_no_images_of_all_sizes(
+    halves, then, now, passes
+):
+    before, after = (examples(summary_of(halves[0]), resize) for resize in (then, now))
+    shape, *_ = drift_checks(after, before, BOUNDS)
+    assert (shape.name, shape.passed) == ("data.shape", passes)

@@ -74,6 +74,19 @@ def test_grey_images_among_coloured_ones_are_refused() -> None:
     assert check.sentence.startswith("eval: 6 of 50 images are grey among coloured ones (12.00 %)")
 
 
+def test_a_split_that_is_grey_among_coloured_ones_is_refused() -> None:
+    check = checks_of(summary(splits={"eval": split(grey=100)}))["data.grey"]
+    assert (check.passed, check.actual) == (False, 1.0)
+
+
+def test_what_is_found_at_a_bound_passes() -> None:
+    sizes = ((100, 100), (100, 100), (1600, 1600))
+    met = summary(splits={"train": split(grey=10, sizes=sizes)}, size_tells=(0.5, 0.5))
+    checks = checks_of(met)
+    assert [check.actual for check in checks.values()] == [16, 0.1, 0.5]
+    assert all(check.passed for check in checks.values())
+
+
 def test_a_set_whose_images_are_all_grey_mixes_nothing() -> None:
     check = checks_of(summary(splits=dict.fromkeys(("train", "eval", "test"), split(grey=100))))
     assert check["data.grey"].result == NOT_JUDGED

@@ -148,8 +148,22 @@ def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     assert "within the tolerance" in drift.tests[1].sentence
 
 
-def test_what_cannot_be_compared_is_said() -> None:
-    drift = check(summarize(drawn(RNG, 100)))
+def test_sizes_are_compared_in_the_order_of_their_areas() -> None:
+    released, observed = (
+        summarize(drawn(RNG, 100), intensities=[0.1] * 100, sizes=sizes)
+        for sizes in (["9x9", "20x20"] * 50, ["10x10"] * 100)
+    )
+    drift = compare(released, observed, level=0.05, tolerance=0.02, class_names=NAMES)
+    assert (drift.tests[-1].name, drift.tests[-1].distance) == ("size", 0.5)
+
+
+@pytest.mark.parametrize("with_images", ["neither", "released", "observed"])
+def test_what_cannot_be_compared_is_said(with_images: str) -> None:
+    released, observed = (
+        RELEASED if with_images == side else summarize(drawn(RNG, 100))
+        for side in ("released", "observed")
+    )
+    drift = compare(released, observed, level=0.05, tolerance=0.02, class_names=NAMES)
     assert drift.left_out == (
         "intensity and size: there are no images",
         "accuracy: there are no labels",
