@@ -66,6 +66,8 @@ def test_sizes_are_held_to_those_of_the_last_release() -> None:
     check = checks_of(summary(), before)["data.sizes"]
     assert not check.passed
     assert "the median of the last release is 5x5: 69.3 times larger" in check.sentence
+    fixed = summary(splits=dict.fromkeys(("train", "eval", "test"), split(sizes=None)), resize="")
+    assert "the median of train is 100x100" in checks_of(summary(), fixed)["data.sizes"].sentence
 
 
 def test_grey_images_among_coloured_ones_are_refused() -> None:

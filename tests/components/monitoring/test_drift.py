@@ -66,13 +66,13 @@ def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(released
     assert drift.tests[0].p_value >= exact > 0.02
 
 
-@pytest.mark.parametrize("frequent", [(4_990, 5_000), (9_990, 0)])
-def test_a_class_that_was_rare_and_now_comes_always_is_found(frequent) -> None:
-    before = Summary(10_000, (*frequent, 10), (10_000, *[0] * (len(RELEASED.confidence) - 1)))
+@pytest.mark.parametrize("classes", [(4_990, 5_000, 10), (9_990, 0, 10), (5_000, 5_000, 0)])
+def test_a_class_that_was_rare_and_now_comes_always_is_found(classes) -> None:
+    before = Summary(10_000, classes, (10_000, *[0] * (len(RELEASED.confidence) - 1)))
     now = Summary(100, (0, 0, 100), (100, *[0] * (len(RELEASED.confidence) - 1)))
-    assert names_of(compare(before, now, level=1e-9, tolerance=0.02, class_names=NAMES)) == [
-        "classes"
-    ]
+    drift = compare(before, now, level=1e-9, tolerance=0.02, class_names=NAMES)
+    assert names_of(drift) == ["classes"]
+    assert drift.tests[0].distance == 1.0 - classes[2] / 10_000
 
 
 @pytest.mark.parametrize("shares", [(0.9995, 0.0005), (0.49975, 0.49975, 0.0005)])
