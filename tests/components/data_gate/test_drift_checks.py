@@ -176,9 +176,25 @@ def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes, chance
     assert f" (p {chance}), " in check.sentence
 
 
+def test_a_class_that_became_rarer_is_refused_although_no_other_one_came_much_more_often():
+    now, then = (100, 300, 300, 300), (250, 250, 250, 250)
+    check = drift_check(*(dict(enumerate(counts)) for counts in (now, then)), bound=0.1)
+    assert not check.passed
+    assert check.sentence.startswith("train: share of class 0 went from 0.2500 to 0.1000")
+
+
+@pytest.mark.parametrize("cats", [1_000, 1_900])
+def test_a_change_within_the_bound_passes_however_sure_it_is(cats):
+    # From 0.25, which is exact in binary, and from 0.475 to 0.5.
+    check = drift_check(
+        {"cat": 2_000, "dog": 2_000}, {"cat": cats, "dog": 4_000 - cats}, bound=0.25
+    )
+    assert (check.passed, check.actual) == (True, 0.5 - cats / 4_000)
+
+
 def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_moved_further():
-    now = {"cat": 70, "dog": 55, "owl": 15}
-    then = {"cat": 80, "dog": 60, "owl": 0}
+    now = {"cat": 50, "dog": 75, "owl": 15}  # by 0.14 (p = 0.06 of three), 0.04 and 0.11
+    then = {"cat": 70, "dog": 70, "owl": 0}
     check = drift_check(now, then, bound=0.05)
     assert not check.passed
     assert check.sentence.startswith("train: share of class owl went from 0.0000 to 0.1071")
