@@ -14,7 +14,7 @@ from components.data_gate.drift_checks import (
     intensity_check,
     size_check,
 )
-from components.example_gen.example_facts import facts_of
+from components.example_gen.example_facts import GRID, facts_of
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
@@ -124,6 +124,43 @@ def test_a_release_that_did_not_record_contrasts_is_compared_without_them(halves
     assert intensity_check(now, then, bound=0.1).passed
 
 
+ROWS = 100
+REGIONS = GRID * GRID
+LOW, HIGH = (ROWS, *[0] * 15), (*[0] * 15, ROWS)
+
+
+def looks(place: int | None = None, above: int = 0) -> SplitSummary:
+    """Of 100 images, so many above the others, and one look, a region or the contrast, changed."""
+    parts = [HIGH if at == place else LOW for at in range(REGIONS + 1)]
+    whole = (ROWS - above, above, *[0] * 198)
+    return SplitSummary(
+        ROWS,
+        (ROWS,),
+        "d" * 64,
+        0.5,
+        intensities=whole,
+        regions=tuple(parts[:REGIONS]),
+        contrasts=parts[REGIONS],
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "look"),
+    [
+        (0, "mean intensities in row 1 and column 1 of a grid of 4"),
+        (6, "mean intensities in row 2 and column 3 of a grid of 4"),
+        (15, "mean intensities in row 4 and column 4 of a grid of 4"),
+        (REGIONS, "contrasts (standard deviations)"),
+    ],
+)
+def test_one_look_that_changed_is_refused_whatever_chance_does_to_the_whole(place, look):
+    # By chance 15 of 100 images are brighter, which is more than the bound and p = 0.2.
+    check = intensity_check(looks(place, above=15), looks(), bound=0.1)
+    assert (check.passed, check.actual) == (False, 1.0)
+    assert check.sentence.startswith(f"train: the images' {look} are 1.0000 apart")
+    assert intensity_check(looks(above=15), looks(), bound=0.1).passed
+
+
 def sized(halves, rng: np.random.Generator, least: int, most: int) -> SplitSummary:
     images = halves[0][:500]
     stored = np.broadcast_to(rng.integers(least, most, (500, 1)), (500, 3))
@@ -143,6 +180,23 @@ def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):
     assert "set data_gate.max_size_drift" in refused.sentence
     assert "skipped" in size_check(then, summary_of(halves[0]), bound=0.5).sentence
     assert "nothing released yet" in size_check(then, None, bound=0.5).sentence
+    assert size_check(then, None, bound=0.5).passed
+
+
+@pytest.mark.parametrize(
+    ("now", "passes"),
+    [
+        ((5_000, 5_000), True),  # the distance is the bound itself, and sure
+        ((4_999, 5_001), False),
+        ((3, 5), True),  # beyond the bound; p = 0.004, which chance makes
+        ((0, 20), False),
+    ],
+)
+def test_sizes_beyond_the_bound_that_chance_does_not_explain_are_refused(now, passes):
+    before, after = (
+        dataclasses.replace(looks(), size_counts=counts) for counts in ((10_000, 0), now)
+    )
+    assert size_check(after, before, bound=0.5).passed is passes
 
 
 def test_of_few_images_a_class_mix_that_chance_explains_is_no_drift():
