@@ -100,6 +100,25 @@ def test_labels_that_no_image_explains_are_not_judged(digits):
     assert failed(noise) == []
 
 
+@pytest.mark.parametrize("cats", [80, 100])
+def test_a_classifier_that_names_the_largest_class_alone_has_no_skill(cats):
+    scores = np.tile([0.9, 0.1], (100, 1))
+    noise = estimate(scores, (np.arange(100) >= cats).astype(np.int64))
+
+    assert noise.accuracy == cats / 100
+    assert not noise.overall.is_judged
+    assert not any(each.is_judged for each in noise.by_class)
+
+
+def test_a_class_that_the_classifier_does_not_know_is_not_judged_and_the_others_are():
+    labels = np.repeat([0, 1, 2], [100, 100, 10])
+    named = np.minimum(labels, 1)  # each image of the third class looks like the second one
+    noise = estimate(np.eye(3)[named] * 0.8 + 0.1, labels)
+
+    assert noise.overall.is_judged
+    assert [each.is_judged for each in noise.by_class] == [True, True, False]
+
+
 def test_images_that_are_all_alike_are_not_judged():
     images = np.full((24, 6, 5, 1), 64, np.uint8)
 
