@@ -190,13 +190,20 @@ def test_export_gives_back_the_model_without_the_manifest(
     assert digest_of(tmp_path / "out") == digest_of(model)
 
 
+@pytest.mark.parametrize(
+    ("act", "problem"),
+    [
+        (lambda path: (path / "saved_model.pb").write_bytes(b"GRAPH"), "'saved_model.pb' has SHA-"),
+        (lambda path: (path / "extra").touch(), "file 'extra' is not in manifest.json"),
+        (lambda path: path.rename(path.with_name("2")), "manifest.json is that of version 1"),
+    ],
+)
 def test_export_refuses_a_damaged_version_and_leaves_nothing(
-    model: Path, serving: Path, tmp_path: Path
+    act: object, problem: str, model: Path, serving: Path, tmp_path: Path
 ) -> None:
-    path = publish(model, serving, {}).path
-    (path / "saved_model.pb").write_bytes(b"GRAPH")
+    act(publish(model, serving, {}).path)
     [version] = versions(serving)
-    with pytest.raises(ServingDirError, match=r"version 1 .*'saved_model.pb' has SHA-256"):
+    with pytest.raises(ServingDirError, match=problem):
         export_model(version, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
