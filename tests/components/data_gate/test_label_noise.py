@@ -117,6 +117,8 @@ def test_a_class_that_the_classifier_does_not_know_is_not_judged_and_the_others_
 
     assert noise.overall.is_judged
     assert [each.is_judged for each in noise.by_class] == [True, True, False]
+    assert [each.rows for each in noise.by_class] == [100, 100, 10]
+    assert noise.looks_like[2] == 1
 
 
 def test_images_that_are_all_alike_are_not_judged():

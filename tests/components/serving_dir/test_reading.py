@@ -114,6 +114,15 @@ def test_damaged_manifest_is_a_problem_not_a_crash(text: str, model: Path, servi
     assert newest_valid(serving) is None
 
 
+def test_a_manifest_that_is_no_file_is_a_problem_not_a_crash(model: Path, serving: Path) -> None:
+    manifest = publish(model, serving, {}).path / MANIFEST_NAME
+    manifest.unlink()
+    manifest.mkdir()
+    [version] = versions(serving)
+    assert version.problems[0].startswith("cannot be read: ")
+    assert newest_valid(serving) is None
+
+
 @pytest.mark.parametrize(
     ("time", "is_one"),
     [
