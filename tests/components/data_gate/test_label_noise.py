@@ -159,6 +159,18 @@ def test_the_bound_is_exceeded_where_chance_does_not_explain_it(strict, exceeded
     assert not dataclasses.replace(noise, is_judged=False).exceeds(0.01)
 
 
+def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chance():
+    few, many = (
+        Noise(share, share, rows, is_judged=True) for share, rows in ((0.2, 10), (0.15, 1000))
+    )
+    noise = LabelNoise(1010, 0.9, many, by_class=(few, many), looks_like=(1, 0))
+    # 2 of 10 and 150 of 1,000 are found, of 0.1 each that may be.
+    _, of_class = noise_checks(noise, ("cat", "dog"), 0.1)
+
+    assert (of_class.passed, of_class.actual) == (False, 0.15)
+    assert "of the labels dog look wrong, most of them like cat" in of_class.sentence
+
+
 def test_what_strict_thresholds_make_go_away_counts_as_confusion():
     noise = Noise(lenient=0.5, strict=0.4, rows=1000, is_judged=True)
 
