@@ -326,6 +326,18 @@ def test_one_defect_is_found_and_named(clean, tmp_path, split, extra, name, valu
     assert not Path(validated.blessing.uri).exists()
 
 
+def test_a_set_that_is_resized_is_held_to_its_stored_sizes_too(clean):
+    dataset = {**summary(dict.fromkeys(SPLITS, ROWS)), "resize": "pad", "size_tells": [0.0] * 3}
+    for split, largest in zip(SPLITS, (6, 6, 600), strict=True):
+        dataset["splits"][split]["sizes"] = [[6, 6], [6, 6], [largest, largest]]
+    clean.record(dataset)
+
+    with pytest.raises(Refused) as refused:
+        clean.gate()
+
+    assert [finding.name for finding in findings(refused)] == ["data.sizes"]
+
+
 def test_a_split_without_any_label_is_found(clean, tmp_path):
     validated = with_defect(clean, tmp_path, "train", [row(None)] * ROWS)
 

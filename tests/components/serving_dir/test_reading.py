@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,24 @@ def test_verify_names_each_damaged_file(model: Path, serving: Path) -> None:
     assert "has 7001 bytes, expected 7000" in problems[3]
     assert "'variables/variables.index' is missing" in problems[4]
     assert versions(serving, check_files=True)[0].problems == problems
+    assert verify(version, trusted) == problems
+
+
+def trusted(signature: Path, files: Mapping[str, str]) -> str:
+    """Takes any signature for a good one."""
+    return ""
+
+
+@pytest.mark.parametrize("act", [lambda file: file.write_text("{}"), Path.unlink])
+def test_a_signature_is_not_looked_for_on_another_manifest_than_the_one_that_was_read(
+    act: object, model: Path, serving: Path
+) -> None:
+    publish(model, serving, {})
+    [version] = versions(serving)
+    assert verify(version, trusted) == ()
+    act(version.path / MANIFEST_NAME)
+    (problem,) = verify(version, trusted)
+    assert problem.startswith("manifest.json ")
 
 
 def test_no_serving_directory_means_no_versions(serving: Path) -> None:
