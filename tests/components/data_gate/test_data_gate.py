@@ -11,6 +11,7 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.components.statistics_gen.executor import Executor as StatisticsGen
 from tfx.types import artifact_utils, standard_artifacts
 
+from components import pictures
 from components.data_gate.bounds import DataGateConfig
 from components.data_gate.data_gate import DataGate, rows_check
 from components.data_gate.drift_checks import drift_check
@@ -199,6 +200,9 @@ def test_clean_data_is_blessed_with_every_check(clean):
     assert json.loads(Path(clean.blessing.uri, "checks.json").read_text()) == [
         check.to_dict() for check in checks
     ]
+    shown = pictures.read(Path(clean.blessing.uri))
+    assert shown is not None
+    assert shown.examined == 2 * ROWS  # train and eval
 
 
 DEFECTS = {
