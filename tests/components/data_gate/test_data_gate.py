@@ -429,7 +429,14 @@ def test_another_number_of_classes_than_in_the_last_release_is_refused(clean):
     assert finding.sentence.startswith("train: classes are not those of the last release")
 
 
-@pytest.mark.parametrize("recorded", ["null", "{}", '{"name": "mnist", "image_shape": [28, 28]}'])
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        *("null", "{}", '{"name": "mnist", "image_shape": [28, 28]}'),
+        json.dumps({**summary(dict.fromkeys(SPLITS, ROWS)), "class_names": ["cat", "dog"]}),
+    ],
+    ids=["null", "empty", "another", "more counts than classes"],
+)
 def test_a_served_model_without_its_data_is_an_error_that_says_so(clean, recorded):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
         clean.gate(recorded)
