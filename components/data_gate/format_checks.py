@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from components.data_gate.bounds import DataGateConfig
 from components.example_gen.examples_summary import ExamplesSummary
-from components.example_gen.image_set import TRAIN, Sizes
+from components.example_gen.image_set import TRAIN
 from components.gate.check import Check
 from trainer.host.text import percent
 
@@ -30,12 +30,11 @@ def format_checks(
 
 def _sizes_check(summary: ExamplesSummary, released: ExamplesSummary | None, bound: float) -> Check:
     """Checks that no image is far larger or smaller than the median of train, or of the release."""
-    all_sizes = [split.sizes for split in summary.splits.values() if split.sizes]
-    before = _train_sizes(released) if released else None
-    reference = before or _train_sizes(summary) or all_sizes[0]
-    median = reference[1]
-    smallest = min((sizes[0] for sizes in all_sizes), key=math.prod)
-    largest = max((sizes[2] for sizes in all_sizes), key=math.prod)
+    found = {name: split.sizes for name, split in summary.splits.items() if split.sizes}
+    before = released.splits[TRAIN].sizes if released else None
+    _, median, _ = before or found[TRAIN]
+    smallest = min((sizes[0] for sizes in found.values()), key=math.prod)
+    largest = max((sizes[2] for sizes in found.values()), key=math.prod)
     factor = max(_times(largest, median), _times(median, smallest))
     whose = "the last release" if before else "train"
     return Check.of(
@@ -49,11 +48,6 @@ def _sizes_check(summary: ExamplesSummary, released: ExamplesSummary | None, bou
         bad=f"expected at most {bound:g}; remove the images of unusual sizes, or set "
         "data_gate.max_size_factor",
     )
-
-
-def _train_sizes(summary: ExamplesSummary) -> Sizes | None:
-    split = summary.splits.get(TRAIN)
-    return split.sizes if split else None
 
 
 def _times(size: tuple[int, int], other: tuple[int, int]) -> float:

@@ -72,12 +72,12 @@ def prune(
 
 
 def _removable(present: Sequence[Version], keep: int, target: Version | None) -> list[Version]:
-    """Returns what may go, in the order in which it may.
+    """Returns what may go, in the order in which it may; `present` is by rising number.
 
     No withdrawn version loses its mark, even when a kill ends the removal early. One that stays
     keeps it, because the loop keeps the version that holds the mark. One that goes has it to the
-    end, because versions that hold marks go last, by rising number: the mark of such a version is
-    held by a higher one, since a rollback refuses a model that is withdrawn already.
+    end: a mark on a model is in the log, and one on a number is held by a higher version, which
+    goes later.
     """
     ours = [version for version in present if not version.problems]
     others = [version for version in present if version.problems]
@@ -88,8 +88,7 @@ def _removable(present: Sequence[Version], keep: int, target: Version | None) ->
         - staying
     ):
         staying |= holders
-    going = [version for version in ours if version.number not in staying]
-    return sorted(going, key=lambda version: (bool(withdrawals_by([version])), version.number))
+    return [version for version in ours if version.number not in staying]
 
 
 def _size(path: Path) -> int:

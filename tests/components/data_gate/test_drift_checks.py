@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from components.data_gate.drift_checks import drift_check, intensity_check, size_check
-from components.example_gen.example_facts import facts_of
-from components.example_gen.examples_summary import SplitSummary
+from components.data_gate.bounds import DataGateConfig
+from components.data_gate.drift_checks import (
+    drift_check,
+    drift_checks,
+    intensity_check,
+    size_check,
+)
+from components.example_gen.example_facts import GRID, facts_of
+from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
@@ -118,6 +124,43 @@ def test_a_release_that_did_not_record_contrasts_is_compared_without_them(halves
     assert intensity_check(now, then, bound=0.1).passed
 
 
+ROWS = 100
+REGIONS = GRID * GRID
+LOW, HIGH = (ROWS, *[0] * 15), (*[0] * 15, ROWS)
+
+
+def looks(place: int | None = None, above: int = 0) -> SplitSummary:
+    """Of 100 images, so many above the others, and one look, a region or the contrast, changed."""
+    parts = [HIGH if at == place else LOW for at in range(REGIONS + 1)]
+    whole = (ROWS - above, above, *[0] * 198)
+    return SplitSummary(
+        ROWS,
+        (ROWS,),
+        "d" * 64,
+        0.5,
+        intensities=whole,
+        regions=tuple(parts[:REGIONS]),
+        contrasts=parts[REGIONS],
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "look"),
+    [
+        (0, "mean intensities in row 1 and column 1 of a grid of 4"),
+        (6, "mean intensities in row 2 and column 3 of a grid of 4"),
+        (15, "mean intensities in row 4 and column 4 of a grid of 4"),
+        (REGIONS, "contrasts (standard deviations)"),
+    ],
+)
+def test_one_look_that_changed_is_refused_whatever_chance_does_to_the_whole(place, look):
+    # By chance 15 of 100 images are brighter, which is more than the bound and p = 0.2.
+    check = intensity_check(looks(place, above=15), looks(), bound=0.1)
+    assert (check.passed, check.actual) == (False, 1.0)
+    assert check.sentence.startswith(f"train: the images' {look} are 1.0000 apart")
+    assert intensity_check(looks(above=15), looks(), bound=0.1).passed
+
+
 def sized(halves, rng: np.random.Generator, least: int, most: int) -> SplitSummary:
     images = halves[0][:500]
     stored = np.broadcast_to(rng.integers(least, most, (500, 1)), (500, 3))
@@ -137,6 +180,23 @@ def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):
     assert "set data_gate.max_size_drift" in refused.sentence
     assert "skipped" in size_check(then, summary_of(halves[0]), bound=0.5).sentence
     assert "nothing released yet" in size_check(then, None, bound=0.5).sentence
+    assert size_check(then, None, bound=0.5).passed
+
+
+@pytest.mark.parametrize(
+    ("now", "passes"),
+    [
+        ((5_000, 5_000), True),  # the distance is the bound itself, and sure
+        ((4_999, 5_001), False),
+        ((3, 5), True),  # beyond the bound; p = 0.004, which chance makes
+        ((0, 20), False),
+    ],
+)
+def test_sizes_beyond_the_bound_that_chance_does_not_explain_are_refused(now, passes):
+    before, after = (
+        dataclasses.replace(looks(), size_counts=counts) for counts in ((10_000, 0), now)
+    )
+    assert size_check(after, before, bound=0.5).passed is passes
 
 
 def test_of_few_images_a_class_mix_that_chance_explains_is_no_drift():
@@ -170,9 +230,63 @@ def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes, chance
     assert f" (p {chance}), " in check.sentence
 
 
+def test_a_class_that_became_rarer_is_refused_although_no_other_one_came_much_more_often():
+    now, then = (100, 300, 300, 300), (250, 250, 250, 250)
+    check = drift_check(*(dict(enumerate(counts)) for counts in (now, then)), bound=0.1)
+    assert not check.passed
+    assert check.sentence.startswith("train: share of class 0 went from 0.2500 to 0.1000")
+
+
+@pytest.mark.parametrize("cats", [1_000, 1_900])
+def test_a_change_within_the_bound_passes_however_sure_it_is(cats):
+    # From 0.25, which is exact in binary, and from 0.475 to 0.5.
+    check = drift_check(
+        {"cat": 2_000, "dog": 2_000}, {"cat": cats, "dog": 4_000 - cats}, bound=0.25
+    )
+    assert (check.passed, check.actual) == (True, 0.5 - cats / 4_000)
+
+
 def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_moved_further():
-    now = {"cat": 70, "dog": 55, "owl": 15}
-    then = {"cat": 80, "dog": 60, "owl": 0}
+    now = {"cat": 50, "dog": 75, "owl": 15}  # by 0.14 (p = 0.06 of three), 0.04 and 0.11
+    then = {"cat": 70, "dog": 70, "owl": 0}
     check = drift_check(now, then, bound=0.05)
     assert not check.passed
     assert check.sentence.startswith("train: share of class owl went from 0.0000 to 0.1071")
+
+
+def examples(train: SplitSummary, resize: str = "pad") -> ExamplesSummary:
+    splits = {TRAIN: train}
+    return ExamplesSummary("digits", "0" * 64, SHAPE, ("0",), splits, Overlap(0, ()), resize)
+
+
+BOUNDS = DataGateConfig(max_class_drift=0.1, max_intensity_drift=0.2, max_size_drift=0.3)
+
+
+def test_each_kind_of_drift_has_its_own_bound(halves):
+    rng = np.random.default_rng(0)
+    then, now = (examples(sized(halves, rng, least, 2 * least)) for least in (200, 800))
+    found = {check.name: check for check in drift_checks(now, then, BOUNDS)}
+    assert {name: check.required for name, check in found.items()} == {
+        "data.shape": "28x28x1 after resizing",
+        "data.drift": 0.1,
+        "data.intensity": 0.2,
+        "data.size_drift": 0.3,
+    }
+    assert [name for name, check in found.items() if not check.passed] == ["data.size_drift"]
+    first = [check.name for check in drift_checks(now, None, BOUNDS)]
+    assert first == ["data.drift", "data.intensity", "data.size_drift"]
+    fixed = examples(summary_of(halves[0]), resize="")
+    again = [check.name for check in drift_checks(fixed, fixed, BOUNDS)]
+    assert again == ["data.shape", "data.drift", "data.intensity"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "passes"),
+    [("", "", True), ("pad", "pad", True), ("pad", "", True), ("", "pad", False)],
+)
+def test_a_served_model_that_takes_one_shape_takes_no_images_of_all_sizes(
+    halves, then, now, passes
+):
+    before, after = (examples(summary_of(halves[0]), resize) for resize in (then, now))
+    shape, *_ = drift_checks(after, before, BOUNDS)
+    assert (shape.name, shape.passed) == ("data.shape", passes)

@@ -66,12 +66,27 @@ def test_sizes_are_held_to_those_of_the_last_release() -> None:
     check = checks_of(summary(), before)["data.sizes"]
     assert not check.passed
     assert "the median of the last release is 5x5: 69.3 times larger" in check.sentence
+    fixed = summary(splits=dict.fromkeys(("train", "eval", "test"), split(sizes=None)), resize="")
+    assert "the median of train is 100x100" in checks_of(summary(), fixed)["data.sizes"].sentence
 
 
 def test_grey_images_among_coloured_ones_are_refused() -> None:
     check = checks_of(summary(splits={"eval": split(rows=50, grey=6)}))["data.grey"]
     assert not check.passed
     assert check.sentence.startswith("eval: 6 of 50 images are grey among coloured ones (12.00 %)")
+
+
+def test_a_split_that_is_grey_among_coloured_ones_is_refused() -> None:
+    check = checks_of(summary(splits={"eval": split(grey=100)}))["data.grey"]
+    assert (check.passed, check.actual) == (False, 1.0)
+
+
+def test_what_is_found_at_a_bound_passes() -> None:
+    sizes = ((100, 100), (100, 100), (1600, 1600))
+    met = summary(splits={"train": split(grey=10, sizes=sizes)}, size_tells=(0.5, 0.5))
+    checks = checks_of(met)
+    assert [check.actual for check in checks.values()] == [16, 0.1, 0.5]
+    assert all(check.passed for check in checks.values())
 
 
 def test_a_set_whose_images_are_all_grey_mixes_nothing() -> None:

@@ -100,6 +100,27 @@ def test_labels_that_no_image_explains_are_not_judged(digits):
     assert failed(noise) == []
 
 
+@pytest.mark.parametrize("cats", [80, 100])
+def test_a_classifier_that_names_the_largest_class_alone_has_no_skill(cats):
+    scores = np.tile([0.9, 0.1], (100, 1))
+    noise = estimate(scores, (np.arange(100) >= cats).astype(np.int64))
+
+    assert noise.accuracy == cats / 100
+    assert not noise.overall.is_judged
+    assert not any(each.is_judged for each in noise.by_class)
+
+
+def test_a_class_that_the_classifier_does_not_know_is_not_judged_and_the_others_are():
+    labels = np.repeat([0, 1, 2], [100, 100, 10])
+    named = np.minimum(labels, 1)  # each image of the third class looks like the second one
+    noise = estimate(np.eye(3)[named] * 0.8 + 0.1, labels)
+
+    assert noise.overall.is_judged
+    assert [each.is_judged for each in noise.by_class] == [True, True, False]
+    assert [each.rows for each in noise.by_class] == [100, 100, 10]
+    assert noise.looks_like[2] == 1
+
+
 def test_images_that_are_all_alike_are_not_judged():
     images = np.full((24, 6, 5, 1), 64, np.uint8)
 
@@ -136,6 +157,18 @@ def test_the_bound_is_exceeded_where_chance_does_not_explain_it(strict, exceeded
     assert noise.exceeds(0.01) is exceeded
     assert not noise.exceeds(0.01, tests=10)
     assert not dataclasses.replace(noise, is_judged=False).exceeds(0.01)
+
+
+def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chance():
+    few, many = (
+        Noise(share, share, rows, is_judged=True) for share, rows in ((0.2, 10), (0.15, 1000))
+    )
+    noise = LabelNoise(1010, 0.9, many, by_class=(few, many), looks_like=(1, 0))
+    # 2 of 10 and 150 of 1,000 are found, of 0.1 each that may be.
+    _, of_class = noise_checks(noise, ("cat", "dog"), 0.1)
+
+    assert (of_class.passed, of_class.actual) == (False, 0.15)
+    assert "of the labels dog look wrong, most of them like cat" in of_class.sentence
 
 
 def test_what_strict_thresholds_make_go_away_counts_as_confusion():

@@ -171,6 +171,15 @@ def test_equal_models_are_not_an_improvement() -> None:
     assert passed(checks_of(compared_with(0, 0)))
 
 
+def test_a_p_value_of_exactly_alpha_refuses_and_exactly_the_allowed_drop_does_not() -> None:
+    # 1 / 2^4 is the chance to lose four of four, and to err four times where half may be wrong.
+    policy = dataclasses.replace(ANYTHING, class_floor=0.5, confidence=1.0 - 1 / 16)
+    checks = checks_of(evidence(compared=True, all=Tally(rows=4, correct=0, lost=4)), policy)
+    assert failed(checks) == ["not_worse", "class.all", "class_change.all"]
+    assert find(checks, "not_worse").actual == policy.alpha == 1 / 16
+    assert find(checks, "max_drop").actual == policy.max_drop == 1.0
+
+
 # --- classes --------------------------------------------------------------------------------------
 
 
@@ -255,6 +264,15 @@ def test_a_small_slice_is_not_judged(rows: int, judged: bool) -> None:
             "mean_intensity<0.1 has 99 test images, too few to be judged: gate.min_slice_rows is "
             "100"
         )
+
+
+def test_a_class_of_one_image_is_judged() -> None:
+    # A model that errs once in 100 images is wrong on it with p = 0.01, times 2.
+    checks = checks_of(
+        evidence(cat=980, dog=Tally(rows=1, correct=0)),
+        dataclasses.replace(ANYTHING, class_floor=0.99),
+    )
+    assert "class.dog" in failed(checks)
 
 
 def test_no_key_is_named_for_a_class_without_images() -> None:

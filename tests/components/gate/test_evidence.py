@@ -1,5 +1,7 @@
 """Counts: which are possible."""
 
+import math
+
 import pytest
 
 from components.gate.evidence import Tally
@@ -17,3 +19,9 @@ from components.gate.evidence import Tally
 def test_impossible_counts_are_an_error(counts: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="is impossible"):
         Tally(**counts)
+
+
+def test_of_no_examples_neither_the_accuracy_nor_its_change_is_a_number() -> None:
+    nothing = Tally(0, 0)
+    assert math.isnan(nothing.accuracy)
+    assert math.isnan(nothing.change)

@@ -33,6 +33,10 @@ def test_other_rows_than_recorded_are_refused(rows: int) -> None:
     )
 
 
+def test_a_test_split_that_was_recorded_as_empty_is_refused() -> None:
+    assert "integrity.rows" in failed(checks_of(evidence(cat=Tally(0, 0))))
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [

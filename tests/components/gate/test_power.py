@@ -185,7 +185,9 @@ def test_slices_belong_to_the_family_where_they_are_judged() -> None:
         slices={"dark": Tally(150, 145), "bright": Tally(50, 45)},
     )
     policy = dataclasses.replace(POLICY, slices=(bands,), min_slice_rows=100)
-    assert [found.label for found in power.of_groups(counted, policy)] == ["class 0", "dark"]
+    judged = power.of_groups(counted, policy)
+    assert [found.label for found in judged] == ["class 0", "dark"]
+    assert [len(found.rules) for found in judged] == [1, 1]  # nothing is compared
 
 
 def test_drops_are_counted_from_the_served_model_or_else_from_the_candidate() -> None:
@@ -213,6 +215,16 @@ def test_the_rule_that_sees_most_counts() -> None:
     assert found.minimum_detectable_drop(0.8) == min(drops)
     assert found.refusal(0.04) == max(rule.refusal(0.04) for rule in found.rules)
     assert found.refusal(5.0) == 1.0  # all that there is to lose
+
+
+def test_of_three_images_the_comparison_refuses_nothing_and_the_floor_may() -> None:
+    # All three lost have p = 1 / 8.
+    policy = dataclasses.replace(POLICY, floor=0.1, max_drop=1.0)
+    found = power.of_all(evidence(Tally(3, 3)), policy)
+    assert found is not None
+    assert {lost for _, lost in found.rules[1].critical} == {4}
+    assert found.rules[1].minimum_detectable_drop(0.8) is None
+    assert found.minimum_detectable_drop(0.8) == found.rules[0].minimum_detectable_drop(0.8) > 0
 
 
 def test_labels_swapped_in_a_twentieth_of_a_small_class_are_seen_by_no_check() -> None:

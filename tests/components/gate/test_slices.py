@@ -51,10 +51,16 @@ def test_what_is_no_slice_is_one_clear_line(text: str) -> None:
         Bands.parse(text)
 
 
-@pytest.mark.parametrize("edges", [(), (0.2, 0.1), (0.1, 0.1), (math.inf,), (math.nan,)])
+@pytest.mark.parametrize(
+    "edges", [(), (0.2, 0.1), (0.1, 0.1), (math.inf,), (math.nan,), (0.1, math.inf)]
+)
 def test_edges_must_rise_and_be_finite(edges: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="with rising finite edges"):
         Bands("weight", edges)
+
+
+def test_whole_numbers_are_cut_at_edges_between_them() -> None:
+    assert Bands("height", (27.5,)).places(np.array([27, 28])).tolist() == [0, 1]
 
 
 CAMERAS = Values("camera", ("front", "rear"))

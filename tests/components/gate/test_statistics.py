@@ -233,6 +233,10 @@ def test_the_loss_bound_is_tangos_with_the_corrected_confidence() -> None:
     assert bound == tango_upper(26, 14, 1_000, corrected) > tango_upper(26, 14, 1_000, 0.95)
 
 
+def test_where_any_drop_is_allowed_the_bound_is_tangos_own() -> None:
+    assert drop_upper(26, 14, 1_000, 0.95, max_drop=1.0) == tango_upper(26, 14, 1_000, 0.95)
+
+
 def test_a_smaller_level_never_asks_for_less_confidence() -> None:
     levels = [*map(POLICY.release_alpha, range(1, 60)), POLICY.release_alpha(1_000_000)]
     asked = [drop_confidence(60, 20 / 60, 1.0 - level) for level in levels]

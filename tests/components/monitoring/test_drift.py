@@ -50,29 +50,51 @@ def summarize_classes(observed: Summary) -> Summary:
     return Summary(observed.rows, observed.classes, observed.confidence)
 
 
-@pytest.mark.parametrize(
-    ("released", "observed"),
-    [((9_995, 5), (199, 1)), ((4_998, 4_997, 5), (100, 99, 1))],
-)
-def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(released, observed) -> None:
-    # About 0.1 images are expected: chi-square says p = 0.01 and 0.04 for the one that came.
-    before, now = (
-        Summary(sum(counts), counts, (sum(counts), *[0] * (len(RELEASED.confidence) - 1)))
-        for counts in (released, observed)
+def of_classes(*counts: int) -> Summary:
+    """Predictions that are alike but for their classes."""
+    rows = sum(counts)
+    return Summary(rows, counts, (rows, *[0] * (len(RELEASED.confidence) - 1)))
+
+
+def test_two_classes_are_compared_by_pearsons_test() -> None:
+    before, now = (5_000, 5_000), (98, 62)
+    found = compare(
+        of_classes(*before), of_classes(*now), level=0.05, tolerance=0.0, class_names=NAMES
     )
-    drift = compare(before, now, level=0.05, tolerance=0.0, class_names=NAMES)
+    expected = stats.chi2_contingency([before, now], correction=False).pvalue
+    assert found.tests[0].p_value == pytest.approx(2 * expected)  # and the confidence
+    assert found.tests[0].distance == pytest.approx(98 / 160 - 0.5)
+    assert names_of(found) == ["classes"]
+
+
+@pytest.mark.parametrize(
+    ("released", "observed", "tests"),
+    # Beside the confidence: the rare class alone, and it and the two that are frequent.
+    [((9_995, 5), (199, 1), 2), ((4_998, 4_997, 5), (100, 99, 1), 4)],
+)
+def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(
+    released, observed, tests
+) -> None:
+    # About 0.1 images are expected: chi-square says p = 0.01 and 0.04 for the one that came.
+    drift = compare(
+        of_classes(*released),
+        of_classes(*observed),
+        level=0.05,
+        tolerance=0.0,
+        class_names=NAMES,
+    )
     rare = np.array([released, observed])[:, np.array(released) < 6].sum(axis=1)
     exact = stats.fisher_exact([rare, [sum(released), sum(observed)] - rare]).pvalue
-    assert drift.tests[0].p_value >= exact > 0.02
+    assert drift.tests[0].p_value == pytest.approx(tests * exact)
+    assert exact > 0.02
 
 
-@pytest.mark.parametrize("frequent", [(4_990, 5_000), (9_990, 0)])
-def test_a_class_that_was_rare_and_now_comes_always_is_found(frequent) -> None:
-    before = Summary(10_000, (*frequent, 10), (10_000, *[0] * (len(RELEASED.confidence) - 1)))
-    now = Summary(100, (0, 0, 100), (100, *[0] * (len(RELEASED.confidence) - 1)))
-    assert names_of(compare(before, now, level=1e-9, tolerance=0.02, class_names=NAMES)) == [
-        "classes"
-    ]
+@pytest.mark.parametrize("classes", [(4_990, 5_000, 10), (9_990, 0, 10), (5_000, 5_000, 0)])
+def test_a_class_that_was_rare_and_now_comes_always_is_found(classes) -> None:
+    before, now = of_classes(*classes), of_classes(0, 0, 100)
+    drift = compare(before, now, level=1e-9, tolerance=0.02, class_names=NAMES)
+    assert names_of(drift) == ["classes"]
+    assert drift.tests[0].distance == 1.0 - classes[2] / 10_000
 
 
 @pytest.mark.parametrize("shares", [(0.9995, 0.0005), (0.49975, 0.49975, 0.0005)])
@@ -80,9 +102,7 @@ def test_a_rare_class_makes_no_drift_more_often_than_the_level(shares) -> None:
     rng, level, false = np.random.default_rng(0), 0.01, 0
     for _ in range(1_000):
         before, now = (
-            Summary(rows, tuple(drawn), (rows, *[0] * (len(RELEASED.confidence) - 1)))
-            for rows in (10_000, 200)
-            for drawn in [rng.multinomial(rows, shares).tolist()]
+            of_classes(*rng.multinomial(rows, shares).tolist()) for rows in (10_000, 200)
         )
         drift = compare(before, now, level=level, tolerance=0.0, class_names=NAMES)
         false += drift.tests[0].drifted
@@ -120,6 +140,7 @@ def test_requests_like_the_test_split_are_no_drift() -> None:
 )
 def test_what_has_changed_is_found(observed: Summary, name: str) -> None:
     assert names_of(check(observed)) == [name]
+    assert check(observed).found
 
 
 def test_a_class_that_comes_too_often_is_found() -> None:
@@ -132,8 +153,7 @@ def test_a_class_that_comes_too_often_is_found() -> None:
 
 
 def test_a_class_that_nobody_asked_for_is_no_error() -> None:
-    observed = Summary(3, (3, *[0] * 9), (3, *[0] * (len(RELEASED.confidence) - 1)))
-    assert "confidence" in names_of(check(observed))
+    assert "confidence" in names_of(check(of_classes(3, *[0] * 9)))
 
 
 def test_a_difference_within_the_tolerance_is_no_drift() -> None:
@@ -141,13 +161,28 @@ def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     sure = check(observed, tolerance=0.0, class_names=NAMES)
     assert names_of(sure) == ["confidence"]
     distance = sure.tests[1].distance
+    assert names_of(check(observed, tolerance=distance)) == ["confidence"]
     drift = check(observed, tolerance=distance + 0.001)
     assert not drift.found
     assert "within the tolerance" in drift.tests[1].sentence
 
 
-def test_what_cannot_be_compared_is_said() -> None:
-    drift = check(summarize(drawn(RNG, 100)))
+def test_sizes_are_compared_in_the_order_of_their_areas() -> None:
+    released, observed = (
+        summarize(drawn(RNG, 100), intensities=[0.1] * 100, sizes=sizes)
+        for sizes in (["9x9", "20x20"] * 50, ["10x10"] * 100)
+    )
+    drift = compare(released, observed, level=0.05, tolerance=0.02, class_names=NAMES)
+    assert (drift.tests[-1].name, drift.tests[-1].distance) == ("size", 0.5)
+
+
+@pytest.mark.parametrize("with_images", ["neither", "released", "observed"])
+def test_what_cannot_be_compared_is_said(with_images: str) -> None:
+    released, observed = (
+        RELEASED if with_images == side else summarize(drawn(RNG, 100))
+        for side in ("released", "observed")
+    )
+    drift = compare(released, observed, level=0.05, tolerance=0.02, class_names=NAMES)
     assert drift.left_out == (
         "intensity and size: there are no images",
         "accuracy: there are no labels",
@@ -163,3 +198,16 @@ def test_labels_hold_the_accuracy_to_the_floor(correct: int, drifted: bool) -> N
     assert drift.tests[-1].drifted is drifted
     expected = stats.binom.cdf(correct, 100, 0.9)
     assert drift.tests[-1].p_value >= expected - 1e-12
+    assert drift.tests[-1].distance == pytest.approx(max(0.0, 0.9 - correct / 100))
+    low, high = stats.binomtest(correct, 100).proportion_ci(method="exact")
+    assert drift.tests[-1].sentence.startswith(
+        f"accuracy {correct / 100:.4f} of 100 labelled requests (95 % interval {low:.4f} to "
+        f"{high:.4f}), floor 0.9000"
+    )
+    assert drift.left_out == ()
+
+
+def test_no_accuracy_below_the_floor_is_within_the_tolerance() -> None:
+    observed = summary(np.random.default_rng(3), 500)
+    drift = check(observed, floor=0.9, labelled=Labelled(10_000, 8_850), tolerance=0.02)
+    assert names_of(drift) == ["accuracy"]

@@ -43,21 +43,31 @@ def test_predictions_that_are_not_finite_are_those_without_confidence() -> None:
     assert (summary.classes, summary.confidence[0]) == ((1, 1), 1)
 
 
-def test_it_is_read_again_from_json() -> None:
-    assert Summary.from_json(json.loads(json.dumps(SUMMARY.to_json()))) == SUMMARY
+@pytest.mark.parametrize("summary", [SUMMARY, summarize(PROBABILITIES[:1])])
+def test_it_is_read_again_from_json(summary: Summary) -> None:
+    assert Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"rows": 4}, {"classes": [-1, 4]}, {"confidence": [3]}, {"sizes": {}}),
-        *({"intensity": None}, {"sizes": {"28": 3}}, summarize(np.empty((0, 3))).to_json()),
+        *({"rows": 4}, {"rows": 2}, {"classes": [-1, 4]}, {"confidence": [3]}, {"sizes": {}}),
+        *({"intensity": None}, {"sizes": {"28": 3}}, {"sizes": {"28x28": 3, "28": 1}}),
+        *({"sizes": {"28x28": 2}}, summarize(np.empty((0, 3))).to_json()),
     ],
 )
 def test_what_is_no_summary_is_refused(changes: dict) -> None:
-    record = {**json.loads(json.dumps(SUMMARY.to_json())), **changes}
+    record = json.loads(json.dumps({**SUMMARY.to_json(), **changes}))
     with pytest.raises(ValueError, match="it is no summary of a test split"):
         Summary.from_json(record)
+
+
+def test_the_bins_are_those_in_which_releases_were_counted() -> None:
+    steps = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
+    decades = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
+    assert CONFIDENCE_EDGES[:17] == (*steps, 0.85, 0.9)
+    assert CONFIDENCE_EDGES[21::5] == pytest.approx([1 - left for left in decades], abs=1e-12)
+    assert (len(CONFIDENCE_EDGES), len(INTENSITY_EDGES)) == (42, 199)
 
 
 def test_a_size_is_height_by_width() -> None:

@@ -27,6 +27,11 @@ def test_a_good_answer_gives_its_probabilities():
     [
         ("probabilities", GOOD["probabilities"][:2], "probabilities is 2x2 float64, expected 3x2"),
         ("probabilities", GOOD["probabilities"] / 2, "probabilities sum to 0.5, expected 1"),
+        (
+            "probabilities",
+            GOOD["probabilities"] * [[1], [1], [0.9]],
+            "probabilities sum to 0.9, expected 1",
+        ),
         ("probabilities", np.full((3, 2), np.nan), "probabilities sum to nan, expected 1"),
         ("class_index", np.array(1), "class_index is scalar int64, expected 3 numbers"),
         ("class_index", GOOD["class_name"], "class_index is 3 object, expected 3 numbers"),
@@ -52,6 +57,8 @@ def test_labels_come_back_one_hot():
     np.testing.assert_array_equal(
         one_hot_labels(answer, np.array([1, 0]), num_classes=2), [[0, 1], [1, 0]]
     )
+    with pytest.raises(BadAnswer, match="the outputs are label, one_hot_label"):
+        one_hot_labels({**answer, "label": np.array([1, 0])}, np.array([1, 0]), num_classes=2)
     with pytest.raises(BadAnswer, match="one_hot_label is not that of the labels"):
         one_hot_labels(answer, np.array([1, 1]), num_classes=2)
 

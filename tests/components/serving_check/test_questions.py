@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from components.serving_check.contract import RequestFailed, ServerLost
+from components.serving_check.asked_images import not_png, other_size
+from components.serving_check.contract import RequestFailed, Server, ServerLost
 from components.serving_check.questions import (
     AGREEMENT,
     BATCH,
@@ -16,6 +17,7 @@ from components.serving_check.questions import (
     ask_all,
 )
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, altered, check, failed
+from tests.trainer.samples import SPEC
 from trainer import features
 
 
@@ -196,6 +198,64 @@ def test_a_bad_image_that_is_answered_fails_its_check(remembering, sample):
     assert wrong["serving.wrong_size"].sentence.startswith(
         "an image of 13x11x3: serving_default over a pipe answered it, expected a refusal, "
     )
+
+
+ROW = np.array([0.7, 0.1, 0.1, 0.1], np.float32)
+
+
+def resizing(*, refuses: bool = True, apart: dict[str, float] | None = None) -> Server:
+    """Serves a model that takes all sizes, and gives each image the same answer.
+
+    Its signatures may answer `apart` where an image has another size than the evaluated ones.
+    """
+    other, no_image = other_size(SPEC), not_png()
+
+    def asked_by(requests, signature, values) -> bool:
+        (expected,) = requests.get(signature, {"": np.empty(0)}).values()
+        return np.array_equal(values, expected)
+
+    def ask(signature, inputs):
+        (values,) = inputs.values()
+        rows = len(values)
+        if refuses and asked_by(no_image, signature, values):
+            raise RequestFailed("no image")
+        if signature == features.TRANSFORM_FEATURES:
+            return {"one_hot_label": np.eye(4)[[0] * rows]}
+        answer = np.tile(ROW, (rows, 1))
+        if asked_by(other, signature, values):
+            answer[:, :2] += np.array([1, -1]) * (apart or {}).get(signature, 0.0)
+        names = np.array([SPEC.class_names[0].encode()] * rows, object)
+        return {"probabilities": answer, "class_name": names, "class_index": np.zeros(rows, int)}
+
+    return Server("a stand-in", "a pipe", ask, start_s=0.0, peak_memory_mib=lambda: 1.0)
+
+
+@pytest.fixture
+def of_any_size(sample):
+    return dataclasses.replace(
+        sample,
+        labels=np.zeros_like(sample.labels),
+        probabilities=np.tile(ROW, (len(sample), 1)),
+        spec=dataclasses.replace(SPEC, resize="pad"),
+    )
+
+
+@pytest.mark.parametrize("signature", [features.SERVING_DEFAULT, features.PREDICT_PIXELS])
+@pytest.mark.parametrize(("difference", "agrees"), [(0.5, True), (2.0, False)])
+def test_an_image_of_another_size_has_the_same_answer_from_each_signature(
+    of_any_size, signature, difference, agrees
+):
+    server = resizing(apart={signature: difference * AGREEMENT})
+    checks = list(ask_all(server, of_any_size, BOUNDS))
+    assert [check.name for check in checks[-3:]] == [
+        *("serving.other_size", "serving.no_image", "serving.memory"),
+    ]
+    assert list(failed(checks)) == ([] if agrees else ["serving.other_size"])
+
+
+def test_what_is_no_image_is_refused_by_a_model_of_all_sizes_too(of_any_size):
+    wrong = failed(ask_all(resizing(refuses=False), of_any_size, BOUNDS))
+    assert list(wrong) == ["serving.no_image"]
 
 
 @pytest.mark.parametrize("by_itself", [True, False])

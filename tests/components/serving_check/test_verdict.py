@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.gate.check import NotChecked
 from components.serving_check.contract import Server, ServerLost
@@ -53,12 +54,19 @@ def slow_at_times(clock):
     return alter
 
 
-def doubling(signature, inputs):
-    return {"y": 2 * inputs["x"]}
+def loaded(directory):
+    """Asks a model in this process."""
+    signatures = tf.saved_model.load(str(directory)).signatures
+
+    def ask(signature, inputs):
+        given = {name: tf.constant(value) for name, value in inputs.items()}
+        return {name: value.numpy() for name, value in signatures[signature](**given).items()}
+
+    return ask
 
 
 class Servers:
-    """Serves the candidate, each time the next one of `turns`, and trivial models by `trivial`."""
+    """Serves the candidate, each time the next one of `turns`, and other models by `trivial`."""
 
     def __init__(self, loader: Server, candidate: Path, turns, trivial) -> None:
         self._loader, self._candidate = loader, candidate
@@ -71,8 +79,7 @@ class Servers:
             yield altered(self._loader, next(self._turns))
         else:
             self.trivial_served += 1
-            assert (directory / "saved_model.pb").is_file()
-            yield altered(dataclasses.replace(self._loader, ask=doubling), self._trivial)
+            yield altered(dataclasses.replace(self._loader, ask=loaded(directory)), self._trivial)
 
 
 @pytest.fixture

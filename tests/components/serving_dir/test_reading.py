@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,15 @@ def test_damaged_manifest_is_a_problem_not_a_crash(text: str, model: Path, servi
     assert newest_valid(serving) is None
 
 
+def test_a_manifest_that_is_no_file_is_a_problem_not_a_crash(model: Path, serving: Path) -> None:
+    manifest = publish(model, serving, {}).path / MANIFEST_NAME
+    manifest.unlink()
+    manifest.mkdir()
+    [version] = versions(serving)
+    assert version.problems[0].startswith("cannot be read: ")
+    assert newest_valid(serving) is None
+
+
 @pytest.mark.parametrize(
     ("time", "is_one"),
     [
@@ -171,6 +181,24 @@ def test_verify_names_each_damaged_file(model: Path, serving: Path) -> None:
     assert "has 7001 bytes, expected 7000" in problems[3]
     assert "'variables/variables.index' is missing" in problems[4]
     assert versions(serving, check_files=True)[0].problems == problems
+    assert verify(version, trusted) == problems
+
+
+def trusted(signature: Path, files: Mapping[str, str]) -> str:
+    """Takes any signature for a good one."""
+    return ""
+
+
+@pytest.mark.parametrize("act", [lambda file: file.write_text("{}"), Path.unlink])
+def test_a_signature_is_not_looked_for_on_another_manifest_than_the_one_that_was_read(
+    act: object, model: Path, serving: Path
+) -> None:
+    publish(model, serving, {})
+    [version] = versions(serving)
+    assert verify(version, trusted) == ()
+    act(version.path / MANIFEST_NAME)
+    (problem,) = verify(version, trusted)
+    assert problem.startswith("manifest.json ")
 
 
 def test_no_serving_directory_means_no_versions(serving: Path) -> None:
@@ -190,13 +218,20 @@ def test_export_gives_back_the_model_without_the_manifest(
     assert digest_of(tmp_path / "out") == digest_of(model)
 
 
+@pytest.mark.parametrize(
+    ("act", "problem"),
+    [
+        (lambda path: (path / "saved_model.pb").write_bytes(b"GRAPH"), "'saved_model.pb' has SHA-"),
+        (lambda path: (path / "extra").touch(), "file 'extra' is not in manifest.json"),
+        (lambda path: path.rename(path.with_name("2")), "manifest.json is that of version 1"),
+    ],
+)
 def test_export_refuses_a_damaged_version_and_leaves_nothing(
-    model: Path, serving: Path, tmp_path: Path
+    act: object, problem: str, model: Path, serving: Path, tmp_path: Path
 ) -> None:
-    path = publish(model, serving, {}).path
-    (path / "saved_model.pb").write_bytes(b"GRAPH")
+    act(publish(model, serving, {}).path)
     [version] = versions(serving)
-    with pytest.raises(ServingDirError, match=r"version 1 .*'saved_model.pb' has SHA-256"):
+    with pytest.raises(ServingDirError, match=problem):
         export_model(version, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

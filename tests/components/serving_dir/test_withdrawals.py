@@ -96,10 +96,13 @@ def test_each_withdrawal_is_written_once(serving: Path) -> None:
     assert (serving / LOG_NAME).read_bytes() == before
 
 
-def test_a_log_that_a_rollback_could_not_write_is_made_good_by_prune(serving: Path) -> None:
+def test_a_log_that_a_rollback_could_not_write_is_made_good_by_prune(
+    serving: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     publish_letters(serving, "ab")
     (serving / LOG_NAME).mkdir()
     assert rollback(serving, 1).withdraws == 2
+    assert "does not know the withdrawn model yet: " in caplog.text
     publish_letters(serving, "cd")
     with pytest.raises(ServingDirError, match=r"cannot read what was decided .*Is a directory"):
         prune(serving, 1)

@@ -80,7 +80,7 @@ WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("release", "policy", "floor"): ('"x"', "true", "1.5", "{}"),
     ("release", "rollback"): ("3", "{}"),
     ("release", "rollback", "withdraws"): ("2", '"1"', "true", "-1"),
-    ("release", "rollback", "restores"): ("3",),
+    ("release", "rollback", "restores"): ("3", "true", "-1"),
     ("release", "rollback", "withdrawn_digest"): ("3",),
     ("release", "rollback", "reason"): ("null",),
     ("release", "approval"): ("3", "{}", "[]"),
