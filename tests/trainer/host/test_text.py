@@ -59,7 +59,7 @@ def test_of_tensorflows_error_in_another_one_the_reason_is_shown() -> None:
 
 def test_an_error_of_grpc_is_what_went_wrong_and_not_that_a_call_did() -> None:
     told = RuntimeError(
-        "<_MultiThreadedRendezvous of RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n"
+        "<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n"
         '\tdetails = "failed to connect"\n\tdebug_error_string = "..."\n>'
     )
     assert first_line(told) == 'RuntimeError: details = "failed to connect"'
