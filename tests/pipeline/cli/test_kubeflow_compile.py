@@ -111,6 +111,7 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
         (["--pipeline-root", "s3://"], "--pipeline-root is 's3://', expected one of gs://B"),
         (["--pipeline-root", "s3:///x"], "--pipeline-root is 's3:///x', expected one of gs://"),
         (["--serving-dir", "/a/../b"], "'/a/../b' is no directory in a container, expected pvc:"),
+        (["--beam-arg", "--runnr=x"], "unknown option of Beam '--runnr': did you mean '--runner'"),
         (["--dataset", "idx:data"], "dataset is 'idx:data', expected an absolute path"),
         (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample ("),
         (["--serving-dir", "s3://b/m"], "'s3://b/m' is no directory in a container, expected pvc:"),
