@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import shlex
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import grpc
 from apache_beam.options.pipeline_options import (
@@ -15,6 +16,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PortableOptions,
     StandardOptions,
+    _BeamArgumentParser,
 )
 from apache_beam.pipeline import Pipeline
 from apache_beam.portability import python_urns
@@ -30,7 +32,7 @@ from apache_beam.runners.portability.local_job_service import SubprocessSdkWorke
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from trainer.host.children import ending, python_child
-from trainer.host.text import quoted
+from trainer.host.text import quoted, unknown
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _ANSWER_S = 10.0  # a job service accepts a connection at once
@@ -43,6 +45,41 @@ _WRONG = {
     "daskrunner": "computes wrong results without a word: a second sink is never run, what "
     "finish_bundle yields is lost, and tagged outputs are mixed",
 }
+
+
+class _Parser(_BeamArgumentParser):  # type: ignore[misc]
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)  # argparse would print its usage, and end this process
+
+
+def arguments_problem(given: tuple[str, ...]) -> str:
+    """Says which argument Beam could not read, or would leave out unread; "" if there is none.
+
+    A job service has options of its own, so those that are not known here are refused only where
+    Beam runs in this process.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    # As Beam does (`PipelineOptions.get_all_options`).
+    for options in {str(one): one for one in PipelineOptions.__subclasses__()}.values():
+        options._add_argparse_args(parser)
+    try:
+        known, others = parser.parse_known_args(given)
+    except ValueError as error:
+        return f"beam_args cannot be read ({error}): give what Beam takes, see docs/beam.md"
+    if _is_local(known.runner):
+        refused = others[:1]
+    else:
+        refused = [one for one in others if one in ("-h", "--help")]  # for which Beam would end us
+    names = [name for name in parser._option_string_actions if name.startswith("--")]
+    return "".join(
+        unknown("option of Beam", one.partition("=")[0], names, see="see docs/beam.md")
+        for one in refused
+    )
+
+
+def _is_local(runner: str | None) -> bool:
+    local = {one.lower() for one in (*_LOCAL, ProcessRunner.__name__)}
+    return runner is None or runner.rpartition(".")[2].lower() in local
 
 
 def runner_problem(given: tuple[str, ...]) -> str:
@@ -199,4 +236,5 @@ def _worker_command() -> str:
     """A shell command that `exec`s the worker, so that ending the shell ends the worker."""
     child = python_child(_WORKER)
     path = child.environment.get("PYTHONPATH", "")  # Beam hands on all variables as they are
-    return shlex.join(["exec", "env", f"PYTHONPATH={path}", *child.command])
+    own = f"TMPDIR={tempfile.gettempdir()}"  # which this process removes
+    return shlex.join(["exec", "env", f"PYTHONPATH={path}", own, *child.command])

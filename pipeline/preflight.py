@@ -14,7 +14,7 @@ from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
 from components.signing import KeyRefused, require_keys
 from pipeline import stores
-from pipeline.beam_runner import runner_problem, service_problem
+from pipeline.beam_runner import arguments_problem, runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import bounds_for, weakened
 from trainer import own_network
@@ -42,6 +42,8 @@ def require_possible(config: RunConfig) -> None:
         raise ConfigError(
             f"no lock of Beam can be made in /dev/shm ({error.strerror}): let this user write there"
         ) from None
+    if problem := arguments_problem(config.beam_args):
+        raise ConfigError(problem)
     if not config.allow_unproven_runner and (problem := runner_problem(config.beam_args)):
         raise ConfigError(f"{problem}, or --set allow_unproven_runner=true")
     if problem := service_problem(config.beam_args):

@@ -113,7 +113,7 @@ def parameters(architecture: str, source: str) -> dict[str, HyperParameter]:
     """Returns the function's own hyper-parameters by name; raises NetworkError."""
     place, function = _split(architecture)
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(source, place)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # nested too deeply
         raise NetworkError(architecture, f"it is no Python ({one_line(error)})") from None
     defined = [

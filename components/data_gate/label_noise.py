@@ -25,7 +25,10 @@ _ALPHA = 0.05  # probability of a refusal where the bound is just met
 # What the classifier must predict of the labels that the estimate leaves as right, beyond chance.
 _LEAST_SKILL = 0.7
 _LEAST_SKILL_BY_CLASS = 0.9
-_REMEDY = "correct the labels of the source, or set data_gate.max_label_noise"
+_REMEDY = (
+    "correct those in the source that are wrong in the report's pictures, or set "
+    "data_gate.max_label_noise"
+)
 
 
 @dataclasses.dataclass(frozen=True)

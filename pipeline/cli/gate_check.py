@@ -131,6 +131,7 @@ def _check_model(
     verbose: bool,
     **others: Any,
 ) -> ModelCheck:
+    dataset = dataset or given.chosen()[1].get("dataset")
     if dataset is None:
         raise UsageError("--dataset is missing; see tfx-mnist gate check --help")
     config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})

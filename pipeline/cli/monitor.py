@@ -180,7 +180,7 @@ def _lines(version: Version, fields: Mapping[str, Any], drift: Drift) -> Iterato
     yield Line(f"version {version.number} in {version.path}")
     yield Line(f"requests: {requests['rows']:,} in {requests['source']}{skipped}")
     for test in drift.tests:
-        word, style = ("drift", "bad") if test.drifted else ("like", "good")
+        word, style = ("drift", "bad") if test.drifted else ("alike", "good")
         yield Line(f"  {word}: {test.sentence}", style)
     for line in drift.left_out:
         yield Line(f"  left out: {line}")

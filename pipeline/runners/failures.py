@@ -9,13 +9,13 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 from components.example_gen.sources import DataError
 from components.serving_dir import ServingDirError
 from pipeline.config import RunConfig
 from pipeline.stores import is_uri
+from trainer.host.paths import temporary_directory
 from trainer.host.text import first_line, is_ours
 
 _NAMES_ITS_PATH = (DataError, ServingDirError)
@@ -55,7 +55,7 @@ def no_space(error: BaseException, config: RunConfig) -> str | None:
     moved = f", for the artifacts {artifacts}" if artifacts and not is_uri(artifacts) else ""
     return (
         f"no space left on device: free some for the pipeline root {config.pipeline_root}{moved} "
-        f"and for {tempfile.gettempdir()}, or choose another --pipeline-root; the same command "
+        f"and for {temporary_directory()}, or choose another --pipeline-root; the same command "
         "goes on from what is finished"
     )
 

@@ -11,6 +11,7 @@ from tfx.utils import dependency_utils
 
 from pipeline.beam_runner import (
     ProcessRunner,
+    arguments_problem,
     beam_arguments,
     runner_problem,
     service_problem,
@@ -54,6 +55,27 @@ def test_processes_of_this_machine_are_started_by_our_runner(given, expected):
     assert beam_arguments(given) == expected
     with_runner = beam.Pipeline(argv=[*expected, "--direct_num_workers=2"])
     assert isinstance(with_runner.runner, ProcessRunner) == (OURS in expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (("--runnr=PortableRunner",), "unknown option of Beam '--runnr': did you mean '--runner'?"),
+        ((OURS, "--x", "1"), "unknown option of Beam '--x': see docs/beam.md"),
+        (("--help",), "unknown option of Beam '--help'"),
+        ((PORTABLE, "-h"), "unknown option of Beam '-h'"),
+        (("--direct_num_workers=two",), "argument --direct_num_workers: invalid int value: 'two'"),
+        (("--direct_running_mode=threads",), "argument --direct_running_mode: invalid choice"),
+        (("--runner",), "argument --runner: expected one argument"),
+    ],
+)
+def test_arguments_that_beam_would_leave_out_or_end_the_run_for_are_a_problem(given, problem):
+    assert problem in arguments_problem(given)
+
+
+@pytest.mark.parametrize("given", [(), (PROCESSES,), (*EXTERNAL, "--parallelism=2")])
+def test_arguments_of_beam_and_those_of_a_job_service_are_taken(given):
+    assert arguments_problem(given) == ""
 
 
 @pytest.mark.parametrize(

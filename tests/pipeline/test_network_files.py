@@ -154,6 +154,7 @@ def test_a_search_tries_the_choices_that_it_declares(net: str) -> None:
 
 
 def test_a_search_changes_no_layers_that_it_does_not_know(net: str) -> None:
+    Path(net).write_text(f"{NET}\n# of any width and without dropout")  # words alone say nothing
     hparams = configured(f"{net}:build").training
     names = {one.name for one in search_space(hparams, objective="accuracy", side=28).space}
     assert names.isdisjoint({"width", "dropout"})

@@ -83,6 +83,12 @@ def test_a_beam_runner_that_computes_wrong_results_needs_a_word(config: RunConfi
     assert make_plan(allowed, run_id="run-1").dataset.name
 
 
+def test_an_argument_that_beam_cannot_read_is_refused_before(config: RunConfig) -> None:
+    asked = dataclasses.replace(config, beam_args=("--direct_num_workers=two",))
+    with pytest.raises(ConfigError, match=r"cannot be read \(argument --direct_num_workers"):
+        make_plan(asked, run_id="run-1")
+
+
 # --- what does not fit the data set --------------------------------------------------------------
 
 

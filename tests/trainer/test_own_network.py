@@ -228,7 +228,7 @@ def test_a_failed_operation_is_no_lost_machine_where_there_is_one(net: str) -> N
     [
         ("", "build", "defines no such function: it defines none"),
         ("def other(): pass", "build", "defines no such function: it defines other"),
-        ("def build(: pass", "build", "it is no Python (SyntaxError: invalid syntax"),
+        ("x = (", "build", "it is no Python (SyntaxError: '(' was never closed (net.py, line 1))"),
         ("def build(a, b, c, *, d): pass", "build", "its parameter d has no default that is a n"),
         ("def build(a, b, c, *, d=[1]): pass", "build", "its parameter d has no default that is"),
         ("def build(a, b, c, *, d={[]}): pass", "build", "its parameter d has no default that is"),

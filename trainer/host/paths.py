@@ -1,18 +1,22 @@
-"""Expands paths that a user gives, and checks whether a run can use them.
+"""Expands paths that a user gives, checks whether a run can use them, and removes temporary ones.
 
 Each `require_...` refuses a path by a ValueError of one line, and leaves nothing on the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 
 # TFX, Beam and TensorFlow look their own files up by patterns. In a directory named a[b] they find
 # none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
 _PATTERN_CHARACTERS = "*?[\\"
+
+_OWN = "tfx-mnist-"  # what the name of a process's own temporary directory begins with
 
 _MAX_NAME = 255  # bytes of a file's name, on all usual file systems of Linux
 
@@ -138,3 +142,25 @@ def slug(name: str) -> str:
         return words
     digest = hashlib.sha256(name.encode()).hexdigest()[:_SLUG_DIGITS]
     return f"{words[: _MAX_SLUG - _SLUG_DIGITS - 1]}_{digest}"
+
+
+@contextlib.contextmanager
+def own_temporary_directory() -> Iterator[None]:
+    """Has this process make its temporary files in a directory of its own, and removes that.
+
+    TensorFlow's AutoGraph and tensorflow-datasets leave files behind. Where no directory can be
+    made, there is none.
+    """
+    given = tempfile.tempdir
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            directory = tempfile.TemporaryDirectory(prefix=_OWN, ignore_cleanup_errors=True)
+            tempfile.tempdir = stack.enter_context(directory)
+            stack.callback(setattr, tempfile, "tempdir", given)
+        yield
+
+
+def temporary_directory() -> str:
+    """Returns the user's temporary directory, in which this process may have its own."""
+    parent, name = os.path.split(tempfile.gettempdir())
+    return parent if name.startswith(_OWN) else os.path.join(parent, name)

@@ -19,10 +19,11 @@ _MOST = 80  # characters of a quoted value
 _LONGEST_ERROR = 300  # characters
 _LONGEST_LINE = 500  # characters of somebody else's message
 _OUR_PACKAGES = ("components", "pipeline", "trainer")
-# Lines with which TensorFlow says where an operation was defined, before it says what went wrong.
+# Lines with which TensorFlow says where an operation was defined, and gRPC which call it was,
+# before they say what went wrong.
 _WHERE = re.compile(
     r"([\w.]+: )*Graph execution error:|\d+ root error\(s\) found|Detected at node "
-    r'|<stack traces |File "'
+    r'|<stack traces |File "|<\w+ of RPC that terminated with:|status = StatusCode\.'
 )
 # All tracebacks up to the frames of the last one: of an error in a worker, which is Beam's text.
 _TRACEBACKS = re.compile(r"\A(?s:.*)Traceback \(most recent call last\):\n(?:[ \t].*\n)*")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +44,7 @@ def search_space(hparams: HParams, *, objective: str, side: int) -> keras_tuner.
     "loss" `label_smoothing` is left out, because it raises the loss, and `color_jitter` where the
     training has none, as for grey images. Hyper-parameters of plugins and of the user's own network
     are searched if they declare choices. Of a network that is the user's own, width and dropout are
-    left out unless its source names them. With given weights the network stays as it is.
+    left out unless its source reads them. With given weights the network stays as it is.
 
     Args:
       side: the smaller one of an image, in pixels: no shift is as large.
@@ -59,7 +59,7 @@ def search_space(hparams: HParams, *, objective: str, side: int) -> keras_tuner.
             continue
         if name == "color_jitter" and not hparams.color_jitter:
             continue
-        if name in _OF_LAYERS and (hparams.weights or (source and not _names(source, name))):
+        if name in _OF_LAYERS and (hparams.weights or (source and not _reads(source, name))):
             continue
         if name == "max_shift":
             choices = [shift for shift in choices if shift < side]
@@ -72,8 +72,12 @@ def search_space(hparams: HParams, *, objective: str, side: int) -> keras_tuner.
     return space
 
 
-def _names(source: str, word: str) -> bool:
-    return re.search(rf"\b{word}\b", source) is not None
+def _reads(source: str, word: str) -> bool:
+    """Whether a network's source reads this hyper-parameter, as an attribute or by its name."""
+    return any(
+        word in (getattr(node, "attr", None), getattr(node, "value", None))
+        for node in ast.walk(ast.parse(source))
+    )
 
 
 def _declared(hparams: HParams) -> dict[str, HyperParameter]:

@@ -22,6 +22,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.types.channel import Channel
 
 from components.example_gen.image_set import DatasetInfo
+from pipeline.beam_runner import arguments_problem
 from pipeline.code_keys import COMPONENTS
 from pipeline.config import ConfigError, RunConfig
 from pipeline.graph import create_pipeline
@@ -75,6 +76,8 @@ def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Depl
     if deployment.data is not None:
         placed["data_dir"] = deployment.data.path
     configured = parameters.check(preset, placed)
+    if problem := arguments_problem(configured.beam_args):
+        raise ConfigError(problem)
     defaults, settings = parameters.split(configured, placed)
     graph = create_pipeline(_stand_in(configured)).components
     known = [PLAN, BASELINE, *(node.id for node in graph)]

@@ -54,11 +54,11 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         source = parse_dataset(built.dataset)
     except DataError as error:
         raise ConfigError(str(error)) from error
-    directory = built.dataset.partition(":")[2].strip()
-    if source.folders and not directory.startswith("/"):
+    path = built.dataset.partition(":")[2].strip()
+    if source.folders and not path.startswith("/"):
         raise ConfigError(
-            f"dataset is {quoted(built.dataset)}, expected an absolute directory, as the "
-            "containers see it, such as idx:/mnt/CLAIM/FOLDER"
+            f"dataset is {quoted(built.dataset)}, expected an absolute path, as the containers "
+            f"see it, such as {source.source}:/mnt/CLAIM/NAME"
         )
     return built
 

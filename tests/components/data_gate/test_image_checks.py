@@ -150,7 +150,7 @@ def test_shuffled_labels_are_refused(digits, tmp_path):
 
     assert not check.passed
     assert check.actual == pytest.approx(0.08, abs=0.04)
-    assert check.sentence.endswith("correct the labels of the source, or set "
+    assert check.sentence.endswith("in the report's pictures, or set "
                                    "data_gate.max_label_noise")  # fmt: skip
 
 

@@ -87,12 +87,13 @@ def test_json_is_one_object(words: list[str], model: Path, capfd: Captured) -> N
     assert fields["metrics"]["accuracy"] == pytest.approx(59 / 60)
 
 
-def test_a_runs_configuration_file_gives_the_policy(
-    words: list[str], model: Path, tmp_path: Path, capfd: Captured
+def test_a_runs_configuration_file_gives_the_data_set_and_the_policy(
+    thirds: str, root: Path, model: Path, tmp_path: Path, capfd: Captured
 ) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text("preset: fast\ntraining: {epochs: 8}\ngate: {floor: 0.99}\n")
-    words = [*words, *LOOSE[2:], "--model", str(model), "--config", str(file)]
+    file.write_text(f"dataset: {thirds}\ntraining: {{epochs: 8}}\ngate: {{floor: 0.99}}\n")
+    words = ["gate", "check", "--pipeline-root", str(root), *LOOSE[2:]]
+    words = [*words, "--model", str(model), "--config", str(file)]
     assert main(words) == 3
     assert "misses the floor 0.9900" in capfd.readouterr().out
     assert main([*words, "--set", "gate.floor=0.8"]) == 0

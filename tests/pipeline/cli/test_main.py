@@ -312,3 +312,15 @@ def test_each_shell_has_its_script(shell: str) -> None:
     done = process([], {"_TFX_MNIST_COMPLETE": f"{shell}_source"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "_TFX_MNIST_COMPLETE=" in done.stdout
+
+
+def test_no_command_leaves_anything_in_the_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tensorflow-datasets leaves a directory for a set that is not prepared."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    root = str(tmp_path / "root")
+    assert main(["versions", "--dataset", "fashion_mnist", "--pipeline-root", root]) == 2
+    assert not list(temporary.iterdir())

@@ -487,6 +487,7 @@ def test_the_page_shows_tests_and_distributions(
     shown = capfd.readouterr().out
     assert shown.endswith(f"report: {page}\n")
     assert "  drift: intensity: the distributions are" in shown
+    assert "  alike: size: the distributions are" in shown
     html = page.read_text()
     assert "The requests are not like the test split of the release" in html
     assert "&lt;images&gt;" in html

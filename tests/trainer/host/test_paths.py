@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 
 from trainer.host.paths import (
     expanded,
+    own_temporary_directory,
     require_access,
     require_directory,
     require_file,
     require_no_pattern,
     slug,
+    temporary_directory,
 )
 
 NOBODY = 65534
@@ -155,3 +158,22 @@ def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
     one, other = slug("a" * 54 + "/b"), slug("a" * 54 + "/c")
     assert len(one) == len(other) == 53
     assert one != other
+
+
+class TestOwnTemporaryDirectory:
+    def test_what_is_left_in_it_goes_with_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        with own_temporary_directory():
+            left = Path(tempfile.mkdtemp("tfds"))
+            assert (left.parent.parent, temporary_directory()) == (tmp_path, str(tmp_path))
+        assert tempfile.gettempdir() == temporary_directory() == str(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_where_no_directory_can_be_made_there_is_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", "/proc")
+        with own_temporary_directory():
+            assert tempfile.gettempdir() == "/proc"

@@ -57,6 +57,14 @@ def test_of_tensorflows_error_in_another_one_the_reason_is_shown() -> None:
     assert first_line(told) == "RuntimeError: OOM when allocating tensor"
 
 
+def test_an_error_of_grpc_is_what_went_wrong_and_not_that_a_call_did() -> None:
+    told = RuntimeError(
+        "<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n"
+        '\tdetails = "failed to connect"\n\tdebug_error_string = "..."\n>'
+    )
+    assert first_line(told) == 'RuntimeError: details = "failed to connect"'
+
+
 def test_an_error_of_many_lines_is_one_of_300_characters_at_most() -> None:
     assert one_line(ValueError("a\n  b\n")) == "ValueError: a b"
     assert len(one_line(OSError("line\n" * 1_000))) == 300
