@@ -21,12 +21,12 @@ from components.gate.statistics import binomial_tail
 from trainer.host.text import percent
 
 _STRICT = 0.75  # quantile of a class's scores among the examples with its label
-_ALPHA = 0.05  # probability of a refusal where the bound is just met
+_ALPHA = 0.05  # of each check
 # What the classifier must predict of the labels that the estimate leaves as right, beyond chance.
 _LEAST_SKILL = 0.7
-_LEAST_SKILL_BY_CLASS = 0.9
+_CLEAR_SKILL = 0.9  # for single classes the least, too
 _REMEDY = (
-    "correct those in the source that are wrong in the report's pictures, or set "
+    "correct in the source those that the report shows to be wrong, or set "
     "data_gate.max_label_noise"
 )
 
@@ -40,12 +40,14 @@ class Noise:
       strict: the same by the strict thresholds, 0..1.
       rows: number of examples that reach a strict threshold.
       is_judged: whether the classifier is good enough to tell wrong labels from hard images.
+      is_clear: whether it is so good that it confuses few images at all.
     """
 
     lenient: float
     strict: float
     rows: int
     is_judged: bool
+    is_clear: bool = True
 
     @property
     def confused(self) -> float:
@@ -56,9 +58,16 @@ class Noise:
         return max(0.0, self.strict - self.confused)
 
     def exceeds(self, bound: float, *, tests: int = 1) -> bool:
-        """Whether more than `bound` is wrong, by one of `tests` binomial tests (Bonferroni)."""
+        """Whether more than `bound` is wrong, by one of `tests` binomial tests (Bonferroni).
+
+        What is strict by chance makes the confused share smaller. Where many images are confused,
+        the strict share is compared with what it is if `share` is the bound, whatever is confused:
+        the mean of the bound and the lenient share.
+        """
         found = round(self.strict * self.rows)
         by_chance = min(1.0, bound + self.confused)
+        if not self.is_clear:
+            by_chance = max(bound, (bound + self.lenient) / 2)
         return self.is_judged and binomial_tail(found, self.rows, by_chance) < _ALPHA / tests
 
 
@@ -92,13 +101,16 @@ def estimate(scores: Floats, labels: Labels) -> LabelNoise:
     # A class may be hard where the others are not: then it is not judged, and the others are.
     recalls = np.bincount(labels[right], minlength=len(given)) / np.maximum(given, 1)
     left = 1 - overall.share  # of the labels, as right
-    judged = (skill >= _LEAST_SKILL_BY_CLASS * left) & (recalls >= _LEAST_SKILL * left)
+    is_clear = skill >= _CLEAR_SKILL * left
+    judged = is_clear & (recalls >= _LEAST_SKILL * left)
     np.fill_diagonal(counts, 0)
     columns = (values.tolist() for values in (lenient, strict, rows, judged))
     return LabelNoise(
         examples=len(labels),
         accuracy=accuracy,
-        overall=dataclasses.replace(overall, is_judged=skill >= _LEAST_SKILL * left),
+        overall=dataclasses.replace(
+            overall, is_judged=skill >= _LEAST_SKILL * left, is_clear=is_clear
+        ),
         by_class=tuple(Noise(*values) for values in zip(*columns, strict=True)),
         looks_like=tuple(counts.argmax(axis=1).tolist()),
     )

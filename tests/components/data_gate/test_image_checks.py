@@ -150,8 +150,7 @@ def test_shuffled_labels_are_refused(digits, tmp_path):
 
     assert not check.passed
     assert check.actual == pytest.approx(0.08, abs=0.04)
-    assert check.sentence.endswith("in the report's pictures, or set "
-                                   "data_gate.max_label_noise")  # fmt: skip
+    assert check.sentence.endswith("shows to be wrong, or set data_gate.max_label_noise")
 
 
 def test_the_likeliest_label_errors_are_shown(digits, tmp_path):

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from components.data_gate.block_means import block_means
 from components.data_gate.label_noise import LabelNoise, Noise, estimate, noise_checks
@@ -119,6 +120,25 @@ def test_a_class_that_the_classifier_does_not_know_is_not_judged_and_the_others_
     assert [each.is_judged for each in noise.by_class] == [True, True, False]
     assert [each.rows for each in noise.by_class] == [100, 100, 10]
     assert noise.looks_like[2] == 1
+
+
+@pytest.mark.parametrize("wrong", [0.05, 0.1, 0.2])
+def test_as_many_wrong_labels_as_allowed_are_refused_no_more_often_than_alpha(wrong):
+    """Of a classifier that confuses many images, where the strict share has its own chance."""
+    rows, others, bound = 60, 60, 0.03  # the others reach the lenient thresholds alone
+    of_others = (2 * wrong - bound) * (rows + others) / others - wrong * rows / others
+    found = scipy.stats.binom.pmf(np.arange(rows + 1), rows, wrong)
+    of_lenient = scipy.stats.binom.pmf(np.arange(others + 1), others, of_others)
+
+    refused = 0.0
+    for strict in range(rows + 1):
+        for more in range(others + 1):
+            lenient = (strict + more) / (rows + others)
+            noise = Noise(lenient, strict / rows, rows, is_judged=True, is_clear=False)
+            if noise.exceeds(bound):
+                refused += found[strict] * of_lenient[more]
+
+    assert 0.005 < refused <= 0.05
 
 
 def test_images_that_are_all_alike_are_not_judged():
