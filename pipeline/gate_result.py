@@ -19,7 +19,7 @@ class Subject:
     Attributes:
       path: of a SavedModel, or of a file of predictions.
       signature: the one that was asked; None for predictions.
-      takes: the input of a model, such as "PNG bytes"; None for predictions.
+      takes: the input of a model, such as "image files"; None for predictions.
     """
 
     path: str

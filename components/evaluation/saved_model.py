@@ -28,7 +28,7 @@ from trainer.host import paths
 from trainer.host.files import read_regular
 from trainer.host.text import one_line, quoted
 
-PNG_BYTES = "PNG bytes"
+IMAGE_FILES = "image files"
 PIXELS = "pixels"
 GREY_PIXELS = "pixels without a channel axis"
 
@@ -47,7 +47,7 @@ class ModelRefused(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A loaded SavedModel; `takes` is one of PNG_BYTES, PIXELS and GREY_PIXELS."""
+    """A loaded SavedModel; `takes` is one of IMAGE_FILES, PIXELS and GREY_PIXELS."""
 
     path: Path
     signature: str
@@ -59,18 +59,18 @@ class Model:
     # Holds the weights, which a signature only refers to.
     _loaded: Any = dataclasses.field(repr=False)
 
-    def probabilities(self, pngs: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
+    def probabilities(self, files: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
         """Returns the class probabilities of B images, [B, K]; NaN and infinity are accepted.
 
         Args:
-          pngs: [B] bytes objects.
+          files: [B] bytes objects, as the data set stores them.
           pixels: [B, H, W, C] uint8, of the same images.
 
         Raises:
           ModelRefused: the model fails, or its output is not probabilities.
           NotChecked: memory does not suffice to ask the model.
         """
-        images = {PNG_BYTES: pngs, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
+        images = {IMAGE_FILES: files, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
         try:
             outputs = self._function(**{self.input: tf.constant(images)})
         except _NO_MEMORY as error:
@@ -209,14 +209,14 @@ def _input(
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
         if _fits(spec, tf.string):
-            return name, PNG_BYTES
+            return name, IMAGE_FILES
         if _fits(spec, tf.uint8, height, width, channels):
             return name, PIXELS
         if channels == 1 and _fits(spec, tf.uint8, height, width):
             return name, GREY_PIXELS
     raise ModelRefused(
-        f"{what} takes {_described(inputs)}, expected one input for any number of images: PNG "
-        f"bytes, (None,) string, or pixels from 0 to 255, {(None, *image_shape)} uint8; scaling "
+        f"{what} takes {_described(inputs)}, expected one input for any number of images: files, "
+        f"(None,) string, or pixels from 0 to 255, {(None, *image_shape)} uint8; scaling "
         "belongs into the model: export such a signature, or choose another"
     )
 

@@ -24,8 +24,12 @@ def open_dataset(text: str, data: DataConfig = DataConfig(), *, data_dir: str | 
 
 
 def _require_declared(image_set: ImageSet) -> None:
-    """Holds the shards, as of a plugin's source, to the splits and to the rows of `test`."""
+    """Checks what a source, as of a plugin, declares, and that its shards are the same."""
     info = image_set.info
+    try:
+        _ = info.image_spec
+    except ValueError as error:
+        raise DataError(f"dataset {info.spec!r} cannot be used: {error}") from None
     for shard in image_set.shards:
         if shard.split not in (TRAIN, TEST):
             raise DataError(

@@ -84,7 +84,7 @@ def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -
     released. --set takes the keys gate.*, with --model also data.*; a configuration file may hold
     all keys of a run.
 
-    A signature takes any number of images as PNG bytes or as pixels from 0 to 255 (uint8), and
+    A signature takes any number of images, as files or as pixels from 0 to 255 (uint8), and
     gives probabilities. A file has the columns id, label, and p_CLASS or logit_CLASS for each
     class, or predicted. Each decision uses the test set up a little, so it is recorded and counted
     in the serving directory to which `run` would release.

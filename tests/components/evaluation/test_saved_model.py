@@ -11,8 +11,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.evaluation.saved_model import (
     GREY_PIXELS,
+    IMAGE_FILES,
     PIXELS,
-    PNG_BYTES,
     Model,
     ModelRefused,
     load,
@@ -61,7 +61,7 @@ class TestAsked:
             (brightest_third, images(*COLOUR), COLOUR, PIXELS),
             (brightest_third, images(None, None, 1), GREY, PIXELS),
             (brightest_third, images(6, 4), GREY, GREY_PIXELS),
-            (decoding, STRINGS, GREY, PNG_BYTES),
+            (decoding, STRINGS, GREY, IMAGE_FILES),
         ],
         ids=["grey", "colour", "any size", "no channel axis", "PNG"],
     )
@@ -143,7 +143,7 @@ class TestRefused:
                 lambda scaled: {"scores": tf.reduce_mean(scaled, axis=[2, 3])[:, :3]},
                 [FLOATS],
                 "takes 'scaled' (None, 6, 4, 1) float32, expected one input for any number of "
-                "images: PNG bytes, (None,) string, or pixels from 0 to 255, (None, 6, 4, 1) uint8",
+                "images: files, (None,) string, or pixels from 0 to 255, (None, 6, 4, 1) uint8",
             ),
             (brightest_third, [images(6, 5, 1)], "takes 'images' (None, 6, 5, 1) uint8, expected"),
             (brightest_third, [images(6, 4, 3)], "takes 'images' (None, 6, 4, 3) uint8, expected"),
@@ -284,7 +284,7 @@ class TestRefusedWhenAsked:
             return {"scores": tf.io.parse_example(examples, feature)["x"]}
 
         said = self._refusal(save_function(tmp_path, parsing, STRINGS))
-        assert f"'serving_default' of {tmp_path} fails on test images as PNG bytes: " in said
+        assert f"'serving_default' of {tmp_path} fails on test images as image files: " in said
         assert said.endswith("choose another signature, or export one that takes them")
 
     def test_a_shape_that_only_a_prediction_shows(self, tmp_path: Path) -> None:

@@ -92,6 +92,15 @@ def test_shards_are_those_that_the_source_declares(
         open_dataset("x", data_dir=None)
 
 
+def test_a_set_of_one_class_is_refused_whoever_declares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = DatasetInfo("x", "x", "0" * 64, (9, 9, 1), ("a",), test_rows=0)
+    opened = ImageSet(info, (), {}, lambda _: [])
+    source = DataSource("x", "", lambda _: DatasetSpec("x", "x"), lambda *_: opened)
+    monkeypatch.setitem(SOURCES._entries, "x", source)
+    with pytest.raises(DataError, match="cannot be used: class_names holds 1 names"):
+        open_dataset("x", data_dir=None)
+
+
 @pytest.mark.once_newer  # tests/e2e/test_plugin.py
 def test_a_source_from_another_distribution_is_read_by_example_gen(tmp_path: Path) -> None:
     install(tmp_path, STRIPES)
