@@ -18,7 +18,7 @@ from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
 from components.monitoring.drift import Drift, compare
 from components.monitoring.summary import Summary, summarize
-from components.serving_check.prediction import Classifier
+from components.serving_check.classifier import Classifier
 from components.serving_dir import find
 
 SPLITS = 200

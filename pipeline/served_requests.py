@@ -27,7 +27,7 @@ from components.example_gen.encoded import SUFFIXES, stored_shape
 from components.example_gen.sources import DataError
 from components.monitoring.drift import Labelled
 from components.monitoring.summary import Key, Summary, keys, size_of, summarize
-from components.serving_check.prediction import (
+from components.serving_check.classifier import (
     Classifier,
     ImageError,
     ModelError,

@@ -28,7 +28,7 @@ from trainer import features
 from trainer.features import ImageSpec
 from trainer.image_graph import to_pixels
 from trainer.paged_array import PagedArray
-from trainer.records import Records
+from trainer.tfrecords import Records
 from trainer.transform_graph import TransformGraph
 
 _DECODE_BATCH = 1024  # examples decoded at a time, at most

@@ -117,7 +117,7 @@ def _compared(
     version: Version, source: Path, *, level: float, tolerance: float
 ) -> tuple[Summary, Served, Drift, Sequence[str]]:
     from components.monitoring.drift import compare
-    from components.serving_check.prediction import ModelError
+    from components.serving_check.classifier import ModelError
     from pipeline.served_requests import Model, read_requests
 
     dataset, policy = (version.release.get(name) or {} for name in ("dataset", "policy"))

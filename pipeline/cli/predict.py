@@ -26,7 +26,7 @@ from pipeline.result import ExitCode
 from trainer.host.text import percent
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
-    from components.serving_check.prediction import ImageError, Prediction
+    from components.serving_check.classifier import ImageError, Prediction
 
 
 @command(
@@ -86,7 +86,7 @@ def predict(
 
 
 def _classify(version: Version, images: Sequence[Path]) -> Iterator[Prediction | ImageError]:
-    from components.serving_check.prediction import ModelError, classify
+    from components.serving_check.classifier import ModelError, classify
 
     names = (version.release.get("dataset") or {}).get("class_names") or ()
     try:

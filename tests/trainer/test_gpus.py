@@ -41,7 +41,7 @@ with chief_of_local_workers():
     import trainer.tuning.tuner_fn
 """,
     "a prediction": """
-import components.serving_check.prediction
+import components.serving_check.classifier
 import tensorflow
 """,
 }

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.serving_check.prediction import read_pixels
+from components.serving_check.classifier import read_pixels
 from tests.trainer import image_files
 from tests.trainer.image_files import (
     HEIGHT,

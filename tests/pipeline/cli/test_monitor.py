@@ -14,7 +14,7 @@ from PIL import Image
 
 from components.example_gen.images import decode
 from components.monitoring.summary import summarize
-from components.serving_check.prediction import Classifier
+from components.serving_check.classifier import Classifier
 from components.serving_dir import MANIFEST_NAME, publish
 from pipeline.cli.main import main
 from tests.pipeline import saved_models

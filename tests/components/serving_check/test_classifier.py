@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.serving_check.prediction import (
+from components.serving_check.classifier import (
     Classifier,
     ImageError,
     ModelError,
@@ -40,7 +40,7 @@ def write(path: Path, pixels: object, *, mode: str | None = None, **options: obj
 READ_EIGHT_TIMES = """
 import sys
 from pathlib import Path
-from components.serving_check.prediction import ImageError, read_pixels
+from components.serving_check.classifier import ImageError, read_pixels
 for _ in range(8):
     try:
         read_pixels(Path(sys.argv[1]), (28, 28, 1))
