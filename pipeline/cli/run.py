@@ -206,8 +206,8 @@ def _record(result: RunResult, root: Path) -> None:
         if result.report is None:  # said already
             return
         output.complain(
-            f"the list of runs in {root / 'reports'} cannot be written: {one_line(error)}; the "
-            "outcome stands"
+            f"the list of runs in {root / records.REPORTS} cannot be written: {one_line(error)}; "
+            "the outcome stands"
         )
 
 

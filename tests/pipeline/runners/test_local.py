@@ -15,6 +15,7 @@ from pipeline.config_model import build
 from pipeline.runners import local
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
+from pipeline.runners.metadata_database import require_sound
 from trainer import training_process
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -202,5 +203,5 @@ def test_metadata_that_cannot_be_written_to_are_named(config: RunConfig, root: P
 def test_sound_metadata_are_not_refused(root: Path, make: Callable[[Path], None]) -> None:
     root.mkdir(parents=True)
     make(root / "metadata.sqlite")
-    local._require_sound(RunConfig(pipeline_root=str(root)))
-    local._require_sound(RunConfig(pipeline_root=str(root)))
+    require_sound(RunConfig(pipeline_root=str(root)))
+    require_sound(RunConfig(pipeline_root=str(root)))

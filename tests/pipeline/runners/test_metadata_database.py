@@ -15,7 +15,7 @@ from pathlib import Path
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as pb2
 from pipeline.config import RunConfig
-from pipeline.runners import local
+from pipeline.runners.metadata_database import require_sound
 from pipeline.runners.failures import no_space
 
 config = RunConfig(pipeline_root=sys.argv[1])
@@ -56,7 +56,7 @@ for left in range(4096, 1 << 17, 4096):
         assert line and line.startswith("no space left on device"), error
     ballast.unlink()
     found += bool(attached())
-    local._require_sound(config)
+    require_sound(config)
     assert attached() == []
     number = execute(MetadataStore(connection), "of the next run")
     assert attached() == [(number,)] * 2, (left, attached())
