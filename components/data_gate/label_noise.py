@@ -60,9 +60,9 @@ class Noise:
     def exceeds(self, bound: float, *, tests: int = 1) -> bool:
         """Whether more than `bound` is wrong, by one of `tests` binomial tests (Bonferroni).
 
-        What is strict by chance makes the confused share smaller. Where many images are confused,
-        the strict share is compared with what it is if `share` is the bound, whatever is confused:
-        the mean of the bound and the lenient share.
+        An example that the strict thresholds find by chance makes the confused share smaller, too.
+        So where many images are confused, the strict share is compared with the mean of the bound
+        and the lenient share, which is what it is if `share` is the bound.
         """
         found = round(self.strict * self.rows)
         by_chance = min(1.0, bound + self.confused)
