@@ -7,6 +7,12 @@ import hashlib
 import tensorflow as tf
 
 from trainer.environment import gpu_files
+from trainer.gpu_probe import convolve
+from trainer.host.text import one_line
+
+_REMEDY = (
+    "`tfx-mnist doctor` names what is missing; or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
+)
 
 
 class DeviceError(ValueError):
@@ -23,9 +29,7 @@ def usable_gpus() -> list[tf.config.PhysicalDevice]:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus and (found := gpu_files()):
         raise DeviceError(
-            f"there are NVIDIA GPUs ({', '.join(found)}), but TensorFlow cannot use them: "
-            "`tfx-mnist doctor` names what is missing; or set CUDA_VISIBLE_DEVICES=-1 to train on "
-            "the CPU"
+            f"there are NVIDIA GPUs ({', '.join(found)}), but TensorFlow cannot use them: {_REMEDY}"
         )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -49,6 +53,20 @@ def prepare_devices(replicas: int) -> None:
         (cpu,) = tf.config.list_physical_devices("CPU")
         wanted = [tf.config.LogicalDeviceConfiguration()] * replicas
         tf.config.set_logical_device_configuration(cpu, wanted)
+
+
+def start_devices(kind: str = "GPU") -> None:
+    """Convolves on each device of this kind, so that TensorFlow loads its libraries, which takes
+    seconds on a GPU. Raises `DeviceError` if one cannot.
+    """
+    for number, _ in enumerate(tf.config.list_physical_devices(kind)):
+        device = f"{kind}:{number}"
+        try:
+            convolve(device)
+        except (tf.errors.OpError, RuntimeError) as error:  # the latter if no context can be made
+            raise DeviceError(
+                f"TensorFlow cannot use {device}: {one_line(error)}: {_REMEDY}"
+            ) from error
 
 
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:

@@ -1,11 +1,11 @@
 """The process that trains: it alone sees the GPUs, and gives back all of its memory when it ends.
 
-It runs this module. It imports TensorFlow, looks at the devices, and then waits for the job, so
-that it can be started beside other work. The job is one line of JSON on its stdin, and what it says
-is one JSON object per line on its stdout: `{"ready": true}` when it waits for the job;
-`{"progress": {...}}` for each `trainer.progress.Progress`, and `{"note": "...", "level": N}` for
-each other record of that logger; `{"error": "..."}` before it ends because of an error that another
-attempt would meet again.
+It runs this module. It imports TensorFlow, looks at the devices, starts the GPUs, and then waits
+for the job, so that it can be started beside other work. The job is one line of JSON on its stdin,
+and what it says is one JSON object per line on its stdout: `{"ready": true}` when it has looked at
+the devices; `{"progress": {...}}` for each `trainer.progress.Progress`, and `{"note": "...",
+"level": N}` for each other record of that logger; `{"error": "..."}` before it ends because of an
+error that another attempt would meet again.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _main(replicas: int) -> int:
     cluster = Cluster.from_environment()
     import tensorflow as tf
 
-    from trainer.strategy import Disagreement, prepare_devices, usable_gpus
+    from trainer.strategy import Disagreement, prepare_devices, start_devices, usable_gpus
     from trainer.training import train_and_export
 
     # Among several machines another attempt may succeed: one may be lost, or not be there yet.
@@ -186,6 +186,8 @@ def _main(replicas: int) -> int:
         else:
             usable_gpus()
         say({"ready": True})
+        if cluster is None:  # among several machines the first operation must wait for the others
+            start_devices()
         line = sys.stdin.readline()
         end_with_parent()
         if line:
