@@ -57,7 +57,7 @@ def prepare_devices(replicas: int) -> None:
 
 def start_devices(kind: str = "GPU") -> None:
     """Convolves on each device of this kind, so that TensorFlow loads its libraries, which takes
-    seconds on a GPU. Raises `DeviceError` if one cannot.
+    seconds on a GPU the first time. Raises `DeviceError` if one cannot convolve.
     """
     for number, _ in enumerate(tf.config.list_physical_devices(kind)):
         device = f"{kind}:{number}"

@@ -21,6 +21,7 @@ from trainer.strategy import (
     multi_worker_strategy,
     prepare_devices,
     require_agreement,
+    start_devices,
 )
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def prepare(job: Job, cluster: Cluster | None = None) -> tf.distribute.Strategy:
     else:
         _log.info("waiting for the machines %s", ", ".join(cluster.addresses))
         strategy = multi_worker_strategy(job.replicas)
+    start_devices()
     _log.info("replicas: %d", strategy.num_replicas_in_sync)
     return strategy
 

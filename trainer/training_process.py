@@ -186,7 +186,7 @@ def _main(replicas: int) -> int:
         else:
             usable_gpus()
         say({"ready": True})
-        if cluster is None:  # among several machines the first operation must wait for the others
+        if cluster is None:  # otherwise no operation may run before all machines are there
             start_devices()
         line = sys.stdin.readline()
         end_with_parent()
