@@ -12,7 +12,9 @@ def start() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from pipeline.cli.main import main
+    from trainer.host.paths import own_temporary_directory
 
+    own_temporary_directory()
     return main()
 
 

@@ -28,7 +28,6 @@ from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from trainer.cluster import ClusterError
 from trainer.environment import collect_seldom
-from trainer.host.paths import own_temporary_directory
 from trainer.host.registry import PluginError
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted
@@ -133,7 +132,7 @@ def main(argv: Sequence[str] | None = None, *, run: Callable[..., RunResult] | N
     collect_seldom()
     _tolerate_warnings()
     words = sys.argv[1:] if argv is None else list(argv)
-    with output.standard(), own_temporary_directory():
+    with output.standard():
         if instruction := os.environ.get(_COMPLETE):
             from click.shell_completion import shell_complete
 

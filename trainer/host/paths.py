@@ -10,7 +10,8 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+
+from trainer.host.termination import at_end
 
 # TFX, Beam and TensorFlow look their own files up by patterns. In a directory named a[b] they find
 # none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
@@ -144,20 +145,16 @@ def slug(name: str) -> str:
     return f"{words[: _MAX_SLUG - _SLUG_DIGITS - 1]}_{digest}"
 
 
-@contextlib.contextmanager
-def own_temporary_directory() -> Iterator[None]:
-    """Has this process make its temporary files in a directory of its own, and removes that.
+def own_temporary_directory() -> None:
+    """Has this process make its temporary files in a directory of its own, which goes with it.
 
-    TensorFlow's AutoGraph and tensorflow-datasets leave files behind. Where no directory can be
-    made, there is none.
+    TensorFlow's AutoGraph and tensorflow-datasets leave files behind, and matplotlib removes its
+    own when the process ends. Where no directory can be made, there is none.
     """
-    given = tempfile.tempdir
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            directory = tempfile.TemporaryDirectory(prefix=_OWN, ignore_cleanup_errors=True)
-            tempfile.tempdir = stack.enter_context(directory)
-            stack.callback(setattr, tempfile, "tempdir", given)
-        yield
+    with contextlib.suppress(OSError):
+        directory = tempfile.TemporaryDirectory(prefix=_OWN, ignore_cleanup_errors=True)
+        tempfile.tempdir = directory.name
+        at_end(directory.cleanup)
 
 
 def temporary_directory() -> str:

@@ -34,6 +34,7 @@ _CODES: dict[int, int] = {
     signal.SIGHUP: TERMINATED,  # the terminal is gone, maybe with a connection
 }
 _noted: list[int] = []  # the exit codes of the signals that arrived, the first one first
+_at_end: list[Callable[[], object]] = []
 
 
 class Terminated(BaseException):
@@ -72,6 +73,14 @@ def raise_if_arrived() -> None:
     """Raises the exception of a signal that has arrived: any other error may follow from it."""
     if _noted:
         raise _exception(_noted[0])
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Has this process call `act` when it ends, after one of the signals as well; after all that is
+    registered with `atexit` from now on, unless a signal has arrived, which skips that.
+    """
+    atexit.register(act)
+    _at_end.append(act)
 
 
 def end_at_once(line: str) -> None:
@@ -116,6 +125,8 @@ def _end_without_destructors(exit_code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # nobody reads it, or it was closed
             stream.flush()
+    for act in _at_end:
+        act()
     os._exit(exit_code)
 
 

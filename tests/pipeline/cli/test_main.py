@@ -314,13 +314,10 @@ def test_each_shell_has_its_script(shell: str) -> None:
     assert "_TFX_MNIST_COMPLETE=" in done.stdout
 
 
-def test_no_command_leaves_anything_in_the_temporary_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_command_leaves_anything_in_the_temporary_directory(tmp_path: Path) -> None:
     """tensorflow-datasets leaves a directory for a set that is not prepared."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    root = str(tmp_path / "root")
-    assert main(["versions", "--dataset", "fashion_mnist", "--pipeline-root", root]) == 2
+    words = ["versions", "--dataset", "fashion_mnist", "--pipeline-root", str(tmp_path / "root")]
+    assert process(words, env={"TMPDIR": str(temporary)}).returncode == 2
     assert not list(temporary.iterdir())

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,20 +162,40 @@ def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
     assert one != other
 
 
+LEAVES_FILES = """
+import atexit, contextlib, os, shutil, signal, sys, tempfile
+from trainer.host.paths import own_temporary_directory, temporary_directory
+from trainer.host.termination import Terminated, terminable
+
+own_temporary_directory()
+tempfile.mkdtemp()
+atexit.register(shutil.rmtree, tempfile.mkdtemp())  # as matplotlib does
+print(tempfile.gettempdir(), temporary_directory())
+if sys.argv[1:]:
+    with contextlib.suppress(Terminated), terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
 class TestOwnTemporaryDirectory:
-    def test_what_is_left_in_it_goes_with_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        with own_temporary_directory():
-            left = Path(tempfile.mkdtemp("tfds"))
-            assert (left.parent.parent, temporary_directory()) == (tmp_path, str(tmp_path))
-        assert tempfile.gettempdir() == temporary_directory() == str(tmp_path)
+    @pytest.mark.parametrize(("words", "code"), [([], 0), (["terminated"], 143)])
+    def test_it_goes_with_the_process(self, tmp_path: Path, words: list[str], code: int) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", LEAVES_FILES, *words],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (code, "")
+        own, given = map(Path, done.stdout.split())
+        assert (own.parent, given) == (tmp_path, tmp_path)
         assert not list(tmp_path.iterdir())
 
     def test_where_no_directory_can_be_made_there_is_none(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tempfile.tempdir", "/proc")
-        with own_temporary_directory():
-            assert tempfile.gettempdir() == "/proc"
+        own_temporary_directory()
+        assert tempfile.gettempdir() == temporary_directory() == "/proc"
