@@ -446,6 +446,7 @@ def test_a_served_model_without_its_data_is_an_error_that_says_so(clean, recorde
     ("then", "sentence"),
     [
         ({"dog": 5, "cat": 5}, "label 0 is cat, expected dog"),
+        ({"ape": 5, "cat": 5}, "with dog, expected ape"),
         ({"cat": 5, "dog": 5, "owl": 5}, "2 classes, without owl, expected 3"),
     ],
 )
