@@ -115,8 +115,8 @@ def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
         required,
         start=f"train: image is {actual}, ",
         good="as in the last release",
-        bad=f"expected {required} as in the last release; release images of another shape to "
-        "another --serving-dir",
+        bad=f"expected {required} as in the last release, which takes no others; bring the images "
+        "to that shape, or release to another --serving-dir",
     )
 
 
