@@ -93,7 +93,10 @@ def _truster(key: ec.EllipticCurvePublicKey) -> Trust:
             bundle = strict_json.loads(read_regular(signature, max_bytes=_MAX_BYTES).decode())
             payload = _verified(bundle, key)
         except FileNotFoundError:
-            return f"has no {signature.name}: not signed"
+            return (
+                f"has no {signature.name}: not signed (if it is from before there was a key, run "
+                "once without serving.public_key)"
+            )
         except (OSError, ValueError) as error:
             return f"its signature does not hold: {error}"
         return _difference(payload, digests)

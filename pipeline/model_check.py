@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from components import serving_dir
+from components.data_gate.drift_checks import classes_apart
 from components.data_gate.duplicates import duplicates_check
 from components.evaluation.predictions import predict
 from components.evaluation.saved_model import ModelRefused, load, require_saved_model
@@ -25,6 +27,7 @@ from components.gate.decide import decide
 from components.gate.evidence import Case, Provenance
 from components.serving_dir import ServingDirError
 from components.serving_dir.log import Decision, register
+from components.serving_dir.manifest import Manifest
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_for
 from pipeline.gate_result import RUN_ID, ModelCheck, Subject
@@ -44,16 +47,20 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     """Decides on a model, and records the decision like a run.
 
     Raises:
-      ModelRefused: a model does not keep the contract or does not match its manifest. A baseline
-        that was named must do both, even if the policy allows a missing one.
+      ModelRefused: a model does not keep the contract, does not match its manifest, or was
+        released for other classes. So is a baseline that was named, even if the policy allows a
+        missing one.
       ConfigError: the decision could not be written down where the configuration says.
       DataError: the data source is refused.
       ServingDirError: the serving directory cannot be used.
     """
     asked = [model, baseline] if baseline else [model]
-    digests = [_digest(one.path) for one in asked]
+    manifests = [_manifest(one.path) for one in asked]
+    digests = [_digest(one.path, found) for one, found in zip(asked, manifests, strict=True)]
     image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
+    for one, found in zip(asked, manifests, strict=True):
+        _require_classes(one.path, found, dataset.class_names)
     config.require_features(dataset.features)
     config.require_values(image_set.test_values)
     policy = policy_for(
@@ -112,7 +119,7 @@ def _judged(one: Asked, digest: str) -> str:
     return hashlib.sha256(f"{digest} {one.signature}".encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
+def _manifest(path: Path) -> Manifest | None:
     require_saved_model(path)
     manifest, problems = serving_dir.check_manifest(path)
     if problems:
@@ -120,7 +127,24 @@ def _digest(path: Path) -> str:
             f"the model does not match its manifest: {path}: {'; '.join(problems)}; give a whole "
             f"copy, or one without {serving_dir.MANIFEST_NAME}"
         )
+    return manifest
+
+
+def _digest(path: Path, manifest: Manifest | None) -> str:
     try:
         return manifest.model_digest if manifest else serving_dir.digest_of(path)
     except ServingDirError as error:
         raise ModelRefused(str(error)) from error
+
+
+def _require_classes(path: Path, manifest: Manifest | None, expected: tuple[str, ...]) -> None:
+    """A label's meaning is its position, so answers about other classes look like wrong ones."""
+    recorded = manifest.release.get("dataset") if manifest else None
+    names = recorded.get("class_names") if isinstance(recorded, Mapping) else None
+    if names and tuple(names) != expected:
+        actual, required = classes_apart(names, expected)
+        raise ModelRefused(
+            f"the model {path} was released for other classes than those of the data set: "
+            f"{actual}, expected {required}; give one of these classes, or, if only names differ, "
+            f"a copy without {serving_dir.MANIFEST_NAME}"
+        )

@@ -41,7 +41,7 @@ def drift_check(
         return Check(name, True, None, bound, "class drift skipped: nothing released yet")
     if list(train) != list(released):
         # A label's meaning is its position, so another order is another set of classes.
-        actual, required = _first_difference(list(train), list(released))
+        actual, required = classes_apart(list(train), list(released))
         sentence = (
             f"train: classes are not those of the last release: {actual}, expected {required}; "
             "release other classes to another --serving-dir"
@@ -86,11 +86,15 @@ def _chance(part: int, rows: int, part_before: int, rows_before: int) -> float:
     return float(stats.fisher_exact(table)[1])
 
 
-def _first_difference(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
+def classes_apart(actual: Sequence[str], required: Sequence[str]) -> tuple[str, str]:
+    """Says how lists of classes that are not equal differ: the actual one, and the expected."""
+    new, gone = set(actual) - set(required), set(required) - set(actual)
     if len(actual) != len(required):
-        apart = [("with", set(actual) - set(required)), ("without", set(required) - set(actual))]
+        apart = [("with", new), ("without", gone)]
         said = "".join(f", {word} {min(names)}" for word, names in apart if names)
         return f"{len(actual)} classes{said}", f"{len(required)}"
+    if new:  # under a new name a class may stand at another place, which moves those between
+        return f"with {min(new)}", min(gone)
     pairs = zip(actual, required, strict=True)
     label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
     return f"label {label} is {ours}", theirs
@@ -111,8 +115,8 @@ def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
         required,
         start=f"train: image is {actual}, ",
         good="as in the last release",
-        bad=f"expected {required} as in the last release; release images of another shape to "
-        "another --serving-dir",
+        bad=f"expected {required} as in the last release, which takes no others; bring the images "
+        "to that shape, or release to another --serving-dir",
     )
 
 

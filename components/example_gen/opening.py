@@ -64,8 +64,8 @@ def image_layout(
         texts = [f"{height}x{width}" for height, width in sizes]
         raise DataError(
             f"dataset {spec!r} has images of differing sizes: {texts[0]} the smallest, {texts[1]} "
-            f"the median, {texts[2]} the largest (height x width); choose the network's: --set "
-            "data.image_size=64"
+            f"the median, {texts[2]} the largest (height x width); choose the network's, such "
+            "as --set data.image_size=64"
         )
     if as_is and size == own and data.channels in (0, channels):
         return (*size, channels), ""

@@ -205,7 +205,7 @@ def _require_size(image: Any, data: DataConfig, spec: DatasetSpec) -> None:
         raise DataError(
             f"dataset {spec.text!r} has images of differing shapes (declared "
             f"{'x'.join('?' if size is None else str(size) for size in image.shape)}); choose the "
-            "network's: --set data.image_size=64"
+            "network's, such as --set data.image_size=64"
         )
 
 

@@ -37,6 +37,8 @@ def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
     without_errors = Tally(overall.rows, overall.rows)
     if accuracy_lower(without_errors, policy, decision) < policy.floor:
         remedy = f"no model reaches it on {overall.rows:,} test images; take more of them"
+    elif overall.accuracy >= policy.floor:
+        remedy = "train longer, take more test images"
     lower, floor = apart(bound, policy.floor)
     return Check.of(
         "floor",

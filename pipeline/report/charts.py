@@ -106,7 +106,7 @@ def reliability(bins: Sequence[Bin], error: float) -> str:
 
 
 def intervals(groups: Sequence[Group], floor: float | None) -> str:
-    """Accuracies with their intervals, one row each; the dashed line is the floor."""
+    """Accuracies with their intervals, one row each; the dashed line is the floor of each."""
     with mpl.rc_context(_STYLE):
         height = 0.75 + _ROW * len(groups)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")

@@ -81,7 +81,7 @@ def mistakes(result: RunResult) -> Iterator[Section]:
     ):
         if shown := _first(result.mistakes, kind, _MOST[kind]):
             yield Section(
-                f"{title}: {total:,} test images",
+                f"{title}: {total:,} test image{'s' * (total != 1)}",
                 f"{len(shown)} of the {total:,} {what}, the surest mistakes first.",
                 shown,
                 compares=kind != WRONG,

@@ -216,6 +216,37 @@ def test_a_damaged_candidate_is_not_decided_on(config: RunConfig, version: Path)
     assert nothing_logged(config)
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["1", "0", "2"], "label 0 is 1, expected 0"),
+        (["0", "1", "two"], "with two, expected 2"),
+        (["0", "1", "2", "3"], "4 classes, with 3, expected 3"),
+    ],
+)
+def test_a_version_of_other_classes_is_no_baseline_and_no_candidate(
+    config: RunConfig, models: dict[str, Path], tmp_path: Path, names: list[str], words: str
+) -> None:
+    release = {"dataset": {"class_names": names}}
+    other = publish(models["good"], tmp_path / "published", release).path
+    for asked in ([Asked(models["good"]), Asked(other)], [Asked(other)]):
+        with pytest.raises(ModelRefused) as caught:
+            check_model(config, *asked)
+        assert str(caught.value) == (
+            f"the model {other} was released for other classes than those of the data set: {words};"
+            " give one of these classes, or, if only names differ, a copy without manifest.json"
+        )
+    assert nothing_logged(config)
+
+
+def test_a_version_of_the_same_classes_is_compared(
+    config: RunConfig, models: dict[str, Path], tmp_path: Path
+) -> None:
+    release = {"dataset": {"class_names": ["0", "1", "2"]}}
+    version = publish(models["good"], tmp_path / "published", release).path
+    assert check_model(config, Asked(models["good"]), Asked(version)).passed
+
+
 def test_a_model_that_was_withdrawn_is_refused(
     config: RunConfig, models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -51,7 +51,8 @@ def test_differing_sizes_need_one_for_the_network() -> None:
     with pytest.raises(
         DataError,
         match=r"'folder:/x' has images of differing sizes: 10x40 the smallest, 48x64 the median, "
-        r"300x200 the largest \(height x width\); choose the network's: --set data.image_size=64",
+        r"300x200 the largest \(height x width\); choose the network's, such as "
+        r"--set data.image_size=64",
     ):
         image_layout("folder:/x", DataConfig(), sizes=MANY, channels=1, as_is=True)
     data = DataConfig(image_size="64")

@@ -114,7 +114,7 @@ class TestWithoutNetwork:
         self, tmp_path: Path
     ) -> None:
         assert (
-            "images of differing shapes (declared ?x?x3); choose the network's: --set "
+            "images of differing shapes (declared ?x?x3); choose the network's, such as --set "
             "data.image_size=64" in refusal("tf_flowers", tmp_path)
         )
 

@@ -33,7 +33,7 @@ def test_the_floor_is_held_by_the_bound_and_not_by_the_accuracy() -> None:
     assert floor.required == 0.95
     assert floor.sentence == (
         "accuracy 0.9550; its 99.55 % lower bound 0.9415 misses the floor 0.9500: train longer, "
-        "look at the data, or set gate.floor"
+        "take more test images, or set gate.floor"
     )
 
 

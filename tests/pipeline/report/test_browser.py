@@ -177,6 +177,28 @@ def test_classes_of_long_names_fit_the_page(
     assert set(match[1].split(",")) == {"0"}
 
 
+def test_the_labels_of_a_wide_confusion_matrix_stay_when_it_is_scrolled(
+    browser: Browser, tmp_path: Path
+) -> None:
+    names = [f"class {number}" for number in range(60)]
+    evidence = dataclasses.replace(
+        COMPARED,
+        classes=dict.fromkeys(names, Tally(100, 97)),
+        confusion=tuple(tuple(97 if i == j else 0 for j in range(60)) for i in range(60)),
+    )
+    page = render(dataclasses.replace(RELEASED_RUN, evidence=evidence))
+    script = """
+        const matrix = document.querySelector(".matrix"), wide = matrix.parentElement;
+        wide.scrollLeft = 200;
+        const left = one => Math.round(one.getBoundingClientRect().left);
+        const label = matrix.querySelector("tbody th");
+        document.title = [wide.scrollLeft, left(label) - left(wide)];
+    """
+    path = tmp_path / "page.html"
+    path.write_text(f"{page}<script>{script}</script>", encoding="utf-8")
+    assert "<title>200,0</title>" in browser.dom(path, DESKTOP)
+
+
 REPORTED = (
     "Released: version 3 is served.",
     "Lost: 12 test images",

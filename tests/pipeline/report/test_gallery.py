@@ -2,6 +2,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from components.gate.evidence import Tally
 from components.pictures import LABEL_ERRORS, LOST, WRONG, Pictures
 from pipeline.report import gallery, render
 from tests.pipeline.report.runs import FAILED_RUN, FIRST_RUN, RELEASED_RUN, SEEN_RUN, picture
@@ -19,6 +20,12 @@ def test_what_was_lost_and_gained_stands_before_all_that_is_wrong() -> None:
         "Wrong: 30 test images",
     ]
     assert [section.compares for section in sections] == [True, True, False]
+
+
+def test_one_image_is_no_images() -> None:
+    evidence = dataclasses.replace(SEEN_RUN.evidence, overall=Tally(1000, 999, gained=1, lost=0))
+    seen = titles([*gallery.mistakes(dataclasses.replace(SEEN_RUN, evidence=evidence))])
+    assert seen[1:] == ["Gained: 1 test image", "Wrong: 1 test image"]
 
 
 def test_the_cap_and_the_number_are_said() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
-from pipeline.report import render, write
+from pipeline.report import charts, render, write
 from pipeline.result import RunResult
 from tests.pipeline.report.runs import (
     COMPARED,
@@ -117,6 +117,16 @@ def test_a_release_says_what_it_was_compared_with_and_how() -> None:
     assert "Split train 5,000 images" in text
     assert "ExampleGen 1.0 cached" in text
     assert "Log root/logs/20261124T101500Z-3f2a.log" in text
+
+
+def test_the_line_beside_classes_is_the_floor_that_they_are_held_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = []
+    monkeypatch.setattr(charts, "intervals", lambda groups, floor: lines.append(floor) or "")
+    html = render(RELEASED_RUN)
+    assert lines == [RELEASED_RUN.policy.class_floor] != [RELEASED_RUN.policy.floor]
+    assert "Dashed is the class floor" in Page(html).text
 
 
 def test_a_first_release_speaks_of_no_comparison() -> None:
