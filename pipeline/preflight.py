@@ -57,10 +57,10 @@ def require_possible(config: RunConfig) -> None:
         raise ConfigError(str(error)) from error
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
-        require_releasable(Path(config.serving_dir))
+        require_releasable(config, Path(config.serving_dir))
 
 
-def require_releasable(served: Path) -> None:
+def require_releasable(config: RunConfig, served: Path) -> None:
     """Raises ConfigError or ServingDirError if no version could be added to the directory."""
     try:
         paths.require_directory("serving_dir", served)
@@ -69,6 +69,8 @@ def require_releasable(served: Path) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     read_log(served)
+    if not config.hold:  # whoever approves may have the key
+        serving_dir.require_signed(served, signs=bool(config.serving.signing_key))
 
 
 def require_fitting(

@@ -189,7 +189,7 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
 
 def plan_for(config: RunConfig, dataset: DatasetInfo, *, run_id: str, takes_over: bool) -> RunPlan:
     """Returns the plan for a data set, see `RunPlan.compared`; raises as `make_plan`."""
-    preflight.require_releasable(config.served_from(dataset.slug))
+    preflight.require_releasable(config, config.served_from(dataset.slug))
     fitted = config.fitted(dataset.image_shape)
     code = code_keys(
         network=own_network.module_of(fitted.training.architecture),

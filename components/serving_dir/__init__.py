@@ -56,6 +56,7 @@ from components.serving_dir.publishing import (
     Published,
     locked,
     publish,
+    require_signed,
 )
 from components.serving_dir.reading import (
     find,

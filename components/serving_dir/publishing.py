@@ -70,7 +70,7 @@ def publish(
 
     A model that is the highest version already is not published again, unless that version is
     damaged, or lacks the signature that `sign` makes: TensorFlow Serving would look at nothing but
-    the highest.
+    the highest. Where that version is signed, no other one follows it unsigned.
 
     A decision is held against the directory under the lock, after the copy
     (docs/decisions/0005-a-decision-is-held-under-the-lock.md). A decision that was carried out
@@ -101,6 +101,7 @@ def publish(
                 return published
             if decided is not None:
                 require_same_comparison(serving_dir, decided, trust)
+            require_signed(serving_dir, signs=sign is not None)
             written = _write_documents(staging, documents or {})
             path = add_version(staging, files, release, written, sign)
             return Published(int(path.name), path, True, digest)
@@ -220,6 +221,17 @@ def require_same_comparison(serving_dir: Path, decided: Decided, trust: Trust | 
             f"the model was compared with {decided.compared}, but since then {serving_dir} was "
             f"changed, and it would be compared with {compared}; run again, which compares the "
             "model with that"
+        )
+
+
+def require_signed(serving_dir: Path, *, signs: bool) -> None:
+    """Raises ServingDirError where the live version is signed and the next one would not be."""
+    newest = live(serving_dir)
+    if newest is not None and newest.is_signed and not signs:
+        raise ServingDirError(
+            f"version {newest.number} in {serving_dir} is signed, and no key was given to sign the "
+            "next one: add --signing-key KEY, or --config FILE with serving.signing_key; to go on "
+            f"without signatures, remove its {SIGNATURE_NAME}"
         )
 
 

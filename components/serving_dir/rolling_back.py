@@ -9,7 +9,13 @@ from pathlib import Path
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
 from components.serving_dir.model_files import ServingDirError, explained
-from components.serving_dir.publishing import Sign, add_version, locked, staging_in
+from components.serving_dir.publishing import (
+    Sign,
+    add_version,
+    locked,
+    require_signed,
+    staging_in,
+)
 from components.serving_dir.reading import find, versions, withdrawals_by
 from components.serving_dir.version import Trust, Version, copy_checked, verify
 
@@ -126,6 +132,7 @@ def _restore(target: Version, current: Version, reason: str, sign: Sign | None) 
             f"version {target.number} in {target.path.parent} is signed, and no key was given to "
             "sign it again: add --signing-key KEY, or --config FILE with serving.signing_key"
         )
+    require_signed(target.path.parent, signs=sign is not None)
     with staging_in(target.path.parent) as staging:
         manifest = copy_checked(target, staging, documents=True)
         same_model = manifest.model_digest == current.model_digest

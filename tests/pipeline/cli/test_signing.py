@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import compared_now, digest_of, hold, publish
+from components.serving_dir import ServingDirError, compared_now, digest_of, hold, publish
 from components.serving_dir.baseline import Decided
 from components.serving_dir.model_files import SIGNATURE_NAME
 from components.signing import signer, truster
@@ -103,11 +103,11 @@ class TestVersions:
     def test_what_was_held_by_the_key_is_overtaken_only_without_it(
         self, serving: Path, config: str, keys: tuple[str, str], capfd: Captured
     ) -> None:
-        publish(letter_model(serving.parent, "c"), serving, {})  # live, and unsigned
-        trust = truster(Path(keys[1]))
+        sign, trust = signer(Path(keys[0])), truster(Path(keys[1]))
+        published = publish(letter_model(serving.parent, "c"), serving, {}, sign=sign)
+        (published.path / SIGNATURE_NAME).unlink()
         model = letter_model(serving.parent, "d")
         decided = Decided(digest_of(model), compared_now(serving, trust))
-        sign = signer(Path(keys[0]))
         hold(model, serving, {}, run_id="r1", decided=decided, sign=sign, trust=trust)
         for words, overtaken, valid in (
             (["--serving-dir", str(serving)], True, True),
@@ -228,6 +228,44 @@ class TestApproval:
         words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
         assert main([*words, "--signing-key", other]) == 0
         assert main(["verify", "3", "--serving-dir", str(serving), "--public-key", public]) == 0
+
+
+class TestOnTopOfASignedVersion:
+    """Whoever checks signatures would find a version without one."""
+
+    def test_a_run_without_a_key_is_refused_before_anything_is_written(
+        self, serving: Path, keys: tuple[str, str], tmp_path: Path, capfd: Captured
+    ) -> None:
+        root = tmp_path / "root"
+        words = ["run", "--dataset", "mnist_sample", "--pipeline-root", str(root)]
+        assert main([*words, "--serving-dir", str(serving)]) == 2
+        assert f"version 2 in {serving} is signed, and no key was given" in capfd.readouterr().err
+        assert not root.exists()
+
+    def test_a_model_that_was_held_without_a_key_needs_one_to_be_approved(
+        self, serving: Path, keys: tuple[str, str], capfd: Captured
+    ) -> None:
+        hold_letter(serving, "c")
+        words = ["approve", "r1", "--by", "Ann", "--reason", "r", "--serving-dir", str(serving)]
+        assert main(words) == 1
+        assert f"version 2 in {serving} is signed, and no key was given" in capfd.readouterr().err
+        assert not (serving / "3").exists()
+        assert main([*words, "--signing-key", keys[0]]) == 0
+        assert main(["verify", "--serving-dir", str(serving), "--public-key", keys[1]]) == 0
+
+    def test_nothing_is_published_unsigned_until_the_signature_is_removed(
+        self, serving: Path, tmp_path: Path
+    ) -> None:
+        model = letter_model(tmp_path, "c")
+        with pytest.raises(ServingDirError, match="to go on without signatures, remove its"):
+            publish(model, serving, {})
+        assert not publish(letter_model(tmp_path, "b"), serving, {}).created  # it is live already
+        (serving / "1" / SIGNATURE_NAME).unlink()
+        words = ["rollback", "--reason", "r", "--serving-dir", str(serving)]
+        assert main(words) == 1
+        (serving / "2" / SIGNATURE_NAME).unlink()
+        assert publish(model, serving, {}).version == 3
+        assert main(words) == 0
 
 
 def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:
