@@ -228,13 +228,14 @@ def test_a_failed_operation_is_no_lost_machine_where_there_is_one(net: str) -> N
 @pytest.mark.parametrize(
     ("content", "function", "reason"),
     [
-        ("", "build", "defines no such function: it defines none"),
+        ("import os", "build", "defines no such function: it defines none"),
         ("def other(): pass", "build", "defines no such function: it defines other"),
         ("x = (", "build", "it is no Python (SyntaxError: '(' was never closed (net.py, line 1))"),
         ("def build(a, b, c, *, d): pass", "build", "its parameter d has no default that is a n"),
         ("def build(a, b, c, *, d=[1]): pass", "build", "its parameter d has no default that is"),
         ("def build(a, b, c, *, d={[]}): pass", "build", "its parameter d has no default that is"),
         (f"x = {'-' * 20_000}1", "build", "it is no Python (MemoryError"),
+        ("\0", "build", "it is no Python ("),
         (
             "def build(a, b, c, *, d: Literal[1, 2] = 3): pass",
             "build",
@@ -252,8 +253,26 @@ def test_a_source_without_such_a_function_is_refused(
 
 
 @pytest.mark.parametrize(
+    "file", ["a_net.py", "nets/__init__.py", "nets/a_net.py", "nets_in_two_folders/a_net.py"]
+)
+def test_the_source_of_a_module_is_read_and_nothing_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    for name in ("nets/__init__.py", file):
+        path = tmp_path / "second" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"raise ImportError\n{NET}")
+    (tmp_path / "first" / "nets_in_two_folders").mkdir(parents=True)
+    for folder in ("second", "first"):
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    assert own_network.read_source(f"{module}:build") == path.read_text()
+
+
+@pytest.mark.parametrize(
     ("named", "reason"),
     [
+        ("sys:build", "cannot be read (no module sys)"),
         ("gone.py:build", "its source cannot be read (No such file or directory)"),
         ("no_such_package.net:build", "cannot be read (no module no_such_package.net)"),
         ("trainer.no_such_module:build", "cannot be read (no module trainer.no_such_module)"),
