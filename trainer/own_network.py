@@ -185,7 +185,7 @@ def _executed(place: str, source: str) -> types.ModuleType:
     module = types.ModuleType(_MODULE)
     module.__file__ = place
     sys.modules[_MODULE] = module  # where dataclasses and pickle look
-    exec(compile(source, place, "exec"), module.__dict__)
+    exec(compile(source, place, "exec", dont_inherit=True), module.__dict__)
     return module
 
 

@@ -15,7 +15,7 @@ from trainer.state import WeightAverage
 from trainer.strategy import mirrored_strategy
 
 NET = """
-from typing import Literal
+from typing import Literal, Optional
 import dataclasses
 import keras
 
@@ -23,7 +23,12 @@ import keras
 class Block:
     units: "int"
 
-def build(image_shape, num_classes, hparams, *, units: Literal[2, 4] = 4, bias=True, rate=0.5):
+assert Block.__annotations__ == {"units": "int"}  # no __future__ of another file's holds here
+
+def build(
+    image_shape, num_classes, hparams, *,
+    units: Literal[2, 4] = 4, bias=True, rate: Optional[float] = 0.5,
+):
     image = keras.Input(image_shape)
     x = keras.layers.Dense(Block(units).units, use_bias=bias)(keras.layers.Flatten()(image))
     return keras.Model(image, keras.layers.Dense(num_classes)(x))
@@ -186,7 +191,7 @@ def test_a_function_in_a_module_outside_of_the_package_is_trained(
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "parts.py").write_text("from keras import layers\n")
-    (package / "flat.py").write_text(f"from nets_of_a_test.parts import layers\n{NET}")
+    (package / "flat.py").write_text(f"from .parts import layers\n{NET}")
     monkeypatch.syspath_prepend(tmp_path)
     served, history = trained("nets_of_a_test.flat:build")
     assert history[-1].eval_accuracy == 1.0
