@@ -323,6 +323,7 @@ def test_other_precisions_learn_as_well_and_leave_float32(precision):
     served, history = train(dataclasses.replace(HPARAMS, precision=precision))
     assert history[-1].eval_accuracy == 1.0
     assert {weight.dtype for weight in served.get_weights()} == {np.dtype("float32")}
+    assert {layer.compute_dtype for layer in served.layers} == {"float32"}
 
 
 def test_compiled_by_xla_it_learns_the_same():
