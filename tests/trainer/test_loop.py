@@ -99,6 +99,31 @@ def test_learns_what_can_be_learned():
     assert history[-1].eval_accuracy == 1.0
 
 
+def test_losses_and_accuracies_are_those_of_the_networks_answers(monkeypatch):
+    still = HParams(
+        architecture="article",
+        epochs=1,
+        per_replica_batch=16,
+        learning_rate=1e-12,
+        dropout=0.0,
+        max_shift=0,
+        label_smoothing=0.1,
+    )
+    monkeypatch.setattr(loop, "_EVAL_BYTES", 1)  # image by image
+    network, (epoch,) = train(still)
+    side = network.input_shape[1]
+    found = (epoch.loss, epoch.accuracy), (epoch.eval_loss, epoch.eval_accuracy)
+    splits = (separable(64, seed=1, side=side), 0.1), (separable(32, seed=2, side=side), 0.0)
+    for (loss, accuracy), (split, smoothing) in zip(found, splits, strict=True):
+        logits = network(split.normalized(split.images)).numpy().astype(np.float64)
+        labels = split.labels.numpy()
+        logs = logits - np.log(np.sum(np.exp(logits), axis=1, keepdims=True))
+        expected = -np.mean(np.sum((labels * (1 - smoothing) + smoothing / 2) * logs, axis=1))
+        assert loss == pytest.approx(expected, rel=1e-4)
+        assert accuracy == np.mean(np.argmax(logits, 1) == np.argmax(labels, 1))
+    assert 0.0 < epoch.seconds < 300.0
+
+
 # 35 steps per epoch: one call makes 32 of them, and a second one the rest.
 SMALL_BATCHES = dataclasses.replace(HPARAMS, epochs=2, per_replica_batch=2, averaging=0.9)
 
