@@ -99,13 +99,16 @@ def test_learns_what_can_be_learned():
     assert history[-1].eval_accuracy == 1.0
 
 
-def test_losses_and_accuracies_are_those_of_the_networks_answers(monkeypatch):
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_losses_are_those_of_the_networks_answers_but_that_it_drops_in_training(
+    dropout, monkeypatch
+):
     still = HParams(
         architecture="article",
         epochs=1,
         per_replica_batch=16,
         learning_rate=1e-12,
-        dropout=0.0,
+        dropout=dropout,
         max_shift=0,
         label_smoothing=0.1,
     )
@@ -119,8 +122,9 @@ def test_losses_and_accuracies_are_those_of_the_networks_answers(monkeypatch):
         labels = split.labels.numpy()
         logs = logits - np.log(np.sum(np.exp(logits), axis=1, keepdims=True))
         expected = -np.mean(np.sum((labels * (1 - smoothing) + smoothing / 2) * logs, axis=1))
-        assert loss == pytest.approx(expected, rel=1e-4)
-        assert accuracy == np.mean(np.argmax(logits, 1) == np.argmax(labels, 1))
+        drops = bool(dropout and smoothing)  # on train
+        assert (loss == pytest.approx(expected, rel=1e-4)) != drops
+        assert drops or accuracy == np.mean(np.argmax(logits, 1) == np.argmax(labels, 1))
     assert 0.0 < epoch.seconds < 300.0
 
 
