@@ -99,11 +99,11 @@ def _file_of(module: str) -> Path:
         raise ValueError(f"{module!r} is no name of a module")
     spec = importlib.util.find_spec(top)
     folders = spec.submodule_search_locations if spec else None
-    place = Path(folders[0], *rest) if folders else None
-    files = (place / "__init__.py", place.with_suffix(".py")) if place and rest else ()
+    places = [Path(folder, *rest) for folder in folders or ()]
+    files = [file for one in places for file in (one / "__init__.py", one.with_suffix(".py"))]
+    if spec and spec.origin and not rest:
+        files = [Path(spec.origin)]
     found = next((file for file in files if file.is_file()), None)
-    if found is None and spec and spec.origin and not rest:
-        found = Path(spec.origin)
     if found is None:
         raise ValueError(f"no module {module}")
     return found
@@ -185,7 +185,7 @@ def _executed(place: str, source: str) -> types.ModuleType:
     module = types.ModuleType(_MODULE)
     module.__file__ = place
     sys.modules[_MODULE] = module  # where dataclasses and pickle look
-    exec(compile(source, place, "exec"), module.__dict__)
+    exec(compile(source, place, "exec", dont_inherit=True), module.__dict__)
     return module
 
 

@@ -29,7 +29,7 @@ class Reporter:
         self._epochs = epochs
         self._start = self._last = time.monotonic()
         self._first = self._step = len(history) * steps_per_epoch
-        self._eval_accuracy: float | None = None
+        self._eval_accuracy = history[-1].eval_accuracy if history else None
         self._log_dir = log_dir
         self._writer: Any = None
         if log_dir:

@@ -84,7 +84,7 @@ def train(file: Path) -> None:
                 "whether each runs and reaches the others' ports; the same commands go on from the "
                 "last finished epoch"
             )
-        failed = 1 if ended_epoch else failed + 1
+        failed = 0 if ended_epoch else failed + 1
         progress.LOGGER.warning(
             "the training's process ended with %d: another machine may be lost; starting it again "
             "to go on from the last finished epoch",

@@ -125,9 +125,10 @@ def test_what_a_search_found_is_in_the_release_record(
     found.parent.mkdir()
     found.write_text(json.dumps({"space": [], "values": {"dropout": 0.2, "tuner/epochs": 3}}))
     inputs["hyperparameters"] = artifact(standard_artifacts.HyperParameters, found.parent)
-    push(serving, {"training": {"epochs": 5, "dropout": 0.5}}, inputs)
+    push(serving, {"training": {"epochs": 5, "dropout": 0.5, "extra": {"units": 2}}}, inputs)
     (version,) = versions(serving)
-    assert version.manifest.release["training"] == {"epochs": 5, "dropout": 0.2}
+    training = {"epochs": 5, "dropout": 0.2, "extra": {"units": 2}}
+    assert version.manifest.release["training"] == training
 
 
 def test_blessed_model_is_published_with_its_release_record(

@@ -11,13 +11,6 @@ from trainer.hparams import HParams
 NUMBERED = tf.reshape(tf.range(2 * 7 * 11, dtype=tf.float32), [2, 7, 11, 1])
 
 
-def spot(y: int, x: int) -> np.ndarray:
-    """[1, 9, 9, 1], black but for one pixel."""
-    image = np.zeros([1, 9, 9, 1], np.float32)
-    image[0, y, x, 0] = 1.0
-    return image
-
-
 def brightest(images: tf.Tensor) -> list[tuple[int, int]]:
     return [np.unravel_index(np.argmax(image), image.shape)[:2] for image in images.numpy()]
 
@@ -50,28 +43,16 @@ def test_warp_without_anything_to_do_changes_nothing():
     np.testing.assert_allclose(warped, NUMBERED, atol=1e-4)
 
 
-def test_warp_turns_about_the_centre_either_way():
-    right = tf.constant(np.repeat(spot(4, 7), 50, axis=0))  # 3 pixels right of the centre
-    warped = warp(right, draws_of_warps(50), max_shift=0, max_rotation=90.0, max_zoom=0.0)
-    places = brightest(warped)
-    assert all(2.0 <= np.hypot(y - 4, x - 4) <= 4.0 for y, x in places)
-    assert min(y for y, _ in places) <= 2  # turned to above the centre
-    assert max(y for y, _ in places) >= 6  # and to below
-
-
-def test_warp_zooms_in_and_out():
-    right = tf.constant(np.repeat(spot(4, 7), 50, axis=0))
-    warped = warp(right, draws_of_warps(50), max_shift=0, max_rotation=0.0, max_zoom=0.5)
-    distances = {x - 4 for y, x in brightest(warped) if y == 4}
-    assert min(distances) == 2  # 3 * 0.5 = 1.5
-    assert max(distances) == 4  # 3 * 1.5 = 4.5 is outside
-
-
-def test_warp_moves_by_at_most_max_shift_in_the_direction_that_it_draws():
-    middle = tf.constant(np.repeat(spot(4, 4), 200, axis=0))
-    warped = warp(middle, draws_of_warps(200), max_shift=2, max_rotation=0.0, max_zoom=0.0)
-    places = brightest(warped)
-    assert {y - 4 for y, _ in places} == {x - 4 for _, x in places} == {-2, -1, 0, 1, 2}
+def test_warp_turns_zooms_and_moves_about_the_centre_as_it_draws():
+    image = np.zeros([11, 15, 1], np.float32)
+    image[5, 10] = 1.0  # 3 pixels right of the centre
+    images, draws = tf.constant(np.stack([image] * 50)), draws_of_warps(50)
+    warped = warp(images, draws, max_shift=1, max_rotation=90.0, max_zoom=0.3)
+    angle, zoom, dy, dx = draws.numpy().T
+    assert -1.0 <= np.min(draws) < -0.9 < 0.9 < np.max(draws) <= 1.0
+    angle, distance = angle * np.pi / 2, 3 * (1 + 0.3 * zoom)
+    places = [5 + dy - distance * np.sin(angle), 7 + dx + distance * np.cos(angle)]
+    np.testing.assert_allclose(brightest(warped), np.transpose(places), rtol=0.0, atol=0.7)
 
 
 def test_warp_repeats_the_edge_in_the_gap():
@@ -87,8 +68,12 @@ def augmented(hparams: HParams, *, seed: list[int]) -> tf.Tensor:
 
 @pytest.mark.parametrize(
     "hparams",
-    [HParams(max_shift=1), HParams(max_shift=1, max_rotation=10.0, max_zoom=0.1)],
-    ids=["shift", "warp"],
+    [
+        HParams(max_shift=1),
+        HParams(max_shift=0, max_rotation=10.0),
+        HParams(max_shift=0, max_zoom=0.1),
+    ],
+    ids=["shift", "rotation", "zoom"],
 )
 def test_same_seed_same_images_and_another_seed_others(hparams):
     first, again, other = (augmented(hparams, seed=[5, step]) for step in (1, 1, 2))
@@ -140,7 +125,9 @@ def test_a_flip_and_jitter_leave_the_draws_of_the_shifts_as_they_are():
     alone, together = drawn(HParams(max_shift=2)), drawn(ALL)
     assert (alone.shape, together.shape) == ((300, 2), (300, 2 + 1 + 3))
     np.testing.assert_array_equal(together[:, :2], alone)
-    assert not np.array_equal(together[:, 2], together[:, 3])  # of seeds of their own
+    flips = drawn(HParams(max_shift=0, horizontal_flip=True))
+    assert not np.array_equal(together[:, 2:3], flips)  # of seeds of their own
+    assert not np.array_equal(together[:, 2], np.ravel(together[:100, 3:]))
 
 
 def test_a_share_of_the_draws_makes_a_share_of_the_images():

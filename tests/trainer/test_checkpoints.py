@@ -30,9 +30,12 @@ def notes(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_the_next_process_finds_what_was_saved(tmp_path):
+def test_the_next_process_finds_what_was_saved_and_only_one_that_writes_changes_it(tmp_path):
     Checkpoints(tmp_path, KEY).save(of_epoch(3))
-    found = Checkpoints(tmp_path, KEY).latest()
+    reader = Checkpoints(tmp_path, KEY, writes=False)
+    reader.save(of_epoch(4))
+    reader.remove()
+    found = reader.latest()
     assert (found.epoch, found.history) == (3, of_epoch(3).history)
     assert list(found.arrays) == ["model.0", "model.1"]
     for name, expected in of_epoch(3).arrays.items():
@@ -98,6 +101,9 @@ def test_a_damaged_one_is_said_and_the_one_before_is_taken(tmp_path, notes, dama
     assert kept.latest().epoch == 1
     (note,) = notes()
     assert note.startswith(f"checkpoint {path} is not used: it is damaged")
+    path.unlink()
+    path.mkdir()  # cannot be read
+    assert kept.latest().epoch == 1
 
 
 def test_one_of_another_training_is_never_taken(tmp_path, notes):
@@ -155,6 +161,7 @@ def test_a_key_tells_apart_whatever_decides():
 
 def test_nothing_is_left_when_the_training_is_over(tmp_path):
     kept = Checkpoints(tmp_path / "root", KEY)
+    kept.remove()  # there is none yet
     kept.save(of_epoch(1))
     kept.remove()
     assert not (tmp_path / "root").exists()

@@ -44,9 +44,10 @@ def test_the_first_worker_is_the_chief_where_none_is_named(monkeypatch):
 def test_a_chief_of_its_own_comes_first_as_the_training_operator_has_it(monkeypatch):
     machines = {"worker": TWO, "chief": ["c:2222"]}
     # The operator writes the index as a string in some versions.
-    task = {"type": "worker", "index": "1"}
-    cluster = from_variable(monkeypatch, {"cluster": machines, "task": task})
-    assert cluster == Cluster(("c:2222", "a:2222", "b:2222"), 2)
+    for role, index, place in (("worker", "1", 2), ("chief", 0, 0)):
+        task = {"type": role, "index": index}
+        cluster = from_variable(monkeypatch, {"cluster": machines, "task": task})
+        assert cluster == Cluster(("c:2222", "a:2222", "b:2222"), place)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,13 +11,21 @@ from trainer import features, inputs
 from trainer.transform_graph import TransformGraph
 
 
-def test_a_split_keeps_rows_and_order(prepared):
-    split = inputs.SplitReader(
+def test_a_split_keeps_rows_and_order_in_memory_and_in_a_file(prepared, tmp_path, monkeypatch):
+    reader = inputs.SplitReader(
         [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), SPEC
-    ).load()
-    assert split.images.shape == (32, *SPEC.image_shape)
-    np.testing.assert_array_equal(split.images, prepared.eval_pixels)
-    np.testing.assert_array_equal(np.argmax(split.labels, axis=1), prepared.eval_labels)
+    )
+    in_memory = reader.load()
+    monkeypatch.setattr(inputs, "_DECODE_BYTES", 1)  # image by image
+    in_file = reader.load(tmp_path)
+    assert (len(in_memory.scratch), len(in_file.scratch)) == (0, 2)
+    assert Path("/proc/self/maps").read_text().count(str(tmp_path)) >= 2
+    for split in (in_memory, in_file):
+        assert split.images.shape == (32, *SPEC.image_shape)
+        assert split.levels.shape == (256, 3)
+        assert split.num_bytes == reader.num_bytes == 32 * (12 * 10 * 3 + 4 * 4)
+        np.testing.assert_array_equal(split.images, prepared.eval_pixels)
+        np.testing.assert_array_equal(np.argmax(split.labels, axis=1), prepared.eval_labels)
 
 
 def test_images_are_normalized_to_the_bits_of_the_transform_graph(prepared):

@@ -11,10 +11,11 @@ from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.model import build_model
 from trainer.own_network import NetworkError
+from trainer.state import WeightAverage
 from trainer.strategy import mirrored_strategy
 
 NET = """
-from typing import Literal
+from typing import Literal, Optional
 import dataclasses
 import keras
 
@@ -22,7 +23,12 @@ import keras
 class Block:
     units: "int"
 
-def build(image_shape, num_classes, hparams, *, units: Literal[2, 4] = 4, bias=True, rate=0.5):
+assert Block.__annotations__ == {"units": "int"}  # no __future__ of another file's holds here
+
+def build(
+    image_shape, num_classes, hparams, *,
+    units: Literal[2, 4] = 4, bias=True, rate: Optional[float] = 0.5,
+):
     image = keras.Input(image_shape)
     x = keras.layers.Dense(Block(units).units, use_bias=bias)(keras.layers.Flatten()(image))
     return keras.Model(image, keras.layers.Dense(num_classes)(x))
@@ -175,6 +181,7 @@ def test_a_regularizer_of_a_weight_is_minimized_and_a_counter_is_not_averaged(ne
     kernels = [np.abs(model.layers[-1].kernel).mean() for model in (plain, shrunk)]
     assert kernels[1] < kernels[0] / 2
     assert int(plain.layers[1].calls) >= 6 * 8  # the steps
+    WeightAverage(plain, 0.9).restore(plain.get_weights())  # which leaves out the counter, too
 
 
 def test_a_function_in_a_module_outside_of_the_package_is_trained(
@@ -184,7 +191,7 @@ def test_a_function_in_a_module_outside_of_the_package_is_trained(
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "parts.py").write_text("from keras import layers\n")
-    (package / "flat.py").write_text(f"from nets_of_a_test.parts import layers\n{NET}")
+    (package / "flat.py").write_text(f"from .parts import layers\n{NET}")
     monkeypatch.syspath_prepend(tmp_path)
     served, history = trained("nets_of_a_test.flat:build")
     assert history[-1].eval_accuracy == 1.0
@@ -226,13 +233,14 @@ def test_a_failed_operation_is_no_lost_machine_where_there_is_one(net: str) -> N
 @pytest.mark.parametrize(
     ("content", "function", "reason"),
     [
-        ("", "build", "defines no such function: it defines none"),
+        ("import os", "build", "defines no such function: it defines none"),
         ("def other(): pass", "build", "defines no such function: it defines other"),
         ("x = (", "build", "it is no Python (SyntaxError: '(' was never closed (net.py, line 1))"),
         ("def build(a, b, c, *, d): pass", "build", "its parameter d has no default that is a n"),
         ("def build(a, b, c, *, d=[1]): pass", "build", "its parameter d has no default that is"),
         ("def build(a, b, c, *, d={[]}): pass", "build", "its parameter d has no default that is"),
         (f"x = {'-' * 20_000}1", "build", "it is no Python (MemoryError"),
+        ("\0", "build", "it is no Python ("),
         (
             "def build(a, b, c, *, d: Literal[1, 2] = 3): pass",
             "build",
@@ -250,13 +258,31 @@ def test_a_source_without_such_a_function_is_refused(
 
 
 @pytest.mark.parametrize(
+    "file", ["a_net.py", "nets/__init__.py", "nets/a_net.py", "nets_in_two_folders/a_net.py"]
+)
+def test_the_source_of_a_module_is_read_and_nothing_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    for name in ("nets/__init__.py", file):
+        path = tmp_path / "second" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"raise ImportError\n{NET}")
+    (tmp_path / "first" / "nets_in_two_folders").mkdir(parents=True)
+    for folder in ("second", "first"):
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    assert own_network.read_source(f"{module}:build") == path.read_text()
+
+
+@pytest.mark.parametrize(
     ("named", "reason"),
     [
+        ("sys:build", "cannot be read (no module sys)"),
         ("gone.py:build", "its source cannot be read (No such file or directory)"),
         ("no_such_package.net:build", "cannot be read (no module no_such_package.net)"),
         ("trainer.no_such_module:build", "cannot be read (no module trainer.no_such_module)"),
         ("a-b:build", "cannot be read ('a-b' is no name of a module)"),
-        ("/:build", "cannot be read ('/' is no name of a module)"),
+        ("trainer./:build", "cannot be read ('trainer./' is no name of a module)"),
     ],
 )
 def test_a_source_that_is_not_there_is_refused(named: str, reason: str) -> None:

@@ -1,7 +1,11 @@
+import dataclasses
+import types
+
 import pytest
 import tensorflow as tf
 
 from trainer import progress
+from trainer.progress import Progress
 from trainer.reporter import Reporter
 from trainer.state import Epoch
 
@@ -25,6 +29,25 @@ def said(caplog):
     """What a user is told."""
     caplog.set_level("INFO", logger=progress.LOGGER.name)
     return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_progress_is_said_twice_a_second_and_at_the_end_of_an_epoch(monkeypatch, caplog):
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    clock = types.SimpleNamespace(seconds=100.0, monotonic=lambda: clock.seconds)
+    monkeypatch.setattr("trainer.reporter.time", clock)
+    resumed = Reporter(steps_per_epoch=4, epochs=3, history=[EPOCH], log_dir=None)
+    for clock.seconds in (100.25, 100.5, 100.75, 101.0):
+        resumed.steps_done(1)
+    resumed.epoch_ended(dataclasses.replace(EPOCH, number=2, eval_accuracy=0.95))
+    common = {"total_steps": 12, "epoch": 2, "epochs": 3}
+    assert [record.progress for record in caplog.records] == [
+        Progress(step, **common, seconds_left=left, eval_accuracy=accuracy, epoch_ended=ended)
+        for step, left, accuracy, ended in (
+            (6, 0.25 * 6, 0.9, False),
+            (8, 0.25 * 4, 0.9, False),
+            (8, 0.25 * 4, 0.95, True),
+        )
+    ]
 
 
 def test_a_disk_that_fills_up_is_said_once_and_ends_the_events_alone(tmp_path, monkeypatch, said):

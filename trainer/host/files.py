@@ -129,8 +129,7 @@ def open_descriptor(path: Path, flags: int, *, max_bytes: int | None) -> int:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = _KINDS.get(stat.S_IFMT(status.st_mode), "special file")
-            code = errno.EISDIR if kind == "directory" else errno.EINVAL
-            raise UnfitFile(code, f"Is a {kind}, expected a regular file", str(path))
+            raise UnfitFile(errno.EINVAL, f"Is a {kind}, expected a regular file", str(path))
         if max_bytes is not None and status.st_size > max_bytes:
             raise _too_large(path, status.st_size, max_bytes)
     except BaseException:

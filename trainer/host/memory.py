@@ -57,7 +57,7 @@ def _control_groups(root: Path) -> Iterator[Path]:
                 continue
             top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
             group = top / path.strip("/")
-            yield from (one for one in (group, *group.parents) if one.is_relative_to(top))
+            yield from (group, *group.parents)
 
 
 def _left_in_group(folder: Path) -> int:

@@ -69,7 +69,7 @@ def _of_64_bits(text: str) -> int:
 
 def _require_shallow(value: object, depth: int) -> None:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if inner and not depth:
+    if not depth:
         raise _too_deep()
     for each in inner:
         if isinstance(each, _HOLDERS):

@@ -114,9 +114,7 @@ def replaced(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
         name.removeprefix(EXTRA): value for name, value in values.items() if name.startswith(EXTRA)
     }
     fields = {name: value for name, value in values.items() if not name.startswith(EXTRA)}
-    if extra:
-        fields["extra"] = {**config["extra"], **extra}
-    return {**config, **fields}
+    return {**config, **fields, "extra": {**config["extra"], **extra}}
 
 
 def text_of(value: Any) -> str:

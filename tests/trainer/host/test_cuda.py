@@ -1,20 +1,25 @@
-"""Where libraries are looked for, with stand-ins for CUDA's.
+"""Where libraries are looked for, and what the driver is asked, with stand-ins for CUDA's.
 
 A stand-in is a copy of a library of the system under the name of one of CUDA's. What it shows is
 where files are found, and nothing about GPUs.
 """
 
+import ctypes
 import json
 import os
 import re
 import shutil
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainer.host import cuda
 from trainer.host.children import running_child
+from trainer.host.cuda import Device, Driver
 
 NAME = "libcusolver.so.11"
 
@@ -94,3 +99,48 @@ def test_without_a_driver_there_is_no_gpu() -> None:
     driver = cuda.ask_driver()
     assert driver.devices == ()
     assert driver.problem.startswith("libcuda.so.1: ")
+
+
+def stand_in_driver(devices: int, failing: str = "") -> types.SimpleNamespace:
+    """Answers as NVIDIA's "CUDA Driver API" has it, and with 100 to the call that fails."""
+
+    def answer(pointer: Any, value: object) -> None:
+        pointer._obj.value = value
+
+    calls: dict[str, Callable[..., None]] = {
+        "cuDriverGetVersion": lambda version: answer(version, 12_040),
+        "cuInit": lambda flags: None,
+        "cuDeviceGetCount": lambda count: answer(count, devices),
+        "cuDeviceGet": lambda device, number: answer(device, 7 + number),
+        "cuDeviceGetName": lambda name, size, device: setattr(
+            name, "value", b"GPU %d"[:size] % device.value
+        ),
+        "cuDeviceTotalMem_v2": lambda memory, device: answer(memory, device.value << 30),
+        "cuGetErrorString": lambda status, text: answer(text, b"error %d" % status),
+    }
+    return types.SimpleNamespace(
+        **{
+            name: lambda *given, name=name: calls[name](*given) or 100 * (name == failing)
+            for name in calls
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "driver"),
+    [
+        (stand_in_driver(2), Driver("12.4", (Device("GPU 7", 7 << 10), Device("GPU 8", 8 << 10)))),
+        (stand_in_driver(0), Driver("12.4", problem="it lists none")),
+        (stand_in_driver(1, "cuInit"), Driver("12.4", problem="error 100 (100)")),
+        (stand_in_driver(1, "cuDeviceGetCount"), Driver("12.4", problem="error 100 (100)")),
+        (
+            stand_in_driver(1, "cuDriverGetVersion"),
+            Driver(problem="libcuda.so.1 does not tell its version"),
+        ),
+    ],
+)
+def test_the_driver_tells_its_version_and_its_gpus_or_why_it_has_none(
+    stand_in: types.SimpleNamespace, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", {"libcuda.so.1": stand_in}.__getitem__)
+    assert cuda.ask_driver() == driver

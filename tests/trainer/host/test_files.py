@@ -84,7 +84,20 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(UnfitFile):
         read_regular(tmp_path / "fifo", max_bytes=BOUND)
+    write_durably(tmp_path / "file", "new")
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_file_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[object] = []  # contents, of a directory its names
+
+    def sync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(path.read_text() if path.is_file() else os.listdir(path))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_durably(tmp_path / "made" / "file", "new")
+    assert synced == [["made"], "new", ["file"]]
 
 
 # Is killed at the call that the second argument names.
@@ -184,6 +197,8 @@ def test_what_the_disk_does_not_take_leaves_what_was_there(
     with pytest.raises(OSError, match="No space left"):
         write_durably(path, "new")
     assert [one.read_text() for one in path.parent.iterdir()] == ["old"]
+    with pytest.raises(OSError, match="No space left"):
+        sync_directory(tmp_path)
 
 
 @pytest.mark.parametrize("declared", [85, 1 << 40, (1 << 64) - 1])
@@ -191,7 +206,7 @@ def test_a_record_that_declares_more_than_the_file_has_is_refused(
     declared: int, tmp_path: Path
 ) -> None:
     def record(length: int) -> bytes:
-        return length.to_bytes(8, "little") + bytes(4 + 84 + 4)
+        return length.to_bytes(8, "little") + b"\xff" * (4 + 84 + 4)
 
     file = tmp_path / "log"
     file.write_bytes(record(84) * 2)

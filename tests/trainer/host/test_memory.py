@@ -13,8 +13,7 @@ GROUP = "its control group (container)"
 def machine(tmp_path: Path) -> Path:
     """One that has 900 MiB left, without control groups."""
     write(tmp_path, "proc/meminfo", f"MemTotal: {2000 * 1024} kB\nMemAvailable: {900 * 1024} kB\n")
-    write(tmp_path, "proc/self/status", "Name:\tpython\nVmSize:\t1024 kB\nVmData:\t512 kB\n")
-    write(tmp_path, "proc/self/cgroup", "")
+    write(tmp_path, "proc/self/status", "Groups:\t\nVmSize:\t1024 kB\nVmData:\t512 kB\n")
     return tmp_path
 
 
@@ -36,12 +35,13 @@ def add_group(root: Path, path: str, limit: str, used: int, files: int, *, versi
     write(root, f"{folder}/memory.stat", stat)
 
 
-@pytest.mark.parametrize(("version", "line"), [(1, "4:memory:/pods/a"), (2, "0::/pods/a")])
+@pytest.mark.parametrize(("version", "line"), [(1, "4:memory:/pods/a:b"), (2, "0::/pods/a:b")])
 def test_a_control_group_leaves_its_limit_less_what_is_used_and_no_files_page(
     machine: Path, version: int, line: str
 ) -> None:
-    write(machine, "proc/self/cgroup", f"9:name=systemd:/\n{line}\n")
-    add_group(machine, "pods/a", str(500 * MIB), 300 * MIB, 100 * MIB, version=version)
+    write(machine, "proc/self/cgroup", f"9:cpu,cpuacct:/other\n{line}\n")
+    add_group(machine, "other", str(MIB), 0, 0, version=1)
+    add_group(machine, "pods/a:b", str(500 * MIB), 300 * MIB, 100 * MIB, version=version)
     assert memory_left(machine) == Room((500 - 300 + 100) * MIB, GROUP)
 
 
@@ -49,6 +49,7 @@ def test_the_group_above_may_leave_less(machine: Path) -> None:
     write(machine, "proc/self/cgroup", "0::/pods/a\n")
     add_group(machine, "pods/a", "max", 300 * MIB, 0, version=2)
     add_group(machine, "pods", str(400 * MIB), 350 * MIB, 0, version=2)
+    write(machine, "sys/fs/cgroup/memory.stat", "active_file 7\n")  # the topmost has no limit
     assert memory_left(machine) == Room(50 * MIB, GROUP)
 
 
@@ -58,7 +59,8 @@ def test_a_container_that_sees_the_path_of_its_host_finds_its_own_group(machine:
     assert memory_left(machine) == Room(200 * MIB, GROUP)
 
 
-def test_a_group_without_a_limit_leaves_what_the_machine_has(machine: Path) -> None:
+def test_a_group_without_a_limit_or_none_leaves_what_the_machine_has(machine: Path) -> None:
+    assert memory_left(machine) == Room(900 * MIB, "this machine")
     write(machine, "proc/self/cgroup", "0::/\n4:memory:/\n")
     add_group(machine, "", "9223372036854771712", 300 * MIB, 0, version=1)
     assert memory_left(machine) == Room(900 * MIB, "this machine")

@@ -35,6 +35,7 @@ def _error(folder: Path) -> str:
     return _said(
         folder,
         "from shapes import SHAPES\n"
+        "assert SHAPES['square'] == 4\n"
         "for _ in range(2):\n"
         "    try: len(SHAPES)\n"
         "    except ValueError as error: print(error)\n",

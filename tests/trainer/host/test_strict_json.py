@@ -7,9 +7,10 @@ from trainer.host.strict_json import MAX_DEPTH, loads
 
 def test_numbers_texts_and_nesting_up_to_the_bounds_are_read() -> None:
     deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
-    assert loads(f'{{"a": [1.5, -3, "x", null, true, {2**63 - 1}]}}') == {
-        "a": [1.5, -3, "x", None, True, 2**63 - 1]
+    assert loads(f'{{"a": [1.5, -3, "x", null, true, {2**63 - 1}, {1 - 2**63}]}}') == {
+        "a": [1.5, -3, "x", None, True, 2**63 - 1, 1 - 2**63]
     }
+    assert loads("5") == 5
     assert json.dumps(loads(deepest)) == deepest
 
 
@@ -20,7 +21,8 @@ def test_numbers_texts_and_nesting_up_to_the_bounds_are_read() -> None:
         ("NaN", "it holds NaN, expected finite numbers"),
         ("-1e999", "it holds '-1e999', expected finite numbers"),
         (str(2**63), "it holds the integer '9223372036854775808', expected 64 bits"),
-        ("[" * 33 + "1" + "]" * 33, "it is nested too deeply, expected at most 32 levels"),
+        ("[" * 33 + "]" * 33, "it is nested too deeply, expected at most 32 levels"),
+        ('{"a": ' * 33 + "1" + "}" * 33, "it is nested too deeply, expected at most 32 levels"),
         ("[" * 100_000, "it is nested too deeply, expected at most 32 levels"),
     ],
 )

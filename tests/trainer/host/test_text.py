@@ -10,7 +10,7 @@ from trainer.host.text import apart, confidence, first_line, one_line, printable
     [
         ("seven 7 é 七 🙂", "seven 7 é 七 🙂"),
         ("\x00\x07\x1b[31m\x7f\x9b0m", r"\x00\x07\x1b[31m\x7f\x9b0m"),
-        ("a\nb\r\tc\u2028d\u2029e\x85f", r"a\nb\r\tc\u2028d\u2029e\x85f"),
+        ("é\nb\r\tc\u2028d\u2029e\x85f", r"é\nb\r\tc\u2028d\u2029e\x85f"),
         ("\u202eevil\u2066\u200f", r"\u202eevil\u2066\u200f"),
         ("\u200binvisible\ufeff\U000e0041", r"\u200binvisible\ufeff\U000e0041"),
         ("\udcff", r"\udcff"),
@@ -45,7 +45,7 @@ def test_of_a_text_with_tracebacks_the_last_error_is_shown() -> None:
     of_java = RuntimeError(f"java.lang.RuntimeException: for instruction 2: {frames}{last}\n\tat C")
     assert first_line(of_java) == "RuntimeError: ValueError: odd"
     alone = "Traceback (most recent call last):"
-    assert first_line(RuntimeError(alone)) == f"RuntimeError: {alone}"
+    assert first_line(RuntimeError(f"{alone}\n")) == f"RuntimeError: {alone}"
 
 
 def test_of_tensorflows_error_in_another_one_the_reason_is_shown() -> None:
@@ -91,7 +91,7 @@ def test_an_error_of_tensorflow_is_what_went_wrong_and_not_where() -> None:
         (999, "999 bytes"),
         (1000, "1.0 kB"),
         (999_949, "999.9 kB"),
-        (999_951, "1.0 MB"),
+        (999_950, "1.0 MB"),
         (1_432_611, "1.4 MB"),
         (5 * 10**15, "5000.0 TB"),
     ],
@@ -107,6 +107,7 @@ def test_a_size_reads_as_a_person_says_it(num_bytes: int, text: str) -> None:
         (0.98996, 0.99, ("0.98996", "0.99000")),
         (0.99, 0.99, ("0.9900", "0.9900")),
         (math.nextafter(0.5, 0.0), 0.5, ("0.4999999999999999", "0.5000000000000000")),
+        (1e-30, 0.0, ("0." + "0" * 17, "0." + "0" * 17)),
         (math.nan, 0.3, ("nan", "0.3000")),
     ],
 )
@@ -119,6 +120,7 @@ def test_two_numbers_are_shown_with_the_digits_that_tell_them_apart(value, bound
     [
         (0.855, "85.5 %"),
         (0.95, "95 %"),
+        (0.98766, "98.77 %"),
         (1 - 0.05 / 11, "99.55 %"),
         (0.9975, "99.75 %"),
         (1 - 4.17e-5, "99.9958 %"),

@@ -2,6 +2,7 @@
 
 import json
 
+import keras_tuner
 import pytest
 
 from trainer import progress
@@ -94,6 +95,8 @@ def test_the_time_of_an_interrupted_search_counts(tmp_path):
     oracle = opened(tmp_path, max_minutes=10.0)
     state = json.loads(json.dumps(oracle.get_state()))
     assert 0.0 <= state["seconds_used"] < 60.0
+    oracle.set_state({**state, "seconds_used": 500.0})
+    assert len(trials(oracle, most=1)) == 1
     oracle.set_state({**state, "seconds_used": 601.0})
     assert trials(oracle) == []
 
@@ -122,9 +125,12 @@ def test_every_value_that_can_be_drawn_is_valid():
         assert HParams(**drawn).learning_rate <= 0.03
 
 
-def test_the_loss_does_not_judge_what_raises_it_on_purpose():
-    space = search_space(HParams(), objective="loss", side=28)
-    assert set(space.values) == SEARCHED - {"label_smoothing"}
+def test_the_loss_is_made_small_and_does_not_judge_what_raises_it_on_purpose():
+    settings = TuningConfig(objective="loss")
+    oracle = make_oracle(settings, HParams(color_jitter=0.3), side=28, seed=0)
+    assert oracle.objective == keras_tuner.Objective("eval_loss", "min")
+    space = oracle.get_space()
+    assert set(space.values) == SEARCHED - {"label_smoothing"} | {"color_jitter"}
 
 
 def test_no_image_is_shifted_by_its_own_side_or_more():

@@ -7,13 +7,14 @@ from trainer.tuning.results import COMPLETED, FAILED, NoneCompleted, Results, Tr
 
 FIRST = Trial(1, COMPLETED, {"dropout": 0.0}, 5, eval_accuracy=0.98, eval_loss=0.08, seconds=3.0)
 SECOND = dataclasses.replace(FIRST, number=2, eval_accuracy=0.99, eval_loss=0.09)
+WORST = dataclasses.replace(FIRST, number=5, eval_accuracy=0.97, eval_loss=0.1)
 DIVERGED = Trial(3, FAILED, {"dropout": 0.1}, 5)
 EQUAL = dataclasses.replace(SECOND, number=4)
 
 
 @pytest.mark.parametrize(("objective", "found"), [("accuracy", SECOND), ("loss", FIRST)])
 def test_the_objective_decides_which_is_best(objective, found):
-    assert Results(objective, (FIRST, SECOND, DIVERGED)).best == found
+    assert Results(objective, (FIRST, SECOND, DIVERGED, WORST)).best == found
 
 
 def test_of_equal_trials_the_first_is_best_and_failed_ones_come_last():
@@ -51,6 +52,6 @@ def test_a_choice_is_taken_with_all_its_digits():
 
 
 def test_a_value_is_shown_in_few_digits():
-    assert [text_of(value) for value in (0.00012, 64, True, "gelu")] == [
-        *("0.00012", "64", "true", "gelu")
+    assert [text_of(value) for value in (0.12345678, 64, True, "GELU")] == [
+        *("0.123457", "64", "true", "GELU")
     ]
