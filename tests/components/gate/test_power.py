@@ -105,6 +105,8 @@ def test_the_minimum_detectable_drop_is_refused_as_often_as_asked_and_no_smaller
 
 def test_what_is_never_refused_so_often_has_no_detectable_drop() -> None:
     assert error_rule(3, 1.0, critical=4).minimum_detectable_drop(0.8) is None
+    # A drop of 0.05 images less leaves (2.95 / 3)^3 = 0.951.
+    assert error_rule(3, 1.0, critical=3).minimum_detectable_drop(0.96) == 1.0
 
 
 def test_what_is_refused_without_a_drop_needs_none() -> None:
@@ -225,6 +227,9 @@ def test_of_three_images_the_comparison_refuses_nothing_and_the_floor_may() -> N
     assert {lost for _, lost in found.rules[1].critical} == {4}
     assert found.rules[1].minimum_detectable_drop(0.8) is None
     assert found.minimum_detectable_drop(0.8) == found.rules[0].minimum_detectable_drop(0.8) > 0
+    without = power.of_all(evidence(Tally(3, 3)), dataclasses.replace(policy, floor=0.0))
+    assert without is not None
+    assert without.minimum_detectable_drop(0.8) is None
 
 
 def test_labels_swapped_in_a_twentieth_of_a_small_class_are_seen_by_no_check() -> None:
