@@ -16,9 +16,18 @@ from components.example_gen.encoded import (
     storable,
     stored_shape,
 )
-from tests.trainer.image_files import declaring, encoded, in_scans, transparent_png
+from tests.trainer.image_files import (
+    HEIGHT,
+    WIDTH,
+    declaring,
+    encoded,
+    in_scans,
+    pngs,
+    transparent_png,
+)
 from trainer import image_graph
 
+PNGS = pngs()
 COLOUR, GREY = picture(1), picture(1, mode="L")
 EXIF_TURNED = Image.Exif()
 EXIF_TURNED[0x0112] = 6  # a quarter turn clockwise makes it upright
@@ -39,13 +48,24 @@ def test_each_format_is_known_by_its_first_bytes(kind: str) -> None:
     assert is_image(encoded(COLOUR, kind)[:HEAD_BYTES])
 
 
-@pytest.mark.parametrize("head", [b"", b"BM", b"BMW is a car maker, not an image", b"RIFF1234WAVE"])
+@pytest.mark.parametrize(
+    "head", [b"", b"BM", b"BMW is a car maker, not an image", b"RIFF1234WAVE", b"RIFX1234WEBP"]
+)
 def test_other_files_are_no_images(head: bytes) -> None:
     assert not is_image(head)
 
 
 def test_a_tiff_is_none_of_the_formats() -> None:
-    assert not is_image(encoded(COLOUR, "TIFF")[:HEAD_BYTES])
+    tiff = encoded(COLOUR, "TIFF")
+    assert not is_image(tiff[:HEAD_BYTES])
+    with pytest.raises(BrokenImage, match="begins like an image, and is none"):
+        look_at(tiff)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP"])
+def test_a_model_takes_fewer_formats(kind: str) -> None:
+    with pytest.raises(ValueError, match="cannot be read, expected a PNG, JPEG, BMP or GIF"):
+        stored_shape(encoded(COLOUR, kind))
 
 
 def test_a_name_says_what_should_be_an_image() -> None:
@@ -79,6 +99,13 @@ def test_size_colour_and_plainness_are_told(
     assert look_at(encoded(image, kind), whole=whole) == facts
 
 
+@pytest.mark.parametrize("name", PNGS)
+def test_png_of_every_colour_and_depth_are_read(name: str) -> None:
+    facts = look_at(PNGS[name])
+    is_colour = "grey" not in name and "black" not in name
+    assert (facts.height, facts.width, facts.is_colour) == (HEIGHT, WIDTH, is_colour)
+
+
 def test_16_bits_and_transparency_are_not_plain() -> None:
     deep = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
     clear = encoded(COLOUR, transparency=(1, 2, 3))
@@ -94,9 +121,9 @@ def test_a_turned_image_has_the_size_that_it_is_seen_in(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF"])
 @pytest.mark.parametrize("whole", [False, True])
 def test_an_image_of_too_many_pixels_is_refused_by_its_header(kind: str, whole: bool) -> None:
-    for side in (9_460, 30_000):
-        image = declaring(encoded(COLOUR, kind), side, side)
-        line = f"is {side}x{side} pixels, expected at most 89,478,485 in all: scale it down"
+    for height, width in ((9_460, 9_470), (30_000, 20_000)):
+        image = declaring(encoded(COLOUR, kind), height, width)
+        line = f"is {height}x{width} pixels, expected at most 89,478,485 in all: scale it down"
         with pytest.raises(BrokenImage) as refused:
             look_at(image, whole=whole)
         assert str(refused.value) == line
@@ -113,6 +140,9 @@ def test_a_jpeg_of_more_scans_may_have_fewer_pixels() -> None:
         assert str(refused.value) == line
     assert look_at(in_scans(picture(0, 1_000, 1_000), 15)).height == 1_000
     assert look_at(in_scans(picture(0, 10, 10), 1_600)).height == 10
+    # The mark of a scan, as the pixels of another format.
+    marks = Image.new("RGB", (1_000, 1_000), (0xFF, 0xDA, 0xFF))
+    assert look_at(encoded(marks, "BMP")).height == 1_000
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
@@ -176,7 +206,7 @@ def test_a_turned_image_whose_reader_would_not_turn_it_is_stored_upright(kind: s
     ("depth", "values", "transparent"),
     [
         (2, [0, 1, 2, 3], [2]),
-        (4, [0, 7, 15, 3], [7]),
+        (4, [0, 7, 15, 3], [15]),
         (16, [0, 0x1234, 0x8000], [0x1234]),
         (16, [[0x900, 0x800, 0x700], [0x3400, 0x1200, 0x5600]], [0x900, 0x800, 0x700]),
     ],
