@@ -112,10 +112,19 @@ def test_16_bits_and_transparency_are_not_plain() -> None:
     assert [look_at(content).plain for content in (encoded(deep), clear)] == [0, 0]
 
 
+@pytest.mark.parametrize(
+    ("orientation", "shown"),
+    [(1, (12, 10, 3)), (4, (12, 10, 0)), (5, (10, 12, 0)), (8, (10, 12, 0))],
+)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_turned_image_has_the_size_that_it_is_seen_in(kind: str) -> None:
-    facts = look_at(encoded(COLOUR, kind, exif=EXIF_TURNED))
-    assert (facts.height, facts.width, facts.plain) == (10, 12, 0)
+def test_a_turned_image_has_the_size_that_it_is_seen_in(
+    kind: str, orientation: int, shown: tuple[int, int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    facts = look_at(encoded(COLOUR, kind, exif=exif))
+    assert (facts.height, facts.width) == shown[:2]
+    assert facts.plain == (shown[2] if kind == "PNG" else 0)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF"])
