@@ -34,7 +34,6 @@ _OTHER_FORMATS = ("JPEG", "BMP", "GIF")
 _JPEG = b"\xff\xd8\xff"
 _STARTS = (PNG_SIGNATURE, _JPEG, b"GIF87a", b"GIF89a")
 _BMP_HEADER_BYTES = frozenset([12, 40, 52, 56, 64, 108, 124])
-_PNG_MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 _PLAIN_PNG = {(8, 0): 1, (8, 2): 3}  # (bit depth, colour type) -> channels
 _TURNED = 5  # EXIF orientations from here on exchange height and width
 _ORIENTATION = 0x0112
@@ -197,8 +196,6 @@ def _is_animated(content: bytes) -> bool:
 def _as_png(content: bytes) -> bytes:
     with opened(content) as image:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode not in _PNG_MODES:
-            upright = upright.convert("RGB")
         # Neither EXIF nor a colour profile.
         upright.info = {name: value for name, value in upright.info.items() if name == _TRANSPARENT}
         png = io.BytesIO()
