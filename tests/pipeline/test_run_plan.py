@@ -219,7 +219,17 @@ def test_what_does_not_decide_the_result_leaves_the_key(config: RunConfig, plan:
         tuning=TuningConfig(max_trials=7),  # there is no search
         hold=True,
     )
-    assert make_plan(other, run_id="run-1").run_key == plan.run_key
+    found = make_plan(other, run_id="run-1")
+    assert found.run_key == plan.run_key
+    assert (plan.hold, found.hold) == ("", "run-1")
+
+
+def test_the_settings_of_a_search_that_is_made_change_the_key(config: RunConfig) -> None:
+    one, other = (
+        dataclasses.replace(config, tuning=TuningConfig(enabled=True, max_trials=trials))
+        for trials in (7, 8)
+    )
+    assert make_plan(one, run_id="run-1").run_key != make_plan(other, run_id="run-1").run_key
 
 
 def test_thresholds_that_say_what_is_the_default_leave_the_key(
