@@ -34,8 +34,6 @@ _OTHER_FORMATS = ("JPEG", "BMP", "GIF")
 _JPEG = b"\xff\xd8\xff"
 _STARTS = (PNG_SIGNATURE, _JPEG, b"GIF87a", b"GIF89a")
 _BMP_HEADER_BYTES = frozenset([12, 40, 52, 56, 64, 108, 124])
-_GREY_MODES = frozenset(["1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"])
-_PNG_MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 _PLAIN_PNG = {(8, 0): 1, (8, 2): 3}  # (bit depth, colour type) -> channels
 _TURNED = 5  # EXIF orientations from here on exchange height and width
 _ORIENTATION = 0x0112
@@ -126,7 +124,7 @@ def look_at(content: bytes, *, whole: bool = True) -> ImageFacts:
         with opened(content) as image:
             width, height = image.size
             plain = _plain_channels(content, image)
-            is_colour = _is_colour(image)
+            is_colour = _is_colour(content, image)
             if whole:
                 # A JPEG is still read to its end, but drawn at an eighth of its size.
                 image.draft(image.mode, (1, 1))
@@ -198,8 +196,6 @@ def _is_animated(content: bytes) -> bool:
 def _as_png(content: bytes) -> bytes:
     with opened(content) as image:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode not in _PNG_MODES:
-            upright = upright.convert("RGB")
         # Neither EXIF nor a colour profile.
         upright.info = {name: value for name, value in upright.info.items() if name == _TRANSPARENT}
         png = io.BytesIO()
@@ -215,11 +211,13 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _is_colour(image: Image.Image) -> bool:
+def _is_colour(content: bytes, image: Image.Image) -> bool:
     if image.mode == "P":
         levels = image.getpalette() or []
         return not levels[0::3] == levels[1::3] == levels[2::3]
-    return image.mode not in _GREY_MODES
+    if image.format == "PNG":  # Pillow makes colour of grey with 16 bits and an alpha channel
+        return PNG_CHANNELS.get(content[25], 3) > 2
+    return image.mode not in ("1", "L")
 
 
 def _plain_channels(content: bytes, image: Image.Image) -> int:

@@ -36,7 +36,7 @@ class Rule:
       lost: probability that a model as good as the reference loses an example, 0..1.
       gained: probability that such a model gains one, 0 to 0.5.
       critical: (gained examples, the smallest number of lost ones that is refused beside them), for
-        every likely number of gained ones, rising; more than `rows` where none is refused.
+        every likely number of gained ones, rising; more than there are where none is refused.
     """
 
     rows: int
@@ -158,4 +158,4 @@ def _critical(
     for gained in counts:
         while lost <= rows - gained and not refuses_lost(lost, gained):
             lost += 1
-        yield gained, lost if lost <= rows - gained else rows + 1
+        yield gained, lost

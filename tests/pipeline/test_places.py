@@ -43,3 +43,15 @@ def test_a_version_is_no_serving_directory(tmp_path: Path) -> None:
         require_places(config)
     with pytest.raises(ConfigError, match=r"/1 is version 1 itself"):
         require_log_place(config, tmp_path / "1")
+
+
+def test_a_file_is_refused_by_the_name_of_the_setting_that_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    file, root = str(tmp_path / "file"), {"pipeline_root": str(tmp_path / "root")}
+    for setting in ("pipeline_root", "serving_dir", "artifacts"):
+        with pytest.raises(ConfigError, match=f"^{setting} needs the directory '{file}"):
+            require_places(RunConfig(**{**root, setting: file}))
+    require_places(RunConfig(**root, artifacts="s3://bucket/dir"))
+    for setting in ("pipeline_root", "serving_dir"):
+        with pytest.raises(ConfigError, match=f"^{setting} needs the directory '{file}"):
+            require_log_place(RunConfig(**{setting: file}), tmp_path / "file")

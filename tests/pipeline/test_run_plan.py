@@ -212,8 +212,24 @@ def test_what_decides_the_result_changes_the_key(
 
 
 def test_what_does_not_decide_the_result_leaves_the_key(config: RunConfig, plan: RunPlan) -> None:
-    other = dataclasses.replace(config, beam_args=("--direct_num_workers=2",), serving_dir="other")
-    assert make_plan(other, run_id="run-1").run_key == plan.run_key
+    other = dataclasses.replace(
+        config,
+        beam_args=("--direct_num_workers=2",),
+        serving_dir="other",
+        tuning=TuningConfig(max_trials=7),  # there is no search
+        hold=True,
+    )
+    found = make_plan(other, run_id="run-1")
+    assert found.run_key == plan.run_key
+    assert (plan.hold, found.hold) == ("", "run-1")
+
+
+def test_the_settings_of_a_search_that_is_made_change_the_key(config: RunConfig) -> None:
+    one, other = (
+        dataclasses.replace(config, tuning=TuningConfig(enabled=True, max_trials=trials))
+        for trials in (7, 8)
+    )
+    assert make_plan(one, run_id="run-1").run_key != make_plan(other, run_id="run-1").run_key
 
 
 def test_thresholds_that_say_what_is_the_default_leave_the_key(
@@ -376,6 +392,19 @@ def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_n
     right = dataclasses.replace(wrong, serving_dir=str(tmp_path / "served"))
     make_plan(right, run_id="run-1").require_baseline()
     make_plan(dataclasses.replace(wrong, gate=GateConfig()), run_id="run-1").require_baseline()
+
+
+def test_a_damaged_version_is_refused_unless_that_is_allowed(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    publish_letters(tmp_path / "served", "a")
+    (tmp_path / "served" / "1" / "saved_model.pb").unlink()
+    strict = dataclasses.replace(config, serving_dir=str(tmp_path / "served"))
+    with pytest.raises(Refused, match="version 1"):
+        make_plan(strict, run_id="run-1").require_baseline()
+    gate = GateConfig(allow_missing_baseline=True)
+    allowed = dataclasses.replace(strict, gate=gate, reason="it is withdrawn")
+    make_plan(allowed, run_id="run-1").require_baseline()
 
 
 # --- overrides -----------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ def test_a_directory_without_files_exists_and_one_that_was_never_written_does_no
     stores.upload(tmp_path / "nothing", f"{URI}/pushed/1")
     assert stores.exists(f"{URI}/pushed/1")
     assert not stores.exists(f"{URI}/pushed/2")
-    stores.download(f"{URI}/pushed/1", tmp_path / "back")
-    assert list((tmp_path / "back").iterdir()) == []
+    stores.download(f"{URI}/pushed/1", tmp_path / "copies" / "back")
+    assert list((tmp_path / "copies" / "back").iterdir()) == []
 
 
 @pytest.mark.usefixtures("s3")

@@ -150,3 +150,16 @@ def test_the_median_size_counts_each_image_of_a_group() -> None:
     made["height"] = made["width"] = [10, 20, 30]
     assert sizes_of(made, np.array([3, 1, 1]))[1] == (10, 10)  # 10 10 [10] 20 30
     assert sizes_of(made, np.array([2, 1, 1]))[1] == (20, 20)  # 10 10 [20] 30
+
+
+def test_how_well_sizes_tell_a_class_is_youdens_j_less_three_standard_errors() -> None:
+    labels, sides = np.array([0, 0, 1, 1, 0]), np.array([20, 80, 20, 80, 320])
+    learned, judged = facts(labels, sides), facts(labels, sides)
+    learned["images"] = [90, 10, 1, 9, 0]  # 80 is taken for the class 1, though 0 has more of them
+    judged["images"] = [80, 15, 2, 8, 5]  # 320 was not learned, and is taken for none
+    expected = []
+    for (right, of_class), (wrong, of_others) in (((80, 100), (2, 10)), ((8, 10), (15, 100))):
+        hit, miss = (right + 1) / (of_class + 2), (wrong + 1) / (of_others + 2)
+        variance = hit * (1 - hit) / (of_class + 2) + miss * (1 - miss) / (of_others + 2)
+        expected.append(hit - miss - 3 * variance**0.5)
+    assert size_tells(learned, judged, 2) == pytest.approx(expected, abs=1e-4)

@@ -124,8 +124,8 @@ def test_marks_of_editors_and_systems_make_no_difference(tmp_path: Path) -> None
     text = 'id , label,note\n1,a,x\n\n2,b,"two\nlines, and a ""quote"""\n'
     forms = [text.encode(), text.encode("utf-8-sig"), text.replace("\n", "\r\n").encode()]
     for content in forms:
-        (tmp_path / "t.csv").write_bytes(content)
-        columns = read_columns(tmp_path / "t.csv")
+        (tmp_path / "t.CSV").write_bytes(content)
+        columns = read_columns(tmp_path / "t.CSV")
         assert list(columns) == ["id", "label", "note"]
         assert columns["label"].tolist() == ["a", "b"]
         assert columns["note"][1].replace("\r\n", "\n") == 'two\nlines, and a "quote"'
@@ -164,12 +164,34 @@ def test_parquet_columns_have_the_types_that_they_were_given(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "lists", [[[1.0, 2.0], [1.0]], [[1.0], None], [None, None], [["a"], ["b"]]], ids=str
+    ("lists", "kind"),
+    [
+        *(([[1.0, 2.0], [1.0]], None), ([[1.0], None], None), ([None, None], None)),
+        *(([["a"], ["b"]], None), ([None, None], pa.list_(pa.float64()))),
+    ],
+    ids=str,
 )
-def test_lists_that_are_no_matrix_of_numbers_stay_lists(lists: list, tmp_path: Path) -> None:
-    table = pa.table({"p": pa.array(lists), "q": [1.0, 2.0]})
+def test_lists_that_are_no_matrix_of_numbers_stay_lists(
+    lists: list, kind: pa.DataType | None, tmp_path: Path
+) -> None:
+    table = pa.table({"p": pa.array(lists, kind), "q": [1.0, 2.0]})
     parquet.write_table(table, tmp_path / "t.parquet")
     assert read_columns(tmp_path / "t.parquet")["p"].tolist() == lists
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.list_(pa.int64()), pa.list_(pa.float32()), pa.list_(pa.decimal128(5, 2))),
+        *(pa.large_list(pa.float64()), pa.list_(pa.float64(), 2)),
+    ],
+    ids=str,
+)
+def test_lists_of_equally_many_numbers_are_a_matrix(kind: pa.DataType, tmp_path: Path) -> None:
+    lists = pa.array([[1, 2], [3, 4], [5, 6]], kind)
+    parquet.write_table(pa.table({"p": lists}), tmp_path / "t.parquet")
+    found = read_columns(tmp_path / "t.parquet")["p"]
+    assert (found.dtype, found.tolist()) == (np.float64, [[1, 2], [3, 4], [5, 6]])
 
 
 @pytest.mark.parametrize("coded", [True, False])

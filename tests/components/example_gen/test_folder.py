@@ -209,6 +209,19 @@ def test_hidden_files_and_what_is_no_image_are_left_out_and_counted(two_classes:
     assert image_set.rows("train") + image_set.rows("test") == 71
 
 
+def test_what_is_left_out_of_train_and_of_test_is_counted(split_folders: Path) -> None:
+    for split in ("train", "test"):
+        (split_folders / split / "README").touch()
+        (split_folders / split / "cat" / ".hidden.png").touch()
+    assert opened(split_folders).ignored == 4
+
+
+def test_one_class_in_train_and_in_test_is_refused_by_its_folder(split_folders: Path) -> None:
+    for split in ("train", "test"):
+        shutil.rmtree(split_folders / split / "dog")
+    assert f"folder:{split_folders}/train: holds one folder, 'cat'," in refusal(split_folders)
+
+
 def test_images_are_found_at_any_depth(two_classes: Path) -> None:
     fill(two_classes / "cat" / "2026" / "may", 5, first=300)
     image_set = opened(two_classes)

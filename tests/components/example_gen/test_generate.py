@@ -1,5 +1,6 @@
 """The steps of ExampleGen together, on Beam's runner in this process."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from components.example_gen import generate as steps
 from components.example_gen.example_facts import (
@@ -20,7 +23,9 @@ from components.example_gen.example_facts import (
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.generate import finish, generate
 from components.example_gen.image_set import DatasetInfo, ImageSet, Shard, SourceRows
+from components.example_gen.images import read_examples
 from components.example_gen.sources import DataError
+from tests.trainer.image_files import encoded
 
 INFO = DatasetInfo("tiny", "tiny", "0" * 64, (2, 2, 1), ("a", "b"), 1)
 FILES = {"train": 3, "eval": 2, "test": 1}
@@ -156,3 +161,27 @@ def test_any_problem_of_a_shard_stops_all_writing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^dataset 'tiny': it is broken$"):
         generated(set_of(broken=("test", 0)), tmp_path)
     assert not list(tmp_path.glob("Split-*/*"))
+
+
+def described(pixels: np.ndarray) -> bytes:
+    """A PNG with a text, and so larger than one of the same pixels would have to be."""
+    text = PngInfo()
+    text.add_text("Comment", "taken in the garden")
+    return encoded(Image.fromarray(pixels[..., 0]), pnginfo=text)
+
+
+def read_described(shard: Shard) -> Iterator[SourceRows]:
+    for rows in read({"train": TRAIN, "test": TEST}, 4, None, shard):
+        images = np.array([described(pixels) for pixels in rows.pixels], object)
+        yield SourceRows(rows.labels, images)
+
+
+def test_png_of_the_networks_shape_are_stored_as_they_are(tmp_path: Path) -> None:
+    generated(dataclasses.replace(set_of(), read=read_described), tmp_path)
+    stored = [
+        image
+        for split in ("train", "eval", "test")
+        for _, images, _ in read_examples(f"{tmp_path}/Split-{split}")
+        for image in images
+    ]
+    assert sorted(stored) == sorted(map(described, [*TRAIN[0], *TEST[0]]))

@@ -89,12 +89,17 @@ def test_what_the_network_sees_is_decoded_to_the_same_pixels(resize: str, channe
     np.testing.assert_array_equal(decode(pngs, spec), pixels)
 
 
-def test_photos_are_read_in_smaller_batches(generated, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("bound", "value", "rows"), [("_BATCH_BYTES", 1, [20, 20, 16]), ("BATCH_ROWS", 40, [40, 16])]
+)
+def test_batches_are_bounded_in_bytes_and_in_rows(
+    generated, monkeypatch, bound: str, value: int, rows: list[int]
+) -> None:
     uri, _ = generated
     (whole,) = read_examples(f"{uri}/Split-train")
-    monkeypatch.setattr("components.example_gen.images._BATCH_BYTES", 1)
+    monkeypatch.setattr(f"components.example_gen.images.{bound}", value)
     batches = list(read_examples(f"{uri}/Split-train"))
-    assert [len(labels) for *_, labels in batches] == [20, 20, 16]  # 56 of 64 rows are in train
+    assert [len(labels) for *_, labels in batches] == rows  # 56 of 64 rows are in train
     for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):
         np.testing.assert_array_equal(np.concatenate(parts), expected)
 

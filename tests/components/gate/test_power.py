@@ -19,6 +19,7 @@ from components.gate.statistics import mcnemar
 from tests.components.gate.cases import total
 
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
+ANYTHING = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
 
 
 def evidence(*classes: Tally, compared: bool = True) -> Evidence:
@@ -87,10 +88,7 @@ def test_the_power_of_mcnemars_test_comes_near_connors_approximation() -> None:
     rows, gained, drop = 10_000, 0.01, 0.003
     psi = 2 * gained + drop
     z = (math.sqrt(rows) * drop - stats.norm.ppf(0.95) * math.sqrt(psi)) / math.sqrt(psi - drop**2)
-    actual = power.of_all(
-        evidence(Tally(rows, 9_800, lost=100, gained=100)),
-        dataclasses.replace(POLICY, floor=0.0, max_drop=1.0),
-    )
+    actual = power.of_all(evidence(Tally(rows, 9_800, lost=100, gained=100)), ANYTHING)
     assert actual is not None
     assert stats.norm.cdf(z) - 0.03 < actual.refusal(drop) < stats.norm.cdf(z)
 
@@ -105,6 +103,8 @@ def test_the_minimum_detectable_drop_is_refused_as_often_as_asked_and_no_smaller
 
 def test_what_is_never_refused_so_often_has_no_detectable_drop() -> None:
     assert error_rule(3, 1.0, critical=4).minimum_detectable_drop(0.8) is None
+    # A drop of 0.05 images less leaves (2.95 / 3)^3 = 0.951.
+    assert error_rule(3, 1.0, critical=3).minimum_detectable_drop(0.96) == 1.0
 
 
 def test_what_is_refused_without_a_drop_needs_none() -> None:
@@ -126,14 +126,22 @@ def test_the_floor_refuses_from_where_the_gate_does(decision: int, errors: int) 
         assert released(counted, policy, decision=decision) is holds
 
 
-def test_the_comparison_refuses_from_where_the_gate_does() -> None:
-    rows = 1000
-    found = power.of_all(evidence(Tally(rows, 980, lost=10, gained=10)), POLICY)
+@pytest.mark.parametrize(
+    ("tally", "policy"),
+    [
+        (Tally(1000, 980, lost=10, gained=10), POLICY),
+        # Beside 3 gained ones all 9 others are lost with p = 0.073: none is refused.
+        (Tally(12, 6, lost=3, gained=3), ANYTHING),
+    ],
+)
+def test_the_comparison_refuses_from_where_the_gate_does(tally: Tally, policy: Policy) -> None:
+    rows = tally.rows
+    found = power.of_all(evidence(tally), policy)
     assert found is not None
     for gained, critical in found.rules[1].critical:
-        for lost, holds in ((critical - 1, True), (critical, False)):
+        for lost in {critical - 1, critical, rows - gained} & set(range(rows - gained + 1)):
             counted = Tally(rows, rows - lost, lost=lost, gained=gained)
-            assert released(evidence(counted), POLICY) is holds
+            assert released(evidence(counted), policy) is (lost < critical)
 
 
 @pytest.mark.parametrize("must_improve", [False, True])
@@ -169,13 +177,12 @@ def test_a_class_is_refused_from_where_the_gate_does_in_the_worst_company() -> N
     for errors, holds in ((upper - 1, True), (upper, False)):
         counted = evidence(Tally(rows, rows - errors), good, good, good, good, compared=False)
         assert released(counted, dataclasses.replace(POLICY, floor=0.0)) is holds
-    anything = dataclasses.replace(POLICY, floor=0.0, class_floor=0.0, max_drop=1.0)
     for gained, critical in found.rules[1].critical:
         for lost, holds in ((critical - 1, True), (critical, False)):
             counted = Tally(rows, rows - lost, lost=lost, gained=gained)
             # The others gain what this one loses, so that the whole does not decide.
             others = Tally(100, 100, gained=25)
-            assert released(evidence(counted, *[others] * 4), anything) is holds
+            assert released(evidence(counted, *[others] * 4), ANYTHING) is holds
 
 
 def test_slices_belong_to_the_family_where_they_are_judged() -> None:
@@ -202,10 +209,14 @@ def test_drops_are_counted_from_the_served_model_or_else_from_the_candidate() ->
     assert compared.rules[1].gained == 0.015
 
 
-def test_no_more_is_gained_than_the_reference_gets_wrong() -> None:
+def test_no_more_is_gained_or_dropped_than_the_reference_gets_wrong_or_right() -> None:
     found = power.of_all(evidence(Tally(1000, 960, lost=40, gained=0)), POLICY)  # served: 1,000
     assert found is not None
     assert found.rules[1].gained == 0.0
+    # Nor more dropped than it gets right: here nothing.
+    found = power.of_all(evidence(Tally(10, 4, gained=4)), POLICY)
+    assert found is not None
+    assert found.rules[1].largest_drop == 0.0
 
 
 def test_the_rule_that_sees_most_counts() -> None:
@@ -225,6 +236,9 @@ def test_of_three_images_the_comparison_refuses_nothing_and_the_floor_may() -> N
     assert {lost for _, lost in found.rules[1].critical} == {4}
     assert found.rules[1].minimum_detectable_drop(0.8) is None
     assert found.minimum_detectable_drop(0.8) == found.rules[0].minimum_detectable_drop(0.8) > 0
+    without = power.of_all(evidence(Tally(3, 3)), dataclasses.replace(policy, floor=0.0))
+    assert without is not None
+    assert without.minimum_detectable_drop(0.8) is None
 
 
 def test_labels_swapped_in_a_twentieth_of_a_small_class_are_seen_by_no_check() -> None:

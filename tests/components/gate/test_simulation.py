@@ -69,8 +69,8 @@ class TestTestSet:
         [
             ({"rows": 9}, "9 test images of 10 classes, expected at least one of each"),
             (
-                {"discordance": 0.02},
-                "the discordance is 0.02, expected at most 0.012: of two models with an accuracy "
+                {"discordance": 0.0121},
+                "the discordance is 0.0121, expected at most 0.012: of two models with an accuracy "
                 "of 0.994, each is wrong on no more than 0.006 of the images",
             ),
         ],
@@ -81,7 +81,9 @@ class TestTestSet:
         assert str(caught.value) == line
 
     def test_models_that_never_err_together_can_be(self) -> None:
-        assert Setting(10, 2, accuracy=0.9, discordance=0.2).probabilities(0.0)[3] == 0.0
+        setting = Setting(2, 2, accuracy=0.9, discordance=0.2)
+        assert setting.probabilities(0.0)[3] == 0.0
+        assert setting.probabilities(0.8)[0] == 0.0
 
     @pytest.mark.parametrize("drop", [-0.001, 0.995])
     def test_a_candidate_that_cannot_be_is_an_error(self, drop: float) -> None:

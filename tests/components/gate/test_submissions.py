@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -26,6 +27,37 @@ def series(submitter: str, policy: Policy = POLICY, *, decisions: int = 100, see
     return submit(
         submitter, policy, rows=1_000, decisions=decisions, simulations=SIMULATIONS, seed=seed
     )
+
+
+def probability(submitter: str, policy: Policy) -> float:
+    """That the first or the second decision on 1,000 images errs, summed over all draws."""
+    first, second = (allowed_errors(policy, 1_000, decision) for decision in (1, 2))
+    doubts = np.arange(20, 160)
+    doubt_shares = stats.binom.pmf(doubts, 1_000, 2 * (1.0 - policy.floor))
+    errs = np.empty(len(doubts))
+    for at, doubtful in enumerate(doubts.tolist()):
+        wrong = np.arange(doubtful + 1)
+        shares = stats.binom.pmf(wrong, doubtful, 0.5)
+        after = np.full(wrong.shape, stats.binom.cdf(second, doubtful, 0.5))
+        if submitter == ACCURACY:  # half of the guesses are turned, and those that help are kept
+            turned = (doubtful + 1) // 2
+            enough = np.ceil((wrong + turned - second) / 2)  # of the turned ones, wrong before
+            after = stats.hypergeom.sf(enough - 1, doubtful, wrong, turned)
+            after[wrong <= second] = 1.0
+        errs[at] = shares @ np.where(wrong <= first, 1.0, after)
+    if submitter == INDEPENDENT:
+        levels = [stats.binom.cdf(most, 1_000, 1.0 - policy.floor) for most in (first, second)]
+        return 1.0 - (1.0 - levels[0]) * (1.0 - levels[1])
+    return float(doubt_shares @ errs)
+
+
+@pytest.mark.parametrize("submitter", SUBMITTERS)
+def test_two_decisions_release_a_bad_model_as_often_as_computed(submitter: str) -> None:
+    loose = dataclasses.replace(POLICY, confidence=0.51, test_budget=1)
+    expected = probability(submitter, loose)
+    found = submit(submitter, loose, rows=1_000, decisions=2, simulations=200_000, seed=0)
+    deviation = math.sqrt(expected * (1.0 - expected) / found.simulations)
+    assert found.share == pytest.approx(expected, abs=4 * deviation)
 
 
 def test_independent_bad_models_are_released_as_often_as_computed() -> None:
@@ -76,6 +108,7 @@ def test_no_error_at_all_may_be_too_many() -> None:
     # 0.96^100 is 0.017: more than the first decision may spend.
     assert allowed_errors(POLICY, 100, 1) == -1
     assert allowed_errors(POLICY, 1_000, 1) == 24
+    assert allowed_errors(dataclasses.replace(POLICY, floor=0.0), 1_000, 1) == 1_000
 
 
 def test_the_interval_is_exact() -> None:
