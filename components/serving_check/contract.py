@@ -72,7 +72,7 @@ class Server:
 
     Attributes:
       api: how it is asked, for messages.
-      start_s: seconds from its start until it could be asked.
+      start_s: seconds until the model could be asked, without those of a process that waited.
       peak_memory_mib: returns the largest resident memory so far; raises ServerLost.
     """
 

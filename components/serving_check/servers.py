@@ -66,47 +66,74 @@ def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -
     started = time.perf_counter()
     model = model_directory.resolve()  # absolute, since links to it are made elsewhere
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
         api: _Grpc | _Pipe
         if model_server is None:
-            api = _Pipe(model, directory, timeouts.request_s, stack)
+            api = stack.enter_context(contextlib.closing(_early.pop() if _early else _Pipe()))
+            api.load(model, timeouts)
         else:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
             api = _Grpc(model_server, model, directory, timeouts.request_s, stack)
-        api.wait_until_loaded(timeouts.start_s)
+            api.wait_until_loaded(timeouts.start_s)
         seconds = time.perf_counter() - started
         yield Server(api.server, api.name, api, seconds, api.process.peak_memory_mib)
+
+
+_early: list[_Pipe] = []  # at most one
+
+
+def start_early() -> None:
+    """Starts TensorFlow's loader for the next model, unless it is there already: it imports
+    TensorFlow beside other work, and then waits.
+    """
+    if not _early:
+        with contextlib.suppress(OSError, ServerLost):  # `serve` finds out by itself
+            _early.append(_Pipe())
+
+
+def end_early() -> None:
+    """Ends the loader that was started early if no model has taken it."""
+    while _early:
+        _early.pop().close()
 
 
 class _Pipe:
     server = LOADER
     name = "a pipe"
 
-    def __init__(
-        self, model: Path, directory: Path, timeout_s: float, stack: contextlib.ExitStack
-    ) -> None:
-        self._stream, theirs = map(stack.enter_context, socket.socketpair())
-        self._timeout_s = timeout_s
-        end = theirs.fileno()
-        child = python_child(tensorflow_loader.__name__, str(model), str(end))
-        self.process = stack.enter_context(
-            server_process(child.command, directory, environment=child.environment, pass_fds=[end])
-        )
-        theirs.close()  # the server's copy is the only one now, so its end is the socket's
+    def __init__(self) -> None:
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX))
+            self._stream, theirs = map(stack.enter_context, socket.socketpair())
+            end = theirs.fileno()
+            child = python_child(tensorflow_loader.__name__, str(end))
+            process = server_process(
+                child.command, Path(directory), environment=child.environment, pass_fds=[end]
+            )
+            self.process = stack.enter_context(process)
+            theirs.close()  # the server's copy is the only one now, so its end is the socket's
+            self._closing = stack.pop_all()
 
-    def wait_until_loaded(self, timeout_s: float) -> None:
+    def close(self) -> None:
+        self._closing.close()
+
+    def load(self, model: Path, timeouts: Timeouts) -> None:
+        self._timeout_s = timeouts.request_s
         try:
-            self._receive(timeout_s)
+            self._ask(str(model), {}, timeouts.start_s)
         except RequestFailed as reason:
             raise ServerLost(reason, by_itself=True) from None
 
     def __call__(self, signature: str, inputs: Tensors) -> Tensors:
+        return self._ask(signature, inputs, self._timeout_s)
+
+    def _ask(self, text: str, inputs: Tensors, timeout_s: float) -> Tensors:
         try:
-            tensorflow_loader.send(self._stream, signature, inputs, timeout_s=self._timeout_s)
+            tensorflow_loader.send(self._stream, text, inputs, timeout_s=timeout_s)
         except tensorflow_loader.Garbled as reason:
             raise ServerLost(f"the request is {reason}") from None
         except OSError:
             pass  # what follows finds out why
-        return self._receive(self._timeout_s)
+        return self._receive(timeout_s)
 
     def _receive(self, timeout_s: float) -> Tensors:
         try:

@@ -119,8 +119,10 @@ def _read(stream: socket.socket, size: int, end: float | None) -> bytearray:
     return content
 
 
-def main(model_directory: str, file_descriptor: int) -> None:
-    """Loads the model, then answers requests until the other end is closed."""
+def main(file_descriptor: int) -> None:
+    """Imports TensorFlow, loads the model of the directory that the first message names, and
+    answers requests until the other end is closed.
+    """
     gc.disable()  # while there is nothing but what stays: that takes 40 % of the import
     import tensorflow as tf
 
@@ -128,6 +130,7 @@ def main(model_directory: str, file_descriptor: int) -> None:
     gc.enable()
     stream = socket.socket(fileno=file_descriptor)
     with contextlib.suppress(EOFError, ConnectionError):
+        model_directory, _ = receive(stream)
         try:
             model = tf.saved_model.load(model_directory)
         except Exception as error:
@@ -175,4 +178,4 @@ def _reason(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from components.gate.check import NotChecked
+from components.serving_check import servers, tensorflow_loader
 from components.serving_check.asked_images import not_png
 from components.serving_check.contract import RequestFailed, Server, ServerLost, Timeouts
 from components.serving_check.model_server import find_model_server
@@ -49,6 +50,24 @@ def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
         serve(nothing_left, None, Timeouts(start_s=0.01)),
     ):
         pass
+
+
+def loaders() -> set[int]:
+    children = psutil.Process().children()
+    return {one.pid for one in children if tensorflow_loader.__name__ in one.cmdline()}
+
+
+def test_a_loader_that_was_started_early_takes_the_next_model(exported):
+    before = loaders()
+    servers.start_early()
+    servers.start_early()
+    (early,) = loaders() - before
+    with serve(exported, None, TIMEOUTS):
+        assert loaders() - before == {early}
+        servers.start_early()
+        assert len(loaders() - before) == 2
+    servers.end_early()
+    assert loaders() == before
 
 
 def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path):

@@ -148,7 +148,7 @@ def test_an_end_that_is_closed_is_no_message(ends):
 def test_it_ends_with_the_connection(exported):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        child = python_child(tensorflow_loader.__name__, str(exported), str(theirs.fileno()))
+        child = python_child(tensorflow_loader.__name__, str(theirs.fileno()))
         process = subprocess.Popen(
             child.command,
             env=child.environment,
@@ -156,5 +156,6 @@ def test_it_ends_with_the_connection(exported):
             stderr=subprocess.DEVNULL,
         )
         theirs.close()
+        send(ours, str(exported), {})
         assert receive(ours, timeout_s=300) == (tensorflow_loader.ANSWERED, {})
     assert process.wait(timeout=300) == 0

@@ -26,6 +26,7 @@ from components.example_gen import image_example_gen
 from components.example_gen.sources import DataError
 from components.gate.policy import GateConfig, Policy
 from components.pictures import WRONG
+from components.serving_check import tensorflow_loader
 from components.serving_dir import LOG_NAME
 from pipeline import result
 from pipeline.cli.summary import summary
@@ -35,7 +36,7 @@ from pipeline.executions import executions_of
 from pipeline.report import render
 from pipeline.runners import artifact_digests, local
 from tests.components.serving_check import stand_in
-from tests.pipeline.runners.watch import Watch
+from tests.pipeline.runners.watch import Looking, Watch, children_running
 from tests.pipeline.thirds import ANY_MODEL as ANY
 from tests.pipeline.thirds import short_run
 from trainer.host import termination
@@ -60,11 +61,11 @@ class Run:
     """A run that has ended, and what its watcher saw."""
 
     result: result.RunResult
-    watch: Watch
+    watch: Looking
 
 
 def run(config: RunConfig, run_id: str, **changes) -> Run:
-    watch = Watch()
+    watch = Looking(tensorflow_loader.__name__)
     outcome = local.run(dataclasses.replace(config, **changes), run_id=run_id, observer=watch)
     return Run(outcome, watch)
 
@@ -98,6 +99,13 @@ def test_the_first_run_releases_version_1(config: RunConfig, first: Run) -> None
     (version,) = serving_dir.versions(path.parent, check_files=True)
     assert version.problems == ()
     assert version.manifest.release["run_id"] == "run-1"
+
+
+def test_what_serves_the_model_starts_once_it_is_trained_and_ends_with_the_run(first: Run) -> None:
+    children = first.watch.children
+    (started,) = children["Evaluator"]
+    assert (children["Trainer"], children["ServingCheck"]) == ([], [started])
+    assert children["Pusher"] == children_running(tensorflow_loader.__name__) == []
 
 
 def test_the_result_says_what_was_read_and_measured(first: Run) -> None:
