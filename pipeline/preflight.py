@@ -70,7 +70,7 @@ def require_releasable(config: RunConfig, served: Path) -> None:
         raise ConfigError(str(error)) from None
     read_log(served)
     if not config.hold:  # whoever approves may have the key
-        serving_dir.require_signed(served, signs=bool(config.serving.signing_key))
+        serving_dir.require_signed(serving_dir.live(served), signs=bool(config.serving.signing_key))
 
 
 def require_fitting(

@@ -56,7 +56,6 @@ from components.serving_dir.publishing import (
     Published,
     locked,
     publish,
-    require_signed,
 )
 from components.serving_dir.reading import (
     find,
@@ -71,6 +70,7 @@ from components.serving_dir.version import (
     Version,
     check_manifest,
     export_model,
+    require_signed,
     require_valid,
     verify,
 )

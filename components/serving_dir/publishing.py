@@ -29,7 +29,7 @@ from components.serving_dir.model_files import (
     scan_model,
 )
 from components.serving_dir.reading import decided_runs, live, withdrawn_digests
-from components.serving_dir.version import Trust, signed_files, verify
+from components.serving_dir.version import Trust, require_signed, signed_files, verify
 from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
 from trainer.host.locks import exclusive
 from trainer.host.strict_json import INT64_MAX
@@ -101,7 +101,7 @@ def publish(
                 return published
             if decided is not None:
                 require_same_comparison(serving_dir, decided, trust)
-            require_signed(serving_dir, signs=sign is not None)
+            require_signed(live(serving_dir), signs=sign is not None)
             written = _write_documents(staging, documents or {})
             path = add_version(staging, files, release, written, sign)
             return Published(int(path.name), path, True, digest)
@@ -221,17 +221,6 @@ def require_same_comparison(serving_dir: Path, decided: Decided, trust: Trust | 
             f"the model was compared with {decided.compared}, but since then {serving_dir} was "
             f"changed, and it would be compared with {compared}; run again, which compares the "
             "model with that"
-        )
-
-
-def require_signed(serving_dir: Path, *, signs: bool) -> None:
-    """Raises ServingDirError where the live version is signed and the next one would not be."""
-    newest = live(serving_dir)
-    if newest is not None and newest.is_signed and not signs:
-        raise ServingDirError(
-            f"version {newest.number} in {serving_dir} is signed, and no key was given to sign the "
-            "next one: add --signing-key KEY, or --config FILE with serving.signing_key; to go on "
-            f"without signatures, remove its {SIGNATURE_NAME}"
         )
 
 

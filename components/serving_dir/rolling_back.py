@@ -9,15 +9,9 @@ from pathlib import Path
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
 from components.serving_dir.model_files import ServingDirError, explained
-from components.serving_dir.publishing import (
-    Sign,
-    add_version,
-    locked,
-    require_signed,
-    staging_in,
-)
+from components.serving_dir.publishing import Sign, add_version, locked, staging_in
 from components.serving_dir.reading import find, versions, withdrawals_by
-from components.serving_dir.version import Trust, Version, copy_checked, verify
+from components.serving_dir.version import Trust, Version, copy_checked, require_signed, verify
 
 # By these a run knows a version for the outcome of a run like itself (`release_context`).
 # What a rollback made is no run's outcome.
@@ -127,12 +121,8 @@ def _obstacle(version: Version, current: Version, trust: Trust | None) -> str:
 
 
 def _restore(target: Version, current: Version, reason: str, sign: Sign | None) -> RolledBack:
-    if sign is None and target.is_signed:
-        raise ServingDirError(
-            f"version {target.number} in {target.path.parent} is signed, and no key was given to "
-            "sign it again: add --signing-key KEY, or --config FILE with serving.signing_key"
-        )
-    require_signed(target.path.parent, signs=sign is not None)
+    for version in (target, current):
+        require_signed(version, signs=sign is not None)
     with staging_in(target.path.parent) as staging:
         manifest = copy_checked(target, staging, documents=True)
         same_model = manifest.model_digest == current.model_digest

@@ -131,6 +131,18 @@ def require_valid(version: Version, trust: Trust | None = None) -> None:
     _refuse(version, verify(version, trust))
 
 
+def require_signed(version: Version | None, *, signs: bool) -> None:
+    """Raises ServingDirError if this version is signed, and one that follows it or holds its model
+    again would not be.
+    """
+    if version is not None and version.is_signed and not signs:
+        raise ServingDirError(
+            f"version {version.number} in {version.path.parent} is signed, and no key was given to "
+            "sign the next one: add --signing-key KEY, or --config FILE with serving.signing_key; "
+            f"to go on without signatures, remove its {SIGNATURE_NAME}"
+        )
+
+
 def export_model(version: Version, destination: Path) -> None:
     """Copies a version's model files, without the manifest, to a directory that is created.
 
