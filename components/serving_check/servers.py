@@ -36,7 +36,7 @@ from components.serving_check.contract import (
     Tensors,
     Timeouts,
 )
-from components.serving_check.model_server import LOADER, MODEL_SERVER
+from components.serving_check.model_server import LOADER, MODEL_SERVER, find_model_server
 from components.serving_check.server_process import PREFIX, ServerProcess, server_process
 from trainer.host.children import python_child
 
@@ -81,12 +81,14 @@ def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -
 _early: list[_Pipe] = []  # at most one
 
 
-def start_early() -> None:
-    """Starts TensorFlow's loader for the next model, unless it is there already: it imports
-    TensorFlow beside other work, and then waits.
+def start_early(model_server: str) -> None:
+    """Starts TensorFlow's loader for the next model, unless it is there already or a model server
+    is found: it imports TensorFlow beside other work, and then waits.
+
+    What cannot be started, or found, is no error: the check of the model finds out by itself.
     """
-    if not _early:
-        with contextlib.suppress(OSError, ServerLost):  # `serve` finds out by itself
+    with contextlib.suppress(OSError, ServerLost):
+        if not _early and find_model_server(model_server) is None:
             _early.append(_Pipe())
 
 

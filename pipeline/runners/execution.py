@@ -30,7 +30,6 @@ from components.example_gen.sources import DataError
 from components.gate.check import Refused
 from components.pictures import Pictures
 from components.serving_check import servers
-from components.serving_check.model_server import find_model_server
 from pipeline import stores
 from pipeline.graph import create_pipeline
 from pipeline.quick_beam import remember_answers
@@ -179,8 +178,8 @@ class _Execution:
             # A model will be trained on what it has made, and not only after a search.
             if name == "ExampleGen" and not self._plan.config.tuning.enabled:
                 start_early(self._plan.config.replicas)
-            if name == "Trainer" and not find_model_server(self._plan.config.serving.model_server):
-                servers.start_early()
+            if name == "Trainer":
+                servers.start_early(self._plan.config.serving.model_server)
         self._observer.component_finished(name, seconds, cached=cached)
         if name == "Trainer" and not self._plan.context.holds_for(_digest_of(outputs["model"])):
             raise _OtherModel("The model is not the released one: comparing it with that one")

@@ -59,14 +59,21 @@ def loaders() -> set[int]:
 
 def test_a_loader_that_was_started_early_takes_the_next_model(exported):
     before = loaders()
-    servers.start_early()
-    servers.start_early()
+    servers.start_early("")
+    servers.start_early("")
     (early,) = loaders() - before
     with serve(exported, None, TIMEOUTS):
         assert loaders() - before == {early}
-        servers.start_early()
+        servers.start_early("")
         assert len(loaders() - before) == 2
     servers.end_early()
+    assert loaders() == before
+
+
+def test_no_loader_is_started_early_where_another_server_is_given(tmp_path):
+    before = loaders()
+    for given in (sys.executable, str(tmp_path / "removed since")):
+        servers.start_early(given)
     assert loaders() == before
 
 
