@@ -47,6 +47,8 @@ class Picture:
       png: base64, at most `MAX_SIDE` pixels high and wide.
       candidate: the model's answers; empty where no model was asked, or one of them is no number.
       baseline: those of the served model.
+      files: hexadecimal SHA-256 of the files of the images that are seen; none where its source has
+        no files.
     """
 
     split: str
@@ -58,6 +60,7 @@ class Picture:
     png: str
     candidate: Answers = ()
     baseline: Answers = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,8 @@ from components.data_gate.label_noise import estimate, noise_checks
 from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from components.data_gate.shown_label_errors import shown_label_errors
-from components.example_gen.example_facts import hash_examples, keys_of
+from components.example_gen import file_hashes
+from components.example_gen.example_facts import Hashes, hash_examples, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import EVAL, TEST, TRAIN
 from components.example_gen.images import read_split
@@ -75,13 +76,14 @@ def image_checks(
         ),
         *noise_checks(noise, summary.class_names, bounds.max_label_noise),
     )
+    hashes = {split: file_hashes.read(uri) for split, uri in split_uris.items()}
     groups = {}
     # Where no label is judged, those of hard images would be shown as errors.
     if noise.overall.is_judged or any(each.is_judged for each in noise.by_class):
         errors = label_errors(scores, known, thresholds(scores, known))
-        groups[LABEL_ERRORS] = shown_label_errors(errors, known, places, split_uris, spec)
+        groups[LABEL_ERRORS] = shown_label_errors(errors, known, places, split_uris, hashes, spec)
     others = np.concatenate(all_labels)
-    if pairs := _pairs(search, test_images, test_labels, others, summary, test_step):
+    if pairs := _pairs(search, test_images, test_labels, others, hashes, summary, test_step):
         groups[NEAR_DUPLICATES] = pairs
     return checks, Pictures(groups, examined=len(known))
 
@@ -91,14 +93,17 @@ def _pairs(
     images: np.ndarray,
     labels: np.ndarray,
     others: np.ndarray,
+    files: Mapping[str, Hashes],
     summary: ExamplesSummary,
     step: int,
 ) -> tuple[Picture, ...]:
     """Draws the first test images that were found, each beside the image that it nearly is.
 
-    `others` are the labels of all images in which they were looked for.
+    `others` are the labels of all images in which they were looked for, and `files` the
+    hashes of the files by split.
     """
     rows = list(search.partners)
+    other_files = np.concatenate([files[split] for split in _LEARNED_FROM])
     hashes, _ = hash_examples(images[rows], labels[rows])
     return tuple(
         Picture(
@@ -109,6 +114,10 @@ def _pairs(
             looks_like=summary.class_names[others[search.matches[row]]],
             margin=0.0,
             png=thumbnail(np.concatenate([images[row], search.partners[row]], axis=1)),
+            files=(
+                *file_hashes.of_row(files[TEST], row * step),
+                *file_hashes.of_row(other_files, search.matches[row]),
+            ),
         )
         for row, name in zip(rows, keys_of(hashes), strict=True)
     )

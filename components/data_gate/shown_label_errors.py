@@ -9,7 +9,8 @@ import numpy as np
 from components import pictures
 from components.confident_learning import LabelErrors
 from components.data_gate.quick_classifier import Labels
-from components.example_gen.example_facts import hash_examples
+from components.example_gen import file_hashes
+from components.example_gen.example_facts import Hashes, hash_examples
 from components.example_gen.images import decode, read_examples
 from components.pictures import Picture
 from trainer.features import ImageSpec
@@ -24,9 +25,13 @@ def shown_label_errors(
     labels: Labels,
     places: Sequence[Place],
     split_uris: Mapping[str, str],
+    hashes: Mapping[str, Hashes],
     spec: ImageSpec,
 ) -> tuple[Picture, ...]:
-    """Draws the likeliest of the errors, whose rows index `labels` and `places`."""
+    """Draws the likeliest of the errors, whose rows index `labels` and `places`.
+
+    `hashes` are those of the files by split, see `file_hashes`.
+    """
     chosen = [int(row) for row in errors.rows[:SHOWN]]
     images = _stored(split_uris, {places[row] for row in chosen})
     drawn = []
@@ -43,6 +48,7 @@ def shown_label_errors(
                 looks_like=spec.class_names[looks_like],
                 margin=float(margin),
                 png=pictures.thumbnail(pixels),
+                files=file_hashes.of_row(hashes[places[row][0]], places[row][1]),
             )
         )
     return tuple(drawn)

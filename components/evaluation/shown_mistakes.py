@@ -10,7 +10,8 @@ import numpy as np
 from components import pictures
 from components.confident_learning import label_errors
 from components.evaluation.mistakes import Mistake, Mistakes
-from components.example_gen.example_facts import hash_examples
+from components.example_gen import file_hashes
+from components.example_gen.example_facts import Hashes, hash_examples
 from components.example_gen.image_set import TEST
 from components.example_gen.images import decode, read_examples
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Picture, Pictures
@@ -33,8 +34,9 @@ def shown_mistakes(split_uri: str, mistakes: Mistakes, spec: ImageSpec) -> Pictu
             if digest in wanted:
                 images.setdefault(digest, (rows, image))
             rows += 1
+    hashes = file_hashes.read(split_uri)
     return Pictures(
-        {kind: _drawn(group, images, spec) for kind, group in groups.items()},
+        {kind: _drawn(group, images, hashes, spec) for kind, group in groups.items()},
         examined=rows,
         bins=tuple(mistakes.bins()),
     )
@@ -54,6 +56,7 @@ def _label_errors(mistakes: Mistakes, classes: int) -> list[Mistake]:
 def _drawn(
     mistakes: Sequence[Mistake],
     images: _Images,
+    hashes: Hashes,
     spec: ImageSpec,
 ) -> tuple[Picture, ...]:
     there = [each for each in mistakes if each.digest in images]
@@ -64,6 +67,7 @@ def _drawn(
     names, _ = hash_examples(pixels, np.array([each.label for each in there]))
     drawn = []
     for mistake, image, name in zip(there, pixels, names, strict=True):
+        row, _ = images[mistake.digest]
         candidate, baseline = (
             pictures.answers(np.array(given), spec.class_names)
             for given in (mistake.candidate, mistake.baseline)
@@ -73,7 +77,7 @@ def _drawn(
         drawn.append(
             Picture(
                 split=TEST,
-                row=images[mistake.digest][0],
+                row=row,
                 sha256=name.tobytes().hex(),
                 label=label,
                 looks_like=next((each for each in said if each != label), ""),
@@ -81,6 +85,7 @@ def _drawn(
                 png=pictures.thumbnail(image),
                 candidate=candidate,
                 baseline=baseline,
+                files=file_hashes.of_row(hashes, row),
             )
         )
     return tuple(drawn)

@@ -27,6 +27,7 @@ FACTS = np.dtype(
         ("height", np.int32),
         ("width", np.int32),
         ("grey", np.bool_),
+        ("file_hash", np.uint8, HASH_BYTES),
     ]
 )
 
@@ -87,11 +88,16 @@ def contrasts_of(pixels: np.ndarray) -> npt.NDArray[np.uint8]:
 
 
 def facts_of(
-    pixels: np.ndarray, labels: np.ndarray, stored: np.ndarray | None = None
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    stored: np.ndarray | None = None,
+    file_hashes: Hashes | None = None,
 ) -> np.ndarray:
     """Returns the [n] FACTS of images [n, H, W, C] uint8 and labels [n] int64.
 
-    `stored`, [n, 3] int64, are their heights, widths and channels as stored, if they differ.
+    Args:
+      stored: [n, 3] int64, their heights, widths and channels as stored, if they differ.
+      file_hashes: see `SourceRows`.
     """
     facts = np.empty(len(labels), FACTS)
     shapes = np.broadcast_to(pixels.shape[1:], (len(labels), 3)) if stored is None else stored
@@ -100,6 +106,7 @@ def facts_of(
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["regions"], facts["contrast"] = region_means(pixels), contrasts_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
+    facts["file_hash"] = 0 if file_hashes is None else file_hashes
     return facts
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.example_gen import file_hashes
 from components.example_gen.example_facts import eval_size, facts_of, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.hash_buckets import Bucket, Part, digest, overlap, parts_of, sort_bucket
@@ -131,7 +132,7 @@ def read_parts(image_set: ImageSet, shard: Shard) -> Iterator[tuple[np.ndarray, 
     # time of a run on photos. A model is judged by whole ones, as it will be served.
     shrinks = image_set.info.resize and shard.split != TEST
     for rows in _ahead(read_rows(image_set, shard)):
-        facts.append(facts_of(rows.pixels, rows.labels, rows.stored))
+        facts.append(facts_of(rows.pixels, rows.labels, rows.stored, rows.file_hashes))
         if shrinks:
             rows = as_seen(rows)
         some = encode_examples(rows, facts[-1]["pixel_sum"])
@@ -195,10 +196,14 @@ def write_file(
     writing = os.path.join(uri, _STAGING, f"{split}-{name}-{uuid.uuid4().hex}")
     options = tf.io.TFRecordOptions("GZIP", compression_level=_GZIP_LEVEL)
     with tf.io.TFRecordWriter(writing, options) as writer:
-        for _, example in sorted(zip(tails, examples, strict=True)):
-            writer.write(example)
+        keys = list(zip(tails, examples, keys_of(facts["file_hash"]), strict=True))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for row in order:
+            writer.write(examples[row])
     # A runner may try a step twice: only a whole file ever bears the name.
     tf.io.gfile.rename(writing, os.path.join(uri, _directory(split), name), overwrite=True)
+    if facts["file_hash"].any():
+        file_hashes.write(uri, split, number, facts["file_hash"][order])
     yield from parts_of(split, facts)
 
 

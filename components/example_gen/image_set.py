@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,10 @@ class Shard:
         at = "" if row is None else f"row {row} of "
         return f"{at}shard {self.index} of split {self.split!r}"
 
+    def files(self, hashes: Set[bytes]) -> Iterable[tuple[bytes, str]]:
+        """Yields hash and path of its files whose SHA-256 is among `hashes`."""
+        return ()
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
@@ -121,12 +125,14 @@ class SourceRows:
         PNG is to be made of the pixels.
       pixels: [n, H, W, C] uint8, as stored; None where the images are to be decoded.
       extra: the further features, [n] each, of the types that `DatasetInfo.extra` names.
+      file_hashes: [n, 32] uint8, the SHA-256 of the file of each image; None where they are none.
     """
 
     labels: np.ndarray
     images: np.ndarray | None = None
     pixels: np.ndarray | None = None
     extra: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    file_hashes: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,3 +165,12 @@ class ImageSet:
 
     def rows(self, split: str) -> int:
         return sum(shard.rows for shard in self.shards_of(split))
+
+    def paths_of(self, hashes: Collection[str]) -> dict[str, list[str]]:
+        """Returns the files with each hexadecimal SHA-256; none for what is no file of the set."""
+        found: dict[str, list[str]] = {}
+        wanted = frozenset(map(bytes.fromhex, hashes))
+        for shard in self.shards:
+            for digest, path in shard.files(wanted):
+                found.setdefault(digest.hex(), []).append(path)
+        return found

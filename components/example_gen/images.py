@@ -46,6 +46,7 @@ class Rows:
       pixels: [n, H, W, C] uint8, what the network sees.
       stored: [n, 3] int64, (height, width, channels) of the images as stored.
       extra: the further features, [n] each.
+      file_hashes: see `SourceRows`.
     """
 
     images: np.ndarray
@@ -53,6 +54,7 @@ class Rows:
     pixels: np.ndarray
     stored: np.ndarray
     extra: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    file_hashes: np.ndarray | None = None
 
 
 def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
@@ -72,7 +74,7 @@ def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
             stored = _stored_shapes(images, shard, start)
         if pixels is None or spec.resize:
             pixels = _decode_checked(images, shard, start, spec)
-        yield Rows(images, labels, pixels, stored, rows.extra)
+        yield Rows(images, labels, pixels, stored, rows.extra, rows.file_hashes)
         start += len(labels)
     if start != shard.rows:
         raise DataError(

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def execute(
             if save_hparams is not None and result.hparams is not None:
                 _save_hparams(result.hparams, save_hparams)
             ci_files.write(result.checks, error=result.error)
-            report = _write_report(result, Path(config.pipeline_root))
+            report = _write_report(result, config)
             result = dataclasses.replace(result, report=report)
             _record(result, Path(config.pipeline_root))
             _tell(config, result, log.path)
@@ -180,18 +180,33 @@ def _save_hparams(hparams: Mapping[str, Any], path: Path) -> None:
         output.complain(f"cannot save the hyper-parameters to {path}: {error.strerror}")
 
 
-def _write_report(result: RunResult, root: Path) -> str | None:
-    path = root / records.REPORTS / f"{result.run_id}.html"
+def _write_report(result: RunResult, config: RunConfig) -> str | None:
+    path = Path(config.pipeline_root) / records.REPORTS / f"{result.run_id}.html"
     try:
         from pipeline import report
+        from pipeline.report import gallery
 
-        report.write(result, path)
+        report.write(result, path, _paths_of(gallery.files(result), config))
     except Exception as error:
         raise_if_arrived()
         line = one_line(error)
         output.complain(f"the report {path} cannot be written: {line}; the outcome stands")
         return None
     return str(path)
+
+
+def _paths_of(files: Collection[str], config: RunConfig) -> Mapping[str, Sequence[str]]:
+    """Returns the paths of files that pictures show, as far as they are there still."""
+    if not files:
+        return {}
+    from components.example_gen.opening import open_dataset
+    from components.example_gen.sources import DataError
+
+    try:
+        # It was opened when the run began, and is kept where its files are the same.
+        return open_dataset(config.dataset, config.data, data_dir=config.data_dir).paths_of(files)
+    except DataError:
+        return {}
 
 
 def _record(result: RunResult, root: Path) -> None:

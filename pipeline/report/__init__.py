@@ -10,12 +10,16 @@ from pipeline.result import RunResult, left_out
 from trainer.host.files import read_regular, write_durably
 from trainer.host.text import printable
 
+_NO_PATHS: gallery.Paths = {}
 _DECISION = "<!-- the decision on a held model -->"
 _MAX_BYTES = 64 << 20  # of a page
 
 
-def render(result: RunResult) -> str:
-    """Returns the page as HTML, with every text escaped, control characters too."""
+def render(result: RunResult, paths: gallery.Paths = _NO_PATHS) -> str:
+    """Returns the page as HTML, with every text escaped, control characters too.
+
+    `paths` name the files of pictures; there may be none.
+    """
     return templates.render(
         "page.html",
         run=result,
@@ -23,6 +27,7 @@ def render(result: RunResult) -> str:
         findings=findings,
         charts=charts,
         gallery_of=gallery,
+        paths=paths,
     )
 
 
@@ -39,6 +44,6 @@ def add_decision(path: Path, sentence: str) -> bool:
     return _DECISION in page
 
 
-def write(result: RunResult, path: Path) -> None:
-    """Writes the page completely or not at all; raises OSError."""
-    write_durably(path, render(result))
+def write(result: RunResult, path: Path, paths: gallery.Paths = _NO_PATHS) -> None:
+    """Writes the page, see `render`, completely or not at all; raises OSError."""
+    write_durably(path, render(result, paths))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from components.pictures import (
@@ -18,9 +19,12 @@ from components.pictures import (
 )
 from pipeline.result import RunResult
 
+Paths = Mapping[str, Sequence[str]]  # of the files with a hexadecimal SHA-256
+
 MOST = 60  # pictures in all
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
+_MOST_EQUAL = 3  # files of one content that are named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,25 @@ def mistakes(result: RunResult) -> Iterator[Section]:
 
 def _first(pictures: Pictures | None, group: str, most: int) -> Sequence[Picture]:
     return pictures.groups.get(group, ())[:most] if pictures else ()
+
+
+def files(result: RunResult) -> frozenset[str]:
+    """Returns the hexadecimal SHA-256 of the files of all pictures of a run."""
+    shown = [one for one in (result.label_errors, result.mistakes) if one]
+    pictures = itertools.chain.from_iterable(
+        group for one in shown for group in one.groups.values()
+    )
+    return frozenset(itertools.chain.from_iterable(picture.files for picture in pictures))
+
+
+def names(picture: Picture, paths: Paths) -> list[str]:
+    """Returns the path of each file that the picture shows, with those of equal files."""
+    return [_name(paths[file]) for file in picture.files if file in paths]
+
+
+def _name(equal: Sequence[str]) -> str:
+    shown = " = ".join(equal[:_MOST_EQUAL])
+    return shown if len(equal) <= _MOST_EQUAL else f"{shown} (and {len(equal) - _MOST_EQUAL} more)"
 
 
 def trials_picture(result: RunResult) -> str:

@@ -19,7 +19,7 @@ from tfx.utils import path_utils, proto_utils
 
 from components.blessing import is_blessed
 from components.evaluation import eval_config, slice_extractor
-from components.example_gen import examples_summary
+from components.example_gen import examples_summary, file_hashes
 from components.example_gen.example_facts import digest_of, hash_examples
 from components.example_gen.image_set import TEST
 from components.gate import statistics
@@ -155,11 +155,13 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
     with tf.io.TFRecordWriter(str(split / "data-00000-of-00001.gz"), "GZIP") as writer:
         for record in serialized:
             writer.write(record)
+    hashes, of_examples = hash_examples(pixels, labels)
+    file_hashes.write(str(folder), TEST, 0, hashes)  # as if each file were its pixels
     examples = examples_in(folder)
     split = examples_summary.SplitSummary(
         rows=len(labels),
         class_counts=tuple(np.bincount(labels).tolist()),
-        digest=digest_of(hash_examples(pixels, labels)[1]),
+        digest=digest_of(of_examples),
         mean_intensity=0.5,
     )
     recorded = examples_summary.ExamplesSummary(

@@ -32,6 +32,8 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
         for image in range(200):
             name = f"{image:03d}.{suffixes[image % len(suffixes)]}"
             draw(tmp_path / "halves" / bright / name, 1000 * number + image, bright=bright)
+    # Of train or of test, as its content has it: a likely label error there, a mistake here.
+    draw(tmp_path / "halves" / "lower" / "is_upper.png", 9000, bright="upper")
     (tmp_path / "halves" / "lower" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     dataset = ("--dataset", f"folder:{tmp_path / 'halves'}")
     settings = ("data.image_size=24", "data.channels=1", "data.test_fraction=0.3", "gate.floor=0.8")
@@ -44,6 +46,7 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
     code, result = run_here(capfd, tmp_path / "root", *arguments, "--set", "data.skip_unreadable=1")
     assert (code, result["outcome"]) == (0, "released"), json.dumps(result)
     assert result["dataset"]["name"].startswith("folder_halves_")
+    assert "<br>lower/is_upper.png" in Path(result["report"]).read_text()
 
     asked = [tmp_path / f"new.{suffix}" for suffix in suffixes]
     for number, path in enumerate(asked):

@@ -13,6 +13,7 @@ from PIL import Image
 from components.data_gate import image_checks as module
 from components.data_gate.bounds import DataGateConfig
 from components.data_gate.image_checks import image_checks
+from components.example_gen import file_hashes
 from components.example_gen.example_facts import hash_examples, sums_of
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.images import Rows, encode_examples, read_arrays
@@ -43,8 +44,11 @@ def digits() -> dict[str, Arrays]:
 
 
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
-    """Two files of examples."""
+    """Two files of examples, for which the hash of an image stands as that of its file."""
     folder.mkdir()
+    images_in_order = np.concatenate([images[::2], images[1::2]])
+    hashes, _ = hash_examples(images_in_order, np.zeros(len(images), np.int64))
+    file_hashes.write(str(folder.parent), folder.name.removeprefix("Split-"), 0, hashes)
     shapes = np.full((len(labels), 3), images.shape[1:])
     rows = Rows(tf.io.encode_png(images).numpy(), labels, images, shapes)
     examples = encode_examples(rows, sums_of(images))
@@ -63,7 +67,7 @@ def checks_of(root: Path, splits: dict[str, Arrays], **bounds: Any) -> dict[str,
 def looked_at(
     root: Path, splits: dict[str, Arrays], *, within_test: int = 0, **bounds: float
 ) -> tuple[tuple[Check, ...], Pictures]:
-    uris = {name: write(root / name, *arrays) for name, arrays in splits.items()}
+    uris = {name: write(root / f"Split-{name}", *arrays) for name, arrays in splits.items()}
     summary = ExamplesSummary(
         name="digits",
         fingerprint="f" * 64,
@@ -170,6 +174,7 @@ def test_the_likeliest_label_errors_are_shown(digits, tmp_path):
     first = shown.groups[LABEL_ERRORS][:20]
     found = [one for one in first if (one.label, one.looks_like) == expected.get(one.sha256)]
     assert len(found) >= 12  # 14; the others are hard images of 1,000
+    assert all(one.files == (one.sha256,) for one in first)
     assert [one.margin for one in first] == sorted((one.margin for one in first), reverse=True)
 
 
@@ -216,7 +221,13 @@ def test_near_duplicates_are_shown_beside_the_images_that_they_are(digits, tmp_p
     _, shown = looked_at(tmp_path, poisoned)
     pairs = shown.groups["near_duplicates"]
     assert len(pairs) == 30
+    twins, _ = hash_examples(change_one_pixel(test_images), test_labels)
+    own, _ = hash_examples(test_images, test_labels)
+    files = {
+        one.tobytes().hex(): twin.tobytes().hex() for one, twin in zip(own, twins, strict=True)
+    }
     for pair in pairs:
+        assert pair.files == (pair.sha256, files[pair.sha256])
         assert (pair.split, pair.looks_like) == ("test", pair.label)
         with Image.open(io.BytesIO(base64.b64decode(pair.png))) as picture:
             assert picture.size == (56, 28)

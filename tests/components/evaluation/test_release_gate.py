@@ -119,6 +119,7 @@ def test_beside_the_blessing_lie_the_pictures_of_the_mistakes(setting, held, tmp
     assert {each.row for each in shown.groups[WRONG]} == {0, 3, 4, 8}
     assert {each.row for each in shown.groups[LOST]} == {0, 4}
     assert shown.groups[GAINED] == ()
+    assert all(each.files == (each.sha256,) for each in shown.groups[WRONG])
     lost = shown.groups[LOST][0]
     assert (lost.label, lost.looks_like, lost.candidate[0][0]) == ("bee", "ant", "ant")
     assert lost.baseline[0][0] == "bee"

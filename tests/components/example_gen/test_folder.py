@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import logging
 import os
 import re
@@ -409,8 +410,29 @@ def test_a_file_that_changes_after_it_was_seen_is_refused(two_classes: Path) -> 
     path = two_classes / "cat" / "0000.png"
     for change in (lambda: path.write_bytes(encoded(picture(999))), path.unlink):
         change()
-        with pytest.raises(DataError, match="has changed since the run began"):
+        with pytest.raises(DataError, match=r"has changed since the run began: .*cat/0000\.png"):
             images_of(image_set, "train") | images_of(image_set, "test")
+
+
+def test_files_are_found_by_their_content(two_classes: Path) -> None:
+    shutil.copy(two_classes / "cat" / "0000.png", two_classes / "dog" / "again.png")
+    image_set = opened(two_classes)
+    twice, once = (
+        hashlib.sha256((two_classes / name).read_bytes()).hexdigest()
+        for name in ("cat/0000.png", "dog/0101.png")
+    )
+    assert image_set.paths_of([once, twice, "0" * 64]) == {
+        twice: ["cat/0000.png", "dog/again.png"],
+        once: ["dog/0101.png"],
+    }
+
+
+def test_each_row_has_the_hash_of_its_file(two_classes: Path) -> None:
+    image_set = opened(two_classes)
+    for shard in image_set.shards:
+        for rows in read_rows(image_set, shard):
+            stored = [hashlib.sha256(image).digest() for image in rows.images]  # as in the file
+            assert rows.file_hashes.tobytes() == b"".join(stored)
 
 
 def test_an_image_that_tensorflow_alone_refuses_is_named(

@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from components.example_gen import file_hashes
 from components.example_gen import generate as steps
 from components.example_gen.example_facts import (
     digest_of,
@@ -43,14 +44,19 @@ TEST = images_of(8, 2)
 
 
 def read(
-    arrays: dict[str, Arrays], rows: int, broken: tuple[str, int] | None, shard: Shard
+    arrays: dict[str, Arrays],
+    rows: int,
+    broken: tuple[str, int] | None,
+    of_files: bool,
+    shard: Shard,
 ) -> Iterator[SourceRows]:
-    """Two batches; a broken shard has but one."""
+    """Two batches; a broken shard has but one. As the hash of a file stands that of its pixels."""
     images, labels = arrays[shard.split]
     first = shard.index * 2 * rows
     for start in (first, first + rows):
         batch = slice(start, start + rows)
-        yield SourceRows(labels[batch], pixels=images[batch])
+        hashes = hash_examples(images[batch], labels[batch])[0] if of_files else None
+        yield SourceRows(labels[batch], pixels=images[batch], file_hashes=hashes)
         if broken == (shard.split, shard.index):
             raise DataError("it is broken")
 
@@ -60,6 +66,8 @@ def set_of(
     test: Arrays = TEST,
     rows: int = 4,
     broken: tuple[str, int] | None = None,
+    *,
+    of_files: bool = False,
 ) -> ImageSet:
     """Shards of two batches of `rows` each."""
     arrays = {"train": train, "test": test}
@@ -69,7 +77,8 @@ def set_of(
         for index in range(len(labels) // (2 * rows))
     ]
     num_bytes = {"train": 1000, "test": 1000}
-    return ImageSet(INFO, tuple(shards), num_bytes, functools.partial(read, arrays, rows, broken))
+    reader = functools.partial(read, arrays, rows, broken, of_files)
+    return ImageSet(INFO, tuple(shards), num_bytes, reader)
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +124,17 @@ def test_each_split_is_written_and_has_the_digest_of_its_rows(whole) -> None:  #
         assert summary.splits[split].digest == digest_of(of_split)
         assert len(files) == FILES[split]
     assert summary.overlap.train_test == 0
+
+
+def test_the_hashes_of_files_stand_in_the_order_of_the_examples(whole, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    generated(set_of(of_files=True), tmp_path)
+    for split in FILES:
+        (written,) = [images for _, images, _ in read_examples(f"{tmp_path}/Split-{split}")]
+        pixels = np.stack([tf.io.decode_png(image).numpy() for image in written])
+        expected, _ = hash_examples(pixels, np.zeros(len(pixels), np.int64))
+        assert file_hashes.read(f"{tmp_path}/Split-{split}/").tolist() == expected.tolist()
+        assert examples(tmp_path, split) == examples(whole[0], split)
+        assert file_hashes.read(f"{whole[0]}/Split-{split}").shape == (0, 32)
 
 
 def test_each_row_is_written_once(whole) -> None:  # type: ignore[no-untyped-def]
@@ -171,7 +191,7 @@ def described(pixels: np.ndarray) -> bytes:
 
 
 def read_described(shard: Shard) -> Iterator[SourceRows]:
-    for rows in read({"train": TRAIN, "test": TEST}, 4, None, shard):
+    for rows in read({"train": TRAIN, "test": TEST}, 4, None, False, shard):
         images = np.array([described(pixels) for pixels in rows.pixels], object)
         yield SourceRows(rows.labels, images)
 

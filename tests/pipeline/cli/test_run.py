@@ -1,19 +1,26 @@
 """`run` in this process with a runner of the test's, and real processes where needed."""
 
+import dataclasses
 import datetime
+import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from components.gate.check import Check
+from components.pictures import LABEL_ERRORS, Pictures
 from pipeline.cli.main import main
 from pipeline.config import RunConfig
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, ExitCode, Release, RunResult
 from pipeline.runners.failures import CannotStart
 from tests.pipeline.cli.processes import raiser, runner, script
+from tests.pipeline.report.runs import picture
 
 Captured = pytest.CaptureFixture[str]
 
@@ -111,6 +118,23 @@ class TestReport:
         (warning,) = (line for line in shown.err.splitlines() if "report" in line)
         assert warning.startswith(f"tfx-mnist: the report {root}/reports/")
         assert warning.endswith("; the outcome stands")
+
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_it_names_the_files_of_pictures(self, gone: bool, root: Path, tmp_path: Path) -> None:
+        for name in ("cat", "dog"):
+            for split in ("train", "test"):
+                (tmp_path / "pets" / split / name).mkdir(parents=True)
+                pixels = np.frombuffer(f"{split:8}{name:8}".encode(), np.uint8).reshape(4, 4)
+                Image.fromarray(pixels).save(tmp_path / "pets" / split / name / "1.png")
+        content = (tmp_path / "pets" / "test" / "dog" / "1.png").read_bytes()
+        shown = dataclasses.replace(picture(0), files=(hashlib.sha256(content).hexdigest(),))
+        if gone:
+            shutil.rmtree(tmp_path / "pets")
+        run = runner(RELEASED, mistakes=Pictures({LABEL_ERRORS: (shown,)}, examined=1))
+        dataset = ("--dataset", f"folder:{tmp_path / 'pets'}")
+        assert main(["run", *dataset, "--pipeline-root", str(root)], run=run) == 0
+        (page,) = (root / "reports").glob("2*.html")
+        assert ("test/dog/1.png" in page.read_text()) is not gone
 
 
 class TestCannotStart:

@@ -48,6 +48,19 @@ def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
     assert len(html) < 300_000
 
 
+def test_the_files_of_pictures_are_named() -> None:
+    shown = dataclasses.replace(picture(1), files=("a", "b", "c"))
+    run = dataclasses.replace(RELEASED_RUN, mistakes=Pictures({LOST: (shown,)}, examined=1))
+    assert gallery.files(run) == {"a", "b", "c"}
+    assert gallery.files(RELEASED_RUN) == set()
+    paths = {"a": ["<cat>/1.png"], "c": ["1.png", "2.png", "3.png", "4.png", "5.png"]}
+    html = render(run, paths)
+    assert re.findall(r"<br>(.*png.*)", html) == [
+        "&lt;cat&gt;/1.png",
+        "1.png = 2.png = 3.png (and 2 more)",
+    ]
+
+
 def test_without_pictures_there_are_no_sections() -> None:
     for run in (RELEASED_RUN, FIRST_RUN, FAILED_RUN):
         assert not [*gallery.mistakes(run), *gallery.label_errors(run)]
