@@ -18,14 +18,23 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components import serving_dir
-from components.serving_dir.log import Approval, Rejection, rejected
-from components.serving_dir.reading import approved
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult, json_able
+from components.serving_dir.log import Approval, Rejection, Withdrawal, rejected
+from components.serving_dir.reading import approved, withdrawn
+from pipeline.result import (
+    FAILED,
+    HELD,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    RunResult,
+    is_of_run,
+    json_able,
+)
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_durably
 
@@ -41,8 +50,9 @@ _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
 
 
-# What people decided on held models in a serving directory, by the run that held them.
-_DecisionsIn = Callable[[Path], Mapping[str, Rejection | Approval]]
+# What people decided in a serving directory, beside the id of the run whose model it was.
+_Decisions = Sequence[tuple[str, Rejection | Approval | Withdrawal]]
+_DecisionsIn = Callable[[Path], _Decisions]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +62,8 @@ class RunRecord:
     Attributes:
       started: UTC.
       outcome: those of a result, or one of the constants above.
-      reason: why it was refused, failed or is unfinished, in one line, or "".
+      reason: why it was refused, failed or is unfinished, or what was decided on its model since,
+        in one line; or "".
       accuracy: on the test split, 0..1.
       version: that holds its model.
       report, log: that exist.
@@ -131,13 +142,16 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     release, metrics, dataset, seconds = (
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
-    waits, decided = _object(content, "pending"), None
-    if content["outcome"] == HELD and isinstance(waits.get("path"), str):
-        decided = decisions_in(Path(waits["path"]).parent).get(str(waits.get("run_id")))
-    version = decided.version if isinstance(decided, Approval) else release.get("version")
+    made = _object(content, "pending") if content["outcome"] == HELD else release
+    run_id = str(made.get("run_id", content.get("run_id")))  # a held model may be an earlier run's
+    known = decisions_in(Path(made["path"]).parent) if isinstance(made.get("path"), str) else ()
+    decided = [decision for of_run, decision in known if is_of_run(of_run, run_id)]
+    version = release.get("version")
+    for approval in decided:
+        version = approval.version if isinstance(approval, Approval) else version
     return {
         "outcome": content["outcome"],
-        "reason": str(decided) if decided else _reason(content),
+        "reason": "; ".join(map(str, decided)) or _reason(content),
         "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
         "accuracy": _number(metrics.get("accuracy"), most=1.0),
         "version": version if strict_json.is_count(version) else None,
@@ -145,10 +159,11 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     }
 
 
-def _decisions_in(served: Path) -> Mapping[str, Rejection | Approval]:
+def _decisions_in(served: Path) -> _Decisions:
     with contextlib.suppress(serving_dir.ServingDirError):
-        return {**rejected(served), **approved(served)}
-    return {}
+        held: dict[str, Rejection | Approval] = {**rejected(served), **approved(served)}
+        return [*held.items(), *withdrawn(served).items()]
+    return []
 
 
 def _object(content: _Fields, name: str) -> _Fields:

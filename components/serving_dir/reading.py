@@ -170,6 +170,17 @@ def approvals_in(present: Sequence[Version]) -> list[Approval]:
     ]
 
 
+def withdrawn(serving_dir: Path) -> dict[str, Withdrawal]:
+    """Returns why models are not to be served again, by the runs that released them; raises as
+    `versions`. What was pruned is left out.
+    """
+    return {
+        str(one.release.get("run_id")): one.withdrawn
+        for one in versions(serving_dir)
+        if one.withdrawn
+    }
+
+
 def decided_runs(serving_dir: Path) -> set[str]:
     """Returns the runs whose held models a person approved or rejected; the log must be readable.
 

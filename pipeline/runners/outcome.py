@@ -12,7 +12,6 @@ from tfx.types.artifact import Artifact
 
 from components import blessing, pictures, pusher, serving_dir
 from components.example_gen import examples_summary
-from pipeline.executions import is_of_run
 from pipeline.result import (
     FAILED,
     GATES,
@@ -23,6 +22,7 @@ from pipeline.result import (
     Release,
     RunResult,
     Waiting,
+    is_of_run,
 )
 from trainer import history
 from trainer.hparams import HParams

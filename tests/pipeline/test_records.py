@@ -1,12 +1,15 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from components.serving_dir import publish, rollback
 from pipeline import records
 from pipeline.records import UNFINISHED, UNREADABLE
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, Release
+from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
 
 RUN_ID = "20261125T101500Z-3f2a"
@@ -51,6 +54,22 @@ def test_a_held_run_says_where_to_look(tmp_path: Path) -> None:
     (run,) = records.read_all(tmp_path)
     assert (run.outcome, run.version) == (HELD, None)
     assert "waited for approval" in run.reason
+
+
+def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
+    serving = tmp_path / "serving"
+    for letter, run_id in (("a", RUN_ID), ("b", "20261126T101500Z-3f2a")):
+        # The second run began again, under another id.
+        known_as = run_id if letter == "a" else f"{run_id}-2"
+        done = publish(letter_model(tmp_path, letter), serving, {"run_id": known_as})
+        release = Release(done.version, str(serving / str(done.version)))
+        run = dataclasses.replace(RELEASED_RUN, run_id=run_id, release=release)
+        records.write(run, tmp_path / "reports")
+    assert [run.reason for run in records.read_all(tmp_path)] == ["", ""]
+    rollback(serving, reason="too many\nsevens")
+    second, first = records.read_all(tmp_path)
+    assert (second.outcome, second.version, first.reason) == (RELEASED, 2, "")
+    assert re.fullmatch("withdrawn by version 3 at 2.*: too many sevens", second.reason)
 
 
 def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
