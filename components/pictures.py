@@ -24,7 +24,7 @@ FILE = "pictures.json"
 MAX_SIDE = 64  # pixels of a picture
 ANSWERS = 3  # classes that are named with their probability
 
-# The groups of examples.
+# The groups of examples. Those of a check that failed bear its name, such as "data.sizes".
 WRONG = "wrong"  # the candidate predicts another class than the label
 LOST = "lost"  # wrong, and the served model is right
 GAINED = "gained"  # right, and the served model is wrong

@@ -109,7 +109,7 @@ class RunResult:
       evidence: counts on the test split.
       history: the epochs of the training, see `trainer.history`.
       tensorboard: the directory of TensorBoard's events of all trainings on this data set.
-      label_errors: examples of `train` and `eval` whose labels are likely to be wrong.
+      suspects: examples that the data gate shows: likely label errors, and what it refused.
       mistakes: examples of `test`, and the calibration.
       checks: those of all gates, the data gate first.
       overrides: the keys that weaken the policy, and the reason, as in the release record.
@@ -133,7 +133,7 @@ class RunResult:
     evidence: Evidence | None = None
     history: tuple[Mapping[str, float], ...] = ()
     tensorboard: str | None = None
-    label_errors: Pictures | None = None
+    suspects: Pictures | None = None
     mistakes: Pictures | None = None
     checks: tuple[Check, ...] = ()
     overrides: Mapping[str, Any] | None = None

@@ -5,6 +5,7 @@ no schema can state: whether splits share images, whether many labels are wrong,
 and classes are those of the last release.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -24,10 +25,12 @@ from components import pictures
 from components.data_gate.bounds import DataBounds
 from components.data_gate.drift_checks import class_counts, drift_checks
 from components.data_gate.feature_checks import feature_checks
-from components.data_gate.format_checks import format_checks
+from components.data_gate.format_checks import format_checks, median_size
 from components.data_gate.image_checks import image_checks
+from components.data_gate.shown_outliers import shown_outliers
 from components.example_gen.examples_summary import ExamplesSummary, read
 from components.gate.check import Check, Refused, passed
+from components.pictures import Pictures
 from trainer.host.text import one_line
 
 
@@ -60,7 +63,8 @@ def DataGate(
 ) -> None:
     """Writes a blessing that holds the checks, or raises `Refused` with the failed ones first.
 
-    Beside the checks lie the pictures of the likeliest wrong labels, which `Refused` holds too.
+    Beside the checks lie the pictures of the likeliest wrong labels. `Refused` holds them too, with
+    those of examples for which a check failed.
 
     Args:
       examples: with their summary, see `examples_summary`.
@@ -72,22 +76,24 @@ def DataGate(
     """
     del code
     summary = read(examples)
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    uris = {split: artifact_utils.get_split_uri([examples], split) for split in splits}
     checks = list(_split_checks(summary, statistics, anomalies, schema))
     before = _released(released)
     known = DataBounds(**json.loads(bounds))
     checks += drift_checks(summary, before, known)
     checks += format_checks(summary, before, known)
-    shown = None
+    shown = Pictures({}, examined=0)
     # Data that passes so far has images of one shape, and labels within the classes.
     if passed(checks):
-        uris = {split: artifact_utils.get_split_uri([examples], split) for split in summary.splits}
         found, shown = image_checks(uris, summary, known)
         checks += found
     if not passed(checks):
-        raise Refused(checks, shown)
+        failed = {check.name for check in checks if not check.passed}
+        outliers = shown_outliers(failed, uris, summary, known, median_size(summary, before))
+        raise Refused(checks, dataclasses.replace(shown, groups={**shown.groups, **outliers}))
     blessings.write(blessing, checks)
-    if shown is not None:
-        pictures.write(shown, Path(blessing.uri))
+    pictures.write(shown, Path(blessing.uri))
 
 
 def _split_checks(

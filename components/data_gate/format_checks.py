@@ -31,8 +31,8 @@ def format_checks(
 def _sizes_check(summary: ExamplesSummary, released: ExamplesSummary | None, bound: float) -> Check:
     """Checks that no image is far larger or smaller than the median of train, or of the release."""
     found = {name: split.sizes for name, split in summary.splits.items() if split.sizes}
-    before = released.splits[TRAIN].sizes if released else None
-    _, median, _ = before or found[TRAIN]
+    before = released is not None and released.splits[TRAIN].sizes
+    median = median_size(summary, released)
     smallest = min((sizes[0] for sizes in found.values()), key=math.prod)
     largest = max((sizes[2] for sizes in found.values()), key=math.prod)
     factor = max(_times(largest, median), _times(median, smallest))
@@ -48,6 +48,13 @@ def _sizes_check(summary: ExamplesSummary, released: ExamplesSummary | None, bou
         bad=f"expected at most {bound:g}; remove the images of unusual sizes, or set "
         "data_gate.max_size_factor",
     )
+
+
+def median_size(summary: ExamplesSummary, released: ExamplesSummary | None) -> tuple[int, int]:
+    """Returns (height, width) of the median image of the last release's train, or of train."""
+    before = released.splits[TRAIN].sizes if released else None
+    sizes = before or summary.splits[TRAIN].sizes
+    return sizes[1] if sizes else summary.image_shape[:2]
 
 
 def _times(size: tuple[int, int], other: tuple[int, int]) -> float:

@@ -21,7 +21,15 @@ from pipeline.result import RunResult
 
 Paths = Mapping[str, Sequence[str]]  # of the files with a hexadecimal SHA-256
 
-MOST = 60  # pictures in all
+# Of the examples for which a check of the data failed, by the last part of its name.
+_TITLES = {
+    "mean_intensity": "Blank or inverted images",
+    "sizes": "Images of unusual sizes",
+    "grey": "Grey images among coloured ones",
+    "duplicates": "Test images that occur more than once",
+}
+
+MOST = 60  # pictures in all, unless the data were refused
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
 _MOST_EQUAL = 3  # files of one content that are named
@@ -42,23 +50,29 @@ class Section:
     compares: bool = False
 
 
-def label_errors(result: RunResult) -> Iterator[Section]:
-    """Yields the sections of likely label errors that have pictures."""
-    if shown := _first(result.label_errors, NEAR_DUPLICATES, _MOST["train"]):
+def suspects(result: RunResult) -> Iterator[Section]:
+    """Yields the sections, which have pictures, of what the data gate shows, and of likely label
+    errors in test.
+    """
+    if shown := _first(result.suspects, NEAR_DUPLICATES, _MOST["train"]):
         yield Section(
             "Test images that are also in train or eval",
             f"Each of these {len(shown)} test images, on the left, is exactly or nearly the image "
             "on the right, which a model may learn from.",
             shown,
         )
+    for name, shown in result.suspects.groups.items() if result.suspects else ():
+        title = _TITLES.get(name.rpartition(".")[2])
+        if title and shown:
+            yield Section(title, f"{len(shown)} of those for which {name} failed.", shown)
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
     most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
-    if shown := _first(result.label_errors, LABEL_ERRORS, most):
-        assert result.label_errors is not None
-        found = len(result.label_errors.groups[LABEL_ERRORS])
+    if shown := _first(result.suspects, LABEL_ERRORS, most):
+        assert result.suspects is not None
+        found = len(result.suspects.groups[LABEL_ERRORS])
         yield Section(
             "Likely label errors in train and eval",
-            f"Of {result.label_errors.examined:,} examples, each predicted by a quick classifier "
+            f"Of {result.suspects.examined:,} examples, each predicted by a quick classifier "
             "that was fitted without it, those that look most like another class than their "
             f"label, {rule}. Shown: {len(shown)} of the {found} that the data gate lists.",
             shown,
@@ -98,7 +112,7 @@ def _first(pictures: Pictures | None, group: str, most: int) -> Sequence[Picture
 
 def files(result: RunResult) -> frozenset[str]:
     """Returns the hexadecimal SHA-256 of the files of all pictures of a run."""
-    shown = [one for one in (result.label_errors, result.mistakes) if one]
+    shown = [one for one in (result.suspects, result.mistakes) if one]
     pictures = itertools.chain.from_iterable(
         group for one in shown for group in one.groups.values()
     )

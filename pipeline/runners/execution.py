@@ -97,7 +97,7 @@ class _Execution:
         except Refused as refused:
             run.outcome, run.checks = REFUSED, tuple(refused.checks)
             if isinstance(refused.shown, Pictures):  # by the data gate
-                run.label_errors = refused.shown
+                run.suspects = refused.shown
         outcome.find_what_stays(run)
         run.cached = tuple(name for name in run.seconds if name not in self._executed)
         run.policy, baseline = self._plan.policy, self._plan.context.baseline

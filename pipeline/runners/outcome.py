@@ -54,7 +54,7 @@ def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None
         _read_blessing(run, given)
         shown = _for_the_report(pictures.read, given)
         if name == "DataGate":
-            run.label_errors = shown
+            run.suspects = shown
         elif name == "ReleaseGate":
             run.mistakes = shown
     elif name == "Tuner":

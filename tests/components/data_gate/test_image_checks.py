@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from components.data_gate import image_checks as module
 from components.data_gate.bounds import DataGateConfig
 from components.data_gate.image_checks import image_checks
-from components.example_gen import file_hashes
-from components.example_gen.example_facts import hash_examples, sums_of
+from components.example_gen.example_facts import hash_examples
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
-from components.example_gen.images import Rows, encode_examples, read_arrays
+from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
 from components.gate.check import NOT_JUDGED, Check
 from components.pictures import LABEL_ERRORS, Pictures
 from pipeline.dataset_defaults import bounds_for
+from tests.components.data_gate.splits import write_split
 
 SPLITS = ("train", "eval", "test")
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -43,22 +42,6 @@ def digits() -> dict[str, Arrays]:
     }
 
 
-def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
-    """Two files of examples, for which the hash of an image stands as that of its file."""
-    folder.mkdir()
-    images_in_order = np.concatenate([images[::2], images[1::2]])
-    hashes, _ = hash_examples(images_in_order, np.zeros(len(images), np.int64))
-    file_hashes.write(str(folder.parent), folder.name.removeprefix("Split-"), 0, hashes)
-    shapes = np.full((len(labels), 3), images.shape[1:])
-    rows = Rows(tf.io.encode_png(images).numpy(), labels, images, shapes)
-    examples = encode_examples(rows, sums_of(images))
-    for number in range(2):
-        with tf.io.TFRecordWriter(str(folder / str(number)), "GZIP") as writer:
-            for example in examples[number::2]:
-                writer.write(example)
-    return str(folder)
-
-
 def checks_of(root: Path, splits: dict[str, Arrays], **bounds: Any) -> dict[str, Check]:
     """Checks by name; what overlaps pixel by pixel is not recorded."""
     return {check.name: check for check in looked_at(root, splits, **bounds)[0]}
@@ -67,7 +50,7 @@ def checks_of(root: Path, splits: dict[str, Arrays], **bounds: Any) -> dict[str,
 def looked_at(
     root: Path, splits: dict[str, Arrays], *, within_test: int = 0, **bounds: float
 ) -> tuple[tuple[Check, ...], Pictures]:
-    uris = {name: write(root / f"Split-{name}", *arrays) for name, arrays in splits.items()}
+    uris = {name: write_split(root / f"Split-{name}", *arrays) for name, arrays in splits.items()}
     summary = ExamplesSummary(
         name="digits",
         fingerprint="f" * 64,

@@ -120,7 +120,7 @@ SEEN_RUN = dataclasses.replace(
         for number in range(1, 13)
     ),
     tensorboard="root/artifacts/pets/Trainer/a model_run",
-    label_errors=Pictures({LABEL_ERRORS: tuple(map(_unasked, range(100)))}, examined=4000),
+    suspects=Pictures({LABEL_ERRORS: tuple(map(_unasked, range(100)))}, examined=4000),
     mistakes=Pictures(
         {
             WRONG: tuple(map(picture, range(60))),

@@ -32,7 +32,7 @@ def test_the_cap_and_the_number_are_said() -> None:
     (*_, wrong) = gallery.mistakes(SEEN_RUN)
     assert len(wrong.pictures) == 12
     assert wrong.note.startswith("12 of the 30 that this model predicts wrong")
-    train, test = gallery.label_errors(SEEN_RUN)
+    train, test = gallery.suspects(SEEN_RUN)
     assert train.note.startswith("Of 4,000 examples, each predicted by a quick classifier")
     assert train.note.endswith("Shown: 20 of the 100 that the data gate lists.")
     assert test.note.endswith("Shown: 12.")
@@ -63,10 +63,10 @@ def test_the_files_of_pictures_are_named() -> None:
 
 def test_without_pictures_there_are_no_sections() -> None:
     for run in (RELEASED_RUN, FIRST_RUN, FAILED_RUN):
-        assert not [*gallery.mistakes(run), *gallery.label_errors(run)]
+        assert not [*gallery.mistakes(run), *gallery.suspects(run)]
     empty = Pictures({WRONG: (), LABEL_ERRORS: ()}, examined=0)
-    run = dataclasses.replace(RELEASED_RUN, mistakes=empty, label_errors=empty)
-    assert not [*gallery.mistakes(run), *gallery.label_errors(run)]
+    run = dataclasses.replace(RELEASED_RUN, mistakes=empty, suspects=empty)
+    assert not [*gallery.mistakes(run), *gallery.suspects(run)]
     assert "Calibration" not in render(run)
 
 
@@ -76,6 +76,14 @@ def test_label_errors_of_refused_data_stand_on_the_first_page() -> None:
     assert html.count("<img") == gallery.MOST
     assert html.index("Likely label errors in train") < html.index("<h2>Time")
     assert "Likely label errors in test" not in html
+
+
+def test_what_a_check_of_the_data_blames_is_shown_with_its_name() -> None:
+    shown = {"data.train.mean_intensity": (picture(0),), "data.sizes": (), "data.new": ()}
+    run = dataclasses.replace(RELEASED_RUN, suspects=Pictures(shown, examined=0))
+    (blank,) = gallery.suspects(run)
+    assert blank.title == "Blank or inverted images"
+    assert blank.note == "1 of those for which data.train.mean_intensity failed."
 
 
 def test_a_prediction_without_numbers_is_said_so() -> None:

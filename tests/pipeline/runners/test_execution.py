@@ -130,7 +130,7 @@ def test_the_result_holds_what_people_look_at(config: RunConfig, first: Run) -> 
     shown = min(seen.evidence.overall.errors, KEPT)
     assert len(seen.mistakes.groups[WRONG]) == pytest.approx(shown, abs=1)  # two images are equal
     assert sum(each.rows for each in seen.mistakes.bins) == 60
-    assert seen.label_errors.examined == 168 + 24
+    assert seen.suspects.examined == 168 + 24
     assert "Learning curves" in render(seen)
 
 
@@ -408,7 +408,7 @@ def test_refused_data_trains_nothing(config, first, versions):
     assert (refused.result.outcome, refused.result.error) == (result.REFUSED, None)
     assert failed_checks(refused) == ["data.overlap"]
     assert refused.result.evidence is None
-    assert refused.result.label_errors.examined == 168 + 24
+    assert refused.result.suspects.examined == 168 + 24
     assert refused.watch.started[-1] == "DataGate"
     assert "DataGate" not in refused.watch.finished
     assert versions() == [1]

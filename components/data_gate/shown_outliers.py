@@ -1,0 +1,152 @@
+"""The pictures of the examples for which data are refused: beyond a bound, or there twice.
+
+They are looked for in one more pass over the examples, once a check has failed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+
+import numpy as np
+import tensorflow as tf
+
+from components.data_gate.bounds import DataBounds
+from components.example_gen import file_hashes
+from components.example_gen.example_facts import hash_examples, keys_of
+from components.example_gen.examples_summary import ExamplesSummary
+from components.example_gen.image_set import TEST
+from components.example_gen.images import decode, read_examples
+from components.pictures import Picture, thumbnail
+from trainer import features
+from trainer.features import ImageSpec
+
+SHOWN = 20  # of each check
+
+_log = logging.getLogger(__name__)
+
+_FILES = 5  # of one picture
+_FACTS = {
+    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+    features.MEAN_INTENSITY: tf.io.FixedLenFeature([], tf.float32),
+    features.HEIGHT: tf.io.FixedLenFeature([], tf.int64),
+    features.WIDTH: tf.io.FixedLenFeature([], tf.int64),
+}
+
+# How far each of n examples is beyond a bound, [n], if more than 0: by what their features say, [n]
+# by name, and by what the network sees, [n, H, W, C] uint8.
+_Beyond = Callable[[Mapping[str, np.ndarray], np.ndarray], np.ndarray]
+
+
+def shown_outliers(
+    failed: Set[str],
+    split_uris: Mapping[str, str],
+    summary: ExamplesSummary,
+    bounds: DataBounds,
+    median: tuple[int, int],
+) -> dict[str, tuple[Picture, ...]]:
+    """Draws the examples that are furthest beyond a bound, by the name of the check that failed.
+
+    Checks that blame no single example have none, and neither have examples that cannot be read.
+    `median` is what `data.sizes` compares with.
+    """
+
+    def intensity(given: Mapping[str, np.ndarray], _: np.ndarray) -> np.ndarray:
+        mean = given[features.MEAN_INTENSITY]
+        return np.maximum(bounds.min_mean_intensity - mean, mean - bounds.max_mean_intensity)
+
+    def size(given: Mapping[str, np.ndarray], _: np.ndarray) -> np.ndarray:
+        areas = given[features.HEIGHT].astype(float) * given[features.WIDTH]
+        return np.abs(np.log(areas / np.prod(median))) / 2 - np.log(bounds.max_size_factor)
+
+    def grey(_: Mapping[str, np.ndarray], pixels: np.ndarray) -> np.ndarray:
+        return (pixels == pixels[..., :1]).all(axis=(1, 2, 3)).astype(float)
+
+    spec = summary.image_spec
+    shown: dict[str, tuple[Picture, ...]] = {}
+    rules: list[tuple[str, Iterable[str], _Beyond]] = [
+        *((f"data.{split}.{features.MEAN_INTENSITY}", (split,), intensity) for split in split_uris),
+        ("data.sizes", split_uris, size),
+        ("data.grey", split_uris, grey),
+    ]
+    try:
+        for name, splits, beyond in rules:
+            if name in failed:
+                shown[name] = _furthest({each: split_uris[each] for each in splits}, beyond, spec)
+        if "data.duplicates" in failed:
+            shown["data.duplicates"] = _copies(split_uris[TEST], spec)
+    except tf.errors.OpError as error:
+        _log.warning("the examples cannot be shown: %s", error)
+    return shown
+
+
+def _furthest(
+    split_uris: Mapping[str, str], beyond: _Beyond, spec: ImageSpec
+) -> tuple[Picture, ...]:
+    found: list[tuple[float, Picture]] = []
+    for split, uri in split_uris.items():
+        hashes = file_hashes.read(uri)
+        for first, given, pixels in _batches(uri, spec):
+            by = beyond(given, pixels)
+            for at in np.argsort(-by, kind="stable")[:SHOWN].tolist():
+                if by[at] > 0:
+                    drawn = _drawn(split, first, at, given, pixels, spec)
+                    files = file_hashes.of_row(hashes, first + at)
+                    found.append((by[at], dataclasses.replace(drawn, files=files)))
+        found = heapq.nlargest(SHOWN, found, key=lambda one: one[0])
+    return tuple(picture for _, picture in found)
+
+
+def _copies(uri: str, spec: ImageSpec) -> tuple[Picture, ...]:
+    """Draws images that occur more than once in test, each with the files of its examples."""
+    rows: dict[bytes, list[int]] = {}
+    drawn: dict[bytes, Picture] = {}
+    for first, given, pixels in _batches(uri, spec):
+        for at, name in enumerate(keys_of(hash_examples(pixels, given[features.LABEL])[0])):
+            rows.setdefault(name, []).append(first + at)
+            if len(rows[name]) == 2 and len(drawn) < SHOWN:
+                drawn[name] = _drawn(TEST, first, at, given, pixels, spec)
+    hashes = file_hashes.read(uri)
+    files = {
+        name: dict.fromkeys(file for row in rows[name] for file in file_hashes.of_row(hashes, row))
+        for name in drawn
+    }
+    return tuple(
+        dataclasses.replace(one, files=tuple(files[name])[:_FILES]) for name, one in drawn.items()
+    )
+
+
+def _batches(
+    uri: str, spec: ImageSpec
+) -> Iterator[tuple[int, Mapping[str, np.ndarray], np.ndarray]]:
+    """Yields the number of the first example, features [n] by name, and pixels [n, H, W, C]."""
+    first = 0
+    for records, stored, _ in read_examples(uri):
+        given = {
+            name: found.numpy() for name, found in tf.io.parse_example(records, _FACTS).items()
+        }
+        yield first, given, decode(stored, spec)
+        first += len(stored)
+
+
+def _drawn(
+    split: str,
+    first: int,
+    at: int,
+    given: Mapping[str, np.ndarray],
+    pixels: np.ndarray,
+    spec: ImageSpec,
+) -> Picture:
+    label = given[features.LABEL][at : at + 1]
+    ((name,), _) = hash_examples(pixels[at : at + 1], label)
+    return Picture(
+        split=split,
+        row=first + at,
+        sha256=name.tobytes().hex(),
+        label=spec.class_names[label[0]],
+        looks_like="",
+        margin=0.0,
+        png=thumbnail(pixels[at]),
+    )

@@ -1,0 +1,114 @@
+"""Pictures of examples for which a check of the data failed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.data_gate.bounds import DataGateConfig
+from components.data_gate.shown_outliers import SHOWN, shown_outliers
+from components.example_gen.example_facts import hash_examples
+from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
+from components.pictures import Picture
+from pipeline.dataset_defaults import bounds_for
+from tests.components.data_gate.splits import write_split
+
+SHAPE = (4, 4, 3)
+MEDIAN = (40, 30)
+BOUNDS = DataGateConfig(min_mean_intensity=0.1, max_mean_intensity=0.9, max_size_factor=2.0)
+
+
+class Splits:
+    """Coloured images of middle intensity, 30 a split, all different, stored as 40 x 30."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        names = ("train", "eval", "test")
+        self.images = {name: rng.integers(90, 160, (30, *SHAPE), np.uint8) for name in names}
+        self.sizes = {name: np.full((30, 3), (*MEDIAN, 3)) for name in names}
+
+    def written(self, root: Path) -> dict[str, str]:
+        labels = np.arange(30) % 2
+        return {
+            name: write_split(root / f"Split-{name}", images, labels, self.sizes[name])
+            for name, images in self.images.items()
+        }
+
+    def shown(self, root: Path, *failed: str) -> dict[str, tuple[Picture, ...]]:
+        return self.shown_of(self.written(root), *failed)
+
+    @staticmethod
+    def shown_of(uris: Mapping[str, str], *failed: str) -> dict[str, tuple[Picture, ...]]:
+        summary = ExamplesSummary(
+            name="pets",
+            fingerprint="f" * 64,
+            image_shape=SHAPE,
+            class_names=("cat", "dog"),
+            splits={name: SplitSummary(30, (15, 15), "d" * 64, 0.5) for name in uris},
+            overlap=Overlap(0, ()),
+            resize="pad",
+        )
+        return shown_outliers(set(failed), uris, summary, bounds_for(BOUNDS, "pets"), MEDIAN)
+
+    def hash_of(self, split: str, row: int) -> str:
+        hashes, _ = hash_examples(self.images[split][row : row + 1], np.zeros(1, np.int64))
+        return hashes.tobytes().hex()
+
+
+def test_those_furthest_beyond_the_intensity_come_first(tmp_path: Path) -> None:
+    splits = Splits()
+    splits.images["train"][[3, 8, 11]] = np.array([20, 5, 240], np.uint8).reshape(3, 1, 1, 1)
+    splits.images["test"][4] = 0  # of which nothing failed
+    (shown,) = splits.shown(tmp_path, "data.train.mean_intensity").values()
+    expected = [splits.hash_of("train", row) for row in (8, 11, 3)]  # 0.08, 0.04, 0.02 beyond
+    assert [one.sha256 for one in shown] == expected
+    assert [one.files for one in shown] == [(each,) for each in expected]
+    assert [(one.split, one.label, one.looks_like) for one in shown] == [
+        ("train", "cat", ""),
+        ("train", "dog", ""),
+        ("train", "dog", ""),
+    ]
+
+
+def test_sizes_are_compared_along_a_side_in_all_splits(tmp_path: Path) -> None:
+    splits = Splits()
+    splits.sizes["eval"][5] = (10, 7, 3)  # 4.1 times smaller
+    splits.sizes["test"][6] = (40, 121, 3)  # 2.01 times larger
+    splits.sizes["test"][7] = (80, 60, 3)  # twice, which is allowed
+    (shown,) = splits.shown(tmp_path, "data.sizes").values()
+    expected = [("eval", splits.hash_of("eval", 5)), ("test", splits.hash_of("test", 6))]
+    assert [(one.split, one.sha256) for one in shown] == expected
+
+
+def test_no_more_are_shown_than_people_look_at(tmp_path: Path) -> None:
+    splits = Splits()
+    for images in splits.images.values():
+        images[:25] = images[:25, :, :, :1]
+    (shown,) = splits.shown(tmp_path, "data.grey").values()
+    assert len(shown) == SHOWN
+    grey = {splits.hash_of("train", row) for row in range(25)}
+    assert {one.sha256 for one in shown} < grey
+
+
+def test_copies_stand_once_with_all_their_files(tmp_path: Path) -> None:
+    splits = Splits()
+    splits.images["test"][[7, 20]] = splits.images["test"][2]
+    splits.images["test"][9] = splits.images["test"][1]
+    shown = splits.shown(tmp_path, "data.duplicates")["data.duplicates"]
+    expected = {splits.hash_of("test", row) for row in (1, 2)}
+    assert {one.sha256 for one in shown} == expected
+    assert {one.files for one in shown} == {(each,) for each in expected}  # which are equal here
+
+
+@pytest.mark.parametrize("failed", ["data.label_noise", "data.train.rows"])
+def test_a_check_that_blames_no_example_shows_none(failed: str, tmp_path: Path) -> None:
+    assert Splits().shown(tmp_path, failed) == {}
+
+
+def test_what_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
+    uris = Splits().written(tmp_path)
+    with tf.io.TFRecordWriter(f"{uris['eval']}/0", "GZIP") as writer:
+        writer.write(b"")  # an example without features
+    assert Splits.shown_of(uris, "data.eval.mean_intensity") == {}
