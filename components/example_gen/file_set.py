@@ -122,6 +122,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig) -> ImageSet:
     train, test = (_fingerprint(listing, seen["digest"], side) for side in (~is_test, is_test))
     decides = test if listing.is_test is not None else repr(listing.class_names)
     shards = make_shards(listing, seen, is_test)
+    in_order = np.argsort(is_test, kind="stable")  # the shards of train come first
     return ImageSet(
         DatasetInfo(
             spec=spec.text,
@@ -149,6 +150,7 @@ def _open(spec: DatasetSpec, listing: Listing, data: DataConfig) -> ImageSet:
             for name, values in listing.extra.items()
             if values.dtype.kind != "f"
         },
+        file_hashes=seen["digest"][in_order],
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.example_gen.encoded import BrokenImage
-from components.example_gen.example_facts import HASH_BYTES, keys_of
+from components.example_gen.example_facts import HASH_BYTES
 from components.example_gen.file_reading import read_stored
 from components.example_gen.image_set import TEST, TRAIN, Shard, SourceRows
 from components.example_gen.listing import Listing
@@ -30,28 +31,21 @@ class FileShard(Shard):
     """Up to 1,000 files, or 64 MiB of them.
 
     Attributes:
-      packed: compressed JSON: their paths, labels and further features.
-      hashes: the SHA-256 of each, one after the other.
+      files: compressed JSON: their paths, labels and further features.
+      digest: hexadecimal SHA-256 over the SHA-256 of each file.
     """
 
-    packed: bytes
-    hashes: bytes
+    files: bytes
+    digest: str
 
     def unpacked(self) -> dict[str, Any]:
-        """Returns what `packed` holds."""
-        unpacked: dict[str, Any] = json.loads(zlib.decompress(self.packed))
+        """Returns what `files` holds."""
+        unpacked: dict[str, Any] = json.loads(zlib.decompress(self.files))
         return unpacked
 
     def place(self, row: int | None = None) -> str:
         """Names the file of a row."""
         return super().place() if row is None else printable(self.unpacked()["paths"][row])
-
-    def files(self, hashes: Set[bytes]) -> Iterator[tuple[bytes, str]]:
-        """Yields hash and path of its files whose SHA-256 is among `hashes`."""
-        own = keys_of(np.frombuffer(self.hashes, np.uint8))
-        if not hashes.isdisjoint(own):
-            paths = self.unpacked()["paths"]
-            yield from ((one, path) for one, path in zip(own, paths, strict=True) if one in hashes)
 
 
 def make_shards(listing: Listing, seen: np.ndarray, is_test: np.ndarray) -> tuple[FileShard, ...]:
@@ -69,8 +63,8 @@ def make_shards(listing: Listing, seen: np.ndarray, is_test: np.ndarray) -> tupl
                 },
             }
             packed = zlib.compress(json.dumps(files).encode())
-            hashes = seen["digest"][part].tobytes()
-            shards.append(FileShard(split, index, len(part), packed, hashes))
+            digest = hashlib.sha256(seen["digest"][part].tobytes()).hexdigest()
+            shards.append(FileShard(split, index, len(part), packed, digest))
     return tuple(shards)
 
 
@@ -99,23 +93,25 @@ class FileReader:
         files = shard.unpacked()
         paths, labels = files["paths"], np.asarray(files["labels"], np.int64)
         extra = {name: np.asarray(*packed) for name, packed in files["extra"].items()}
-        hashes = np.frombuffer(shard.hashes, np.uint8).reshape(-1, HASH_BYTES)
+        digest = hashlib.sha256()
         found = self._read(paths)
         for start in range(0, len(paths), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             images = np.empty(len(paths[part]), object)
+            hashes = np.empty((len(images), HASH_BYTES), np.uint8)
             for row, (of_file, image) in enumerate(itertools.islice(found, len(images))):
-                if of_file != hashes[start + row].tobytes():
-                    raise self._changed(f": {printable(paths[start + row])}")
+                hashes[row] = np.frombuffer(of_file, np.uint8)
                 images[row] = image
+            digest.update(hashes.tobytes())
             given = {name: values[part] for name, values in extra.items()}
-            yield SourceRows(labels[part], images, extra=given, file_hashes=hashes[part])
+            yield SourceRows(labels[part], images, extra=given, file_hashes=hashes)
+        if digest.hexdigest() != shard.digest:
+            raise DataError(f"{self.source} has changed since the run began; start it again")
 
     def _read(self, paths: list[str]) -> Iterator[tuple[bytes, bytes]]:
         try:
             yield from read_stored(self.root, paths)
         except (OSError, BrokenImage) as error:
-            raise self._changed(f": {error}") from error
-
-    def _changed(self, what: str) -> DataError:
-        return DataError(f"{self.source} has changed since the run began{what}; start it again")
+            raise DataError(
+                f"{self.source} has changed since the run began: {error}; start it again"
+            ) from error

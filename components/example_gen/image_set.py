@@ -13,12 +13,13 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
+from components.example_gen.example_facts import sortable
 from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
 from trainer.host.paths import slug
@@ -110,10 +111,6 @@ class Shard:
         at = "" if row is None else f"row {row} of "
         return f"{at}shard {self.index} of split {self.split!r}"
 
-    def files(self, hashes: Set[bytes]) -> Iterable[tuple[bytes, str]]:
-        """Yields hash and path of its files whose SHA-256 is among `hashes`."""
-        return ()
-
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
@@ -149,6 +146,8 @@ class ImageSet:
       ignored: files that were left out because they are hidden or no images.
       test_values: the values that further features have in `test`, for those features whose values
         are known before the images are read, and are no fractions.
+      file_hashes: [N, 32] uint8, the SHA-256 of the files of all rows, shard by shard; None where
+        they are none.
     """
 
     info: DatasetInfo
@@ -159,6 +158,7 @@ class ImageSet:
     skipped: int = 0
     ignored: int = 0
     test_values: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+    file_hashes: np.ndarray | None = None
 
     def shards_of(self, split: str) -> list[Shard]:
         return [shard for shard in self.shards if shard.split == split]
@@ -169,8 +169,14 @@ class ImageSet:
     def paths_of(self, hashes: Collection[str]) -> dict[str, list[str]]:
         """Returns the files with each hexadecimal SHA-256; none for what is no file of the set."""
         found: dict[str, list[str]] = {}
-        wanted = frozenset(map(bytes.fromhex, hashes))
+        if self.file_hashes is None:
+            return found
+        keys = sortable(self.file_hashes)
+        wanted = np.array([bytes.fromhex(each) for each in hashes], keys.dtype)
+        rows, first = np.flatnonzero(np.isin(keys, wanted)), 0
         for shard in self.shards:
-            for digest, path in shard.files(wanted):
-                found.setdefault(digest.hex(), []).append(path)
+            for row in rows[(rows >= first) & (rows < first + shard.rows)].tolist():
+                digest = self.file_hashes[row].tobytes().hex()
+                found.setdefault(digest, []).append(shard.place(row - first))
+            first += shard.rows
         return found

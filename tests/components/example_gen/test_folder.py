@@ -410,7 +410,7 @@ def test_a_file_that_changes_after_it_was_seen_is_refused(two_classes: Path) -> 
     path = two_classes / "cat" / "0000.png"
     for change in (lambda: path.write_bytes(encoded(picture(999))), path.unlink):
         change()
-        with pytest.raises(DataError, match=r"has changed since the run began: .*cat/0000\.png"):
+        with pytest.raises(DataError, match="has changed since the run began"):
             images_of(image_set, "train") | images_of(image_set, "test")
 
 
