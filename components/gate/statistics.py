@@ -112,7 +112,7 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
     confidence is high enough, as for a drop of nearly 1, it is so near to 1 that the bound is 1.
     """
     alpha = 1.0 - confidence
-    if not rows or drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
+    if drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
         return confidence
     # One scale for every level, so that a smaller one never asks for less confidence.
     first, further = math.ceil(math.log(alpha) / math.log(_STEP)), 0
