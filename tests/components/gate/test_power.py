@@ -82,6 +82,18 @@ def test_the_power_of_a_paired_rule_is_the_sum_over_all_outcomes(gained: float, 
     assert rule.refusal(drop) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_rule_may_refuse_whatever_is_lost_beside_few_gained_ones() -> None:
+    rows, shares = 12, [0.1, 0.15, 0.75]
+    critical = [max(0, gained - 2) for gained in range(rows + 1)]
+    rule = Rule(rows, 0.1, 0.1, 0.8, tuple(enumerate(critical)))
+    expected = sum(
+        stats.multinomial.pmf([up, down, rows - up - down], rows, shares)
+        for up, down in itertools.product(range(rows + 1), repeat=2)
+        if up + down <= rows and down >= critical[up]
+    )
+    assert rule.refusal(0.05) == pytest.approx(expected, abs=1e-12)
+
+
 def test_the_power_of_mcnemars_test_comes_near_connors_approximation() -> None:
     # Connor 1987, formula 3.3 solved for the power: discordance psi, difference d, n pairs. Normal,
     # without correction for continuity, and so a little above the exact one.
