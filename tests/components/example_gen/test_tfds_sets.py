@@ -6,11 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.encoded import PNG_SIGNATURE
 from components.example_gen.image_set import ImageSet, SourceRows
 from components.example_gen.opening import open_dataset
 from components.example_gen.sources import DataError, find_name, parse_dataset
@@ -177,6 +179,30 @@ def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Pat
 def test_jpeg_of_one_size_keep_it(tmp_path: Path) -> None:
     info = open_dataset("tiny_jpegs", data_dir=str(tmp_path)).info
     assert (info.image_shape, bool(info.resize), info.sizes) == ((4, 5, 3), True, None)
+
+
+def test_what_tensorflow_would_decode_wrong_is_stored_as_png(tmp_path: Path) -> None:
+    data = DataConfig(image_size="4", resize="stretch")
+    image_set = open_dataset("tiny_bitmaps", data, data_dir=str(tmp_path))
+    images = images_of(image_set, "train") | images_of(image_set, "test")
+    assert len(images) == 50
+    assert all(image.startswith(PNG_SIGNATURE) for image in images)
+
+
+def test_an_image_that_cannot_be_looked_at_is_refused_with_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_sets.TinyBitmaps, "instead", b"no image")
+    monkeypatch.setattr("components.example_gen.images.BATCH_ROWS", 3)
+    builder = tiny_sets.TinyBitmaps(data_dir=tmp_path)
+    builder.download_and_prepare()
+    (file,) = builder.info.splits["train"].filepaths
+    records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    row = [b"no image" in record for record in records].index(True)
+    assert row >= 3  # not in the first batch
+    place = rf"the image in row {row} of shard 0 of split 'train' cannot be read \(.* remove "
+    with pytest.raises(DataError, match=place):
+        open_dataset("tiny_bitmaps", DataConfig(image_size="4"), data_dir=str(tmp_path))
 
 
 def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
