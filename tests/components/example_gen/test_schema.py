@@ -11,9 +11,12 @@ from components.example_gen.schema import CuratedSchema, curated_schema
 from trainer import features
 
 
+EXTRA = {"weight": "float32", "year": "int64", "camera": "str"}
+
+
 def schema(resize: str = "") -> schema_pb2.Schema:
     spec = features.ImageSpec((32, 24, 3), ("cat", "dog", "owl"), resize=resize)
-    return curated_schema(spec, {}, min_mean_intensity=0.01, max_mean_intensity=0.5)
+    return curated_schema(spec, EXTRA, min_mean_intensity=0.01, max_mean_intensity=0.5)
 
 
 def domain(name: str, **settings: str):
@@ -56,6 +59,9 @@ def test_transform_reads_each_feature_as_one_value_per_example():
         features.WIDTH: tf.io.FixedLenFeature([], tf.int64),
         features.CHANNELS: tf.io.FixedLenFeature([], tf.int64),
         features.MEAN_INTENSITY: tf.io.FixedLenFeature([], tf.float32),
+        "weight": tf.io.FixedLenFeature([], tf.float32),
+        "year": tf.io.FixedLenFeature([], tf.int64),
+        "camera": tf.io.FixedLenFeature([], tf.string),
     }
 
 
@@ -66,7 +72,12 @@ def test_the_component_writes_the_schema_that_tfx_reads(tmp_path):
     CuratedSchema.test_call(
         schema=artifact,
         dataset=json.dumps(
-            {"name": "pets", "image_shape": [32, 24, 3], "class_names": ["cat", "dog", "owl"]}
+            {
+                "name": "pets",
+                "image_shape": [32, 24, 3],
+                "class_names": ["cat", "dog", "owl"],
+                "extra": EXTRA,
+            }
         ),
         min_mean_intensity=0.01,
         max_mean_intensity=0.5,

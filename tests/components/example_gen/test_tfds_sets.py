@@ -121,7 +121,10 @@ class TestWithoutNetwork:
         )
 
 
-def test_a_set_without_a_train_split_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_set_without_a_train_split_is_refused(is_prepared: bool, tmp_path: Path) -> None:
+    if is_prepared:
+        tiny_sets.TinyTestOnly(data_dir=tmp_path / "tfds").download_and_prepare()
     assert "'tiny_test_only' has no split 'train', only test" in refusal("tiny_test_only", tmp_path)
 
 
@@ -147,6 +150,9 @@ def test_a_set_without_a_test_split_is_cut_by_content(tmp_path: Path) -> None:
     }
     assert test == {image for image, first in firsts.items() if first < expected}
     assert (image_set.info.image_shape, image_set.info.resize) == ((4, 5, 3), "")
+    # As ExampleGen opens what the plan has found.
+    planned = DataConfig(**image_set.info.data)
+    assert open_dataset("tiny_train_only", planned, data_dir=str(tmp_path)).info == image_set.info
 
 
 def test_another_fraction_is_another_set(tmp_path: Path) -> None:
@@ -157,12 +163,12 @@ def test_another_fraction_is_another_set(tmp_path: Path) -> None:
     assert first.info != second.info
 
 
-def test_a_fraction_that_cuts_nothing_makes_no_other_set(tmp_path: Path) -> None:
-    first, second = (
-        open_dataset("tiny_days", DataConfig(test_fraction=each), data_dir=str(tmp_path))
-        for each in (0.2, 0.4)
+def test_a_setting_that_changes_nothing_makes_no_other_set(tmp_path: Path) -> None:
+    first, *others = (
+        open_dataset("tiny_days", data, data_dir=str(tmp_path))
+        for data in (DataConfig(), DataConfig(test_fraction=0.4), DataConfig(skip_unreadable=3))
     )
-    assert first.info == second.info
+    assert [other.info for other in others] == [first.info] * 2
 
 
 def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Path) -> None:
@@ -210,15 +216,16 @@ def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None
     assert "choose another --data-dir" in refusal("tiny_days", tmp_path)
 
 
-def prepare(builder: tfds.core.DatasetBuilder) -> Path:
-    """Prepares the set; the file of its test split."""
+def prepare(builder: tfds.core.DatasetBuilder, split: str = "test") -> Path:
+    """Prepares the set; the file of its split."""
     builder.download_and_prepare()
-    (path,) = builder.info.splits["test"].filepaths
+    (path,) = builder.info.splits[split].filepaths
     return Path(path)
 
 
-def test_the_fingerprint_follows_the_prepared_content(tmp_path: Path) -> None:
-    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path))
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_fingerprint_follows_the_prepared_content(split: str, tmp_path: Path) -> None:
+    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path), split)
     before = open_dataset("tiny_days", data_dir=str(tmp_path)).info.fingerprint
     path.write_bytes(path.read_bytes()[:-1])
     assert open_dataset("tiny_days", data_dir=str(tmp_path)).info.fingerprint != before
