@@ -83,8 +83,6 @@ def _fitted(image_set: ImageSet, reader: RecordReader, image: Any, data: DataCon
     is_png = image.encoding_format == "png" or (
         image.encoding_format is None and reader.starts_as_png(TRAIN)
     )
-    if is_one_size and is_png and reader.cut is None:
-        return image_set
     sizes, channels, as_is = ((shape[:2],) * 3), shape[2], is_png
     if not is_one_size or reader.cut is not None:
         looked_at = [TRAIN] if reader.cut else [TRAIN, TEST]

@@ -10,7 +10,6 @@ from tfx.utils import io_utils
 from components.example_gen.schema import CuratedSchema, curated_schema
 from trainer import features
 
-
 EXTRA = {"weight": "float32", "year": "int64", "camera": "str"}
 
 

@@ -101,7 +101,7 @@ class TinyTestOnly(TinyBuilder):
 
 
 class TinyPhotos(TinyBuilder):
-    """JPEG of heights 4 to 11 and widths 6 to 9."""
+    """JPEG of widths 6 to 9 and heights 4 to 11, in the test split 5 to 12."""
 
     FEATURES: ClassVar[dict[str, Any]] = {
         **TinyBuilder.FEATURES,
@@ -109,16 +109,19 @@ class TinyPhotos(TinyBuilder):
     }
 
     def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
-        image = np.resize(image, (4 + row % 8, 6 + row % 4, 3))
+        image = np.resize(image, ((split == "test") + 4 + row % 8, 6 + row % 4, 3))
         return {"image": image, "label": row % 2, "id": ""}
 
 
 class TinyBitmaps(TinyBuilder):
-    """BMP of 8 bits a pixel, of heights 3 and 4; the bytes of one are others, if a test says so."""
+    """Grey BMP of 8 bits a pixel, of heights 3 and 4, of which nothing is declared.
+
+    The bytes of one are others, if a test says so.
+    """
 
     FEATURES: ClassVar[dict[str, Any]] = {
         **TinyBuilder.FEATURES,
-        "image": tfds.features.Image(shape=(None, None, 1)),
+        "image": tfds.features.Image(shape=(None, None, None)),
     }
     instead: ClassVar[bytes] = b""
 

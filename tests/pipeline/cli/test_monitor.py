@@ -286,6 +286,24 @@ class TestTable:
         assert (code, [test["name"] for test in fields["tests"]]) == (0, ["classes", "confidence"])
         assert fields["left_out"][0] == "intensity and size: there are no images"
 
+    def test_columns_of_the_images_give_the_same_as_the_images(
+        self, serving: Path, classifier: Classifier, tmp_path: Path, capfd: Captured
+    ) -> None:
+        images, file = drawn(np.random.default_rng(3), 300), tmp_path / "p.csv"
+        intensities = images.mean(axis=(1, 2, 3)) / 255
+        frame = table(classifier, images).assign(mean_intensity=intensities, height=2, width=4)
+        frame.to_csv(file, index=False)
+        code, fields = monitor(serving, file, capfd)
+        answers = classifier.probabilities(images)
+        log = write_log(tmp_path / "log", images, answers, png=False)
+        _, expected = monitor(serving, log, capfd)
+        assert code == 0
+        assert fields["tests"] == expected["tests"]
+        # White, whose mean as float32 may be a little above 1, and black, of one pixel.
+        head = "p_left,p_right,mean_intensity,height,width\n"
+        file.write_text(head + "1,0,1.0000001,1,1\n0,1,0,1,1\n")
+        assert monitor(serving, file, capfd)[1]["error"] is None
+
     @pytest.mark.parametrize(("wrong", "code"), [(10, 0), (90, 3)])
     def test_labels_hold_the_accuracy_to_the_releases_floor(
         self,
