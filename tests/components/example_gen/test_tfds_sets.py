@@ -143,6 +143,8 @@ def test_a_set_without_a_test_split_is_cut_by_content(tmp_path: Path) -> None:
     assert (len(train), len(test)) == (image_set.rows("train"), image_set.rows("test"))
     assert (len(train | test), len(train & test)) == (40, 0)
     assert image_set.info.test_rows == len(test)
+    of_test, of_train = (image_set.num_bytes[split] for split in ("test", "train"))
+    assert of_test / (of_test + of_train) == pytest.approx(len(test) / 40, abs=0.01)
     expected = int(0.3 * 2**64)
     firsts = {
         image: int.from_bytes(hashlib.sha256(image).digest()[:8], "big") for image in train | test
@@ -177,6 +179,7 @@ def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Pat
     image_set = open_dataset("tiny_photos", DataConfig(image_size="8"), data_dir=str(tmp_path))
     assert (image_set.info.image_shape, image_set.info.resize) == ((8, 8, 3), "pad")
     assert image_set.info.sizes is not None
+    assert (image_set.info.sizes[0], image_set.info.sizes[2]) == ((4, 6), (12, 9))
     assert len(images_of(image_set, "train")) == image_set.rows("train") == 40
     assert all(image.startswith(b"\xff\xd8") for image in images_of(image_set, "test"))
 
@@ -195,6 +198,15 @@ def test_what_tensorflow_would_decode_wrong_is_stored_as_png(tmp_path: Path) -> 
     images = images_of(image_set, "train") | images_of(image_set, "test")
     assert len(images) == 50
     assert all(image.startswith(PNG_SIGNATURE) for image in images)
+
+
+def test_one_image_in_colour_makes_a_set_that_declares_no_channels_one_of_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colour = tf.io.encode_png(np.full((4, 5, 3), [200, 0, 0], np.uint8)).numpy()
+    monkeypatch.setattr(tiny_sets.TinyBitmaps, "instead", colour)
+    image_set = open_dataset("tiny_bitmaps", DataConfig(image_size="4"), data_dir=str(tmp_path))
+    assert image_set.info.image_shape == (4, 4, 3)
 
 
 def test_an_image_that_cannot_be_looked_at_is_refused_with_its_row(
@@ -237,6 +249,22 @@ def test_a_prepared_set_whose_file_is_gone_is_refused(tmp_path: Path) -> None:
     prepare(tiny_sets.TinyDays(data_dir=tmp_path)).unlink()
     with pytest.raises(DataError, match=r"cannot be read .* remove .*/tiny_days/1.2.0 to have it"):
         open_dataset("tiny_days", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("left", [0, 39])
+@pytest.mark.parametrize("kind", [tiny_sets.TinyTrainOnly, tiny_sets.TinyPhotos])
+def test_a_prepared_set_that_has_lost_images_is_refused_when_they_are_looked_at(
+    kind: type[tiny_sets.TinyBuilder], left: int, tmp_path: Path
+) -> None:
+    builder = kind(data_dir=tmp_path)
+    file = str(prepare(builder, "train"))
+    records = list(tf.data.TFRecordDataset(file).as_numpy_iterator())
+    with tf.io.TFRecordWriter(file) as writer:
+        for record in records[:left]:
+            writer.write(record)
+    line = f"shard 0 of split 'train' holds {left} rows, expected the 40 that the set declares; rem"
+    with pytest.raises(DataError, match=line):
+        open_dataset(builder.name, DataConfig(image_size="8"), data_dir=str(tmp_path))
 
 
 class TinySeasons(tiny_sets.TinyBuilder):
