@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -396,6 +397,18 @@ def test_damaged_metadata_of_a_prepared_set_is_refused(tmp_path: Path) -> None:
     path = prepare(tiny_sets.TinyDays(data_dir=tmp_path / "tfds"))
     path.with_name("dataset_info.json").write_text("{")
     assert "dataset 'tiny_days' cannot be loaded: " in refusal("tiny_days", tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_prepared_set_with_an_empty_split_is_refused(split: str, tmp_path: Path) -> None:
+    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path / "tfds"))
+    file = path.with_name("dataset_info.json")
+    described = json.loads(file.read_text())
+    for one in described["splits"]:
+        if one["name"] == split:
+            one["shardLengths"] = ["0"]
+    file.write_text(json.dumps(described))
+    assert f"'tiny_days': the {split} split is empty, expected" in refusal("tiny_days", tmp_path)
 
 
 Image = tfds.features.Image
