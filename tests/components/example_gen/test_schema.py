@@ -42,6 +42,7 @@ def test_domains_come_from_the_data_sets_features(name, bounds):
 def test_what_is_resized_may_have_any_side_that_a_reader_takes(name):
     # The data gate's check of sizes knows the remedy for a panorama; the schema does not.
     assert domain(name, resize="pad") == (1, features.MAX_PIXELS)
+    assert domain(features.CHANNELS, resize="pad") == (1, 4)  # grey, grey or RGB with alpha
 
 
 def test_every_feature_is_required_in_every_example():
