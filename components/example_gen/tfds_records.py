@@ -48,19 +48,23 @@ class RecordReader:
                 images = np.array([_storable(image) for image in images], object)
             yield SourceRows(labels, images)
 
-    def look_at(self, split: str) -> list[np.ndarray]:
-        """Reads the headers of all images of a split: [n] SEEN for each of its files."""
+    def look_at(self, shards: Sequence[Shard]) -> list[np.ndarray]:
+        """Reads the headers of all images of whole files: [n] SEEN for each of these."""
 
-        def look(index: int) -> np.ndarray:
-            shard, start = Shard(split, index, 0), 0
-            seen = [np.empty(0, SEEN)]
+        def look(shard: Shard) -> np.ndarray:
+            start, seen = 0, [np.empty(0, SEEN)]
             for images, _ in self._records(shard):
                 seen.append(_look_at(images, shard, start, self.remedy))
                 start += len(images)
+            if start != shard.rows:
+                raise DataError(
+                    f"{shard.place()} holds {start:,} rows, expected the {shard.rows:,} that the "
+                    f"set declares; {self.remedy}"
+                )
             return np.concatenate(seen)
 
         with ThreadPoolExecutor() as pool:  # TensorFlow releases the interpreter's lock
-            return list(pool.map(look, range(len(self.paths[split]))))
+            return list(pool.map(look, shards))
 
     def starts_as_png(self, split: str) -> bool:
         """Tells whether the first image of a split is a PNG."""

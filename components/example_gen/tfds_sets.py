@@ -83,12 +83,10 @@ def _fitted(image_set: ImageSet, reader: RecordReader, image: Any, data: DataCon
     is_png = image.encoding_format == "png" or (
         image.encoding_format is None and reader.starts_as_png(TRAIN)
     )
-    if is_one_size and is_png and reader.cut is None:
-        return image_set
     sizes, channels, as_is = ((shape[:2],) * 3), shape[2], is_png
     if not is_one_size or reader.cut is not None:
         looked_at = [TRAIN] if reader.cut else [TRAIN, TEST]
-        parts = {split: reader.look_at(split) for split in looked_at}
+        parts = {split: reader.look_at(image_set.shards_of(split)) for split in looked_at}
         seen = np.concatenate([part for of_split in parts.values() for part in of_split])
         sizes = sizes_of(seen)
         channels = shape[2] or (3 if seen["is_colour"].any() else 1)
@@ -116,7 +114,6 @@ def _cut(image_set: ImageSet, parts: Sequence[np.ndarray], fraction: float) -> I
         TRAIN: [int((~side).sum()) for side in sides],
         TEST: [int(side.sum()) for side in sides],
     }
-    total = max(1, sum(map(len, parts)))
     return dataclasses.replace(
         image_set,
         info=dataclasses.replace(image_set.info, test_rows=sum(rows[TEST])),
@@ -126,7 +123,7 @@ def _cut(image_set: ImageSet, parts: Sequence[np.ndarray], fraction: float) -> I
             for index, count in enumerate(counts)
         ),
         num_bytes={
-            split: image_set.num_bytes[TRAIN] * sum(counts) // total
+            split: image_set.num_bytes[TRAIN] * sum(counts) // image_set.rows(TRAIN)
             for split, counts in rows.items()
         },
     )

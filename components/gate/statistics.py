@@ -112,7 +112,7 @@ def drop_confidence(rows: int, drop: float, confidence: float) -> float:
     confidence is high enough, as for a drop of nearly 1, it is so near to 1 that the bound is 1.
     """
     alpha = 1.0 - confidence
-    if not rows or drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
+    if drop >= 1.0 or confidence >= _CERTAIN:  # no model loses more than all
         return confidence
     # One scale for every level, so that a smaller one never asks for less confidence.
     first, further = math.ceil(math.log(alpha) / math.log(_STEP)), 0
@@ -160,6 +160,7 @@ def _refused_lost(
 ) -> npt.NDArray[np.int64]:
     """The fewest lost examples beside the gained ones, [C] each, with a bound above `drop`.
 
+    Where that is 0 or less, the bound is above it whatever is lost.
     Where the score is -z, its standard error s solves s^3 + w s^2 - (2 gained + v) s = v w, with
     v = rows drop (1 - drop) and w = z (1 + drop): put s into the equation of the most likely
     probability of "gained". Newton's method comes down to the only positive root.
@@ -171,8 +172,7 @@ def _refused_lost(
     for _ in range(_NEWTON_STEPS):
         value = error * (error * (error + w) - 2.0 * gained - v) - v * w
         error -= value / (error * (3.0 * error + 2.0 * w) - 2.0 * gained - v)
-    lost = np.floor(gained + rows * drop - z * error) + 1.0
-    return np.maximum(lost, 0.0).astype(np.int64)
+    return np.floor(gained + rows * drop - z * error).astype(np.int64) + 1
 
 
 def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
@@ -181,12 +181,10 @@ def _tango_score(lost: int, gained: int, rows: int, drop: float) -> float:
     b = -lost - gained + (2 * rows - lost + gained) * drop
     c = -gained * drop * (1 - drop)
     # The most likely probability of "gained" under that drop.
-    gain = max(0.0, (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a))
+    gain = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
     variance = rows * (2 * gain + drop * (1 - drop))
     distance = lost - gained - rows * drop
-    if variance <= 0.0:
-        return 0.0 if distance == 0.0 else math.copysign(math.inf, distance)
-    return distance / math.sqrt(variance)
+    return distance / math.sqrt(variance) if variance > 0.0 else 0.0  # all are lost, drop is 1
 
 
 def likely(trials: int, probability: float) -> range:

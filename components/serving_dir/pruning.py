@@ -81,7 +81,7 @@ def _removable(present: Sequence[Version], keep: int, target: Version | None) ->
     """
     ours = [version for version in present if not version.problems]
     others = [version for version in present if version.problems]
-    needed = [*others, *ours[-keep:], *present[-1:], *([target] if target else [])]
+    needed = [*others, *ours[-keep:], *([target] if target else [])]
     staying = {version.number for version in needed}
     while (
         holders := {old.withdrawn.by for old in present if old.withdrawn and old.number in staying}

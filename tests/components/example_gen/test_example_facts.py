@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from components.example_gen.example_facts import (
     digest_of,
     eval_size,
+    facts_of,
     hash_examples,
     quotas_of,
     region_means,
@@ -17,11 +18,14 @@ from components.example_gen.example_facts import (
 
 
 def test_hashes_are_over_label_shape_and_pixels() -> None:
-    image = np.arange(12, dtype=np.uint8).reshape(1, 2, 3, 2)
-    images, examples = hash_examples(image, np.array([7]))
-    content = struct.pack("<qqq", 2, 3, 2) + bytes(range(12))
-    assert images[0].tobytes() == hashlib.sha256(content).digest()
-    assert examples[0].tobytes() == hashlib.sha256(struct.pack("<q", 7) + content).digest()
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 2, 3, 2)
+    labels = np.array([7, 0, 300])
+    images, examples = hash_examples(pixels, labels)
+    for row, label in enumerate(labels):
+        content = struct.pack("<qqq", 2, 3, 2) + bytes(range(12 * row, 12 * row + 12))
+        assert images[row].tobytes() == hashlib.sha256(content).digest()
+        whole = struct.pack("<q", label) + content
+        assert examples[row].tobytes() == hashlib.sha256(whole).digest()
 
 
 def test_the_same_pixels_in_another_shape_are_another_image() -> None:
@@ -119,3 +123,25 @@ def test_a_region_without_pixels_is_black() -> None:
         [200, 200, 200, 0],
         [0] * 4,
     ]
+
+
+def test_the_facts_of_images_are_those_of_their_pixels() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
+    pixels[3] = pixels[3, ..., :1]  # without colour
+    pixels[4, :3], pixels[4, 3:] = 0, 255  # half black, half white: as much contrast as can be
+    labels = np.array([3, 1, 4, 1, 5])
+    facts = facts_of(pixels, labels)
+    assert facts["contrast"].tolist() == [*map(int, 2 * pixels[:4].std(axis=(1, 2, 3))), 255]
+    assert facts["grey"].tolist() == [False, False, False, True, True]
+    assert facts["pixel_sum"].tolist() == [int(image.sum()) for image in pixels]
+    assert facts["label"].tolist() == labels.tolist()
+    assert {*zip(facts["height"].tolist(), facts["width"].tolist(), strict=True)} == {(6, 7)}
+    assert (facts["regions"] == region_means(pixels)).all()
+    images, examples = hash_examples(pixels, labels)
+    assert (facts["image_hash"] == images).all()
+    assert (facts["example_hash"] == examples).all()
+
+
+def test_the_size_of_an_image_is_that_which_is_stored() -> None:
+    facts = facts_of(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, int), np.array([[9, 8, 3]] * 2))
+    assert facts[["height", "width"]].tolist() == [(9, 8)] * 2

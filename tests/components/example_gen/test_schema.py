@@ -10,10 +10,12 @@ from tfx.utils import io_utils
 from components.example_gen.schema import CuratedSchema, curated_schema
 from trainer import features
 
+EXTRA = {"weight": "float32", "year": "int64", "camera": "str"}
+
 
 def schema(resize: str = "") -> schema_pb2.Schema:
     spec = features.ImageSpec((32, 24, 3), ("cat", "dog", "owl"), resize=resize)
-    return curated_schema(spec, {}, min_mean_intensity=0.01, max_mean_intensity=0.5)
+    return curated_schema(spec, EXTRA, min_mean_intensity=0.01, max_mean_intensity=0.5)
 
 
 def domain(name: str, **settings: str):
@@ -40,6 +42,7 @@ def test_domains_come_from_the_data_sets_features(name, bounds):
 def test_what_is_resized_may_have_any_side_that_a_reader_takes(name):
     # The data gate's check of sizes knows the remedy for a panorama; the schema does not.
     assert domain(name, resize="pad") == (1, features.MAX_PIXELS)
+    assert domain(features.CHANNELS, resize="pad") == (1, 4)  # grey, grey or RGB with alpha
 
 
 def test_every_feature_is_required_in_every_example():
@@ -56,6 +59,9 @@ def test_transform_reads_each_feature_as_one_value_per_example():
         features.WIDTH: tf.io.FixedLenFeature([], tf.int64),
         features.CHANNELS: tf.io.FixedLenFeature([], tf.int64),
         features.MEAN_INTENSITY: tf.io.FixedLenFeature([], tf.float32),
+        "weight": tf.io.FixedLenFeature([], tf.float32),
+        "year": tf.io.FixedLenFeature([], tf.int64),
+        "camera": tf.io.FixedLenFeature([], tf.string),
     }
 
 
@@ -66,7 +72,12 @@ def test_the_component_writes_the_schema_that_tfx_reads(tmp_path):
     CuratedSchema.test_call(
         schema=artifact,
         dataset=json.dumps(
-            {"name": "pets", "image_shape": [32, 24, 3], "class_names": ["cat", "dog", "owl"]}
+            {
+                "name": "pets",
+                "image_shape": [32, 24, 3],
+                "class_names": ["cat", "dog", "owl"],
+                "extra": EXTRA,
+            }
         ),
         min_mean_intensity=0.01,
         max_mean_intensity=0.5,

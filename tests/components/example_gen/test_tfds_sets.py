@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.encoded import PNG_SIGNATURE
 from components.example_gen.image_set import ImageSet, SourceRows
 from components.example_gen.opening import open_dataset
 from components.example_gen.sources import DataError, find_name, parse_dataset
@@ -47,10 +50,9 @@ class TestWithoutNetwork:
         before = everything_below(tmp_path)
         image_set = open_dataset("tiny_days", data_dir=str(tmp_path))
         assert (image_set.rows("train"), image_set.rows("test")) == (40, 10)
-        assert (image_set.info.image_shape, image_set.info.class_names) == (
-            (4, 5, 3),
-            ("day", "night"),
-        )
+        info = image_set.info
+        assert (info.image_shape, info.resize) == ((4, 5, 3), "")
+        assert info.class_names == ("day", "night")
         assert everything_below(tmp_path) == before
 
     def test_a_set_that_needs_no_download_is_prepared(self, tmp_path: Path) -> None:
@@ -119,7 +121,10 @@ class TestWithoutNetwork:
         )
 
 
-def test_a_set_without_a_train_split_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_set_without_a_train_split_is_refused(is_prepared: bool, tmp_path: Path) -> None:
+    if is_prepared:
+        tiny_sets.TinyTestOnly(data_dir=tmp_path / "tfds").download_and_prepare()
     assert "'tiny_test_only' has no split 'train', only test" in refusal("tiny_test_only", tmp_path)
 
 
@@ -139,12 +144,17 @@ def test_a_set_without_a_test_split_is_cut_by_content(tmp_path: Path) -> None:
     assert (len(train), len(test)) == (image_set.rows("train"), image_set.rows("test"))
     assert (len(train | test), len(train & test)) == (40, 0)
     assert image_set.info.test_rows == len(test)
+    of_test, of_train = (image_set.num_bytes[split] for split in ("test", "train"))
+    assert of_test / (of_test + of_train) == pytest.approx(len(test) / 40, abs=0.01)
     expected = int(0.3 * 2**64)
     firsts = {
         image: int.from_bytes(hashlib.sha256(image).digest()[:8], "big") for image in train | test
     }
     assert test == {image for image, first in firsts.items() if first < expected}
     assert (image_set.info.image_shape, image_set.info.resize) == ((4, 5, 3), "")
+    # As ExampleGen opens what the plan has found.
+    planned = DataConfig(**image_set.info.data)
+    assert open_dataset("tiny_train_only", planned, data_dir=str(tmp_path)).info == image_set.info
 
 
 def test_another_fraction_is_another_set(tmp_path: Path) -> None:
@@ -155,21 +165,22 @@ def test_another_fraction_is_another_set(tmp_path: Path) -> None:
     assert first.info != second.info
 
 
-def test_a_fraction_that_cuts_nothing_makes_no_other_set(tmp_path: Path) -> None:
-    first, second = (
-        open_dataset("tiny_days", DataConfig(test_fraction=each), data_dir=str(tmp_path))
-        for each in (0.2, 0.4)
+def test_a_setting_that_changes_nothing_makes_no_other_set(tmp_path: Path) -> None:
+    first, *others = (
+        open_dataset("tiny_days", data, data_dir=str(tmp_path))
+        for data in (DataConfig(), DataConfig(test_fraction=0.4), DataConfig(skip_unreadable=3))
     )
-    assert first.info == second.info
+    assert [other.info for other in others] == [first.info] * 2
 
 
 def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Path) -> None:
     tiny_sets.TinyPhotos(data_dir=tmp_path).download_and_prepare()
-    with pytest.raises(DataError, match=r"differing sizes: 4x6 the smallest, .* 11x9 the largest"):
+    with pytest.raises(DataError, match=r"differing sizes: 4x6 the smallest, .* 12x9 the largest"):
         open_dataset("tiny_photos", data_dir=str(tmp_path))
     image_set = open_dataset("tiny_photos", DataConfig(image_size="8"), data_dir=str(tmp_path))
     assert (image_set.info.image_shape, image_set.info.resize) == ((8, 8, 3), "pad")
     assert image_set.info.sizes is not None
+    assert (image_set.info.sizes[0], image_set.info.sizes[2]) == ((4, 6), (12, 9))
     assert len(images_of(image_set, "train")) == image_set.rows("train") == 40
     assert all(image.startswith(b"\xff\xd8") for image in images_of(image_set, "test"))
 
@@ -177,6 +188,42 @@ def test_images_of_differing_sizes_are_told_once_they_are_prepared(tmp_path: Pat
 def test_jpeg_of_one_size_keep_it(tmp_path: Path) -> None:
     info = open_dataset("tiny_jpegs", data_dir=str(tmp_path)).info
     assert (info.image_shape, bool(info.resize), info.sizes) == ((4, 5, 3), True, None)
+    # Whether they are PNG is told by the first one.
+    assert open_dataset("tiny_jpeg", data_dir=str(tmp_path)).info.resize == ""
+
+
+def test_what_tensorflow_would_decode_wrong_is_stored_as_png(tmp_path: Path) -> None:
+    data = DataConfig(image_size="4", resize="stretch")
+    image_set = open_dataset("tiny_bitmaps", data, data_dir=str(tmp_path))
+    assert (image_set.info.image_shape, image_set.info.resize) == ((4, 4, 1), "stretch")
+    images = images_of(image_set, "train") | images_of(image_set, "test")
+    assert len(images) == 50
+    assert all(image.startswith(PNG_SIGNATURE) for image in images)
+
+
+def test_one_image_in_colour_makes_a_set_that_declares_no_channels_one_of_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colour = tf.io.encode_png(np.full((4, 5, 3), [200, 0, 0], np.uint8)).numpy()
+    monkeypatch.setattr(tiny_sets.TinyBitmaps, "instead", colour)
+    image_set = open_dataset("tiny_bitmaps", DataConfig(image_size="4"), data_dir=str(tmp_path))
+    assert image_set.info.image_shape == (4, 4, 3)
+
+
+def test_an_image_that_cannot_be_looked_at_is_refused_with_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_sets.TinyBitmaps, "instead", b"no image")
+    monkeypatch.setattr("components.example_gen.images.BATCH_ROWS", 3)
+    builder = tiny_sets.TinyBitmaps(data_dir=tmp_path)
+    builder.download_and_prepare()
+    (file,) = builder.info.splits["train"].filepaths
+    records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    row = [b"no image" in record for record in records].index(True)
+    assert row >= 3  # not in the first batch
+    place = rf"the image in row {row} of shard 0 of split 'train' cannot be read \(.* remove "
+    with pytest.raises(DataError, match=place):
+        open_dataset("tiny_bitmaps", DataConfig(image_size="4"), data_dir=str(tmp_path))
 
 
 def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -184,15 +231,16 @@ def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None
     assert "choose another --data-dir" in refusal("tiny_days", tmp_path)
 
 
-def prepare(builder: tfds.core.DatasetBuilder) -> Path:
-    """Prepares the set; the file of its test split."""
+def prepare(builder: tfds.core.DatasetBuilder, split: str = "test") -> Path:
+    """Prepares the set; the file of its split."""
     builder.download_and_prepare()
-    (path,) = builder.info.splits["test"].filepaths
+    (path,) = builder.info.splits[split].filepaths
     return Path(path)
 
 
-def test_the_fingerprint_follows_the_prepared_content(tmp_path: Path) -> None:
-    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path))
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_fingerprint_follows_the_prepared_content(split: str, tmp_path: Path) -> None:
+    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path), split)
     before = open_dataset("tiny_days", data_dir=str(tmp_path)).info.fingerprint
     path.write_bytes(path.read_bytes()[:-1])
     assert open_dataset("tiny_days", data_dir=str(tmp_path)).info.fingerprint != before
@@ -202,6 +250,22 @@ def test_a_prepared_set_whose_file_is_gone_is_refused(tmp_path: Path) -> None:
     prepare(tiny_sets.TinyDays(data_dir=tmp_path)).unlink()
     with pytest.raises(DataError, match=r"cannot be read .* remove .*/tiny_days/1.2.0 to have it"):
         open_dataset("tiny_days", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("left", [0, 39])
+@pytest.mark.parametrize("kind", [tiny_sets.TinyTrainOnly, tiny_sets.TinyPhotos])
+def test_a_prepared_set_that_has_lost_images_is_refused_when_they_are_looked_at(
+    kind: type[tiny_sets.TinyBuilder], left: int, tmp_path: Path
+) -> None:
+    builder = kind(data_dir=tmp_path)
+    file = str(prepare(builder, "train"))
+    records = list(tf.data.TFRecordDataset(file).as_numpy_iterator())
+    with tf.io.TFRecordWriter(file) as writer:
+        for record in records[:left]:
+            writer.write(record)
+    line = f"shard 0 of split 'train' holds {left} rows, expected the 40 that the set declares; rem"
+    with pytest.raises(DataError, match=line):
+        open_dataset(builder.name, DataConfig(image_size="8"), data_dir=str(tmp_path))
 
 
 class TinySeasons(tiny_sets.TinyBuilder):
@@ -333,6 +397,18 @@ def test_damaged_metadata_of_a_prepared_set_is_refused(tmp_path: Path) -> None:
     path = prepare(tiny_sets.TinyDays(data_dir=tmp_path / "tfds"))
     path.with_name("dataset_info.json").write_text("{")
     assert "dataset 'tiny_days' cannot be loaded: " in refusal("tiny_days", tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_prepared_set_with_an_empty_split_is_refused(split: str, tmp_path: Path) -> None:
+    path = prepare(tiny_sets.TinyDays(data_dir=tmp_path / "tfds"))
+    file = path.with_name("dataset_info.json")
+    described = json.loads(file.read_text())
+    for one in described["splits"]:
+        if one["name"] == split:
+            one["shardLengths"] = ["0"]
+    file.write_text(json.dumps(described))
+    assert f"'tiny_days': the {split} split is empty, expected" in refusal("tiny_days", tmp_path)
 
 
 Image = tfds.features.Image

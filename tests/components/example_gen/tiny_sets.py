@@ -1,11 +1,13 @@
 """Small tensorflow-datasets sets, defined here so that the `tfds` source is tested offline."""
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from PIL import Image
 
 
 class TinyBuilder(tfds.core.GeneratorBasedBuilder):
@@ -99,7 +101,7 @@ class TinyTestOnly(TinyBuilder):
 
 
 class TinyPhotos(TinyBuilder):
-    """JPEG of heights 4 to 11 and widths 6 to 9."""
+    """JPEG of widths 6 to 9 and heights 4 to 11, in the test split 5 to 12."""
 
     FEATURES: ClassVar[dict[str, Any]] = {
         **TinyBuilder.FEATURES,
@@ -107,8 +109,27 @@ class TinyPhotos(TinyBuilder):
     }
 
     def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
-        image = np.resize(image, (4 + row % 8, 6 + row % 4, 3))
+        image = np.resize(image, ((split == "test") + 4 + row % 8, 6 + row % 4, 3))
         return {"image": image, "label": row % 2, "id": ""}
+
+
+class TinyBitmaps(TinyBuilder):
+    """Grey BMP of 8 bits a pixel, of heights 3 and 4, of which nothing is declared.
+
+    The bytes of one are others, if a test says so.
+    """
+
+    FEATURES: ClassVar[dict[str, Any]] = {
+        **TinyBuilder.FEATURES,
+        "image": tfds.features.Image(shape=(None, None, None)),
+    }
+    instead: ClassVar[bytes] = b""
+
+    def example(self, split: str, row: int, image: np.ndarray) -> dict[str, Any]:
+        content = io.BytesIO()
+        Image.fromarray(image[: 4 - row % 2, :, 0]).save(content, "BMP")
+        stored = self.instead if (split, row) == ("train", 9) else b""
+        return {"image": stored or content.getvalue(), "label": row % 2, "id": ""}
 
 
 class TinyBroken(TinyBuilder):

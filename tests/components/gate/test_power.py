@@ -82,6 +82,18 @@ def test_the_power_of_a_paired_rule_is_the_sum_over_all_outcomes(gained: float, 
     assert rule.refusal(drop) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_rule_may_refuse_whatever_is_lost_beside_few_gained_ones() -> None:
+    rows, shares = 12, [0.1, 0.15, 0.75]
+    critical = [max(0, gained - 2) for gained in range(rows + 1)]
+    rule = Rule(rows, 0.1, 0.1, 0.8, tuple(enumerate(critical)))
+    expected = sum(
+        stats.multinomial.pmf([up, down, rows - up - down], rows, shares)
+        for up, down in itertools.product(range(rows + 1), repeat=2)
+        if up + down <= rows and down >= critical[up]
+    )
+    assert rule.refusal(0.05) == pytest.approx(expected, abs=1e-12)
+
+
 def test_the_power_of_mcnemars_test_comes_near_connors_approximation() -> None:
     # Connor 1987, formula 3.3 solved for the power: discordance psi, difference d, n pairs. Normal,
     # without correction for continuity, and so a little above the exact one.
@@ -98,7 +110,7 @@ def test_the_minimum_detectable_drop_is_refused_as_often_as_asked_and_no_smaller
         for probability in (0.2, 0.8, 0.95):
             drop = rule.minimum_detectable_drop(probability)
             assert drop is not None
-            assert rule.refusal(drop) >= probability > rule.refusal(drop - 0.1 / rule.rows)
+            assert rule.refusal(drop) >= probability > rule.refusal(drop - 0.0501 / rule.rows)
 
 
 def test_what_is_never_refused_so_often_has_no_detectable_drop() -> None:
@@ -121,6 +133,9 @@ def test_the_floor_refuses_from_where_the_gate_does(decision: int, errors: int) 
     found = power.of_all(evidence(Tally(10_000, 9_950), compared=False), policy, decision=decision)
     assert found is not None
     assert found.rules[0].critical == ((0, errors + 1),)
+    # The candidate as measured errs on 0.5 %.
+    expected = stats.binom.sf(errors, 10_000, 0.005 + 0.002)
+    assert found.refusal(0.002) == pytest.approx(expected, rel=1e-9)
     for count, holds in ((errors, True), (errors + 1, False)):
         counted = evidence(Tally(10_000, 10_000 - count), compared=False)
         assert released(counted, policy, decision=decision) is holds
@@ -217,6 +232,7 @@ def test_no_more_is_gained_or_dropped_than_the_reference_gets_wrong_or_right() -
     found = power.of_all(evidence(Tally(10, 4, gained=4)), POLICY)
     assert found is not None
     assert found.rules[1].largest_drop == 0.0
+    assert found.rules[1].refusal(0.3) == found.rules[1].refusal(0.0)
 
 
 def test_the_rule_that_sees_most_counts() -> None:

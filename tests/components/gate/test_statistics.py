@@ -20,6 +20,7 @@ from components.gate.statistics import (
     drop_level,
     drop_upper,
     holm,
+    likely,
     mcnemar,
     tango_upper,
 )
@@ -107,6 +108,16 @@ def _passes(rows: int, loss: float, confidence: float, gained: np.ndarray) -> np
     )
 
 
+def _discordances(rows: int, loss: float) -> np.ndarray:
+    """180 probabilities of a gain, others than those that the bound is corrected at.
+
+    At the last ones hardly an example is neither lost nor gained.
+    """
+    most = (1.0 - loss) / 2
+    few = np.geomspace(min(0.07 / rows, most / 30), most, 60)
+    return np.sort([*few, *(most - few), *np.linspace(0, most, 60)])
+
+
 @pytest.mark.parametrize(
     ("rows", "max_drop"),
     [
@@ -117,11 +128,7 @@ def _passes(rows: int, loss: float, confidence: float, gained: np.ndarray) -> np
 def test_a_model_that_loses_exactly_the_allowed_drop_passes_no_more_often_than_alpha(
     rows: int, max_drop: float
 ) -> None:
-    # 180 discordances, others than those that the bound is corrected at; at the last ones hardly an
-    # example is neither lost nor gained.
-    most = (1.0 - max_drop) / 2
-    few = np.geomspace(min(0.07 / rows, most / 30), most, 60)
-    gained = np.sort([*few, *(most - few), *np.linspace(0, most, 60)])
+    gained = _discordances(rows, max_drop)
     for alpha in LEVELS:
         confidence = drop_confidence(rows, max_drop, 1.0 - alpha)
         assert confidence >= 1.0 - alpha
@@ -136,6 +143,16 @@ def test_tangos_bound_alone_errs_more_often_than_it_says() -> None:
     assert drop_level(10_000, 0.003, 0.95) == pytest.approx(
         _passes(10_000, 0.003, 0.95, none_gained).max(), rel=1e-6
     )
+
+
+@pytest.mark.parametrize(("rows", "loss"), [(60, 20 / 60), (250, 0.08), (1_000, 0.02)])
+def test_no_discordance_between_those_that_are_tried_errs_noticeably_more_often(
+    rows: int, loss: float
+) -> None:
+    # 1 % of the level is kept back for them.
+    for confidence in (0.95, 0.995):
+        worst = _passes(rows, loss, confidence, _discordances(rows, loss)).max()
+        assert drop_level(rows, loss, confidence) == pytest.approx(worst, rel=0.01)
 
 
 def test_the_loss_bound_holds_its_level_on_a_hundred_million_images() -> None:
@@ -268,6 +285,16 @@ def test_nothing_is_shown_where_no_confidence_is_high_enough() -> None:
     assert tango_upper(99, 0, 100, 1.0 - 1e-12) < 0.9999
     assert drop_confidence(100, 0.9999, confidence) >= 1.0 - 1e-13
     assert drop_upper(0, 0, 100, confidence, max_drop=0.9999) == 1.0
+
+
+@pytest.mark.parametrize("probability", [0.0, 1e-5, 0.01, 0.3, 0.5])
+@pytest.mark.parametrize("trials", [0, 1, 60, 1_000, 10_000, 1_000_000])
+def test_less_than_one_chance_in_a_billion_lies_outside_of_the_likely_numbers(
+    trials: int, probability: float
+) -> None:
+    found, drawn = likely(trials, probability), stats.binom(trials, probability)
+    assert drawn.cdf(found[0] - 1) + drawn.sf(found[-1]) < 1e-9
+    assert 0 <= found[0] <= found[-1] <= trials
 
 
 P_VALUES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)

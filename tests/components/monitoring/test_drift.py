@@ -89,6 +89,21 @@ def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(
     assert exact > 0.02
 
 
+def test_classes_that_few_images_are_expected_of_are_taken_together() -> None:
+    # A tenth of all images are requests: 5.5 are expected of the second class, which is enough
+    # (Cochran 1954), and 4.5 of each of the last two.
+    released, observed = (8_885, 45, 35, 35), (970, 10, 10, 10)
+    drift = compare(
+        of_classes(*released),
+        of_classes(*observed),
+        level=0.05,
+        tolerance=0.0,
+        class_names=NAMES,
+    )
+    expected = stats.chi2_contingency([(8_885, 45, 70), (970, 10, 20)]).pvalue
+    assert drift.tests[0].p_value == pytest.approx(2 * expected)  # and the confidence
+
+
 @pytest.mark.parametrize("classes", [(4_990, 5_000, 10), (9_990, 0, 10), (5_000, 5_000, 0)])
 def test_a_class_that_was_rare_and_now_comes_always_is_found(classes) -> None:
     before, now = of_classes(*classes), of_classes(0, 0, 100)
@@ -160,11 +175,13 @@ def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     observed = summary(np.random.default_rng(1), 5_000, sharpness=7.8)
     sure = check(observed, tolerance=0.0, class_names=NAMES)
     assert names_of(sure) == ["confidence"]
+    assert sure.tests[1].sentence.endswith(", at most 0.05: drift")
     distance = sure.tests[1].distance
     assert names_of(check(observed, tolerance=distance)) == ["confidence"]
     drift = check(observed, tolerance=distance + 0.001)
     assert not drift.found
-    assert "within the tolerance" in drift.tests[1].sentence
+    tolerated = ["within the tolerance" in test.sentence for test in drift.tests]
+    assert tolerated == [False, True, False, False]
 
 
 def test_sizes_are_compared_in_the_order_of_their_areas() -> None:
@@ -209,5 +226,5 @@ def test_labels_hold_the_accuracy_to_the_floor(correct: int, drifted: bool) -> N
 
 def test_no_accuracy_below_the_floor_is_within_the_tolerance() -> None:
     observed = summary(np.random.default_rng(3), 500)
-    drift = check(observed, floor=0.9, labelled=Labelled(10_000, 8_850), tolerance=0.02)
+    drift = check(observed, floor=0.9, labelled=Labelled(10_000, 8_910), tolerance=0.02)
     assert names_of(drift) == ["accuracy"]

@@ -54,6 +54,11 @@ def test_it_is_read_again_from_json(summary: Summary) -> None:
         *({"rows": 4}, {"rows": 2}, {"classes": [-1, 4]}, {"confidence": [3]}, {"sizes": {}}),
         *({"intensity": None}, {"sizes": {"28": 3}}, {"sizes": {"28x28": 3, "28": 1}}),
         *({"sizes": {"28x28": 2}}, summarize(np.empty((0, 3))).to_json()),
+        # Counts of another number of images than the others.
+        *({"classes": [2, 0, 2]}, {"confidence": [4] + [0] * 42}, {"intensity": [4] + [0] * 199}),
+        # Their sum is right, but they count nothing.
+        *({"confidence": [4, -1] + [0] * 41}, {"intensity": [1.5, 1.5] + [0] * 198}),
+        {"sizes": {"28x28": 4, "9x28": -1}},
     ],
 )
 def test_what_is_no_summary_is_refused(changes: dict) -> None:
@@ -77,7 +82,7 @@ def test_a_size_is_height_by_width() -> None:
 def test_an_array_is_counted_as_its_rows_are() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.full(3, 0.02), size=500).astype(np.float32)
-    probabilities[:2] = [[np.nan, 0, 1], [0.1, 0.1, 0.8]]  # of no number, and on an edge
+    probabilities[:2] = [[np.nan, 0, 1], [0.5, 0.25, 0.25]]  # of no number, and on an edge
     intensities = (rng.integers(0, 201, 500) / 200).tolist()
     sizes = [f"{side}x28" for side in rng.integers(27, 29, 500)]
     rows = zip(probabilities[:, np.newaxis], intensities, sizes, strict=True)

@@ -119,6 +119,7 @@ class TestFolder:
         self, serving: Path, tmp_path: Path, capfd: Captured
     ) -> None:
         folder = write_folder(tmp_path / "images" / "deep", drawn(np.random.default_rng(1), 300))
+        (folder / "7.png").rename(folder / "7.PNG")
         code, fields = monitor(serving, folder.parent, capfd)
         assert (code, fields["drift"], drifted(fields)) == (0, False, [])
         assert fields["requests"] == {"source": str(folder.parent), "rows": 300, "skipped": 0}
@@ -255,6 +256,24 @@ class TestRequestLog:
         _, fields = monitor(serving, log, capfd)
         assert (fields["requests"]["rows"], fields["requests"]["skipped"]) == (20, 1)
 
+    def test_the_answers_of_an_entry_with_a_broken_image_are_asked_for_again(
+        self, serving: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
+        import tensorflow as tf
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        image = drawn(np.random.default_rng(1), 1)[0]
+        log = prediction_log_pb2.PredictionLog()
+        encoded = [b"no image", tf.io.encode_png(image).numpy()]
+        log.predict_log.request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(encoded))
+        answers = tf.make_tensor_proto(np.array([[0.0, 1.0], [1.0, 0.0]], np.float32))
+        log.predict_log.response.outputs["probabilities"].CopyFrom(answers)
+        with tf.io.TFRecordWriter(str(tmp_path / "log")) as writer:
+            writer.write(log.SerializeToString())
+        _, fields = monitor(serving, tmp_path / "log", capfd)
+        assert fields["error"] is None
+        assert (fields["requests"]["rows"], fields["requests"]["skipped"]) == (1, 1)
+
     def test_another_models_answers_are_refused(
         self, serving: Path, tmp_path: Path, capfd: Captured
     ) -> None:
@@ -285,6 +304,24 @@ class TestTable:
         code, fields = monitor(serving, file, capfd)
         assert (code, [test["name"] for test in fields["tests"]]) == (0, ["classes", "confidence"])
         assert fields["left_out"][0] == "intensity and size: there are no images"
+
+    def test_columns_of_the_images_give_the_same_as_the_images(
+        self, serving: Path, classifier: Classifier, tmp_path: Path, capfd: Captured
+    ) -> None:
+        images, file = drawn(np.random.default_rng(3), 300), tmp_path / "P.CSV"
+        intensities = images.mean(axis=(1, 2, 3)) / 255
+        frame = table(classifier, images).assign(mean_intensity=intensities, height=2, width=4)
+        frame.to_csv(file, index=False)
+        code, fields = monitor(serving, file, capfd)
+        answers = classifier.probabilities(images)
+        log = write_log(tmp_path / "log", images, answers, png=False)
+        _, expected = monitor(serving, log, capfd)
+        assert code == 0
+        assert fields["tests"] == expected["tests"]
+        # White, whose mean as float32 may be a little above 1, and black, of one pixel.
+        head = "p_left,p_right,mean_intensity,height,width\n"
+        file.write_text(head + "1,0,1.0000001,1,1\n0,1,0,1,1\n")
+        assert monitor(serving, file, capfd)[1]["error"] is None
 
     @pytest.mark.parametrize(("wrong", "code"), [(10, 0), (90, 3)])
     def test_labels_hold_the_accuracy_to_the_releases_floor(
