@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.trainer.test_loop import separable
 from trainer import loop, own_network
@@ -104,6 +105,16 @@ def regularized(image_shape, num_classes, hparams, *, by=0.0):
     flat = keras.layers.Flatten()
     return keras.Sequential([keras.Input(image_shape), flat, Counter(), last])
 
+def spelled(image_shape, num_classes, hparams):
+    import tensorflow as tf
+
+    class Spelled(keras.layers.Layer):
+        def call(self, x):
+            mean = tf.strings.as_string(tf.reduce_mean(x))  # XLA has no text
+            return x - tf.strings.to_number(mean)
+
+    return _ending(image_shape, keras.Sequential([Spelled(), keras.layers.Dense(num_classes)]))
+
 def _ending(image_shape, last, num_classes=0):
     if num_classes:
         last = keras.Sequential([last, keras.layers.Dense(num_classes, dtype="float32")])
@@ -182,6 +193,13 @@ def test_a_regularizer_of_a_weight_is_minimized_and_a_counter_is_not_averaged(ne
     assert kernels[1] < kernels[0] / 2
     assert int(plain.layers[1].calls) >= 6 * 8  # the steps
     WeightAverage(plain, 0.9).restore(plain.get_weights())  # which leaves out the counter, too
+
+
+def test_xla_compiles_the_step_if_it_is_asked_to(net: str) -> None:
+    """Seen by a network that it cannot compile."""
+    assert trained(f"{net}:spelled")[1][-1].eval_accuracy == 1.0
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"nsupported operations .* AsString"):
+        trained(f"{net}:spelled", jit_compile=True)
 
 
 def test_a_function_in_a_module_outside_of_the_package_is_trained(
