@@ -74,6 +74,19 @@ def test_there_are_no_more_trials_than_allowed(tmp_path, algorithm):
     assert len(trials(opened(tmp_path, algorithm=algorithm, max_trials=4))) == 4
 
 
+@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
+def test_trials_that_fail_are_said_to_and_end_no_search(tmp_path, caplog, algorithm):
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    oracle = opened(tmp_path, algorithm=algorithm, max_trials=5)
+    for _ in range(5):
+        trial = oracle.create_trial("tuner0")
+        assert trial.status == "RUNNING"
+        trial.status = "FAILED"
+        oracle.end_trial(trial)
+    assert oracle.create_trial("tuner0").status == "STOPPED"
+    assert caplog.messages[1::2] == [f"trial {number}: failed" for number in range(1, 6)]
+
+
 def test_hyperband_tries_the_best_again_with_more_epochs(tmp_path):
     seen = trials(opened(tmp_path, algorithm="hyperband", max_trials=4))
     # The bracket of 1 and 3 epochs begins with 3 trials and goes on with the best of them.
@@ -118,6 +131,11 @@ def test_the_search_starts_from_the_hyper_parameters_themselves(hparams):
     assert space.values == {name: getattr(hparams, name) for name in SEARCHED}
 
 
+def test_learning_rates_are_a_tenth_to_three_times_that_of_the_training():
+    rate, *_ = search_space(HParams(learning_rate=0.5), objective="accuracy", side=28).space
+    assert (rate.min_value, rate.max_value, rate.sampling) == (0.05, 1.5, "log")
+
+
 def test_every_value_that_can_be_drawn_is_valid():
     space = search_space(HParams(), objective="accuracy", side=28)
     for seed in range(20):
@@ -137,4 +155,6 @@ def test_no_image_is_shifted_by_its_own_side_or_more():
     hparams = HParams(max_shift=0)
     for side, shifts in ((1, [0]), (3, [0, 1, 2])):
         space = search_space(hparams, objective="accuracy", side=side)
-        assert {one.name: one for one in space.space}["max_shift"].values == shifts
+        values = {one.name: one.values for one in space.space[1:]}
+        assert values["max_shift"] == shifts
+        assert values["max_rotation"] == [0.0, 5.0, 10.0, 15.0]
