@@ -58,6 +58,9 @@ def softmax_inside(image_shape, num_classes, hparams):
         image_shape, keras.Sequential([keras.layers.Dense(num_classes, activation="softmax")])
     )
 
+def zero(image_shape, num_classes, hparams):
+    return _ending(image_shape, keras.layers.Dense(num_classes, kernel_initializer="zeros"))
+
 def wide(image_shape, num_classes, hparams):
     return _ending(image_shape, keras.layers.Dense(num_classes + 1))
 
@@ -176,6 +179,16 @@ def test_a_subclass_of_a_model_is_a_network_like_any_other(net: str) -> None:
     model = built(own(f"{net}:subclassed"))
     assert model.output_shape == (None, 3)
     assert model(np.zeros((2, 8, 8, 1), np.float32)).shape == (2, 3)
+
+
+def test_logits_that_are_all_zero_at_first_are_no_probabilities(net: str) -> None:
+    assert np.all(built(own(f"{net}:zero"))(np.ones((2, 8, 8, 1), np.float32)) == 0.0)
+
+
+def test_its_layers_have_the_precision_of_the_training(net: str) -> None:
+    with pytest.raises(NetworkError, match="its output is bfloat16; give its last layer dtype="):
+        built(own(f"{net}:build", precision="bfloat16"))
+    assert built(own(f"{net}:build")).compute_dtype == "float32"
 
 
 @pytest.mark.parametrize("function", ["build", "subclassed"])

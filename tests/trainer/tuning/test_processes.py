@@ -126,7 +126,8 @@ def test_a_chief_whose_workers_fall_silent_says_so_and_ends(search):
         serve_workers(search, next_word_s=0.5)
 
 
-def test_the_environment_is_as_before_afterwards():
+def test_the_environment_is_as_before_afterwards(monkeypatch):
+    monkeypatch.setenv(TUNER_ID, "a name without a chief")
     before = dict(os.environ)
     with chief_of_local_workers():
         assert not is_worker(os.environ)
