@@ -1,6 +1,7 @@
 """A chief and two workers in processes of their own."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import time
@@ -60,8 +61,11 @@ def search(prepared, tmp_path, monkeypatch):
 
 
 @pytest.mark.once_newer  # tests/e2e/test_search_processes.py
-def test_two_workers_share_the_trials(search):
-    train_in_workers(search, count=2)
+def test_two_workers_share_the_trials(search, caplog):
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        train_in_workers(search, count=2)
+    assert caplog.text.count("input: memory") == 2
+    assert not any(hasattr(record, "progress") for record in caplog.records)  # of which trial?
     results = search.results()
     assert [trial.status for trial in results.trials] == ["completed"] * 3
     assert len({str(trial.values) for trial in results.trials}) == 3
@@ -93,6 +97,17 @@ def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
     line = "worker 1 of 1 ended with code 1: ValueError: the global batch is 97, .* the same"
     with pytest.raises(WorkerDied, match=line):
         train_in_workers(search, count=1)
+
+
+@pytest.mark.once  # without a worker
+@pytest.mark.parametrize("serve", [functools.partial(train_in_workers, count=1), serve_workers])
+def test_an_error_of_the_chief_ends_the_search(serve, search, monkeypatch):
+    def fail():
+        raise OSError("the port is taken")
+
+    monkeypatch.setattr(search, "search", fail)
+    with pytest.raises(OSError, match="the port is taken"):
+        serve(search)
 
 
 @pytest.mark.once  # without TensorFlow
