@@ -319,7 +319,7 @@ def test_what_is_expected_are_the_rows_of_the_steps(tmp_path):
     )
     for first in (0, 3):
         made.expect(first, 3)
-    made._reader.shutdown()
+    made.close()
     rows = [row for rows in expected for row in rows]
     assert rows == [row for batch in order(numbered(12), seed=7) for row in batch]
 
