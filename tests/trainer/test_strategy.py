@@ -62,6 +62,13 @@ def test_gpus_train_together_and_leave_memory_to_other_processes(gpus):
         assert mirrored_strategy(replicas) == expected
 
 
+def test_each_gpu_is_started(gpus, monkeypatch):
+    started = []
+    monkeypatch.setattr(strategy, "convolve", started.append)
+    start_devices()
+    assert started == ["GPU:0", "GPU:1"]
+
+
 def test_more_gpus_than_there_are_are_refused(gpus):
     with pytest.raises(
         strategy.DeviceError,

@@ -69,9 +69,10 @@ def test_a_drawn_learning_rate_has_four_digits_and_the_trainings_own_has_all(tmp
     assert drawn == [float(f"{rate:.4g}") for rate in drawn]
 
 
-@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
-def test_there_are_no_more_trials_than_allowed(tmp_path, algorithm):
-    assert len(trials(opened(tmp_path, algorithm=algorithm, max_trials=4))) == 4
+# Hyperband's brackets of 1 and 3 epochs are over after six trials, and then repeated.
+@pytest.mark.parametrize(("algorithm", "most"), [("bayesian", 4), ("hyperband", 14)])
+def test_there_are_as_many_trials_as_allowed(tmp_path, algorithm, most):
+    assert len(trials(opened(tmp_path, algorithm=algorithm, max_trials=most))) == most
 
 
 @pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
@@ -93,6 +94,11 @@ def test_hyperband_tries_the_best_again_with_more_epochs(tmp_path):
     assert [values["tuner/epochs"] for values in seen] == [1, 1, 1, 3]
     best = max(seen[:3], key=accuracy)
     assert accuracy(seen[3]) == accuracy(best)
+
+
+@pytest.mark.parametrize(("trials", "at_random"), [(2, 3), (11, 3), (12, 4), (20, 6)])
+def test_a_third_of_the_trials_is_random_and_at_least_three(tmp_path, trials, at_random):
+    assert opened(tmp_path, max_trials=trials).num_initial_points == at_random
 
 
 def test_the_gaussian_process_guides_the_trials_after_the_random_ones(tmp_path):
