@@ -115,8 +115,8 @@ def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
     wide = pixels_of(fully(200, 40, 20), (8, 12, 3))  # 12x6, and a row above and below
     assert wide[1:7].min() == 200
     assert wide[[0, 7]].max() == 0
-    high = pixels_of(fully(200, 10, 45), (9, 5, 1))  # 2x9, and 1 column on the left, 2 right
-    np.testing.assert_array_equal(high[..., 0], [[0, 200, 200, 0, 0]] * 9)
+    high = pixels_of(fully(200, 10, 45), (9, 7, 1))  # 2x9, and 2 columns on the left, 3 right
+    np.testing.assert_array_equal(high[..., 0], [[0, 0, 200, 200, 0, 0, 0]] * 9)
     thin = pixels_of(fully(200, 500, 1), (5, 5, 1))  # at least one row is left
     np.testing.assert_array_equal(thin[:, 0, 0], [0, 0, 200, 0, 0])
 
@@ -124,8 +124,10 @@ def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
 def test_crop_takes_the_middle() -> None:
     image = np.zeros((20, 60, 3), np.uint8)
     image[:, 20:40] = 200
-    cropped = pixels_of(encoded(Image.fromarray(image), "PNG"), (10, 10, 3), "crop")
-    np.testing.assert_array_equal(cropped, np.full((10, 10, 3), 200))
+    for wide_or_high in (image, image.swapaxes(0, 1)):
+        png = encoded(Image.fromarray(wide_or_high), "PNG")
+        cropped = pixels_of(png, (10, 10, 3), "crop")
+        np.testing.assert_array_equal(cropped, np.full((10, 10, 3), 200))
 
 
 def test_stretch_keeps_no_aspect() -> None:
