@@ -74,6 +74,9 @@ PLAIN = encoded(picture(), "JPEG")
         with_segment(PLAIN, exif(9)),
         with_segment(PLAIN, exif(6, kind=2)),  # text
         with_segment(PLAIN, exif(6)[:12]),
+        # It stands behind the only tag.
+        with_segment(PLAIN, exif(6)[:14] + b"\1\0" + exif(6)[16:]),
+        with_segment(PLAIN, exif(6, order="big").replace(b"\0\2", b"\0\1", 1)),
         with_segment(PLAIN, b"Exif\0\0"),
         with_segment(PLAIN, b"Exif\0\0MM" + struct.pack(">HI", 42, 0xFFFFFFFF)),
         with_segment(PLAIN, b"Exif\0\0II" + struct.pack("<HI", 42, 0x7FFFFFFF)),
@@ -117,6 +120,8 @@ def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
     assert wide[[0, 7]].max() == 0
     high = pixels_of(fully(200, 10, 45), (9, 7, 1))  # 2x9, and 2 columns on the left, 3 right
     np.testing.assert_array_equal(high[..., 0], [[0, 0, 200, 200, 0, 0, 0]] * 9)
+    low = pixels_of(fully(200, 24, 8), (8, 12, 1))  # of the network's height
+    np.testing.assert_array_equal(low[:, 0, 0], [0, 0, 200, 200, 200, 200, 0, 0])
     thin = pixels_of(fully(200, 500, 1), (5, 5, 1))  # at least one row is left
     np.testing.assert_array_equal(thin[:, 0, 0], [0, 0, 200, 0, 0])
 
