@@ -256,6 +256,18 @@ def test_a_jpeg_of_more_scans_may_have_fewer_pixels() -> None:
     assert pixels_of(in_scans(small, 1_600), (8, 8, 3)).shape == (8, 8, 3)
 
 
+def test_the_pixels_of_a_jpeg_count_once_for_each_16_scans() -> None:
+    jpeg = encoded(picture(1000, 1000), "JPEG")
+    scans = jpeg.count(b"\xff\xda")
+    # In a comment, where they take no time. 89 times 1 million are allowed, and not 90 times.
+    most, more = (
+        with_segment(jpeg, b"\xff\xda" * (count - scans), marker=0xFE)
+        for count in (89 * 16 - 1, 89 * 16)
+    )
+    assert pixels_of(most, (8, 8, 3)).shape == (8, 8, 3)
+    assert "nput is empty" in refusal(more, "pad")
+
+
 def test_a_model_that_does_not_resize_decodes_no_image_of_another_size() -> None:
     png = encoded(picture(8, 8), "PNG")
     assert pixels_of(png, (8, 8, 3), "").shape == (8, 8, 3)
