@@ -28,8 +28,7 @@ def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
     optimizer = kinds[hparams.optimizer](
         learning_rate=hparams.learning_rate, weight_decay=hparams.weight_decay or None
     )
-    if hparams.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=[_WITHOUT_DECAY])
+    optimizer.exclude_from_weight_decay(var_names=[_WITHOUT_DECAY])
     if hparams.precision == "float16":  # small gradients would become 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

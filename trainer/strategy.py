@@ -72,12 +72,13 @@ def start_devices(kind: str = "GPU") -> None:
 def mirrored_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
     """Makes a MirroredStrategy over `replicas` GPUs, or without GPUs over logical CPU devices.
 
-    With 0 it takes all GPUs or one CPU; `prepare_devices` makes sure that there are enough. Make
-    one per process: TensorFlow mixes up what the replicas of two strategies exchange.
+    With 0 it takes all GPUs, or the one CPU that `prepare_devices` leaves, which makes sure that
+    there are enough. Make one per process: TensorFlow mixes up what the replicas of two strategies
+    exchange.
     """
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     devices = [device.name for device in tf.config.list_logical_devices(kind)]
-    return tf.distribute.MirroredStrategy(devices[: replicas or (None if kind == "GPU" else 1)])
+    return tf.distribute.MirroredStrategy(devices[: replicas or None])
 
 
 class Disagreement(RuntimeError):

@@ -289,18 +289,20 @@ def test_each_replica_has_the_split_on_its_own_device(of_replicas, name, replica
 
 
 def test_a_call_holds_at_most_8_mib_of_pixels_and_32_steps():
-    def steps_per_call(side: int) -> list[tuple[int, int]]:
+    def steps_per_call(side: int, batch: int = 4) -> list[tuple[int, int]]:
         split = LoadedSplit(
             tf.zeros([260, side, side, 1], tf.uint8), tf.zeros([260, 2]), tf.zeros([256, 1])
         )
         made = TrainingBatches(
-            split, batch=4, seed=0, augmentation=UNCHANGED, strategy=mirrored_strategy()
+            split, batch=batch, seed=0, augmentation=UNCHANGED, strategy=mirrored_strategy()
         )
         return list(made.calls(1))
 
     assert steps_per_call(28) == [(65, 32), (97, 32), (129, 1)]
     # 4 * 512 * 512 bytes are 1 MiB.
     assert steps_per_call(512) == [(65 + 8 * call, 8) for call in range(8)] + [(129, 1)]
+    # A step of 16 MiB is made alone.
+    assert steps_per_call(512, batch=64) == [(4, 1), (5, 1), (6, 1), (7, 1)]
 
 
 def test_what_is_expected_are_the_rows_of_the_steps(tmp_path):
@@ -317,7 +319,7 @@ def test_what_is_expected_are_the_rows_of_the_steps(tmp_path):
     )
     for first in (0, 3):
         made.expect(first, 3)
-    made._reader.shutdown()
+    made.close()
     rows = [row for rows in expected for row in rows]
     assert rows == [row for batch in order(numbered(12), seed=7) for row in batch]
 

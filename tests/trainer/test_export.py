@@ -54,6 +54,11 @@ def test_every_signature_gives_the_same_prediction(prepared, signatures, pngs):
         np.testing.assert_array_equal(by_example[name], value)
 
 
+def test_pixels_are_asked_for_in_the_networks_size_where_nothing_is_resized(signatures):
+    _, inputs = signatures[features.PREDICT_PIXELS].structured_input_signature
+    assert inputs[features.PIXELS_INPUT].shape.as_list() == [None, *SPEC.image_shape]
+
+
 def test_prediction_names_the_most_probable_class(signatures, pngs):
     served = signatures[features.SERVING_DEFAULT](image_bytes=pngs)
     probabilities = served[features.PROBABILITIES].numpy()

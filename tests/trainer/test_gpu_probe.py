@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from trainer import gpu_probe
 from trainer.host.children import running_child
 
 
-def answered(**variables: str) -> dict[str, Any]:
-    with running_child(gpu_probe.__name__, **variables) as child:
+def answered(*arguments: str, **variables: str) -> dict[str, Any]:
+    with running_child(gpu_probe.__name__, *arguments, **variables) as child:
         assert child.stdout is not None
         answer: dict[str, Any] = json.loads(child.stdout.read())
         assert child.wait() == 0
@@ -27,6 +28,16 @@ def test_a_tensorflow_that_cannot_be_imported_is_a_problem(tmp_path: Path) -> No
     (tmp_path / "tensorflow" / "__init__.py").write_text("print('hello')\nimport no_such_module\n")
     problem = "ModuleNotFoundError: No module named 'no_such_module'"
     assert answered(PYTHONPATH=str(tmp_path)) == {"problem": problem, "gpus": []}
+
+
+@pytest.mark.parametrize("arguments", [(), (gpu_probe.SHOW,)])
+def test_what_tensorflow_logs_is_shown_if_asked_for(
+    arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'no CUDA'); raise OSError")
+    answer = answered(*arguments, PYTHONPATH=str(tmp_path))
+    assert answer == {"problem": "OSError:", "gpus": []}
+    assert ("no CUDA" in capfd.readouterr().err) == bool(arguments)
 
 
 def test_the_convolution_is_one() -> None:

@@ -26,3 +26,15 @@ def test_survives_the_way_through_custom_config():
 def test_a_value_out_of_range_is_refused(settings, change, message):
     with pytest.raises(ValueError, match=message):
         settings(**change)
+
+
+def test_fractions_are_below_one():
+    for name in (
+        *("dropout", "weight_decay", "label_smoothing"),
+        *("max_zoom", "color_jitter", "averaging"),
+    ):
+        assert getattr(HParams(**{name: 0.999}), name) == 0.999
+        for value in (-0.001, 1.0):
+            line = rf"training\.{name} is {value}, expected a number from 0 to below 1"
+            with pytest.raises(ValueError, match=line):
+                HParams(**{name: value})

@@ -74,6 +74,9 @@ PLAIN = encoded(picture(), "JPEG")
         with_segment(PLAIN, exif(9)),
         with_segment(PLAIN, exif(6, kind=2)),  # text
         with_segment(PLAIN, exif(6)[:12]),
+        # It stands behind the only tag.
+        with_segment(PLAIN, exif(6)[:14] + b"\1\0" + exif(6)[16:]),
+        with_segment(PLAIN, exif(6, order="big").replace(b"\0\2", b"\0\1", 1)),
         with_segment(PLAIN, b"Exif\0\0"),
         with_segment(PLAIN, b"Exif\0\0MM" + struct.pack(">HI", 42, 0xFFFFFFFF)),
         with_segment(PLAIN, b"Exif\0\0II" + struct.pack("<HI", 42, 0x7FFFFFFF)),
@@ -115,8 +118,10 @@ def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
     wide = pixels_of(fully(200, 40, 20), (8, 12, 3))  # 12x6, and a row above and below
     assert wide[1:7].min() == 200
     assert wide[[0, 7]].max() == 0
-    high = pixels_of(fully(200, 10, 45), (9, 5, 1))  # 2x9, and 1 column on the left, 2 right
-    np.testing.assert_array_equal(high[..., 0], [[0, 200, 200, 0, 0]] * 9)
+    high = pixels_of(fully(200, 10, 45), (9, 7, 1))  # 2x9, and 2 columns on the left, 3 right
+    np.testing.assert_array_equal(high[..., 0], [[0, 0, 200, 200, 0, 0, 0]] * 9)
+    low = pixels_of(fully(200, 24, 8), (8, 12, 1))  # of the network's height
+    np.testing.assert_array_equal(low[:, 0, 0], [0, 0, 200, 200, 200, 200, 0, 0])
     thin = pixels_of(fully(200, 500, 1), (5, 5, 1))  # at least one row is left
     np.testing.assert_array_equal(thin[:, 0, 0], [0, 0, 200, 0, 0])
 
@@ -124,8 +129,10 @@ def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
 def test_crop_takes_the_middle() -> None:
     image = np.zeros((20, 60, 3), np.uint8)
     image[:, 20:40] = 200
-    cropped = pixels_of(encoded(Image.fromarray(image), "PNG"), (10, 10, 3), "crop")
-    np.testing.assert_array_equal(cropped, np.full((10, 10, 3), 200))
+    for wide_or_high in (image, image.swapaxes(0, 1)):
+        png = encoded(Image.fromarray(wide_or_high), "PNG")
+        cropped = pixels_of(png, (10, 10, 3), "crop")
+        np.testing.assert_array_equal(cropped, np.full((10, 10, 3), 200))
 
 
 def test_stretch_keeps_no_aspect() -> None:
@@ -247,6 +254,18 @@ def test_a_jpeg_of_more_scans_may_have_fewer_pixels() -> None:
     assert pixels_of(in_scans(large, 15), (8, 8, 3)).shape == (8, 8, 3)
     assert "nput is empty" in refusal(in_scans(large, 1_600), "pad")
     assert pixels_of(in_scans(small, 1_600), (8, 8, 3)).shape == (8, 8, 3)
+
+
+def test_the_pixels_of_a_jpeg_count_once_for_each_16_scans() -> None:
+    jpeg = encoded(picture(1000, 1000), "JPEG")
+    scans = jpeg.count(b"\xff\xda")
+    # In a comment, where they take no time. 89 times 1 million are allowed, and not 90 times.
+    most, more = (
+        with_segment(jpeg, b"\xff\xda" * (count - scans), marker=0xFE)
+        for count in (89 * 16 - 1, 89 * 16)
+    )
+    assert pixels_of(most, (8, 8, 3)).shape == (8, 8, 3)
+    assert "nput is empty" in refusal(more, "pad")
 
 
 def test_a_model_that_does_not_resize_decodes_no_image_of_another_size() -> None:

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from trainer import batches, loop, progress
-from trainer.architectures import ARCHITECTURES
+from trainer.architectures import ARCHITECTURES, Architecture
 from trainer.augmentation import Augmentation
 from trainer.batches import TrainingBatches
 from trainer.checkpoints import Checkpoints
@@ -48,7 +49,7 @@ def train(hparams: HParams = HPARAMS, **changes):
         "spec": ImageSpec((side, side, 1), ("above", "below")),
         "train_split": separable(64, seed=1, side=side),
         "eval_split": separable(32, seed=2, side=side),
-        "strategy": mirrored_strategy(changes.pop("replicas", 0)),
+        "strategy": mirrored_strategy(),
         "seed": 5,
     }
     return loop.train(hparams, **(options | changes))
@@ -412,11 +413,13 @@ def train(replicas, checkpoints=None, splits={}, **changes):
         **changes,
     )
     served, history = test_loop.train(
-        hparams, replicas=replicas, checkpoints=checkpoints, **splits
+        hparams, strategy=strategies[replicas], checkpoints=checkpoints, **splits
     )
     weights[len(weights)] = [weight.tolist() for weight in served.get_weights()]
     return [epoch.loss for epoch in history] + [epoch.eval_loss for epoch in history]
 
+# One of each for all trainings: TensorFlow mixes up what the replicas of several ones exchange.
+strategies = {replicas: mirrored_strategy(replicas) for replicas in (1, 2)}
 weights = {}
 try:
     train(2, jit_compile=True)
@@ -436,7 +439,7 @@ for replicas in (1, 2):
     losses[f"{replicas} from files"] = train(replicas, splits=in_files)
 same = [weights[3] == weights[0], weights[4] == weights[1]]
 
-strategy = mirrored_strategy(2)
+strategy = strategies[2]
 dropping = HParams(architecture="article", dropout=0.5)
 spec = ImageSpec((8, 8, 1), ("a", "b"))
 begun, resumed = (State(dropping, spec, strategy, seed=3, total_steps=9) for _ in range(2))
@@ -450,14 +453,41 @@ def answers(state):
 masks = [answers(begun)]
 resumed.restore(begun.checkpoint())
 masks += [answers(begun), answers(resumed)]
-print(json.dumps(losses | {"refused": refused, "same": same, "masks": masks}))
+penalized = test_loop.penalized_kernels(strategies)
+print(json.dumps(losses | {"refused": refused, "same": same, "masks": masks} | penalized))
 """
+
+
+def penalized_kernels(strategies: dict[int, tf.distribute.Strategy]) -> dict[str, list]:
+    """A kernel with a penalty on it as Keras's own loop trains it, and as ours does."""
+
+    def features(image, hparams):
+        penalty = keras.regularizers.L2(0.1)
+        return keras.layers.Dense(4, kernel_regularizer=penalty)(keras.layers.Flatten()(image))
+
+    ARCHITECTURES.add("penalized", Architecture("", min_side=8, build=features))
+    # Each step is an epoch, so that the order does not count.
+    hparams = HParams(architecture="penalized", epochs=20, schedule="constant", max_shift=0)
+    keras.utils.set_random_seed(5)
+    network = build_model(hparams, image_shape=(8, 8, 1), num_classes=2)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.Adam(hparams.learning_rate), loss)
+    split = separable(64, seed=1)
+    images = split.normalized(split.images)
+    network.fit(images, split.labels, batch_size=64, epochs=20, shuffle=False, verbose=0)
+    kernels = {"keras": network.get_weights()[0].tolist()}
+    for replicas, strategy in strategies.items():
+        own = dataclasses.replace(hparams, per_replica_batch=64 // replicas)
+        served, _ = train(own, strategy=strategy)
+        kernels[f"{replicas} penalized"] = served.get_weights()[0].tolist()
+    return kernels
 
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory):
     """Losses of one, of two, of two that were stopped and went on; why XLA was refused; what two
-    answer to one image while they drop units.
+    answer to one image while they drop units; the kernel with a penalty of Keras, of
+    one and of two.
     """
     # A process of its own: logical devices are made before TensorFlow runs anything.
     done = subprocess.run(
@@ -492,6 +522,11 @@ def test_each_replica_drops_other_units_and_a_stopped_one_goes_on_with_its_own(r
     first, second, resumed = replicas["masks"]
     assert len({str(answer) for answer in (*first, *second)}) == 4  # of the same image and weights
     assert resumed == second
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_penalty_on_a_weight_counts_once_as_with_keras(replicas, count):
+    np.testing.assert_allclose(replicas[f"{count} penalized"], replicas["keras"], atol=1e-4)
 
 
 def test_xla_is_refused_with_several_replicas(replicas):

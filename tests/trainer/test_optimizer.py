@@ -20,10 +20,12 @@ def network() -> keras.Model:
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
     hparams = HParams(learning_rate=0.01, schedule="one_cycle")
-    rate = functools.partial(learning_rate_at, hparams=hparams, total_steps=100)
+    rate = functools.partial(learning_rate_at, hparams=hparams, total_steps=200)
     assert float(rate(0)) == pytest.approx(0.001)  # a tenth of the peak
-    assert float(rate(25)) == pytest.approx(0.01)  # the peak, after a quarter of the steps
-    assert float(rate(100)) == pytest.approx(0.00001)  # a thousandth of the peak
+    assert float(rate(25)) == pytest.approx(0.0055)  # in the middle of both
+    assert float(rate(50)) == pytest.approx(0.01)  # the peak, after a quarter of the steps
+    assert float(rate(125)) == pytest.approx(0.005005)  # in the middle of both
+    assert float(rate(200)) == pytest.approx(0.00001)  # a thousandth of the peak
 
 
 def test_a_constant_learning_rate_is_the_one_that_was_set():

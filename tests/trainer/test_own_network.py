@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.trainer.test_loop import separable
 from trainer import loop, own_network
@@ -57,6 +59,9 @@ def softmax_inside(image_shape, num_classes, hparams):
         image_shape, keras.Sequential([keras.layers.Dense(num_classes, activation="softmax")])
     )
 
+def zero(image_shape, num_classes, hparams):
+    return _ending(image_shape, keras.layers.Dense(num_classes, kernel_initializer="zeros"))
+
 def wide(image_shape, num_classes, hparams):
     return _ending(image_shape, keras.layers.Dense(num_classes + 1))
 
@@ -103,6 +108,16 @@ def regularized(image_shape, num_classes, hparams, *, by=0.0):
     last = keras.layers.Dense(num_classes, kernel_regularizer=keras.regularizers.L2(by))
     flat = keras.layers.Flatten()
     return keras.Sequential([keras.Input(image_shape), flat, Counter(), last])
+
+def spelled(image_shape, num_classes, hparams):
+    import tensorflow as tf
+
+    class Spelled(keras.layers.Layer):
+        def call(self, x):
+            mean = tf.strings.as_string(tf.reduce_mean(x))  # XLA has no text
+            return x - tf.strings.to_number(mean)
+
+    return _ending(image_shape, keras.Sequential([Spelled(), keras.layers.Dense(num_classes)]))
 
 def _ending(image_shape, last, num_classes=0):
     if num_classes:
@@ -167,6 +182,16 @@ def test_a_subclass_of_a_model_is_a_network_like_any_other(net: str) -> None:
     assert model(np.zeros((2, 8, 8, 1), np.float32)).shape == (2, 3)
 
 
+def test_logits_that_are_all_zero_at_first_are_no_probabilities(net: str) -> None:
+    assert np.all(built(own(f"{net}:zero"))(np.ones((2, 8, 8, 1), np.float32)) == 0.0)
+
+
+def test_its_layers_have_the_precision_of_the_training(net: str) -> None:
+    with pytest.raises(NetworkError, match="its output is bfloat16; give its last layer dtype="):
+        built(own(f"{net}:build", precision="bfloat16"))
+    assert keras.config.dtype_policy().name == "float32"  # of whatever is built then
+
+
 @pytest.mark.parametrize("function", ["build", "subclassed"])
 def test_a_function_in_a_file_is_trained(net: str, function: str) -> None:
     served, history = trained(f"{net}:{function}")
@@ -182,6 +207,13 @@ def test_a_regularizer_of_a_weight_is_minimized_and_a_counter_is_not_averaged(ne
     assert kernels[1] < kernels[0] / 2
     assert int(plain.layers[1].calls) >= 6 * 8  # the steps
     WeightAverage(plain, 0.9).restore(plain.get_weights())  # which leaves out the counter, too
+
+
+def test_xla_compiles_the_step_if_it_is_asked_to(net: str) -> None:
+    """Seen by a network that it cannot compile."""
+    assert trained(f"{net}:spelled")[1][-1].eval_accuracy == 1.0
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"nsupported operations .* AsString"):
+        trained(f"{net}:spelled", jit_compile=True)
 
 
 def test_a_function_in_a_module_outside_of_the_package_is_trained(

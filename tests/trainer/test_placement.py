@@ -31,8 +31,8 @@ def test_the_line_says_what_was_chosen_and_from_which_numbers() -> None:
         "input: memory, because 43.0 MB of decoded images fit into half of the 8.0 GB that this "
         "machine has left"
     )
-    assert choose("auto", 600_000_000, GROUP, processes=3)[1] == (
-        "input: stream, because 600.0 MB of decoded images times 3 processes exceed half of the "
+    assert choose("auto", 600_000_000, GROUP, processes=2)[1] == (
+        "input: stream, because 600.0 MB of decoded images times 2 processes exceed half of the "
         "1.0 GB that its control group (container) has left"
     )
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,7 +38,11 @@ def path(request, given, prepared, tmp_path_factory) -> str:
     """A file of Keras, and a released version."""
     folder = tmp_path_factory.mktemp("weights")
     if request.param == "file":
-        given.save_weights(folder / "given.weights.h5")
+        trained = build(SPEC.num_classes)
+        trained.set_weights(given.get_weights())
+        trained.compile("adam")  # whose state is in the file, too
+        trained.optimizer.build(trained.trainable_variables)
+        trained.save_weights(folder / "given.weights.h5")
         return str(folder / "given.weights.h5")
     graph = tft.TFTransformOutput(prepared.transform_output)
     export.save(given, graph, SPEC, str(folder / "1"))
@@ -75,8 +81,24 @@ def test_another_network_is_refused_by_the_name_of_a_layer(path: str, change) ->
     assert "conv2d" in line or "batch_normalization" in line
 
 
-def test_weights_that_have_changed_since_are_refused(path: str) -> None:
-    hparams = dataclasses.replace(starting(path), found={WEIGHTS: "0" * 64})
+def test_a_layer_more_or_less_is_refused_with_its_shape(given, path: str) -> None:
+    shorter = keras.Model(given.input, given.layers[-2].output)
+    longer = keras.Model(given.input, keras.layers.Dense(2)(given.output))
+    for model, line in (  # of the kernel or the bias
+        (shorter, r"it has the shape \((64, 4|4,)\), expected no such weight; set training.arch"),
+        (longer, r"it has no such weight, expected the shape \((4, 2|2,)\); set training.arch"),
+    ):
+        with pytest.raises(WeightsError, match=line):
+            start_from(model, starting(path), build)
+
+
+def test_weights_that_have_changed_since_are_refused(path: str, tmp_path: Path) -> None:
+    copy = tmp_path / Path(path).name
+    (shutil.copytree if Path(path).is_dir() else shutil.copyfile)(path, copy)
+    hparams = starting(str(copy))
+    assert hparams.found == {WEIGHTS: digest_of(path)}
+    (values,) = copy.glob("variables/*.data-*") if copy.is_dir() else [copy]
+    values.write_bytes(values.read_bytes() + b" ")
     with pytest.raises(WeightsError, match="has changed since the run began"):
         start_from(build(SPEC.num_classes), hparams, build)
 

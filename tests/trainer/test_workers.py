@@ -1,11 +1,14 @@
 """Two machines that train together, see `tests.trainer.machines`; tests/e2e kills one of them."""
 
+import os
+import subprocess
+import sys
 import types
 
 import pytest
 
 from tests import loopback
-from tests.trainer.machines import Machines, assert_close, settings, trained_alone
+from tests.trainer.machines import SOURCE, Machines, assert_close, settings, trained_alone
 from tests.trainer.trainings import Training
 from tests.waiting import wait_until
 from trainer import supervision
@@ -31,6 +34,33 @@ def test_two_machines_train_as_one_does_and_the_chief_alone_exports(
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "0.log", "1.log"}
     assert {path.name for path in machines.folder(0).iterdir()} == {"serving", "logs"}
     assert list(machines.folder(1).iterdir()) == []
+
+
+AGREE = """
+import sys
+from trainer.strategy import Disagreement, multi_worker_strategy, require_agreement
+strategy = multi_worker_strategy(0)
+require_agreement(strategy, "what both have")
+try:
+    require_agreement(strategy, f"what the machine {sys.argv[1]} has alone")
+except Disagreement as error:
+    print(error)
+"""
+
+
+def test_both_machines_find_that_they_would_not_train_the_same():
+    ports = loopback.free_ports(2)
+    processes = []
+    for index in (0, 1):
+        variables = {"TF_CONFIG": loopback.tf_config(ports, index), "PYTHONPATH": str(SOURCE)}
+        command = [sys.executable, "-c", AGREE, str(index)]
+        environment = {**os.environ, **variables, "http_proxy": loopback.NO_PROXY_THERE}
+        processes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        )
+    for process in processes:
+        said, _ = process.communicate(timeout=240)
+        assert said.startswith("the machines do not train the same: they need one pipeline root")
 
 
 def test_machines_that_do_not_come_are_not_waited_for_for_good(prepared, tmp_path, monkeypatch):

@@ -69,9 +69,23 @@ def test_a_drawn_learning_rate_has_four_digits_and_the_trainings_own_has_all(tmp
     assert drawn == [float(f"{rate:.4g}") for rate in drawn]
 
 
+# Hyperband's brackets of 1 and 3 epochs are over after six trials, and then repeated.
+@pytest.mark.parametrize(("algorithm", "most"), [("bayesian", 4), ("hyperband", 14)])
+def test_there_are_as_many_trials_as_allowed(tmp_path, algorithm, most):
+    assert len(trials(opened(tmp_path, algorithm=algorithm, max_trials=most))) == most
+
+
 @pytest.mark.parametrize("algorithm", ["bayesian", "hyperband"])
-def test_there_are_no_more_trials_than_allowed(tmp_path, algorithm):
-    assert len(trials(opened(tmp_path, algorithm=algorithm, max_trials=4))) == 4
+def test_trials_that_fail_are_said_to_and_end_no_search(tmp_path, caplog, algorithm):
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    oracle = opened(tmp_path, algorithm=algorithm, max_trials=5)
+    for _ in range(5):
+        trial = oracle.create_trial("tuner0")
+        assert trial.status == "RUNNING"
+        trial.status = "FAILED"
+        oracle.end_trial(trial)
+    assert oracle.create_trial("tuner0").status == "STOPPED"
+    assert caplog.messages[1::2] == [f"trial {number}: failed" for number in range(1, 6)]
 
 
 def test_hyperband_tries_the_best_again_with_more_epochs(tmp_path):
@@ -80,6 +94,11 @@ def test_hyperband_tries_the_best_again_with_more_epochs(tmp_path):
     assert [values["tuner/epochs"] for values in seen] == [1, 1, 1, 3]
     best = max(seen[:3], key=accuracy)
     assert accuracy(seen[3]) == accuracy(best)
+
+
+@pytest.mark.parametrize(("trials", "at_random"), [(2, 3), (11, 3), (12, 4), (20, 6)])
+def test_a_third_of_the_trials_is_random_and_at_least_three(tmp_path, trials, at_random):
+    assert opened(tmp_path, max_trials=trials).num_initial_points == at_random
 
 
 def test_the_gaussian_process_guides_the_trials_after_the_random_ones(tmp_path):
@@ -118,6 +137,11 @@ def test_the_search_starts_from_the_hyper_parameters_themselves(hparams):
     assert space.values == {name: getattr(hparams, name) for name in SEARCHED}
 
 
+def test_learning_rates_are_a_tenth_to_three_times_that_of_the_training():
+    rate, *_ = search_space(HParams(learning_rate=0.5), objective="accuracy", side=28).space
+    assert (rate.min_value, rate.max_value, rate.sampling) == (0.05, 1.5, "log")
+
+
 def test_every_value_that_can_be_drawn_is_valid():
     space = search_space(HParams(), objective="accuracy", side=28)
     for seed in range(20):
@@ -137,4 +161,6 @@ def test_no_image_is_shifted_by_its_own_side_or_more():
     hparams = HParams(max_shift=0)
     for side, shifts in ((1, [0]), (3, [0, 1, 2])):
         space = search_space(hparams, objective="accuracy", side=side)
-        assert {one.name: one for one in space.space}["max_shift"].values == shifts
+        values = {one.name: one.values for one in space.space[1:]}
+        assert values["max_shift"] == shifts
+        assert values["max_rotation"] == [0.0, 5.0, 10.0, 15.0]

@@ -1,6 +1,7 @@
 """A chief and two workers in processes of their own."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import time
@@ -60,8 +61,11 @@ def search(prepared, tmp_path, monkeypatch):
 
 
 @pytest.mark.once_newer  # tests/e2e/test_search_processes.py
-def test_two_workers_share_the_trials(search):
-    train_in_workers(search, count=2)
+def test_two_workers_share_the_trials(search, caplog):
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        train_in_workers(search, count=2)
+    assert caplog.text.count("input: memory") == 2
+    assert not any(hasattr(record, "progress") for record in caplog.records)  # of which trial?
     results = search.results()
     assert [trial.status for trial in results.trials] == ["completed"] * 3
     assert len({str(trial.values) for trial in results.trials}) == 3
@@ -95,6 +99,17 @@ def test_an_error_of_a_trial_is_said_with_the_end_of_its_worker(search):
         train_in_workers(search, count=1)
 
 
+@pytest.mark.once  # without a worker
+@pytest.mark.parametrize("serve", [functools.partial(train_in_workers, count=1), serve_workers])
+def test_an_error_of_the_chief_ends_the_search(serve, search, monkeypatch):
+    def fail():
+        raise OSError("the port is taken")
+
+    monkeypatch.setattr(search, "search", fail)
+    with pytest.raises(OSError, match="the port is taken"):
+        serve(search)
+
+
 @pytest.mark.once  # without TensorFlow
 @pytest.mark.parametrize(
     ("end", "line"),
@@ -126,7 +141,8 @@ def test_a_chief_whose_workers_fall_silent_says_so_and_ends(search):
         serve_workers(search, next_word_s=0.5)
 
 
-def test_the_environment_is_as_before_afterwards():
+def test_the_environment_is_as_before_afterwards(monkeypatch):
+    monkeypatch.setenv(TUNER_ID, "a name without a chief")
     before = dict(os.environ)
     with chief_of_local_workers():
         assert not is_worker(os.environ)

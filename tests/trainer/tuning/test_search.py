@@ -4,6 +4,7 @@ import dataclasses
 import types
 
 import pytest
+import tensorflow as tf
 
 from tests.trainer.samples import SPEC
 from trainer import loop, progress, training
@@ -74,18 +75,22 @@ def opened(prepared, splits, tmp_path):
 
 
 def watched(patch):
-    """The hyper-parameters of every training, in order; one may be made to raise by its number."""
-    seen, raising = [], {}
+    """The hyper-parameters and the epochs of every training, in order; one may be made to raise by
+    its number.
+    """
+    seen, raising, histories = [], {}, []
 
     def fit(hparams, **arguments):
         seen.append(hparams)
         if len(seen) in raising:
             raise raising[len(seen)]
-        return real(hparams, **arguments)
+        model, history = real(hparams, **arguments)
+        histories.append(history)
+        return model, history
 
     real = loop.train
     patch.setattr(search_module.loop, "train", fit)
-    return types.SimpleNamespace(hparams=seen, raising=raising)
+    return types.SimpleNamespace(hparams=seen, raising=raising, histories=histories)
 
 
 @pytest.fixture
@@ -148,6 +153,33 @@ def test_a_trial_that_was_cut_short_goes_on_after_its_last_epoch(opened, monkeyp
     assert trial.epochs == 2
 
 
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [({}, 7), ({"epochs": 5}, 5), ({"algorithm": "hyperband", "epochs": 3}, 1)],
+)
+def test_a_trial_has_the_epochs_that_are_asked_for(settings, epochs, opened, trained):
+    trained.raising |= {number: TrainingDiverged("at once") for number in (1, 2)}
+    trials = searched(
+        opened,
+        hparams=dataclasses.replace(HPARAMS, epochs=7),
+        settings=dataclasses.replace(SETTINGS, max_trials=2, **settings),
+    )
+    assert [hparams.epochs for hparams in trained.hparams] == [epochs] * 2
+    assert [trial.epochs for trial in trials] == [epochs] * 2
+
+
+def test_with_patience_a_trial_is_judged_by_its_best_epoch(opened, trained, splits):
+    hparams = dataclasses.replace(HPARAMS, epochs=8, patience=1)
+    search, _ = opened(hparams=hparams, settings=dataclasses.replace(SETTINGS, max_trials=1))
+    right = splits["eval_split"]
+    # Each class stands for another one: the better the training, the worse the loss on eval.
+    wrong = dataclasses.replace(right, labels=tf.roll(right.labels, 1, axis=1))
+    search.search(train_split=splits["train_split"], eval_split=wrong)
+    (trial,), ((*_, best, last),) = search.results().trials, trained.histories
+    assert trial.eval_loss == best.eval_loss < last.eval_loss
+    assert not (search.folder / "checkpoints").exists()
+
+
 def test_more_or_fewer_processes_go_on_with_the_same_search(prepared, opened, trained, tmp_path):
     trained.raising[2] = Killed()
     with pytest.raises(Killed):
@@ -187,13 +219,15 @@ def test_damaged_state_is_said_and_finished_trials_are_taken_over(
     assert "is damaged (JSONDecodeError): it begins again" in caplog.text
 
 
-def test_another_search_configuration_or_seed_is_another_search(opened, tmp_path):
+def test_another_configuration_or_seed_is_another_search(opened, tmp_path):
     opened()
     opened(settings=dataclasses.replace(SETTINGS, max_minutes=5.0))
     assert len(list((tmp_path / "tuning").iterdir())) == 1
     opened(settings=dataclasses.replace(SETTINGS, epochs=2))
     opened(seed=4)
-    assert len(list((tmp_path / "tuning").iterdir())) == 3
+    opened(replicas=2)
+    opened(hparams=dataclasses.replace(HPARAMS, dropout=0.1))
+    assert len(list((tmp_path / "tuning").iterdir())) == 5
 
 
 def test_a_search_removes_what_it_kept_and_leaves_other_searches(opened, tmp_path):
