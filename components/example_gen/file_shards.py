@@ -46,12 +46,13 @@ class FileShard(Shard):
         """Names the file of a row."""
         return super().place() if row is None else printable(self.unpacked()["paths"][row])
 
-    def files(self, hashes: Set[bytes]) -> Iterator[tuple[bytes, str]]:
-        """Yields hash and path of its files whose SHA-256 is among `hashes`."""
+    def files(self, hashes: Set[bytes]) -> Iterator[tuple[bytes, str, int]]:
+        """Yields hash, path and label of its files whose SHA-256 is among `hashes`."""
         own = keys_of(np.frombuffer(self.hashes, np.uint8))
         if not hashes.isdisjoint(own):
-            paths = self.unpacked()["paths"]
-            yield from ((one, path) for one, path in zip(own, paths, strict=True) if one in hashes)
+            files = self.unpacked()
+            rows = zip(own, files["paths"], files["labels"], strict=True)
+            yield from (row for row in rows if row[0] in hashes)
 
 
 def make_shards(listing: Listing, seen: np.ndarray, is_test: np.ndarray) -> tuple[FileShard, ...]:

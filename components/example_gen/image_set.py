@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -110,8 +110,8 @@ class Shard:
         at = "" if row is None else f"row {row} of "
         return f"{at}shard {self.index} of split {self.split!r}"
 
-    def files(self, hashes: Set[bytes]) -> Iterable[tuple[bytes, str]]:
-        """Yields hash and path of its files whose SHA-256 is among `hashes`."""
+    def files(self, hashes: Set[bytes]) -> Iterable[tuple[bytes, str, int]]:
+        """Yields hash, path and label of its files whose SHA-256 is among `hashes`."""
         return ()
 
 
@@ -167,10 +167,24 @@ class ImageSet:
         return sum(shard.rows for shard in self.shards_of(split))
 
     def paths_of(self, hashes: Collection[str]) -> dict[str, list[str]]:
-        """Returns the files with each hexadecimal SHA-256; none for what is no file of the set."""
-        found: dict[str, list[str]] = {}
+        """Returns the files with each hexadecimal SHA-256; none for what is no file of the set.
+
+        A path is followed by split and class, in brackets, where those of equal files differ.
+        """
+        found: dict[str, list[tuple[str, str, str]]] = {}
         wanted = frozenset(map(bytes.fromhex, hashes))
         for shard in self.shards:
-            for digest, path in shard.files(wanted):
-                found.setdefault(digest.hex(), []).append(path)
-        return found
+            for digest, path, label in shard.files(wanted):
+                file = path, shard.split, self.info.class_names[label]
+                found.setdefault(digest.hex(), []).append(file)
+        return {digest: _told_apart(files) for digest, files in found.items()}
+
+
+def _told_apart(files: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Names equal files, given as (path, split, class): a table may have one in several of them."""
+    _, *places = zip(*files, strict=True)
+    differing = [place for place in places if len(set(place)) > 1]
+    return [
+        f"{path} ({', '.join(place[row] for place in differing)})" if differing else path
+        for row, (path, _, _) in enumerate(files)
+    ]
