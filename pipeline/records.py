@@ -50,7 +50,7 @@ _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
 
 
-# What people decided in a serving directory, beside the id of the run whose model it was.
+# What people decided in a serving directory, beside the id of the run whose model it was, or "".
 _Decisions = Sequence[tuple[str, Rejection | Approval | Withdrawal]]
 _DecisionsIn = Callable[[Path], _Decisions]
 
@@ -149,9 +149,11 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
     version = release.get("version")
     for approval in decided:
         version = approval.version if isinstance(approval, Approval) else version
+    # The version that an unchanged run found is another run's, and a pruned one says no run.
+    decided += [one for _, one in known if isinstance(one, Withdrawal) and one.version == version]
     return {
         "outcome": content["outcome"],
-        "reason": "; ".join(map(str, decided)) or _reason(content),
+        "reason": "; ".join(dict.fromkeys(map(str, decided))) or _reason(content),
         "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
         "accuracy": _number(metrics.get("accuracy"), most=1.0),
         "version": version if strict_json.is_count(version) else None,
@@ -162,7 +164,7 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
 def _decisions_in(served: Path) -> _Decisions:
     with contextlib.suppress(serving_dir.ServingDirError):
         held: dict[str, Rejection | Approval] = {**rejected(served), **approved(served)}
-        return [*held.items(), *withdrawn(served).items()]
+        return [*held.items(), *withdrawn(served)]
     return []
 
 

@@ -170,15 +170,13 @@ def approvals_in(present: Sequence[Version]) -> list[Approval]:
     ]
 
 
-def withdrawn(serving_dir: Path) -> dict[str, Withdrawal]:
-    """Returns why models are not to be served again, by the runs that released them; raises as
-    `versions`. What was pruned is left out.
+def withdrawn(serving_dir: Path) -> list[tuple[str, Withdrawal]]:
+    """Returns why models are not to be served again, each beside the run that released it, or ""
+    where that may be pruned; raises as `decided_runs`.
     """
-    return {
-        str(one.release.get("run_id")): one.withdrawn
-        for one in versions(serving_dir)
-        if one.withdrawn
-    }
+    present = versions(serving_dir)
+    known = [(str(one.release.get("run_id")), one.withdrawn) for one in present if one.withdrawn]
+    return [*known, *(("", one) for one in (*kept(serving_dir), *withdrawals_by(present)))]
 
 
 def decided_runs(serving_dir: Path) -> set[str]:
