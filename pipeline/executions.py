@@ -16,8 +16,6 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.result import is_of_run
-
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -89,6 +87,11 @@ def executions_of(database: Path, run_id: str) -> list[Execution]:
         return [_described(store, found[number]) for number in sorted(found)]
     except errors.StatusError as error:
         raise NoMetadata(f"{database} cannot be read: {error}") from error
+
+
+def is_of_run(recorded: object, run_id: str) -> bool:
+    """Whether an id is that of the run, or the one under which the run began again."""
+    return f"{recorded}-".startswith(f"{run_id}-")
 
 
 def _require_database(database: Path) -> None:

@@ -18,23 +18,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from components import serving_dir
 from components.serving_dir.log import Approval, Rejection, Withdrawal, rejected
 from components.serving_dir.reading import approved, withdrawn
-from pipeline.result import (
-    FAILED,
-    HELD,
-    REFUSED,
-    RELEASED,
-    UNCHANGED,
-    RunResult,
-    is_of_run,
-    json_able,
-)
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult, json_able
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_durably
 
@@ -50,8 +41,9 @@ _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
 
 
-# What people decided in a serving directory, beside the id of the run whose model it was.
-_Decisions = Sequence[tuple[str, Rejection | Approval | Withdrawal]]
+# What people decided in a serving directory: on held models, by the run that held them, and on
+# versions, by their numbers.
+_Decisions = tuple[Mapping[str, Rejection | Approval], Mapping[int, Withdrawal]]
 _DecisionsIn = Callable[[Path], _Decisions]
 
 
@@ -143,27 +135,28 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
     made = _object(content, "pending") if content["outcome"] == HELD else release
-    run_id = str(made.get("run_id", content.get("run_id")))  # a held model may be an earlier run's
-    known = decisions_in(Path(made["path"]).parent) if isinstance(made.get("path"), str) else ()
-    decided = [decision for of_run, decision in known if is_of_run(of_run, run_id)]
-    version = release.get("version")
-    for approval in decided:
-        version = approval.version if isinstance(approval, Approval) else version
+    path, version = made.get("path"), made.get("version")
+    held, since = decisions_in(Path(path).parent) if isinstance(path, str) else ({}, {})
+    decided = held.get(str(made.get("run_id")))
+    if isinstance(decided, Approval):
+        version = decided.version
+    version = version if strict_json.is_count(version) else None
+    withdrawal = None if version is None else since.get(version)
+    said = [str(one) for one in (decided, withdrawal) if one]
     return {
         "outcome": content["outcome"],
-        "reason": "; ".join(map(str, decided)) or _reason(content),
+        "reason": "; ".join(said) or _reason(content),
         "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
         "accuracy": _number(metrics.get("accuracy"), most=1.0),
-        "version": version if strict_json.is_count(version) else None,
+        "version": version,
         "seconds": _number(seconds.get("total"), most=math.inf),
     }
 
 
 def _decisions_in(served: Path) -> _Decisions:
     with contextlib.suppress(serving_dir.ServingDirError):
-        held: dict[str, Rejection | Approval] = {**rejected(served), **approved(served)}
-        return [*held.items(), *withdrawn(served).items()]
-    return []
+        return {**rejected(served), **approved(served)}, withdrawn(served)
+    return {}, {}
 
 
 def _object(content: _Fields, name: str) -> _Fields:

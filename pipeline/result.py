@@ -35,11 +35,6 @@ class ExitCode(enum.IntEnum):
     TERMINATED = termination.TERMINATED
 
 
-def is_of_run(recorded: object, run_id: str) -> bool:
-    """Whether an id is that of the run, or the one under which the run began again."""
-    return f"{recorded}-".startswith(f"{run_id}-")
-
-
 def left_out(dataset: Mapping[str, Any]) -> str:
     """Says what the data source holds that no split does: unreadable images, as
     `data.skip_unreadable` allows, and files that are hidden or no images; "" for nothing.

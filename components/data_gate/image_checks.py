@@ -103,6 +103,7 @@ def _pairs(
     hashes of the files by split.
     """
     rows = list(search.partners)
+    theirs = {row: summary.class_names[others[search.matches[row]]] for row in rows}
     other_files = np.concatenate([files[split] for split in _LEARNED_FROM])
     hashes, _ = hash_examples(images[rows], labels[rows])
     return tuple(
@@ -111,7 +112,7 @@ def _pairs(
             row=row * step,
             sha256=name.hex(),
             label=summary.class_names[labels[row]],
-            looks_like=summary.class_names[others[search.matches[row]]],
+            looks_like=theirs[row] if theirs[row] != summary.class_names[labels[row]] else "",
             margin=0.0,
             png=thumbnail(np.concatenate([images[row], search.partners[row]], axis=1)),
             files=(

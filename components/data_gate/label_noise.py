@@ -158,7 +158,10 @@ def _overall_check(noise: LabelNoise, bound: float) -> Check:
     if noise.overall.exceeds(bound):
         sentence = f"{found}, expected at most {percent(bound)}; {_REMEDY}"
         return Check(name, False, share, bound, sentence)
-    return Check(name, True, share, bound, f"{found}, at most {percent(bound)} may")
+    limit = f"at most {percent(bound)} may"
+    if share > bound:
+        limit = f"more than {percent(bound)}, which chance explains"
+    return Check(name, True, share, bound, f"{found}, {limit}")
 
 
 def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) -> Check:

@@ -21,7 +21,7 @@ _NOISE = 0.2  # standard deviations of the values
 _FEW = 0.05  # of the values that differ between two images drawn at random
 _PAIRS = 1000  # drawn at random, to count the values that differ
 _MEANS = 64  # per image at most, of all channels; at least one block per channel
-_KEPT = 50  # images that were found, to be shown
+_KEPT = 60  # images that were found, to be shown
 _AT_ONCE = 2000  # images of which all distances to the test images are in memory
 
 Images = npt.NDArray[np.uint8]

@@ -23,7 +23,7 @@ from components.pictures import Picture, thumbnail
 from trainer import features
 from trainer.features import ImageSpec
 
-SHOWN = 20  # of each check
+SHOWN = 60  # of each check
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +64,17 @@ def shown_outliers(
     def grey(_: Mapping[str, np.ndarray], pixels: np.ndarray) -> np.ndarray:
         return (pixels == pixels[..., :1]).all(axis=(1, 2, 3)).astype(float)
 
+    greys = [
+        name
+        for name, split in summary.splits.items()
+        if (split.grey or 0) > bounds.max_grey * split.rows
+    ]
     spec = summary.image_spec
     shown: dict[str, tuple[Picture, ...]] = {}
     rules: list[tuple[str, Iterable[str], _Beyond]] = [
         *((f"data.{split}.{features.MEAN_INTENSITY}", (split,), intensity) for split in split_uris),
         ("data.sizes", split_uris, size),
-        ("data.grey", split_uris, grey),
+        ("data.grey", greys, grey),
     ]
     try:
         for name, splits, beyond in rules:

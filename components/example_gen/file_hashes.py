@@ -37,7 +37,8 @@ def read(split_uri: str) -> Hashes:
     directory = os.path.join(parent, _DIRECTORY, split)
     content = b""
     if tf.io.gfile.isdir(directory):
-        for name in sorted(tf.io.gfile.listdir(directory)):
+        written = filter(str.isdigit, tf.io.gfile.listdir(directory))  # none that a kill cut short
+        for name in sorted(written):
             with tf.io.gfile.GFile(os.path.join(directory, name), "rb") as file:
                 content += file.read()
     return np.frombuffer(content, np.uint8).reshape(-1, HASH_BYTES)

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class FileShard(Shard):
     def place(self, row: int | None = None) -> str:
         """Names the file of a row."""
         return super().place() if row is None else printable(self.unpacked()["paths"][row])
+
+    def labelled_paths(self, rows: Sequence[int]) -> list[tuple[str, int]]:
+        """Returns path and label of some rows."""
+        files = self.unpacked()
+        return [(files["paths"][row], files["labels"][row]) for row in rows]
 
 
 def make_shards(listing: Listing, seen: np.ndarray, is_test: np.ndarray) -> tuple[FileShard, ...]:

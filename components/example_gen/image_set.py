@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,10 @@ class Shard:
         at = "" if row is None else f"row {row} of "
         return f"{at}shard {self.index} of split {self.split!r}"
 
+    def labelled_paths(self, rows: Sequence[int]) -> Iterable[tuple[str, int]]:
+        """Returns path and label of the files of some rows; for sources whose rows are files."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
@@ -167,16 +171,32 @@ class ImageSet:
         return sum(shard.rows for shard in self.shards_of(split))
 
     def paths_of(self, hashes: Collection[str]) -> dict[str, list[str]]:
-        """Returns the files with each hexadecimal SHA-256; none for what is no file of the set."""
-        found: dict[str, list[str]] = {}
+        """Returns the files with each hexadecimal SHA-256; none for what is no file of the set.
+
+        A path is followed by split and class, in brackets, where those of equal files differ.
+        """
         if self.file_hashes is None:
-            return found
+            return {}
+        found: dict[str, list[tuple[str, str, str]]] = {}
         keys = sortable(self.file_hashes)
         wanted = np.array([bytes.fromhex(each) for each in hashes], keys.dtype)
-        rows, first = np.flatnonzero(np.isin(keys, wanted)), 0
-        for shard in self.shards:
-            for row in rows[(rows >= first) & (rows < first + shard.rows)].tolist():
-                digest = self.file_hashes[row].tobytes().hex()
-                found.setdefault(digest, []).append(shard.place(row - first))
-            first += shard.rows
-        return found
+        ends = np.cumsum([shard.rows for shard in self.shards])
+        of_shards = np.split(np.isin(keys, wanted), ends[:-1])
+        for shard, end, chosen in zip(self.shards, ends.tolist(), of_shards, strict=True):
+            rows = np.flatnonzero(chosen)
+            digests = self.file_hashes[end - shard.rows + rows]
+            files = shard.labelled_paths(rows.tolist()) if len(rows) else ()
+            for digest, (path, label) in zip(digests, files, strict=True):
+                place = path, shard.split, self.info.class_names[label]
+                found.setdefault(digest.tobytes().hex(), []).append(place)
+        return {digest: _told_apart(files) for digest, files in found.items()}
+
+
+def _told_apart(files: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Names equal files, given as (path, split, class): a table may have one in several of them."""
+    _, *places = zip(*files, strict=True)
+    differing = [place for place in places if len(set(place)) > 1]
+    return [
+        f"{path} ({', '.join(place[row] for place in differing)})" if differing else path
+        for row, (path, _, _) in enumerate(files)
+    ]

@@ -170,15 +170,13 @@ def approvals_in(present: Sequence[Version]) -> list[Approval]:
     ]
 
 
-def withdrawn(serving_dir: Path) -> dict[str, Withdrawal]:
-    """Returns why models are not to be served again, by the runs that released them; raises as
-    `versions`. What was pruned is left out.
+def withdrawn(serving_dir: Path) -> dict[int, Withdrawal]:
+    """Returns why versions are not to be served again, also of pruned ones, by their numbers;
+    raises as `decided_runs`.
     """
-    return {
-        str(one.release.get("run_id")): one.withdrawn
-        for one in versions(serving_dir)
-        if one.withdrawn
-    }
+    present = {one.number: one.withdrawn for one in versions(serving_dir) if one.withdrawn}
+    # Read after the versions: `prune` writes to the log before it removes one.
+    return {one.version: one for one in kept(serving_dir)} | present
 
 
 def decided_runs(serving_dir: Path) -> set[str]:

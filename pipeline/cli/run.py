@@ -205,7 +205,8 @@ def _paths_of(files: Collection[str], config: RunConfig) -> Mapping[str, Sequenc
     try:
         # It was opened when the run began, and is kept where its files are the same.
         return open_dataset(config.dataset, config.data, data_dir=config.data_dir).paths_of(files)
-    except DataError:
+    except DataError as error:
+        output.complain(f"the report names no files: {error}")
         return {}
 
 

@@ -29,7 +29,7 @@ _TITLES = {
     "duplicates": "Test images that occur more than once",
 }
 
-MOST = 60  # pictures in all, unless the data were refused
+MOST = 60  # pictures in all; of each kind, if the data were refused
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
 _MOST_EQUAL = 3  # files of one content that are named
@@ -54,7 +54,8 @@ def suspects(result: RunResult) -> Iterator[Section]:
     """Yields the sections, which have pictures, of what the data gate shows, and of likely label
     errors in test.
     """
-    if shown := _first(result.suspects, NEAR_DUPLICATES, _MOST["train"]):
+    most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
+    if shown := _first(result.suspects, NEAR_DUPLICATES, most):
         yield Section(
             "Test images that are also in train or eval",
             f"Each of these {len(shown)} test images, on the left, is exactly or nearly the image "
@@ -66,7 +67,6 @@ def suspects(result: RunResult) -> Iterator[Section]:
         if title and shown:
             yield Section(title, f"{len(shown)} of those for which {name} failed.", shown)
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
-    most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
     if shown := _first(result.suspects, LABEL_ERRORS, most):
         assert result.suspects is not None
         found = len(result.suspects.groups[LABEL_ERRORS])
@@ -121,7 +121,7 @@ def files(result: RunResult) -> frozenset[str]:
 
 def names(picture: Picture, paths: Paths) -> list[str]:
     """Returns the path of each file that the picture shows, with those of equal files."""
-    return [_name(paths[file]) for file in picture.files if file in paths]
+    return [_name(paths[file]) for file in dict.fromkeys(picture.files) if file in paths]
 
 
 def _name(equal: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from tfx.types.artifact import Artifact
 
 from components import blessing, pictures, pusher, serving_dir
 from components.example_gen import examples_summary
+from pipeline.executions import is_of_run
 from pipeline.result import (
     FAILED,
     GATES,
@@ -22,7 +23,6 @@ from pipeline.result import (
     Release,
     RunResult,
     Waiting,
-    is_of_run,
 )
 from trainer import history
 from trainer.hparams import HParams

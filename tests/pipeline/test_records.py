@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import publish, rollback
+from components.serving_dir import prune, publish, rollback
 from pipeline import records
 from pipeline.records import UNFINISHED, UNREADABLE
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, Release
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release
 from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
 
@@ -59,17 +59,20 @@ def test_a_held_run_says_where_to_look(tmp_path: Path) -> None:
 def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
     serving = tmp_path / "serving"
     for letter, run_id in (("a", RUN_ID), ("b", "20261126T101500Z-3f2a")):
-        # The second run began again, under another id.
-        known_as = run_id if letter == "a" else f"{run_id}-2"
-        done = publish(letter_model(tmp_path, letter), serving, {"run_id": known_as})
+        done = publish(letter_model(tmp_path, letter), serving, {"run_id": run_id})
         release = Release(done.version, str(serving / str(done.version)))
         run = dataclasses.replace(RELEASED_RUN, run_id=run_id, release=release)
         records.write(run, tmp_path / "reports")
     assert [run.reason for run in records.read_all(tmp_path)] == ["", ""]
+    again = dataclasses.replace(run, run_id="20261127T101500Z-3f2a", outcome=UNCHANGED)
+    records.write(again, tmp_path / "reports")
     rollback(serving, reason="too many\nsevens")
-    second, first = records.read_all(tmp_path)
-    assert (second.outcome, second.version, first.reason) == (RELEASED, 2, "")
-    assert re.fullmatch("withdrawn by version 3 at 2.*: too many sevens", second.reason)
+    for remove in (lambda: None, lambda: prune(serving, keep=1)):
+        remove()
+        third, second, first = records.read_all(tmp_path)
+        assert (second.outcome, second.version, first.reason) == (RELEASED, 2, "")
+        assert re.fullmatch("withdrawn by version 3 at 2.*: too many sevens", second.reason)
+        assert (third.outcome, third.reason) == (UNCHANGED, second.reason)
 
 
 def test_several_failed_checks_are_counted(tmp_path: Path) -> None:

@@ -179,6 +179,14 @@ def test_the_bound_is_exceeded_where_chance_does_not_explain_it(strict, exceeded
     assert not dataclasses.replace(noise, is_judged=False).exceeds(0.01)
 
 
+def test_a_share_beyond_the_bound_that_chance_explains_is_said_so():
+    noise = Noise(lenient=0.015, strict=0.015, rows=1000, is_judged=True)
+    overall, _ = noise_checks(LabelNoise(1000, 0.9, noise, (noise,), (0,)), ("cat",), 0.01)
+
+    assert overall.passed
+    assert overall.sentence.endswith("labels look wrong, more than 1.00 %, which chance explains")
+
+
 def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chance():
     few, many = (
         Noise(share, share, rows, is_judged=True) for share, rows in ((0.2, 10), (0.15, 1000))

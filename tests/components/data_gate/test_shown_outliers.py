@@ -29,6 +29,10 @@ class Splits:
         self.images = {name: rng.integers(90, 160, (30, *SHAPE), np.uint8) for name in names}
         self.sizes = {name: np.full((30, 3), (*MEDIAN, 3)) for name in names}
 
+    def grey(self, split: str) -> int:
+        images = self.images[split]
+        return int((images == images[..., :1]).all(axis=(1, 2, 3)).sum())
+
     def written(self, root: Path) -> dict[str, str]:
         labels = np.arange(30) % 2
         return {
@@ -39,14 +43,16 @@ class Splits:
     def shown(self, root: Path, *failed: str) -> dict[str, tuple[Picture, ...]]:
         return self.shown_of(self.written(root), *failed)
 
-    @staticmethod
-    def shown_of(uris: Mapping[str, str], *failed: str) -> dict[str, tuple[Picture, ...]]:
+    def shown_of(self, uris: Mapping[str, str], *failed: str) -> dict[str, tuple[Picture, ...]]:
         summary = ExamplesSummary(
             name="pets",
             fingerprint="f" * 64,
             image_shape=SHAPE,
             class_names=("cat", "dog"),
-            splits={name: SplitSummary(30, (15, 15), "d" * 64, 0.5) for name in uris},
+            splits={
+                name: SplitSummary(30, (15, 15), "d" * 64, 0.5, grey=self.grey(name))
+                for name in uris
+            },
             overlap=Overlap(0, ()),
             resize="pad",
         )
@@ -88,8 +94,16 @@ def test_no_more_are_shown_than_people_look_at(tmp_path: Path) -> None:
         images[:25] = images[:25, :, :, :1]
     (shown,) = splits.shown(tmp_path, "data.grey").values()
     assert len(shown) == SHOWN
-    grey = {splits.hash_of("train", row) for row in range(25)}
+    grey = {splits.hash_of(name, row) for name in splits.images for row in range(25)}
     assert {one.sha256 for one in shown} < grey
+
+
+def test_grey_images_are_those_of_the_splits_with_too_many(tmp_path: Path) -> None:
+    splits = Splits()
+    splits.images["train"][:3] = splits.images["train"][:3, :, :, :1]  # 10 %, which is allowed
+    splits.images["test"][:4] = splits.images["test"][:4, :, :, :1]
+    (shown,) = splits.shown(tmp_path, "data.grey").values()
+    assert {one.sha256 for one in shown} == {splits.hash_of("test", row) for row in range(4)}
 
 
 def test_copies_stand_once_with_all_their_files(tmp_path: Path) -> None:
@@ -108,7 +122,8 @@ def test_a_check_that_blames_no_example_shows_none(failed: str, tmp_path: Path) 
 
 
 def test_what_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
-    uris = Splits().written(tmp_path)
+    splits = Splits()
+    uris = splits.written(tmp_path)
     with tf.io.TFRecordWriter(f"{uris['eval']}/0", "GZIP") as writer:
         writer.write(b"")  # an example without features
-    assert Splits.shown_of(uris, "data.eval.mean_intensity") == {}
+    assert splits.shown_of(uris, "data.eval.mean_intensity") == {}

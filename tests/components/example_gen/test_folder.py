@@ -422,7 +422,7 @@ def test_files_are_found_by_their_content(two_classes: Path) -> None:
         for name in ("cat/0000.png", "dog/0101.png")
     )
     assert image_set.paths_of([once, twice, "0" * 64]) == {
-        twice: ["cat/0000.png", "dog/again.png"],
+        twice: ["cat/0000.png (cat)", "dog/again.png (dog)"],
         once: ["dog/0101.png"],
     }
 

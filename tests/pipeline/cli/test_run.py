@@ -120,7 +120,9 @@ class TestReport:
         assert warning.endswith("; the outcome stands")
 
     @pytest.mark.parametrize("gone", [False, True])
-    def test_it_names_the_files_of_pictures(self, gone: bool, root: Path, tmp_path: Path) -> None:
+    def test_it_names_the_files_of_pictures(
+        self, gone: bool, root: Path, tmp_path: Path, capfd: Captured
+    ) -> None:
         for name in ("cat", "dog"):
             for split in ("train", "test"):
                 (tmp_path / "pets" / split / name).mkdir(parents=True)
@@ -135,6 +137,8 @@ class TestReport:
         assert main(["run", *dataset, "--pipeline-root", str(root)], run=run) == 0
         (page,) = (root / "reports").glob("2*.html")
         assert ("test/dog/1.png" in page.read_text()) is not gone
+        said = f"tfx-mnist: the report names no files: folder:{tmp_path}/pets: there is no such"
+        assert (said in capfd.readouterr().err) is gone
 
 
 class TestCannotStart:

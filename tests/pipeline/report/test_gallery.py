@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 from components.gate.evidence import Tally
-from components.pictures import LABEL_ERRORS, LOST, WRONG, Pictures
+from components.pictures import LABEL_ERRORS, LOST, NEAR_DUPLICATES, WRONG, Pictures
 from pipeline.report import gallery, render
 from tests.pipeline.report.runs import FAILED_RUN, FIRST_RUN, RELEASED_RUN, SEEN_RUN, picture
 
@@ -49,14 +49,14 @@ def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
 
 
 def test_the_files_of_pictures_are_named() -> None:
-    shown = dataclasses.replace(picture(1), files=("a", "b", "c"))
+    shown = dataclasses.replace(picture(1), files=("a", "a", "b", "c"))
     run = dataclasses.replace(RELEASED_RUN, mistakes=Pictures({LOST: (shown,)}, examined=1))
     assert gallery.files(run) == {"a", "b", "c"}
     assert gallery.files(RELEASED_RUN) == set()
-    paths = {"a": ["<cat>/1.png"], "c": ["1.png", "2.png", "3.png", "4.png", "5.png"]}
+    paths = {"a": ["<cat>/1  .png"], "c": ["1.png", "2.png", "3.png", "4.png", "5.png"]}
     html = render(run, paths)
-    assert re.findall(r"<br>(.*png.*)", html) == [
-        "&lt;cat&gt;/1.png",
+    assert re.findall(r'<br><span class="file">(.*png.*)</span>', html) == [
+        "&lt;cat&gt;/1  .png",
         "1.png = 2.png = 3.png (and 2 more)",
     ]
 
@@ -76,6 +76,18 @@ def test_label_errors_of_refused_data_stand_on_the_first_page() -> None:
     assert html.count("<img") == gallery.MOST
     assert html.index("Likely label errors in train") < html.index("<h2>Time")
     assert "Likely label errors in test" not in html
+
+
+def test_of_refused_data_all_pairs_are_shown() -> None:
+    pairs = Pictures({NEAR_DUPLICATES: (picture(1),) * 70}, examined=0)
+    few, many = (
+        [len(section.pictures) for section in gallery.suspects(run) if "also in" in section.title]
+        for run in (
+            dataclasses.replace(SEEN_RUN, suspects=pairs),
+            dataclasses.replace(SEEN_RUN, suspects=pairs, mistakes=None),
+        )
+    )
+    assert (few, many) == ([20], [60])
 
 
 def test_what_a_check_of_the_data_blames_is_shown_with_its_name() -> None:
