@@ -46,7 +46,7 @@ def test_a_folder_of_mixed_images_becomes_a_model_that_takes_such_files(
     code, result = run_here(capfd, tmp_path / "root", *arguments, "--set", "data.skip_unreadable=1")
     assert (code, result["outcome"]) == (0, "released"), json.dumps(result)
     assert result["dataset"]["name"].startswith("folder_halves_")
-    assert "<br>lower/is_upper.png" in Path(result["report"]).read_text()
+    assert ">lower/is_upper.png<" in Path(result["report"]).read_text()
 
     asked = [tmp_path / f"new.{suffix}" for suffix in suffixes]
     for number, path in enumerate(asked):
