@@ -54,9 +54,8 @@ def generate(pipeline: beam.Pipeline, image_set: ImageSet, uri: str) -> None:
     for directory in (_STAGING, *map(_directory, SPLITS)):
         tf.io.gfile.makedirs(os.path.join(uri, directory))
     files = file_counts(image_set)
-    reader = dataclasses.replace(
-        image_set, shards=(), file_hashes=None
-    )  # it is sent to each worker
+    # It is sent to each worker.
+    reader = dataclasses.replace(image_set, shards=(), file_hashes=None)
     staged_and_surveyed = (
         pipeline
         | "Shards" >> beam.Create(image_set.shards, reshuffle=True)
