@@ -67,7 +67,7 @@ def _text(size: tuple[int, int]) -> str:
 
 def _grey_check(summary: ExamplesSummary, bound: float) -> Check:
     """Checks that few images of a coloured set have no colour; all of them are no mixture."""
-    shares = {name: (split.grey or 0) / split.rows for name, split in summary.splits.items()}
+    shares = grey_shares(summary)
     worst = max(shares, key=lambda name: shares[name])
     split, share = summary.splits[worst], shares[worst]
     if all(each == 1 for each in shares.values()):
@@ -84,6 +84,11 @@ def _grey_check(summary: ExamplesSummary, bound: float) -> Check:
         bad=f"expected at most {percent(bound)}; look where they come from, make all images grey "
         "with data.channels=1, or set data_gate.max_grey",
     )
+
+
+def grey_shares(summary: ExamplesSummary) -> dict[str, float]:
+    """Returns the share of the images without colour, 0..1, by split."""
+    return {name: (split.grey or 0) / split.rows for name, split in summary.splits.items()}
 
 
 def _leak_check(summary: ExamplesSummary, bound: float) -> Check:

@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from components.data_gate.bounds import DataBounds
+from components.data_gate.format_checks import grey_shares
 from components.example_gen import file_hashes
-from components.example_gen.example_facts import hash_examples, keys_of
+from components.example_gen.example_facts import are_grey, hash_examples, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import TEST
 from components.example_gen.images import decode, read_examples
@@ -62,13 +63,9 @@ def shown_outliers(
         return np.abs(np.log(areas / np.prod(median))) / 2 - np.log(bounds.max_size_factor)
 
     def grey(_: Mapping[str, np.ndarray], pixels: np.ndarray) -> np.ndarray:
-        return (pixels == pixels[..., :1]).all(axis=(1, 2, 3)).astype(float)
+        return are_grey(pixels).astype(float)
 
-    greys = [
-        name
-        for name, split in summary.splits.items()
-        if (split.grey or 0) > bounds.max_grey * split.rows
-    ]
+    greys = [name for name, share in grey_shares(summary).items() if share > bounds.max_grey]
     spec = summary.image_spec
     shown: dict[str, tuple[Picture, ...]] = {}
     rules: list[tuple[str, Iterable[str], _Beyond]] = [

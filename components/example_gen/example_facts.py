@@ -87,6 +87,11 @@ def contrasts_of(pixels: np.ndarray) -> npt.NDArray[np.uint8]:
     return (2 * np.sqrt(variances)).astype(np.uint8)
 
 
+def are_grey(pixels: np.ndarray) -> npt.NDArray[np.bool_]:
+    """Tells which of [n, H, W, C] uint8 have equal channels everywhere: [n] bool."""
+    return np.asarray((pixels == pixels[..., :1]).all(axis=(1, 2, 3)))
+
+
 def facts_of(
     pixels: np.ndarray,
     labels: np.ndarray,
@@ -102,7 +107,7 @@ def facts_of(
     facts = np.empty(len(labels), FACTS)
     shapes = np.broadcast_to(pixels.shape[1:], (len(labels), 3)) if stored is None else stored
     facts["height"], facts["width"] = shapes[:, 0], shapes[:, 1]
-    facts["grey"] = (pixels == pixels[..., :1]).all(axis=(1, 2, 3))
+    facts["grey"] = are_grey(pixels)
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["regions"], facts["contrast"] = region_means(pixels), contrasts_of(pixels)
     facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)

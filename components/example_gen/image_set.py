@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from components.example_gen.example_facts import sortable
+from components.example_gen.sources import DataError
 from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
 from trainer.host.paths import slug
@@ -110,6 +111,14 @@ class Shard:
         """Names the shard, or a row of it, in a message."""
         at = "" if row is None else f"row {row} of "
         return f"{at}shard {self.index} of split {self.split!r}"
+
+    def require_rows(self, found: int, remedy: str) -> None:
+        """Raises DataError unless the shard holds as many rows as the set declares."""
+        if found != self.rows:
+            raise DataError(
+                f"{self.place()} holds {found:,} rows, expected the {self.rows:,} that the set "
+                f"declares; {remedy}"
+            )
 
     def labelled_paths(self, rows: Sequence[int]) -> Iterable[tuple[str, int]]:
         """Returns path and label of the files of some rows; for sources whose rows are files."""

@@ -76,11 +76,7 @@ def read_rows(image_set: ImageSet, shard: Shard) -> Iterator[Rows]:
             pixels = _decode_checked(images, shard, start, spec)
         yield Rows(images, labels, pixels, stored, rows.extra, rows.file_hashes)
         start += len(labels)
-    if start != shard.rows:
-        raise DataError(
-            f"{shard.place()} holds {start:,} rows, expected the {shard.rows:,} that the set "
-            f"declares; {image_set.remedy}"
-        )
+    shard.require_rows(start, image_set.remedy)
 
 
 def as_seen(rows: Rows) -> Rows:

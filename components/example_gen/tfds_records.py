@@ -56,11 +56,7 @@ class RecordReader:
             for images, _ in self._records(shard):
                 seen.append(_look_at(images, shard, start, self.remedy))
                 start += len(images)
-            if start != shard.rows:
-                raise DataError(
-                    f"{shard.place()} holds {start:,} rows, expected the {shard.rows:,} that the "
-                    f"set declares; {self.remedy}"
-                )
+            shard.require_rows(start, self.remedy)
             return np.concatenate(seen)
 
         with ThreadPoolExecutor() as pool:  # TensorFlow releases the interpreter's lock

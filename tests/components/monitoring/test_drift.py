@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.monitoring.drift import Labelled, compare
+from components.monitoring.drift import Drift, Labelled, compare
 from components.monitoring.summary import Summary, summarize
 
 RNG = np.random.default_rng(0)
@@ -56,11 +56,15 @@ def of_classes(*counts: int) -> Summary:
     return Summary(rows, counts, (rows, *[0] * (len(RELEASED.confidence) - 1)))
 
 
+def drift_of(released: tuple[int, ...], observed: tuple[int, ...]) -> Drift:
+    """The drift from and to so many predictions of each class, without tolerance."""
+    before, now = of_classes(*released), of_classes(*observed)
+    return compare(before, now, level=0.05, tolerance=0.0, class_names=NAMES)
+
+
 def test_two_classes_are_compared_by_pearsons_test() -> None:
     before, now = (5_000, 5_000), (98, 62)
-    found = compare(
-        of_classes(*before), of_classes(*now), level=0.05, tolerance=0.0, class_names=NAMES
-    )
+    found = drift_of(before, now)
     expected = stats.chi2_contingency([before, now], correction=False).pvalue
     assert found.tests[0].p_value == pytest.approx(2 * expected)  # and the confidence
     assert found.tests[0].distance == pytest.approx(98 / 160 - 0.5)
@@ -76,13 +80,7 @@ def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(
     released, observed, tests
 ) -> None:
     # About 0.1 images are expected: chi-square says p = 0.01 and 0.04 for the one that came.
-    drift = compare(
-        of_classes(*released),
-        of_classes(*observed),
-        level=0.05,
-        tolerance=0.0,
-        class_names=NAMES,
-    )
+    drift = drift_of(released, observed)
     rare = np.array([released, observed])[:, np.array(released) < 6].sum(axis=1)
     exact = stats.fisher_exact([rare, [sum(released), sum(observed)] - rare]).pvalue
     assert drift.tests[0].p_value == pytest.approx(tests * exact)
@@ -93,13 +91,7 @@ def test_classes_that_few_images_are_expected_of_are_taken_together() -> None:
     # A tenth of all images are requests: 5.5 are expected of the second class, which is enough
     # (Cochran 1954), and 4.5 of each of the last two.
     released, observed = (8_885, 45, 35, 35), (970, 10, 10, 10)
-    drift = compare(
-        of_classes(*released),
-        of_classes(*observed),
-        level=0.05,
-        tolerance=0.0,
-        class_names=NAMES,
-    )
+    drift = drift_of(released, observed)
     expected = stats.chi2_contingency([(8_885, 45, 70), (970, 10, 20)]).pvalue
     assert drift.tests[0].p_value == pytest.approx(2 * expected)  # and the confidence
 
