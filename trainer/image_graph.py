@@ -25,7 +25,6 @@ _OfImage = Callable[[tf.Tensor], tf.Tensor]
 
 _PNG = b"\x89"
 _HEADER_BYTES = 26  # at the start of a PNG or BMP, which hold its width and height
-_PNG_DEPTH = 24  # the place of the bits per channel
 _JPEG = b"\xff"
 _GIF = b"G"
 _APP1 = b"\xff\xe1"  # the marker, before two bytes of length and the segment's name
@@ -92,15 +91,22 @@ def _emptied_unless(fits: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     return tf.where(fits, encoded, "")
 
 
-def _declared(encoded: tf.Tensor, place: int, dtype: tf.DType, *, little: bool) -> tf.Tensor:
-    """Reads the two numbers at a place of headers, [...] strings: [..., 2]; 0 behind their end."""
+def _declared(
+    encoded: tf.Tensor, place: int, dtype: tf.DType, count: int, *, little: bool
+) -> tf.Tensor:
+    """Reads the numbers at a place of headers, [...] strings: [..., count]; 0 behind their end.
+
+    TensorFlow's error of a place behind the end holds the bytes, which are no text: Python cannot
+    make an exception of it.
+    """
     head = tf.strings.join([tf.strings.substr(encoded, 0, _HEADER_BYTES), "\0" * _HEADER_BYTES])
-    numbers = tf.strings.substr(head, place, 2 * dtype.size)
+    numbers = tf.strings.substr(head, place, count * dtype.size)
     return tf.io.decode_raw(numbers, dtype, little_endian=little)
 
 
-_png_sides = functools.partial(_declared, place=16, dtype=tf.int32, little=False)
-_bmp_sides = functools.partial(_declared, place=18, dtype=tf.int32, little=True)
+_png_sides = functools.partial(_declared, place=16, dtype=tf.int32, count=2, little=False)
+_png_depth = functools.partial(_declared, place=24, dtype=tf.uint8, count=1, little=False)
+_bmp_sides = functools.partial(_declared, place=18, dtype=tf.int32, count=2, little=True)
 
 
 def _times_decoded(jpeg: tf.Tensor) -> tf.Tensor:
@@ -159,7 +165,7 @@ def _bmp(encoded: tf.Tensor) -> tf.Tensor:
 def _png_on_black(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a PNG to its colours times their opacity, rounded: [h, w, 3] uint8."""
     image = tf.io.decode_png(encoded, channels=4)
-    depth = tf.io.decode_raw(tf.strings.substr(encoded, _PNG_DEPTH, 1), tf.uint8)[0]
+    depth = _png_depth(encoded)[0]
     # Of images without opacity whose depth is below 8 bits, TensorFlow makes it 2^depth - 1.
     filler = tf.bitwise.left_shift(tf.constant(1, tf.uint8), tf.minimum(depth, 7)) - 1
     is_filled = (depth < 8) & tf.reduce_all(tf.equal(image[..., 3:], filler))

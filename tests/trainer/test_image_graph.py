@@ -99,6 +99,15 @@ def test_what_is_no_image_fails(content: bytes) -> None:
         pixels_of(content, OWN)
 
 
+def test_of_a_png_cut_short_the_decoder_alone_fails() -> None:
+    # Of two operations that fail, either may be reported.
+    png = encoded(picture(), "PNG")
+    for end in range(1, 26):
+        for _ in range(5):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="DecodePng"):
+                pixels_of(png[:end], OWN)
+
+
 def test_a_bmp_of_fewer_bits_fails_since_its_palette_would_be_lost() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         pixels_of(encoded(picture().convert("P"), "BMP"), OWN)
