@@ -131,7 +131,7 @@ def _name(equal: Sequence[str]) -> str:
 
 def trials_picture(result: RunResult) -> str:
     """Returns the picture of the search's trials as PNG in base64, or "" without one."""
-    path = Path(result.tuning_plot) if result.tuning and result.tuning_plot else None
+    path = Path(result.tuning_plot) if result.tuning_plot else None
     if path is None or not path.is_file() or path.stat().st_size > _MAX_PLOT_BYTES:
         return ""
     return base64.b64encode(path.read_bytes()).decode("ascii")

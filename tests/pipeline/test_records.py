@@ -2,10 +2,12 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.serving_dir import prune, publish, rollback
+from components.serving_dir.log import LOG_NAME
 from pipeline import records
 from pipeline.records import UNFINISHED, UNREADABLE
 from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release
@@ -38,12 +40,14 @@ def test_all_runs_are_read_the_newest_first(root: Path) -> None:
     assert released.seconds == 30.0
     assert released.report == root / "reports" / "20261120T101500Z-3f2a.html"
     assert found[1].report is None
+    assert found[0].log == root / "logs" / "20261123T101500Z-3f2a.log"
 
 
 def test_a_run_says_why_it_ended(root: Path) -> None:
     unfinished, failed, refused, released = records.read_all(root)
     assert released.reason == ""
     assert refused.reason.startswith("floor: accuracy 0.9700; its ")
+    assert "more)" not in refused.reason  # one check failed
     assert failed.reason == FAILED_RUN.error
     assert "was killed" in unfinished.reason
 
@@ -73,6 +77,8 @@ def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
         assert (second.outcome, second.version, first.reason) == (RELEASED, 2, "")
         assert re.fullmatch("withdrawn by version 3 at 2.*: too many sevens", second.reason)
         assert (third.outcome, third.reason) == (UNCHANGED, second.reason)
+    (serving / LOG_NAME).write_text("{\n")
+    assert [run.reason for run in records.read_all(tmp_path)] == ["", "", ""]
 
 
 def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
@@ -90,16 +96,48 @@ def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
 def test_what_is_no_record_is_said_to_be_unreadable(content: str, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
+    (tmp_path / "reports" / f"{RUN_ID}.html").touch()
     (run,) = records.read_all(tmp_path)
     assert (run.run_id, run.outcome) == (RUN_ID, UNREADABLE)
     assert f"{RUN_ID}.json cannot be read" in run.reason
+    assert run.report is not None
 
 
-def test_values_of_other_types_count_as_not_known(tmp_path: Path) -> None:
+def test_a_directory_in_the_place_of_a_record_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "reports" / f"{RUN_ID}.json").mkdir(parents=True)
+    assert [run.outcome for run in records.read_all(tmp_path)] == [UNREADABLE]
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_the_lowest_and_the_highest_accuracy_are_known(accuracy: float, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
-    odd = {"outcome": "refused", "metrics": {"accuracy": "NaN"}, "release": {"version": True}}
-    odd |= {"dataset": [], "seconds": {"total": -1}, "gate": {"checks": [3]}, "error": 5}
-    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(json.dumps(odd))
+    content = json.dumps({"outcome": "refused", "metrics": {"accuracy": accuracy}})
+    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
+    assert [run.accuracy for run in records.read_all(tmp_path)] == [accuracy]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {
+            "metrics": {"accuracy": "NaN"},
+            "release": {"version": True},
+            "dataset": [],
+            "seconds": {"total": -1},
+            "gate": {"checks": [3]},
+            "error": 5,
+        },
+        {
+            "metrics": {"accuracy": 1.5},
+            "dataset": {"name": 3},
+            "seconds": {"total": True},
+        },
+    ],
+)
+def test_values_of_other_types_count_as_not_known(odd: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    content = json.dumps({"outcome": "refused", **odd})
+    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
     (run,) = records.read_all(tmp_path)
     assert (run.outcome, run.reason) == ("refused", "")
     assert (run.dataset, run.accuracy, run.version, run.seconds) == (None, None, None, None)

@@ -23,20 +23,21 @@ BOUNDS = DataGateConfig(min_mean_intensity=0.1, max_mean_intensity=0.9, max_size
 class Splits:
     """Coloured images of middle intensity, 30 a split, all different, stored as 40 x 30."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = 30) -> None:
         rng = np.random.default_rng(0)
         names = ("train", "eval", "test")
-        self.images = {name: rng.integers(90, 160, (30, *SHAPE), np.uint8) for name in names}
-        self.sizes = {name: np.full((30, 3), (*MEDIAN, 3)) for name in names}
+        self.images = {name: rng.integers(90, 160, (rows, *SHAPE), np.uint8) for name in names}
+        self.sizes = {name: np.full((rows, 3), (*MEDIAN, 3)) for name in names}
 
     def grey(self, split: str) -> int:
         images = self.images[split]
         return int((images == images[..., :1]).all(axis=(1, 2, 3)).sum())
 
     def written(self, root: Path) -> dict[str, str]:
-        labels = np.arange(30) % 2
         return {
-            name: write_split(root / f"Split-{name}", images, labels, self.sizes[name])
+            name: write_split(
+                root / f"Split-{name}", images, np.arange(len(images)) % 2, self.sizes[name]
+            )
             for name, images in self.images.items()
         }
 
@@ -59,7 +60,7 @@ class Splits:
         return shown_outliers(set(failed), uris, summary, bounds_for(BOUNDS, "pets"), MEDIAN)
 
     def hash_of(self, split: str, row: int) -> str:
-        hashes, _ = hash_examples(self.images[split][row : row + 1], np.zeros(1, np.int64))
+        hashes, _ = hash_examples(self.images[split][[row]], np.zeros(1, np.int64))
         return hashes.tobytes().hex()
 
 
@@ -98,6 +99,17 @@ def test_no_more_are_shown_than_people_look_at(tmp_path: Path) -> None:
     assert {one.sha256 for one in shown} < grey
 
 
+def test_of_a_batch_with_too_many_the_furthest_are_shown(tmp_path: Path) -> None:
+    splits = Splits(rows=SHOWN + 10)
+    splits.images["test"][:] = 20
+    splits.images["test"][-5:] = 0
+    (shown,) = splits.shown(tmp_path, "data.test.mean_intensity").values()
+    assert [one.sha256 for one in shown] == [
+        *[splits.hash_of("test", -1)] * 5,
+        *[splits.hash_of("test", 0)] * (SHOWN - 5),
+    ]
+
+
 def test_grey_images_are_those_of_the_splits_with_too_many(tmp_path: Path) -> None:
     splits = Splits()
     splits.images["train"][:3] = splits.images["train"][:3, :, :, :1]  # 10 %, which is allowed
@@ -109,11 +121,18 @@ def test_grey_images_are_those_of_the_splits_with_too_many(tmp_path: Path) -> No
 def test_copies_stand_once_with_all_their_files(tmp_path: Path) -> None:
     splits = Splits()
     splits.images["test"][[7, 20]] = splits.images["test"][2]
-    splits.images["test"][9] = splits.images["test"][1]
+    splits.images["test"][10] = splits.images["test"][1]  # which has another label
     shown = splits.shown(tmp_path, "data.duplicates")["data.duplicates"]
     expected = {splits.hash_of("test", row) for row in (1, 2)}
     assert {one.sha256 for one in shown} == expected
     assert {one.files for one in shown} == {(each,) for each in expected}  # which are equal here
+
+
+def test_no_more_copies_are_shown_than_people_look_at(tmp_path: Path) -> None:
+    splits = Splits(rows=2 * SHOWN + 2)
+    splits.images["test"][SHOWN + 1 :] = splits.images["test"][: SHOWN + 1]
+    (shown,) = splits.shown(tmp_path, "data.duplicates").values()
+    assert len(shown) == SHOWN
 
 
 @pytest.mark.parametrize("failed", ["data.label_noise", "data.train.rows"])

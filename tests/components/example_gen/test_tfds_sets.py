@@ -441,7 +441,8 @@ def test_then_the_features_of_that_name() -> None:
 
 
 def test_then_the_only_ones_of_their_kind() -> None:
-    found = find_keys(info(("id", "photo"), id=LABEL, photo=PNG), "x")
+    mask = tfds.features.LabeledImage(labels=["a", "b"], shape=(4, 5, 1))  # no picture
+    found = find_keys(info(("id", "photo"), id=LABEL, photo=PNG, mask=mask), "x")
     assert found == ("photo", "id")
 
 
@@ -459,6 +460,11 @@ def test_then_the_only_ones_of_their_kind() -> None:
             {"image": PNG, "label": tfds.features.ClassLabel(num_classes=1)},
             "has 1 classes, expected two or more",
         ),
+        ({"image": PNG, "label": tfds.features.ClassLabel()}, "has no classes, expected two"),
+        (
+            {"image": Image(shape=(2, 4, 5, 1)), "label": LABEL},
+            r"images of shape \(2, 4, 5, 1\), expected height, width",
+        ),
     ],
 )
 def test_a_set_without_a_usable_image_and_label_is_refused(
@@ -466,3 +472,8 @@ def test_a_set_without_a_usable_image_and_label_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         find_keys(info(**features), "x")
+
+
+def test_a_set_of_one_feature_alone_is_refused() -> None:
+    with pytest.raises(DataError, match="'x' has no image feature among its features"):
+        find_keys(FakeInfo(PNG), "x")

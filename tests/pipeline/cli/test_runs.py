@@ -36,11 +36,14 @@ def test_there_is_a_row_for_each_run_with_its_reason(tmp_path: Path, capfd: Capt
 
 def test_json_lists_them(tmp_path: Path, capfd: Captured) -> None:
     records.write(RELEASED_RUN, tmp_path / "reports")
+    page = tmp_path / "reports" / f"{RELEASED_RUN.run_id}.html"
+    page.touch()
     fields = json.loads(shown(tmp_path, capfd, "--json"))
     (run,) = fields["runs"]
     assert (fields["pipeline_root"], fields["error"]) == (str(tmp_path), None)
     assert run["started"] == "2026-11-24T10:15:00+00:00"
-    assert (run["run_id"], run["outcome"], run["report"]) == (RELEASED_RUN.run_id, RELEASED, None)
+    assert (run["run_id"], run["outcome"]) == (RELEASED_RUN.run_id, RELEASED)
+    assert (run["report"], run["log"]) == (str(page), None)
 
 
 def test_no_run_yet(tmp_path: Path, capfd: Captured) -> None:

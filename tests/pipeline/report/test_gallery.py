@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def test_the_cap_and_the_number_are_said() -> None:
     assert train.note.startswith("Of 4,000 examples, each predicted by a quick classifier")
     assert train.note.endswith("Shown: 20 of the 100 that the data gate lists.")
     assert test.note.endswith("Shown: 12.")
+    assert (train.compares, test.compares) == (False, False)
 
 
 def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
@@ -50,9 +52,14 @@ def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
 
 def test_the_files_of_pictures_are_named() -> None:
     shown = dataclasses.replace(picture(1), files=("a", "a", "b", "c"))
-    run = dataclasses.replace(RELEASED_RUN, mistakes=Pictures({LOST: (shown,)}, examined=1))
-    assert gallery.files(run) == {"a", "b", "c"}
+    run = dataclasses.replace(
+        RELEASED_RUN,
+        mistakes=Pictures({LOST: (shown,)}, examined=1),
+        suspects=Pictures({"data.new": (dataclasses.replace(shown, files=("d",)),)}, examined=0),
+    )
+    assert gallery.files(run) == {"a", "b", "c", "d"}
     assert gallery.files(RELEASED_RUN) == set()
+    assert gallery.names(shown, {"a": ["1", "2", "3"]}) == ["1 = 2 = 3"]
     paths = {"a": ["<cat>/1  .png"], "c": ["1.png", "2.png", "3.png", "4.png", "5.png"]}
     html = render(run, paths)
     assert re.findall(r'<br><span class="file">(.*png.*)</span>', html) == [
@@ -91,11 +98,19 @@ def test_of_refused_data_all_pairs_are_shown() -> None:
 
 
 def test_what_a_check_of_the_data_blames_is_shown_with_its_name() -> None:
-    shown = {"data.train.mean_intensity": (picture(0),), "data.sizes": (), "data.new": ()}
+    one = (dataclasses.replace(picture(0), looks_like=""),)
+    shown = {"data.train.mean_intensity": one, "data.test.mean_intensity": (), "data.new": one}
+    shown |= {"data.sizes": one, "data.grey": one, "data.duplicates": one}
     run = dataclasses.replace(RELEASED_RUN, suspects=Pictures(shown, examined=0))
-    (blank,) = gallery.suspects(run)
+    blank, *others = gallery.suspects(run)
     assert blank.title == "Blank or inverted images"
     assert blank.note == "1 of those for which data.train.mean_intensity failed."
+    assert titles(others) == [
+        "Images of unusual sizes",
+        "Grey images among coloured ones",
+        "Test images that occur more than once",
+    ]
+    assert gallery.described(blank.pictures[0]) == "Example labelled <dog>"
 
 
 def test_a_prediction_without_numbers_is_said_so() -> None:
@@ -111,4 +126,7 @@ def test_the_trials_are_listed_with_their_picture(tmp_path: Path) -> None:
     html = render(dataclasses.replace(SEEN_RUN, tuning_plot=str(plot)))
     assert "Search: 1 trial<" in html
     assert 'src="data:image/png;base64,UE5H"' in html
-    assert gallery.trials_picture(dataclasses.replace(SEEN_RUN, tuning_plot=None)) == ""
+    os.truncate(plot, (1 << 20) + 1)
+    for too_large_or_gone in (str(plot), str(tmp_path / "gone.png"), None):
+        run = dataclasses.replace(SEEN_RUN, tuning_plot=too_large_or_gone)
+        assert gallery.trials_picture(run) == ""
