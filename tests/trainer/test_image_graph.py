@@ -22,6 +22,7 @@ from tests.trainer.image_files import (
     with_segment,
 )
 from trainer.features import RESIZES, ImageSpec
+from trainer.gif_frame import first_frame
 from trainer.image_graph import orientation, to_pixels
 
 FILES = image_files.all_files()
@@ -255,6 +256,17 @@ def test_a_gif_may_hold_comments_before_its_frame() -> None:
     comments = b"\x21\xfe\x04text\0" + b"\x21\xfe" + b"\x01x" * 10_000 + b"\0"
     with_text = gif[:at] + comments + gif[at:]
     np.testing.assert_array_equal(pixels_of(with_text, (8, 8, 3)), pixels_of(gif, (8, 8, 3)))
+
+
+def test_the_two_colours_of_a_gif_may_lie_in_its_frame() -> None:
+    screen, frame = b"GIF89a\x08\0\x08\0", b"\x2c\0\0\0\0\x08\0\x08\0"
+    colours, data = bytes(range(1, 7)), b"\x02\x01\x44\0"
+    for gif in (
+        screen + b"\x80\0\0" + colours + frame + b"\0" + data,
+        screen + b"\0\0\0" + frame + b"\x80" + colours + data,
+    ):
+        cut, sides = first_frame(tf.constant(gif + frame + b"\0" + data))
+        assert (cut.numpy(), list(sides)) == (gif + b";", [8, 8])
 
 
 def test_a_jpeg_of_more_scans_may_have_fewer_pixels() -> None:
