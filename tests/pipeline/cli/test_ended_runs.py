@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once  # what the system sends us, and what we make of i
 RUN = """
 import ctypes, os, signal, sys, threading, time
 from pipeline.cli.main import main
-from pipeline.result import RELEASED, Release, RunResult
+from pipeline.result import HELD, RELEASED, Release, RunResult, Waiting
 from pipeline.runners.failures import CannotStart
 from trainer.host import termination
 termination.GRACE_S = 1.0
@@ -51,6 +51,11 @@ def swallows_and_releases(config, *, run_id, observer):
         trains(config, run_id=run_id, observer=observer)
     except BaseException:
         return RunResult(run_id, RELEASED, release=Release(3, "serving/3"))
+
+def swallows_and_holds(config, *, run_id, observer):
+    swallows_and_releases(config, run_id=run_id, observer=observer)
+    open(f"{sys.argv[1]}/reports", "x")  # where the record would be written
+    return RunResult(run_id, HELD, pending=Waiting(run_id, "serving/.pending"))
 
 def leaves_a_thread(config, *, run_id, observer):
     threading.Thread(target=time.sleep, args=(60,)).start()
@@ -107,6 +112,13 @@ def test_what_was_released_before_is_said(tmp_path, name):
     result = json.loads(done.stdout)
     assert (result["outcome"], result["error"]) == ("released", line)
     assert result["release"] == {"version": 3, "path": "serving/3"}
+    assert result["report"] is None  # nothing more is done
+
+
+def test_what_was_held_before_is_said_also_where_nothing_can_be_recorded(tmp_path):
+    done = ended(tmp_path, "swallows_and_holds", "SIGTERM")
+    line = f"terminated after the model was held in serving/.pending; {GOES_ON}"
+    assert (done.returncode, done.stderr) == (143, f"tfx-mnist: {line}\n")
 
 
 @both_signals
