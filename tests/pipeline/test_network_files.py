@@ -147,10 +147,14 @@ def test_the_modules_of_its_package_are_in_the_keys_of_what_trains(
     assert {name for name in COMPONENTS if plain[name] != before[name]} == changed
 
 
-def test_a_search_tries_the_choices_that_it_declares(net: str) -> None:
-    space = search_space(configured(f"{net}:build").training, objective="accuracy", side=28)
+@pytest.mark.parametrize(("given", "own"), [({}, 4), ({"training.extra.units": "2"}, 2)])
+def test_a_search_tries_the_choices_that_it_declares(
+    given: dict[str, str], own: int, net: str
+) -> None:
+    training = configured(f"{net}:build", **given).training
+    space = search_space(training, objective="accuracy", side=28)
     (choice,) = (one for one in space.space if one.name.startswith("extra."))
-    assert (choice.name, choice.values, choice.default) == ("extra.units", [2, 4], 4)
+    assert (choice.name, choice.values, choice.default) == ("extra.units", [2, 4], own)
 
 
 def test_a_search_changes_no_layers_that_it_does_not_know(net: str) -> None:

@@ -140,6 +140,13 @@ class TestReport:
         said = f"tfx-mnist: the report names no files: folder:{tmp_path}/pets: there is no such"
         assert (said in capfd.readouterr().err) is gone
 
+    def test_without_pictures_no_data_are_looked_at_again(
+        self, root: Path, capfd: Captured
+    ) -> None:
+        words = ["run", "--dataset", "folder:/no/such", "--pipeline-root", str(root)]
+        assert main(words, run=runner(RELEASED)) == 0
+        assert capfd.readouterr().err == ""
+
 
 class TestCannotStart:
     def test_it_is_one_line_with_the_runners_exit_code(self, root: Path, capfd: Captured) -> None:

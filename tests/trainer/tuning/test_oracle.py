@@ -69,6 +69,11 @@ def test_a_drawn_learning_rate_has_four_digits_and_the_trainings_own_has_all(tmp
     assert drawn == [float(f"{rate:.4g}") for rate in drawn]
 
 
+def test_a_search_with_the_seed_0_can_be_repeated(tmp_path):
+    first, second = (trials(opened(tmp_path / name), most=2) for name in "ab")
+    assert first == second
+
+
 # Hyperband's brackets of 1 and 3 epochs are over after six trials, and then repeated.
 @pytest.mark.parametrize(("algorithm", "most"), [("bayesian", 4), ("hyperband", 14)])
 def test_there_are_as_many_trials_as_allowed(tmp_path, algorithm, most):
@@ -82,8 +87,9 @@ def test_trials_that_fail_are_said_to_and_end_no_search(tmp_path, caplog, algori
     for _ in range(5):
         trial = oracle.create_trial("tuner0")
         assert trial.status == "RUNNING"
-        trial.status = "FAILED"
+        trial.status, oracle.heard_at = "FAILED", None
         oracle.end_trial(trial)
+        assert oracle.heard_at is not None
     assert oracle.create_trial("tuner0").status == "STOPPED"
     assert caplog.messages[1::2] == [f"trial {number}: failed" for number in range(1, 6)]
 
@@ -130,7 +136,7 @@ def test_whoever_watches_is_told_of_each_trial_and_of_the_best(tmp_path, caplog)
 
 
 @pytest.mark.parametrize(
-    "hparams", [HParams(), HParams(learning_rate=1.0, dropout=0.35, max_shift=4, width=2.0)]
+    "hparams", [HParams(), HParams(learning_rate=1.0, dropout=0.35, max_shift=4, width=2)]
 )
 def test_the_search_starts_from_the_hyper_parameters_themselves(hparams):
     space = search_space(hparams, objective="accuracy", side=28)
