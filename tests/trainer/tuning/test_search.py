@@ -168,15 +168,19 @@ def test_a_trial_has_the_epochs_that_are_asked_for(settings, epochs, opened, tra
     assert [trial.epochs for trial in trials] == [epochs] * 2
 
 
-def test_with_patience_a_trial_is_judged_by_its_best_epoch(opened, trained, splits):
-    hparams = dataclasses.replace(HPARAMS, epochs=8, patience=1)
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 8), (0, 4)])
+def test_with_patience_a_trial_is_judged_by_its_best_epoch_and_else_by_its_last(
+    patience, epochs, opened, trained, splits
+):
+    hparams = dataclasses.replace(HPARAMS, epochs=epochs, patience=patience)
     search, _ = opened(hparams=hparams, settings=dataclasses.replace(SETTINGS, max_trials=1))
     right = splits["eval_split"]
     # Each class stands for another one: the better the training, the worse the loss on eval.
     wrong = dataclasses.replace(right, labels=tf.roll(right.labels, 1, axis=1))
     search.search(train_split=splits["train_split"], eval_split=wrong)
     (trial,), ((*_, best, last),) = search.results().trials, trained.histories
-    assert trial.eval_loss == best.eval_loss < last.eval_loss
+    assert best.eval_loss < last.eval_loss
+    assert trial.eval_loss == (best if patience else last).eval_loss
     assert not (search.folder / "checkpoints").exists()
 
 
