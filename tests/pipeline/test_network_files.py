@@ -92,9 +92,14 @@ def test_a_function_that_is_not_there_is_refused_with_the_configuration(net: str
         configured("gone")
 
 
-def test_weights_that_are_not_there_are_refused_with_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file or directory"):
-        build("quick", {"training.weights": str(tmp_path / "gone.weights.h5")})
+@pytest.mark.parametrize("folder", ["~", "TMP"])
+def test_weights_that_are_not_there_are_refused_with_the_configuration(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = f"{folder.replace('TMP', str(tmp_path))}/gone.weights.h5"
+    with pytest.raises(ConfigError, match=r"training.weights is '/.*No such file or directory"):
+        build("quick", {"training.weights": file})
 
 
 def test_what_does_not_fit_the_images_is_refused_before_the_run(
