@@ -133,6 +133,11 @@ def test_one_that_ends_without_a_word_names_its_code_and_the_log(monkeypatch, tm
         train_alone(Job([], [], "", {"replicas": 0}))
 
 
+def test_a_note_is_passed_on_at_its_level(caplog):
+    training_process.pass_on({"note": "100 %d", "level": logging.WARNING})
+    assert caplog.record_tuples == [(progress.LOGGER.name, logging.WARNING, "100 %d")]
+
+
 @pytest.mark.once  # before it uses TensorFlow
 def test_the_next_training_takes_the_one_that_was_started_early_and_ends_it():
     early = start_early(0)
