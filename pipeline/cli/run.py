@@ -64,8 +64,8 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     Reads and validates the data, trains, evaluates on the test split, and releases the model when
     every check of the gates passes.
 
-    A value is taken from the preset, the file of --config, that of --hparams, or the flags. The
-    last of these that gives one wins.
+    Values come from the preset, the file of --config, the file of --hparams and the flags; the last
+    one wins.
     """
     return execute(given, ctx.find_root().obj or _local_run, **values)
 
