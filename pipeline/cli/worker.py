@@ -46,8 +46,8 @@ def worker(pipeline_root: Path, wait: int, search: Path | None) -> Reply:
 
     Takes part in the next training of the pipeline root. TF_CONFIG names the machines; the first
     one is the chief and runs `tfx-mnist run`. A lost machine costs the running epoch: the others
-    wait for it, and all go on after the last finished epoch. With --search it trains the trials that the chief
-    of a search, `tfx-mnist run --tune`, proposes.
+    wait for it, and all go on after the last finished epoch. With --search it trains the trials
+    that the chief of a search, `tfx-mnist run --tune`, proposes.
     """
     with terminal.display(human=sys.stderr, err=sys.stderr, verbose=True):  # logs come there too
         return _train(pipeline_root, wait) if search is None else _search(search)
