@@ -99,18 +99,24 @@ def test_of_refused_data_all_pairs_are_shown() -> None:
 
 def test_what_a_check_of_the_data_blames_is_shown_with_its_name() -> None:
     one = (dataclasses.replace(picture(0), looks_like=""),)
-    shown = {"data.train.mean_intensity": one, "data.test.mean_intensity": (), "data.new": one}
-    shown |= {"data.sizes": one, "data.grey": one, "data.duplicates": one}
-    run = dataclasses.replace(RELEASED_RUN, suspects=Pictures(shown, examined=0))
-    blank, *others = gallery.suspects(run)
-    assert blank.title == "Blank or inverted images"
-    assert blank.note == "1 of those for which data.train.mean_intensity failed."
-    assert titles(others) == [
-        "Images of unusual sizes",
-        "Grey images among coloured ones",
-        "Test images that occur more than once",
+    many = one * gallery.MOST
+    names = {"data.train.mean_intensity": many[1:], "data.grey": many, "data.eval.sizes": ()}
+    names |= {"data.sizes": one, "data.duplicates": one, "data.new": many}
+    shown = Pictures(names, examined=0)
+    sections = gallery.suspects(dataclasses.replace(RELEASED_RUN, suspects=shown))
+    assert [(section.title, section.note) for section in sections] == [
+        ("Blank or inverted images", "Shown: 59, all for which data.train.mean_intensity failed."),
+        (
+            "Grey images among coloured ones",
+            "Shown: 60, the first of those for which data.grey failed.",
+        ),
+        ("Images of unusual sizes", "Shown: 1, all for which data.sizes failed."),
+        (
+            "Test images that occur more than once",
+            "Shown: 1, all for which data.duplicates failed.",
+        ),
     ]
-    assert gallery.described(blank.pictures[0]) == "Example labelled <dog>"
+    assert gallery.described(one[0]) == "Example labelled <dog>"
 
 
 def test_a_prediction_without_numbers_is_said_so() -> None:
