@@ -350,3 +350,20 @@ def test_a_limit_of_the_process_is_one_line_with_its_remedy(
     assert line in done.stderr
     assert "set TMPDIR" in done.stderr or "ulimit" in line
     assert exit_code == 1 or not list(tmp_path.rglob("*.log"))
+
+
+def test_a_working_directory_that_was_removed_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = [sys.executable, "-m", "pipeline.cli", "versions"]
+    done = subprocess.run(
+        ["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(gone), *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "tfx-mnist: the working directory was removed: change to one that exists, and try again\n",
+    )
