@@ -42,6 +42,7 @@ def require_places(config: RunConfig) -> None:
             serving_dir.require_no_version(config.serving_dir)
         if config.artifacts is not None and not is_uri(config.artifacts):
             paths.require_directory("artifacts", config.artifacts)
+        paths.require_temporary_directory()
     except (ValueError, serving_dir.ServingDirError) as error:
         raise ConfigError(str(error)) from None
 

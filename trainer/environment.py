@@ -7,7 +7,8 @@ took a hundred times as long (docs/decisions/0034).
 Keras reads `keras.json` from the user's home, or from /tmp if the home cannot be written, and takes
 the image data format, the float type and epsilon from it, which gives other numbers or a network
 that cannot be built. gRPC uses `http_proxy` even for connections to this machine, and waits forever
-for a proxy that does not lead back here. Downloads still use the user's proxy.
+for a proxy that does not lead back here. Downloads still use the user's proxy. Matplotlib, which
+Keras imports, fails where a user has no home at all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import functools
 import gc
 import glob
 import os
+import pwd
 import socket
 from collections.abc import Mapping, MutableMapping
 
@@ -60,7 +62,8 @@ def collect_seldom() -> None:
 
 
 def settle(environment: MutableMapping[str, str]) -> None:
-    """Pins Keras's settings, hides GPUs, and bypasses proxies between processes that work together.
+    """Pins Keras's settings, hides GPUs, bypasses proxies between processes that work together, and
+    gives a user a home who has none.
 
     Such processes run on this machine, on the machines of TF_CONFIG or on keras-tuner's chief.
     `import trainer` does this, and children inherit it.
@@ -70,6 +73,11 @@ def settle(environment: MutableMapping[str, str]) -> None:
         environment.pop(name, None)
     _show_gpus(environment, shown=SEES_GPUS in environment)
     _connect_directly(environment, _partners(environment))
+    if "HOME" not in environment:
+        try:
+            pwd.getpwuid(os.getuid())
+        except KeyError:  # a number alone, as of a container; its engines set this
+            environment["HOME"] = "/"
 
 
 def _show_gpus(environment: MutableMapping[str, str], *, shown: bool) -> None:

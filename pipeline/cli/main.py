@@ -7,6 +7,7 @@ answers at once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import sys
@@ -25,7 +26,7 @@ from pipeline.cli.configuration import SetOption
 from pipeline.cli.output import PROG
 from pipeline.config import ConfigError
 from pipeline.result import ExitCode, RunResult
-from pipeline.runners.failures import CannotStart
+from pipeline.runners.failures import CannotStart, limit_reached
 from trainer.cluster import ClusterError
 from trainer.environment import collect_seldom
 from trainer.host.registry import PluginError
@@ -169,9 +170,10 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
         line, exit_code = str(error), ExitCode.REFUSED
     except _FAILURES as error:
         line, exit_code = str(error), ExitCode.FAILED
-    except OSError as error:
-        where = f" ({quoted(str(error.filename))})" if error.filename else ""
-        line, exit_code = f"{error.strerror or error}{where}", ExitCode.FAILED
+    except Exception as error:
+        line, exit_code = limit_reached(error) or _system_line(error), ExitCode.FAILED
+        if not line:
+            raise
     except KeyboardInterrupt:
         line, exit_code = "interrupted", ExitCode.INTERRUPTED
     except Terminated:
@@ -183,6 +185,16 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
     as_json = "--json" in itertools.takewhile("--".__ne__, words)
     output.fail(line, fields if as_json else None)
     return output.end(exit_code, shows=False)
+
+
+def _system_line(error: Exception) -> str:
+    """Returns the line for an error of the operating system; "" for a bug."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno == errno.ENOENT and not error.filename:  # as `os.getcwd` has it
+        return "the working directory was removed: change to one that exists, and try again"
+    where = f" ({quoted(str(error.filename))})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
 
 
 def _chosen(words: Sequence[str]) -> Command | None:

@@ -25,7 +25,7 @@ from pipeline.cli.written_files import CiFiles, require_writable
 from pipeline.config import ConfigError, RunConfig
 from pipeline.places import require_places
 from pipeline.result import FAILED, HELD, RELEASED, ExitCode, RunResult
-from pipeline.runners.failures import CannotStart, no_space
+from pipeline.runners.failures import CannotStart, limit_reached, no_space
 from pipeline.runners.observer import Observer
 from trainer.host.files import write_durably
 from trainer.host.termination import Terminated, raise_if_arrived, terminable
@@ -164,7 +164,7 @@ def _observed(
         except Exception as error:  # a bug: a runner turns what can go wrong into a result
             raise_if_arrived()
             logging.exception("the run ended by an unexpected error")
-            line = no_space(error, config) or one_line(error)
+            line = no_space(error, config) or limit_reached(error) or one_line(error)
             return RunResult(run_id, FAILED, error=line)
 
 

@@ -37,7 +37,7 @@ from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
 from pipeline.run_plan import RunPlan
 from pipeline.runners import artifact_digests, outcome
 from pipeline.runners.copies import Copies
-from pipeline.runners.failures import no_memory, no_space
+from pipeline.runners.failures import limit_reached, no_space
 from pipeline.runners.observer import Observer
 from trainer.host import termination
 from trainer.host.text import first_line
@@ -186,7 +186,7 @@ class _Execution:
 
     def _fail(self, name: str, error: Exception) -> None:
         _log.error("%s failed", name, exc_info=error)
-        line = no_space(error, self._plan.config) or no_memory(error) or first_line(error)
+        line = no_space(error, self._plan.config) or limit_reached(error) or first_line(error)
         self.result.outcome, self.result.error = FAILED, f"{name}: {line}"
         self.result.bad_data = isinstance(error, DataError)
 

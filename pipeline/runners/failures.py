@@ -1,4 +1,4 @@
-"""`CannotStart`, and the line that stands for any other error.
+"""`CannotStart`, and the lines that stand for an error of a full disk or another limit.
 
 Nothing heavy is imported, so that the command line can catch `CannotStart` and answer at once.
 """
@@ -22,7 +22,20 @@ _NAMES_ITS_PATH = (DataError, ServingDirError)
 
 # What is left of a full disk in ML Metadata's message where SQLite has undone the transaction.
 _UNDONE = "no transaction is active"
-_NO_ROOM = "OOM when allocating"  # in TensorFlow's messages, which Beam keeps as text
+_MORE_MEMORY = "free memory, raise `ulimit -v`, or use a machine with more"
+_MORE_THREADS = "raise `ulimit -u`, or the number of processes of this control group (container)"
+# What stands in the message of an error for want of something, and its remedy. Beam keeps messages
+# as text, and ctypes and the linker make others of errno's.
+_REMEDIES = {
+    "OOM when allocating": _MORE_MEMORY,
+    "failed to map segment from shared object": _MORE_MEMORY,
+    os.strerror(errno.ENOMEM): _MORE_MEMORY,
+    f"[Errno {errno.EAGAIN}]": _MORE_THREADS,
+    "can't start new thread": _MORE_THREADS,
+    os.strerror(errno.EMFILE): "raise `ulimit -n`",
+    os.strerror(errno.EFBIG): "raise `ulimit -f`",
+    "No usable temporary directory found": "set TMPDIR to a directory that can be written to",
+}
 _LITTLE = 1 << 20  # bytes
 
 
@@ -60,15 +73,18 @@ def no_space(error: BaseException, config: RunConfig) -> str | None:
     )
 
 
-def no_memory(error: BaseException) -> str | None:
-    """Returns the line for a library's error for want of memory; None for another error."""
-    wanted = any(isinstance(one, MemoryError) or _NO_ROOM in str(one) for one in _chain(error))
-    if is_ours(error) or not wanted:
+def limit_reached(error: BaseException) -> str | None:
+    """Returns the line for a library's error for want of memory, threads, open files or another
+    thing that the machine or the user limits; None for another error.
+    """
+    if is_ours(error):
         return None
-    return (
-        f"{first_line(error)}; free memory, or use a machine with more: the same command goes on "
-        "from what is finished"
-    )
+    for one in _chain(error):
+        remedies = [remedy for sign, remedy in _REMEDIES.items() if sign in str(one)]
+        if remedies or isinstance(one, MemoryError):
+            remedy = (remedies or [_MORE_MEMORY])[0]
+            return f"{first_line(error)}; {remedy}, and give the same command again"
+    return None
 
 
 def _is_full(directory: str) -> bool:

@@ -143,6 +143,23 @@ def test_the_proxies_themselves_stay() -> None:
     assert given.items() <= environment.items()
 
 
+@pytest.mark.parametrize(
+    ("known", "given", "expected"),
+    [(False, {}, "/"), (False, {"HOME": "/srv"}, "/srv"), (True, {}, None)],
+)
+def test_a_user_who_is_a_number_alone_has_a_home(
+    known: bool, given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def entry(uid: int) -> None:
+        if not known:
+            raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", entry)
+    environment = dict(given)
+    settle(environment)
+    assert environment.get("HOME") == expected
+
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 HIDDEN = [({VISIBLE: text}, False) for text in ("", " ", "-1")]
 GIVEN = [{}, {VISIBLE: "0,1"}, {VISIBLE: ""}, {VISIBLE: "-1"}]

@@ -121,6 +121,16 @@ def require_file(what: str, path: str | os.PathLike[str]) -> None:
         )
 
 
+def require_temporary_directory() -> None:
+    """Refuses a machine on which this user can make no temporary file."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{error.strerror}: set TMPDIR to a directory that this user may write to"
+        ) from None
+
+
 def require_access(what: str, path: str | os.PathLike[str]) -> None:
     """Refuses a file or directory that this user may not read and write."""
     needed = os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(path) else 0)

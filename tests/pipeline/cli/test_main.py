@@ -321,3 +321,49 @@ def test_no_command_leaves_anything_in_the_temporary_directory(tmp_path: Path) -
     words = ["versions", "--dataset", "fashion_mnist", "--pipeline-root", str(tmp_path / "root")]
     assert process(words, env={"TMPDIR": str(temporary)}).returncode == 2
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("limit", "words", "exit_code", "line"),
+    [
+        ("-f 0", ["doctor"], 1, "No usable temporary directory found"),
+        ("-f 0", ["run"], 2, "No usable temporary directory found"),
+        ("-v 120000", ["gate", "simulate"], 1, "; free memory, raise `ulimit -v`, or"),
+    ],
+)
+def test_a_limit_of_the_process_is_one_line_with_its_remedy(
+    limit: str, words: list[str], exit_code: int, line: str, tmp_path: Path
+) -> None:
+    if words != ["gate", "simulate"]:
+        words = [*words, "--pipeline-root", str(tmp_path / "root")]
+    command = [sys.executable, "-m", "pipeline.cli", *words]
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it sends SIGINT if it can make no other
+    )
+    assert done.returncode == exit_code, done.stderr
+    assert done.stderr.startswith("tfx-mnist: ")
+    assert done.stderr.count("\n") == 1
+    assert line in done.stderr
+    assert "set TMPDIR" in done.stderr or "ulimit" in line
+    assert exit_code == 1 or not list(tmp_path.rglob("*.log"))
+
+
+def test_a_working_directory_that_was_removed_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = [sys.executable, "-m", "pipeline.cli", "versions"]
+    done = subprocess.run(
+        ["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(gone), *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "tfx-mnist: the working directory was removed: change to one that exists, and try again\n",
+    )

@@ -1,3 +1,6 @@
+import errno
+import os
+import resource
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -7,7 +10,7 @@ import pytest
 from components.example_gen.sources import DataError
 from components.serving_dir.model_files import ServingDirError, explained
 from pipeline.config import RunConfig
-from pipeline.runners.failures import no_memory, no_space
+from pipeline.runners.failures import limit_reached, no_space
 from trainer.host.text import first_line
 from trainer.training_process import TrainingFailed
 
@@ -85,22 +88,64 @@ def test_artifacts_on_a_disk_of_their_own_are_named() -> None:
     assert stored == LINE
 
 
+AGAIN = ", and give the same command again"
+MEMORY = "free memory, raise `ulimit -v`, or use a machine with more"
+
+
 def test_too_little_memory_is_told_with_the_remedy_whoever_wanted_it() -> None:
     tensor = "OOM when allocating tensor with shape[8,8] and type float on CPU:0 [Op:Fill]"
     array = MemoryError("Unable to allocate 64.0 TiB for an array")
-    remedy = "; free memory, or use a machine with more: the same command goes on from what is "
-    for error in (RuntimeError(f"ResourceExhaustedError: {tensor} [while running 'Count']"), array):
-        assert no_memory(error) == f"{first_line(error)}{remedy}finished"
-    assert no_memory(_while_handled(array, cause=True)) == (
-        f"ValueError: Transaction already open.{remedy}finished"
+    for error in (
+        RuntimeError(f"ResourceExhaustedError: {tensor} [while running 'Count']"),
+        array,
+        ImportError("libx.so.2: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ):
+        assert limit_reached(error) == f"{first_line(error)}; {MEMORY}{AGAIN}"
+    assert limit_reached(_while_handled(array, cause=True)) == (
+        f"ValueError: Transaction already open.; {MEMORY}{AGAIN}"
     )
+
+
+def _no_file(limit: int) -> Exception:
+    """The error of a process that may open no file, or write none."""
+    former = resource.getrlimit(limit)
+    resource.setrlimit(limit, (0, former[1]))
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        return error
+    finally:
+        resource.setrlimit(limit, former)
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (_no_file(resource.RLIMIT_NOFILE), "raise `ulimit -n`"),
+        (_no_file(resource.RLIMIT_FSIZE), "raise `ulimit -f`"),
+        (RuntimeError("File too large [while running 'StageShard']"), "raise `ulimit -f`"),
+        (RuntimeError("can't start new thread"), "raise `ulimit -u`, or the number of processes"),
+        (OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "raise `ulimit -u`, or the number"),
+    ],
+)
+def test_each_other_limit_of_a_process_is_told_with_its_remedy(
+    error: Exception, remedy: str
+) -> None:
+    line = limit_reached(error)
+    assert line is not None
+    assert line.startswith(f"{first_line(error)}; {remedy}")
+    assert line.endswith(AGAIN)
 
 
 def test_an_error_of_ours_has_a_remedy_of_its_own() -> None:
     with pytest.raises(TrainingFailed) as failed:
         raise TrainingFailed("the data exceeds the memory: stream it") from MemoryError()
-    assert no_memory(failed.value) is None
-    assert no_memory(ValueError("no")) is None
+    assert limit_reached(failed.value) is None
+    assert limit_reached(ValueError("no")) is None
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), PermissionError(13, "denied")])
