@@ -41,7 +41,9 @@ def least_rows(policy: Policy, decision: int) -> int | None:
     if policy.floor == 0:
         return 1
     # Of n images without an error the lower bound is alpha ** (1 / n).
-    return math.ceil(math.log(policy.release_alpha(decision)) / math.log(policy.floor))
+    rows = math.ceil(math.log(policy.release_alpha(decision)) / math.log(policy.floor))
+    fewer = Tally(rows=rows - 1, correct=rows - 1)  # which suffice if rounding added one
+    return rows - (accuracy_lower(fewer, policy, decision) >= policy.floor)
 
 
 def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
