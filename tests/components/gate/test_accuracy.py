@@ -56,6 +56,17 @@ def test_a_floor_that_is_the_bound_of_so_many_images_takes_no_more_of_them(rows:
         assert accuracy.least_rows(dataclasses.replace(policy, floor=bound), 1) == rows
 
 
+def test_a_floor_for_the_highest_confidence_takes_a_number_of_images_too() -> None:
+    policy = dataclasses.replace(POLICY, confidence=math.nextafter(1.0, 0.0))
+    assert accuracy.least_rows(policy, 1) == 763  # 0.95 ** 763 is below 2 ** -53 / 11
+    assert failed(checks_of(GOOD, policy)) == ["floor"]
+
+
+def test_a_floor_that_no_number_of_images_shows_asks_for_a_lower_one() -> None:
+    perfect = find(checks_of(GOOD, dataclasses.replace(POLICY, floor=1.0)), "floor")
+    assert perfect.sentence.endswith("no number of test images shows it; set gate.floor lower")
+
+
 def test_a_bound_that_reaches_the_floor_says_so() -> None:
     assert find(checks_of(GOOD), "floor").sentence == (
         "accuracy 0.9750; its 99.55 % lower bound 0.9644 reaches the floor 0.9500"
