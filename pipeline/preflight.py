@@ -142,7 +142,7 @@ def _require_reachable(config: RunConfig, dataset: DatasetInfo) -> None:
     if least > dataset.test_rows:
         raise ConfigError(
             f"{dataset.name} has {dataset.test_rows:,} test images, expected at least {least:,}: "
-            f"on fewer no model is shown to reach gate.floor, which is {policy.floor:g}; add test "
+            f"on fewer no model is shown to reach gate.floor, which is {policy.floor}; add test "
             "images, or set gate.floor lower"
         )
 

@@ -41,20 +41,25 @@ def least_rows(policy: Policy, decision: int) -> int | None:
     if policy.floor == 0:
         return 1
     # Of n images without an error the lower bound is alpha ** (1 / n).
-    return math.ceil(math.log(policy.release_alpha(decision)) / math.log(policy.floor))
+    rows = math.ceil(math.log(policy.release_alpha(decision)) / math.log(policy.floor))
+    fewer = Tally(rows=rows - 1, correct=rows - 1)  # which suffice if rounding added one
+    return rows - (accuracy_lower(fewer, policy, decision) >= policy.floor)
 
 
 def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
     """Checks whether the lower bound of the accuracy reaches the floor."""
     bound = accuracy_lower(overall, policy, decision)
-    remedy = "train longer, look at the data"
+    remedy = "train longer, look at the data, or set gate.floor"
     least = least_rows(policy, decision)
     if least is None:
-        remedy = "no number of test images shows it"
+        remedy = "no number of test images shows it; set gate.floor lower"
     elif overall.rows < least:
-        remedy = f"no model reaches it on {overall.rows:,} test images; take {least:,} at least"
+        remedy = (
+            f"no model reaches it on {overall.rows:,} test images; take {least:,} at least, or set "
+            "gate.floor"
+        )
     elif overall.accuracy >= policy.floor:
-        remedy = "train longer, take more test images"
+        remedy = "train longer, take more test images, or set gate.floor"
     lower, floor = apart(bound, policy.floor)
     return Check.of(
         "floor",
@@ -64,7 +69,7 @@ def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
         start=f"accuracy {overall.accuracy:.4f}; its {_confidence(policy, decision)} lower bound "
         f"{lower} ",
         good=f"reaches the floor {floor}",
-        bad=f"misses the floor {floor}: {remedy}, or set gate.floor",
+        bad=f"misses the floor {floor}: {remedy}",
     )
 
 

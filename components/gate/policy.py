@@ -117,8 +117,8 @@ class Policy(GateConfig):
     @property
     def alpha(self) -> float:
         """The level of each test, and of each family of tests."""
-        # 1 - 0.95 is 0.05000000000000004.
-        return round(1.0 - self.confidence, 12)
+        # 1 - 0.95 is 0.05000000000000004. Of the highest confidences nothing would be left.
+        return round(1.0 - self.confidence, 12) or 1.0 - self.confidence
 
     @property
     def allowed_error(self) -> float:

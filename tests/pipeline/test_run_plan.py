@@ -118,6 +118,7 @@ def test_an_argument_that_beam_cannot_read_is_refused_before(config: RunConfig) 
             "to reach gate.floor, which is 0.95; add test images, or set gate.floor lower$",
         ),
         ({"gate": GateConfig(floor=0.9141)}, "has 60 test images, expected at least 61: "),
+        ({"gate": GateConfig(floor=0.9999999)}, "reach gate.floor, which is 0.9999999; add"),
         ({"gate": GateConfig(floor=1.0)}, "^gate.floor is 1, which no number of test images shows"),
         ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
         (

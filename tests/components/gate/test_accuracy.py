@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from components.gate import statistics
+from components.gate import accuracy, statistics
 from components.gate.check import passed
 from components.gate.evidence import Tally
 from tests.components.gate.cases import (
@@ -45,6 +45,26 @@ def test_a_floor_that_no_model_reaches_on_so_few_images_asks_for_more_images() -
     )
     enough = find(checks_of(evidence(all=Tally(rows=106, correct=100))), "floor")
     assert enough.sentence.endswith("train longer, look at the data, or set gate.floor")
+
+
+@pytest.mark.parametrize("rows", [1, 5, 20, 106])
+def test_a_floor_that_is_the_bound_of_so_many_images_takes_no_more_of_them(rows: int) -> None:
+    # For some of them ln(alpha) / ln(bound) is a little more than the number of images.
+    for confidence in (0.6, 0.95, 0.99):
+        policy = dataclasses.replace(POLICY, confidence=confidence)
+        bound = accuracy.accuracy_lower(Tally(rows=rows, correct=rows), policy, 1)
+        assert accuracy.least_rows(dataclasses.replace(policy, floor=bound), 1) == rows
+
+
+def test_a_floor_for_the_highest_confidence_takes_a_number_of_images_too() -> None:
+    policy = dataclasses.replace(POLICY, confidence=math.nextafter(1.0, 0.0))
+    assert accuracy.least_rows(policy, 1) == 763  # 0.95 ** 763 is below 2 ** -53 / 11
+    assert failed(checks_of(GOOD, policy)) == ["floor"]
+
+
+def test_a_floor_that_no_number_of_images_shows_asks_for_a_lower_one() -> None:
+    perfect = find(checks_of(GOOD, dataclasses.replace(POLICY, floor=1.0)), "floor")
+    assert perfect.sentence.endswith("no number of test images shows it; set gate.floor lower")
 
 
 def test_a_bound_that_reaches_the_floor_says_so() -> None:

@@ -227,8 +227,8 @@ def test_two_replicas_train_where_a_container_has_a_cpu_alone_and_sigterm_leaves
 
 @pytest.fixture(scope="module")
 def refused(cluster: Backend, second) -> dict[str, Ended]:
-    # Two test images are equal but for their labels: no model gets all of them right.
-    return cluster.run(seed=2, floor="1.0")
+    # With 60 of 60 test images it is just shown to reach it; two are equal but for their labels.
+    return cluster.run(seed=2, floor="0.763")
 
 
 def test_a_failed_task_uploads_nothing_so_the_gate_completes_and_the_task_behind_it_fails(
