@@ -49,8 +49,8 @@ class ServingConfig:
     )
     model_server: str = setting(
         "",
-        "path of tensorflow_model_server; where it is empty, the one on the PATH is used, and "
-        "TensorFlow's own loader where there is none",
+        "path of tensorflow_model_server; empty takes the one on the PATH, or if there is none "
+        "TensorFlow's own loader",
         is_path=True,
     )
     signing_key: str = setting(
@@ -149,7 +149,7 @@ class RunConfig:
     )
     artifacts: str | None = setting(
         None,
-        "where what components hand on is kept: a directory, s3://BUCKET/DIR or gs://BUCKET/DIR; "
+        "where the components' outputs are kept: a directory, s3://BUCKET/DIR or gs://BUCKET/DIR; "
         "none for pipeline_root",
         is_path=True,
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from components import serving_dir
 from components.example_gen.image_set import DatasetInfo
+from components.gate import accuracy
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
 from components.signing import KeyRefused, require_keys
 from pipeline import stores
 from pipeline.beam_runner import arguments_problem, runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
-from pipeline.dataset_defaults import bounds_for, weakened
+from pipeline.dataset_defaults import bounds_for, policy_for, weakened
 from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
@@ -89,6 +90,7 @@ def require_fitting(
             f"{', '.join(keys)} would release what {dataset.name}'s own policy refuses: say why "
             "with --reason TEXT, which is kept with the release, or leave the default"
         )
+    _require_reachable(config, dataset)
     height, width, _ = dataset.image_shape
     size = f"{dataset.name} has images of {height}x{width} pixels"
     training = config.training
@@ -124,6 +126,24 @@ def require_fitting(
         raise ConfigError(
             f"data_gate.min_mean_intensity is {low:g}, expected less than "
             f"data_gate.max_mean_intensity, which is {high:g}; set one of them"
+        )
+
+
+def _require_reachable(config: RunConfig, dataset: DatasetInfo) -> None:
+    """Raises ConfigError if a model without errors would be refused on so few test images."""
+    policy = policy_for(
+        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
+    least = accuracy.least_rows(policy, decision=1)
+    if least is None:
+        raise ConfigError(
+            "gate.floor is 1, which no number of test images shows; set gate.floor lower"
+        )
+    if least > dataset.test_rows:
+        raise ConfigError(
+            f"{dataset.name} has {dataset.test_rows:,} test images, expected at least {least:,}: "
+            f"on fewer no model is shown to reach gate.floor, which is {policy.floor:g}; add test "
+            "images, or set gate.floor lower"
         )
 
 

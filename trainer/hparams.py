@@ -75,8 +75,8 @@ class HParams:
     )
     dropout: float = setting(
         0.0,
-        "fraction of units dropped before the last layer; deep drops it behind each pooling and "
-        "before its dense layer as well, article half of it behind its convolutions",
+        "fraction of units dropped before the last layer; deep also drops it after each pooling "
+        "and before its dense layer, article half of it after its convolutions",
         ge=0,
         lt=1,
     )

@@ -29,14 +29,13 @@ class DataGateConfig:
     )
     max_intensity_drift: float = fraction(
         0.1,
-        "largest distance of the distribution of the images' mean intensity in train, or of that "
-        "of one of 16 regions of them, or of their contrast, from the last released run's "
-        "(Kolmogorov-Smirnov)",
+        "largest distance (Kolmogorov-Smirnov) between train and that of the last released run, of "
+        "the distributions of mean intensity (of an image, of each of its 16 regions) and contrast",
     )
     max_size_drift: float = fraction(
         0.5,
-        "of a set that is resized: largest distance of the distribution of the sizes of the images "
-        "in train from the last released run's (Kolmogorov-Smirnov)",
+        "of a set that is resized: largest distance (Kolmogorov-Smirnov) between train and that of "
+        "the last released run, of the distributions of the images' sizes",
     )
     max_train_test_overlap: float = fraction(
         0.01,

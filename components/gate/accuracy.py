@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from components.gate import statistics
@@ -30,13 +31,28 @@ def drop_upper(overall: Tally, policy: Policy, decision: int) -> float:
     )
 
 
+def least_rows(policy: Policy, decision: int) -> int | None:
+    """The fewest test images on which a model without errors is shown to reach the floor.
+
+    None for a floor of 1, which no number of images shows.
+    """
+    if policy.floor == 1:
+        return None
+    if policy.floor == 0:
+        return 1
+    # Of n images without an error the lower bound is alpha ** (1 / n).
+    return math.ceil(math.log(policy.release_alpha(decision)) / math.log(policy.floor))
+
+
 def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
     """Checks whether the lower bound of the accuracy reaches the floor."""
     bound = accuracy_lower(overall, policy, decision)
     remedy = "train longer, look at the data"
-    without_errors = Tally(overall.rows, overall.rows)
-    if accuracy_lower(without_errors, policy, decision) < policy.floor:
-        remedy = f"no model reaches it on {overall.rows:,} test images; take more of them"
+    least = least_rows(policy, decision)
+    if least is None:
+        remedy = "no number of test images shows it"
+    elif overall.rows < least:
+        remedy = f"no model reaches it on {overall.rows:,} test images; take {least:,} at least"
     elif overall.accuracy >= policy.floor:
         remedy = "train longer, take more test images"
     lower, floor = apart(bound, policy.floor)

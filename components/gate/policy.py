@@ -72,13 +72,13 @@ class GateConfig:
     )
     must_improve: bool = setting(
         False,
-        "whether to require proof of improvement over the baseline instead of no proof of loss",
+        "whether a model must be shown to be better than the baseline, instead of not to be worse",
     )
     min_slice_rows: int = setting(100, "a slice with fewer images is not judged", ge=1)
     confidence: float = setting(
         0.95,
-        "1 - confidence, alpha, bounds the probability that any decision on one test set releases "
-        "a bad model; it is also the level of each family of tests that refuses one",
+        "1 - confidence is alpha: the bound of the probability that any decision on one test set "
+        "releases a bad model, and the level of each family of tests that refuses one",
         gt=0.5,
         lt=1,
         hint="0.95 stands for 95 %",
@@ -90,7 +90,7 @@ class GateConfig:
         ge=1,
     )
     allow_missing_baseline: bool = setting(
-        False, "whether a model may ship though the served model cannot be read"
+        False, "whether a model may be released although the served model cannot be read"
     )
     require_baseline: bool = setting(
         False, "whether a model is refused if there is no served model to compare it with"

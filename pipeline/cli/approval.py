@@ -47,12 +47,12 @@ def approve(
 ) -> Reply:
     """Releases the model of a run with --hold.
 
-    Publishes the model that passed the gates in RUN, if what it was compared with is still what is
-    served, and its files are those that were decided on. Who approved it, and why, stands in the
-    manifest of the version.
+    Publishes the model that passed the gates in RUN, if it was compared with the version that is
+    still served, and its files have not changed. The manifest of the new version says who approved
+    it, and why.
 
-    With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
-    then runs the command of hooks.released. A version that the run would have signed needs the key.
+    With --config it requires signatures by serving.public_key, signs with serving.signing_key, and
+    then runs the command of hooks.released. A model that the run would have signed needs the key.
     """
     report, done = _report_of(directory, run_id), None
     try:
@@ -105,7 +105,7 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     """Rejects the model of a run with --hold.
 
     Removes the model that waits, and keeps in the decision log who rejected it and why. This very
-    model is refused from then on, whichever run makes it again; versions stay what they are.
+    model is refused from then on, whichever run makes it again. Released versions do not change.
     """
     report = _report_of(directory, run_id)
     try:

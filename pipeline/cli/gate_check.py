@@ -41,8 +41,8 @@ def _cut(text: str) -> Any:
 
 @command(
     done="passed",
-    failed="the decision cannot be written down, the serving directory cannot be read, or there is "
-    "no memory to ask a model; nothing was decided",
+    failed="the decision cannot be written down, the serving directory cannot be read, or memory "
+    "does not suffice to ask a model; nothing was decided",
     usage="usage, a data source or file refused, or a model that does not fit; nothing was decided",
     refused="refused by the gate",
 )
@@ -55,7 +55,7 @@ def _cut(text: str) -> Any:
     f"The baseline's signature to ask ({features.SERVING_DEFAULT}).",
 )
 @path_option("--predictions", "FILE", "Predictions to decide on: CSV, Parquet or NPZ.")
-@path_option("--baseline-predictions", "FILE", "Those that they must not be worse than.")
+@path_option("--baseline-predictions", "FILE", "Predictions that they must not be worse than.")
 @option(
     "--slice",
     "COLUMN[:EDGE,...|=VALUE,...]",
@@ -67,8 +67,8 @@ def _cut(text: str) -> Any:
 @option(
     "--dataset",
     "D",
-    "The data set of the test images. With --predictions, a name whose thresholds are taken, if "
-    "given.",
+    "The data set of the test images. With --predictions only the thresholds of this name are "
+    "taken, if given.",
     cls=configuration.DatasetOption,
 )
 @configuration.options("--data-dir", "--pipeline-root", "--serving-dir", "--config")
@@ -77,17 +77,17 @@ def _cut(text: str) -> Any:
 @verbose
 @pass_given
 def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -> Reply:
-    """Puts any SavedModel, or predictions of any tool, before the release gate, without a run.
+    """Decides on any SavedModel, or on predictions of any tool.
 
-    Evaluates a model on all test images of a data set, or reads its predictions from a file,
-    compares it with a baseline if one is given, and decides by the policy of a run. Nothing is
+    Asks a SavedModel about all test images of a data set, or reads the predictions from a file.
+    Compares with a baseline if one is given, and decides by the policy of a run. Nothing is
     released. --set takes the keys gate.*, with --model also data.*; a configuration file may hold
     all keys of a run.
 
-    A signature takes any number of images, as files or as pixels from 0 to 255 (uint8), and
-    gives probabilities. A file has the columns id, label, and p_CLASS or logit_CLASS for each
-    class, or predicted. Each decision uses the test set up a little, so it is recorded and counted
-    in the serving directory to which `run` would release.
+    The signature of a model takes any number of images, as files or as pixels from 0 to 255
+    (uint8), and gives probabilities. A file of predictions has the columns id, label, and p_CLASS
+    or logit_CLASS for each class, or predicted. Each decision uses the test set up a little, so it
+    is recorded and counted in the serving directory to which `run` would release.
     """
     asked = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     used = ["pipeline_root", "serving_dir", *keys("gate")]

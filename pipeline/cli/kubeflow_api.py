@@ -232,7 +232,7 @@ def unschedule(name: str, api: PipelineClient) -> Reply:
     done="the run succeeded, or has not ended yet",
     failed="it failed, or the API does not answer",
     usage="usage refused, or there is no such run",
-    refused="a gate refused it, as far as the API says so",
+    refused="a gate refused it, if the API says so",
     shows=lambda _: True,
 )
 @click.argument("run", metavar="RUN", type=_NAME)

@@ -79,21 +79,21 @@ def _resource(kind: str, amount: Callable[[str], float]) -> Read:
     "The directory that the server watches: pvc://CLAIM/DIRECTORY, or a path in the containers.",
     required=True,
 )
-@option("--data-dir", "DIR", "tensorflow-datasets' directory, in the same way.")
+@option("--data-dir", "DIR", "Directory of tensorflow-datasets, in the same form.")
 @written_option(
     "--output", "The YAML file to write.", "the pipeline", "-o", "file", default="pipeline.yaml"
 )
 @_list(
     "--gpus",
     "N",
-    "NVIDIA GPUs of the Trainer, with --tune of the Tuner; or COMPONENT=N",
+    "NVIDIA GPUs of the Trainer and, with --tune, of the Tuner; or COMPONENT=N",
     type=_resource("gpus", whole(0).read),
 )
-@_list("--cpus", "C", "CPUs, in the same way", type=_resource("cpus", _amount))
+@_list("--cpus", "C", "CPUs of the same tasks; or COMPONENT=C", type=_resource("cpus", _amount))
 @_list(
     "--memory",
     "M",
-    "Memory such as 8G or 512Mi, in the same way",
+    "Memory of the same tasks, such as 8G or 512Mi; or COMPONENT=M",
     type=_resource("memory_gb", _gigabytes),
 )
 @option(
@@ -103,7 +103,7 @@ def _resource(kind: str, amount: Callable[[str], float]) -> Read:
     type=whole(0),
     default=2,
 )
-@_list("--secret-env", "SECRET:KEY=VARIABLE", "A secret's key in every task's environment")
+@_list("--secret-env", "SECRET:KEY=VARIABLE", "A secret's key, as a variable of every task")
 @configuration.options(without=_OF_THIS_MACHINE)
 @verbose
 @pass_given

@@ -21,12 +21,12 @@ from pipeline.result import RunResult
 @path_option(
     "--kfp-python",
     "PYTHON",
-    "A Python with kfp 2.16 or 2.17 and docker, where this one has an older kfp (Python 3.10).",
+    "A Python with kfp 2.16 or 2.17 and docker, if this one has an older kfp (Python 3.10).",
 )
 @option(
     "--user",
     "UID:GID",
-    "Who runs in the containers and can write to the directories (default: you).",
+    "User of the containers, who must be able to write to the directories (default: you).",
 )
 @option(
     "--env",

@@ -89,7 +89,7 @@ COMMANDS = CommandGroup(
         ),
         "kubeflow": CommandGroup(
             "kubeflow",
-            "Compiles the pipeline for Kubeflow Pipelines, and runs it there or here.",
+            "Compiles the pipeline for Kubeflow Pipelines and runs it.",
             {
                 "compile": "pipeline.cli.kubeflow_compile:compile_",
                 "local": "pipeline.cli.kubeflow_local:local",

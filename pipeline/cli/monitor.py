@@ -49,18 +49,18 @@ if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
 @option(
     "--level",
     "P",
-    "Probability of calling it drift if nothing has changed.",
+    "Probability of a false alarm if nothing has changed.",
     type=FRACTION,
     default="0.05",
 )
 @option(
     "--tolerance",
     "D",
-    "Largest difference of distributions that is no drift, however sure it is.",
+    "Largest difference of distributions that is no drift, however significant it is.",
     type=FRACTION,
     default="0.02",
 )
-@written_option("--report", "Write a page for people, HTML.", "the page")
+@written_option("--report", "Write a page of the tests and distributions, HTML.", "the page")
 @serving.options
 @serving.trust_options
 @verbose

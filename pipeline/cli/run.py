@@ -44,7 +44,7 @@ EXIT_CODES = {
 
 def options(function: Callable[..., int], *, without: Collection[str] = ()) -> Callable[..., int]:
     """Adds the options of a run, `without` some; the function takes them as `execute` does."""
-    text = "Write the hyper-parameters that were trained with, for --hparams."
+    text = "Write the hyper-parameters of the training, for --hparams."
     save = command.option("--save-hparams", "FILE", text, type=command.WRITTEN_FILE)
     files = written_files.options("run")
     return configuration.options(without=without)(save(files(verbose(pass_given(function)))))
@@ -64,7 +64,8 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
     Reads and validates the data, trains, evaluates on the test split, and releases the model when
     every check of the gates passes.
 
-    The preset's values come first, then the YAML file's, those of --hparams, then the flags.
+    Values come from the preset, the file of --config, the file of --hparams and the flags; the last
+    one wins.
     """
     return execute(given, ctx.find_root().obj or _local_run, **values)
 

@@ -38,7 +38,7 @@ def versions(directory: Path, trust: Trust | None) -> Reply:
 
     Shows for every version in a serving directory when and by which run it was released, on which
     data, its accuracy, its baseline, whether its files match its manifest, and whether it was
-    withdrawn. The live version is the highest, which the server serves. Where releases are signed,
+    withdrawn. The live version is the highest, which the server serves. If releases are signed,
     give --config or --public-key: a version that this key has not signed is damaged.
     """
     present = serving_dir.versions(directory, check_files=True, trust=trust)
@@ -58,7 +58,7 @@ def versions(directory: Path, trust: Trust | None) -> Reply:
 @serving.options
 @serving.trust_options
 def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
-    """Checks every version's files against its manifest, and its signature.
+    """Checks the files and the signature of every version.
 
     Reads every file of every version, or of VERSION alone, and compares its SHA-256 with the
     manifest of the version. With --public-key, or serving.public_key of --config, a version that
@@ -85,8 +85,8 @@ def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
 
 @serving.command(
     "rolled back",
-    "no version is good, the one asked for is not, or failed; nothing was changed, unless the line "
-    "says so",
+    "VERSION is not good, no version is, or the rollback failed; nothing was changed, unless the "
+    "line says so",
 )
 @click.argument("version", metavar="[VERSION]", required=False, type=whole(0))
 @option(
@@ -100,15 +100,15 @@ def rollback(
     """Makes an older version the live one again.
 
     Publishes the files of VERSION again as the newest version, which the server then serves, and
-    withdraws the version that was live: it is never a baseline or restored again, and its model is
+    withdraws the version that was live: it is never restored and never a baseline, and its model is
     never released again. Both happen at once, or not at all.
 
     Without VERSION it restores the newest good older version: its files match its manifest, it is
     not withdrawn, and its model differs from the live one.
 
-    With --config it asks for signatures by serving.public_key, signs with serving.signing_key, and
-    then runs the command of hooks.rolled_back. A signing key alone restores no version that another
-    key has signed.
+    With --config it requires signatures by serving.public_key, signs with serving.signing_key, and
+    then runs the command of hooks.rolled_back. With a signing key alone it restores no version that
+    another key has signed.
     """
     before = serving_dir.live(directory)
     try:
@@ -139,7 +139,7 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
 
 @serving.command(
     "removed, or there was nothing to remove",
-    "failed, and what is there is complete; or a dry run's list cannot be written",
+    "failed, and every version left is complete; or a dry run's list cannot be written",
     shows=lambda options: options["dry_run"],
 )
 @option(
@@ -155,9 +155,9 @@ def _say_if_done(directory: Path, before: Version | None) -> None:
 def prune(directory: Path, keep: int, dry_run: bool, config: RunConfig | None) -> Reply:
     """Removes old versions.
 
-    Removes all versions but the newest N. The live version stays, the one that `rollback` would
-    restore, and each one that withdrew a version which is still there. Versions of another tool are
-    left alone and named.
+    Removes all versions but the newest N. It never removes the live version, the one that
+    `rollback` would restore, or one that withdrew a version which is still there. Versions of
+    another tool are left alone and named.
     """
     trust = config.serving.trust if config else None
     done = serving_dir.prune(directory, keep, dry_run=dry_run, trust=trust)

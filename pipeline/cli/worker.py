@@ -18,8 +18,8 @@ from trainer.tuning import processes
 
 @command(
     done="trained to the end",
-    failed="no training began, the chief ended before, or an error that would come again",
-    usage="usage, or the environment makes this machine no worker",
+    failed="no training began, the chief ended before, or an error that would occur again",
+    usage="usage, or the environment does not make this machine a worker",
     after_a_signal="; the same command goes on after the last finished epoch",
 )
 @path_option(
@@ -38,16 +38,16 @@ from trainer.tuning import processes
 @path_option(
     "--search",
     "JOB",
-    "Take part in a search, by the job file that its chief names, in place of a training of the "
-    "pipeline root; the environment says where the chief is, see docs/tuning.md.",
+    "Take part in a search instead: the job file that its chief names. The environment says where "
+    "the chief is, see docs/tuning.md.",
 )
 def worker(pipeline_root: Path, wait: int, search: Path | None) -> Reply:
     """Trains as one of several machines.
 
-    Takes part in the next training of the pipeline root as one of the machines that TF_CONFIG
-    names, of which the first one runs `tfx-mnist run`. A lost machine costs the running epoch: all
-    start again, wait for it, and go on. With --search it trains the trials that the chief of a
-    search, `tfx-mnist run --tune`, proposes.
+    Takes part in the next training of the pipeline root. TF_CONFIG names the machines; the first
+    one is the chief and runs `tfx-mnist run`. A lost machine costs the running epoch: the others
+    wait for it, and all go on after the last finished epoch. With --search it trains the trials
+    that the chief of a search, `tfx-mnist run --tune`, proposes.
     """
     with terminal.display(human=sys.stderr, err=sys.stderr, verbose=True):  # logs come there too
         return _train(pipeline_root, wait) if search is None else _search(search)

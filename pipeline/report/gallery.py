@@ -65,7 +65,8 @@ def suspects(result: RunResult) -> Iterator[Section]:
     for name, shown in result.suspects.groups.items() if result.suspects else ():
         title = _TITLES.get(name.rpartition(".")[2])
         if title and shown:
-            yield Section(title, f"{len(shown)} of those for which {name} failed.", shown)
+            which = "all" if len(shown) < MOST else "the first of those"
+            yield Section(title, f"Shown: {len(shown)}, {which} for which {name} failed.", shown)
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
     if shown := _first(result.suspects, LABEL_ERRORS, most):
         assert result.suspects is not None

@@ -101,7 +101,7 @@ def test_what_does_not_fit_the_images_is_refused_before_the_run(
     net: str, thirds: str, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
-    places = {"dataset": thirds, "pipeline_root": str(root)}
+    places = {"dataset": thirds, "pipeline_root": str(root), "gate.floor": "0.9"}
     make_plan(configured(f"{net}:build", **places), run_id="run-1")
     with pytest.raises(ConfigError, match=r"its output is \(None, 144\), expected one of the sh"):
         make_plan(configured(f"{net}:features", **places), run_id="run-1")
@@ -122,8 +122,8 @@ def test_another_source_and_other_weights_make_another_run_key(
     net: str, thirds: str, tmp_path: Path
 ) -> None:
     def key() -> str:
-        config = configured(f"{net}:build", dataset=thirds, pipeline_root=str(tmp_path / "root"))
-        return make_plan(config, run_id="run-1").run_key
+        places = {"dataset": thirds, "pipeline_root": str(tmp_path / "root"), "gate.floor": "0.9"}
+        return make_plan(configured(f"{net}:build", **places), run_id="run-1").run_key
 
     first, again = key(), key()
     Path(net).write_text(f"{NET}# a comment\n")

@@ -22,6 +22,7 @@ from pipeline.dataset_defaults import UNKNOWN_SET
 from pipeline.run_plan import RunPlan, make_plan
 from tests.components.example_gen.idx_contents import idx_file
 from tests.components.serving_dir.samples import letter_model, publish_letters
+from tests.pipeline.thirds import LOW_FLOOR
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -31,7 +32,7 @@ TRAINING = HParams(per_replica_batch=32)
 @pytest.fixture(scope="module")
 def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     root = tmp_path_factory.mktemp("plan") / "root"
-    return RunConfig(dataset=thirds, pipeline_root=str(root), training=TRAINING)
+    return RunConfig(dataset=thirds, pipeline_root=str(root), training=TRAINING, gate=LOW_FLOOR)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,14 @@ def test_an_argument_that_beam_cannot_read_is_refused_before(config: RunConfig) 
             {"data_gate": DataGateConfig(min_mean_intensity=0.5, max_mean_intensity=0.25)},
             "data_gate.min_mean_intensity is 0.5, expected less than .* which is 0.25",
         ),
+        # 0.9140 ** 60 is alpha_1; of 106 images without an error the floor 0.95 is shown.
+        (
+            {"gate": GateConfig()},
+            "^idx_thirds_.* has 60 test images, expected at least 106: on fewer no model is shown "
+            "to reach gate.floor, which is 0.95; add test images, or set gate.floor lower$",
+        ),
+        ({"gate": GateConfig(floor=0.9141)}, "has 60 test images, expected at least 61: "),
+        ({"gate": GateConfig(floor=1.0)}, "^gate.floor is 1, which no number of test images shows"),
         ({"serving": ServingConfig(model_server="gone")}, "serving.model_server is 'gone', exp"),
         (
             {"gate": GateConfig(slices=(Bands("weight", (1.0,)),))},
@@ -168,10 +177,11 @@ def test_a_serving_directory_to_which_nothing_could_be_released_is_refused(
     assert not list((tmp_path / "ok").iterdir())
 
 
-def test_the_largest_batch_and_shift_that_fit_are_taken(config: RunConfig) -> None:
+def test_the_largest_batch_shift_and_floor_that_fit_are_taken(config: RunConfig) -> None:
     training = HParams(per_replica_batch=168, max_shift=11)
-    plan = make_plan(dataclasses.replace(config, training=training), run_id="run-1")
-    assert plan.config.training == training
+    gate = GateConfig(floor=0.9140)
+    plan = make_plan(dataclasses.replace(config, training=training, gate=gate), run_id="run-1")
+    assert (plan.config.training, plan.config.gate) == (training, gate)
 
 
 def test_images_that_the_networks_pool_away_are_refused(config: RunConfig, tmp_path: Path) -> None:
@@ -235,14 +245,14 @@ def test_the_settings_of_a_search_that_is_made_change_the_key(config: RunConfig)
 def test_thresholds_that_say_what_is_the_default_leave_the_key(
     config: RunConfig, plan: RunPlan
 ) -> None:
-    spelt_out = GateConfig(floor=UNKNOWN_SET.floor, class_floor=UNKNOWN_SET.class_floor)
+    spelt_out = dataclasses.replace(LOW_FLOOR, class_floor=UNKNOWN_SET.class_floor)
     other = dataclasses.replace(config, gate=spelt_out)
     assert make_plan(other, run_id="run-1").run_key == plan.run_key
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"floor": 0.5}, {"mean_intensity": (0.1, 0.9)}],
+    [{"class_floor": 0.5}, {"mean_intensity": (0.1, 0.9)}],
     ids=lambda change: next(iter(change)),
 )
 def test_another_default_for_the_set_changes_the_key(
@@ -383,7 +393,7 @@ def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_n
     config: RunConfig, tmp_path: Path
 ) -> None:
     publish_letters(tmp_path / "served", "a")
-    gate = GateConfig(require_baseline=True)
+    gate = dataclasses.replace(LOW_FLOOR, require_baseline=True)
     wrong = dataclasses.replace(config, gate=gate, serving_dir=str(tmp_path / "wrong"))
     with pytest.raises(Refused) as refused:
         make_plan(wrong, run_id="run-1").require_baseline()
@@ -391,7 +401,7 @@ def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_n
     assert f"no baseline to compare with: nothing is served in {tmp_path}/wrong" in check.sentence
     right = dataclasses.replace(wrong, serving_dir=str(tmp_path / "served"))
     make_plan(right, run_id="run-1").require_baseline()
-    make_plan(dataclasses.replace(wrong, gate=GateConfig()), run_id="run-1").require_baseline()
+    make_plan(dataclasses.replace(wrong, gate=LOW_FLOOR), run_id="run-1").require_baseline()
 
 
 def test_a_damaged_version_is_refused_unless_that_is_allowed(
@@ -402,7 +412,7 @@ def test_a_damaged_version_is_refused_unless_that_is_allowed(
     strict = dataclasses.replace(config, serving_dir=str(tmp_path / "served"))
     with pytest.raises(Refused, match="version 1"):
         make_plan(strict, run_id="run-1").require_baseline()
-    gate = GateConfig(allow_missing_baseline=True)
+    gate = dataclasses.replace(LOW_FLOOR, allow_missing_baseline=True)
     allowed = dataclasses.replace(strict, gate=gate, reason="it is withdrawn")
     make_plan(allowed, run_id="run-1").require_baseline()
 
@@ -411,7 +421,7 @@ def test_a_damaged_version_is_refused_unless_that_is_allowed(
 
 
 def test_an_override_needs_a_reason_which_stands_in_the_release_record(config: RunConfig) -> None:
-    gate = GateConfig(allow_missing_baseline=True)
+    gate = dataclasses.replace(LOW_FLOOR, allow_missing_baseline=True)
     overriding = dataclasses.replace(config, gate=gate)
     with pytest.raises(
         ConfigError, match=r"^gate.allow_missing_baseline would release what .* own"

@@ -41,7 +41,7 @@ def test_a_floor_that_no_model_reaches_on_so_few_images_asks_for_more_images() -
     few = find(checks_of(evidence(all=Tally(rows=100, correct=100))), "floor")
     assert few.sentence == (
         "accuracy 1.0000; its 99.55 % lower bound 0.9475 misses the floor 0.9500: no model reaches "
-        "it on 100 test images; take more of them, or set gate.floor"
+        "it on 100 test images; take 106 at least, or set gate.floor"
     )
     enough = find(checks_of(evidence(all=Tally(rows=106, correct=100))), "floor")
     assert enough.sentence.endswith("train longer, look at the data, or set gate.floor")

@@ -76,8 +76,8 @@ def test_it_is_the_directory_that_a_run_releases_to(root: Path, thirds: str) -> 
     from pipeline.run_plan import make_plan
 
     for dataset in ("mnist_sample", thirds):
-        config = build("quick", {"pipeline_root": str(root), "dataset": dataset})
-        plan = make_plan(config, run_id="r")
+        given = {"pipeline_root": str(root), "dataset": dataset, "gate.floor": 0.9, "reason": "any"}
+        plan = make_plan(build("quick", given), run_id="r")
         Path(plan.serving_dir).mkdir(parents=True)
         words = ("--dataset", dataset, "--pipeline-root", root)
         assert str(chosen(*words)) == plan.serving_dir

@@ -91,11 +91,17 @@ def test_of_refused_data_all_pairs_are_shown() -> None:
 
 
 def test_what_a_check_of_the_data_blames_is_shown_with_its_name() -> None:
-    shown = {"data.train.mean_intensity": (picture(0),), "data.sizes": (), "data.new": ()}
-    run = dataclasses.replace(RELEASED_RUN, suspects=Pictures(shown, examined=0))
-    (blank,) = gallery.suspects(run)
-    assert blank.title == "Blank or inverted images"
-    assert blank.note == "1 of those for which data.train.mean_intensity failed."
+    many = (picture(0),) * gallery.MOST
+    names = {"data.train.mean_intensity": many[1:], "data.grey": many, "data.sizes": ()}
+    shown = Pictures({**names, "data.new": many}, examined=0)
+    sections = gallery.suspects(dataclasses.replace(RELEASED_RUN, suspects=shown))
+    assert [(section.title, section.note) for section in sections] == [
+        ("Blank or inverted images", "Shown: 59, all for which data.train.mean_intensity failed."),
+        (
+            "Grey images among coloured ones",
+            "Shown: 60, the first of those for which data.grey failed.",
+        ),
+    ]
 
 
 def test_a_prediction_without_numbers_is_said_so() -> None:

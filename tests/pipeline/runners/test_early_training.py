@@ -10,6 +10,7 @@ from pipeline import result
 from pipeline.config import RunConfig
 from pipeline.runners import local
 from tests.pipeline.runners.watch import Looking, children_running
+from tests.pipeline.thirds import LOW_FLOOR
 from trainer import training_process
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -23,6 +24,7 @@ def refused(thirds: str, root: Path) -> RunConfig:
         dataset=thirds,
         pipeline_root=str(root),
         training=HParams(epochs=1, per_replica_batch=32),
+        gate=LOW_FLOOR,
         data_gate=DataGateConfig(max_train_test_overlap=0.0),
     )
 

@@ -16,6 +16,7 @@ from pipeline.runners import local
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from pipeline.runners.metadata_database import require_sound
+from tests.pipeline.thirds import LOW_FLOOR
 from trainer import training_process
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -45,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(root: Path, thirds: str) -> RunConfig:
     training = HParams(per_replica_batch=32)
-    return RunConfig(dataset=thirds, pipeline_root=str(root), training=training)
+    return RunConfig(dataset=thirds, pipeline_root=str(root), training=training, gate=LOW_FLOOR)
 
 
 def test_a_second_run_on_one_root_ends_at_once_with_1(config: RunConfig, root: Path) -> None:

@@ -235,8 +235,8 @@ def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_wo
         root = tmp_path / f"root-{number}"
         run_in_containers(root, program, dataset=dataset)
         order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
-        config = build("quick", {"pipeline_root": str(root), "dataset": dataset})
-        plan = make_plan(config, run_id="r")
+        given = {"pipeline_root": str(root), "dataset": dataset, "gate.floor": 0.9}
+        plan = make_plan(build("quick", given), run_id="r")
         assert order["mounts"][0]["path"] == plan.serving_dir
         served.add(Path(plan.serving_dir).name)
     assert len(served) == 2

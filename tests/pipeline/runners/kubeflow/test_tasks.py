@@ -14,6 +14,7 @@ from pipeline.runners.kubeflow import tasks
 from pipeline.runners.kubeflow.compiling import SCRATCH
 from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.runners.kubeflow.compiled import compiled
+from tests.pipeline.thirds import LOW_FLOOR
 from trainer.hparams import HParams
 
 
@@ -24,6 +25,7 @@ def config(thirds: str, tmp_path: Path) -> RunConfig:
         pipeline_root=str(tmp_path / "root"),
         serving_dir=str(tmp_path / "serving"),
         training=HParams(per_replica_batch=32),
+        gate=LOW_FLOOR,
     )
 
 
