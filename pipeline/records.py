@@ -32,7 +32,7 @@ from trainer.host.files import read_regular, write_durably
 REPORTS = "reports"  # the directory of reports and records, below the pipeline root
 
 UNFINISHED = "unfinished"  # at work, or killed
-UNREADABLE = "unreadable"  # its record is no record
+UNREADABLE = "unreadable"  # its record is no record, or is missing beside its report
 
 _OUTCOMES = (RELEASED, HELD, UNCHANGED, REFUSED, FAILED)
 _WAITS = "the model waited for approval: `tfx-mnist versions` says whether it was approved"
@@ -121,6 +121,9 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
         content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
         return RunRecord(run_id, began, **_described(content, decisions_in), **given)
     except FileNotFoundError:
+        if "report" in given:  # it is written when the outcome is known
+            reason = "its report says how it ended; runs of older versions left no record"
+            return RunRecord(run_id, began, UNREADABLE, reason, **given)
         reason = "it is at work, or was killed: the same command goes on from what is finished"
         return RunRecord(run_id, began, UNFINISHED, reason, **given)
     except (OSError, ValueError) as error:

@@ -46,7 +46,7 @@ from components.serving_dir.model_files import (
     StaleDecision,
     digest_of,
 )
-from components.serving_dir.pending import approve, hold, pending, reject
+from components.serving_dir.pending import approve, find_pending, hold, pending, reject
 from components.serving_dir.pending_record import Pending
 from components.serving_dir.pruning import Pruned, prune
 from components.serving_dir.publishing import (

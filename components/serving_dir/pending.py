@@ -168,7 +168,7 @@ def approve(
                 "live any more: run again"
             )
         return Published(now.number, now.path, False, now.model_digest or "")
-    held = _find(serving_dir, run_id)
+    held = find_pending(serving_dir, run_id)
     if held.signed and sign is None:
         raise ServingDirError(
             f"the run {run_id} signs what it releases, and no key was given: add "
@@ -192,7 +192,7 @@ def approve(
             trust=trust,
         )
     except ServingDirError:
-        _find(serving_dir, run_id)  # says so if somebody else decided meanwhile
+        find_pending(serving_dir, run_id)  # says so if somebody else decided meanwhile
         raise
     if not published.created:  # another run has released this very model
         _keep_approval(serving_dir, Approval(run_id, published.version, by, reason, utc_now()))
@@ -206,7 +206,7 @@ def _keep_approval(serving_dir: Path, approval: Approval) -> None:
         locked(serving_dir),
     ):
         if approval.run_id not in approved(serving_dir):
-            _find(serving_dir, approval.run_id)  # says so if somebody rejected it meanwhile
+            find_pending(serving_dir, approval.run_id)  # says so if somebody rejected it meanwhile
             keep(serving_dir, [approval])
 
 
@@ -222,12 +222,12 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
     if done := rejected(serving_dir).get(run_id):
         _clean_up(serving_dir)
         return done
-    _find(serving_dir, run_id)  # where there is nothing, not even the lock file is made
+    find_pending(serving_dir, run_id)  # where there is nothing, not even the lock file is made
     with (
         explained(f"reject {run_id} in {serving_dir}", ", and reject it again"),
         locked(serving_dir),
     ):
-        held = _find(serving_dir, run_id)  # it may have been approved meanwhile
+        held = find_pending(serving_dir, run_id)  # it may have been approved meanwhile
         digest = held.decided.model_digest
         now = live(serving_dir)
         if now and now.model_digest == digest:
@@ -241,20 +241,17 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
     return rejection
 
 
-def _find(serving_dir: Path, run_id: str) -> Pending:
-    present = pending(serving_dir)
-    for one in present:
-        if one.run_id == run_id:
-            return one
+def find_pending(serving_dir: Path, run_id: str) -> Pending:
+    """Returns what the run holds; a ServingDirError says why nothing of it waits."""
+    path = serving_dir / f"{PENDING_PREFIX}{run_id}"
     why = f"no run {quoted(run_id)} waits in {serving_dir}"
     if done := approved(serving_dir).get(run_id):
         why = f"the run {run_id} was approved already, as version {done.version}"
-    if rejection := rejected(serving_dir).get(run_id):
+    elif rejection := rejected(serving_dir).get(run_id):
         why = f"the run {run_id} was {rejection}"
-    damaged = serving_dir / f"{PENDING_PREFIX}{run_id}"
-    if NAME.fullmatch(run_id) and (damaged / RECORD).exists():
-        read(damaged)  # raises what is wrong with it
-    known = ", ".join(one.run_id for one in present) or "none"
+    elif NAME.fullmatch(run_id) and (path / RECORD).exists():
+        return read(path)
+    known = ", ".join(one.run_id for one in pending(serving_dir)) or "none"
     raise ServingDirError(f"{why}; waiting: {known}")
 
 

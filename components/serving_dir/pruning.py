@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.serving_dir.log import keep as keep_in_log
@@ -65,7 +65,9 @@ def prune(
         removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
         if not dry_run:
             # Before the first of them goes: a kill in between costs nothing but a line.
-            keep_in_log(serving_dir, [*withdrawals_by(going), *approvals_in(going)])
+            withdrawn = [replace(v.withdrawn, version=v.number) for v in going if v.withdrawn]
+            made = dict.fromkeys([*withdrawals_by(going), *withdrawn])  # each once
+            keep_in_log(serving_dir, [*made, *approvals_in(going)])
             for old in going:
                 _remove(old)
     return Pruned(tuple(removed), tuple(old for old in present if old.problems))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -119,8 +120,9 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
 
 
 def _report_of(directory: Path, run_id: str) -> str | None:
-    reports = {one.run_id: one.release.get(REPORT) for one in serving_dir.pending(directory)}
-    return reports.get(run_id)
+    with contextlib.suppress(ServingDirError):  # said where it matters
+        return serving_dir.find_pending(directory, run_id).release.get(REPORT)
+    return None
 
 
 def _add_to(path: str | None, sentence: str) -> None:

@@ -52,6 +52,15 @@ def test_a_run_says_why_it_ended(root: Path) -> None:
     assert "was killed" in unfinished.reason
 
 
+def test_a_report_without_a_record_is_no_run_at_work(tmp_path: Path) -> None:
+    for folder, suffix in (("logs", "log"), ("reports", "html")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{RUN_ID}.{suffix}").touch()
+    (run,) = records.read_all(tmp_path)
+    assert run.outcome == UNREADABLE
+    assert run.reason.startswith("its report says how it ended")
+
+
 def test_a_held_run_says_where_to_look(tmp_path: Path) -> None:
     held = dataclasses.replace(RELEASED_RUN, outcome=HELD, release=None)
     records.write(held, tmp_path / "reports")
@@ -79,6 +88,22 @@ def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
         assert (third.outcome, third.reason) == (UNCHANGED, second.reason)
     (serving / LOG_NAME).write_text("{\n")
     assert [run.reason for run in records.read_all(tmp_path)] == ["", "", ""]
+
+
+def test_the_run_behind_a_withdrawn_copy_says_so_also_when_both_are_pruned(tmp_path: Path) -> None:
+    serving = tmp_path / "serving"
+    for letter in "abc":
+        done = publish(letter_model(tmp_path, letter), serving, {})
+        if letter == "b":
+            release = Release(done.version, str(done.path))
+            run = dataclasses.replace(RELEASED_RUN, run_id=RUN_ID, release=release)
+            records.write(run, tmp_path / "reports")
+    rollback(serving, reason="worse")  # version 4 is a copy of version 2
+    rollback(serving, reason="as bad")
+    for remove in (lambda: None, lambda: prune(serving, keep=1)):
+        remove()
+        (found,) = records.read_all(tmp_path)
+        assert re.fullmatch("withdrawn by version 5 at 2.*: as bad", found.reason)
 
 
 def test_several_failed_checks_are_counted(tmp_path: Path) -> None:

@@ -158,6 +158,12 @@ class Search(BaseTuner):
 
 def open_search(job: Job, folder: Path, strategy: tf.distribute.Strategy | None = None) -> Search:
     """Opens the search of a job, and resumes what an earlier process left in that folder."""
+    if not folder.exists() and any(folder.parent.glob("*")):
+        progress.LOGGER.info(
+            "starting anew: the searches in %s are of other data, code, libraries or "
+            "configuration; remove those that you will not go on with",
+            folder.parent,
+        )
     try:
         return Search(job, folder, strategy)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:

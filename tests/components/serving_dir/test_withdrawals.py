@@ -89,11 +89,11 @@ def test_each_withdrawal_is_written_once(serving: Path) -> None:
     publish_letters(serving, "abc")
     rollback(serving)
     rollback(serving)
-    before = (serving / LOG_NAME).read_bytes()
     assert [line["withdrawal"]["version"] for line in log_lines(serving)] == [3, 4]
     publish_letters(serving, "de")
     prune(serving, 1)
-    assert (serving / LOG_NAME).read_bytes() == before
+    # Version 4 was a copy of version 2.
+    assert [line["withdrawal"]["version"] for line in log_lines(serving)] == [3, 4, 2]
 
 
 def test_a_log_that_a_rollback_could_not_write_is_made_good_by_prune(

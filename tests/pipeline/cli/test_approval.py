@@ -208,6 +208,18 @@ def test_what_does_not_fit_is_one_line(
 
 
 @pytest.mark.parametrize("command", ["approve", "reject"])
+def test_a_record_of_another_form_is_one_line(command: str, serving: Path) -> None:
+    record = serving / f".pending-{RUN}" / "pending.json"
+    record.write_text("{}")
+    ended = process(words(command, serving))
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert line.startswith(f"tfx-mnist: {record} is damaged")
+    assert line.endswith(f": remove {record.parent}, and run again")
+    assert letters_in(serving) == {1: "a"}
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
 def test_name_and_reason_must_be_given(command: str, serving: Path, capfd: Captured) -> None:
     assert main([command, RUN, "--serving-dir", str(serving), "--by", "Ann"]) == 2
     assert "--reason is missing" in capfd.readouterr().err

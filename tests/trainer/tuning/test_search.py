@@ -223,6 +223,16 @@ def test_damaged_state_is_said_and_finished_trials_are_taken_over(
     assert "is damaged (JSONDecodeError): it begins again" in caplog.text
 
 
+def test_a_search_beside_an_interrupted_one_says_that_it_begins(opened, tmp_path, caplog):
+    with caplog.at_level("INFO", logger=progress.LOGGER.name):
+        opened()
+        opened()
+        assert "starting anew" not in caplog.text
+        opened(seed=4)
+    said = f"starting anew: the searches in {tmp_path / 'tuning'} are of other data, code,"
+    assert caplog.text.count(said) == 1
+
+
 def test_another_configuration_or_seed_is_another_search(opened, tmp_path):
     opened()
     opened(settings=dataclasses.replace(SETTINGS, max_minutes=5.0))
