@@ -7,7 +7,6 @@ answers at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import sys
@@ -191,10 +190,13 @@ def _system_line(error: Exception) -> str:
     """Returns the line for an error of the operating system; "" for a bug."""
     if not isinstance(error, OSError):
         return ""
-    if error.errno == errno.ENOENT and not error.filename:  # as `os.getcwd` has it
+    if error.filename:
+        return f"{error.strerror or error} ({quoted(str(error.filename))})"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
         return "the working directory was removed: change to one that exists, and try again"
-    where = f" ({quoted(str(error.filename))})" if error.filename else ""
-    return f"{error.strerror or error}{where}"
+    return str(error.strerror or error)
 
 
 def _chosen(words: Sequence[str]) -> Command | None:
