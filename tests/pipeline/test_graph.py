@@ -15,6 +15,7 @@ from pipeline.code_keys import COMPONENTS
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
 from pipeline.run_plan import RunPlan, make_plan
+from tests.pipeline.thirds import LOW_FLOOR
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
@@ -28,6 +29,7 @@ def plan(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
         seed=3,
         replicas=2,
         training=HParams(epochs=7, per_replica_batch=32),
+        gate=LOW_FLOOR,
     )
     return make_plan(config, run_id="run-1")
 
