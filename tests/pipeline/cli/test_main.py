@@ -323,33 +323,22 @@ def test_no_command_leaves_anything_in_the_temporary_directory(tmp_path: Path) -
     assert not list(temporary.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("limit", "words", "exit_code", "line"),
-    [
-        ("-f 0", ["doctor"], 1, "No usable temporary directory found"),
-        ("-f 0", ["run"], 2, "No usable temporary directory found"),
-        ("-v 120000", ["gate", "simulate"], 1, "; free memory, raise `ulimit -v`, or"),
-    ],
-)
-def test_a_limit_of_the_process_is_one_line_with_its_remedy(
-    limit: str, words: list[str], exit_code: int, line: str, tmp_path: Path
+@pytest.mark.parametrize(("command", "exit_code"), [("doctor", 1), ("run", 2)])
+def test_a_user_who_can_make_no_temporary_file_is_told_in_one_line(
+    command: str, exit_code: int, tmp_path: Path
 ) -> None:
-    if words != ["gate", "simulate"]:
-        words = [*words, "--pipeline-root", str(tmp_path / "root")]
-    command = [sys.executable, "-m", "pipeline.cli", *words]
+    words = [sys.executable, "-m", "pipeline.cli", command, "--pipeline-root", str(tmp_path)]
     done = subprocess.run(
-        ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *command],
+        ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *words],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it sends SIGINT if it can make no other
     )
     assert done.returncode == exit_code, done.stderr
-    assert done.stderr.startswith("tfx-mnist: ")
-    assert done.stderr.count("\n") == 1
-    assert line in done.stderr
-    assert "set TMPDIR" in done.stderr or "ulimit" in line
-    assert exit_code == 1 or not list(tmp_path.rglob("*.log"))
+    assert re.fullmatch(
+        r"tfx-mnist: .*No usable temporary directory found.*set TMPDIR.*\n", done.stderr
+    )
+    assert exit_code == 1 or not list(tmp_path.iterdir())
 
 
 def test_a_working_directory_that_was_removed_is_named(tmp_path: Path) -> None:
