@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.data_gate.bounds import DataBounds, DataGateConfig
 from components.gate.policy import GateConfig, Policy, promised_cross_entropy
 from components.gate.slices import Bands
+
+if TYPE_CHECKING:  # NumPy stands behind it
+    from components.example_gen.image_set import DatasetInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,13 @@ def policy_for(gate: GateConfig, dataset: str, *, num_classes: int, test_rows: i
         "slices": defaults.slices,
     }
     return Policy(**{**own, **given})
+
+
+def policy_of(gate: GateConfig, dataset: DatasetInfo) -> Policy:
+    """Returns the `policy_for` a data set that is known."""
+    return policy_for(
+        gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
+    )
 
 
 def bounds_for(data_gate: DataGateConfig, dataset: str) -> DataBounds:

@@ -29,7 +29,7 @@ from components.serving_dir import ServingDirError
 from components.serving_dir.log import Decision, register
 from components.serving_dir.manifest import Manifest
 from pipeline.config import RunConfig
-from pipeline.dataset_defaults import policy_for
+from pipeline.dataset_defaults import policy_of
 from pipeline.gate_result import RUN_ID, ModelCheck, Subject
 from pipeline.places import require_log_place
 from trainer import features
@@ -63,9 +63,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         _require_classes(one.path, found, dataset.class_names)
     config.require_features(dataset.features)
     config.require_values(image_set.test_values)
-    policy = policy_for(
-        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-    )
+    policy = policy_of(config.gate, dataset)
     directory = config.served_from(dataset.slug)
     require_log_place(config, directory)
     withdrawal = serving_dir.withdrawn_digests(directory).get(digests[0])

@@ -17,7 +17,7 @@ from components.signing import KeyRefused, require_keys
 from pipeline import stores
 from pipeline.beam_runner import arguments_problem, runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
-from pipeline.dataset_defaults import bounds_for, policy_for, weakened
+from pipeline.dataset_defaults import bounds_for, policy_of, weakened
 from trainer import own_network
 from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
@@ -131,9 +131,7 @@ def require_fitting(
 
 def _require_reachable(config: RunConfig, dataset: DatasetInfo) -> None:
     """Raises ConfigError if a model without errors would be refused on so few test images."""
-    policy = policy_for(
-        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-    )
+    policy = policy_of(config.gate, dataset)
     least = accuracy.least_rows(policy, decision=1)
     if least is None:
         raise ConfigError(

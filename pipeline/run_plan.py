@@ -29,7 +29,7 @@ from components.serving_dir import ReleaseContext, release_context, released_dat
 from pipeline import preflight, stores
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
-from pipeline.dataset_defaults import bounds_for, policy_for
+from pipeline.dataset_defaults import bounds_for, policy_of
 from trainer import own_network
 from trainer.cluster import Cluster, ClusterError
 
@@ -84,10 +84,7 @@ class RunPlan:
 
     @property
     def policy(self) -> Policy:
-        config, dataset = self.config, self.dataset
-        return policy_for(
-            config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-        )
+        return policy_of(self.config.gate, self.dataset)
 
     @property
     def bounds(self) -> DataBounds:
