@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -25,10 +26,12 @@ class ServingModel(tf.Module):
         self, model: keras.Model, tft_output: tft.TFTransformOutput, spec: ImageSpec
     ) -> None:
         super().__init__()
-        self.model = model
-        # Keras hides these from TensorFlow, and layers such as RandomFlip read them to serve, too.
-        draws = (one for one in model.variables if one.name == "seed_generator_state")
-        self._draws = [one.value for one in draws]
+        # What a server that knows no Python restores are TensorFlow's own variables. A Keras object
+        # that is tracked here would be saved with copies of them, and the originals stay empty.
+        self._network = functools.partial(model, training=False)
+        self.weights = [one.value for one in model.weights]
+        # Layers such as RandomFlip read these to serve, too.
+        self._draws = [one.value for one in model.variables if one.name == "seed_generator_state"]
         self.transform = TransformGraph(tft_output)
         self._spec = spec
         self._raw_spec = tft_output.raw_feature_spec()
@@ -88,7 +91,7 @@ class ServingModel(tf.Module):
         return tf.io.parse_example(examples, {name: self._raw_spec[name]})[name]
 
     def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = self.model(images, training=False)  # [B, num_classes]
+        logits = self._network(images)  # [B, num_classes]
         index = tf.argmax(logits, axis=-1)  # [B] int64
         return {
             features.PROBABILITIES: tf.nn.softmax(logits),

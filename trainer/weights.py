@@ -23,6 +23,7 @@ from trainer.host.text import one_line, quoted
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from trainer.hparams import HParams
 
@@ -30,7 +31,8 @@ WEIGHTS = "weights"  # the key of the digest in `HParams.found`
 
 _SUFFIX = ".weights.h5"
 _VARIABLES = "variables/variables"  # of a SavedModel
-_MODEL = "model/"  # where `trainer.export.ServingModel` keeps the network
+_WEIGHTS = "weights/"  # of `trainer.export.ServingModel`
+_MODEL = "model/"  # in its place until November 2026
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MAX_BYTES = 16 << 30
 _MOST_CLASSES = 1 << 20
@@ -137,11 +139,14 @@ def _require_equal(model: keras.Model, path: str, given: Shapes, own: Shapes) ->
 
 def _layer(model: keras.Model, name: str) -> str:
     """Returns the name of a variable, and of its layer where a SavedModel has only a number."""
-    number = re.match(rf"{_MODEL}_operations/(\d+)/", name)
-    layers = getattr(model, "operations", [])
-    if number is None or int(number[1]) >= len(layers):
+    number = re.match(rf"{_WEIGHTS}(\d+)$|{_MODEL}_operations/(\d+)/", name)
+    if number is None:
         return name
-    return f"{layers[int(number[1])].name} ({name})"
+    named = model.weights if number[1] else getattr(model, "operations", [])
+    place = int(number[1] or number[2])
+    if place >= len(named):
+        return name
+    return f"{named[place].path if number[1] else named[place].name} ({name})"
 
 
 def _shapes(path: str) -> Shapes:
@@ -164,7 +169,7 @@ def _shapes(path: str) -> Shapes:
     return {
         name.removesuffix(_VALUE): tuple(shape)
         for name, shape in sorted(shapes.items())
-        if name.startswith(_MODEL) and name.endswith(_VALUE)
+        if name.startswith((_WEIGHTS, _MODEL)) and name.endswith(_VALUE)
     }
 
 
@@ -175,9 +180,7 @@ def _shapes_of(model: keras.Model, path: str) -> Shapes:
             file = f"{folder}/own{_SUFFIX}"
             model.save_weights(file)
             return _shapes(file)
-        import tensorflow as tf
-
-        tf.train.Checkpoint(model=model).write(f"{folder}/{_VARIABLES}")
+        _checkpoint(model, path).write(f"{folder}/{_VARIABLES}")
         return _shapes(folder)
 
 
@@ -185,7 +188,14 @@ def _load(model: keras.Model, path: str) -> None:
     if not Path(path).is_dir():
         model.load_weights(path)
         return
+    checkpoint = _checkpoint(model, path).read(str(Path(path, _VARIABLES)))
+    checkpoint.assert_existing_objects_matched().expect_partial()
+
+
+def _checkpoint(model: keras.Model, path: str) -> tf.train.Checkpoint:
+    """Returns a network's variables as a released version, like that of `path`, keeps them."""
     import tensorflow as tf
 
-    checkpoint = tf.train.Checkpoint(model=model)
-    checkpoint.read(str(Path(path, _VARIABLES))).assert_existing_objects_matched().expect_partial()
+    if any(name.startswith(_MODEL) for name in _shapes(path)):
+        return tf.train.Checkpoint(model=model)
+    return tf.train.Checkpoint(weights=[one.value for one in model.weights])

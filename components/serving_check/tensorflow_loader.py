@@ -33,6 +33,8 @@ FAILED = "failed: "
 EXHAUSTED = "exhausted: "
 MAX_BYTES = 512 << 20  # of a message
 
+_NO_SIGNATURE = "__saved_model"  # begins the names of what TensorFlow runs to start a model
+_NO_REASON = "Graph execution error:"  # begins each error of a session
 _SIZES = struct.Struct("!QQ")  # of the header and of the tensors, in front of them
 _STRINGS = "O"  # bytes objects
 # V is what NumPy does not know, such as bfloat16.
@@ -131,28 +133,41 @@ def main(file_descriptor: int) -> None:
     stream = socket.socket(fileno=file_descriptor)
     with contextlib.suppress(EOFError, ConnectionError):
         model_directory, _ = receive(stream)
+        # As TensorFlow Serving does: the graph restores its own variables. `tf.saved_model.load`
+        # restores Python's objects, also where the graph's variables stay empty.
+        session = tf.compat.v1.Session(graph=tf.Graph())
         try:
-            model = tf.saved_model.load(model_directory)
+            graph = tf.compat.v1.saved_model.load(
+                session, [tf.saved_model.SERVING], model_directory
+            )
         except Exception as error:
             send(stream, _reason(error), {})
             return
         send(stream, ANSWERED, {})
+        known = {
+            name: signature
+            for name, signature in graph.signature_def.items()
+            if not name.startswith(_NO_SIGNATURE)
+        }
         while True:
             signature, inputs = receive(stream)
-            send(stream, *_answer(model.signatures, signature, inputs))
+            send(stream, *_answer(session, known, signature, inputs))
 
 
 def _answer(
-    signatures: Mapping[str, Any], signature: str, inputs: Mapping[str, Any]
+    session: Any, signatures: Mapping[str, Any], signature: str, inputs: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    import tensorflow as tf
-
     if signature not in signatures:
         known = ", ".join(sorted(signatures))
         return f"{FAILED}no signature {signature!r}, the model has {known}", {}
+    asked = signatures[signature]
     try:
-        tensors = {name: tf.constant(value) for name, value in inputs.items()}
-        outputs = signatures[signature](**tensors)
+        if unknown := inputs.keys() - set(asked.inputs):
+            raise KeyError(f"no input {min(unknown)!r}")
+        outputs = session.run(
+            {name: info.name for name, info in asked.outputs.items()},
+            {asked.inputs[name].name: value for name, value in inputs.items()},
+        )
         return ANSWERED, {name: _array(value) for name, value in outputs.items()}
     except Exception as error:  # a request that fails must not end the server
         return _reason(error), {}
@@ -160,8 +175,7 @@ def _answer(
 
 def _array(value: Any) -> Any:
     """Returns an array, also for a scalar, for which TensorFlow gives none."""
-    found = value.numpy()
-    return np.array(found, object) if isinstance(found, bytes) else np.asarray(found)
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _reason(error: Exception) -> str:
@@ -174,7 +188,7 @@ def _reason(error: Exception) -> str:
         tf.errors.UnavailableError,
     )
     kind = EXHAUSTED if isinstance(error, of_the_machine) else FAILED
-    return f"{kind}{type(error).__name__}: {error}"
+    return f"{kind}{type(error).__name__}: {str(error).removeprefix(_NO_REASON).strip()}"
 
 
 if __name__ == "__main__":
