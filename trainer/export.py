@@ -30,8 +30,7 @@ class ServingModel(tf.Module):
         # that is tracked here would be saved with copies of them, and the originals stay empty.
         self._network = functools.partial(model, training=False)
         self.weights = [one.value for one in model.weights]
-        # Layers such as RandomFlip read these to serve, too.
-        self._draws = [one.value for one in model.variables if one.name == "seed_generator_state"]
+        self._others: list[tf.Variable] = []
         self.transform = TransformGraph(tft_output)
         self._spec = spec
         self._raw_spec = tft_output.raw_feature_spec()
@@ -42,7 +41,7 @@ class ServingModel(tf.Module):
         batch_of_strings = [None]
         height, width, channels = self._spec.image_shape
         pixels = [None, *((None, None) if self._spec.resize else (height, width)), channels]
-        return {
+        functions = {
             features.SERVING_DEFAULT: self._predict_images.get_concrete_function(
                 tf.TensorSpec(batch_of_strings, tf.string, features.IMAGE_BYTES_INPUT)
             ),
@@ -56,6 +55,11 @@ class ServingModel(tf.Module):
                 tf.TensorSpec(batch_of_strings, tf.string, features.EXAMPLES_INPUT)
             ),
         }
+        # What layers read to serve beside their weights, such as RandomFlip its random numbers.
+        read = {id(one): one for function in functions.values() for one in function.variables}
+        weights = set(map(id, self.weights))
+        self._others = [one for place, one in read.items() if place not in weights]
+        return functions
 
     @tf.function(autograph=False)
     def _predict_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -93,23 +93,38 @@ def test_a_network_that_augments_in_a_layer_of_its_own_is_exported(prepared, tmp
     np.testing.assert_array_equal(*(answer[features.PROBABILITIES] for answer in answers))
 
 
-@pytest.mark.parametrize("name", ["convnet", "residual"])
+class Scaled(keras.layers.Layer):
+    """Reads a variable of TensorFlow's that is none of Keras's weights."""
+
+    def build(self, shape):
+        self.factor = tf.Variable(2.0, trainable=False)
+
+    def call(self, images):
+        return self.factor * images
+
+
+def of_its_own():
+    layers = (Scaled(), keras.layers.RandomFlip(), keras.layers.Flatten(), keras.layers.Dense(4))
+    return keras.Sequential([keras.Input(SPEC.image_shape), *layers])
+
+
+@pytest.mark.parametrize("name", ["convnet", "residual", "of its own"])
 def test_a_server_that_knows_no_python_answers_the_same(prepared, tmp_path, pngs, name: str):
     """TensorFlow Serving restores the variables of the graph, and not Python's objects."""
-    path, hparams = str(tmp_path / "saved"), HParams(architecture=name)
-    network = build_model(hparams, image_shape=SPEC.image_shape, num_classes=SPEC.num_classes)
+    path, shape = str(tmp_path / "saved"), SPEC.image_shape
+    network = (
+        of_its_own()
+        if name == "of its own"
+        else build_model(HParams(architecture=name), image_shape=shape, num_classes=4)
+    )
     export.save(network, tft.TFTransformOutput(prepared.transform_output), SPEC, path)
     expected = tf.saved_model.load(path).signatures[features.SERVING_DEFAULT](image_bytes=pngs)
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], path)
         signature = graph.signature_def[features.SERVING_DEFAULT]
-        served = session.run(
-            {output: info.name for output, info in signature.outputs.items()},
+        probabilities, names = session.run(
+            [signature.outputs[key].name for key in (features.PROBABILITIES, features.CLASS_NAME)],
             {signature.inputs[features.IMAGE_BYTES_INPUT].name: pngs.numpy()},
         )
-    np.testing.assert_allclose(
-        served[features.PROBABILITIES], expected[features.PROBABILITIES], atol=1e-6
-    )
-    np.testing.assert_array_equal(
-        served[features.CLASS_NAME], expected[features.CLASS_NAME].numpy()
-    )
+    np.testing.assert_allclose(probabilities, expected[features.PROBABILITIES], atol=1e-6)
+    np.testing.assert_array_equal(names, expected[features.CLASS_NAME].numpy())
