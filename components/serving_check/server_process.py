@@ -55,11 +55,12 @@ class ServerProcess:
         )
 
     def last_line(self) -> str:
-        """Returns ": " and the last line of its output, or ""."""
+        """Returns ": " and the last line of its output, with what it indents below it, or ""."""
         with self._log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LAST_BYTES))
-            lines = log.read(_LAST_BYTES).decode(errors="replace").strip().splitlines()
-        return f": {lines[-1].strip()}" if lines else ""
+            text = log.read(_LAST_BYTES).decode(errors="replace").strip()
+        last = re.split(r"\n(?=\S)", text)[-1]
+        return f": {' '.join(last.split())}" if last else ""
 
     def peak_memory_mib(self) -> float:
         """Returns the process's VmHWM (proc(5)); raises ServerLost if the process has ended.

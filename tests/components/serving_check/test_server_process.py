@@ -27,6 +27,12 @@ def test_the_peak_of_memory_is_kept_when_it_is_freed(tmp_path):
     ("code", "ending", "by_itself"),
     [
         ("print('one'); print('two'); raise SystemExit(3)", "exit status 3: two", True),
+        # as TensorFlow Serving ends
+        (
+            r"print('one'); print('two:\n\t [[node]]}, }'); exit(3)",
+            "exit status 3: two: [[node]]}, }",
+            True,
+        ),
         ("import os; os.abort()", "SIGABRT", True),
         ("import os; os.kill(os.getpid(), 11)", "SIGSEGV", True),
         ("import os; os.kill(os.getpid(), 9)", "SIGKILL", False),

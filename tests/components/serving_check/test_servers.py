@@ -1,5 +1,8 @@
-"""TensorFlow's loader, and tensorflow_model_server without the real one: see `stand_in`."""
+"""TensorFlow's loader, and tensorflow_model_server: a `stand_in`, or the real one if its path is in
+the environment as TENSORFLOW_MODEL_SERVER.
+"""
 
+import os
 import re
 import stat
 import sys
@@ -21,6 +24,8 @@ from tests.components.serving_check import stand_in
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, check, failed
 from tests.pipeline.saved_models import images, save_function, without_end
 from trainer import features
+
+REAL = os.environ.get("TENSORFLOW_MODEL_SERVER")
 
 # --- TensorFlow's loader -------------------------------------------------------------------------
 
@@ -91,7 +96,9 @@ def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_
 
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory) -> str:
-    """An executable named as the real one."""
+    """The real one, or an executable of its name."""
+    if REAL:
+        return REAL
     path = tmp_path_factory.mktemp("bin") / "tensorflow_model_server"
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in.__file__}" "$@"\n')
     path.chmod(0o755)
@@ -110,13 +117,15 @@ def misbehaviour(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture
 def misbehave(misbehaviour):
+    if REAL:
+        pytest.skip("the real server cannot be told to misbehave")
     yield misbehaviour.write_text
     misbehaviour.write_text("")
 
 
 @pytest.fixture(scope="module")
 def server(binary, misbehaviour, exported) -> Iterator[Server]:
-    timeouts = Timeouts(start_s=300.0, request_s=2.0)
+    timeouts = Timeouts(start_s=300.0, request_s=60.0 if REAL else 2.0)
     with serve(exported, binary, timeouts) as running:
         yield running
 
