@@ -83,7 +83,10 @@ def AtomicPusher(
         return
     facts = blessings.facts_of(model_blessing)
     if facts is None:
-        raise ValueError(f"{model_blessing.uri} does not say what the model was released on")
+        raise ValueError(
+            f"the model_blessing in {model_blessing.uri} does not say what the model was released "
+            "on, expected that of ReleaseGate"
+        )
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
     record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:
