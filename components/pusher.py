@@ -61,7 +61,7 @@ def AtomicPusher(
         examples: with the custom property `dataset`, for the release record.
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
-        hyperparameters: what a search has found, for the manifest's `training`.
+        hyperparameters: what a search has found, which replaces values of `training` in `release`.
         signing_key, public_key: paths of the keys, see `components.signing`; empty for none.
         code: a digest of the code that publishes, a part of the cache key.
         hold: the id of this run if the model is to wait for approval instead of being published.
