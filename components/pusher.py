@@ -61,7 +61,7 @@ def AtomicPusher(
         examples: with the custom property `dataset`, for the release record.
         release: JSON object for the version's manifest. It is part of TFX's cache key: what differs
             in every run, such as a time, makes every run publish.
-        hyperparameters: what a search has found, for the manifest's `training`.
+        hyperparameters: what a search has found, which replaces values of `training` in `release`.
         signing_key, public_key: paths of the keys, see `components.signing`; empty for none.
         code: a digest of the code that publishes, a part of the cache key.
         hold: the id of this run if the model is to wait for approval instead of being published.
@@ -83,7 +83,10 @@ def AtomicPusher(
         return
     facts = blessings.facts_of(model_blessing)
     if facts is None:
-        raise ValueError(f"{model_blessing.uri} does not say what the model was released on")
+        raise ValueError(
+            f"the model_blessing in {model_blessing.uri} does not say what the model was released "
+            "on, expected that of ReleaseGate"
+        )
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
     record = _release_record(json.loads(release), examples, facts, checks)
     if hyperparameters is not None:

@@ -5,6 +5,9 @@ Synopsis::
     config = RunConfig(dataset="idx:DIR", gate=GateConfig(floor=0.995))
     RunConfig(seed=-1)      # ValueError: seed is -1, expected a whole number from 0 to 2147483647
 
+`config_model.build` takes the preset's hyper-parameters, and the defaults of plugins'. `RunConfig`
+itself does neither: without `training` it has the defaults of `HParams`, whatever `preset` says.
+
 A key is a field of `RunConfig`, or `section.field` for a field of one of its sections.
 """
 

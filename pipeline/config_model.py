@@ -114,7 +114,7 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     from pydantic import ValidationError
 
     try:
-        given = _model(tuple(own.items())).model_validate(overrides)
+        given = _model(tuple(own.items()), tuple(known)).model_validate(overrides)
         entries = {**HYPER_PARAMETERS, **own}
         extra = {name: entry.default for name, entry in entries.items()}
         training = dataclasses.replace(PRESETS[preset](), extra=extra)
@@ -169,8 +169,12 @@ def _line(error: ValidationError, overrides: Mapping[str, Any], own: _Own) -> st
 
 
 @functools.lru_cache(maxsize=2)
-def _model(own: tuple[tuple[str, HyperParameter], ...] = ()) -> type[BaseModel]:
-    """The model of all keys, each of which is the name of a field, dots included."""
+def _model(own: tuple[tuple[str, HyperParameter], ...], known: tuple[str, ...]) -> type[BaseModel]:
+    """The model of all keys, each of which is the name of a field, dots included.
+
+    The `known` ones tell the cache that a plugin has added a key.
+    """
+    del known
     from pydantic import Field, create_model
 
     fields: dict[str, Any] = {}
@@ -197,7 +201,7 @@ def _allowed(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def json_schema() -> dict[str, Any]:
     """Returns the JSON schema of a configuration file, nested or with dotted keys."""
-    flat: dict[str, Any] = _model().model_json_schema()["properties"]
+    flat: dict[str, Any] = _model((), tuple(keys())).model_json_schema()["properties"]
     properties = dict(flat)
     for key, schema in flat.items():
         *sections, name = key.split(".", 2)

@@ -33,7 +33,11 @@ _SPLITS_CONFIG = transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[])
 
 
 def create_pipeline(plan: RunPlan) -> Pipeline:
-    """Creates the pipeline: data and its checks, training, the decision and the release."""
+    """Creates the pipeline: data and its checks, training, the decision and the release.
+
+    It has no `metadata_connection_config`, which TFX's own runners on one machine need:
+    docs/architecture.md shows how to run it by one of them.
+    """
     data = _data(plan)
     training = _training(plan, data)
     slug = plan.dataset.slug

@@ -158,6 +158,10 @@ class RunPlan:
 def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
     """Prepares the data set, and looks up the served version.
 
+    Args:
+      run_id: a text that no run had before. The release gets it as its token: with an old one
+        TFX's cache would take over a release that is gone.
+
     Raises:
       DataError: the data source is refused.
       ConfigError: the configuration does not fit the data set.

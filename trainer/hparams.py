@@ -1,7 +1,8 @@
 """The hyper-parameters of one training, which check themselves.
 
 A plugin (`trainer.host.registry`) adds a hyper-parameter of its own, which is set by
-`training.extra.NAME` and read, by a network for instance, as `hparams.extra["NAME"]`::
+`training.extra.NAME` and read, by a network for instance, as `hparams.extra["NAME"]`, where
+`pipeline.config_model.build` puts the default (`HParams()` does not)::
 
     HYPER_PARAMETERS.add("heads", HyperParameter("attention heads", default=4, parse=int))
 """

@@ -15,6 +15,8 @@ from trainer.hparams import HParams
 from trainer.placement import AUTO, VARIABLE
 from trainer.tuning.results import tuned
 
+_ALWAYS = ("spec", "hparams", "seed", "replicas", "code")  # of `Job.custom_config`
+
 
 def job_file(pipeline_root: Path) -> Path:
     """The file in which the chief of a training tells the other machines what to do."""
@@ -48,8 +50,15 @@ class Job:
     @classmethod
     def from_fn_args(cls, fn_args: Any) -> Job:
         """Takes the fields of the same names, and `input` from the environment; the result of a
-        search replaces hyper-parameters.
+        search replaces hyper-parameters. Raises ValueError if `custom_config` lacks a key.
         """
+        config = getattr(fn_args, "custom_config", None) or {}
+        wanted = [*_ALWAYS, "searches" if "tuning" in config else "checkpoints"]
+        if missing := [name for name in wanted if name not in config]:
+            raise ValueError(
+                f"custom_config lacks {', '.join(missing)}, expected {', '.join(wanted)}: "
+                f"{__name__}.Job describes each"
+            )
         names = [field.name for field in dataclasses.fields(cls)]
         given = {name: value for name in names if (value := getattr(fn_args, name, None))}
         job = cls(**{"input": os.environ.get(VARIABLE, AUTO), **given})

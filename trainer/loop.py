@@ -1,6 +1,18 @@
 """One training loop for every tf.distribute strategy.
 
 It replaces `model.fit`, which fails under several strategies with Keras 3 (docs/decisions/0002).
+
+Synopsis::
+
+    train_split = LoadedSplit(images, labels, levels)       # tensors, from files or arrays alike
+    model, epochs = train(
+        HParams(epochs=3),
+        spec=ImageSpec((28, 28, 1), ("cat", "dog")),
+        train_split=train_split,
+        eval_split=eval_split,
+        strategy=mirrored_strategy(),
+        seed=0,
+    )
 """
 
 from __future__ import annotations
@@ -50,6 +62,8 @@ def train(
 
     Args:
       hparams: with `patience`, `eval_split` decides which epoch's weights are taken.
+      strategy: one of `trainer.strategy`, for a single device too: TensorFlow's default strategy
+        does not name its devices.
       seed: of the first weights, the order and the augmentation.
       log_dir: of TensorBoard's event files; None writes none.
       checkpoints: resumes from the latest one and writes one per epoch; None does neither.

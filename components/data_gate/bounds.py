@@ -74,6 +74,7 @@ class DataGateConfig:
 class DataBounds(DataGateConfig):
     """A `DataGateConfig` for one data set, with every value known."""
 
-    min_mean_intensity: float
-    max_mean_intensity: float
-    max_label_noise: float
+    # A field of its own each, or the None of `DataGateConfig` would stay its default.
+    min_mean_intensity: float = dataclasses.field()
+    max_mean_intensity: float = dataclasses.field()
+    max_label_noise: float = dataclasses.field()

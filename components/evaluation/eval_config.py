@@ -39,6 +39,7 @@ _OVERALL: _SliceKey = ()
 def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
     """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
+    The models have the signatures `serving_examples` and `transform_features` of `trainer.export`.
     Slices need `components.evaluation.slice_extractor` in the Evaluator. With `compared`, the
     evaluation fails if it gets no baseline. `code` is a digest of the code that counts: TFX's
     Evaluator has no parameter for it, and its cache would not see a change.
@@ -80,7 +81,7 @@ def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.Eval
 class Evaluation:
     """What the Evaluator wrote about the candidate, read once.
 
-    A KeyError of a method says that the evaluation lacks a metric: another configuration made it.
+    A ValueError of a method says that the evaluation lacks a metric: another configuration made it.
     """
 
     def __init__(self, uri: str) -> None:
@@ -97,19 +98,20 @@ class Evaluation:
 
     def evidence(self, class_names: Sequence[str], slices: Sequence[Slices]) -> Evidence:
         """Returns the counts; the slices are those of the configuration."""
-        overall = self._slices[_OVERALL]
         return from_outcomes(
-            _outcomes(overall),
+            _outcomes(self._overall(gate_metrics.OUTCOMES)),
             {
                 # A slice that holds no example is not in TFMA's output.
-                name: _outcomes(self._slices.get(((str(one), index),)))
+                name: _outcomes(
+                    self._slices.get(((str(one), index),), {}).get(gate_metrics.OUTCOMES)
+                )
                 for one in slices
                 for index, name in enumerate(one.names)
             },
             class_names=class_names,
             compared=self._compared,
-            cross_entropy=_number(overall[gate_metrics.CROSS_ENTROPY]),
-            top_2_accuracy=_number(overall[gate_metrics.TOP_2]),
+            cross_entropy=_number(self._overall(gate_metrics.CROSS_ENTROPY)),
+            top_2_accuracy=_number(self._overall(gate_metrics.TOP_2)),
         )
 
     def sampled_predictions(self) -> dict[str, np.ndarray]:
@@ -131,7 +133,16 @@ class Evaluation:
         return str(locations[CANDIDATE] if CANDIDATE in locations else locations[""])
 
     def _bytes(self, metric: str) -> bytes:
-        return bytes(self._slices[_OVERALL][metric].bytes_value)
+        return bytes(self._overall(metric).bytes_value)
+
+    def _overall(self, metric: str) -> metrics_for_slice_pb2.MetricValue:
+        found = self._slices.get(_OVERALL, {}).get(metric)
+        if found is None:
+            raise ValueError(
+                f"the evaluation in {self._uri} has no metric {metric!r}, expected that of an "
+                f"Evaluator whose eval_config is made by {eval_config.__module__}.eval_config"
+            )
+        return found
 
 
 def _slice_key(record: metrics_for_slice_pb2.MetricsForSlice) -> _SliceKey:
@@ -141,10 +152,10 @@ def _slice_key(record: metrics_for_slice_pb2.MetricsForSlice) -> _SliceKey:
     )
 
 
-def _outcomes(metrics: _Metrics | None) -> Outcomes:
-    if metrics is None:
+def _outcomes(metric: metrics_for_slice_pb2.MetricValue | None) -> Outcomes:
+    if metric is None:
         return Outcomes()
-    array = metrics[gate_metrics.OUTCOMES].array_value
+    array = metric.array_value
     width = array.shape[1]
     numbers = list(array.int64_values)
     return from_rows(numbers[at : at + width] for at in range(0, len(numbers), width))

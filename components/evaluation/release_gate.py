@@ -21,6 +21,7 @@ from tfx.utils import path_utils
 from components import blessing as blessings
 from components import pictures, serving_dir
 from components.baseline_model import VERSION_PROPERTY
+from components.evaluation import slice_extractor
 from components.evaluation.eval_config import Evaluation
 from components.evaluation.shown_mistakes import shown_mistakes
 from components.example_gen import examples_summary
@@ -59,6 +60,14 @@ def require_own_evaluation(
             f"the Evaluator did not bless the model, but its accuracy {evidence.overall.accuracy} "
             f"is not below the floor {policy.floor}"
         )
+    for one in policy.slices:  # each example is in one of a feature's slices
+        rows, whole = sum(evidence.slices[name].rows for name in one.names), evidence.overall.rows
+        if rows != whole:
+            raise Contradiction(
+                f"the Evaluator found {rows:,} of {whole:,} test images in the slices of "
+                f"{one.feature}, expected all of them (its module_path is "
+                f"{slice_extractor.__name__})"
+            )
 
 
 class ReleaseGateExecutor(base_executor.BaseExecutor):
@@ -104,7 +113,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         shown = shown_mistakes(_test_split(examples), evaluation.mistakes(), recorded.image_spec)
         reference = evaluation.reference(len(recorded.class_names))
         # All inputs have been read by now: an error above uses no decision up.
-        run_id = str(self._context.pipeline_run_id) if self._context else ""
+        run_id = (self._context and self._context.pipeline_run_id) or ""
         number = register(served_from, decision, run_id=run_id)
         made = decide(Case(evidence, policy, provenance, number, compared.damage))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,8 @@ class Tally:
     """Counts over a group of examples, of which the candidate predicts the `correct` ones right.
 
     Only the served model predicts the `lost` ones right, and only the candidate the `gained` ones:
-    both are 0 if nothing is served.
+    both are 0 if nothing is served. Raises TypeError for a count that is no whole number, and
+    ValueError for more of a part than of the whole.
     """
 
     rows: int
@@ -24,6 +26,8 @@ class Tally:
     gained: int = 0
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # NumPy's integers, which JSON does not know
+            object.__setattr__(self, field.name, operator.index(getattr(self, field.name)))
         if not (
             0 <= self.gained <= self.correct <= self.rows
             and 0 <= self.lost <= self.rows - self.correct

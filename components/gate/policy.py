@@ -108,10 +108,11 @@ class GateConfig:
 class Policy(GateConfig):
     """A `GateConfig` for one data set, with every value known."""
 
-    floor: float
-    class_floor: float
-    max_cross_entropy: float
-    max_drop: float
+    # A field of its own each, or the None of `GateConfig` would stay its default.
+    floor: float = dataclasses.field()
+    class_floor: float = dataclasses.field()
+    max_cross_entropy: float = dataclasses.field()
+    max_drop: float = dataclasses.field()
     slices: tuple[Slices, ...] = ()
 
     @property

@@ -1,7 +1,7 @@
 """The log beside the versions: JSON objects, one a line, each complete or absent.
 
-    with opened(Path("serving")) as log:          # this process alone
-        log.append([{"at": "2026-11-26", "run_id": "3f2a"}])
+    number = register(Path("serving"), decision, run_id="3f2a")     # before it is decided
+    read_log(Path("serving"))                                       # all entries, oldest first
 
 It outlives every version and every pipeline root. It says which decisions were made on each test
 set, and which models were withdrawn, or approved or rejected by a person. Before the version whose

@@ -23,6 +23,7 @@ from components.tuner import trials_plot
 from trainer import progress
 from trainer.tuning import processes
 from trainer.tuning.results import PLOT, TABLE
+from trainer.tuning.search import Search
 
 
 class SearchExecutor(tfx_executor.Executor):
@@ -44,6 +45,11 @@ class SearchExecutor(tfx_executor.Executor):
                 fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
             )
             search = given.tuner
+            if not isinstance(search, Search):
+                raise TypeError(
+                    f"tuner_fn gave a tuner of the type {type(search).__name__}, expected "
+                    f"{Search.__module__}.Search; TFX's own Tuner takes others"
+                )
             if has_remote_workers:
                 progress.LOGGER.info("waiting for: tfx-mnist worker --search %s", search.job_file)
                 processes.serve_workers(search)
@@ -60,6 +66,6 @@ class SearchExecutor(tfx_executor.Executor):
 
 
 class Tuner(tfx_component.Tuner):
-    """TFX's Tuner with the executor above; `tuner_fn` must return a `Search`."""
+    """TFX's Tuner with the executor above; the tuner that `tuner_fn` gives must be a `Search`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SearchExecutor)

@@ -211,7 +211,7 @@ def test_a_model_is_not_published_on_the_blessing_of_another_gate(
     inputs: dict[str, Any], serving: Path
 ) -> None:
     blessings.write(inputs["model_blessing"], [MODEL_CHECK])
-    with pytest.raises(ValueError, match="blessing does not say what the model was released on"):
+    with pytest.raises(ValueError, match="released on, expected that of ReleaseGate"):
         push(serving, {}, inputs)
     assert not serving.exists()
 

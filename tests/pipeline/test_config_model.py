@@ -16,6 +16,7 @@ from pipeline.config_model import build, described, flatten, json_schema, keys
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from tests.pipeline.cli.processes import process, script
 from tests.plugins import install
+from trainer.hparams import HYPER_PARAMETERS, HyperParameter
 
 BEAM_EXPECTS = "expected Beam's options, such as --direct_num_workers=2"
 PLUGIN = """
@@ -280,6 +281,15 @@ def plugin(tmp_path: Path) -> dict[str, str]:
     install(tmp_path, PLUGIN)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+
+
+def test_a_hyper_parameter_that_is_added_later_is_a_key_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build("quick", {"training.epochs": 3})
+    late = HyperParameter("added in a notebook", default=1, parse=int)
+    monkeypatch.setitem(HYPER_PARAMETERS._entries, "late", late)
+    assert build("quick", {"training.extra.late": "5"}).training.extra["late"] == 5
 
 
 def test_the_networks_are_described_those_from_outside_too(plugin: dict[str, str]) -> None:

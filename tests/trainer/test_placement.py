@@ -56,7 +56,9 @@ def test_it_reaches_the_job_by_the_environment_and_the_job_by_its_file(monkeypat
         train_files=["train"],
         eval_files=["eval"],
         transform_graph_path="graph",
-        custom_config={"seed": 0},
+        custom_config=dict.fromkeys(
+            ("spec", "hparams", "seed", "replicas", "code", "checkpoints"), 0
+        ),
     )
     monkeypatch.delenv("TFX_MNIST_INPUT", raising=False)
     assert Job.from_fn_args(arguments).input == "auto"
@@ -64,6 +66,19 @@ def test_it_reaches_the_job_by_the_environment_and_the_job_by_its_file(monkeypat
     job = Job.from_fn_args(arguments)
     monkeypatch.delenv("TFX_MNIST_INPUT")
     assert Job.from_json(job.to_json()).input == "stream"
+
+
+@pytest.mark.parametrize(
+    ("given", "lacks"),
+    [
+        (None, "spec, hparams, seed, replicas, code, checkpoints"),
+        ({"spec": 0, "hparams": 0, "seed": 0, "replicas": 0}, "code, checkpoints"),
+        ({"spec": 0, "hparams": 0, "seed": 0, "replicas": 0, "tuning": 0}, "code, searches"),
+    ],
+)
+def test_a_job_names_the_keys_that_its_configuration_lacks(given, lacks) -> None:
+    with pytest.raises(ValueError, match=f"custom_config lacks {lacks}, expected spec, "):
+        Job.from_fn_args(types.SimpleNamespace(custom_config=given))
 
 
 def test_a_search_counts_its_processes_and_a_training_one() -> None:

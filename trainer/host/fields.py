@@ -86,7 +86,8 @@ def check(values: Any, section: str, of: type | None = None) -> None:
 
 def _is_allowed(value: Any, metadata: Mapping[str, Any]) -> bool:
     if value is not None and (bounds := metadata.get("bounds")):
-        return math.isfinite(value) and all(
+        is_finite = isinstance(value, int | float) and math.isfinite(value)
+        return is_finite and all(
             getattr(operator, name)(value, bound) for name, bound in bounds.items()
         )
     choices, pattern = metadata.get("choices"), metadata.get("pattern")

@@ -13,13 +13,14 @@ from tfx.utils import path_utils
 
 from components import blessing as blessings
 from components import pictures, serving_dir
+from components.evaluation import gate_metrics
 from components.evaluation.release_gate import (
     Contradiction,
     ReleaseGateExecutor,
     require_own_evaluation,
 )
 from components.gate.check import Check
-from components.gate.evidence import Evidence
+from components.gate.evidence import Evidence, Tally
 from components.gate.policy import Policy
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG
 from components.serving_dir import LOG_NAME, Baseline, Comparison, digest_of
@@ -64,7 +65,7 @@ def decide(
     *,
     compared: bool = True,
     damage: str = "",
-    run_id: str = "run 1",
+    run_id: str | None = "run 1",
     **changes: Any,
 ) -> Decided:
     """Runs the component's executor as TFX does; `changes` replace inputs."""
@@ -252,3 +253,28 @@ def test_an_evaluation_that_compared_with_something_else_is_no_decision(compared
     evidence = Evidence({}, {}, {}, 0.0, 1.0, compared=not compared)
     with pytest.raises(Contradiction, match=r"compared with .* served model, but there is"):
         require_own_evaluation(evidence, HELD, blessed=True, compared=compared)
+
+
+def test_an_evaluation_without_the_slices_is_no_decision(setting, held, tmp_path) -> None:
+    facts = blessings.facts_of(decide(setting, held, HELD, tmp_path).blessing)
+    assert facts is not None
+    without = dict.fromkeys(facts.evidence.slices, Tally(0, 0))
+    evidence = dataclasses.replace(facts.evidence, slices=without)
+    with pytest.raises(
+        Contradiction, match=r"0 of 100 test images in the slices of mean_intensity"
+    ):
+        require_own_evaluation(evidence, HELD, blessed=True, compared=True)
+
+
+def test_an_evaluation_of_other_metrics_is_refused_by_its_name(
+    setting, held, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(gate_metrics, "CROSS_ENTROPY", "crossentropy")  # as another config names it
+    with pytest.raises(ValueError, match=r"has no metric 'crossentropy', expected that of an Eval"):
+        decide(setting, held, HELD, tmp_path)
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_decision_that_no_run_made_names_none_in_the_log(setting, held, tmp_path) -> None:
+    (line,) = decide(setting, held, HELD, tmp_path, run_id=None).log  # as TFX's InteractiveContext
+    assert line["run_id"] == ""

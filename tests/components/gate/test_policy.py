@@ -13,6 +13,13 @@ from components.gate.submissions import allowed_errors
 from tests.components.gate.cases import BANDS, POLICY
 
 
+def test_a_policy_has_every_threshold() -> None:
+    with pytest.raises(
+        TypeError, match=r"3 required .*'class_floor', 'max_cross_entropy', and 'max"
+    ):
+        Policy(floor=0.99)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("budget", [1, 10, 25])
 def test_all_decisions_together_spend_alpha_and_those_of_the_budget_half_of_it(budget) -> None:
     policy = dataclasses.replace(POLICY, test_budget=budget)

@@ -29,6 +29,7 @@ class Oven:
         ({"degrees": 300.5}, "degrees is 300.5, expected a number above 0, up to 300: 180 is usu"),
         ({"degrees": math.nan}, "degrees is nan, expected a number above 0"),
         ({"trays": 0}, "trays is 0, expected a whole number, 1 or more"),
+        ({"trays": "2"}, "trays is '2', expected a whole number, 1 or more"),
         ({"share": 1.0}, "share is 1.0, expected a number from 0 to below 1"),
         ({"share": math.inf}, "share is inf, expected a number from 0 to below 1"),
         ({"trust": 0.5}, "trust is 0.5, expected a number above 0.5 and below 1"),
