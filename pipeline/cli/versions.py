@@ -47,6 +47,8 @@ def versions(directory: Path, trust: Trust | None) -> Reply:
     pending = _pending(directory, trust)
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
     lines = [f"serving directory: {directory}", *_table(described), *map(_waits, pending)]
+    if not all(one["overtaken"] for one in pending):
+        lines.append("`tfx-mnist approve` or `tfx-mnist reject` decides on a model that waits")
     return Reply({**fields, "pending": pending}, lines)
 
 
