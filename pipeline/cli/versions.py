@@ -226,7 +226,7 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
     accuracy, baseline = version["accuracy"], version["baseline"]
     name, digest = version["dataset"]["name"], version["dataset"]["digest"] or ""
     return (
-        str(version["version"]),
+        f"{version['version']}{' live' if version['live'] else ''}",
         (version["published_at"] or _UNKNOWN)[:19].replace("T", " "),
         str(version["run_id"] or _UNKNOWN),
         " ".join(filter(None, [name, digest[:_DIGEST_DIGITS]])) or _UNKNOWN,
@@ -238,7 +238,7 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _remarks(version: Mapping[str, Any]) -> list[str]:
-    remarks = ["live"] if version["live"] else []
+    remarks = []
     if rollback := version["rollback"]:
         remarks.append(f"restores {rollback['restores']} in place of {rollback['withdraws']}")
     if approval := version["approval"]:

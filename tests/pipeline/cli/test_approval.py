@@ -83,7 +83,7 @@ def test_an_approval_releases_and_is_shown_wherever_the_release_is(
     assert listed["versions"][1]["approval"]["reason"] == "errors\nlooked at"
     main(["versions", "--serving-dir", str(serving)])
     last = capfd.readouterr().out.splitlines()[-1]
-    remarks = "live; approved by Ann <a@b>: errors looked at; overrides gate.max_drop: few test "
+    remarks = "match  approved by Ann <a@b>: errors looked at; overrides gate.max_drop: few test "
     assert last.endswith(f"{remarks}images")
 
 
