@@ -183,7 +183,7 @@ DRIFTED = (
     "400 requests of version 3, 2 entries skipped.",
     "intensity drift intensity: the distributions are",
     "size drift size: the distributions are",
-    "107x127 0.0000 0.1",
+    "107x127 0.00 % 1",
 )
 
 
