@@ -18,7 +18,8 @@ from trainer.tuning.results import text_of
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 MOST_INTERVALS = 40  # that a picture has room for
 MOST_COLUMNS = 100  # of the confusion matrix, whose cells fill 25 MB of HTML for 1,000 classes
-MOST_ERRORS = 40  # listed instead of it
+FEW_COLUMNS = 20  # of more, which a sheet of paper has no room for, the errors are listed as well
+MOST_ERRORS = 40  # listed
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
 
 

@@ -205,6 +205,21 @@ def test_of_many_classes_the_most_frequent_errors_stand_in_place_of_the_matrix()
     assert len(html) < 400_000  # 10,201 cells would take 240,000 more
 
 
+@pytest.mark.parametrize(("count", "listed"), [(20, False), (21, True)])
+def test_of_more_classes_than_fit_a_sheet_the_errors_are_listed_as_well(
+    count: int, listed: bool
+) -> None:
+    classes = {f"c{i}": Tally(100, 99) for i in range(count)}
+    confusion = tuple(
+        tuple(99 if i == j else int(j == (i + 1) % count) for j in range(count))
+        for i in range(count)
+    )
+    evidence = dataclasses.replace(COMPARED, classes=classes, confusion=confusion)
+    text = Page(render(dataclasses.replace(RELEASED_RUN, evidence=evidence))).text
+    assert "Confusion matrix" in text
+    assert ("Most frequent errors" in text) == listed
+
+
 def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:
     text = Page(render(FAILED_RUN)).text
     assert "The run ended before any check was made." in text
