@@ -64,7 +64,6 @@ def drift_check(
     beyond = [key for key, chance in chances.items() if chance < _CHANCE]
     worst = max(beyond or apart, key=lambda key: apart[key])
     tested = f" (p {chances[worst]:.2g})" if worst in chances else ""
-    limit = f"at most {bound:g} apart"
     return Check.of(
         name,
         not beyond,
@@ -72,9 +71,10 @@ def drift_check(
         bound,
         start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
         f"{train[worst] / rows:.4f}{tested}, ",
-        good=f"{limit}, or what chance makes once in {1 / _CHANCE:g} times",
-        bad=f"expected {limit}; look at how the data was collected since the last release, or set "
-        "data_gate.max_class_drift",
+        good=f"at most {bound:g} apart is allowed, or what chance makes once in "
+        f"{1 / _CHANCE:g} times",
+        bad=f"expected at most {bound:g} apart; look at how the data was collected since the last "
+        "release, or set data_gate.max_class_drift",
     )
 
 
@@ -160,7 +160,7 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
         bound,
         start=f"train: the images' {_look(worst)} are {distance:.4f} apart from those of "
         f"the last release (p {min(1.0, chance * len(found)):.2g}), ",
-        good=f"at most {bound:g} may be, or what chance makes once in {1 / _CHANCE:g} times",
+        good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
         "data_gate.max_intensity_drift",
     )
@@ -180,7 +180,7 @@ def size_check(train: SplitSummary, released: SplitSummary | None, bound: float)
         bound,
         start=f"train: the images' sizes are {distance:.4f} apart from those of the last release "
         f"(p {chance:.2g}), ",
-        good=f"at most {bound:g} may be, or what chance makes once in {1 / _CHANCE:g} times",
+        good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected at most {bound:g}; look at where the images came from since, or set "
         "data_gate.max_size_drift",
     )

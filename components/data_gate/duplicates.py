@@ -22,7 +22,7 @@ def duplicates_check(repeated: int, rows: int, bound: float) -> Check:
         bound,
         start=f"test: {repeated:,} of {rows:,} images only repeat another test image, pixel by "
         f"pixel ({percent(share)}), ",
-        good=f"at most {percent(bound)} may",
+        good=f"at most {percent(bound)} is allowed",
         bad=f"expected at most {percent(bound)}: the gate would take copies for further evidence; "
         "remove the copies from the data set, or set data_gate.max_test_duplicates",
     )

@@ -44,7 +44,7 @@ def _sizes_check(summary: ExamplesSummary, released: ExamplesSummary | None, bou
         bound,
         start=f"images are {_text(smallest)} to {_text(largest)} pixels, and the median of {whose} "
         f"is {_text(median)}: {factor:.1f} times larger or smaller along a side, ",
-        good=f"at most {bound:g} may be",
+        good=f"at most {bound:g} is allowed",
         bad=f"expected at most {bound:g}; remove the images of unusual sizes, or set "
         "data_gate.max_size_factor",
     )
@@ -80,7 +80,7 @@ def _grey_check(summary: ExamplesSummary, bound: float) -> Check:
         bound,
         start=f"{worst}: {split.grey or 0} of {split.rows} images are grey among coloured ones "
         f"({percent(share)}), ",
-        good=f"at most {percent(bound)} may be",
+        good=f"at most {percent(bound)} is allowed",
         bad=f"expected at most {percent(bound)}; look where they come from, make all images grey "
         "with data.channels=1, or set data_gate.max_grey",
     )
@@ -106,7 +106,9 @@ def _leak_check(summary: ExamplesSummary, bound: float) -> Check:
         value,
         bound,
         start="" if value > 0 else "no class is told from the others by size and colour alone, ",
-        good=f"{found}, and at most {bound:g} may be" if value > 0 else f"at most {bound:g} may be",
+        good=f"{found}, and at most {bound:g} is allowed"
+        if value > 0
+        else f"at most {bound:g} is allowed",
         bad=f"{found}, expected at most {bound:g}: a network may learn the source of an image "
         "instead of its class; bring all classes from the same sources, or set "
         "data_gate.max_size_leak",

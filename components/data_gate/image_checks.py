@@ -154,7 +154,7 @@ def overlap_check(
         f"{len(found)} exactly or nearly ({percent(fraction, 4)})"
     )
     if fraction <= bound:
-        sentence += f", at most {percent(bound, 4)} may"
+        sentence += f", at most {percent(bound, 4)} is allowed"
         return Check("data.overlap", True, fraction, bound, sentence)
     some = looked_at[found][:_NAMED]
     hashes, _ = hash_examples(some, np.zeros(len(some), np.int64))

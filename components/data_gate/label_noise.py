@@ -158,7 +158,7 @@ def _overall_check(noise: LabelNoise, bound: float) -> Check:
     if noise.overall.exceeds(bound):
         sentence = f"{found}, expected at most {percent(bound)}; {_REMEDY}"
         return Check(name, False, share, bound, sentence)
-    limit = f"at most {percent(bound)} may"
+    limit = f"at most {percent(bound)} is allowed"
     if share > bound:
         limit = f"more than {percent(bound)}, which chance explains"
     return Check(name, True, share, bound, f"{found}, {limit}")

@@ -109,7 +109,7 @@ def _judged(raw: _Raw, p_value: float, level: float, tolerance: float) -> Test:
     drifted = p_value <= level and raw.distance >= tolerance
     said = f"{raw.what}, p = {p_value:.2g}"
     if drifted:
-        said += f", at most {level:g}: drift"
+        said += f", at most the level {level:g}"
     elif p_value <= level:
         said += f": within the tolerance of {tolerance:g}"
     return Test(raw.name, raw.distance, p_value, drifted, said)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from trainer.tuning.results import COMPLETED, Results, Trial
 
@@ -31,7 +31,7 @@ def draw(results: Results) -> bytes:
         empty.set_axis_off()
     best = results.best
     figure.suptitle(
-        f"{len(results.trials)} trials, best is trial {best.number} with eval "
+        f"{len(results.trials)} trials, best (star) is trial {best.number} with eval "
         f"{results.objective} {results.score(best):.4f}",
         fontsize="x-large",
     )
@@ -69,9 +69,12 @@ def _draw_against(axes: Axes, results: Results, name: str) -> None:
     scores = _scores(results, results.trials)
     axes.plot(values, scores, "o", color=_TRIAL, markersize=5, alpha=0.7)
     best = results.best
-    axes.plot([best.values[name]], _scores(results, [best]), "o", color=_BEST)
+    axes.plot([best.values[name]], _scores(results, [best]), "*", color=_BEST, markersize=13)
     if name == "learning_rate":
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     if name == "weight_decay":  # 0 is one of its values
         axes.set_xscale("symlog", linthresh=1e-4)
     axes.set_xlabel(name)

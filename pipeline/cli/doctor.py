@@ -59,6 +59,8 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     fields = {**dataclasses.asdict(machine), "used": used, "missing": lacking}
     exit_code = ExitCode.FAILED if lacking else ExitCode.DONE
     rows = [*_rows(machine), *((_USES[name], text) for name, text in used.items())]
+    if not lacking:
+        rows.append(("missing", "nothing"))
     return Reply(fields, map(Line, output.table(rows)), exit_code, lacking)
 
 

@@ -207,7 +207,7 @@ def _lines(points: Sequence[Point], policy: Policy, asked: SimpleNamespace) -> l
         f"{asked.decision:,} on them; served accuracy {asked.accuracy:g}, discordance "
         f"{asked.discordance:g}",
         "",
-        *output.table([header, *map(_row, points)]),
+        *output.table([header, *map(_row, points)], align=str.rjust),
         "",
         f"{asked.simulations:,} decisions simulated for each, seed {asked.seed}; several "
         "checks may refuse the same one; cross-entropy and integrity are taken as passed",

@@ -14,8 +14,8 @@ from components import serving_dir
 from components.serving_dir import Version
 from pipeline.cli import output, serving, summary
 from pipeline.cli.command import Reply, whole
-from pipeline.cli.terminal import duration
 from pipeline.executions import Execution, NoMetadata, executions_of
+from trainer.host.text import duration
 
 _DIGITS = 12  # of a digest, for people
 _UNKNOWN = "-"

@@ -10,9 +10,9 @@ from pipeline import records
 from pipeline.cli import output
 from pipeline.cli.command import Reply, UsageError, command, path_option
 from pipeline.cli.output import Line
-from pipeline.cli.terminal import duration
 from pipeline.config import RunConfig
 from pipeline.records import RunRecord
+from trainer.host.text import duration
 
 _UNKNOWN = "-"
 _HEADER = ("started (UTC)", "run", "outcome", "data set", "accuracy", "version", "time", "reason")

@@ -11,8 +11,8 @@ from typing import Any
 from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
-from pipeline.cli.terminal import duration
 from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult, left_out
+from trainer.host.text import duration
 from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 
 _MOST_TRIALS = 10  # in the table
@@ -31,6 +31,7 @@ def summary(result: RunResult) -> Iterator[Line]:
     if result.overrides:
         yield Line(overrides(result.overrides))
     yield _outcome(result)
+    yield from _decide(result)
     taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
     yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
     if result.report:
@@ -112,15 +113,22 @@ def _outcome(result: RunResult) -> Line:
     if result.outcome == UNCHANGED:
         return Line(f"unchanged: {_release(result.release)} holds this model already", "good")
     if result.outcome == HELD and result.pending:
+        return Line(f"held: the model waits in {result.pending.path}", "good")
+    return Line("refused: nothing was released, and what is served stays", "bad")
+
+
+def _decide(result: RunResult) -> Iterator[Line]:
+    """Yields the command that releases a held model."""
+    if result.outcome == HELD and result.pending and not result.failed:
         waits = result.pending
         where = shlex.quote(str(Path(waits.path).parent))
-        return Line(
-            f"held: the model waits in {waits.path}; release it with `tfx-mnist approve "
-            f"{waits.run_id} --serving-dir {where} --by NAME --reason TEXT`, and with "
-            "--config FILE if this run has keys or hooks, or reject it in the same way",
-            "good",
+        yield Line(
+            f"release it: tfx-mnist approve {waits.run_id} --serving-dir {where} --by NAME "
+            "--reason TEXT"
         )
-    return Line("refused: nothing was released, and what is served stays", "bad")
+        yield Line(
+            "  or reject it in the same way; with --config FILE if this run has keys or hooks"
+        )
 
 
 def overrides(made: Mapping[str, Any]) -> str:

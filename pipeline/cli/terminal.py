@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from pipeline.cli import output
 from pipeline.runners.observer import Observer
 from trainer import progress
-from trainer.host.text import printable
+from trainer.host.text import duration, printable
 from trainer.progress import Progress
 
 if TYPE_CHECKING:  # rich takes 0.1 s to import, and only a terminal needs it
@@ -42,18 +42,6 @@ def display(*, human: TextIO, err: TextIO, verbose: bool) -> Iterator[Observer]:
         stack.callback(progress.LOGGER.removeHandler, handler)
         progress.LOGGER.addHandler(handler)
         yield shown
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration for people: "0.4 s", "42 s", "3 min 05 s", "2 h 07 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def training_text(state: Progress) -> str:

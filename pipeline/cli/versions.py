@@ -47,6 +47,8 @@ def versions(directory: Path, trust: Trust | None) -> Reply:
     pending = _pending(directory, trust)
     fields = {"serving_dir": str(directory), "live": live, "versions": described}
     lines = [f"serving directory: {directory}", *_table(described), *map(_waits, pending)]
+    if not all(one["overtaken"] for one in pending):
+        lines.append("`tfx-mnist approve` or `tfx-mnist reject` decides on a model that waits")
     return Reply({**fields, "pending": pending}, lines)
 
 
@@ -224,7 +226,7 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
     accuracy, baseline = version["accuracy"], version["baseline"]
     name, digest = version["dataset"]["name"], version["dataset"]["digest"] or ""
     return (
-        str(version["version"]),
+        f"{version['version']}{' live' if version['live'] else ''}",
         (version["published_at"] or _UNKNOWN)[:19].replace("T", " "),
         str(version["run_id"] or _UNKNOWN),
         " ".join(filter(None, [name, digest[:_DIGEST_DIGITS]])) or _UNKNOWN,
@@ -236,7 +238,7 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _remarks(version: Mapping[str, Any]) -> list[str]:
-    remarks = ["live"] if version["live"] else []
+    remarks = []
     if rollback := version["rollback"]:
         remarks.append(f"restores {rollback['restores']} in place of {rollback['withdraws']}")
     if approval := version["approval"]:

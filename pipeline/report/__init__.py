@@ -38,7 +38,7 @@ def add_decision(path: Path, sentence: str) -> bool:
     that is not UTF-8.
     """
     page = read_regular(path, max_bytes=_MAX_BYTES).decode()
-    said = f"<p>{html.escape(printable(sentence))}</p>\n{_DECISION}"
+    said = f'<p class="decided">{html.escape(printable(sentence))}</p>\n{_DECISION}'
     if _DECISION in page and said not in page:
         write_durably(path, page.replace(_DECISION, said, 1))
     return _DECISION in page

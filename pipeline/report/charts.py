@@ -68,9 +68,12 @@ def learning_curve(history: Sequence[Mapping[str, float]], name: str) -> str:
         figure = Figure(figsize=(_WIDTH, 2.6), layout="constrained")
         axes = figure.add_subplot()
         numbers = [each["number"] for each in history]
-        for key, colour, split in ((name, _FIRST, "train"), (f"eval_{name}", _SECOND, "eval")):
+        for key, mark, colour, split in (
+            (name, "o-", _FIRST, "train"),
+            (f"eval_{name}", "s--", _SECOND, "eval"),
+        ):
             values = [each[key] for each in history]
-            axes.plot(numbers, values, "o-", color=colour, markersize=3, label=split)
+            axes.plot(numbers, values, mark, color=colour, markersize=3, label=split)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss, nats" if name == "loss" else name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -112,9 +115,9 @@ def intervals(groups: Sequence[Group], floor: float | None) -> str:
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         for row, (_, low, accuracy, high, verdict) in enumerate(groups):
-            colour = _BAD if verdict == "failed" else _FIRST
-            axes.plot([low, high], [row, row], color=colour, linewidth=2, alpha=0.5)
-            axes.plot([accuracy], [row], "o", color=colour, markersize=4)
+            colour, mark = (_BAD, "X") if verdict == "failed" else (_FIRST, "o")
+            axes.plot([low, high], [row, row], color=colour, linewidth=2, alpha=0.75)
+            axes.plot([accuracy], [row], mark, color=colour, markersize=4)
         if floor is not None:
             axes.axvline(floor, color=_SECOND, linestyle="--", linewidth=1)
         axes.set_yticks(range(len(groups)), [_short(label) for label, *_ in groups])

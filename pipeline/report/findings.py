@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from components.gate import accuracy, power
 from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
 from components.gate.statistics import proportion_interval
-from pipeline.result import HELD, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import HELD, RELEASED, UNCHANGED, Release, RunResult, Waiting
+from trainer.tuning.results import text_of
 
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
 MOST_INTERVALS = 40  # that a picture has room for
 MOST_COLUMNS = 100  # of the confusion matrix, whose cells fill 25 MB of HTML for 1,000 classes
-MOST_ERRORS = 40  # listed instead of it
+FEW_COLUMNS = 20  # of more, which a sheet of paper has no room for, the errors are listed as well
+MOST_ERRORS = 40  # listed
 LIKELY = 0.8  # "refused as a rule": the power that studies are planned for (Cohen 1988)
 
 
@@ -38,6 +42,18 @@ def headline(result: RunResult) -> str:
 
 def _version(release: Release | None) -> str:
     return "no version" if release is None else f"version {release.version}"
+
+
+def serving_dir(pending: Waiting) -> str:
+    """Returns the directory that `approve` and `reject` need."""
+    return str(Path(pending.path).parent)
+
+
+def hyper_parameters(given: Mapping[str, Any]) -> str:
+    """Returns the hyper-parameters in one line, those of a network of one's own last."""
+    flat = {**given, **given.get("extra", {})}
+    flat.pop("extra", None)
+    return ", ".join(f"{name} {text_of(value)}" for name, value in flat.items() if value != "")
 
 
 def comparison(result: RunResult) -> list[str]:

@@ -29,6 +29,7 @@ _TITLES = {
     "duplicates": "Test images that occur more than once",
 }
 
+_GAINED = "that only this model predicts right (the wrong answer is the served model's)"
 MOST = 60  # pictures in all; of each kind, if the data were refused
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
@@ -75,7 +76,7 @@ def suspects(result: RunResult) -> Iterator[Section]:
             "Likely label errors in train and eval",
             f"Of {result.suspects.examined:,} examples, each predicted by a quick classifier "
             "that was fitted without it, those that look most like another class than their "
-            f"label, {rule}. Shown: {len(shown)} of the {found} that the data gate lists.",
+            f"label, {rule}. Shown: {_share(len(shown), found)} that the data gate lists.",
             shown,
         )
     if shown := _first(result.mistakes, LABEL_ERRORS, _MOST["test"]):
@@ -95,16 +96,28 @@ def mistakes(result: RunResult) -> Iterator[Section]:
     overall = result.evidence.overall
     for kind, title, total, what in (
         (LOST, "Lost", overall.lost, "that only the served model predicts right"),
-        (GAINED, "Gained", overall.gained, "that only this model predicts right"),
+        (
+            GAINED,
+            "Gained",
+            overall.gained,
+            _GAINED,
+        ),
         (WRONG, "Wrong", overall.errors, "that this model predicts wrong"),
     ):
         if shown := _first(result.mistakes, kind, _MOST[kind]):
+            share = _share(len(shown), total)
             yield Section(
                 f"{title}: {total:,} test image{'s' * (total != 1)}",
-                f"{len(shown)} of the {total:,} {what}, the surest mistakes first.",
+                f"{share[0].upper()}{share[1:]} {what}, the surest mistakes first.",
                 shown,
                 compares=kind != WRONG,
             )
+
+
+def _share(shown: int, total: int) -> str:
+    if shown < total:
+        return f"{shown} of the {total:,}"
+    return "the one" if total == 1 else f"all {total:,}"
 
 
 def _first(pictures: Pictures | None, group: str, most: int) -> Sequence[Picture]:

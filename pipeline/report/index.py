@@ -49,5 +49,6 @@ def _pictures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
             for run in of_set
         ]
         last = points[-1][1]
-        described = f"Accuracy of {len(points)} runs on {dataset}; the last one has {last:.4f}"
+        counted = f"{len(points)} run{'s' * (len(points) != 1)}"
+        described = f"Accuracy of {counted} on {dataset}; the last one has {last:.4f}"
         yield str(dataset), charts.accuracy_over_time(points, described)

@@ -54,7 +54,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["shell_word"] = shlex.quote  # of a command that is to be copied
-    for function in (value, percent, text.confidence, points, chance):
+    for function in (value, percent, text.confidence, text.duration, points, chance):
         environment.filters[function.__name__] = function
     return environment.get_template(template).render(values)
 

@@ -86,6 +86,18 @@ def size(bytes_: int) -> str:
     return f"{value:.1f} {unit}"
 
 
+def duration(seconds: float) -> str:
+    """Returns a duration for people: "0.4 s", "42 s", "3 min 05 s", "2 h 07 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def percent(fraction: float, digits: int = 2) -> str:
     """Returns a fraction as percent: 0.9917 is "99.17 %"."""
     return f"{fraction * 100:.{digits}f} %"

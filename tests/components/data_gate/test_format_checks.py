@@ -41,7 +41,7 @@ def test_usual_images_pass_and_the_sentences_say_what_was_found() -> None:
     assert all(check.passed for check in checks.values())
     assert checks["data.sizes"].sentence == (
         "images are 20x30 to 400x300 pixels, and the median of train is 100x100: 4.1 times larger "
-        "or smaller along a side, at most 16 may be"
+        "or smaller along a side, at most 16 is allowed"
     )
     assert checks["data.grey"].sentence.startswith("train: 0 of 100 images are grey among coloured")
     assert "tell class dog from the others" in checks["data.size_leak"].sentence

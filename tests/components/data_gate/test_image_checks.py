@@ -80,10 +80,13 @@ def test_real_digits_pass(digits, tmp_path):
     assert all(check.passed for check in checks.values())
     assert checks["data.overlap"].sentence == (
         "test: 0 of 250 images are also in train or eval, pixel by pixel, and 0 of 250 exactly or "
-        "nearly (0.0000 %), at most 1.0000 % may"
+        "nearly (0.0000 %), at most 1.0000 % is allowed"
     )
     assert checks["data.label_noise"].sentence.startswith("train and eval: about 0.0")
-    assert "% of 1000 labels look wrong, at most 0.50 % may" in checks["data.label_noise"].sentence
+    assert (
+        "% of 1000 labels look wrong, at most 0.50 % is allowed"
+        in checks["data.label_noise"].sentence
+    )
 
 
 @pytest.mark.parametrize(("repeated", "passes"), [(2, True), (3, False)])

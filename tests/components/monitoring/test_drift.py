@@ -167,7 +167,7 @@ def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     observed = summary(np.random.default_rng(1), 5_000, sharpness=7.8)
     sure = check(observed, tolerance=0.0, class_names=NAMES)
     assert names_of(sure) == ["confidence"]
-    assert sure.tests[1].sentence.endswith(", at most 0.05: drift")
+    assert sure.tests[1].sentence.endswith(", at most the level 0.05")
     distance = sure.tests[1].distance
     assert names_of(check(observed, tolerance=distance)) == ["confidence"]
     drift = check(observed, tolerance=distance + 0.001)

@@ -33,7 +33,7 @@ def test_there_is_an_aligned_line_for_each_thing(server: str, capfd: Captured) -
     names = "Python,TFX,TensorFlow,Beam,Keras,keras-tuner,kfp,NVIDIA driver,CUDA libraries,Docker"
     assert [name for name in rows if not name.startswith("GPU ")] == [
         *names.split(","),
-        *("Podman", "TensorFlow Serving", "used to train", "used to serve"),
+        *("Podman", "TensorFlow Serving", "used to train", "used to serve", "missing"),
     ]
     starts = {len(line) - len(line.split("  ", 1)[1].lstrip()) for line in shown.out.splitlines()}
     assert starts == {len("TensorFlow Serving  ")}
@@ -68,7 +68,7 @@ def test_replicas_are_devices_of_the_cpu_where_gpus_are_hidden(
 ) -> None:
     monkeypatch.setenv("TFX_MNIST_CUDA_VISIBLE_DEVICES", "-1")
     assert main(["doctor", "--replicas", "2"]) == 0
-    assert capfd.readouterr().out.splitlines()[-2].endswith("  the CPU, as 2 devices")
+    assert capfd.readouterr().out.splitlines()[-3].endswith("  the CPU, as 2 devices")
 
 
 def test_a_model_server_that_is_not_there_is_missing(

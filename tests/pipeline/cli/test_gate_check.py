@@ -55,7 +55,7 @@ def test_the_lines_are_those_of_a_run_and_the_last_one_is_the_decision(
     ]
     assert lines[4:7] == [
         "  passed: test: 0 of 60 images only repeat another test image, pixel by pixel (0.00 %), "
-        "at most 1.00 % may",
+        "at most 1.00 % is allowed",
         "  passed: 6 integrity checks",
         "  passed: decision 1 on this test set: it releases a bad model with a probability of at "
         "most 0.45 %, all decisions together with at most 5 %",

@@ -5,7 +5,16 @@ from components.gate.evidence import Evidence, Tally
 from components.gate.policy import GateConfig
 from pipeline.cli.summary import check_lines, summary, trials
 from pipeline.dataset_defaults import policy_for
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import (
+    FAILED,
+    HELD,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    Release,
+    RunResult,
+    Waiting,
+)
 from trainer.tuning.results import COMPLETED, Results, Trial
 from trainer.tuning.results import FAILED as FAILED_TRIAL
 
@@ -31,6 +40,15 @@ PASSED = (
 class TestSummary:
     def _text(self, result: RunResult) -> list[str]:
         return [line.text for line in summary(result)]
+
+    def test_a_held_run_gives_the_command_that_releases_it(self) -> None:
+        result = RunResult("r", HELD, pending=Waiting("r", "my root/serving/a/.pending-r"))
+        assert self._text(result)[:3] == [
+            "held: the model waits in my root/serving/a/.pending-r",
+            "release it: tfx-mnist approve r --serving-dir 'my root/serving/a' --by NAME "
+            "--reason TEXT",
+            "  or reject it in the same way; with --config FILE if this run has keys or hooks",
+        ]
 
     def test_a_released_run(self) -> None:
         result = RunResult(

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.output import text_stream
-from pipeline.cli.terminal import LiveDisplay, PlainDisplay, display, duration, training_text
+from pipeline.cli.terminal import LiveDisplay, PlainDisplay, display, training_text
 from trainer import progress
 from trainer.progress import Progress
 
@@ -25,22 +25,6 @@ HALFWAY = Progress(
 
 def _ended(epoch: int) -> Progress:
     return Progress(epoch * 5, 10, epoch, 2, 1.5, 0.9, epoch_ended=True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (3599.6, "1 h 00 min"),
-        (7620, "2 h 07 min"),
-    ],
-)
-def test_a_duration_reads_as_a_person_says_it(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_training_shows_epoch_accuracy_and_time_left() -> None:

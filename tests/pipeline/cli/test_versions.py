@@ -54,8 +54,8 @@ def test_there_is_a_row_for_each_version(serving: Path, capfd: Captured) -> None
         "match    withdrawn by 3: too many sevens",
         "3        2026-11-24 12:00:00  20261124T120001Z-abcd  mnist 01234567  0.9900    -         "
         "match    restores 1 in place of 2",
-        "4        2026-11-24 12:00:00  -                      -               -         -         "
-        "damaged  live",
+        "4 live   2026-11-24 12:00:00  -                      -               -         -         "
+        "damaged",
         "`tfx-mnist verify` says what is wrong with damaged files",
     ]
 
@@ -105,15 +105,15 @@ def test_json_holds_the_full_values(serving: Path, capfd: Captured) -> None:
 def test_a_release_record_without_some_fields_is_no_error(tmp_path: Path, capfd: Captured) -> None:
     release = {"dataset": None, "metrics": {}, "baseline": None}
     publish(letter_model(tmp_path, "a"), tmp_path / "serving", release)
-    assert _shown(tmp_path / "serving", capfd).splitlines()[2].split()[3:] == [
-        *("-", "-", "-", "-", "match", "live"),
+    assert _shown(tmp_path / "serving", capfd).splitlines()[2].split()[4:] == [
+        *("-", "-", "-", "-", "match"),
     ]
 
 
 def test_an_entry_of_another_tool_is_shown(serving: Path, capfd: Captured) -> None:
     (serving / "7").mkdir()
     row = _shown(serving, capfd).splitlines()[-2]
-    assert row.split() == ["7", "-", "-", "-", "-", "-", "damaged", "live"]
+    assert row.split() == ["7", "live", *"-----", "damaged"]
 
 
 def test_without_a_version_it_says_so(tmp_path: Path, capfd: Captured) -> None:

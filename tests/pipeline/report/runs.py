@@ -18,7 +18,7 @@ from components.pictures import (
     Pictures,
     thumbnail,
 )
-from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, Release, RunResult
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult, Waiting
 from trainer.tuning.results import COMPLETED, Results, Trial
 
 POLICY = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.05)
@@ -70,6 +70,13 @@ FIRST_RUN = dataclasses.replace(
 UNCHANGED_RUN = dataclasses.replace(
     RELEASED_RUN, outcome=UNCHANGED, cached=tuple(RELEASED_RUN.seconds)
 )
+HELD_RUN = dataclasses.replace(
+    RELEASED_RUN,
+    outcome=HELD,
+    release=None,
+    pending=Waiting("20261124T101500Z-3f2a", "my root/serving/pets/.pending-20261124T101500Z-3f2a"),
+    overrides={"keys": ["gate.floor"], "reason": "few images"},
+)
 _STRICT = dataclasses.replace(POLICY, floor=0.99)
 REFUSED_RUN = dataclasses.replace(
     RELEASED_RUN,
@@ -120,6 +127,7 @@ SEEN_RUN = dataclasses.replace(
         for number in range(1, 13)
     ),
     tensorboard="root/artifacts/pets/Trainer/a model_run",
+    hparams={"epochs": 4, "learning_rate": 0.005, "weights": "", "extra": {"units": 64}},
     suspects=Pictures({LABEL_ERRORS: tuple(map(_unasked, range(100)))}, examined=4000),
     mistakes=Pictures(
         {
@@ -138,6 +146,7 @@ RUNS = {
     "released": RELEASED_RUN,
     "first": FIRST_RUN,
     "unchanged": UNCHANGED_RUN,
+    "held": HELD_RUN,
     "refused": REFUSED_RUN,
     "failed": FAILED_RUN,
     "broken": BROKEN_RUN,

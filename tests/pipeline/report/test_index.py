@@ -53,7 +53,7 @@ def test_names_of_others_are_escaped() -> None:
 def test_the_picture_marks_the_versions() -> None:
     runs = [record(3, "refused", accuracy=0.9, version=None), record(2, "unchanged"), record(1)]
     html = index.render(runs)
-    (described,) = re.findall(r'aria-label="(.*?)"', html)
+    (described,) = re.findall(r'<svg role="img" aria-label="(.*?)"', html)
     assert described == "Accuracy of 3 runs on pets; the last one has 0.9000"
     drawn = re.findall(r"<text[^>]*>(.*?)</text>", html)
     assert "1" in drawn
@@ -69,8 +69,8 @@ def test_a_held_run_is_neither_released_nor_refused() -> None:
 def test_each_data_set_has_a_picture_of_its_last_60_runs() -> None:
     many = [record(1 + number % 27) for number in range(70)]
     html = index.render([record(28, dataset="mnist"), *many])
-    assert re.findall(r'aria-label="(Accuracy of \d+ runs on \w+)', html) == [
-        "Accuracy of 1 runs on mnist",
+    assert re.findall(r'aria-label="(Accuracy of \d+ runs? on \w+)', html) == [
+        "Accuracy of 1 run on mnist",
         "Accuracy of 60 runs on pets",
     ]
 

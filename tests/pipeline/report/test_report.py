@@ -10,15 +10,17 @@ import pytest
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
-from pipeline.report import charts, render, write
+from pipeline.report import add_decision, charts, render, write
 from pipeline.result import RunResult
 from tests.pipeline.report.runs import (
     COMPARED,
     FAILED_RUN,
     FIRST_RUN,
+    HELD_RUN,
     REFUSED_RUN,
     RELEASED_RUN,
     RUNS,
+    SEEN_RUN,
 )
 
 _VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
@@ -90,7 +92,8 @@ def test_it_loads_nothing(run: RunResult) -> None:
     page = Page(html)
     assert not page.tags & _LOADING
     assert not page.attributes & {"onclick", "onload"}
-    assert all(one.startswith(("data:image/png;base64,", "#")) for one in page.led_to)
+    links = (*("data:image/png;base64,", "#"), "index.html")  # the page of all runs, beside it
+    assert all(one.startswith(links) for one in page.led_to)
     assert not any(word in html for word in ("http:", "https:", "@import"))
     assert set(re.findall(r"url\((.)", html)) <= {"#"}  # of SVG, within the page
 
@@ -104,7 +107,8 @@ def test_texts_are_escaped() -> None:
 
 def test_failures_come_first() -> None:
     texts = Page(render(REFUSED_RUN)).texts
-    assert texts.index("floor") < texts.index("Accuracy") < texts.index("integrity.rows")
+    order = ["Failed checks", "floor", "Accuracy", "Run", "integrity.rows"]
+    assert sorted(order, key=texts.index) == order
 
 
 def test_a_release_says_what_it_was_compared_with_and_how() -> None:
@@ -127,6 +131,28 @@ def test_the_line_beside_classes_is_the_floor_that_they_are_held_to(
     html = render(RELEASED_RUN)
     assert lines == [RELEASED_RUN.policy.class_floor] != [RELEASED_RUN.policy.floor]
     assert "Dashed is the class floor" in Page(html).text
+
+
+def test_a_held_run_says_how_to_decide_until_somebody_has(tmp_path: Path) -> None:
+    page = tmp_path / "held.html"
+    write(HELD_RUN, page)
+    decide = "approve 20261124T101500Z-3f2a --serving-dir 'my root/serving/pets' --by NAME"
+    text = Page(page.read_text("utf-8")).text
+    assert decide in text
+    assert "own policy: gate.floor. Reason: few images" in text
+    assert add_decision(page, "Approved by Ann")
+    html = page.read_text("utf-8")
+    assert html.index('class="decided">Approved by Ann<') < html.index('class="undecided"')
+    assert ".decided ~ .undecided { display: none; }" in html
+
+
+def test_a_run_that_broke_after_its_release_is_not_shown_as_good() -> None:
+    html = render(dataclasses.replace(RELEASED_RUN, error="after version 3 was released: no space"))
+    assert '<h1 class="bad">Failed: after version 3' in html
+
+
+def test_it_says_what_the_model_was_trained_with() -> None:
+    assert "epochs 4, learning_rate 0.005, units 64" in Page(render(SEEN_RUN)).text
 
 
 def test_a_first_release_speaks_of_no_comparison() -> None:
@@ -177,6 +203,21 @@ def test_of_many_classes_the_most_frequent_errors_stand_in_place_of_the_matrix()
     assert "<td>c30</td><td>c31</td>" in html  # 49 to 30, of two classes each, are 40
     assert "<td>c29</td><td>c30</td>" not in html
     assert len(html) < 400_000  # 10,201 cells would take 240,000 more
+
+
+@pytest.mark.parametrize(("count", "listed"), [(20, False), (21, True)])
+def test_of_more_classes_than_fit_a_sheet_the_errors_are_listed_as_well(
+    count: int, listed: bool
+) -> None:
+    classes = {f"c{i}": Tally(100, 99) for i in range(count)}
+    confusion = tuple(
+        tuple(99 if i == j else int(j == (i + 1) % count) for j in range(count))
+        for i in range(count)
+    )
+    evidence = dataclasses.replace(COMPARED, classes=classes, confusion=confusion)
+    text = Page(render(dataclasses.replace(RELEASED_RUN, evidence=evidence))).text
+    assert "Confusion matrix" in text
+    assert ("Most frequent errors" in text) == listed
 
 
 def test_a_failure_before_any_measurement_has_no_empty_sections() -> None:

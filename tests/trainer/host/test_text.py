@@ -2,7 +2,16 @@ import math
 
 import pytest
 
-from trainer.host.text import apart, confidence, first_line, one_line, printable, quoted, size
+from trainer.host.text import (
+    apart,
+    confidence,
+    duration,
+    first_line,
+    one_line,
+    printable,
+    quoted,
+    size,
+)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +138,19 @@ def test_two_numbers_are_shown_with_the_digits_that_tell_them_apart(value, bound
 )
 def test_a_confidence_is_certain_only_where_it_is(fraction: float, shown: str) -> None:
     assert confidence(fraction) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (7620, "2 h 07 min"),
+    ],
+)
+def test_a_duration_reads_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
