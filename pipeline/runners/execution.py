@@ -31,6 +31,7 @@ from components.gate.check import Refused
 from components.pictures import Pictures
 from components.serving_check import servers
 from pipeline import stores
+from pipeline.executions import NoMetadata
 from pipeline.graph import create_pipeline
 from pipeline.quick_beam import remember_answers
 from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
@@ -215,6 +216,11 @@ def _launch(
         outputs = execution_lib.get_output_artifacts(handle, info.execution_id)
         written = list(itertools.chain.from_iterable(outputs.values()))
         (execution,) = handle.store.get_executions_by_id([info.execution_id])
+        if execution.last_known_state == metadata_store_pb2.Execution.FAILED:
+            raise NoMetadata(
+                "TFX did not find its inputs in metadata.sqlite, as if the clock was set back "
+                "after many runs: set the clock, or move that file away, and all is made again"
+            )
         cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
         if not cached:
             artifact_digests.record(handle.store, written, copies.local)

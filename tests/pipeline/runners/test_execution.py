@@ -3,12 +3,14 @@
 The tests share one pipeline root, and what they do not change is taken from its cache.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -332,6 +334,19 @@ class Rival(Watch):
         super().component_started(name)
         if name == self._component:
             self._change()
+
+
+def test_inputs_that_tfx_does_not_find_fail_the_component_that_misses_them(thirds, tmp_path):
+    config = short_run(thirds, tmp_path / "root")
+
+    def forget() -> None:
+        with contextlib.closing(sqlite3.connect(config.metadata_path)) as database:
+            database.execute("DELETE FROM Event")
+            database.commit()
+
+    failed = local.run(config, run_id="run", observer=Rival("StatisticsGen", forget))
+    assert (failed.outcome, failed.exit_code) == (result.FAILED, 1)
+    assert failed.error.startswith("StatisticsGen: TFX did not find its inputs in metadata.sqlite")
 
 
 @pytest.mark.once
