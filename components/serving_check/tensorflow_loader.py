@@ -17,11 +17,13 @@ import contextlib
 import gc
 import io
 import json
+import os
 import re
 import socket
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,11 +127,15 @@ def main(file_descriptor: int) -> None:
     """Imports TensorFlow, loads the model of the directory that the first message names, and
     answers requests until the other end is closed.
     """
+    # The last line that it writes is said where it ends or hangs: what is fatal alone.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    warnings.simplefilter("ignore")
     gc.disable()  # while there is nothing but what stays: that takes 40 % of the import
     import tensorflow as tf
 
     gc.freeze()
     gc.enable()
+    tf.get_logger().setLevel("ERROR")
     stream = socket.socket(fileno=file_descriptor)
     with contextlib.suppress(EOFError, ConnectionError):
         model_directory, _ = receive(stream)

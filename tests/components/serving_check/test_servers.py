@@ -57,6 +57,11 @@ def test_a_model_that_is_not_loaded_in_time_is_lost(nothing_left):
         pass
 
 
+def test_what_libraries_remark_is_not_taken_for_the_reason_of_a_loss(loader, sample):
+    loader.ask(features.SERVING_DEFAULT, sample.inputs(features.SERVING_DEFAULT, np.arange(1)))
+    assert loader.ask.process.last_line() == ""
+
+
 def loaders() -> set[int]:
     children = psutil.Process().children()
     return {one.pid for one in children if tensorflow_loader.__name__ in one.cmdline()}
