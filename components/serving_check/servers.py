@@ -141,8 +141,7 @@ class _Pipe:
         try:
             text, outputs = tensorflow_loader.receive(self._stream, timeout_s=timeout_s)
         except TimeoutError:
-            reason = f"no answer within {timeout_s:g} s{self.process.last_line()}"
-            raise ServerLost(reason) from None
+            raise ServerLost(f"no answer within {timeout_s:g} s") from None
         except (EOFError, OSError):
             raise self.process.lost() from None
         except tensorflow_loader.Garbled as reason:

@@ -127,7 +127,7 @@ def main(file_descriptor: int) -> None:
     """Imports TensorFlow, loads the model of the directory that the first message names, and
     answers requests until the other end is closed.
     """
-    # The last line that it writes is said where it ends or hangs: what is fatal alone.
+    # The last line that it writes is said where it ends: no remarks, what is fatal alone.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     warnings.simplefilter("ignore")
     gc.disable()  # while there is nothing but what stays: that takes 40 % of the import
