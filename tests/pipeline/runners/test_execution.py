@@ -290,8 +290,8 @@ def test_a_held_model_is_released_by_its_approval_alone(
     )
     assert held.result.pending == result.Waiting("run-h1", str(served / ".pending-run-h1"))
     assert held.result.to_dict()["gate"]["decision"] == "passed"
-    assert summary_text(held).count("`tfx-mnist approve run-h1 --serving-dir ") == 1
-    assert "and with --config FILE if this run has keys or hooks" in summary_text(held)
+    assert summary_text(held).count("release it: tfx-mnist approve run-h1 --serving-dir ") == 1
+    assert "with --config FILE if this run has keys or hooks" in summary_text(held)
     again = run(config, "run-h2", serving_dir=str(served), hold=True)
     assert again.result.pending.run_id == "run-h1"
     assert (served / LOG_NAME).read_text().count("\n") == 1  # the decision was not made again
