@@ -14,18 +14,15 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
 from components.gate.check import NotChecked
+from components.served_graph import NotRestored, ServedGraph
 from trainer import features
 from trainer.host import paths
-from trainer.host.files import read_regular
 from trainer.host.text import one_line, quoted
 
 IMAGE_FILES = "image files"
@@ -35,7 +32,6 @@ GREY_PIXELS = "pixels without a channel axis"
 _SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to some digits
 # Unit roundoff of the narrow floats, narrowest first: half the distance of 1 to the next number.
 _NARROW = ((tf.bfloat16.as_numpy_dtype, 2.0**-8), (np.float16, 2.0**-11))
-_MAX_GRAPH_BYTES = 2 << 30  # protobuf reads no larger message
 _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _GIVE = "give the directory of one, such as that of a released version"
 _NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
@@ -55,9 +51,7 @@ class Model:
     takes: str
     output: str
     num_classes: int
-    _function: Any = dataclasses.field(repr=False)
-    # Holds the weights, which a signature only refers to.
-    _loaded: Any = dataclasses.field(repr=False)
+    _graph: ServedGraph = dataclasses.field(repr=False)
 
     def probabilities(self, files: np.ndarray, pixels: np.ndarray) -> npt.NDArray[np.float64]:
         """Returns the class probabilities of B images, [B, K]; NaN and infinity are accepted.
@@ -72,16 +66,21 @@ class Model:
         """
         images = {IMAGE_FILES: files, PIXELS: pixels, GREY_PIXELS: pixels[..., 0]}[self.takes]
         try:
-            outputs = self._function(**{self.input: tf.constant(images)})
+            outputs = self._graph.ask(self.signature, {self.input: images})
         except _NO_MEMORY as error:
             raise _not_checked(self.path, error) from error
+        except NotRestored as error:
+            raise ModelRefused(
+                f"the SavedModel in {self.path} cannot be asked: {error}; export it again, as "
+                "keras.Model.export does"
+            ) from error
         except Exception as error:  # TensorFlow's are of many kinds
             raise ModelRefused(
                 f"the signature {quoted(self.signature)} of {self.path} fails on test images as "
                 f"{self.takes}: {one_line(error)}; choose another signature, or export one that "
                 "takes them"
             ) from error
-        given = np.asarray(outputs[self.output].numpy(), np.float64)
+        given = np.asarray(outputs[self.output], np.float64)
         self._require_probabilities(given, rows=len(pixels))
         return given
 
@@ -164,42 +163,24 @@ def load(
     except ValueError as error:
         raise ModelRefused(str(error)) from None
     try:
-        loaded = tf.saved_model.load(str(path))
+        graph = ServedGraph(path)
     except _NO_MEMORY as error:
         raise _not_checked(path, error) from error
     except Exception as error:  # TensorFlow's are of many kinds
-        _require_one_graph(path)
         raise ModelRefused(
             f"the SavedModel in {path} cannot be loaded: {one_line(error)}; export it again, with "
             f"TensorFlow {tf.__version__} or older"
         ) from error
-    known = dict(loaded.signatures)
-    if signature not in known:
+    if signature not in graph.signatures:
         raise ModelRefused(
             f"the model {path} has no signature {quoted(signature)}: choose another; it has "
-            f"{', '.join(sorted(known)) or 'none'}"
+            f"{', '.join(sorted(graph.signatures)) or 'none'}"
         )
-    function = known[signature]
+    known = graph.signatures[signature]
     what = f"the signature {quoted(signature)} of {path}"
-    name, takes = _input(what, function.structured_input_signature[1], image_shape)
-    output = _output(what, function.structured_outputs, num_classes)
-    return Model(path, signature, name, takes, output, num_classes, function, loaded)
-
-
-def _require_one_graph(path: Path) -> None:
-    """Refuses a SavedModel that cannot be loaded because it has several graphs."""
-    try:
-        content = read_regular(path / "saved_model.pb", max_bytes=_MAX_GRAPH_BYTES)
-        model = saved_model_pb2.SavedModel.FromString(content)
-    except (OSError, DecodeError):
-        return
-    if len(model.meta_graphs) > 1:
-        tags = [f"({', '.join(sorted(one.meta_info_def.tags))})" for one in model.meta_graphs]
-        raise ModelRefused(
-            f"the SavedModel in {path} holds {len(tags)} graphs, with the tags "
-            f"{' and '.join(tags)}, expected one: export it with the graph for serving alone, "
-            f"whose tag is {tf.saved_model.SERVING!r}"
-        )
+    name, takes = _input(what, known.inputs, image_shape)
+    output = _output(what, known.outputs, num_classes)
+    return Model(path, signature, name, takes, output, num_classes, graph)
 
 
 def _input(

@@ -14,12 +14,12 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from components.example_gen import encoded
+from components.served_graph import NotRestored, ServedGraph
 from trainer import features
 from trainer.features import ImageSpec
 from trainer.host import paths
@@ -169,18 +169,15 @@ class Classifier:
           class_names: in the order of the labels. If their number is not that of the model's
             classes, the classes are named by their numbers.
         """
-        import tensorflow as tf
-
         try:
             paths.require_no_pattern("the model's directory", model_dir)
         except ValueError as error:
             raise ModelError(str(error)) from None
         try:
-            self._model = tf.saved_model.load(str(model_dir))
-            self._predict = self._model.signatures[features.PREDICT_PIXELS]
-            self._predict_encoded = self._model.signatures.get(features.SERVING_DEFAULT)
-            inputs = self._predict.structured_input_signature[1][features.PIXELS_INPUT]
-            height, width, channels = inputs.shape.as_list()[1:]
+            self._graph = ServedGraph(model_dir)
+            self._signature = self._graph.signatures[features.PREDICT_PIXELS]
+            pixels = self._signature.inputs[features.PIXELS_INPUT]
+            height, width, channels = pixels.shape.as_list()[1:]
         # TensorFlow raises errors of many kinds on what it does not understand.
         except Exception as error:
             raise ModelError(
@@ -192,52 +189,56 @@ class Classifier:
                 f"the model {model_dir} takes images of {channels} channels, expected 1 (grey) or "
                 f"3 (RGB): call its signature {features.PREDICT_PIXELS} with your own pixels"
             )
-        resizes = height is None and self._predict_encoded is not None
+        resizes = height is None and features.SERVING_DEFAULT in self._graph.signatures
         self.image_shape = None if resizes else (height, width, channels)
         self._class_names = tuple(class_names)
+        self._model_dir = model_dir
 
     def fits(self, spec: ImageSpec) -> bool:
         """Tells whether the model takes images of the spec's shape, and has as many classes."""
-        inputs = self._predict.structured_input_signature[1][features.PIXELS_INPUT]
-        outputs = self._predict.structured_outputs[features.PROBABILITIES]
+        pixels = self._signature.inputs[features.PIXELS_INPUT]
+        probabilities = self._signature.outputs[features.PROBABILITIES]
         return bool(
-            inputs.shape.is_compatible_with([None, *spec.image_shape])
-            and outputs.shape.is_compatible_with([None, spec.num_classes])
+            pixels.shape.is_compatible_with([None, *spec.image_shape])
+            and probabilities.shape.is_compatible_with([None, spec.num_classes])
         )
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Returns the class probabilities of images, [n, H, W, C] uint8: [n, K] float32."""
-        import tensorflow as tf
-
-        outputs = self._predict(**{features.PIXELS_INPUT: tf.constant(pixels)})
-        probabilities: np.ndarray = outputs[features.PROBABILITIES].numpy()
-        return probabilities
+        inputs = {features.PIXELS_INPUT: pixels}
+        return self._ask(features.PREDICT_PIXELS, inputs)[features.PROBABILITIES]
 
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Classifies one image, [H, W, C] uint8."""
-        import tensorflow as tf
-
-        return self._answer(
-            self._predict(**{features.PIXELS_INPUT: tf.constant(pixels[np.newaxis])})
-        )
+        inputs = {features.PIXELS_INPUT: pixels[np.newaxis]}
+        return self._answer(self._ask(features.PREDICT_PIXELS, inputs))
 
     def predict_encoded(self, image: bytes) -> Prediction:
         """Classifies the bytes of one image; raises ImageError if the model cannot decode them."""
         import tensorflow as tf
 
+        inputs = {features.IMAGE_BYTES_INPUT: np.array([image], object)}
         try:
-            outputs = self._predict_encoded(**{features.IMAGE_BYTES_INPUT: tf.constant([image])})
+            return self._answer(self._ask(features.SERVING_DEFAULT, inputs))
         except tf.errors.InvalidArgumentError as error:
             raise ImageError(
                 "cannot be decoded by TensorFlow: it is damaged, or of an unusual kind; convert it "
                 "to PNG"
             ) from error
-        return self._answer(outputs)
 
-    def _answer(self, outputs: Mapping[str, Any]) -> Prediction:
-        (index,) = outputs[features.CLASS_INDEX].numpy()
-        (name,) = outputs[features.CLASS_NAME].numpy()
-        (probabilities,) = outputs[features.PROBABILITIES].numpy()  # [num_classes]
+    def _ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        try:
+            return self._graph.ask(signature, inputs)
+        except NotRestored as error:
+            raise ModelError(
+                f"the model {self._model_dir} cannot be asked: {error}; release a new one, which "
+                "the command of its run makes"
+            ) from error
+
+    def _answer(self, outputs: Mapping[str, np.ndarray]) -> Prediction:
+        (index,) = outputs[features.CLASS_INDEX]
+        (name,) = outputs[features.CLASS_NAME]
+        (probabilities,) = outputs[features.PROBABILITIES]  # [num_classes]
         names = self._class_names
         if len(names) != len(probabilities):
             names = tuple(map(str, range(len(probabilities))))

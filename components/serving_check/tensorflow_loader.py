@@ -3,7 +3,8 @@
     send(stream, "serving_default", {"pixels": pixels})
     text, outputs = receive(stream, timeout_s=60.0)     # text is ANSWERED
 
-TFX, Beam and our packages are not imported here: a model that needs them cannot be served.
+TFX, Beam and what defines our networks are not imported here: a model that needs them cannot be
+served.
 
 A message is a header in JSON, which can run no code, with a text and the names, shapes and types of
 tensors, and then their bytes. The text of a request is the signature; that of an answer is
@@ -30,12 +31,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from components.served_graph import ServedGraph
+
 ANSWERED = ""
 FAILED = "failed: "
 EXHAUSTED = "exhausted: "
 MAX_BYTES = 512 << 20  # of a message
 
-_NO_SIGNATURE = "__saved_model"  # begins the names of what TensorFlow runs to start a model
 _NO_REASON = "Graph execution error:"  # begins each error of a session
 _SIZES = struct.Struct("!QQ")  # of the header and of the tensors, in front of them
 _STRINGS = "O"  # bytes objects
@@ -139,49 +141,27 @@ def main(file_descriptor: int) -> None:
     stream = socket.socket(fileno=file_descriptor)
     with contextlib.suppress(EOFError, ConnectionError):
         model_directory, _ = receive(stream)
-        # As TensorFlow Serving does: the graph restores its own variables. `tf.saved_model.load`
-        # restores Python's objects, also where the graph's variables stay empty.
-        session = tf.compat.v1.Session(graph=tf.Graph())
         try:
-            graph = tf.compat.v1.saved_model.load(
-                session, [tf.saved_model.SERVING], model_directory
-            )
+            graph = ServedGraph(model_directory)
         except Exception as error:
             send(stream, _reason(error), {})
             return
         send(stream, ANSWERED, {})
-        known = {
-            name: signature
-            for name, signature in graph.signature_def.items()
-            if not name.startswith(_NO_SIGNATURE)
-        }
         while True:
             signature, inputs = receive(stream)
-            send(stream, *_answer(session, known, signature, inputs))
+            send(stream, *_answer(graph, signature, inputs))
 
 
 def _answer(
-    session: Any, signatures: Mapping[str, Any], signature: str, inputs: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    if signature not in signatures:
-        known = ", ".join(sorted(signatures))
+    graph: ServedGraph, signature: str, inputs: Mapping[str, npt.NDArray[Any]]
+) -> tuple[str, dict[str, npt.NDArray[Any]]]:
+    if signature not in graph.signatures:
+        known = ", ".join(sorted(graph.signatures))
         return f"{FAILED}no signature {signature!r}, the model has {known}", {}
-    asked = signatures[signature]
     try:
-        if unknown := inputs.keys() - set(asked.inputs):
-            raise KeyError(f"no input {min(unknown)!r}")
-        outputs = session.run(
-            {name: info.name for name, info in asked.outputs.items()},
-            {asked.inputs[name].name: value for name, value in inputs.items()},
-        )
-        return ANSWERED, {name: _array(value) for name, value in outputs.items()}
+        return ANSWERED, graph.ask(signature, inputs)
     except Exception as error:  # a request that fails must not end the server
         return _reason(error), {}
-
-
-def _array(value: Any) -> Any:
-    """Returns an array, also for a scalar, for which TensorFlow gives none."""
-    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _reason(error: Exception) -> str:

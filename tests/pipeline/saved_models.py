@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -56,6 +57,24 @@ def save_function(
     module = tf.Module()
     module.answer = tf.function(function, input_signature=inputs)
     tf.saved_model.save(module, str(path), signatures={signature: module.answer})
+    return path
+
+
+def save_for_python_only(path: Path, image_shape: tuple[int, int, int]) -> Path:
+    """A SavedModel of two classes that `tf.saved_model.load` reads, and TensorFlow Serving loads.
+
+    The graph restores copies of the variables of Keras, and the signature reads the originals.
+    """
+    module = tf.Module()
+    module.network = keras.Sequential(
+        [keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *image_shape], tf.uint8, "pixels")])
+    def predict(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {features.PROBABILITIES: module.network(tf.cast(pixels, tf.float32))}
+
+    tf.saved_model.save(module, str(path), signatures={features.PREDICT_PIXELS: predict})
     return path
 
 

@@ -19,7 +19,13 @@ from components.evaluation.saved_model import (
     require_saved_model,
     sum_tolerance,
 )
-from tests.pipeline.saved_models import brightest_third, images, save, save_function
+from tests.pipeline.saved_models import (
+    brightest_third,
+    images,
+    save,
+    save_for_python_only,
+    save_function,
+)
 from tests.refusals import refusal_of
 
 GREY = (6, 4, 1)
@@ -42,6 +48,17 @@ def batch(image_shape: tuple[int, int, int], rows: int = 5) -> tuple[np.ndarray,
     pixels = np.random.default_rng(0).integers(0, 50, (rows, *image_shape), np.uint8)
     pixels[:, 4:] += 100
     return np.array([tf.io.encode_png(image).numpy() for image in pixels], object), pixels
+
+
+def tag(path: Path, *tags: str) -> None:
+    """Makes of a SavedModel's one graph as many as there are tags."""
+    file = path / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    graph = model.meta_graphs.pop()
+    for one in tags:
+        graph.meta_info_def.tags[:] = [one]
+        model.meta_graphs.add().CopyFrom(graph)
+    file.write_bytes(model.SerializeToString())
 
 
 def decoding(files: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -126,6 +143,11 @@ class TestAsked:
         assert sum_tolerance(np.array([[0.5 + 2.0**-10] + [0.0625] * 9])) == 6 * 2.0**-11
         assert sum_tolerance(np.array([[1 / 3] + [0.0625] * 9])) == 1e-3
         assert sum_tolerance(np.array([[1e9 / 3] * 10])) == 1e-3
+
+    def test_of_several_graphs_the_one_for_serving(self, tmp_path: Path) -> None:
+        path = save_function(tmp_path, brightest_third, images(*GREY))
+        tag(path, "serve", "train")
+        assert fitting(path).probabilities(*batch(GREY)).argmax(axis=1).tolist() == [2] * 5
 
     def test_what_is_no_number_is_passed_on_for_the_gate_to_count(self, tmp_path: Path) -> None:
         def broken(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -239,17 +261,11 @@ class TestRefused:
                 f"there is no SavedModel in {tmp_path / name}: {said}"
             )
 
-    def test_several_graphs_are_said_by_their_tags(self, tmp_path: Path) -> None:
-        path = save_function(tmp_path, brightest_third, images(*GREY)) / "saved_model.pb"
-        model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-        training = model.meta_graphs.add()
-        training.CopyFrom(model.meta_graphs[0])
-        training.meta_info_def.tags[:] = ["train"]
-        path.write_bytes(model.SerializeToString())
-        assert refusal(tmp_path) == (
-            f"the SavedModel in {tmp_path} holds 2 graphs, with the tags (serve) and (train), "
-            "expected one: export it with the graph for serving alone, whose tag is 'serve'"
-        )
+    def test_one_without_a_graph_for_serving(self, tmp_path: Path) -> None:
+        tag(save_function(tmp_path, brightest_third, images(*GREY)), "train")
+        said = refusal(tmp_path)
+        assert said.startswith(f"the SavedModel in {tmp_path} cannot be loaded: RuntimeError: ")
+        assert "MetaGraphDef associated with tags 'serve' could not be found" in said
 
     def test_a_directory_that_tensorflow_takes_for_a_pattern(self, tmp_path: Path) -> None:
         path = save_function(tmp_path / "a[b]", brightest_third, images(*GREY))
@@ -258,8 +274,16 @@ class TestRefused:
 
 
 class TestRefusedWhenAsked:
-    def _refusal(self, path: Path) -> str:
-        return refusal_of(ModelRefused, fitting(path).probabilities, *batch(GREY))
+    def _refusal(self, path: Path, **changes: Any) -> str:
+        return refusal_of(ModelRefused, fitting(path, **changes).probabilities, *batch(GREY))
+
+    def test_one_that_only_python_can_serve(self, tmp_path: Path) -> None:
+        save_for_python_only(tmp_path, GREY)
+        assert self._refusal(tmp_path, signature="predict_pixels", num_classes=2) == (
+            f"the SavedModel in {tmp_path} cannot be asked: its graph does not restore all "
+            "variables that it reads, so TensorFlow Serving cannot serve it; export it again, as "
+            "keras.Model.export does"
+        )
 
     def test_logits_are_no_probabilities(self, tmp_path: Path) -> None:
         def logits(pixels: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -267,6 +267,11 @@ class TestClassifier:
         with pytest.raises(ModelError, match=r"the model's directory is '.*', expected a path wit"):
             Classifier(path, ())
 
+    def test_one_that_only_python_can_serve(self, tmp_path: Path) -> None:
+        classifier = Classifier(saved_models.save_for_python_only(tmp_path, GREY), ())
+        with pytest.raises(ModelError, match=r"graph does not restore .* release a new one"):
+            classifier.predict(np.zeros(GREY, np.uint8))
+
     @pytest.mark.parametrize("content", [b"no model", b""])
     def test_what_is_no_model_is_refused_in_one_line(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "saved_model.pb").write_bytes(content)

@@ -196,13 +196,13 @@ def test_verbose_shows_what_the_libraries_write(
 ) -> None:
     import tensorflow as tf
 
-    load = tf.saved_model.load
+    load = tf.compat.v1.saved_model.load
 
-    def talkative(path: str) -> object:
+    def talkative(session: object, tags: object, path: str) -> object:
         tf.get_logger().warning("loading %s", path)
-        return load(path)
+        return load(session, tags, path)
 
-    monkeypatch.setattr(tf.saved_model, "load", talkative)
+    monkeypatch.setattr(tf.compat.v1.saved_model, "load", talkative)
     assert _main(serving, images[4]) == 0
     assert capfd.readouterr().err == ""
     assert _main(serving, images[4], "--verbose") == 0
