@@ -18,10 +18,12 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from components.example_gen.sources import SAMPLE, DataError
+from trainer.host.locks import lock_file
 from trainer.host.text import first_line, quoted
 
 _PROBE_TIMEOUT_S = 10.0
 _KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
+_LOCK_NAME = ".tfx-mnist-downloads.lock"
 _PREFIX = ".tfx-mnist-downloading-"
 
 _log = logging.getLogger(__name__)
@@ -131,7 +133,7 @@ def downloads_in(data_dir: Path) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
-            lock = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = lock_file(data_dir / _LOCK_NAME)
             stack.callback(os.close, lock)
             with contextlib.suppress(OSError):  # in use, or a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -30,8 +30,8 @@ from components.serving_dir.model_files import (
 )
 from components.serving_dir.reading import decided_runs, live, withdrawn_digests
 from components.serving_dir.version import Trust, require_signed, signed_files, verify
-from trainer.host.files import make_directory, open_descriptor, sync_directory, write_durably
-from trainer.host.locks import exclusive
+from trainer.host.files import make_directory, sync_directory, write_durably
+from trainer.host.locks import exclusive, lock_file
 from trainer.host.strict_json import INT64_MAX
 
 LOCK_NAME = ".publish.lock"
@@ -111,12 +111,9 @@ def publish(
 def locked(serving_dir: Path) -> Iterator[None]:
     """Holds the lock of an existing serving directory, and removes what earlier changes left.
 
-    The lock file stays: removing it would let two processes lock two files of the same name.
     Raises AlreadyLocked if another process still held it after `LOCK_TIMEOUT_S` seconds.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = open_descriptor(serving_dir / LOCK_NAME, flags, max_bytes=None)
-    with exclusive(descriptor, timeout_s=LOCK_TIMEOUT_S):
+    with exclusive(lock_file(serving_dir / LOCK_NAME), timeout_s=LOCK_TIMEOUT_S):
         _remove_leftovers(serving_dir)
         yield
 

@@ -5,17 +5,17 @@ It is written after each run, and after each decision on a held model.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.records import REPORTS, RunRecord, read_all
 from pipeline.report import charts, templates
 from trainer.host.files import make_directory, write_durably
-from trainer.host.locks import exclusive
+from trainer.host.locks import exclusive, lock_file
 
 FILE = "index.html"
 _MOST_POINTS = 60  # of a picture
+_LOCK_NAME = ".index.lock"
 _LOCK_S = 30.0  # to read all runs takes less
 
 
@@ -29,7 +29,7 @@ def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
     reports = root / REPORTS
     make_directory(reports)
-    with exclusive(os.open(reports, os.O_RDONLY | os.O_CLOEXEC), timeout_s=_LOCK_S):
+    with exclusive(lock_file(reports / _LOCK_NAME), timeout_s=_LOCK_S):
         write_durably(reports / FILE, render(read_all(root)))
 
 

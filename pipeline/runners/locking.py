@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.result import ExitCode
 from pipeline.runners.failures import CannotStart
-from trainer.host.locks import AlreadyLocked, exclusive
+from trainer.host.locks import AlreadyLocked, exclusive, lock_file
+
+_LOCK_NAME = ".run.lock"
 
 
 @contextlib.contextmanager
@@ -21,8 +22,7 @@ def locked(root: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             root.mkdir(parents=True, exist_ok=True)
-            directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-            stack.enter_context(exclusive(directory, timeout_s=0.0))
+            stack.enter_context(exclusive(lock_file(root / _LOCK_NAME), timeout_s=0.0))
         except AlreadyLocked:
             raise CannotStart(
                 f"another run is at work in {root}: wait for it, or give this one its own "

@@ -1,4 +1,9 @@
-"""An exclusive lock of a file or a directory, which the kernel frees when its holder ends."""
+"""An exclusive lock of a file, which the kernel frees when its holder ends.
+
+    with exclusive(lock_file(directory / ".name.lock"), timeout_s=30.0):
+
+Never of a directory: on NFS and FUSE such a lock holds on one machine only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,9 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
+
+from trainer.host.files import open_descriptor
 
 _POLL_S = 0.02
 
@@ -16,9 +24,17 @@ class AlreadyLocked(TimeoutError):
     """Another process held the lock all the time; `strerror` says how long."""
 
 
+def lock_file(path: Path) -> int:
+    """Opens a file that is there to be locked, and makes it if it is missing; raises OSError.
+
+    It stays: removing it would let two processes lock two files of the same name.
+    """
+    return open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
+
+
 @contextlib.contextmanager
 def exclusive(descriptor: int, *, timeout_s: float) -> Iterator[None]:
-    """Holds the lock of an open file or directory, and closes the descriptor at the end.
+    """Holds the lock of an open file, and closes the descriptor at the end.
 
     Raises `AlreadyLocked` if another process still held the lock after `timeout_s`, and OSError if
     the file system does not support locks.

@@ -33,6 +33,10 @@ def start_holder(data_dir: Path) -> "tuple[subprocess.Popen[str], Path]":
     return process, Path(process.stdout.readline().strip())
 
 
+def beside_the_lock(data_dir: Path) -> list[Path]:
+    return [path for path in data_dir.iterdir() if path.name != ".tfx-mnist-downloads.lock"]
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     holder, folder = start_holder(tmp_path)
     holder.kill()
@@ -40,16 +44,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     assert (folder / "some" / "thing").exists()
     with downloads_in(tmp_path):
         assert not folder.exists()
-    assert list(tmp_path.iterdir()) == []
+    assert beside_the_lock(tmp_path) == []
 
 
 def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
     holder, folder = start_holder(tmp_path)
     with downloads_in(tmp_path):
         assert (folder / "some" / "thing").exists()
-    assert list(tmp_path.iterdir()) == [folder]
+    assert beside_the_lock(tmp_path) == [folder]
     holder.communicate()
-    assert list(tmp_path.iterdir()) == []
+    assert beside_the_lock(tmp_path) == []
 
 
 def test_many_at_once_take_nothing_from_each_other(tmp_path: Path) -> None:
@@ -62,7 +66,7 @@ def test_many_at_once_take_nothing_from_each_other(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(make, range(400)))
-    assert list(tmp_path.iterdir()) == []
+    assert beside_the_lock(tmp_path) == []
 
 
 def test_nothing_but_directories_of_the_prefix_goes(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_nothing_but_directories_of_the_prefix_goes(tmp_path: Path) -> None:
     (tmp_path / ".tfx-mnist-downloading-file").touch()
     with downloads_in(tmp_path):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in beside_the_lock(tmp_path)} == {
         "mine",
         ".tfx-mnist-downloading-link",
         ".tfx-mnist-downloading-file",

@@ -16,6 +16,17 @@ with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
+# Says "held" where the file that it is given is locked, and waits for its input to end.
+IN_USE = """
+import os, sys
+from trainer.host.locks import AlreadyLocked, exclusive
+try:
+    with exclusive(os.open(sys.argv[1], os.O_RDWR), timeout_s=0.0):
+        print("free", flush=True)
+except AlreadyLocked:
+    print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -32,7 +43,13 @@ def test_a_second_run_on_one_root_ends_at_once(root: Path) -> None:
     assert str(refused.value) == (
         f"another run is at work in {root}: wait for it, or give this one its own --pipeline-root"
     )
-    assert list(root.iterdir()) == []
+    assert [path.name for path in root.iterdir()] == [".run.lock"]
+
+
+def test_a_run_of_another_machine_is_kept_off_as_well(root: Path) -> None:
+    """NFS and FUSE share the locks of files between machines, and not those of directories."""
+    with locked(root), held(root / ".run.lock", IN_USE):
+        pass
 
 
 def test_what_would_block_within_a_run_is_not_taken_for_another_run(root: Path) -> None:

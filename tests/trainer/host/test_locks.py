@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from trainer.host.locks import AlreadyLocked, exclusive
+from trainer.host.locks import AlreadyLocked, exclusive, lock_file
 
 # Holds the lock of what it is given until its standard input ends.
 HOLD = """
-import os, sys
-from trainer.host.locks import exclusive
-with exclusive(os.open(sys.argv[1], os.O_RDONLY), timeout_s=0.0):
+import pathlib, sys
+from trainer.host.locks import exclusive, lock_file
+with exclusive(lock_file(pathlib.Path(sys.argv[1], ".lock")), timeout_s=0.0):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 def opened(path: Path) -> int:
-    return os.open(path, os.O_RDONLY)
+    return lock_file(path / ".lock")
 
 
 @contextlib.contextmanager
