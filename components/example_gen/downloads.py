@@ -18,12 +18,10 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from components.example_gen.sources import SAMPLE, DataError
-from trainer.host.locks import lock_file
 from trainer.host.text import first_line, quoted
 
 _PROBE_TIMEOUT_S = 10.0
 _KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
-_LOCK_NAME = ".tfx-mnist-downloads.lock"
 _PREFIX = ".tfx-mnist-downloading-"
 
 _log = logging.getLogger(__name__)
@@ -128,12 +126,14 @@ def downloads_in(data_dir: Path) -> Iterator[str]:
 
     It is not tensorflow-datasets' shared `downloads` folder, so that removing a failed download
     touches no other run's files. Those of killed processes are removed too, unless another process
-    downloads just now: each holds a shared lock, which the kernel frees when the process ends.
+    downloads just now: each holds a shared lock, which the kernel frees when the process ends. It is
+    the directory's own, so that nothing is left, and on NFS and FUSE holds on one machine only: a
+    download that another machine has removed fails, and can be repeated.
     """
     with contextlib.ExitStack() as stack:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
-            lock = lock_file(data_dir / _LOCK_NAME)
+            lock = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lock)
             with contextlib.suppress(OSError):  # in use, or a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,7 +2,7 @@
 
     with exclusive(lock_file(directory / ".name.lock"), timeout_s=30.0):
 
-Never of a directory: on NFS and FUSE such a lock holds on one machine only.
+On NFS and FUSE the lock of a directory holds on one machine only.
 """
 
 from __future__ import annotations

@@ -33,10 +33,6 @@ def start_holder(data_dir: Path) -> "tuple[subprocess.Popen[str], Path]":
     return process, Path(process.stdout.readline().strip())
 
 
-def beside_the_lock(data_dir: Path) -> list[Path]:
-    return [path for path in data_dir.iterdir() if path.name != ".tfx-mnist-downloads.lock"]
-
-
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     holder, folder = start_holder(tmp_path)
     holder.kill()
@@ -44,16 +40,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     assert (folder / "some" / "thing").exists()
     with downloads_in(tmp_path):
         assert not folder.exists()
-    assert beside_the_lock(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
     holder, folder = start_holder(tmp_path)
     with downloads_in(tmp_path):
         assert (folder / "some" / "thing").exists()
-    assert beside_the_lock(tmp_path) == [folder]
+    assert list(tmp_path.iterdir()) == [folder]
     holder.communicate()
-    assert beside_the_lock(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_many_at_once_take_nothing_from_each_other(tmp_path: Path) -> None:
@@ -66,7 +62,7 @@ def test_many_at_once_take_nothing_from_each_other(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(make, range(400)))
-    assert beside_the_lock(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_but_directories_of_the_prefix_goes(tmp_path: Path) -> None:
@@ -75,7 +71,7 @@ def test_nothing_but_directories_of_the_prefix_goes(tmp_path: Path) -> None:
     (tmp_path / ".tfx-mnist-downloading-file").touch()
     with downloads_in(tmp_path):
         pass
-    assert {path.name for path in beside_the_lock(tmp_path)} == {
+    assert {path.name for path in tmp_path.iterdir()} == {
         "mine",
         ".tfx-mnist-downloading-link",
         ".tfx-mnist-downloading-file",
