@@ -126,9 +126,9 @@ def downloads_in(data_dir: Path) -> Iterator[str]:
 
     It is not tensorflow-datasets' shared `downloads` folder, so that removing a failed download
     touches no other run's files. Those of killed processes are removed too, unless another process
-    downloads just now: each holds a shared lock, which the kernel frees when the process ends. It is
-    the directory's own, so that nothing is left, and on NFS and FUSE holds on one machine only: a
-    download that another machine has removed fails, and can be repeated.
+    downloads just now: each holds a shared lock, which the kernel frees when the process ends. The
+    lock is the directory's own, so that nothing is left. On NFS and FUSE it holds on one machine
+    only: a download that another machine has removed fails, and can be repeated.
     """
     with contextlib.ExitStack() as stack:
         try:
