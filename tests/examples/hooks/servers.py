@@ -20,17 +20,26 @@ def chat(posts: list[dict], *, status: int = 200) -> type[Handler]:
     return Chat
 
 
-def mlflow(models: dict[str, dict]) -> type[Handler]:
-    """MLflow's registry: models by name, with their `versions` and `aliases`."""
+def mlflow(models: dict[str, dict], *, authorization: str | None = None) -> type[Handler]:
+    """MLflow's registry: models by name, with their `versions` and `aliases`.
+
+    It refuses what the server of MLflow 3.17 refuses.
+    """
 
     class MLflow(Handler):
-        def refuse(self, status: int, code: str) -> None:
-            self.answer(status, json.dumps({"error_code": code, "message": code}).encode())
+        def refuse(self, status: int, code: str, message: str = "") -> None:
+            told = {"error_code": code, "message": message or code}
+            self.answer(status, json.dumps(told).encode())
 
         def do_POST(self) -> None:
             given, path = json.loads(self.body()), self.path.removeprefix("/api/2.0/mlflow/")
+            if self.headers["Authorization"] != authorization:
+                return self.answer(401, b"You are not authenticated.\nPlease see ...")
             name = given["name"]
             if path == "registered-models/create":
+                if set("/:") & set(name):
+                    message = f"Invalid model name '{name}'. Names cannot contain '/' or ':'."
+                    return self.refuse(400, "INVALID_PARAMETER_VALUE", message)
                 if name in models:
                     return self.refuse(400, "RESOURCE_ALREADY_EXISTS")
                 models[name] = {"versions": [], "aliases": {}}
@@ -38,8 +47,9 @@ def mlflow(models: dict[str, dict]) -> type[Handler]:
             if name not in models:
                 return self.refuse(404, "RESOURCE_DOES_NOT_EXIST")
             if path == "model-versions/create":
-                if "://" not in given["source"]:
-                    return self.refuse(400, "INVALID_PARAMETER_VALUE")
+                if not given["source"].startswith(("s3://", "gs://")):
+                    message = f"Invalid model version source: '{given['source']}'."
+                    return self.refuse(400, "INVALID_PARAMETER_VALUE", message)
                 models[name]["versions"].append(given)
                 made = {"name": name, "version": str(len(models[name]["versions"]))}
                 return self.answer(200, json.dumps({"model_version": made}).encode())
