@@ -61,25 +61,57 @@ def mlflow(models: dict[str, dict], *, authorization: str | None = None) -> type
     return MLflow
 
 
-def registry(blobs: dict[str, bytes], tags: dict[str, dict]) -> type[Handler]:
-    """The OCI Distribution Specification 1.1, section "Push", for a repository "models/mnist"."""
+def registry(
+    blobs: dict[str, bytes], tags: dict[str, dict], *, password: str | None = None
+) -> type[Handler]:
+    """The OCI Distribution Specification 1.1, section "Push", for a repository "models/mnist".
+
+    With a password only who has a token may push, as at Docker's own registry; it is the server of
+    tokens too, and gives one to whoever sends the password.
+    """
     uploads: set[str] = set()
 
     class Registry(Handler):
         prefix = "/v2/models/mnist/"
 
+        def refuses(self) -> bool:
+            sent = self.headers["Authorization"]
+            if password is None or sent == "Bearer models/mnist:pull,push":
+                return False
+            wanted = f'Bearer realm="http://{self.headers["Host"]}/token",service="a registry"'
+            denied = b'{"errors":[{"code":"UNAUTHORIZED"}]}'
+            self.answer(401, denied, **{"WWW-Authenticate": wanted})
+            return True
+
+        def do_GET(self) -> None:
+            asked = urllib.parse.urlsplit(self.path)
+            if asked.path == "/v2/":
+                return None if self.refuses() else self.answer(200)
+            query = dict(urllib.parse.parse_qsl(asked.query))
+            assert (asked.path, query["service"]) == ("/token", "a registry")
+            if self.headers["Authorization"] != password:
+                return self.answer(401, b"wrong\npassword")
+            token = query["scope"].removeprefix("repository:")
+            return self.answer(200, json.dumps({"token": token}).encode())
+
         def do_HEAD(self) -> None:
             digest = self.path.removeprefix(f"{self.prefix}blobs/")
-            self.answer(200 if digest in blobs else 404)
+            if not self.refuses():
+                self.answer(200 if digest in blobs else 404)
 
         def do_POST(self) -> None:
-            assert self.path == f"{self.prefix}blobs/uploads/"
+            if self.refuses():
+                return None
+            if self.path != f"{self.prefix}blobs/uploads/":
+                return self.answer(404, b"404 page not found")
             place = f"{self.prefix}blobs/uploads/{uuid.uuid4()}?state=1"
             uploads.add(place)
-            self.answer(202, Location=place)  # relative, as the specification allows
+            return self.answer(202, Location=place)  # relative, as the specification allows
 
         def do_PUT(self) -> None:
             content = self.body()
+            if self.refuses():
+                return None
             if self.path.startswith(f"{self.prefix}manifests/"):
                 return self._manifest(content)
             place, _, digest = self.path.rpartition("&digest=")

@@ -165,3 +165,31 @@ class TestOci:
         }
         assert pulled == files
         assert len(blobs) == 3  # the empty configuration, and two contents
+
+    def push(self, folder: Path, monkeypatch: pytest.MonkeyPatch, repository: str) -> Told:
+        (folder / "saved_model.pb").write_bytes(b"graph")
+        monkeypatch.setenv("OCI_REPOSITORY", repository)
+        return run("oci_push.py", "released", result(RELEASED, path=str(folder)))
+
+    def test_a_registry_that_wants_a_token_gets_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tags: dict[str, dict] = {}
+        with serving(registry({}, tags, password="Basic bWU6eA==")) as address:
+            repository = f"{address}/models/mnist/"
+            refused = self.push(tmp_path, monkeypatch, repository)
+            monkeypatch.setenv("OCI_AUTHORIZATION", "Basic bWU6eA==")
+            told = self.push(tmp_path, monkeypatch, repository)
+        assert f"GET {address}/token?" in refused.complaint
+        assert "answered 401: wrong password" in refused.complaint
+        assert told.complaint == ""
+        assert set(tags) == {"2"}
+
+    def test_what_a_registry_refuses_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serving(registry({}, {})) as address:
+            told = self.push(tmp_path, monkeypatch, f"{address}/models")
+        assert f"POST {address}/v2/models/blobs/uploads/ answered 404: 404 page not found" in (
+            told.complaint
+        )
