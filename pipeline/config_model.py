@@ -213,6 +213,7 @@ def json_schema() -> dict[str, Any]:
     # A network of one's own has hyper-parameters that only its file tells.
     extra = properties["training"]["properties"].setdefault("extra", {"type": ["object", "null"]})
     extra["additionalProperties"] = True
+    properties["training.extra"] = extra
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The configuration of a run of tfx-mnist",

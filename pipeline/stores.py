@@ -52,7 +52,7 @@ def require_form(what: str, uri: str) -> None:
 
 
 def require_usable(uri: str) -> None:
-    """Writes a small object into a directory of the store and reads it; it stays there.
+    """Writes a small object into a directory of the store, reads it and lists; it stays there.
 
     Raises StoreError: no such bucket, no server, no permission, or no such file system here.
     """
@@ -63,6 +63,7 @@ def require_usable(uri: str) -> None:
             writer.write(content)
         with store.open_input_stream(path) as reader:
             found = reader.read()
+        store.get_file_info(f"{path}.none")  # asks for a list, as every copy does
         if found != content:
             raise OSError(f"{probe} holds {found[:80]!r} and not what was written")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import subprocess
 import sys
@@ -23,13 +24,15 @@ _KEYS = {
 
 
 @contextlib.contextmanager
-def s3_server(*, denies: bool = False) -> Iterator[None]:
+def s3_server(*, allows: tuple[str, ...] | None = None) -> Iterator[None]:
     """Serves one empty bucket, to which the environment leads while the block runs.
 
-    With `denies` it does not know the user of that environment.
+    With `allows` the user of that environment may do these actions alone; with none the server does
+    not know the user.
     """
     (port,) = free_ports(1)
-    server = {"INITIAL_NO_AUTH_ACTION_COUNT": "1"} if denies else {}
+    before = 1 + (3 if allows else 0)  # actions that need no user: what the block below does
+    server = {} if allows is None else {"INITIAL_NO_AUTH_ACTION_COUNT": str(before)}
     command = [sys.executable, "-m", "moto.server", "--host=127.0.0.1", f"--port={port}"]
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -45,6 +48,9 @@ def s3_server(*, denies: bool = False) -> Iterator[None]:
             _make_bucket(port)
             for name, value in {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
                 patch.setenv(name, value)
+            if allows:
+                for name, value in zip(_KEYS, _make_user(port, allows), strict=False):
+                    patch.setenv(name, value)
             yield
         finally:
             process.kill()
@@ -54,3 +60,16 @@ def _make_bucket(port: int) -> None:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
         client.request("PUT", f"/{BUCKET}")
         assert client.getresponse().status == HTTPStatus.OK
+
+
+def _make_user(port: int, actions: tuple[str, ...]) -> tuple[str, str]:
+    """Returns the two keys of a user who may do these actions."""
+    import boto3
+
+    allowed = [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{port}")
+    iam.create_user(UserName="user")
+    iam.put_user_policy(UserName="user", PolicyName="policy", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="user")["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]

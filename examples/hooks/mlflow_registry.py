@@ -2,10 +2,13 @@
 
     hooks.released: [python3, examples/hooks/mlflow_registry.py]
 
-MLFLOW_TRACKING_URI is the server's address, and MODEL_SOURCE where it finds the files of a version,
-such as "s3://models/mnist/{version}": MLflow refuses plain paths. The alias "served" moves along.
+MLFLOW_TRACKING_URI is the server's address; MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, are
+sent to it if they are set. MODEL_SOURCE is where MLflow's clients find the files of a version, such
+as "s3://models/mnist/{version}": the server refuses paths, and its own store, which it keeps for
+the runs that it tracks. The alias "served" moves along.
 """
 
+import base64
 import json
 import os
 import sys
@@ -15,27 +18,36 @@ import urllib.request
 ALIAS = "served"
 
 
-def post(path: str, body: dict) -> dict:
+def authorization() -> dict[str, str]:
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return {"Authorization": f"Bearer {token}"}
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    if not user:
+        return {}
+    pair = f"{user}:{os.environ['MLFLOW_TRACKING_PASSWORD']}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def post(path: str, body: dict, *, unless: str = "refused") -> dict:
+    """Returns the answer, or {} for the error code `unless`; ends with what the server refuses."""
     url = f"{os.environ['MLFLOW_TRACKING_URI'].rstrip('/')}/api/2.0/mlflow/{path}"
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
-
-
-def create_model(name: str) -> None:
+    headers = {"Content-Type": "application/json", **authorization()}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        post("registered-models/create", {"name": name})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
     except urllib.error.HTTPError as error:
-        if json.load(error).get("error_code") != "RESOURCE_ALREADY_EXISTS":
-            raise
+        told = error.read().decode(errors="replace")
+        if f'"{unless}"' in told:
+            return {}
+        sys.exit(f"{url} answered {error.code}: {' '.join(told.split())[:1000]}")
 
 
 def main() -> None:
     told = json.load(sys.stdin)
-    name, release = told["dataset"]["name"], told["release"]
-    create_model(name)
+    release = told["release"]
+    name = told["dataset"]["name"].replace("/", "_")  # emnist/balanced: MLflow takes no slash
+    post("registered-models/create", {"name": name}, unless="RESOURCE_ALREADY_EXISTS")
     tags = {
         "tfx_mnist.run": told["run_id"],
         "tfx_mnist.version": str(release["version"]),

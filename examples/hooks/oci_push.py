@@ -3,12 +3,14 @@
     hooks.released: [python3, examples/hooks/oci_push.py]
 
 OCI_REPOSITORY is the place, such as "https://registry.example/models/mnist"; the tag is the number
-of the version. OCI_AUTHORIZATION, if it is set, is sent as the Authorization header.
+of the version. OCI_AUTHORIZATION, if it is set, is sent as the Authorization header: to the server
+of tokens that the registry names, or else to the registry.
 """
 
 import hashlib
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.parse
@@ -21,26 +23,40 @@ FILE = "application/octet-stream"
 MODEL = "application/vnd.tensorflow.saved-model"
 TITLE = "org.opencontainers.image.title"  # the path of a file, as oras reads it
 
+GIVEN = os.environ.get("OCI_AUTHORIZATION", "")
+SENT = {"Authorization": GIVEN} if GIVEN else {}
 
-def call(method: str, url: str, body: bytes | None = None, kind: str = FILE):
-    headers = {"Content-Type": kind}
-    if authorization := os.environ.get("OCI_AUTHORIZATION"):
-        headers["Authorization"] = authorization
+
+def call(method: str, url: str, body: bytes | None = None, kind: str = FILE, *, fine: int = 200):
+    """Returns the answer, also one of the status `fine`; ends with what the server refuses."""
+    headers = {"Content-Type": kind, **SENT}
     request = urllib.request.Request(url, body, headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return answer.headers
+    try:
+        return urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == fine:
+            return error
+        told = " ".join(error.read().decode(errors="replace").split())
+        sys.exit(f"{method} {url} answered {error.code}: {told[:1000] or error.reason}")
+
+
+def log_in(root: str, name: str) -> None:
+    """Gets a token for a repository, if the registry wants one, as the registry of Docker does."""
+    wanted = call("GET", root, fine=401).headers["WWW-Authenticate"] or ""
+    about = dict(re.findall(r'(\w+)="([^"]*)"', wanted))
+    if not wanted.lower().startswith("bearer ") or GIVEN.lower().startswith("bearer "):
+        return
+    query = {"service": about.get("service", ""), "scope": f"repository:{name}:pull,push"}
+    told = json.load(call("GET", f"{about['realm']}?{urllib.parse.urlencode(query)}"))
+    SENT["Authorization"] = f"Bearer {told.get('token') or told['access_token']}"
 
 
 def push_blob(api: str, content: bytes, kind: str, **about) -> dict:
     """Uploads a blob that is not there yet, and returns its descriptor."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    try:
-        call("HEAD", f"{api}/blobs/{digest}")
-    except urllib.error.HTTPError as error:
-        if error.code != 404:
-            raise
+    if call("HEAD", f"{api}/blobs/{digest}", fine=404).status == 404:
         start = f"{api}/blobs/uploads/"
-        place = urllib.parse.urljoin(start, call("POST", start, b"")["Location"])
+        place = urllib.parse.urljoin(start, call("POST", start, b"").headers["Location"])
         call("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", content)
     return {"mediaType": kind, "digest": digest, "size": len(content), **about}
 
@@ -48,8 +64,10 @@ def push_blob(api: str, content: bytes, kind: str, **about) -> dict:
 def main() -> None:
     release = json.load(sys.stdin)["release"]
     root, tag = Path(release["path"]), str(release["version"])
-    repository = urllib.parse.urlsplit(os.environ["OCI_REPOSITORY"])
-    api = f"{repository.scheme}://{repository.netloc}/v2{repository.path}"
+    repository = urllib.parse.urlsplit(os.environ["OCI_REPOSITORY"].rstrip("/"))
+    registry = f"{repository.scheme}://{repository.netloc}/v2/"
+    log_in(registry, repository.path[1:])
+    api = registry + repository.path[1:]
     files = [path for path in sorted(root.rglob("*")) if path.is_file()]
     manifest = {
         "schemaVersion": 2,

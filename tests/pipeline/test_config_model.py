@@ -253,6 +253,8 @@ def test_the_schema_refuses_unknown_keys_and_takes_dotted_ones() -> None:
     [
         ("training: {architecture: net.py:build, extra: {units: 64}}", True),
         ("training.extra.units: 64", True),
+        ("training.extra: {units: 64}", True),
+        ("training.extra: 64", False),
         ("data: {image_size: 64}", True),
         ("pipeline_root: 2026", True),
         ("data: {image_size: [64]}", False),

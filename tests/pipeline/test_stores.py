@@ -80,5 +80,24 @@ def test_a_server_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_server_that_knows_no_such_user_is_refused() -> None:
-    with s3_server(denies=True):
+    with s3_server(allows=()):
         assert "ACCESS" in refusal(URI)
+
+
+# Amazon's HeadBucket asks for the right ListBucket; moto's, for one of its own.
+RIGHTS = ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:HeadBucket")
+
+
+@pytest.mark.parametrize("missing", RIGHTS[:3])
+def test_a_user_who_lacks_a_right_is_refused(missing: str) -> None:
+    with s3_server(allows=tuple(right for right in RIGHTS if right != missing)):
+        assert "ACCESS_DENIED" in refusal(URI)
+
+
+def test_a_user_who_may_list_read_and_write_is_not(tmp_path: Path) -> None:
+    made = write(tmp_path / "made", {"model": b"weights"})
+    with s3_server(allows=RIGHTS):
+        stores.require_usable(URI)
+        stores.upload(made, f"{URI}/model/1")
+        stores.download(f"{URI}/model/1", tmp_path / "back")
+    assert (tmp_path / "back" / "model").read_bytes() == b"weights"

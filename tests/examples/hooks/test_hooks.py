@@ -101,9 +101,48 @@ class TestMLflow:
     def test_a_refused_source_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with serving(mlflow({})) as address:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-            monkeypatch.setenv("MODEL_SOURCE", "/serving/{version}")
+            monkeypatch.setenv("MODEL_SOURCE", "mlflow-artifacts:/serving/{version}")
             told = run("mlflow_registry.py", "released", result(RELEASED))
-        assert "HTTP Error 400" in told.complaint
+        assert f"{address}/api/2.0/mlflow/model-versions/create answered 400: " in told.complaint
+        assert "Invalid model version source: 'mlflow-artifacts:/serving/2'." in told.complaint
+
+    def test_a_data_set_whose_name_has_a_slash_is_registered(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serving(mlflow({})) as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            monkeypatch.setenv("MODEL_SOURCE", "s3://models/{version}")
+            fields = result(RELEASED, dataset={"name": "emnist/balanced"})
+            told = run("mlflow_registry.py", "released", fields)
+        assert told == ("", "emnist_balanced 1 is registered, and is @served")
+
+    def test_what_is_no_mlflow_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving(chat([], status=404)) as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{address}/mlflow/")
+            told = run("mlflow_registry.py", "released", result(RELEASED))
+        assert f"{address}/mlflow/api/2.0/mlflow/registered-models/create answered 404: ok" in (
+            told.complaint
+        )
+
+    @pytest.mark.parametrize(
+        ("given", "authorization"),
+        [
+            ({"USERNAME": "me", "PASSWORD": "se:cret"}, "Basic bWU6c2U6Y3JldA=="),
+            ({"TOKEN": "xyz"}, "Bearer xyz"),
+        ],
+    )
+    def test_it_says_who_asks_as_mlflows_client_does(
+        self, given: dict[str, str], authorization: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serving(mlflow({}, authorization=authorization)) as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            monkeypatch.setenv("MODEL_SOURCE", "s3://models/{version}")
+            refused = run("mlflow_registry.py", "released", result(RELEASED))
+            for name, value in given.items():
+                monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+            told = run("mlflow_registry.py", "released", result(RELEASED))
+        assert "answered 401: You are not authenticated. Please see" in refused.complaint
+        assert told == ("", "mnist 1 is registered, and is @served")
 
 
 class TestOci:
@@ -126,3 +165,31 @@ class TestOci:
         }
         assert pulled == files
         assert len(blobs) == 3  # the empty configuration, and two contents
+
+    def push(self, folder: Path, monkeypatch: pytest.MonkeyPatch, repository: str) -> Told:
+        (folder / "saved_model.pb").write_bytes(b"graph")
+        monkeypatch.setenv("OCI_REPOSITORY", repository)
+        return run("oci_push.py", "released", result(RELEASED, path=str(folder)))
+
+    def test_a_registry_that_wants_a_token_gets_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tags: dict[str, dict] = {}
+        with serving(registry({}, tags, password="Basic bWU6eA==")) as address:
+            repository = f"{address}/models/mnist/"
+            refused = self.push(tmp_path, monkeypatch, repository)
+            monkeypatch.setenv("OCI_AUTHORIZATION", "Basic bWU6eA==")
+            told = self.push(tmp_path, monkeypatch, repository)
+        assert f"GET {address}/token?" in refused.complaint
+        assert "answered 401: wrong password" in refused.complaint
+        assert told.complaint == ""
+        assert set(tags) == {"2"}
+
+    def test_what_a_registry_refuses_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serving(registry({}, {})) as address:
+            told = self.push(tmp_path, monkeypatch, f"{address}/models")
+        assert f"POST {address}/v2/models/blobs/uploads/ answered 404: 404 page not found" in (
+            told.complaint
+        )
