@@ -23,7 +23,7 @@ from components.model_card import documents
 from components.model_card.subject import Subject
 from components.serving_dir import Decided, Pending, Published, StaleDecision, publish
 from components.serving_dir import hold as keep
-from components.signing import signer, truster
+from components.signing import require_keys, signer, truster
 from trainer.tuning.results import read_best, replaced
 
 # Custom properties of the PushedModel artifact.
@@ -70,6 +70,7 @@ def AtomicPusher(
 
     Raises:
         Refused: the gate's decision is out of date; nothing was published.
+        KeyRefused: what is signed would not be trusted.
         ServingDirError: nothing could be published.
     """
     del code
@@ -92,6 +93,7 @@ def AtomicPusher(
     if hyperparameters is not None:
         record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
     what = Path(model.uri) / path_constants.SERVING_MODEL_DIR, Path(serving_dir), record
+    require_keys(signing_key, public_key)  # they may have been exchanged since the run began
     alike: dict[str, Any] = {
         "decided": Decided(facts.model_digest, facts.compared),
         "documents": documents(Subject(record, facts.evidence, facts.model_digest)),

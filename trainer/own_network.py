@@ -165,7 +165,7 @@ def _choices(annotation: ast.expr | None) -> tuple[Any, ...]:
 def load(architecture: str, source: str) -> Callable[..., Any]:
     """Imports the module, or executes the source of the file, and returns the function.
 
-    Raises NetworkError.
+    Raises NetworkError, also for a module whose source is another one by now.
     """
     place, name = _split(architecture)
     try:
@@ -173,11 +173,13 @@ def load(architecture: str, source: str) -> Callable[..., Any]:
             _executed(place, source) if is_file(architecture) else importlib.import_module(place)
         )
         function: Callable[..., Any] = getattr(module, name)
-        return function
     except (Exception, SystemExit) as error:
         reason = f"it cannot be imported ({one_line(error)})"
         remedy = "a file may import installed packages only" if is_file(architecture) else ""
         raise NetworkError(architecture, reason, remedy) from error
+    if not is_file(architecture) and read_source(architecture) != source:  # of which keys were made
+        raise NetworkError(architecture, "its source has changed since the run began", "run again")
+    return function
 
 
 @functools.lru_cache(maxsize=1)

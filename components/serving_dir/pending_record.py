@@ -12,12 +12,17 @@ from typing import Any
 
 from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES
-from components.serving_dir.model_files import SIGNATURE_NAME, ServingDirError, explained
+from components.serving_dir.model_files import (
+    SIGNATURE_NAME,
+    ServingDirError,
+    explained,
+    write_synced,
+)
 from components.serving_dir.publishing import PENDING_PREFIX, Sign
 from components.serving_dir.reading import withdrawn_digests
 from components.serving_dir.version import Trust
 from trainer.host import strict_json
-from trainer.host.files import read_regular, write_durably
+from trainer.host.files import read_regular
 
 RECORD = "pending.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or a document's file
@@ -58,9 +63,9 @@ class Pending:
 
         Raises ServingDirError for a record of more than 16 MiB, and OSError.
         """
-        write_durably(directory / RECORD, _to_json(self))
+        write_synced(directory / RECORD, _to_json(self))
         if sign is not None:
-            write_durably(directory / SIGNATURE_NAME, sign(_signed_part(self)))
+            write_synced(directory / SIGNATURE_NAME, sign(_signed_part(self)))
 
 
 def read(path: Path) -> Pending:

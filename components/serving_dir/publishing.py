@@ -27,10 +27,11 @@ from components.serving_dir.model_files import (
     explain,
     explained,
     scan_model,
+    write_synced,
 )
 from components.serving_dir.reading import decided_runs, live, withdrawn_digests
 from components.serving_dir.version import Trust, require_signed, signed_files, verify
-from trainer.host.files import make_directory, sync_directory, write_durably
+from trainer.host.files import make_directory, sync_directory
 from trainer.host.locks import exclusive, lock_file
 from trainer.host.strict_json import INT64_MAX
 
@@ -134,7 +135,7 @@ def _write_documents(staging: Path, documents: Mapping[str, str]) -> dict[str, F
             raise ServingDirError(
                 f"the model holds {name!r}, a name kept for a document of the release: rename it"
             )
-        write_durably(staging / name, text)
+        write_synced(staging / name, text)
     return {name: copy_file(staging / name, None) for name in documents}
 
 
@@ -156,22 +157,23 @@ def add_version(
     number = _next_number(serving_dir)
     manifest = Manifest(number, utc_now(), digest_of_records(files), files, release, documents)
     content = readable(manifest)
-    write_durably(staging / MANIFEST_NAME, content)
+    write_synced(staging / MANIFEST_NAME, content)
     if sign is not None:
         signature = sign(signed_files(manifest, content.encode()))
-        write_durably(staging / SIGNATURE_NAME, signature)
+        write_synced(staging / SIGNATURE_NAME, signature)
     target = serving_dir / str(number)
     appear(staging, target, f"version {number} is complete and in place at {target}")
     return target
 
 
 def appear(staging: Path, target: Path, done: str) -> None:
-    """Gives a staging directory its name.
+    """Gives a staging directory, whose files are on disk, its name.
 
     Raises:
         ServingDirError: it has the name, and the last sync failed; the message begins with `done`.
         OSError: it has not.
     """
+    sync_directory(staging)
     os.rename(staging, target)
     try:
         sync_directory(target.parent)

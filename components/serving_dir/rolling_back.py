@@ -52,13 +52,19 @@ def rollback(
             not hold, and without `sign` none that is signed.
 
     Raises:
-        ServingDirError: nothing was changed, and nothing was left behind; but for one case, which
-            the message names: the version is in place, and the last sync failed.
+        ServingDirError: nothing was changed, and nothing was left behind, also where another
+            version became live meanwhile; but for one case, which the message names: the version is
+            in place, and the last sync failed.
     """
-    find(serving_dir)  # where there is nothing, not even the lock file is made
+    seen = find(serving_dir)  # where there is nothing, not even the lock file is made
     again = ", and roll back again; no version was added"
     with explained(f"roll back {serving_dir}", again), locked(serving_dir):
         current = find(serving_dir)
+        if current.number != seen.number:  # nobody has asked to withdraw that one
+            raise ServingDirError(
+                f"version {current.number} became live in {serving_dir} while this command waited, "
+                f"expected version {seen.number}: look at it{again}"
+            )
         done = _restore(_choose(serving_dir, version, current, trust), current, reason, sign)
         _note(serving_dir, done)
         return done

@@ -34,7 +34,7 @@ from components.serving_dir import (
     rollback,
     versions,
 )
-from components.signing import truster
+from components.signing import KeyRefused, truster
 from tests.components.artifacts import artifact
 from tests.components.test_signing import write_keys
 
@@ -184,6 +184,18 @@ def test_where_the_run_signs_its_held_model_is_to_be_signed_and_only_signed_ones
     (held,) = pending(serving)
     assert held.signed
     assert push(serving, {}, inputs, **keys).get_int_custom_property("version") == 2
+
+
+def test_nothing_is_signed_with_a_key_that_was_exchanged_since_the_run_began(
+    inputs: dict[str, Any], serving: Path, tmp_path: Path
+) -> None:
+    private, public = write_keys(tmp_path / "keys")
+    write_keys(tmp_path / "others")[0].replace(private)
+    keys = {"signing_key": str(private), "public_key": str(public)}
+    for hold in ("", "run-1"):
+        with pytest.raises(KeyRefused, match="signs for another public key than"):
+            push(serving, {}, inputs, hold=hold, **keys)
+    assert not serving.exists()
 
 
 def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> None:

@@ -230,6 +230,19 @@ def test_a_function_in_a_module_outside_of_the_package_is_trained(
     assert served.count_params() == 64 * 4 + 4 + 4 * 2 + 2
 
 
+def test_a_module_that_is_no_longer_the_one_that_was_found_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net_that_changes.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = own_network.read_source("net_that_changes:build")
+    (tmp_path / "net_that_changes.py").write_text(f"{NET}\n# another one\n")
+    with pytest.raises(
+        NetworkError, match=r"its source has changed since the run began: run again"
+    ):
+        own_network.load("net_that_changes:build", found)
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [

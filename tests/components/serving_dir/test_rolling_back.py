@@ -1,7 +1,10 @@
 """Rolling back: which version becomes live, what is withdrawn by it, and what is refused."""
 
+import contextlib
 import json
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from components.serving_dir import (
     Withdrawal,
     digest_of,
     live,
+    locked,
     newest_valid,
     rollback,
     verify,
@@ -26,6 +30,7 @@ from tests.components.serving_dir.samples import (
     letter_model,
     letters_in,
     marks_in,
+    numbers,
     publish_letters,
 )
 from tests.limits import full_disk
@@ -256,6 +261,26 @@ def test_a_copy_of_a_withdrawn_model_is_refused(serving: Path) -> None:
     publish_letters(serving, "abca")
     rollback(serving, 2)
     assert_refused("it is withdrawn by version 5 at .*: no reason given", serving, 1)
+
+
+@pytest.mark.parametrize("change", [lambda s: publish_letters(s, "c"), rollback])
+def test_what_went_live_while_it_waited_for_the_lock_is_not_withdrawn(
+    change: Callable[[Path], object], serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "ab")
+
+    @contextlib.contextmanager
+    def locked_later(directory: Path) -> Iterator[None]:
+        monkeypatch.undo()
+        change(directory)
+        with locked(directory):
+            yield
+
+    monkeypatch.setattr(sys.modules["components.serving_dir.rolling_back"], "locked", locked_later)
+    message = "version 3 became live in .* waited, expected version 2: .*; no version was added"
+    with pytest.raises(ServingDirError, match=message):
+        rollback(serving)
+    assert numbers(serving) == [1, 2, 3]
 
 
 def test_a_full_disk_leaves_nothing(serving: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from components import serving_dir
-from components.serving_dir import Baseline, Comparison, Decided, StaleDecision
+from components.serving_dir import Baseline, Comparison, Decided, ServingDirError, StaleDecision
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)
@@ -56,6 +56,8 @@ for line in sys.stdin:
             answer = f"withdrew {done.withdraws}"
     except StaleDecision:
         answer = "stale"
+    except ServingDirError:
+        answer = "overtaken"
     print(answer, flush=True)
 """
 
@@ -247,6 +249,8 @@ def test_a_publisher_and_a_rollback_at_once_never_release_over_what_was_not_comp
         if answers[0] == "stale":
             # The rollback withdrew version 2, which "c" was compared with.
             assert (answers[1], letters_in(serving)) == ("withdrew 2", {1: "a", 2: "b", 3: "a"})
+        elif answers == ["published 3", "overtaken"]:
+            assert letters_in(serving) == {1: "a", 2: "b", 3: "c"}
         else:
             assert answers == ["published 3", "withdrew 3"]
             assert letters_in(serving) == {1: "a", 2: "b", 3: "c", 4: "b"}
