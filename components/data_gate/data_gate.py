@@ -44,8 +44,8 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
         validated == recorded > 0,
         validated,
         recorded,
-        start=f"{split}: {validated} examples validated",
-        bad=f", expected the {recorded} that ExampleGen wrote; its files are damaged or empty: run "
+        start=f"{split}: {validated:,} examples validated",
+        bad=f", expected the {recorded:,} that ExampleGen wrote; its files are damaged or empty: run "
         "again with --no-cache",
     )
 
