@@ -45,8 +45,8 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
         validated,
         recorded,
         start=f"{split}: {validated:,} examples validated",
-        bad=f", expected the {recorded:,} that ExampleGen wrote; its files are damaged or empty: run "
-        "again with --no-cache",
+        bad=f", expected the {recorded:,} that ExampleGen wrote; its files are damaged or empty: "
+        "run again with --no-cache",
     )
 
 

@@ -150,8 +150,8 @@ def overlap_check(
     exact, rows, near = summary.overlap.train_test, summary.splits[TEST].rows, int(found.sum())
     fraction = max(exact / rows, near / len(found))
     sentence = (
-        f"test: {exact:,} of {rows:,} images are also in train or eval, pixel by pixel, and {near:,} of "
-        f"{len(found):,} exactly or nearly ({percent(fraction)})"
+        f"test: {exact:,} of {rows:,} images are also in train or eval, pixel by pixel, and "
+        f"{near:,} of {len(found):,} exactly or nearly ({percent(fraction)})"
     )
     if fraction <= bound:
         sentence += f", at most {percent(bound)} is allowed"
