@@ -24,6 +24,7 @@ from components.model_card.subject import Subject
 from components.serving_dir import Decided, Pending, Published, StaleDecision, publish
 from components.serving_dir import hold as keep
 from components.signing import require_keys, signer, truster
+from trainer.host.strict_json import require_object
 from trainer.tuning.results import read_best, replaced
 
 # Custom properties of the PushedModel artifact.
@@ -89,7 +90,7 @@ def AtomicPusher(
             "on, expected that of ReleaseGate"
         )
     checks = [check for one in given.values() for check in blessings.checks_of(one)]
-    record = _release_record(json.loads(release), examples, facts, checks)
+    record = _release_record(require_object("release", release), examples, facts, checks)
     if hyperparameters is not None:
         record["training"] = replaced(record["training"], read_best(Path(hyperparameters.uri)))
     what = Path(model.uri) / path_constants.SERVING_MODEL_DIR, Path(serving_dir), record

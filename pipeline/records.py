@@ -173,9 +173,14 @@ def _number(value: object, *, most: float) -> float | None:
 
 
 def _reason(content: _Fields) -> str:
-    """The error, or the sentence of the first failed check and the number of the others."""
+    """The error, where a held model waits, or the first failed check and how many others failed."""
     if isinstance(content.get("error"), str):
         return " ".join(content["error"].split())
+    if content["outcome"] == HELD:
+        path = _object(content, "pending").get("path")
+        if isinstance(path, str) and not os.path.exists(path):
+            return f"the model waited for approval in {path}, which is gone: run again"
+        return _WAITS
     checks = _object(content, "gate").get("checks")
     failed = [
         check
@@ -183,6 +188,6 @@ def _reason(content: _Fields) -> str:
         if isinstance(check, dict) and check.get("passed") is False
     ]
     if not failed:
-        return _WAITS if content["outcome"] == HELD else ""
+        return ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return f"{failed[0].get('name')}: {' '.join(str(failed[0].get('sentence')).split())}{more}"

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.gate.check import Check
@@ -70,6 +71,11 @@ class Waiting:
 
     run_id: str
     path: str
+
+    @property
+    def serving_dir(self) -> str:
+        """The directory that `approve` and `reject` need."""
+        return str(Path(self.path).parent)
 
     @property
     def said(self) -> str:

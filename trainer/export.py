@@ -14,6 +14,9 @@ from trainer.features import ImageSpec
 from trainer.function_names import number_by_order
 from trainer.transform_graph import TransformGraph
 
+_IMAGES = tf.TensorSpec([None], tf.string, features.IMAGE_BYTES_INPUT)
+_EXAMPLES = tf.TensorSpec([None], tf.string, features.EXAMPLES_INPUT)
+
 
 class ServingModel(tf.Module):
     """A trained network behind the transform graph with which it was trained.
@@ -30,36 +33,27 @@ class ServingModel(tf.Module):
         # that is tracked here would be saved with copies of them, and the originals stay empty.
         self._network = functools.partial(model, training=False)
         self.weights = [one.value for one in model.weights]
-        self._others: list[tf.Variable] = []
         self.transform = TransformGraph(tft_output)
         self._spec = spec
         self._raw_spec = tft_output.raw_feature_spec()
         self._class_names = tf.constant(spec.class_names)  # [num_classes]
+        # What layers read beside their weights, such as RandomFlip its random numbers.
+        read = self._predict_images.get_concrete_function(_IMAGES).variables
+        weights = set(map(id, self.weights))
+        self._others = [one for one in read if id(one) not in weights]
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions by signature name; `trainer.features` names their inputs."""
-        batch_of_strings = [None]
         height, width, channels = self._spec.image_shape
         pixels = [None, *((None, None) if self._spec.resize else (height, width)), channels]
-        functions = {
-            features.SERVING_DEFAULT: self._predict_images.get_concrete_function(
-                tf.TensorSpec(batch_of_strings, tf.string, features.IMAGE_BYTES_INPUT)
-            ),
+        return {
+            features.SERVING_DEFAULT: self._predict_images.get_concrete_function(_IMAGES),
             features.PREDICT_PIXELS: self._predict_pixels.get_concrete_function(
                 tf.TensorSpec(pixels, tf.uint8, features.PIXELS_INPUT)
             ),
-            features.SERVING_EXAMPLES: self._predict_examples.get_concrete_function(
-                tf.TensorSpec(batch_of_strings, tf.string, features.EXAMPLES_INPUT)
-            ),
-            features.TRANSFORM_FEATURES: self._transform_examples.get_concrete_function(
-                tf.TensorSpec(batch_of_strings, tf.string, features.EXAMPLES_INPUT)
-            ),
+            features.SERVING_EXAMPLES: self._predict_examples.get_concrete_function(_EXAMPLES),
+            features.TRANSFORM_FEATURES: self._transform_examples.get_concrete_function(_EXAMPLES),
         }
-        # What layers read to serve beside their weights, such as RandomFlip its random numbers.
-        read = {id(one): one for function in functions.values() for one in function.variables}
-        weights = set(map(id, self.weights))
-        self._others = [one for place, one in read.items() if place not in weights]
-        return functions
 
     @tf.function(autograph=False)
     def _predict_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

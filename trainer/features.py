@@ -71,6 +71,14 @@ class ImageSpec:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    def require_classes(self, columns: int) -> None:
+        """Refuses one-hot labels of another number of classes, with that many columns."""
+        if columns != self.num_classes:
+            raise ValueError(
+                f"class_names holds {self.num_classes} names, expected {columns}, one for each "
+                "column of the labels: give training the ImageSpec that Transform had"
+            )
+
     def to_config(self) -> dict[str, Any]:
         """Returns JSON-able values, for TFX's `custom_config`."""
         return {

@@ -79,7 +79,11 @@ class SplitReader:
     def __init__(
         self, file_patterns: Sequence[str], tft_output: tft.TFTransformOutput, image_spec: ImageSpec
     ) -> None:
-        """Counts the examples; raises ValueError if there is none."""
+        """Counts the examples; raises ValueError if there is none, or for other classes than those
+        of the transform graph.
+        """
+        of_graph = tft_output.transformed_feature_spec()[features.ONE_HOT_LABEL]
+        image_spec.require_classes(of_graph.shape[-1])
         self._records = Records(file_patterns)
         self._graph = TransformGraph(tft_output)
         raw = tft_output.raw_feature_spec()

@@ -77,8 +77,9 @@ def train(
       TrainingDiverged: the loss on train or on eval became NaN or infinite.
       OutOfMemory: the memory of a device is used up.
       ValueError: the global batch is larger than the training split, or too small for the network;
-        or XLA is to compile for several replicas.
+        the labels are of another number of classes; or XLA is to compile for several replicas.
     """
+    spec.require_classes(train_split.labels.shape[1])
     batches = TrainingBatches(
         train_split,
         batch=hparams.per_replica_batch * strategy.num_replicas_in_sync,

@@ -30,6 +30,11 @@ def preprocessing_fn(
       `normalized_image` [B, H, W, C] float32, by the mean and standard deviation that each channel
       has over the whole training split, and `one_hot_label` [B, num_classes] float32.
     """
+    if "spec" not in custom_config:
+        raise ValueError(
+            "custom_config lacks spec, expected trainer.features.ImageSpec.to_config() there: give "
+            "it to Transform"
+        )
     spec = features.ImageSpec.from_config(custom_config["spec"])
     pixels = to_pixels(inputs[features.IMAGE], spec)  # [B, H, W, C] uint8
     mean, std = _mean_and_std(pixels)

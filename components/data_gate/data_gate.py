@@ -6,7 +6,6 @@ and classes are those of the last release.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from components.data_gate.shown_outliers import shown_outliers
 from components.example_gen.examples_summary import ExamplesSummary, read
 from components.gate.check import Check, Refused, passed
 from components.pictures import Pictures
+from trainer.host.strict_json import require_object
 from trainer.host.text import one_line
 
 
@@ -44,9 +44,9 @@ def rows_check(split: str, validated: int, recorded: int) -> Check:
         validated == recorded > 0,
         validated,
         recorded,
-        start=f"{split}: {validated} examples validated",
-        bad=f", expected the {recorded} that ExampleGen wrote; its files are damaged or empty: run "
-        "again with --no-cache",
+        start=f"{split}: {validated:,} examples validated",
+        bad=f", expected the {recorded:,} that ExampleGen wrote; its files are damaged or empty: "
+        "run again with --no-cache",
     )
 
 
@@ -80,7 +80,7 @@ def DataGate(
     uris = {split: artifact_utils.get_split_uri([examples], split) for split in splits}
     checks = list(_split_checks(summary, statistics, anomalies, schema))
     before = _released(released)
-    known = DataBounds(**json.loads(bounds))
+    known = DataBounds(**require_object("bounds", bounds))
     checks += drift_checks(summary, before, known)
     checks += format_checks(summary, before, known)
     shown = Pictures({}, examined=0)

@@ -50,8 +50,8 @@ def drift_check(
     rows, released_rows = sum(train.values()), sum(released.values())
     if not rows or not released_rows:
         sentence = (
-            f"train: {rows} examples, {released_rows} in the last release, expected some in each; "
-            "look at the source"
+            f"train: {rows:,} examples, {released_rows:,} in the last release, expected some in "
+            "each; look at the source"
         )
         return Check(name, False, None, bound, sentence)
     apart = {key: abs(train[key] / rows - released[key] / released_rows) for key in train}

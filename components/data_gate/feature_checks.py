@@ -55,13 +55,13 @@ def feature_checks(
 def _actual(feature: statistics_pb2.FeatureNameStatistics | None, rows: int) -> str:
     """The feature's statistics, such as "INT in 20 of 21 examples, from 0 to 12"."""
     if feature is None:
-        return f"in none of {rows} examples"
+        return f"in none of {rows:,} examples"
     stats = getattr(feature, feature.WhichOneof("stats"))
     common = stats.common_stats
     # Statistics call bytes that are UTF-8 a STRING, and a schema does not.
     kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type).replace("STRING", "BYTES")
     present = common.num_non_missing
-    text = f"{kind} in {'each example' if present == rows else f'{present} of {rows} examples'}"
+    text = f"{kind} in {'each example' if present == rows else f'{present:,} of {rows:,} examples'}"
     if common.max_num_values > 1:
         text += f" with up to {common.max_num_values} values"
     if feature.HasField("num_stats"):

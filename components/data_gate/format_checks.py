@@ -78,7 +78,7 @@ def _grey_check(summary: ExamplesSummary, bound: float) -> Check:
         share <= bound,
         share,
         bound,
-        start=f"{worst}: {split.grey or 0} of {split.rows} images are grey among coloured ones "
+        start=f"{worst}: {split.grey or 0:,} of {split.rows:,} images are grey among coloured ones "
         f"({percent(share)}), ",
         good=f"at most {percent(bound)} is allowed",
         bad=f"expected at most {percent(bound)}; look where they come from, make all images grey "

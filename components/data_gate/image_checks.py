@@ -150,17 +150,17 @@ def overlap_check(
     exact, rows, near = summary.overlap.train_test, summary.splits[TEST].rows, int(found.sum())
     fraction = max(exact / rows, near / len(found))
     sentence = (
-        f"test: {exact} of {rows} images are also in train or eval, pixel by pixel, and {near} of "
-        f"{len(found)} exactly or nearly ({percent(fraction, 4)})"
+        f"test: {exact:,} of {rows:,} images are also in train or eval, pixel by pixel, and "
+        f"{near:,} of {len(found):,} exactly or nearly ({percent(fraction)})"
     )
     if fraction <= bound:
-        sentence += f", at most {percent(bound, 4)} is allowed"
+        sentence += f", at most {percent(bound)} is allowed"
         return Check("data.overlap", True, fraction, bound, sentence)
     some = looked_at[found][:_NAMED]
     hashes, _ = hash_examples(some, np.zeros(len(some), np.int64))
     names = dict.fromkeys(key.hex() for key in keys_of(hashes)) or summary.overlap.examples
     sentence += (
-        f", expected at most {percent(bound, 4)}, such as "
+        f", expected at most {percent(bound)}, such as "
         f"{', '.join(name[:12] for name in names)}; remove them from the training files, or set "
         "data_gate.max_train_test_overlap"
     )

@@ -149,12 +149,12 @@ def _overall_check(noise: LabelNoise, bound: float) -> Check:
     if not noise.overall.is_judged:
         sentence = (
             "train and eval: label noise could not be judged: a quick classifier predicts "
-            f"{percent(noise.accuracy, 1)} of {noise.examples} labels, too few to tell wrong "
+            f"{percent(noise.accuracy, 1)} of {noise.examples:,} labels, too few to tell wrong "
             "labels from hard images"
         )
         return Check(name, True, None, bound, sentence)
     share = noise.overall.share
-    found = f"train and eval: about {percent(share)} of {noise.examples} labels look wrong"
+    found = f"train and eval: about {percent(share)} of {noise.examples:,} labels look wrong"
     if noise.overall.exceeds(bound):
         sentence = f"{found}, expected at most {percent(bound)}; {_REMEDY}"
         return Check(name, False, share, bound, sentence)

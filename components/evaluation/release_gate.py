@@ -31,6 +31,7 @@ from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
 from components.serving_dir.log import Decision, register
+from trainer.host.strict_json import require_object
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         )
         served = _baseline(input_dict.get("baseline_model") or [])
         compared = serving_dir.Comparison(served, exec_properties["damage"] or None)
-        policy = Policy.from_config(json.loads(exec_properties["policy"]))
+        policy = Policy.from_config(require_object("policy", exec_properties["policy"]))
         served_from = Path(exec_properties["serving_dir"])
         recorded = examples_summary.read(examples)
         evaluation = Evaluation(evaluation_artifact.uri)

@@ -20,6 +20,7 @@ from components.gate import slices
 from components.gate.slices import Slices
 from trainer import features
 from trainer.host.fields import check, fraction, setting
+from trainer.host.text import quoted
 
 _FRACTION = "0.99 stands for 99 %"
 # The features of each example by which slices can be cut, and their kind; a data set may have
@@ -99,7 +100,13 @@ class GateConfig:
 
     def __post_init__(self) -> None:
         check(self, "gate", GateConfig)
-        cut = [one.feature for one in self.slices or ()]
+        given = self.slices or ()
+        if not (isinstance(given, tuple) and all(isinstance(one, Slices) for one in given)):
+            raise ValueError(
+                f"gate.slices is {quoted(given)}, expected a tuple of slices: make them of text "
+                f"with {slices.__name__}.parse"
+            )
+        cut = [one.feature for one in given]
         if len(set(cut)) != len(cut):
             raise ValueError("gate.slices names a feature twice, expected one list for each")
 

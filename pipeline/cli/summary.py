@@ -121,10 +121,9 @@ def _decide(result: RunResult) -> Iterator[Line]:
     """Yields the command that releases a held model."""
     if result.outcome == HELD and result.pending and not result.failed:
         waits = result.pending
-        where = shlex.quote(str(Path(waits.path).parent))
         yield Line(
-            f"release it: tfx-mnist approve {waits.run_id} --serving-dir {where} --by NAME "
-            "--reason TEXT"
+            f"release it: tfx-mnist approve {waits.run_id} --serving-dir "
+            f"{shlex.quote(waits.serving_dir)} --by NAME --reason TEXT"
         )
         yield Line(
             "  or reject it in the same way; with --config FILE if this run has keys or hooks"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from components.gate import accuracy, power
@@ -12,7 +11,7 @@ from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence, Group
 from components.gate.evidence import groups as evidence_groups
 from components.gate.statistics import proportion_interval
-from pipeline.result import HELD, RELEASED, UNCHANGED, Release, RunResult, Waiting
+from pipeline.result import HELD, RELEASED, UNCHANGED, Release, RunResult
 from trainer.tuning.results import text_of
 
 LOSSES = (0.0, 0.001, 0.002, 0.005, 0.01)  # of accuracy, whose chance of a refusal is shown
@@ -42,11 +41,6 @@ def headline(result: RunResult) -> str:
 
 def _version(release: Release | None) -> str:
     return "no version" if release is None else f"version {release.version}"
-
-
-def serving_dir(pending: Waiting) -> str:
-    """Returns the directory that `approve` and `reject` need."""
-    return str(Path(pending.path).parent)
 
 
 def hyper_parameters(given: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from components.example_gen.sources import DataError
 from components.serving_dir import ServingDirError
 from pipeline.config import RunConfig
 from pipeline.stores import is_uri
-from trainer.host.paths import temporary_directory
+from trainer.host.paths import SET_TMPDIR, temporary_directory
 from trainer.host.text import first_line, is_ours
 
 _NAMES_ITS_PATH = (DataError, ServingDirError)
@@ -34,7 +34,7 @@ _REMEDIES = {
     "can't start new thread": _MORE_THREADS,
     os.strerror(errno.EMFILE): "raise `ulimit -n`",
     os.strerror(errno.EFBIG): "raise `ulimit -f`",
-    "No usable temporary directory found": "set TMPDIR to a directory that can be written to",
+    "No usable temporary directory found": SET_TMPDIR,
 }
 _LITTLE = 1 << 20  # bytes
 

@@ -228,6 +228,15 @@ def test_a_model_is_not_published_on_the_blessing_of_another_gate(
     assert not serving.exists()
 
 
+@pytest.mark.parametrize("release", [[], "quick"])
+def test_a_release_that_is_no_json_object_is_an_error(
+    release: Any, inputs: dict[str, Any], serving: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"^release is .*, expected a JSON object: use"):
+        push(serving, release, inputs)
+    assert not serving.exists()
+
+
 def assert_refused(message: str, inputs: dict[str, Any], serving: Path) -> None:
     """Asserts that the component says no with every check, and that nothing is published."""
     before = [version.number for version in versions(serving)]

@@ -10,7 +10,7 @@ from components.serving_dir import prune, publish, rollback
 from components.serving_dir.log import LOG_NAME
 from pipeline import records
 from pipeline.records import UNFINISHED, UNREADABLE
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, Waiting
 from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
 
@@ -67,6 +67,19 @@ def test_a_held_run_says_where_to_look(tmp_path: Path) -> None:
     (run,) = records.read_all(tmp_path)
     assert (run.outcome, run.version) == (HELD, None)
     assert "waited for approval" in run.reason
+
+
+def test_a_held_run_whose_model_is_gone_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "serving" / f".pending-{RUN_ID}"
+    held = dataclasses.replace(RELEASED_RUN, outcome=HELD, release=None)
+    records.write(
+        dataclasses.replace(held, pending=Waiting(RUN_ID, str(path))), tmp_path / "reports"
+    )
+    path.mkdir(parents=True)
+    assert "tfx-mnist versions" in records.read_all(tmp_path)[0].reason
+    path.rmdir()
+    gone = f"the model waited for approval in {path}, which is gone: run again"
+    assert records.read_all(tmp_path)[0].reason == gone
 
 
 def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_a_transform_graph_that_looks_beyond_the_pixel_is_refused(prepared, monk
         inputs.SplitReader(
             [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), SPEC
         ).load()
+
+
+def test_other_classes_than_those_of_the_transform_graph_are_refused(prepared):
+    spec = dataclasses.replace(SPEC, class_names=("a", "b", "c"))
+    with pytest.raises(ValueError, match="class_names holds 3 names, expected 4, one for each col"):
+        inputs.SplitReader(
+            [prepared.eval_files], tft.TFTransformOutput(prepared.transform_output), spec
+        )
 
 
 def test_a_split_without_examples_says_so(prepared, tmp_path):

@@ -55,6 +55,12 @@ def train(hparams: HParams = HPARAMS, **changes):
     return loop.train(hparams, **(options | changes))
 
 
+def test_labels_of_another_number_of_classes_are_refused():
+    spec = ImageSpec((8, 8, 1), ("above", "between", "below"))
+    with pytest.raises(ValueError, match="class_names holds 3 names, expected 2, one for each col"):
+        train(spec=spec)
+
+
 def graphs():
     """How many of TensorFlow's graphs are in memory."""
     gc.collect()

@@ -7,6 +7,7 @@ from tests.trainer.samples import SPEC, png
 from tests.trainer.transforms import normalized, write_image_transform
 from trainer import inputs
 from trainer.image_graph import decode_png
+from trainer.preprocessing import preprocessing_fn
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,8 @@ def test_decode_keeps_every_pixel(prepared):
 def test_decode_refuses(broken):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_png(tf.constant([broken]), SPEC.image_shape)
+
+
+def test_a_transform_without_the_spec_says_what_it_lacks():
+    with pytest.raises(ValueError, match="custom_config lacks spec, expected"):
+        preprocessing_fn({}, {})

@@ -17,6 +17,7 @@ from trainer.host.termination import at_end
 # none, and in one named a*b those of a run in a-b beside their own (tried, TFX 1.16).
 _PATTERN_CHARACTERS = "*?[\\"
 
+SET_TMPDIR = "set TMPDIR to a directory that this user may write to"  # the remedy without one
 _OWN = "tfx-mnist-"  # what the name of a process's own temporary directory begins with
 
 _MAX_NAME = 255  # bytes of a file's name, on all usual file systems of Linux
@@ -126,9 +127,7 @@ def require_temporary_directory() -> None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
-        raise ValueError(
-            f"{error.strerror}: set TMPDIR to a directory that this user may write to"
-        ) from None
+        raise ValueError(f"{error.strerror}: {SET_TMPDIR}") from None
 
 
 def require_access(what: str, path: str | os.PathLike[str]) -> None:

@@ -35,6 +35,17 @@ def loads(text: str) -> Any:
     return value
 
 
+def require_object(what: str, text: str) -> dict[str, Any]:
+    """Returns the object that a component's parameter holds as JSON; raises ValueError."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is {quoted(text)}, expected a JSON object: use json.dumps")
+    return value
+
+
 def is_count(value: object) -> bool:
     """Tells whether a value is an integer of zero or more, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

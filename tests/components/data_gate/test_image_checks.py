@@ -80,11 +80,11 @@ def test_real_digits_pass(digits, tmp_path):
     assert all(check.passed for check in checks.values())
     assert checks["data.overlap"].sentence == (
         "test: 0 of 250 images are also in train or eval, pixel by pixel, and 0 of 250 exactly or "
-        "nearly (0.0000 %), at most 1.0000 % is allowed"
+        "nearly (0.00 %), at most 1.00 % is allowed"
     )
     assert checks["data.label_noise"].sentence.startswith("train and eval: about 0.0")
     assert (
-        "% of 1000 labels look wrong, at most 0.50 % is allowed"
+        "% of 1,000 labels look wrong, at most 0.50 % is allowed"
         in checks["data.label_noise"].sentence
     )
 
@@ -190,7 +190,7 @@ def test_of_large_splits_some_rows_are_looked_at(digits, tmp_path, monkeypatch):
     checks = checks_of(tmp_path, {**digits, "train": leaked})
 
     # Every third of 250 test images, and every fifth of 900 + 250 in train and of 100 in eval.
-    assert "84 of 84 exactly or nearly (100.0000 %)" in checks["data.overlap"].sentence
+    assert "84 of 84 exactly or nearly (100.00 %)" in checks["data.overlap"].sentence
     assert " of 250 labels look wrong" in checks["data.label_noise"].sentence
 
 

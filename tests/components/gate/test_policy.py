@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,13 @@ def test_a_value_out_of_range_is_an_error(field: str, value: float, expected: st
 def test_one_feature_is_cut_once() -> None:
     with pytest.raises(ValueError, match=r"gate\.slices names a feature twice"):
         dataclasses.replace(POLICY, slices=(BANDS, Bands("mean_intensity", (0.2,))))
+
+
+@pytest.mark.parametrize("given", ["mean_intensity:0.1", ("mean_intensity:0.1",), [BANDS], BANDS])
+def test_slices_of_another_type_are_an_error(given: Any) -> None:
+    line = r"gate\.slices is .*, expected a tuple of slices: .* components\.gate\.slices\.parse$"
+    with pytest.raises(ValueError, match=line):
+        dataclasses.replace(POLICY, slices=given)
 
 
 @pytest.mark.parametrize("extra", [{}, {"hardest_class": 0.9}])

@@ -110,17 +110,18 @@ def test_a_phone_need_not_scroll_sideways(browser: Browser, pages: dict, name: s
     assert int(match[1]) == PHONE[0]
 
 
+@pytest.mark.parametrize("width", [500, 1024])
 def test_the_reasons_of_runs_on_a_set_of_ones_own_stand_in_the_window(
-    browser: Browser, tmp_path: Path
+    browser: Browser, tmp_path: Path, width: int
 ) -> None:
     why = "floor: accuracy 0.2746; its 99.55 % lower bound 0.1827 misses the floor 0.9000: look at"
     run = record(1, "refused", dataset="folder_photos_dc12eeae", version=None, reason=why)
     page = index.render([run, record(2, "unchanged", dataset=run.dataset)])
-    wide = "document.querySelector('.wide')"
+    wide = "document.querySelector('.runs').parentElement"
     path = tmp_path / "index.html"
     script = f"<script>document.title = {wide}.scrollWidth - {wide}.clientWidth</script>"
     path.write_text(f"{page}{script}", encoding="utf-8")
-    assert "<title>0</title>" in browser.dom(path, (1024, 768))
+    assert "<title>0</title>" in browser.dom(path, (width, 768))
 
 
 @pytest.mark.parametrize(
