@@ -1,6 +1,7 @@
 """Real runs of the whole pipeline on a very small data set, through the local runner.
 
-The tests share one pipeline root, and what they do not change is taken from its cache.
+The tests share one pipeline root, and what they do not change is taken from its cache. A test that
+changes the model in a cache has a root of its own.
 """
 
 import contextlib
@@ -531,6 +532,12 @@ def test_an_error_after_the_pusher_names_what_stays_and_the_same_command_finds_i
 
 
 @pytest.fixture
+def alone(thirds: str, tmp_path: Path) -> RunConfig:
+    """A run with a root that no other test uses."""
+    return short_run(thirds, tmp_path / "root", gate=ANY_MODEL)
+
+
+@pytest.fixture
 def other_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each training gives another model, as it may where threads add in another order."""
     record = artifact_digests.record
@@ -545,26 +552,25 @@ def other_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_altered_model_is_made_again_and_compared_with_the_release_of_the_old_one(
-    config, first, versions, tmp_path, other_models
-):
-    before = versions()
+    alone: RunConfig, other_models: None
+) -> None:
+    assert run(alone, "run-1").result.outcome == result.RELEASED
     pattern = "artifacts/*/Trainer/model/*/Format-Serving/variables/variables.data-*"
-    path = max(Path(config.pipeline_root).glob(pattern), key=lambda path: path.stat().st_mtime)
+    (path,) = Path(alone.pipeline_root).glob(pattern)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    # A run's name must be new to ML Metadata; pytest numbers the directories of a test.
-    again = run(config, f"{tmp_path.name}-run")
+    again = run(alone, "run-2")
     assert "Trainer" not in again.result.cached
     damaged, compared = again.watch.notes
-    assert damaged.startswith(f"the result of Trainer in {config.pipeline_root}/artifacts/")
+    assert damaged.startswith(f"the result of Trainer in {alone.pipeline_root}/artifacts/")
     assert damaged.endswith(" was altered, or never recorded: making it again")
     assert compared == "The model is not the released one: comparing it with that one"
     assert set(again.result.seconds) == COMPONENTS
     names = {check.name for check in again.result.checks}
     assert "not_worse" in names
     assert "baseline" not in names  # "there is no baseline to compare with"
-    assert (again.result.outcome, versions()) == (result.RELEASED, [*before, before[-1] + 1])
-    assert again.result.baseline["version"] == before[-1]
+    assert (again.result.outcome, again.result.release.version) == (result.RELEASED, 2)
+    assert again.result.baseline["version"] == 1
     newest = serving_dir.newest_valid(Path(again.result.release.path).parent)
     assert newest.manifest.release["baseline"] == again.result.baseline
 
@@ -585,10 +591,9 @@ class _Altering(Watch):
 
 
 @pytest.mark.once
-def test_a_model_that_is_altered_after_its_evaluation_is_not_released(config, first, tmp_path):
-    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
-    watch = _Altering(Path(config.pipeline_root))
-    done = local.run(own, run_id=f"{tmp_path.name}-run", observer=watch)
+def test_a_model_that_is_altered_after_its_evaluation_is_not_released(alone: RunConfig) -> None:
+    watch = _Altering(Path(alone.pipeline_root))
+    done = local.run(alone, run_id="run", observer=watch)
     assert watch.notes[0] == "The model was altered while it was judged: beginning again"
     assert watch.started.count("Trainer") == 3  # the second time, its result is found altered
     assert done.outcome == result.RELEASED
@@ -607,14 +612,11 @@ def test_artifacts_in_another_directory_lie_there_alone(config, first, tmp_path)
 
 @pytest.mark.once
 def test_a_model_of_the_cache_that_was_not_released_is_compared_with_the_one_that_was(
-    config: RunConfig, first: Run, tmp_path: Path, other_models: None
+    alone: RunConfig, other_models: None
 ) -> None:
-    """The last one here: all later runs would take the other model from the cache."""
-    own = dataclasses.replace(config, serving_dir=str(tmp_path / "serving"))
-    name = tmp_path.name
-    assert run(own, f"{name}-1").result.outcome == result.RELEASED
-    assert run(own, f"{name}-2", cache=False, hold=True).result.outcome == result.HELD
-    found = run(own, f"{name}-3")
+    assert run(alone, "run-1").result.outcome == result.RELEASED
+    assert run(alone, "run-2", cache=False, hold=True).result.outcome == result.HELD
+    found = run(alone, "run-3")
     assert "Trainer" in found.result.cached
     assert found.result.baseline["version"] == 1
     assert (found.result.outcome, found.result.release.version) == (result.RELEASED, 2)
