@@ -112,7 +112,8 @@ def publish(
 def locked(serving_dir: Path) -> Iterator[None]:
     """Holds the lock of an existing serving directory, and removes what earlier changes left.
 
-    Raises AlreadyLocked if another process still held it after `LOCK_TIMEOUT_S` seconds.
+    The lock file stays. Raises AlreadyLocked if another process still held it after
+    `LOCK_TIMEOUT_S` seconds.
     """
     with exclusive(lock_file(serving_dir / LOCK_NAME), timeout_s=LOCK_TIMEOUT_S):
         _remove_leftovers(serving_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +18,16 @@ _LOCK_NAME = ".run.lock"
 def locked(root: Path) -> Iterator[None]:
     """Makes the pipeline root if it is missing, and keeps a second run off it while the block runs.
 
-    The kernel frees the lock of a run that was killed.
+    The kernel frees the lock of a run that was killed. A run that cannot start leaves no file.
     """
+    lock = root / _LOCK_NAME
     with contextlib.ExitStack() as stack:
         try:
             root.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(exclusive(lock_file(root / _LOCK_NAME), timeout_s=0.0))
+            descriptor = lock_file(lock)
+            stack.enter_context(exclusive(descriptor, timeout_s=0.0))
+            if not _is_at(lock, descriptor):
+                raise AlreadyLocked  # one that ends just now has removed this file
         except AlreadyLocked:
             raise CannotStart(
                 f"another run is at work in {root}: wait for it, or give this one its own "
@@ -35,4 +40,16 @@ def locked(root: Path) -> Iterator[None]:
                 "with --pipeline-root",
                 ExitCode.USAGE,
             ) from error
-        yield
+        try:
+            yield
+        except CannotStart:
+            lock.unlink(missing_ok=True)
+            raise
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Tells whether an open file has that name, and not another file by now, or none."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -27,7 +27,7 @@ class AlreadyLocked(TimeoutError):
 def lock_file(path: Path) -> int:
     """Opens a file that is there to be locked, and makes it if it is missing; raises OSError.
 
-    It stays: removing it would let two processes lock two files of the same name.
+    If it is removed, two processes may lock two files of the same name.
     """
     return open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, max_bytes=None)
 

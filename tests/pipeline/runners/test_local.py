@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +53,7 @@ def test_a_second_run_on_one_root_ends_at_once_with_1(config: RunConfig, root: P
     with locked(root):
         error = refused(config)
     assert (error.exit_code, str(error)[:19]) == (1, "another run is at w")
-    assert os.listdir(root) == [".run.lock"]
+    assert [path.name for path in root.iterdir()] == [".run.lock"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_a_bad_source_is_a_users_error_and_leaves_nothing(
     error = refused(dataclasses.replace(config, dataset=dataset))
     assert error.exit_code == 2
     assert said in str(error)
-    assert os.listdir(root) == [".run.lock"]
+    assert list(root.iterdir()) == []
 
 
 def test_a_damaged_source_leaves_nothing(config: RunConfig, root: Path, tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_a_damaged_source_leaves_nothing(config: RunConfig, root: Path, tmp_path
     error = refused(dataclasses.replace(config, dataset=f"idx:{folder}"))
     assert error.exit_code == 2
     assert "t10k-labels-idx1-ubyte" in str(error)
-    assert os.listdir(root) == [".run.lock"]
+    assert list(root.iterdir()) == []
 
 
 def test_a_root_that_is_no_directory_is_a_users_error(config: RunConfig, tmp_path: Path) -> None:
@@ -104,7 +103,7 @@ def test_a_serving_directory_that_cannot_be_read_is_a_users_error(
     error = refused(dataclasses.replace(config, serving_dir=str(file)))
     assert error.exit_code == 2
     assert str(file) in str(error)
-    assert os.listdir(root) == [".run.lock"]
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_what_would_be_found_out_after_the_training_is_refused_before_the_data_a
     places = {"dataset": config.dataset, "pipeline_root": config.pipeline_root}
     error = refused(build("quick", {**places, key: value}))
     assert (error.exit_code, str(error)[: len(said)]) == (2, said)
-    assert os.listdir(root) == [".run.lock"]
+    assert list(root.iterdir()) == []
 
 
 def test_a_configuration_that_does_not_fit_the_data_is_a_usage_error(config: RunConfig) -> None:
@@ -144,7 +143,7 @@ def test_gpus_that_cannot_be_used_are_a_usage_error_of_a_search_too(
     tuning = TuningConfig(enabled=searching)
     found = refused(dataclasses.replace(config, tuning=tuning))
     assert (found.exit_code, str(found)) == (2, "TensorFlow cannot use them")
-    assert os.listdir(root) == [".run.lock"]
+    assert list(root.iterdir()) == []
 
 
 def _database(path: Path) -> None:
@@ -190,7 +189,7 @@ def test_damaged_metadata_are_named_before_anything_runs(
     assert str(error).startswith(f"cannot use {root}/metadata.sqlite, where earlier runs are")
     assert said in str(error)
     assert "move it away, and all is made again" in str(error)
-    assert sorted(os.listdir(root)) == [".run.lock", "metadata.sqlite"]
+    assert [path.name for path in root.iterdir()] == ["metadata.sqlite"]
 
 
 def test_metadata_that_cannot_be_written_to_are_named(config: RunConfig, root: Path) -> None:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.result import ExitCode
+from pipeline.runners import locking
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
 from tests.trainer.host.test_locks import held
+from trainer.host.locks import lock_file
 
 # Holds the lock of the directory that it is given, until its standard input ends.
 HOLD = """
@@ -55,3 +58,24 @@ def test_a_run_of_another_machine_is_kept_off_as_well(root: Path) -> None:
 def test_what_would_block_within_a_run_is_not_taken_for_another_run(root: Path) -> None:
     with pytest.raises(BlockingIOError, match="a full pipe"), locked(root):
         raise BlockingIOError("a full pipe")
+
+
+def test_a_run_that_cannot_start_leaves_nothing_and_the_next_one_can(root: Path) -> None:
+    with pytest.raises(CannotStart), locked(root):
+        raise CannotStart("no data", ExitCode.USAGE)
+    assert list(root.iterdir()) == []
+    with locked(root):
+        pass
+
+
+def test_the_lock_of_a_file_that_was_removed_meanwhile_is_none(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened_too_early(path: Path) -> int:
+        descriptor = lock_file(path)
+        path.unlink()
+        return descriptor
+
+    monkeypatch.setattr(locking, "lock_file", opened_too_early)
+    with pytest.raises(CannotStart, match="another run is at work"), locked(root):
+        pass
