@@ -7,7 +7,7 @@ import numpy as np
 
 from components.data_gate.bounds import DataGateConfig
 from components.gate.policy import GateConfig
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, ServingConfig
 from tests.components.example_gen.idx_contents import idx_file
 from trainer.hparams import HParams
 
@@ -59,5 +59,6 @@ def short_run(dataset: str, root: Path, **changes: Any) -> RunConfig:
         "training": TRAINING,
         "gate": ANY_MODEL,
         "data_gate": DataGateConfig(max_train_test_overlap=0.1),  # 1 of 60 is 0.017
+        "serving": ServingConfig(max_p99_latency_ms=10_000.0),  # the machine may be busy
     }
     return RunConfig(dataset=dataset, pipeline_root=str(root), **{**given, **changes})

@@ -23,6 +23,7 @@ from components.serving_check.servers import serve
 from tests.components.serving_check import stand_in
 from tests.components.serving_check.asking import BOUNDS, NAMES, TIMEOUTS, check, failed
 from tests.pipeline.saved_models import images, save_function, without_end
+from tests.waiting import wait_until
 from trainer import features
 
 REAL = os.environ.get("TENSORFLOW_MODEL_SERVER")
@@ -66,11 +67,13 @@ def test_a_loader_that_was_started_early_takes_the_next_model(exported):
     before = loaders()
     servers.start_early("")
     servers.start_early("")
+    # On a busy machine a process that has begun has no command line for a moment.
+    wait_until(lambda: loaders() - before, timeout_s=60.0)
     (early,) = loaders() - before
     with serve(exported, None, TIMEOUTS):
         assert loaders() - before == {early}
         servers.start_early("")
-        assert len(loaders() - before) == 2
+        wait_until(lambda: len(loaders() - before) == 2, timeout_s=60.0)
     servers.end_early()
     assert loaders() == before
 
