@@ -26,7 +26,8 @@ from components.example_gen.opening import open_dataset
 from components.gate.decide import decide
 from components.gate.evidence import Case, Provenance
 from components.serving_dir import ServingDirError
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from components.serving_dir.manifest import Manifest
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_of

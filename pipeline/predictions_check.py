@@ -23,7 +23,8 @@ from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence
 from components.gate.policy import Policy
 from components.serving_dir import LOG_NAME
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from pipeline.gate_result import RUN_ID, ModelCheck, Subject

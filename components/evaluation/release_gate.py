@@ -30,7 +30,8 @@ from components.example_gen.images import digest_split
 from components.gate.decide import decide
 from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from trainer.host.strict_json import require_object
 
 _log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ Synopsis::
     rollback(Path("serving"), reason="sevens").withdraws        # the version that was live
     prune(Path("serving"), keep=5).removed
 
-`log.register` counts a decision before it is made, and `publish(..., decided=...)` carries it out
-only while it holds; docs/gate-check.md has a script that does both.
+`decisions.register` counts a decision before it is made, and `publish(..., decided=...)` carries it
+out only while it holds; docs/gate-check.md has a script that does both.
 
 A version appears by one rename, after all its files were synced to disk, and disappears by one
 rename. So a kill or a power cut leaves either the complete version or none; the next change removes

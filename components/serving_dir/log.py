@@ -1,7 +1,6 @@
 """The log beside the versions: JSON objects, one a line, each complete or absent.
 
-    number = register(Path("serving"), decision, run_id="3f2a")     # before it is decided
-    read_log(Path("serving"))                                       # all entries, oldest first
+    read_log(Path("serving"))           # all entries, oldest first
 
 It outlives every version and every pipeline root. It says which decisions were made on each test
 set, and which models were withdrawn, or approved or rejected by a person. Before the version whose
@@ -20,8 +19,9 @@ from pathlib import Path
 
 from components.serving_dir.model_files import ServingDirError, explained
 from trainer.host import strict_json
-from trainer.host.files import make_directory, open_descriptor, read_regular, sync_directory
+from trainer.host.files import open_descriptor, read_regular, sync_directory
 from trainer.host.locks import exclusive
+from trainer.host.strict_json import is_count
 from trainer.host.text import quoted
 
 LOG_NAME = ".decisions.jsonl"
@@ -89,6 +89,14 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """A number of decisions on a test set that stood in no line any more when the next was made."""
+
+    test_digest: str
+    decisions: int
+
+
+@dataclass(frozen=True)
 class Withdrawal:
     """Why a version and its model are not to be served again.
 
@@ -145,29 +153,7 @@ class Approval:
 
 
 # A line of the log.
-Entry = Decision | Withdrawal | Rejection | Approval
-
-
-def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
-    """Writes a decision down, unless the log has it; returns its number on its test set, from 1.
-
-    Call it before the decision is made: looking at the counts uses the test set up, even if the
-    gate is killed then. A ServingDirError says that the log cannot be read or written.
-    """
-    path = serving_dir / LOG_NAME
-    with explained(f"write the decision to {path}", ", and run again"):
-        make_directory(serving_dir)
-        with opened(serving_dir) as log:
-            entries = _entries(log.lines, path)
-            made = [
-                one
-                for one in entries
-                if isinstance(one, Decision) and one.test_digest == decision.test_digest
-            ]
-            if decision in made:
-                return made.index(decision) + 1
-            log.append([{"at": utc_now(), "run_id": run_id, **asdict(decision)}])
-            return len(made) + 1
+Entry = Decision | Lost | Withdrawal | Rejection | Approval
 
 
 def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]) -> None:
@@ -175,7 +161,7 @@ def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]
     log says so already.
     """
     records = [
-        {type(one).__name__.lower(): asdict(one)}
+        named(one)
         for one in entries
         if not isinstance(one, Withdrawal) or one.model_digest is not None
     ]
@@ -185,6 +171,11 @@ def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]
         new = [record for record in records if _line(record) not in log.lines]
         if new:
             log.append(new)
+
+
+def named(entry: Lost | Withdrawal | Rejection | Approval) -> dict[str, object]:
+    """Returns the record of an entry that is no decision, under the name of its kind."""
+    return {type(entry).__name__.lower(): asdict(entry)}
 
 
 def read_log(serving_dir: Path) -> list[Entry]:
@@ -198,7 +189,7 @@ def read_log(serving_dir: Path) -> list[Entry]:
         contextlib.suppress(FileNotFoundError),
     ):
         content = read_regular(path, max_bytes=_MAX_BYTES)
-    return _entries(_whole_lines(content).splitlines(), path)
+    return entries_in(_whole_lines(content).splitlines(), path)
 
 
 def kept(serving_dir: Path) -> list[Withdrawal]:
@@ -216,7 +207,8 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _entries(lines: Iterable[bytes], path: Path) -> list[Entry]:
+def entries_in(lines: Iterable[bytes], path: Path) -> list[Entry]:
+    """Reads the lines of a log; raises ServingDirError if one is damaged."""
     found: list[Entry] = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -268,6 +260,8 @@ def _entry(record: object) -> Entry:
             "policy_digest": str(policy),
         }:
             return Decision(test, model, baseline, policy)
+        case {"lost": {"test_digest": str(test), "decisions": int(count)}} if is_count(count):
+            return Lost(test, count)
     raise ValueError(
         f"it is {quoted(record)}, expected a decision, withdrawal, rejection or approval"
     )

@@ -16,7 +16,8 @@ from components.example_gen.sources import DataError
 from components.gate.check import Check
 from components.gate.evidence import Tally
 from components.serving_dir import LOG_NAME, digest_of, publish
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, ModelCheck, check_model

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import LOG_NAME, ServingDirError
-from components.serving_dir.log import Decision, read_log, register
-from tests.components.serving_dir.samples import NOON
+from components.serving_dir import LOG_NAME, ServingDirError, publish
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision, Lost, read_log
+from tests.components.serving_dir.samples import NOON, letter_model
 
 
 def decision(test: str = "mnist", model: str = "m1", policy: str = "p1") -> Decision:
@@ -49,7 +50,7 @@ def test_the_same_model_under_other_thresholds_is_another_decision(tmp_path: Pat
 def test_the_log_says_when_and_by_which_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.serving_dir.log.utc_now", lambda: NOON)
+    monkeypatch.setattr("components.serving_dir.decisions.utc_now", lambda: NOON)
     number(tmp_path / "new" / "directory", run_id="run-7")
     (line,) = (tmp_path / "new" / "directory" / LOG_NAME).read_text().splitlines()
     assert json.loads(line) == {
@@ -77,6 +78,48 @@ def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(ServingDirError, match=r"cannot write the decision to .*: Not a directory"):
         number(tmp_path / "file" / "serving")
+
+
+def release(directory: Path, number: object, *, test: str = "mnist") -> None:
+    """Publishes a model as the decision with that number on a test set releases it."""
+    versions = len(list(directory.glob("[0-9]")))
+    record = {
+        "dataset": {"splits": {"test": {"rows": 9, "class_counts": [9], "digest": test}}},
+        "checks": [{"name": "floor", "actual": 0.99}, {"name": "test_budget", "actual": number}],
+    }
+    publish(letter_model(directory.parent, chr(ord("a") + versions)), directory, record)
+
+
+def test_decisions_that_were_lost_count_because_a_version_tells_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = tmp_path / "serving"
+    for index in range(3):
+        number(serving, model=f"m{index}")
+    release(serving, 3)
+    assert number(serving, model="m3") == 4
+    assert caplog.text == ""
+
+    (serving / LOG_NAME).unlink()
+    assert number(serving, model="m4") == 4
+    assert "lacks 3 of the 3 decisions on this test set that the versions tell of" in caplog.text
+    assert [number(serving, model=name) for name in ("m4", "m5", "m4")] == [4, 5, 4]
+    assert read_log(serving)[0] == Lost("mnist", 3)
+    assert number(serving, test="fashion") == 1
+
+    # A copy from before the last decision.
+    log = serving / LOG_NAME
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+    release(serving, 5)
+    assert number(serving, model="m6") == 6
+
+
+@pytest.mark.parametrize("actual", [None, "3", 2.5, True, -1, [3]])
+def test_what_a_version_does_not_say_in_whole_numbers_counts_for_nothing(
+    tmp_path: Path, actual: object
+) -> None:
+    release(tmp_path / "serving", actual)
+    assert number(tmp_path / "serving") == 1
 
 
 def _register_many(directory: Path, process: int) -> None:

@@ -115,7 +115,8 @@ REGISTER = """
 import sys
 from pathlib import Path
 from components.serving_dir import ServingDirError
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from pipeline.cli.main import main
 try:
     register(Path(sys.argv[1]), Decision("test", "model", None, "policy"), run_id="run")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import ServingDirError
-from components.serving_dir.log import LOG_NAME, Decision, opened, read_log, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import LOG_NAME, Decision, opened, read_log
 from tests.components.serving_dir.samples import python
 from tests.limits import full_disk
 
@@ -18,7 +19,8 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from components.serving_dir import ServingDirError
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 serving, room = Path(sys.argv[1]), int(sys.argv[2])
 def number(model):
     return register(serving, Decision("test", model, None, "policy"), run_id="run")

@@ -16,7 +16,8 @@ from components.serving_dir import (
     versions,
     withdrawn_digests,
 )
-from components.serving_dir.log import Decision, register
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from tests.components.serving_dir.samples import (
     letter_model,
     letters_in,
