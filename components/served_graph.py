@@ -88,8 +88,8 @@ class ServedGraph:
             )
         except tf.errors.FailedPreconditionError as error:
             raise NotRestored(
-                "its graph does not restore all variables that it reads, so TensorFlow Serving "
-                "cannot serve it"
+                "its graph does not restore all variables and tables that it reads, so TensorFlow "
+                "Serving cannot serve it"
             ) from error
         return {name: _array(value) for name, value in outputs.items()}
 

@@ -140,17 +140,6 @@ def copy_file(
     return FileRecord(sha256.hexdigest(), size)
 
 
-def write_synced(path: Path, content: str | bytes) -> None:
-    """Writes a new file to disk, text as UTF-8, but not its name.
-
-    A missing directory is an error: it has been there, so what lay beside the file would be lost.
-    """
-    with path.open("xb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def scan_model(model_dir: Path) -> Tree:
     """Lists a model's files; raises ServingDirError if they cannot be published as they are."""
     if not model_dir.is_dir():

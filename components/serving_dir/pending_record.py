@@ -16,13 +16,12 @@ from components.serving_dir.model_files import (
     SIGNATURE_NAME,
     ServingDirError,
     explained,
-    write_synced,
 )
 from components.serving_dir.publishing import PENDING_PREFIX, Sign
 from components.serving_dir.reading import withdrawn_digests
 from components.serving_dir.version import Trust
 from trainer.host import strict_json
-from trainer.host.files import read_regular
+from trainer.host.files import read_regular, write_synced
 
 RECORD = "pending.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or a document's file

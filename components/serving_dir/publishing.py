@@ -27,11 +27,10 @@ from components.serving_dir.model_files import (
     explain,
     explained,
     scan_model,
-    write_synced,
 )
 from components.serving_dir.reading import decided_runs, live, withdrawn_digests
 from components.serving_dir.version import Trust, require_signed, signed_files, verify
-from trainer.host.files import make_directory, sync_directory
+from trainer.host.files import make_directory, sync_directory, write_synced
 from trainer.host.locks import exclusive, lock_file
 from trainer.host.strict_json import INT64_MAX
 

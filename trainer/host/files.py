@@ -58,6 +58,14 @@ def write_durably(path: Path, content: str | bytes) -> None:
     sync_directory(path.parent)
 
 
+def write_synced(path: Path, content: str | bytes) -> None:
+    """Writes a new file to disk, text as UTF-8, but not its name; its directory must be there."""
+    with path.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def make_directory(path: Path) -> None:
     """Makes a directory and its missing parents, and syncs their names to disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]

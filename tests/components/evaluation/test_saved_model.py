@@ -281,8 +281,8 @@ class TestRefusedWhenAsked:
         save_for_python_only(tmp_path, GREY)
         assert self._refusal(tmp_path, signature="predict_pixels", num_classes=2) == (
             f"the SavedModel in {tmp_path} cannot be asked: its graph does not restore all "
-            "variables that it reads, so TensorFlow Serving cannot serve it; export it again, as "
-            "keras.Model.export does"
+            "variables and tables that it reads, so TensorFlow Serving cannot serve it; export it "
+            "again, as keras.Model.export does"
         )
 
     def test_logits_are_no_probabilities(self, tmp_path: Path) -> None:
