@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.serving_dir.log import keep as keep_in_log
 from components.serving_dir.model_files import explained, scan
-from components.serving_dir.publishing import REMOVED_PREFIX, locked
+from components.serving_dir.publishing import REMOVED_PREFIX, delete, locked
 from components.serving_dir.reading import approvals_in, versions, withdrawals_by
 from components.serving_dir.rolling_back import default_target
 from components.serving_dir.version import Trust, Version
@@ -49,6 +48,9 @@ def prune(
     withdrew another one as long as that one or a copy of its model is there. What this package did
     not publish is neither counted nor removed. A dry run takes no lock and writes nothing.
     `trust` is that of `rollback`.
+
+    A version whose files cannot be deleted, as on NFS while a process has one open, is gone all the
+    same; a warning says so, and the next change deletes them.
 
     Raises:
         ServingDirError: the log cannot be read, or a version cannot be removed; all that is there
@@ -102,4 +104,4 @@ def _remove(version: Version) -> None:
     os.rename(version.path, hidden)
     # On disk before the first file goes: a power cut must not give the name back without them.
     sync_directory(version.path.parent)
-    shutil.rmtree(hidden)
+    delete(hidden)

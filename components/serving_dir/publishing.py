@@ -296,9 +296,20 @@ def remove(hidden: Path) -> None:
     gone = hidden.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(8)}")
     try:
         os.rename(hidden, gone)  # what waited disappears at once
+    except OSError as error:
+        _log.warning("cannot remove %s: %s", hidden, explain(error))
+    else:
+        delete(gone)
+
+
+def delete(gone: Path) -> None:
+    """Deletes what has a name for that; what cannot be deleted is logged, and the next change tries
+    again, as on NFS while a process has a file of it open.
+    """
+    try:
         if gone.is_dir() and not gone.is_symlink():
             shutil.rmtree(gone)
         else:
             gone.unlink()
     except OSError as error:
-        _log.warning("cannot remove %s: %s", hidden, explain(error))
+        _log.warning("cannot delete %s: %s, or leave it to the next change", gone, explain(error))

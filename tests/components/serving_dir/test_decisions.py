@@ -160,7 +160,7 @@ def test_a_log_that_another_process_holds_is_an_error_in_the_end(
 ) -> None:
     number(tmp_path, model="first")
     monkeypatch.setattr("components.serving_dir.log.LOCK_S", 0.1)
-    with (tmp_path / LOG_NAME).open() as held:
+    with (tmp_path / LOG_NAME).open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ServingDirError, match="another process has held the lock"):
             number(tmp_path, model="second")
