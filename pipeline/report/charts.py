@@ -31,7 +31,6 @@ _VARIABLES = {
 }
 _STYLE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "tfx-mnist",
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 9,
@@ -177,7 +176,8 @@ def _short(label: str) -> str:
 def _svg(figure: Figure, described: str) -> str:
     """Returns the figure as an element of HTML, whose ids and namespaces are left out."""
     file = io.StringIO()
-    with warnings.catch_warnings():
+    # Ids follow from what they name and from the salt, and a page has several figures.
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": described}):
         # The browser has fonts of its own for what matplotlib's lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

@@ -57,6 +57,9 @@ def check(page: str) -> None:
     wide = [given for given, _ in outline.all("div") if "wide" in (given.get("class") or "")]
     assert all((one["role"], one["tabindex"]) == ("group", "0") for one in wide)  # it may scroll
     assert all(one["aria-label"] for one in wide)
+    ids = [given["id"] for _, given, _ in outline.elements if "id" in given]
+    assert len(ids) == len(set(ids))
+    assert len(outline.all("figure")) == len(re.findall(r"</figcaption>\s*</figure>", page))
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
