@@ -47,8 +47,10 @@ def _front_matter(subject: Subject) -> dict[str, Any]:
     task = {"type": "image-classification", "name": "Image classification"}
     result = {"task": task, "dataset": dataset, "metrics": metrics}
     named = f"{subject.name}-{subject.model_digest[:8]}"
+    # The hub's identifiers are in lower case, and it refuses others: huggingface_hub#4218.
+    license_ = subject.stated("license").lower()
     return {
-        **({"license": license_} if (license_ := subject.stated("license")) else {}),
+        **({"license": license_} if license_ else {}),
         "library_name": "keras",
         "pipeline_tag": "image-classification",
         "tags": ["tensorflow", "tfx", "savedmodel"],

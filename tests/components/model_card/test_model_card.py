@@ -47,7 +47,7 @@ def front_matter(card: str) -> dict:
 class TestCard:
     def test_its_front_matter_has_a_model_index_with_metrics_and_intervals(self) -> None:
         front = front_matter(documents(SUBJECT)[CARD_NAME])
-        assert (front["license"], front["pipeline_tag"]) == ("MIT", "image-classification")
+        assert (front["license"], front["pipeline_tag"]) == ("mit", "image-classification")
         (entry,) = front["model-index"]
         assert entry["name"] == "digits-0123abcd"
         (result,) = entry["results"]
@@ -88,7 +88,7 @@ class TestCard:
         text = documents(dataclasses.replace(SUBJECT, record={**RECORD, **given}))[CARD_NAME]
         shown = r"\&lt;b\&gt; \~\~x\~\~ \$y\$ \\x1b\[31m \\u202eé"
         assert f"- Classes: 0, {shown}\n" in text
-        assert front_matter(text)["license"] == name
+        assert front_matter(text)["license"] == name.lower()
         assert all(line.isprintable() for line in text.splitlines())
 
     def test_what_nobody_stated_is_called_so(self) -> None:
