@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import socket
 import tempfile
@@ -37,7 +38,7 @@ from trainer.host.text import quoted, unknown
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _ANSWER_S = 10.0  # a job service accepts a connection at once
 _NOTICE_S = 0.1  # how often requests to a lost worker are looked for
-_WORKER = "apache_beam.runners.worker.sdk_worker_main"
+_WORKER = "pipeline.beam_worker"
 _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
 # The runners on which a whole pipeline was seen to give the results of one process.
 _PROVEN = ("FnApiRunner", "DirectRunner", "PortableRunner")
@@ -234,7 +235,7 @@ class _LoopbackGrpc:
 
 def _worker_command() -> str:
     """A shell command that `exec`s the worker, so that ending the shell ends the worker."""
-    child = python_child(_WORKER)
+    child = python_child(_WORKER, str(os.getpid()))
     path = child.environment.get("PYTHONPATH", "")  # Beam hands on all variables as they are
     own = f"TMPDIR={tempfile.gettempdir()}"  # which this process removes
     return shlex.join(["exec", "env", f"PYTHONPATH={path}", own, *child.command])

@@ -141,7 +141,7 @@ def kill_worker_process() -> bool:
     """Kills one of Beam's processes that is connected and so at work."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if "sdk_worker_main" in str(child.cmdline()) and child.net_connections():
+            if "beam_worker" in str(child.cmdline()) and child.net_connections():
                 child.send_signal(signal.SIGKILL)
                 return True
     return False

@@ -1,6 +1,7 @@
 """A small data set as IDX files, an object store, and a process that a signal does not end."""
 
 import atexit
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,10 @@ from trainer.host import termination
 def survives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What ends a process after a signal does not end that of the tests."""
     monkeypatch.setattr(termination, "GRACE_S", 3600.0)
+    handlers = {number: signal.getsignal(number) for number in termination._CODES}
     yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     atexit.unregister(termination._end_without_destructors)
 
 

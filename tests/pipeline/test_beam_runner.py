@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import apache_beam as beam
+import psutil
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from tfx.utils import dependency_utils
@@ -17,6 +18,7 @@ from pipeline.beam_runner import (
     service_problem,
 )
 from tests.loopback import free_ports
+from tests.waiting import wait_until
 
 NO_IMAGE = "--sdk_container_image=none"
 IN_PROCESS = ("--runner=FnApiRunner", NO_IMAGE)
@@ -175,11 +177,11 @@ def test_workers_are_processes_of_this_machine_that_have_our_packages(tmp_path: 
     assert len(workers) == 2
     assert str(os.getpid()) not in {path.name for path in workers}
     for path in workers:
-        assert "child_main.py apache_beam.runners.worker.sdk_worker_main" in path.read_text()
+        assert "child_main.py pipeline.beam_worker" in path.read_text()
 
 
-def run_workers(work: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a pipeline, with `work` in two workers, in a process that may not take for ever."""
+def in_workers(work: str) -> list[str]:
+    """A command that runs a pipeline, with `work` in two workers."""
     code = f"""
 import apache_beam as beam
 from pipeline.beam_runner import WorkerLost, beam_arguments
@@ -195,9 +197,7 @@ try:
 except WorkerLost as lost:
     print("lost:", lost)
 """
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
+    return [sys.executable, "-c", code]
 
 
 @pytest.mark.parametrize(
@@ -213,6 +213,29 @@ except WorkerLost as lost:
 )
 def test_a_lost_worker_ends_the_run_with_one_line(work: str, said: str):
     """Beam's own runner would wait for the worker's answers for ever."""
-    lost = [line for line in run_workers(work).stdout.splitlines() if line.startswith("lost: ")]
+    done = subprocess.run(in_workers(work), capture_output=True, text=True, timeout=120, check=True)
+    lost = [line for line in done.stdout.splitlines() if line.startswith("lost: ")]
     assert len(lost) == 1
     assert said in lost[0]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("connected", [False, True])
+def test_workers_end_with_a_killed_run_also_where_they_import_or_are_stopped(connected: bool):
+    command = in_workers("__import__('time').sleep(600)")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
+        workers: list[psutil.Process] = []
+
+        def started() -> bool:
+            workers[:] = psutil.Process(run.pid).children()
+            at_work = all(one.net_connections() for one in workers) if connected else True
+            return len(workers) == 2 and at_work
+
+        wait_until(started, run)
+        if connected:
+            workers[0].suspend()
+        run.kill()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    for worker in left:
+        worker.kill()
+    assert left == []

@@ -88,18 +88,31 @@ def answers() -> TextIO:
 def end_with_parent() -> None:
     """Ends this process from now on when the process at the other end of its stdin has ended.
 
-    On Linux this works even while TensorFlow holds the interpreter's lock. Linux kills this process
-    when the *thread* of the parent that started it ends (prctl(2), PR_SET_PDEATHSIG), so the parent
-    must start it from a thread that lives as long as the parent does.
+    On Linux this works even while TensorFlow holds the interpreter's lock, see `killed_with`.
     """
 
     def wait() -> None:
         os.read(0, 1)  # sys.stdin has a lock, which would be held when the interpreter ends
         os._exit(1)
 
+    _be_killed_with_parent()
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def killed_with(parent: int) -> None:
+    """Has Linux kill this process when the process `parent`, which started it, has ended.
+
+    It happens when the *thread* of the parent that started it ends (prctl(2), PR_SET_PDEATHSIG), so
+    the parent must start it from a thread that lives as long as the parent does, or this process.
+    """
+    _be_killed_with_parent()
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
+
+
+def _be_killed_with_parent() -> None:
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def ending(status: int) -> str:

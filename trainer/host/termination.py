@@ -6,6 +6,8 @@ instead (a bare `except` in TensorFlow, Beam's threads). So the signal is record
 block ends by its exception in any case, and code that turns an error into an outcome consults the
 record first (`raise_if_arrived`).
 
+The first signal counts. Later ones do nothing, because they would interrupt the last words.
+
 The exception also waits until a call into C++ returns, and the end of Python waits for the threads
 of a Beam pipeline. So a watching thread ends the process when the time is up. Since that thread
 ends with Python, destructors of C++ libraries, which wait too, are skipped.
@@ -51,7 +53,7 @@ def terminable() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         for number, former in _handle(_raise).items():
-            stack.callback(signal.signal, number, former)
+            stack.callback(_restore, number, former)
         stack.callback(_watch(_end_in_time))
         stack.callback(_noted.clear)
         try:
@@ -114,7 +116,13 @@ def _raise(number: int, frame: object) -> NoReturn:
     exit_code = _CODES[number]
     atexit.register(_end_without_destructors, exit_code)
     _noted.append(exit_code)
+    _handle(lambda number, frame: None)  # not SIG_IGN, which children inherit
     raise _exception(exit_code)
+
+
+def _restore(number: int, former: Any) -> None:
+    if signal.getsignal(number) is _raise:  # none of them has arrived
+        signal.signal(number, former)
 
 
 def _exception(exit_code: int) -> BaseException:
@@ -125,6 +133,10 @@ def _end_without_destructors(exit_code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # nobody reads it, or it was closed
             stream.flush()
+    _end(exit_code)
+
+
+def _end(exit_code: int) -> NoReturn:
     for act in _at_end:
         act()
     os._exit(exit_code)
@@ -156,4 +168,4 @@ def _read(reader: int, act: Callable[[int], None]) -> None:
 
 def _end_in_time(exit_code: int) -> None:
     time.sleep(GRACE_S)
-    os._exit(exit_code)
+    _end(exit_code)

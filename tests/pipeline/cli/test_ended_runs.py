@@ -15,6 +15,7 @@ pytestmark = pytest.mark.once  # what the system sends us, and what we make of i
 # A run that sends itself the signal and then does what the third argument says.
 RUN = """
 import ctypes, os, signal, sys, threading, time
+from pipeline import records
 from pipeline.cli.main import main
 from pipeline.result import HELD, RELEASED, Release, RunResult, Waiting
 from pipeline.runners.failures import CannotStart
@@ -61,6 +62,14 @@ def leaves_a_thread(config, *, run_id, observer):
     threading.Thread(target=time.sleep, args=(60,)).start()
     trains(config, run_id=run_id, observer=observer)
 
+def is_hit_again_at_its_last_words(config, *, run_id, observer):
+    records.write = lambda *_: os.kill(os.getpid(), SIGNAL)
+    return swallows_and_releases(config, run_id=run_id, observer=observer)
+
+def is_hit_again_at_its_end(config, *, run_id, observer):
+    threading.Timer(0.5, os.kill, (os.getpid(), SIGNAL)).start()
+    return swallows_and_releases(config, run_id=run_id, observer=observer)
+
 def waits_in_c(config, *, run_id, observer):
     threading.Timer(0.1, os.kill, (os.getpid(), SIGNAL)).start()
     mutex = ctypes.create_string_buffer(64)  # zeros are an open one
@@ -105,8 +114,12 @@ def test_a_run_that_was_ended_says_so_whatever_becomes_of_the_exception(tmp_path
 
 
 @both_signals
-def test_what_was_released_before_is_said(tmp_path, name):
-    done = ended(tmp_path, "swallows_and_releases", name)
+@pytest.mark.parametrize(
+    "what",
+    ["swallows_and_releases", "is_hit_again_at_its_last_words", "is_hit_again_at_its_end"],
+)
+def test_what_was_released_before_is_said_once(tmp_path, what, name):
+    done = ended(tmp_path, what, name)
     line = f"{WORDS[name]} after version 3 was released in serving/3; {GOES_ON}"
     assert (done.returncode, done.stderr) == (CODES[name], f"tfx-mnist: {line}\n")
     result = json.loads(done.stdout)

@@ -163,7 +163,8 @@ def test_a_slug_is_a_file_name_of_the_length_that_tfx_takes() -> None:
 
 
 LEAVES_FILES = """
-import atexit, contextlib, os, shutil, signal, sys, tempfile
+import atexit, contextlib, os, shutil, signal, sys, tempfile, threading, time
+from trainer.host import termination
 from trainer.host.paths import own_temporary_directory, temporary_directory
 from trainer.host.termination import Terminated, terminable
 
@@ -171,6 +172,9 @@ own_temporary_directory()
 tempfile.mkdtemp()
 atexit.register(shutil.rmtree, tempfile.mkdtemp())  # as matplotlib does
 print(tempfile.gettempdir(), temporary_directory())
+if sys.argv[2:]:
+    termination.GRACE_S = 0.1
+    threading.Thread(target=time.sleep, args=(600,)).start()
 if sys.argv[1:]:
     with contextlib.suppress(Terminated), terminable():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -178,7 +182,9 @@ if sys.argv[1:]:
 
 
 class TestOwnTemporaryDirectory:
-    @pytest.mark.parametrize(("words", "code"), [([], 0), (["terminated"], 143)])
+    @pytest.mark.parametrize(
+        ("words", "code"), [([], 0), (["terminated"], 143), (["terminated", "waits"], 143)]
+    )
     def test_it_goes_with_the_process(self, tmp_path: Path, words: list[str], code: int) -> None:
         done = subprocess.run(
             [sys.executable, "-c", LEAVES_FILES, *words],
