@@ -39,6 +39,7 @@ from pipeline.run_plan import RunPlan
 from pipeline.runners import artifact_digests, outcome
 from pipeline.runners.copies import Copies
 from pipeline.runners.failures import limit_reached, no_space
+from pipeline.runners.locking import removed
 from pipeline.runners.observer import Observer
 from trainer.host import termination
 from trainer.host.text import first_line
@@ -187,7 +188,13 @@ class _Execution:
 
     def _fail(self, name: str, error: Exception) -> None:
         _log.error("%s failed", name, exc_info=error)
-        line = no_space(error, self._plan.config) or limit_reached(error) or first_line(error)
+        config = self._plan.config
+        line = (
+            removed(Path(config.pipeline_root))
+            or no_space(error, config)
+            or limit_reached(error)
+            or first_line(error)
+        )
         self.result.outcome, self.result.error = FAILED, f"{name}: {line}"
         self.result.bad_data = isinstance(error, DataError)
 

@@ -47,6 +47,15 @@ def locked(root: Path) -> Iterator[None]:
             raise
 
 
+def removed(root: Path) -> str | None:
+    """Returns the line for an error of a run after somebody removed its pipeline root; None if
+    nobody did.
+    """
+    if (root / _LOCK_NAME).exists():
+        return None
+    return f"the pipeline root {root} was removed during the run; the same command begins anew"
+
+
 def _is_at(path: Path, descriptor: int) -> bool:
     """Tells whether an open file has that name, and not another file by now, or none."""
     try:

@@ -444,6 +444,22 @@ def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
     assert not list(root.glob("artifacts/*/ExampleGen/**/*.gz"))
 
 
+def test_a_pipeline_root_that_is_removed_meanwhile_is_said(thirds: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+
+    class Removing(Watch):
+        def component_started(self, name: str) -> None:
+            if name == "ExampleGen":
+                shutil.rmtree(root)
+
+    removed = local.run(short_run(thirds, root), run_id="run-1", observer=Removing())
+    assert removed.outcome == result.FAILED
+    assert removed.error == (
+        f"ExampleGen: the pipeline root {root} was removed during the run; the same command begins "
+        "anew"
+    )
+
+
 def _terminated_in(
     component: str, config: RunConfig, run_id: str, monkeypatch, *, ended: bool
 ) -> tuple[result.RunResult, Watch]:
