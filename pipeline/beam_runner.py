@@ -33,6 +33,7 @@ from apache_beam.runners.portability.local_job_service import SubprocessSdkWorke
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from trainer.host.children import ending, python_child
+from trainer.host.termination import arrived
 from trainer.host.text import quoted, unknown
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
@@ -159,8 +160,12 @@ class _WorkerProcess(SubprocessSdkWorkerHandler):
         worker = SubprocessSdkWorker(
             self._worker_command_line, self.control_address, self.provision_info, self.worker_id
         )
-        self.worker_thread = threading.Thread(target=self._run, args=[worker])
+        self.worker_thread = threading.Thread(target=self._run, args=[worker], daemon=True)
         self.worker_thread.start()
+
+    def stop_worker(self) -> None:
+        if not arrived():  # after a signal a worker at work ends with this process
+            super().stop_worker()
 
     def close(self) -> None:
         self._closed.set()

@@ -185,6 +185,7 @@ def in_workers(work: str) -> list[str]:
     code = f"""
 import apache_beam as beam
 from pipeline.beam_runner import WorkerLost, beam_arguments
+from trainer.host.termination import Terminated, terminable
 
 def work(number):
     import os, signal, sys
@@ -192,10 +193,12 @@ def work(number):
 
 arguments = beam_arguments(("--direct_num_workers=2", "{PROCESSES}"))
 try:
-    with beam.Pipeline(argv=list(arguments)) as pipeline:
+    with terminable(), beam.Pipeline(argv=list(arguments)) as pipeline:
         _ = pipeline | beam.Create(range(100)) | beam.Reshuffle() | beam.Map(work) | beam.Map(print)
 except WorkerLost as lost:
     print("lost:", lost)
+except Terminated:
+    print("terminated", flush=True)
 """
     return [sys.executable, "-c", code]
 
@@ -219,19 +222,23 @@ def test_a_lost_worker_ends_the_run_with_one_line(work: str, said: str):
     assert said in lost[0]
 
 
+def started_workers(run: subprocess.Popen, *, connected: bool) -> list[psutil.Process]:
+    """Waits for them, also until they are at work if that is asked for."""
+
+    def there() -> bool:
+        found = psutil.Process(run.pid).children()
+        return len(found) == 2 and (not connected or all(one.net_connections() for one in found))
+
+    wait_until(there, run)
+    return psutil.Process(run.pid).children()
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("connected", [False, True])
 def test_workers_end_with_a_killed_run_also_where_they_import_or_are_stopped(connected: bool):
     command = in_workers("__import__('time').sleep(600)")
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
-        workers: list[psutil.Process] = []
-
-        def started() -> bool:
-            workers[:] = psutil.Process(run.pid).children()
-            at_work = all(one.net_connections() for one in workers) if connected else True
-            return len(workers) == 2 and at_work
-
-        wait_until(started, run)
+        workers = started_workers(run, connected=connected)
         if connected:
             workers[0].suspend()
         run.kill()
@@ -239,3 +246,17 @@ def test_workers_end_with_a_killed_run_also_where_they_import_or_are_stopped(con
     for worker in left:
         worker.kill()
     assert left == []
+
+
+@pytest.mark.once
+def test_sigterm_does_not_wait_for_a_worker_that_does_not_end():
+    command = in_workers("__import__('time').sleep(600)")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as run:
+        workers = started_workers(run, connected=True)
+        workers[0].suspend()
+        run.terminate()
+        said, _ = run.communicate(timeout=60)
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert (run.returncode, said, left) == (143, "terminated\n", [])
