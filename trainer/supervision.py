@@ -93,7 +93,8 @@ def train(file: Path) -> None:
         time.sleep(PAUSE_S)
     raise TrainingFailed(
         f"{ATTEMPTS} attempts in a row ended without a finished epoch: see whether each machine of "
-        "TF_CONFIG runs and reaches the others' ports"
+        "TF_CONFIG runs, finds its own port free and reaches the others' ports; the log says why "
+        "each attempt ended"
     )
 
 
