@@ -1,6 +1,5 @@
-"""A search in several processes, as part of a run, which ends after it."""
+"""A search by a worker that is started by hand, as part of a run, which ends after it."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -10,8 +9,6 @@ from unittest import mock
 
 import pytest
 
-from pipeline.config import RunConfig
-from pipeline.result import RunResult
 from pipeline.runners import local
 from tests.loopback import free_ports
 from tests.pipeline.runners.watch import Watch
@@ -20,29 +17,6 @@ from tests.waiting import wait_until
 from trainer.training_process import TrainingFailed
 from trainer.tuning.processes import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from trainer.tuning.settings import TuningConfig
-
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """Of two runs: what the second one does before its search is taken from the cache."""
-    folder = tmp_path_factory.mktemp("search")
-    tuning = TuningConfig(enabled=True, max_trials=3)
-    return short_run(write_thirds(folder / "thirds"), folder / "root", tuning=tuning)
-
-
-@pytest.fixture(autouse=True)
-def no_training_here(monkeypatch) -> None:
-    """Neither a trial nor what follows: other processes do not see what is patched in this one."""
-    monkeypatch.setattr("trainer.tuning.search.Search._train", lambda *_, **__: 1 / 0)
-    refuse = mock.Mock(side_effect=TrainingFailed("none"))
-    monkeypatch.setattr("trainer.training_process.training_process", refuse)
-
-
-def assert_searched(done: RunResult) -> None:
-    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 3
-    assert done.error == "Trainer: none"  # tests/e2e/test_tuning.py trains with what was found
 
 
 def start_worker(searches: Path) -> subprocess.Popen[bytes]:
@@ -53,20 +27,21 @@ def start_worker(searches: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env={**os.environ, TUNER_ID: "tuner0"})
 
 
-def test_two_processes_of_this_machine_search(config):
-    tuning = dataclasses.replace(config.tuning, parallel_trials=2)
-    done = local.run(dataclasses.replace(config, tuning=tuning), run_id="run-1", observer=Watch())
-    assert_searched(done)
-
-
-def test_a_worker_that_is_started_by_hand_searches(config, monkeypatch):
+@pytest.mark.e2e
+def test_a_worker_that_is_started_by_hand_searches(tmp_path, monkeypatch):
+    # Neither a trial nor what follows: another process does not see what is patched in this one.
+    monkeypatch.setattr("trainer.tuning.search.Search._train", lambda *_, **__: 1 / 0)
+    refuse = mock.Mock(side_effect=TrainingFailed("none"))
+    monkeypatch.setattr("trainer.training_process.training_process", refuse)
     (port,) = free_ports(1)
     part = {TUNER_ID: "chief", ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port)}
     for name, value in part.items():
         monkeypatch.setenv(name, value)
+    tuning = TuningConfig(enabled=True, max_trials=2)
+    config = short_run(write_thirds(tmp_path / "thirds"), tmp_path / "root", tuning=tuning)
     with ThreadPoolExecutor() as pool:
-        started = pool.submit(start_worker, Path(config.pipeline_root) / "tuning")
-        other = dataclasses.replace(config, seed=1)
-        done = local.run(other, run_id="run-2", observer=Watch())
+        started = pool.submit(start_worker, tmp_path / "root" / "tuning")
+        done = local.run(config, run_id="run-1", observer=Watch())
     assert started.result().wait(timeout=300) == 0
-    assert_searched(done)
+    assert [trial.status for trial in done.tuning.trials] == ["completed"] * 2
+    assert done.error == "Trainer: none"  # tests/e2e/test_tuning.py trains with what was found

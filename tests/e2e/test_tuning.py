@@ -1,4 +1,4 @@
-"""A search for hyper-parameters, as a user starts it, killed in between."""
+"""A search for hyper-parameters, as a user starts it, killed, and continued by two processes."""
 
 import json
 import signal
@@ -15,14 +15,7 @@ QUICK = [*runs.SMALL, "--set", "training.epochs=1", "--set", "gate.confidence=0.
 TUNE = ["--tune", "--set", "tuning.max_trials=3"]
 
 
-def run(capfd: pytest.CaptureFixture[str], root: Path, *words: str) -> dict:
-    """What a run that ended well came to."""
-    code, result = runs.run_here(capfd, root, *words)
-    assert code == 0, result
-    return result
-
-
-def test_a_killed_search_goes_on_and_what_it_found_serves_another_run(
+def test_a_killed_search_goes_on_in_two_processes_and_what_it_found_is_saved(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     root, saved = tmp_path / "root", tmp_path / "best.json"
@@ -33,21 +26,22 @@ def test_a_killed_search_goes_on_and_what_it_found_serves_another_run(
 
     runs.stop_when(trial_finished, signal.SIGKILL, root, *quick, *TUNE)
 
-    result = run(capfd, root, *quick, *TUNE, "--save-hparams", str(saved))
-    assert [trial["number"] for trial in result["tuning"]["trials"]] == [1, 2, 3]
-    log = (root / "logs" / f"{result['run_id']}.log").read_text()
+    (finished,) = trial_finished()
     # Killed before keras-tuner had noted it too, the first trial is handed out again; but it was
-    # finished, so nothing is trained before the second one.
-    before, second, _ = log.partition("trial 2:")
-    assert second
-    assert "epoch 1/" not in before
+    # finished, so it is not trained again.
+    trained_in = json.loads(finished.read_text())["seconds"]
+
+    two = ("--set", "tuning.parallel_trials=2")
+    code, result = runs.run_here(capfd, root, *quick, *TUNE, *two, "--save-hparams", str(saved))
+    assert code == 0, result
+    trials = result["tuning"]["trials"]
+    assert [(trial["number"], trial["status"]) for trial in trials] == [
+        (number, "completed") for number in (1, 2, 3)
+    ]
+    assert trials[0]["seconds"] == trained_in
     assert not (root / "tuning").exists()
     assert Path(result["tuning"]["plot"]).is_file()
 
-    best = result["tuning"]["trials"][result["tuning"]["best"] - 1]["values"]
+    best = trials[result["tuning"]["best"] - 1]["values"]
     assert json.loads(saved.read_text()) == result["hparams"]
     assert best.items() <= result["hparams"].items()
-
-    other = run(capfd, root, *quick, "--hparams", str(saved))
-    assert other["tuning"] is None
-    assert other["hparams"] == result["hparams"]
