@@ -20,6 +20,7 @@ def test_the_network_of_the_documentation_is_trained_on_two_devices_and_released
     settings = {
         "training.architecture": f"{tmp_path}/net.py:build",
         "training.extra.units": 128,
+        "training.epochs": 2,
         "training.per_replica_batch": 16,
         "training.horizontal_flip": True,
         "training.color_jitter": 0.1,
