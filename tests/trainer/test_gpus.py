@@ -129,8 +129,7 @@ def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
 
 
 @pytest.mark.once  # nobody asks TensorFlow
-def test_a_training_runs_on_the_cpu_if_the_user_hides_them(prepared, broken, tmp_path):
-    training = Training(prepared, tmp_path / "training", epochs=1)
-    training.environment = {VISIBLE: "-1", SETTLED: "-1", **broken}
-    training.run()
-    assert training.exported.exists()
+def test_a_training_runs_on_the_cpu_if_the_user_hides_them(broken):
+    code = "from trainer.training_process import *; TrainingProcess(0).require_devices()"
+    environment = {**os.environ, VISIBLE: "-1", SETTLED: "-1", **broken}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=300, check=True)

@@ -20,17 +20,15 @@ from trainer.training_process import TrainingFailed, end_early, start_early, tra
 
 pytestmark = pytest.mark.slow
 
-# Says the number of the process that trains, and lets it wait, or train.
+# Says the number of the process that trains, and lets it train.
 PARENT = """
-import json, sys, time
+import json, sys
 from trainer.job import Job
 from trainer.training_process import TrainingProcess
 process = TrainingProcess(0)
 process.require_devices()
 print(process.process.pid, flush=True)
-if len(sys.argv) > 1:
-    process.train(Job(**json.loads(sys.argv[1])))
-time.sleep(600)
+process.train(Job(**json.loads(sys.argv[1])))
 """
 
 
@@ -56,22 +54,13 @@ def job(training: Training) -> Job:
     return Job.from_fn_args(types.SimpleNamespace(**training.fn_args))
 
 
-def start_parent(*arguments: str) -> tuple[subprocess.Popen, int]:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, text=True
-    )
-    return parent, int(parent.stdout.readline())
-
-
 @pytest.mark.once  # the system ends it
-@pytest.mark.parametrize("trains", [False, True], ids=["waits", "trains"])
-def test_it_ends_when_the_process_that_started_it_is_killed(trains, prepared, tmp_path):
+def test_it_ends_when_the_process_that_started_it_is_killed(prepared, tmp_path):
     training = Training(prepared, tmp_path, epochs=100_000)
-    words = [json.dumps({**vars(job(training))})] if trains else []
-    parent, child = start_parent(*words)
-    with parent:
-        if trains:
-            wait_until(lambda: list(training.checkpoints.glob("*/*")))
+    command = [sys.executable, "-c", PARENT, json.dumps(vars(job(training)))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        wait_until(lambda: list(training.checkpoints.glob("*/*")))
         assert is_running(child)
         parent.kill()
     wait_until(lambda: not is_running(child))
@@ -102,10 +91,8 @@ def test_nothing_of_it_stays_in_the_temporary_directory(prepared, tmp_path, monk
     assert not list(temporary.iterdir())
 
 
-@pytest.mark.once  # test_run.py resumes on both
-def test_one_that_is_killed_may_lack_memory_and_the_next_one_says_that_it_resumes(
-    prepared, tmp_path, caplog
-):
+@pytest.mark.once  # the system ends it; test_run.py and tests/e2e/test_stopped.py resume
+def test_one_that_is_killed_may_lack_memory(prepared, tmp_path, caplog):
     training = Training(prepared, tmp_path)
     process = start_early(0).process
 
@@ -118,11 +105,6 @@ def test_one_that_is_killed_may_lack_memory_and_the_next_one_says_that_it_resume
     with told(kill), pytest.raises(TrainingFailed, match=line):
         train_alone(job(training))
     assert not training.exported.exists()
-    caplog.clear()
-    train_alone(job(training))
-    assert training.exported.exists()
-    assert "resumed after epoch " in caplog.messages[1]  # after where the images lie
-    assert "epoch 30/30" in caplog.messages[-1]
 
 
 @pytest.mark.once  # without TensorFlow

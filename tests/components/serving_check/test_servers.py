@@ -85,7 +85,8 @@ def test_no_loader_is_started_early_where_another_server_is_given(tmp_path):
     assert loaders() == before
 
 
-def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path):
+def test_a_request_that_there_is_no_memory_for_says_nothing_about_the_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # with it the allocator tries for 10 s
     large = save_function(tmp_path / "large", without_end, images(2))
     request = {"images": np.zeros((1, 2), np.uint8)}
     with serve(large, None, TIMEOUTS) as server:
