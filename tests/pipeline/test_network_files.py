@@ -45,6 +45,7 @@ def test_its_source_and_its_own_hyper_parameters_are_part_of_the_training(net: s
     assert len(training.to_record()["found"]["architecture"]) == 64
 
 
+@pytest.mark.once  # how a file of the user's ends a process of ours
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -46,6 +46,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.once  # what the system does with the file
 def test_nobody_sees_the_file_and_nothing_is_left_after_a_kill(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=Path(__file__).parents[2])
     assert done.returncode == -9

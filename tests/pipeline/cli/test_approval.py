@@ -17,6 +17,8 @@ from pipeline.result import HELD, RunResult, Waiting
 from tests.components.serving_dir.samples import hold_letter, letters_in, publish_letters
 from tests.pipeline.cli.processes import process
 
+pytestmark = pytest.mark.once  # our own files; test_pending.py approves on both
+
 Captured = pytest.CaptureFixture[str]
 RUN, LATER = "20261127T010203Z-3f2a", "20261127T020203Z-3f2a"
 OVERRIDES = {"keys": ["gate.max_drop"], "reason": "few test images"}

@@ -44,6 +44,7 @@ NOISES = (
 )
 
 
+@pytest.mark.once  # what becomes of two descriptors
 class TestLogs:
     def _noises(self, text: str) -> list[str]:
         return [noise for noise in NOISES if noise in text]

@@ -287,6 +287,7 @@ def test_version_is_one_line(capfd: Captured) -> None:
     assert re.fullmatch(r"tfx-mnist .+\n", capfd.readouterr().out)
 
 
+@pytest.mark.once  # click is the same
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -307,6 +308,7 @@ def test_a_shell_completes_commands_options_presets_and_keys(
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_its_script(shell: str) -> None:
     done = process([], {"_TFX_MNIST_COMPLETE": f"{shell}_source"})

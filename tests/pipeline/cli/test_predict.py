@@ -114,6 +114,7 @@ def test_images_that_are_refused_are_named_and_the_others_classified(
     assert shown.err.splitlines() == [f"tfx-mnist: {line}" for line in lines]
 
 
+@pytest.mark.once  # when we write
 def test_each_answer_is_shown_as_it_comes(
     serving: Path, images: dict[int, str], tmp_path: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_warning_of_a_library_is_no_error_whatever_the_environment_says(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.once  # what the shell gives us
 def test_a_reader_who_has_seen_enough_ends_it_and_a_full_disk_fails_it(
     serving: Path, images: dict[int, str]
 ) -> None:

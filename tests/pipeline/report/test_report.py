@@ -25,6 +25,8 @@ from tests.pipeline.report.runs import (
     SEEN_RUN,
 )
 
+pytestmark = pytest.mark.once  # test_execution.py shows a run, with its curves, on both
+
 _VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 _LOADING = {"script", "link", "iframe", "object", "embed", "source"}
 
