@@ -34,6 +34,8 @@ def test_a_killed_search_goes_on_in_two_processes_and_what_it_found_is_saved(
     two = ("--set", "tuning.parallel_trials=2")
     code, result = runs.run_here(capfd, root, *quick, *TUNE, *two, "--save-hparams", str(saved))
     assert code == 0, result
+    log = (root / "logs" / f"{result['run_id']}.log").read_text()
+    assert log.count("waiting for keras-tuner's chief") == 2
     trials = result["tuning"]["trials"]
     assert [(trial["number"], trial["status"]) for trial in trials] == [
         (number, "completed") for number in (1, 2, 3)
