@@ -125,15 +125,15 @@ def fully(value: int, width: int, height: int) -> bytes:
 
 
 def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
-    wide = pixels_of(fully(200, 40, 20), (8, 12, 3))  # 12x6, and a row above and below
-    assert wide[1:7].min() == 200
-    assert wide[[0, 7]].max() == 0
-    high = pixels_of(fully(200, 10, 45), (9, 7, 1))  # 2x9, and 2 columns on the left, 3 right
-    np.testing.assert_array_equal(high[..., 0], [[0, 0, 200, 200, 0, 0, 0]] * 9)
-    low = pixels_of(fully(200, 24, 8), (8, 12, 1))  # of the network's height
-    np.testing.assert_array_equal(low[:, 0, 0], [0, 0, 200, 200, 200, 200, 0, 0])
-    thin = pixels_of(fully(200, 500, 1), (5, 5, 1))  # at least one row is left
-    np.testing.assert_array_equal(thin[:, 0, 0], [0, 0, 200, 0, 0])
+    shape = (9, 12, 1)
+    wide = pixels_of(fully(200, 40, 20), shape)  # 12x6, and one row above, two below
+    np.testing.assert_array_equal(wide[:, 0, 0], [0, *[200] * 6, 0, 0])
+    high = pixels_of(fully(200, 15, 45), shape)  # 3x9, and 4 columns on the left, 5 right
+    np.testing.assert_array_equal(high[..., 0], [[*[0] * 4, *[200] * 3, *[0] * 5]] * 9)
+    low = pixels_of(fully(200, 27, 9), shape)  # of the network's height
+    np.testing.assert_array_equal(low[:, 0, 0], [0, 0, *[200] * 4, 0, 0, 0])
+    thin = pixels_of(fully(200, 500, 1), shape)  # at least one row is left
+    np.testing.assert_array_equal(thin[:, 0, 0], [*[0] * 4, 200, *[0] * 4])
 
 
 def test_crop_takes_the_middle() -> None:

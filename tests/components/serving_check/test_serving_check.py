@@ -25,22 +25,25 @@ SUMMARY = {
 }
 
 
-@pytest.fixture
-def inputs(exported, split_uri, tmp_path) -> dict[str, Any]:
-    """A blessed model, and the evaluation of it."""
-    model = artifact(standard_artifacts.Model, tmp_path / "model")
+@pytest.fixture(scope="module")
+def evaluated(exported, split_uri, tmp_path_factory) -> dict[str, Any]:
+    """A model and its evaluation."""
+    root = tmp_path_factory.mktemp("evaluated")
+    model = artifact(standard_artifacts.Model, root / "model")
     Path(model.uri).mkdir()
     Path(model.uri, "Format-Serving").symlink_to(exported)
-    examples = examples_of(split_uri, tmp_path / "examples")
+    examples = examples_of(split_uri, root / "examples")
     examples.set_string_custom_property("dataset", json.dumps(SUMMARY))
+    evaluation = evaluate_sample(examples, {eval_config.CANDIDATE: model}, root / "run", size=20)
+    return {"model": model, "examples": examples, "evaluation": evaluation}
+
+
+@pytest.fixture
+def inputs(evaluated, tmp_path) -> dict[str, Any]:
+    """The same, and that the model was blessed."""
     blessed = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessed.set_int_custom_property(blessing.BLESSED, 1)
-    return {
-        "model": model,
-        "blessing": blessed,
-        "examples": examples,
-        "evaluation": artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation"),
-    }
+    return {**evaluated, "blessing": blessed}
 
 
 def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
@@ -56,8 +59,6 @@ def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
 
 
 def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path, few_requests):
-    models = {eval_config.CANDIDATE: inputs["model"]}
-    inputs["evaluation"] = evaluate_sample(inputs["examples"], models, tmp_path / "run", size=20)
     infra_blessing = _check(inputs, tmp_path)
     checks = {check.name: check for check in blessing.checks_of(infra_blessing)}
     assert blessing.is_blessed(infra_blessing)
@@ -72,7 +73,7 @@ def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path, few
 
 def test_a_model_that_is_refused_already_is_not_served(inputs, tmp_path):
     inputs["blessing"].set_int_custom_property(blessing.BLESSED, 0)
-    # Nothing is looked at: there is no evaluation, and this server would be an error.
+    # Nothing is looked at: this server would be an error.
     infra_blessing = _check(inputs, tmp_path, model_server="missing")
     assert not blessing.is_blessed(infra_blessing)
     assert Path(infra_blessing.uri, "INFRA_NOT_BLESSED").is_file()
@@ -85,8 +86,6 @@ def test_a_server_that_is_not_there_is_an_error_and_no_refusal(inputs, tmp_path)
 
 
 def test_a_check_that_cannot_be_made_blesses_nothing_either_way(inputs, tmp_path):
-    models = {eval_config.CANDIDATE: inputs["model"]}
-    inputs["evaluation"] = evaluate_sample(inputs["examples"], models, tmp_path / "run", size=20)
     server = tmp_path / "tensorflow_model_server"
     server.write_text("#!/bin/sh\nkill -KILL $$\n")
     server.chmod(0o755)
