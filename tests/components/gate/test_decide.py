@@ -25,6 +25,8 @@ from tests.components.gate.cases import (
 )
 from trainer.host.registry import PluginError
 
+pytestmark = pytest.mark.once  # of the standard library alone; test_accuracy.py decides on both
+
 
 def test_a_good_first_model_passes_every_check() -> None:
     checks = checks_of(GOOD)
