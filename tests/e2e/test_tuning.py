@@ -26,10 +26,9 @@ def test_a_killed_search_goes_on_in_two_processes_and_what_it_found_is_saved(
 
     runs.stop_when(trial_finished, signal.SIGKILL, root, *quick, *TUNE)
 
-    (finished,) = trial_finished()
     # Killed before keras-tuner had noted it too, the first trial is handed out again; but it was
     # finished, so it is not trained again.
-    trained_in = json.loads(finished.read_text())["seconds"]
+    trained_in = {json.loads(path.read_text())["seconds"] for path in trial_finished()}
 
     two = ("--set", "tuning.parallel_trials=2")
     code, result = runs.run_here(capfd, root, *quick, *TUNE, *two, "--save-hparams", str(saved))
@@ -40,7 +39,7 @@ def test_a_killed_search_goes_on_in_two_processes_and_what_it_found_is_saved(
     assert [(trial["number"], trial["status"]) for trial in trials] == [
         (number, "completed") for number in (1, 2, 3)
     ]
-    assert trials[0]["seconds"] == trained_in
+    assert trained_in <= {trial["seconds"] for trial in trials}
     assert not (root / "tuning").exists()
     assert Path(result["tuning"]["plot"]).is_file()
 
