@@ -171,7 +171,7 @@ from trainer.host.termination import Terminated, terminable
 own_temporary_directory()
 tempfile.mkdtemp()
 atexit.register(shutil.rmtree, tempfile.mkdtemp())  # as matplotlib does
-print(tempfile.gettempdir(), temporary_directory())
+print(tempfile.gettempdir(), temporary_directory(), flush=True)
 if sys.argv[2:]:
     termination.GRACE_S = 0.1
     threading.Thread(target=time.sleep, args=(600,)).start()
