@@ -590,6 +590,7 @@ def test_an_altered_model_is_made_again_and_compared_with_the_release_of_the_old
     assert "not_worse" in names
     assert "baseline" not in names  # "there is no baseline to compare with"
     assert again.result.outcome == result.HELD
+    assert again.result.baseline["version"] == 1
     path.write_bytes(content)
     # A later run takes it from the cache, though it was not released.
     found = run(config, "run-cached")
@@ -623,6 +624,7 @@ def test_a_model_that_is_altered_after_its_evaluation_is_not_released(
     judged_anew = dataclasses.replace(config, gate=dataclasses.replace(ANY_MODEL, max_drop=0.7))
     done = local.run(judged_anew, run_id="run-altering", observer=watch)
     assert watch.notes[0] == "The model was altered while it was judged: beginning again"
+    assert watch.started.count("Trainer") == 3  # the second time, its result is found altered
     assert done.outcome == result.RELEASED
     assert done.release.version == 2
     assert not (Path(done.release.path) / "nobody_judged_this").exists()
