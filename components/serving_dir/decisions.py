@@ -1,6 +1,8 @@
 """The decisions on a test set are counted, each before it is made.
 
-number = register(Path("serving"), decision, run_id="3f2a")
+    number = register(Path("serving"), decision, run_id="3f2a")
+
+Where a version was released by a later decision than the log has, the log or a part of it is lost.
 """
 
 from __future__ import annotations
@@ -10,15 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from components.serving_dir.log import (
-    LOG_NAME,
-    Decision,
-    Lost,
-    entries_in,
-    named,
-    opened,
-    utc_now,
-)
+from components.serving_dir.log import LOG_NAME, Decision, Lost, named, opened, utc_now
 from components.serving_dir.model_files import explained
 from components.serving_dir.reading import versions
 from trainer.host.files import make_directory
@@ -33,8 +27,7 @@ def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
     Call it before the decision is made: looking at the counts uses the test set up, even if the
     gate is killed then. A ServingDirError says that the log cannot be read or written.
 
-    Where a version was released by a later decision than the log has, the log or a part of it is
-    lost: those decisions are counted from then on, too.
+    Decisions that the log has lost, as the versions tell, are counted from then on, too.
     """
     path = serving_dir / LOG_NAME
     with explained(f"write the decision to {path}", ", and run again"):
@@ -42,7 +35,7 @@ def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
         told = max(_told(serving_dir, decision.test_digest), default=0)
         with opened(serving_dir) as log:
             number = 0
-            for one in entries_in(log.lines, path):
+            for one in log.entries():
                 match one:
                     case Decision(decision.test_digest):
                         number += 1

@@ -38,6 +38,10 @@ class Log:
     lines: tuple[bytes, ...]
     descriptor: int
 
+    def entries(self) -> list[Entry]:
+        """Returns what stands in the log, oldest first; raises ServingDirError if it is damaged."""
+        return _entries(self.lines, self.path)
+
     def append(self, records: Sequence[Mapping[str, object]]) -> None:
         """Writes lines and syncs them to disk; after an OSError none was written.
 
@@ -189,7 +193,7 @@ def read_log(serving_dir: Path) -> list[Entry]:
         contextlib.suppress(FileNotFoundError),
     ):
         content = read_regular(path, max_bytes=_MAX_BYTES)
-    return entries_in(_whole_lines(content).splitlines(), path)
+    return _entries(_whole_lines(content).splitlines(), path)
 
 
 def kept(serving_dir: Path) -> list[Withdrawal]:
@@ -207,8 +211,7 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def entries_in(lines: Iterable[bytes], path: Path) -> list[Entry]:
-    """Reads the lines of a log; raises ServingDirError if one is damaged."""
+def _entries(lines: Iterable[bytes], path: Path) -> list[Entry]:
     found: list[Entry] = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -51,9 +51,13 @@ def removed(root: Path) -> str | None:
     """Returns the line for an error of a run after somebody removed its pipeline root; None if
     nobody did.
     """
-    if (root / _LOCK_NAME).exists():
-        return None
-    return f"the pipeline root {root} was removed during the run; the same command begins anew"
+    try:
+        (root / _LOCK_NAME).stat()
+    except FileNotFoundError:
+        return f"the pipeline root {root} was removed during the run; the same command begins anew"
+    except OSError:  # the error of the run says more
+        pass
+    return None
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -137,9 +137,11 @@ def _end_without_destructors(exit_code: int) -> NoReturn:
 
 
 def _end(exit_code: int) -> NoReturn:
-    for act in _at_end:
-        act()
-    os._exit(exit_code)
+    try:
+        for act in _at_end:
+            act()
+    finally:
+        os._exit(exit_code)
 
 
 def _watch(act: Callable[[int], None]) -> Callable[[], None]:

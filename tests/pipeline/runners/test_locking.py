@@ -7,7 +7,7 @@ import pytest
 from pipeline.result import ExitCode
 from pipeline.runners import locking
 from pipeline.runners.failures import CannotStart
-from pipeline.runners.locking import locked
+from pipeline.runners.locking import locked, removed
 from tests.trainer.host.test_locks import held
 from trainer.host.locks import lock_file
 
@@ -79,3 +79,7 @@ def test_the_lock_of_a_file_that_was_removed_meanwhile_is_none(
     monkeypatch.setattr(locking, "lock_file", opened_too_early)
     with pytest.raises(CannotStart, match="another run is at work"), locked(root):
         pass
+
+
+def test_a_root_of_which_the_system_says_nothing_counts_as_there(tmp_path: Path) -> None:
+    assert removed(tmp_path / ("x" * 300)) is None  # File name too long
