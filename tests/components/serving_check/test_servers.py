@@ -129,8 +129,7 @@ def misbehave(misbehaviour):
 
 @pytest.fixture(scope="module")
 def server(binary, misbehaviour, exported) -> Iterator[Server]:
-    timeouts = Timeouts(start_s=300.0, request_s=60.0 if REAL else 2.0)
-    with serve(exported, binary, timeouts) as running:
+    with serve(exported, binary, Timeouts(start_s=300.0, request_s=60.0)) as running:
         yield running
 
 
@@ -164,14 +163,17 @@ def test_answers_of_another_model_do_not_agree(server, sample, misbehave, few_re
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    ("how", "timeout_s", "reason"),
     [
-        (stand_in.EXHAUSTED, "gRPC RESOURCE_EXHAUSTED: OOM when allocating tensor"),
-        (stand_in.HANGS, "no answer within 2 s"),
+        (stand_in.EXHAUSTED, 60.0, "gRPC RESOURCE_EXHAUSTED: OOM when allocating tensor"),
+        (stand_in.HANGS, 2.0, "no answer within 2 s"),
     ],
 )
-def test_no_answer_says_nothing_about_the_model(server, sample, misbehave, how, reason):
+def test_no_answer_says_nothing_about_the_model(
+    server, sample, misbehave, how, timeout_s, reason, monkeypatch
+):
     misbehave(how)
+    monkeypatch.setattr(server.ask, "_timeout_s", timeout_s)
     with pytest.raises(ServerLost) as lost:
         list(ask_all(server, sample, BOUNDS))
     assert (str(lost.value), lost.value.by_itself) == (reason, False)
