@@ -23,8 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.serving_dir.publishing import Sign
-from components.serving_dir.version import Trust
+from components.serving_dir.version import Sign, Trust
 from trainer.host import strict_json
 from trainer.host.files import read_regular
 from trainer.host.text import quoted

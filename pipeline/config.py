@@ -21,8 +21,7 @@ from pathlib import Path
 from components.data_gate.bounds import DataGateConfig
 from components.example_gen.data_config import DataConfig
 from components.gate.policy import GateConfig
-from components.serving_dir.publishing import Sign
-from components.serving_dir.version import Trust
+from components.serving_dir.version import Sign, Trust
 from components.signing import own_truster, signer, truster
 from pipeline.presets import PRESETS, fitted, takes_residual
 from pipeline.stores import is_uri, require_form

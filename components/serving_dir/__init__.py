@@ -42,6 +42,7 @@ from components.serving_dir.baseline import (
     release_context,
     released_data,
 )
+from components.serving_dir.changing import LOCK_NAME, REMOVED_PREFIX, STAGING_PREFIX, locked
 from components.serving_dir.log import LOG_NAME, Rejection, Withdrawal
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
@@ -52,14 +53,7 @@ from components.serving_dir.model_files import (
 from components.serving_dir.pending import approve, find_pending, hold, pending, reject
 from components.serving_dir.pending_record import Pending
 from components.serving_dir.pruning import Pruned, prune
-from components.serving_dir.publishing import (
-    LOCK_NAME,
-    REMOVED_PREFIX,
-    STAGING_PREFIX,
-    Published,
-    locked,
-    publish,
-)
+from components.serving_dir.publishing import Published, publish
 from components.serving_dir.reading import (
     find,
     live,

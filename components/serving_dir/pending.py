@@ -18,6 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.serving_dir.baseline import Decided
+from components.serving_dir.changing import (
+    PENDING_PREFIX,
+    appear,
+    locked,
+    make_serving_dir,
+    remove,
+    staging_in,
+)
 from components.serving_dir.log import Approval, Rejection, keep, rejected, utc_now
 from components.serving_dir.manifest import APPROVAL, Manifest
 from components.serving_dir.model_files import (
@@ -30,20 +38,13 @@ from components.serving_dir.model_files import (
 )
 from components.serving_dir.pending_record import NAME, RECORD, Pending, read
 from components.serving_dir.publishing import (
-    PENDING_PREFIX,
     Published,
-    Sign,
     already_live,
-    appear,
-    locked,
-    make_serving_dir,
     publish,
     readable,
-    remove,
     require_apart,
     require_same_comparison,
     require_serveable,
-    staging_in,
 )
 from components.serving_dir.reading import (
     approved,
@@ -51,7 +52,7 @@ from components.serving_dir.reading import (
     live,
     names_in,
 )
-from components.serving_dir.version import Trust
+from components.serving_dir.version import Sign, Trust
 from trainer.host.text import quoted
 
 _MODEL = "model"

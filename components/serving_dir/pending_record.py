@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from components.serving_dir.baseline import Baseline, Comparison, Decided, compared_now
+from components.serving_dir.changing import PENDING_PREFIX
 from components.serving_dir.manifest import MAX_MANIFEST_BYTES
 from components.serving_dir.model_files import (
     SIGNATURE_NAME,
     ServingDirError,
     explained,
 )
-from components.serving_dir.publishing import PENDING_PREFIX, Sign
 from components.serving_dir.reading import withdrawn_digests
-from components.serving_dir.version import Trust
+from components.serving_dir.version import Sign, Trust
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_synced
 

@@ -6,12 +6,20 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from components.serving_dir.changing import locked, staging_in
 from components.serving_dir.log import keep, kept
 from components.serving_dir.manifest import ROLLBACK, Rollback
 from components.serving_dir.model_files import ServingDirError, explained
-from components.serving_dir.publishing import Sign, add_version, locked, staging_in
+from components.serving_dir.publishing import add_version
 from components.serving_dir.reading import find, versions, withdrawals_by
-from components.serving_dir.version import Trust, Version, copy_checked, require_signed, verify
+from components.serving_dir.version import (
+    Sign,
+    Trust,
+    Version,
+    copy_checked,
+    require_signed,
+    verify,
+)
 
 # By these a run knows a version for the outcome of a run like itself (`release_context`).
 # What a rollback made is no run's outcome.

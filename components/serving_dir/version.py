@@ -28,6 +28,8 @@ from components.serving_dir.model_files import (
 )
 from trainer.host.files import read_regular
 
+# Makes the content of a signature's file of the hex SHA-256 of each file by name.
+Sign = Callable[[Mapping[str, str]], bytes]
 # Says what is wrong with the signature in a file, or "", given the hex SHA-256 of each signed file.
 Trust = Callable[[Path, Mapping[str, str]], str]
 

@@ -20,7 +20,7 @@ from components.serving_dir import (
     publish,
     versions,
 )
-from components.serving_dir.publishing import Sign
+from components.serving_dir.version import Sign
 
 NOON = "2026-11-24T12:00:00+00:00"
 SMALL_MODEL = {

@@ -15,7 +15,7 @@ from components.serving_dir import (
     rollback,
     versions,
 )
-from components.serving_dir.publishing import PENDING_PREFIX
+from components.serving_dir.changing import PENDING_PREFIX
 from tests.components.serving_dir.samples import hold_letter, letter_model, publish_letters
 
 CHANGES = {

@@ -48,7 +48,7 @@ def change(request: pytest.FixtureRequest, serving: Path) -> Change:
 def test_a_lock_that_another_process_holds_is_one_line(
     change: Change, serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.serving_dir.publishing.LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("components.serving_dir.changing.LOCK_TIMEOUT_S", 0.05)
     message = r"cannot .*: another process has held the lock .* 0.05 s: wait until it ends, and "
     with locked(serving), pytest.raises(ServingDirError, match=message):
         change()
