@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from components.example_gen.columns import FORMS
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from trainer import features
 from trainer.host.files import require_whole_records
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from components.evaluation.prediction_files import PredictionsFile, read_predictions
 from components.example_gen.columns import FORMS, listed
+from components.example_gen.data_error import DataError
 from components.example_gen.encoded import SUFFIXES, stored_shape
-from components.example_gen.sources import DataError
 from components.monitoring.drift import Labelled
 from components.monitoring.summary import Key, Summary, keys, size_of, summarize
 from components.serving_check.classifier import (

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.example_gen.columns import Columns, listed, normal, numbers, read_columns, texts
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from trainer.host.text import quoted
 
 ID, LABEL, PREDICTED, CLASSES = "id", "label", "predicted", "classes"

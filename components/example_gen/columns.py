@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from trainer.host.files import open_regular
 from trainer.host.text import one_line, quoted
 

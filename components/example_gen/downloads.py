@@ -17,7 +17,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.download.util import DownloadError
 
-from components.example_gen.sources import SAMPLE, DataError
+from components.example_gen.data_error import DataError
+from components.example_gen.sources import SAMPLE
 from trainer.host.text import first_line, quoted
 
 _PROBE_TIMEOUT_S = 10.0

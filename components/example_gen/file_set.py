@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.example_facts import HASH_BYTES, sortable
 from components.example_gen.file_reading import look_at_files
 from components.example_gen.file_shards import FileReader, make_shards
@@ -24,7 +25,7 @@ from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet,
 from components.example_gen.listing import Listing
 from components.example_gen.opening import image_layout
 from components.example_gen.seen_images import BROKEN, NO_IMAGE, WHOLE, falls_on_test
-from components.example_gen.sources import DataError, DatasetSpec
+from components.example_gen.sources import DatasetSpec
 from components.example_gen.stored_sizes import sizes_of
 from trainer.host.text import printable, quoted
 

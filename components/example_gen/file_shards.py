@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from components.example_gen.data_error import DataError
 from components.example_gen.encoded import BrokenImage
 from components.example_gen.example_facts import HASH_BYTES
 from components.example_gen.file_reading import read_stored
 from components.example_gen.image_set import TEST, TRAIN, Shard, SourceRows
 from components.example_gen.listing import Listing
-from components.example_gen.sources import DataError
 from trainer.host.text import printable
 
 _ROWS_PER_SHARD = 1000

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import TEST, TRAIN
 from components.example_gen.listing import Listing
-from components.example_gen.sources import DataError
 from trainer.host.paths import is_utf8
 from trainer.host.text import quoted
 

@@ -20,12 +20,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.example_gen import file_hashes
+from components.example_gen.data_error import DataError
 from components.example_gen.example_facts import eval_size, facts_of, keys_of
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.hash_buckets import Bucket, Part, digest, overlap, parts_of, sort_bucket
 from components.example_gen.image_set import EVAL, SPLITS, TEST, TRAIN, ImageSet, Shard
 from components.example_gen.images import Rows, as_seen, encode_examples, read_rows
-from components.example_gen.sources import DataError
 from components.example_gen.split_plan import (
     SplitPlan,
     Survey,

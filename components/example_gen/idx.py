@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.idx_file import IMAGES, LABELS, read_idx, unreadable
 from components.example_gen.image_set import (
     TEST,
@@ -27,7 +28,7 @@ from components.example_gen.image_set import (
     SourceRows,
     name_of,
 )
-from components.example_gen.sources import DataError, DatasetSpec
+from components.example_gen.sources import DatasetSpec
 
 _NAME_WORDS = 40  # with "idx_" and the digest the name is as long as a slug may be
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from trainer.host.files import open_regular
 
 if TYPE_CHECKING:

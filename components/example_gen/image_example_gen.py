@@ -13,10 +13,10 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.example_gen import examples_summary
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.generate import finish, generate
 from components.example_gen.image_set import SPLITS, DatasetInfo
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
 
 # Set by TFX's own example gens, and read by TFX's components. As text: the constants stand in
 # tfx.components, whose import costs five seconds.

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from components.example_gen.data_error import DataError
 from components.example_gen.example_facts import sortable
-from components.example_gen.sources import DataError
 from components.gate.policy import FEATURES
 from trainer.features import ImageSpec
 from trainer.host.paths import slug

@@ -13,6 +13,7 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
+from components.example_gen.data_error import DataError
 from components.example_gen.encoded import (
     PNG_CHANNELS,
     PNG_HEADER_BYTES,
@@ -21,7 +22,6 @@ from components.example_gen.encoded import (
 )
 from components.example_gen.example_facts import digest_of, hash_examples
 from components.example_gen.image_set import ImageSet, Shard, SourceRows
-from components.example_gen.sources import DataError
 from trainer import features
 from trainer.features import ImageSpec
 from trainer.image_graph import to_pixels

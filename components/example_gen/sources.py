@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from trainer.host.registry import PluginError, Registry
 from trainer.host.text import quoted
 
@@ -33,13 +34,6 @@ _AS_STORED = DataConfig()
 
 # tensorflow-datasets' own syntax: name[/config][:version].
 _TFDS_NAME = re.compile(r"([a-z][a-z0-9_]*(?:/[\w.\-]+)?)(?::\d+\.\d+\.\d+)?", re.ASCII)
-
-
-class DataError(ValueError):
-    """The data set cannot be used; one line: the thing, its value, the expected one, the remedy."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
 
 
 @dataclasses.dataclass(frozen=True)

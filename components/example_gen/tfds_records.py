@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from components.example_gen.data_error import DataError
 from components.example_gen.encoded import PNG_SIGNATURE, BrokenImage, look_at, storable
 from components.example_gen.image_set import TEST, Shard, SourceRows
 from components.example_gen.seen_images import SEEN, falls_on_test, seen_of
-from components.example_gen.sources import DataError
 from trainer.host.files import require_whole_records
 from trainer.host.text import first_line
 

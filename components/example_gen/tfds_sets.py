@@ -19,10 +19,11 @@ import tensorflow_datasets as tfds
 
 from components.example_gen import downloads
 from components.example_gen.data_config import NO_FILES, OWN_TEST, DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import TEST, TRAIN, DatasetInfo, ImageSet, Shard
 from components.example_gen.opening import image_layout
 from components.example_gen.seen_images import falls_on_test
-from components.example_gen.sources import SOURCES, TFDS, DataError, DatasetSpec, path_hint, usages
+from components.example_gen.sources import SOURCES, TFDS, DatasetSpec, path_hint, usages
 from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.tfds_records import RecordReader
 from trainer.host.files import read_pieces

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.gate.check import NotChecked
 from components.serving_dir import ServingDirError, StaleDecision
 from components.signing import KeyRefused

@@ -200,8 +200,8 @@ def _paths_of(files: Collection[str], config: RunConfig) -> Mapping[str, Sequenc
     """Returns the paths of files that pictures show, as far as they are there still."""
     if not files:
         return {}
+    from components.example_gen.data_error import DataError
     from components.example_gen.opening import open_dataset
-    from components.example_gen.sources import DataError
 
     try:
         # It was opened when the run began, and is kept where its files are the same.

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.example_gen.data_error import DataError
+from components.example_gen.sources import find_name, parse_dataset
 from components.serving_dir import ServingDirError, live, pending, require_no_version
 from components.signing import require_keys, truster
 from pipeline.cli.command import Command, Reply, UsageError, option, path_option

@@ -26,7 +26,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components import serving_dir
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.gate.check import Refused
 from components.pictures import Pictures
 from components.serving_check import servers

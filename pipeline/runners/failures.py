@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.serving_dir import ServingDirError
 from pipeline.config import RunConfig
 from pipeline.stores import is_uri

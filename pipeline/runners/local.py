@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.example_gen.sources import DataError, parse_dataset
+from components.example_gen.data_error import DataError
+from components.example_gen.sources import parse_dataset
 from components.serving_dir import ServingDirError
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult

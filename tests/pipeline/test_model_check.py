@@ -12,7 +12,7 @@ import tensorflow as tf
 from components import serving_dir
 from components.data_gate.bounds import DataGateConfig
 from components.evaluation.saved_model import ModelRefused
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.gate.check import Check
 from components.gate.evidence import Tally
 from components.serving_dir import LOG_NAME, digest_of, publish

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.example_gen.data_error import DataError
+from components.example_gen.sources import find_name, parse_dataset
 from components.signing import KeyRefused, require_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult

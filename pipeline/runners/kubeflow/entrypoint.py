@@ -22,7 +22,7 @@ from pathlib import Path
 
 from absl import logging as absl_logging
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.gate.check import Refused
 from components.signing import KeyRefused
 from pipeline.config import ConfigError, RunConfig

@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from components.example_gen.sources import DataError, parse_dataset
+from components.example_gen.data_error import DataError
+from components.example_gen.sources import parse_dataset
 from components.signing import require_keys
 from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.config_model import build

@@ -11,7 +11,7 @@ import pytest
 from components.evaluation import pairing
 from components.evaluation.pairing import Cut, Pairs, pair
 from components.evaluation.prediction_files import PredictionsFile, read_predictions
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.gate.evidence import Tally
 from tests.components.evaluation.prediction_samples import table, write
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.evaluation.prediction_files import read_predictions
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from tests.components.evaluation.prediction_samples import table, write
 from tests.refusals import refusal_of
 

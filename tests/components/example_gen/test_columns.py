@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from components.evaluation.prediction_files import read_predictions
 from components.example_gen.columns import numbers, read_columns, texts
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.example_gen.table import list_table
 from tests.refusals import refusal_of
 
@@ -77,7 +77,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from components.evaluation.prediction_files import read_predictions
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.example_gen.table import list_table
 
 for path in map(Path, sys.argv[1:]):

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.opening import image_layout, open_dataset
-from components.example_gen.sources import DataError
 
 ONE = ((28, 28),) * 3
 MANY = ((10, 40), (48, 64), (300, 200))

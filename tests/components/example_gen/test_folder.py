@@ -13,10 +13,11 @@ from pictures import fill, picture
 
 from components.example_gen import file_reading
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_rows
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.example_gen.sources import find_name, parse_dataset
 from tests.refusals import refusal_of
 from tests.trainer.image_files import encoded
 from trainer.host.paths import slug

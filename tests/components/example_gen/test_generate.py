@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from components.example_gen import file_hashes
 from components.example_gen import generate as steps
+from components.example_gen.data_error import DataError
 from components.example_gen.example_facts import (
     digest_of,
     eval_size,
@@ -25,7 +26,6 @@ from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.generate import finish, generate
 from components.example_gen.image_set import DatasetInfo, ImageSet, Shard, SourceRows
 from components.example_gen.images import read_examples
-from components.example_gen.sources import DataError
 from tests.trainer.image_files import encoded
 
 INFO = DatasetInfo("tiny", "tiny", "0" * 64, (2, 2, 1), ("a", "b"), 1)

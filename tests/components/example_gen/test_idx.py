@@ -13,10 +13,10 @@ import pytest
 from idx_contents import idx_file, split_of
 
 from components.example_gen import idx
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import decode, read_arrays, read_rows
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
 from tests.refusals import refusal_of
 from trainer.host.paths import slug
 

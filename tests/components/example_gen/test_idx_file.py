@@ -14,7 +14,7 @@ from tests.trainer.host.test_files import STAND_INS
 READ = """
 import sys
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 try:
     open_dataset(f"idx:{sys.argv[1]}", data_dir=None)
 except DataError as error:

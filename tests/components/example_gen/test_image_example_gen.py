@@ -12,9 +12,9 @@ from idx_contents import idx_file, split_of
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.example_gen import examples_summary
+from components.example_gen.data_error import DataError
 from components.example_gen.image_example_gen import ImageExampleGen
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
 from tests.refusals import refusal_of
 
 Write = Callable[..., Path]

@@ -7,10 +7,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 import tiny_sets
 
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet, Shard
 from components.example_gen.images import Rows, decode, encode_examples, png_problem, read_rows
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
 from trainer.features import ImageSpec
 
 SHAPE = (4, 5, 3)

@@ -3,10 +3,10 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.encoded import stored_shape
 from components.example_gen.example_facts import hash_examples
 from components.example_gen.generate import finish, generate
@@ -18,7 +19,6 @@ from components.example_gen.images import (
     read_examples,
     read_rows,
 )
-from components.example_gen.sources import DataError
 from tests.trainer import image_files
 from trainer.features import RESIZES, ImageSpec
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import DatasetInfo, ImageSet, Shard
 from components.example_gen.opening import open_dataset
 from components.example_gen.sources import (
     SOURCES,
-    DataError,
     DatasetSpec,
     DataSource,
     find_name,
@@ -23,7 +23,8 @@ from tests.plugins import install
 # A source of images that are drawn: 64 for training and 16 for testing, of two classes.
 STRIPES = """
 import functools, hashlib
-from components.example_gen.sources import SOURCES, DataError, DataSource, DatasetSpec
+from components.example_gen.data_error import DataError
+from components.example_gen.sources import SOURCES, DataSource, DatasetSpec
 
 def parse(argument):
     if not argument.isdecimal():

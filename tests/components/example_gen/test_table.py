@@ -6,9 +6,9 @@ import pytest
 from pictures import fill
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError
 from components.example_gen.table import list_table
 from tests.refusals import refusal_of
 from tests.trainer.image_files import declaring

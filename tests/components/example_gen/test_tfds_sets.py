@@ -13,10 +13,11 @@ import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from components.example_gen.data_config import DataConfig
+from components.example_gen.data_error import DataError
 from components.example_gen.encoded import PNG_SIGNATURE
 from components.example_gen.image_set import ImageSet, SourceRows
 from components.example_gen.opening import open_dataset
-from components.example_gen.sources import DataError, find_name, parse_dataset
+from components.example_gen.sources import find_name, parse_dataset
 from components.example_gen.tfds_sets import find_keys
 from tests import http_servers
 from tests.refusals import refusal_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from pipeline.cli.command import UsageError
 from pipeline.cli.main import COMMANDS, main
 from pipeline.cli.serving import options

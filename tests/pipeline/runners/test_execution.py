@@ -26,7 +26,7 @@ from components.data_gate.bounds import DataGateConfig
 from components.evaluation import eval_config
 from components.evaluation.mistakes import KEPT
 from components.example_gen import image_example_gen
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.gate.policy import GateConfig, Policy
 from components.pictures import WRONG
 from components.serving_check import tensorflow_loader

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.example_gen.sources import DataError
+from components.example_gen.data_error import DataError
 from components.serving_dir.model_files import ServingDirError, explained
 from pipeline.config import RunConfig
 from pipeline.runners.failures import limit_reached, no_space
