@@ -19,6 +19,8 @@ import tensorflow as tf
 
 from trainer.hparams import HParams
 
+_CPU = "CPU:0"  # where TensorFlow reads seeds and a few other inputs: a GPU's would be waited for
+
 
 class Augmentation(NamedTuple):
     """A change of images in two steps, so that a replica can draw for the whole global batch and
@@ -66,7 +68,8 @@ def _one_after_another(parts: Sequence[Augmentation]) -> Augmentation:
     def draw(batch: int, seed: tf.Tensor) -> tf.Tensor:
         draws = []
         for number, part in enumerate(parts):
-            own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
+            with tf.device(_CPU):
+                own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
             draws.append(tf.cast(part.draw(batch, own), tf.float32))
         return tf.concat(draws, axis=1)
 
@@ -138,11 +141,13 @@ def warp(
         ],
         axis=1,
     )  # [B, 8]
+    with tf.device(_CPU):
+        unused = tf.constant(0.0)
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
         output_shape=[height, width],
-        fill_value=0.0,
+        fill_value=unused,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )

@@ -21,7 +21,7 @@ from trainer.device_memory import enough_for
 from trainer.host.text import size
 from trainer.inputs import LoadedSplit
 
-_CPU = "CPU:0"
+_CPU, _GPU = "CPU:0", "GPU:"
 _STEPS_PER_CALL = 32  # between two reports of progress, at most
 _CALL_BYTES = 8 << 20  # of the pixels of these steps, at most: they may be in memory all at once
 
@@ -70,6 +70,10 @@ class TrainingBatches:
             with tf.device(_CPU if self._scratch else own):
                 images, labels = tf.identity(split.images), tf.identity(split.labels)
             with tf.device(own):
+                if _GPU in own and not self._scratch:
+                    # TensorFlow gathers bytes on a GPU out of a variable alone. Out of a tensor the
+                    # CPU does, to which all of them would be copied in each step.
+                    images = tf.Variable(images, trainable=False)
                 return images, labels, tf.identity(split.levels)
 
         with enough_for(f"train, {size(split.num_bytes)},", remedy="set training.input=stream"):

@@ -192,6 +192,7 @@ from tests.trainer import test_batches as t
 import keras
 import tensorflow as tf
 from trainer.hparams import HParams
+from trainer import batches as module
 from trainer.optimizer import apply_gradients, make_optimizer
 from trainer.strategy import mirrored_strategy
 
@@ -207,6 +208,12 @@ for replicas in (1, 2, 3):
         stored = t.stored(t.coloured(26), folder)
         batches = t.global_batches(stored, batch=12, augmentation=t.SHIFTED, replicas=replicas)
         found |= {f"stored {replicas}": np.stack([images for images, _ in batches])}
+    module._GPU, gpu = "CPU:", module._GPU
+    batches = t.global_batches(
+        t.coloured(26), batch=12, augmentation=t.SHIFTED, replicas=replicas
+    )
+    found |= {f"as on a GPU {replicas}": np.stack([images for images, _ in batches])}
+    module._GPU = gpu
     strategy = mirrored_strategy(replicas)
     made = t.TrainingBatches(
         t.coloured(26), batch=12, seed=7, augmentation=t.UNCHANGED, strategy=strategy
@@ -270,8 +277,9 @@ def test_any_number_of_replicas_sees_the_same_global_batches(of_replicas, name, 
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
-def test_a_split_in_a_file_gives_the_batches_of_one_in_memory(of_replicas, replicas):
-    np.testing.assert_array_equal(of_replicas[f"stored {replicas}"], of_replicas["shifted 1"])
+@pytest.mark.parametrize("where", ["stored", "as on a GPU"])
+def test_a_split_gives_the_same_batches_wherever_it_lies(of_replicas, where, replicas):
+    np.testing.assert_array_equal(of_replicas[f"{where} {replicas}"], of_replicas["shifted 1"])
 
 
 @pytest.mark.parametrize("replicas", [2, 3])
