@@ -66,11 +66,12 @@ class ServingModel(tf.Module):
         """Wraps [B, h, w, C] uint8 as uncompressed PNG, where the transform graph starts: lossless,
         and without a second resizing and normalization beside it.
         """
-        encoded = tf.map_fn(
-            lambda image: tf.io.encode_png(image, compression=0),
-            pixels,
-            fn_output_signature=tf.string,
-        )
+        with tf.device("CPU:0"):  # as `to_pixels`
+            encoded = tf.map_fn(
+                lambda image: tf.io.encode_png(image, compression=0),
+                pixels,
+                fn_output_signature=tf.string,
+            )
         return self._predict_images(encoded)
 
     @tf.function(autograph=False)

@@ -16,11 +16,16 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def signatures(prepared, network, tmp_path_factory):
-    """The signatures as a server finds them: loaded from disk."""
+def saved(prepared, network, tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("model") / "saved")
     export.save(network, tft.TFTransformOutput(prepared.transform_output), SPEC, path)
-    loaded = tf.saved_model.load(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def signatures(saved):
+    """The signatures as a server finds them: loaded from disk."""
+    loaded = tf.saved_model.load(saved)
     yield loaded.signatures
     del loaded
 
@@ -52,6 +57,37 @@ def test_every_signature_gives_the_same_prediction(prepared, signatures, pngs):
     for name, value in by_bytes.items():
         np.testing.assert_array_equal(by_pixels[name], value)
         np.testing.assert_array_equal(by_example[name], value)
+
+
+@pytest.mark.parametrize("name", [features.SERVING_DEFAULT, features.PREDICT_PIXELS])
+def test_a_server_with_a_gpu_takes_the_cpu_for_what_is_done_image_by_image(
+    prepared, saved, pngs, name
+):
+    """The second device of the CPU stands for the GPU, where a server puts what names no device."""
+    given = prepared.eval_pixels if name == features.PREDICT_PIXELS else pngs.numpy()
+    v1 = tf.compat.v1
+    options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE)
+    ran = v1.RunMetadata()
+    two = v1.ConfigProto(device_count={"CPU": 2})
+    with tf.Graph().as_default(), tf.device("CPU:1"), v1.Session(config=two) as session:
+        signature = v1.saved_model.load(session, ["serve"], saved).signature_def[name]
+        ((_, fed),) = signature.inputs.items()
+        outputs = [one.name for one in signature.outputs.values()]
+        session.run(outputs, {fed.name: given}, options, ran)
+    devices = {
+        kind: {of.device[-5:] for of in ran.step_stats.dev_stats if _ran(kind, of.node_stats)}
+        for kind in ("EncodePng", "DecodePng", "TensorListReserve", "Conv2D")
+    }
+    assert devices.pop("EncodePng") <= {"CPU:0"}
+    assert devices == {
+        "DecodePng": {"CPU:0"},
+        "TensorListReserve": {"CPU:0"},
+        "Conv2D": {"CPU:1"},
+    }
+
+
+def _ran(kind: str, nodes) -> bool:
+    return any(f"{kind}(" in node.timeline_label for node in nodes)  # "name = Kind(inputs)"
 
 
 def test_pixels_are_asked_for_in_the_networks_size_where_nothing_is_resized(signatures):
