@@ -87,7 +87,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     decision = Decision(
         predictions.digest, judged[0], judged[1] if baseline else None, policy.digest
     )
-    number = register(directory, decision, run_id=RUN_ID)
+    number, lost = register(directory, decision, run_id=RUN_ID)
     candidate, *others = (
         Subject(str(one.path), digest, one.signature, loaded.takes)
         for one, digest, loaded in zip(asked, digests, models, strict=True)
@@ -106,7 +106,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         model=candidate,
         baseline=others[0] if others else None,
         evidence=evidence,
-        checks=(copies, *decide(Case(evidence, policy, provenance, number))),
+        checks=(copies, *decide(Case(evidence, policy, provenance, number, lost=lost))),
         log=str(directory / serving_dir.LOG_NAME),
     )
 

@@ -78,7 +78,7 @@ def check_predictions(
     decision = Decision(
         split, digests[0], digests[1] if other else None, _policy_digest(policy, cuts)
     )
-    number = register(directory, decision, run_id=RUN_ID)
+    number, lost = register(directory, decision, run_id=RUN_ID)
     model, *others = (
         Subject(str(path), digest)
         for path, digest in zip((candidate, baseline), digests, strict=False)
@@ -89,7 +89,7 @@ def check_predictions(
         model=model,
         baseline=others[0] if others else None,
         evidence=evidence,
-        checks=decide(Case(evidence, policy, None, number)),
+        checks=decide(Case(evidence, policy, None, number, lost=lost)),
         log=str(directory / LOG_NAME),
         left_out=tuple(_left_out(read, evidence, policy, used)),
     )

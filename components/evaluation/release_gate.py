@@ -116,8 +116,8 @@ class ReleaseGateExecutor(base_executor.BaseExecutor):
         reference = evaluation.reference(len(recorded.class_names))
         # All inputs have been read by now: an error above uses no decision up.
         run_id = (self._context and self._context.pipeline_run_id) or ""
-        number = register(served_from, decision, run_id=run_id)
-        made = decide(Case(evidence, policy, provenance, number, compared.damage))
+        number, lost = register(served_from, decision, run_id=run_id)
+        made = decide(Case(evidence, policy, provenance, number, compared.damage, lost))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         facts = blessings.ReleaseFacts(evidence, model_digest, compared, reference)
         released = blessings.write(blessing, made, facts=facts)

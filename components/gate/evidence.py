@@ -107,6 +107,7 @@ class Case:
       provenance: None for predictions whose model and images the gate has not seen.
       decision: the number of this decision on this test set, from 1.
       damage: why the served model cannot be read; None if it can, or if nothing is served.
+      lost: how many earlier decisions the decision log had lost.
     """
 
     evidence: Evidence
@@ -114,6 +115,7 @@ class Case:
     provenance: Provenance | None
     decision: int = 1
     damage: str | None = None
+    lost: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

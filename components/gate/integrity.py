@@ -111,6 +111,11 @@ def test_budget(case: Case) -> Iterator[Check]:
     )
     if decision > policy.test_budget:
         sentence += f"; {policy.test_budget:,} were planned for: collect new test images"
+    if case.lost:
+        sentence += (
+            f"; the decision log had lost {case.lost:,} of those before, which count: models that "
+            "it alone knew as withdrawn or rejected are forgotten, unless you put its lines back"
+        )
     yield Check("test_budget", True, decision, policy.test_budget, sentence)
 
 

@@ -1,16 +1,16 @@
 """The decisions on a test set are counted, each before it is made.
 
-    number = register(Path("serving"), decision, run_id="3f2a")
+    number, lost = register(Path("serving"), decision, run_id="3f2a")
 
 Where a version was released by a later decision than the log has, the log or a part of it is lost.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from components.serving_dir.log import LOG_NAME, Decision, Lost, named, opened, utc_now
 from components.serving_dir.model_files import explained
@@ -18,11 +18,20 @@ from components.serving_dir.reading import versions
 from trainer.host.files import make_directory
 from trainer.host.strict_json import is_count
 
-_log = logging.getLogger(__name__)
+
+class Counted(NamedTuple):
+    """The number of a decision on its test set, from 1.
+
+    Attributes:
+      lost: how many of those before it the log turned out to have lost, as the versions tell.
+    """
+
+    number: int
+    lost: int = 0
 
 
-def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
-    """Writes a decision down, unless the log has it; returns its number on its test set, from 1.
+def register(serving_dir: Path, decision: Decision, *, run_id: str) -> Counted:
+    """Writes a decision down, unless the log has it; returns its number.
 
     Call it before the decision is made: looking at the counts uses the test set up, even if the
     gate is killed then. A ServingDirError says that the log cannot be read or written.
@@ -40,20 +49,15 @@ def register(serving_dir: Path, decision: Decision, *, run_id: str) -> int:
                     case Decision(decision.test_digest):
                         number += 1
                         if one == decision:
-                            return number
+                            return Counted(number)
                     case Lost(decision.test_digest, count):
                         number += count
             lost = max(0, told - number)
             records = [{"at": utc_now(), "run_id": run_id, **asdict(decision)}]
             if lost:
-                _log.warning(
-                    "%s lacks %d of the %d decisions on this test set that the versions tell of: "
-                    "they count; what it alone knew as withdrawn or rejected is forgotten",
-                    *(path, lost, told),
-                )
                 records.insert(0, named(Lost(decision.test_digest, lost)))
             log.append(records)
-            return number + lost + 1
+            return Counted(number + lost + 1, lost)
 
 
 def _told(serving_dir: Path, test_digest: str) -> Iterator[int]:

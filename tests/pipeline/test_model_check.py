@@ -275,7 +275,7 @@ def test_each_decision_is_counted_once_with_those_of_runs(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["run_id"] for line in lines] == ["gate check"] * 3
     of_a_run = Decision(lines[0]["test_digest"], "another model", None, "its policy")
-    assert register(log.parent, of_a_run, run_id="a run") == 4
+    assert register(log.parent, of_a_run, run_id="a run").number == 4
     assert number("broken") == 5
 
 

@@ -23,7 +23,7 @@ from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
 from components.gate.policy import Policy
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG
-from components.serving_dir import LOG_NAME, Baseline, Comparison, digest_of
+from components.serving_dir import LOG_NAME, Baseline, Comparison, digest_of, publish
 from tests.components.artifacts import artifact
 from tests.components.evaluated import BELOW, HELD, MISSED, ROWS, Setting, Verdict
 
@@ -209,6 +209,20 @@ def test_each_decision_is_written_down_and_counted_once(setting, held, tmp_path)
     facts = blessings.facts_of(again.blessing)
     assert again.log[0]["model_digest"] == facts.model_digest
     assert again.log[0]["baseline_digest"] == facts.compared.baseline.model_digest
+
+
+def test_a_lost_decision_log_is_said_with_the_decision(setting, held, tmp_path) -> None:
+    first = decide(setting, held, HELD, tmp_path)
+    digest = first.log[0]["test_digest"]
+    (first.serving / LOG_NAME).unlink()
+    released = {
+        "dataset": {"splits": {"test": {"rows": 100, "class_counts": [100], "digest": digest}}},
+        "checks": [check.to_dict() for check in first.checks],
+    }
+    publish(Path(setting.candidate.uri, "Format-Serving"), first.serving, released)
+    said = decide(setting, held, HELD, tmp_path, run_id="run 2").find("test_budget").sentence
+    assert "decision 2 on" in said
+    assert "the decision log had lost 1 of those before" in said
 
 
 def test_a_refusal_uses_the_test_set_up_and_what_stands_on_the_first_bounds_is_refused_then(

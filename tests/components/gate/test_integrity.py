@@ -99,6 +99,13 @@ def test_beyond_its_budget_a_test_set_should_be_replaced() -> None:
     assert check.sentence.endswith("; 10 were planned for: collect new test images")
 
 
+def test_decisions_that_the_log_had_lost_are_said() -> None:
+    assert find(checks_of(GOOD, decision=4, lost=3), "test_budget").sentence.endswith(
+        "; the decision log had lost 3 of those before, which count: models that it alone knew "
+        "as withdrawn or rejected are forgotten, unless you put its lines back"
+    )
+
+
 # --- the baseline ---------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from components.serving_dir.decisions import register
 from components.serving_dir.log import Decision
 serving, room = Path(sys.argv[1]), int(sys.argv[2])
 def number(model):
-    return register(serving, Decision("test", model, None, "policy"), run_id="run")
+    return register(serving, Decision("test", model, None, "policy"), run_id="run").number
 log = serving / ".decisions.jsonl"
 print(number("first"), flush=True)
 before = log.read_bytes()
@@ -69,7 +69,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_on_a_full_disk_no_decision_is_lost_or_counted_twice(small_disk: Path) -> None:
     def number(model: str) -> int:
-        return register(small_disk, Decision("test", model, None, "policy"), run_id="r" * 3000)
+        return register(
+            small_disk, Decision("test", model, None, "policy"), run_id="r" * 3000
+        ).number
 
     assert [number(f"m{index}") for index in range(3)] == [1, 2, 3]
     ballast = small_disk / "ballast"
@@ -114,8 +116,8 @@ def test_a_whole_record_without_its_newline_is_read_and_kept(tmp_path: Path) -> 
     edited = log.read_bytes().removesuffix(b"\n")  # by an editor
     log.write_bytes(edited)
     assert read_log(tmp_path) == [first]
-    assert register(tmp_path, first, run_id="run") == 1
-    assert register(tmp_path, second, run_id="run") == 2
+    assert register(tmp_path, first, run_id="run").number == 1
+    assert register(tmp_path, second, run_id="run").number == 2
     assert read_log(tmp_path) == [first, second]
     assert log.read_bytes().startswith(edited + b"\n{")
 
@@ -168,7 +170,7 @@ def test_an_editors_other_ends_of_lines_lose_none(end: bytes, tmp_path: Path) ->
         register(tmp_path, decision, run_id="run")
     log.write_bytes(log.read_bytes().replace(b"\n", end))
     assert read_log(tmp_path) == made[:2]
-    assert [register(tmp_path, decision, run_id="run") for decision in made] == [1, 2, 3]
+    assert [register(tmp_path, one, run_id="run").number for one in made] == [1, 2, 3]
     assert read_log(tmp_path) == made
 
 

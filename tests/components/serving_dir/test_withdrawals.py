@@ -115,10 +115,10 @@ def test_a_log_that_a_rollback_could_not_write_is_made_good_by_prune(
 
 def test_the_log_has_decisions_too_and_either_kind_is_read_past_the_other(serving: Path) -> None:
     decision = Decision("test", "m1", None, "p1")
-    assert register(serving, decision, run_id="run") == 1
+    assert register(serving, decision, run_id="run").number == 1
     forgotten_versions(serving)
-    assert register(serving, Decision("test", "m2", None, "p1"), run_id="run") == 2
-    assert register(serving, decision, run_id="run") == 1
+    assert register(serving, Decision("test", "m2", None, "p1"), run_id="run").number == 2
+    assert register(serving, decision, run_id="run").number == 1
     assert withdrawn_letters(serving) == {"b"}
 
 
