@@ -21,6 +21,7 @@ SET_TMPDIR = "set TMPDIR to a directory that this user may write to"  # the reme
 _OWN = "tfx-mnist-"  # what the name of a process's own temporary directory begins with
 
 _MAX_NAME = 255  # bytes of a file's name, on all usual file systems of Linux
+_MAX_PATH = 4095 - _MAX_NAME  # of a directory: Linux takes no longer path of a file below it
 
 # TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
 _MAX_SLUG = 53
@@ -76,6 +77,12 @@ def require_place(what: str, path: str | os.PathLike[str]) -> None:
     """
     require_no_long_name(what, path)
     there = absolute = os.path.abspath(path)
+    length = len(os.fsencode(absolute))
+    if length > _MAX_PATH:
+        raise ValueError(
+            f"{what} has a path of {length:,} bytes, expected at most {_MAX_PATH:,}: choose a "
+            f"shorter {what}"
+        )
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):

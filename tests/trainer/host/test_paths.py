@@ -110,6 +110,15 @@ class TestDirectory:
             require_directory("what", tmp_path / ("ä" * 128) / "below")
         require_directory("what", tmp_path / ("ä" * 127) / "below")
 
+    def test_one_whose_path_leaves_no_room_for_the_files_below_it_is_refused(
+        self, tmp_path: Path
+    ) -> None:
+        path = f"{tmp_path}{'/abcdefg' * 500}"[:3839]  # no name is too long
+        require_directory("what", f"{path}x")
+        said = "^what has a path of 3,841 bytes, expected at most 3,840: choose a shorter what$"
+        with pytest.raises(ValueError, match=said):
+            require_directory("what", f"{path}xy")
+
     def test_a_link_to_nothing_and_one_to_itself_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "dangling").symlink_to(tmp_path / "none")
         (tmp_path / "loop").symlink_to(tmp_path / "loop")
