@@ -41,6 +41,8 @@ def post(path: str, body: dict, *, unless: str = "refused") -> dict:
         if f'"{unless}"' in told:
             return {}
         sys.exit(f"{url} answered {error.code}: {' '.join(told.split())[:1000]}")
+    except OSError as error:
+        sys.exit(f"{url} cannot be reached: {getattr(error, 'reason', error)}")
 
 
 def main() -> None:

@@ -38,6 +38,8 @@ def call(method: str, url: str, body: bytes | None = None, kind: str = FILE, *, 
             return error
         told = " ".join(error.read().decode(errors="replace").split())
         sys.exit(f"{method} {url} answered {error.code}: {told[:1000] or error.reason}")
+    except OSError as error:
+        sys.exit(f"{url} cannot be reached: {getattr(error, 'reason', error)}")
 
 
 def log_in(root: str, name: str) -> None:

@@ -15,6 +15,8 @@ from tests.http_servers import serving
 
 pytestmark = pytest.mark.once  # of the standard library alone
 
+UNREACHABLE = "http://127.0.0.1:1"  # nothing listens on port 1
+
 FOLDER = Path(__file__).parents[3] / "examples" / "hooks"
 
 
@@ -75,6 +77,18 @@ class TestChat:
             monkeypatch.setenv("CHAT_WEBHOOK", address)
             told = run("chat.py", "released", result(RELEASED))
         assert "failed with exit status 1: urllib.error.HTTPError: HTTP Error 503" in told.complaint
+
+
+@pytest.mark.parametrize("script", ["mlflow_registry.py", "oci_push.py"])
+def test_a_server_that_cannot_be_reached_is_one_line(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", UNREACHABLE)
+    monkeypatch.setenv("OCI_REPOSITORY", f"{UNREACHABLE}/models/mnist")
+    told = run(script, "released", result(RELEASED))
+    assert told.output.startswith(f"{UNREACHABLE}/")
+    assert told.output.endswith(" cannot be reached: [Errno 111] Connection refused")
+    assert told.output in told.complaint
 
 
 class TestMLflow:
