@@ -72,6 +72,7 @@ setup(
         "ml-metadata",
         "mlxtend",
         "numpy",
+        "packaging>=24.2",
         "pillow",
         "protobuf",
         "pydantic>=2,<3",

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from components.model_card.subject import Accuracy, Subject
 
@@ -56,10 +59,19 @@ def _model(subject: Subject) -> dict[str, Any]:
         **({"supplier": {"name": owner}} if owner else {}),
         "name": subject.name,
         "version": subject.model_digest,
-        **({"licenses": [{"license": {"name": license_}}]} if license_ else {}),
+        **({"licenses": [_license(license_)]} if license_ else {}),
         "modelCard": _card(subject),
         "properties": _properties({"run": subject.record.get("run_id")}),
     }
+
+
+def _license(stated: str) -> dict[str, Any]:
+    try:
+        known = canonicalize_license_expression(stated)
+    except InvalidLicenseExpression:
+        return {"license": {"name": stated}}
+    is_id = re.fullmatch(r"(?!LicenseRef-)[\w.-]+", known)  # not of several, nor with a "+"
+    return {"license": {"id": known}} if is_id else {"expression": known}
 
 
 def _card(subject: Subject) -> dict[str, Any]:

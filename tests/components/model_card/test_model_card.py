@@ -113,6 +113,25 @@ class TestBillOfMaterials:
         broken = text.replace('"machine-learning-model"', '"model"')
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(broken) is not None
 
+    @pytest.mark.parametrize(
+        ("stated", "licenses"),
+        [
+            ("apache-2.0", [{"license": {"id": "Apache-2.0"}}]),
+            ("MIT or Apache-2.0", [{"expression": "MIT OR Apache-2.0"}]),
+            ("LicenseRef-ours", [{"expression": "LicenseRef-ours"}]),
+            ("for our own use", [{"license": {"name": "for our own use"}}]),
+        ],
+    )
+    def test_a_license_that_spdx_knows_is_said_by_its_id(
+        self, stated: str, licenses: list[dict]
+    ) -> None:
+        from cyclonedx.schema import SchemaVersion
+        from cyclonedx.validation.json import JsonStrictValidator
+
+        text = documents(Subject({"card": {"license": stated}}, EVIDENCE, DIGEST))[BOM_NAME]
+        assert json.loads(text)["metadata"]["component"]["licenses"] == licenses
+        assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
     def test_its_model_card_has_metrics_with_intervals_per_class(self, bom: dict) -> None:
         model = bom["metadata"]["component"]
         assert (model["version"], model["supplier"]["name"]) == (DIGEST, "the *forms* team")
