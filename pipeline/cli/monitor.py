@@ -23,6 +23,7 @@ from pipeline.cli.command import (
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import written_option
 from pipeline.result import ExitCode
+from pipeline.runners.failures import limit_reached
 from trainer.features import ImageSpec
 
 if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
@@ -131,7 +132,7 @@ def _compared(
     try:
         served = read_requests(source, Model(version.path, spec))
     except ModelError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(limit_reached(error.__cause__ or error) or str(error)) from None
     drift = compare(
         released,
         served.summary,

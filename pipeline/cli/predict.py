@@ -23,6 +23,7 @@ from pipeline.cli.command import (
     whole,
 )
 from pipeline.result import ExitCode
+from pipeline.runners.failures import limit_reached
 from trainer.host.text import percent
 
 if TYPE_CHECKING:  # NumPy and Pillow stand behind it
@@ -92,7 +93,7 @@ def _classify(version: Version, images: Sequence[Path]) -> Iterator[Prediction |
     try:
         yield from classify(images, version.path, names)
     except ModelError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(limit_reached(error.__cause__ or error) or str(error)) from error
 
 
 def _describe(path: Path, answer: Prediction | ImageError) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import shlex
 import shutil
 import subprocess
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.served_graph import ServedGraph
+from components.serving_check.classifier import Classifier
 from components.serving_dir import publish, rollback
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import letter_model
 from tests.pipeline import saved_models
+from tests.pipeline.cli.test_monitor import record
 
 Captured = pytest.CaptureFixture[str]
 
@@ -191,6 +195,33 @@ def test_a_model_of_another_kind_ends_with_1(
     assert shown.out == ""
     assert shown.err.startswith(f"tfx-mnist: the model {tmp_path}/serving/1 cannot be used, ")
     assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["predict", "images/image.png"], ["monitor", "--requests", "images"]]
+)
+def test_too_few_open_files_are_not_blamed_on_the_model(
+    words: list[str], tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = saved_models.save(tmp_path / "model", (2, 4, 1), CLASSES)
+    publish(model, tmp_path / "serving", record(Classifier(model, CLASSES), np.zeros((9, 2, 4, 1))))
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((2, 4), np.uint8)).save(tmp_path / "images" / "image.png")
+    monkeypatch.chdir(tmp_path)
+
+    def without_files(directory: Path) -> ServedGraph:
+        former = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, former[1]))
+        try:
+            return ServedGraph(directory)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, former)
+
+    monkeypatch.setattr("components.serving_check.classifier.ServedGraph", without_files)
+    assert main([*words, "--serving-dir", "serving"]) == 1
+    line = capfd.readouterr().err
+    assert "Too many open files" in line
+    assert line.endswith("; raise `ulimit -n`, and give the same command again\n")
 
 
 def test_verbose_shows_what_the_libraries_write(
