@@ -77,6 +77,8 @@ setup(
         "protobuf",
         "pydantic>=2,<3",
         "pyarrow",
+        # TFX 1.16 has pyarrow 10, which would run code that a Parquet file holds.
+        "pyarrow-hotfix; python_version < '3.11'",
         "pyyaml",
         "requests",
         "rich",

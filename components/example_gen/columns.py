@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
 import io
 import itertools
+import sys
 import unicodedata
 import zipfile
 from array import array
@@ -131,6 +133,8 @@ def _read_parquet(path: Path, file: BinaryIO, _: tuple[str, ...]) -> Columns:
     import pyarrow.compute as pc
     from pyarrow import parquet
 
+    if sys.version_info < (3, 11):  # TFX 1.16 has pyarrow 10: CVE-2023-47248
+        importlib.import_module("pyarrow_hotfix")  # a column whose type is a pickle is refused
     content = parquet.ParquetFile(file)
     names = content.schema_arrow.names
     _require_distinct(path, names)

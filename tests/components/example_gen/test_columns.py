@@ -116,6 +116,32 @@ def test_a_process_that_is_given_broken_tables_says_so_and_ends_well(
         assert BROKEN[names[at // 2]][2] in line
 
 
+# A column's type may be a pickle (CVE-2023-47248), which pyarrow 10 loads.
+PICKLED = """
+import os, sys
+import pyarrow as pa
+from pyarrow import parquet
+
+class Type(pa.PyExtensionType):
+    def __init__(self):
+        super().__init__(pa.int64())
+
+    def __reduce__(self):
+        return os.mkdir, (sys.argv[2],)
+
+column = pa.ExtensionArray.from_storage(Type(), pa.array([0]))
+parquet.write_table(pa.table({"id": column}), sys.argv[1])
+"""
+
+
+def test_no_code_is_run_that_a_parquet_file_holds(tmp_path: Path) -> None:
+    path, made = tmp_path / "table.parquet", tmp_path / "made"
+    words = [sys.executable, "-W", "ignore", "-c"]
+    subprocess.run([*words, PICKLED, path, made], check=True)
+    subprocess.run([*words, PROGRAM, path], capture_output=True)
+    assert not made.exists()
+
+
 def refusal(path: Path) -> str:
     return refusal_of(DataError, read_columns, path)
 
