@@ -31,6 +31,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _PROBE = ".tfx-mnist"
 _CONNECT_S = 10.0
 _ANSWER_S = 60.0
+_PROBE_S = 5.0  # for which Google is asked again before a run: it may be credentials that lack
 
 
 class StoreError(Exception):
@@ -58,7 +59,7 @@ def require_usable(uri: str) -> None:
     """
     probe, content = f"{uri.rstrip('/')}/{_PROBE}", b"artifacts of tfx-mnist\n"
     with _explained("use", uri):
-        store, path = _opened(probe)
+        store, path = _opened(probe, retry_s=_PROBE_S)
         with store.open_output_stream(path) as writer:
             writer.write(content)
         with store.open_input_stream(path) as reader:
@@ -97,20 +98,20 @@ def exists(uri: str) -> bool:
         return bool(store.get_file_info(path).type != fs.FileType.NotFound)
 
 
-def _opened(uri: str) -> tuple[Any, str]:
+def _opened(uri: str, *, retry_s: float = _ANSWER_S) -> tuple[Any, str]:
     """Returns Arrow's file system, and the path in it."""
     scheme, _, path = uri.partition("://")
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
-    return _file_system(scheme, path.partition("/")[0], endpoint), path.rstrip("/")
+    return _file_system(scheme, path.partition("/")[0], endpoint, retry_s), path.rstrip("/")
 
 
 @functools.lru_cache
-def _file_system(scheme: str, bucket: str, endpoint: str) -> Any:
+def _file_system(scheme: str, bucket: str, endpoint: str, retry_s: float) -> Any:
     # An Arrow that was built without one of them raises ImportError, which says so.
     if scheme == "gs":
         from pyarrow.fs import GcsFileSystem
 
-        return GcsFileSystem(retry_time_limit=timedelta(seconds=_ANSWER_S))
+        return GcsFileSystem(retry_time_limit=timedelta(seconds=retry_s))
     from pyarrow.fs import S3FileSystem, resolve_s3_region
 
     limits = {"connect_timeout": _CONNECT_S, "request_timeout": _ANSWER_S}

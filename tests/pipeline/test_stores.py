@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,13 @@ def test_a_server_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     (port,) = free_ports(1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     assert "connect" in refusal(URI).lower()
+
+
+def test_google_is_asked_for_short_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_PROBE_S", 0.2)
+    begin = time.monotonic()
+    assert refusal("gs://no-such-bucket/a").startswith("cannot use gs://no-such-bucket/a: ")
+    assert time.monotonic() - begin < stores._ANSWER_S / 2
 
 
 def test_a_server_that_knows_no_such_user_is_refused() -> None:
