@@ -35,6 +35,7 @@ _REMEDIES = {
     "can't start new thread": _MORE_THREADS,
     os.strerror(errno.EMFILE): "raise `ulimit -n`",
     os.strerror(errno.EFBIG): "raise `ulimit -f`",
+    "Failed to bind to address": "free some ports, or widen `sysctl net.ipv4.ip_local_port_range`",
     "No usable temporary directory found": SET_TMPDIR,
 }
 _LITTLE = 1 << 20  # bytes

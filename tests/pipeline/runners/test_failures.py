@@ -128,6 +128,7 @@ def _no_file(limit: int) -> Exception:
         (_no_file(resource.RLIMIT_NOFILE), "raise `ulimit -n`"),
         (_no_file(resource.RLIMIT_FSIZE), "raise `ulimit -f`"),
         (RuntimeError("File too large [while running 'StageShard']"), "raise `ulimit -f`"),
+        (RuntimeError("Failed to bind to address localhost:0; set GRPC_VER"), "free some ports"),
         (RuntimeError("can't start new thread"), "raise `ulimit -u`, or the number of processes"),
         (OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "raise `ulimit -u`, or the number"),
     ],
