@@ -49,11 +49,11 @@ class Setting:
                 f"{self.rows:,} test images of {self.num_classes:,} classes, expected at least one "
                 "of each"
             )
-        if self.discordance / 2 > self.error:
+        most = 2 * min(self.error, self.accuracy)
+        if self.discordance > most:
             raise ValueError(
-                f"the discordance is {self.discordance:g}, expected at most {2 * self.error:g}: of "
-                f"two models with an accuracy of {self.accuracy:g}, each is wrong on no more than "
-                f"{self.error:g} of the images"
+                f"the discordance is {self.discordance:g}, expected at most {most:g}: two models "
+                f"with an accuracy of {self.accuracy:g} differ on no more of the images"
             )
 
     @property

@@ -100,7 +100,7 @@ def _resource(kind: str, amount: Callable[[str], float]) -> Read:
     "--retries",
     "N",
     "Further attempts at a task that failed; a gate's refusal is final.",
-    type=whole(0),
+    type=whole(0, 1_000),
     default=2,
 )
 @_list("--secret-env", "SECRET:KEY=VARIABLE", "A secret's key, as a variable of every task")

@@ -70,8 +70,13 @@ class TestTestSet:
             ({"rows": 9}, "9 test images of 10 classes, expected at least one of each"),
             (
                 {"discordance": 0.0121},
-                "the discordance is 0.0121, expected at most 0.012: of two models with an accuracy "
-                "of 0.994, each is wrong on no more than 0.006 of the images",
+                "the discordance is 0.0121, expected at most 0.012: two models with an accuracy of "
+                "0.994 differ on no more of the images",
+            ),
+            (
+                {"accuracy": 0.002},
+                "the discordance is 0.0047, expected at most 0.004: two models with an accuracy of "
+                "0.002 differ on no more of the images",
             ),
         ],
     )

@@ -134,7 +134,8 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
             "serving.public_key is '/mnt/keys/public.pem' without serving.signing_key: the new ver",
         ),
         (["--set", "card.owner={{x}}"], "card.owner is '{{x}}', expected no '{{': Argo, which r"),
-        (["--retries", "x"], "--retries is 'x', expected a whole number, 0 or more"),
+        (["--retries", "x"], "--retries is 'x', expected a whole number from 0 to 1,000"),
+        (["--retries", "3000000000"], "--retries is '3000000000', expected a whole number from 0"),
         (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'?"),
         (
             ["--set", "serving_dir=/x"],
