@@ -68,6 +68,12 @@ def arguments_problem(given: tuple[str, ...]) -> str:
         known, others = parser.parse_known_args(given)
     except ValueError as error:
         return f"beam_args cannot be read ({error}): give what Beam takes, see docs/beam.md"
+    workers = known.direct_num_workers
+    if workers < 0:
+        return (
+            f"beam_args has {workers} as direct_num_workers, expected 1 or more, or 0 for one per "
+            "CPU"
+        )
     if _is_local(known.runner):
         refused = others[:1]
     else:

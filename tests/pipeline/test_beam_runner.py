@@ -69,6 +69,10 @@ def test_processes_of_this_machine_are_started_by_our_runner(given, expected):
         (("--direct_num_workers=two",), "argument --direct_num_workers: invalid int value: 'two'"),
         (("--direct_running_mode=threads",), "argument --direct_running_mode: invalid choice"),
         (("--runner",), "argument --runner: expected one argument"),
+        (
+            ("--direct_num_workers=-3",),
+            "beam_args has -3 as direct_num_workers, expected 1 or more, or 0 for one per CPU",
+        ),
     ],
 )
 def test_arguments_that_beam_would_leave_out_or_end_the_run_for_are_a_problem(given, problem):
