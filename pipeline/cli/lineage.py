@@ -48,6 +48,8 @@ def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Repl
             "not known; restore its files"
         )
     release, rollback = found.release, found.rollback
+    # Before ML Metadata is imported, behind which a warning is no line of ours.
+    ancestors = _ancestors(directory, found)
     executions, problem = _executions(release, ctx.params["pipeline_root"])
     fields = {
         "serving_dir": str(directory),
@@ -61,7 +63,7 @@ def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Repl
         "baseline": release.get("baseline"),
         "rollback": dataclasses.asdict(rollback) if rollback else None,
         "withdrawn": dataclasses.asdict(found.withdrawn) if found.withdrawn else None,
-        "ancestors": _ancestors(directory, found),
+        "ancestors": ancestors,
         "executions": None if problem else [dataclasses.asdict(one) for one in executions],
         "executions_problem": problem or None,
     }

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from components.serving_dir import digest_of, prune, publish, rollback
+from components.serving_dir import LOG_NAME, digest_of, prune, publish, rollback
 from pipeline.cli.main import main
 from pipeline.executions import Execution, NoMetadata, Written
 from tests.components.serving_dir.samples import NOON, damage, letter_model
+from tests.pipeline.cli.processes import process
 
 Captured = pytest.CaptureFixture[str]
 APPROVAL = {
@@ -112,6 +113,20 @@ def test_the_executions_are_those_of_the_run(
         *("e" * 12, "model", "d" * 12),
     ]
     assert asked == [(serving.parent / "root" / "metadata.sqlite", "20261124T120003Z-abcd")]
+
+
+def test_a_damaged_log_is_a_line_of_ours_beside_the_lineage(serving: Path) -> None:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2 as pb2
+
+    config = pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(serving.parent / "metadata.sqlite")
+    MetadataStore(config)
+    (serving / LOG_NAME).write_text("damaged\n")
+    words = ["--serving-dir", str(serving), "--pipeline-root", str(serving.parent)]
+    done = process(["lineage", *words])
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"tfx-mnist: line 1 of {serving / LOG_NAME} is damaged")
 
 
 def test_json_holds_the_full_values(serving: Path, capfd: Captured) -> None:
