@@ -114,12 +114,12 @@ class _Complaints(logging.Handler):
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._said: set[str] = set()
+        self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage()
-        if line not in self._said:
-            self._said.add(line)
+        if line not in self.said:
+            self.said.add(line)
             complain(line)
 
 
@@ -191,8 +191,10 @@ def tell_hook(
 
 
 def fail(line: str, fields: Mapping[str, Any] | None) -> None:
-    """Writes the line on stderr, and the object, if there is one, on stdout."""
-    complain(line)
+    """Writes the line on stderr, unless a warning said it, and the object, if any, on stdout."""
+    warned = logging.lastResort
+    if not (isinstance(warned, _Complaints) and line in warned.said):
+        complain(line)
     if fields is not None:
         say_json(fields)
 

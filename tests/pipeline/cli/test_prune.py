@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import rollback
+from components.serving_dir import LOG_NAME, rollback
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import numbers, publish_letters
+from tests.pipeline.cli.processes import process
 
 Captured = pytest.CaptureFixture[str]
 
@@ -88,3 +89,12 @@ def test_words_that_make_no_sense_end_with_2(
     assert main(["prune", *words, "--serving-dir", str(serving)]) == 2
     assert capfd.readouterr().err.startswith(f"tfx-mnist: {line}")
     assert numbers(serving) == [1, 2, 3, 4]
+
+
+def test_a_damaged_log_refuses_it_in_one_line(serving: Path) -> None:
+    (serving / LOG_NAME).write_text("damaged\n")
+    # Its own process: pytest handles the log's warnings, which nobody else does.
+    done = process(["prune", "--keep", "1", "--serving-dir", str(serving)])
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"tfx-mnist: line 1 of {serving / LOG_NAME} is damaged")
+    assert done.stderr.count("\n") == 1
