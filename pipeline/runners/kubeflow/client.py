@@ -115,7 +115,7 @@ class PipelineClient(kfp_client.Client):
         cert: Path | None = None,
         key: Path | None = None,
     ) -> None:
-        """Connects; where no namespace is given, it asks whether the API is there.
+        """Connects, and asks whether the API is there.
 
         Args:
           namespace: that of the user, in a cluster of several users; "" elsewhere.
@@ -133,6 +133,8 @@ class PipelineClient(kfp_client.Client):
         rest = self._run_api.api_client.rest_client  # that of all APIs
         ask = rest.request
         rest.request = lambda *args, **given: ask(*args, **{**given, "_request_timeout": ANSWER_S})
+        if namespace:  # otherwise kfp's client has asked
+            self.get_kfp_healthz()
 
     def _load_config(self, *args: Any, **kwargs: Any) -> kfp_server_api.Configuration:
         config = super()._load_config(*args, **kwargs)
@@ -141,11 +143,18 @@ class PipelineClient(kfp_client.Client):
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-        """Does what kfp's method does, but tries only once."""
+        """Does what kfp's method does, but tries only once, and refuses a page to log in."""
         api = self._healthz_api
         # As kfp-server-api 2.16 and newer call it, or as older ones do.
         ask = getattr(api, "healthz_service_get_healthz", None) or api.get_healthz
-        return ask(_request_timeout=ANSWER_S)
+        answer = ask(_request_timeout=ANSWER_S)
+        if getattr(answer, "multi_user", None) is None:  # the API always says it
+            raise ClientError(
+                f"{api.api_client.configuration.host} answers as another program, expected the API "
+                "of Kubeflow Pipelines: give another --host, or a --token-file where one has to "
+                "log in"
+            )
+        return answer
 
     def _load_context_setting_or_default(self) -> None:
         """Ignores settings that another program left in the home directory."""

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.cli.main import main
 from pipeline.runners.kubeflow import client
+from tests import http_servers
 from tests.pipeline.runners.kubeflow.api_server import State, certificate, serving
 from tests.pipeline.runners.kubeflow.compiled import compiled
 
@@ -371,6 +372,26 @@ def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
     )
     assert shown.err.endswith(
         "expected the API of Kubeflow Pipelines: is the port-forward there?\n"
+    )
+
+
+@pytest.mark.parametrize("namespace", [(), ("--namespace", "team")])
+@pytest.mark.parametrize("content", [b"<html>log in</html>", b"null", b"{}"])
+@pytest.mark.parametrize("command", ["schedules", "status"])
+def test_what_answers_as_another_program_ends_with_1(
+    capfd: Captured, command: str, content: bytes, namespace: tuple[str, ...]
+) -> None:
+    class Other(http_servers.Handler):
+        def do_GET(self) -> None:
+            self.answer(200, content)
+
+    run = ["x"] if command == "status" else []
+    with http_servers.serving(Other) as host:
+        assert main(["kubeflow", command, *run, "--host", host, *namespace]) == 1
+    assert capfd.readouterr() == (
+        "",
+        f"tfx-mnist: {host} answers as another program, expected the API of Kubeflow Pipelines: "
+        "give another --host, or a --token-file where one has to log in\n",
     )
 
 
