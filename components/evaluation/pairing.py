@@ -189,10 +189,11 @@ def _rows(candidate: PredictionsFile, baseline: PredictionsFile) -> list[int]:
     for one, other in ((candidate, baseline), (baseline, candidate)):
         missing = np.flatnonzero(~np.isin(one.ids, other.ids))
         if len(missing):
+            more = f", nor of {len(missing) - 1:,} more" if len(missing) > 1 else ""
             one.refuse(
                 int(missing[0]),
-                f"{other.path} has no row of this id, nor of {len(missing) - 1:,} others; expected "
-                "the same test images in both files",
+                f"{other.path} has no row of this id{more}; expected the same test images in both "
+                "files",
             )
     found = [rows[name] for name in candidate.ids.tolist()]
     for row in np.flatnonzero(candidate.labels != baseline.labels[found])[:1]:

@@ -12,7 +12,7 @@ from pipeline.config import RunConfig
 from trainer import supervision
 from trainer.cluster import Cluster
 from trainer.host.text import quoted
-from trainer.job import job_file
+from trainer.job import Job, job_file
 from trainer.tuning import processes
 
 
@@ -75,6 +75,10 @@ def _search(job: Path) -> Reply:
     name = _require_worker_of_a_search()
     if not job.is_file():
         raise UsageError(f"there is no file {job}, expected the job file that the chief names")
+    try:
+        Job.read(job)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{job} is no job file, expected the one that the chief names") from error
     processes.work(job)
     line = f"searched: as {name}, until no trial was left"
     return Reply({"worker": name, "search": str(job)}, [line])

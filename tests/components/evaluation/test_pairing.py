@@ -91,7 +91,7 @@ def test_a_predicted_class_that_no_row_has_as_its_label_is_refused(read) -> None
     [
         (
             {"id": ["a0", "a1", "b2"]},
-            r"p.csv, row 3 \(id 'a2'\): \S+b.csv has no row of this id, nor of 0 others",
+            r"p.csv, row 3 \(id 'a2'\): \S+b.csv has no row of this id; expected the same test",
         ),
         (
             {"label": [0, 2, 2]},
@@ -106,7 +106,10 @@ def test_files_of_other_images_labels_or_classes_are_refused(changes, line: str,
 
 
 def test_a_baseline_of_more_images_is_refused(read) -> None:
-    with pytest.raises(DataError, match=r"b.csv, row 4 \(id 'a3'\): \S+p.csv has no row of th"):
+    with pytest.raises(
+        DataError,
+        match=r"b.csv, row 4 \(id 'a3'\): \S+p.csv has no row of this id, nor of 1 more; ",
+    ):
         pair(read(table(3)), read(table(5), "b.csv"))
 
 

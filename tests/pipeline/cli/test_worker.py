@@ -11,6 +11,7 @@ import pytest
 from pipeline.cli.main import main
 from tests.pipeline.cli.processes import process, start
 from tests.waiting import wait_until
+from trainer.job import Job
 
 MACHINES = ["127.0.0.1:1", "127.0.0.1:2"]
 
@@ -68,9 +69,20 @@ def test_what_makes_no_worker_of_a_search_is_refused(
     assert capsys.readouterr().err.startswith(f"tfx-mnist: {line}")
 
 
+@pytest.mark.parametrize("text", ["junk", "{}", "7"])
+def test_a_file_that_is_no_job_is_refused(text, monkeypatch, capsys, tmp_path):
+    file = tmp_path / "job.json"
+    file.write_text(text)
+    for name, value in SEARCH.items():
+        monkeypatch.setenv(name, value)
+    assert main(["worker", "--search", str(file)]) == 2
+    line = f"tfx-mnist: {file} is no job file, expected the one that the chief names\n"
+    assert capsys.readouterr().err == line
+
+
 def search_worker(tmp_path: Path, tensorflow: str) -> tuple[list[str], dict[str, str]]:
     """Words and variables of a worker whose process ends or stays in what TensorFlow stands for."""
-    (tmp_path / "job.json").touch()
+    Job([], [], "", {}).write(tmp_path / "job.json")
     (tmp_path / "tensorflow.py").write_text(tensorflow)
     words = ["worker", "--json", "--search", str(tmp_path / "job.json")]
     return words, {**SEARCH, "PYTHONPATH": str(tmp_path)}
