@@ -254,9 +254,11 @@ def _status_lines(run: RunStatus, namespace: str) -> Iterator[str]:
     yield f"{run.name}: {run.state.lower()}"
     for task, state in run.tasks.items():
         yield f"  {task}: {state.lower()}"
-    for task, message in run.failures.items():
+    # The backend itself may fail before any task of ours, as without its object store.
+    failures = run.failures or ({"the run": ""} if run.state == "FAILED" else {})
+    for task, message in failures.items():
         yield f"{task}: {message or 'the API does not say why; its message is in the UI'}"
-    if any(not message for message in run.failures.values()):
+    if any(not message for message in failures.values()):
         yield (
             f"or: kubectl -n {namespace} get workflow -l pipeline/runid={run.run_id} -o "
             "jsonpath='{.items[*].status.nodes.*.message}'"

@@ -279,6 +279,19 @@ def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(
     ]
 
 
+def test_so_it_is_where_the_backend_failed_before_any_task(
+    host: str, state: State, capfd: Captured
+) -> None:
+    state.runs.append(_run("FAILED", _task("root", "FAILED")))
+    assert main(["kubeflow", "status", "r1", "--host", host]) == 1
+    assert capfd.readouterr().out.splitlines() == [
+        "a run: failed",
+        "the run: the API does not say why; its message is in the UI",
+        "or: kubectl -n kubeflow get workflow -l pipeline/runid=r1 -o "
+        "jsonpath='{.items[*].status.nodes.*.message}'",
+    ]
+
+
 def test_a_run_that_is_not_there_ends_with_2(ask) -> None:
     code, fields = ask("status", "none")
     assert code == 2
