@@ -43,6 +43,7 @@ def test_it_keeps_the_rules_that_the_definitions_do_not_write_down(manifest):
     assert set(replicas(manifest)) == {"Chief", "Worker"}
     assert replicas(manifest)["Chief"]["replicas"] == 1
     assert manifest["spec"]["runPolicy"]["cleanPodPolicy"] in {"All", "Running", "None"}
+    assert manifest["spec"]["runPolicy"]["backoffLimit"] > 0  # or a refused run never ends
     for replica in replicas(manifest).values():
         assert replica["restartPolicy"] in {"Always", "OnFailure", "Never", "ExitCode"}
         (container,) = replica["template"]["spec"]["containers"]

@@ -10,6 +10,7 @@ import yaml
 from kubeflow_trainer_api import models
 
 from pipeline.cli.configuration import Given
+from pipeline.result import ExitCode
 from tests.pipeline.cli.parsing import parsed
 from trainer.cluster import Cluster
 
@@ -33,8 +34,13 @@ def machines(manifests: dict[str, Any]) -> int:
 
 
 @pytest.fixture(scope="module")
-def container(manifests: dict[str, Any]) -> dict[str, Any]:
-    (job,) = manifests["TrainingRuntime"]["spec"]["template"]["spec"]["replicatedJobs"]
+def job(manifests: dict[str, Any]) -> dict[str, Any]:
+    (found,) = manifests["TrainingRuntime"]["spec"]["template"]["spec"]["replicatedJobs"]
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def container(job: dict[str, Any]) -> dict[str, Any]:
     (found,) = job["template"]["spec"]["template"]["spec"]["containers"]
     # By these names Trainer finds what it starts, and kubernetes-sigs/jobset makes the pods' names.
     assert (job["name"], found["name"]) == ("node", "node")
@@ -99,3 +105,17 @@ def test_the_first_pod_runs_the_pipeline_and_the_others_train_with_it(
             else dict(given.ensure_object(Given).overrides)["pipeline_root"]
         )
     assert len(set(roots)) == 1
+
+
+def test_the_first_pods_end_is_the_end_of_the_job(job):
+    # If the training is in the cache, no training begins, and the others would wait for an hour.
+    spec = job["template"]["spec"]
+    assert spec["completionMode"] == "Indexed"  # Kubernetes asks for it
+    assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+
+
+def test_a_refusal_is_not_tried_again(job):
+    spec = job["template"]["spec"]
+    (rule,) = (rule for rule in spec["podFailurePolicy"]["rules"] if rule["action"] == "FailJob")
+    assert rule["onExitCodes"] == {"operator": "In", "values": [ExitCode.USAGE, ExitCode.REFUSED]}
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"  # Kubernetes asks for it
