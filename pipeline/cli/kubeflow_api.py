@@ -261,5 +261,5 @@ def _status_lines(run: RunStatus, namespace: str) -> Iterator[str]:
     if any(not message for message in failures.values()):
         yield (
             f"or: kubectl -n {namespace} get workflow -l pipeline/runid={run.run_id} -o "
-            "jsonpath='{.items[*].status.nodes.*.message}'"
+            """jsonpath='{range .items[*].status.nodes.*}{.message}{"\\n"}{end}' | sort -u"""
         )

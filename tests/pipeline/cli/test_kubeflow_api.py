@@ -275,7 +275,7 @@ def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(
         "  Pusher: failed",
         "Pusher: the API does not say why; its message is in the UI",
         "or: kubectl -n kubeflow get workflow -l pipeline/runid=r1 -o "
-        "jsonpath='{.items[*].status.nodes.*.message}'",
+        """jsonpath='{range .items[*].status.nodes.*}{.message}{"\\n"}{end}' | sort -u""",
     ]
 
 
@@ -288,7 +288,7 @@ def test_so_it_is_where_the_backend_failed_before_any_task(
         "a run: failed",
         "the run: the API does not say why; its message is in the UI",
         "or: kubectl -n kubeflow get workflow -l pipeline/runid=r1 -o "
-        "jsonpath='{.items[*].status.nodes.*.message}'",
+        """jsonpath='{range .items[*].status.nodes.*}{.message}{"\\n"}{end}' | sort -u""",
     ]
 
 
