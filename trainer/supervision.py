@@ -33,6 +33,8 @@ def wait_for(job: Path, *, seconds: float) -> None:
     """
     _failure(job).unlink(missing_ok=True)
     end = time.monotonic() + seconds
+    if not job.exists():
+        progress.LOGGER.info("waiting up to %g s for the chief's training: %s", seconds, job)
     while not job.exists():
         if time.monotonic() >= end:
             raise TrainingFailed(
