@@ -220,7 +220,7 @@ except Terminated:
 )
 def test_a_lost_worker_ends_the_run_with_one_line(work: str, said: str):
     """Beam's own runner would wait for the worker's answers for ever."""
-    done = subprocess.run(in_workers(work), capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(in_workers(work), capture_output=True, text=True, timeout=300, check=True)
     lost = [line for line in done.stdout.splitlines() if line.startswith("lost: ")]
     assert len(lost) == 1
     assert said in lost[0]
@@ -246,7 +246,7 @@ def test_workers_end_with_a_killed_run_also_where_they_import_or_are_stopped(con
         if connected:
             workers[0].suspend()
         run.kill()
-    _, left = psutil.wait_procs(workers, timeout=30)
+    _, left = psutil.wait_procs(workers, timeout=300)
     for worker in left:
         worker.kill()
     assert left == []
@@ -261,6 +261,6 @@ def test_sigterm_does_not_wait_for_a_worker_that_does_not_end():
         workers = started_workers(run, connected=True)
         workers[0].suspend()
         run.terminate()
-        said, _ = run.communicate(timeout=60)
-    _, left = psutil.wait_procs(workers, timeout=30)
+        said, _ = run.communicate(timeout=300)
+    _, left = psutil.wait_procs(workers, timeout=300)
     assert (run.returncode, said, left) == (143, "terminated\n", [])

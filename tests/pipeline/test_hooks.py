@@ -56,25 +56,21 @@ def test_a_command_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
 
 def test_after_the_time_limit_a_command_and_its_children_are_killed(tmp_path: Path) -> None:
     started = time.monotonic()
-    code = f"""if True:
-    import subprocess, sys, time
-    child = subprocess.Popen(["sleep", "60"])
-    open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
-    print("waiting", flush=True)
-    time.sleep(60)
-    """
-    told = tell(hooks(code, timeout_s=2.0), "released", {})
+    # A shell starts at once, also where a Python would take more than the limit.
+    code = 'sleep 60 & echo $! > "$0"; echo waiting; wait'
+    command = ("sh", "-c", code, str(tmp_path / "pid"))
+    told = tell(HooksConfig(released=command, timeout_s=2.0), "released", {})
     assert "was killed after 2 s (hooks.timeout_s): waiting" in told.complaint
-    assert time.monotonic() - started < 20
     child = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not is_running(child), timeout_s=5.0)
+    wait_until(lambda: not is_running(child))
+    assert time.monotonic() - started < 60
 
 
 def test_a_child_that_keeps_the_output_open_delays_nobody() -> None:
     started = time.monotonic()
     told = tell(hooks("import subprocess; subprocess.Popen(['sleep', '60'])"), "released", {})
     assert told == ("", "")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_a_command_that_does_not_read_a_large_object_succeeds() -> None:

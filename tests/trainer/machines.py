@@ -19,7 +19,7 @@ from trainer import supervision
 logging.basicConfig(level="INFO", format="%(message)s")
 job = pathlib.Path(sys.argv[1])
 supervision.LAST_WORDS_S = float(sys.argv[2])
-supervision.wait_for(job, seconds=120)
+supervision.wait_for(job, seconds=300)
 supervision.train(job)
 """
 
@@ -75,7 +75,7 @@ class Machines:
 
     def end(self, *processes: subprocess.Popen) -> None:
         for process in processes:
-            assert process.wait(timeout=240) == 0, self.log(0)[-3000:] + self.log(1)[-3000:]
+            assert process.wait(timeout=300) == 0, self.log(0)[-3000:] + self.log(1)[-3000:]
 
 
 def settings(batch: int) -> dict[str, float]:

@@ -76,7 +76,7 @@ kept.save(of_epoch(2))
 @pytest.mark.parametrize("moment", ["sync", "rename"])
 def test_a_kill_while_one_is_written_leaves_the_one_before(tmp_path, moment):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), moment], check=False, timeout=120
+        [sys.executable, "-c", KILLED, str(tmp_path), moment], check=False, timeout=300
     )
     assert done.returncode == -9
     (half, one) = files(tmp_path)

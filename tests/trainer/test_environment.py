@@ -53,7 +53,7 @@ def run_python(code: str, **environment: str) -> list[str]:
         env={**inherited, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -59,7 +59,7 @@ def test_both_machines_find_that_they_would_not_train_the_same():
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         )
     for process in processes:
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate(timeout=300)
         assert said.startswith("the machines do not train the same: they need one pipeline root")
 
 
@@ -109,8 +109,8 @@ def test_an_error_of_a_worker_that_would_come_again_ends_the_chief_with_its_line
     machines = Machines(Training(prepared, tmp_path, **network), tmp_path)
     machines.job.with_suffix(".failed").write_text("of a chief that was killed")
     chief, worker = machines.start_chief(), machines.start_worker()
-    assert worker.wait(timeout=120) == 1
-    assert chief.wait(timeout=60) == 1, machines.log(0)[-3000:]
+    assert worker.wait(timeout=300) == 1
+    assert chief.wait(timeout=300) == 1, machines.log(0)[-3000:]
     line = f"the machine 127.0.0.1:{machines.ports[1]} cannot train: training.architecture is"
     assert line in machines.log(0)
     assert "(MemoryError: a batch exceeds the memory)" in machines.log(0)

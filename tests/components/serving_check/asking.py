@@ -12,7 +12,7 @@ from components.serving_check.questions import Bounds
 from components.serving_check.servers import serve
 from components.serving_check.verdict import check_model
 
-TIMEOUTS = Timeouts(start_s=300.0, request_s=20.0)
+TIMEOUTS = Timeouts(start_s=300.0, request_s=300.0)
 # Two busy cores may be slow, and that is not what is tested.
 BOUNDS = Bounds(max_p99_latency_ms=5_000.0, max_memory_mib=2_048.0)
 

@@ -12,7 +12,8 @@ from trainer.host import termination
 
 pytestmark = pytest.mark.once  # what the system sends us, and what we make of it
 
-# A run that sends itself the signal and then does what the third argument says.
+# A run that does what the second argument says, in which it sends itself the signal that the third
+# one names; the fourth is the grace in seconds.
 RUN = """
 import ctypes, os, signal, sys, threading, time
 from pipeline import records
@@ -20,7 +21,7 @@ from pipeline.cli.main import main
 from pipeline.result import HELD, RELEASED, Release, RunResult, Waiting
 from pipeline.runners.failures import CannotStart
 from trainer.host import termination
-termination.GRACE_S = 1.0
+termination.GRACE_S = float(sys.argv[4])
 SIGNAL = signal.Signals[sys.argv[3]]
 
 def trains(config, *, run_id, observer):
@@ -59,7 +60,7 @@ def swallows_and_holds(config, *, run_id, observer):
     return RunResult(run_id, HELD, pending=Waiting(run_id, "serving/.pending"))
 
 def leaves_a_thread(config, *, run_id, observer):
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=time.sleep, args=(600,)).start()
     trains(config, run_id=run_id, observer=observer)
 
 def is_hit_again_at_its_last_words(config, *, run_id, observer):
@@ -90,8 +91,10 @@ GOES_ON = "the same command goes on from what is finished"
 both_signals = pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 
 
-def ended(root: Path, what: str, name: str) -> subprocess.CompletedProcess[str]:
-    return script(RUN, str(root / "root"), what, name)
+def ended(
+    root: Path, what: str, name: str, *, grace_s: float = 300.0
+) -> subprocess.CompletedProcess[str]:
+    return script(RUN, str(root / "root"), what, name, str(grace_s))
 
 
 @both_signals
@@ -139,7 +142,7 @@ def test_what_was_held_before_is_said_also_where_nothing_can_be_recorded(tmp_pat
     "what", ["swallows", "leaves_a_thread", "waits_in_c", "waits_after_python"]
 )
 def test_what_does_not_end_by_itself_is_ended_after_the_grace(tmp_path, what, name):
-    assert ended(tmp_path, what, name).returncode == CODES[name]
+    assert ended(tmp_path, what, name, grace_s=1.0).returncode == CODES[name]
 
 
 def test_a_lost_terminal_ends_a_run_as_sigterm_does(tmp_path):

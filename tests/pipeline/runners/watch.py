@@ -1,7 +1,10 @@
 """Observers of a run for tests."""
 
-import os
-from pathlib import Path
+import contextlib
+
+import psutil
+
+from tests.waiting import wait_until
 
 
 class Watch:
@@ -43,13 +46,10 @@ class Looking(Watch):
 def children_running(module: str) -> list[int]:
     """The numbers of this process's children that run a module."""
     found = []
-    for pid in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        parent = stat.rpartition(")")[2].split()[1]
-        if int(parent) == os.getpid() and module.encode() in words:
-            found.append(pid)
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
+            # On a busy machine a process that has begun has no command line for a moment.
+            wait_until(child.cmdline)
+            if module in child.cmdline():
+                found.append(child.pid)
     return found

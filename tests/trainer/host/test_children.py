@@ -41,7 +41,12 @@ def standing(tmp_path, monkeypatch):
 def _run(*words: str, **variables: str) -> str:
     child = python_child(*words, **variables)
     return subprocess.run(
-        child.command, env=child.environment, capture_output=True, text=True, check=True, timeout=60
+        child.command,
+        env=child.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     ).stdout
 
 
