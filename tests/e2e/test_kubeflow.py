@@ -17,6 +17,7 @@ import pytest
 from components import serving_dir
 from tests.e2e import image
 from tests.e2e.idx_folders import shuffle_labels, write_idx
+from tests.e2e.runs import PATIENT
 
 pytestmark = [pytest.mark.e2e, image.needed]
 
@@ -94,7 +95,9 @@ class Runs:
         for earlier, given in RUNS.items():
             if earlier not in self._done:
                 words = (word.format(noisy=self._noisy) for word in given)
-                self._done[earlier] = self._runner("--deterministic", *self._places, *words)
+                self._done[earlier] = self._runner(
+                    "--deterministic", *PATIENT, *self._places, *words
+                )
             if earlier == name:
                 break
         return self._done[name]

@@ -14,7 +14,7 @@ from components import serving_dir
 from pipeline import stores
 from pipeline.cli.main import main
 from pipeline.executions import executions_of
-from tests.e2e.runs import SMALL, run_here, stop_when, tfx_mnist
+from tests.e2e.runs import PATIENT, SMALL, run_here, stop_when, tfx_mnist
 from tests.pipeline.thirds import write_thirds
 from tests.s3 import BUCKET, s3_server
 from tests.trainer.trainings import assert_same, exported_weights, has_checkpoint
@@ -36,7 +36,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def unbroken(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What a run comes to that nothing stops."""
     root = tmp_path_factory.mktemp("unbroken") / "root"
-    assert main(["run", "--pipeline-root", str(root), *words]) == 0
+    assert main(["run", *PATIENT, "--pipeline-root", str(root), *words]) == 0
     return recorded(root)
 
 
