@@ -32,6 +32,7 @@ def pytest_configure() -> None:
     to the child's stderr.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    del sys.argv[1:]  # TFX reads it for every Beam pipeline, and takes pytest's words for its own
     from trainer.environment import collect_seldom  # which settles what is set above
 
     collect_seldom()

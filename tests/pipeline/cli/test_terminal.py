@@ -139,9 +139,11 @@ class TestDisplay:
             shown.component_started("Trainer")
         assert (out.getvalue(), err.getvalue()) == ("Trainer ...\n", "")
 
-    def test_progress_of_the_training_is_shown_until_the_block_is_left(self) -> None:
+    def test_progress_of_the_training_is_shown_until_the_block_is_left(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         out = io.StringIO()
-        progress.LOGGER.setLevel("INFO")
+        caplog.set_level("INFO", logger=progress.LOGGER.name)
         with display(human=out, err=out, verbose=False):
             progress.report(_ended(1))
         progress.report(_ended(2))
@@ -149,7 +151,6 @@ class TestDisplay:
 
     def test_what_else_the_training_says_is_a_line(self) -> None:
         out = io.StringIO()
-        progress.LOGGER.setLevel("INFO")
         with display(human=out, err=out, verbose=False):
             progress.LOGGER.info("resumed after epoch %d", 3)
         assert out.getvalue() == "resumed after epoch 3\n"
