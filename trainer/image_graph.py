@@ -32,7 +32,6 @@ _EXIF = b"Exif\x00\x00"
 _HEAD_BYTES = 1 << 16
 _ORIENTATION = 0x0112  # the tag
 _SHORT = 3  # the type of two bytes
-_MAX_TAGS = 1024
 _MARGIN = 64  # zeros behind a file: what is read beyond its end is no valid EXIF
 _JPEG_PARTS = (2, 4, 8)  # it can be decoded at a half, a fourth or an eighth of its size
 _LEFT_TO_RESIZE = 3  # with at least so many times the network's larger side on both of its own
@@ -69,11 +68,10 @@ def _traced(spec: ImageSpec) -> _OfImage:
 
 
 def decode_png(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """Decodes PNG bytes, [B] or [B, 1], to [B, H, W, C] uint8; fails on images of another shape."""
+    """Decodes PNG bytes, [B], to [B, H, W, C] uint8; fails on images of another shape."""
     height, width, channels = image_shape
-    images = tf.reshape(encoded, [-1])
-    fits = tf.equal(tf.reshape(_png_sides(images), [-1, 2]), (width, height))  # [B, 2]
-    images = _emptied_unless(tf.reduce_all(fits, axis=1), images)
+    fits = tf.equal(tf.reshape(_png_sides(encoded), [-1, 2]), (width, height))  # [B, 2]
+    images = _emptied_unless(tf.reduce_all(fits, axis=1), encoded)
 
     def decode_one(png: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_png(png, channels=channels)
@@ -137,7 +135,7 @@ def decoded(encoded: tf.Tensor, least_side: int) -> tf.Tensor:
         that leaves both sides whole and at least so long, or else at its own size.
     """
     first = tf.strings.substr(encoded, 0, 1)
-    decode: _OfImage = functools.partial(_if_small, _bmp_sides, _bmp)
+    decode: _OfImage = functools.partial(_if_small, _bmp_sides, tf.io.decode_bmp)
     # Not tf.switch_case: Transform cannot serialize its list of functions.
     for start, small in (
         (_GIF, _gif),
@@ -156,10 +154,6 @@ def _gif(encoded: tf.Tensor) -> tf.Tensor:
     frame, sides = first_frame(encoded)
     small = _emptied_unless(_is_small(sides), frame)
     return tf.io.decode_image(small, channels=3, expand_animations=False)
-
-
-def _bmp(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.ensure_shape(tf.io.decode_bmp(encoded), [None, None, 3])
 
 
 def _png_on_black(encoded: tf.Tensor) -> tf.Tensor:
@@ -231,7 +225,7 @@ def _orientation_at(values: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.T
     big = tf.equal(values[start], ord("M"))
     offset = _number(values, start + 4, 4, big=big)
     directory = tf.minimum(start + tf.minimum(offset, end), end)
-    count = tf.minimum(_number(values, directory, 2, big=big), _MAX_TAGS)
+    count = _number(values, directory, 2, big=big)
     entries = directory + 2 + 12 * tf.range(count)  # [count], where each begins
     entries = tf.boolean_mask(entries, entries + 12 <= end)
     is_it = tf.equal(_number(values, entries, 2, big=big), _ORIENTATION)
@@ -267,13 +261,13 @@ def fitted(image: tf.Tensor, image_shape: tuple[int, int, int], resize: str) -> 
     is_fitting = tf.reduce_all(tf.equal(tf.shape(image)[:2], size))
     found = tf.cond(is_fitting, lambda: image, lambda: fit(image, *size))
     # Grey comes last, when the image is small; a grey image keeps its values.
-    return tf.ensure_shape(grey(found) if image_shape[2] == 1 else found, image_shape)
+    return grey(found) if image_shape[2] == 1 else found
 
 
 def _scaled(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Resizes uint8, with a wider filter where that makes it smaller (antialiasing)."""
     values = tf.image.resize(image, [height, width], antialias=True)  # float32
-    return tf.cast(tf.round(tf.clip_by_value(values, 0.0, 255.0)), tf.uint8)
+    return tf.cast(tf.round(values), tf.uint8)
 
 
 def _padded(image: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -30,6 +30,8 @@ def pngs() -> dict[str, bytes]:
     grey = colour.convert("L")
     see_through = colour.copy()
     see_through.putalpha(grey)
+    evenly = colour.copy()
+    evenly.putalpha(127)
     wide = np.random.default_rng(1).integers(0, 1 << 16, (HEIGHT, WIDTH, 4), np.uint16)
     level, pixel = grey.getpixel((3, 4)), colour.getpixel((3, 4))
     paletted = colour.quantize(13)
@@ -44,11 +46,12 @@ def pngs() -> dict[str, bytes]:
         "palette": encoded(paletted, "PNG"),
         "palette of 1 bit": encoded(colour.quantize(2), "PNG", bits=1),
         "palette of 4 bits, see-through": encoded(
-            colour.quantize(9), "PNG", bits=4, transparency=bytes([0, 9, 255, 128])
+            colour.quantize(9), "PNG", bits=4, transparency=bytes([0, 15, 255, 128])
         ),
         "palette of 2 bits": encoded(colour.quantize(4), "PNG", bits=2),
         "palette with a transparent colour": encoded(paletted, "PNG", transparency=5),
         "see-through": encoded(see_through, "PNG"),
+        "see-through evenly": encoded(evenly, "PNG"),
         "see-through grey": encoded(see_through.convert("LA"), "PNG"),
         "grey with a transparent level": encoded(grey, "PNG", transparency=level),
         "colour with a transparent one": encoded(colour, "PNG", transparency=pixel),
@@ -121,6 +124,9 @@ def others() -> dict[str, bytes]:
     paletted = colour.quantize(13)
     return {
         "BMP": encoded(colour, "BMP"),
+        "BMP, the upper row first": declaring(
+            encoded(colour.transpose(Image.Transpose.FLIP_TOP_BOTTOM), "BMP"), -HEIGHT, WIDTH
+        ),
         "GIF": encoded(paletted, "GIF"),
         "GIF with a transparent colour": encoded(paletted, "GIF", transparency=5),
         "GIF of two frames": encoded(
@@ -146,7 +152,7 @@ def exif(orientation: int, *, order: str = "little", kind: int = 3) -> bytes:
     """The content of an EXIF segment: two tags, of which the second is the orientation."""
     mark = "<" if order == "little" else ">"
     tiff = struct.pack(f"{mark}2sHI", b"II" if order == "little" else b"MM", 42, 8)
-    tags = struct.pack(f"{mark}HHHIHH", 2, 0x0100, 3, 1, 77, 0)
+    tags = struct.pack(f"{mark}HHHIHH", 2, 0x0100, 3, 1, 5, 0)
     tags += struct.pack(f"{mark}HHIHH", 0x0112, kind, 1, orientation, 0)
     return b"Exif\0\0" + tiff + tags + bytes(4)
 

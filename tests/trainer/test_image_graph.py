@@ -60,8 +60,15 @@ def test_the_orientation_is_read_in_either_order_of_bytes_and_behind_other_segme
         assert [orientation(oriented(number, order=order)) for number in range(1, 9)] == [
             *range(1, 9)
         ]
-    colours = with_segment(with_segment(plain, exif(6)), b"ICC_PROFILE\0" + bytes(300), marker=0xE2)
-    assert orientation(colours) == 6
+    colours = b"ICC_PROFILE\0" + bytes(60_000)
+    assert orientation(with_segment(with_segment(plain, exif(6)), colours, marker=0xE2)) == 6
+
+
+def test_the_first_orientation_counts_and_all_of_its_entry_must_be_there() -> None:
+    plain = encoded(picture(), "JPEG")
+    assert orientation(with_segment(with_segment(plain, exif(3)), exif(6))) == 6
+    cut = with_segment(b"\xff\xd8\xff\xe0\0\2", exif(6)[:-4])
+    assert [orientation(cut), orientation(cut[:-1])] == [6, 1]
 
 
 PLAIN = encoded(picture(), "JPEG")
@@ -80,6 +87,8 @@ PLAIN = encoded(picture(), "JPEG")
         with_segment(PLAIN, exif(6, order="big").replace(b"\0\2", b"\0\1", 1)),
         with_segment(PLAIN, b"Exif\0\0"),
         with_segment(PLAIN, b"Exif\0\0MM" + struct.pack(">HI", 42, 0xFFFFFFFF)),
+        with_segment(with_segment(PLAIN, b"Exif\0\0MM\0*\xff\xff\xff\xff"), bytes(99), marker=0xE2),
+        with_segment(PLAIN, exif(6), marker=0xE2),
         with_segment(PLAIN, b"Exif\0\0II" + struct.pack("<HI", 42, 0x7FFFFFFF)),
         with_segment(PLAIN, exif(6).replace(b"Exif", b"exif")),
         b"\xff\xd8\xff\xe1\x00\x08Exif\0\0MM",
@@ -109,9 +118,10 @@ def test_of_a_png_cut_short_the_decoder_alone_fails() -> None:
                 pixels_of(png[:end], OWN)
 
 
-def test_a_bmp_of_fewer_bits_fails_since_its_palette_would_be_lost() -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_bmp_of_fewer_bits_fails_since_its_palette_would_be_lost(channels: int) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
-        pixels_of(encoded(picture().convert("P"), "BMP"), OWN)
+        pixels_of(encoded(picture().convert("P"), "BMP"), (HEIGHT, WIDTH, channels))
 
 
 @pytest.mark.parametrize("resize", RESIZES)
@@ -126,23 +136,28 @@ def fully(value: int, width: int, height: int) -> bytes:
 
 def test_pad_keeps_all_of_the_image_between_black_margins() -> None:
     shape = (9, 12, 1)
-    wide = pixels_of(fully(200, 40, 20), shape)  # 12x6, and one row above, two below
-    np.testing.assert_array_equal(wide[:, 0, 0], [0, *[200] * 6, 0, 0])
+    wide = pixels_of(fully(200, 40, 22), shape)  # 12x6.6, and one row above, one below
+    np.testing.assert_array_equal(wide[:, 0, 0], [0, *[200] * 7, 0])
     high = pixels_of(fully(200, 15, 45), shape)  # 3x9, and 4 columns on the left, 5 right
     np.testing.assert_array_equal(high[..., 0], [[*[0] * 4, *[200] * 3, *[0] * 5]] * 9)
     low = pixels_of(fully(200, 27, 9), shape)  # of the network's height
     np.testing.assert_array_equal(low[:, 0, 0], [0, 0, *[200] * 4, 0, 0, 0])
     thin = pixels_of(fully(200, 500, 1), shape)  # at least one row is left
     np.testing.assert_array_equal(thin[:, 0, 0], [*[0] * 4, 200, *[0] * 4])
+    long = pixels_of(fully(200, 1_000_000, 1), (1100, 1100, 1))  # their product exceeds 32 bits
+    np.testing.assert_array_equal(long[549], np.full((1100, 1), 200))
 
 
 def test_crop_takes_the_middle() -> None:
-    image = np.zeros((20, 60, 3), np.uint8)
-    image[:, 20:40] = 200
-    for wide_or_high in (image, image.swapaxes(0, 1)):
-        png = encoded(Image.fromarray(wide_or_high), "PNG")
-        cropped = pixels_of(png, (10, 10, 3), "crop")
-        np.testing.assert_array_equal(cropped, np.full((10, 10, 3), 200))
+    middle = np.asarray(picture(20, 20))
+    for before, behind in ((5, 6), (20, 20)):
+        for margins in (((0, 0), (before, behind)), ((before, behind), (0, 0))):
+            image = np.pad(middle, (*margins, (0, 0)))
+            expected, cropped = (
+                pixels_of(encoded(Image.fromarray(each), "PNG"), (10, 10, 3), resize)
+                for each, resize in ((middle, "stretch"), (image, "crop"))
+            )
+            np.testing.assert_array_equal(cropped, expected)
 
 
 def test_stretch_keeps_no_aspect() -> None:
@@ -218,17 +233,19 @@ def test_no_other_image_of_the_batch_changes_a_bit() -> None:
         np.testing.assert_array_equal(pixels, pixels_of(image, spec.image_shape))
 
 
-def refusal(image: bytes, resize: str) -> str:
+def refusal(image: bytes, resize: str, shape: tuple[int, int, int] = (8, 8, 3)) -> str:
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
-        pixels_of(image, (8, 8, 3), resize)
+        pixels_of(image, shape, resize)
     return str(refused.value)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
 def test_an_image_that_declares_too_many_pixels_is_not_decoded(kind: str) -> None:
     image = encoded(picture(8, 8), kind)
-    for side in (9_460, 30_000):
+    for side in (9_460, 46_400):  # the square of the latter exceeds 32 bits
         assert "nput is empty" in refusal(declaring(image, side, side), "pad")
+    if kind == "BMP":  # the upper row first
+        assert "nput is empty" in refusal(declaring(image, -9_460, 9_460), "pad")
     assert "nput is empty" not in refusal(declaring(image, 9_459, 9_459)[:60], "pad")
     assert pixels_of(declaring(image, 8, 8), (8, 8, 3)).shape == (8, 8, 3)
 
@@ -290,10 +307,13 @@ def test_the_pixels_of_a_jpeg_count_once_for_each_16_scans() -> None:
 
 
 def test_a_model_that_does_not_resize_decodes_no_image_of_another_size() -> None:
-    png = encoded(picture(8, 8), "PNG")
-    assert pixels_of(png, (8, 8, 3), "").shape == (8, 8, 3)
-    for image in (declaring(png, 20_000, 20_000), encoded(picture(8, 8), "JPEG")):
-        assert "nput is empty" in refusal(image, "")
+    png = encoded(picture(8, 6), "PNG")
+    np.testing.assert_array_equal(pixels_of(png, (6, 8, 3), ""), picture(8, 6))
+    for image in (
+        *(declaring(png, *sides) for sides in ((6, 20_000), (20_000, 8), (8, 6))),
+        encoded(picture(8, 6), "JPEG"),
+    ):
+        assert "nput is empty" in refusal(image, "", (6, 8, 3))
 
 
 def test_no_images_are_no_pixels() -> None:

@@ -49,7 +49,7 @@ def test_label_is_one_hot(prepared, train):
 
 
 def test_decode_keeps_every_pixel(prepared):
-    encoded = tf.constant([[png(image)] for image in prepared.eval_pixels])
+    encoded = tf.constant([png(image) for image in prepared.eval_pixels])
     np.testing.assert_array_equal(decode_png(encoded, SPEC.image_shape), prepared.eval_pixels)
 
 
