@@ -10,6 +10,7 @@ from pipeline.config_model import build
 from pipeline.run_plan import make_plan
 from pipeline.runners.kubeflow import parameters
 from tests.pipeline.cli.processes import process
+from trainer.hparams import HParams
 from trainer.tuning.oracle import search_space
 
 NET = """
@@ -168,20 +169,25 @@ def test_a_search_changes_no_layers_that_it_does_not_know(net: str) -> None:
     hparams = configured(f"{net}:build").training
     names = {one.name for one in search_space(hparams, objective="accuracy", side=28).space}
     assert names.isdisjoint({"width", "dropout"})
-    Path(net).write_text(NET.replace("units, use", "int(units * hparams.width), use"))
-    hparams = configured(f"{net}:build").training
-    names = {one.name for one in search_space(hparams, objective="accuracy", side=28).space}
-    assert "width" in names
-    assert "dropout" not in names
+    for read, known, unknown in (
+        ("hparams.width", "width", "dropout"),
+        ('getattr(hparams, "dropout")', "dropout", "width"),
+    ):
+        Path(net).write_text(NET.replace("units, use", f"int(units * {read}), use"))
+        hparams = configured(f"{net}:build").training
+        names = {one.name for one in search_space(hparams, objective="accuracy", side=28).space}
+        assert known in names
+        assert unknown not in names
 
 
 def test_a_search_leaves_a_network_with_given_weights_as_it_is(net: str, tmp_path: Path) -> None:
     file = tmp_path / "a.weights.h5"
     file.touch()
-    training = configured(f"{net}:build", **{"training.weights": str(file)}).training
-    names = {one.name for one in search_space(training, objective="accuracy", side=28).space}
-    assert names.isdisjoint({"width", "dropout", "extra.units"})
-    assert "learning_rate" in names
+    own = configured(f"{net}:build", **{"training.weights": str(file)}).training
+    for training in (own, HParams(weights=str(file))):
+        names = {one.name for one in search_space(training, objective="accuracy", side=28).space}
+        assert names.isdisjoint({"width", "dropout", "extra.units"})
+        assert "learning_rate" in names
 
 
 def test_on_kubeflow_a_file_of_this_machine_is_refused(net: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import keras_tuner
 import pytest
 
 from trainer import progress
-from trainer.hparams import HParams
+from trainer.hparams import HYPER_PARAMETERS, HParams, HyperParameter
 from trainer.tuning.oracle import make_oracle, search_space
 from trainer.tuning.settings import TuningConfig
 
@@ -67,6 +67,7 @@ def test_a_drawn_learning_rate_has_four_digits_and_the_trainings_own_has_all(tmp
     ]
     assert own == 0.0123456
     assert drawn == [float(f"{rate:.4g}") for rate in drawn]
+    assert drawn != [float(f"{rate:.3g}") for rate in drawn]
 
 
 def test_a_search_with_the_seed_0_can_be_repeated(tmp_path):
@@ -92,6 +93,8 @@ def test_trials_that_fail_are_said_to_and_end_no_search(tmp_path, caplog, algori
         assert oracle.heard_at is not None
     assert oracle.create_trial("tuner0").status == "STOPPED"
     assert caplog.messages[1::2] == [f"trial {number}: failed" for number in range(1, 6)]
+    assert len(caplog.messages) == 2 * 5
+    assert "tuner/" not in caplog.text  # hyperband's own
 
 
 def test_hyperband_tries_the_best_again_with_more_epochs(tmp_path):
@@ -121,18 +124,26 @@ def test_the_time_of_an_interrupted_search_counts(tmp_path):
     state = json.loads(json.dumps(oracle.get_state()))
     assert 0.0 <= state["seconds_used"] < 60.0
     oracle.set_state({**state, "seconds_used": 500.0})
-    assert len(trials(oracle, most=1)) == 1
+    assert len(trials(oracle, most=2)) == 2
+    saved = json.loads((tmp_path / "search" / "oracle.json").read_text())
+    assert saved["ongoing_trials"] == {}
+    oracle.trials = dict(reversed(oracle.trials.items()))  # keras-tuner reads them in any order
     oracle.set_state({**state, "seconds_used": 601.0})
+    assert [*oracle.trials] == ["00", "01"]
     assert trials(oracle) == []
 
 
 def test_whoever_watches_is_told_of_each_trial_and_of_the_best(tmp_path, caplog):
     with caplog.at_level("INFO", logger=progress.LOGGER.name):
-        trials(opened(tmp_path), most=2)
-    lines = [record.getMessage() for record in caplog.records]
+        scores = [accuracy(values) for values in trials(opened(tmp_path), most=4)]
+    lines = caplog.messages
     assert lines[0].startswith("trial 1: learning_rate 0.01, width 1, dropout 0.5, ")
     assert lines[1] == "trial 1: eval accuracy 0.8500, best 0.8500 (trial 1)"
-    assert len(lines) == 4
+    best = [scores.index(max(scores[: number + 1])) for number in range(4)]
+    assert [line[line.rindex(", ") :] for line in lines[1::2]] == [
+        f", best {scores[number]:.4f} (trial {number + 1})" for number in best
+    ]
+    assert best != [*range(4)]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +152,15 @@ def test_whoever_watches_is_told_of_each_trial_and_of_the_best(tmp_path, caplog)
 def test_the_search_starts_from_the_hyper_parameters_themselves(hparams):
     space = search_space(hparams, objective="accuracy", side=28)
     assert space.values == {name: getattr(hparams, name) for name in SEARCHED}
+
+
+def test_what_a_plugin_adds_is_searched_if_it_declares_choices(monkeypatch):
+    for name, choices in (("units", (32, 64)), ("any", ())):
+        added = HyperParameter("of a plugin", default=64, parse=int, choices=choices)
+        monkeypatch.setitem(HYPER_PARAMETERS._entries, name, added)
+    values = search_space(HParams(), objective="accuracy", side=28).values
+    assert values.keys() - SEARCHED == {"extra.units"}
+    assert values["extra.units"] == 64
 
 
 def test_learning_rates_are_a_tenth_to_three_times_that_of_the_training():

@@ -6,8 +6,10 @@ import os
 import subprocess
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.loopback import NO_PROXY_THERE
@@ -19,6 +21,7 @@ from trainer.job import Job
 from trainer.tuning import processes
 from trainer.tuning.processes import (
     ORACLE_IP,
+    ORACLE_PORT,
     TUNER_ID,
     WorkerDied,
     WorkersSilent,
@@ -26,6 +29,7 @@ from trainer.tuning.processes import (
     is_worker,
     serve_workers,
     train_in_workers,
+    work,
 )
 from trainer.tuning.settings import TuningConfig
 from trainer.tuning.tuner_fn import tuner_fn
@@ -65,6 +69,7 @@ def test_two_workers_share_the_trials(search, caplog):
     with caplog.at_level("INFO", logger=progress.LOGGER.name):
         train_in_workers(search, count=2)
     assert caplog.text.count("input: memory") == 2
+    assert caplog.text.count(": learning_rate ") == 3  # none has got the other one's
     assert not any(hasattr(record, "progress") for record in caplog.records)  # of which trial?
     results = search.results()
     assert [trial.status for trial in results.trials] == ["completed"] * 3
@@ -131,6 +136,37 @@ def test_a_worker_that_dies_without_a_word_ends_the_search(
         train_in_workers(search, count=1)
 
 
+@pytest.mark.once  # without TensorFlow
+@pytest.mark.parametrize(("cores", "threads"), [(5, 2), (1, 1)])
+def test_workers_share_the_cores_and_one_that_dies_ends_the_search(
+    cores, threads, search, monkeypatch, tmp_path
+):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, time\n"
+        f"if os.environ['{TUNER_ID}'] == 'tuner0': time.sleep(60)\n"
+        "os._exit(int(os.environ['TF_NUM_INTRAOP_THREADS']))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    with pytest.raises(WorkerDied, match=f"worker 2 of 2 ended with code {threads}: "):
+        train_in_workers(search, count=2)
+
+
+@pytest.mark.once  # the words are ours
+def test_a_chief_that_gives_no_answer_is_said_in_one_line(search, monkeypatch):
+    silent = grpc.server(ThreadPoolExecutor(1))  # it knows none of keras-tuner's methods
+    line = (
+        "the worker ended with code 1: keras-tuner's chief did not answer: Method not found!; the"
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv(TUNER_ID, "tuner0")
+        patch.setenv(ORACLE_PORT, str(silent.add_insecure_port("127.0.0.1:0")))
+        silent.start()
+        with pytest.raises(WorkerDied, match=line):
+            work(search.job_file)
+    silent.stop(None).wait()
+
+
 def test_a_chief_whose_workers_do_not_come_says_so_and_ends(search):
     with pytest.raises(WorkersSilent, match=rf"for 0.5 s: start .* {search.job_file}"):
         serve_workers(search, first_word_s=0.5)
@@ -148,8 +184,12 @@ def test_the_environment_is_as_before_afterwards(monkeypatch):
     with chief_of_local_workers():
         assert not is_worker(os.environ)
         assert is_worker({**os.environ, TUNER_ID: "tuner0"})
+        assert not is_worker(
+            {**os.environ, TUNER_ID: "the chief of them"}
+        )  # as keras-tuner reads it
         assert os.environ[ORACLE_IP] == "127.0.0.1"
     assert dict(os.environ) == before
+    assert not is_worker({TUNER_ID: "tuner0"})
 
 
 @pytest.mark.once  # before it uses a library

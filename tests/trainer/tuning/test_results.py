@@ -28,8 +28,9 @@ def test_a_search_without_a_completed_trial_has_no_best_one():
 
 
 def test_results_survive_the_way_through_json():
-    results = Results("loss", (FIRST, DIVERGED))
+    results = Results("accuracy", (FIRST, SECOND, DIVERGED))
     assert Results.from_dict(results.to_dict()) == results
+    assert results.to_dict()["best"] == 2
 
 
 def test_what_was_found_replaces_what_the_search_started_from():
