@@ -31,11 +31,13 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def fn_args(prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, replicas=0):
+def fn_args(
+    prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, replicas=0, code="0", **files
+):
     """What TFX's Tuner gives."""
     return {
-        "train_files": [prepared.train_files],
-        "eval_files": [prepared.eval_files],
+        "train_files": [files.get("train", prepared.train_files)],
+        "eval_files": [files.get("eval", prepared.eval_files)],
         "transform_graph_path": prepared.transform_output,
         "custom_config": {
             "spec": SPEC.to_config(),
@@ -43,7 +45,7 @@ def fn_args(prepared, searches, settings=SETTINGS, hparams=HPARAMS, seed=3, repl
             "tuning": dataclasses.asdict(settings),
             "seed": seed,
             "replicas": replicas,
-            "code": "0" * 64,
+            "code": code * 64,
             "searches": str(searches),
         },
     }
@@ -210,7 +212,9 @@ def test_a_search_beside_an_interrupted_one_says_that_it_begins(opened, tmp_path
     assert caplog.text.count(said) == 1
 
 
-def test_another_configuration_or_seed_is_another_search(opened, tmp_path):
+def test_other_data_code_libraries_or_settings_are_another_search(
+    opened, prepared, tmp_path, monkeypatch
+):
     opened()
     opened(settings=dataclasses.replace(SETTINGS, max_minutes=5.0))
     assert len(list((tmp_path / "tuning").iterdir())) == 1
@@ -218,7 +222,12 @@ def test_another_configuration_or_seed_is_another_search(opened, tmp_path):
     opened(seed=4)
     opened(replicas=2)
     opened(hparams=dataclasses.replace(HPARAMS, dropout=0.1))
-    assert len(list((tmp_path / "tuning").iterdir())) == 5
+    opened(train=prepared.eval_files)
+    opened(eval=prepared.train_files)
+    opened(code="1")
+    monkeypatch.setattr("keras_tuner.__version__", "another")
+    opened()
+    assert len(list((tmp_path / "tuning").iterdir())) == 9
 
 
 def test_a_search_removes_what_it_kept_and_leaves_other_searches(opened, tmp_path):
