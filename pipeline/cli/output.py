@@ -43,20 +43,28 @@ class Outlet(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Waits if the descriptor is non-blocking and full."""
+        """Writes all of it, and waits if the descriptor is non-blocking and full."""
+        left = memoryview(data)
         try:
-            while (written := super().write(data)) is None:
-                select.select([], [self], [])
+            while left:
+                written = super().write(left)
+                if written is None:
+                    select.select([], [self], [])
+                else:
+                    left = left[written:]
         except OSError as error:
             self.error = self.error or error
-            return len(data)
-        return written
+        return len(data)
 
 
 def text_stream(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextIO:
-    """Returns a line-buffered stream on an `Outlet`, with the encoding of `like` or UTF-8."""
+    """Returns a line-buffered stream on an `Outlet`, with the encoding of `like` or UTF-8.
+
+    A buffer between them would write again what a signal, whose exception it takes for that of the
+    write, has interrupted.
+    """
     return io.TextIOWrapper(
-        io.BufferedWriter(Outlet(descriptor, "w", closefd=closefd)),
+        Outlet(descriptor, "w", closefd=closefd),  # type: ignore[arg-type] # as of `python -u`
         encoding=getattr(like, "encoding", None) or "utf-8",
         errors="backslashreplace",
         line_buffering=True,
@@ -65,8 +73,8 @@ def text_stream(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextI
 
 def lost(stream: TextIO) -> OSError | None:
     """Returns why some output of the stream was lost; None if none was."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    return raw.error if isinstance(raw, Outlet) else None
+    outlet = getattr(stream, "buffer", None)
+    return outlet.error if isinstance(outlet, Outlet) else None
 
 
 @contextlib.contextmanager

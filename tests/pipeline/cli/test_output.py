@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pty
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,22 @@ def test_a_failure_is_one_line_and_with_json_an_object(capsys: Captured) -> None
     assert capsys.readouterr() == ('{"error": "no such thing"}\n', "tfx-mnist: no such thing\n")
     output.fail("no such thing", None)
     assert capsys.readouterr() == ("", "tfx-mnist: no such thing\n")
+
+
+def test_what_a_signal_interrupts_is_not_written_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(output.Outlet):
+        def write(self, data: Any, /) -> int:
+            super().write(data)
+            raise KeyboardInterrupt  # as the handler of a signal that came meanwhile
+
+    monkeypatch.setattr(output, "Outlet", Interrupted)
+    read_end, write_end = os.pipe()
+    with open(read_end) as read:
+        with output.text_stream(write_end, like=None, closefd=True) as stream:
+            for word in ("one", "two"):
+                with pytest.raises(KeyboardInterrupt):
+                    output.write([word], stream)
+        assert read.read() == "one\ntwo\n"
 
 
 class TestWrite:
