@@ -21,10 +21,11 @@ with chief_of_local_workers():
     "a trial's training that a user starts": """
 import os, pathlib, sys
 from pipeline.cli.main import main
+from trainer.job import Job
 part = {"TUNER_ID": "tuner0", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": "1"}
 os.environ.update({f"KERASTUNER_{name}": value for name, value in part.items()})
 job = pathlib.Path(os.environ["FOUND"]).with_name("job.json")
-job.touch()
+Job([], [], "", {}).write(job)
 sys.exit(main(["worker", "--search", str(job)]))
 """,
     "a served model": """
