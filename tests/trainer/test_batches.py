@@ -1,6 +1,4 @@
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainer.devices import in_own_process
 from trainer.augmentation import Augmentation, make_augmentation
 from trainer.batches import TrainingBatches
 from trainer.device_memory import OutOfMemory
@@ -253,17 +252,8 @@ def of_replicas(tmp_path_factory) -> dict[str, np.ndarray]:
     """The global batches of one, two and three replicas, where their data lie, and two replicas'
     steps in which a gradient overflows.
     """
-    # A process of its own: logical devices are made before TensorFlow runs anything.
     path = tmp_path_factory.mktemp("replicas") / "found.npz"
-    done = subprocess.run(
-        [sys.executable, "-c", _REPLICAS, str(path)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    in_own_process(_REPLICAS, str(path))
     with np.load(path) as found:
         return dict(found)
 

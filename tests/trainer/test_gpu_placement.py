@@ -7,9 +7,6 @@ second of two logical devices of the CPU stands for the GPU.
 
 import collections
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework import kernels
 
 from pipeline.presets import PRESETS
+from tests.trainer.devices import in_own_process
 from trainer import batches, loop
 from trainer.augmentation import make_augmentation
 from trainer.features import ImageSpec
@@ -118,17 +116,8 @@ def main() -> None:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, list[str]]]:
-    # Logical devices are made before TensorFlow runs anything.
-    done = subprocess.run(
-        [sys.executable, "-c", f"from {__name__} import main; main()"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    said = in_own_process(f"from {__name__} import main; main()")
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.mark.parametrize("name", CASES)

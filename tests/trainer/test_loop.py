@@ -3,8 +3,6 @@ import functools
 import gc
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainer.devices import in_own_process
 from trainer import batches, loop, progress
 from trainer.architectures import ARCHITECTURES, Architecture
 from trainer.augmentation import Augmentation
@@ -495,17 +494,8 @@ def replicas(tmp_path_factory):
     answer to one image while they drop units; the kernel with a penalty of Keras, of
     one and of two.
     """
-    # A process of its own: logical devices are made before TensorFlow runs anything.
-    done = subprocess.run(
-        [sys.executable, "-c", _TWO_REPLICAS, __file__, str(tmp_path_factory.mktemp("two"))],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    said = in_own_process(_TWO_REPLICAS, __file__, str(tmp_path_factory.mktemp("two")))
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.mark.slow
