@@ -71,12 +71,13 @@ def check_predictions(
     bands = [Cut(one.feature, one) for one in policy.slices]
     if config.gate.slices is None:  # the data set's own, for the columns that there are
         bands = [cut for cut in bands if cut.column in read.columns]
-    used = [*bands, *(cut for cut in cuts if cut not in bands)]
+    further = [cut for cut in dict.fromkeys(cuts) if cut not in bands]
+    used = [*bands, *further]
     evidence = pairs.evidence(used)
     digests = [pairing.model_digest(one) for one in (read, other) if one is not None]
     split = pairing.split_digest(read)
     decision = Decision(
-        split, digests[0], digests[1] if other else None, _policy_digest(policy, cuts)
+        split, digests[0], digests[1] if other else None, _policy_digest(policy, further)
     )
     number, lost = register(directory, decision, run_id=RUN_ID)
     model, *others = (

@@ -122,8 +122,11 @@ def test_the_same_predictions_are_the_same_decision_and_a_slice_makes_another(
 
     assert [number("good.csv"), number("good.parquet"), number("worse.npz")] == [1, 1, 2]
     assert number("good.csv", "--slice", "age:30") == 3
+    assert number("good.csv", "--slice", "age:30", "--slice", "age:30") == 3
+    own = ("--set", "gate.slices=age:30")
+    assert [number("good.csv", *own), number("good.csv", *own, "--slice", "age:30")] == [4, 4]
     log = files / "root" / "gate" / LOG_NAME
-    assert log.read_text().count("\n") == 3
+    assert log.read_text().count("\n") == 4
     assert decided(words("good.csv"), capfd)["log"] == str(log)
 
 
