@@ -40,7 +40,7 @@ _PLAIN = (bool, int, float, str)  # parsers of plugins that stand for a type
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A key of the configuration.
+    """A key of the configuration, hashable whatever the default is that a plugin gives.
 
     Attributes:
       name: such as "gate.floor".
@@ -49,11 +49,11 @@ class Key:
     """
 
     name: str
-    default: Any
+    default: Any = dataclasses.field(hash=False)
     description: str
     expected: str
     kind: Any
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = dataclasses.field(hash=False)
 
 
 _Own = Mapping[str, HyperParameter]  # those of the user's own network
@@ -107,14 +107,15 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
     own = network_files.own_parameters(overrides)
-    known = [one.name for one in described(own) if one.name != "preset"]
+    known = {one.name: one for one in described(own)}
+    names = [name for name in known if name != "preset"]
     for name, value in overrides.items():
-        if name not in known:
-            raise _no_key(name, value, known)
+        if name not in names:
+            raise _no_key(name, value, names)
     from pydantic import ValidationError
 
     try:
-        given = _model(tuple(own.items()), tuple(known)).model_validate(overrides)
+        given = _model(tuple(known.values())).model_validate(overrides)
         entries = {**HYPER_PARAMETERS, **own}
         extra = {name: entry.default for name, entry in entries.items()}
         training = dataclasses.replace(PRESETS[preset](), extra=extra)
@@ -124,7 +125,7 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         network_files.require_choices(config.training, entries)
         return dataclasses.replace(config, training=network_files.with_found(config.training))
     except ValidationError as error:
-        raise ConfigError(_line(error, overrides, own)) from None
+        raise ConfigError(_line(error, overrides, known)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -158,9 +159,9 @@ def _replaced(old: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(old, **fields, **inner)
 
 
-def _line(error: ValidationError, overrides: Mapping[str, Any], own: _Own) -> str:
+def _line(error: ValidationError, overrides: Mapping[str, Any], known: Mapping[str, Key]) -> str:
     first = error.errors(include_url=False)[0]
-    (key,) = (one for one in described(own) if one.name == first["loc"][0])
+    key = known[str(first["loc"][0])]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return f"{key.name}: {cause}"
@@ -169,16 +170,12 @@ def _line(error: ValidationError, overrides: Mapping[str, Any], own: _Own) -> st
 
 
 @functools.lru_cache(maxsize=2)
-def _model(own: tuple[tuple[str, HyperParameter], ...], known: tuple[str, ...]) -> type[BaseModel]:
-    """The model of all keys, each of which is the name of a field, dots included.
-
-    The `known` ones tell the cache that a plugin has added a key.
-    """
-    del known
+def _model(known: tuple[Key, ...]) -> type[BaseModel]:
+    """The model of these keys, each of which is the name of a field, dots included."""
     from pydantic import Field, create_model
 
     fields: dict[str, Any] = {}
-    for key in described(dict(own)):
+    for key in known:
         about = Field(
             default=key.default,
             description=key.description,
@@ -201,7 +198,7 @@ def _allowed(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def json_schema() -> dict[str, Any]:
     """Returns the JSON schema of a configuration file, nested or with dotted keys."""
-    flat: dict[str, Any] = _model((), tuple(keys())).model_json_schema()["properties"]
+    flat: dict[str, Any] = _model(tuple(described())).model_json_schema()["properties"]
     properties = dict(flat)
     for key, schema in flat.items():
         *sections, name = key.split(".", 2)
