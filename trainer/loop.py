@@ -39,6 +39,10 @@ from trainer.reporter import Reporter
 from trainer.state import Epoch, State
 from trainer.strategy import require_agreement
 
+# (number of the first step from 0 on, how many; int32) -> (sum of the batches' mean losses, number
+# right; float64).
+_TrainSteps = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
 _EVAL_BATCH = 1000  # images at most, and these bytes of them
 _EVAL_BYTES = 16 << 20
 
@@ -109,10 +113,10 @@ def train(
         reporter = Reporter(
             steps_per_epoch=steps, epochs=hparams.epochs, history=state.history, log_dir=log_dir
         )
-        run_steps = _training(state, batches, strategy, hparams, reporter)
+        train_steps = _train_steps(state, batches, strategy, hparams)
         evaluate = _evaluation(state.served, eval_split)
         while not state.is_over:
-            epoch = _run_epoch(state, run_steps, evaluate, hparams)
+            epoch = _run_epoch(state, batches, train_steps, evaluate, hparams, reporter)
             state.end_epoch(epoch)
             if checkpoints:
                 checkpoints.save(state.checkpoint())
@@ -132,12 +136,14 @@ def _resume(state: State, checkpoints: Checkpoints, strategy: tf.distribute.Stra
 
 def _run_epoch(
     state: State,
-    run_steps: Callable[[], tuple[float, float]],
+    batches: TrainingBatches,
+    train_steps: _TrainSteps,
     evaluate: Callable[[], tuple[float, float]],
     hparams: HParams,
+    reporter: Reporter,
 ) -> Epoch:
     start, number = time.monotonic(), len(state.history) + 1
-    loss, accuracy = run_steps()
+    loss, accuracy = _train_epoch(number - 1, batches, train_steps, reporter)
     _require_finite("the loss", loss, number, hparams)
     state.serve_weights()
     eval_loss, eval_accuracy = evaluate()
@@ -161,29 +167,19 @@ def _require_finite(name: str, loss: float, number: int, hparams: HParams) -> No
         )
 
 
-def _training(
-    state: State,
-    batches: TrainingBatches,
-    strategy: tf.distribute.Strategy,
-    hparams: HParams,
-    reporter: Reporter,
-) -> Callable[[], tuple[float, float]]:
-    """Returns a function that trains for one epoch: () -> (mean loss, accuracy)."""
-    train_steps = _train_steps(state, batches, strategy, hparams)
-    steps = batches.steps_per_epoch
-
-    def run_epoch() -> tuple[float, float]:
-        loss, correct, epoch = 0.0, 0.0, len(state.history)
-        ahead = itertools.chain(batches.calls(epoch), batches.calls(epoch + 1))
+def _train_epoch(
+    epoch: int, batches: TrainingBatches, train_steps: _TrainSteps, reporter: Reporter
+) -> tuple[float, float]:
+    """Trains for an epoch, counted from 0 on; returns the mean loss and the accuracy."""
+    loss, correct, steps = 0.0, 0.0, batches.steps_per_epoch
+    ahead = itertools.chain(batches.calls(epoch), batches.calls(epoch + 1))
+    batches.expect(*next(ahead))
+    for first, count in batches.calls(epoch):
         batches.expect(*next(ahead))
-        for first, count in batches.calls(epoch):
-            batches.expect(*next(ahead))
-            of_call = train_steps(tf.constant(first), tf.constant(count))
-            loss, correct = loss + float(of_call[0]), correct + float(of_call[1])
-            reporter.steps_done(count)
-        return loss / steps, correct / (steps * batches.batch)
-
-    return run_epoch
+        of_call = train_steps(tf.constant(first), tf.constant(count))
+        loss, correct = loss + float(of_call[0]), correct + float(of_call[1])
+        reporter.steps_done(count)
+    return loss / steps, correct / (steps * batches.batch)
 
 
 def _train_steps(
@@ -191,11 +187,9 @@ def _train_steps(
     batches: TrainingBatches,
     strategy: tf.distribute.Strategy,
     hparams: HParams,
-) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Returns a function that makes many steps: (number of the first one from 0 on, their number;
-    int32) -> (sum of the batches' mean losses, number right; float64).
-
-    All that a step does is in one graph, which waits for Python once in many steps.
+) -> _TrainSteps:
+    """Returns a function that makes many steps, all in one graph: Python is waited for once in many
+    steps.
     """
     model, optimizer, average = state.model, state.optimizer, state.average
     smoothing, classes = hparams.label_smoothing, model.output_shape[-1]
