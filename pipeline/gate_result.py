@@ -29,7 +29,7 @@ class Subject:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelCheck:
+class GateResult:
     """The gate's decision on `model`.
 
     Attributes:

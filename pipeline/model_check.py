@@ -20,7 +20,7 @@ from components import serving_dir
 from components.data_gate.drift_checks import classes_apart
 from components.data_gate.duplicates import duplicates_check
 from components.evaluation.predictions import predict
-from components.evaluation.saved_model import ModelRefused, load, require_saved_model
+from components.evaluation.saved_model import Model, ModelRefused, load, require_saved_model
 from components.example_gen.image_set import TEST
 from components.example_gen.opening import open_dataset
 from components.gate.decide import decide
@@ -31,7 +31,7 @@ from components.serving_dir.log import Decision
 from components.serving_dir.manifest import Manifest
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_of
-from pipeline.gate_result import RUN_ID, ModelCheck, Subject
+from pipeline.gate_result import RUN_ID, GateResult, Subject
 from pipeline.places import require_log_place
 from trainer import features
 
@@ -44,7 +44,7 @@ class Asked:
     signature: str = features.SERVING_DEFAULT
 
 
-def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) -> ModelCheck:
+def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) -> GateResult:
     """Decides on a model, and records the decision like a run.
 
     Raises:
@@ -55,22 +55,21 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
       DataError: the data source is refused.
       ServingDirError: the serving directory cannot be used.
     """
-    asked = [model, baseline] if baseline else [model]
-    manifests = [_manifest(one.path) for one in asked]
-    digests = [_digest(one.path, found) for one, found in zip(asked, manifests, strict=True)]
+    candidate, compared = _find(model), _find(baseline) if baseline else None
+    found = [candidate, compared] if compared else [candidate]
     image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
-    for one, found in zip(asked, manifests, strict=True):
-        _require_classes(one.path, found, dataset.class_names)
+    for one in found:
+        one.require_classes(dataset.class_names)
     config.require_features(dataset.features)
     config.require_values(image_set.test_values)
     policy = policy_of(config.gate, dataset)
     directory = config.served_from(dataset.slug)
     require_log_place(config, directory)
-    withdrawal = serving_dir.withdrawn_digests(directory).get(digests[0])
+    withdrawal = serving_dir.withdrawn_digests(directory).get(candidate.digest)
     shape, classes = dataset.image_shape, dataset.num_classes
     models = [
-        load(one.path, one.signature, image_shape=shape, num_classes=classes) for one in asked
+        load(one.path, one.signature, image_shape=shape, num_classes=classes) for one in found
     ]
     predictions = predict(image_set, models)
     evidence = predictions.evidence(dataset.class_names, policy.slices)
@@ -83,19 +82,13 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
         exported_model=str(model.path),
         withdrawn=str(withdrawal) if withdrawal else None,
     )
-    judged = [_judged(one, digest) for one, digest in zip(asked, digests, strict=True)]
-    decision = Decision(
-        predictions.digest, judged[0], judged[1] if baseline else None, policy.digest
-    )
+    served = compared.judged if compared else None
+    decision = Decision(predictions.digest, candidate.judged, served, policy.digest)
     number, lost = register(directory, decision, run_id=RUN_ID)
-    candidate, *others = (
-        Subject(str(one.path), digest, one.signature, loaded.takes)
-        for one, digest, loaded in zip(asked, digests, models, strict=True)
-    )
     bound = config.data_gate.max_test_duplicates
     copies = duplicates_check(predictions.repeated, evidence.overall.rows, bound)
     test = {"rows": evidence.overall.rows, "digest": predictions.digest}
-    return ModelCheck(
+    return GateResult(
         dataset={
             "name": dataset.name,
             "digest": dataset.fingerprint,
@@ -103,47 +96,59 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
             "skipped": image_set.skipped,
             "ignored": image_set.ignored,
         },
-        model=candidate,
-        baseline=others[0] if others else None,
+        model=candidate.subject(models[0]),
+        baseline=compared.subject(models[1]) if compared else None,
         evidence=evidence,
         checks=(copies, *decide(Case(evidence, policy, provenance, number, lost=lost))),
         log=str(directory / serving_dir.LOG_NAME),
     )
 
 
-def _judged(one: Asked, digest: str) -> str:
-    """Says what was judged: another signature of a model makes another decision."""
-    if one.signature == Asked.signature:  # the digest of the model alone, as in a run
-        return digest
-    return hashlib.sha256(f"{digest} {one.signature}".encode()).hexdigest()
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A model as it lies in its directory, before it is loaded."""
+
+    path: Path
+    signature: str
+    manifest: Manifest | None
+    digest: str
+
+    @property
+    def judged(self) -> str:
+        """Says what was judged: another signature of a model makes another decision."""
+        if self.signature == Asked.signature:  # the digest of the model alone, as in a run
+            return self.digest
+        return hashlib.sha256(f"{self.digest} {self.signature}".encode()).hexdigest()
+
+    def require_classes(self, expected: tuple[str, ...]) -> None:
+        """A label's meaning is its position, so answers about other classes look like wrong ones.
+
+        Raises ModelRefused.
+        """
+        recorded = self.manifest.release.get("dataset") if self.manifest else None
+        names = recorded.get("class_names") if isinstance(recorded, Mapping) else None
+        if names and tuple(names) != expected:
+            actual, required = classes_apart(names, expected)
+            raise ModelRefused(
+                f"the model {self.path} was released for other classes than those of the data set: "
+                f"{actual}, expected {required}; give one of these classes, or, if only names "
+                f"differ, a copy without {serving_dir.MANIFEST_NAME}"
+            )
+
+    def subject(self, loaded: Model) -> Subject:
+        return Subject(str(self.path), self.digest, self.signature, loaded.takes)
 
 
-def _manifest(path: Path) -> Manifest | None:
-    require_saved_model(path)
-    manifest, problems = serving_dir.check_manifest(path)
+def _find(asked: Asked) -> _Found:
+    require_saved_model(asked.path)
+    manifest, problems = serving_dir.check_manifest(asked.path)
     if problems:
         raise ModelRefused(
-            f"the model does not match its manifest: {path}: {'; '.join(problems)}; give a whole "
-            f"copy, or one without {serving_dir.MANIFEST_NAME}"
+            f"the model does not match its manifest: {asked.path}: {'; '.join(problems)}; give a "
+            f"whole copy, or one without {serving_dir.MANIFEST_NAME}"
         )
-    return manifest
-
-
-def _digest(path: Path, manifest: Manifest | None) -> str:
     try:
-        return manifest.model_digest if manifest else serving_dir.digest_of(path)
+        digest = manifest.model_digest if manifest else serving_dir.digest_of(asked.path)
     except ServingDirError as error:
         raise ModelRefused(str(error)) from error
-
-
-def _require_classes(path: Path, manifest: Manifest | None, expected: tuple[str, ...]) -> None:
-    """A label's meaning is its position, so answers about other classes look like wrong ones."""
-    recorded = manifest.release.get("dataset") if manifest else None
-    names = recorded.get("class_names") if isinstance(recorded, Mapping) else None
-    if names and tuple(names) != expected:
-        actual, required = classes_apart(names, expected)
-        raise ModelRefused(
-            f"the model {path} was released for other classes than those of the data set: "
-            f"{actual}, expected {required}; give one of these classes, or, if only names differ, "
-            f"a copy without {serving_dir.MANIFEST_NAME}"
-        )
+    return _Found(asked.path, asked.signature, manifest, digest)

@@ -27,7 +27,7 @@ from components.serving_dir.decisions import register
 from components.serving_dir.log import Decision
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
-from pipeline.gate_result import RUN_ID, ModelCheck, Subject
+from pipeline.gate_result import RUN_ID, GateResult, Subject
 from pipeline.places import require_log_place
 from trainer.host.paths import slug
 from trainer.host.text import unknown
@@ -43,7 +43,7 @@ def check_predictions(
     *,
     dataset: str | None = None,
     cuts: Sequence[Cut] = (),
-) -> ModelCheck:
+) -> GateResult:
     """Decides on predictions, and records the decision like a run.
 
     Args:
@@ -74,26 +74,25 @@ def check_predictions(
     further = [cut for cut in dict.fromkeys(cuts) if cut not in bands]
     used = [*bands, *further]
     evidence = pairs.evidence(used)
-    digests = [pairing.model_digest(one) for one in (read, other) if one is not None]
+    model, compared = _subject(read), _subject(other) if other else None
     split = pairing.split_digest(read)
-    decision = Decision(
-        split, digests[0], digests[1] if other else None, _policy_digest(policy, further)
-    )
+    served = compared.digest if compared else None
+    decision = Decision(split, model.digest, served, _policy_digest(policy, further))
     number, lost = register(directory, decision, run_id=RUN_ID)
-    model, *others = (
-        Subject(str(path), digest)
-        for path, digest in zip((candidate, baseline), digests, strict=False)
-    )
     test = {"rows": evidence.overall.rows, "digest": split}
-    return ModelCheck(
+    return GateResult(
         dataset={"name": dataset, "digest": None, "splits": {TEST: test}},
         model=model,
-        baseline=others[0] if others else None,
+        baseline=compared,
         evidence=evidence,
         checks=decide(Case(evidence, policy, None, number, lost=lost)),
         log=str(directory / LOG_NAME),
         left_out=tuple(_left_out(read, evidence, policy, used)),
     )
+
+
+def _subject(read: PredictionsFile) -> Subject:
+    return Subject(str(read.path), pairing.model_digest(read))
 
 
 def _log_directory(config: RunConfig, dataset: str | None) -> Path:

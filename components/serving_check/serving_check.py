@@ -25,7 +25,7 @@ from components.serving_check.contract import Timeouts
 from components.serving_check.model_server import find_model_server
 from components.serving_check.questions import Bounds
 from components.serving_check.servers import serve
-from components.serving_check.verdict import check_model
+from components.serving_check.verdict import check_served
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def ServingCheck(
         Evaluation(evaluation.uri).sampled_predictions(),
         dataset.image_spec,
     )
-    checks = check_model(
+    checks = check_served(
         functools.partial(serve, model_server=server, timeouts=Timeouts()),
         Path(path_utils.serving_model_path(model.uri)),
         sample,

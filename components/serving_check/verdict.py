@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 Serve = Callable[[Path], AbstractContextManager[Server]]
 
 
-def check_model(
+def check_served(
     served: Serve, model_directory: Path, sample: Sample, bounds: Bounds
 ) -> tuple[Check, ...]:
     """Returns the checks, only up to the one at which the model ended its server, if it did.

@@ -15,7 +15,7 @@ from pipeline.cli.output import Line
 from pipeline.cli.written_files import CiFiles
 from pipeline.config import RunConfig
 from pipeline.config_model import keys
-from pipeline.gate_result import ModelCheck, Subject
+from pipeline.gate_result import GateResult, Subject
 from pipeline.result import ExitCode
 from trainer import features
 from trainer.host import paths
@@ -130,7 +130,7 @@ def _check_model(
     dataset: str | None,
     verbose: bool,
     **others: Any,
-) -> ModelCheck:
+) -> GateResult:
     dataset = dataset or given.chosen()[1].get("dataset")
     if dataset is None:
         raise UsageError("--dataset is missing; see tfx-mnist gate check --help")
@@ -157,7 +157,7 @@ def _check_predictions(
     slice: tuple[Any, ...],
     dataset: str | None,
     **others: Any,
-) -> ModelCheck:
+) -> GateResult:
     from pipeline.predictions_check import check_predictions
 
     return check_predictions(
@@ -174,7 +174,7 @@ def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]
     return given.configuration()
 
 
-def _lines(result: ModelCheck) -> Iterator[Line]:
+def _lines(result: GateResult) -> Iterator[Line]:
     if result.dataset["digest"] is not None:
         yield from summary.data(result.dataset)
     yield _subject("model", result.model)

@@ -20,7 +20,7 @@ from components.serving_dir.decisions import register
 from components.serving_dir.log import Decision
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
-from pipeline.model_check import Asked, ModelCheck, check_model
+from pipeline.model_check import Asked, GateResult, check_model
 from pipeline.result import json_able
 from tests.pipeline.saved_models import brightest_third, images, save_function
 
@@ -63,11 +63,11 @@ def config(thirds: str, tmp_path: Path) -> RunConfig:
     return build("quick", {"dataset": thirds, "pipeline_root": root, **LOOSE})
 
 
-def failed(result: ModelCheck) -> list[str]:
+def failed(result: GateResult) -> list[str]:
     return [check.name for check in result.checks if not check.passed]
 
 
-def find(result: ModelCheck, name: str) -> Check:
+def find(result: GateResult, name: str) -> Check:
     (check,) = (check for check in result.checks if check.name == name)
     return check
 

@@ -10,7 +10,7 @@ from components.serving_check.asked_images import Sample
 from components.serving_check.contract import OUTPUTS, Server, Tensors, Timeouts
 from components.serving_check.questions import Bounds
 from components.serving_check.servers import serve
-from components.serving_check.verdict import check_model
+from components.serving_check.verdict import check_served
 
 TIMEOUTS = Timeouts(start_s=300.0, request_s=300.0)
 # Two busy cores may be slow, and that is not what is tested.
@@ -37,7 +37,7 @@ def check(
 ) -> tuple[Check, ...]:
     """Serves the model by tensorflow_model_server, or by TensorFlow's loader, and asks it all."""
     served = functools.partial(serve, model_server=model_server, timeouts=timeouts)
-    return check_model(served, model, sample, BOUNDS)
+    return check_served(served, model, sample, BOUNDS)
 
 
 def failed(checks: Iterable[Check]) -> dict[str, Check]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from components.gate.check import NotChecked
 from components.serving_check.contract import Server, ServerLost
 from components.serving_check.questions import LATENCY_REQUESTS
-from components.serving_check.verdict import check_model
+from components.serving_check.verdict import check_served
 from tests.components.serving_check.asking import BOUNDS, NAMES, altered, check, failed
 from trainer import features
 
@@ -88,7 +88,7 @@ def ask(remembering, exported, sample):
 
     def judged(*turns, trivial=as_it_is, bounds=BOUNDS):
         servers = Servers(remembering, exported, turns, trivial)
-        return check_model(servers, exported, sample, bounds), servers
+        return check_served(servers, exported, sample, bounds), servers
 
     return judged
 
@@ -132,7 +132,7 @@ def test_a_server_that_is_lost_while_it_loads_leaves_the_checks_unmade(exported,
         yield
 
     with pytest.raises(NotChecked, match="could not be served, which says nothing about the model"):
-        check_model(lost, exported, sample, BOUNDS)
+        check_served(lost, exported, sample, BOUNDS)
 
 
 def test_a_server_that_crashes_with_a_trivial_model_too_leaves_the_checks_unmade(ask):
@@ -152,7 +152,7 @@ def test_what_another_check_refuses_is_refused_at_once(
     another_models_sample, remembering, exported
 ):
     servers = Servers(remembering, exported, [as_it_is], as_it_is)
-    checks = check_model(servers, exported, another_models_sample, BOUNDS)
+    checks = check_served(servers, exported, another_models_sample, BOUNDS)
     assert list(failed(checks)) == ["serving.agreement"]
     assert servers.trivial_served == 0
 
