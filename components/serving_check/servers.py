@@ -65,15 +65,15 @@ def serve(model_directory: Path, model_server: str | None, timeouts: Timeouts) -
     """
     started = time.perf_counter()
     model = model_directory.resolve()  # absolute, since links to it are made elsewhere
-    with contextlib.ExitStack() as stack:
-        api: _Grpc | _Pipe
-        if model_server is None:
-            api = stack.enter_context(contextlib.closing(_early.pop() if _early else _Pipe()))
-            api.load(model, timeouts)
-        else:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
-            api = _Grpc(model_server, model, directory, timeouts.request_s, stack)
-            api.wait_until_loaded(timeouts.start_s)
+    api: _Grpc | _Pipe
+    if model_server is not None:
+        api = _Grpc(model_server)
+    elif _early:
+        api = _early.pop()
+    else:
+        api = _Pipe()
+    with contextlib.closing(api):
+        api.load(model, timeouts)
         seconds = time.perf_counter() - started
         yield Server(api.server, api.name, api, seconds, api.process.peak_memory_mib)
 
@@ -157,15 +157,17 @@ class _Grpc:
     server = MODEL_SERVER
     name = "gRPC"
 
-    def __init__(
-        self,
-        binary: str,
-        model: Path,
-        directory: Path,
-        timeout_s: float,
-        stack: contextlib.ExitStack,
-    ) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, binary: str) -> None:
+        self._binary = binary
+        self._closing = contextlib.ExitStack()
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def load(self, model: Path, timeouts: Timeouts) -> None:
+        self._timeout_s = timeouts.request_s
+        enter = self._closing.enter_context
+        directory = Path(enter(tempfile.TemporaryDirectory(prefix=PREFIX)))
         base_path = directory / "model"
         base_path.mkdir()
         # No copy is needed: the server takes every entry whose name is a number, whatever it is,
@@ -173,7 +175,7 @@ class _Grpc:
         (base_path / _VERSION).symlink_to(model, target_is_directory=True)
         address = _socket_in(directory)
         command = [
-            binary,
+            self._binary,
             "--port=0",
             f"--grpc_socket_path={address}",
             f"--model_name={_MODEL}",
@@ -181,14 +183,13 @@ class _Grpc:
             # By itself it tries five times more, a minute apart.
             "--max_num_load_retries=0",
         ]
-        self.process: ServerProcess = stack.enter_context(server_process(command, directory))
-        channel = stack.enter_context(
-            grpc.insecure_channel(f"unix:{address}", options=_CHANNEL_OPTIONS)
-        )
+        self.process: ServerProcess = enter(server_process(command, directory))
+        channel = enter(grpc.insecure_channel(f"unix:{address}", options=_CHANNEL_OPTIONS))
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(channel)
+        self._wait_until_loaded(timeouts.start_s)
 
-    def wait_until_loaded(self, timeout_s: float) -> None:
+    def _wait_until_loaded(self, timeout_s: float) -> None:
         """The server listens once it has loaded the model (server.cc, `BuildAndStart`)."""
         deadline = time.perf_counter() + timeout_s
         state = ""
