@@ -25,7 +25,7 @@ from components.evaluation.prediction_files import PredictionsFile, read_predict
 from components.example_gen.columns import FORMS, listed
 from components.example_gen.data_error import DataError
 from components.example_gen.encoded import SUFFIXES, stored_shape
-from components.monitoring.drift import Labelled
+from components.gate.evidence import Tally
 from components.monitoring.summary import Key, Summary, keys, size_of, summarize
 from components.serving_check.classifier import (
     Classifier,
@@ -59,12 +59,12 @@ class Served:
     """What is known of requests.
 
     Attributes:
-      labelled: None without labels.
+      labelled: the requests whose labels are known, and those answered right; None without labels.
       skipped: how many entries hold no image, or one that the model cannot take.
     """
 
     summary: Summary
-    labelled: Labelled | None = None
+    labelled: Tally | None = None
     skipped: int = 0
 
 
@@ -249,7 +249,7 @@ def _from_table(file: Path, model: Model) -> Served:
     right = np.array(names)[probabilities.argmax(axis=1)] == read.labels
     return Served(
         summarize(probabilities, intensities=intensities, sizes=sizes),
-        Labelled(int(known.sum()), int((right & known).sum())) if known.any() else None,
+        Tally(int(known.sum()), int((right & known).sum())) if known.any() else None,
     )
 
 

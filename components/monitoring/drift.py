@@ -17,19 +17,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from components.gate.evidence import Tally
 from components.gate.statistics import binomial_tail, holm, proportion_interval
 from components.monitoring.kolmogorov import kolmogorov
 from components.monitoring.summary import Summary
 
 _FEWEST = 5.0  # images that are expected of a class: below, chi-square's approximation is poor
-
-
-@dataclasses.dataclass(frozen=True)
-class Labelled:
-    """How many of the requests whose labels are known were answered right."""
-
-    rows: int
-    correct: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +72,7 @@ def compare(
     tolerance: float,
     floor: float = 0.0,
     class_names: Sequence[str],
-    labelled: Labelled | None = None,
+    labelled: Tally | None = None,
 ) -> Drift:
     """Tests whether requests are like the test split.
 
@@ -88,6 +81,7 @@ def compare(
       level: the probability (0..1) of calling anything drift if nothing has changed.
       tolerance: a smaller distance is no drift, however sure it is.
       floor: of the accuracy, for requests with labels.
+      labelled: those requests, and those of them that were answered right.
     """
     raw = list(_distributions(released, observed, class_names))
     left_out = []
@@ -164,14 +158,13 @@ def _kolmogorov(name: str, before: Sequence[int], now: Sequence[int]) -> _Raw:
     return _Raw(name, distance, p_value, what)
 
 
-def _accuracy(labelled: Labelled, floor: float) -> _Raw:
+def _accuracy(labelled: Tally, floor: float) -> _Raw:
     """Tests, exactly, whether the accuracy is below the floor: P(X <= correct) at the floor."""
     rows, correct = labelled.rows, labelled.correct
     p_value = binomial_tail(rows - correct, rows, 1.0 - floor)
     low, high = proportion_interval(correct, rows)
-    accuracy = correct / rows
     what = (
-        f"accuracy {accuracy:.4f} of {rows:,} labelled requests (95 % interval {low:.4f} to "
-        f"{high:.4f}), floor {floor:.4f}"
+        f"accuracy {labelled.accuracy:.4f} of {rows:,} labelled requests (95 % interval "
+        f"{low:.4f} to {high:.4f}), floor {floor:.4f}"
     )
-    return _Raw("accuracy", max(0.0, floor - accuracy), p_value, what)
+    return _Raw("accuracy", max(0.0, floor - labelled.accuracy), p_value, what)

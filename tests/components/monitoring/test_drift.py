@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.monitoring.drift import Drift, Labelled, compare
+from components.gate.evidence import Tally
+from components.monitoring.drift import Drift, compare
 from components.monitoring.summary import Summary, summarize
 
 RNG = np.random.default_rng(0)
@@ -202,7 +203,7 @@ def test_what_cannot_be_compared_is_said(with_images: str) -> None:
 @pytest.mark.parametrize(("correct", "drifted"), [(97, False), (90, False), (70, True)])
 def test_labels_hold_the_accuracy_to_the_floor(correct: int, drifted: bool) -> None:
     observed = summary(np.random.default_rng(3), 500)
-    drift = check(observed, floor=0.9, labelled=Labelled(100, correct))
+    drift = check(observed, floor=0.9, labelled=Tally(100, correct))
     assert drift.tests[-1].name == "accuracy"
     assert drift.tests[-1].drifted is drifted
     expected = stats.binom.cdf(correct, 100, 0.9)
@@ -218,5 +219,5 @@ def test_labels_hold_the_accuracy_to_the_floor(correct: int, drifted: bool) -> N
 
 def test_no_accuracy_below_the_floor_is_within_the_tolerance() -> None:
     observed = summary(np.random.default_rng(3), 500)
-    drift = check(observed, floor=0.9, labelled=Labelled(10_000, 8_910), tolerance=0.02)
+    drift = check(observed, floor=0.9, labelled=Tally(10_000, 8_910), tolerance=0.02)
     assert names_of(drift) == ["accuracy"]
