@@ -121,6 +121,7 @@ class _Execution:
                     run_id += "-again"
 
     def _run_components(self, run_id: str) -> None:
+        self.result.checks = ()  # a run that begins again asks again
         connection = metadata.sqlite_metadata_connection_config(
             str(self._plan.config.metadata_path)
         )
