@@ -106,17 +106,14 @@ def _given(config: GateConfig | DataGateConfig) -> dict[str, Any]:
     return {name: value for name, value in vars(config).items() if value is not None}
 
 
-def weakened(
-    gate: GateConfig, dataset: str, *, num_classes: int, test_rows: int
-) -> tuple[str, ...]:
+def weakened(gate: GateConfig, dataset: DatasetInfo) -> tuple[str, ...]:
     """Returns the keys that were set so that a model may ship which would be refused otherwise.
 
     Thresholds count for the data sets of the table: another set has the policy that its owner sets.
     """
     keys = ["allow_missing_baseline"] if gate.allow_missing_baseline else []
-    if dataset in DATASET_DEFAULTS:
-        policy = policy_for(GateConfig(), dataset, num_classes=num_classes, test_rows=test_rows)
-        own = vars(policy)
+    if dataset.name in DATASET_DEFAULTS:
+        own = vars(policy_of(GateConfig(), dataset))
         given = own | _given(gate)
         lower = ("floor", "class_floor")
         higher = ("max_cross_entropy", "max_drop", "min_slice_rows")

@@ -84,7 +84,7 @@ def require_fitting(
       devices: how many train together at least; without --replicas only the Trainer counts them.
     """
     config.require_features(dataset.features)
-    keys = overridden(config, dataset)
+    keys = weakened(config.gate, dataset)
     if keys and not (config.reason or "").strip():
         raise ConfigError(
             f"{', '.join(keys)} would release what {dataset.name}'s own policy refuses: say why "
@@ -143,13 +143,6 @@ def _require_reachable(config: RunConfig, dataset: DatasetInfo) -> None:
             f"on fewer no model is shown to reach gate.floor, which is {policy.floor}; add test "
             "images, or set gate.floor lower"
         )
-
-
-def overridden(config: RunConfig, dataset: DatasetInfo) -> tuple[str, ...]:
-    """Returns the keys of `gate` that weaken the data set's own policy."""
-    return weakened(
-        config.gate, dataset.name, num_classes=dataset.num_classes, test_rows=dataset.test_rows
-    )
 
 
 def _require_network(training: HParams, dataset: DatasetInfo) -> None:

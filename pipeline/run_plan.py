@@ -29,7 +29,7 @@ from components.serving_dir import ReleaseContext, release_context, released_dat
 from pipeline import preflight, stores
 from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
-from pipeline.dataset_defaults import bounds_for, policy_of
+from pipeline.dataset_defaults import bounds_for, policy_of, weakened
 from trainer import own_network
 from trainer.cluster import Cluster, ClusterError
 
@@ -94,7 +94,7 @@ class RunPlan:
     @property
     def overrides(self) -> dict[str, Any] | None:
         """What weakens the data set's own policy and why, for the release record; or None."""
-        keys = preflight.overridden(self.config, self.dataset)
+        keys = weakened(self.config.gate, self.dataset)
         return {"keys": list(keys), "reason": self.config.reason or ""} if keys else None
 
     @property
@@ -150,7 +150,7 @@ class RunPlan:
         if self.context.damage is not None:
             checks.append(integrity.damage_check(self.context.damage, self.policy))
         if self.context.baseline is None:
-            checks.append(integrity.first_check(self.policy, f" in {self.serving_dir}"))
+            checks.append(integrity.first_check(self.policy, self.serving_dir))
         if failed := [check for check in checks if not check.passed]:
             raise Refused(failed)
 

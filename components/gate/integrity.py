@@ -132,14 +132,15 @@ def damage_check(damage: str, policy: Policy) -> Check:
     )
 
 
-def first_check(policy: Policy, place: str = "") -> Check:
-    """Checks whether a model may ship though nothing is served in `place`, such as " in DIR"."""
+def first_check(policy: Policy, serving_dir: str = "") -> Check:
+    """Checks whether a model may ship though nothing is served, in `serving_dir` if it is known."""
+    where = f": nothing is served in {serving_dir}" if serving_dir else ""
     return Check.of(
         "baseline",
         not policy.require_baseline,
         None,
         "a served version" if policy.require_baseline else None,
-        start=f"there is no baseline to compare with{place and f': nothing is served{place}'}",
+        start=f"there is no baseline to compare with{where}",
         bad=", and gate.require_baseline is set: give the directory that is served from, or the "
         "baseline, or release the first model with gate.require_baseline=false",
     )

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from components.data_gate.bounds import DataGateConfig
+from components.example_gen.image_set import DatasetInfo
 from components.gate import accuracy
 from components.gate.evidence import Tally
 from components.gate.policy import GateConfig
@@ -20,6 +21,10 @@ from pipeline.dataset_defaults import (
 )
 
 STROKES = DATASET_DEFAULTS["mnist"].slices
+
+
+def info(name: str, *, test_rows: int) -> DatasetInfo:
+    return DatasetInfo(name, name, "0" * 64, (28, 28, 1), tuple("0123456789"), test_rows)
 
 
 def test_the_gate_takes_the_sets_thresholds_unless_told() -> None:
@@ -95,14 +100,12 @@ def test_a_known_sets_defaults_make_a_policy(name: str) -> None:
 def test_a_key_that_weakens_the_sets_own_policy_is_named(
     gate: GateConfig, keys: tuple[str, ...]
 ) -> None:
-    assert weakened(gate, "mnist", num_classes=10, test_rows=10_000) == keys
+    assert weakened(gate, info("mnist", test_rows=10_000)) == keys
 
 
 def test_a_set_without_a_policy_of_its_own_has_its_owners() -> None:
     gate = GateConfig(floor=0.1, slices=(), allow_missing_baseline=True)
-    assert weakened(gate, "idx_x", num_classes=10, test_rows=100) == (
-        "gate.allow_missing_baseline",
-    )
+    assert weakened(gate, info("idx_x", test_rows=100)) == ("gate.allow_missing_baseline",)
 
 
 @pytest.mark.parametrize("name", ["min_mean_intensity", "max_mean_intensity", "max_label_noise"])
