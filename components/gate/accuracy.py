@@ -60,7 +60,7 @@ def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
         )
     elif overall.accuracy >= policy.floor:
         remedy = "train longer, take more test images, or set gate.floor"
-    lower, floor = apart(bound, policy.floor)
+    lower, required = apart(bound, policy.floor)
     return Check.of(
         "floor",
         bound >= policy.floor,
@@ -68,8 +68,8 @@ def floor_check(overall: Tally, policy: Policy, decision: int) -> Check:
         policy.floor,
         start=f"accuracy {overall.accuracy:.4f}; its {_confidence(policy, decision)} lower bound "
         f"{lower} ",
-        good=f"reaches the floor {floor}",
-        bad=f"misses the floor {floor}: {remedy}",
+        good=f"reaches the floor {required}",
+        bad=f"misses the floor {required}: {remedy}",
     )
 
 

@@ -42,8 +42,8 @@ from components.serving_dir.baseline import (
     release_context,
     released_data,
 )
-from components.serving_dir.changing import LOCK_NAME, REMOVED_PREFIX, STAGING_PREFIX, locked
-from components.serving_dir.log import LOG_NAME, Rejection, Withdrawal
+from components.serving_dir.changing import LOCK_NAME
+from components.serving_dir.log import LOG_NAME
 from components.serving_dir.model_files import (
     MANIFEST_NAME,
     ServingDirError,

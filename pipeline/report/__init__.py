@@ -6,8 +6,7 @@ import contextlib
 import html
 from pathlib import Path
 
-from components.serving_dir import ServingDirError
-from components.serving_dir.reading import find
+from components.serving_dir import ServingDirError, find
 from pipeline.report import charts, findings, gallery, templates
 from pipeline.result import RunResult, left_out
 from trainer.host.files import read_regular, write_durably

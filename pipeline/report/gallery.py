@@ -29,7 +29,6 @@ _TITLES = {
     "duplicates": "Test images that occur more than once",
 }
 
-_GAINED = "that only this model predicts right (the wrong answer is the served model's)"
 MOST = 60  # pictures in all; of each kind, if the data were refused
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
@@ -94,14 +93,10 @@ def mistakes(result: RunResult) -> Iterator[Section]:
     if result.evidence is None:
         return
     overall = result.evidence.overall
+    gained = "that only this model predicts right (the wrong answer is the served model's)"
     for kind, title, total, what in (
         (LOST, "Lost", overall.lost, "that only the served model predicts right"),
-        (
-            GAINED,
-            "Gained",
-            overall.gained,
-            _GAINED,
-        ),
+        (GAINED, "Gained", overall.gained, gained),
         (WRONG, "Wrong", overall.errors, "that this model predicts wrong"),
     ):
         if shown := _first(result.mistakes, kind, _MOST[kind]):

@@ -10,7 +10,6 @@ from components import serving_dir
 from components.serving_dir import (
     LOCK_NAME,
     LOG_NAME,
-    STAGING_PREFIX,
     Decided,
     Pending,
     Published,
@@ -20,6 +19,7 @@ from components.serving_dir import (
     publish,
     versions,
 )
+from components.serving_dir.changing import STAGING_PREFIX
 from components.serving_dir.version import Sign
 
 NOON = "2026-11-24T12:00:00+00:00"

@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import (
-    REMOVED_PREFIX,
-    STAGING_PREFIX,
-    ServingDirError,
-    locked,
-    prune,
-    publish,
-    reject,
-    rollback,
-)
+from components.serving_dir import ServingDirError, prune, publish, reject, rollback
+from components.serving_dir.changing import REMOVED_PREFIX, STAGING_PREFIX, locked
 from tests.components.serving_dir.samples import (
     hidden_in,
     hold_letter,

@@ -10,7 +10,6 @@ import pytest
 from components.serving_dir import (
     LOCK_NAME,
     LOG_NAME,
-    REMOVED_PREFIX,
     Pruned,
     ServingDirError,
     approve,
@@ -18,6 +17,7 @@ from components.serving_dir import (
     publish,
     rollback,
 )
+from components.serving_dir.changing import REMOVED_PREFIX
 from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
     damage,

@@ -14,16 +14,16 @@ from components.serving_dir import (
     LOG_NAME,
     MANIFEST_NAME,
     ServingDirError,
-    Withdrawal,
     digest_of,
     live,
-    locked,
     newest_valid,
     rollback,
     verify,
     versions,
     withdrawn_digests,
 )
+from components.serving_dir.changing import locked
+from components.serving_dir.log import Withdrawal
 from tests.components.serving_dir.samples import (
     NOON,
     damage,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.serving_dir import MANIFEST_NAME, digest_of, live, locked, versions
+from components.serving_dir import MANIFEST_NAME, digest_of, live, versions
+from components.serving_dir.changing import locked
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, letter_model, letters_in
 from tests.pipeline.cli.processes import process, script, start
