@@ -22,7 +22,7 @@ from components.gate.check import Check, Refused
 from components.model_card import documents
 from components.model_card.subject import Subject
 from components.serving_dir import Decided, Pending, Published, StaleDecision, publish
-from components.serving_dir import hold as keep
+from components.serving_dir import hold as hold_model
 from components.signing import require_keys, signer, truster
 from trainer.host.strict_json import require_object
 from trainer.tuning.results import read_best, replaced
@@ -103,7 +103,7 @@ def AtomicPusher(
     }
     try:
         done: Published | Pending
-        done = keep(*what, run_id=hold, **alike) if hold else publish(*what, **alike)
+        done = hold_model(*what, run_id=hold, **alike) if hold else publish(*what, **alike)
     except StaleDecision as stale:
         raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
     _say(done, pushed_model)

@@ -160,7 +160,7 @@ class Approval:
 Entry = Decision | Lost | Withdrawal | Rejection | Approval
 
 
-def keep(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]) -> None:
+def keep_in_log(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]) -> None:
     """Writes to disk which models were withdrawn, and what people decided on held ones, unless the
     log says so already.
     """
@@ -196,7 +196,7 @@ def read_log(serving_dir: Path) -> list[Entry]:
     return _entries(_whole_lines(content).splitlines(), path)
 
 
-def kept(serving_dir: Path) -> list[Withdrawal]:
+def withdrawals_in_log(serving_dir: Path) -> list[Withdrawal]:
     """Returns the withdrawals in the log, see `read_log`."""
     return [one for one in read_log(serving_dir) if isinstance(one, Withdrawal)]
 

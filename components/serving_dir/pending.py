@@ -26,7 +26,7 @@ from components.serving_dir.changing import (
     remove,
     staging_in,
 )
-from components.serving_dir.log import Approval, Rejection, keep, rejected, utc_now
+from components.serving_dir.log import Approval, Rejection, keep_in_log, rejected, utc_now
 from components.serving_dir.manifest import APPROVAL, Manifest
 from components.serving_dir.model_files import (
     ServingDirError,
@@ -208,7 +208,7 @@ def _keep_approval(serving_dir: Path, approval: Approval) -> None:
     ):
         if approval.run_id not in approved(serving_dir):
             find_pending(serving_dir, approval.run_id)  # says so if somebody rejected it meanwhile
-            keep(serving_dir, [approval])
+            keep_in_log(serving_dir, [approval])
 
 
 def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection:
@@ -237,7 +237,7 @@ def reject(serving_dir: Path, run_id: str, *, by: str, reason: str) -> Rejection
                 "take that version back with `tfx-mnist rollback` first; nothing was rejected"
             )
         rejection = Rejection(run_id, digest, by, reason, utc_now())
-        keep(serving_dir, [rejection])
+        keep_in_log(serving_dir, [rejection])
     _clean_up(serving_dir)
     return rejection
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.serving_dir.changing import REMOVED_PREFIX, delete, locked
-from components.serving_dir.log import keep as keep_in_log
+from components.serving_dir.log import keep_in_log
 from components.serving_dir.model_files import explained, scan
 from components.serving_dir.reading import approvals_in, versions, withdrawals_by
 from components.serving_dir.rolling_back import default_target

@@ -14,9 +14,9 @@ from components.serving_dir.log import (
     Approval,
     Rejection,
     Withdrawal,
-    kept,
     read_log,
     rejected,
+    withdrawals_in_log,
 )
 from components.serving_dir.manifest import APPROVAL
 from components.serving_dir.model_files import MANIFEST_NAME, ServingDirError, explained
@@ -39,7 +39,7 @@ def versions(
     found = [*_newest_first(serving_dir)][::-1]
     made = withdrawals_by(found)
     # After the versions: what is not found there any more was written to the log before it went.
-    models = {one.model_digest: one for one in _kept(serving_dir)}
+    models = {one.model_digest: one for one in _known_withdrawals(serving_dir)}
     found = [
         replace(v, withdrawn=_withdrawal_of(v, made) or models.get(v.model_digest)) for v in found
     ]
@@ -149,7 +149,7 @@ def withdrawn_digests(serving_dir: Path) -> Mapping[str, Withdrawal | Rejection]
     """
     made = withdrawals_by(versions(serving_dir))
     rejections = rejected(serving_dir).values()
-    found: list[Withdrawal | Rejection] = [*rejections, *kept(serving_dir), *made]
+    found: list[Withdrawal | Rejection] = [*rejections, *withdrawals_in_log(serving_dir), *made]
     return {one.model_digest: one for one in found if one.model_digest is not None}
 
 
@@ -176,7 +176,7 @@ def withdrawn(serving_dir: Path) -> dict[int, Withdrawal]:
     """
     present = {one.number: one.withdrawn for one in versions(serving_dir) if one.withdrawn}
     # Read after the versions: `prune` writes to the log before it removes one.
-    return {one.version: one for one in kept(serving_dir)} | present
+    return {one.version: one for one in withdrawals_in_log(serving_dir)} | present
 
 
 def decided_runs(serving_dir: Path) -> set[str]:
@@ -211,10 +211,10 @@ def _withdrawal_of(version: Version, withdrawals: Sequence[Withdrawal]) -> Withd
     return None
 
 
-def _kept(serving_dir: Path) -> list[Withdrawal]:
+def _known_withdrawals(serving_dir: Path) -> list[Withdrawal]:
     """Reads the log; if it is damaged, warns, so that the versions can be shown all the same."""
     try:
-        return kept(serving_dir)
+        return withdrawals_in_log(serving_dir)
     except ServingDirError as error:
         _log.warning("%s", error)
         return []

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.serving_dir.changing import locked, staging_in
-from components.serving_dir.log import keep, kept
+from components.serving_dir.log import keep_in_log, read_log
 from components.serving_dir.manifest import ROLLBACK, Rollback
 from components.serving_dir.model_files import ServingDirError, explained
 from components.serving_dir.publishing import add_version
@@ -83,7 +83,7 @@ def default_target(serving_dir: Path, trust: Trust | None) -> Version | None:
 
     Raises ServingDirError where the log cannot be read, since a withdrawal may stand in it alone.
     """
-    kept(serving_dir)
+    read_log(serving_dir)
     present = versions(serving_dir)
     good = (version for version in reversed(present) if not _obstacle(version, present[-1], trust))
     return next(good, None)
@@ -156,6 +156,6 @@ def _restore(target: Version, current: Version, reason: str, sign: Sign | None) 
 def _note(serving_dir: Path, done: RolledBack) -> None:
     """Only warns of an error: the rollback is done, and `prune` writes what is missing in time."""
     try:
-        keep(serving_dir, withdrawals_by([find(serving_dir, done.version)]))
+        keep_in_log(serving_dir, withdrawals_by([find(serving_dir, done.version)]))
     except (OSError, ServingDirError) as error:
         _log.warning("the log of %s does not know the withdrawn model yet: %s", serving_dir, error)
