@@ -40,7 +40,7 @@ class Picture:
 
     Attributes:
       row: its number in the split as ExampleGen wrote it, from 0.
-      sha256: hexadecimal, of its pixels (`example_facts.hash_examples`), which names it.
+      sha256: hexadecimal, of its pixels (`example_facts.image_names`), which names it.
       label: the class that it is given as.
       looks_like: the class that it is taken for instead.
       margin: the score of that class less the label's; probabilities in the test split.

@@ -20,7 +20,7 @@ from components.data_gate.near_duplicates import NearDuplicateSearch
 from components.data_gate.quick_classifier import MAX_ROWS, MAX_SIDE, leave_one_out_scores
 from components.data_gate.shown_label_errors import shown_label_errors
 from components.example_gen import file_hashes
-from components.example_gen.example_facts import Hashes, hash_examples, keys_of
+from components.example_gen.example_facts import Hashes, image_names
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import EVAL, TEST, TRAIN
 from components.example_gen.images import read_split
@@ -105,12 +105,11 @@ def _pairs(
     rows = list(search.partners)
     theirs = {row: summary.class_names[others[search.matches[row]]] for row in rows}
     other_files = np.concatenate([files[split] for split in _LEARNED_FROM])
-    hashes, _ = hash_examples(images[rows], labels[rows])
     return tuple(
         Picture(
             split=TEST,
             row=row * step,
-            sha256=name.hex(),
+            sha256=name,
             label=summary.class_names[labels[row]],
             looks_like=theirs[row] if theirs[row] != summary.class_names[labels[row]] else "",
             margin=0.0,
@@ -120,7 +119,7 @@ def _pairs(
                 *file_hashes.of_row(other_files, search.matches[row]),
             ),
         )
-        for row, name in zip(rows, keys_of(hashes), strict=True)
+        for row, name in zip(rows, image_names(images[rows]), strict=True)
     )
 
 
@@ -156,9 +155,7 @@ def overlap_check(
     if fraction <= bound:
         sentence += f", at most {percent(bound)} is allowed"
         return Check("data.overlap", True, fraction, bound, sentence)
-    some = looked_at[found][:_NAMED]
-    hashes, _ = hash_examples(some, np.zeros(len(some), np.int64))
-    names = dict.fromkeys(key.hex() for key in keys_of(hashes)) or summary.overlap.examples
+    names = dict.fromkeys(image_names(looked_at[found][:_NAMED])) or summary.overlap.examples
     sentence += (
         f", expected at most {percent(bound)}, such as "
         f"{', '.join(name[:12] for name in names)}; remove them from the training files, or set "

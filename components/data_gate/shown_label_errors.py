@@ -10,7 +10,7 @@ from components import pictures
 from components.confident_learning import LabelErrors
 from components.data_gate.quick_classifier import Labels
 from components.example_gen import file_hashes
-from components.example_gen.example_facts import Hashes, hash_examples
+from components.example_gen.example_facts import Hashes, image_names
 from components.example_gen.images import decode, read_examples
 from components.pictures import Picture
 from trainer.features import ImageSpec
@@ -38,12 +38,12 @@ def shown_label_errors(
     for row, looks_like, margin in zip(chosen, errors.looks_like, errors.margins, strict=False):
         stored = np.array([images[places[row]]], object)
         (pixels,) = decode(stored, spec)  # [H, W, C] uint8
-        ((name,), _) = hash_examples(pixels[np.newaxis], labels[row : row + 1])
+        (name,) = image_names(pixels[np.newaxis])
         drawn.append(
             Picture(
                 split=places[row][0],
                 row=places[row][1],
-                sha256=name.tobytes().hex(),
+                sha256=name,
                 label=spec.class_names[labels[row]],
                 looks_like=spec.class_names[looks_like],
                 margin=float(margin),

@@ -16,7 +16,7 @@ import tensorflow as tf
 from components.data_gate.bounds import DataBounds
 from components.data_gate.format_checks import grey_shares
 from components.example_gen import file_hashes
-from components.example_gen.example_facts import are_grey, hash_examples, keys_of
+from components.example_gen.example_facts import are_grey, image_names
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import TEST
 from components.example_gen.images import decode, read_examples
@@ -103,10 +103,10 @@ def _furthest(
 
 def _copies(uri: str, spec: ImageSpec) -> tuple[Picture, ...]:
     """Draws images that occur more than once in test, each with the files of its examples."""
-    rows: dict[bytes, list[int]] = {}
-    drawn: dict[bytes, Picture] = {}
+    rows: dict[str, list[int]] = {}
+    drawn: dict[str, Picture] = {}
     for first, given, pixels in _batches(uri, spec):
-        for at, name in enumerate(keys_of(hash_examples(pixels, given[features.LABEL])[0])):
+        for at, name in enumerate(image_names(pixels)):
             rows.setdefault(name, []).append(first + at)
             if len(rows[name]) == 2 and len(drawn) < SHOWN:
                 drawn[name] = _drawn(TEST, first, at, given, pixels, spec)
@@ -141,13 +141,12 @@ def _drawn(
     pixels: np.ndarray,
     spec: ImageSpec,
 ) -> Picture:
-    label = given[features.LABEL][at : at + 1]
-    ((name,), _) = hash_examples(pixels[at : at + 1], label)
+    (name,) = image_names(pixels[at : at + 1])
     return Picture(
         split=split,
         row=first + at,
-        sha256=name.tobytes().hex(),
-        label=spec.class_names[label[0]],
+        sha256=name,
+        label=spec.class_names[given[features.LABEL][at]],
         looks_like="",
         margin=0.0,
         png=thumbnail(pixels[at]),

@@ -11,7 +11,7 @@ from components import pictures
 from components.confident_learning import label_errors
 from components.evaluation.mistakes import Mistake, Mistakes
 from components.example_gen import file_hashes
-from components.example_gen.example_facts import Hashes, hash_examples
+from components.example_gen.example_facts import Hashes, image_names
 from components.example_gen.image_set import TEST
 from components.example_gen.images import decode, read_examples
 from components.pictures import GAINED, LABEL_ERRORS, LOST, WRONG, Picture, Pictures
@@ -64,9 +64,8 @@ def _drawn(
         return ()
     stored = np.array([images[each.digest][1] for each in there], object)
     pixels = decode(stored, spec)  # [n, H, W, C] uint8
-    names, _ = hash_examples(pixels, np.array([each.label for each in there]))
     drawn = []
-    for mistake, image, name in zip(there, pixels, names, strict=True):
+    for mistake, image, name in zip(there, pixels, image_names(pixels), strict=True):
         row, _ = images[mistake.digest]
         candidate, baseline = (
             pictures.answers(np.array(given), spec.class_names)
@@ -78,7 +77,7 @@ def _drawn(
             Picture(
                 split=TEST,
                 row=row,
-                sha256=name.tobytes().hex(),
+                sha256=name,
                 label=label,
                 looks_like=next((each for each in said if each != label), ""),
                 margin=mistake.margin / 1e6,

@@ -53,6 +53,12 @@ def hash_examples(images: np.ndarray, labels: np.ndarray) -> tuple[Hashes, Hashe
     return image_hashes, example_hashes
 
 
+def image_names(images: np.ndarray) -> list[str]:
+    """Returns the hash of each of [N, H, W, C] uint8, hexadecimal, by which people name it."""
+    hashes, _ = hash_examples(images, np.zeros(len(images), np.int64))
+    return [key.hex() for key in keys_of(hashes)]
+
+
 def sums_of(pixels: np.ndarray) -> np.ndarray:
     """Sums [n, H, W, C] uint8 over all pixels and channels: [n] int64."""
     return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)

@@ -11,6 +11,7 @@ from components.example_gen.example_facts import (
     eval_size,
     facts_of,
     hash_examples,
+    image_names,
     quotas_of,
     region_means,
     smallest_rows,
@@ -21,6 +22,7 @@ def test_hashes_are_over_label_shape_and_pixels() -> None:
     pixels = np.arange(36, dtype=np.uint8).reshape(3, 2, 3, 2)
     labels = np.array([7, 0, 300])
     images, examples = hash_examples(pixels, labels)
+    assert image_names(pixels) == [one.tobytes().hex() for one in images]
     for row, label in enumerate(labels):
         content = struct.pack("<qqq", 2, 3, 2) + bytes(range(12 * row, 12 * row + 12))
         assert images[row].tobytes() == hashlib.sha256(content).digest()
