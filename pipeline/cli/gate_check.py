@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from components.example_gen.sources import parse_dataset
@@ -13,7 +12,6 @@ from pipeline.cli.command import Read, Reply, UsageError, command, option, path_
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import CiFiles
-from pipeline.config import RunConfig
 from pipeline.config_model import keys
 from pipeline.gate_result import GateResult, Subject
 from pipeline.result import ExitCode
@@ -93,10 +91,18 @@ def check(given: Given, /, *, ci_files: CiFiles, verbose: bool, **values: Any) -
     used = ["pipeline_root", "serving_dir", *keys("gate")]
     if _of_a_file(asked):
         given.require_keys(used)
-        result = _check_predictions(given, **values)
+        from pipeline.predictions_check import check_predictions  # NumPy stands behind it
+
+        result = check_predictions(
+            given.configuration(),
+            values["predictions"],
+            values["baseline_predictions"],
+            dataset=values["dataset"],
+            cuts=values["slice"],
+        )
     else:
         given.require_keys(["data_dir", *used, *keys("data")])
-        result = _check_model(given, verbose=verbose, **values)
+        result = _check_model(given, values, verbose=verbose)
     ci_files.write(result.checks, left_out=result.left_out)
     exit_code = ExitCode.DONE if result.passed else ExitCode.REFUSED
     return Reply(result.to_dict(), _lines(result), exit_code)
@@ -120,58 +126,29 @@ def _of_a_file(asked: Mapping[str, Any]) -> bool:
     return subject == "--predictions"
 
 
-def _check_model(
-    given: Given,
-    *,
-    model: Path,
-    signature: str | None,
-    baseline: Path | None,
-    baseline_signature: str | None,
-    dataset: str | None,
-    verbose: bool,
-    **others: Any,
-) -> GateResult:
-    dataset = dataset or given.chosen()[1].get("dataset")
+def _check_model(given: Given, values: Mapping[str, Any], *, verbose: bool) -> GateResult:
+    dataset = values["dataset"] or given.chosen()[1].get("dataset")
     if dataset is None:
         raise UsageError("--dataset is missing; see tfx-mnist gate check --help")
-    config = _configuration(given, dataset, {"--model": model, "--baseline": baseline})
+    parse_dataset(dataset)  # refused before TensorFlow is imported
+    model, baseline = values["model"], values["baseline"]
+    for flag, path in (("--model", model), ("--baseline", baseline)):
+        if path is not None and not paths.is_utf8(os.path.abspath(path)):
+            raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
+    given.overrides.append(("dataset", dataset))
+    config = given.configuration()
     with logs.quiet(show=verbose):
         from components.evaluation.saved_model import ModelRefused
         from pipeline.model_check import Asked, check_model
 
-        asked = Asked(model, signature or features.SERVING_DEFAULT)
+        asked = Asked(model, values["signature"] or features.SERVING_DEFAULT)
         compared = None
         if baseline is not None:
-            compared = Asked(baseline, baseline_signature or features.SERVING_DEFAULT)
+            compared = Asked(baseline, values["baseline_signature"] or features.SERVING_DEFAULT)
         try:
             return check_model(config, asked, compared)
         except ModelRefused as error:
             raise UsageError(str(error)) from error
-
-
-def _check_predictions(
-    given: Given,
-    *,
-    predictions: Path,
-    baseline_predictions: Path | None,
-    slice: tuple[Any, ...],
-    dataset: str | None,
-    **others: Any,
-) -> GateResult:
-    from pipeline.predictions_check import check_predictions
-
-    return check_predictions(
-        given.configuration(), predictions, baseline_predictions, dataset=dataset, cuts=slice
-    )
-
-
-def _configuration(given: Given, dataset: str, models: Mapping[str, Path | None]) -> RunConfig:
-    parse_dataset(dataset)  # refused before TensorFlow is imported
-    for flag, path in models.items():
-        if path is not None and not paths.is_utf8(os.path.abspath(path)):
-            raise UsageError(f"{flag} is {path}, expected text in UTF-8: TensorFlow takes no other")
-    given.overrides.append(("dataset", dataset))
-    return given.configuration()
 
 
 def _lines(result: GateResult) -> Iterator[Line]:
