@@ -110,10 +110,8 @@ def _described(store: MetadataStore, execution: Any) -> Execution:
 
     began, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
     writes = (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT)
-    node = next(
-        context.name for context in store.get_contexts_by_execution(execution.id)
-        if context.type == _NODE
-    )  # fmt: skip
+    contexts = store.get_contexts_by_execution(execution.id)
+    node = next(context.name for context in contexts if context.type == _NODE)
     outputs, makers = [], set()
     names = {
         each.artifact_id: each.path.steps[0].key if each.path.steps else ""
