@@ -180,7 +180,7 @@ class RunConfig:
     data: DataConfig = DataConfig()
     training: HParams = HParams()
     # The fields of `training` that were given, and not taken from the preset; None for all.
-    told: frozenset[str] | None = None
+    given: frozenset[str] | None = None
     tuning: TuningConfig = TuningConfig()
     gate: GateConfig = GateConfig()
     data_gate: DataGateConfig = DataGateConfig()
@@ -239,15 +239,15 @@ class RunConfig:
 
     def fitted(self, image_shape: tuple[int, int, int]) -> RunConfig:
         """Returns the configuration with the preset's values for images of that shape."""
-        if self.told is None:
+        if self.given is None:
             return self
-        training = fitted(self.preset, self.training, image_shape, told=self.told)
+        training = fitted(self.preset, self.training, image_shape, given=self.given)
         return dataclasses.replace(self, training=training)
 
     def chosen(self, image_shape: tuple[int, int, int]) -> str:
         """Returns a line about the network if the preset has chosen it for the images, or ""."""
-        told = self.told is None or "architecture" in self.told
-        if told or not takes_residual(self.preset, image_shape):
+        named = self.given is None or "architecture" in self.given
+        if named or not takes_residual(self.preset, image_shape):
             return ""
         shape = "x".join(map(str, image_shape))
         return f"residual, chosen by the preset {self.preset} for images of {shape}"

@@ -115,13 +115,13 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     from pydantic import ValidationError
 
     try:
-        given = _model(tuple(known.values())).model_validate(overrides)
+        checked = _model(tuple(known.values())).model_validate(overrides)
         entries = {**HYPER_PARAMETERS, **own}
         extra = {name: entry.default for name, entry in entries.items()}
         training = dataclasses.replace(PRESETS[preset](), extra=extra)
-        values = {key: getattr(given, key) for key in overrides}
-        told = frozenset(key.partition(".")[2] for key in values if key.startswith("training."))
-        config: RunConfig = _replaced(RunConfig(preset, training=training, told=told), values)
+        values = {key: getattr(checked, key) for key in overrides}
+        given = frozenset(key.partition(".")[2] for key in values if key.startswith("training."))
+        config: RunConfig = _replaced(RunConfig(preset, training=training, given=given), values)
         network_files.require_choices(config.training, entries)
         return dataclasses.replace(config, training=network_files.with_found(config.training))
     except ValidationError as error:

@@ -94,21 +94,21 @@ _LARGE, _LEAST = 32, 16  # pixels
 
 
 def fitted(
-    preset: str, training: HParams, image_shape: tuple[int, int, int], *, told: Collection[str]
+    preset: str, training: HParams, image_shape: tuple[int, int, int], *, given: Collection[str]
 ) -> HParams:
     """Returns the hyper-parameters of a preset for images of a shape (H, W, C).
 
-    Those that are `told` by name stay as they are; so do all, if another network than `residual` is
-    told.
+    Those that were `given`, by name, stay as they are; so do all, if another network than
+    `residual` was given.
     """
     if not takes_residual(preset, image_shape):
         return training
-    if "architecture" in told and training.architecture != "residual":
+    if "architecture" in given and training.architecture != "residual":
         return training
     values = {"architecture": "residual", **_RESIDUAL[preset]}
     if image_shape[2] > 1:  # a photograph, and no letter
         values |= {"horizontal_flip": True, "color_jitter": _COLOR_JITTER[preset]}
-    kept = {name: value for name, value in values.items() if name not in told}
+    kept = {name: value for name, value in values.items() if name not in given}
     return dataclasses.replace(training, **kept)
 
 

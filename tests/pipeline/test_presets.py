@@ -97,4 +97,4 @@ def test_the_article_and_a_configuration_without_a_preset_stay() -> None:
     assert fitted_to("article", (64, 64, 3)) == PRESETS["article"]()
     config = RunConfig(training=HParams(epochs=3))
     assert config.fitted((64, 64, 3)) is config
-    assert fitted("quick", HParams(), (9, 9, 3), told=()) == HParams()
+    assert fitted("quick", HParams(), (9, 9, 3), given=()) == HParams()
