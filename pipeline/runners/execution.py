@@ -88,25 +88,26 @@ class _Execution:
         self._outputs = str(self._copies.folder) if in_store else place
 
     def run(self) -> None:
-        run, run_id = self.result, self.result.run_id
+        result = self.result
         try:
             self._plan.require_baseline()
-            self._run_to_the_end(run_id)
+            self._run_to_the_end()
         except (termination.Terminated, KeyboardInterrupt):
             if not termination.arrived():
                 raise
             # `termination.terminable` raises again. The result says what was released by then.
         except Refused as refused:
-            run.outcome, run.checks = REFUSED, tuple(refused.checks)
+            result.outcome, result.checks = REFUSED, tuple(refused.checks)
             if isinstance(refused.shown, Pictures):  # by the data gate
-                run.suspects = refused.shown
-        outcome.find_what_stays(run)
-        run.cached = tuple(name for name in run.seconds if name not in self._executed)
-        run.policy, baseline = self._plan.policy, self._plan.context.baseline
-        run.overrides = self._plan.overrides
-        run.baseline = None if baseline is None else baseline.to_json()
+                result.suspects = refused.shown
+        outcome.find_what_stays(result)
+        result.cached = tuple(name for name in result.seconds if name not in self._executed)
+        result.policy, baseline = self._plan.policy, self._plan.context.baseline
+        result.overrides = self._plan.overrides
+        result.baseline = None if baseline is None else baseline.to_json()
 
-    def _run_to_the_end(self, run_id: str) -> None:
+    def _run_to_the_end(self) -> None:
+        run_id = self.result.run_id
         while True:
             try:
                 self._run_components(run_id)
@@ -150,7 +151,7 @@ class _Execution:
         connection: metadata_store_pb2.ConnectionConfig,
     ) -> None:
         termination.raise_if_arrived()
-        run, name = self.result, node.node_info.id
+        result, name = self.result, node.node_info.id
         self._observer.component_started(name)
         start = time.monotonic()
         try:
@@ -160,7 +161,7 @@ class _Execution:
             if name == "ReleaseGate" and artifact_digests.find_damaged(self._model):
                 # The Evaluator may have read other files than those whose digest is decided on.
                 raise _BeginAgain("The model was altered while it was judged: beginning again")
-            outcome.read(run, name, outputs, self._plan.config.training)
+            outcome.read(result, name, outputs, self._plan.config.training)
         except _BeginAgain:
             raise
         except BaseException as error:
@@ -175,7 +176,7 @@ class _Execution:
         finally:
             _give_memory_back()
             seconds = time.monotonic() - start
-            run.seconds[name] = run.seconds.get(name, 0.0) + seconds
+            result.seconds[name] = result.seconds.get(name, 0.0) + seconds
         if not cached:
             self._executed.add(name)
             # A model will be trained on what it has made, and not only after a search.

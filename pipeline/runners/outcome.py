@@ -35,53 +35,54 @@ _log = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
 
-def read(run: RunResult, name: str, outputs: Outputs, training: HParams) -> None:
-    """Adds to the run what the outputs of a component say about it; most say nothing.
+def read(result: RunResult, name: str, outputs: Outputs, training: HParams) -> None:
+    """Adds to the result what the outputs of a component say about it; most say nothing.
 
     `training` holds the configured hyper-parameters, some of which a search may replace.
     """
     if name == "ExampleGen":
         summary = examples_summary.read(outputs["examples"][0])
-        run.dataset["splits"] = {
+        result.dataset["splits"] = {
             split: {"rows": found.rows, "digest": found.digest}
             for split, found in summary.splits.items()
         }
-        run.dataset |= {"skipped": summary.skipped, "ignored": summary.ignored}
+        result.dataset |= {"skipped": summary.skipped, "ignored": summary.ignored}
     elif name in GATES:
         given = outputs[GATES[name]][0]
-        _read_blessing(run, given)
+        _read_blessing(result, given)
         shown = _for_the_report(pictures.read, given)
         if name == "DataGate":
-            run.suspects = shown
+            result.suspects = shown
         elif name == "ReleaseGate":
-            run.mistakes = shown
+            result.mistakes = shown
     elif name == "Tuner":
         folder = Path(outputs["tuner_results"][0].uri)
-        run.tuning = results.read_results(folder)
-        run.tuning_plot = str(folder / results.PLOT)
+        result.tuning = results.read_results(folder)
+        result.tuning_plot = str(folder / results.PLOT)
     elif name == "Trainer":
-        run.hparams = tuned(training, run.tuning.best.values if run.tuning else {}).to_settings()
+        found = result.tuning.best.values if result.tuning else {}
+        result.hparams = tuned(training, found).to_settings()
         for trained in outputs.get("model_run", ()):
-            run.history = _for_the_report(history.read, trained) or ()
-            run.tensorboard = str(Path(trained.uri).parent)
+            result.history = _for_the_report(history.read, trained) or ()
+            result.tensorboard = str(Path(trained.uri).parent)
     elif name == "Pusher":
-        _read_pushed(run, outputs["pushed_model"][0])
+        _read_pushed(result, outputs["pushed_model"][0])
 
 
-def find_what_stays(run: RunResult) -> None:
-    """Adds to a failed run the version that it released, or the model that it held, if any.
+def find_what_stays(result: RunResult) -> None:
+    """Adds to a failed result the version that its run released, or the model that it held.
 
     Either stays, also if an error or a signal came before the Pusher could report it.
     """
-    if run.outcome != FAILED or run.serving_dir is None:
+    if result.outcome != FAILED or result.serving_dir is None:
         return
-    served = Path(run.serving_dir)
-    run.release = _release_by(run.run_id, served)
-    run.pending = None if run.release else _held_by(run.run_id, served)
-    if stays := run.release or run.pending:
-        run.outcome = RELEASED if run.release else HELD
-        if run.error is not None:
-            run.error = f"{stays.said}: {run.error}"
+    served = Path(result.serving_dir)
+    result.release = _release_by(result.run_id, served)
+    result.pending = None if result.release else _held_by(result.run_id, served)
+    if stays := result.release or result.pending:
+        result.outcome = RELEASED if result.release else HELD
+        if result.error is not None:
+            result.error = f"{stays.said}: {result.error}"
 
 
 def _release_by(run_id: str, served: Path) -> Release | None:
@@ -109,18 +110,18 @@ def _for_the_report(read_from: Callable[[Path], _Read], artifact: Artifact) -> _
         return None
 
 
-def _read_blessing(run: RunResult, given: Artifact) -> None:
-    run.checks += blessing.checks_of(given)
+def _read_blessing(result: RunResult, given: Artifact) -> None:
+    result.checks += blessing.checks_of(given)
     if facts := blessing.facts_of(given):
-        run.evidence = facts.evidence
+        result.evidence = facts.evidence
     if not blessing.is_blessed(given):
-        run.outcome = REFUSED
+        result.outcome = REFUSED
 
 
-def _read_pushed(run: RunResult, pushed: Artifact) -> None:
+def _read_pushed(result: RunResult, pushed: Artifact) -> None:
     number, text = pushed.get_int_custom_property, pushed.get_string_custom_property
     if number(pusher.PUSHED):
-        run.release = Release(number(pusher.VERSION), text(pusher.PATH))
-        run.outcome = RELEASED if number(pusher.CREATED) else UNCHANGED
+        result.release = Release(number(pusher.VERSION), text(pusher.PATH))
+        result.outcome = RELEASED if number(pusher.CREATED) else UNCHANGED
     elif held := text(pusher.HELD):
-        run.pending, run.outcome = Waiting(held, text(pusher.PATH)), HELD
+        result.pending, result.outcome = Waiting(held, text(pusher.PATH)), HELD
