@@ -212,8 +212,14 @@ class RunConfig:
                     "--direct_num_workers=2"
                 )
 
-    def require_features(self, features: Mapping[str, str]) -> None:
-        """Raises ConfigError if a slice needs a feature that is missing or of another type."""
+    def require_slices(
+        self, features: Mapping[str, str], known: Mapping[str, Collection[str]]
+    ) -> None:
+        """Raises ConfigError if a slice needs a feature that is missing or of another type, or has
+        a value that no test image has.
+
+        `features` are those of `DatasetInfo`, `known` the `ImageSet.test_values`.
+        """
         for one in self.gate.slices or ():
             fitting = [name for name, kind in features.items() if one.takes(kind)]
             if one.feature not in fitting:
@@ -221,15 +227,9 @@ class RunConfig:
                     f"gate.slices names the feature {one.feature!r}, expected {one.wanted}; the "
                     f"examples have {', '.join(fitting)}"
                 )
-
-    def require_values(self, known: Mapping[str, Collection[str]]) -> None:
-        """Raises ConfigError if a slice names a value that a feature of known values never has."""
-        for one in self.gate.slices or ():
-            if one.feature not in known:
-                continue
-            values = known[one.feature]
+            values = known.get(one.feature)
             for name in one.named:
-                if name.partition("=")[2] not in values:
+                if values is not None and name.partition("=")[2] not in values:
                     shown = ", ".join(map(quoted, sorted(values)[:_MOST_NAMED]))
                     more = len(values) - _MOST_NAMED
                     raise ConfigError(

@@ -61,8 +61,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     dataset = image_set.info
     for one in found:
         one.require_classes(dataset.class_names)
-    config.require_features(dataset.features)
-    config.require_values(image_set.test_values)
+    config.require_slices(dataset.features, image_set.test_values)
     policy = policy_of(config.gate, dataset)
     directory = config.served_from(dataset.slug)
     require_log_place(config, directory)

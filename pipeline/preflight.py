@@ -83,7 +83,6 @@ def require_fitting(
       train_rows: number of rows of `train`, after `eval` was cut from it.
       devices: how many train together at least; without --replicas only the Trainer counts them.
     """
-    config.require_features(dataset.features)
     keys = weakened(config.gate, dataset)
     if keys and not (config.reason or "").strip():
         raise ConfigError(

@@ -177,7 +177,7 @@ def find_dataset(config: RunConfig) -> DatasetInfo:
     preflight.require_possible(config)
     image_set = open_dataset(config.dataset, config.data, data_dir=config.data_dir)
     dataset = image_set.info
-    config.require_values(image_set.test_values)
+    config.require_slices(dataset.features, image_set.test_values)
     source_rows = image_set.rows(TRAIN)
     preflight.require_fitting(
         config.fitted(dataset.image_shape),

@@ -48,7 +48,7 @@ def slices_of(eval_config: config_pb2.EvalConfig) -> tuple[Slices, ...]:
 def add_slices(extracts: dict[str, Any], slices: tuple[Slices, ...]) -> dict[str, Any]:
     """Adds to a batch the feature `str(one)`, [B, 1] int64, for each of the slices.
 
-    Each example holds one value of their features: `RunConfig.require_features` allows no others.
+    Each example holds one value of their features: `RunConfig.require_slices` allows no others.
     """
     features = dict(extracts[tfma.FEATURES_KEY])
     for one in slices:

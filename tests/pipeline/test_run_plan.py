@@ -143,6 +143,7 @@ def test_what_does_not_fit_the_data_is_refused(
 
 
 def test_a_slice_by_a_value_that_no_test_image_has_is_refused(config: RunConfig) -> None:
+    features = {"camera": "str", "site": "str", "weight": "float32", "age": "int64"}
     known = {"camera": {"front", "rear"}, "site": {str(one) for one in range(31)} - {"9"}}
     for text, said in (
         ("camera=front,raer", "'camera=raer', which no test image has, expected 'front', 'rear'"),
@@ -151,9 +152,10 @@ def test_a_slice_by_a_value_that_no_test_image_has_is_refused(config: RunConfig)
     ):
         sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse(text),)))
         with pytest.raises(ConfigError, match=re.escape(said)):
-            sliced.require_values(known)
+            sliced.require_slices(features, known)
     for text in ("camera=rear", "weight:1", "age=9"):
-        dataclasses.replace(config, gate=GateConfig(slices=(parse(text),))).require_values(known)
+        sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse(text),)))
+        sliced.require_slices(features, known)
 
 
 def test_a_serving_directory_to_which_nothing_could_be_released_is_refused(
