@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.host.files import read_pieces, sync_directory
+from trainer.host.files import let_read, read_pieces, sync_directory
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "model.sig"  # as OpenSSF's model-signing calls it
@@ -103,11 +103,12 @@ def copy_tree(
 ) -> dict[str, FileRecord]:
     """Copies files and directories, all synced to disk, into a directory that is created.
 
-    Where the expected records are known, no file is read further than these say.
+    Whoever may read the directory above that may read the copies, see `let_read`. Where the
+    expected records are known, no file is read further than these say.
     """
-    target.mkdir()
-    for name in tree.directories:  # sorted: parents come before their children
-        (target / name).mkdir()
+    for directory in (target, *(target / name for name in tree.directories)):  # parents first
+        directory.mkdir()
+        let_read(directory)
     copied = {}
     for name in tree.files:
         most = expected[name].bytes if expected else MAX_FILE_BYTES
@@ -129,6 +130,8 @@ def copy_file(
     sha256, size = hashlib.sha256(), 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(target.open("xb")) if target else None
+        if target:
+            let_read(target)
         for piece in read_pieces(source, max_bytes=max_bytes):
             sha256.update(piece)
             size += len(piece)

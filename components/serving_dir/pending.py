@@ -53,6 +53,7 @@ from components.serving_dir.reading import (
     names_in,
 )
 from components.serving_dir.version import Sign, Trust
+from trainer.host.files import let_read
 from trainer.host.text import quoted
 
 _MODEL = "model"
@@ -92,6 +93,7 @@ def hold(
         make_serving_dir(serving_dir)
         with locked(serving_dir), staging_in(serving_dir) as staging:
             staging.mkdir()
+            let_read(staging)
             files = copy_tree(model, staging / _MODEL)
             digest = digest_of_records(files)
             require_serveable(model_dir, digest, serving_dir, decided)

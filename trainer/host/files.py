@@ -59,11 +59,27 @@ def write_durably(path: Path, content: str | bytes) -> None:
 
 
 def write_synced(path: Path, content: str | bytes) -> None:
-    """Writes a new file to disk, text as UTF-8, but not its name; its directory must be there."""
+    """Writes a new file to disk, text as UTF-8, but not its name; its directory must be there.
+
+    Whoever may read that directory may read the file, see `let_read`.
+    """
     with path.open("xb") as file:
+        let_read(path)
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def let_read(path: Path) -> None:
+    """Lets everybody who may read its directory read a new file or directory, whatever the umask.
+
+    Nobody else is let write to it.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    readers = path.parent.stat().st_mode & (0o055 if path.is_dir() else 0o044)
+    if readers & ~mode:
+        with contextlib.suppress(OSError):  # the disk has no permissions
+            path.chmod(mode | readers)
 
 
 def make_directory(path: Path) -> None:

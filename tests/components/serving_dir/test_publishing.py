@@ -6,11 +6,13 @@ import json
 import os
 import resource
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,12 @@ from components.serving_dir import (
     LOCK_NAME,
     MANIFEST_NAME,
     ServingDirError,
+    approve,
     digest_of,
     hold,
     newest_valid,
     publish,
+    rollback,
     verify,
     versions,
 )
@@ -131,6 +135,58 @@ def test_published_files_are_readable_by_whom_the_umask_allows(model: Path, serv
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o755
     assert (path / "saved_model.pb").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("way", ["publish", "hold and approve", "roll back"])
+@pytest.mark.parametrize(
+    ("serving_dir", "umask", "directory", "file"),
+    [
+        (0o2775, 0o077, 0o2755, 0o644),  # nobody else may write what they may read
+        (0o750, 0o077, 0o750, 0o640),
+        (0o755, 0o027, 0o755, 0o644),
+        (0o755, 0o002, 0o775, 0o664),
+        (0o711, 0o077, 0o711, 0o600),
+        (0o700, 0o022, 0o755, 0o644),
+    ],
+)
+def test_whoever_may_read_the_serving_directory_may_read_what_is_released(
+    serving_dir: int, umask: int, directory: int, file: int, way: str, model: Path, serving: Path
+) -> None:
+    # A server of another user would go on with the version before, and the run say "released".
+    serving.mkdir()
+    serving.chmod(serving_dir)
+    signed = {"sign": lambda digests: b"{}"}
+    given: dict[str, Any] = {"documents": {"MODEL_CARD.md": "x"}, **signed}
+    before = os.umask(umask)
+    try:
+        if way == "hold and approve":
+            hold(model, serving, {}, run_id="r1", decided=decided_now(model, serving), **given)
+            path = approve(serving, "r1", by="Ann", reason="fine", **signed).path
+        else:
+            path = publish(model, serving, {}, **given).path
+        if way == "roll back":
+            (path / "saved_model.pb").chmod(0o600)
+            other = write_model(model.with_name("b"), {"saved_model.pb": b"b"})
+            publish(other, serving, {}, **given)
+            path = rollback(serving, reason="b is worse", **signed).path
+    finally:
+        os.umask(before)
+    modes = {one: stat.S_IMODE(one.stat().st_mode) for one in (path, *path.rglob("*"))}
+    assert modes == {one: directory if one.is_dir() else file for one in modes}
+    assert {MANIFEST_NAME, "model.sig", "MODEL_CARD.md"} <= {one.name for one in modes}
+
+
+def test_a_held_model_too_may_be_read_by_whoever_may_read_the_directory(
+    model: Path, serving: Path
+) -> None:
+    serving.mkdir()
+    before = os.umask(0o077)
+    try:
+        held = hold(model, serving, {}, run_id="r1", decided=decided_now(model, serving)).path
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(one.stat().st_mode) for one in (held, *held.rglob("*"))}
+    assert modes == {0o755, 0o644}
 
 
 # --- the digest ----------------------------------------------------------------------------------
