@@ -148,7 +148,11 @@ def open_regular(path: Path, *, max_bytes: int | None) -> BinaryIO:
 
 def open_descriptor(path: Path, flags: int, *, max_bytes: int | None) -> int:
     """Opens a regular file like `os.open`, without waiting; see `open_regular`."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:  # in a sticky directory O_CREAT opens no file of another user (fs.protected_regular)
+        descriptor = os.open(path, flags & ~os.O_CREAT)
+    except FileNotFoundError:
+        descriptor = os.open(path, flags, 0o666)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -1,5 +1,6 @@
 """Files that survive a kill; reading what others wrote: real FIFOs, devices, sockets, loops."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from tests.limits import full_disk, limited
 from trainer.host.files import (
     UnfitFile,
+    open_descriptor,
     read_regular,
     require_whole_records,
     sync_directory,
@@ -218,3 +220,20 @@ def test_a_record_that_declares_more_than_the_file_has_is_refused(
     os.truncate(file, 1 << 40)  # it has so many bytes, and takes no space
     with pytest.raises(UnfitFile, match="corrupted record at 0"):
         require_whole_records(file)
+
+
+def test_a_file_of_another_user_in_a_sticky_directory_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def linux(path: Path, flags: int, mode: int = 0o777) -> int:
+        """As Linux does where fs.protected_regular is 2, which is Debian's default."""
+        if flags & os.O_CREAT and path.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, flags, mode)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", linux)
+    for _ in range(2):  # made, and then opened
+        os.close(open_descriptor(tmp_path / "lock", os.O_RDWR | os.O_CREAT, max_bytes=None))
+    with pytest.raises(FileNotFoundError):
+        open_descriptor(tmp_path / "none", os.O_RDWR, max_bytes=None)
