@@ -38,6 +38,7 @@ from pipeline.request_log import read_log
 from trainer import features
 from trainer.features import MAX_PIXELS, ImageSpec
 from trainer.host.files import read_regular
+from trainer.host.paths import missing
 from trainer.host.text import one_line
 
 _IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
@@ -141,10 +142,12 @@ def read_requests(source: Path, model: Model) -> Served:
     """
     if os.path.isdir(source):
         served = _from_folder(source, model)
-    elif not os.path.exists(source):
-        raise DataError(f"the requests {source} do not exist, expected a folder or file")
+    elif problem := missing(source):
+        raise DataError(f"the source {source} {problem}, expected a folder or file of requests")
     elif not source.is_file():  # nobody may ever write into a pipe
-        raise DataError(f"the requests {source} are a device or pipe, expected a folder or file")
+        raise DataError(
+            f"the source {source} is a device or pipe, expected a folder or file of requests"
+        )
     elif source.suffix.lower() in FORMS:
         served = _from_table(source, model)
     else:

@@ -138,7 +138,7 @@ def _instead(path: Path) -> str:
             )
         return f"it is a file; {_GIVE}"
     if not os.path.isdir(path):
-        return f"it is no directory; {_GIVE}"
+        return f"it {paths.missing(path) or 'is no directory'}; {_GIVE}"
     try:
         names = sorted(os.listdir(path), key=lambda name: (name.isdecimal(), len(name), name))
     except OSError as error:

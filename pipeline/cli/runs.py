@@ -12,6 +12,7 @@ from pipeline.cli.command import Reply, UsageError, command, path_option
 from pipeline.cli.output import Line
 from pipeline.config import RunConfig
 from pipeline.records import RunRecord
+from trainer.host.paths import missing
 from trainer.host.text import duration
 
 _UNKNOWN = "-"
@@ -38,10 +39,16 @@ def runs(pipeline_root: Path) -> Reply:
     unfinished.
     """
     if not os.path.isdir(pipeline_root):
+        actual = missing(pipeline_root) or "is no directory"
         raise UsageError(
-            f"there is no pipeline root {pipeline_root}: give the --pipeline-root of the runs"
+            f"the pipeline root {pipeline_root} {actual}: give the --pipeline-root of the runs"
         )
-    found = records.read_all(pipeline_root)
+    try:
+        found = records.read_all(pipeline_root)
+    except PermissionError as error:
+        raise UsageError(
+            f"cannot read {error.filename}: {error.strerror}; give another --pipeline-root"
+        ) from error
     fields = {"pipeline_root": str(pipeline_root), "runs": [run.to_dict() for run in found]}
     return Reply(fields, _lines(pipeline_root, found))
 

@@ -20,7 +20,7 @@ from pipeline.cli.command import command as cli_command
 from pipeline.cli.configuration import DatasetOption, Given
 from pipeline.config import SERVING, RunConfig
 from pipeline.hooks import require_programs
-from trainer.host.paths import slug
+from trainer.host.paths import missing, slug
 
 
 def command(done: str, failed: str, **settings: Any) -> Callable[[Callable[..., Reply]], Command]:
@@ -131,7 +131,7 @@ def dataset_of(release: Mapping[str, Any]) -> dict[str, Any]:
 def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) -> Path:
     if serving_dir is not None:
         if not os.path.isdir(serving_dir):  # `Path`'s own raises for a name that is too long
-            actual = "is no directory" if os.path.exists(serving_dir) else "does not exist"
+            actual = missing(serving_dir) or "is no directory"
             raise UsageError(
                 f"the serving directory {serving_dir} {actual}: give another --serving-dir"
             )

@@ -93,6 +93,17 @@ def require_place(what: str, path: str | os.PathLike[str]) -> None:
     require_writable(what, there)
 
 
+def missing(path: str | os.PathLike[str]) -> str:
+    """Says that a path "does not exist", or that this user may not see it; "" if it exists."""
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        return f"cannot be read ({error.strerror})"
+    except OSError:
+        return "does not exist"
+    return ""
+
+
 def require_no_long_name(what: str, path: str | os.PathLike[str]) -> None:
     """Refuses a path with a name that no file system takes."""
     longest = max(map(len, os.fsencode(os.path.abspath(path)).split(os.fsencode(os.sep))))

@@ -247,7 +247,7 @@ class TestRefused:
         give = "give the directory of one, such as that of a released version"
         keras = "it is a Keras file; write a SavedModel with keras.models.load_model(FILE).export"
         for name, said in {
-            "none": f"it is no directory; {give}",
+            "none": f"it does not exist; {give}",
             "m.keras": keras,
             "m.h5": keras,
             "m.tflite": f"it is a file; {give}",

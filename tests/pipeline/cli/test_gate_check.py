@@ -115,7 +115,7 @@ def test_the_decision_is_written_where_it_is_said(
     [
         ([], "--model is missing, and so is --predictions, expected one of them; see tfx-mnist ga"),
         (["--model", "MODEL", "--slice", "age"], "--slice has no effect with --model: leave it"),
-        (["--model", "NONE"], "there is no SavedModel in NONE: it is no directory; give the dir"),
+        (["--model", "NONE"], "there is no SavedModel in NONE: it does not exist; give the dir"),
         (["--model", "MODEL", "--signature", "x"], "the model MODEL has no signature 'x': choose"),
         (
             ["--model", "MODEL", "--baseline", "MODEL", "--baseline-signature", "x"],

@@ -389,8 +389,8 @@ def test_a_source_that_is_nothing_of_these_is_one_line(
     (tmp_path / "notes.txt").write_text("these are no requests at all\n")
     corrupted = "is no TFRecord of PredictionLog, or is cut off: corrupted record at 0, of "
     os.mkfifo(tmp_path / "pipe")
-    pipe = ("pipe", "are a device or pipe, expected a folder or file")
-    missing = [(name, "do not exist") for name in ("none", "e" * 256)]
+    pipe = ("pipe", "is a device or pipe, expected a folder or file of requests")
+    missing = [(name, "does not exist") for name in ("none", "e" * 256)]
     for name, line in (("notes.txt", corrupted), *missing, pipe):
         code, fields = monitor(serving, tmp_path / name, capfd)
         assert code == 2

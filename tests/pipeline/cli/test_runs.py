@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pipeline.cli.main import main
 from pipeline.result import REFUSED, RELEASED
 from tests.pipeline.cli.processes import raiser, runner
 from tests.pipeline.report.runs import REFUSED_RUN, RELEASED_RUN
+from tests.trainer.host.test_paths import ordinary_user
 
 Captured = pytest.CaptureFixture[str]
 
@@ -55,9 +58,29 @@ def test_a_root_that_does_not_exist_is_a_usage_error(tmp_path: Path, capfd: Capt
         assert main(["runs", "--pipeline-root", str(tmp_path / name)]) == 2
         captured = capfd.readouterr()
         assert captured.err == (
-            f"tfx-mnist: there is no pipeline root {tmp_path / name}: give the --pipeline-root of "
-            "the runs\n"
+            f"tfx-mnist: the pipeline root {tmp_path / name} does not exist: give the "
+            "--pipeline-root of the runs\n"
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".", "cannot read ROOT/reports: Permission denied; give another --pipeline-root"),
+        ("root", "the pipeline root ROOT cannot be read (Permission denied): give the"),
+    ],
+)
+def test_a_root_that_this_user_may_not_read_is_a_usage_error(
+    name: str, said: str, capfd: Captured
+) -> None:
+    main(["runs", "--pipeline-root", "/none"])  # imports all modules, which another user may not
+    capfd.readouterr()
+    with tempfile.TemporaryDirectory() as closed:  # pytest's own are root's alone
+        os.chmod(closed, 0)
+        root = Path(closed, name)
+        with ordinary_user():
+            assert main(["runs", "--pipeline-root", str(root)]) == 2
+    assert capfd.readouterr().err.startswith(f"tfx-mnist: {said.replace('ROOT', str(root))}")
 
 
 @pytest.mark.parametrize("outcome", [RELEASED, REFUSED])

@@ -10,6 +10,7 @@ from pipeline.cli.command import UsageError
 from pipeline.cli.main import COMMANDS, main
 from pipeline.cli.serving import options
 from tests.components.serving_dir.samples import publish_letters
+from tests.trainer.host.test_paths import ordinary_user
 
 Captured = pytest.CaptureFixture[str]
 
@@ -53,6 +54,15 @@ def test_a_version_is_not_taken_for_the_directory_of_versions(tmp_path: Path) ->
     publish_letters(tmp_path, "a")
     with pytest.raises(UsageError, match=r"/1 is version 1 itself: give "):
         chosen("--serving-dir", tmp_path / "1")
+
+
+def test_one_that_this_user_may_not_see_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with (
+        ordinary_user(),
+        pytest.raises(UsageError, match=r"cannot be read \(Permission denied\): "),
+    ):
+        chosen("--serving-dir", tmp_path / "closed" / "serving")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from trainer.host.paths import (
     expanded,
+    missing,
     own_temporary_directory,
     require_access,
     require_directory,
@@ -148,6 +149,14 @@ def test_a_file_that_this_user_may_not_write_to_is_refused(tmp_path: Path) -> No
     (tmp_path / "lock").chmod(0o444)
     with ordinary_user(), pytest.raises(ValueError, match=r"serving_dir needs '.*/lock', whi"):
         require_access("serving_dir", tmp_path / "lock")
+
+
+def test_what_this_user_may_not_see_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    assert missing(tmp_path) == ""
+    assert missing(tmp_path / "none") == missing(tmp_path / ("e" * 256)) == "does not exist"
+    (tmp_path / "closed").mkdir(mode=0)
+    with ordinary_user():
+        assert missing(tmp_path / "closed" / "none") == "cannot be read (Permission denied)"
 
 
 def test_a_file_may_be_missing_but_not_a_directory_a_fifo_or_a_link(tmp_path: Path) -> None:
