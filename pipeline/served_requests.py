@@ -17,7 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -169,10 +169,26 @@ def _from_folder(folder: Path, model: Model) -> Served:
     _ = counts.classifier  # refused before files are read for it
     decode = _Decoder(model.spec)
     suffixes = SUFFIXES if model.spec.resize else _IMAGES
-    files = [one for one in sorted(folder.rglob("*")) if one.suffix.lower() in suffixes]
+    files = [one for one in files_below(folder) if one.suffix.lower() in suffixes]
     for at in range(0, len(files), _BATCH):
         counts.add([decode.file(file) for file in files[at : at + _BATCH]])
     return counts.served()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Returns the files of a folder and those below it, sorted; raises DataError if one of these
+    folders cannot be read, whose requests would not be compared.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise DataError(
+            f"the folder {error.filename} of requests cannot be read: {error.strerror}; give this "
+            "user permission there"
+        ) from error
+
+    return sorted(
+        Path(at, name) for at, _, names in os.walk(folder, onerror=refuse) for name in names
+    )
 
 
 def _from_log(file: Path, model: Model) -> Served:

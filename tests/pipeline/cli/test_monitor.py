@@ -4,6 +4,7 @@ import functools
 import json
 import operator
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from components.example_gen.data_error import DataError
 from components.example_gen.images import decode
 from components.monitoring.summary import summarize
 from components.serving_check.classifier import Classifier
 from components.serving_dir import MANIFEST_NAME, publish
 from pipeline.cli.main import main
+from pipeline.served_requests import files_below
 from tests.pipeline import saved_models
 from tests.trainer import samples
+from tests.trainer.host.test_paths import ordinary_user
 from tests.trainer.image_files import declaring
 from trainer.features import ImageSpec
 
@@ -395,6 +399,22 @@ def test_a_source_that_is_nothing_of_these_is_one_line(
         code, fields = monitor(serving, tmp_path / name, capfd)
         assert code == 2
         assert line in fields["error"]
+
+
+def test_requests_in_a_folder_that_cannot_be_read_are_not_left_out() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone
+        for name in ("b/2.png", "a/1.PNG", "3.png"):
+            Path(folder, name).parent.mkdir(exist_ok=True)
+            Path(folder, name).touch()
+        Path(folder).chmod(0o755)
+        found = [str(one.relative_to(folder)) for one in files_below(Path(folder))]
+        assert found == ["3.png", "a/1.PNG", "b/2.png"]
+        Path(folder, "b").chmod(0)
+        with (
+            ordinary_user(),
+            pytest.raises(DataError, match=r"/b of requests cannot be read: Perm"),
+        ):
+            files_below(Path(folder))
 
 
 def test_a_version_without_a_summary_is_one_line(
