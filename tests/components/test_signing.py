@@ -48,6 +48,7 @@ def write_keys(folder: Path, key: object = None, password: bytes = b"") -> tuple
     )
     private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, hiding)
     public = key.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "private.pem").touch(mode=0o600)
     (folder / "private.pem").write_bytes(private)
     (folder / "public.pem").write_bytes(public)
     return folder / "private.pem", folder / "public.pem"
