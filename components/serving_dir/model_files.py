@@ -27,6 +27,7 @@ _REMEDIES = {
     errno.EACCES: "give this user permission there",
     errno.EPERM: "give this user permission there",
     errno.EROFS: "choose a serving directory on a writable disk",
+    errno.EXDEV: "keep the serving directory in a volume, as overlayfs moves no image's directory",
     errno.ELOOP: "remove that symbolic link",
     errno.ENOTDIR: "choose a serving directory whose parents are directories",
     errno.ETIMEDOUT: "wait until it ends",

@@ -254,3 +254,20 @@ def test_files_that_cannot_be_deleted_are_hidden_and_stop_nothing(
         patched.undo()
     assert pruned(serving, 1) == []
     assert list(serving.glob(f"{REMOVED_PREFIX}*")) == []
+
+
+def test_a_version_in_the_layer_of_an_image_stays_and_the_remedy_is_said(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "abc")
+
+    def overlayfs(source: Path, target: Path) -> None:
+        """As overlayfs treats a directory of a lower layer, unless redirect_dir is on."""
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
+
+    monkeypatch.setattr(os, "rename", overlayfs)
+    with pytest.raises(
+        ServingDirError, match=r"device link \('.*/1'\): keep the serving directory"
+    ):
+        prune(serving, 1)
+    assert numbers(serving) == [1, 2, 3]
