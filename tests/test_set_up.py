@@ -120,6 +120,21 @@ def test_an_environment_of_uv_is_made_anew_once_uv_is_gone(checkout: Checkout) -
     assert (checkout.path / ".venv" / "bin" / "pip").exists()
 
 
+@pytest.mark.parametrize("obstacle", ["build", "build/set-up.log/x"])
+def test_a_checkout_that_cannot_be_written_to_is_said_in_one_line(
+    checkout: Checkout, obstacle: str
+) -> None:
+    (checkout.path / obstacle).parent.mkdir(parents=True, exist_ok=True)
+    (checkout.path / obstacle).touch()  # root may write to whatever it likes
+    ended = checkout.run()
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"tfx-mnist: cannot write to {checkout.path} or to build/set-up.log in it: give this user "
+        "permission, or copy the checkout\n",
+    )
+    assert not (checkout.path / ".venv").exists()
+
+
 def test_touched_input_is_no_changed_input(checkout: Checkout) -> None:
     checkout.set_up()
     (checkout.path / "setup.py").touch()
