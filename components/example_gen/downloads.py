@@ -37,6 +37,7 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
     Raises:
       DataError: it cannot be prepared.
     """
+    _require_readable(Path(builder.data_dir))
     _require_network(builder, dataset)
     home, root = Path(builder.data_dir), Path(builder.data_dir_root)
     with _no_empty_folders(home), downloads_in(root) as folder:
@@ -60,6 +61,18 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:_KEPT_ERROR_CHARACTERS]
+
+
+def _require_readable(home: Path) -> None:
+    """Raises DataError if another user's set may be there: tensorflow-datasets would see none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            os.listdir(home)
+        except PermissionError as error:
+            raise DataError(
+                f"{home}: cannot be read ({error.strerror}), expected a directory that this user "
+                "may read: give permission, or choose another --data-dir"
+            ) from error
 
 
 def _require_network(builder: tfds.core.DatasetBuilder, dataset: str) -> None:

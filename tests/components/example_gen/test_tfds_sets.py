@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -67,6 +68,17 @@ class TestWithoutNetwork:
         assert "'mnist' is not prepared yet and there is no network to download it" in message
         assert "use --dataset mnist_sample" in message
         assert "or --dataset idx:DIR" in message
+
+    def test_a_set_that_this_user_may_not_read_is_not_said_to_be_missing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: Path) -> list[str]:  # root may read everything
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+        monkeypatch.setattr(os, "listdir", refuse)
+        assert f"{tmp_path}/tfds/mnist/3.0.1: cannot be read (Permission denied)" in (
+            refusal("mnist", tmp_path)
+        )
 
     def test_an_unknown_set_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
         assert (
