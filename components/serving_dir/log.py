@@ -19,7 +19,7 @@ from pathlib import Path
 
 from components.serving_dir.model_files import ServingDirError, explained
 from trainer.host import strict_json
-from trainer.host.files import open_descriptor, read_regular, sync_directory
+from trainer.host.files import let_read, open_descriptor, read_regular, sync_directory
 from trainer.host.locks import exclusive
 from trainer.host.strict_json import is_count
 from trainer.host.text import quoted
@@ -66,6 +66,8 @@ class Log:
 def opened(serving_dir: Path) -> Iterator[Log]:
     """Opens the log for this process alone; cuts off half a line that a kill or power cut left.
 
+    Whoever may read the serving directory may read a new log, see `let_read`.
+
     Raises:
         AlreadyLocked: another process still held it after `LOCK_S` seconds.
     """
@@ -76,6 +78,8 @@ def opened(serving_dir: Path) -> Iterator[Log]:
     with exclusive(descriptor, timeout_s=LOCK_S):
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read()
+        if not content:
+            let_read(path)
         whole = _whole_lines(content)
         if len(whole) < len(content):
             os.ftruncate(descriptor, len(whole))

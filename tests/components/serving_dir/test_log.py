@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,3 +182,13 @@ def test_the_missing_newline_is_written_once(tmp_path: Path) -> None:
         held.append([{"number": 2}])
         held.append([{"number": 3}])
     assert log.read_text() == '{"number": 1}\n{"number": 2}\n{"number": 3}\n'
+
+
+def test_whoever_may_read_the_serving_directory_may_read_its_log(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    before = os.umask(0o077)
+    try:
+        register(tmp_path, Decision("test", "model", None, "policy"), run_id="run")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / LOG_NAME).stat().st_mode) == 0o644
