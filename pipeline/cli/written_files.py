@@ -29,6 +29,8 @@ def require_writable(flag: str, what: str, file: Path) -> None:
     It takes the place of the former file. So that must be a regular one: a device, such as
     /dev/stdout, would be gone for all.
     """
+    if (problem := paths.missing(file)).startswith("cannot"):
+        raise ConfigError(f"cannot save {what} to {file}, which {problem}: choose another {flag}")
     folder = os.path.dirname(os.path.realpath(file))
     there = os.path.exists(file)
     if not os.path.isdir(folder) or (there and not os.path.isfile(file)):

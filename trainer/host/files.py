@@ -37,10 +37,17 @@ def write_durably(path: Path, content: str | bytes) -> None:
     """Writes a file, and missing directories, so that a kill or a power cut leaves all of it, or
     the former content; text is written as UTF-8.
 
-    A symbolic link stays, and the file that it leads to is written; a file that is replaced gives
-    its permissions to the new one. Of several writers the last one wins. After an error no part of
+    A symbolic link stays, and the file that it leads to is written, unless Linux follows no such
+    link (fs.protected_symlinks): then this is a PermissionError. A file that is replaced gives its
+    permissions to the new one. Of several writers the last one wins. After an error no part of
     the file is left, or only its name could not be synced; a kill may leave a hidden file.
     """
+    try:
+        os.stat(path)  # as `realpath` follows the links of others in /tmp, too
+    except PermissionError:
+        raise
+    except OSError:
+        pass
     path = Path(os.path.realpath(path))
     make_directory(path.parent)
     writing = path.with_name(f".{secrets.token_hex(8)}.writing")

@@ -12,6 +12,7 @@ from tests.limits import full_disk
 from tests.pipeline.cli.processes import runner
 from tests.pipeline.cli.test_gate_simulate import FEW
 from tests.pipeline.cli.test_kubeflow_compile import WHERE
+from tests.trainer.host.test_files import refuse_links
 
 Captured = pytest.CaptureFixture[str]
 
@@ -66,6 +67,19 @@ def test_a_directory_that_is_not_there_is_refused_before_the_work(
         said = f" to {file}: expected a regular file in an existing directory\n"
         assert capfd.readouterr().err.endswith(said)
     assert os.listdir() == ["dangling"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_link_that_linux_does_not_follow_is_refused_before_the_work(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    Path("mine").write_text("mine")
+    Path("link").symlink_to("mine")
+    refuse_links(monkeypatch)
+    assert main([*COMMANDS[name], "link"], run=runner(RELEASED)) == 2
+    said = " to link, which cannot be read (Permission denied): choose another "
+    assert said in capfd.readouterr().err
+    assert Path("mine").read_text() == "mine"
 
 
 WRITING = {

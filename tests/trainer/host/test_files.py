@@ -237,3 +237,29 @@ def test_a_file_of_another_user_in_a_sticky_directory_is_opened(
         os.close(open_descriptor(tmp_path / "lock", os.O_RDWR | os.O_CREAT, max_bytes=None))
     with pytest.raises(FileNotFoundError):
         open_descriptor(tmp_path / "none", os.O_RDWR, max_bytes=None)
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Follows no link, as Linux where it is another user's in a directory such as /tmp
+    (fs.protected_symlinks, which is on by default).
+    """
+
+    def linux(path: Path, **options: bool) -> os.stat_result:
+        if os.path.islink(path) and options.get("follow_symlinks", True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, **options)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", linux)
+
+
+def test_a_link_that_linux_does_not_follow_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to("mine")
+    refuse_links(monkeypatch)
+    with pytest.raises(PermissionError):
+        write_durably(tmp_path / "link", "new")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["link", "mine"]
