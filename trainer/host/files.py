@@ -39,8 +39,9 @@ def write_durably(path: Path, content: str | bytes) -> None:
 
     A symbolic link stays, and the file that it leads to is written, unless Linux follows no such
     link (fs.protected_symlinks): then this is a PermissionError. A file that is replaced gives its
-    permissions to the new one. Of several writers the last one wins. After an error no part of
-    the file is left, or only its name could not be synced; a kill may leave a hidden file.
+    group and its permissions to the new one. Of several writers the last one wins. After an error
+    no part of the file is left, or only its name could not be synced; a kill may leave a hidden
+    file.
     """
     try:
         os.stat(path)  # as `realpath` follows the links of others in /tmp, too
@@ -54,7 +55,10 @@ def write_durably(path: Path, content: str | bytes) -> None:
     try:
         with writing.open("xb") as file:
             with contextlib.suppress(OSError):  # there is none yet, or the disk has no permissions
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+                former = path.stat()
+                with contextlib.suppress(OSError):  # this user is not in that group
+                    os.fchown(file.fileno(), -1, former.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(former.st_mode))
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())

@@ -153,6 +153,17 @@ def test_the_permissions_of_a_replaced_file_stay(mode: int, tmp_path: Path) -> N
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", mode)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has groups to choose from for certain")
+def test_the_group_of_a_replaced_file_stays(tmp_path: Path) -> None:
+    # Its permissions would be another group's.
+    path = tmp_path / "file"
+    write_durably(path, "old")
+    os.chown(path, -1, 65534)
+    path.chmod(0o640)
+    write_durably(path, "new")
+    assert (path.stat().st_gid, path.stat().st_mode & 0o777) == (65534, 0o640)
+
+
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     write_durably(tmp_path / "file", "new")
