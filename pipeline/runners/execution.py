@@ -38,7 +38,7 @@ from pipeline.result import FAILED, REFUSED, RELEASED, UNCHANGED, RunResult
 from pipeline.run_plan import RunPlan
 from pipeline.runners import artifact_digests, outcome
 from pipeline.runners.copies import Copies
-from pipeline.runners.failures import limit_reached, no_space
+from pipeline.runners.failures import limit_reached, no_permission, no_space
 from pipeline.runners.locking import removed
 from pipeline.runners.observer import Observer
 from trainer.host import termination
@@ -194,6 +194,7 @@ class _Execution:
         line = (
             removed(Path(config.pipeline_root))
             or no_space(error, config)
+            or no_permission(error, config)
             or limit_reached(error)
             or first_line(error)
         )

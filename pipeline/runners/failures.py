@@ -75,6 +75,21 @@ def no_space(error: BaseException, config: RunConfig) -> str | None:
     )
 
 
+def no_permission(error: BaseException, config: RunConfig) -> str | None:
+    """Returns the line for an error that a file of another user in the pipeline root has caused, as
+    of a run by sudo; None for another error.
+    """
+    line = first_line(error)
+    if is_ours(error) or os.strerror(errno.EACCES) not in line:
+        return None
+    if os.path.abspath(config.pipeline_root) not in line:
+        return None
+    return (
+        f"{line}; a pipeline root belongs to one user: give this one all that is in "
+        f"{config.pipeline_root} (chown), or choose another --pipeline-root"
+    )
+
+
 def limit_reached(error: BaseException) -> str | None:
     """Returns the line for a library's error for want of memory, threads, open files or another
     thing that the machine or the user limits; None for another error.

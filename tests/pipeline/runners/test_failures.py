@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from components.example_gen.data_error import DataError
 from components.serving_dir.model_files import ServingDirError, explained
 from pipeline.config import RunConfig
-from pipeline.runners.failures import limit_reached, no_space
+from pipeline.runners.failures import limit_reached, no_permission, no_space
 from trainer.host.text import first_line
 from trainer.training_process import TrainingFailed
 
@@ -86,6 +87,23 @@ def test_artifacts_on_a_disk_of_their_own_are_named() -> None:
         f"/big/artifacts and for {tempfile.gettempdir()}, or choose another --pipeline-root; "
     )
     assert stored == LINE
+
+
+def test_a_file_of_another_user_in_the_pipeline_root_is_told_with_the_remedy() -> None:
+    absolute = os.path.abspath("root")
+    for error in (  # TensorFlow's own, Python's, and one that Beam has made text of
+        tf.errors.PermissionDeniedError(None, None, f"{absolute}/artifacts/x; Permission denied"),
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{absolute}/logs/x"),
+        RuntimeError(f"{absolute}/artifacts/x; Permission denied [while running 'WriteFile']"),
+    ):
+        assert no_permission(error, ROOT) == (
+            f"{first_line(error)}; a pipeline root belongs to one user: give this one all that is "
+            "in root (chown), or choose another --pipeline-root"
+        )
+    elsewhere = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data/x")
+    ours = ServingDirError(f"cannot publish {absolute}/x: Permission denied: give permission")
+    for error in (elsewhere, ours, ValueError(absolute)):
+        assert no_permission(error, ROOT) is None
 
 
 AGAIN = ", and give the same command again"
