@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,11 @@ def require_writable(flag: str, what: str, file: Path) -> None:
         raise ConfigError(
             f"cannot save {what} to {file}: expected a regular file in an existing directory"
         )
+    if there and _is_kept(file, folder):
+        raise ConfigError(
+            f"cannot save {what} to {file}, which is another user's in a sticky directory: choose "
+            f"another {flag}"
+        )
     try:
         paths.require_no_long_name(flag, os.path.realpath(file))
         if there:
@@ -44,6 +50,13 @@ def require_writable(flag: str, what: str, file: Path) -> None:
         paths.require_writable(flag, folder)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _is_kept(file: Path, folder: str) -> bool:
+    """Tells whether the folder lets this user write to the file but not replace it (unlink(2))."""
+    status = os.stat(folder)
+    owners = (0, status.st_uid, os.stat(file).st_uid)
+    return bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in owners
 
 
 def written_option(flag: str, text: str, what: str, *names: str, **settings: Any) -> Any:

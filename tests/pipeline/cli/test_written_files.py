@@ -2,17 +2,21 @@
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.main import main
+from pipeline.cli.written_files import require_writable
+from pipeline.config import ConfigError
 from pipeline.result import RELEASED
 from tests.limits import full_disk
 from tests.pipeline.cli.processes import runner
 from tests.pipeline.cli.test_gate_simulate import FEW
 from tests.pipeline.cli.test_kubeflow_compile import WHERE
 from tests.trainer.host.test_files import refuse_links
+from tests.trainer.host.test_paths import NOBODY, ordinary_user
 
 Captured = pytest.CaptureFixture[str]
 
@@ -80,6 +84,24 @@ def test_a_link_that_linux_does_not_follow_is_refused_before_the_work(
     said = " to link, which cannot be read (Permission denied): choose another "
     assert said in capfd.readouterr().err
     assert Path("mine").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of two users")
+def test_a_file_of_another_user_in_a_sticky_directory_is_refused_before_the_work() -> None:
+    # Whoever may write to it may not replace it there.
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone
+        Path(folder).chmod(0o1777)
+        file = Path(folder, "report")
+        for owner, refused in ((1, True), (NOBODY, False)):
+            file.touch()
+            file.chmod(0o666)
+            os.chown(file, owner, -1)
+            with ordinary_user():
+                if not refused:
+                    require_writable("--png", "the curve", file)
+                    continue
+                with pytest.raises(ConfigError, match="another user's in a sticky directory: choo"):
+                    require_writable("--png", "the curve", file)
 
 
 WRITING = {
