@@ -342,12 +342,35 @@ def test_inputs_that_tfx_does_not_find_fail_the_component_that_misses_them(third
 
     def forget() -> None:
         with contextlib.closing(sqlite3.connect(config.metadata_path)) as database:
-            database.execute("DELETE FROM Event")
+            database.execute("DELETE FROM Artifact")
             database.commit()
 
     failed = local.run(config, run_id="run", observer=Rival("StatisticsGen", forget))
     assert (failed.outcome, failed.exit_code) == (result.FAILED, 1)
     assert failed.error.startswith("StatisticsGen: TFX did not find its inputs in metadata.sqlite")
+
+
+def test_a_run_finds_its_inputs_where_the_clock_was_set_back(config: RunConfig, first: Run) -> None:
+    # ML Metadata lists a pipeline's executions by the hundred, the last by the clock first, and
+    # then only those of lower numbers.
+    with contextlib.closing(sqlite3.connect(config.metadata_path)) as database:
+        (pipeline,) = database.execute(
+            "SELECT Context.id FROM Context JOIN Type ON Type.id = type_id "
+            "WHERE Type.name = 'pipeline'"
+        ).fetchone()
+        tomorrow = "create_time_since_epoch + 86400000"
+        for _ in range(100):
+            made = database.execute(
+                "INSERT INTO Execution (type_id, create_time_since_epoch) "
+                f"SELECT type_id, {tomorrow} FROM Execution WHERE id = 1"
+            )
+            database.execute(
+                "INSERT INTO Association (context_id, execution_id) VALUES (?, ?)",
+                (pipeline, made.lastrowid),
+            )
+        database.commit()
+    again = run(config, "run-set-back").result
+    assert (again.outcome, again.error) == (result.UNCHANGED, None)
 
 
 @pytest.mark.once
