@@ -86,6 +86,10 @@ class _OnCopies:
     def run_executor(self, execution_info: Any) -> Any:
         for artifact in itertools.chain(*execution_info.input_dict.values()):
             artifact.uri = str(self._copies.local(artifact.uri))
+        for artifact in itertools.chain(*execution_info.output_dict.values()):
+            # TFX gave this path before, if its metadata.sqlite is a new one, and leaves what is there.
+            shutil.rmtree(artifact.uri)
+            Path(artifact.uri).mkdir()
         done = self._operator.run_executor(execution_info)
         for key, artifacts in execution_info.output_dict.items():
             # What an executor did not change, TFX publishes as it made it.

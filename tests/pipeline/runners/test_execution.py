@@ -350,6 +350,18 @@ def test_inputs_that_tfx_does_not_find_fail_the_component_that_misses_them(third
     assert failed.error.startswith("StatisticsGen: TFX did not find its inputs in metadata.sqlite")
 
 
+def test_what_lies_where_a_component_writes_is_removed_first(thirds, first, tmp_path) -> None:
+    # As after metadata.sqlite was moved away: the numbers of executions begin with 1 again.
+    config = short_run(thirds, tmp_path / "root")
+    of_set = tmp_path / "root" / "artifacts" / first.result.dataset["name"]
+    for left in ("BaselineModel/model/1/old", "ExampleGen/examples/3/Split-train/data-9-of-9.gz"):
+        (of_set / left).parent.mkdir(parents=True)
+        (of_set / left).write_bytes(b"old")
+    done = local.run(config, run_id="run", observer=Watch())
+    assert (done.outcome, done.error) == (result.RELEASED, None)
+    assert not list(of_set.rglob("*old*")) + list(of_set.rglob("data-9-of-9.gz"))
+
+
 def test_a_run_finds_its_inputs_where_the_clock_was_set_back(config: RunConfig, first: Run) -> None:
     # ML Metadata lists a pipeline's executions by the hundred, the last by the clock first, and
     # then only those of lower numbers.
