@@ -66,10 +66,11 @@ def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
     manifest of the version. With --public-key, or serving.public_key of --config, a version that
     this key has not signed fails as well.
     """
-    present = serving_dir.versions(directory, check_files=True, trust=trust)
-    if version is not None:
-        wanted = serving_dir.find(directory, version).number
-        present = [one for one in present if one.number == wanted]
+    if version is None:
+        present = serving_dir.versions(directory, check_files=True, trust=trust)
+    else:
+        found = serving_dir.find(directory, version)
+        present = [dataclasses.replace(found, problems=serving_dir.verify(found, trust))]
     checked = [_integrity(version) for version in present]
     lines = [f"serving directory: {directory}"] + ["no version yet"] * (not present)
     for one in present:

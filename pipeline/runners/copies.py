@@ -6,8 +6,8 @@
 
 Components open, hash and map files, and start processes that do. So each gets local paths: what it
 reads is downloaded before, and what it wrote is uploaded after it has ended and before TFX
-publishes it. ML Metadata knows the URIs alone. A path is not copied, so a run without a store does
-nothing else than TFX's own operators.
+publishes it. ML Metadata knows the URIs alone. A path is not copied; what lies where a component
+writes is removed before.
 """
 
 from __future__ import annotations

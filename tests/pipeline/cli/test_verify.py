@@ -1,10 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from components import serving_dir
 from pipeline.cli.main import main
-from tests.components.serving_dir.samples import damage
+from tests.components.serving_dir.samples import damage, write_model
 
 Captured = pytest.CaptureFixture[str]
 
@@ -59,3 +61,20 @@ def test_json_is_one_object_with_or_without_damage(serving: Path, capfd: Capture
 def test_nothing_is_not_damaged(tmp_path: Path, capfd: Captured) -> None:
     assert main(["verify", "--serving-dir", str(tmp_path)]) == 0
     assert capfd.readouterr().out.endswith("no version yet\n")
+
+
+def test_of_other_versions_than_the_one_that_is_named_no_model_is_read(
+    serving: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    large = write_model(tmp_path / "large", {"saved_model.pb": bytes(20 << 20)})
+    serving_dir.publish(large, serving, {})
+    before = _bytes_read()
+    assert main(["verify", "1", "--serving-dir", str(serving)]) == 0
+    assert _bytes_read() - before < 10 << 20
+    assert main(["verify", "4", "--serving-dir", str(serving)]) == 0
+    assert capfd.readouterr().out.splitlines()[1::2] == ["version 1: valid", "version 4: valid"]
+
+
+def _bytes_read() -> int:
+    """By this process so far: see proc(5), rchar."""
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])
