@@ -87,7 +87,7 @@ class _OnCopies:
         for artifact in itertools.chain(*execution_info.input_dict.values()):
             artifact.uri = str(self._copies.local(artifact.uri))
         for artifact in itertools.chain(*execution_info.output_dict.values()):
-            # TFX gave this path before, if its metadata.sqlite is a new one, and leaves what is there.
+            # With a new metadata.sqlite TFX gives old paths again, and leaves what is there.
             shutil.rmtree(artifact.uri)
             Path(artifact.uri).mkdir()
         done = self._operator.run_executor(execution_info)
