@@ -1,25 +1,17 @@
 """The sample of predictions, alone and as TFX's Evaluator makes it for a small exported model."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
 from tensorflow_model_analysis.proto import config_pb2
-from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components.evaluation import eval_config
+from components.evaluation.eval_config import Evaluation
 from components.evaluation.gate_metrics import SAMPLE, GateEvidence
-from tests.components.artifacts import artifact
-from tests.components.evaluated import evaluate_sample, examples_of
-from tests.trainer.samples import SPEC, png, serialize
-from trainer import export, features
-from trainer.hparams import HParams
-from trainer.model import build_model
+from trainer import features
 
 SIZE = 8
 
@@ -85,38 +77,18 @@ def test_most_examples_do_not_reach_the_slices():
 # --- as the Evaluator makes it -------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def models(prepared, tmp_path_factory) -> dict[str, Any]:
-    graph = tft.TFTransformOutput(prepared.transform_output)
-    made = {}
-    for name in (eval_config.CANDIDATE, eval_config.BASELINE):
-        made[name] = artifact(standard_artifacts.Model, tmp_path_factory.mktemp(name))
-        network = build_model(HParams(), image_shape=SPEC.image_shape, num_classes=SPEC.num_classes)
-        export.save(network, graph, SPEC, path_utils.serving_model_path(made[name].uri))
-    return made
-
-
-def _expected(prepared, model: Any) -> dict[str, np.ndarray]:
-    """The same from what the exported signature predicts, one image at a time."""
-    signatures = tf.saved_model.load(path_utils.serving_model_path(model.uri)).signatures
-    by_digest = {}
-    for image, label in zip(prepared.eval_pixels, prepared.eval_labels, strict=True):
-        predicted = signatures[features.SERVING_EXAMPLES](
-            examples=tf.constant([serialize(png(image), int(label))])
-        )
-        digest = hashlib.sha256(png(image)).hexdigest()
-        (by_digest[digest],) = predicted[features.PROBABILITIES].numpy()
-    return {digest: by_digest[digest] for digest in sorted(by_digest)[:SIZE]}
-
-
-@pytest.mark.parametrize("compared", [True, False], ids=["with a baseline", "first release"])
-def test_the_evaluator_keeps_the_candidates_predictions(prepared, models, tmp_path, compared):
-    given = models if compared else {eval_config.CANDIDATE: models[eval_config.CANDIDATE]}
-    examples = examples_of(str(Path(prepared.eval_files).parent), tmp_path / "examples")
-    verdict = evaluate_sample(examples, given, tmp_path, size=SIZE)
-    predictions = eval_config.Evaluation(verdict.uri).sampled_predictions()
-    expected = _expected(prepared, models[eval_config.CANDIDATE])
-    assert list(predictions) == list(expected)
-    for digest, probabilities in predictions.items():
+@pytest.mark.parametrize("kind", ["held", "first"])
+def test_the_evaluator_keeps_the_candidates_predictions(setting, kind, request):
+    kept = Evaluation(request.getfixturevalue(kind).uri).sampled_predictions()
+    model = tf.saved_model.load(path_utils.serving_model_path(setting.candidate.uri))
+    predict = model.signatures[features.SERVING_EXAMPLES]
+    predicted = predict(examples=tf.constant(setting.serialized))[features.PROBABILITIES].numpy()
+    expected = {}  # of fewer images than are kept
+    for record, probabilities in zip(setting.serialized, predicted, strict=True):
+        feature = tf.train.Example.FromString(record).features.feature
+        (image,) = feature[features.IMAGE].bytes_list.value
+        expected[hashlib.sha256(image).hexdigest()] = probabilities
+    assert list(kept) == sorted(expected)
+    for digest, probabilities in kept.items():
         assert probabilities.dtype == np.float32
         np.testing.assert_allclose(probabilities, expected[digest], rtol=0, atol=1e-6)
