@@ -127,27 +127,21 @@ def test_a_missing_value_is_named_in_typed_formats_too(suffix: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"", "is empty, expected a first line that names the columns"),
         (
-            b"name\nx\n",
+            "name\nx\n",
             "has no column 'id', expected id, label, and p_CLASS for each class, logit_CLASS for",
         ),
-        (b"id,label,p_0,p_1\n", "has no rows, expected one for each image"),
         (
-            b"id,label,x\n1,2,3\n",
+            "id,label,x\n1,2,3\n",
             "holds no predictions, expected p_CLASS for each class, logit_CLASS for each class, or "
             "predicted; it has id, label, x",
         ),
-        (b"id,label,id\n1,2,1\n", "has the column 'id' twice, expected it once"),
-        (b"id,label,p_0,p_1\n1,0,1\n", ", row 1 has 3 values, expected 4"),
-        (b"\xff\xfe\x00", "is no CSV file: UnicodeDecodeError"),
-        (b'id,label\n"1,2\n', "is no CSV file: Error: unexpected end of data"),
     ],
 )
-def test_a_csv_file_that_is_none_is_refused(content: bytes, line: str, tmp_path: Path) -> None:
+def test_a_file_without_its_columns_is_refused(content: str, line: str, tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    path.write_bytes(content)
-    assert refusal(path).removeprefix(str(path)).strip().startswith(line.strip())
+    path.write_text(content)
+    assert refusal(path).startswith(f"{path} {line}")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".npz"])

@@ -38,7 +38,7 @@ WHOLE = as_parquet(path=["a.png"], label=["0"], id=["a"], p_0=[0.5], p_1=[0.5])
 
 # What is wrong: the file's suffix, its content, and what the line says.
 BROKEN = {
-    "too few values": (".csv", f"{HEAD}{ROW}a.png,0\n", "row 2 has 2 values, expected 5"),
+    "too few values": (".csv", f"{HEAD}{ROW}a.png,0\n", ", row 2 has 2 values, expected 5"),
     "too many values": (".csv", f"{HEAD}{ROW[:-1]},1\n", "row 1 has 6 values, expected 5"),
     "a cut quote": (".csv", f'{HEAD}"a.png,0,a', "is no CSV file: Error: unexpected end of data"),
     "text behind a quote": (".csv", f'{HEAD}"a"b,0,a,1,0\n', "is no CSV file: Error: ',' expected"),
@@ -55,11 +55,7 @@ BROKEN = {
     "empty lines": (".csv", "\n\n", "is empty, expected a first line that names the columns"),
     "no rows": (".csv", HEAD, "has no rows, expected one"),
     "a column is missing": (".csv", "path\na.png\n", "has no column "),
-    "a column stands twice": (
-        ".csv",
-        "path,path\na,b\n",
-        "the column 'path' twice",
-    ),
+    "a column stands twice": (".csv", "path,path\na,b\n", " has the column 'path' twice, expected"),
     "a cut Parquet file": (".parquet", WHOLE[:-20], "is no Parquet file: ArrowInvalid"),
     "changed Parquet pages": (".parquet", b"PAR1" + b"\xff" * 200 + WHOLE[204:], "is no Parquet f"),
     "a Parquet head alone": (".parquet", b"PAR1", "is no Parquet file: ArrowInvalid"),

@@ -259,15 +259,11 @@ def test_an_image_that_decodes_to_gigabytes_is_refused_by_its_header(
     assert f"1 image cannot be read: {frame.loc[3, 'path']} {expected}" in refusal(table)
 
 
+# test_columns.py has more.
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty, expected a first line that names the columns"),
-        (b"path,label\n", "has no rows, expected one per image"),
-        (b"path,label\na.png\n", "row 1 has 1 values, expected 2"),
-        (b"path,label,path\na,b,c\n", "has the column 'path' twice, expected it once"),
         (b"path;label\na.png;cat\n", "separates its columns by ';', expected commas"),
-        (b"path,label\n\xff\xfe,x\n", "is no CSV file: UnicodeDecodeError"),
         (b"PAR1 and nothing else", "is no Parquet file: "),
     ],
 )

@@ -124,15 +124,9 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("sed: 3", "FILE: unknown key 'sed': did you mean 'seed'?"),
-        ("gate: {flor: 1}", "FILE: unknown key 'gate.flor': did you mean 'gate.floor'?"),
         ("preset: fsat", "FILE: unknown preset 'fsat': did you mean 'fast'?"),
         ("seed: many", "FILE: seed is 'many', expected a whole number"),
-        ("seed: 1:30", "FILE: seed is '1:30', expected a whole number"),
         ("seed: 0x1f", "FILE: seed is '0x1f', expected a whole number"),
-        ("seed: 2026-13-45", "FILE: seed is '2026-13-45', expected a whole number"),
-        ("cache: no", "FILE: cache is 'no', expected true or false"),
-        ("gate: {floor: .inf}", "FILE: gate.floor is '.inf', expected a number"),
-        ("gate: {floor: nan}", "FILE: gate.floor is 'nan', expected a number from 0 to 1"),
         (
             "gate.floor: 0.9\ngate: {floor: 0.95}",
             "FILE: gate.floor is given twice, expected once; remove one of them",
@@ -149,7 +143,6 @@ def test_the_files_beam_arguments_give_way_to_the_flags(tmp_path: Path) -> None:
         ("<<: {seed: 1}", "FILE: unknown key '<<.seed': did you mean 'seed'?"),
         ("[1, 2]", "FILE holds a list, expected keys with values, such as 'seed: 3'"),
         ("seed", "FILE holds a str, expected keys with values, such as 'seed: 3'"),
-        ("a: b: c", "FILE is not YAML: line 1, column 5: mapping values are not allowed here"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(text: str, line: str, tmp_path: Path) -> None:

@@ -106,14 +106,11 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
     ("words", "line"),
     [
         (["--image", ""], "the image is '', expected one as a node pulls it, such as registry."),
-        (["--image", "Bad Image"], "the image is 'Bad Image', expected one as a node pulls it"),
         (["--pipeline-root", "/tmp/x"], "--pipeline-root is '/tmp/x', expected one of gs://B"),
         (["--pipeline-root", "s3://"], "--pipeline-root is 's3://', expected one of gs://B"),
         (["--pipeline-root", "s3:///x"], "--pipeline-root is 's3:///x', expected one of gs://"),
-        (["--serving-dir", "/a/../b"], "'/a/../b' is no directory in a container, expected pvc:"),
         (["--beam-arg", "--runnr=x"], "unknown option of Beam '--runnr': did you mean '--runner'"),
         (["--dataset", "idx:data"], "dataset is 'idx:data', expected an absolute path"),
-        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected mnist_sample ("),
         (["--serving-dir", "s3://b/m"], "'s3://b/m' is no directory in a container, expected pvc:"),
         (["--data-dir", "pvc://A"], "'pvc://A' names no directory of a volume claim, expected pvc"),
         (["--gpus", "half"], "--gpus is 'half', expected a whole number"),
@@ -122,9 +119,6 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
         (["--gpus", "Trainr=1"], "unknown component 'Trainr': did you mean 'Trainer'?"),
         (["--gpus", "Tuner=1"], "unknown component 'Tuner': "),
         (["--secret-env", "x"], "'x' names no variable from a secret, expected SECRET:KEY=VARIABL"),
-        (["--secret-env", "My Secret:url=X"], "'My Secret:url=X' names no variable from a sec"),
-        (["--secret-env", "a:b c=X"], "'a:b c=X' names no variable from a secret, expected SECRET"),
-        (["--secret-env", "a:b=Ä"], "'a:b=Ä' names no variable from a secret, expected SECRET:KEY"),
         (
             ["--set", "serving.signing_key=key.pem"],
             "serving.signing_key is 'key.pem', expected an absolute path, as the containers see it",
@@ -134,14 +128,12 @@ def test_json_names_the_tasks(tmp_path: Path, capfd: Captured) -> None:
             "serving.public_key is '/mnt/keys/public.pem' without serving.signing_key: the new ver",
         ),
         (["--set", "card.owner={{x}}"], "card.owner is '{{x}}', expected no '{{': Argo, which r"),
-        (["--retries", "x"], "--retries is 'x', expected a whole number from 0 to 1,000"),
         (["--retries", "3000000000"], "--retries is '3000000000', expected a whole number from 0"),
         (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'?"),
         (
             ["--set", "serving_dir=/x"],
             "serving_dir is set in the configuration, expected by --serv",
         ),
-        (["--set", "gate.floor=2"], "gate.floor is '2', expected a number from 0 to 1"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

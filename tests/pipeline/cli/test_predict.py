@@ -170,7 +170,6 @@ def test_a_reader_who_has_seen_enough_ends_it_and_a_full_disk_fails_it(
     [
         ([], 2, "IMAGE is missing; see tfx-mnist predict --help"),
         (["x", "--version", "live"], 2, "--version is 'live', expected a whole number"),
-        (["x", "--verison", "1"], 2, "unknown option '--verison': did you mean '--version'?"),
         (["x", "--version", "7"], 1, "there is no version 7 in SERVING: known are 1, 2"),
         (["x"], 1, "version 2 at SERVING/2 does not match its manifest: file 'saved_model.pb' is"),
     ],

@@ -43,7 +43,13 @@ def test_a_secrets_key_becomes_a_variable() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["proxy", "proxy:url", "proxy:=X", ":url=X", "proxy:url=1X"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("proxy", "proxy:url", "proxy:=X", ":url=X", "proxy:url=1X"),
+        *("My Secret:url=X", "proxy:b c=X", "proxy:url=Ä", "proxy:url=X Y"),
+    ],
+)
 def test_what_names_no_secret_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"names no variable from a secret"):
         SecretVariable.parse(text)
