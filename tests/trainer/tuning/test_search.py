@@ -212,22 +212,24 @@ def test_a_search_beside_an_interrupted_one_says_that_it_begins(opened, tmp_path
     assert caplog.text.count(said) == 1
 
 
-def test_other_data_code_libraries_or_settings_are_another_search(
-    opened, prepared, tmp_path, monkeypatch
-):
-    opened()
-    opened(settings=dataclasses.replace(SETTINGS, max_minutes=5.0))
-    assert len(list((tmp_path / "tuning").iterdir())) == 1
-    opened(settings=dataclasses.replace(SETTINGS, epochs=2))
-    opened(seed=4)
-    opened(replicas=2)
-    opened(hparams=dataclasses.replace(HPARAMS, dropout=0.1))
-    opened(train=prepared.eval_files)
-    opened(eval=prepared.train_files)
-    opened(code="1")
+def test_other_data_code_libraries_or_settings_are_another_search(prepared, tmp_path, monkeypatch):
+    def folder(**changes):
+        given = types.SimpleNamespace(**fn_args(prepared, tmp_path, **changes))
+        return tuner_fn(given).tuner.folder
+
+    own = folder()
+    assert folder(settings=dataclasses.replace(SETTINGS, max_minutes=5.0)) == own
+    others = {
+        folder(settings=dataclasses.replace(SETTINGS, epochs=2)),
+        folder(seed=4),
+        folder(replicas=2),
+        folder(hparams=dataclasses.replace(HPARAMS, dropout=0.1)),
+        folder(train=prepared.eval_files),
+        folder(eval=prepared.train_files),
+        folder(code="1"),
+    }
     monkeypatch.setattr("keras_tuner.__version__", "another")
-    opened()
-    assert len(list((tmp_path / "tuning").iterdir())) == 9
+    assert len({own, *others, folder()}) == 9
 
 
 def test_a_search_removes_what_it_kept_and_leaves_other_searches(opened, tmp_path):
