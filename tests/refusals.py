@@ -7,7 +7,10 @@ import pytest
 
 
 def refusal_of(
-    error: type[Exception], call: Callable[..., object], *args: Any, **kwargs: Any
+    error: type[Exception] | tuple[type[Exception], ...],
+    call: Callable[..., object],
+    *args: Any,
+    **kwargs: Any,
 ) -> str:
     """The message of the error that the call raises, which must be one line."""
     with pytest.raises(error) as refused:

@@ -16,6 +16,7 @@ from pipeline.config_model import build, described, flatten, json_schema, keys
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
 from tests.pipeline.cli.processes import process, script
 from tests.plugins import install
+from tests.refusals import refusal_of
 from trainer.hparams import HYPER_PARAMETERS, HyperParameter
 
 BEAM_EXPECTS = "expected Beam's options, such as --direct_num_workers=2"
@@ -114,16 +115,12 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(key: str, given: object, line: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build("quick", {key: given})
-    assert str(caught.value) == line
+    assert refusal_of(ConfigError, build, "quick", {key: given}) == line
 
 
 @pytest.mark.parametrize("key", ["pipeline_root", "serving_dir"])
 def test_an_object_store_is_no_directory_to_run_in(key: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build("quick", {key: "gs://bucket/x"})
-    assert str(caught.value) == (
+    assert refusal_of(ConfigError, build, "quick", {key: "gs://bucket/x"}) == (
         f"{key} is 'gs://bucket/x', expected a directory of this machine: locks and renames need "
         "one; --artifacts URI keeps what the components hand on in an object store"
     )
@@ -138,9 +135,7 @@ def test_artifacts_lie_in_a_directory_or_in_a_store(uri: str) -> None:
     "uri", ["s3://", "s3:///dir", "ftp://host/dir", "s3://b/a?x=1", "gs://b/*"]
 )
 def test_a_uri_that_names_no_directory_of_a_store_is_refused(uri: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build("quick", {"artifacts": uri})
-    assert str(caught.value) == (
+    assert refusal_of(ConfigError, build, "quick", {"artifacts": uri}) == (
         f"artifacts is {uri!r}, expected a directory, s3://BUCKET/DIR or gs://BUCKET/DIR, in "
         "letters, digits and . _ - = + @ ,"
     )
@@ -193,9 +188,7 @@ def test_slices_are_one_text_with_semicolons() -> None:
 
 @pytest.mark.parametrize("key", ["pipeline_root", "serving_dir", "data_dir", "dataset"])
 def test_a_path_that_is_no_text_is_refused(key: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build("quick", {key: "idx:/data-\udcff"})
-    assert str(caught.value) == (
+    assert refusal_of(ConfigError, build, "quick", {key: "idx:/data-\udcff"}) == (
         rf"{key} is 'idx:/data-\udcff', expected text in UTF-8: ML Metadata takes no other"
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config import ConfigError, HooksConfig
 from pipeline.hooks import Told, require_programs, tell
+from tests.refusals import refusal_of
 from tests.waiting import is_running, wait_until
 
 PYTHON = sys.executable
@@ -90,9 +91,9 @@ def test_no_shell_reads_the_words() -> None:
 
 
 def test_a_program_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ConfigError) as error:
-        require_programs(HooksConfig(refused=("notify-nobody", "now")))
-    assert str(error.value) == (
+    assert refusal_of(
+        ConfigError, require_programs, HooksConfig(refused=("notify-nobody", "now"))
+    ) == (
         "hooks.refused begins with 'notify-nobody', expected a program on the PATH or the path of "
         "an executable file"
     )

@@ -23,6 +23,7 @@ from pipeline.config_model import build
 from pipeline.model_check import Asked, GateResult, check_model
 from pipeline.result import json_able
 from tests.pipeline.saved_models import brightest_third, images, save_function
+from tests.refusals import refusal_of
 
 # 60 test images tell little: what holds for them must be asked loosely.
 LOOSE = {
@@ -208,9 +209,7 @@ def test_a_baseline_that_was_named_and_cannot_be_read_is_no_decision(
 
 def test_a_damaged_candidate_is_not_decided_on(config: RunConfig, version: Path) -> None:
     (version / "more").touch()
-    with pytest.raises(ModelRefused) as caught:
-        check_model(config, Asked(version))
-    assert str(caught.value) == (
+    assert refusal_of(ModelRefused, check_model, config, Asked(version)) == (
         f"the model does not match its manifest: {version}: file 'more' is not in manifest.json; "
         "give a whole copy, or one without manifest.json"
     )
@@ -231,9 +230,7 @@ def test_a_version_of_other_classes_is_no_baseline_and_no_candidate(
     release = {"dataset": {"class_names": names}}
     other = publish(models["good"], tmp_path / "published", release).path
     for asked in ([Asked(models["good"]), Asked(other)], [Asked(other)]):
-        with pytest.raises(ModelRefused) as caught:
-            check_model(config, *asked)
-        assert str(caught.value) == (
+        assert refusal_of(ModelRefused, check_model, config, *asked) == (
             f"the model {other} was released for other classes than those of the data set: {words};"
             " give one of these classes, or, if only names differ, a copy without manifest.json"
         )

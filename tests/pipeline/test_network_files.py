@@ -10,6 +10,7 @@ from pipeline.config_model import build
 from pipeline.run_plan import make_plan
 from pipeline.runners.kubeflow import parameters
 from tests.pipeline.cli.processes import process
+from tests.refusals import refusal_of
 from trainer.hparams import HParams
 from trainer.tuning.oracle import search_space
 
@@ -82,9 +83,9 @@ def test_one_that_ends_the_process_is_refused_in_one_line(
     ],
 )
 def test_a_bad_value_of_its_own_is_one_line(net: str, key: str, value: str, line: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        configured(f"{net}:build", **{f"training.extra.{key}": value})
-    assert str(refused.value).startswith(line)
+    assert refusal_of(
+        ConfigError, configured, f"{net}:build", **{f"training.extra.{key}": value}
+    ).startswith(line)
 
 
 def test_a_function_that_is_not_there_is_refused_with_the_configuration(net: str) -> None:

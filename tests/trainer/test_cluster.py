@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.refusals import refusal_of
 from trainer.cluster import Cluster, ClusterError
 
 TWO = ["a:2222", "b:2222"]
@@ -64,7 +65,6 @@ def test_a_chief_of_its_own_comes_first_as_the_training_operator_has_it(monkeypa
     ],
 )
 def test_what_cannot_be_read_is_one_line_with_the_remedy(monkeypatch, value, what):
-    with pytest.raises(ClusterError, match="unset it to train on this machine alone") as caught:
-        from_variable(monkeypatch, value)
-    assert what in str(caught.value)
-    assert "\n" not in str(caught.value)
+    line = refusal_of(ClusterError, from_variable, monkeypatch, value)
+    assert what in line
+    assert "unset it to train on this machine alone" in line

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.limits import full_disk
+from tests.refusals import refusal_of
 from trainer.device_memory import OutOfMemory
 from trainer.paged_array import NoScratchSpace, PagedArray
 
@@ -77,9 +78,7 @@ def test_a_directory_that_is_missing_is_named(tmp_path):
 
 
 def test_more_than_the_machine_has_is_refused_in_one_line():
-    with pytest.raises(OutOfMemory) as raised:
-        PagedArray([1 << 46], np.uint8)
-    assert str(raised.value) == (
+    assert refusal_of(OutOfMemory, PagedArray, [1 << 46], np.uint8) == (
         f"training.input=memory needs 70.4 TB for a split ({os.strerror(errno.ENOMEM)}): set "
         "training.input=stream"
     )

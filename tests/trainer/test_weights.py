@@ -117,9 +117,7 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
         ("empty", "a directory without variables/variables.index, expected that of a released"),
         ("model.keras", "expected a name that ends in .weights.h5, or the directory of a rel"),
     ):
-        with pytest.raises(WeightsError) as refused:
-            digest_of(str(tmp_path / name))
-        assert reason in str(refused.value)
+        assert reason in refusal_of(WeightsError, digest_of, str(tmp_path / name))
     damaged = starting(str(tmp_path / "damaged.weights.h5"))
     with pytest.raises(WeightsError, match=r"damaged\.weights\.h5 cannot be read: OSError"):
         start_from(build(SPEC.num_classes), damaged, build)

@@ -255,9 +255,7 @@ class TestRefused:
             "other": f"it holds no saved_model.pb; {give}",
             "serving": f"it holds some, of which {tmp_path}/serving/10 is the last; give that",
         }.items():
-            with pytest.raises(ModelRefused) as caught:
-                require_saved_model(tmp_path / name)
-            assert str(caught.value).startswith(
+            assert refusal_of(ModelRefused, require_saved_model, tmp_path / name).startswith(
                 f"there is no SavedModel in {tmp_path / name}: {said}"
             )
 

@@ -11,6 +11,7 @@ from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet, Shard
 from components.example_gen.images import Rows, decode, encode_examples, png_problem, read_rows
 from components.example_gen.opening import open_dataset
+from tests.refusals import refusal_of
 from trainer.features import ImageSpec
 
 SHAPE = (4, 5, 3)
@@ -89,9 +90,7 @@ def path_of(builder: tfds.core.DatasetBuilder, split: str) -> Path:
 
 
 def problem_of(image_set: ImageSet, split: str) -> str:
-    with pytest.raises(DataError) as caught:
-        list(read_rows(image_set, shard_of(image_set, split)))
-    return str(caught.value)
+    return refusal_of(DataError, list, read_rows(image_set, shard_of(image_set, split)))
 
 
 def test_a_shard_is_read_and_decoded(tmp_path: Path) -> None:

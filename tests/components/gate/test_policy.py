@@ -12,6 +12,7 @@ from components.gate.policy import Policy, promised_cross_entropy
 from components.gate.slices import Bands
 from components.gate.submissions import allowed_errors
 from tests.components.gate.cases import BANDS, POLICY
+from tests.refusals import refusal_of
 
 
 def test_a_policy_has_every_threshold() -> None:
@@ -64,9 +65,8 @@ def test_cross_entropy_that_a_floor_promises(floor, num_classes, expected) -> No
     ],
 )
 def test_a_value_out_of_range_is_an_error(field: str, value: float, expected: str) -> None:
-    with pytest.raises(ValueError, match="gate") as caught:
-        dataclasses.replace(POLICY, **{field: value})
-    assert str(caught.value) == f"gate.{field} is {value}, expected {expected}"
+    said = refusal_of(ValueError, dataclasses.replace, POLICY, **{field: value})
+    assert said == f"gate.{field} is {value}, expected {expected}"
 
 
 def test_one_feature_is_cut_once() -> None:

@@ -154,9 +154,7 @@ class TestPixels:
 
     def test_another_size_is_refused_with_both(self, grey: np.ndarray, tmp_path: Path) -> None:
         path = write(tmp_path / "image.png", grey.T)
-        with pytest.raises(ImageError) as caught:
-            read_pixels(path, GREY)
-        assert str(caught.value) == (
+        assert refusal_of(ImageError, read_pixels, path, GREY) == (
             "is 2 pixels wide and 4 high, expected 4 and 2: scale it to 4x2"
         )
 

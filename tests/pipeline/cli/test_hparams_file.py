@@ -1,7 +1,6 @@
 """Hyper-parameters to a file and back, and files that are refused."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.result import REFUSED, RELEASED, RunResult
 from tests.pipeline.cli.parsing import given
 from tests.pipeline.cli.processes import runner
+from tests.refusals import refusal_of
 from trainer.hparams import HParams
 
 HPARAMS = HParams(learning_rate=1e-5, max_shift=1, dropout=0.25, deterministic=True)
@@ -44,9 +44,9 @@ class TestRead:
     )
     def test_a_bad_file_is_one_line(self, tmp_path: Path, content: str, message: str) -> None:
         (tmp_path / "f").write_text(content)
-        with pytest.raises(ConfigError, match=re.escape(message)) as refused:
-            given("--hparams", str(tmp_path / "f")).configuration()
-        assert "\n" not in str(refused.value)
+        assert message in refusal_of(
+            ConfigError, lambda: given("--hparams", str(tmp_path / "f")).configuration()
+        )
 
 
 class TestRun:

@@ -10,6 +10,7 @@ from pipeline.cli.command import UsageError
 from pipeline.cli.main import COMMANDS, main
 from pipeline.cli.serving import options
 from tests.components.serving_dir.samples import publish_letters
+from tests.refusals import refusal_of
 from tests.trainer.host.test_paths import ordinary_user
 
 Captured = pytest.CaptureFixture[str]
@@ -161,9 +162,9 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(
 ) -> None:
     make(root, "emnist_byclass", "idx_mine_0a1b2c3d")
     (root / "file").touch()
-    with pytest.raises((UsageError, DataError)) as caught:
-        chosen(*(word.replace("ROOT", str(root)) for word in words))
-    assert str(caught.value) == line.replace("ROOT", str(root))
+    words = [word.replace("ROOT", str(root)) for word in words]
+    said = refusal_of((UsageError, DataError), chosen, *words)
+    assert said == line.replace("ROOT", str(root))
 
 
 @pytest.mark.parametrize(

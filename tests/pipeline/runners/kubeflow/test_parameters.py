@@ -9,6 +9,7 @@ from pipeline.config_model import build
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.parameters import CompiledFile
 from tests.pipeline.runners.kubeflow.compiled import compiled
+from tests.refusals import refusal_of
 
 OVERRIDES = {
     "dataset": "mnist",
@@ -127,9 +128,7 @@ def test_what_is_no_compiled_pipeline_is_said(tmp_path: Path, content: str) -> N
 
 
 def test_the_backend_keeps_artifacts_where_its_own_root_says() -> None:
-    with pytest.raises(ConfigError) as caught:
-        parameters.check("quick", {"artifacts": "s3://bucket/dir"})
-    assert str(caught.value) == (
+    assert refusal_of(ConfigError, parameters.check, "quick", {"artifacts": "s3://bucket/dir"}) == (
         "artifacts is 's3://bucket/dir', expected none: on Kubeflow the backend keeps them below "
         "the --pipeline-root"
     )
