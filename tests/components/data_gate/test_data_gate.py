@@ -116,6 +116,12 @@ class Validated:
         content = self.blessing.get_string_custom_property("checks")
         return [Check.from_dict(fields) for fields in json.loads(content)]
 
+    def refused(self, released="", **bounds):
+        """Runs DataGate, which must refuse; the checks that failed."""
+        with pytest.raises(Refused) as refused:
+            self.gate(released, **bounds)
+        return [check for check in refused.value.checks if not check.passed]
+
 
 def validate(root: Path, rows: dict[str, list[dict]]) -> Validated:
     """Writes examples and runs TFX's StatisticsGen and ExampleValidator on them."""
@@ -183,10 +189,6 @@ def with_defects(clean: Validated, root: Path, rows: dict[str, list[dict]]) -> V
         ours.split_names = theirs.split_names
     made.record(summary({split: len(rows.get(split, range(ROWS))) for split in SPLITS}))
     return made
-
-
-def findings(refused: pytest.ExceptionInfo[Refused]) -> list[Check]:
-    return [check for check in refused.value.checks if not check.passed]
 
 
 def test_clean_data_is_blessed_with_every_check(clean):
@@ -327,10 +329,7 @@ def test_each_defect_is_found_and_named(clean, tmp_path, names):
         rows[split] += extra
     validated = with_defects(clean, tmp_path, rows)
 
-    with pytest.raises(Refused) as refused:
-        validated.gate()
-
-    found = {finding.name: finding for finding in findings(refused)}
+    found = {finding.name: finding for finding in validated.refused()}
     assert sorted(found) == sorted(name for _, _, name, *_ in defects)
     for _, _, name, values, sentence in defects:
         assert (found[name].actual, found[name].required) == values
@@ -345,10 +344,7 @@ def test_a_set_that_is_resized_is_held_to_its_stored_sizes_too(clean):
         dataset["splits"][split]["sizes"] = [[6, 6], [6, 6], [largest, largest]]
     clean.record(dataset)
 
-    with pytest.raises(Refused) as refused:
-        clean.gate()
-
-    assert [finding.name for finding in findings(refused)] == ["data.sizes"]
+    assert [finding.name for finding in clean.refused()] == ["data.sizes"]
 
 
 def test_a_split_without_any_label_is_found(clean, tmp_path):
@@ -361,10 +357,7 @@ def test_a_split_without_any_label_is_found(clean, tmp_path):
 def test_images_of_test_in_train_are_refused_above_the_bound(clean):
     clean.record(summary(dict.fromkeys(SPLITS, ROWS), overlap=3))
 
-    with pytest.raises(Refused) as refused:
-        clean.gate(max_train_test_overlap=0.2)
-
-    (finding,) = findings(refused)
+    (finding,) = clean.refused(max_train_test_overlap=0.2)
     assert (finding.name, finding.actual, finding.required) == ("data.overlap", 0.25, 0.2)  # 3 / 12
     assert "such as abcdef012345" in finding.sentence
     assert "set data_gate.max_train_test_overlap" in finding.sentence
@@ -401,10 +394,7 @@ def test_class_mix_of_the_last_release_passes(clean):
 def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
     released = json.dumps(summary(dict.fromkeys(SPLITS, ROWS), train_counts=(0, 500, 500)))
 
-    with pytest.raises(Refused) as refused:
-        clean.gate(released, max_class_drift=0.1)
-
-    (finding,) = findings(refused)
+    (finding,) = clean.refused(released, max_class_drift=0.1)
     # 4 of 12 now, none of 1,000 then
     assert (finding.name, finding.actual) == ("data.drift", pytest.approx(4 / 12))
     assert finding.sentence.startswith("train: share of class cat went from 0.0000 to 0.3333")
@@ -414,10 +404,7 @@ def test_class_mix_that_moved_since_the_last_release_is_refused(clean):
 def test_another_image_shape_than_that_of_the_last_release_is_refused(clean):
     then = {**summary(dict.fromkeys(SPLITS, ROWS)), "image_shape": [28, 28, 1]}
 
-    with pytest.raises(Refused) as refused:
-        clean.gate(json.dumps(then))
-
-    (finding,) = findings(refused)
+    (finding,) = clean.refused(json.dumps(then))
     assert (finding.name, finding.actual, finding.required) == ("data.shape", "6x5x1", "28x28x1")
     assert finding.sentence.startswith("train: image is 6x5x1, expected 28x28x1 as in the last")
     assert finding.sentence.endswith("to that shape, or release to another --serving-dir")
@@ -426,10 +413,7 @@ def test_another_image_shape_than_that_of_the_last_release_is_refused(clean):
 def test_another_number_of_classes_than_in_the_last_release_is_refused(clean):
     then = summary(dict.fromkeys(SPLITS, ROWS), train_counts=(6, 6))
 
-    with pytest.raises(Refused) as refused:
-        clean.gate(json.dumps({**then, "class_names": ["cat", "dog"]}))
-
-    (finding,) = findings(refused)
+    (finding,) = clean.refused(json.dumps({**then, "class_names": ["cat", "dog"]}))
     assert (finding.name, finding.actual, finding.required) == (
         "data.drift",
         "3 classes, with owl",

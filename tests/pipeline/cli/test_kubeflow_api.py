@@ -264,29 +264,25 @@ def test_a_task_that_never_starts_in_a_failed_run_is_skipped(ask, state: State) 
     assert ask("status", "r1")[1]["tasks"] == {"Trainer": "FAILED", "Pusher": "SKIPPED"}
 
 
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        (
+            [_task("plan", "SUCCEEDED"), _task("pusher", "FAILED")],
+            ["  Plan: succeeded", "  Pusher: failed", "Pusher"],
+        ),
+        ([_task("root", "FAILED")], ["the run"]),  # before any task
+    ],
+)
 def test_where_the_api_does_not_say_why_the_way_to_the_message_is_said(
-    host: str, state: State, capfd: Captured
+    host: str, state: State, capfd: Captured, tasks: list, said: list[str]
 ) -> None:
-    state.runs.append(_run("FAILED", _task("plan", "SUCCEEDED"), _task("pusher", "FAILED")))
+    state.runs.append(_run("FAILED", *tasks))
     assert main(["kubeflow", "status", "r1", "--host", host]) == 1
+    *shown, who = said
     assert capfd.readouterr().out.splitlines() == [
-        "a run: failed",
-        "  Plan: succeeded",
-        "  Pusher: failed",
-        "Pusher: the API does not say why; its message is in the UI",
-        "or: kubectl -n kubeflow get workflow -l pipeline/runid=r1 -o "
-        """jsonpath='{range .items[*].status.nodes.*}{.message}{"\\n"}{end}' | sort -u""",
-    ]
-
-
-def test_so_it_is_where_the_backend_failed_before_any_task(
-    host: str, state: State, capfd: Captured
-) -> None:
-    state.runs.append(_run("FAILED", _task("root", "FAILED")))
-    assert main(["kubeflow", "status", "r1", "--host", host]) == 1
-    assert capfd.readouterr().out.splitlines() == [
-        "a run: failed",
-        "the run: the API does not say why; its message is in the UI",
+        *("a run: failed", *shown),
+        f"{who}: the API does not say why; its message is in the UI",
         "or: kubectl -n kubeflow get workflow -l pipeline/runid=r1 -o "
         """jsonpath='{range .items[*].status.nodes.*}{.message}{"\\n"}{end}' | sort -u""",
     ]
@@ -387,19 +383,19 @@ def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
     )
 
 
-@pytest.mark.parametrize("namespace", [(), ("--namespace", "team")])
+@pytest.mark.parametrize(
+    "words", [["schedules"], ["schedules", "--namespace", "team"], ["status", "x"]]
+)
 @pytest.mark.parametrize("content", [b"<html>log in</html>", b"null", b"{}"])
-@pytest.mark.parametrize("command", ["schedules", "status"])
 def test_what_answers_as_another_program_ends_with_1(
-    capfd: Captured, command: str, content: bytes, namespace: tuple[str, ...]
+    capfd: Captured, words: list[str], content: bytes
 ) -> None:
     class Other(http_servers.Handler):
         def do_GET(self) -> None:
             self.answer(200, content)
 
-    run = ["x"] if command == "status" else []
     with http_servers.serving(Other) as host:
-        assert main(["kubeflow", command, *run, "--host", host, *namespace]) == 1
+        assert main(["kubeflow", *words, "--host", host]) == 1
     assert capfd.readouterr() == (
         "",
         f"tfx-mnist: {host} answers as another program, expected the API of Kubeflow Pipelines: "

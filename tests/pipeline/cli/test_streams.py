@@ -78,17 +78,15 @@ def test_with_nowhere_to_write_at_all_the_exit_code_is_the_same(where: str, serv
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "where"),
     [
-        ["versions"],
-        ["versions", "--json"],
-        ["prune", "--keep", "1", "--dry-run"],
-        ["prune", "--keep", "1", "--dry-run", "--json"],
-        ["--help"],
-        ["--version"],
+        *((["versions"], where) for where in (FULL, CLOSED, LEFT)),
+        *((["versions", "--json"], where) for where in (FULL, LEFT)),
+        (["prune", "--keep", "1", "--dry-run"], FULL),
+        *((["--help"], where) for where in (CLOSED, LEFT)),
+        (["--version"], FULL),
     ],
 )
-@pytest.mark.parametrize("where", [FULL, CLOSED, LEFT])
 def test_what_only_shows_something_fails_when_that_is_lost(
     words: list[str], where: str, serving: Path
 ) -> None:
@@ -112,8 +110,7 @@ def test_what_does_something_or_decides_says_so_by_its_exit_code(serving: Path) 
     ("options", "where"),
     [
         *(([], where) for where in ("", FULL, CLOSED, LEFT, "2>&-", "<&- >&- 2>&-")),
-        *((["--json"], where) for where in (FULL, CLOSED, LEFT)),
-        *((["-v"], where) for where in (f"{FULL} 2>&1", "2>&-")),
+        *((["--json"], FULL), (["-v"], f"{FULL} 2>&1"), (["-v"], "2>&-")),
     ],
 )
 def test_a_run_that_released_ends_with_0(options: list[str], where: str, tmp_path: Path) -> None:

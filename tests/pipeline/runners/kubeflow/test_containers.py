@@ -32,6 +32,13 @@ from tests.pipeline.runners.watch import Watch
 
 pytestmark = pytest.mark.once  # what a script of ours says; .ci/run runs the real one with 1.21
 
+# A program that keeps what it is told, and what it was told then.
+KEEPS_ITS_ORDER = "(home / 'order.json').write_text(json.dumps(order))"
+
+
+def order_in(root: Path) -> dict:
+    return json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
+
 
 @pytest.fixture
 def python(tmp_path: Path):
@@ -208,11 +215,10 @@ def test_kfps_last_line_is_the_error_where_no_task_says_one(python, tmp_path: Pa
 
 
 def test_the_program_is_told_the_mounts_the_user_and_the_environment(python, tmp_path) -> None:
-    program = python("(home / 'order.json').write_text(json.dumps(order))")
     root, data = tmp_path / "root", tmp_path / "tfds"
     data.mkdir()
-    run_in_containers(root, program, dataset="mnist", data_dir=str(data))
-    order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
+    run_in_containers(root, python(KEEPS_ITS_ORDER), dataset="mnist", data_dir=str(data))
+    order = order_in(root)
     assert order["user"] == "7:7"
     assert order["environment"] == {"A": "b", "KFP_RUN_ID": "run-1"}
     assert order["mounts"] == [
@@ -226,7 +232,6 @@ def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_wo
 ) -> None:
     from pipeline.run_plan import make_plan
 
-    program = python("(home / 'order.json').write_text(json.dumps(order))")
     other = tmp_path / "other" / "thirds"
     shutil.copytree(thirds.removeprefix("idx:"), other)
     (labels,) = other.glob("t10k-labels*")
@@ -235,21 +240,18 @@ def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_wo
     served = set()
     for number, dataset in enumerate((thirds, f"idx:{other}")):
         root = tmp_path / f"root-{number}"
-        run_in_containers(root, program, dataset=dataset)
-        order = json.loads((root / "kubeflow" / "run-1" / "order.json").read_text())
+        run_in_containers(root, python(KEEPS_ITS_ORDER), dataset=dataset)
         given = {"pipeline_root": str(root), "dataset": dataset, "gate.floor": 0.9}
         plan = make_plan(build("quick", given), run_id="r")
-        assert order["mounts"][0]["path"] == plan.serving_dir
+        assert order_in(root)["mounts"][0]["path"] == plan.serving_dir
         served.add(Path(plan.serving_dir).name)
     assert len(served) == 2
 
 
 def test_an_idx_folder_is_mounted_to_be_read(python, thirds: str, tmp_path: Path) -> None:
-    program = python("(home / 'order.json').write_text(json.dumps(order))")
-    run_in_containers(tmp_path / "root", program, dataset=thirds)
-    order = json.loads((tmp_path / "root" / "kubeflow" / "run-1" / "order.json").read_text())
+    run_in_containers(tmp_path / "root", python(KEEPS_ITS_ORDER), dataset=thirds)
     folder = thirds.removeprefix("idx:")
-    assert order["mounts"][1] == {"path": folder, "read_only": True}
+    assert order_in(tmp_path / "root")["mounts"][1] == {"path": folder, "read_only": True}
 
 
 def test_keys_are_mounted_to_be_read_where_the_containers_look_for_them(
@@ -258,15 +260,12 @@ def test_keys_are_mounted_to_be_read_where_the_containers_look_for_them(
     keys = {"serving.signing_key": "private.pem", "serving.public_key": "public.pem"}
     write_keys(tmp_path)
     monkeypatch.chdir(tmp_path)
-    run_in_containers(
-        tmp_path / "root", python("(home / 'order.json').write_text(json.dumps(order))"), **keys
-    )
-    home = tmp_path / "root" / "kubeflow" / "run-1"
-    order = json.loads((home / "order.json").read_text())
-    assert order["mounts"][1:] == [
+    root = tmp_path / "root"
+    run_in_containers(root, python(KEEPS_ITS_ORDER), **keys)
+    assert order_in(root)["mounts"][1:] == [
         {"path": str(tmp_path / name), "read_only": True} for name in keys.values()
     ]
-    settings = CompiledFile.read(home / "pipeline.yaml").settings
+    settings = CompiledFile.read(root / "kubeflow" / "run-1" / "pipeline.yaml").settings
     assert {key: settings[key] for key in keys} == {
         key: str(tmp_path / name) for key, name in keys.items()
     }
