@@ -23,6 +23,7 @@ from pipeline.runners.failures import CannotStart
 from trainer.host import termination
 termination.GRACE_S = float(sys.argv[4])
 SIGNAL = signal.Signals[sys.argv[3]]
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run behind `nohup`
 
 def trains(config, *, run_id, observer):
     os.kill(os.getpid(), SIGNAL)
