@@ -92,8 +92,3 @@ def test_of_no_examples_there_is_no_accuracy() -> None:
 def test_the_size_is_that_of_the_stored_image_in_any_format() -> None:
     reference = json.loads(output(computation(with_baseline=True), EXAMPLES, parts=2)[REFERENCE])
     assert reference[-2:] == [["intensity", 100, 6], ["size", "480x640", 6]]
-
-
-def test_a_baseline_that_was_announced_must_be_there() -> None:
-    with pytest.raises(ValueError, match="compares with a baseline, and the Evaluator was given"):
-        computation(with_baseline=False)

@@ -1,10 +1,13 @@
 """Small models, and other processes that publish them."""
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from components import serving_dir
 from components.serving_dir import (
@@ -119,6 +122,18 @@ def hold_letter(
 
 def damage(serving: Path, number: int) -> None:
     (serving / str(number) / "saved_model.pb").write_bytes(b"?")
+
+
+def fail_to_sync_once_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the disk fail once a rename has brought that path."""
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if path.exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
 
 
 def python(script: str, *arguments: object, **options: object) -> "subprocess.Popen[str]":

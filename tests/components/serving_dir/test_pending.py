@@ -1,10 +1,8 @@
 """Models that wait for a person: held, approved on what was decided, rejected for good."""
 
-import errno
 import hashlib
 import importlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +34,7 @@ from components.serving_dir.publishing import Published
 from components.serving_dir.reading import approved
 from tests.components.serving_dir.samples import (
     decided_now,
+    fail_to_sync_once_there,
     hidden_in,
     hold_letter,
     killed_at_every_call,
@@ -120,14 +119,7 @@ def test_a_failed_sync_after_the_rename_says_that_the_model_waits(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving.mkdir()
-    fsync = os.fsync
-
-    def fail_after_rename(descriptor: int) -> None:
-        if (serving / ".pending-r1").exists():
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail_after_rename)
+    fail_to_sync_once_there(serving / ".pending-r1", monkeypatch)
     with pytest.raises(ServingDirError, match=r"of r1 waits in .*power cut may undo") as said:
         hold_letter(serving, "a")
     assert "nothing was held" not in str(said.value)

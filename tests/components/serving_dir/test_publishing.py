@@ -1,6 +1,5 @@
 """Publishing: what a version holds, what is refused, and what is left of what failed."""
 
-import errno
 import hashlib
 import json
 import os
@@ -33,6 +32,7 @@ from tests.components.serving_dir.samples import (
     NOON,
     SMALL_MODEL,
     decided_now,
+    fail_to_sync_once_there,
     numbers,
     staging_in,
     write_model,
@@ -360,14 +360,7 @@ def test_a_disk_that_fills_up_leaves_nothing(large_model: Path, serving: Path) -
 def test_failed_sync_after_the_rename_says_that_the_version_is_there(
     model: Path, serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fsync = os.fsync
-
-    def fail_after_rename(descriptor: int) -> None:
-        if (serving / "1").exists():
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail_after_rename)
+    fail_to_sync_once_there(serving / "1", monkeypatch)
     with pytest.raises(ServingDirError, match=r"version 1 is complete and in place"):
         publish(model, serving, {})
     assert newest_valid(serving).number == 1
