@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import executor as evaluator
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
@@ -157,7 +155,10 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
             writer.write(record)
     hashes, of_examples = hash_examples(pixels, labels)
     file_hashes.write(str(folder), TEST, 0, hashes)  # as if each file were its pixels
-    examples = examples_in(folder)
+    examples = artifact(standard_artifacts.Examples, folder)
+    examples.split_names = artifact_utils.encode_split_names([TEST])
+    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property("file_format", "tfrecords_gzip")
     split = examples_summary.SplitSummary(
         rows=len(labels),
         class_counts=tuple(np.bincount(labels).tolist()),
@@ -176,22 +177,6 @@ def _examples(folder: Path, pixels: np.ndarray, labels: np.ndarray, serialized: 
     return examples
 
 
-def examples_in(folder: Path) -> Any:
-    """An Examples artifact of the files below `folder/Split-test`."""
-    examples = artifact(standard_artifacts.Examples, folder)
-    examples.split_names = artifact_utils.encode_split_names([TEST])
-    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
-    examples.set_string_custom_property("file_format", "tfrecords_gzip")
-    return examples
-
-
-def examples_of(split_uri: str, path: Path) -> Any:
-    """The same below a new path, of the files in that directory."""
-    path.mkdir()
-    (path / "Split-test").symlink_to(split_uri)
-    return examples_in(path)
-
-
 def evaluate(
     setting: Setting, policy: Policy, path: Path, *, compared: bool, given: bool | None = None
 ) -> Verdict:
@@ -205,35 +190,8 @@ def evaluate(
       given: whether there is one; None for what the configuration says.
     """
     given = compared if given is None else given
-    models = [setting.candidate, *([setting.baseline] if given else [])]
     sliced = dataclasses.replace(policy, slices=(*policy.slices, CAMERAS))
     config = eval_config.eval_config(sliced, compared=compared, code="c0de")
-    return run_evaluator(setting.examples, models, config, path)
-
-
-def evaluate_sample(examples: Any, models: Mapping[str, Any], path: Path, *, size: int) -> Any:
-    """Runs TFX's Evaluator with a sample of that size, and the fewest slices; its ModelEvaluation.
-
-    The models are Model artifacts by `eval_config.CANDIDATE` and then, if compared, `BASELINE`.
-    """
-    config = eval_config.eval_config(HELD, compared=eval_config.BASELINE in models, code="")
-    del config.slicing_specs[2:]
-    (ours,) = config.metrics_specs[0].metrics
-    ours.config = json.dumps({**json.loads(ours.config), "size": size})
-    return run_evaluator(examples, list(models.values()), config, path).evaluation
-
-
-def run_evaluator(
-    examples: Any, models: Sequence[Any], config: config_pb2.EvalConfig, path: Path
-) -> Verdict:
-    """Runs TFX's Evaluator on the split `test`.
-
-    Args:
-      examples: an Examples artifact.
-      models: the candidate's Model artifact and, maybe, the baseline's.
-      config: TFMA's configuration.
-      path: an empty directory.
-    """
     measured = artifact(standard_artifacts.ModelEvaluation, path / "evaluation")
     blessing = artifact(standard_artifacts.ModelBlessing, path / "blessing")
     context = base_beam_executor.BaseBeamExecutor.Context(
@@ -241,9 +199,10 @@ def run_evaluator(
     )
     evaluator.Executor(context).Do(
         {
-            "examples": [examples],
-            "model": [models[0]],
-            "baseline_model": list(models[1:]),  # as the component Baseline gives it
+            "examples": [setting.examples],
+            "model": [setting.candidate],
+            # as the component Baseline gives it
+            "baseline_model": [setting.baseline] if given else [],
         },
         {"evaluation": [measured], "blessing": [blessing]},
         {

@@ -1,6 +1,5 @@
 """The component as TFX calls it: from the Evaluator's evaluation to a blessing."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,42 +7,18 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components import blessing
-from components.evaluation import eval_config
 from components.gate.check import NotChecked
 from components.serving_check.serving_check import ServingCheck
 from tests.components.artifacts import artifact
-from tests.components.evaluated import evaluate_sample, examples_of
-from tests.trainer.samples import SPEC
-
-SUMMARY = {
-    "name": "quadrants",
-    "fingerprint": "f" * 64,
-    "image_shape": SPEC.image_shape,
-    "class_names": SPEC.class_names,
-    "splits": {},
-    "overlap": {"train_test": 0, "examples": []},
-}
-
-
-@pytest.fixture(scope="module")
-def evaluated(exported, split_uri, tmp_path_factory) -> dict[str, Any]:
-    """A model and its evaluation."""
-    root = tmp_path_factory.mktemp("evaluated")
-    model = artifact(standard_artifacts.Model, root / "model")
-    Path(model.uri).mkdir()
-    Path(model.uri, "Format-Serving").symlink_to(exported)
-    examples = examples_of(split_uri, root / "examples")
-    examples.set_string_custom_property("dataset", json.dumps(SUMMARY))
-    evaluation = evaluate_sample(examples, {eval_config.CANDIDATE: model}, root / "run", size=20)
-    return {"model": model, "examples": examples, "evaluation": evaluation}
 
 
 @pytest.fixture
-def inputs(evaluated, tmp_path) -> dict[str, Any]:
-    """The same, and that the model was blessed."""
+def inputs(setting, first, tmp_path) -> dict[str, Any]:
+    """A model, its evaluation, and that it was blessed."""
     blessed = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessed.set_int_custom_property(blessing.BLESSED, 1)
-    return {**evaluated, "blessing": blessed}
+    evaluated = {"model": setting.candidate, "evaluation": first.evaluation}
+    return {**evaluated, "examples": setting.examples, "blessing": blessed}
 
 
 def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
@@ -63,7 +38,7 @@ def test_a_model_that_serves_what_was_evaluated_is_blessed(inputs, tmp_path, few
     checks = {check.name: check for check in blessing.checks_of(infra_blessing)}
     assert blessing.is_blessed(infra_blessing)
     assert Path(infra_blessing.uri, "INFRA_BLESSED").is_file()
-    assert "of 20 test images" in checks["serving.agreement"].sentence
+    assert "of 100 test images" in checks["serving.agreement"].sentence
 
     refused = _check(inputs, tmp_path, max_memory_mib=1.0)
     assert not blessing.is_blessed(refused)
