@@ -54,7 +54,7 @@ def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tm
 def test_a_training_with_another_seed_has_other_checkpoints(prepared, tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(training, "Checkpoints", lambda _, key, **__: found.append(key) or 1 / 0)
-    for seed in (3, 3, 4):
+    for seed in (3, 4):  # with one seed they are found again, as above
         with pytest.raises(ZeroDivisionError):
             training.train_and_export(job(prepared, tmp_path, seed=seed), None)
-    assert found[0] == found[1] != found[2]
+    assert found[0] != found[1]

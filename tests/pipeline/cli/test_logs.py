@@ -135,7 +135,7 @@ class TestLogs:
 
     def test_a_reader_that_went_away_does_not_change_the_exit_code(self, root: Path) -> None:
         code = """
-            import sys, time
+            import sys
             from pipeline.cli.main import main
             from pipeline.result import RunResult, REFUSED
             def run(config, *, run_id, observer):

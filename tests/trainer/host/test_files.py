@@ -46,7 +46,6 @@ STAND_INS: dict[str, tuple[Callable[[Path], object], str]] = {
 READ_BOTH_WAYS = """
 import sys
 from pathlib import Path
-from tests.limits import limited
 from trainer.host.files import open_regular, read_regular
 for read in (read_regular, open_regular):
     try:
