@@ -239,6 +239,7 @@ def test_the_schema_refuses_unknown_keys_and_takes_dotted_ones() -> None:
     ("text", "valid"),
     [
         ("training: {architecture: net.py:build, extra: {units: 64}}", True),
+        ("training: {architecture: net}", False),
         ("training.extra.units: 64", True),
         ("training.extra: {units: 64}", True),
         ("training.extra: 64", False),

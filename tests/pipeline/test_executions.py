@@ -1,5 +1,7 @@
 """Executions as TFX records them, in a database that is written here."""
 
+import datetime
+import time
 from pathlib import Path
 
 import pytest
@@ -39,9 +41,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         event.path.steps.add().key = "model"
         outputs = [] if state == pb2.Execution.FAILED else [(artifact, event)]
         context = pb2.Context(type_id=kinds["pipeline_run"], name=run)
-        store.put_execution(
+        execution.id, *_ = store.put_execution(
             execution, outputs, [context, node], reuse_context_if_already_exist=True
         )
+        time.sleep(0.1)
+        execution.custom_properties["changed"].string_value = "yes"
+        store.put_executions([execution])
     return path
 
 
@@ -52,6 +57,8 @@ def test_the_executions_of_a_run_and_of_its_further_attempts_are_found(database:
     assert (made.state, made.code, made.made_by) == ("complete", CODE, made.id)
     assert made.outputs == (Written("model", "root/model/1", "d" * 64),)
     assert made.started.endswith("+00:00")
+    age = time.time() - datetime.datetime.fromisoformat(made.started).timestamp()
+    assert 0.05 < made.seconds < age < 300
 
 
 def test_what_came_from_the_cache_names_who_made_it(database: Path) -> None:
