@@ -128,8 +128,8 @@ def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{", '{"outcome": "fine"}', "\x00", '{"outcome": ["refused"]}', "[" * 100_000],
-    ids=["empty", "a list", "cut", "another outcome", "binary", "a list in it", "deep"],
+    ["[]", "{", '{"outcome": "fine"}', '{"outcome": ["refused"]}', "[" * 100_000],
+    ids=["a list", "cut", "another outcome", "a list in it", "deep"],
 )
 def test_what_is_no_record_is_said_to_be_unreadable(content: str, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()

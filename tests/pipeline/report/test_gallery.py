@@ -21,12 +21,15 @@ def test_what_was_lost_and_gained_stands_before_all_that_is_wrong() -> None:
         "Wrong: 30 test images",
     ]
     assert [section.compares for section in sections] == [True, True, False]
+    assert sections[0].note.startswith("8 of the 12 that only the served model predicts right, ")
+    assert sections[1].note.startswith("All 8 ")
 
 
 def test_one_image_is_no_images() -> None:
     evidence = dataclasses.replace(SEEN_RUN.evidence, overall=Tally(1000, 999, gained=1, lost=0))
-    seen = titles([*gallery.mistakes(dataclasses.replace(SEEN_RUN, evidence=evidence))])
-    assert seen[1:] == ["Gained: 1 test image", "Wrong: 1 test image"]
+    _, *seen = gallery.mistakes(dataclasses.replace(SEEN_RUN, evidence=evidence))
+    assert titles(seen) == ["Gained: 1 test image", "Wrong: 1 test image"]
+    assert seen[1].note.startswith("The one that this model predicts wrong, the ")
 
 
 def test_the_cap_and_the_number_are_said() -> None:
