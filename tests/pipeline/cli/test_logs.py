@@ -72,13 +72,17 @@ class TestLogs:
     def test_no_text_passes_for_a_record_or_moves_the_cursor(self, root: Path) -> None:
         done = script(
             r"""
-            import logging, os, sys
+            import logging, os, sys, time
+            from pipeline.cli import logs
             from pipeline.cli.main import main
             from pipeline.result import RunResult, RELEASED
+            logs.FOLLOW_INTERVAL_S = 0.01
             def run(config, *, run_id, observer):
                 forged = "2026-11-26 10:00:00,000 INFO root: released"
                 logging.warning("class %s", "7\n" + forged + "\x1b[2J")
-                os.write(2, b"caf\xc3\xa9 \x1b[1A \xff\n")
+                os.write(2, b"caf\xc3")
+                time.sleep(0.3)  # and -v has read so far
+                os.write(2, b"\xa9 \x1b[1A \xff\n")
                 return RunResult(run_id, RELEASED)
             sys.exit(main(["run", "-v", "--pipeline-root", sys.argv[1]], run=run))
             """,

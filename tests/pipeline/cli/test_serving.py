@@ -142,6 +142,11 @@ def test_the_only_one_with_versions_is_taken(root: Path) -> None:
             "(such as mnist, emnist/balanced or cifar10:3.0.2)",
         ),
         (
+            ["--pipeline-root", "ROOT/one", "--dataset", "kmnist"],
+            "the data set kmnist has no serving directory ROOT/one/serving/kmnist: choose another "
+            "--dataset, or give --serving-dir; there is ROOT/one/serving/mnist",
+        ),
+        (
             ["--pipeline-root", "ROOT/none"],
             "there is no serving directory in ROOT/none/serving: release a model with "
             "`tfx-mnist run`, or give --pipeline-root or --serving-dir",
@@ -161,6 +166,7 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(
     words: list[str], line: str, root: Path
 ) -> None:
     make(root, "emnist_byclass", "idx_mine_0a1b2c3d")
+    make(root / "one", "mnist")
     (root / "file").touch()
     words = [word.replace("ROOT", str(root)) for word in words]
     said = refusal_of((UsageError, DataError), chosen, *words)

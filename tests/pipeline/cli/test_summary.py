@@ -95,8 +95,12 @@ class TestSummary:
     def test_a_served_version_that_cannot_be_read_is_not_called_none(self) -> None:
         policy = policy_for(GateConfig(), "", num_classes=3, test_rows=1000)
         result = RunResult("r", REFUSED, policy=policy, serving_dir="/srv/digits")
-        result.checks = (Check("baseline", False, "version 1: torn", "one that matches", "broken"),)
+        result.checks = (Check("baseline", False, "version 3: torn", "one that matches", "broken"),)
         assert self._text(result)[0] == "baseline: none that can be read in /srv/digits"
+        result.baseline = {"version": 2, "model_digest": "e"}
+        assert self._text(result)[0] == (
+            "baseline: version 2, the newest that can be read, in /srv/digits"
+        )
 
     def test_checks_that_were_not_judged_do_not_stand_among_the_passed_ones(self) -> None:
         few = [
@@ -127,8 +131,10 @@ class TestSummary:
 
     def test_a_refused_run_says_which_check_failed_and_where_the_log_is(self) -> None:
         failed = Check("class.8", False, 0.8, 0.88, "accuracy of class 8 is 0.8000, required ...")
-        result = RunResult("r", REFUSED, checks=(*PASSED[3:4], failed), log_file="logs/r.log")
+        known = {"dataset": {"name": "pets"}, "log_file": "logs/r.log"}  # and no splits
+        result = RunResult("r", REFUSED, checks=(*PASSED[3:4], failed), **known)
         assert self._text(result) == [
+            "data: pets",
             "  failed: accuracy of class 8 is 0.8000, required ...",
             "  passed: accuracy of class 7 is 0.9760, allowed is 0.8800",
             "refused: nothing was released, and what is served stays",
@@ -168,6 +174,8 @@ def test_the_best_trial_stands_first_and_a_failed_one_last() -> None:
         "      2    failed               5                  0.03    0.5",
         "trials: all in root/trials.json, drawn in root/trials.png",
     ]
+    first, *_ = trials(Results("accuracy", (failed, trial(3, 0.99))), None)
+    assert first.endswith("; trial 1, the start, has failed")
 
 
 def test_of_many_trials_the_best_ten_are_shown() -> None:
