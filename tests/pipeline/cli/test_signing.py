@@ -310,7 +310,12 @@ def test_a_run_writes_nothing_to_its_key(
     assert main(["run", *words, "--markdown", keys[0]]) == 2
     assert main(["run", "--markdown", keys[0], *words]) == 2
     shown = capfd.readouterr()
-    of = named if named == "--signing-key" else f"serving.signing_key in {named}"
-    assert f"expected another file than that of {of};" in shown.err
-    assert "expected another file than that of --markdown;" in shown.err
+    of, has = f"serving.signing_key in {named}", f"{named} has the serving.signing_key"
+    if named == "--signing-key":
+        of, has = named, f"{named} is"
+    first, second = shown.err.splitlines()
+    assert first.startswith("tfx-mnist: --markdown is '")
+    assert f", expected another file than that of {of};" in first
+    assert second.startswith(f"tfx-mnist: {has} '")
+    assert ", expected another file than that of --markdown;" in second
     assert Path(keys[0]).read_bytes() == before
