@@ -155,18 +155,21 @@ def test_a_damaged_shard_is_refused(tmp_path: Path, damage: str) -> None:
     assert "to have it prepared again" in problem
 
 
-def test_an_image_that_does_not_decode_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kept", "problem"), [(40, "cannot be decoded"), (20, "is a PNG cut short inside its header")]
+)
+def test_a_cut_image_is_refused_by_its_place(kept: int, problem: str, tmp_path: Path) -> None:
     builder = tiny_sets.TinyDays(data_dir=tmp_path)
     image_set = opened(builder)
     path = str(path_of(builder, "test"))
     records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
     example = tf.train.Example.FromString(records[4])
     png = example.features.feature["image"].bytes_list
-    png.value[0] = png.value[0][:40]
+    png.value[0] = png.value[0][:kept]
     records[4] = example.SerializeToString()
     with tf.io.TFRecordWriter(path) as writer:
         for record in records:
             writer.write(record)
-    assert "the image in row 4 of shard 0 of split 'test' cannot be decoded" in problem_of(
+    assert f"the image in row 4 of shard 0 of split 'test' {problem}" in problem_of(
         image_set, "test"
     )

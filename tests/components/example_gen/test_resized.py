@@ -142,7 +142,7 @@ def test_pixels_that_a_source_gives_are_resized_too() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (None, "from row 0 of shard 0 of split 'test' on there are 2 labels and none of their"),
+        (None, "from row 3 of shard 0 of split 'test' on there are 2 labels and none of their"),
         (np.zeros((3, 9, 9, 1), np.uint8), "on there are 2 labels and 3 of their images, expected"),
         (np.zeros((2, 9, 9, 1)), "shard 0 of split 'test' has pixels of float64, expected uint8"),
     ],
@@ -151,15 +151,24 @@ def test_a_source_gives_an_image_for_each_label(given: np.ndarray | None, proble
     assert problem in refusal(SourceRows(np.zeros(2, np.int64), pixels=given))
 
 
+def test_a_label_out_of_range_is_refused_by_its_place() -> None:
+    rows = SourceRows(np.array([0, 9]), pixels=np.zeros((2, 9, 9, 1), np.uint8))
+    assert "label 9 in row 4 of shard 0 of split 'test' is out of range, expected 0" in refusal(
+        rows
+    )
+
+
 def problem_of(image: bytes) -> str:
     images = np.array([image_files.encoded(image_files.picture(), "PNG"), image], object)
     return refusal(SourceRows(np.zeros(2, np.int64), images))
 
 
 def refusal(rows: SourceRows) -> str:
+    """What is said of two rows that come after three good ones."""
     base = drawn_files.drawn(DATA)
-    shard = base.shards[0].__class__("test", 0, 2)
-    image_set = ImageSet(base.info, (shard,), {}, lambda _: [rows])
+    shard = base.shards[0].__class__("test", 0, 5)
+    good = SourceRows(np.zeros(3, np.int64), pixels=np.zeros((3, 9, 9, 1), np.uint8))
+    image_set = ImageSet(base.info, (shard,), {}, lambda _: [good, rows])
     return refusal_of(DataError, list, read_rows(image_set, shard))
 
 
@@ -172,7 +181,7 @@ def refusal(rows: SourceRows) -> str:
     ],
 )
 def test_an_image_that_no_model_takes_is_refused_by_its_place(image: bytes, problem: str) -> None:
-    assert problem_of(image).startswith("the image in row 1 of shard 0 of split 'test'")
+    assert problem_of(image).startswith("the image in row 4 of shard 0 of split 'test'")
     assert problem in problem_of(image)
 
 
