@@ -19,6 +19,7 @@ def facts() -> np.ndarray:
     made["height"], made["width"] = rng.integers(4, 9, (2, 200))
     made["grey"] = rng.integers(0, 2, 200)
     made["pixel_sum"] = rng.integers(0, 255 * 48 + 1, 200)
+    made["pixel_sum"][:2] = 0, 255 * 48  # black and white
     made["regions"] = rng.integers(0, 256, (200, 16))
     made["contrast"] = rng.integers(0, 256, 200)
     return made
