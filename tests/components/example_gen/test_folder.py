@@ -271,6 +271,7 @@ def damage(paths: list[Path]) -> None:
 def test_broken_images_are_counted_and_ten_are_named(two_classes: Path) -> None:
     broken = sorted((two_classes / "cat").iterdir())[:12]
     damage(broken)
+    (two_classes / "cat" / "00.txt").write_text("no image, and so no reason")
     message = refusal(two_classes)
     assert "12 images cannot be read: cat/0000.png (" in message
     assert "cat/0009.png" in message
