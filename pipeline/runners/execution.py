@@ -81,7 +81,6 @@ class _Execution:
         self._observer = observer
         self._executed: set[str] = set()
         self._outputs_of: dict[str, outcome.Outputs] = {}
-        self._model: Sequence[Artifact] = ()
         place = plan.artifacts(run_id)
         in_store = place is not None and stores.is_uri(place)
         self._copies = Copies(plan.root / "copies", place if in_store else None)
@@ -159,9 +158,9 @@ class _Execution:
             _name_inputs(node, self._outputs_of)
             outputs, cached = _launch(ir, node, connection, self._copies)
             self._outputs_of[name] = outputs
-            if name == "Trainer":
-                self._model = outputs["model"]
-            if name == "ReleaseGate" and artifact_digests.find_damaged(self._model):
+            if name == "ReleaseGate" and artifact_digests.find_damaged(
+                self._outputs_of["Trainer"]["model"]
+            ):
                 # The Evaluator may have read other files than those whose digest is decided on.
                 raise _BeginAgain("The model was altered while it was judged: beginning again")
             outcome.read(result, name, outputs, self._plan.config.training)
