@@ -18,7 +18,7 @@ from pipeline.cli import output
 from pipeline.cli.command import WRITTEN_FILE, option
 from pipeline.config import ConfigError
 from trainer.host import paths
-from trainer.host.files import write_durably
+from trainer.host.files import status_of, write_durably
 from trainer.host.text import first_line
 
 _CHECKS = "the checks"
@@ -30,33 +30,37 @@ def require_writable(flag: str, what: str, file: Path) -> None:
     It takes the place of the former file. So that must be a regular one: a device, such as
     /dev/stdout, would be gone for all.
     """
-    if (problem := paths.missing(file)).startswith("cannot"):
-        raise ConfigError(f"cannot save {what} to {file}, which {problem}: choose another {flag}")
+    try:
+        former = status_of(file)
+    except PermissionError as error:
+        raise ConfigError(
+            f"cannot save {what} to {file}, which cannot be read ({error.strerror}): choose "
+            f"another {flag}"
+        ) from None
     folder = os.path.dirname(os.path.realpath(file))
-    there = os.path.exists(file)
-    if not os.path.isdir(folder) or (there and not os.path.isfile(file)):
+    if not os.path.isdir(folder) or (former and not stat.S_ISREG(former.st_mode)):
         raise ConfigError(
             f"cannot save {what} to {file}: expected a regular file in an existing directory"
         )
-    if there and _is_kept(file, folder):
+    if former and _is_kept(former, folder):
         raise ConfigError(
             f"cannot save {what} to {file}, which is another user's in a sticky directory: choose "
             f"another {flag}"
         )
     try:
         paths.require_no_long_name(flag, os.path.realpath(file))
-        if there:
+        if former:
             paths.require_access(flag, file)
         paths.require_writable(flag, folder)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _is_kept(file: Path, folder: str) -> bool:
+def _is_kept(file: os.stat_result, folder: str) -> bool:
     """Tells whether the folder lets this user write to the file but not replace it (unlink(2))."""
-    status = os.stat(folder)
-    owners = (0, status.st_uid, os.stat(file).st_uid)
-    return bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in owners
+    above = os.stat(folder)
+    owners = (0, above.st_uid, file.st_uid)
+    return bool(above.st_mode & stat.S_ISVTX) and os.geteuid() not in owners
 
 
 def written_option(flag: str, text: str, what: str, *names: str, **settings: Any) -> Any:

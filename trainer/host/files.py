@@ -43,22 +43,17 @@ def write_durably(path: Path, content: str | bytes) -> None:
     no part of the file is left, or only its name could not be synced; a kill may leave a hidden
     file.
     """
-    try:
-        os.stat(path)  # as `realpath` follows the links of others in /tmp, too
-    except PermissionError:
-        raise
-    except OSError:
-        pass
+    former = status_of(path)  # first, as `realpath` follows the links of others in /tmp, too
     path = Path(os.path.realpath(path))
     make_directory(path.parent)
     writing = path.with_name(f".{secrets.token_hex(8)}.writing")
     try:
         with writing.open("xb") as file:
-            with contextlib.suppress(OSError):  # there is none yet, or the disk has no permissions
-                former = path.stat()
+            if former is not None:
                 with contextlib.suppress(OSError):  # this user is not in that group
                     os.fchown(file.fileno(), -1, former.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(former.st_mode))
+                with contextlib.suppress(OSError):  # the disk has no permissions
+                    os.fchmod(file.fileno(), stat.S_IMODE(former.st_mode))
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -79,6 +74,19 @@ def write_synced(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def status_of(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """Returns the status of what a path leads to, or None if there is nothing.
+
+    Raises PermissionError if this user may not see it, or if Linux does not follow a link there.
+    """
+    try:
+        return os.stat(path)
+    except PermissionError:
+        raise
+    except OSError:
+        return None
 
 
 def let_read(path: Path) -> None:

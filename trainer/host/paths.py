@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 
+from trainer.host.files import status_of
 from trainer.host.termination import at_end
 
 # TFX, Beam and TensorFlow look their own files up by patterns. In a directory named a[b] they find
@@ -96,12 +97,9 @@ def require_place(what: str, path: str | os.PathLike[str]) -> None:
 def missing(path: str | os.PathLike[str]) -> str:
     """Says that a path "does not exist", or that this user may not see it; "" if it exists."""
     try:
-        os.stat(path)
+        return "" if status_of(path) else "does not exist"
     except PermissionError as error:
         return f"cannot be read ({error.strerror})"
-    except OSError:
-        return "does not exist"
-    return ""
 
 
 def require_no_long_name(what: str, path: str | os.PathLike[str]) -> None:
