@@ -12,13 +12,8 @@ def find_model_server(given: str) -> str | None:
     """Returns `given`, or tensorflow_model_server on the PATH, if any; raises FileNotFoundError."""
     found = shutil.which(given or MODEL_SERVER)
     if given and found is None:
-        raise FileNotFoundError(not_found(given))
+        raise FileNotFoundError(
+            f"serving.model_server is {given!r}, expected the path of an executable "
+            f"{MODEL_SERVER}; leave it empty to look for one on the PATH"
+        )
     return found
-
-
-def not_found(given: str) -> str:
-    """Returns the line for a server that is given and not there."""
-    return (
-        f"serving.model_server is {given!r}, expected the path of an executable {MODEL_SERVER}; "
-        "leave it empty to look for one on the PATH"
-    )

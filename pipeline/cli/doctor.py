@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 
 from components.example_gen.sources import parse_dataset
 from components.serving_check.model_server import LOADER
+from components.serving_dir import ServingDirError
 from pipeline.cli import configuration, output
 from pipeline.cli.command import Reply, command, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, RunConfig
 from pipeline.doctor.machine import Engine, Gpu, Machine
 from pipeline.doctor.missing import devices, missing
+from pipeline.hooks import require_programs
 from pipeline.places import require_places
 from pipeline.result import ExitCode
 
@@ -38,20 +41,17 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     """Shows what this machine has and what a run would use.
 
     Takes the options of `run`, and fails if they ask for something that is missing: a package,
-    GPUs, a CUDA library, the model server, a directory to write in. Nothing is written. TensorFlow
-    is imported only where there is a GPU, to try a small convolution on each one, or with -v, which
-    also shows its log.
+    GPUs, a CUDA library, or what a run refuses before it prepares data, such as a server that does
+    not answer, a key or a directory to write in. Nothing is written. TensorFlow is imported only
+    where there is a GPU, to try a small convolution on each one, or with -v, which also shows its
+    log.
     """
     from pipeline.doctor.look import examine
 
     config = given.configuration()
     parse_dataset(config.dataset)
     machine = examine(config, verbose=verbose)
-    lacking = missing(config, machine)
-    try:
-        require_places(config)
-    except ConfigError as error:
-        lacking.append(str(error))
+    lacking = missing(config, machine) or _refused(config)
     used = {
         "training": devices(config, machine),
         "serving_check": machine.model_server or LOADER,
@@ -62,6 +62,21 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     if not lacking:
         rows.append(("missing", "nothing"))
     return Reply(fields, map(Line, output.table(rows)), exit_code, lacking)
+
+
+def _refused(config: RunConfig) -> list[str]:
+    """Returns the line with which a run would refuse the configuration, if it would."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as Beam's libraries warn of Python 3.10
+        from pipeline.preflight import require_possible
+
+    try:
+        require_programs(config.hooks)
+        require_places(config)
+        require_possible(config)
+    except (ConfigError, ServingDirError) as error:
+        return [str(error)]
+    return []
 
 
 def _rows(machine: Machine) -> Iterator[tuple[str, str]]:

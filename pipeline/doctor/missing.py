@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from components.serving_check.model_server import not_found
 from pipeline.config import RunConfig
 from pipeline.doctor.machine import Machine
 
@@ -22,7 +21,6 @@ def missing(config: RunConfig, machine: Machine) -> list[str]:
         *_packages(config, machine),
         *_gpus(machine),
         *_replicas(config.replicas, machine),
-        *_model_server(config, machine),
     ]
 
 
@@ -105,8 +103,3 @@ def _replicas(replicas: int, machine: Machine) -> Iterator[str]:
             f"{replicas} devices, which is meant for tests; set replicas=0, or CUDA_VISIBLE_DEVICES"
             "=-1 if this is wanted"
         )
-
-
-def _model_server(config: RunConfig, machine: Machine) -> Iterator[str]:
-    if config.serving.model_server and machine.model_server is None:
-        yield not_found(config.serving.model_server)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import RunConfig, ServingConfig
+from pipeline.config import RunConfig
 from pipeline.doctor import engines, look
 from pipeline.doctor.machine import Engine, Gpu, Machine, Nvidia, Python, TensorFlow, joined
 from pipeline.doctor.missing import devices, missing
@@ -80,11 +80,6 @@ def test_nothing_is_missing_that_is_not_asked_for(config: RunConfig, machine: Ma
             RunConfig(),
             replace(CPU_ONLY, tensorflow=TensorFlow("2.21.0", problem="ImportError: no x")),
             "TensorFlow 2.21.0 cannot be used: ImportError: no x; tfx-mnist doctor -v shows",
-        ),
-        (
-            RunConfig(serving=ServingConfig(model_server="/opt/server")),
-            CPU_ONLY,
-            "serving.model_server is '/opt/server', expected the path of an executable",
         ),
         (
             RunConfig(),

@@ -84,12 +84,20 @@ def test_a_model_server_that_is_not_there_is_missing(
     assert "TensorFlow Serving  not found\n" in shown.out
 
 
-def test_a_directory_in_which_nothing_can_be_written_is_missing(
-    server: str, capfd: Captured
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (("--pipeline-root", "/dev/null"), "pipeline_root needs the directory '/dev/null', but"),
+        (("--beam-arg", "--runner=FlinkRunner"), "Beam's runner 'FlinkRunner' was not seen"),
+        (("--set", "hooks.failed=no-such-program"), "hooks.failed begins with 'no-such-program'"),
+        (("--set", "serving.signing_key=none.pem"), "cannot read the key none.pem: "),
+    ],
+)
+def test_what_a_run_refuses_before_it_prepares_data_is_missing(
+    given: tuple[str, ...], line: str, server: str, capfd: Captured
 ) -> None:
-    assert main(["doctor", "--pipeline-root", "/dev/null"]) == 1
-    said = "tfx-mnist: pipeline_root needs the directory '/dev/null', but '/dev/null' is none: "
-    assert capfd.readouterr().err.startswith(said)
+    assert main(["doctor", *given]) == 1
+    assert capfd.readouterr().err.startswith(f"tfx-mnist: {line}")
 
 
 def test_what_a_configuration_file_asks_for_counts_too(tmp_path: Path, capfd: Captured) -> None:
