@@ -26,7 +26,7 @@ from components.example_gen.columns import FORMS, listed
 from components.example_gen.data_error import DataError
 from components.example_gen.encoded import SUFFIXES, stored_shape
 from components.gate.evidence import Tally
-from components.monitoring.summary import Key, Summary, keys, size_of, summarize
+from components.monitoring.summary import Key, Summary, counts_of, size_of, summarize
 from components.serving_check.classifier import (
     Classifier,
     ImageError,
@@ -109,8 +109,7 @@ class _Counts:
             )
         intensities = (pixels.mean(axis=(1, 2, 3)) / 255.0).tolist()
         sizes = [image.size for image in taken]
-        for one in zip(answered[:, np.newaxis], intensities, sizes, strict=True):
-            self._counts.update(keys(*one))
+        self._counts.update(counts_of(answered, intensities=intensities, sizes=sizes))
 
     def skip(self) -> None:
         self._skipped += 1

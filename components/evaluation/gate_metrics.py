@@ -28,7 +28,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.counting import Outcomes, Scores, count, scores_of, tally, to_rows
 from components.evaluation.mistakes import Mistakes, observe
-from components.monitoring.summary import Key, Summary, keys, size_of
+from components.monitoring.summary import Key, Summary, counts_of, size_of
 from trainer import features
 
 ACCURACY = "accuracy"
@@ -37,7 +37,7 @@ TOP_2 = "top_2_accuracy"
 OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evidence follows
 SAMPLE = "prediction_sample"  # JSON: the bytes of a `_Sketch`, hexadecimal
 MISTAKES = "mistakes"  # `Mistakes.to_bytes`
-REFERENCE = "reference"  # JSON: what `summary.keys` gave, with the number of times
+REFERENCE = "reference"  # JSON: what `summary.counts_of` gave
 SIZE = 200  # images
 
 _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
@@ -125,7 +125,7 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
             part,
             observe(int(label[0]), digest.hex(), candidate[0], other),
             scores_of(candidate, label),
-            Counter(keys(candidate, float(intensity), size_of(height, width))),
+            counts_of(candidate, intensities=[intensity], sizes=[size_of(height, width)]),
         )
 
     def _is_among_the_smallest(self, digest: bytes) -> bool:

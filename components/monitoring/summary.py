@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,12 +20,14 @@ from trainer.host.strict_json import is_count
 
 # The edges of the bins; a bin holds its lower edge. A classifier is nearly sure of most images, so
 # the bins of the confidence, its largest probability, are narrow near 1.
-CONFIDENCE_EDGES = (
-    *(round(0.05 * step, 2) for step in range(2, 19)),
-    *(1 - 10 ** (-step / 5) for step in range(6, 31)),
+CONFIDENCE_EDGES = np.array(
+    [
+        *(round(0.05 * step, 2) for step in range(2, 19)),
+        *(1 - 10 ** (-step / 5) for step in range(6, 31)),
+    ]
 )
 INTENSITY_BINS = 200
-INTENSITY_EDGES = tuple(step / INTENSITY_BINS for step in range(1, INTENSITY_BINS))
+INTENSITY_EDGES = np.arange(1, INTENSITY_BINS) / INTENSITY_BINS
 
 _SIZE = re.compile(r"\d{1,9}x\d{1,9}", re.ASCII)
 
@@ -56,7 +57,7 @@ class Summary:
 
     @classmethod
     def of(cls, counts: Mapping[Key, int], num_classes: int) -> Summary:
-        """Returns the summary of what `keys` gave, added up."""
+        """Returns the summary of what `counts_of` gave, added up."""
 
         def histogram(kind: str, bins: int) -> tuple[int, ...]:
             return tuple(counts.get((kind, at), 0) for at in range(bins))
@@ -97,6 +98,14 @@ def summarize(
     intensities: Sequence[float] = (),
     sizes: Sequence[str] = (),
 ) -> Summary:
+    """Summarizes what `counts_of` counts."""
+    counts = counts_of(probabilities, intensities=intensities, sizes=sizes)
+    return Summary.of(counts, probabilities.shape[1])
+
+
+def counts_of(
+    probabilities: np.ndarray, *, intensities: Sequence[float], sizes: Sequence[str]
+) -> Counter[Key]:
     """Counts predictions [N, K] and, where they are known, the images' intensities and sizes."""
     labels, confidences = _predicted(probabilities)
     values: dict[str, Iterable[int | str]] = {
@@ -105,19 +114,9 @@ def summarize(
         "intensity": np.searchsorted(INTENSITY_EDGES, intensities, "right").tolist(),
         "size": sizes,
     }
-    counts = {
-        (kind, value): rows for kind, of in values.items() for value, rows in Counter(of).items()
-    }
-    return Summary.of(counts, probabilities.shape[1])
-
-
-def keys(probabilities: np.ndarray, intensity: float, size: str) -> Iterable[Key]:
-    """Yields what is counted of a prediction, [1, K], and of its image's intensity and size."""
-    (label,), (confidence,) = _predicted(probabilities)
-    yield "class", int(label)
-    yield "confidence", bisect(CONFIDENCE_EDGES, float(confidence))
-    yield "intensity", bisect(INTENSITY_EDGES, intensity)
-    yield "size", size
+    return Counter(
+        {(kind, value): rows for kind, of in values.items() for value, rows in Counter(of).items()}
+    )
 
 
 def _predicted(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.monitoring.summary import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary
 from pipeline.report import templates
 from trainer.host.files import write_durably
@@ -51,7 +53,7 @@ def _pictures(
         yield "Size: height and width in pixels", _bars(sizes, *counts)
 
 
-def _bins(edges: Sequence[float]) -> list[str]:
+def _bins(edges: np.ndarray) -> list[str]:
     return [f"from {low:.6g}" for low in (0.0, *edges)]
 
 

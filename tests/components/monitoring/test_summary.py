@@ -8,8 +8,9 @@ import pytest
 from components.monitoring.summary import (
     CONFIDENCE_EDGES,
     INTENSITY_EDGES,
+    Key,
     Summary,
-    keys,
+    counts_of,
     size_of,
     summarize,
 )
@@ -70,7 +71,7 @@ def test_what_is_no_summary_is_refused(changes: dict) -> None:
 def test_the_bins_are_those_in_which_releases_were_counted() -> None:
     steps = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
     decades = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
-    assert CONFIDENCE_EDGES[:17] == (*steps, 0.85, 0.9)
+    assert CONFIDENCE_EDGES[:17].tolist() == [*steps, 0.85, 0.9]
     assert CONFIDENCE_EDGES[21::5] == pytest.approx([1 - left for left in decades], abs=1e-12)
     assert (len(CONFIDENCE_EDGES), len(INTENSITY_EDGES)) == (42, 199)
 
@@ -85,7 +86,8 @@ def test_an_array_is_counted_as_its_rows_are() -> None:
     probabilities[:2] = [[np.nan, 0, 1], [0.5, 0.25, 0.25]]  # of no number, and on an edge
     intensities = (rng.integers(0, 201, 500) / 200).tolist()
     sizes = [f"{side}x28" for side in rng.integers(27, 29, 500)]
-    rows = zip(probabilities[:, np.newaxis], intensities, sizes, strict=True)
-    counts = Counter(key for row in rows for key in keys(*row))
+    counts = Counter[Key]()
+    for row, intensity, size in zip(probabilities, intensities, sizes, strict=True):
+        counts += counts_of(row[np.newaxis], intensities=[intensity], sizes=[size])
     found = summarize(probabilities, intensities=intensities, sizes=sizes)
     assert found == Summary.of(counts, 3)
