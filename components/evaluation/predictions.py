@@ -9,7 +9,13 @@ import numpy as np
 
 from components.evaluation import counting
 from components.evaluation.saved_model import Model
-from components.example_gen.example_facts import digest_of, hash_examples, keys_of, sums_of
+from components.example_gen.example_facts import (
+    digest_of,
+    hash_examples,
+    hash_images,
+    keys_of,
+    sums_of,
+)
 from components.example_gen.image_set import TEST, ImageSet
 from components.example_gen.images import features_of, read_rows
 from components.gate.evidence import Evidence
@@ -61,9 +67,8 @@ def predict(image_set: ImageSet, models: Sequence[Model]) -> Predictions:
     for shard in image_set.shards_of(TEST):
         for rows in read_rows(image_set, shard):
             columns.append(features_of(rows, sums_of(rows.pixels)))
-            of_images, of_examples = hash_examples(rows.pixels, rows.labels)
-            different.update(keys_of(of_images))
-            hashes.append(of_examples)
+            different.update(keys_of(hash_images(rows.pixels)))
+            hashes.append(hash_examples(rows.pixels, rows.labels))
             for model, batches in zip(models, predicted, strict=True):
                 batches.extend(_in_batches(model, rows.images, rows.pixels))
     return Predictions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,31 +33,32 @@ FACTS = np.dtype(
 )
 
 
-def hash_examples(images: np.ndarray, labels: np.ndarray) -> tuple[Hashes, Hashes]:
-    """Hashes images, [N, H, W, C] uint8, alone and with labels, [N] int64: two arrays [N, 32].
-
-    An image's SHA-256 covers height, width and channels as little-endian int64, then the pixels; an
-    example's covers the label as little-endian int64, then the same.
+def hash_images(images: np.ndarray) -> Hashes:
+    """Hashes images, [N, H, W, C] uint8: SHA-256 over height, width and channels as little-endian
+    int64, then the pixels.
     """
+    return _hash(images, [b""] * len(images))
+
+
+def hash_examples(images: np.ndarray, labels: np.ndarray) -> Hashes:
+    """Hashes images with their labels, [N] int64: SHA-256 over the label as little-endian int64,
+    then what `hash_images` covers.
+    """
+    return _hash(images, [label.tobytes() for label in labels.astype("<i8")])
+
+
+def _hash(images: np.ndarray, before: Sequence[bytes]) -> Hashes:
     shape = np.asarray(images.shape[1:], "<i8").tobytes()
-    label_bytes = labels.astype("<i8").tobytes()
-    sha256 = hashlib.sha256
-    of_images, of_examples = [], []
-    for row, image in enumerate(images):
-        content = shape + image.tobytes()
-        of_images.append(sha256(content).digest())
-        of_examples.append(sha256(label_bytes[8 * row : 8 * row + 8] + content).digest())
-    image_hashes, example_hashes = (
-        np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
-        for hashes in (of_images, of_examples)
-    )
-    return image_hashes, example_hashes
+    digests = [
+        hashlib.sha256(first + shape + image.tobytes()).digest()
+        for first, image in zip(before, images, strict=True)
+    ]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, HASH_BYTES)
 
 
 def image_names(images: np.ndarray) -> list[str]:
     """Returns the hash of each of [N, H, W, C] uint8, hexadecimal, by which people name it."""
-    hashes, _ = hash_examples(images, np.zeros(len(images), np.int64))
-    return [key.hex() for key in keys_of(hashes)]
+    return [key.hex() for key in keys_of(hash_images(images))]
 
 
 def sums_of(pixels: np.ndarray) -> np.ndarray:
@@ -116,7 +118,8 @@ def facts_of(
     facts["grey"] = are_grey(pixels)
     facts["label"], facts["pixel_sum"] = labels, sums_of(pixels)
     facts["regions"], facts["contrast"] = region_means(pixels), contrasts_of(pixels)
-    facts["image_hash"], facts["example_hash"] = hash_examples(pixels, labels)
+    facts["image_hash"] = hash_images(pixels)
+    facts["example_hash"] = hash_examples(pixels, labels)
     facts["file_hash"] = 0 if file_hashes is None else file_hashes
     return facts
 

@@ -260,4 +260,4 @@ def read_split(split_uri: str, spec: ImageSpec) -> Iterator[tuple[np.ndarray, np
 def digest_split(split_uri: str, spec: ImageSpec) -> str:
     """Returns the digest of all examples, see `example_facts.digest_of`; as `read_examples`."""
     batches = read_split(split_uri, spec)
-    return digest_of(np.concatenate([hash_examples(*batch)[1] for batch in batches]))  # [N, 32]
+    return digest_of(np.concatenate([hash_examples(*batch) for batch in batches]))  # [N, 32]

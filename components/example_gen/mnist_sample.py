@@ -65,7 +65,7 @@ def _read(shard: Shard) -> Iterator[SourceRows]:
     table = np.loadtxt(gzip.decompress(_content()).splitlines(), np.int64, delimiter=",")
     images = table[:, :-1].astype(np.uint8).reshape(-1, _SIDE, _SIDE, 1)
     labels = table[:, -1]
-    _, hashes = hash_examples(images, labels)
+    hashes = hash_examples(images, labels)
     # Content decides, not the file's order: of each class the smallest hashes are for testing.
     is_test = np.zeros(len(labels), bool)
     is_test[smallest_rows(labels, hashes, np.full(_CLASSES, _ROWS_PER_CLASS[TEST]))] = True

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.example_gen import file_hashes
-from components.example_gen.example_facts import hash_examples, sums_of
+from components.example_gen.example_facts import hash_images, sums_of
 from components.example_gen.images import Rows, encode_examples
 
 
@@ -19,8 +19,7 @@ def write_split(
     stored, if the network sees others.
     """
     folder.mkdir(parents=True)
-    in_order = np.concatenate([images[::2], images[1::2]])
-    hashes, _ = hash_examples(in_order, np.zeros(len(images), np.int64))
+    hashes = hash_images(np.concatenate([images[::2], images[1::2]]))
     file_hashes.write(str(folder.parent), folder.name.removeprefix("Split-"), 0, hashes)
     shapes = np.full((len(labels), 3), images.shape[1:]) if sizes is None else sizes
     rows = Rows(tf.io.encode_png(images).numpy(), labels, images, shapes)

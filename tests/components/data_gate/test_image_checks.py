@@ -12,7 +12,7 @@ from PIL import Image
 from components.data_gate import image_checks as module
 from components.data_gate.bounds import DataGateConfig
 from components.data_gate.image_checks import image_checks
-from components.example_gen.example_facts import hash_examples
+from components.example_gen.example_facts import hash_images
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
@@ -127,7 +127,7 @@ def test_test_images_with_one_pixel_changed_are_refused(digits, tmp_path, split)
     assert (check.passed, check.actual, check.required) == (False, 50 / 250, 0.01)
     assert check.sentence.startswith("test: 0 of 250 images are also in train or eval, pixel by ")
     named = check.sentence.partition("such as ")[2].partition(";")[0].split(", ")
-    hashes, _ = hash_examples(test_images, test_labels)
+    hashes = hash_images(test_images)
     assert len(named) == 5
     assert set(named) < {image.tobytes().hex()[:12] for image in hashes}
 
@@ -153,7 +153,7 @@ def test_the_likeliest_label_errors_are_shown(digits, tmp_path):
     _, shown = looked_at(tmp_path, {**digits, "train": (images, changed)})
 
     assert shown.examined == 1000  # train and eval
-    hashes, _ = hash_examples(images[wrong], labels[wrong])
+    hashes = hash_images(images[wrong])
     expected = {
         image.tobytes().hex(): (str(given), str(true))
         for image, given, true in zip(hashes, changed[wrong], labels[wrong], strict=True)
@@ -213,8 +213,8 @@ def test_near_duplicates_are_shown_beside_the_images_that_they_are(digits, tmp_p
     pairs = shown.groups["near_duplicates"]
     assert len(pairs) == 10
     assert all(pair.row % 3 == 0 for pair in pairs)  # every third test image was looked for
-    twins, _ = hash_examples(change_one_pixel(test_images), test_labels)
-    own, _ = hash_examples(test_images, test_labels)
+    twins = hash_images(change_one_pixel(test_images))
+    own = hash_images(test_images)
     files = {
         one.tobytes().hex(): twin.tobytes().hex() for one, twin in zip(own, twins, strict=True)
     }

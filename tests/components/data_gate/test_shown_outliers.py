@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from components.data_gate.bounds import DataGateConfig
 from components.data_gate.shown_outliers import SHOWN, shown_outliers
-from components.example_gen.example_facts import hash_examples
+from components.example_gen.example_facts import hash_images
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
 from components.pictures import Picture
 from pipeline.dataset_defaults import bounds_for
@@ -60,7 +60,7 @@ class Splits:
         return shown_outliers(set(failed), uris, summary, bounds_for(BOUNDS, "pets"), MEDIAN)
 
     def hash_of(self, split: str, row: int) -> str:
-        hashes, _ = hash_examples(self.images[split][[row]], np.zeros(1, np.int64))
+        hashes = hash_images(self.images[split][[row]])
         return hashes.tobytes().hex()
 
 

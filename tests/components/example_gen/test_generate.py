@@ -19,6 +19,7 @@ from components.example_gen.example_facts import (
     digest_of,
     eval_size,
     hash_examples,
+    hash_images,
     quotas_of,
     smallest_rows,
 )
@@ -55,7 +56,7 @@ def read(
     first = shard.index * 2 * rows
     for start in (first, first + rows):
         batch = slice(start, start + rows)
-        hashes = hash_examples(images[batch], labels[batch])[0] if of_files else None
+        hashes = hash_images(images[batch]) if of_files else None
         yield SourceRows(labels[batch], pixels=images[batch], file_hashes=hashes)
         if broken == (shard.split, shard.index):
             raise DataError("it is broken")
@@ -114,10 +115,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExamplesSumma
 def test_each_split_is_written_and_has_the_digest_of_its_rows(whole) -> None:  # type: ignore[no-untyped-def]
     directory, summary = whole
     images, labels = TRAIN
-    hashes = hash_examples(images, labels)[1]
+    hashes = hash_examples(images, labels)
     cut = smallest_rows(labels, hashes, quotas_of(np.bincount(labels), eval_size(64)))
     is_eval = np.isin(np.arange(64), cut)
-    expected = {"train": hashes[~is_eval], "eval": hashes[is_eval], "test": hash_examples(*TEST)[1]}
+    expected = {"train": hashes[~is_eval], "eval": hashes[is_eval], "test": hash_examples(*TEST)}
     for split, of_split in expected.items():
         files = examples(directory, split)
         assert summary.splits[split].rows == sum(map(len, files)) == len(of_split)
@@ -131,7 +132,7 @@ def test_the_hashes_of_files_stand_in_the_order_of_the_examples(whole, tmp_path:
     for split in FILES:
         (written,) = [images for _, images, _ in read_examples(f"{tmp_path}/Split-{split}")]
         pixels = np.stack([tf.io.decode_png(image).numpy() for image in written])
-        expected, _ = hash_examples(pixels, np.zeros(len(pixels), np.int64))
+        expected = hash_images(pixels)
         assert file_hashes.read(f"{tmp_path}/Split-{split}/").tolist() == expected.tolist()
         assert examples(tmp_path, split) == examples(whole[0], split)
         assert file_hashes.read(f"{whole[0]}/Split-{split}").shape == (0, 32)
@@ -167,8 +168,8 @@ def test_images_of_test_that_stand_in_train_or_eval_are_counted(tmp_path: Path) 
     test_images = np.concatenate([TRAIN[0][:3], TRAIN[0][:1], TEST[0][:4]])  # one of them twice
     found = generated(set_of(test=(test_images, 1 - TEST[1])), tmp_path).overlap
     assert found.train_test == 4  # whatever their labels
-    hashes, _ = hash_examples(*TRAIN)
-    assert found.examples == tuple(sorted(h.tobytes().hex() for h in hashes[:3]))
+    hashes = hash_images(TRAIN[0][:3])
+    assert found.examples == tuple(sorted(h.tobytes().hex() for h in hashes))
 
 
 def test_few_of_many_overlapping_images_are_named(tmp_path: Path) -> None:
