@@ -42,9 +42,9 @@ class Picture:
       row: its number in the split as ExampleGen wrote it, from 0.
       sha256: hexadecimal, of its pixels (`example_facts.image_names`), which names it.
       label: the class that it is given as.
-      looks_like: the class that it is taken for instead.
-      margin: the score of that class less the label's; probabilities in the test split.
       png: base64, at most `MAX_SIDE` pixels high and wide.
+      looks_like: the class that it is taken for instead, if any.
+      margin: the score of that class less the label's; probabilities in the test split.
       candidate: the model's answers; empty where no model was asked, or one of them is no number.
       baseline: those of the served model.
       files: hexadecimal SHA-256 of the files of the images that are seen; none where its source has
@@ -55,9 +55,9 @@ class Picture:
     row: int
     sha256: str
     label: str
-    looks_like: str
-    margin: float
     png: str
+    looks_like: str = ""
+    margin: float = 0.0
     candidate: Answers = ()
     baseline: Answers = ()
     files: tuple[str, ...] = ()

@@ -46,28 +46,24 @@ def image_checks(
     Args:
       split_uris: directory of each split, as ExampleGen writes it.
     """
-    spec, classes = summary.image_spec, len(summary.class_names)
-    few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
-    test_step = _step(summary.splits[TEST].rows, few)
-    tests = [
-        (images[chosen], given[chosen])
-        for images, given, chosen in _every(test_step, split_uris[TEST], spec)
-    ]
-    test_images, test_labels = map(np.concatenate, zip(*tests, strict=True))
+    spec = summary.image_spec
+    test_images, test_labels, test_step = _some_of_test(split_uris[TEST], summary)
     search = NearDuplicateSearch(test_images)
     step = _step(sum(summary.splits[split].rows for split in _LEARNED_FROM), MAX_ROWS)
-    means, labels, places, all_labels = [], [], [], []
+    means, labels, all_labels = [], [], []
     for split in _LEARNED_FROM:
-        row = 0
         for images, given, chosen in _every(step, split_uris[split], spec):
             search.look_in(images)
             means.append(block_means(images[chosen], MAX_SIDE))
             labels.append(given[chosen])
             all_labels.append(given)
-            places += [(split, row + each) for each in range(*chosen.indices(len(given)))]
-            row += len(given)
     known = np.concatenate(labels)  # [N]
-    scores = leave_one_out_scores(np.concatenate(means), known, classes)
+    places = [
+        (split, row)
+        for split in _LEARNED_FROM
+        for row in range(0, summary.splits[split].rows, step)
+    ]
+    scores = leave_one_out_scores(np.concatenate(means), known, spec.num_classes)
     noise = estimate(scores, known)
     checks = (
         overlap_check(summary, test_images, search.found, bounds.max_train_test_overlap),
@@ -86,6 +82,16 @@ def image_checks(
     if pairs := _pairs(search, test_images, test_labels, others, hashes, summary, test_step):
         groups[NEAR_DUPLICATES] = pairs
     return checks, Pictures(groups, examined=len(known))
+
+
+def _some_of_test(uri: str, summary: ExamplesSummary) -> tuple[np.ndarray, np.ndarray, int]:
+    """Every k-th test image, [N, H, W, C], their labels, [N], and k: as many as memory is for."""
+    spec = summary.image_spec
+    few = min(_MAX_TEST_ROWS, max(1, _MAX_TEST_BYTES // math.prod(spec.image_shape)))
+    step = _step(summary.splits[TEST].rows, few)
+    some = [(images[chosen], labels[chosen]) for images, labels, chosen in _every(step, uri, spec)]
+    images, labels = map(np.concatenate, zip(*some, strict=True))
+    return images, labels, step
 
 
 def _pairs(
@@ -112,7 +118,6 @@ def _pairs(
             sha256=name,
             label=summary.class_names[labels[row]],
             looks_like=theirs[row] if theirs[row] != summary.class_names[labels[row]] else "",
-            margin=0.0,
             png=thumbnail(np.concatenate([images[row], search.partners[row]], axis=1)),
             files=(
                 *file_hashes.of_row(files[TEST], row * step),

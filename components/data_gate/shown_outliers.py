@@ -147,7 +147,5 @@ def _drawn(
         row=first + at,
         sha256=name,
         label=spec.class_names[given[features.LABEL][at]],
-        looks_like="",
-        margin=0.0,
         png=thumbnail(pixels[at]),
     )

@@ -13,7 +13,7 @@ SHOWN = Pictures(
     {
         "wrong": (
             Picture(
-                "test", 3, "ab" * 32, "4", "9", 0.5, "cGljdHVyZQ==", (("9", 0.7), ("4", 0.2)), ()
+                "test", 3, "ab" * 32, "4", "cGljdHVyZQ==", "9", 0.5, (("9", 0.7), ("4", 0.2)), ()
             ),
         ),
         "lost": (),
