@@ -38,7 +38,7 @@ OUTCOMES = "outcomes"  # `counting.to_rows`, from which every count of the evide
 SAMPLE = "prediction_sample"  # JSON: the bytes of a `_Sketch`, hexadecimal
 MISTAKES = "mistakes"  # `Mistakes.to_bytes`
 REFERENCE = "reference"  # JSON: what `summary.counts_of` gave
-SIZE = 200  # images
+SIZE = 200  # images of the sample
 
 _Sketch = dict[bytes, bytes]  # SHA-256 -> [K] little-endian float32
 _Sum = tuple[Outcomes, _Sketch, Mistakes, Scores, Counter[Key]]  # over any number of examples
@@ -54,10 +54,8 @@ class GateEvidence(metric_types.Metric):  # type: ignore[misc]
     classes).
     """
 
-    def __init__(
-        self, compared: bool = False, code: str = "", size: int = SIZE, name: str = ACCURACY
-    ) -> None:
-        super().__init__(_computations, name=name, compared=compared, code=code, size=size)
+    def __init__(self, compared: bool = False, code: str = "", name: str = ACCURACY) -> None:
+        super().__init__(_computations, name=name, compared=compared, code=code)
 
 
 metric_types.register_metric(GateEvidence)
@@ -65,7 +63,6 @@ metric_types.register_metric(GateEvidence)
 
 def _computations(
     compared: bool,
-    size: int,
     eval_config: config_pb2.EvalConfig,
     model_names: list[str] | None = None,
     **_: Any,
@@ -76,11 +73,11 @@ def _computations(
             f"the metric {ACCURACY} compares with a baseline, and the Evaluator was given none"
         )
     (candidate,) = model_names or [""]
-    combiner = _Sums(candidate, size)
+    combiner = _Sums(candidate)
     return [
         metric_types.MetricComputation(
             keys=combiner.keys,
-            preprocessors=[_Observation(candidate, baseline, size)],
+            preprocessors=[_Observation(candidate, baseline)],
             combiner=combiner,
         )
     ]
@@ -89,15 +86,14 @@ def _computations(
 class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
     """Example -> the sums over this one example.
 
-    TFMA calls it once per example, for all slices. Its part of the sample is empty if `size`
+    TFMA calls it once per example, for all slices. Its part of the sample is empty if `SIZE`
     smaller digests were seen before: most examples then cost the slices nothing.
     """
 
-    def __init__(self, candidate: str, baseline: str | None, size: int) -> None:
+    def __init__(self, candidate: str, baseline: str | None) -> None:
         super().__init__()
         self._candidate = candidate
         self._baseline = baseline
-        self._size = size
 
     def setup(self) -> None:
         self._seen: set[bytes] = set()
@@ -132,19 +128,18 @@ class _Observation(metric_types.Preprocessor):  # type: ignore[misc]
         if digest > self._largest:
             return False
         self._seen.add(digest)
-        if len(self._seen) >= 2 * self._size:
-            self._seen = set(sorted(self._seen)[: self._size])
+        if len(self._seen) >= 2 * SIZE:
+            self._seen = set(sorted(self._seen)[:SIZE])
             self._largest = max(self._seen)
         return True
 
 
 class _Sums(beam.CombineFn):  # type: ignore[misc]
-    """Adds up; the sample keeps its `size` smallest digests, and up to twice as many meanwhile."""
+    """Adds up; the sample keeps its `SIZE` smallest digests, and up to twice as many meanwhile."""
 
-    def __init__(self, candidate: str, size: int) -> None:
+    def __init__(self, candidate: str) -> None:
         names = (ACCURACY, CROSS_ENTROPY, TOP_2, OUTCOMES, SAMPLE, MISTAKES, REFERENCE)
         self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
-        self._size = size
 
     def create_accumulator(self) -> _Sum:
         return Outcomes(), {}, Mistakes(), Scores(), Counter()
@@ -155,34 +150,36 @@ class _Sums(beam.CombineFn):  # type: ignore[misc]
         outcomes.update(more_outcomes)
         mistakes.merge(more_mistakes)
         reference.update(more_reference)
-        return outcomes, self._merged(sketch, sampled), mistakes, scores + more_scores, reference
+        return outcomes, _merged(sketch, sampled), mistakes, scores + more_scores, reference
 
     def merge_accumulators(self, parts: Iterable[_Sum]) -> _Sum:
         return functools.reduce(self.add_input, parts, self.create_accumulator())
 
     def extract_output(self, sums: _Sum) -> dict[metric_types.MetricKey, Any]:
         outcomes, sketch, mistakes, scores, reference = sums
-        smallest = self._smallest(sketch)
+        sample = {digest.hex(): row.hex() for digest, row in _smallest(sketch).items()}
         values = {
             ACCURACY: tally(outcomes).accuracy,
             CROSS_ENTROPY: scores.cross_entropy,
             TOP_2: scores.top_2_accuracy,
             OUTCOMES: to_rows(outcomes),
-            SAMPLE: json.dumps({d.hex(): row.hex() for d, row in smallest.items()}).encode(),
+            SAMPLE: json.dumps(sample).encode(),
             MISTAKES: mistakes.to_bytes(),
             REFERENCE: json.dumps(sorted([*key, n] for key, n in reference.items())).encode(),
         }
         return {key: values[key.name] for key in self.keys}
 
-    def _merged(self, sketch: _Sketch, more: _Sketch) -> _Sketch:
-        for digest, probabilities in more.items():
-            # The same image in batches of different sizes may differ by rounding: the smaller
-            # bytes are as good, and do not depend on the order.
-            sketch[digest] = min(probabilities, sketch.get(digest, probabilities))
-        return self._smallest(sketch) if len(sketch) > 2 * self._size else sketch
 
-    def _smallest(self, sketch: _Sketch) -> _Sketch:
-        return {digest: sketch[digest] for digest in sorted(sketch)[: self._size]}
+def _merged(sketch: _Sketch, more: _Sketch) -> _Sketch:
+    for digest, probabilities in more.items():
+        # The same image in batches of different sizes may differ by rounding: the smaller bytes are
+        # as good, and do not depend on the order.
+        sketch[digest] = min(probabilities, sketch.get(digest, probabilities))
+    return _smallest(sketch) if len(sketch) > 2 * SIZE else sketch
+
+
+def _smallest(sketch: _Sketch) -> _Sketch:
+    return {digest: sketch[digest] for digest in sorted(sketch)[:SIZE]}
 
 
 def sample_of(content: bytes) -> dict[str, np.ndarray]:

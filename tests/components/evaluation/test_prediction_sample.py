@@ -9,11 +9,10 @@ import tensorflow as tf
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import path_utils
 
+from components.evaluation import gate_metrics
 from components.evaluation.eval_config import Evaluation
 from components.evaluation.gate_metrics import SAMPLE, GateEvidence
 from trainer import features
-
-SIZE = 8
 
 # --- by itself -----------------------------------------------------------------------------------
 
@@ -39,7 +38,7 @@ EXAMPLES += [_extracts(bytes([row]), [row / 64 + 1e-6, 1 - row / 64]) for row in
 
 def _sample(workers: list[list[dict[str, Any]]]) -> bytes:
     """What the metric says of examples that these workers see in this order."""
-    (computation,) = GateEvidence(size=SIZE).computations(
+    (computation,) = GateEvidence().computations(
         eval_config=config_pb2.EvalConfig(), model_names=[""]
     )
     (preprocessor,), combiner = computation.preprocessors, computation.combiner
@@ -54,7 +53,8 @@ def _sample(workers: list[list[dict[str, Any]]]) -> bytes:
     return {key.name: value for key, value in output.items()}[SAMPLE]
 
 
-def test_the_sample_does_not_depend_on_order_or_workers():
+def test_the_sample_does_not_depend_on_order_or_workers(monkeypatch):
+    monkeypatch.setattr(gate_metrics, "SIZE", 8)
     rng = np.random.default_rng(0)
     alone = _sample([EXAMPLES])
     for workers in (2, 3, 7):
@@ -63,8 +63,9 @@ def test_the_sample_does_not_depend_on_order_or_workers():
         assert _sample([[EXAMPLES[row] for row in part] for part in parts]) == alone
 
 
-def test_most_examples_do_not_reach_the_slices():
-    (computation,) = GateEvidence(size=2).computations(
+def test_most_examples_do_not_reach_the_slices(monkeypatch):
+    monkeypatch.setattr(gate_metrics, "SIZE", 2)
+    (computation,) = GateEvidence().computations(
         eval_config=config_pb2.EvalConfig(), model_names=[""]
     )
     (preprocessor,) = computation.preprocessors
