@@ -104,7 +104,7 @@ class Manifest:
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
     @classmethod
-    @functools.lru_cache(maxsize=1_000)  # a run reads all manifests many times
+    @functools.cache  # a run reads all manifests many times
     def from_json(cls, text: str) -> Manifest:
         """Reads what `to_json` wrote; raises ValueError for any other text or a wrong digest."""
         content = loads(text)
