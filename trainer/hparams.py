@@ -163,7 +163,3 @@ class HParams:
         if source := found.get("architecture"):
             found["architecture"] = hashlib.sha256(source.encode()).hexdigest()
         return {**self.to_settings(), "found": found}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> HParams:
-        return cls(**config)

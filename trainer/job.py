@@ -91,7 +91,7 @@ class Job:
     @property
     def hparams(self) -> HParams:
         """Those of the training, or those from which the search starts."""
-        return HParams.from_config(self.custom_config["hparams"])
+        return HParams(**self.custom_config["hparams"])
 
     @property
     def seed(self) -> int:

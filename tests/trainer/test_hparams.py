@@ -6,7 +6,7 @@ from trainer.tuning.settings import TuningConfig
 
 def test_survives_the_way_through_custom_config():
     hparams = HParams(epochs=3, dropout=0.25, extra={"heads": 4})
-    assert HParams.from_config(hparams.to_config()) == hparams
+    assert HParams(**hparams.to_config()) == hparams
     elsewhere = HParams(epochs=3, dropout=0.25, extra={"heads": 4}, input="stream")
     assert elsewhere.to_config() == hparams.to_config()  # no key depends on where images lie
 

@@ -105,7 +105,7 @@ def searched(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def tuned(hparams: HParams, values: Mapping[str, Any]) -> HParams:
     """Replaces hyper-parameters by the values of a keras-tuner trial."""
-    return type(hparams).from_config(replaced(hparams.to_config(), searched(values)))
+    return type(hparams)(**replaced(hparams.to_config(), searched(values)))
 
 
 def replaced(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
