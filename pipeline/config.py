@@ -204,7 +204,7 @@ class RunConfig:
                     "object store"
                 )
         if self.artifacts and is_uri(self.artifacts):
-            require_form("artifacts", self.artifacts)
+            require_form(self.artifacts)
         for before, word in pairwise(("", *self.beam_args)):
             if not word.startswith("-") and ("=" in before or not before.startswith("-")):
                 raise ValueError(

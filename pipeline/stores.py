@@ -43,12 +43,12 @@ def is_uri(text: str) -> bool:
     return "://" in text
 
 
-def require_form(what: str, uri: str) -> None:
+def require_form(uri: str) -> None:
     """Raises ValueError for a URI that names no directory of a store."""
     if not _URI.fullmatch(uri):
         raise ValueError(
-            f"{what} is {quoted(uri)}, expected a directory, s3://BUCKET/DIR or gs://BUCKET/DIR, "
-            "in letters, digits and . _ - = + @ ,"
+            f"artifacts is {quoted(uri)}, expected a directory, s3://BUCKET/DIR or "
+            "gs://BUCKET/DIR, in letters, digits and . _ - = + @ ,"
         )
 
 

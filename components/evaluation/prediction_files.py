@@ -116,7 +116,8 @@ def read_predictions(path: Path, *, served: bool = False) -> PredictionsFile:
             )
         return PredictionsFile(path, ids, labels, (), None, None, predicted, columns)
     most = np.array(classes)[scores.argmax(axis=1)]
-    single = _single(scores)
+    with np.errstate(over="ignore"):
+        single = scores.astype(np.float32)
     found = PredictionsFile(path, ids, labels, classes, scores, single, most, columns)
     scores = _probabilities(found, kind, scores)
     found = dataclasses.replace(
@@ -221,11 +222,6 @@ def _of_array(
             f"of {kind}"
         )
     return classes, scores.astype(np.float64)
-
-
-def _single(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return scores.astype(np.float32)
 
 
 def in_order(classes: Sequence[str]) -> list[str]:

@@ -87,18 +87,13 @@ def _version(*names: str) -> str | None:
     return None
 
 
-def _folder(package: str) -> Path | None:
-    """Returns where a package lies, without importing it."""
-    found = importlib.util.find_spec(package)
-    return Path(found.origin).parent if found and found.origin else None
-
-
 def _tensorflow() -> TensorFlow:
-    version, folder = _version("tensorflow", "tensorflow-cpu"), _folder("tensorflow")
-    if version is None or folder is None:
+    version, spec = _version("tensorflow", "tensorflow-cpu"), importlib.util.find_spec("tensorflow")
+    if version is None or spec is None or spec.origin is None:
         return TensorFlow(None)
     # A module of constants, which `tf.sysconfig.get_build_info` returns.
-    build = runpy.run_path(str(folder / "python" / "platform" / "build_info.py"))["build_info"]
+    constants = Path(spec.origin).parent / "python" / "platform" / "build_info.py"
+    build = runpy.run_path(str(constants))["build_info"]
     return TensorFlow(version, build.get("cuda_version"), build.get("cudnn_version"))
 
 

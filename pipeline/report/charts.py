@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -153,16 +152,12 @@ def accuracy_over_time(points: Sequence[Point], described: str) -> str:
         axes.set_yticks([tick for tick in ticks if low <= tick < min(high, 1 + 1e-9)])
         axes.set_ylim(low, high)
         axes.set_xlim(-0.6, len(points) - 0.4)
-        _date_ticks(axes, [date for date, *_ in points])
+        step = -(-len(points) // 8)
+        axes.set_xticks(range(0, len(points), step), [date for date, *_ in points[::step]])
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("accuracy")
         return _svg(figure, described)
-
-
-def _date_ticks(axes: Axes, dates: Sequence[str]) -> None:
-    step = -(-len(dates) // 8)
-    axes.set_xticks(range(0, len(dates), step), dates[::step])
 
 
 def _short(label: str) -> str:
