@@ -12,7 +12,6 @@ from components.serving_dir import ServingDirError
 from pipeline.cli import configuration, output
 from pipeline.cli.command import Reply, command, verbose
 from pipeline.cli.configuration import Given, pass_given
-from pipeline.cli.output import Line
 from pipeline.config import ConfigError, RunConfig
 from pipeline.doctor.machine import Engine, Gpu, Machine
 from pipeline.doctor.missing import devices, missing
@@ -61,7 +60,7 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     rows = [*_rows(machine), *((_USES[name], text) for name, text in used.items())]
     if not lacking:
         rows.append(("missing", "nothing"))
-    return Reply(fields, map(Line, output.table(rows)), exit_code, lacking)
+    return Reply(fields, output.table(rows), exit_code, lacking)
 
 
 def _refused(config: RunConfig) -> list[str]:

@@ -151,23 +151,23 @@ def _check_model(given: Given, values: Mapping[str, Any], *, verbose: bool) -> G
             raise UsageError(str(error)) from error
 
 
-def _lines(result: GateResult) -> Iterator[Line]:
+def _lines(result: GateResult) -> Iterator[str | Line]:
     if result.dataset["digest"] is not None:
         yield from summary.data(result.dataset)
     yield _subject("model", result.model)
     if result.baseline is not None:
         yield _subject("baseline", result.baseline)
     else:
-        yield Line("baseline: none was given")
+        yield "baseline: none was given"
     yield from summary.evaluation(result.evidence)
     yield from summary.check_lines(result.checks)
     for reason in dict.fromkeys(reason for _, reason in result.left_out):
         names = ", ".join(name for name, why in result.left_out if why == reason)
-        yield Line(f"  left out: {names}: {reason}")
-    yield Line(f"written down: {result.log}")
+        yield f"  left out: {names}: {reason}"
+    yield f"written down: {result.log}"
     yield Line("passed", "good") if result.passed else Line("refused", "bad")
 
 
-def _subject(role: str, subject: Subject) -> Line:
+def _subject(role: str, subject: Subject) -> str:
     asked = f", {subject.signature} asked with {subject.takes}" if subject.signature else ""
-    return Line(f"{role}: {subject.path}{asked}")
+    return f"{role}: {subject.path}{asked}"

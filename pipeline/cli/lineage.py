@@ -20,8 +20,11 @@ from trainer.host.text import duration
 _DIGITS = 12  # of a digest, for people
 _UNKNOWN = "-"
 _Fields = Mapping[str, Any]
-# What a manifest's release record says, and how this command calls it.
-_RECORDED = ("run_id", "run_key", "preset", "seed", "training", "policy", "approval", "overrides")
+# What is taken from a manifest's release record as it is.
+_RECORDED = (
+    *("run_id", "run_key", "preset", "seed", "training", "policy", "approval", "overrides"),
+    *("dataset", "metrics", "baseline"),
+)
 
 
 @serving.command(
@@ -58,9 +61,6 @@ def lineage(ctx: click.Context, /, directory: Path, version: int | None) -> Repl
         "published_at": found.manifest.published_at,
         "model_digest": found.model_digest,
         **{name: release.get(name) for name in _RECORDED},
-        "dataset": release.get("dataset"),
-        "metrics": release.get("metrics"),
-        "baseline": release.get("baseline"),
         "rollback": dataclasses.asdict(rollback) if rollback else None,
         "withdrawn": dataclasses.asdict(found.withdrawn) if found.withdrawn else None,
         "ancestors": ancestors,

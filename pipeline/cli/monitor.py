@@ -175,19 +175,19 @@ def _spec(dataset: Mapping[str, Any], *, num_classes: int) -> ImageSpec:
     return spec
 
 
-def _lines(version: Version, fields: Mapping[str, Any], drift: Drift) -> Iterator[Line]:
+def _lines(version: Version, fields: Mapping[str, Any], drift: Drift) -> Iterator[str | Line]:
     requests = fields["requests"]
     skipped = f", {requests['skipped']:,} skipped" if requests["skipped"] else ""
-    yield Line(f"version {version.number} in {version.path}")
-    yield Line(f"requests: {requests['rows']:,} in {requests['source']}{skipped}")
+    yield f"version {version.number} in {version.path}"
+    yield f"requests: {requests['rows']:,} in {requests['source']}{skipped}"
     for test in drift.tests:
         word, style = ("drift", "bad") if test.drifted else ("alike", "good")
         yield Line(f"  {word}: {test.sentence}", style)
     for line in drift.left_out:
-        yield Line(f"  left out: {line}")
+        yield f"  left out: {line}"
     if drift.found:
         yield Line("drift: the requests are not like the test split of the release", "bad")
     else:
         yield Line("no drift", "good")
     if fields["report"]:
-        yield Line(f"report: {fields['report']}")
+        yield f"report: {fields['report']}"

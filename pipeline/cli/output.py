@@ -133,10 +133,13 @@ class _Complaints(logging.Handler):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of text, whose line breaks are shown as escapes; `style` is "good", "bad" or ""."""
+    """A line of text that may have a colour: `style` is "good", "bad" or ""."""
 
     text: str
-    style: str = ""
+    style: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 _ANSI = {"good": "\x1b[32m", "bad": "\x1b[31m"}
@@ -144,12 +147,14 @@ _ANSI_END = "\x1b[0m"
 
 
 def write(lines: Iterable[str | Line], stream: TextIO) -> None:
-    """Writes lines without wrapping and control characters, so a path stays whole at any width."""
+    """Writes lines without wrapping, so a path stays whole at any width.
+
+    Control characters, line breaks too, are shown as escapes.
+    """
     colour = can_be_live(stream) and not os.environ.get("NO_COLOR")  # no-color.org
     for line in lines:
-        shown = Line(line) if isinstance(line, str) else line
-        code = _ANSI.get(shown.style, "") if colour else ""
-        text = _NO_PATH.sub(lambda word: quoted(word[0]), shown.text)
+        code = _ANSI.get(line.style, "") if colour and isinstance(line, Line) else ""
+        text = _NO_PATH.sub(lambda word: quoted(word[0]), str(line))
         text = _no_command(printable(_cut(text, _LONGEST_LINE)))
         print(f"{code}{text}{_ANSI_END if code else ''}", file=stream)
     stream.flush()

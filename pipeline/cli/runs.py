@@ -9,7 +9,6 @@ from pathlib import Path
 from pipeline import records
 from pipeline.cli import output
 from pipeline.cli.command import Reply, UsageError, command, path_option
-from pipeline.cli.output import Line
 from pipeline.config import RunConfig
 from pipeline.records import RunRecord
 from trainer.host.paths import missing
@@ -53,11 +52,9 @@ def runs(pipeline_root: Path) -> Reply:
     return Reply(fields, _lines(pipeline_root, found))
 
 
-def _lines(root: Path, found: Sequence[RunRecord]) -> list[str | Line]:
-    first: list[str | Line] = [f"pipeline root: {root}"]
-    if not found:
-        return [*first, "no run yet"]
-    return [*first, *output.table([_HEADER, *map(_row, found)])]
+def _lines(root: Path, found: Sequence[RunRecord]) -> list[str]:
+    listed = output.table([_HEADER, *map(_row, found)]) if found else ["no run yet"]
+    return [f"pipeline root: {root}", *listed]
 
 
 def _row(run: RunRecord) -> tuple[str, ...]:

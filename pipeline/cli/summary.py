@@ -18,54 +18,54 @@ from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 _MOST_TRIALS = 10  # in the table
 
 
-def summary(result: RunResult) -> Iterator[Line]:
+def summary(result: RunResult) -> Iterator[str | Line]:
     """Yields the lines: data, network, accuracy, checks, outcome, time, report, log if needed."""
     yield from data(result.dataset)
     if result.network:
-        yield Line(f"network: {result.network}")
+        yield f"network: {result.network}"
     if result.tuning is not None:
-        yield from map(Line, trials(result.tuning, result.tuning_plot))
+        yield from trials(result.tuning, result.tuning_plot)
     yield from _baseline(result)
     yield from evaluation(result.evidence)
     yield from check_lines(result.checks)
     if result.overrides:
-        yield Line(overrides(result.overrides))
+        yield overrides(result.overrides)
     yield _outcome(result)
     yield from _decide(result)
     taken = f", {len(result.cached)} of {len(result.seconds)} components from the cache"
-    yield Line(f"time: {duration(result.total_seconds)}{taken if result.cached else ''}")
+    yield f"time: {duration(result.total_seconds)}{taken if result.cached else ''}"
     if result.report:
-        yield Line(f"report: {result.report}")
+        yield f"report: {result.report}"
     if result.tensorboard:
-        yield Line(f"curves: tensorboard --logdir {shlex.quote(result.tensorboard)}")
+        yield f"curves: tensorboard --logdir {shlex.quote(result.tensorboard)}"
     if (result.failed or result.outcome == REFUSED) and result.log_file:
-        yield Line(f"log: {result.log_file}")
+        yield f"log: {result.log_file}"
 
 
-def data(dataset: Mapping[str, Any] | None) -> Iterator[Line]:
+def data(dataset: Mapping[str, Any] | None) -> Iterator[str]:
     """Yields the data set, the rows of its splits and what was left out, if they are known."""
     if dataset:
         splits = dataset.get("splits", {})
         rows = ", ".join(f"{name} {split['rows']:,}" for name, split in splits.items())
-        yield Line(f"data: {dataset['name']}" + (f" ({rows})" if rows else ""))
+        yield f"data: {dataset['name']}" + (f" ({rows})" if rows else "")
         if besides := left_out(dataset):
-            yield Line(f"left out: {besides}")
+            yield f"left out: {besides}"
 
 
-def _baseline(result: RunResult) -> Iterator[Line]:
+def _baseline(result: RunResult) -> Iterator[str]:
     """Yields what was compared with, and where it was looked for: a path may be the wrong one."""
     if result.serving_dir and result.policy:
         found = f"version {result.baseline['version']}" if result.baseline else "none"
         if any(check.name == "baseline" and check.actual for check in result.checks):  # its damage
             found += ", the newest that can be read," if result.baseline else " that can be read"
-        yield Line(f"baseline: {found} in {result.serving_dir}")
+        yield f"baseline: {found} in {result.serving_dir}"
 
 
-def evaluation(evidence: Evidence | None) -> Iterator[Line]:
+def evaluation(evidence: Evidence | None) -> Iterator[str]:
     """Yields the accuracy, if it is known."""
     if evidence is not None:
         overall = evidence.overall
-        yield Line(f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images")
+        yield f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images"
 
 
 # How the lowest of a kind is shown.
@@ -117,17 +117,15 @@ def _outcome(result: RunResult) -> Line:
     return Line("refused: nothing was released, and what is served stays", "bad")
 
 
-def _decide(result: RunResult) -> Iterator[Line]:
+def _decide(result: RunResult) -> Iterator[str]:
     """Yields the command that releases a held model."""
     if result.outcome == HELD and result.pending and not result.failed:
         waits = result.pending
-        yield Line(
+        yield (
             f"release it: tfx-mnist approve {waits.run_id} --serving-dir "
             f"{shlex.quote(waits.serving_dir)} --by NAME --reason TEXT"
         )
-        yield Line(
-            "  or reject it in the same way; with --config FILE if this run has keys or hooks"
-        )
+        yield "  or reject it in the same way; with --config FILE if this run has keys or hooks"
 
 
 def overrides(made: Mapping[str, Any]) -> str:

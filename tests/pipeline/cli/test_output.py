@@ -116,7 +116,7 @@ class TestWrite:
         monkeypatch.setenv("NO_COLOR", no_color)
         controller, terminal = pty.openpty()
         with open(terminal, "w") as stream:
-            write([Line("yes", "good"), Line("no", "bad"), Line("so")], stream)
+            write([Line("yes", "good"), Line("no", "bad"), "so"], stream)
             read = b""
             while len(read) < len(shown):
                 read += os.read(controller, 1_000)

@@ -39,7 +39,7 @@ PASSED = (
 
 class TestSummary:
     def _text(self, result: RunResult) -> list[str]:
-        return [line.text for line in summary(result)]
+        return [str(line) for line in summary(result)]
 
     def test_a_held_run_gives_the_command_that_releases_it(self) -> None:
         result = RunResult("r", HELD, pending=Waiting("r", "my root/serving/a/.pending-r"))

@@ -323,7 +323,7 @@ def test_a_rejected_model_is_refused_whoever_releases_it(
 
 
 def summary_text(of: Run) -> str:
-    return "\n".join(line.text for line in summary(of.result))
+    return "\n".join(map(str, summary(of.result)))
 
 
 class Rival(Watch):
@@ -408,7 +408,7 @@ def test_a_decision_that_another_release_overtook_is_refused_and_made_again_by_t
     assert (overtaken.exit_code, overtaken.error) == (3, None)
     assert [check.name for check in overtaken.checks if not check.passed] == ["integrity.current"]
     assert {"data.overlap", "floor", "serving.load"} < {check.name for check in overtaken.checks}
-    (line,) = [line.text for line in summary(overtaken) if line.text.startswith("  failed: ")]
+    (line,) = [line for line in map(str, summary(overtaken)) if line.startswith("  failed: ")]
     assert "compared with no version, but since then" in line
     assert "would be compared with version 1" in line
     assert [version.number for version in serving_dir.versions(served)] == [1]

@@ -97,7 +97,7 @@ def test_what_the_baseline_task_chose_is_in_the_result(python, tmp_path: Path) -
     assert outcome.baseline == {"version": 3, "model_digest": "1c77"}
     assert outcome.policy == policy
     served = tmp_path / "root" / "serving" / "mnist_sample"
-    assert f"baseline: version 3 in {served}" in [line.text for line in summary(outcome)]
+    assert f"baseline: version 3 in {served}" in map(str, summary(outcome))
 
 
 def test_a_release_is_read_from_what_the_pusher_left(python, tmp_path: Path) -> None:
