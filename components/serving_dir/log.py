@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +21,7 @@ from components.serving_dir.model_files import ServingDirError, explained
 from trainer.host import strict_json
 from trainer.host.files import let_read, open_descriptor, read_regular, sync_directory
 from trainer.host.locks import exclusive
-from trainer.host.strict_json import is_count
+from trainer.host.strict_json import record_of
 from trainer.host.text import quoted
 
 LOG_NAME = ".decisions.jsonl"
@@ -160,8 +160,11 @@ class Approval:
         return f"approved by {by} as version {self.version}: {reason}"
 
 
-# A line of the log.
+# A line of the log: a decision as it is, and all else under the name of its kind.
 Entry = Decision | Lost | Withdrawal | Rejection | Approval
+_NAMED: Mapping[str, Callable[..., Entry]] = {
+    kind.__name__.lower(): kind for kind in (Lost, Withdrawal, Rejection, Approval)
+}
 
 
 def keep_in_log(serving_dir: Path, entries: Sequence[Withdrawal | Rejection | Approval]) -> None:
@@ -229,49 +232,15 @@ def _entries(lines: Iterable[bytes], path: Path) -> list[Entry]:
 
 
 def _entry(record: object) -> Entry:
-    match record:
-        case {
-            "rejection": {
-                "run_id": str(run_id),
-                "model_digest": str(digest),
-                "by": str(who),
-                "reason": str(reason),
-                "at": str(at),
-            }
-        }:
-            return Rejection(run_id, digest, who, reason, at)
-        case {
-            "approval": {
-                "run_id": str(run_id),
-                "version": int(version),
-                "by": str(who),
-                "reason": str(reason),
-                "at": str(at),
-            }
-        }:
-            return Approval(run_id, version, who, reason, at)
-        case {
-            "withdrawal": {
-                "version": int(version),
-                "model_digest": str(digest),
-                "by": int(by),
-                "reason": str(reason),
-                "at": str(at),
-            }
-        }:
-            return Withdrawal(version, digest, by, reason, at)
-        case {
-            "test_digest": str(test),
-            "model_digest": str(model),
-            "baseline_digest": str() | None as baseline,
-            "policy_digest": str(policy),
-        }:
-            return Decision(test, model, baseline, policy)
-        case {"lost": {"test_digest": str(test), "decisions": int(count)}} if is_count(count):
-            return Lost(test, count)
-    raise ValueError(
-        f"it is {quoted(record)}, expected a decision, withdrawal, rejection or approval"
-    )
+    found: Entry | None = record_of(Decision, record)
+    if isinstance(record, dict):
+        for name in _NAMED.keys() & record.keys():
+            found = record_of(_NAMED[name], record[name])
+    if found is None or (isinstance(found, Withdrawal) and found.model_digest is None):
+        raise ValueError(
+            f"it is {quoted(record)}, expected a decision, withdrawal, rejection or approval"
+        )
+    return found
 
 
 def _line(record: Mapping[str, object]) -> bytes:

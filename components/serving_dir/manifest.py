@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from components.serving_dir.model_files import FileRecord, digest_of_records
-from trainer.host.strict_json import is_count, loads
+from trainer.host.strict_json import is_count, loads, record_of
 from trainer.host.text import quoted
 
 MANIFEST_FORMAT = 1
@@ -49,18 +49,6 @@ class Rollback:
     withdrawn_digest: str | None
     reason: str
 
-    @classmethod
-    def from_json(cls, record: object) -> Rollback | None:
-        match record:
-            case {
-                "restores": int(restores),
-                "withdraws": int(withdraws),
-                "withdrawn_digest": str() | None as digest,
-                "reason": str(reason),
-            } if is_count(restores) and is_count(withdraws):
-                return cls(restores, withdraws, digest, reason)
-        return None
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -88,7 +76,7 @@ class Manifest:
 
     @property
     def rollback(self) -> Rollback | None:
-        return Rollback.from_json(self.release.get(ROLLBACK))
+        return record_of(Rollback, self.release.get(ROLLBACK))
 
     def to_json(self) -> str:
         """Returns the manifest's file content: plain ASCII, stable order of keys."""
@@ -169,10 +157,8 @@ def _are_files(value: object) -> bool:
 
 
 def _is_file(value: object) -> bool:
-    match value:
-        case {"sha256": sha256, "bytes": size}:
-            return _is_digest(sha256) and is_count(size)
-    return False
+    record = record_of(FileRecord, value)
+    return record is not None and _is_digest(record.sha256)
 
 
 def _are_texts(value: object) -> bool:
@@ -253,6 +239,6 @@ _USED: Mapping[str, _Kind] = {
     f"release.{OVERRIDES}": ("keys and a reason", _are_overrides),
     f"release.{ROLLBACK}": (
         "restores, withdraws, withdrawn_digest and reason",
-        lambda value: Rollback.from_json(value) is not None,
+        lambda value: record_of(Rollback, value) is not None,
     ),
 }

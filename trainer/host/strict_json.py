@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from typing import Any, NoReturn
+import typing
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from trainer.host.text import quoted
 
@@ -12,6 +15,9 @@ INT64_MAX = 2**63 - 1
 _MOST_DIGITS = len(str(-INT64_MAX))
 _HOLDERS = (dict, list)
 MAX_DEPTH = 32  # a release record has 5; Python's own writer and reader end at some hundreds
+
+_Record = TypeVar("_Record")
+_types_of = functools.cache(typing.get_type_hints)
 
 
 def loads(text: str) -> Any:
@@ -49,6 +55,19 @@ def require_object(what: str, text: str) -> dict[str, Any]:
 def is_count(value: object) -> bool:
     """Tells whether a value is an integer of zero or more, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def record_of(kind: Callable[..., _Record], value: object) -> _Record | None:
+    """Returns the dataclass whose fields an object holds, each of its type; None if it does not.
+
+    A whole number must be one of zero or more. Further keys are left out.
+    """
+    types = _types_of(kind)
+    if not (isinstance(value, dict) and types.keys() <= value.keys()):
+        return None
+    given = {name: value[name] for name in types}
+    fits = (is_count(given[n]) if t is int else isinstance(given[n], t) for n, t in types.items())
+    return kind(**given) if all(fits) else None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
+import dataclasses
 import json
 
 import pytest
 
-from trainer.host.strict_json import MAX_DEPTH, loads
+from trainer.host.strict_json import MAX_DEPTH, loads, record_of
 
 
 def test_numbers_texts_and_nesting_up_to_the_bounds_are_read() -> None:
@@ -35,3 +36,29 @@ def test_5000_digits_are_refused_in_a_short_line() -> None:
     with pytest.raises(ValueError, match="expected 64 bits") as refused:
         loads("9" * 5_000)
     assert len(str(refused.value)) < 150
+
+
+@dataclasses.dataclass
+class Named:
+    """A record with fields of some types."""
+
+    name: str
+    of: str | None
+    rows: int
+
+
+def test_a_record_is_made_of_an_object_with_its_fields() -> None:
+    assert record_of(Named, {"name": "a", "of": None, "rows": 0, "more": 1}) == Named("a", None, 0)
+    assert record_of(Named, {"name": "a", "of": "b", "rows": 3}) == Named("a", "b", 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"name": "a", "rows": 3}, {"name": 1, "of": None, "rows": 3}),
+        *({"name": "a", "of": None, "rows": rows} for rows in (-1, True, 1.0, "1", None)),
+        *([], None, "name"),
+    ],
+)
+def test_no_record_is_made_of_anything_else(value: object) -> None:
+    assert record_of(Named, value) is None
