@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    served = read_requests(Path("requests.tfrecord"), Model(version.path, image_spec))
+    served = read_requests(Path("requests.tfrecord"), version.path, image_spec)
     served.summary, served.labelled, served.skipped
 
 Nothing of an image is kept but its part in the counts.
@@ -48,14 +48,6 @@ _BATCH = 250  # images that the model is asked about at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
-    """The released model: its directory, and what it sees of the images."""
-
-    path: Path
-    spec: ImageSpec
-
-
-@dataclasses.dataclass(frozen=True)
 class Served:
     """What is known of requests.
 
@@ -82,10 +74,11 @@ class _Seen(NamedTuple):
 
 
 class _Counts:
-    """What has been counted so far of the requests to a model."""
+    """What has been counted so far of the requests to a model, which sees images as `spec` says."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Path, spec: ImageSpec) -> None:
         self._model = model
+        self.spec = spec
         self._counts: Counter[Key] = Counter()
         self._skipped = 0
 
@@ -101,7 +94,7 @@ class _Counts:
         pixels = np.stack([image.pixels for image in taken if image.pixels is not None])
         if answered is None or len(taken) < len(images):
             answered = self.classifier.probabilities(pixels)
-        expected = (len(taken), self._model.spec.num_classes)
+        expected = (len(taken), self.spec.num_classes)
         if answered.shape != expected:
             raise DataError(
                 f"the predictions have the shape {list(answered.shape)}, expected "
@@ -117,30 +110,33 @@ class _Counts:
     @functools.cached_property
     def classifier(self) -> Classifier:
         """The model; raises ModelError if it cannot be used, or is none of the spec."""
-        path, spec = self._model.path, self._model.spec
-        found = Classifier(path, spec.class_names)
+        model, spec = self._model, self.spec
+        found = Classifier(model, spec.class_names)
         if not found.fits(spec):
             raise ModelError(
-                f"the model {path} does not take images of the shape {list(spec.image_shape)} or "
+                f"the model {model} does not take images of the shape {list(spec.image_shape)} or "
                 f"does not know {spec.num_classes} classes, as its release says: release the model "
                 "anew"
             )
         return found
 
     def served(self) -> Served:
-        summary = Summary.of(self._counts, self._model.spec.num_classes)
-        return Served(summary, skipped=self._skipped)
+        return Served(Summary.of(self._counts, self.spec.num_classes), skipped=self._skipped)
 
 
-def read_requests(source: Path, model: Model) -> Served:
+def read_requests(source: Path, model: Path, spec: ImageSpec) -> Served:
     """Reads a folder of image files, a table (CSV, Parquet, NPZ) or a TFRecord of PredictionLog.
+
+    Args:
+      model: the directory of the released model.
+      spec: what that sees of the images.
 
     Raises:
       DataError: there is no such source, it is something else, or no request is in it.
       ModelError: the model cannot be used, where it is needed, or is none of the spec.
     """
     if os.path.isdir(source):
-        served = _from_folder(source, model)
+        served = _from_folder(source, _Counts(model, spec))
     elif problem := missing(source):
         raise DataError(f"the source {source} {problem}, expected a folder or file of requests")
     elif not source.is_file():  # nobody may ever write into a pipe
@@ -148,26 +144,25 @@ def read_requests(source: Path, model: Model) -> Served:
             f"the source {source} is a device or pipe, expected a folder or file of requests"
         )
     elif source.suffix.lower() in FORMS:
-        served = _from_table(source, model)
+        served = _from_table(source, spec)
     else:
-        served = _from_log(source, model)
+        served = _from_log(source, _Counts(model, spec))
     if not served.summary.rows:
         sizes = list(served.summary.sizes)
         seen = f", with images of {listed(sizes)}" if sizes else ""
-        wanted = size_of(*model.spec.image_shape[:2])
+        wanted = size_of(*spec.image_shape[:2])
         raise DataError(
             f"{source} holds no request that the model can take ({served.skipped:,} entries were "
             f"skipped{seen}), expected one at least"
-            + (f" of {wanted} pixels" if not model.spec.resize else "")
+            + (f" of {wanted} pixels" if not spec.resize else "")
         )
     return served
 
 
-def _from_folder(folder: Path, model: Model) -> Served:
-    counts = _Counts(model)
+def _from_folder(folder: Path, counts: _Counts) -> Served:
     _ = counts.classifier  # refused before files are read for it
-    decode = _Decoder(model.spec)
-    suffixes = SUFFIXES if model.spec.resize else _IMAGES
+    decode = _Decoder(counts.spec)
+    suffixes = SUFFIXES if counts.spec.resize else _IMAGES
     files = [one for one in files_below(folder) if one.suffix.lower() in suffixes]
     for at in range(0, len(files), _BATCH):
         counts.add([decode.file(file) for file in files[at : at + _BATCH]])
@@ -190,8 +185,8 @@ def files_below(folder: Path) -> list[Path]:
     )
 
 
-def _from_log(file: Path, model: Model) -> Served:
-    counts, decode = _Counts(model), _Decoder(model.spec)
+def _from_log(file: Path, counts: _Counts) -> Served:
+    decode = _Decoder(counts.spec)
     for request in read_log(file):
         if request is None:
             counts.skip()
@@ -254,8 +249,8 @@ def _size(image: bytes) -> str:
         return ""
 
 
-def _from_table(file: Path, model: Model) -> Served:
-    read, names = read_predictions(file, served=True), list(model.spec.class_names)
+def _from_table(file: Path, spec: ImageSpec) -> Served:
+    read, names = read_predictions(file, served=True), list(spec.class_names)
     if read.scores is None or sorted(read.classes) != sorted(names):
         raise DataError(
             f"{file} has probabilities of the classes {listed(read.classes)}, expected those of "

@@ -119,7 +119,7 @@ def _compared(
 ) -> tuple[Summary, Served, Drift, Sequence[str]]:
     from components.monitoring.drift import compare
     from components.serving_check.classifier import ModelError
-    from pipeline.served_requests import Model, read_requests
+    from pipeline.served_requests import read_requests
 
     dataset, policy = (version.release.get(name) or {} for name in ("dataset", "policy"))
     try:
@@ -130,7 +130,7 @@ def _compared(
             f"version {version.number} in {version.path} {error}: release the model anew"
         ) from None
     try:
-        served = read_requests(source, Model(version.path, spec))
+        served = read_requests(source, version.path, spec)
     except ModelError as error:
         raise CommandError(limit_reached(error.__cause__ or error) or str(error)) from None
     drift = compare(
