@@ -5,6 +5,9 @@ its mean score among the examples with its label, and an example counts for the 
 threshold its score reaches, or for the one with the highest score if it reaches several. The label
 of an example that counts for another class is a likely error. They are ranked by the normalized
 margin (section 3.2): the score of that class less the score of the label.
+
+One condition is ours: the margin is positive. The scores of a class of few examples are about 0 for
+them too, so nearly every example would reach its threshold.
 """
 
 from __future__ import annotations
@@ -40,10 +43,14 @@ def thresholds(scores: Floats, labels: Labels, quantile: float | None = None) ->
     return found
 
 
-def counted_for(scores: Floats, reached: Floats) -> Labels:
-    """The class that each example counts for, [N], by thresholds [K]; or `NO_CLASS`."""
+def counted_for(scores: Floats, labels: Labels, reached: Floats) -> Labels:
+    """The class that each example counts for, [N], by thresholds [K]; or `NO_CLASS`.
+
+    It is the label [N], or a class with a higher score.
+    """
     reaching = np.where(scores >= reached, scores, -np.inf)
-    confident = np.isfinite(reaching).any(axis=1)
+    best, own = reaching.max(axis=1), scores[np.arange(len(labels)), labels]
+    confident = np.isfinite(best) & (best >= own)
     return np.where(confident, reaching.argmax(axis=1), NO_CLASS).astype(np.int64)
 
 
@@ -55,7 +62,7 @@ def label_errors(scores: Floats, labels: Labels, reached: Floats) -> LabelErrors
       labels: [N], as given.
       reached: thresholds of the classes, [K].
     """
-    counted = counted_for(scores, reached)
+    counted = counted_for(scores, labels, reached)
     rows = np.flatnonzero((counted != NO_CLASS) & (counted != labels))
     margins = scores[rows, counted[rows]] - scores[rows, labels[rows]]
     order = np.argsort(-margins, kind="stable")

@@ -124,7 +124,7 @@ def _confident_counts(
     A class's threshold is this quantile of the scores of its examples; None takes their mean.
     """
     classes = scores.shape[1]
-    counted = counted_for(scores, thresholds(scores, labels, quantile))
+    counted = counted_for(scores, labels, thresholds(scores, labels, quantile))
     confident = counted != NO_CLASS
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels[confident], counted[confident]), 1)

@@ -16,7 +16,15 @@ def test_a_threshold_is_the_mean_score_of_the_examples_with_that_label() -> None
 
 def test_an_example_counts_for_the_best_class_that_it_reaches() -> None:
     scores = np.array([[0.5, 0.4, 0.1], [0.5, 0.45, 0.05], [0.3, 0.3, 0.4]])
-    assert counted_for(scores, np.array([0.6, 0.35, 0.9])).tolist() == [1, 1, NO_CLASS]
+    labels = np.array([1, 2, 0])
+    assert counted_for(scores, labels, np.array([0.6, 0.35, 0.9])).tolist() == [1, 1, NO_CLASS]
+
+
+def test_an_example_counts_for_no_class_that_it_looks_less_like_than_its_label() -> None:
+    """Few examples have the third label, so that its threshold is below most scores."""
+    scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.7, 0.2], [0.9, 0.0, 0.1], [0.4, 0.0, 0.6]])
+    labels = np.array([0, 1, 0, 0])
+    assert counted_for(scores, labels, np.array([0.8, 0.8, 0.05])).tolist() == [-1, -1, 0, 2]
 
 
 def test_errors_are_ranked_by_the_margin() -> None:

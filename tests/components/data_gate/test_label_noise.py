@@ -159,6 +159,19 @@ def test_a_class_without_an_example_is_left_out(digits):
     assert failed(noise) == []
 
 
+@pytest.mark.parametrize("few", [1, 2, 4, 8])
+def test_a_class_of_few_examples_makes_no_other_label_look_wrong(digits, few):
+    images, labels = digits
+    rows = np.r_[np.flatnonzero(labels < 6), np.flatnonzero(labels == 9)[:few]]
+
+    noise = noise_of(images[rows], np.minimum(labels[rows], 6))
+
+    assert noise.overall.is_judged
+    assert noise.overall.share < 0.005
+    assert not noise.by_class[6].is_judged
+    assert failed(noise, bound=0.03) == []
+
+
 def test_a_few_wrong_labels_of_a_few_images_prove_nothing(digits):
     images, labels = digits
     few = slice(0, None, 20)
