@@ -108,6 +108,15 @@ def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
     )
     if not summary.resize:  # a model that resizes takes these too
         required = required.removesuffix(" after resizing")
+    height, width, channels = released.image_shape
+    remedy = ", which takes no others; bring the images to that shape"
+    if released.resize:
+        remedy = f"; set data.image_size={height}x{width} and data.channels={channels}"
+    elif summary.resize:
+        remedy = (
+            ", which takes no others; store the images as PNG of that shape and leave "
+            "data.image_size and data.channels out"
+        )
     return Check.of(
         "data.shape",
         actual == required,
@@ -115,8 +124,8 @@ def _shape_check(summary: ExamplesSummary, released: ExamplesSummary) -> Check:
         required,
         start=f"train: image is {actual}, ",
         good="as in the last release",
-        bad=f"expected {required} as in the last release, which takes no others; bring the images "
-        "to that shape, or release to another --serving-dir",
+        bad=f"expected {required} as in the last release{remedy}, or release to another "
+        "--serving-dir",
     )
 
 

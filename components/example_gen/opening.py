@@ -54,7 +54,7 @@ def image_layout(
         of pixels, then by height: so the first and the last are the same only if all are.
       channels: 3 if any file is stored in colour, otherwise 1.
       as_is: whether all images are PNG of at most 8 bits with `channels` channels, which need no
-        step if they have one size.
+        step if they have one size and none is asked for.
 
     Raises DataError if the images have differing sizes and no size was chosen: the input of a
     served model must not change when the data grow.
@@ -68,7 +68,7 @@ def image_layout(
             f"the median, {texts[2]} the largest (height x width); choose the network's, such "
             "as --set data.image_size=64"
         )
-    if as_is and size == own and data.channels in (0, channels):
+    if as_is and not data.size and data.channels in (0, channels):
         return (*size, channels), ""
     return (*size, data.channels or (3 if channels > 2 else 1)), data.resize
 

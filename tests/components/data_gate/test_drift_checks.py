@@ -290,3 +290,20 @@ def test_a_served_model_that_takes_one_shape_takes_no_images_of_all_sizes(
     before, after = (examples(summary_of(halves[0]), resize) for resize in (then, now))
     shape, *_ = drift_checks(after, before, BOUNDS)
     assert (shape.name, shape.passed) == ("data.shape", passes)
+    if not passes:
+        assert shape.sentence.endswith(
+            "which takes no others; store the images as PNG of that shape and leave "
+            "data.image_size and data.channels out, or release to another --serving-dir"
+        )
+
+
+@pytest.mark.parametrize("now", ["", "crop"])
+def test_where_the_served_model_resizes_the_settings_give_the_shape(halves, now):
+    before = examples(summary_of(halves[0]))
+    after = dataclasses.replace(before, image_shape=(32, 24, 3), resize=now)
+    shape, *_ = drift_checks(after, before, BOUNDS)
+    assert not shape.passed
+    assert shape.sentence.endswith(
+        "as in the last release; set data.image_size=28x28 and data.channels=1, or release to "
+        "another --serving-dir"
+    )
