@@ -44,6 +44,11 @@ class Tally:
         return self.correct / self.rows if self.rows else math.nan
 
     @property
+    def served_accuracy(self) -> float:
+        """Of the served model on the same examples, 0..1; NaN without examples."""
+        return (self.correct + self.lost - self.gained) / self.rows if self.rows else math.nan
+
+    @property
     def change(self) -> float:
         """The candidate's accuracy less the served model's, -1..1; NaN without examples."""
         return (self.gained - self.lost) / self.rows if self.rows else math.nan

@@ -62,10 +62,11 @@ def _baseline(result: RunResult) -> Iterator[str]:
 
 
 def evaluation(evidence: Evidence | None) -> Iterator[str]:
-    """Yields the accuracy, if it is known."""
+    """Yields the accuracy, if it is known, and that of the baseline on the same images."""
     if evidence is not None:
         overall = evidence.overall
-        yield f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images"
+        than = f"; the baseline's is {overall.served_accuracy:.4f}" if evidence.compared else ""
+        yield f"accuracy: {overall.accuracy:.4f} on {overall.rows:,} test images{than}"
 
 
 # How the lowest of a kind is shown.

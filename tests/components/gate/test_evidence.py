@@ -37,3 +37,4 @@ def test_of_no_examples_neither_the_accuracy_nor_its_change_is_a_number() -> Non
     nothing = Tally(0, 0)
     assert math.isnan(nothing.accuracy)
     assert math.isnan(nothing.change)
+    assert math.isnan(nothing.served_accuracy)

@@ -102,6 +102,13 @@ class TestSummary:
             "baseline: version 2, the newest that can be read, in /srv/digits"
         )
 
+    def test_the_accuracy_of_what_is_served_stands_beside_that_of_the_candidate(self) -> None:
+        """A refusal leaves it in place, and it was released by other images, maybe."""
+        compared = Evidence(Tally(1000, 700, lost=20, gained=70), {}, {}, 0.1, 0.9, compared=True)
+        assert self._text(RunResult("r", REFUSED, evidence=compared))[0] == (
+            "accuracy: 0.7000 on 1,000 test images; the baseline's is 0.6500"
+        )
+
     def test_checks_that_were_not_judged_do_not_stand_among_the_passed_ones(self) -> None:
         few = [
             Check(f"slice.x={i}", True, None, 0.88, f"x={i} has {i} test images, too few")
