@@ -33,6 +33,11 @@ from trainer.tuning.settings import TuningConfig
 SERVING = "serving"  # where the serving directories are, below the pipeline root
 
 _MOST_NAMED = 20  # values of a feature, in a message
+# What a feature is that cannot be cut as it was asked for, by the kinds of `DatasetInfo.features`.
+_KINDS = {
+    "str": ", which is text (one value such as 007 or unknown makes a whole CSV column text)",
+    "float32": ", which has fractions",
+}
 
 
 class ConfigError(ValueError):
@@ -223,9 +228,10 @@ class RunConfig:
         for one in self.gate.slices or ():
             fitting = [name for name, kind in features.items() if one.takes(kind)]
             if one.feature not in fitting:
+                is_ = _KINDS.get(features.get(one.feature, ""), "")
                 raise ConfigError(
-                    f"gate.slices names the feature {one.feature!r}, expected {one.wanted}; the "
-                    f"examples have {', '.join(fitting)}"
+                    f"gate.slices names the feature {one.feature!r}{is_}, expected {one.wanted}; "
+                    f"the examples have {', '.join(fitting)}"
                 )
             values = known.get(one.feature)
             for name in one.named:

@@ -128,8 +128,8 @@ def test_an_argument_that_beam_cannot_read_is_refused_before(config: RunConfig) 
         ),
         (
             {"gate": GateConfig(slices=(Values("mean_intensity", ("a",)),))},
-            "'mean_intensity', expected one text or whole number in each example; the examples "
-            "have channels, height, label, width$",
+            "'mean_intensity', which has fractions, expected one text or whole number in each "
+            "example; the examples have channels, height, label, width$",
         ),
         # against the set's own bound
         ({"data_gate": DataGateConfig(min_mean_intensity=1.0)}, "is 1, expected less than"),
@@ -153,6 +153,10 @@ def test_a_slice_by_a_value_that_no_test_image_has_is_refused(config: RunConfig)
         sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse(text),)))
         with pytest.raises(ConfigError, match=re.escape(said)):
             sliced.require_slices(features, known)
+    sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse("site:9"),)))
+    said = "'site', which is text (one value such as 007 or unknown makes a whole CSV column text)"
+    with pytest.raises(ConfigError, match=re.escape(f"{said}, expected one number in each")):
+        sliced.require_slices(features, known)
     for text in ("camera=rear", "weight:1", "age=9"):
         sliced = dataclasses.replace(config, gate=GateConfig(slices=(parse(text),)))
         sliced.require_slices(features, known)
